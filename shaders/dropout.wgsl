@@ -1,0 +1,30 @@
+// dropout: y = M * s * x, and, since it is its own derivative, dx = M * s * dy.
+//
+// Shapes: x, y [rows, cols]. One thread takes eight columns of one row, one call of Philox; threads run along the columns first.
+// Source: Srivastava et al., JMLR 15 (2014), section 4; scaled while training as in the CS231n notes. CPU twin:
+// src/cpu/reference/dropout.rs.
+
+@group(0) @binding(0) var<storage, read> x: array<Element>;
+@group(0) @binding(1) var<storage, read_write> y: array<Element>;
+
+// loader load_x x
+// storer store_y y
+
+@compute @workgroup_size(64)
+fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+    let strips = (p.cols + 7u) / 8u;
+    let index = (workgroup.y * p.grid + workgroup.x) * 64u + lane;
+    let row = index / strips;
+    let col = (index % strips) * 8u;
+    if row >= p.rows {
+        return;
+    }
+    let keep = keep8(row, col);
+    let left = p.cols - col;
+    let source = p.a_start + row * p.a_stride + col;
+    let target_ = p.b_start + row * p.b_stride + col;
+    store_y(target_, drop4(load_x(source, left), keep), left);
+    if left > 4u {
+        store_y(target_ + 4u, drop4(load_x(source + 4u, left - 4u), keep >> 4u), left - 4u);
+    }
+}

@@ -1,0 +1,55 @@
+// grad_input: dX = dZ Wᵀ, with dZ made from dY and Y while loading (gradient.wgsl).
+//
+// Shapes: dY, Y [rows, inner], W [cols, inner], dX [rows, cols]: `inner` counts the layer's outputs, `cols` its inputs. The sum runs
+// over the outputs in ascending order in one chain. The tile file maps threads to elements.
+// Source: the chain rule; CS231n notes, "backprop". CPU twin: src/cpu/reference/grad_input.rs.
+
+@group(0) @binding(0) var<storage, read> weight: array<Element>;
+@group(0) @binding(1) var<storage, read> grad_output: array<Element>;
+@group(0) @binding(2) var<storage, read> output: array<Element>;
+@group(0) @binding(3) var<storage, read_write> grad_input: array<Element>;
+
+// loader load_weight weight
+// loader load_grad_output grad_output
+// loader load_output output
+// storer store_grad_input grad_input
+
+fn weight_quad(n: u32, k: u32) -> vec4<f32> {
+    return load_weight(p.a_start + min(n, p.cols - 1u) * p.a_stride + k, p.inner - k);
+}
+
+fn grad_quad(m: u32, k: u32) -> vec4<f32> {
+    return grad_z(min(m, p.rows - 1u), k, p.inner - k);
+}
+
+// Element [r][k] is dZ[m + r, k + k].
+fn a_block(m: u32, k: u32) -> mat4x4<f32> {
+    if k >= p.inner {
+        return mat4x4<f32>();
+    }
+    return mat4x4<f32>(grad_quad(m, k), grad_quad(m + 1u, k), grad_quad(m + 2u, k), grad_quad(m + 3u, k));
+}
+
+// Element [k][c] is W[n + c, k + k].
+fn b_block(k: u32, n: u32) -> mat4x4<f32> {
+    if k >= p.inner {
+        return mat4x4<f32>();
+    }
+    return transpose(mat4x4<f32>(weight_quad(n, k), weight_quad(n + 1u, k), weight_quad(n + 2u, k), weight_quad(n + 3u, k)));
+}
+
+fn start(m: u32, n: u32) -> vec4<f32> {
+    return vec4<f32>(0.0);
+}
+
+fn finish(m: u32, n: u32, low: vec4<f32>, high: vec4<f32>) {
+    if m >= p.rows || n >= p.cols {
+        return;
+    }
+    let at = p.d_start + m * p.d_stride + n;
+    let left = p.cols - n;
+    store_grad_input(at, low, left);
+    if left > 4u {
+        store_grad_input(at + 4u, high, left - 4u);
+    }
+}

@@ -1,0 +1,90 @@
+// grad_weight: dW = Xᵀ dZ and db = sum over the batch of dZ, in one dispatch, with dZ made while loading (gradient.wgsl).
+//
+// Shapes: X [inner, inputs], dY, Y [inner, cols], dW [inputs, cols], db [cols]: `inner` counts the batch. X is seen with one more
+// column of ones, whose row of the product is db; `rows` counts the rows of this dispatch, that one included, and `first` is the
+// local row of the ones (past the end where another dispatch has it), `count` the start of db in its binding. The sum runs over the batch in ascending order in one chain;
+// a dispatch may hold a part of it. The tile file maps threads to elements.
+// Source: the chain rule; CS231n notes, "backprop". CPU twin: src/cpu/reference/grad_weight.rs.
+
+@group(0) @binding(0) var<storage, read> x: array<Element>;
+@group(0) @binding(1) var<storage, read> grad_output: array<Element>;
+@group(0) @binding(2) var<storage, read> output: array<Element>;
+@group(0) @binding(3) var<storage, read_write> grad_weight: array<Element>;
+@group(0) @binding(4) var<storage, read_write> grad_bias: array<f32>;
+
+// loader load_x x
+// loader load_grad_output grad_output
+// loader load_output output
+// loader load_grad_weight grad_weight
+// storer store_grad_weight grad_weight
+
+const FIRST: u32 = 1u;  // flag: the sum starts in this dispatch
+
+// X[k, m .. m + 4], with the column of ones; 0 past the batch.
+fn x_quad(k: u32, m: u32) -> vec4<f32> {
+    let ones = vec4<u32>(m, m + 1u, m + 2u, m + 3u) == vec4<u32>(p.first);
+    let values = select(load_x(p.a_start + k * p.a_stride + m, p.first - min(m, p.first)), vec4<f32>(1.0), ones);
+    return select(vec4<f32>(0.0), values, k < p.inner);
+}
+
+fn grad_quad(k: u32, n: u32) -> vec4<f32> {
+    let grad = grad_z(min(k, p.inner - 1u), n, p.cols - min(n, p.cols));
+    return select(vec4<f32>(0.0), grad, k < p.inner);
+}
+
+// Element [r][k] is X[k + k, m + r].
+fn a_block(m: u32, k: u32) -> mat4x4<f32> {
+    if k >= p.inner {
+        return mat4x4<f32>();
+    }
+    return transpose(mat4x4<f32>(x_quad(k, m), x_quad(k + 1u, m), x_quad(k + 2u, m), x_quad(k + 3u, m)));
+}
+
+// Element [k][c] is dZ[k + k, n + c].
+fn b_block(k: u32, n: u32) -> mat4x4<f32> {
+    if k >= p.inner {
+        return mat4x4<f32>();
+    }
+    return mat4x4<f32>(grad_quad(k, n), grad_quad(k + 1u, n), grad_quad(k + 2u, n), grad_quad(k + 3u, n));
+}
+
+fn start(m: u32, n: u32) -> vec4<f32> {
+    if (p.flags & FIRST) != 0u || m >= p.rows || n >= p.cols {
+        return vec4<f32>(0.0);
+    }
+    if m == p.first {
+        let last = p.cols - 1u;
+        return vec4<f32>(
+            grad_bias[p.count + min(n, last)],
+            grad_bias[p.count + min(n + 1u, last)],
+            grad_bias[p.count + min(n + 2u, last)],
+            grad_bias[p.count + min(n + 3u, last)],
+        );
+    }
+    return load_grad_weight(p.d_start + m * p.d_stride + n, p.cols - n);
+}
+
+fn store_grad_bias(n: u32, v: vec4<f32>) {
+    for (var j = 0u; j < 4u; j++) { // unroll
+        if n + j < p.cols {
+            grad_bias[p.count + n + j] = v[j];
+        }
+    }
+}
+
+fn finish(m: u32, n: u32, low: vec4<f32>, high: vec4<f32>) {
+    if m >= p.rows || n >= p.cols {
+        return;
+    }
+    if m == p.first {
+        store_grad_bias(n, low);
+        store_grad_bias(n + 4u, high);
+        return;
+    }
+    let at = p.d_start + m * p.d_stride + n;
+    let left = p.cols - n;
+    store_grad_weight(at, low, left);
+    if left > 4u {
+        store_grad_weight(at + 4u, high, left - 4u);
+    }
+}

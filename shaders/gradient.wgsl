@@ -1,0 +1,25 @@
+// gradient: dZ, the gradient before a layer's activation, made from dY while a kernel loads it, so that it is never stored.
+//
+//     after ReLU:       dZ = dY * s where Y > 0, else 0: the saved output tells the mask, and a NaN in Y lets the gradient pass
+//     without ReLU:     dZ = M * s * dY, drawn again, since an output of 0 does not mean that it was dropped
+//     without dropout:  dZ = dY
+//
+// `GATE`, set by the host, says which. The including kernel declares `grad_output` and `output`, both [batch, cols] with b_start and
+// b_stride, c_start and c_stride. CPU twin: src/cpu/reference/gradient.rs.
+
+const GATE_NONE: u32 = 0u;
+const GATE_RELU: u32 = 1u;
+const GATE_MASK: u32 = 2u;
+
+// dZ[row, col .. col + 4], of which the first `left` exist; col is a multiple of 4.
+fn grad_z(row: u32, col: u32, left: u32) -> vec4<f32> {
+    let grad = load_grad_output(p.b_start + row * p.b_stride + col, left);
+    if GATE == GATE_RELU {
+        let y = load_output(p.c_start + row * p.c_stride + col, left);
+        return select(grad * p.scale, vec4<f32>(0.0), y <= vec4<f32>(0.0));
+    }
+    if GATE == GATE_MASK {
+        return drop4(grad, keep8(row, col));
+    }
+    return grad;
+}

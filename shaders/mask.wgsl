@@ -1,0 +1,73 @@
+// mask: the mask contract, version 1, and the parameters that every kernel shares. CPU twin: src/mask.rs.
+//
+//     counter = (col / 8, row, layer, step)    key = seed    draw j of a group: 16 bits of word j / 2    kept = draw < threshold
+//
+// A kernel works on strips of eight columns: `keep8` draws them with one call of Philox where the shard's column offset is a
+// multiple of 8, with two elsewhere, and with none where everything is kept.
+
+// The one parameter block: scalars only, so that its layout is the same in every language. Host twin: src/gpu/params.rs.
+struct Params {
+    rows: u32,        // rows of the output in this dispatch
+    cols: u32,        // columns of the output in this dispatch
+    inner: u32,       // terms of each sum in this dispatch
+    grid: u32,        // workgroups along x, since a large grid is folded into y
+    seed_low: u32,
+    seed_high: u32,
+    layer: u32,
+    step: u32,
+    row_offset: u32,  // global row of local row 0
+    col_group: u32,   // (global column of local column 0) / 8
+    col_lane: u32,    // (global column of local column 0) % 8
+    threshold: u32,   // 0 ..= 65536
+    scale: f32,
+    flags: u32,
+    // Per kernel: the first element of each tensor in its binding and the distance between its rows.
+    a_start: u32,
+    a_stride: u32,
+    b_start: u32,
+    b_stride: u32,
+    c_start: u32,
+    c_stride: u32,
+    d_start: u32,
+    d_stride: u32,
+    first: u32,       // meaning stated by the kernel
+    count: u32,       // meaning stated by the kernel
+    rate: f32,        // learning rate
+    momentum: f32,
+    decay: f32,
+    max_norm: f32,
+}
+
+@group(1) @binding(0) var<uniform> p: Params;
+
+const KEEP_ALL: u32 = 65536u;
+
+fn keep_group(row: u32, group: u32) -> u32 {
+    let counter = vec4<u32>(group, row + p.row_offset, p.layer, p.step);
+    let words = philox4x32(counter, vec2<u32>(p.seed_low, p.seed_high));
+    let threshold = vec4<u32>(p.threshold);
+    let even = select(vec4<u32>(0u), vec4<u32>(1u, 4u, 16u, 64u), (words & vec4<u32>(0xffffu)) < threshold);
+    let odd = select(vec4<u32>(0u), vec4<u32>(2u, 8u, 32u, 128u), (words >> vec4<u32>(16u)) < threshold);
+    let bits = even | odd;
+    return bits.x | bits.y | bits.z | bits.w;
+}
+
+// Bit j tells whether local element (row, col + j) is kept, for j in 0..8.
+fn keep8(row: u32, col: u32) -> u32 {
+    if p.threshold == KEEP_ALL {
+        return 0xffu;
+    }
+    let group = p.col_group + (col + p.col_lane) / 8u;
+    let lane = (col + p.col_lane) % 8u;
+    var bits = keep_group(row, group);
+    if lane != 0u {
+        bits = (bits >> lane) | (keep_group(row, group + 1u) << (8u - lane));
+    }
+    return bits & 0xffu;
+}
+
+// v times the scale where a bit of `keep` is set, else 0 by selection, so that NaN and infinity do not survive being dropped.
+fn drop4(v: vec4<f32>, keep: u32) -> vec4<f32> {
+    let kept = (vec4<u32>(keep) & vec4<u32>(1u, 2u, 4u, 8u)) != vec4<u32>(0u);
+    return select(vec4<f32>(0.0), v * p.scale, kept);
+}

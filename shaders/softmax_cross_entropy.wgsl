@@ -1,0 +1,50 @@
+// softmax_cross_entropy: the loss of each row, whether its largest logit is the label's, and the gradient, in one pass over the rows.
+//
+//     loss[r] = log(sum over c of exp(z[r, c] - max)) - (z[r, label] - max)
+//     dz[r, c] = (softmax(z[r])[c] - (c == label)) * s        s = 1 / batch, the mean's share of a row
+//
+// Shapes: logits, grad_logits [rows, cols], labels [rows], losses [rows, 2]: loss and 1 or 0. The largest logit is taken off first, so
+// that large logits overflow nothing; of equal largest ones the first counts. A label past the classes gives a loss of NaN.
+// One thread takes one row. Source: CS231n notes, "linear classification". CPU twin: src/cpu/reference/softmax_cross_entropy.rs.
+
+@group(0) @binding(0) var<storage, read> logits: array<f32>;
+@group(0) @binding(1) var<storage, read> labels: array<u32>;
+@group(0) @binding(2) var<storage, read_write> grad_logits: array<f32>;
+@group(0) @binding(3) var<storage, read_write> losses: array<f32>;
+
+@compute @workgroup_size(64)
+fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+    let row = (workgroup.y * p.grid + workgroup.x) * 64u + lane;
+    if row >= p.rows {
+        return;
+    }
+    let z = p.a_start + row * p.cols;
+    let dz = p.c_start + row * p.cols;
+    let label = labels[p.b_start + row];
+
+    var largest = logits[z];
+    var argmax = 0u;
+    for (var c = 1u; c < p.cols; c++) {
+        if logits[z + c] > largest {
+            largest = logits[z + c];
+            argmax = c;
+        }
+    }
+    var sum = 0.0;
+    for (var c = 0u; c < p.cols; c++) {
+        let e = exp(logits[z + c] - largest);
+        grad_logits[dz + c] = e;
+        sum += e;
+    }
+    for (var c = 0u; c < p.cols; c++) {
+        let probability = grad_logits[dz + c] / sum;
+        grad_logits[dz + c] = (probability - select(0.0, 1.0, c == label)) * p.scale;
+    }
+    // Where the label has no class, 0 * (0 / 0) would be folded away by a compiler: the value comes from the host.
+    var loss = p.rate;
+    if label < p.cols {
+        loss = log(sum) - (logits[z + label] - largest);
+    }
+    losses[p.d_start + 2u * row] = loss;
+    losses[p.d_start + 2u * row + 1u] = select(0.0, 1.0, argmax == label);
+}

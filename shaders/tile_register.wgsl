@@ -1,0 +1,42 @@
+// tile_register: the loop of a matrix product for adapters that run on a CPU (lavapipe, SwiftShader, WARP).
+//
+//     C[m, n] = sum over k of A[m, k] B[k, n]
+//
+// One thread holds TILE_ROWS x 8 sums in registers and shares nothing: barriers and workgroup memory cost more than they save
+// there, and loads are dear. Eight threads of a workgroup lie along the columns, so that a load of A is the same for all of them;
+// row blocks run fastest over the grid. The kernel that this is joined with gives a_block, b_block, start and finish.
+
+const HALVES: u32 = TILE_ROWS * 2u;
+const BLOCKS: u32 = TILE_ROWS / 4u;
+
+@compute @workgroup_size(8)
+fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+    let index = workgroup.y * p.grid + workgroup.x;
+    let row_tiles = (p.rows + TILE_ROWS - 1u) / TILE_ROWS;
+    let m = (index % row_tiles) * TILE_ROWS;
+    let n = ((index / row_tiles) * 8u + lane) * 8u;
+    if n >= p.cols {
+        return;
+    }
+    var sums: array<vec4<f32>, HALVES>;
+    for (var row = 0u; row < TILE_ROWS; row++) { // unroll
+        sums[2u * row] = start(m + row, n);
+        sums[2u * row + 1u] = start(m + row, n + 4u);
+    }
+    for (var k = 0u; k < p.inner; k += 4u) {
+        let low = b_block(k, n);
+        let high = b_block(k, n + 4u);
+        for (var block = 0u; block < BLOCKS; block++) { // unroll
+            let a = a_block(m + 4u * block, k);
+            for (var row = 0u; row < 4u; row++) { // unroll
+                for (var term = 0u; term < 4u; term++) { // unroll
+                    sums[8u * block + 2u * row] += a[row][term] * low[term];
+                    sums[8u * block + 2u * row + 1u] += a[row][term] * high[term];
+                }
+            }
+        }
+    }
+    for (var row = 0u; row < TILE_ROWS; row++) { // unroll
+        finish(m + row, n, sums[2u * row], sums[2u * row + 1u]);
+    }
+}

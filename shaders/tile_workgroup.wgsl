@@ -1,0 +1,61 @@
+// tile_workgroup: the loop of a matrix product for real GPUs.
+//
+//     C[m, n] = sum over k of A[m, k] B[k, n]
+//
+// A workgroup of 8 x 8 threads makes a 64 x 64 tile of C, each thread 8 x 8 of it, from slabs of 16 terms that all threads load into
+// workgroup memory together, one 4 x 4 block of A and one of B each. Column tiles run fastest over the grid.
+// The kernel that this is joined with gives a_block, b_block, start and finish.
+// Source: the shape of kernel 5 in siboehm/SGEMM_CUDA, a 2-D register tile over a shared tile.
+
+const TILE: u32 = 64u;
+const STEP: u32 = 16u;
+
+var<workgroup> a_tile: array<vec4<f32>, 256>;  // [term][row / 4]
+var<workgroup> b_tile: array<vec4<f32>, 256>;  // [term][column / 4]
+
+@compute @workgroup_size(64)
+fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+    let index = workgroup.y * p.grid + workgroup.x;
+    let col_tiles = (p.cols + TILE - 1u) / TILE;
+    let tile_row = (index / col_tiles) * TILE;
+    let tile_col = (index % col_tiles) * TILE;
+    if tile_row >= p.rows {
+        return;
+    }
+    let m = tile_row + (lane / 8u) * 8u;
+    let n = tile_col + (lane % 8u) * 8u;
+    let a_quad = (lane / 8u) * 2u;
+    let b_quad = (lane % 8u) * 2u;
+
+    var sums: array<vec4<f32>, 16>;
+    for (var row = 0u; row < 8u; row++) { // unroll
+        sums[2u * row] = start(m + row, n);
+        sums[2u * row + 1u] = start(m + row, n + 4u);
+    }
+    for (var k = 0u; k < p.inner; k += STEP) {
+        // Blocks of one row of A lie side by side for neighbouring threads, as blocks of one row of B do.
+        let a = transpose(a_block(tile_row + (lane / 4u) * 4u, k + (lane % 4u) * 4u));
+        let b = b_block(k + (lane / 16u) * 4u, tile_col + (lane % 16u) * 4u);
+        for (var term = 0u; term < 4u; term++) { // unroll
+            a_tile[((lane % 4u) * 4u + term) * 16u + lane / 4u] = a[term];
+            b_tile[((lane / 16u) * 4u + term) * 16u + lane % 16u] = b[term];
+        }
+        workgroupBarrier();
+        for (var term = 0u; term < STEP; term++) {
+            let above = a_tile[term * 16u + a_quad];
+            let below = a_tile[term * 16u + a_quad + 1u];
+            let low = b_tile[term * 16u + b_quad];
+            let high = b_tile[term * 16u + b_quad + 1u];
+            for (var row = 0u; row < 4u; row++) { // unroll
+                sums[2u * row] += above[row] * low;
+                sums[2u * row + 1u] += above[row] * high;
+                sums[2u * row + 8u] += below[row] * low;
+                sums[2u * row + 9u] += below[row] * high;
+            }
+        }
+        workgroupBarrier();
+    }
+    for (var row = 0u; row < 8u; row++) { // unroll
+        finish(m + row, n, sums[2u * row], sums[2u * row + 1u]);
+    }
+}

@@ -1,0 +1,174 @@
+//! One interface to the GPU and the CPU: tensors, the kernels, and when their work is done.
+
+use crate::call::{
+    BatchLoss, DropoutCall, Gather, GradInput, GradWeight, LinearForward, MaskBits, Sgd, SoftmaxCrossEntropy,
+};
+use crate::shape::Matrix;
+use crate::{Error, Result};
+
+/// What a tensor can hold: f32, u32, or bytes.
+pub trait Element: bytemuck::Pod + Default + std::fmt::Debug + Send + Sync + 'static {}
+impl Element for f32 {}
+impl Element for u32 {}
+impl Element for u8 {}
+
+/// What a backend has done so far, counted where it is done.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Kernels run.
+    pub dispatches: u64,
+    /// Command buffers submitted.
+    pub submits: u64,
+    /// Bytes read back to the host.
+    pub bytes_read: u64,
+    /// `wgpu` objects made, besides a command encoder and its buffer a submit.
+    pub objects: u64,
+}
+
+impl std::ops::Sub for Counts {
+    type Output = Self;
+
+    fn sub(self, before: Self) -> Self {
+        Self {
+            dispatches: self.dispatches - before.dispatches,
+            submits: self.submits - before.submits,
+            bytes_read: self.bytes_read - before.bytes_read,
+            objects: self.objects - before.objects,
+        }
+    }
+}
+
+/// A device that runs the kernels: [`Cpu`](crate::cpu::Cpu) or [`Gpu`](crate::gpu::Gpu).
+///
+/// Kernels run in the order in which they are called. On a GPU they are recorded, and one [`submit`](Self::submit) hands them all
+/// over; reading a tensor submits what is pending and waits for it.
+pub trait Backend {
+    /// A row-major matrix on the device.
+    type Tensor<T: Element>: Matrix + std::fmt::Debug;
+
+    /// The device's name, for people.
+    fn name(&self) -> String;
+
+    /// A `rows × cols` tensor of zeros.
+    ///
+    /// # Errors
+    /// [`Error::TooLarge`] or [`Error::OutOfMemory`].
+    fn zeros<T: Element>(&mut self, rows: usize, cols: usize) -> Result<Self::Tensor<T>>;
+
+    /// Overwrites a tensor with as many values as it has elements.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] where `values` has another length, [`Error::Device`] where the device was lost.
+    fn write<T: Element>(&mut self, tensor: &mut Self::Tensor<T>, values: &[T]) -> Result<()>;
+
+    /// The values of a tensor, once all work called so far is done.
+    ///
+    /// # Errors
+    /// [`Error::Device`] where the device was lost, or whatever work called so far ended in.
+    fn read<T: Element>(&mut self, tensor: &Self::Tensor<T>) -> Result<Vec<T>>;
+
+    /// Hands pending work to the device.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    fn submit(&mut self) -> Result<()>;
+
+    /// Waits until all work called so far is done.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    fn wait(&mut self) -> Result<()>;
+
+    /// What was done so far.
+    fn counts(&self) -> Counts;
+
+    /// `y = M·s·x`.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] or [`Error::TooLarge`], as every kernel here.
+    fn dropout(&mut self, call: DropoutCall<'_, Self::Tensor<f32>>) -> Result<()>;
+
+    /// The mask as bits.
+    ///
+    /// # Errors
+    /// As [`dropout`](Self::dropout).
+    fn mask_bits(&mut self, call: MaskBits<'_, Self::Tensor<u32>>) -> Result<()>;
+
+    /// `Y = M·s·relu(X·W + b)`, or its predict form.
+    ///
+    /// # Errors
+    /// As [`dropout`](Self::dropout).
+    fn linear_forward(&mut self, call: LinearForward<'_, Self::Tensor<f32>>) -> Result<()>;
+
+    /// `dX = dZ·Wᵀ`.
+    ///
+    /// # Errors
+    /// As [`dropout`](Self::dropout).
+    fn grad_input(&mut self, call: GradInput<'_, Self::Tensor<f32>>) -> Result<()>;
+
+    /// `dW = Xᵀ·dZ`, `db = Σ_rows dZ`.
+    ///
+    /// # Errors
+    /// As [`dropout`](Self::dropout).
+    fn grad_weight(&mut self, call: GradWeight<'_, Self::Tensor<f32>>) -> Result<()>;
+
+    /// The loss of each row and the gradient of their mean.
+    ///
+    /// # Errors
+    /// As [`dropout`](Self::dropout).
+    fn softmax_cross_entropy(&mut self, call: SoftmaxCrossEntropy<'_, Self::Tensor<f32>, Self::Tensor<u32>>) -> Result<()>;
+
+    /// The sums of a mini-batch's losses and right answers.
+    ///
+    /// # Errors
+    /// As [`dropout`](Self::dropout).
+    fn batch_loss(&mut self, call: BatchLoss<'_, Self::Tensor<f32>>) -> Result<()>;
+
+    /// One update of a weight matrix or bias.
+    ///
+    /// # Errors
+    /// As [`dropout`](Self::dropout).
+    fn sgd(&mut self, call: Sgd<'_, Self::Tensor<f32>>) -> Result<()>;
+
+    /// A mini-batch of a data set that lies on the device.
+    ///
+    /// # Errors
+    /// As [`dropout`](Self::dropout).
+    fn gather(&mut self, call: Gather<'_, Self::Tensor<f32>, Self::Tensor<u32>, Self::Tensor<u8>>) -> Result<()>;
+
+    /// `y = x`: the ceiling that [`dropout`](Self::dropout) is measured against.
+    ///
+    /// # Errors
+    /// As [`dropout`](Self::dropout).
+    fn copy(&mut self, x: &Self::Tensor<f32>, y: &mut Self::Tensor<f32>) -> Result<()>;
+
+    /// A tensor with the given values.
+    ///
+    /// # Errors
+    /// As [`zeros`](Self::zeros) and [`write`](Self::write).
+    fn tensor<T: Element>(&mut self, rows: usize, cols: usize, values: &[T]) -> Result<Self::Tensor<T>> {
+        let mut tensor = self.zeros(rows, cols)?;
+        self.write(&mut tensor, values)?;
+        Ok(tensor)
+    }
+
+    /// The mask of `rows × cols` elements as bytes 0 and 1, drawn on the device.
+    ///
+    /// # Errors
+    /// As [`dropout`](Self::dropout).
+    fn mask_bytes(&mut self, mask: crate::Mask, rows: usize, cols: usize) -> Result<Vec<u8>> {
+        let mut bits = self.zeros::<u32>(rows, cols.div_ceil(32))?;
+        self.mask_bits(MaskBits { bits: &mut bits, cols, mask })?;
+        let words = self.read(&bits)?;
+        crate::mask::bits_to_bytes(&words, rows, cols)
+    }
+}
+
+/// Refuses a host slice of another length than the tensor's.
+pub(crate) fn check_len(tensor: &impl Matrix, len: usize) -> Result<()> {
+    let (rows, cols) = (tensor.rows(), tensor.cols());
+    if rows * cols == len {
+        return Ok(());
+    }
+    Err(Error::shape("write", format!("{len} values for a {rows}×{cols} tensor")))
+}

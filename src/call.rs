@@ -1,0 +1,283 @@
+//! What each kernel is called with: one description a kernel, the same for the CPU, a [`Gpu`](crate::gpu::Gpu) and a caller's own device.
+//!
+//! Row-major. `X [B, I]`, `W [I, O]`, `b [1, O]`, `Y, dY [B, O]`, `M` the mask, `s` the scale of its [`Dropout`].
+//! `T` holds f32, `U` u32 and `V` bytes; on a caller's device all are [`View`](crate::gpu::View)s. Every call is checked before a device sees
+//! it: a shape that does not fit is an [`Error::Shape`](crate::Error::Shape) that names both sizes.
+
+use crate::shape::{Matrix, expect};
+use crate::{Dropout, Error, Mask, Result};
+
+/// `y = M·s·x`; on `dy` it is its own backward pass.
+#[derive(Debug)]
+pub struct DropoutCall<'a, T> {
+    /// Input, any shape.
+    pub x: &'a T,
+    /// Output, the input's shape.
+    pub y: &'a mut T,
+    /// Mask and scale.
+    pub dropout: Dropout,
+}
+
+impl<T: Matrix> DropoutCall<'_, T> {
+    pub(crate) fn check(&self) -> Result<()> {
+        expect("dropout", "y", self.y, self.x.rows(), self.x.cols())?;
+        self.dropout.mask.check(self.x.rows(), self.x.cols())
+    }
+}
+
+/// The mask as bits: element (r, c) is bit c % 32 of word c / 32 of row r.
+#[derive(Debug)]
+pub struct MaskBits<'a, U> {
+    /// Output `[rows, ⌈cols / 32⌉]`.
+    pub bits: &'a mut U,
+    /// Columns of the mask.
+    pub cols: usize,
+    /// What is drawn.
+    pub mask: Mask,
+}
+
+impl<U: Matrix> MaskBits<'_, U> {
+    pub(crate) fn check(&self) -> Result<()> {
+        expect("mask_bits", "bits", self.bits, self.bits.rows(), self.cols.div_ceil(32))?;
+        self.mask.check(self.bits.rows(), self.cols)
+    }
+}
+
+/// `Y = M·s·relu(X·W + b)`; with [`Dropout::predict`] the predict form `Y = a·relu(X·W + b)`.
+#[derive(Debug)]
+pub struct LinearForward<'a, T> {
+    /// `[B, I]`
+    pub x: &'a T,
+    /// `[I, O]`
+    pub weight: &'a T,
+    /// `[1, O]`
+    pub bias: Option<&'a T>,
+    /// `[B, O]`, written.
+    pub y: &'a mut T,
+    /// Whether ReLU stands before the dropout. `relu(NaN)` is NaN.
+    pub relu: bool,
+    /// Mask and scale.
+    pub dropout: Dropout,
+}
+
+impl<T: Matrix> LinearForward<'_, T> {
+    pub(crate) fn check(&self) -> Result<()> {
+        let kernel = "linear_forward";
+        let (batch, inputs, outputs) = (self.x.rows(), self.x.cols(), self.weight.cols());
+        expect(kernel, "weight", self.weight, inputs, outputs)?;
+        self.bias.map_or(Ok(()), |bias| expect(kernel, "bias", bias, 1, outputs))?;
+        expect(kernel, "y", self.y, batch, outputs)?;
+        self.dropout.mask.check(batch, outputs)
+    }
+}
+
+/// `dX = dZ·Wᵀ`, with `dZ = dY·s` where `Y > 0` after ReLU, else `dZ = M·s·dY`.
+#[derive(Debug)]
+pub struct GradInput<'a, T> {
+    /// `dY [B, O]`
+    pub grad_output: &'a T,
+    /// `Y [B, O]`, as the forward pass left it, where ReLU stood before the dropout; `None` where no ReLU did.
+    pub output: Option<&'a T>,
+    /// `W [I, O]`
+    pub weight: &'a T,
+    /// `dX [B, I]`, written.
+    pub grad_input: &'a mut T,
+    /// Mask and scale of the forward pass.
+    pub dropout: Dropout,
+}
+
+impl<T: Matrix> GradInput<'_, T> {
+    pub(crate) fn check(&self) -> Result<()> {
+        let kernel = "grad_input";
+        let (batch, outputs, inputs) = (self.grad_output.rows(), self.grad_output.cols(), self.weight.rows());
+        expect(kernel, "weight", self.weight, inputs, outputs)?;
+        self.output.map_or(Ok(()), |y| expect(kernel, "output", y, batch, outputs))?;
+        expect(kernel, "grad_input", self.grad_input, batch, inputs)?;
+        self.dropout.mask.check(batch, outputs)
+    }
+}
+
+/// `dW = Xᵀ·dZ` and `db = Σ_rows dZ`, with `dZ` as in [`GradInput`].
+#[derive(Debug)]
+pub struct GradWeight<'a, T> {
+    /// `X [B, I]`
+    pub x: &'a T,
+    /// `dY [B, O]`
+    pub grad_output: &'a T,
+    /// `Y [B, O]`, as the forward pass left it, where ReLU stood before the dropout; `None` where no ReLU did.
+    pub output: Option<&'a T>,
+    /// `dW [I, O]`, written.
+    pub grad_weight: &'a mut T,
+    /// `db [1, O]`, written.
+    pub grad_bias: &'a mut T,
+    /// Mask and scale of the forward pass.
+    pub dropout: Dropout,
+}
+
+impl<T: Matrix> GradWeight<'_, T> {
+    pub(crate) fn check(&self) -> Result<()> {
+        let kernel = "grad_weight";
+        let (batch, inputs, outputs) = (self.x.rows(), self.x.cols(), self.grad_output.cols());
+        expect(kernel, "grad_output", self.grad_output, batch, outputs)?;
+        self.output.map_or(Ok(()), |y| expect(kernel, "output", y, batch, outputs))?;
+        expect(kernel, "grad_weight", self.grad_weight, inputs, outputs)?;
+        expect(kernel, "grad_bias", self.grad_bias, 1, outputs)?;
+        self.dropout.mask.check(batch, outputs)
+    }
+}
+
+/// `loss[r] = log Σ_c exp(z[r,c] − max) − (z[r,label] − max)`, whether the row is right, and `dz = (softmax(z) − onehot)/B`.
+#[derive(Debug)]
+pub struct SoftmaxCrossEntropy<'a, T, U> {
+    /// `z [B, C]`
+    pub logits: &'a T,
+    /// `[B, 1]`, below C; a label past the classes gives a loss of NaN.
+    pub labels: &'a U,
+    /// `dz [B, C]`, written.
+    pub grad_logits: &'a mut T,
+    /// `[B, 2]`, written: a row's loss, and 1 where its largest logit (the first of equal ones) is the label's, else 0.
+    pub losses: &'a mut T,
+}
+
+impl<T: Matrix, U: Matrix> SoftmaxCrossEntropy<'_, T, U> {
+    pub(crate) fn check(&self) -> Result<()> {
+        let kernel = "softmax_cross_entropy";
+        let (batch, classes) = (self.logits.rows(), self.logits.cols());
+        expect(kernel, "labels", self.labels, batch, 1)?;
+        expect(kernel, "grad_logits", self.grad_logits, batch, classes)?;
+        expect(kernel, "losses", self.losses, batch, 2)
+    }
+}
+
+/// `totals[slot] = Σ_r losses[r]`: the loss and the number of right answers of a mini-batch.
+#[derive(Debug)]
+pub struct BatchLoss<'a, T> {
+    /// `[B, 2]`, from [`SoftmaxCrossEntropy`].
+    pub losses: &'a T,
+    /// `[any, 2]`, one row written.
+    pub totals: &'a mut T,
+    /// The row of `totals` to write.
+    pub slot: usize,
+}
+
+impl<T: Matrix> BatchLoss<'_, T> {
+    pub(crate) fn check(&self) -> Result<()> {
+        let kernel = "batch_loss";
+        expect(kernel, "losses", self.losses, self.losses.rows(), 2)?;
+        expect(kernel, "totals", self.totals, self.totals.rows(), 2)?;
+        if self.slot >= self.totals.rows() {
+            return Err(Error::shape(kernel, format!("slot {} of totals with {} rows", self.slot, self.totals.rows())));
+        }
+        Ok(())
+    }
+}
+
+/// How weights are updated: `g = dW + λ·W`, `v = μ·v + g`, `W = W − lr·v`, then each column of `W` shortened to a norm of at most c.
+///
+/// Sources: PyTorch's `torch.optim.SGD`; max-norm from Srivastava et al., JMLR 15 (2014), section 5.1.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct SgdRule {
+    /// Learning rate `lr`.
+    pub lr: f32,
+    /// Momentum `μ`; 0 keeps no velocity.
+    pub momentum: f32,
+    /// Weight decay `λ` (L2), on weights and not on biases.
+    pub weight_decay: f32,
+    /// The largest norm `c` of a unit's incoming weights.
+    pub max_norm: Option<f32>,
+}
+
+/// One update of a weight matrix by [`SgdRule`]; a bias is a matrix of one row, without decay and max-norm.
+#[derive(Debug)]
+pub struct Sgd<'a, T> {
+    /// `dW`
+    pub grad: &'a T,
+    /// `W`, updated.
+    pub weight: &'a mut T,
+    /// `v`, updated; `None` without momentum.
+    pub velocity: Option<&'a mut T>,
+    /// The rule.
+    pub rule: SgdRule,
+}
+
+impl<T: Matrix> Sgd<'_, T> {
+    pub(crate) fn check(&self) -> Result<()> {
+        let (rows, cols) = (self.weight.rows(), self.weight.cols());
+        expect("sgd", "grad", self.grad, rows, cols)?;
+        match &self.velocity {
+            Some(velocity) => expect("sgd", "velocity", *velocity, rows, cols),
+            None if self.rule.momentum != 0.0 => Err(Error::shape("sgd", "momentum needs a velocity tensor".to_owned())),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Features of a data set on a device: bytes stay bytes until a mini-batch is gathered.
+#[derive(Debug)]
+pub enum Features<'a, T, V> {
+    /// `[N, I]` bytes, such as pixels.
+    Bytes(&'a V),
+    /// `[N, I]` floats.
+    Floats(&'a T),
+}
+
+// Derived impls would ask the tensors themselves to be `Copy`.
+impl<T, V> Clone for Features<'_, T, V> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+impl<T, V> Copy for Features<'_, T, V> {}
+
+impl<T: Matrix, V: Matrix> Matrix for Features<'_, T, V> {
+    fn rows(&self) -> usize {
+        match self {
+            Self::Bytes(bytes) => bytes.rows(),
+            Self::Floats(floats) => floats.rows(),
+        }
+    }
+
+    fn cols(&self) -> usize {
+        match self {
+            Self::Bytes(bytes) => bytes.cols(),
+            Self::Floats(floats) => floats.cols(),
+        }
+    }
+}
+
+/// The mini-batch `X[r] = M·s·(unit·data[order[first + r]])` with its labels.
+///
+/// Every entry of `order` must be a row of the data; others give rows of unspecified values, never an access out of bounds.
+#[derive(Debug)]
+pub struct Gather<'a, T, U, V> {
+    /// `[N, I]`
+    pub data: Features<'a, T, V>,
+    /// `[N, 1]`
+    pub all_labels: &'a U,
+    /// `[any, 1]`: rows of the data in the order in which they are visited.
+    pub order: &'a U,
+    /// Where in `order` this mini-batch starts.
+    pub first: usize,
+    /// What a feature is multiplied by: 1/255 for image bytes.
+    pub unit: f32,
+    /// `[B, I]`, written.
+    pub x: &'a mut T,
+    /// `[B, 1]`, written.
+    pub labels: &'a mut U,
+    /// Dropout of the input.
+    pub dropout: Dropout,
+}
+
+impl<T: Matrix, U: Matrix, V: Matrix> Gather<'_, T, U, V> {
+    pub(crate) fn check(&self) -> Result<()> {
+        let (rows, cols) = (self.x.rows(), self.data.cols());
+        expect("gather", "x", self.x, rows, cols)?;
+        expect("gather", "labels", self.labels, rows, 1)?;
+        expect("gather", "all_labels", self.all_labels, self.data.rows(), 1)?;
+        if self.first.checked_add(rows).is_none_or(|end| end > self.order.rows()) {
+            let what = format!("rows {}..+{rows} of an order of {}", self.first, self.order.rows());
+            return Err(Error::shape("gather", what));
+        }
+        self.dropout.mask.check(rows, cols)
+    }
+}

@@ -1,0 +1,196 @@
+//! The CPU backend: runs where there is no adapter, and gives the reference that the GPU is compared with.
+
+pub mod reference;
+
+use crate::backend::{Backend, Counts, Element, check_len};
+use crate::call::{
+    BatchLoss, DropoutCall, Features, Gather, GradInput, GradWeight, LinearForward, MaskBits, Sgd, SoftmaxCrossEntropy,
+};
+use crate::shape::{Matrix, elements, expect};
+use crate::{Error, Result};
+
+/// A row-major matrix in host memory.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CpuTensor<T> {
+    rows: usize,
+    cols: usize,
+    /// `rows · cols` values.
+    pub(crate) values: Vec<T>,
+}
+
+impl<T> CpuTensor<T> {
+    /// The values, row-major.
+    pub fn values(&self) -> &[T] {
+        &self.values
+    }
+}
+
+impl<T> Matrix for CpuTensor<T> {
+    fn rows(&self) -> usize {
+        self.rows
+    }
+
+    fn cols(&self) -> usize {
+        self.cols
+    }
+}
+
+/// The CPU as a [`Backend`], on the readable twins of [`reference`].
+#[derive(Debug, Default)]
+pub struct Cpu {
+    counts: Counts,
+}
+
+impl Cpu {
+    /// A CPU backend.
+    pub fn new() -> Self {
+        Self::default()
+    }
+}
+
+impl Backend for Cpu {
+    type Tensor<T: Element> = CpuTensor<T>;
+
+    fn name(&self) -> String {
+        "CPU".to_owned()
+    }
+
+    fn zeros<T: Element>(&mut self, rows: usize, cols: usize) -> Result<CpuTensor<T>> {
+        let len = elements("tensor", rows, cols)?;
+        let mut values = Vec::new();
+        values.try_reserve_exact(len).map_err(|_| Error::OutOfMemory { bytes: (len * size_of::<T>()) as u64 })?;
+        values.resize(len, T::default());
+        Ok(CpuTensor { rows, cols, values })
+    }
+
+    fn write<T: Element>(&mut self, tensor: &mut CpuTensor<T>, values: &[T]) -> Result<()> {
+        check_len(tensor, values.len())?;
+        tensor.values.copy_from_slice(values);
+        Ok(())
+    }
+
+    fn read<T: Element>(&mut self, tensor: &CpuTensor<T>) -> Result<Vec<T>> {
+        self.counts.bytes_read += size_of_val(tensor.values.as_slice()) as u64;
+        Ok(tensor.values.clone())
+    }
+
+    fn submit(&mut self) -> Result<()> {
+        Ok(())
+    }
+
+    fn wait(&mut self) -> Result<()> {
+        Ok(())
+    }
+
+    fn counts(&self) -> Counts {
+        self.counts
+    }
+
+    fn dropout(&mut self, call: DropoutCall<'_, CpuTensor<f32>>) -> Result<()> {
+        call.check()?;
+        self.counts.dispatches += 1;
+        reference::dropout(&call.x.values, &mut call.y.values, call.x.cols, &call.dropout);
+        Ok(())
+    }
+
+    fn mask_bits(&mut self, call: MaskBits<'_, CpuTensor<u32>>) -> Result<()> {
+        call.check()?;
+        self.counts.dispatches += 1;
+        reference::mask_bits(&mut call.bits.values, call.cols, &call.mask);
+        Ok(())
+    }
+
+    fn linear_forward(&mut self, call: LinearForward<'_, CpuTensor<f32>>) -> Result<()> {
+        call.check()?;
+        self.counts.dispatches += 1;
+        let (inputs, outputs) = (call.weight.rows, call.weight.cols);
+        let bias = call.bias.map(|bias| bias.values.as_slice());
+        reference::linear_forward(
+            &call.x.values,
+            &call.weight.values,
+            bias,
+            &mut call.y.values,
+            [inputs, outputs],
+            call.relu,
+            &call.dropout,
+        );
+        Ok(())
+    }
+
+    fn grad_input(&mut self, call: GradInput<'_, CpuTensor<f32>>) -> Result<()> {
+        call.check()?;
+        self.counts.dispatches += 1;
+        let output = call.output.map(|output| output.values.as_slice());
+        let shape = [call.weight.rows, call.weight.cols];
+        let grad_z = reference::gradient(&call.grad_output.values, output, shape[1], &call.dropout);
+        reference::grad_input(&grad_z, &call.weight.values, &mut call.grad_input.values, shape);
+        Ok(())
+    }
+
+    fn grad_weight(&mut self, call: GradWeight<'_, CpuTensor<f32>>) -> Result<()> {
+        call.check()?;
+        self.counts.dispatches += 1;
+        let output = call.output.map(|output| output.values.as_slice());
+        let shape = [call.grad_weight.rows, call.grad_weight.cols];
+        let grad_z = reference::gradient(&call.grad_output.values, output, shape[1], &call.dropout);
+        reference::grad_weight(&call.x.values, &grad_z, &mut call.grad_weight.values, &mut call.grad_bias.values, shape);
+        Ok(())
+    }
+
+    fn softmax_cross_entropy(&mut self, call: SoftmaxCrossEntropy<'_, CpuTensor<f32>, CpuTensor<u32>>) -> Result<()> {
+        call.check()?;
+        self.counts.dispatches += 1;
+        let classes = call.logits.cols;
+        reference::softmax_cross_entropy(
+            &call.logits.values,
+            &call.labels.values,
+            &mut call.grad_logits.values,
+            &mut call.losses.values,
+            classes,
+        );
+        Ok(())
+    }
+
+    fn batch_loss(&mut self, call: BatchLoss<'_, CpuTensor<f32>>) -> Result<()> {
+        call.check()?;
+        self.counts.dispatches += 1;
+        let total = reference::batch_loss(&call.losses.values);
+        call.totals.values[2 * call.slot..2 * call.slot + 2].copy_from_slice(&total);
+        Ok(())
+    }
+
+    fn sgd(&mut self, call: Sgd<'_, CpuTensor<f32>>) -> Result<()> {
+        call.check()?;
+        self.counts.dispatches += 1;
+        let velocity = call.velocity.map(|velocity| velocity.values.as_mut_slice());
+        reference::sgd(&call.grad.values, &mut call.weight.values, velocity, call.grad.cols, &call.rule);
+        Ok(())
+    }
+
+    fn gather(&mut self, call: Gather<'_, CpuTensor<f32>, CpuTensor<u32>, CpuTensor<u8>>) -> Result<()> {
+        call.check()?;
+        self.counts.dispatches += 1;
+        let order = &call.order.values[call.first..call.first + call.x.rows];
+        let (x, labels) = (&mut call.x.values, &mut call.labels.values);
+        let all_labels = &call.all_labels.values;
+        let cols = call.data.cols();
+        match call.data {
+            Features::Bytes(data) => {
+                let value = |byte: u8| f32::from(byte) * call.unit;
+                reference::gather(&data.values, value, all_labels, order, x, labels, cols, &call.dropout);
+            }
+            Features::Floats(data) => {
+                let value = |float: f32| float * call.unit;
+                reference::gather(&data.values, value, all_labels, order, x, labels, cols, &call.dropout);
+            }
+        }
+        Ok(())
+    }
+
+    fn copy(&mut self, x: &CpuTensor<f32>, y: &mut CpuTensor<f32>) -> Result<()> {
+        expect("copy", "y", y, x.rows, x.cols)?;
+        self.counts.dispatches += 1;
+        y.values.copy_from_slice(&x.values);
+        Ok(())
+    }
+}

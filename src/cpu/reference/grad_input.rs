@@ -1,0 +1,12 @@
+//! Twin of `shaders/grad_input.wgsl`.
+
+/// `dX = dZ·Wᵀ`; `dZ [B, O]`, `W [I, O]`, `dX [B, I]`, `shape` is `[I, O]`. Each element sums over `O` in ascending order.
+pub fn grad_input(grad_z: &[f32], weight: &[f32], grad_input: &mut [f32], shape: [usize; 2]) {
+    let [inputs, outputs] = shape;
+    // With Wᵀ at hand the innermost loop runs along a row, as in linear_forward.
+    let mut transposed = vec![0.0; weight.len()];
+    for (i, row) in weight.chunks(outputs.max(1)).enumerate() {
+        row.iter().enumerate().for_each(|(o, &w)| transposed[o * inputs + i] = w);
+    }
+    super::linear_forward(grad_z, &transposed, None, grad_input, [outputs, inputs], false, &crate::Dropout::NONE);
+}

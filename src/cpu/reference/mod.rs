@@ -1,0 +1,39 @@
+//! One readable twin for each shader, under the same stem and with the same order of summation.
+//!
+//! All take row-major slices whose lengths the caller has checked. Where a device multiplies and adds in two roundings, as these
+//! do, the results are equal to the bit; where it contracts them they agree within rounding.
+
+mod batch_loss;
+mod dropout;
+mod gather;
+mod grad_input;
+mod grad_weight;
+mod gradient;
+mod linear_forward;
+mod mask_bits;
+mod sgd;
+mod softmax_cross_entropy;
+
+pub use batch_loss::batch_loss;
+pub use dropout::dropout;
+pub use gather::gather;
+pub use grad_input::grad_input;
+pub use grad_weight::grad_weight;
+pub use gradient::gradient;
+pub use linear_forward::linear_forward;
+pub use mask_bits::mask_bits;
+pub use sgd::sgd;
+pub use softmax_cross_entropy::softmax_cross_entropy;
+
+use crate::Dropout;
+
+/// `row[c] = M·s·row[c]` in place, for local row `index` of the masked tensor.
+pub(crate) fn drop_row(row: &mut [f32], index: usize, dropout: &Dropout) {
+    for (group, strip) in row.chunks_mut(8).enumerate() {
+        let keep = dropout.mask.keep8(index, 8 * group);
+        for (j, value) in strip.iter_mut().enumerate() {
+            // By selection, so that NaN and infinity do not survive being dropped.
+            *value = if keep >> j & 1 == 1 { *value * dropout.scale } else { 0.0 };
+        }
+    }
+}

@@ -1,0 +1,31 @@
+//! Twin of `shaders/sgd.wgsl`.
+
+use crate::call::SgdRule;
+
+/// One update of `weight [rows, cols]` by [`SgdRule`].
+pub fn sgd(grad: &[f32], weight: &mut [f32], velocity: Option<&mut [f32]>, cols: usize, rule: &SgdRule) {
+    let decayed = |g: f32, w: f32| g + rule.weight_decay * w;
+    match velocity {
+        Some(velocity) => {
+            for ((w, &g), v) in weight.iter_mut().zip(grad).zip(velocity) {
+                *v = rule.momentum * *v + decayed(g, *w);
+                *w -= rule.lr * *v;
+            }
+        }
+        None => weight.iter_mut().zip(grad).for_each(|(w, &g)| *w -= rule.lr * decayed(g, *w)),
+    }
+    if let Some(max_norm) = rule.max_norm {
+        let mut norms = vec![0.0f32; cols];
+        for row in weight.chunks(cols.max(1)) {
+            norms.iter_mut().zip(row).for_each(|(sum, &w)| *sum += w * w);
+        }
+        let shrink: Vec<f32> = norms
+            .iter()
+            .map(|sum| sum.sqrt())
+            .map(|norm| if norm > max_norm { max_norm / norm } else { 1.0 })
+            .collect();
+        for row in weight.chunks_mut(cols.max(1)) {
+            row.iter_mut().zip(&shrink).for_each(|(w, &shrink)| *w *= shrink);
+        }
+    }
+}

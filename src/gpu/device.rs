@@ -1,0 +1,156 @@
+//! Which adapters there are, which one is meant, and a device on it.
+
+use crate::{Error, Result};
+
+/// An adapter as a person names it on a command line or in `WGPU_DROPOUT_DEVICE`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AdapterChoice {
+    /// The best there is: discrete before integrated before virtual before software.
+    Best,
+    /// The best that is not software.
+    Hardware,
+    /// By place in [`adapters`].
+    Index(usize),
+    /// By a part of the name, in any case.
+    Name(String),
+}
+
+/// Every adapter that can run compute shaders, the best first.
+///
+/// `WGPU_BACKEND` (such as `vulkan` or `gl`) narrows the search.
+///
+/// # Errors
+/// [`Error::Adapter`] where `WGPU_BACKEND` names no backend.
+pub fn adapters() -> Result<Vec<wgpu::Adapter>> {
+    let backends = backends(std::env::var("WGPU_BACKEND").ok().as_deref())?;
+    // With none compiled in, wgpu panics.
+    if wgpu::Instance::enabled_backend_features().is_empty() {
+        return Ok(Vec::new());
+    }
+    let instance = wgpu::Instance::new(wgpu::InstanceDescriptor {
+        backends,
+        flags: wgpu::InstanceFlags::empty().with_env(),
+        ..wgpu::InstanceDescriptor::new_without_display_handle()
+    });
+    let mut adapters = pollster::block_on(instance.enumerate_adapters(backends));
+    adapters.retain(|adapter| {
+        adapter.get_downlevel_capabilities().flags.contains(wgpu::DownlevelFlags::COMPUTE_SHADERS)
+            && adapter.get_info().backend != wgpu::Backend::Noop
+    });
+    adapters.sort_by_key(|adapter| {
+        let info = adapter.get_info();
+        (rank(info.device_type), info.backend == wgpu::Backend::Gl)
+    });
+    Ok(adapters)
+}
+
+fn backends(name: Option<&str>) -> Result<wgpu::Backends> {
+    let Some(name) = name.filter(|name| !name.trim().is_empty()) else { return Ok(wgpu::Backends::all()) };
+    let unknown = |name: &str| Error::Adapter { what: format!("WGPU_BACKEND names `{name}`: must be vulkan, metal, dx12 or gl") };
+    name.split(',').try_fold(wgpu::Backends::empty(), |found, name| {
+        Ok(found
+            | match name.trim().to_ascii_lowercase().as_str() {
+                "vulkan" | "vk" => wgpu::Backends::VULKAN,
+                "metal" | "mtl" => wgpu::Backends::METAL,
+                "dx12" | "d3d12" => wgpu::Backends::DX12,
+                "gl" | "gles" | "opengl" => wgpu::Backends::GL,
+                other => return Err(unknown(other)),
+            })
+    })
+}
+
+fn rank(kind: wgpu::DeviceType) -> u8 {
+    match kind {
+        wgpu::DeviceType::DiscreteGpu => 0,
+        wgpu::DeviceType::IntegratedGpu => 1,
+        wgpu::DeviceType::VirtualGpu => 2,
+        wgpu::DeviceType::Other => 3,
+        wgpu::DeviceType::Cpu => 4,
+    }
+}
+
+/// `INDEX: NAME (backend, type)`, as people see an adapter in lists and errors.
+fn line(index: usize, info: &wgpu::AdapterInfo) -> String {
+    format!("{index}: {} ({}, {:?})", info.name, info.backend, info.device_type)
+}
+
+fn choose(choice: &AdapterChoice, infos: &[wgpu::AdapterInfo]) -> Result<usize> {
+    let list = || infos.iter().enumerate().map(|(i, info)| line(i, info)).collect::<Vec<_>>().join("; ");
+    let none = |what: String| Error::Adapter { what };
+    if infos.is_empty() {
+        let advice = "install a Vulkan driver (Debian: mesa-vulkan-drivers) or use --device cpu";
+        return Err(none(format!("no GPU adapter found: {advice}")));
+    }
+    match choice {
+        AdapterChoice::Best => Ok(0),
+        AdapterChoice::Hardware if infos[0].device_type != wgpu::DeviceType::Cpu => Ok(0),
+        AdapterChoice::Hardware => Err(none(format!("no GPU that is not software: there is {}", list()))),
+        AdapterChoice::Index(index) if *index < infos.len() => Ok(*index),
+        AdapterChoice::Index(index) => Err(none(format!("no adapter {index}: there is {}", list()))),
+        AdapterChoice::Name(name) => {
+            let wanted = name.to_lowercase();
+            let named = |info: &wgpu::AdapterInfo| info.name.to_lowercase().contains(&wanted);
+            let mut found = infos.iter().enumerate().filter(|(_, info)| named(info)).map(|(i, _)| i);
+            match (found.next(), found.next()) {
+                (Some(only), None) => Ok(only),
+                (Some(_), Some(_)) => Err(none(format!("several adapters match `{name}`, choose by index: {}", list()))),
+                (None, _) => Err(none(format!("no adapter matches `{name}`: there is {}", list()))),
+            }
+        }
+    }
+}
+
+/// A device of our own on the chosen adapter, with all the limits that it offers.
+///
+/// # Errors
+/// [`Error::Adapter`] where nothing or more than one thing matches, or the adapter gives no device.
+pub fn open(choice: &AdapterChoice) -> Result<(wgpu::AdapterInfo, wgpu::Device, wgpu::Queue)> {
+    let adapters = adapters()?;
+    let infos: Vec<wgpu::AdapterInfo> = adapters.iter().map(wgpu::Adapter::get_info).collect();
+    let index = choose(choice, &infos)?;
+    let adapter = &adapters[index];
+    let (device, queue) = pollster::block_on(adapter.request_device(&wgpu::DeviceDescriptor {
+        label: Some("wgpu-dropout"),
+        required_features: adapter.features() & wgpu::Features::TIMESTAMP_QUERY,
+        required_limits: adapter.limits(),
+        ..Default::default()
+    }))
+    .map_err(|error| Error::Adapter { what: format!("{} gives no device: {error}", line(index, &infos[index])) })?;
+    Ok((infos[index].clone(), device, queue))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn infos() -> Vec<wgpu::AdapterInfo> {
+        let info = |name: &str, kind| wgpu::AdapterInfo { name: name.to_owned(), ..wgpu::AdapterInfo::new(kind, wgpu::Backend::Vulkan) };
+        vec![info("Radeon RX 7900", wgpu::DeviceType::DiscreteGpu), info("llvmpipe", wgpu::DeviceType::Cpu), info("llvmpipe GL", wgpu::DeviceType::Cpu)]
+    }
+
+    #[test]
+    fn adapters_are_found_by_index_and_by_part_of_the_name() {
+        let infos = infos();
+        assert_eq!(choose(&AdapterChoice::Best, &infos).unwrap(), 0);
+        assert_eq!(choose(&AdapterChoice::Index(1), &infos).unwrap(), 1);
+        assert_eq!(choose(&AdapterChoice::Name("radeon".into()), &infos).unwrap(), 0);
+    }
+
+    #[test]
+    fn what_is_missing_or_ambiguous_is_refused_with_the_list() {
+        let infos = infos();
+        for choice in [AdapterChoice::Index(3), AdapterChoice::Name("llvm".into()), AdapterChoice::Name("geforce".into())] {
+            let error = choose(&choice, &infos).unwrap_err().to_string();
+            assert!(error.contains("0: Radeon RX 7900"), "{error}");
+        }
+        assert!(choose(&AdapterChoice::Hardware, &infos[1..]).is_err());
+        assert!(choose(&AdapterChoice::Best, &[]).unwrap_err().to_string().contains("mesa-vulkan-drivers"));
+    }
+
+    #[test]
+    fn an_unknown_backend_is_an_error_and_not_an_empty_list() {
+        assert!(backends(Some("vulcan")).is_err());
+        assert_eq!(backends(Some("vulkan,gl")).unwrap(), wgpu::Backends::VULKAN | wgpu::Backends::GL);
+        assert_eq!(backends(None).unwrap(), wgpu::Backends::all());
+    }
+}

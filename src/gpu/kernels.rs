@@ -1,0 +1,332 @@
+//! Kernels on a device that somebody else owns: compile, prepare a call for its buffers, record it into the caller's pass.
+
+use super::params::Params;
+use super::plan::{Binding, Dispatch, Planner};
+use super::variant::{Tile, Variant};
+use super::view::View;
+use crate::call::{
+    BatchLoss, DropoutCall, Gather, GradInput, GradWeight, LinearForward, MaskBits, Sgd, SoftmaxCrossEntropy,
+};
+use crate::{Error, Result};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// A compiled variant.
+#[derive(Debug)]
+pub(super) struct Pipeline {
+    pub pipeline: wgpu::ComputePipeline,
+    /// Layout of the tensors, group 0.
+    pub tensors: wgpu::BindGroupLayout,
+}
+
+/// The kernels of this crate on a caller's device.
+///
+/// Nothing here submits, waits, reads back or sets an error handler. A call is *prepared* once for its buffers and then recorded
+/// any number of times, in order with whatever else the caller records:
+///
+/// ```no_run
+/// use wgpu_dropout::{Dropout, Key, Mask, Mode, Rate, call::DropoutCall, gpu::{Kernels, View}, wgpu};
+///
+/// fn record(device: &wgpu::Device, x: &wgpu::Buffer, y: &wgpu::Buffer) -> wgpu_dropout::Result<wgpu::CommandBuffer> {
+///     let kernels = Kernels::new(device, wgpu::DeviceType::DiscreteGpu)?;
+///     let mask = Mask::new(Rate::drop(0.5)?, Key { seed: 42, layer: 1, step: 0 });
+///     let call = kernels.dropout(&DropoutCall {
+///         x: &View::new(x, 128, 1024),
+///         y: &mut View::new(y, 128, 1024),
+///         dropout: Dropout::train(Mode::Inverted, mask),
+///     })?;
+///     let mut encoder = device.create_command_encoder(&Default::default());
+///     call.record(&mut encoder.begin_compute_pass(&Default::default()));
+///     Ok(encoder.finish())
+/// }
+/// ```
+#[derive(Debug)]
+pub struct Kernels {
+    device: wgpu::Device,
+    planner: Planner,
+    params: wgpu::BindGroupLayout,
+    pipelines: Mutex<HashMap<Variant, Arc<Pipeline>>>,
+}
+
+impl Kernels {
+    /// The kernels on `device`, with the tile for its kind ([`wgpu::AdapterInfo::device_type`]). Nothing is compiled yet.
+    ///
+    /// # Errors
+    /// [`Error::Adapter`] where the device's limits are below what the smallest kernel needs.
+    pub fn new(device: &wgpu::Device, kind: wgpu::DeviceType) -> Result<Self> {
+        let limits = device.limits();
+        Self::with_planner(device, Planner::new(&limits, kind))
+    }
+
+    /// The kernels with a plan of the caller's making: another tile, smaller bindings, shorter dispatches.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new), and where the plan goes beyond the device's limits.
+    pub fn with_planner(device: &wgpu::Device, planner: Planner) -> Result<Self> {
+        let limits = device.limits();
+        let most = Planner::new(&limits, wgpu::DeviceType::Other);
+        let workgroup = u64::from(limits.max_compute_workgroup_storage_size);
+        let needs = [
+            ("max_storage_buffer_binding_size", planner.binding, 1 << 16, most.binding),
+            ("max_compute_workgroups_per_dimension", u64::from(planner.grid), 1, u64::from(most.grid)),
+            ("max_compute_invocations_per_workgroup", u64::from(limits.max_compute_invocations_per_workgroup), 64, u64::MAX),
+            ("max_compute_workgroup_size_x", u64::from(limits.max_compute_workgroup_size_x), 64, u64::MAX),
+            ("max_storage_buffers_per_shader_stage", u64::from(limits.max_storage_buffers_per_shader_stage), 5, u64::MAX),
+            // wgpu does not enforce this one.
+            ("max_compute_workgroup_storage_size", workgroup, if planner.tile == Tile::Workgroup { 8192 } else { 512 }, u64::MAX),
+        ];
+        for (name, value, least, most) in needs {
+            if !(least..=most).contains(&value) {
+                let what = format!("the device's {name} allows {value}: the kernels need {least} to {most}");
+                return Err(Error::Adapter { what });
+            }
+        }
+        let params = device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor {
+            label: Some("wgpu-dropout params"),
+            entries: &[wgpu::BindGroupLayoutEntry {
+                binding: 0,
+                visibility: wgpu::ShaderStages::COMPUTE,
+                ty: wgpu::BindingType::Buffer {
+                    ty: wgpu::BufferBindingType::Uniform,
+                    has_dynamic_offset: true,
+                    min_binding_size: wgpu::BufferSize::new(size_of::<Params>() as u64),
+                },
+                count: None,
+            }],
+        });
+        Ok(Self { device: device.clone(), planner, params, pipelines: Mutex::default() })
+    }
+
+    /// How calls are divided into dispatches.
+    pub fn planner(&self) -> &Planner {
+        &self.planner
+    }
+
+    /// Prepares `y = M·s·x`.
+    ///
+    /// # Errors
+    /// A shape, buffer or size that does not fit, as every `prepare` here.
+    pub fn dropout(&self, call: &DropoutCall<'_, View<'_>>) -> Result<Prepared> {
+        self.prepare(&self.planner.dropout(call)?)
+    }
+
+    /// Prepares the mask as bits.
+    ///
+    /// # Errors
+    /// As [`dropout`](Self::dropout).
+    pub fn mask_bits(&self, call: &MaskBits<'_, View<'_>>) -> Result<Prepared> {
+        self.prepare(&self.planner.mask_bits(call)?)
+    }
+
+    /// Prepares `Y = M·s·relu(X·W + b)` or its predict form.
+    ///
+    /// # Errors
+    /// As [`dropout`](Self::dropout).
+    pub fn linear_forward(&self, call: &LinearForward<'_, View<'_>>) -> Result<Prepared> {
+        self.prepare(&self.planner.linear_forward(call)?)
+    }
+
+    /// Prepares `dX = dZ·Wᵀ`.
+    ///
+    /// # Errors
+    /// As [`dropout`](Self::dropout).
+    pub fn grad_input(&self, call: &GradInput<'_, View<'_>>) -> Result<Prepared> {
+        self.prepare(&self.planner.grad_input(call)?)
+    }
+
+    /// Prepares `dW = Xᵀ·dZ` and `db = Σ_rows dZ`.
+    ///
+    /// # Errors
+    /// As [`dropout`](Self::dropout).
+    pub fn grad_weight(&self, call: &GradWeight<'_, View<'_>>) -> Result<Prepared> {
+        self.prepare(&self.planner.grad_weight(call)?)
+    }
+
+    /// Prepares the loss of each row and the gradient of their mean.
+    ///
+    /// # Errors
+    /// As [`dropout`](Self::dropout).
+    pub fn softmax_cross_entropy<'a>(&self, call: &SoftmaxCrossEntropy<'_, View<'a>, View<'a>>) -> Result<Prepared> {
+        self.prepare(&self.planner.softmax_cross_entropy(call)?)
+    }
+
+    /// Prepares the sums of a mini-batch's losses and right answers.
+    ///
+    /// # Errors
+    /// As [`dropout`](Self::dropout).
+    pub fn batch_loss(&self, call: &BatchLoss<'_, View<'_>>) -> Result<Prepared> {
+        self.prepare(&self.planner.batch_loss(call)?)
+    }
+
+    /// Prepares one update of a weight matrix or bias.
+    ///
+    /// # Errors
+    /// As [`dropout`](Self::dropout).
+    pub fn sgd(&self, call: &Sgd<'_, View<'_>>) -> Result<Prepared> {
+        self.prepare(&self.planner.sgd(call)?)
+    }
+
+    /// Prepares the gathering of a mini-batch.
+    ///
+    /// # Errors
+    /// As [`dropout`](Self::dropout).
+    pub fn gather<'a>(&self, call: &Gather<'_, View<'a>, View<'a>, View<'a>>) -> Result<Prepared> {
+        self.prepare(&self.planner.gather(call)?)
+    }
+
+    fn prepare(&self, plan: &[Dispatch<'_>]) -> Result<Prepared> {
+        let slot = self.slot();
+        let buffer = self.device.create_buffer(&wgpu::BufferDescriptor {
+            label: Some("wgpu-dropout params"),
+            size: (plan.len().max(1) as u64) * slot,
+            usage: wgpu::BufferUsages::UNIFORM,
+            mapped_at_creation: true,
+        });
+        let lost = |_| Error::Device { what: "its buffers can no longer be mapped".to_owned() };
+        {
+            let mut mapped = buffer.get_mapped_range_mut(..).map_err(lost)?;
+            for (i, dispatch) in plan.iter().enumerate() {
+                let from = i * slot as usize;
+                mapped.slice(from..from + size_of::<Params>()).copy_from_slice(bytemuck::bytes_of(&dispatch.params));
+            }
+        }
+        buffer.unmap();
+        let params = self.bind_params(&buffer);
+        let steps = plan.iter().enumerate().map(|(i, dispatch)| {
+            let pipeline = self.pipeline(dispatch.variant)?;
+            let tensors = self.bind(&pipeline, &dispatch.bindings);
+            Ok(Step { pipeline, tensors, offset: i as u32 * slot as u32, grid: dispatch.grid })
+        });
+        Ok(Prepared { steps: steps.collect::<Result<_>>()?, params })
+    }
+
+    /// Distance between two parameter blocks of one buffer.
+    pub(super) fn slot(&self) -> u64 {
+        (size_of::<Params>() as u64).next_multiple_of(u64::from(self.device.limits().min_uniform_buffer_offset_alignment).max(4))
+    }
+
+    pub(super) fn bind_params(&self, buffer: &wgpu::Buffer) -> wgpu::BindGroup {
+        let size = wgpu::BufferSize::new(size_of::<Params>() as u64);
+        self.device.create_bind_group(&wgpu::BindGroupDescriptor {
+            label: Some("wgpu-dropout params"),
+            layout: &self.params,
+            entries: &[wgpu::BindGroupEntry {
+                binding: 0,
+                resource: wgpu::BindingResource::Buffer(wgpu::BufferBinding { buffer, offset: 0, size }),
+            }],
+        })
+    }
+
+    pub(super) fn bind(&self, pipeline: &Pipeline, bindings: &[Binding<'_>]) -> wgpu::BindGroup {
+        let entries: Vec<wgpu::BindGroupEntry<'_>> = (0..)
+            .zip(bindings)
+            .map(|(binding, range)| wgpu::BindGroupEntry {
+                binding,
+                resource: wgpu::BindingResource::Buffer(wgpu::BufferBinding {
+                    buffer: range.buffer,
+                    offset: range.offset,
+                    size: wgpu::BufferSize::new(range.size),
+                }),
+            })
+            .collect();
+        self.device.create_bind_group(&wgpu::BindGroupDescriptor {
+            label: Some("wgpu-dropout tensors"),
+            layout: &pipeline.tensors,
+            entries: &entries,
+        })
+    }
+
+    /// The compiled form of a variant, compiled now if it was not yet.
+    pub(super) fn pipeline(&self, variant: Variant) -> Result<Arc<Pipeline>> {
+        // A panic elsewhere leaves whole entries behind, so a poisoned map is still good.
+        let mut pipelines = self.pipelines.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(pipeline) = pipelines.get(&variant) {
+            return Ok(pipeline.clone());
+        }
+        let pipeline = Arc::new(self.compile(variant));
+        pipelines.insert(variant, pipeline.clone());
+        Ok(pipeline)
+    }
+
+    /// Names of the variants compiled so far.
+    pub fn compiled(&self) -> Vec<String> {
+        let pipelines = self.pipelines.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut names: Vec<String> = pipelines.keys().map(Variant::name).collect();
+        names.sort();
+        names
+    }
+
+    pub(super) fn compiled_count(&self) -> usize {
+        self.pipelines.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
+    fn compile(&self, variant: Variant) -> Pipeline {
+        let name = variant.name();
+        let label = Some(name.as_str());
+        let module = self.device.create_shader_module(wgpu::ShaderModuleDescriptor {
+            label,
+            source: wgpu::ShaderSource::Wgsl(variant.source().into()),
+        });
+        let entries: Vec<wgpu::BindGroupLayoutEntry> = (0..)
+            .zip(variant.writes())
+            .map(|(binding, &written)| wgpu::BindGroupLayoutEntry {
+                binding,
+                visibility: wgpu::ShaderStages::COMPUTE,
+                ty: wgpu::BindingType::Buffer {
+                    ty: wgpu::BufferBindingType::Storage { read_only: !written },
+                    has_dynamic_offset: false,
+                    min_binding_size: None,
+                },
+                count: None,
+            })
+            .collect();
+        let tensors = self.device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor { label, entries: &entries });
+        let layout = self.device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
+            label,
+            bind_group_layouts: &[Some(&tensors), Some(&self.params)],
+            immediate_size: 0,
+        });
+        let pipeline = self.device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+            label,
+            layout: Some(&layout),
+            module: &module,
+            entry_point: Some("main"),
+            // Every kernel writes its workgroup memory before it reads it.
+            compilation_options: wgpu::PipelineCompilationOptions { zero_initialize_workgroup_memory: false, ..Default::default() },
+            cache: None,
+        });
+        Pipeline { pipeline, tensors }
+    }
+}
+
+/// A call ready to be recorded: pipelines, bind groups and parameters are made, nothing more is while recording.
+#[derive(Debug)]
+pub struct Prepared {
+    steps: Vec<Step>,
+    params: wgpu::BindGroup,
+}
+
+#[derive(Debug)]
+struct Step {
+    pipeline: Arc<Pipeline>,
+    tensors: wgpu::BindGroup,
+    offset: u32,
+    grid: [u32; 2],
+}
+
+impl Prepared {
+    /// Records the call's dispatches into the caller's pass.
+    pub fn record(&self, pass: &mut wgpu::ComputePass<'_>) {
+        for step in &self.steps {
+            pass.set_pipeline(&step.pipeline.pipeline);
+            pass.set_bind_group(0, &step.tensors, &[]);
+            pass.set_bind_group(1, &self.params, &[step.offset]);
+            pass.dispatch_workgroups(step.grid[0], step.grid[1], 1);
+        }
+    }
+
+    /// Dispatches that [`record`](Self::record) records.
+    pub fn dispatches(&self) -> usize {
+        self.steps.len()
+    }
+}

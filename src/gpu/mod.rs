@@ -1,0 +1,24 @@
+//! The GPU: kernels on a caller's device ([`Kernels`]), and a device of our own behind [`Backend`](crate::Backend) ([`Gpu`]).
+//!
+//! A call goes `call` → `plan` (which dispatches, without touching a device) → `kernels` (pipelines, bind groups) → a pass.
+
+mod backend;
+mod device;
+mod kernels;
+mod params;
+mod plan;
+mod readback;
+mod source;
+mod tensor;
+mod variant;
+mod view;
+
+pub use backend::Gpu;
+pub use device::{AdapterChoice, adapters, open};
+pub use kernels::{Kernels, Prepared};
+pub use params::Params;
+pub use plan::Planner;
+pub use source::Width;
+pub use tensor::GpuTensor;
+pub use variant::{Gate, Stem, Tile, Variant};
+pub use view::View;

@@ -1,0 +1,130 @@
+//! Puts a kernel's WGSL together: the kernel's file first, so that line numbers in errors are its own, then what it includes.
+//!
+//! Three things are done to the text, each marked in the shader by what stands there anyway:
+//!
+//! - `for (var i = 0u; i < N; i++) { // unroll` is replaced by its body N times with `i` a literal, so that arrays in registers are
+//!   indexed by constants and no driver has to find that out. `N` is a literal or a `const` of the text.
+//! - `// loader NAME BUFFER` becomes a function that loads four elements from an index on, of which the first `left` exist:
+//!   one 128-bit load where rows are whole vectors ([`Width::Vec4`]), else four loads ([`Width::Scalar`]). `// storer` likewise.
+//! - `Element` is the type that goes with it.
+
+use std::fmt::Write as _;
+
+/// How wide a kernel's loads and stores are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Width {
+    /// Any shape: one element at a time.
+    Scalar,
+    /// Rows and starts are multiples of four elements.
+    Vec4,
+}
+
+/// Joins the parts and expands what is marked.
+pub(super) fn assemble(constants: &str, width: Width, parts: &[&str]) -> String {
+    let element = match width {
+        Width::Scalar => "f32",
+        Width::Vec4 => "vec4<f32>",
+    };
+    let mut text = parts.join("\n");
+    let _ = write!(text, "\nalias Element = {element};\n{constants}");
+    let text: String = text.lines().map(|line| accessor(line, width).unwrap_or_else(|| line.to_owned()) + "\n").collect();
+    unroll(&text)
+}
+
+/// The function that a `// loader` or `// storer` line stands for.
+fn accessor(line: &str, width: Width) -> Option<String> {
+    let mut words = line.strip_prefix("// ")?.split(' ');
+    let (kind, name, buffer) = (words.next()?, words.next()?, words.next()?);
+    Some(match (kind, width) {
+        ("loader", Width::Vec4) => format!("fn {name}(at: u32, left: u32) -> vec4<f32> {{ return {buffer}[at / 4u]; }}"),
+        ("storer", Width::Vec4) => format!("fn {name}(at: u32, v: vec4<f32>, left: u32) {{ {buffer}[at / 4u] = v; }}"),
+        ("loader", Width::Scalar) => {
+            let element = |j: usize| format!("select(0.0, {buffer}[at + {j}u], left > {j}u)");
+            let elements = [0, 1, 2, 3].map(element).join(", ");
+            format!("fn {name}(at: u32, left: u32) -> vec4<f32> {{ return vec4<f32>({elements}); }}")
+        }
+        ("storer", Width::Scalar) => {
+            let element = |j: usize| format!("if left > {j}u {{ {buffer}[at + {j}u] = v[{j}]; }}");
+            format!("fn {name}(at: u32, v: vec4<f32>, left: u32) {{ {} }}", [0, 1, 2, 3].map(element).join(" "))
+        }
+        _ => return None,
+    })
+}
+
+/// Expands every marked loop, the outer ones first.
+fn unroll(text: &str) -> String {
+    let mut text = text.to_owned();
+    while let Some(marked) = text.lines().position(|line| line.ends_with("// unroll")) {
+        let lines: Vec<&str> = text.lines().collect();
+        let head = lines[marked];
+        let indent = head.len() - head.trim_start().len();
+        let body = lines[marked + 1..].iter().position(|line| line.len() > indent && line[indent..].starts_with('}'));
+        let end = marked + 1 + body.expect("a marked loop ends at its own indent");
+        let variable = between(head, "(var ", " = 0u");
+        let count = literal(&text, between(head, " < ", "; "));
+        let mut expanded = lines[..marked].join("\n") + "\n";
+        for i in 0..count {
+            let body: Vec<String> = lines[marked + 1..end].iter().map(|line| substitute(line, variable, i)).collect();
+            let _ = writeln!(expanded, "{:indent$}{{\n{}\n{:indent$}}}", "", body.join("\n"), "");
+        }
+        expanded += &lines[end + 1..].join("\n");
+        text = expanded + "\n";
+    }
+    text
+}
+
+fn between<'a>(text: &'a str, start: &str, end: &str) -> &'a str {
+    let rest = text.split_once(start).expect("a marked loop has the documented form").1;
+    rest.split_once(end).expect("a marked loop has the documented form").0
+}
+
+/// The value of a literal or of a `const` of the text, which may be a literal times or over another.
+fn literal(text: &str, name: &str) -> u32 {
+    if let Ok(value) = name.trim_end_matches('u').parse() {
+        return value;
+    }
+    if let Some((a, b)) = name.split_once(" / ") {
+        return literal(text, a) / literal(text, b);
+    }
+    let definition = between(text, &format!("const {name}: u32 = "), ";");
+    literal(text, definition)
+}
+
+/// `line` with the identifier `name` replaced by a literal.
+fn substitute(line: &str, name: &str, value: u32) -> String {
+    let is_word = |c: char| c.is_alphanumeric() || c == '_';
+    let mut out = String::new();
+    let mut rest = line;
+    while let Some(at) = rest.find(name) {
+        let after = &rest[at + name.len()..];
+        let whole = !rest[..at].ends_with(is_word) && !after.starts_with(is_word);
+        out += &rest[..at];
+        if whole {
+            let _ = write!(out, "{value}u");
+        } else {
+            out += name;
+        }
+        rest = after;
+    }
+    out + rest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nested_loops_unroll_to_literals() {
+        let text = "const N: u32 = 2u;\nfor (var i = 0u; i < N; i++) { // unroll\n    for (var j = 0u; j < 2u; j++) { // unroll\n        a[i][j] += bits;\n    }\n}\n";
+        let expanded = unroll(text);
+        for pair in ["a[0u][0u] += bits", "a[0u][1u] += bits", "a[1u][0u] += bits", "a[1u][1u] += bits"] {
+            assert!(expanded.contains(pair), "{expanded}");
+        }
+        assert!(!expanded.contains("for"), "{expanded}");
+    }
+
+    #[test]
+    fn a_constant_may_be_a_quotient() {
+        assert_eq!(literal("const ROWS: u32 = 16u;\nconst BLOCKS: u32 = ROWS / 4u;", "BLOCKS"), 4);
+    }
+}

@@ -1,0 +1,69 @@
+//! A matrix in a buffer of a [`Gpu`](super::Gpu).
+
+use super::view::View;
+use crate::backend::Element;
+use crate::{Error, Matrix, Result, shape::elements};
+use std::marker::PhantomData;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Buffers whose tensors are gone, so that what was kept for them can go too.
+pub(super) type Retired = Arc<Mutex<Vec<wgpu::Buffer>>>;
+
+/// A row-major matrix in device memory.
+#[derive(Debug)]
+pub struct GpuTensor<T> {
+    rows: usize,
+    cols: usize,
+    pub(super) buffer: wgpu::Buffer,
+    retired: Retired,
+    element: PhantomData<T>,
+}
+
+impl<T: Element> GpuTensor<T> {
+    pub(super) fn zeros(device: &wgpu::Device, retired: &Retired, rows: usize, cols: usize) -> Result<Self> {
+        let bytes = elements("tensor", rows, cols)? as u64 * size_of::<T>() as u64;
+        // Whole vectors, and never empty: an empty matrix is still bound.
+        let size = bytes.next_multiple_of(16).max(16);
+        let bound = device.limits().max_buffer_size;
+        if size > bound {
+            return Err(Error::TooLarge { what: format!("a {rows}×{cols} tensor in bytes"), value: size, bound });
+        }
+        let memory = device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
+        let buffer = device.create_buffer(&wgpu::BufferDescriptor {
+            label: Some("wgpu-dropout tensor"),
+            size,
+            usage: wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST,
+            mapped_at_creation: false,
+        });
+        if pollster::block_on(memory.pop()).is_some() {
+            return Err(Error::OutOfMemory { bytes: size });
+        }
+        Ok(Self { rows, cols, buffer, retired: retired.clone(), element: PhantomData })
+    }
+
+    /// Bytes of the matrix itself.
+    pub(super) fn bytes(&self) -> u64 {
+        (self.rows * self.cols * size_of::<T>()) as u64
+    }
+
+    /// The tensor as the kernels see it.
+    pub fn view(&self) -> View<'_> {
+        View::new(&self.buffer, self.rows, self.cols)
+    }
+}
+
+impl<T> Drop for GpuTensor<T> {
+    fn drop(&mut self) {
+        self.retired.lock().unwrap_or_else(PoisonError::into_inner).push(self.buffer.clone());
+    }
+}
+
+impl<T> Matrix for GpuTensor<T> {
+    fn rows(&self) -> usize {
+        self.rows
+    }
+
+    fn cols(&self) -> usize {
+        self.cols
+    }
+}

@@ -1,0 +1,254 @@
+//! Which WGSL a dispatch runs: the kernel's stem and the choices that are compiled in.
+
+use super::source::{Width, assemble};
+use crate::{Error, Result};
+
+/// A kernel by the name of its file in `shaders/`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[allow(missing_docs)]
+pub enum Stem {
+    BatchLoss,
+    Copy,
+    Dropout,
+    Gather,
+    GradInput,
+    GradWeight,
+    LinearForward,
+    MaskBits,
+    PhiloxWords,
+    Sgd,
+    SoftmaxCrossEntropy,
+}
+
+impl Stem {
+    /// Every kernel.
+    pub const ALL: [Self; 11] = [
+        Self::BatchLoss,
+        Self::Copy,
+        Self::Dropout,
+        Self::Gather,
+        Self::GradInput,
+        Self::GradWeight,
+        Self::LinearForward,
+        Self::MaskBits,
+        Self::PhiloxWords,
+        Self::Sgd,
+        Self::SoftmaxCrossEntropy,
+    ];
+
+    /// The file's name without `.wgsl`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::BatchLoss => "batch_loss",
+            Self::Copy => "copy",
+            Self::Dropout => "dropout",
+            Self::Gather => "gather",
+            Self::GradInput => "grad_input",
+            Self::GradWeight => "grad_weight",
+            Self::LinearForward => "linear_forward",
+            Self::MaskBits => "mask_bits",
+            Self::PhiloxWords => "philox_words",
+            Self::Sgd => "sgd",
+            Self::SoftmaxCrossEntropy => "softmax_cross_entropy",
+        }
+    }
+
+    fn file(self) -> &'static str {
+        match self {
+            Self::BatchLoss => include_str!("../../shaders/batch_loss.wgsl"),
+            Self::Copy => include_str!("../../shaders/copy.wgsl"),
+            Self::Dropout => include_str!("../../shaders/dropout.wgsl"),
+            Self::Gather => include_str!("../../shaders/gather.wgsl"),
+            Self::GradInput => include_str!("../../shaders/grad_input.wgsl"),
+            Self::GradWeight => include_str!("../../shaders/grad_weight.wgsl"),
+            Self::LinearForward => include_str!("../../shaders/linear_forward.wgsl"),
+            Self::MaskBits => include_str!("../../shaders/mask_bits.wgsl"),
+            Self::PhiloxWords => include_str!("../../shaders/philox_words.wgsl"),
+            Self::Sgd => include_str!("../../shaders/sgd.wgsl"),
+            Self::SoftmaxCrossEntropy => include_str!("../../shaders/softmax_cross_entropy.wgsl"),
+        }
+    }
+
+    /// Whether the kernel is a matrix product, which comes in tiles.
+    pub fn is_product(self) -> bool {
+        matches!(self, Self::LinearForward | Self::GradInput | Self::GradWeight)
+    }
+}
+
+/// How a matrix product is divided among threads. Both sum in the same order, so they give the same bits wherever the device's
+/// compiler contracts neither or both.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Tile {
+    /// 16 × 8 sums a thread in registers and no barriers: for adapters that run on a CPU.
+    Register,
+    /// 64 × 64 a workgroup through workgroup memory, 8 × 8 a thread: for real GPUs.
+    Workgroup,
+}
+
+impl Tile {
+    /// Every tile.
+    pub const ALL: [Self; 2] = [Self::Register, Self::Workgroup];
+    /// Rows that a thread holds in [`Tile::Register`].
+    const REGISTER_ROWS: u64 = 16;
+
+    /// The tile for a kind of device.
+    pub fn for_device(kind: wgpu::DeviceType) -> Self {
+        match kind {
+            wgpu::DeviceType::Cpu => Self::Register,
+            _ => Self::Workgroup,
+        }
+    }
+
+    /// Workgroups that cover `rows × cols` sums.
+    pub(super) fn workgroups(self, rows: usize, cols: usize) -> u64 {
+        let (rows, cols) = (rows as u64, cols as u64);
+        match self {
+            Self::Register => rows.div_ceil(Self::REGISTER_ROWS) * cols.div_ceil(64),
+            Self::Workgroup => rows.div_ceil(64) * cols.div_ceil(64),
+        }
+    }
+
+    fn file(self) -> &'static str {
+        match self {
+            Self::Register => include_str!("../../shaders/tile_register.wgsl"),
+            Self::Workgroup => include_str!("../../shaders/tile_workgroup.wgsl"),
+        }
+    }
+}
+
+impl std::fmt::Display for Tile {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Register => "register",
+            Self::Workgroup => "workgroup",
+        })
+    }
+}
+
+impl std::str::FromStr for Tile {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let found = Self::ALL.into_iter().find(|tile| tile.to_string() == text);
+        found.ok_or_else(|| Error::invalid(format!("tile `{text}`: must be register or workgroup")))
+    }
+}
+
+/// Where dZ comes from in the backward kernels; `GATE` in `shaders/gradient.wgsl`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[repr(u32)]
+#[allow(missing_docs)]
+pub enum Gate {
+    None = 0,
+    Relu = 1,
+    Mask = 2,
+}
+
+/// One compiled form of a kernel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Variant {
+    /// The kernel.
+    pub stem: Stem,
+    /// Loads and stores.
+    pub width: Width,
+    /// Division of a matrix product; the others ignore it.
+    pub tile: Tile,
+    /// Backward kernels only.
+    pub gate: Gate,
+    /// `gather` only: whether features are bytes.
+    pub bytes: bool,
+    /// `sgd` only: whether there is a velocity.
+    pub momentum: bool,
+}
+
+impl Variant {
+    /// The plainest form of a kernel.
+    pub fn new(stem: Stem) -> Self {
+        let tile = Tile::Register;
+        Self { stem, width: Width::Scalar, tile, gate: Gate::None, bytes: false, momentum: false }
+    }
+
+    /// Every form that a kernel comes in.
+    pub fn all() -> Vec<Self> {
+        let mut all = Vec::new();
+        for stem in Stem::ALL {
+            let base = Self::new(stem);
+            let gated = matches!(stem, Stem::GradInput | Stem::GradWeight);
+            let wide = stem.is_product() || matches!(stem, Stem::Dropout | Stem::Copy);
+            for tile in if stem.is_product() { &Tile::ALL[..] } else { &Tile::ALL[..1] } {
+                for gate in if gated { &[Gate::None, Gate::Relu, Gate::Mask][..] } else { &[Gate::None][..] } {
+                    for width in if wide { &[Width::Scalar, Width::Vec4][..] } else { &[Width::Scalar][..] } {
+                        let flag = matches!(stem, Stem::Gather | Stem::Sgd);
+                        for &set in if flag { &[false, true][..] } else { &[false][..] } {
+                            let (bytes, momentum) = (set && stem == Stem::Gather, set && stem == Stem::Sgd);
+                            all.push(Self { tile: *tile, gate: *gate, width: *width, bytes, momentum, ..base });
+                        }
+                    }
+                }
+            }
+        }
+        all
+    }
+
+    /// A name for labels and listings.
+    pub fn name(&self) -> String {
+        let mut name = self.stem.name().to_owned();
+        if self.stem.is_product() {
+            name += &format!(".{}", self.tile);
+        }
+        if self.width == Width::Vec4 {
+            name += ".vec4";
+        }
+        match self.gate {
+            Gate::None => {}
+            Gate::Relu => name += ".relu",
+            Gate::Mask => name += ".mask",
+        }
+        if self.bytes {
+            name += ".bytes";
+        }
+        if self.momentum {
+            name += ".momentum";
+        }
+        name
+    }
+
+    /// The WGSL text.
+    pub fn source(&self) -> String {
+        let mut parts = vec![self.stem.file()];
+        let mut constants = String::new();
+        if self.stem.is_product() {
+            parts.push(self.tile.file());
+            constants += &format!("const TILE_ROWS: u32 = {}u;\n", Tile::REGISTER_ROWS);
+        }
+        match self.stem {
+            Stem::GradInput | Stem::GradWeight => {
+                parts.push(include_str!("../../shaders/gradient.wgsl"));
+                constants += &format!("const GATE: u32 = {}u;\n", self.gate as u32);
+            }
+            Stem::Gather => {
+                let datum = if self.bytes { "u32" } else { "f32" };
+                constants += &format!("const BYTES: bool = {};\nalias Datum = {datum};\n", self.bytes);
+            }
+            Stem::Sgd if self.momentum => parts.push(include_str!("../../shaders/sgd_momentum.wgsl")),
+            Stem::Sgd => parts.push(include_str!("../../shaders/sgd_plain.wgsl")),
+            _ => {}
+        }
+        parts.push(include_str!("../../shaders/mask.wgsl"));
+        parts.push(include_str!("../../shaders/philox.wgsl"));
+        assemble(&constants, self.width, &parts)
+    }
+
+    /// Which of the kernel's bindings in group 0 are written, in order.
+    pub(super) fn writes(&self) -> &'static [bool] {
+        match self.stem {
+            Stem::BatchLoss | Stem::Copy | Stem::Dropout | Stem::PhiloxWords => &[false, true],
+            Stem::MaskBits => &[true],
+            Stem::LinearForward | Stem::GradInput => &[false, false, false, true],
+            Stem::GradWeight | Stem::Gather => &[false, false, false, true, true],
+            Stem::SoftmaxCrossEntropy => &[false, false, true, true],
+            Stem::Sgd if self.momentum => &[false, true, true],
+            Stem::Sgd => &[false, true],
+        }
+    }
+}

@@ -1,0 +1,58 @@
+//! A tensor as a range of somebody's buffer.
+
+use crate::{Error, Matrix, Result};
+
+/// A row-major matrix in a range of a [`wgpu::Buffer`]: what kernels on a caller's own device read and write.
+///
+/// The elements are f32 or u32 (4 bytes), or bytes where a kernel says so. STORAGE is all the usage that the buffer needs.
+#[derive(Debug, Clone, Copy)]
+pub struct View<'a> {
+    /// The buffer.
+    pub buffer: &'a wgpu::Buffer,
+    /// Byte at which the first element lies, a multiple of 4.
+    pub offset: u64,
+    /// Rows of the matrix.
+    pub rows: usize,
+    /// Columns of the matrix; rows follow one another without a gap.
+    pub cols: usize,
+}
+
+impl<'a> View<'a> {
+    /// A matrix that starts at the buffer's first byte.
+    pub fn new(buffer: &'a wgpu::Buffer, rows: usize, cols: usize) -> Self {
+        Self { buffer, offset: 0, rows, cols }
+    }
+
+    /// The same matrix at another byte of the buffer.
+    pub fn at(self, offset: u64) -> Self {
+        Self { offset, ..self }
+    }
+
+    /// Refuses what no kernel could bind.
+    pub(super) fn check(&self, kernel: &'static str, tensor: &'static str, element: u64) -> Result<()> {
+        let fail = |what: String| Err(Error::Buffer { kernel, tensor, what });
+        if !self.buffer.usage().contains(wgpu::BufferUsages::STORAGE) {
+            return fail("it lacks the usage STORAGE".to_owned());
+        }
+        if self.offset % 4 != 0 {
+            return fail(format!("offset {} is not a multiple of 4", self.offset));
+        }
+        let bytes = crate::shape::elements(tensor, self.rows, self.cols)? as u64 * element;
+        // An empty matrix is still bound, so it needs one word.
+        let end = self.offset.checked_add(bytes.max(4).next_multiple_of(4));
+        if end.is_none_or(|end| end > self.buffer.size()) {
+            return fail(format!("{bytes} bytes from {} on do not fit its size of {}", self.offset, self.buffer.size()));
+        }
+        Ok(())
+    }
+}
+
+impl Matrix for View<'_> {
+    fn rows(&self) -> usize {
+        self.rows
+    }
+
+    fn cols(&self) -> usize {
+        self.cols
+    }
+}

@@ -1,0 +1,25 @@
+//! Dropout on the GPU whose mask is a specification. (front page to come)
+
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+pub mod backend;
+pub mod call;
+pub mod cpu;
+pub mod device;
+pub mod error;
+pub mod gpu;
+pub mod init;
+pub mod mask;
+#[cfg(feature = "cli")]
+pub mod oracle;
+pub mod philox;
+pub mod rate;
+pub mod shape;
+
+pub use backend::{Backend, Counts};
+pub use device::{Device, DeviceChoice};
+pub use error::{Error, Result};
+pub use mask::{Dropout, Key, Mask};
+pub use rate::{Mode, Rate};
+pub use shape::Matrix;
+pub use wgpu;

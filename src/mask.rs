@@ -1,0 +1,234 @@
+//! The mask contract, version 1: a mask is a pure function of `(seed, layer, step, row, col, rate)`.
+//!
+//! ```text
+//! key     = (seed & 0xffffffff, seed >> 32)
+//! counter = (col / 8, row, layer, step)
+//! w0..w3  = Philox4x32-10(counter, key)
+//! draw    = j even: w[j/2] & 0xffff    j odd: w[j/2] >> 16        j = col % 8
+//! t       = round_half_up(keep · 65536)
+//! kept    = draw < t
+//! scale   = inverted: 65536 / t (0 when t = 0)    vanilla: 1
+//! ```
+//!
+//! `row` and `col` are global coordinates: a tensor of any rank is seen as rows (the product of its leading dimensions) and cols
+//! (its last dimension), and a shard of a larger tensor adds its offsets, so that a split over devices draws the mask of the whole.
+//! Nothing else enters: not the device, the tile, the batch split, the number of threads or the order of execution. A change would
+//! be a version 2 beside this one. GPU twin: `shaders/mask.wgsl`.
+
+use crate::philox::{key, philox4x32};
+use crate::{Error, Mode, Rate, Result};
+
+/// Columns that one call of Philox draws for.
+pub(crate) const GROUP: u64 = 8;
+/// Set in `layer` for draws at prediction time, where `step` counts samples.
+pub const PREDICTION: u32 = 0x8000_0000;
+/// Global rows end here.
+pub const MAX_ROWS: u64 = 1 << 32;
+/// Global columns end here.
+pub const MAX_COLS: u64 = 1 << 35;
+
+/// What a mask is drawn from besides coordinates and rate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct Key {
+    /// The run's seed: the key of Philox.
+    pub seed: u64,
+    /// The dropout site. In a network: 0 for the input, i for the i-th hidden layer; the top bit is set at prediction time.
+    pub layer: u32,
+    /// The training step, counted from 0; at prediction time the sample.
+    pub step: u32,
+}
+
+impl Key {
+    /// The eight draws of columns `8·group .. 8·group + 8` of a row.
+    #[inline]
+    pub fn draws(self, row: u32, group: u32) -> [u16; 8] {
+        let w = philox4x32([group, row, self.layer, self.step], key(self.seed));
+        [
+            w[0] as u16,
+            (w[0] >> 16) as u16,
+            w[1] as u16,
+            (w[1] >> 16) as u16,
+            w[2] as u16,
+            (w[2] >> 16) as u16,
+            w[3] as u16,
+            (w[3] >> 16) as u16,
+        ]
+    }
+
+    /// The draw of one element, uniform on `0 ..= 65535`.
+    pub fn draw(self, row: u32, col: u64) -> u16 {
+        self.draws(row, (col / GROUP) as u32)[(col % GROUP) as usize]
+    }
+}
+
+/// A mask: key, rate and the place of a shard in the whole tensor.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Mask {
+    /// Seed, layer and step.
+    pub key: Key,
+    /// The probability to keep an element.
+    pub rate: Rate,
+    /// Global row of the tensor's first row.
+    pub row_offset: u64,
+    /// Global column of the tensor's first column.
+    pub col_offset: u64,
+}
+
+impl Mask {
+    /// A mask that keeps everything and draws nothing.
+    pub const KEEP_ALL: Self = Self::new(Rate::KEEP_ALL, Key { seed: 0, layer: 0, step: 0 });
+
+    /// The mask of a whole tensor.
+    pub const fn new(rate: Rate, key: Key) -> Self {
+        Self { key, rate, row_offset: 0, col_offset: 0 }
+    }
+
+    /// The same mask seen by a shard whose first element is global `(row, col)`.
+    pub const fn at(self, row: u64, col: u64) -> Self {
+        Self { row_offset: row, col_offset: col, ..self }
+    }
+
+    /// Whether `rows × cols` elements from the offsets on have coordinates under the contract.
+    ///
+    /// # Errors
+    /// [`Error::TooLarge`] where `rows + row_offset > 2^32` or `cols + col_offset > 2^35`.
+    pub fn check(&self, rows: usize, cols: usize) -> Result<()> {
+        let end = |what: &str, offset: u64, size: usize, bound: u64| match offset.checked_add(size as u64) {
+            Some(end) if end <= bound => Ok(()),
+            end => Err(Error::TooLarge { what: format!("{what} offset + {what}s"), value: end.unwrap_or(u64::MAX), bound }),
+        };
+        end("row", self.row_offset, rows, MAX_ROWS)?;
+        end("col", self.col_offset, cols, MAX_COLS)
+    }
+
+    /// Whether the element at local `(row, col)` is kept. The coordinates must pass [`check`](Self::check).
+    pub fn keeps(&self, row: usize, col: usize) -> bool {
+        let (row, col) = (self.row_offset + row as u64, self.col_offset + col as u64);
+        u32::from(self.key.draw(row as u32, col)) < self.rate.threshold()
+    }
+
+    /// Bit j of the result tells whether local `(row, col + j)` is kept, for eight columns; the twin of `keep8` in
+    /// `shaders/mask.wgsl`.
+    #[inline]
+    pub fn keep8(&self, row: usize, col: usize) -> u8 {
+        let t = self.rate.threshold();
+        if t == crate::rate::DRAWS {
+            return u8::MAX;
+        }
+        let (row, col) = ((self.row_offset + row as u64) as u32, self.col_offset + col as u64);
+        let group = |group: u64| {
+            let draws = self.key.draws(row, group as u32);
+            draws.iter().enumerate().fold(0u8, |bits, (j, &draw)| bits | u8::from(u32::from(draw) < t) << j)
+        };
+        match (col / GROUP, col % GROUP) {
+            (first, 0) => group(first),
+            // Columns past the contract's last group are never asked for, so their bits may be anything.
+            (first, lane) => group(first) >> lane | group(first.wrapping_add(1)) << (GROUP - lane),
+        }
+    }
+
+    /// The mask of `rows × cols` elements as bytes 0 and 1, row-major.
+    ///
+    /// # Errors
+    /// As [`check`](Self::check), and [`Error::TooLarge`] where `rows · cols` overflows.
+    pub fn bytes(&self, rows: usize, cols: usize) -> Result<Vec<u8>> {
+        self.check(rows, cols)?;
+        let mut bytes = vec![0; crate::shape::elements("mask", rows, cols)?];
+        for (row, out) in bytes.chunks_mut(cols.max(1)).enumerate() {
+            for (group, out) in out.chunks_mut(GROUP as usize).enumerate() {
+                let bits = self.keep8(row, group * GROUP as usize);
+                out.iter_mut().enumerate().for_each(|(j, byte)| *byte = bits >> j & 1);
+            }
+        }
+        Ok(bytes)
+    }
+}
+
+/// The bytes 0 and 1 of a mask in bit form: element (r, c) is bit c % 32 of word c / 32 of row r, rows padded to whole words.
+///
+/// # Errors
+/// [`Error::Shape`] where there are not `rows · ⌈cols / 32⌉` words.
+pub fn bits_to_bytes(words: &[u32], rows: usize, cols: usize) -> Result<Vec<u8>> {
+    let per_row = cols.div_ceil(32);
+    if rows.checked_mul(per_row) != Some(words.len()) {
+        return Err(Error::shape("bits_to_bytes", format!("{} words for {rows} rows of {per_row}", words.len())));
+    }
+    let mut bytes = Vec::with_capacity(crate::shape::elements("mask", rows, cols)?);
+    for row in words.chunks(per_row.max(1)) {
+        bytes.extend((0..cols).map(|col| (row[col / 32] >> (col % 32) & 1) as u8));
+    }
+    Ok(bytes)
+}
+
+/// What one dropout site does to its elements: `y = M·s·x`.
+///
+/// At training time `M` is a mask and `s` the scale of its mode; at prediction time `M` is all ones and `s` is 1, or the keep rate
+/// in effect for vanilla dropout, so prediction takes no key.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Dropout {
+    /// Which elements are kept.
+    pub mask: Mask,
+    /// What kept elements are multiplied by.
+    pub scale: f32,
+}
+
+impl Dropout {
+    /// No dropout: `y = x`.
+    pub const NONE: Self = Self { mask: Mask::KEEP_ALL, scale: 1.0 };
+
+    /// A site while training.
+    pub fn train(mode: Mode, mask: Mask) -> Self {
+        match mode {
+            Mode::None => Self::NONE,
+            Mode::Vanilla => Self { mask, scale: 1.0 },
+            Mode::Inverted => Self { mask, scale: mask.rate.inverse() },
+        }
+    }
+
+    /// A site while predicting: vanilla multiplies by the keep rate in effect, which f32 holds exactly; the others do nothing.
+    pub fn predict(mode: Mode, rate: Rate) -> Self {
+        match mode {
+            Mode::None | Mode::Inverted => Self::NONE,
+            Mode::Vanilla => Self { scale: rate.keep_in_effect() as f32, ..Self::NONE },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn draws_of_seed_42_are_the_published_ones() {
+        let key = Key { seed: 42, layer: 0, step: 0 };
+        assert_eq!(key.draws(0, 0), [0xf053, 0x9cea, 0x493b, 0x77f5, 0x50ad, 0x12bf, 0xb3d7, 0x5742]);
+        assert_eq!(key.draw(0, 2), 0x493b);
+    }
+
+    #[test]
+    fn eight_columns_at_once_equal_one_at_a_time_at_every_offset() {
+        for lane in 0..9 {
+            let mask = Mask::new(Rate::keep(0.6).unwrap(), Key { seed: 9, layer: 1, step: 2 }).at(5, 1000 + lane);
+            let bits = mask.keep8(3, 16);
+            for j in 0..8 {
+                assert_eq!(bits >> j & 1 == 1, mask.keeps(3, 16 + j), "offset {lane} column {j}");
+            }
+        }
+    }
+
+    #[test]
+    fn offsets_end_where_the_contract_does() {
+        let mask = Mask::new(Rate::KEEP_ALL, Key::default());
+        assert!(mask.at(MAX_ROWS - 4, MAX_COLS - 4).check(4, 4).is_ok());
+        assert!(matches!(mask.at(MAX_ROWS - 4, 0).check(5, 4), Err(Error::TooLarge { bound: MAX_ROWS, .. })));
+        assert!(matches!(mask.at(0, MAX_COLS - 4).check(4, 5), Err(Error::TooLarge { bound: MAX_COLS, .. })));
+        assert!(mask.at(u64::MAX, 0).check(1, 1).is_err());
+    }
+
+    #[test]
+    fn rates_zero_and_one_drop_all_and_none() {
+        let key = Key { seed: 3, layer: 0, step: 0 };
+        assert!(Mask::new(Rate::keep(0.0).unwrap(), key).bytes(9, 9).unwrap().iter().all(|&kept| kept == 0));
+        assert!(Mask::new(Rate::keep(1.0).unwrap(), key).bytes(9, 9).unwrap().iter().all(|&kept| kept == 1));
+    }
+}

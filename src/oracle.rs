@@ -1,0 +1,136 @@
+//! The oracle: every kernel again, naively, in f64, as the equations are written. Slow on purpose; tests and `demo` compare with it.
+//!
+//! Beside each sum it gives the sum of the terms' magnitudes, from which the error bound of an f32 sum follows:
+//! `|f32 − f64| ≤ c·(terms + 2)·ε·magnitude` with ε = 2^-24·2 (Higham, "Accuracy and Stability of Numerical Algorithms", section 3.1).
+
+use crate::{Dropout, Error, Result};
+
+/// Values in f64 with the magnitude that their rounding error is proportional to.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Exact {
+    /// The values.
+    pub values: Vec<f64>,
+    /// For each value, the sum of its terms' absolute values, times the scale.
+    pub magnitudes: Vec<f64>,
+    /// Terms in each sum.
+    pub terms: usize,
+}
+
+/// The factor c of the bound: each of the at most `terms + 2` operations rounds once, and a scale is itself rounded.
+pub const C: f64 = 2.0;
+
+impl Exact {
+    fn push(&mut self, value: f64, magnitude: f64) {
+        self.values.push(value);
+        self.magnitudes.push(magnitude);
+    }
+
+    /// Whether `computed` lies within the bound of every value; NaN must meet NaN, and an infinity its like.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] that names the first element outside, what was computed, what was expected and the bound.
+    pub fn check(&self, what: &str, computed: &[f32]) -> Result<()> {
+        if computed.len() != self.values.len() {
+            return Err(Error::invalid(format!("{what}: {} elements, expected {}", computed.len(), self.values.len())));
+        }
+        for (i, (&computed, (&exact, &magnitude))) in computed.iter().zip(self.values.iter().zip(&self.magnitudes)).enumerate() {
+            let bound = C * (self.terms + 2) as f64 * f64::from(f32::EPSILON) * magnitude + f64::from(f32::MIN_POSITIVE);
+            let computed = f64::from(computed);
+            let same = if exact.is_finite() {
+                // Written so that a NaN fails.
+                (computed - exact).abs() <= bound
+            } else {
+                computed.is_nan() && exact.is_nan() || computed == exact
+            };
+            if !same {
+                return Err(Error::invalid(format!("{what}: element {i} is {computed}, expected {exact} ± {bound:e}")));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn drop_one(dropout: &Dropout, row: usize, col: usize, value: f64) -> f64 {
+    if dropout.mask.keeps(row, col) { value * f64::from(dropout.scale) } else { 0.0 }
+}
+
+/// `y = M·s·x`.
+pub fn dropout(x: &[f32], cols: usize, dropout: &Dropout) -> Exact {
+    let mut y = Exact { terms: 1, ..Exact::default() };
+    for (i, &x) in x.iter().enumerate() {
+        let value = drop_one(dropout, i / cols, i % cols, f64::from(x));
+        y.push(value, value.abs());
+    }
+    y
+}
+
+/// `Y = M·s·relu(X·W + b)`; `shape` is `[B, I, O]`.
+pub fn linear_forward(x: &[f32], weight: &[f32], bias: Option<&[f32]>, shape: [usize; 3], relu: bool, dropout: &Dropout) -> Exact {
+    let [batch, inputs, outputs] = shape;
+    let mut y = Exact { terms: inputs, ..Exact::default() };
+    for row in 0..batch {
+        for col in 0..outputs {
+            let terms = (0..inputs).map(|i| f64::from(x[row * inputs + i]) * f64::from(weight[i * outputs + col]));
+            let bias = bias.map_or(0.0, |bias| f64::from(bias[col]));
+            let z = terms.clone().sum::<f64>() + bias;
+            let magnitude = terms.map(f64::abs).sum::<f64>() + bias.abs();
+            let activated = if relu && z <= 0.0 { 0.0 } else { z };
+            y.push(drop_one(dropout, row, col, activated), magnitude * f64::from(dropout.scale));
+        }
+    }
+    y
+}
+
+/// `dZ` from `dY` and, after ReLU, `Y`; all `[B, cols]`.
+pub fn gradient(grad_output: &[f32], output: Option<&[f32]>, cols: usize, dropout: &Dropout) -> Vec<f64> {
+    let one = |(i, &dy): (usize, &f32)| match output {
+        Some(output) if output[i] <= 0.0 => 0.0,
+        Some(_) => f64::from(dy) * f64::from(dropout.scale),
+        None => drop_one(dropout, i / cols, i % cols, f64::from(dy)),
+    };
+    grad_output.iter().enumerate().map(one).collect()
+}
+
+/// `dX = dZ·Wᵀ`; `shape` is `[B, I, O]`.
+pub fn grad_input(grad_z: &[f64], weight: &[f32], shape: [usize; 3]) -> Exact {
+    let [batch, inputs, outputs] = shape;
+    let mut dx = Exact { terms: outputs, ..Exact::default() };
+    for row in 0..batch {
+        for input in 0..inputs {
+            let terms = (0..outputs).map(|o| grad_z[row * outputs + o] * f64::from(weight[input * outputs + o]));
+            dx.push(terms.clone().sum(), terms.map(f64::abs).sum());
+        }
+    }
+    dx
+}
+
+/// `dW = Xᵀ·dZ` and `db = Σ_rows dZ`; `shape` is `[B, I, O]`.
+pub fn grad_weight(x: &[f32], grad_z: &[f64], shape: [usize; 3]) -> (Exact, Exact) {
+    let [batch, inputs, outputs] = shape;
+    let (mut dw, mut db) = (Exact { terms: batch, ..Exact::default() }, Exact { terms: batch, ..Exact::default() });
+    for input in 0..inputs {
+        for output in 0..outputs {
+            let terms = (0..batch).map(|b| f64::from(x[b * inputs + input]) * grad_z[b * outputs + output]);
+            dw.push(terms.clone().sum(), terms.map(f64::abs).sum());
+        }
+    }
+    for output in 0..outputs {
+        let terms = (0..batch).map(|b| grad_z[b * outputs + output]);
+        db.push(terms.clone().sum(), terms.map(f64::abs).sum());
+    }
+    (dw, db)
+}
+
+/// Losses `[B]` and `dz [B, C]` of the mean loss.
+pub fn softmax_cross_entropy(logits: &[f32], labels: &[u32], classes: usize) -> (Vec<f64>, Vec<f64>) {
+    let (mut losses, mut grad) = (Vec::new(), Vec::new());
+    for (z, &label) in logits.chunks(classes).zip(labels) {
+        let largest = z.iter().copied().map(f64::from).fold(f64::NEG_INFINITY, f64::max);
+        let exps: Vec<f64> = z.iter().map(|&z| (f64::from(z) - largest).exp()).collect();
+        let sum: f64 = exps.iter().sum();
+        losses.push(sum.ln() - (f64::from(z[label as usize]) - largest));
+        let target = |c: usize| if c == label as usize { 1.0 } else { 0.0 };
+        grad.extend(exps.iter().enumerate().map(|(c, e)| (e / sum - target(c)) / labels.len() as f64));
+    }
+    (losses, grad)
+}

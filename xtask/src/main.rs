@@ -1,0 +1,139 @@
+//! `cargo xtask demo` and `cargo xtask test`: sees to it that a Vulkan, Metal or DX12 adapter can be expected, then runs the
+//! demo or every check. Needs Rust and nothing else.
+
+#![deny(missing_docs)]
+#![deny(unsafe_code)]
+
+mod driver;
+mod install;
+mod machine;
+mod steps;
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+
+use driver::Driver;
+use machine::{Machine, This};
+
+const USAGE: &str = "\
+Usage: cargo xtask <command>
+
+  demo [args…]   build in release mode and run `wgpu-dropout demo`; the arguments are passed on
+  test [--all]   formatter, lints, tests, documentation; --all adds the ignored tests and each benchmark once
+
+On a Linux without a Vulkan driver, both first install the software one (Mesa's lavapipe) from the distribution.
+
+Environment:
+  WGPU_DROPOUT_NO_INSTALL=1    install nothing
+  WGPU_DROPOUT_REQUIRE_GPU=1   tests that find no adapter fail instead of being skipped";
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args_os().skip(1).map(|a| a.to_string_lossy().into_owned()).collect();
+    let words: Vec<&str> = args.iter().map(String::as_str).collect();
+    match words.as_slice() {
+        ["demo", rest @ ..] => demo(rest),
+        ["test"] => test(false),
+        ["test", "--all"] => test(true),
+        ["--help" | "-h" | "help"] | ["test", "--help" | "-h"] => {
+            say(USAGE);
+            ExitCode::SUCCESS
+        }
+        ["test", rest @ ..] => wrong_usage(&format!("`test` does not know `{}`", rest.join(" "))),
+        [other, ..] => wrong_usage(&format!("unknown command `{other}`")),
+        [] => wrong_usage("no command given"),
+    }
+}
+
+fn wrong_usage(what: &str) -> ExitCode {
+    note(&format!("error: {what}\n\n{USAGE}"));
+    ExitCode::from(2)
+}
+
+fn demo(args: &[&str]) -> ExitCode {
+    if wants_adapter(args) {
+        prepare(&This);
+    }
+    let mut command = cargo();
+    // The package is named, so that it also works in a subfolder, and the working directory stays the caller's: the
+    // report is written there.
+    command.args(["run", "--release", "--locked", "--package", "wgpu-dropout", "--bin", "wgpu-dropout", "--", "demo"]);
+    match command.args(args).status() {
+        Ok(status) => status.code().and_then(|code| u8::try_from(code).ok()).map_or(ExitCode::FAILURE, ExitCode::from),
+        Err(error) => {
+            note(&format!("error: cannot start cargo: {error}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn test(all: bool) -> ExitCode {
+    if This.var("WGPU_DROPOUT_DEVICE").as_deref() != Some("cpu") {
+        prepare(&This);
+    }
+    let root = repository();
+    let reports = steps::run(&steps::list(all), &This, say, |step| step.execute(&root, all));
+    say(&steps::summary(&reports));
+    if reports.iter().any(steps::Report::failed) { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+}
+
+/// Whether a demo with these arguments could use an adapter: nobody wants a driver installed to read the help.
+fn wants_adapter(args: &[&str]) -> bool {
+    !args.iter().any(|a| matches!(*a, "--help" | "-h" | "--device=cpu")) && !args.windows(2).any(|w| w == ["--device", "cpu"])
+}
+
+/// Looks for a driver, installs the software one where that is possible, and says what came of it. Never fails: without an
+/// adapter the CPU backend does the work.
+fn prepare(machine: &dyn Machine) {
+    let reason = match driver::detect(machine) {
+        Driver::Ready(line) => return note(&line),
+        Driver::Missing(reason) => reason,
+    };
+    note(&format!("vulkan: {reason}"));
+    let outcome = match install::plan(machine) {
+        install::Plan::Tell(advice) => Err(advice),
+        install::Plan::Run(job) => job.run(note).and_then(|()| match driver::detect(machine) {
+            Driver::Ready(line) => Ok(line),
+            Driver::Missing(reason) => Err(format!("installed, but {reason}")),
+        }),
+    };
+    match outcome {
+        Ok(line) => note(&line),
+        Err(why) => note(&format!("vulkan: {why}\nvulkan: going on with the CPU backend")),
+    }
+}
+
+/// The cargo that runs this program, so that the nested calls use the same toolchain.
+pub fn cargo() -> Command {
+    Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+}
+
+/// The root of the repository. Cargo gives the package's folder at run time; the one at build time serves a direct call.
+fn repository() -> PathBuf {
+    let package = std::env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
+    Path::new(&package).parent().unwrap_or(Path::new(".")).to_path_buf()
+}
+
+/// Prints a line for people. On stderr, since stdout belongs to the demo (`--json`). A closed stream is no reason to panic.
+pub fn note(text: &str) {
+    let _ = writeln!(std::io::stderr(), "{text}");
+}
+
+/// Prints a line of the result on stdout.
+pub fn say(text: &str) {
+    let _ = writeln!(std::io::stdout(), "{text}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::wants_adapter;
+
+    #[test]
+    fn help_and_the_cpu_backend_need_no_driver() {
+        assert!(wants_adapter(&[]));
+        assert!(wants_adapter(&["--device", "gpu", "--json"]));
+        for args in [&["--help"][..], &["-h"], &["--device=cpu"], &["--json", "--device", "cpu"]] {
+            assert!(!wants_adapter(args), "{args:?}");
+        }
+    }
+}
