@@ -38,11 +38,17 @@ fn b_block(k: u32, n: u32) -> mat4x4<f32> {
     return transpose(mat4x4<f32>(weight_quad(n, k), weight_quad(n + 1u, k), weight_quad(n + 2u, k), weight_quad(n + 3u, k)));
 }
 
+// A dispatch holds whole sums.
 fn start(m: u32, n: u32) -> vec4<f32> {
     return vec4<f32>(0.0);
 }
 
-fn finish(m: u32, n: u32, low: vec4<f32>, high: vec4<f32>) {
+fn open(m: u32, n: u32, rows: u32) -> vec4<u32> {
+    return vec4<u32>(0u);
+}
+
+// Writes eight columns of a row.
+fn finish(m: u32, n: u32, low: vec4<f32>, high: vec4<f32>, keep: u32) {
     if m >= p.rows || n >= p.cols {
         return;
     }
@@ -52,4 +58,7 @@ fn finish(m: u32, n: u32, low: vec4<f32>, high: vec4<f32>) {
     if left > 4u {
         store_grad_input(at + 4u, high, left - 4u);
     }
+}
+
+fn close(n: u32) {
 }

@@ -3,7 +3,7 @@
 // Shapes: X [inner, inputs], dY, Y [inner, cols], dW [inputs, cols], db [cols]: `inner` counts the batch. X is seen with one more
 // column of ones, whose row of the product is db; `rows` counts the rows of this dispatch, that one included, and `first` is the
 // local row of the ones (past the end where another dispatch has it), `count` the start of db in its binding. The sum runs over the batch in ascending order in one chain;
-// a dispatch may hold a part of it. The tile file maps threads to elements.
+// a dispatch may hold a part of it (`PART`). The tile file maps threads to elements.
 // Source: the chain rule; CS231n notes, "backprop". CPU twin: src/cpu/reference/grad_weight.rs.
 
 @group(0) @binding(0) var<storage, read> x: array<Element>;
@@ -48,37 +48,36 @@ fn b_block(k: u32, n: u32) -> mat4x4<f32> {
     return mat4x4<f32>(grad_quad(k, n), grad_quad(k + 1u, n), grad_quad(k + 2u, n), grad_quad(k + 3u, n));
 }
 
+// The partial sum that the dispatch before left, where there was one.
 fn start(m: u32, n: u32) -> vec4<f32> {
     if (p.flags & FIRST) != 0u || m >= p.rows || n >= p.cols {
         return vec4<f32>(0.0);
     }
     if m == p.first {
-        let last = p.cols - 1u;
-        return vec4<f32>(
-            grad_bias[p.count + min(n, last)],
-            grad_bias[p.count + min(n + 1u, last)],
-            grad_bias[p.count + min(n + 2u, last)],
-            grad_bias[p.count + min(n + 3u, last)],
-        );
+        let at = min(vec4<u32>(n, n + 1u, n + 2u, n + 3u), vec4<u32>(p.cols - 1u)) + vec4<u32>(p.count);
+        return vec4<f32>(grad_bias[at.x], grad_bias[at.y], grad_bias[at.z], grad_bias[at.w]);
     }
     return load_grad_weight(p.d_start + m * p.d_stride + n, p.cols - n);
 }
 
-fn store_grad_bias(n: u32, v: vec4<f32>) {
-    for (var j = 0u; j < 4u; j++) { // unroll
-        if n + j < p.cols {
-            grad_bias[p.count + n + j] = v[j];
-        }
-    }
+// The row of ones, if it is among the thread's.
+var<private> has_bias: bool;
+var<private> bias_low: vec4<f32>;
+var<private> bias_high: vec4<f32>;
+
+fn open(m: u32, n: u32, rows: u32) -> vec4<u32> {
+    return vec4<u32>(0u);
 }
 
-fn finish(m: u32, n: u32, low: vec4<f32>, high: vec4<f32>) {
-    if m >= p.rows || n >= p.cols {
+// Writes eight columns of a row of dW, or holds them back for close() where they are db.
+fn finish(m: u32, n: u32, low: vec4<f32>, high: vec4<f32>, keep: u32) {
+    if m == p.first {
+        has_bias = true;
+        bias_low = low;
+        bias_high = high;
         return;
     }
-    if m == p.first {
-        store_grad_bias(n, low);
-        store_grad_bias(n + 4u, high);
+    if m >= p.rows || n >= p.cols {
         return;
     }
     let at = p.d_start + m * p.d_stride + n;
@@ -86,5 +85,19 @@ fn finish(m: u32, n: u32, low: vec4<f32>, high: vec4<f32>) {
     store_grad_weight(at, low, left);
     if left > 4u {
         store_grad_weight(at + 4u, high, left - 4u);
+    }
+}
+
+fn close(n: u32) {
+    if !has_bias {
+        return;
+    }
+    for (var j = 0u; j < 4u; j++) { // unroll
+        if n + j < p.cols {
+            grad_bias[p.count + n + j] = bias_low[j];
+        }
+        if n + 4u + j < p.cols {
+            grad_bias[p.count + n + 4u + j] = bias_high[j];
+        }
     }
 }

@@ -1,8 +1,8 @@
 // linear_forward: Y = M * s * relu(X W + b) while training; with M all ones and s = a it is the predict form Y = a * relu(X W + b).
 //
 // Shapes: X [rows, inner], W [inner, cols], b [cols], Y [rows, cols]. ReLU and bias are optional (flags). The sum runs over `inner`
-// in ascending order in one chain, whatever the tile; a dispatch may hold a part of it, and then takes up the partial sums that the
-// one before left in Y. The tile file that this is joined with maps threads to elements and calls a_block, b_block and finish.
+// in ascending order in one chain, whatever the tile; a dispatch may hold a part of it (`PART`), and then takes up the partial
+// sums that the one before left in Y. The tile file that this is joined with maps threads to elements and calls the functions below.
 // Source: the fused epilogue is this crate's own. CPU twin: src/cpu/reference/linear_forward.rs.
 
 @group(0) @binding(0) var<storage, read> x: array<Element>;
@@ -44,6 +44,7 @@ fn b_block(k: u32, n: u32) -> mat4x4<f32> {
     return mat4x4<f32>(weight_quad(k, n), weight_quad(k + 1u, n), weight_quad(k + 2u, n), weight_quad(k + 3u, n));
 }
 
+// The partial sum that the dispatch before left, where there was one.
 fn start(m: u32, n: u32) -> vec4<f32> {
     if (p.flags & FIRST) != 0u || m >= p.rows || n >= p.cols {
         return vec4<f32>(0.0);
@@ -51,41 +52,51 @@ fn start(m: u32, n: u32) -> vec4<f32> {
     return load_y(p.d_start + m * p.d_stride + n, p.cols - n);
 }
 
-fn activate(sum: vec4<f32>, n: u32) -> vec4<f32> {
+// The bias of the thread's eight columns.
+var<private> bias_low: vec4<f32>;
+var<private> bias_high: vec4<f32>;
+
+fn bias_quad(n: u32) -> vec4<f32> {
+    let at = min(vec4<u32>(n, n + 1u, n + 2u, n + 3u), vec4<u32>(p.cols - 1u)) + vec4<u32>(p.c_start);
+    return vec4<f32>(bias[at.x], bias[at.y], bias[at.z], bias[at.w]);
+}
+
+// Loads what the epilogue needs once; the result tells which elements are kept.
+fn open(m: u32, n: u32, rows: u32) -> vec4<u32> {
+    if (p.flags & BIAS) != 0u {
+        bias_low = bias_quad(n);
+        bias_high = bias_quad(n + 4u);
+    }
+    return keep_rows(m, n, rows);
+}
+
+fn activate(sum: vec4<f32>, bias_: vec4<f32>) -> vec4<f32> {
     var z = sum;
     if (p.flags & BIAS) != 0u {
-        let last = p.cols - 1u;
-        z += vec4<f32>(
-            bias[p.c_start + min(n, last)],
-            bias[p.c_start + min(n + 1u, last)],
-            bias[p.c_start + min(n + 2u, last)],
-            bias[p.c_start + min(n + 3u, last)],
-        );
+        z += bias_;
     }
-    if (p.flags & RELU) != 0u {
-        // A comparison instead of max(): relu(NaN) is NaN.
-        z = select(z, vec4<f32>(0.0), z <= vec4<f32>(0.0));
-    }
-    return z;
+    // A comparison instead of max(): relu(NaN) is NaN.
+    return select(z, vec4<f32>(0.0), (z <= vec4<f32>(0.0)) & vec4<bool>((p.flags & RELU) != 0u));
 }
 
 // Writes eight columns of a row.
-fn finish(m: u32, n: u32, low: vec4<f32>, high: vec4<f32>) {
+fn finish(m: u32, n: u32, low: vec4<f32>, high: vec4<f32>, keep: u32) {
     if m >= p.rows || n >= p.cols {
         return;
     }
     let at = p.d_start + m * p.d_stride + n;
     let left = p.cols - n;
-    if (p.flags & LAST) == 0u {
-        store_y(at, low, left);
-        if left > 4u {
-            store_y(at + 4u, high, left - 4u);
-        }
-        return;
+    var y_low = low;
+    var y_high = high;
+    if !PART || (p.flags & LAST) != 0u {
+        y_low = drop4(activate(low, bias_low), keep);
+        y_high = drop4(activate(high, bias_high), keep >> 4u);
     }
-    let keep = keep8(m, n);
-    store_y(at, drop4(activate(low, n), keep), left);
+    store_y(at, y_low, left);
     if left > 4u {
-        store_y(at + 4u, drop4(activate(high, n + 4u), keep >> 4u), left - 4u);
+        store_y(at + 4u, y_high, left - 4u);
     }
+}
+
+fn close(n: u32) {
 }

@@ -57,13 +57,25 @@ fn keep8(row: u32, col: u32) -> u32 {
     if p.threshold == KEEP_ALL {
         return 0xffu;
     }
-    let group = p.col_group + (col + p.col_lane) / 8u;
     let lane = (col + p.col_lane) % 8u;
-    var bits = keep_group(row, group);
-    if lane != 0u {
-        bits = (bits >> lane) | (keep_group(row, group + 1u) << (8u - lane));
+    // One copy of Philox for one group or two: compilers inline every call, and a kernel has many.
+    var bits = 0u;
+    for (var group = 0u; group <= min(lane, 1u); group++) {
+        bits |= keep_group(row, p.col_group + (col + p.col_lane) / 8u + group) << (8u * group);
     }
-    return bits & 0xffu;
+    return (bits >> lane) & 0xffu;
+}
+
+// The bits of `rows` rows of eight columns, at most sixteen: row r is byte r % 4 of word r / 4.
+fn keep_rows(row: u32, col: u32, rows: u32) -> vec4<u32> {
+    if p.threshold == KEEP_ALL {
+        return vec4<u32>(0xffffffffu);
+    }
+    var bits = vec4<u32>(0u);
+    for (var r = 0u; r < rows; r++) {
+        bits[r / 4u] |= keep8(row + r, col) << (8u * (r % 4u));
+    }
+    return bits;
 }
 
 // v times the scale where a bit of `keep` is set, else 0 by selection, so that NaN and infinity do not survive being dropped.

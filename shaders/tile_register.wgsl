@@ -4,7 +4,8 @@
 //
 // One thread holds TILE_ROWS x 8 sums in registers and shares nothing: barriers and workgroup memory cost more than they save
 // there, and loads are dear. Eight threads of a workgroup lie along the columns, so that a load of A is the same for all of them;
-// row blocks run fastest over the grid. The kernel that this is joined with gives a_block, b_block, start and finish.
+// row blocks run fastest over the grid. The kernel that this is joined with gives a_block, b_block, start, and
+// open, finish and close for the rows of a thread.
 
 const HALVES: u32 = TILE_ROWS * 2u;
 const BLOCKS: u32 = TILE_ROWS / 4u;
@@ -18,10 +19,13 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     if n >= p.cols {
         return;
     }
+    // Indexed by constants alone, so that the sums stay in registers.
     var sums: array<vec4<f32>, HALVES>;
-    for (var row = 0u; row < TILE_ROWS; row++) { // unroll
-        sums[2u * row] = start(m + row, n);
-        sums[2u * row + 1u] = start(m + row, n + 4u);
+    if PART {
+        for (var row = 0u; row < TILE_ROWS; row++) { // unroll
+            sums[2u * row] = start(m + row, n);
+            sums[2u * row + 1u] = start(m + row, n + 4u);
+        }
     }
     for (var k = 0u; k < p.inner; k += 4u) {
         let low = b_block(k, n);
@@ -36,7 +40,9 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
             }
         }
     }
+    let keep = open(m, n, min(TILE_ROWS, p.rows - m));
     for (var row = 0u; row < TILE_ROWS; row++) { // unroll
-        finish(m + row, n, sums[2u * row], sums[2u * row + 1u]);
+        finish(m + row, n, sums[2u * row], sums[2u * row + 1u], keep[row / 4u] >> (8u * (row % 4u)));
     }
+    close(n);
 }

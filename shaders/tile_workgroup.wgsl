@@ -4,7 +4,8 @@
 //
 // A workgroup of 8 x 8 threads makes a 64 x 64 tile of C, each thread 8 x 8 of it, from slabs of 16 terms that all threads load into
 // workgroup memory together, one 4 x 4 block of A and one of B each. Column tiles run fastest over the grid.
-// The kernel that this is joined with gives a_block, b_block, start and finish.
+// The kernel that this is joined with gives a_block, b_block, start, and open, finish
+// and close for the rows of a thread.
 // Source: the shape of kernel 5 in siboehm/SGEMM_CUDA, a 2-D register tile over a shared tile.
 
 const TILE: u32 = 64u;
@@ -28,9 +29,11 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     let b_quad = (lane % 8u) * 2u;
 
     var sums: array<vec4<f32>, 16>;
-    for (var row = 0u; row < 8u; row++) { // unroll
-        sums[2u * row] = start(m + row, n);
-        sums[2u * row + 1u] = start(m + row, n + 4u);
+    if PART {
+        for (var row = 0u; row < 8u; row++) { // unroll
+            sums[2u * row] = start(m + row, n);
+            sums[2u * row + 1u] = start(m + row, n + 4u);
+        }
     }
     for (var k = 0u; k < p.inner; k += STEP) {
         // Blocks of one row of A lie side by side for neighbouring threads, as blocks of one row of B do.
@@ -55,7 +58,9 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
         }
         workgroupBarrier();
     }
+    let keep = open(m, n, 8u);
     for (var row = 0u; row < 8u; row++) { // unroll
-        finish(m + row, n, sums[2u * row], sums[2u * row + 1u]);
+        finish(m + row, n, sums[2u * row], sums[2u * row + 1u], keep[row / 4u] >> (8u * (row % 4u)));
     }
+    close(n);
 }

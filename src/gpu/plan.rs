@@ -268,7 +268,8 @@ impl Planner {
                     ..Params::default()
                 }
                 .with_dropout(&call.dropout, m, 0);
-                plan.extend(self.product(Variant::new(Stem::LinearForward), &bound, &[x, w, y], params)?);
+                let variant = Variant { part: terms < inner, ..Variant::new(Stem::LinearForward) };
+                plan.extend(self.product(variant, &bound, &[x, w, y], params)?);
             }
         }
         Ok(plan)
@@ -355,7 +356,8 @@ impl Planner {
                     ..Params::default()
                 }
                 .with_dropout(&call.dropout, k, 0);
-                let variant = Variant { gate: gate(call.output.is_some(), &call.dropout), ..Variant::new(Stem::GradWeight) };
+                let gate = gate(call.output.is_some(), &call.dropout);
+                let variant = Variant { gate, part: terms < inner, ..Variant::new(Stem::GradWeight) };
                 plan.extend(self.product(variant, &[x, dy, y, dw, db], &[x, dy, y, dw], params)?);
             }
         }
@@ -366,8 +368,9 @@ impl Planner {
     fn product<'a>(&self, variant: Variant, bound: &[Window<'a>], wide: &[Window<'a>], params: Params) -> Result<Option<Dispatch<'a>>> {
         let starts = [params.a_start, params.b_start, params.d_start];
         let wide = wide.iter().all(Window::is_wide) && starts.iter().all(|start| start % 4 == 0);
-        let variant = Variant { tile: self.tile, width: if wide { Width::Vec4 } else { Width::Scalar }, ..variant };
-        let workgroups = self.tile.workgroups(params.rows as usize, params.cols as usize);
+        let width = if wide { Width::Vec4 } else { Width::Scalar };
+        let variant = Variant { tile: self.tile, width, ..variant };
+        let workgroups = self.tile.workgroups(width, params.rows as usize, params.cols as usize);
         self.dispatch(variant, bound, params, workgroups)
     }
 

@@ -58,7 +58,7 @@ fn unroll(text: &str) -> String {
         let lines: Vec<&str> = text.lines().collect();
         let head = lines[marked];
         let indent = head.len() - head.trim_start().len();
-        let body = lines[marked + 1..].iter().position(|line| line.len() > indent && line[indent..].starts_with('}'));
+        let body = lines[marked + 1..].iter().position(|line| line.get(indent..).is_some_and(|rest| rest.starts_with('}')));
         let end = marked + 1 + body.expect("a marked loop ends at its own indent");
         let variable = between(head, "(var ", " = 0u");
         let count = literal(&text, between(head, " < ", "; "));
@@ -85,6 +85,9 @@ fn literal(text: &str, name: &str) -> u32 {
     }
     if let Some((a, b)) = name.split_once(" / ") {
         return literal(text, a) / literal(text, b);
+    }
+    if let Some((a, b)) = name.split_once(" * ") {
+        return literal(text, a) * literal(text, b);
     }
     let definition = between(text, &format!("const {name}: u32 = "), ";");
     literal(text, definition)

@@ -79,7 +79,7 @@ impl Stem {
 /// compiler contracts neither or both.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Tile {
-    /// 16 × 8 sums a thread in registers and no barriers: for adapters that run on a CPU.
+    /// 16 × 8 sums a thread (8 × 8 with scalar loads) in registers and no barriers: for adapters that run on a CPU.
     Register,
     /// 64 × 64 a workgroup through workgroup memory, 8 × 8 a thread: for real GPUs.
     Workgroup,
@@ -88,8 +88,6 @@ pub enum Tile {
 impl Tile {
     /// Every tile.
     pub const ALL: [Self; 2] = [Self::Register, Self::Workgroup];
-    /// Rows that a thread holds in [`Tile::Register`].
-    const REGISTER_ROWS: u64 = 16;
 
     /// The tile for a kind of device.
     pub fn for_device(kind: wgpu::DeviceType) -> Self {
@@ -100,11 +98,19 @@ impl Tile {
     }
 
     /// Workgroups that cover `rows × cols` sums.
-    pub(super) fn workgroups(self, rows: usize, cols: usize) -> u64 {
+    pub(super) fn workgroups(self, width: Width, rows: usize, cols: usize) -> u64 {
         let (rows, cols) = (rows as u64, cols as u64);
         match self {
-            Self::Register => rows.div_ceil(Self::REGISTER_ROWS) * cols.div_ceil(64),
+            Self::Register => rows.div_ceil(Self::register_rows(width)) * cols.div_ceil(64),
             Self::Workgroup => rows.div_ceil(64) * cols.div_ceil(64),
+        }
+    }
+
+    /// Rows that a thread holds in [`Tile::Register`]: scalar loads make so much more code that half of them compile in as long.
+    fn register_rows(width: Width) -> u64 {
+        match width {
+            Width::Scalar => 8,
+            Width::Vec4 => 16,
         }
     }
 
@@ -159,13 +165,15 @@ pub struct Variant {
     pub bytes: bool,
     /// `sgd` only: whether there is a velocity.
     pub momentum: bool,
+    /// Matrix products only: whether a dispatch may hold a part of each sum.
+    pub part: bool,
 }
 
 impl Variant {
     /// The plainest form of a kernel.
     pub fn new(stem: Stem) -> Self {
         let tile = Tile::Register;
-        Self { stem, width: Width::Scalar, tile, gate: Gate::None, bytes: false, momentum: false }
+        Self { stem, width: Width::Scalar, tile, gate: Gate::None, bytes: false, momentum: false, part: false }
     }
 
     /// Every form that a kernel comes in.
@@ -178,10 +186,11 @@ impl Variant {
             for tile in if stem.is_product() { &Tile::ALL[..] } else { &Tile::ALL[..1] } {
                 for gate in if gated { &[Gate::None, Gate::Relu, Gate::Mask][..] } else { &[Gate::None][..] } {
                     for width in if wide { &[Width::Scalar, Width::Vec4][..] } else { &[Width::Scalar][..] } {
-                        let flag = matches!(stem, Stem::Gather | Stem::Sgd);
+                        let flag = matches!(stem, Stem::Gather | Stem::Sgd | Stem::LinearForward | Stem::GradWeight);
                         for &set in if flag { &[false, true][..] } else { &[false][..] } {
                             let (bytes, momentum) = (set && stem == Stem::Gather, set && stem == Stem::Sgd);
-                            all.push(Self { tile: *tile, gate: *gate, width: *width, bytes, momentum, ..base });
+                            let part = set && stem.is_product();
+                            all.push(Self { tile: *tile, gate: *gate, width: *width, bytes, momentum, part, ..base });
                         }
                     }
                 }
@@ -210,6 +219,9 @@ impl Variant {
         if self.momentum {
             name += ".momentum";
         }
+        if self.part {
+            name += ".part";
+        }
         name
     }
 
@@ -219,7 +231,7 @@ impl Variant {
         let mut constants = String::new();
         if self.stem.is_product() {
             parts.push(self.tile.file());
-            constants += &format!("const TILE_ROWS: u32 = {}u;\n", Tile::REGISTER_ROWS);
+            constants += &format!("const TILE_ROWS: u32 = {}u;\nconst PART: bool = {};\n", Tile::register_rows(self.width), self.part);
         }
         match self.stem {
             Stem::GradInput | Stem::GradWeight => {

@@ -1,0 +1,183 @@
+//! Files: opened and read with errors that name them, and replaced whole or not at all.
+
+use std::ffi::OsStr;
+use std::fmt::Display;
+use std::fs::{self, File};
+use std::io::{self, BufWriter, Read, Write};
+use std::path::Path;
+
+use crate::{Error, Result};
+
+/// Opens a file for reading.
+///
+/// # Errors
+/// [`Error::File`] where the system refuses.
+pub fn open(path: &Path) -> Result<File> {
+    File::open(path).map_err(|e| failed(path, &e))
+}
+
+/// Reads a whole file.
+///
+/// # Errors
+/// [`Error::File`] where the system refuses.
+pub fn read(path: &Path) -> Result<Vec<u8>> {
+    fs::read(path).map_err(|e| failed(path, &e))
+}
+
+/// Replaces a file by what `write` writes, or creates it.
+///
+/// The bytes go to a temporary file in the same folder, are synced to the disk and take the file's name at the end: whoever
+/// opens it sees the old contents or the new ones. A link is followed; what is no ordinary file, such as `/dev/stdout`, is
+/// written to as it stands.
+///
+/// # Errors
+/// [`Error::File`] where `write` or the system fails; the old file is then untouched and nothing is left beside it.
+pub fn write_atomic(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<()> {
+    replace(path, write).map_err(|e| failed(path, &e))
+}
+
+fn replace(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
+    let old = fs::metadata(path).ok();
+    if old.as_ref().is_some_and(|old| !old.is_file()) {
+        return buffered(&File::options().write(true).open(path)?, write);
+    }
+    let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let folder = target.parent().filter(|folder| *folder != OsStr::new("")).unwrap_or(Path::new("."));
+
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(".").suffix(".tmp");
+    // A temporary file is private by default; this one is to be as open as any other that the user makes.
+    #[cfg(unix)]
+    builder.permissions(<fs::Permissions as std::os::unix::fs::PermissionsExt>::from_mode(0o666));
+    let file = builder.tempfile_in(folder)?;
+    buffered(file.as_file(), write)?;
+    #[cfg(unix)]
+    if let Some(old) = old {
+        file.as_file().set_permissions(old.permissions())?;
+    }
+    file.as_file().sync_all()?;
+    file.persist(&target).map_err(|e| e.error)?;
+
+    // The new name is on the disk once its folder is. Some file systems cannot sync a folder: the file is whole all the same.
+    #[cfg(unix)]
+    let _ = File::open(folder).and_then(|folder| folder.sync_all());
+    Ok(())
+}
+
+fn buffered(file: &File, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
+    let mut out = BufWriter::new(file);
+    write(&mut out)?;
+    out.flush()
+}
+
+/// Reads `most` bytes, or fewer where the input ends. Memory grows with the bytes that arrive, never with a size that a
+/// header claims.
+pub(crate) fn take(input: &mut dyn Read, most: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    input.take(most).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// What the system said about a file.
+pub(crate) fn failed(path: &Path, error: &io::Error) -> Error {
+    Error::File { path: path.display().to_string(), what: error.to_string() }
+}
+
+/// A file, or a place in it, whose contents cannot be used.
+pub(crate) fn refused(place: impl Display, what: impl Into<String>) -> Error {
+    Error::Data { path: place.to_string(), what: what.into() }
+}
+
+/// A piece of a file's text as an error quotes it: on one line, and cut short.
+pub(crate) fn shown(text: &str) -> String {
+    let mut chars = text.chars().map(|c| if c.is_control() { ' ' } else { c });
+    let mut short: String = chars.by_ref().take(80).collect();
+    short.extend(chars.next().map(|_| '…'));
+    short
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(folder: &Path) -> Vec<String> {
+        let mut names: Vec<_> = fs::read_dir(folder).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn replaces_a_file_and_leaves_nothing_beside_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a");
+        for text in ["first", "2nd"] {
+            write_atomic(&path, |out| out.write_all(text.as_bytes())).unwrap();
+            assert_eq!(read(&path).unwrap(), text.as_bytes());
+            assert_eq!(names(folder.path()), ["a"]);
+        }
+    }
+
+    #[test]
+    fn keeps_the_old_file_where_writing_fails() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a");
+        fs::write(&path, "old").unwrap();
+        let failure = write_atomic(&path, |out| {
+            out.write_all(&[0; 100_000])?;
+            Err(io::Error::other("no more"))
+        });
+        assert_eq!(failure.unwrap_err().to_string(), format!("{}: no more", path.display()));
+        assert_eq!(fs::read(&path).unwrap(), b"old");
+        assert_eq!(names(folder.path()), ["a"]);
+    }
+
+    #[test]
+    fn names_the_file_that_cannot_be_opened_or_written() {
+        let folder = tempfile::tempdir().unwrap();
+        for path in [folder.path().join("none/a"), folder.path().to_owned()] {
+            let start = format!("{}: ", path.display());
+            let (written, read) = (write_atomic(&path, |_| Ok(())).unwrap_err(), read(&path).unwrap_err());
+            assert!(matches!(&written, Error::File { .. }) && written.to_string().starts_with(&start), "{written}");
+            assert!(matches!(&read, Error::File { .. }) && read.to_string().starts_with(&start), "{read}");
+        }
+        assert!(names(folder.path()).is_empty());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn has_the_permissions_of_an_ordinary_file_or_of_the_one_replaced() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        let (ordinary, ours) = (folder.path().join("ordinary"), folder.path().join("ours"));
+        fs::write(&ordinary, "").unwrap();
+        write_atomic(&ours, |_| Ok(())).unwrap();
+        assert_eq!(mode(&ours), mode(&ordinary));
+        fs::set_permissions(&ours, fs::Permissions::from_mode(0o640)).unwrap();
+        write_atomic(&ours, |_| Ok(())).unwrap();
+        assert_eq!(mode(&ours), 0o640);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn follows_a_link() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, link) = (folder.path().join("a"), folder.path().join("link"));
+        fs::write(&path, "old").unwrap();
+        std::os::unix::fs::symlink(&path, &link).unwrap();
+        write_atomic(&link, |out| out.write_all(b"new")).unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"new");
+        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn writes_into_a_pipe() {
+        use std::os::fd::AsRawFd;
+        let (mut reader, writer) = io::pipe().unwrap();
+        let path = format!("/dev/fd/{}", writer.as_raw_fd());
+        write_atomic(Path::new(&path), |out| out.write_all(b"through")).unwrap();
+        drop(writer);
+        assert_eq!(take(&mut reader, 100).unwrap(), b"through");
+    }
+}

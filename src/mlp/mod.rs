@@ -1,0 +1,20 @@
+//! A network of fully connected layers with dropout, trained and used on any [`Backend`](crate::Backend).
+//!
+//! `affine – ReLU – dropout` for each hidden layer, `affine` for the last, softmax cross-entropy over it; dropout on the input too
+//! where asked. A dropout site is layer 0 for the input and layer i for the i-th hidden layer, `row` is the place in the mini-batch,
+//! `step` counts updates from 0: together with the seed that is all the state a mask has.
+
+#[cfg(feature = "cli")]
+mod checkpoint;
+mod ensemble;
+mod network;
+mod predict;
+mod resident;
+mod train;
+mod workspace;
+
+pub use ensemble::MAX_UNITS;
+pub use network::{Architecture, Mlp};
+pub use predict::{Evaluation, MonteCarlo};
+pub use resident::{Resident, Source};
+pub use train::{Epoch, Training};

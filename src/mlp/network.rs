@@ -1,0 +1,189 @@
+//! The network itself: its shape, its parameters, its place in training.
+
+use super::workspace::Workspaces;
+use crate::backend::Backend;
+use crate::{Dropout, Error, Key, Mask, Mode, Rate, Result, init};
+
+/// The shape of a network and where it drops.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Architecture {
+    /// Features of a row.
+    pub inputs: usize,
+    /// Units of each hidden layer; none gives softmax regression.
+    pub hidden: Vec<usize>,
+    /// Classes, the units of the last layer.
+    pub classes: usize,
+    /// Whether and when the scale of dropout is applied.
+    pub mode: Mode,
+    /// Rate of every hidden layer.
+    pub rate: Rate,
+    /// Rate of the input.
+    pub input_rate: Rate,
+    /// Seed of weights, shuffles and masks.
+    pub seed: u64,
+}
+
+impl Architecture {
+    /// Units of each layer from the input to the classes.
+    pub fn widths(&self) -> Vec<usize> {
+        [&[self.inputs], self.hidden.as_slice(), &[self.classes]].concat()
+    }
+
+    /// The rate of dropout site `layer`: 0 for the input, i for the i-th hidden layer, none after that.
+    pub fn rate_of(&self, layer: usize) -> Rate {
+        match layer {
+            0 => self.input_rate,
+            layer if layer <= self.hidden.len() => self.rate,
+            _ => Rate::KEEP_ALL,
+        }
+    }
+
+    /// Site `layer` at training step `step`.
+    pub(super) fn training_site(&self, layer: usize, step: u32) -> Dropout {
+        let key = Key { seed: self.seed, layer: layer as u32, step };
+        Dropout::train(self.mode, Mask::new(self.rate_of(layer), key))
+    }
+
+    /// Site `layer` at prediction time: no randomness.
+    pub(super) fn prediction_site(&self, layer: usize) -> Dropout {
+        Dropout::predict(self.mode, self.rate_of(layer))
+    }
+
+    fn check(&self) -> Result<()> {
+        for (layer, &width) in self.widths().iter().enumerate() {
+            // Widths are u32 on the device; the reserved layers are far above any network's.
+            if width == 0 || width > u32::MAX as usize / 2 {
+                let last = self.hidden.len() + 1;
+                let what = match layer {
+                    0 => "the input".to_owned(),
+                    layer if layer == last => "the classes".to_owned(),
+                    layer => format!("hidden layer {layer}"),
+                };
+                return Err(Error::invalid(format!("{what}: {width} units; must be 1 to {}", u32::MAX / 2)));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Weights and bias of one affine layer, with what an update needs.
+#[derive(Debug)]
+pub(super) struct Layer<B: Backend> {
+    /// `[inputs, outputs]`
+    pub weight: B::Tensor<f32>,
+    /// `[1, outputs]`
+    pub bias: B::Tensor<f32>,
+    /// Gradients of both; made by the first training step.
+    pub grad: Option<(B::Tensor<f32>, B::Tensor<f32>)>,
+    /// Velocities of both; made by the first step with momentum.
+    pub velocity: Option<(B::Tensor<f32>, B::Tensor<f32>)>,
+}
+
+/// A multi-layer perceptron with dropout on backend `B`.
+///
+/// ```
+/// use wgpu_dropout::{Mode, Rate, cpu::Cpu, mlp::{Architecture, Mlp, Training}};
+///
+/// let architecture = Architecture {
+///     inputs: 2,
+///     hidden: vec![16, 16],
+///     classes: 2,
+///     mode: Mode::Inverted,
+///     rate: Rate::drop(0.5)?,
+///     input_rate: Rate::KEEP_ALL,
+///     seed: 42,
+/// };
+/// let mut net = Mlp::new(Cpu::new(), architecture)?;
+/// net.train_step(&[0.0, 1.0, 1.0, 0.0], &[1, 0], &Training::default())?;
+/// let probabilities = net.predict(&[0.0, 1.0])?;
+/// assert_eq!(probabilities.len(), 2);
+/// # Ok::<(), wgpu_dropout::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct Mlp<B: Backend> {
+    pub(super) backend: B,
+    pub(super) architecture: Architecture,
+    pub(super) layers: Vec<Layer<B>>,
+    pub(super) step: u32,
+    pub(super) epoch: u32,
+    pub(super) workspaces: Workspaces<B>,
+}
+
+impl<B: Backend> Mlp<B> {
+    /// A network with He's uniform weights and biases of 0 ([`init`]).
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for a layer of no units, or whatever the backend's memory ends in.
+    pub fn new(backend: B, architecture: Architecture) -> Result<Self> {
+        let mut net = Self::empty(backend, architecture)?;
+        for (index, pair) in net.architecture.widths().windows(2).enumerate() {
+            let weights = init::he_uniform(net.architecture.seed, index as u32, pair[0], pair[1]);
+            net.backend.write(&mut net.layers[index].weight, &weights)?;
+        }
+        Ok(net)
+    }
+
+    /// A network of zeros.
+    pub(super) fn empty(mut backend: B, architecture: Architecture) -> Result<Self> {
+        architecture.check()?;
+        let mut layers = Vec::new();
+        for pair in architecture.widths().windows(2) {
+            let (weight, bias) = (backend.zeros(pair[0], pair[1])?, backend.zeros(1, pair[1])?);
+            layers.push(Layer { weight, bias, grad: None, velocity: None });
+        }
+        Ok(Self { backend, architecture, layers, step: 0, epoch: 0, workspaces: Workspaces::default() })
+    }
+
+    /// Shape, rates and seed.
+    pub fn architecture(&self) -> &Architecture {
+        &self.architecture
+    }
+
+    /// Updates made so far.
+    pub fn step(&self) -> u32 {
+        self.step
+    }
+
+    /// Epochs finished so far.
+    pub fn epoch(&self) -> u32 {
+        self.epoch
+    }
+
+    /// The device.
+    pub fn backend(&self) -> &B {
+        &self.backend
+    }
+
+    /// The device, for uploading data to it.
+    pub fn backend_mut(&mut self) -> &mut B {
+        &mut self.backend
+    }
+
+    /// Gives the device back.
+    pub fn into_backend(self) -> B {
+        self.backend
+    }
+
+    /// Weights `[inputs, outputs]` and bias `[outputs]` of layer `index`, counted from 0; `None` past the last.
+    ///
+    /// # Errors
+    /// [`Error::Device`] where the device was lost.
+    pub fn parameters(&mut self, index: usize) -> Result<Option<(Vec<f32>, Vec<f32>)>> {
+        let Some(layer) = self.layers.get(index) else { return Ok(None) };
+        Ok(Some((self.backend.read(&layer.weight)?, self.backend.read(&layer.bias)?)))
+    }
+
+    /// Overwrites weights and bias of layer `index`.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] past the last layer, [`Error::Shape`] for other lengths than the layer's.
+    pub fn set_parameters(&mut self, index: usize, weight: &[f32], bias: &[f32]) -> Result<()> {
+        let count = self.layers.len();
+        let Some(layer) = self.layers.get_mut(index) else {
+            return Err(Error::invalid(format!("layer {index}: the network has layers 0 to {}", count - 1)));
+        };
+        crate::backend::check_len(&layer.bias, bias.len())?;
+        self.backend.write(&mut layer.weight, weight)?;
+        self.backend.write(&mut layer.bias, bias)
+    }
+}

@@ -1,0 +1,75 @@
+//! A data set that lies on the device, from which mini-batches are gathered.
+
+use crate::backend::Backend;
+use crate::call::Features;
+use crate::{Error, Matrix, Result};
+
+/// Features on the host: bytes stay bytes until a mini-batch is gathered.
+#[derive(Debug, Clone, Copy)]
+pub enum Source<'a> {
+    /// Bytes, such as pixels.
+    Bytes(&'a [u8]),
+    /// Floats.
+    Floats(&'a [f32]),
+}
+
+#[derive(Debug)]
+enum Stored<B: Backend> {
+    Bytes(B::Tensor<u8>),
+    Floats(B::Tensor<f32>),
+}
+
+/// Rows of features with their labels, on a device.
+#[derive(Debug)]
+pub struct Resident<B: Backend> {
+    features: Stored<B>,
+    pub(super) labels: B::Tensor<u32>,
+    /// The rows in order, `0, 1, 2, …`.
+    pub(super) order: B::Tensor<u32>,
+    pub(super) unit: f32,
+}
+
+impl<B: Backend> Resident<B> {
+    /// Uploads `labels.len()` rows of `cols` features each; a feature counts `unit` times its value (1/255 for image bytes).
+    ///
+    /// # Errors
+    /// [`Error::Shape`] where features and labels differ in number of rows; the device's own.
+    pub fn new(backend: &mut B, source: Source<'_>, cols: usize, unit: f32, labels: &[u32]) -> Result<Self> {
+        let rows = labels.len();
+        if u32::try_from(rows).is_err() {
+            return Err(Error::TooLarge { what: "rows of a data set".to_owned(), value: rows as u64, bound: u64::from(u32::MAX) });
+        }
+        let features = match source {
+            Source::Bytes(bytes) => Stored::Bytes(backend.tensor(rows, cols, bytes)?),
+            Source::Floats(floats) => Stored::Floats(backend.tensor(rows, cols, floats)?),
+        };
+        let order: Vec<u32> = (0..rows as u32).collect();
+        let (labels, order) = (backend.tensor(rows, 1, labels)?, backend.tensor(rows, 1, &order)?);
+        Ok(Self { features, labels, order, unit })
+    }
+
+    /// Overwrites the rows with as many others.
+    pub(super) fn rewrite(&mut self, backend: &mut B, floats: &[f32], labels: &[u32]) -> Result<()> {
+        if let Stored::Floats(tensor) = &mut self.features {
+            backend.write(tensor, floats)?;
+        }
+        backend.write(&mut self.labels, labels)
+    }
+
+    /// Rows.
+    pub fn rows(&self) -> usize {
+        self.labels.rows()
+    }
+
+    /// Features of a row.
+    pub fn cols(&self) -> usize {
+        self.features().cols()
+    }
+
+    pub(super) fn features(&self) -> Features<'_, B::Tensor<f32>, B::Tensor<u8>> {
+        match &self.features {
+            Stored::Bytes(bytes) => Features::Bytes(bytes),
+            Stored::Floats(floats) => Features::Floats(floats),
+        }
+    }
+}

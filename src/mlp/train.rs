@@ -1,0 +1,318 @@
+//! Training: one step is one command buffer and one submit, and nothing is read back inside an epoch.
+
+use super::network::{Architecture, Layer, Mlp};
+use super::resident::{Resident, Source};
+use super::workspace::{Workspace, Workspaces};
+use crate::backend::Backend;
+use crate::call::{BatchLoss, Gather, GradInput, GradWeight, LinearForward, Sgd, SgdRule, SoftmaxCrossEntropy};
+use crate::shape::Matrix;
+use crate::{Dropout, Error, Result, init};
+
+/// How a network is trained.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Training {
+    /// Rows of a mini-batch; a partial last one is trained on too.
+    pub batch: usize,
+    /// Whether each epoch visits the rows in an order of its own ([`init::shuffle`]), or as they stand.
+    pub shuffle: bool,
+    /// The update.
+    pub rule: SgdRule,
+}
+
+impl Default for Training {
+    fn default() -> Self {
+        let rule = SgdRule { lr: 0.05, momentum: 0.9, weight_decay: 0.0, max_norm: None };
+        Self { batch: 64, shuffle: true, rule }
+    }
+}
+
+impl Training {
+    /// Refuses settings that mean nothing.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] that names the setting and its range.
+    pub fn check(&self) -> Result<()> {
+        let SgdRule { lr, momentum, weight_decay, max_norm } = self.rule;
+        let fail = |what: String| Err(Error::invalid(what));
+        if self.batch == 0 || self.batch > u32::MAX as usize {
+            return fail(format!("batch {}: must be 1 to {}", self.batch, u32::MAX));
+        }
+        for (name, value) in [("learning rate", lr), ("momentum", momentum), ("weight decay", weight_decay)] {
+            if !(value.is_finite() && value >= 0.0) {
+                return fail(format!("{name} {value}: must be 0 or a positive number"));
+            }
+        }
+        match max_norm {
+            Some(norm) if !(norm.is_finite() && norm > 0.0) => fail(format!("max-norm {norm}: must be a positive number")),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// What an epoch of training came to.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Epoch {
+    /// The mean loss of each mini-batch as it was trained, dropout included, in order.
+    pub losses: Vec<f32>,
+    /// Rows whose largest logit was the label's, as trained.
+    pub right: u64,
+    /// The mean of `losses`.
+    pub running_loss: f64,
+}
+
+impl<B: Backend> Mlp<B> {
+    /// One update on a mini-batch from the host: `x [rows, inputs]`, row-major, `labels [rows]`.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] where `x` and `labels` do not fit, [`Error::Invalid`] for a label past the classes or settings that mean nothing.
+    pub fn train_step(&mut self, x: &[f32], labels: &[u32], training: &Training) -> Result<()> {
+        training.check()?;
+        let given = self.give(x, labels)?;
+        let result = self.totals(1).and_then(|mut totals| {
+            let result = self.step_on(&given, None, 0, labels.len(), &training.rule, &mut totals, 0);
+            self.workspaces.totals = Some(totals);
+            result
+        });
+        self.workspaces.given = Some(given);
+        result
+    }
+
+    /// The mean loss of the latest [`train_step`](Self::train_step), as trained; reads one number back. `None` before the first.
+    ///
+    /// # Errors
+    /// [`Error::Device`] where the device was lost.
+    pub fn loss(&mut self) -> Result<Option<f32>> {
+        let (Some(totals), Some(given)) = (&self.workspaces.totals, &self.workspaces.given) else { return Ok(None) };
+        let totals = self.backend.read(totals)?;
+        Ok(Some(totals[0] / given.rows() as f32))
+    }
+
+    /// One pass over the data in mini-batches, each an update.
+    ///
+    /// # Errors
+    /// [`Error::Diverged`] where a loss is not finite, [`Error::Shape`] for data of another width, [`Error::Invalid`] for settings that mean nothing.
+    pub fn train_epoch(&mut self, data: &Resident<B>, training: &Training) -> Result<Epoch> {
+        self.train_epoch_with(data, training, |_| {})
+    }
+
+    /// As [`train_epoch`](Self::train_epoch); `progress` is told the mini-batches handed over so far.
+    ///
+    /// # Errors
+    /// As [`train_epoch`](Self::train_epoch).
+    pub fn train_epoch_with(&mut self, data: &Resident<B>, training: &Training, mut progress: impl FnMut(usize)) -> Result<Epoch> {
+        training.check()?;
+        self.check_data(data)?;
+        self.workspaces.forget_given();
+        let steps = data.rows().div_ceil(training.batch);
+        let mut totals = self.totals(steps)?;
+        let order = training.shuffle.then(|| self.order(data.rows())).transpose()?;
+        for step in 0..steps {
+            let first = step * training.batch;
+            let rows = training.batch.min(data.rows() - first);
+            self.step_on(data, order.as_ref(), first, rows, &training.rule, &mut totals, step)?;
+            progress(step + 1);
+        }
+        let sums = self.backend.read(&totals)?;
+        self.workspaces.totals = Some(totals);
+        self.workspaces.order = order;
+        self.epoch += 1;
+        let rows_of = |step: usize| training.batch.min(data.rows() - step * training.batch) as f32;
+        let losses: Vec<f32> = sums.chunks(2).enumerate().map(|(step, sum)| sum[0] / rows_of(step)).collect();
+        if let Some(&loss) = losses.iter().find(|loss| !loss.is_finite()) {
+            return Err(Error::Diverged { epoch: self.epoch, loss });
+        }
+        let right = sums.chunks(2).map(|sum| f64::from(sum[1])).sum::<f64>() as u64;
+        let running_loss = losses.iter().map(|&loss| f64::from(loss)).sum::<f64>() / losses.len() as f64;
+        Ok(Epoch { losses, right, running_loss })
+    }
+
+    /// A mini-batch from the host on the device, in memory that is used again where the size allows.
+    pub(super) fn give(&mut self, x: &[f32], labels: &[u32]) -> Result<Resident<B>> {
+        let inputs = self.architecture.inputs;
+        if x.len() != labels.len() * inputs || labels.is_empty() {
+            return Err(Error::shape("network", format!("{} features for {} rows of {inputs}", x.len(), labels.len())));
+        }
+        if let Some(label) = labels.iter().find(|&&label| label as usize >= self.architecture.classes) {
+            return Err(Error::invalid(format!("label {label}: the network has classes 0 to {}", self.architecture.classes - 1)));
+        }
+        match self.workspaces.given.take() {
+            Some(mut given) if given.rows() == labels.len() => {
+                given.rewrite(&mut self.backend, x, labels)?;
+                Ok(given)
+            }
+            _ => Resident::new(&mut self.backend, Source::Floats(x), inputs, 1.0, labels),
+        }
+    }
+
+    /// Refuses data that the network cannot take.
+    pub(super) fn check_data(&self, data: &Resident<B>) -> Result<()> {
+        if data.cols() != self.architecture.inputs {
+            let what = format!("the data has {} features a row, the network {} inputs", data.cols(), self.architecture.inputs);
+            return Err(Error::shape("network", what));
+        }
+        if data.rows() == 0 {
+            return Err(Error::shape("network", "the data has no rows".to_owned()));
+        }
+        Ok(())
+    }
+
+    pub(super) fn totals(&mut self, slots: usize) -> Result<B::Tensor<f32>> {
+        match self.workspaces.totals.take() {
+            Some(totals) if totals.rows() == slots => Ok(totals),
+            _ => self.backend.zeros(slots, 2),
+        }
+    }
+
+    fn order(&mut self, rows: usize) -> Result<B::Tensor<u32>> {
+        let order = init::shuffle(self.architecture.seed, self.epoch, rows as u32);
+        match self.workspaces.order.take() {
+            Some(mut tensor) if tensor.rows() == rows => {
+                self.backend.write(&mut tensor, &order)?;
+                Ok(tensor)
+            }
+            _ => self.backend.tensor(rows, 1, &order),
+        }
+    }
+
+    /// Gather, forward, loss, backward, update: recorded together, submitted once.
+    #[allow(clippy::too_many_arguments)]
+    fn step_on(
+        &mut self,
+        data: &Resident<B>,
+        order: Option<&B::Tensor<u32>>,
+        first: usize,
+        rows: usize,
+        rule: &SgdRule,
+        totals: &mut B::Tensor<f32>,
+        slot: usize,
+    ) -> Result<()> {
+        let Self { backend, architecture, layers, step, workspaces, .. } = self;
+        let site = |layer: usize| architecture.training_site(layer, *step);
+        for layer in layers.iter_mut() {
+            layer.prepare(backend, rule.momentum != 0.0)?;
+        }
+        let workspace = workspaces.get(backend, rows, &architecture.widths(), true)?;
+        forward(backend, layers, workspace, data, order, first, &site)?;
+        loss(backend, workspace, totals, slot)?;
+        backward(backend, architecture, layers, workspace, &site)?;
+        update(backend, layers, rule)?;
+        backend.submit()?;
+        *step = step.wrapping_add(1);
+        Ok(())
+    }
+}
+
+impl<B: Backend> Layer<B> {
+    /// Memory that only training needs.
+    fn prepare(&mut self, backend: &mut B, momentum: bool) -> Result<()> {
+        let (inputs, outputs) = (self.weight.rows(), self.weight.cols());
+        let mut pair = || Ok::<_, Error>((backend.zeros(inputs, outputs)?, backend.zeros(1, outputs)?));
+        if self.grad.is_none() {
+            self.grad = Some(pair()?);
+        }
+        if momentum && self.velocity.is_none() {
+            self.velocity = Some(pair()?);
+        }
+        Ok(())
+    }
+}
+
+/// Gathers rows `first .. first + rows` of `order` and takes them through the layers; `site` says what each site does.
+pub(super) fn forward<B: Backend>(
+    backend: &mut B,
+    layers: &[Layer<B>],
+    workspace: &mut Workspace<B>,
+    data: &Resident<B>,
+    order: Option<&B::Tensor<u32>>,
+    first: usize,
+    site: &impl Fn(usize) -> Dropout,
+) -> Result<()> {
+    backend.gather(Gather {
+        data: data.features(),
+        all_labels: &data.labels,
+        order: order.unwrap_or(&data.order),
+        first,
+        unit: data.unit,
+        x: &mut workspace.x,
+        labels: &mut workspace.labels,
+        dropout: site(0),
+    })?;
+    for (index, layer) in layers.iter().enumerate() {
+        let last = index + 1 == layers.len();
+        let (before, after) = workspace.outputs.split_at_mut(index);
+        backend.linear_forward(LinearForward {
+            x: before.last().unwrap_or(&workspace.x),
+            weight: &layer.weight,
+            bias: Some(&layer.bias),
+            y: &mut after[0],
+            relu: !last,
+            dropout: if last { Dropout::NONE } else { site(index + 1) },
+        })?;
+    }
+    Ok(())
+}
+
+/// Losses, right answers and the gradient of the logits, summed into a row of `totals`.
+pub(super) fn loss<B: Backend>(
+    backend: &mut B,
+    workspace: &mut Workspace<B>,
+    totals: &mut B::Tensor<f32>,
+    slot: usize,
+) -> Result<()> {
+    let Some(logits) = workspace.outputs.last() else { return Ok(()) };
+    backend.softmax_cross_entropy(SoftmaxCrossEntropy {
+        logits,
+        labels: &workspace.labels,
+        grad_logits: &mut workspace.grad_logits,
+        losses: &mut workspace.losses,
+    })?;
+    backend.batch_loss(BatchLoss { losses: &workspace.losses, totals, slot })
+}
+
+/// Gradients of all parameters, from the last layer to the first, through the masks of the forward pass.
+fn backward<B: Backend>(
+    backend: &mut B,
+    architecture: &Architecture,
+    layers: &mut [Layer<B>],
+    workspace: &mut Workspace<B>,
+    site: &impl Fn(usize) -> Dropout,
+) -> Result<()> {
+    let hidden = architecture.hidden.len();
+    for (index, layer) in layers.iter_mut().enumerate().rev() {
+        // The last layer has neither ReLU nor dropout.
+        let (output, dropout) =
+            if index == hidden { (None, Dropout::NONE) } else { (Some(&workspace.outputs[index]), site(index + 1)) };
+        let (before, after) = workspace.grads.split_at_mut(index);
+        let grad_output = after.first().unwrap_or(&workspace.grad_logits);
+        if let Some((grad_weight, grad_bias)) = &mut layer.grad {
+            let x = if index == 0 { &workspace.x } else { &workspace.outputs[index - 1] };
+            backend.grad_weight(GradWeight { x, grad_output, output, grad_weight, grad_bias, dropout })?;
+        }
+        if let Some(grad_input) = before.last_mut() {
+            backend.grad_input(GradInput { grad_output, output, weight: &layer.weight, grad_input, dropout })?;
+        }
+    }
+    Ok(())
+}
+
+fn update<B: Backend>(backend: &mut B, layers: &mut [Layer<B>], rule: &SgdRule) -> Result<()> {
+    // Decay and max-norm are for weights: a bias has no length to keep.
+    let bias_rule = SgdRule { weight_decay: 0.0, max_norm: None, ..*rule };
+    for Layer { weight, bias, grad, velocity } in layers {
+        let Some((grad_weight, grad_bias)) = grad else { continue };
+        let (v_weight, v_bias) = match velocity {
+            Some((weight, bias)) => (Some(weight), Some(bias)),
+            None => (None, None),
+        };
+        backend.sgd(Sgd { grad: grad_weight, weight, velocity: v_weight, rule: *rule })?;
+        backend.sgd(Sgd { grad: grad_bias, weight: bias, velocity: v_bias, rule: bias_rule })?;
+    }
+    Ok(())
+}
+
+impl<B: Backend> Workspaces<B> {
+    /// Forgets what belongs to a mini-batch from the host, so that [`Mlp::loss`] does not answer for another.
+    pub(super) fn forget_given(&mut self) {
+        self.given = None;
+    }
+}

@@ -1,0 +1,79 @@
+//! Activations and gradients of a mini-batch, made once for each number of rows and then used again.
+
+use super::resident::Resident;
+use crate::Result;
+use crate::backend::Backend;
+
+/// What a pass over a mini-batch of a fixed number of rows writes.
+#[derive(Debug)]
+pub(super) struct Workspace<B: Backend> {
+    rows: usize,
+    /// `[rows, inputs]`, dropout of the input applied.
+    pub x: B::Tensor<f32>,
+    pub labels: B::Tensor<u32>,
+    /// Outputs of each layer, `[rows, width]`; the last are the logits.
+    pub outputs: Vec<B::Tensor<f32>>,
+    /// Gradients of the outputs; those of hidden layers are made by the first training step.
+    pub grads: Vec<B::Tensor<f32>>,
+    pub grad_logits: B::Tensor<f32>,
+    /// `[rows, 2]`
+    pub losses: B::Tensor<f32>,
+}
+
+/// All that a network keeps between passes besides its parameters.
+#[derive(Debug)]
+pub(super) struct Workspaces<B: Backend> {
+    made: Vec<Workspace<B>>,
+    /// Loss and right answers of each mini-batch.
+    pub totals: Option<B::Tensor<f32>>,
+    /// The order of an epoch.
+    pub order: Option<B::Tensor<u32>>,
+    /// A mini-batch given from the host.
+    pub given: Option<Resident<B>>,
+}
+
+impl<B: Backend> Default for Workspaces<B> {
+    fn default() -> Self {
+        Self { made: Vec::new(), totals: None, order: None, given: None }
+    }
+}
+
+impl<B: Backend> Workspaces<B> {
+    /// Workspaces kept: a full and a last mini-batch for training, and the same for evaluation of two sets.
+    const KEPT: usize = 6;
+
+    /// The workspace for mini-batches of `rows` rows of a network of `widths`.
+    pub fn get(&mut self, backend: &mut B, rows: usize, widths: &[usize], training: bool) -> Result<&mut Workspace<B>> {
+        let index = match self.made.iter().position(|workspace| workspace.rows == rows) {
+            Some(index) => index,
+            None => {
+                if self.made.len() == Self::KEPT {
+                    self.made.remove(0);
+                }
+                self.made.push(Workspace::new(backend, rows, widths)?);
+                self.made.len() - 1
+            }
+        };
+        let workspace = &mut self.made[index];
+        if training && workspace.grads.is_empty() {
+            let hidden = &widths[1..widths.len() - 1];
+            workspace.grads = hidden.iter().map(|&width| backend.zeros(rows, width)).collect::<Result<_>>()?;
+        }
+        Ok(workspace)
+    }
+}
+
+impl<B: Backend> Workspace<B> {
+    fn new(backend: &mut B, rows: usize, widths: &[usize]) -> Result<Self> {
+        let classes = widths[widths.len() - 1];
+        Ok(Self {
+            rows,
+            x: backend.zeros(rows, widths[0])?,
+            labels: backend.zeros(rows, 1)?,
+            outputs: widths[1..].iter().map(|&width| backend.zeros(rows, width)).collect::<Result<_>>()?,
+            grads: Vec::new(),
+            grad_logits: backend.zeros(rows, classes)?,
+            losses: backend.zeros(rows, 2)?,
+        })
+    }
+}
