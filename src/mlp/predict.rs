@@ -90,7 +90,8 @@ impl<B: Backend> Mlp<B> {
     /// [`Error::Shape`] for data of another width.
     pub fn evaluate(&mut self, data: &Resident<B>) -> Result<Evaluation> {
         self.check_data(data)?;
-        let mut totals = self.totals(data.rows().div_ceil(BATCH))?;
+        let slots = data.rows().div_ceil(BATCH);
+        let mut totals = self.totals(slots)?;
         self.workspaces.forget_given();
         let architecture = &self.architecture;
         let site = |layer: usize| architecture.prediction_site(layer);
@@ -102,7 +103,8 @@ impl<B: Backend> Mlp<B> {
             self.backend.submit()?;
         }
         let sums = self.backend.read(&totals)?;
-        let sum = |column: usize| sums.chunks(2).map(|row| f64::from(row[column])).sum::<f64>() / data.rows() as f64;
+        self.workspaces.totals = Some(totals);
+        let sum = |column: usize| sums.chunks(2).take(slots).map(|row| f64::from(row[column])).sum::<f64>() / data.rows() as f64;
         Ok(Evaluation { loss: sum(0), error: 100.0 * (1.0 - sum(1)) })
     }
 

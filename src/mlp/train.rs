@@ -117,6 +117,7 @@ impl<B: Backend> Mlp<B> {
         self.workspaces.order = order;
         self.epoch += 1;
         let rows_of = |step: usize| training.batch.min(data.rows() - step * training.batch) as f32;
+        let sums = &sums[..2 * steps];
         let losses: Vec<f32> = sums.chunks(2).enumerate().map(|(step, sum)| sum[0] / rows_of(step)).collect();
         if let Some(&loss) = losses.iter().find(|loss| !loss.is_finite()) {
             return Err(Error::Diverged { epoch: self.epoch, loss });
@@ -156,9 +157,10 @@ impl<B: Backend> Mlp<B> {
         Ok(())
     }
 
+    /// Room for the sums of `slots` mini-batches, or more.
     pub(super) fn totals(&mut self, slots: usize) -> Result<B::Tensor<f32>> {
         match self.workspaces.totals.take() {
-            Some(totals) if totals.rows() == slots => Ok(totals),
+            Some(totals) if totals.rows() >= slots => Ok(totals),
             _ => self.backend.zeros(slots, 2),
         }
     }
