@@ -1,8 +1,6 @@
 //! One interface to the GPU and the CPU: tensors, the kernels, and when their work is done.
 
-use crate::call::{
-    BatchLoss, DropoutCall, Gather, GradInput, GradWeight, LinearForward, MaskBits, Sgd, SoftmaxCrossEntropy,
-};
+use crate::call::{BatchLoss, DropoutCall, Gather, GradInput, GradWeight, LinearForward, MaskBits, Sgd, SoftmaxCrossEntropy};
 use crate::shape::Matrix;
 use crate::{Error, Result};
 

@@ -82,11 +82,7 @@ impl Rate {
 }
 
 fn check(what: &'static str, value: f64) -> Result<f64> {
-    if (0.0..=1.0).contains(&value) {
-        Ok(value)
-    } else {
-        Err(Error::Rate { what, value })
-    }
+    if (0.0..=1.0).contains(&value) { Ok(value) } else { Err(Error::Rate { what, value }) }
 }
 
 /// When the scale of dropout is applied.

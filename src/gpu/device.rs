@@ -17,15 +17,24 @@ pub enum AdapterChoice {
 
 /// Every adapter that can run compute shaders, the best first.
 ///
-/// `WGPU_BACKEND` (such as `vulkan` or `gl`) narrows the search.
+/// OpenGL is asked only where nothing else has an adapter: it offers the same devices again with fewer limits, and its libraries print
+/// warnings of their own. `WGPU_BACKEND` (such as `vulkan` or `gl`) narrows the search.
 ///
 /// # Errors
 /// [`Error::Adapter`] where `WGPU_BACKEND` names no backend.
 pub fn adapters() -> Result<Vec<wgpu::Adapter>> {
-    let backends = backends(std::env::var("WGPU_BACKEND").ok().as_deref())?;
+    let wanted = backends(std::env::var("WGPU_BACKEND").ok().as_deref())?;
     // With none compiled in, wgpu panics.
     if wgpu::Instance::enabled_backend_features().is_empty() {
         return Ok(Vec::new());
+    }
+    let found = adapters_of(wanted - wgpu::Backends::GL);
+    Ok(if found.is_empty() { adapters_of(wanted & wgpu::Backends::GL) } else { found })
+}
+
+fn adapters_of(backends: wgpu::Backends) -> Vec<wgpu::Adapter> {
+    if backends.is_empty() {
+        return Vec::new();
     }
     let instance = wgpu::Instance::new(wgpu::InstanceDescriptor {
         backends,
@@ -37,11 +46,8 @@ pub fn adapters() -> Result<Vec<wgpu::Adapter>> {
         adapter.get_downlevel_capabilities().flags.contains(wgpu::DownlevelFlags::COMPUTE_SHADERS)
             && adapter.get_info().backend != wgpu::Backend::Noop
     });
-    adapters.sort_by_key(|adapter| {
-        let info = adapter.get_info();
-        (rank(info.device_type), info.backend == wgpu::Backend::Gl)
-    });
-    Ok(adapters)
+    adapters.sort_by_key(|adapter| rank(adapter.get_info().device_type));
+    adapters
 }
 
 fn backends(name: Option<&str>) -> Result<wgpu::Backends> {
@@ -124,8 +130,13 @@ mod tests {
     use super::*;
 
     fn infos() -> Vec<wgpu::AdapterInfo> {
-        let info = |name: &str, kind| wgpu::AdapterInfo { name: name.to_owned(), ..wgpu::AdapterInfo::new(kind, wgpu::Backend::Vulkan) };
-        vec![info("Radeon RX 7900", wgpu::DeviceType::DiscreteGpu), info("llvmpipe", wgpu::DeviceType::Cpu), info("llvmpipe GL", wgpu::DeviceType::Cpu)]
+        let info =
+            |name: &str, kind| wgpu::AdapterInfo { name: name.to_owned(), ..wgpu::AdapterInfo::new(kind, wgpu::Backend::Vulkan) };
+        vec![
+            info("Radeon RX 7900", wgpu::DeviceType::DiscreteGpu),
+            info("llvmpipe", wgpu::DeviceType::Cpu),
+            info("llvmpipe GL", wgpu::DeviceType::Cpu),
+        ]
     }
 
     #[test]

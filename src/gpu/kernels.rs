@@ -4,9 +4,7 @@ use super::params::Params;
 use super::plan::{Binding, Dispatch, Planner};
 use super::variant::{Tile, Variant};
 use super::view::View;
-use crate::call::{
-    BatchLoss, DropoutCall, Gather, GradInput, GradWeight, LinearForward, MaskBits, Sgd, SoftmaxCrossEntropy,
-};
+use crate::call::{BatchLoss, DropoutCall, Gather, GradInput, GradWeight, LinearForward, MaskBits, Sgd, SoftmaxCrossEntropy};
 use crate::{Error, Result};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};

@@ -2,9 +2,11 @@
 //!
 //! A call goes `call` → `plan` (which dispatches, without touching a device) → `kernels` (pipelines, bind groups) → a pass.
 
+mod arena;
 mod backend;
 mod device;
 mod kernels;
+mod owned;
 mod params;
 mod plan;
 mod readback;
@@ -13,9 +15,9 @@ mod tensor;
 mod variant;
 mod view;
 
-pub use backend::Gpu;
 pub use device::{AdapterChoice, adapters, open};
 pub use kernels::{Kernels, Prepared};
+pub use owned::Gpu;
 pub use params::Params;
 pub use plan::Planner;
 pub use source::Width;

@@ -53,9 +53,34 @@ pub struct Params {
 impl Params {
     /// Every field's name in order, for the test that holds this struct against the shader's.
     pub const FIELDS: [&'static str; 28] = [
-        "rows", "cols", "inner", "grid", "seed_low", "seed_high", "layer", "step", "row_offset", "col_group", "col_lane", "threshold",
-        "scale", "flags", "a_start", "a_stride", "b_start", "b_stride", "c_start", "c_stride", "d_start", "d_stride", "first", "count",
-        "rate", "momentum", "decay", "max_norm",
+        "rows",
+        "cols",
+        "inner",
+        "grid",
+        "seed_low",
+        "seed_high",
+        "layer",
+        "step",
+        "row_offset",
+        "col_group",
+        "col_lane",
+        "threshold",
+        "scale",
+        "flags",
+        "a_start",
+        "a_stride",
+        "b_start",
+        "b_stride",
+        "c_start",
+        "c_stride",
+        "d_start",
+        "d_stride",
+        "first",
+        "count",
+        "rate",
+        "momentum",
+        "decay",
+        "max_norm",
     ];
 
     /// The mask's part, for a dispatch whose first element is local `(row, col)` of the masked tensor.

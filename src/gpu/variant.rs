@@ -231,7 +231,8 @@ impl Variant {
         let mut constants = String::new();
         if self.stem.is_product() {
             parts.push(self.tile.file());
-            constants += &format!("const TILE_ROWS: u32 = {}u;\nconst PART: bool = {};\n", Tile::register_rows(self.width), self.part);
+            constants +=
+                &format!("const TILE_ROWS: u32 = {}u;\nconst PART: bool = {};\n", Tile::register_rows(self.width), self.part);
         }
         match self.stem {
             Stem::GradInput | Stem::GradWeight => {

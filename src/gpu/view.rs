@@ -34,7 +34,7 @@ impl<'a> View<'a> {
         if !self.buffer.usage().contains(wgpu::BufferUsages::STORAGE) {
             return fail("it lacks the usage STORAGE".to_owned());
         }
-        if self.offset % 4 != 0 {
+        if !self.offset.is_multiple_of(4) {
             return fail(format!("offset {} is not a multiple of 4", self.offset));
         }
         let bytes = crate::shape::elements(tensor, self.rows, self.cols)? as u64 * element;

@@ -31,7 +31,8 @@ impl<B: Backend> Mlp<B> {
                 tensors.push((format!("optimizer.{index}.bias"), bias_shape, self.backend.read(bias)?));
             }
         }
-        let failed = |error: safetensors::SafeTensorError| Error::File { path: path.display().to_string(), what: error.to_string() };
+        let failed =
+            |error: safetensors::SafeTensorError| Error::File { path: path.display().to_string(), what: error.to_string() };
         let mut views = Vec::new();
         for (name, shape, values) in &tensors {
             let view = TensorView::new(Dtype::F32, shape.clone(), bytemuck::cast_slice(values)).map_err(failed)?;

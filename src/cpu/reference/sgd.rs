@@ -19,11 +19,8 @@ pub fn sgd(grad: &[f32], weight: &mut [f32], velocity: Option<&mut [f32]>, cols:
         for row in weight.chunks(cols.max(1)) {
             norms.iter_mut().zip(row).for_each(|(sum, &w)| *sum += w * w);
         }
-        let shrink: Vec<f32> = norms
-            .iter()
-            .map(|sum| sum.sqrt())
-            .map(|norm| if norm > max_norm { max_norm / norm } else { 1.0 })
-            .collect();
+        let shrink: Vec<f32> =
+            norms.iter().map(|sum| sum.sqrt()).map(|norm| if norm > max_norm { max_norm / norm } else { 1.0 }).collect();
         for row in weight.chunks_mut(cols.max(1)) {
             row.iter_mut().zip(&shrink).for_each(|(w, &shrink)| *w *= shrink);
         }

@@ -1,0 +1,262 @@
+//! A GPU of our own: dispatches are queued, and one submit hands them all over in one pass.
+
+use super::arena::{ParamsArena, Timer};
+use super::device::{AdapterChoice, open};
+use super::kernels::{Kernels, Pipeline};
+use super::plan::{Dispatch, Planner};
+use super::readback;
+use super::tensor::{GpuTensor, Retired};
+use super::variant::Variant;
+use crate::backend::{Backend, Counts, Element};
+use crate::{Error, Result};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Parameter blocks of one submit to begin with.
+const SLOTS: usize = 1024;
+
+/// What a bind group is kept by: the kernel, and each binding's buffer, offset and size.
+type BindKey = (Variant, Vec<(wgpu::Buffer, u64, u64)>);
+
+/// A wgpu device that this crate owns.
+#[derive(Debug)]
+pub struct Gpu {
+    pub(super) info: wgpu::AdapterInfo,
+    pub(super) device: wgpu::Device,
+    pub(super) queue: wgpu::Queue,
+    pub(super) kernels: Kernels,
+    /// The first thing that went wrong on the device, whoever noticed.
+    fault: Arc<Mutex<Option<Error>>>,
+    pending: Vec<Pending>,
+    params: ParamsArena,
+    bind_groups: HashMap<BindKey, wgpu::BindGroup>,
+    pub(super) retired: Retired,
+    staging: Option<wgpu::Buffer>,
+    timer: Option<Timer>,
+    pub(super) last: Option<wgpu::SubmissionIndex>,
+    pub(super) counts: Counts,
+}
+
+#[derive(Debug)]
+struct Pending {
+    pipeline: Arc<Pipeline>,
+    tensors: wgpu::BindGroup,
+    grid: [u32; 2],
+}
+
+impl Gpu {
+    /// A device on the chosen adapter.
+    ///
+    /// # Errors
+    /// [`Error::Adapter`] where there is none that matches or that can run the kernels.
+    pub fn open(choice: &AdapterChoice) -> Result<Self> {
+        Self::build(choice, Planner::new)
+    }
+
+    /// As [`open`](Self::open), with a planner of the caller's making from the device's limits and kind.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open), and where the plan goes beyond the device's limits.
+    pub fn build(choice: &AdapterChoice, plan: impl FnOnce(&wgpu::Limits, wgpu::DeviceType) -> Planner) -> Result<Self> {
+        let (info, device, queue) = open(choice)?;
+        let fault = Arc::new(Mutex::new(None));
+        let note = fault.clone();
+        device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| {
+            record_fault(&note, Error::Device { what: error.to_string() });
+        }));
+        let note = fault.clone();
+        device.set_device_lost_callback(move |reason, message| {
+            // Dropping the device is no fault.
+            if reason != wgpu::DeviceLostReason::Destroyed {
+                record_fault(&note, Error::Device { what: format!("lost: {message}") });
+            }
+        });
+        let kernels = Kernels::with_planner(&device, plan(&device.limits(), info.device_type))?;
+        let params = ParamsArena::new(&device, &kernels, SLOTS);
+        Ok(Self {
+            info,
+            device,
+            queue,
+            kernels,
+            fault,
+            pending: Vec::new(),
+            params,
+            bind_groups: HashMap::new(),
+            retired: Retired::default(),
+            staging: None,
+            timer: None,
+            last: None,
+            counts: Counts::default(),
+        })
+    }
+
+    /// Name, driver and kind of the adapter.
+    pub fn info(&self) -> &wgpu::AdapterInfo {
+        &self.info
+    }
+
+    /// The device.
+    pub fn device(&self) -> &wgpu::Device {
+        &self.device
+    }
+
+    /// The queue.
+    pub fn queue(&self) -> &wgpu::Queue {
+        &self.queue
+    }
+
+    /// The kernels, for recording calls into passes of one's own.
+    pub fn kernels(&self) -> &Kernels {
+        &self.kernels
+    }
+
+    /// Philox over rows of counter and key: `inputs [N, 6]`, `words [N, 4]`. For checking a device against published answers.
+    ///
+    /// # Errors
+    /// As [`Backend::dropout`].
+    pub fn philox_words(&mut self, inputs: &GpuTensor<u32>, words: &mut GpuTensor<u32>) -> Result<()> {
+        let plan = self.kernels.planner().philox_words(inputs.view(), words.view())?;
+        self.enqueue(plan)
+    }
+
+    /// The values of a tensor without blocking: the device is polled by somebody else, such as a browser or the engine's loop.
+    ///
+    /// # Errors
+    /// As [`Backend::read`].
+    pub async fn read_async<T: Element>(&mut self, tensor: &GpuTensor<T>) -> Result<Vec<T>> {
+        self.submit()?;
+        let mut bytes = Vec::new();
+        while (bytes.len() as u64) < tensor.bytes() {
+            let offset = bytes.len() as u64;
+            let part = readback::CHUNK.min(tensor.bytes() - offset);
+            let staging = self.staging(part);
+            readback::download(&self.device, &self.queue, &tensor.buffer, offset, &staging, part).finish(&mut bytes).await?;
+        }
+        self.counts.bytes_read += tensor.bytes();
+        self.check()?;
+        Ok(bytemuck::pod_collect_to_vec(&bytes))
+    }
+
+    /// Submits what is pending, waits, and tells how long the device took by its own clock; `None` where it has no timestamps.
+    ///
+    /// # Errors
+    /// As [`Backend::read`].
+    pub fn submit_timed(&mut self) -> Result<Option<std::time::Duration>> {
+        if !self.device.features().contains(wgpu::Features::TIMESTAMP_QUERY) {
+            self.submit()?;
+            self.wait()?;
+            return Ok(None);
+        }
+        let timer = self.timer.take().unwrap_or_else(|| Timer::new(&self.device));
+        let result = self.flush(Some(&timer)).and_then(|()| {
+            let mut bytes = Vec::new();
+            let staging = self.staging(16);
+            readback::download(&self.device, &self.queue, &timer.resolved, 0, &staging, 16).wait(&self.device, &mut bytes)?;
+            let ticks: Vec<u64> = bytemuck::pod_collect_to_vec(&bytes);
+            let nanoseconds = ticks[1].saturating_sub(ticks[0]) as f64 * f64::from(self.queue.get_timestamp_period());
+            Ok(Some(std::time::Duration::from_secs_f64(nanoseconds * 1e-9)))
+        });
+        self.timer = Some(timer);
+        result
+    }
+
+    /// Queues a plan's dispatches.
+    pub(super) fn enqueue(&mut self, plan: Vec<Dispatch<'_>>) -> Result<()> {
+        for dispatch in plan {
+            if self.pending.len() == self.params.slots() {
+                // More calls than parameter blocks: hand over what there is, and make room for the next time.
+                self.submit()?;
+                self.params = ParamsArena::new(&self.device, &self.kernels, 2 * self.params.slots());
+                self.counts.objects += 2;
+            }
+            let before = self.kernels.compiled_count();
+            let pipeline = self.kernels.pipeline(dispatch.variant)?;
+            // A shader module, two layouts and the pipeline.
+            self.counts.objects += 4 * (self.kernels.compiled_count() - before) as u64;
+            let ranges = dispatch.bindings.iter().map(|range| (range.buffer.clone(), range.offset, range.size)).collect();
+            let tensors = match self.bind_groups.entry((dispatch.variant, ranges)) {
+                std::collections::hash_map::Entry::Occupied(entry) => entry.get().clone(),
+                std::collections::hash_map::Entry::Vacant(entry) => {
+                    self.counts.objects += 1;
+                    entry.insert(self.kernels.bind(&pipeline, &dispatch.bindings)).clone()
+                }
+            };
+            self.params.host[self.pending.len() * self.params.slot..][..size_of_val(&dispatch.params)]
+                .copy_from_slice(bytemuck::bytes_of(&dispatch.params));
+            self.pending.push(Pending { pipeline, tensors, grid: dispatch.grid });
+        }
+        Ok(())
+    }
+
+    /// One command buffer, one pass, one submit.
+    pub(super) fn flush(&mut self, timer: Option<&Timer>) -> Result<()> {
+        self.check()?;
+        if !self.pending.is_empty() {
+            let used = self.pending.len() * self.params.slot;
+            self.queue.write_buffer(&self.params.buffer, 0, &self.params.host[..used]);
+            let mut encoder = self.device.create_command_encoder(&wgpu::CommandEncoderDescriptor { label: Some("wgpu-dropout") });
+            {
+                let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor {
+                    label: Some("wgpu-dropout"),
+                    timestamp_writes: timer.map(|timer| wgpu::ComputePassTimestampWrites {
+                        query_set: &timer.queries,
+                        beginning_of_pass_write_index: Some(0),
+                        end_of_pass_write_index: Some(1),
+                    }),
+                });
+                for (i, call) in self.pending.iter().enumerate() {
+                    pass.set_pipeline(&call.pipeline.pipeline);
+                    pass.set_bind_group(0, &call.tensors, &[]);
+                    pass.set_bind_group(1, &self.params.group, &[(i * self.params.slot) as u32]);
+                    pass.dispatch_workgroups(call.grid[0], call.grid[1], 1);
+                }
+            }
+            if let Some(timer) = timer {
+                encoder.resolve_query_set(&timer.queries, 0..2, &timer.resolved, 0);
+            }
+            self.counts.dispatches += self.pending.len() as u64;
+            self.counts.submits += 1;
+            self.last = Some(self.queue.submit([encoder.finish()]));
+            self.pending.clear();
+        }
+        self.forget_retired();
+        self.check()
+    }
+
+    /// Drops the bind groups of tensors that are gone, and with them their memory.
+    fn forget_retired(&mut self) {
+        let retired = std::mem::take(&mut *self.retired.lock().unwrap_or_else(PoisonError::into_inner));
+        if !retired.is_empty() {
+            self.bind_groups.retain(|(_, ranges), _| !ranges.iter().any(|(buffer, ..)| retired.contains(buffer)));
+        }
+    }
+
+    /// A buffer that the host can map, kept for the next time.
+    pub(super) fn staging(&mut self, bytes: u64) -> wgpu::Buffer {
+        let size = bytes.next_multiple_of(1 << 16);
+        match &self.staging {
+            Some(buffer) if buffer.size() >= size => buffer.clone(),
+            _ => {
+                self.counts.objects += 1;
+                let buffer = self.device.create_buffer(&wgpu::BufferDescriptor {
+                    label: Some("wgpu-dropout staging"),
+                    size,
+                    usage: wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST,
+                    mapped_at_creation: false,
+                });
+                self.staging.insert(buffer).clone()
+            }
+        }
+    }
+
+    pub(super) fn check(&self) -> Result<()> {
+        match &*self.fault.lock().unwrap_or_else(PoisonError::into_inner) {
+            Some(error) => Err(error.clone()),
+            None => Ok(()),
+        }
+    }
+}
+
+fn record_fault(fault: &Mutex<Option<Error>>, error: Error) {
+    fault.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+}

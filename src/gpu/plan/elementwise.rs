@@ -1,0 +1,134 @@
+//! Plans of the kernels that take a matrix strip by strip: `dropout`, `copy`, `mask_bits`, `gather`.
+
+use super::{Dispatch, Planner, Window, windows};
+use crate::call::{DropoutCall, Features, Gather, MaskBits};
+use crate::gpu::params::{LABELS, Params};
+use crate::gpu::source::Width;
+use crate::gpu::variant::{Stem, Variant};
+use crate::gpu::view::View;
+use crate::{Dropout, Result};
+
+impl Planner {
+    pub(in crate::gpu) fn dropout<'a>(&self, call: &DropoutCall<'_, View<'a>>) -> Result<Vec<Dispatch<'a>>> {
+        call.check()?;
+        self.elementwise(Stem::Dropout, *call.x, *call.y, &call.dropout)
+    }
+
+    /// `y = x`: the ceiling that `dropout` is measured against.
+    pub(in crate::gpu) fn copy<'a>(&self, x: View<'a>, y: View<'a>) -> Result<Vec<Dispatch<'a>>> {
+        crate::shape::expect("copy", "y", &y, x.rows, x.cols)?;
+        self.elementwise(Stem::Copy, x, y, &Dropout::NONE)
+    }
+
+    fn elementwise<'a>(&self, stem: Stem, x: View<'a>, y: View<'a>, dropout: &Dropout) -> Result<Vec<Dispatch<'a>>> {
+        x.check(stem.name(), "x", 4)?;
+        y.check(stem.name(), "y", 4)?;
+        let mut plan = Vec::new();
+        // A row larger than a binding is itself cut into windows, each a matrix of one row.
+        let longest = (self.rows_per_binding("x", 1, 4)? / 64 * 64).max(1);
+        let pieces: Vec<(usize, usize)> = windows(x.cols, longest).collect();
+        if pieces.len() > 1 {
+            for row in 0..x.rows {
+                for &(col, cols) in &pieces {
+                    let piece =
+                        |view: View<'a>| View { offset: view.offset + 4 * (row * view.cols + col) as u64, rows: 1, cols, ..view };
+                    self.elementwise_rows(&mut plan, stem, piece(x), piece(y), dropout, row, col)?;
+                }
+            }
+        } else {
+            self.elementwise_rows(&mut plan, stem, x, y, dropout, 0, 0)?;
+        }
+        Ok(plan)
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    fn elementwise_rows<'a>(
+        &self,
+        plan: &mut Vec<Dispatch<'a>>,
+        stem: Stem,
+        x: View<'a>,
+        y: View<'a>,
+        dropout: &Dropout,
+        row: usize,
+        col: usize,
+    ) -> Result<()> {
+        for (from, rows) in windows(x.rows, self.rows_per_binding("x", x.cols, 4)?) {
+            let pair = [self.window(x, 4, from, rows), self.window(y, 4, from, rows)];
+            let width = if pair.iter().all(Window::is_wide) { Width::Vec4 } else { Width::Scalar };
+            let params = Params {
+                rows: rows as u32,
+                cols: x.cols as u32,
+                a_start: pair[0].start,
+                a_stride: pair[0].stride,
+                b_start: pair[1].start,
+                b_stride: pair[1].stride,
+                ..Params::default()
+            }
+            .with_dropout(dropout, row + from, col);
+            let strips = rows as u64 * x.cols.div_ceil(8) as u64;
+            plan.extend(self.dispatch(Variant { width, ..Variant::new(stem) }, &pair, params, strips.div_ceil(64))?);
+        }
+        Ok(())
+    }
+
+    pub(in crate::gpu) fn mask_bits<'a>(&self, call: &MaskBits<'_, View<'a>>) -> Result<Vec<Dispatch<'a>>> {
+        call.check()?;
+        let bits = *call.bits;
+        bits.check("mask_bits", "bits", 4)?;
+        let mut plan = Vec::new();
+        for (from, rows) in windows(bits.rows, self.rows_per_binding("bits", bits.cols, 4)?) {
+            let window = self.window(bits, 4, from, rows);
+            let params = Params {
+                rows: rows as u32,
+                cols: call.cols as u32,
+                a_start: window.start,
+                a_stride: window.stride,
+                ..Params::default()
+            }
+            .with_mask(&call.mask, from, 0);
+            let words = rows as u64 * bits.cols as u64;
+            plan.extend(self.dispatch(Variant::new(Stem::MaskBits), &[window], params, words.div_ceil(64))?);
+        }
+        Ok(plan)
+    }
+
+    pub(in crate::gpu) fn gather<'a>(&self, call: &Gather<'_, View<'a>, View<'a>, View<'a>>) -> Result<Vec<Dispatch<'a>>> {
+        call.check()?;
+        let (data, element) = match call.data {
+            Features::Bytes(bytes) => (*bytes, 1),
+            Features::Floats(floats) => (*floats, 4),
+        };
+        let (order, all_labels, x, labels) = (*call.order, *call.all_labels, *call.x, *call.labels);
+        data.check("gather", "data", element)?;
+        for (view, tensor) in [(order, "order"), (all_labels, "all_labels"), (x, "x"), (labels, "labels")] {
+            view.check("gather", tensor, 4)?;
+        }
+        let (order, all_labels) = (self.whole("order", order)?, self.whole("all_labels", all_labels)?);
+        let (labels, x) = (self.whole("labels", labels)?, self.whole("x", x)?);
+        let mut plan = Vec::new();
+        for (from, count) in windows(data.rows, self.rows_per_binding("data", data.cols, element)?) {
+            let window = self.window(data, element, from, count);
+            let params = Params {
+                rows: call.x.rows as u32,
+                cols: data.cols as u32,
+                flags: if from == 0 { LABELS } else { 0 },
+                a_start: window.start,
+                a_stride: window.stride,
+                b_stride: all_labels.start,
+                c_start: order.start,
+                c_stride: from as u32,
+                d_start: x.start,
+                d_stride: labels.start,
+                first: call.first as u32,
+                count: count as u32,
+                rate: call.unit,
+                ..Params::default()
+            }
+            .with_dropout(&call.dropout, 0, 0);
+            let strips = call.x.rows as u64 * data.cols.div_ceil(8) as u64;
+            let variant = Variant { bytes: element == 1, ..Variant::new(Stem::Gather) };
+            plan.extend(self.dispatch(variant, &[window, order, all_labels, x, labels], params, strips.div_ceil(64))?);
+        }
+        Ok(plan)
+    }
+}

@@ -1,0 +1,155 @@
+//! From a call to dispatches: which variant, which ranges of which buffers, which parameters, how many workgroups.
+//!
+//! Nothing here touches a device. A tensor larger than a binding runs in windows of whole rows, a sum in parts that take up one
+//! another's partial results in order, and a large product in dispatches short enough for a desktop's watchdog; none of it changes
+//! a bit of a mask or the order of a sum.
+
+mod elementwise;
+mod product;
+mod rowwise;
+
+use super::params::Params;
+use super::variant::{Tile, Variant};
+use super::view::View;
+use crate::{Error, Result};
+
+/// f32 bindings of 2^29 elements and more break on Vulkan.
+const MAX_BINDING: u64 = (1 << 31) - (1 << 16);
+
+/// What a plan depends on besides the call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Planner {
+    /// Bytes that a storage binding can span.
+    pub binding: u64,
+    /// Alignment of a storage binding's offset in bytes.
+    pub align: u64,
+    /// Workgroups in a dimension.
+    pub grid: u32,
+    /// Floating-point operations that a dispatch should not exceed.
+    pub flops: u64,
+    /// Division of matrix products.
+    pub tile: Tile,
+}
+
+/// A range of a buffer bound to a kernel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(in crate::gpu) struct Binding<'a> {
+    pub buffer: &'a wgpu::Buffer,
+    pub offset: u64,
+    pub size: u64,
+}
+
+/// One dispatch.
+#[derive(Debug, Clone)]
+pub(in crate::gpu) struct Dispatch<'a> {
+    pub variant: Variant,
+    pub bindings: Vec<Binding<'a>>,
+    pub params: Params,
+    pub grid: [u32; 2],
+}
+
+/// Rows of a tensor bound for one dispatch: the range, and the element of it at which they start.
+#[derive(Clone, Copy)]
+struct Window<'a> {
+    binding: Binding<'a>,
+    start: u32,
+    stride: u32,
+}
+
+impl Window<'_> {
+    fn is_wide(&self) -> bool {
+        self.start.is_multiple_of(4) && self.stride.is_multiple_of(4) && self.binding.size.is_multiple_of(16)
+    }
+}
+
+impl Planner {
+    /// A plan for a device of limits `limits` and kind `kind`.
+    pub fn new(limits: &wgpu::Limits, kind: wgpu::DeviceType) -> Self {
+        Self {
+            binding: limits.max_storage_buffer_binding_size.min(limits.max_buffer_size).min(MAX_BINDING),
+            align: u64::from(limits.min_storage_buffer_offset_alignment).max(4),
+            grid: limits.max_compute_workgroups_per_dimension,
+            // About a tenth of a second on a slow device of each kind.
+            flops: if kind == wgpu::DeviceType::Cpu { 1 << 31 } else { 1 << 35 },
+            tile: Tile::for_device(kind),
+        }
+    }
+
+    /// Rows of `cols` elements of `element` bytes that one binding holds, wherever they start.
+    fn rows_per_binding(&self, what: &'static str, cols: usize, element: u64) -> Result<usize> {
+        let row = (cols as u64 * element).max(1);
+        match self.binding.saturating_sub(self.align + 4) / row {
+            0 => {
+                Err(Error::TooLarge { what: format!("a row of {what} in bytes"), value: row, bound: self.binding - self.align - 4 })
+            }
+            rows => Ok(usize::try_from(rows).unwrap_or(usize::MAX)),
+        }
+    }
+
+    fn window<'a>(&self, view: View<'a>, element: u64, from: usize, rows: usize) -> Window<'a> {
+        let row = view.cols as u64 * element;
+        let (whole_from, whole_rows) = match row * view.rows as u64 + self.align + 4 <= self.binding {
+            true => (0, view.rows),
+            false => (from, rows),
+        };
+        let begin = view.offset + whole_from as u64 * row;
+        let offset = begin - begin % self.align;
+        let end = begin + (whole_rows as u64 * row).max(4);
+        Window {
+            binding: Binding { buffer: view.buffer, offset, size: end.next_multiple_of(4) - offset },
+            start: ((view.offset + from as u64 * row - offset) / element) as u32,
+            stride: view.cols as u32,
+        }
+    }
+
+    /// Words of a whole tensor that must fit one binding.
+    fn whole<'a>(&self, what: &'static str, view: View<'a>) -> Result<Window<'a>> {
+        let bytes = 4 * (view.rows * view.cols) as u64;
+        if bytes + self.align + 4 > self.binding {
+            return Err(Error::TooLarge { what: format!("{what} in bytes"), value: bytes, bound: self.binding - self.align - 4 });
+        }
+        Ok(self.window(view, 4, 0, view.rows))
+    }
+
+    /// A dispatch of `workgroups` workgroups, folded into two dimensions.
+    fn dispatch<'a>(
+        &self,
+        variant: Variant,
+        windows: &[Window<'a>],
+        params: Params,
+        workgroups: u64,
+    ) -> Result<Option<Dispatch<'a>>> {
+        if workgroups == 0 {
+            return Ok(None);
+        }
+        let width = workgroups.min(u64::from(self.grid));
+        let height = workgroups.div_ceil(width);
+        if height > u64::from(self.grid) {
+            let bound = u64::from(self.grid).pow(2);
+            return Err(Error::TooLarge { what: "workgroups of a dispatch".to_owned(), value: workgroups, bound });
+        }
+        let bindings: Vec<Binding<'a>> = windows.iter().map(|window| window.binding).collect();
+        let written = |i: usize| variant.writes()[i];
+        for (i, a) in bindings.iter().enumerate().filter(|&(i, _)| written(i)) {
+            if bindings.iter().enumerate().any(|(j, b)| i != j && a.buffer == b.buffer) {
+                return Err(Error::Buffer {
+                    kernel: variant.stem.name(),
+                    tensor: "output",
+                    what: "it is also another tensor of the call; wgpu binds no buffer for writing twice".to_owned(),
+                });
+            }
+        }
+        let params = Params { grid: width as u32, ..params };
+        Ok(Some(Dispatch { variant, bindings, params, grid: [width as u32, height as u32] }))
+    }
+
+    /// Rows that every tensor of `tensors` can bind at once, each with its number of columns; `total` where all fit whole.
+    fn common_rows(&self, total: usize, tensors: &[(&'static str, usize)]) -> Result<usize> {
+        tensors.iter().try_fold(total, |rows, &(name, cols)| Ok(rows.min(self.rows_per_binding(name, cols, 4)?)))
+    }
+}
+
+/// Cuts `total` into windows of at most `most`; none where there is nothing.
+fn windows(total: usize, most: usize) -> impl Iterator<Item = (usize, usize)> {
+    (0..total).step_by(most.max(1)).map(move |from| (from, most.min(total - from)))
+}

@@ -1,0 +1,199 @@
+//! Plans of the matrix products: `linear_forward`, `grad_input`, `grad_weight`.
+//!
+//! A product larger than a binding is cut along its rows, its columns or its terms, whichever the tensor at fault has for rows; a sum
+//! in parts goes on from what the part before left, so that its order stays one ascending chain.
+
+use super::{Dispatch, Planner, Window, windows};
+use crate::call::{GradInput, GradWeight, LinearForward};
+use crate::gpu::params::{BIAS, FIRST, LAST, Params, RELU};
+use crate::gpu::source::Width;
+use crate::gpu::variant::{Gate, Stem, Variant};
+use crate::gpu::view::View;
+use crate::rate::DRAWS;
+use crate::{Dropout, Error, Result};
+
+impl Planner {
+    /// Rows of a product's dispatch: as many as keep it under the budget, in whole tiles.
+    fn rows_per_budget(&self, cols: usize, inner: usize) -> usize {
+        let row = (2 * cols.max(1) as u64).saturating_mul(inner.max(1) as u64);
+        usize::try_from(self.flops / row).unwrap_or(usize::MAX).max(64) / 64 * 64
+    }
+
+    pub(in crate::gpu) fn linear_forward<'a>(&self, call: &LinearForward<'_, View<'a>>) -> Result<Vec<Dispatch<'a>>> {
+        call.check()?;
+        let (x, weight, y) = (*call.x, *call.weight, *call.y);
+        let bias = call.bias.copied();
+        let name = Stem::LinearForward.name();
+        for (view, tensor) in [(Some(x), "x"), (Some(weight), "weight"), (bias, "bias"), (Some(y), "y")] {
+            view.map_or(Ok(()), |view| view.check(name, tensor, 4))?;
+        }
+        let (inner, cols) = (weight.rows, weight.cols);
+        let terms = sum_part(inner, self.common_rows(inner, &[("weight", cols)])?)?;
+        let rows = self.common_rows(y.rows, &[("x", inner), ("y", cols)])?.min(self.rows_per_budget(cols, terms));
+        let bias_window = bias.map(|bias| self.whole("bias", bias)).transpose()?;
+        let mut plan = Vec::new();
+        for (m, rows) in windows(y.rows, rows) {
+            for (k, terms) in windows_or_one(inner, terms) {
+                let [x, w, y] = [self.window(x, 4, m, rows), self.window(weight, 4, k, terms), self.window(y, 4, m, rows)];
+                // Without a bias the flag is off and the binding is never read.
+                let bound = [x, w, bias_window.unwrap_or(w), y];
+                let mut flags = 0;
+                for (set, flag) in [(k == 0, FIRST), (k + terms == inner, LAST), (call.relu, RELU), (bias_window.is_some(), BIAS)] {
+                    flags |= if set { flag } else { 0 };
+                }
+                let params = Params {
+                    rows: rows as u32,
+                    cols: cols as u32,
+                    inner: terms as u32,
+                    flags,
+                    a_start: x.start + k as u32,
+                    a_stride: x.stride,
+                    b_start: w.start,
+                    b_stride: w.stride,
+                    c_start: bias_window.map_or(0, |bias| bias.start),
+                    d_start: y.start,
+                    d_stride: y.stride,
+                    ..Params::default()
+                }
+                .with_dropout(&call.dropout, m, 0);
+                let variant = Variant { part: terms < inner, ..Variant::new(Stem::LinearForward) };
+                plan.extend(self.product(variant, &bound, &[x, w, y], params)?);
+            }
+        }
+        Ok(plan)
+    }
+
+    pub(in crate::gpu) fn grad_input<'a>(&self, call: &GradInput<'_, View<'a>>) -> Result<Vec<Dispatch<'a>>> {
+        call.check()?;
+        let (dy, weight, dx) = (*call.grad_output, *call.weight, *call.grad_input);
+        let y = call.output.copied().unwrap_or(dy);
+        let name = Stem::GradInput.name();
+        for (view, tensor) in [(dy, "grad_output"), (y, "output"), (weight, "weight"), (dx, "grad_input")] {
+            view.check(name, tensor, 4)?;
+        }
+        let (inner, cols) = (dy.cols, weight.rows);
+        let part = self.common_rows(cols, &[("weight", inner)])?;
+        let part = if part < cols { (part / 64 * 64).max(1) } else { part };
+        let rows =
+            self.common_rows(dx.rows, &[("grad_output", inner), ("grad_input", cols)])?.min(self.rows_per_budget(part, inner));
+        let mut plan = Vec::new();
+        for (m, rows) in windows(dx.rows, rows) {
+            for (n, cols) in windows(cols, part) {
+                let [w, dy, y, dx] = [
+                    self.window(weight, 4, n, cols),
+                    self.window(dy, 4, m, rows),
+                    self.window(y, 4, m, rows),
+                    self.window(dx, 4, m, rows),
+                ];
+                let params = Params {
+                    rows: rows as u32,
+                    cols: cols as u32,
+                    inner: inner as u32,
+                    a_start: w.start,
+                    a_stride: w.stride,
+                    b_start: dy.start,
+                    b_stride: dy.stride,
+                    c_start: y.start,
+                    c_stride: y.stride,
+                    d_start: dx.start + n as u32,
+                    d_stride: dx.stride,
+                    ..Params::default()
+                }
+                .with_dropout(&call.dropout, m, 0);
+                let variant = Variant { gate: gate(call.output.is_some(), &call.dropout), ..Variant::new(Stem::GradInput) };
+                plan.extend(self.product(variant, &[w, dy, y, dx], &[w, dy, y, dx], params)?);
+            }
+        }
+        Ok(plan)
+    }
+
+    pub(in crate::gpu) fn grad_weight<'a>(&self, call: &GradWeight<'_, View<'a>>) -> Result<Vec<Dispatch<'a>>> {
+        call.check()?;
+        let (x, dy, dw, db) = (*call.x, *call.grad_output, *call.grad_weight, *call.grad_bias);
+        let y = call.output.copied().unwrap_or(dy);
+        let name = Stem::GradWeight.name();
+        for (view, tensor) in [(x, "x"), (dy, "grad_output"), (y, "output"), (dw, "grad_weight"), (db, "grad_bias")] {
+            view.check(name, tensor, 4)?;
+        }
+        let (inner, inputs, cols) = (x.rows, x.cols, dy.cols);
+        let terms = sum_part(inner, self.common_rows(inner, &[("x", inputs), ("grad_output", cols)])?)?;
+        let part = self.common_rows(inputs + 1, &[("grad_weight", cols)])?.min(self.rows_per_budget(cols, terms));
+        let part = if part < inputs + 1 { (part / 4 * 4).max(1) } else { part };
+        let db = self.whole("grad_bias", db)?;
+        let mut plan = Vec::new();
+        // The row after the last is the bias gradient.
+        for (m, rows) in windows(inputs + 1, part) {
+            let held = rows.min(inputs - m.min(inputs));
+            for (k, terms) in windows_or_one(inner, terms) {
+                let [x, dy, y] = [x, dy, y].map(|view| self.window(view, 4, k, terms));
+                let dw = self.window(dw, 4, m.min(inputs), held);
+                let params = Params {
+                    rows: rows as u32,
+                    cols: cols as u32,
+                    inner: terms as u32,
+                    flags: if k == 0 { FIRST } else { 0 },
+                    a_start: x.start + m as u32,
+                    a_stride: x.stride,
+                    b_start: dy.start,
+                    b_stride: dy.stride,
+                    c_start: y.start,
+                    c_stride: y.stride,
+                    d_start: dw.start,
+                    d_stride: dw.stride,
+                    first: if held < rows { held as u32 } else { u32::MAX },
+                    count: db.start,
+                    ..Params::default()
+                }
+                .with_dropout(&call.dropout, k, 0);
+                let gate = gate(call.output.is_some(), &call.dropout);
+                let variant = Variant { gate, part: terms < inner, ..Variant::new(Stem::GradWeight) };
+                plan.extend(self.product(variant, &[x, dy, y, dw, db], &[x, dy, y, dw], params)?);
+            }
+        }
+        Ok(plan)
+    }
+
+    /// A matrix product in this device's tile, with wide loads where every tensor of `wide` allows them.
+    fn product<'a>(
+        &self,
+        variant: Variant,
+        bound: &[Window<'a>],
+        wide: &[Window<'a>],
+        params: Params,
+    ) -> Result<Option<Dispatch<'a>>> {
+        let starts = [params.a_start, params.b_start, params.d_start];
+        let wide = wide.iter().all(Window::is_wide) && starts.iter().all(|start| start % 4 == 0);
+        let width = if wide { Width::Vec4 } else { Width::Scalar };
+        let variant = Variant { tile: self.tile, width, ..variant };
+        let workgroups = self.tile.workgroups(width, params.rows as usize, params.cols as usize);
+        self.dispatch(variant, bound, params, workgroups)
+    }
+}
+
+/// As [`windows`], but an empty sum is still one window, whose result is 0.
+fn windows_or_one(total: usize, most: usize) -> impl Iterator<Item = (usize, usize)> {
+    windows(total, most).chain((total == 0).then_some((0, 0)))
+}
+
+/// Terms of a partial sum: all of them, or a multiple of the largest tile's step.
+fn sum_part(total: usize, most: usize) -> Result<usize> {
+    match most {
+        most if most >= total => Ok(total),
+        most if most >= 16 => Ok(most / 16 * 16),
+        _ => Err(Error::TooLarge {
+            what: "16 rows of a summed tensor, in rows that a binding holds".to_owned(),
+            value: 16,
+            bound: most as u64,
+        }),
+    }
+}
+
+fn gate(relu: bool, dropout: &Dropout) -> Gate {
+    if relu {
+        Gate::Relu
+    } else if dropout.mask.rate.threshold() == DRAWS && dropout.scale == 1.0 {
+        Gate::None
+    } else {
+        Gate::Mask
+    }
+}

@@ -1,0 +1,101 @@
+//! Plans of the kernels that take whole rows or whole tensors: `softmax_cross_entropy`, `batch_loss`, `sgd`, `philox_words`.
+
+use super::{Dispatch, Planner, Window, windows};
+use crate::Result;
+use crate::call::{BatchLoss, Sgd, SoftmaxCrossEntropy};
+use crate::gpu::params::{MAX_NORM, Params};
+use crate::gpu::variant::{Stem, Variant};
+use crate::gpu::view::View;
+
+impl Planner {
+    pub(in crate::gpu) fn softmax_cross_entropy<'a>(
+        &self,
+        call: &SoftmaxCrossEntropy<'_, View<'a>, View<'a>>,
+    ) -> Result<Vec<Dispatch<'a>>> {
+        call.check()?;
+        let (z, labels, dz, losses) = (*call.logits, *call.labels, *call.grad_logits, *call.losses);
+        let name = Stem::SoftmaxCrossEntropy.name();
+        for (view, tensor) in [(z, "logits"), (labels, "labels"), (dz, "grad_logits"), (losses, "losses")] {
+            view.check(name, tensor, 4)?;
+        }
+        let mut plan = Vec::new();
+        for (from, rows) in windows(z.rows, self.common_rows(z.rows, &[("logits", z.cols), ("losses", 2)])?) {
+            let [z, labels, dz, losses] = [z, labels, dz, losses].map(|view| self.window(view, 4, from, rows));
+            let params = Params {
+                rows: rows as u32,
+                cols: z.stride,
+                a_start: z.start,
+                b_start: labels.start,
+                c_start: dz.start,
+                d_start: losses.start,
+                scale: (1.0 / call.logits.rows as f64) as f32,
+                rate: f32::NAN,
+                ..Params::default()
+            };
+            let variant = Variant::new(Stem::SoftmaxCrossEntropy);
+            plan.extend(self.dispatch(variant, &[z, labels, dz, losses], params, (rows as u64).div_ceil(64))?);
+        }
+        Ok(plan)
+    }
+
+    pub(in crate::gpu) fn batch_loss<'a>(&self, call: &BatchLoss<'_, View<'a>>) -> Result<Vec<Dispatch<'a>>> {
+        call.check()?;
+        let (losses, totals) = (*call.losses, *call.totals);
+        losses.check("batch_loss", "losses", 4)?;
+        totals.check("batch_loss", "totals", 4)?;
+        let losses = self.whole("losses", losses)?;
+        let totals = self.window(totals, 4, call.slot, 1);
+        let params = Params { rows: call.losses.rows as u32, a_start: losses.start, b_start: totals.start, ..Params::default() };
+        Ok(self.dispatch(Variant::new(Stem::BatchLoss), &[losses, totals], params, 1)?.into_iter().collect())
+    }
+
+    pub(in crate::gpu) fn sgd<'a>(&self, call: &Sgd<'_, View<'a>>) -> Result<Vec<Dispatch<'a>>> {
+        call.check()?;
+        let (grad, weight) = (*call.grad, *call.weight);
+        let velocity = call.velocity.as_deref().copied();
+        for (view, tensor) in [(Some(grad), "grad"), (Some(weight), "weight"), (velocity, "velocity")] {
+            view.map_or(Ok(()), |view| view.check("sgd", tensor, 4))?;
+        }
+        // The norm of a column needs all of its rows in one dispatch.
+        let part = match call.rule.max_norm {
+            Some(_) => self.whole("weight under max-norm", weight).map(|_| weight.rows)?,
+            None => self.rows_per_binding("weight", weight.cols, 4)?,
+        };
+        let variant = Variant { momentum: velocity.is_some(), ..Variant::new(Stem::Sgd) };
+        let mut plan = Vec::new();
+        for (from, rows) in windows(weight.rows, part) {
+            let mut bound: Vec<Window<'a>> = [grad, weight].iter().map(|&view| self.window(view, 4, from, rows)).collect();
+            bound.extend(velocity.map(|view| self.window(view, 4, from, rows)));
+            let count = rows as u64 * weight.cols as u64;
+            let threads = if call.rule.max_norm.is_some() { weight.cols as u64 } else { count };
+            let params = Params {
+                rows: rows as u32,
+                cols: weight.cols as u32,
+                count: count as u32,
+                flags: if call.rule.max_norm.is_some() { MAX_NORM } else { 0 },
+                a_start: bound[0].start,
+                b_start: bound[1].start,
+                c_start: bound.get(2).map_or(0, |velocity| velocity.start),
+                rate: call.rule.lr,
+                momentum: call.rule.momentum,
+                decay: call.rule.weight_decay,
+                max_norm: call.rule.max_norm.unwrap_or(0.0),
+                ..Params::default()
+            };
+            plan.extend(self.dispatch(variant, &bound, params, threads.div_ceil(64))?);
+        }
+        Ok(plan)
+    }
+
+    /// Philox over rows of counter and key, for checking a device against the published answers.
+    pub(in crate::gpu) fn philox_words<'a>(&self, inputs: View<'a>, words: View<'a>) -> Result<Vec<Dispatch<'a>>> {
+        crate::shape::expect("philox_words", "inputs", &inputs, words.rows, 6)?;
+        crate::shape::expect("philox_words", "words", &words, inputs.rows, 4)?;
+        inputs.check("philox_words", "inputs", 4)?;
+        words.check("philox_words", "words", 4)?;
+        let pair = [self.whole("inputs", inputs)?, self.whole("words", words)?];
+        let params = Params { rows: inputs.rows as u32, a_start: pair[0].start, b_start: pair[1].start, ..Params::default() };
+        let variant = Variant::new(Stem::PhiloxWords);
+        Ok(self.dispatch(variant, &pair, params, (inputs.rows as u64).div_ceil(64))?.into_iter().collect())
+    }
+}
