@@ -66,8 +66,9 @@ impl Backend for Gpu {
 
     fn wait(&mut self) -> Result<()> {
         self.submit()?;
-        if let Some(last) = self.last.clone() {
-            readback::wait(&self.device, last)?;
+        if let Some(latest) = self.in_flight.pop_back() {
+            readback::wait(&self.device, latest)?;
+            self.in_flight.clear();
         }
         self.check()
     }

@@ -9,9 +9,11 @@ use super::tensor::{GpuTensor, Retired};
 use super::variant::Variant;
 use crate::backend::{Backend, Counts, Element};
 use crate::{Error, Result};
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 
+/// Submits that the device may be behind: enough to keep it busy, few enough that memory stays bounded and progress is true.
+const IN_FLIGHT: usize = 8;
 /// Parameter blocks of one submit to begin with.
 const SLOTS: usize = 1024;
 
@@ -33,7 +35,8 @@ pub struct Gpu {
     pub(super) retired: Retired,
     staging: Option<wgpu::Buffer>,
     timer: Option<Timer>,
-    pub(super) last: Option<wgpu::SubmissionIndex>,
+    /// Submits that the device may not have finished, the oldest first.
+    pub(super) in_flight: VecDeque<wgpu::SubmissionIndex>,
     pub(super) counts: Counts,
 }
 
@@ -85,7 +88,7 @@ impl Gpu {
             retired: Retired::default(),
             staging: None,
             timer: None,
-            last: None,
+            in_flight: VecDeque::new(),
             counts: Counts::default(),
         })
     }
@@ -216,8 +219,11 @@ impl Gpu {
             }
             self.counts.dispatches += self.pending.len() as u64;
             self.counts.submits += 1;
-            self.last = Some(self.queue.submit([encoder.finish()]));
+            self.in_flight.push_back(self.queue.submit([encoder.finish()]));
             self.pending.clear();
+            if self.in_flight.len() > IN_FLIGHT {
+                self.in_flight.pop_front().map_or(Ok(()), |oldest| readback::wait(&self.device, oldest))?;
+            }
         }
         self.forget_retired();
         self.check()
