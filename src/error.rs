@@ -62,7 +62,7 @@ pub enum Error {
         what: String,
     },
     /// The device has no memory left for a tensor.
-    #[error("out of device memory allocating {bytes} bytes")]
+    #[error("out of memory allocating {bytes} bytes")]
     OutOfMemory {
         /// The size of the allocation that failed.
         bytes: u64,

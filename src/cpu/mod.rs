@@ -57,9 +57,9 @@ impl Backend for Cpu {
 
     fn zeros<T: Element>(&mut self, rows: usize, cols: usize) -> Result<CpuTensor<T>> {
         let len = elements("tensor", rows, cols)?;
-        let mut values = Vec::new();
-        values.try_reserve_exact(len).map_err(|_| Error::OutOfMemory { bytes: (len * size_of::<T>()) as u64 })?;
-        values.resize(len, T::default());
+        // Zeroed by the system, page by page as they are used, and refused instead of aborting where there is no room.
+        let values =
+            bytemuck::allocation::try_zeroed_vec(len).map_err(|()| Error::OutOfMemory { bytes: (len * size_of::<T>()) as u64 })?;
         Ok(CpuTensor { rows, cols, values })
     }
 
