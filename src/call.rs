@@ -2,7 +2,7 @@
 //!
 //! Row-major. `X [B, I]`, `W [I, O]`, `b [1, O]`, `Y, dY [B, O]`, `M` the mask, `s` the scale of its [`Dropout`].
 //! `T` holds f32, `U` u32 and `V` bytes; on a caller's device all are [`View`](crate::gpu::View)s. Every call is checked before a device sees
-//! it: a shape that does not fit is an [`Error::Shape`](crate::Error::Shape) that names both sizes.
+//! it: a shape that does not fit is an [`Error::Shape`] that names both sizes.
 
 use crate::shape::{Matrix, expect};
 use crate::{Dropout, Error, Mask, Result};

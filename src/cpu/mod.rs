@@ -35,7 +35,7 @@ impl<T> Matrix for CpuTensor<T> {
     }
 }
 
-/// The CPU as a [`Backend`], on the readable twins of [`reference`].
+/// The CPU as a [`Backend`], on the readable twins of [`mod@reference`].
 #[derive(Debug, Default)]
 pub struct Cpu {
     counts: Counts,
