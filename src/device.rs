@@ -1,8 +1,8 @@
 //! GPU or CPU: which device is meant, and the backend on it.
 
 use crate::cpu::Cpu;
-use crate::gpu::{AdapterChoice, Gpu};
-use crate::{Error, Result};
+use crate::gpu::{AdapterChoice, Gpu, Planner};
+use crate::{Backend, Counts, Error, Result};
 
 /// A device as a person names it: `auto`, `gpu`, `cpu`, an adapter's index, or a part of its name.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -41,8 +41,11 @@ pub enum Device {
 
 impl Device {
     /// The best real GPU, else the CPU backend.
-    pub fn best() -> Self {
-        Gpu::open(&AdapterChoice::Hardware).map_or_else(|_| Self::Cpu(Cpu::new()), |gpu| Self::Gpu(Box::new(gpu)))
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] where `WGPU_BACKEND` names no backend.
+    pub fn best() -> Result<Self> {
+        Self::open(&DeviceChoice::Auto)
     }
 
     /// The device that is meant.
@@ -50,10 +53,38 @@ impl Device {
     /// # Errors
     /// [`Error::Adapter`] where an adapter is meant and none, or more than one, matches.
     pub fn open(choice: &DeviceChoice) -> Result<Self> {
+        Self::build(choice, Planner::new)
+    }
+
+    /// As [`open`](Self::open), with a planner of the caller's making from a GPU's limits and kind.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open), and where the plan goes beyond the device's limits.
+    pub fn build(choice: &DeviceChoice, plan: impl FnOnce(&wgpu::Limits, wgpu::DeviceType) -> Planner) -> Result<Self> {
+        let gpu = |adapter: &AdapterChoice| Gpu::build(adapter, plan).map(|gpu| Self::Gpu(Box::new(gpu)));
         match choice {
-            DeviceChoice::Auto => Ok(Self::best()),
             DeviceChoice::Cpu => Ok(Self::Cpu(Cpu::new())),
-            DeviceChoice::Adapter(adapter) => Gpu::open(adapter).map(|gpu| Self::Gpu(Box::new(gpu))),
+            DeviceChoice::Adapter(adapter) => gpu(adapter),
+            DeviceChoice::Auto => match gpu(&AdapterChoice::Hardware) {
+                Err(Error::Adapter { .. }) => Ok(Self::Cpu(Cpu::new())),
+                found => found,
+            },
+        }
+    }
+
+    /// The device's name.
+    pub fn name(&self) -> String {
+        match self {
+            Self::Cpu(cpu) => cpu.name(),
+            Self::Gpu(gpu) => gpu.name(),
+        }
+    }
+
+    /// What was done on it so far.
+    pub fn counts(&self) -> Counts {
+        match self {
+            Self::Cpu(cpu) => cpu.counts(),
+            Self::Gpu(gpu) => gpu.counts(),
         }
     }
 }

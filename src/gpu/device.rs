@@ -17,11 +17,10 @@ pub enum AdapterChoice {
 
 /// Every adapter that can run compute shaders, the best first.
 ///
-/// OpenGL is asked only where nothing else has an adapter: it offers the same devices again with fewer limits, and its libraries print
-/// warnings of their own. `WGPU_BACKEND` (such as `vulkan` or `gl`) narrows the search.
+/// OpenGL is asked only where nothing else has an adapter: it offers the same devices again with fewer limits. `WGPU_BACKEND` (such as `vulkan` or `gl`) narrows the search.
 ///
 /// # Errors
-/// [`Error::Adapter`] where `WGPU_BACKEND` names no backend.
+/// [`Error::Invalid`] where `WGPU_BACKEND` names no backend.
 pub fn adapters() -> Result<Vec<wgpu::Adapter>> {
     let wanted = backends(std::env::var("WGPU_BACKEND").ok().as_deref())?;
     // With none compiled in, wgpu panics.
@@ -52,7 +51,7 @@ fn adapters_of(backends: wgpu::Backends) -> Vec<wgpu::Adapter> {
 
 fn backends(name: Option<&str>) -> Result<wgpu::Backends> {
     let Some(name) = name.filter(|name| !name.trim().is_empty()) else { return Ok(wgpu::Backends::all()) };
-    let unknown = |name: &str| Error::Adapter { what: format!("WGPU_BACKEND names `{name}`: must be vulkan, metal, dx12 or gl") };
+    let unknown = |name: &str| Error::invalid(format!("WGPU_BACKEND names `{name}`: must be vulkan, metal, dx12 or gl"));
     name.split(',').try_fold(wgpu::Backends::empty(), |found, name| {
         Ok(found
             | match name.trim().to_ascii_lowercase().as_str() {

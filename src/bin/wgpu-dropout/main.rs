@@ -1,2 +1,68 @@
-//! x
-fn main() {}
+//! The command line: each noun is a module of its own; here they are parsed, run, and turned into an exit status.
+//!
+//! 0 is success, 1 a failed run, 2 wrong usage; an error is one or two lines on stderr.
+
+mod args;
+mod arrays;
+mod bench;
+mod devices;
+mod dropout;
+mod engine;
+mod failure;
+mod linear;
+mod mask;
+mod output;
+mod quiet;
+mod site;
+mod usage;
+
+use clap::{Parser, Subcommand};
+use failure::Failure;
+use std::process::ExitCode;
+
+/// Dropout on the GPU and the CPU, whose mask is the same bits on every device.
+#[derive(Debug, Parser)]
+#[command(version, arg_required_else_help = false)]
+struct Cli {
+    #[command(flatten)]
+    common: args::Common,
+    #[command(subcommand)]
+    noun: Noun,
+}
+
+#[derive(Debug, Subcommand)]
+#[command(arg_required_else_help = false)]
+enum Noun {
+    /// List adapters with their driver, limits, features and kernels, and say what is wrong where there is none
+    Devices,
+    /// Time the kernels on GPU and CPU, beside a copy and a plain matmul
+    Bench(bench::Args),
+    /// Print the mask that a key draws
+    Mask(mask::Args),
+    /// Run dropout on a .npy file: y = M·s·x
+    Dropout(dropout::Args),
+    /// Run a layer on .npy files: Y = M·s·relu(X·W + b), and its backward pass
+    Linear(linear::Args),
+}
+
+fn main() -> ExitCode {
+    quiet::no_display_search();
+    let outcome = match Cli::try_parse() {
+        Ok(cli) => run(&cli),
+        Err(error) => usage::explain(&error),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(),
+    }
+}
+
+fn run(cli: &Cli) -> Result<(), Failure> {
+    match &cli.noun {
+        Noun::Devices => devices::run(&cli.common),
+        Noun::Bench(args) => bench::run(args, &cli.common),
+        Noun::Mask(args) => mask::run(args, &cli.common),
+        Noun::Dropout(args) => dropout::run(args, &cli.common),
+        Noun::Linear(args) => linear::run(args, &cli.common),
+    }
+}

@@ -1,0 +1,83 @@
+//! Arrays in files: read before anything runs, written once everything has.
+
+use crate::failure::Failure;
+use std::path::{Path, PathBuf};
+use wgpu_dropout::npy::{self, Array};
+
+/// A shape as NumPy prints it.
+pub fn show(shape: &[usize]) -> String {
+    match shape {
+        [one] => format!("({one},)"),
+        _ => format!("({})", shape.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")),
+    }
+}
+
+/// Reads an array that must have a shape known beforehand.
+pub fn read_shaped(path: &Path, shape: &[usize], of: &str) -> Result<Array, Failure> {
+    let array = npy::read(path)?;
+    if array.shape == shape {
+        return Ok(array);
+    }
+    let (path, found, wanted) = (path.display(), show(&array.shape), show(shape));
+    Err(Failure::Run(format!("{path}: shape {found}, expected {wanted}, that of {of}")))
+}
+
+/// What an output file will hold.
+#[derive(Debug)]
+pub enum Values {
+    /// Floats.
+    Floats(Vec<f32>),
+    /// A mask of bytes 0 and 1.
+    Mask(Vec<u8>),
+}
+
+/// Results on their way to files: computed first, then written together, so that a failed run leaves none behind.
+#[derive(Debug, Default)]
+pub struct Outputs<'a> {
+    pending: Vec<(&'a Path, Vec<usize>, Values)>,
+}
+
+impl<'a> Outputs<'a> {
+    /// Adds a result.
+    pub fn add(&mut self, path: &'a Path, shape: &[usize], values: Values) {
+        self.pending.push((path, shape.to_vec(), values));
+    }
+
+    /// Writes all of them and tells their names.
+    pub fn write(self) -> Result<String, Failure> {
+        for (done, (path, shape, values)) in self.pending.iter().enumerate() {
+            let written = match values {
+                Values::Floats(values) => npy::write_f32(path, shape, values),
+                Values::Mask(values) => npy::write_u8(path, shape, values),
+            };
+            if let Err(error) = written {
+                self.pending[..done].iter().filter(|(path, ..)| path.is_file()).for_each(|(path, ..)| {
+                    // The error that is told is the first one.
+                    let _ = std::fs::remove_file(path);
+                });
+                return Err(error.into());
+            }
+        }
+        Ok(self.pending.iter().map(|(path, ..)| path.display().to_string()).collect::<Vec<_>>().join(", "))
+    }
+}
+
+/// Refuses two outputs in one file, and a command that writes none.
+pub fn check_outputs(outputs: &[(&str, &Option<PathBuf>)]) -> Result<(), Failure> {
+    let mut seen: Vec<(&str, PathBuf)> = Vec::new();
+    for (flag, path) in outputs {
+        let Some(path) = path else { continue };
+        // A path that cannot be resolved is compared as it stands.
+        let path = std::path::absolute(path).unwrap_or_else(|_| path.clone());
+        if let Some((other, _)) = seen.iter().find(|(_, other)| *other == path) {
+            return Err(Failure::usage(format!("{other} and {flag} both name {}", path.display())));
+        }
+        seen.push((flag, path));
+    }
+    match seen.is_empty() {
+        true => {
+            Err(Failure::usage(format!("nothing to write: {} is needed", outputs.first().map_or("an output", |(flag, _)| flag))))
+        }
+        false => Ok(()),
+    }
+}

@@ -1,0 +1,114 @@
+//! A training step of a whole network, beside the plain matrix products of its forward pass.
+
+use super::work::{Bound, Entry, Timed, Work, numbers};
+use std::time::Duration;
+use wgpu_dropout::call::{LinearForward, SgdRule};
+use wgpu_dropout::mlp::{Architecture, Mlp, Resident, Source, Training};
+use wgpu_dropout::{Backend, Dropout, Mode, Rate, Result};
+
+/// Steps of an epoch.
+const STEPS: usize = 4;
+/// A step so small that any number of them changes little.
+const RULE: SgdRule = SgdRule { lr: 1e-6, momentum: 0.9, weight_decay: 0.0, max_norm: None };
+
+/// A network to train: inverted dropout keeps 0.8 of the input and half of each hidden layer.
+#[derive(Debug, Clone)]
+pub struct Network {
+    /// Rows of a mini-batch.
+    pub batch: usize,
+    /// Units of each layer, from the input to the classes.
+    pub widths: Vec<usize>,
+}
+
+/// A network and its data, and the operands of its products once more on their own.
+pub struct Step<B: Backend> {
+    shape: Network,
+    net: Mlp<B>,
+    data: Resident<B>,
+    products: Vec<Product<B>>,
+}
+
+struct Product<B: Backend> {
+    x: B::Tensor<f32>,
+    weight: B::Tensor<f32>,
+    y: B::Tensor<f32>,
+}
+
+impl<B: Backend> Step<B> {
+    /// The network on a backend, which [`into_backend`](Self::into_backend) gives back.
+    pub fn new(backend: B, shape: &Network, seed: u64) -> Result<Self> {
+        let Network { batch, widths } = shape;
+        let [inputs, hidden @ .., classes] = widths.as_slice() else {
+            return Err(wgpu_dropout::Error::Invalid { what: "a network of fewer than two layers".to_owned() });
+        };
+        let architecture = Architecture {
+            inputs: *inputs,
+            hidden: hidden.to_vec(),
+            classes: *classes,
+            mode: Mode::Inverted,
+            rate: Rate::keep(0.5)?,
+            input_rate: Rate::keep(0.8)?,
+            seed,
+        };
+        let mut net = Mlp::new(backend, architecture)?;
+        let backend = net.backend_mut();
+        let rows = STEPS * batch;
+        let labels: Vec<u32> = (0..*classes as u32).cycle().take(rows).collect();
+        let data = Resident::new(backend, Source::Floats(&numbers(0, rows, *inputs)), *inputs, 1.0, &labels)?;
+        let mut product = |pair: &[usize]| {
+            Ok(Product {
+                x: backend.tensor(*batch, pair[0], &numbers(1, *batch, pair[0]))?,
+                weight: backend.tensor(pair[0], pair[1], &numbers(2, pair[0], pair[1]))?,
+                y: backend.zeros(*batch, pair[1])?,
+            })
+        };
+        let products = widths.windows(2).map(&mut product).collect::<Result<_>>()?;
+        Ok(Self { shape: shape.clone(), net, data, products })
+    }
+
+    /// Gives the backend back.
+    pub fn into_backend(self) -> B {
+        self.net.into_backend()
+    }
+}
+
+impl<B: Timed> Work for Step<B> {
+    fn entries(&self) -> Vec<Entry> {
+        let Network { batch, widths } = &self.shape;
+        let weights: usize = widths.windows(2).map(|pair| pair[0] * pair[1]).sum();
+        let first = widths.iter().take(2).product::<usize>();
+        // Forward, and backward to the weights and to all inputs but the data's.
+        let forward = 2 * (batch * weights) as u64;
+        let flops = 3 * forward - 2 * (batch * first) as u64;
+        let shape = [&[*batch], widths.as_slice()].concat();
+        let activations: usize = batch * widths.iter().sum::<usize>();
+        let matmul = Entry {
+            kernel: "matmul",
+            shape,
+            bytes: 4 * (weights + activations) as u64,
+            flops: forward,
+            bound: Bound::Flops,
+            per_call: 1,
+        };
+        // Weights and velocities are read and written, weights read again on the way back; activations and gradients likewise.
+        let bytes = 4 * (6 * weights + 4 * activations) as u64;
+        vec![matmul.clone(), Entry { kernel: "train_step", bytes, flops, per_call: STEPS, ..matmul }]
+    }
+
+    fn call(&mut self, entry: usize) -> Result<()> {
+        if entry == 0 {
+            return self.products.iter_mut().try_for_each(|Product { x, weight, y }| {
+                let call = LinearForward { x, weight, bias: None, y, relu: false, dropout: Dropout::NONE };
+                self.net.backend_mut().linear_forward(call)
+            });
+        }
+        let training = Training { batch: self.shape.batch, shuffle: false, rule: RULE };
+        self.net.train_epoch(&self.data, &training).map(|_| ())
+    }
+
+    /// A step submits itself, so the wall clock times both.
+    fn finish(&mut self) -> Result<Option<Duration>> {
+        self.net.backend_mut().wait()?;
+        Ok(None)
+    }
+}

@@ -1,0 +1,78 @@
+//! The rest of a training step, `sgd` and `softmax_cross_entropy`, beside `copy`.
+
+use super::elementwise::{COLS, copy};
+use super::work::{Entry, Timed, Work, numbers};
+use std::time::Duration;
+use wgpu_dropout::call::{Sgd, SgdRule, SoftmaxCrossEntropy};
+use wgpu_dropout::{Backend, Result};
+
+/// Classes that the loss chooses among.
+const CLASSES: usize = 16;
+/// Momentum, and a step so small that any number of them changes little.
+const RULE: SgdRule = SgdRule { lr: 1e-6, momentum: 0.9, weight_decay: 0.0, max_norm: None };
+
+/// Tensors of an update, and logits with as many elements.
+pub struct Update<'a, B: Backend> {
+    backend: &'a mut B,
+    elements: usize,
+    grad: B::Tensor<f32>,
+    weight: B::Tensor<f32>,
+    velocity: B::Tensor<f32>,
+    logits: B::Tensor<f32>,
+    labels: B::Tensor<u32>,
+    grad_logits: B::Tensor<f32>,
+    losses: B::Tensor<f32>,
+}
+
+impl<'a, B: Backend> Update<'a, B> {
+    /// Tensors of `elements` elements, a multiple of [`COLS`].
+    pub fn new(backend: &'a mut B, elements: usize) -> Result<Self> {
+        let (rows, samples) = (elements / COLS, elements / CLASSES);
+        let labels: Vec<u32> = (0..CLASSES as u32).cycle().take(samples).collect();
+        Ok(Self {
+            elements,
+            grad: backend.tensor(rows, COLS, &numbers(5, rows, COLS))?,
+            weight: backend.tensor(rows, COLS, &numbers(6, rows, COLS))?,
+            velocity: backend.zeros(rows, COLS)?,
+            logits: backend.tensor(samples, CLASSES, &numbers(7, samples, CLASSES))?,
+            labels: backend.tensor(samples, 1, &labels)?,
+            grad_logits: backend.zeros(samples, CLASSES)?,
+            losses: backend.zeros(samples, 2)?,
+            backend,
+        })
+    }
+}
+
+impl<B: Timed> Work for Update<'_, B> {
+    fn entries(&self) -> Vec<Entry> {
+        let (copy, n, samples) = (copy(self.elements), self.elements as u64, (self.elements / CLASSES) as u64);
+        // Gradient, velocity and weight are read, the last two written.
+        let sgd = Entry { kernel: "sgd", bytes: 20 * n, flops: 4 * n, ..copy.clone() };
+        // Logits are read and their gradients written; a label is read and a loss and a hit are written for each row.
+        // Largest logit, subtraction, exp, sum and product.
+        let (shape, bytes) = (vec![self.elements / CLASSES, CLASSES], 8 * n + 12 * samples);
+        let loss = Entry { kernel: "softmax_cross_entropy", shape, bytes, flops: 5 * n, ..copy.clone() };
+        vec![copy, sgd, loss]
+    }
+
+    fn call(&mut self, entry: usize) -> Result<()> {
+        let backend = &mut *self.backend;
+        match entry {
+            0 => backend.copy(&self.grad, &mut self.weight),
+            1 => {
+                let (grad, weight, velocity) = (&self.grad, &mut self.weight, Some(&mut self.velocity));
+                backend.sgd(Sgd { grad, weight, velocity, rule: RULE })
+            }
+            _ => backend.softmax_cross_entropy(SoftmaxCrossEntropy {
+                logits: &self.logits,
+                labels: &self.labels,
+                grad_logits: &mut self.grad_logits,
+                losses: &mut self.losses,
+            }),
+        }
+    }
+
+    fn finish(&mut self) -> Result<Option<Duration>> {
+        self.backend.finish()
+    }
+}

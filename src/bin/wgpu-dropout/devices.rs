@@ -1,0 +1,141 @@
+//! `devices`: which adapters there are, what they offer and run, and what to do where there is none.
+
+use crate::args::Common;
+use crate::failure::Failure;
+use crate::{engine, output};
+use serde_json::{Value, json};
+use wgpu_dropout::gpu::{AdapterChoice, Gpu, Planner, Stem, Variant, adapters};
+use wgpu_dropout::wgpu::{self, Features};
+
+/// What the kernels can make use of beyond the baseline.
+const USEFUL: [(Features, &str); 5] = [
+    (Features::TIMESTAMP_QUERY, "timestamps"),
+    (Features::SUBGROUP, "subgroups"),
+    (Features::SHADER_INT64, "64-bit integers"),
+    (Features::SHADER_F16, "16-bit floats"),
+    (Features::EXPERIMENTAL_COOPERATIVE_MATRIX, "cooperative matrices"),
+];
+
+/// An adapter and whether it runs the kernels.
+struct Found {
+    index: usize,
+    info: wgpu::AdapterInfo,
+    features: Features,
+    limits: wgpu::Limits,
+    planner: Planner,
+    /// Why it cannot be used.
+    problem: Option<String>,
+}
+
+/// Runs `devices`.
+pub fn run(common: &Common) -> Result<(), Failure> {
+    // An adapter that was named must exist.
+    let device = engine::open(&common.device, None)?;
+    let found: Vec<Found> = adapters()?.iter().enumerate().map(|(index, adapter)| Found::new(index, adapter)).collect();
+    let advice = advice(&found);
+    if common.json {
+        advice.iter().for_each(|line| output::note(line));
+        return output::json(&found.iter().map(Found::json).collect());
+    }
+    let mut text: String = found.iter().map(Found::text).collect();
+    text += "cpu: CPU backend\n";
+    advice.iter().for_each(|line| text += &format!("{line}\n"));
+    text += &format!("chosen here: {}\n", engine::describe(&device));
+    output::text(&text)
+}
+
+/// What is wrong, and what to do about it.
+fn advice(found: &[Found]) -> Option<&'static str> {
+    let usable = |found: &&Found| found.problem.is_none();
+    if found.is_empty() {
+        Some("no GPU adapter found: install a Vulkan driver (Debian: mesa-vulkan-drivers), or stay with the CPU backend")
+    } else if !found.iter().any(|found| usable(&found)) {
+        Some("no adapter runs the kernels: update the driver, or stay with the CPU backend")
+    } else if found.iter().filter(usable).all(|found| found.info.device_type == wgpu::DeviceType::Cpu) {
+        Some("software adapters only: --device auto takes the CPU backend, --device gpu the adapter")
+    } else {
+        None
+    }
+}
+
+impl Found {
+    fn new(index: usize, adapter: &wgpu::Adapter) -> Self {
+        let (info, limits) = (adapter.get_info(), adapter.limits());
+        let planner = Planner::new(&limits, info.device_type);
+        let problem = Gpu::open(&AdapterChoice::Index(index)).err().map(|error| error.to_string());
+        Self { index, features: adapter.features(), planner, problem, info, limits }
+    }
+
+    /// The numbers that decide what fits and what runs.
+    fn limits(&self) -> [(&'static str, u64); 9] {
+        let limits = &self.limits;
+        [
+            ("max_buffer_size", limits.max_buffer_size),
+            ("max_storage_buffer_binding_size", limits.max_storage_buffer_binding_size),
+            ("min_storage_buffer_offset_alignment", limits.min_storage_buffer_offset_alignment.into()),
+            ("max_storage_buffers_per_shader_stage", limits.max_storage_buffers_per_shader_stage.into()),
+            ("max_compute_workgroups_per_dimension", limits.max_compute_workgroups_per_dimension.into()),
+            ("max_compute_invocations_per_workgroup", limits.max_compute_invocations_per_workgroup.into()),
+            ("max_compute_workgroup_storage_size", limits.max_compute_workgroup_storage_size.into()),
+            ("min_subgroup_size", self.info.subgroup_min_size.into()),
+            ("max_subgroup_size", self.info.subgroup_max_size.into()),
+        ]
+    }
+
+    fn driver(&self) -> String {
+        [&self.info.driver, &self.info.driver_info].map(String::as_str).join(" ").trim().to_owned()
+    }
+
+    /// The kernels in the form chosen for this adapter.
+    fn kernels(&self) -> Vec<String> {
+        Stem::ALL.map(|stem| Variant { tile: self.planner.tile, ..Variant::new(stem) }.name()).to_vec()
+    }
+
+    fn json(&self) -> Value {
+        let mut object = json!({
+            "index": self.index,
+            "name": self.info.name,
+            "backend": self.info.backend.to_string(),
+            "type": format!("{:?}", self.info.device_type),
+            "driver": self.driver(),
+            "features": self.features.iter_names().map(|(name, _)| name).collect::<Vec<_>>(),
+            "limits": self.limits().into_iter().map(|(name, value)| (name.to_owned(), value.into())).collect::<serde_json::Map<_, _>>(),
+            "kernels": self.kernels(),
+        });
+        if let (Some(object), Some(problem)) = (object.as_object_mut(), &self.problem) {
+            object.insert("problem".to_owned(), problem.as_str().into());
+        }
+        object
+    }
+
+    fn text(&self) -> String {
+        let info = &self.info;
+        let mut text = format!("{}: {} ({}, {:?})\n", self.index, info.name, info.backend, info.device_type);
+        let mut line = |name: &str, value: &str| text += &format!("   {name:<12}{value}\n");
+        line("driver", &self.driver());
+        let (features, missing): (Vec<_>, Vec<_>) = USEFUL.iter().partition(|(feature, _)| self.features.contains(*feature));
+        let names = |features: Vec<&(Features, &str)>| match features.is_empty() {
+            true => "none".to_owned(),
+            false => features.iter().map(|(_, name)| *name).collect::<Vec<_>>().join(", "),
+        };
+        line("offers", &format!("{}; lacks {}", names(features), names(missing)));
+        let limits = &self.limits;
+        let (buffer, binding) = (bytes(limits.max_buffer_size), bytes(limits.max_storage_buffer_binding_size));
+        let shared = bytes(limits.max_compute_workgroup_storage_size.into());
+        line("limits", &format!("buffer {buffer}, binding {binding}, workgroup memory {shared}"));
+        line("kernels", &format!("matrix products by the {} tile", self.planner.tile));
+        if let Some(problem) = &self.problem {
+            line("problem", problem);
+        }
+        text
+    }
+}
+
+/// A size in the largest unit that leaves it a whole number or a large one.
+fn bytes(value: u64) -> String {
+    match value {
+        value if value >= 1 << 30 => format!("{:.1} GiB", value as f64 / f64::from(1 << 30)),
+        value if value >= 1 << 20 => format!("{} MiB", value >> 20),
+        value => format!("{} KiB", value >> 10),
+    }
+}

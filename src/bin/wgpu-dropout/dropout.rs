@@ -1,0 +1,79 @@
+//! `dropout`: the elementwise kernel on `.npy` files, forward and backward.
+
+use crate::args::Common;
+use crate::arrays::{Outputs, Values, check_outputs, read_shaped, show};
+use crate::engine;
+use crate::failure::Failure;
+use crate::site::AppliedSite;
+use std::path::PathBuf;
+use wgpu_dropout::call::DropoutCall;
+use wgpu_dropout::npy::{self, Array};
+use wgpu_dropout::{Backend, Device, Dropout};
+
+/// Arguments of `dropout`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Input x, any shape: rows are all axes but the last, columns the last
+    #[arg(long, value_name = "X.npy")]
+    input: PathBuf,
+    /// Where to write y = M·s·x
+    #[arg(long, value_name = "Y.npy")]
+    output: Option<PathBuf>,
+    /// Where to write the mask M, bytes 0 and 1
+    #[arg(long, value_name = "M.npy")]
+    mask_output: Option<PathBuf>,
+    /// Gradient dy that comes back, of the input's shape
+    #[arg(long, value_name = "DY.npy", requires = "grad_input", conflicts_with = "predict")]
+    grad_output: Option<PathBuf>,
+    /// Where to write dx = M·s·dy
+    #[arg(long, value_name = "DX.npy", requires = "grad_output", conflicts_with = "predict")]
+    grad_input: Option<PathBuf>,
+    #[command(flatten)]
+    site: AppliedSite,
+}
+
+/// Runs `dropout`.
+pub fn run(args: &Args, common: &Common) -> Result<(), Failure> {
+    let dropout = args.site.dropout(common.seed)?;
+    check_outputs(&[("--output", &args.output), ("--mask-output", &args.mask_output), ("--grad-input", &args.grad_input)])?;
+    let x = npy::read(&args.input)?;
+    let grad_output = args.grad_output.as_ref().map(|path| read_shaped(path, &x.shape, "the input")).transpose()?;
+    let mut device = engine::open(&common.device, None)?;
+    let outputs = match &mut device {
+        Device::Gpu(gpu) => compute(gpu.as_mut(), args, &x, grad_output.as_ref(), dropout)?,
+        Device::Cpu(cpu) => compute(cpu, args, &x, grad_output.as_ref(), dropout)?,
+    };
+    let written = outputs.write()?;
+    let what = format!("dropout {}, {}: {written}", show(&x.shape), args.site.describe(&dropout));
+    engine::finish(common, &device, &what, serde_json::Map::new(), false)
+}
+
+fn compute<'a, B: Backend>(
+    backend: &mut B,
+    args: &'a Args,
+    x: &Array,
+    grad_output: Option<&Array>,
+    dropout: Dropout,
+) -> wgpu_dropout::Result<Outputs<'a>> {
+    let (rows, cols) = x.rows_cols();
+    let mut outputs = Outputs::default();
+    if let Some(path) = &args.output {
+        outputs.add(path, &x.shape, Values::Floats(apply(backend, x, dropout)?));
+    }
+    if let Some(path) = &args.mask_output {
+        outputs.add(path, &x.shape, Values::Mask(backend.mask_bytes(dropout.mask, rows, cols)?));
+    }
+    // Dropout is its own backward pass.
+    if let (Some(path), Some(dy)) = (&args.grad_input, grad_output) {
+        outputs.add(path, &x.shape, Values::Floats(apply(backend, dy, dropout)?));
+    }
+    Ok(outputs)
+}
+
+fn apply<B: Backend>(backend: &mut B, x: &Array, dropout: Dropout) -> wgpu_dropout::Result<Vec<f32>> {
+    let (rows, cols) = x.rows_cols();
+    let x = backend.tensor(rows, cols, &x.values)?;
+    let mut y = backend.zeros(rows, cols)?;
+    backend.dropout(DropoutCall { x: &x, y: &mut y, dropout })?;
+    backend.read(&y)
+}

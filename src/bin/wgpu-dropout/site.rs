@@ -1,0 +1,130 @@
+//! A dropout site on the command line: how often it keeps, and what its mask is drawn from.
+
+use crate::args::integer;
+use crate::failure::Failure;
+use wgpu_dropout::mask::{MAX_COLS, MAX_ROWS};
+use wgpu_dropout::{Dropout, Key, Mask, Mode, Rate};
+
+/// The rate, said either way.
+#[derive(Debug, clap::Args)]
+pub struct RateArgs {
+    /// Probability to drop an element, 0 to 1
+    #[arg(long, value_name = "RATE", value_parser = drop_rate, allow_negative_numbers = true, conflicts_with = "keep")]
+    drop: Option<Rate>,
+    /// Probability to keep an element, 0 to 1
+    #[arg(long, value_name = "RATE", value_parser = keep_rate, allow_negative_numbers = true)]
+    keep: Option<Rate>,
+}
+
+impl RateArgs {
+    /// The rate, where there is one.
+    pub fn given(&self) -> Option<Rate> {
+        self.drop.or(self.keep)
+    }
+
+    /// The rate of something that cannot do without.
+    pub fn needed(&self) -> Result<Rate, Failure> {
+        self.given().ok_or_else(|| Failure::usage("a rate is needed: --drop RATE or --keep RATE"))
+    }
+}
+
+fn drop_rate(text: &str) -> Result<Rate, String> {
+    rate(text, Rate::drop)
+}
+
+fn keep_rate(text: &str) -> Result<Rate, String> {
+    rate(text, Rate::keep)
+}
+
+fn rate(text: &str, make: impl Fn(f64) -> wgpu_dropout::Result<Rate>) -> Result<Rate, String> {
+    let number = text.parse().map_err(|_| "must be a number between 0 and 1".to_owned())?;
+    make(number).map_err(|error| error.to_string())
+}
+
+/// What a mask is drawn from, besides the seed.
+#[derive(Debug, clap::Args)]
+pub struct Site {
+    #[command(flatten)]
+    pub rate: RateArgs,
+    /// Layer that the mask belongs to, decimal or 0x
+    #[arg(long, default_value = "0", value_parser = integer::<u32>, allow_negative_numbers = true)]
+    layer: u32,
+    /// Training step that the mask belongs to, decimal or 0x
+    #[arg(long, default_value = "0", value_parser = integer::<u32>, allow_negative_numbers = true)]
+    step: u32,
+    /// Row of the whole tensor at which this part of it starts, decimal or 0x
+    #[arg(long, default_value = "0", value_parser = row_offset, allow_negative_numbers = true)]
+    row_offset: u64,
+    /// Column of the whole tensor at which this part of it starts, decimal or 0x
+    #[arg(long, default_value = "0", value_parser = col_offset, allow_negative_numbers = true)]
+    col_offset: u64,
+}
+
+fn row_offset(text: &str) -> Result<u64, String> {
+    offset(text, MAX_ROWS)
+}
+
+fn col_offset(text: &str) -> Result<u64, String> {
+    offset(text, MAX_COLS)
+}
+
+fn offset(text: &str, most: u64) -> Result<u64, String> {
+    let value = integer(text)?;
+    if value <= most { Ok(value) } else { Err(format!("must be at most {most}")) }
+}
+
+impl Site {
+    /// The mask at a rate.
+    pub fn mask(&self, rate: Rate, seed: u64) -> Mask {
+        Mask::new(rate, Key { seed, layer: self.layer, step: self.step }).at(self.row_offset, self.col_offset)
+    }
+}
+
+/// A site that a kernel applies, in training or prediction.
+#[derive(Debug, clap::Args)]
+pub struct AppliedSite {
+    #[command(flatten)]
+    site: Site,
+    /// When the scale is applied: `none` drops nothing and ignores the rate, `vanilla` scales while predicting, `inverted` while
+    /// training
+    #[arg(long, default_value_t = Mode::Inverted, value_name = "none|vanilla|inverted")]
+    mode: Mode,
+    /// Predict: draw no mask; vanilla multiplies by the keep rate
+    #[arg(long)]
+    pub predict: bool,
+}
+
+impl AppliedSite {
+    /// Mask and scale.
+    pub fn dropout(&self, seed: u64) -> Result<Dropout, Failure> {
+        // Where a rate changes nothing, none is asked for.
+        let ignored = self.mode == Mode::None || (self.mode == Mode::Inverted && self.predict);
+        let rate = match self.site.rate.given() {
+            None if ignored => Rate::KEEP_ALL,
+            _ => self.site.rate.needed()?,
+        };
+        Ok(match self.predict {
+            true => Dropout::predict(self.mode, rate),
+            false => Dropout::train(self.mode, self.site.mask(rate, seed)),
+        })
+    }
+
+    /// The site in words: `inverted dropout, keep 0.8 (0.8000031 in effect)`.
+    pub fn describe(&self, dropout: &Dropout) -> String {
+        let rate = dropout.mask.rate;
+        match (self.predict, self.mode) {
+            (true, Mode::Vanilla) => format!("prediction, vanilla, multiplied by {}", dropout.scale),
+            (true, mode) => format!("prediction, {mode}"),
+            (false, Mode::None) => "no dropout".to_owned(),
+            (false, mode) => format!("{mode} dropout, {}", describe_rate(rate)),
+        }
+    }
+}
+
+/// A rate as asked for and, where 16 bits cannot hold that, as it is in effect.
+pub fn describe_rate(rate: Rate) -> String {
+    match rate.keep_asked() == rate.keep_in_effect() {
+        true => format!("keep {}", rate.keep_asked()),
+        false => format!("keep {} ({} in effect)", rate.keep_asked(), rate.keep_in_effect()),
+    }
+}
