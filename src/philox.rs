@@ -10,8 +10,8 @@ use rand::{SeedableRng, TryRng};
 /// Rounds of the mask contract: Philox4x32-10.
 pub const ROUNDS: u32 = 10;
 
-const MULTIPLIERS: [u32; 2] = [0xD251_1F53, 0xCD9E_8D57];
-const WEYL: [u32; 2] = [0x9E37_79B9, 0xBB67_AE85];
+pub(crate) const MULTIPLIERS: [u32; 2] = [0xD251_1F53, 0xCD9E_8D57];
+pub(crate) const WEYL: [u32; 2] = [0x9E37_79B9, 0xBB67_AE85];
 
 /// Philox4x32-10: the four words of `counter` under `key`.
 ///

@@ -1,5 +1,8 @@
-//! The CPU backend: runs where there is no adapter, and gives the reference that the GPU is compared with.
+//! The CPU backend: the default where there is no adapter, and the reference that everything is compared with.
+//!
+//! Both draw the same bits. [`fast`] uses all threads and the processor's vector units; [`mod@reference`] is one readable twin a shader.
 
+pub mod fast;
 pub mod reference;
 
 use crate::backend::{Backend, Counts, Element, check_len};
@@ -7,7 +10,8 @@ use crate::call::{
     BatchLoss, DropoutCall, Features, Gather, GradInput, GradWeight, LinearForward, MaskBits, Sgd, SoftmaxCrossEntropy,
 };
 use crate::shape::{Matrix, elements, expect};
-use crate::{Error, Result};
+use crate::{Dropout, Error, Result};
+use fast::Isa;
 
 /// A row-major matrix in host memory.
 #[derive(Debug, Clone, PartialEq)]
@@ -35,16 +39,45 @@ impl<T> Matrix for CpuTensor<T> {
     }
 }
 
-/// The CPU as a [`Backend`], on the readable twins of [`mod@reference`].
-#[derive(Debug, Default)]
+/// The CPU as a [`Backend`].
+#[derive(Debug)]
 pub struct Cpu {
+    /// `None` for the reference.
+    isa: Option<Isa>,
     counts: Counts,
 }
 
 impl Cpu {
-    /// A CPU backend.
+    /// The fast path, on the best instruction set that the processor has.
     pub fn new() -> Self {
-        Self::default()
+        Self::with_isa(Isa::best())
+    }
+
+    /// The fast path on another instruction set; one that the processor lacks falls back to [`Isa::Portable`]. The bits are the same.
+    pub fn with_isa(isa: Isa) -> Self {
+        Self { isa: Some(isa), counts: Counts::default() }
+    }
+
+    /// The readable twins of the shaders, on one thread and in the shaders' order of summation.
+    pub fn reference() -> Self {
+        Self { isa: None, counts: Counts::default() }
+    }
+}
+
+impl Cpu {
+    /// dZ of the backward kernels.
+    fn gradient(&self, grad_output: &CpuTensor<f32>, output: Option<&CpuTensor<f32>>, dropout: &Dropout) -> Vec<f32> {
+        let (dy, y, cols) = (&grad_output.values, output.map(CpuTensor::values), grad_output.cols);
+        match self.isa {
+            Some(isa) => fast::gradient(isa, dy, y, cols, dropout),
+            None => reference::gradient(dy, y, cols, dropout),
+        }
+    }
+}
+
+impl Default for Cpu {
+    fn default() -> Self {
+        Self::new()
     }
 }
 
@@ -89,51 +122,60 @@ impl Backend for Cpu {
     fn dropout(&mut self, call: DropoutCall<'_, CpuTensor<f32>>) -> Result<()> {
         call.check()?;
         self.counts.dispatches += 1;
-        reference::dropout(&call.x.values, &mut call.y.values, call.x.cols, &call.dropout);
+        let (x, y, cols) = (&call.x.values, &mut call.y.values, call.x.cols);
+        match self.isa {
+            Some(isa) => fast::dropout(isa, x, y, cols, &call.dropout),
+            None => reference::dropout(x, y, cols, &call.dropout),
+        }
         Ok(())
     }
 
     fn mask_bits(&mut self, call: MaskBits<'_, CpuTensor<u32>>) -> Result<()> {
         call.check()?;
         self.counts.dispatches += 1;
-        reference::mask_bits(&mut call.bits.values, call.cols, &call.mask);
+        match self.isa {
+            Some(isa) => fast::mask_bits(isa, &mut call.bits.values, call.cols, &call.mask),
+            None => reference::mask_bits(&mut call.bits.values, call.cols, &call.mask),
+        }
         Ok(())
     }
 
     fn linear_forward(&mut self, call: LinearForward<'_, CpuTensor<f32>>) -> Result<()> {
         call.check()?;
         self.counts.dispatches += 1;
-        let (inputs, outputs) = (call.weight.rows, call.weight.cols);
-        let bias = call.bias.map(|bias| bias.values.as_slice());
-        reference::linear_forward(
-            &call.x.values,
-            &call.weight.values,
-            bias,
-            &mut call.y.values,
-            [inputs, outputs],
-            call.relu,
-            &call.dropout,
-        );
+        let shape = [call.weight.rows, call.weight.cols];
+        let (x, weight, bias) = (&call.x.values, &call.weight.values, call.bias.map(CpuTensor::values));
+        let (y, relu, dropout) = (&mut call.y.values, call.relu, &call.dropout);
+        match self.isa {
+            Some(isa) => fast::linear_forward(isa, x, weight, bias, y, shape, relu, dropout),
+            None => reference::linear_forward(x, weight, bias, y, shape, relu, dropout),
+        }
         Ok(())
     }
 
     fn grad_input(&mut self, call: GradInput<'_, CpuTensor<f32>>) -> Result<()> {
         call.check()?;
         self.counts.dispatches += 1;
-        let output = call.output.map(|output| output.values.as_slice());
         let shape = [call.weight.rows, call.weight.cols];
-        let grad_z = reference::gradient(&call.grad_output.values, output, shape[1], &call.dropout);
-        reference::grad_input(&grad_z, &call.weight.values, &mut call.grad_input.values, shape);
+        let grad_z = self.gradient(call.grad_output, call.output, &call.dropout);
+        let (weight, dx) = (&call.weight.values, &mut call.grad_input.values);
+        match self.isa {
+            Some(_) => fast::grad_input(&grad_z, weight, dx, shape),
+            None => reference::grad_input(&grad_z, weight, dx, shape),
+        }
         Ok(())
     }
 
     fn grad_weight(&mut self, call: GradWeight<'_, CpuTensor<f32>>) -> Result<()> {
         call.check()?;
         self.counts.dispatches += 1;
-        let output = call.output.map(|output| output.values.as_slice());
         let shape = [call.grad_weight.rows, call.grad_weight.cols];
-        let grad_z = reference::gradient(&call.grad_output.values, output, shape[1], &call.dropout);
-        reference::grad_weight(&call.x.values, &grad_z, &mut call.grad_weight.values, &mut call.grad_bias.values, shape);
+        let grad_z = self.gradient(call.grad_output, call.output, &call.dropout);
+        let (x, dw, db) = (&call.x.values, &mut call.grad_weight.values, &mut call.grad_bias.values);
+        match self.isa {
+            Some(_) => fast::grad_weight(x, &grad_z, dw, db, shape),
+            None => reference::grad_weight(x, &grad_z, dw, db, shape),
+        }
         Ok(())
     }
 
@@ -190,7 +232,10 @@ impl Backend for Cpu {
     fn copy(&mut self, x: &CpuTensor<f32>, y: &mut CpuTensor<f32>) -> Result<()> {
         expect("copy", "y", y, x.rows, x.cols)?;
         self.counts.dispatches += 1;
-        y.values.copy_from_slice(&x.values);
+        match self.isa {
+            Some(_) => fast::copy(&x.values, &mut y.values),
+            None => y.values.copy_from_slice(&x.values),
+        }
         Ok(())
     }
 }

@@ -1,0 +1,36 @@
+//! `y = M·s·x`, and the copy that it is measured against, on all threads.
+
+use super::{Isa, segment};
+use crate::Dropout;
+use rayon::prelude::*;
+
+/// Elements below which a second thread costs more than it brings.
+const JOB: usize = 1 << 15;
+
+/// `y = M·s·x`, both `[rows, cols]`; the bits do not depend on the number of threads.
+pub fn dropout(isa: Isa, x: &[f32], y: &mut [f32], cols: usize, dropout: &Dropout) {
+    if cols == 0 {
+        return;
+    }
+    if cols < JOB {
+        // Whole rows, several a job.
+        let rows = JOB / cols;
+        let jobs = x.par_chunks(rows * cols).zip(y.par_chunks_mut(rows * cols)).enumerate();
+        jobs.for_each(|(job, (x, y))| {
+            for (row, (x, y)) in x.chunks(cols).zip(y.chunks_mut(cols)).enumerate() {
+                segment(isa, x, y, job * rows + row, 0, dropout);
+            }
+        });
+    } else {
+        let rows = x.par_chunks(cols).zip(y.par_chunks_mut(cols)).enumerate();
+        rows.for_each(|(row, (x, y))| {
+            let jobs = x.par_chunks(JOB).zip(y.par_chunks_mut(JOB)).enumerate();
+            jobs.for_each(|(job, (x, y))| segment(isa, x, y, row, job * JOB, dropout));
+        });
+    }
+}
+
+/// `y = x`.
+pub fn copy(x: &[f32], y: &mut [f32]) {
+    x.par_chunks(JOB).zip(y.par_chunks_mut(JOB)).for_each(|(x, y)| y.copy_from_slice(x));
+}

@@ -1,0 +1,110 @@
+//! The fast CPU path: on every instruction set the bits of the reference, whatever the shape, offset and number of threads, and floats
+//! within the oracle's bound.
+
+mod common;
+
+use common::{noise, poisoned};
+use wgpu_dropout::call::{GradInput, GradWeight, LinearForward};
+use wgpu_dropout::cpu::{Cpu, fast, reference};
+use wgpu_dropout::{Backend, Dropout, Key, Mask, Mode, Rate, oracle};
+
+const SHAPES: [(usize, usize); 10] = [(1, 1), (3, 7), (5, 64), (64, 5), (2, 1000), (9, 2049), (1, 70_001), (2, 40_000), (0, 5), (5, 0)];
+
+fn site(keep: f64, row: u64, col: u64) -> Dropout {
+    let key = Key { seed: 0xDEAD_BEEF_CAFE_F00D, layer: 3, step: 7 };
+    Dropout::train(Mode::Inverted, Mask::new(Rate::keep(keep).unwrap(), key).at(row, col))
+}
+
+/// The first element at which two results differ in a bit; NaNs are alike.
+fn difference(a: &[f32], b: &[f32]) -> Option<usize> {
+    assert_eq!(a.len(), b.len());
+    (0..a.len()).find(|&i| a[i].to_bits() != b[i].to_bits() && !(a[i].is_nan() && b[i].is_nan()))
+}
+
+#[test]
+fn dropout_is_the_reference_to_the_bit() {
+    for (rows, cols) in SHAPES {
+        let mut x = noise(1, rows * cols);
+        x.iter_mut().step_by(97).for_each(|x| *x = f32::NAN);
+        for col in [0, 1, 3, 7, 8, 1001, (1 << 35) - 80_000] {
+            for keep in [0.0, 1e-5, 0.3, 0.5, 0.999_99, 1.0] {
+                let dropout = site(keep, (1 << 32) - 100, col);
+                let mut expected = vec![f32::NAN; x.len()];
+                reference::dropout(&x, &mut expected, cols, &dropout);
+                for isa in fast::Isa::available() {
+                    let mut y = vec![f32::NAN; x.len()];
+                    fast::dropout(isa, &x, &mut y, cols, &dropout);
+                    assert_eq!(difference(&expected, &y), None, "{isa} {rows}×{cols} from column {col}, keep {keep}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_mask_of_another_step_is_told_apart() {
+    let x = noise(1, 4096);
+    let (mut a, mut b) = (vec![0.0; 4096], vec![0.0; 4096]);
+    let (dropout, mut other) = (site(0.5, 0, 0), site(0.5, 0, 0));
+    other.mask.key.step += 1;
+    reference::dropout(&x, &mut a, 64, &dropout);
+    fast::dropout(fast::Isa::best(), &x, &mut b, 64, &other);
+    assert!(difference(&a, &b).is_some());
+}
+
+#[test]
+fn bits_are_the_reference_s() {
+    for (rows, cols) in SHAPES {
+        for col in [0, 5, 64] {
+            for keep in [0.0, 0.4, 1.0] {
+                let mask = site(keep, 9, col).mask;
+                let words = rows * cols.div_ceil(32);
+                let mut expected = vec![u32::MAX; words];
+                reference::mask_bits(&mut expected, cols, &mask);
+                for isa in fast::Isa::available() {
+                    let mut bits = vec![u32::MAX; words];
+                    fast::mask_bits(isa, &mut bits, cols, &mask);
+                    assert_eq!(bits, expected, "{isa} {rows}×{cols} from column {col}, keep {keep}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_layer_is_within_the_oracle_s_bound() {
+    for isa in fast::Isa::available() {
+        for shape in [[1, 1, 1], [7, 13, 129], [64, 65, 63], [130, 200, 150], [3, 0, 5]] {
+            let [batch, inputs, outputs] = shape;
+            let mut cpu = Cpu::with_isa(isa);
+            let (x, w, b, dy) =
+                (noise(1, batch * inputs), noise(2, inputs * outputs), noise(3, outputs), noise(4, batch * outputs));
+            let tensors = [(batch, inputs, &x), (inputs, outputs, &w), (1, outputs, &b), (batch, outputs, &dy)];
+            let [tx, tw, tb, tdy] = tensors.map(|(rows, cols, values)| cpu.tensor(rows, cols, values).unwrap());
+            for relu in [true, false] {
+                let dropout = site(0.6, 3, 5);
+                let mut y = poisoned(&mut cpu, batch, outputs);
+                cpu.linear_forward(LinearForward { x: &tx, weight: &tw, bias: Some(&tb), y: &mut y, relu, dropout }).unwrap();
+                oracle::linear_forward(&x, &w, Some(&b), shape, relu, &dropout).check("y", y.values()).unwrap();
+                let output = relu.then_some(&y);
+                let dz = oracle::gradient(&dy, output.map(|y| y.values()), outputs, &dropout);
+                let mut dx = poisoned(&mut cpu, batch, inputs);
+                cpu.grad_input(GradInput { grad_output: &tdy, output, weight: &tw, grad_input: &mut dx, dropout }).unwrap();
+                oracle::grad_input(&dz, &w, shape).check("dx", dx.values()).unwrap();
+                let (mut dw, mut db) = (poisoned(&mut cpu, inputs, outputs), poisoned(&mut cpu, 1, outputs));
+                cpu.grad_weight(GradWeight {
+                    x: &tx,
+                    grad_output: &tdy,
+                    output,
+                    grad_weight: &mut dw,
+                    grad_bias: &mut db,
+                    dropout,
+                })
+                .unwrap();
+                let (exact_dw, exact_db) = oracle::grad_weight(&x, &dz, shape);
+                exact_dw.check("dw", dw.values()).unwrap();
+                exact_db.check("db", db.values()).unwrap();
+            }
+        }
+    }
+}
