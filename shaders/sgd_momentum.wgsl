@@ -1,9 +1,12 @@
 // sgd_momentum: v = momentum * v + g, kept from step to step. Shape: v as W. Part of sgd.wgsl.
 
-@group(0) @binding(2) var<storage, read_write> velocities: array<f32>;
+@group(0) @binding(2) var<storage, read_write> velocities: array<Element>;
 
-fn velocity(element: u32, g: f32) -> f32 {
-    let v = p.momentum * velocities[p.c_start + element] + g;
-    velocities[p.c_start + element] = v;
+// loader load_velocities velocities
+// storer store_velocities velocities
+
+fn velocity(at: u32, g: vec4<f32>, left: u32) -> vec4<f32> {
+    let v = p.momentum * load_velocities(p.c_start + at, left) + g;
+    store_velocities(p.c_start + at, v, left);
     return v;
 }

@@ -1,5 +1,5 @@
 // sgd_plain: without momentum the velocity is the gradient and is not kept. Part of sgd.wgsl.
 
-fn velocity(element: u32, g: f32) -> f32 {
+fn velocity(at: u32, g: vec4<f32>, left: u32) -> vec4<f32> {
     return g;
 }

@@ -8,7 +8,8 @@ use wgpu_dropout::call::{GradInput, GradWeight, LinearForward};
 use wgpu_dropout::cpu::{Cpu, fast, reference};
 use wgpu_dropout::{Backend, Dropout, Key, Mask, Mode, Rate, oracle};
 
-const SHAPES: [(usize, usize); 10] = [(1, 1), (3, 7), (5, 64), (64, 5), (2, 1000), (9, 2049), (1, 70_001), (2, 40_000), (0, 5), (5, 0)];
+const SHAPES: [(usize, usize); 10] =
+    [(1, 1), (3, 7), (5, 64), (64, 5), (2, 1000), (9, 2049), (1, 70_001), (2, 40_000), (0, 5), (5, 0)];
 
 fn site(keep: f64, row: u64, col: u64) -> Dropout {
     let key = Key { seed: 0xDEAD_BEEF_CAFE_F00D, layer: 3, step: 7 };

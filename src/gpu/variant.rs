@@ -182,7 +182,7 @@ impl Variant {
         for stem in Stem::ALL {
             let base = Self::new(stem);
             let gated = matches!(stem, Stem::GradInput | Stem::GradWeight);
-            let wide = stem.is_product() || matches!(stem, Stem::Dropout | Stem::Copy);
+            let wide = stem.is_product() || matches!(stem, Stem::Dropout | Stem::Copy | Stem::Sgd);
             for tile in if stem.is_product() { &Tile::ALL[..] } else { &Tile::ALL[..1] } {
                 for gate in if gated { &[Gate::None, Gate::Relu, Gate::Mask][..] } else { &[Gate::None][..] } {
                     for width in if wide { &[Width::Scalar, Width::Vec4][..] } else { &[Width::Scalar][..] } {

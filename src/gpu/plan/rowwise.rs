@@ -4,6 +4,7 @@ use super::{Dispatch, Planner, Window, windows};
 use crate::Result;
 use crate::call::{BatchLoss, Sgd, SoftmaxCrossEntropy};
 use crate::gpu::params::{MAX_NORM, Params};
+use crate::gpu::source::Width;
 use crate::gpu::variant::{Stem, Variant};
 use crate::gpu::view::View;
 
@@ -61,13 +62,16 @@ impl Planner {
             Some(_) => self.whole("weight under max-norm", weight).map(|_| weight.rows)?,
             None => self.rows_per_binding("weight", weight.cols, 4)?,
         };
-        let variant = Variant { momentum: velocity.is_some(), ..Variant::new(Stem::Sgd) };
         let mut plan = Vec::new();
         for (from, rows) in windows(weight.rows, part) {
             let mut bound: Vec<Window<'a>> = [grad, weight].iter().map(|&view| self.window(view, 4, from, rows)).collect();
             bound.extend(velocity.map(|view| self.window(view, 4, from, rows)));
             let count = rows as u64 * weight.cols as u64;
-            let threads = if call.rule.max_norm.is_some() { weight.cols as u64 } else { count };
+            // Under max-norm a thread has four columns, else four elements wherever they lie.
+            let run = if call.rule.max_norm.is_some() { weight.cols as u64 } else { count };
+            let wide = run.is_multiple_of(4) && bound.iter().all(|window| window.start.is_multiple_of(4));
+            let width = if wide { Width::Vec4 } else { Width::Scalar };
+            let variant = Variant { width, momentum: velocity.is_some(), ..Variant::new(Stem::Sgd) };
             let params = Params {
                 rows: rows as u32,
                 cols: weight.cols as u32,
@@ -82,7 +86,7 @@ impl Planner {
                 max_norm: call.rule.max_norm.unwrap_or(0.0),
                 ..Params::default()
             };
-            plan.extend(self.dispatch(variant, &bound, params, threads.div_ceil(64))?);
+            plan.extend(self.dispatch(variant, &bound, params, run.div_ceil(4).div_ceil(64))?);
         }
         Ok(plan)
     }
