@@ -92,6 +92,8 @@ impl Kernels {
                 count: None,
             }],
         });
+        let int64 = planner.int64 && device.features().contains(wgpu::Features::SHADER_INT64);
+        let planner = Planner { int64, ..planner };
         Ok(Self { device: device.clone(), planner, params, pipelines: Mutex::default() })
     }
 
@@ -236,6 +238,7 @@ impl Kernels {
 
     /// The compiled form of a variant, compiled now if it was not yet.
     pub(super) fn pipeline(&self, variant: Variant) -> Result<Arc<Pipeline>> {
+        let variant = Variant { int64: self.planner.int64, ..variant };
         // A panic elsewhere leaves whole entries behind, so a poisoned map is still good.
         let mut pipelines = self.pipelines.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(pipeline) = pipelines.get(&variant) {

@@ -167,16 +167,18 @@ pub struct Variant {
     pub momentum: bool,
     /// Matrix products only: whether a dispatch may hold a part of each sum.
     pub part: bool,
+    /// Whether Philox multiplies in 64-bit integers, which the device must offer.
+    pub int64: bool,
 }
 
 impl Variant {
     /// The plainest form of a kernel.
     pub fn new(stem: Stem) -> Self {
         let tile = Tile::Register;
-        Self { stem, width: Width::Scalar, tile, gate: Gate::None, bytes: false, momentum: false, part: false }
+        Self { stem, width: Width::Scalar, tile, gate: Gate::None, bytes: false, momentum: false, part: false, int64: false }
     }
 
-    /// Every form that a kernel comes in.
+    /// Every form that a kernel comes in, in the language that every device has (without [`int64`](Self::int64)).
     pub fn all() -> Vec<Self> {
         let mut all = Vec::new();
         for stem in Stem::ALL {
@@ -222,6 +224,9 @@ impl Variant {
         if self.part {
             name += ".part";
         }
+        if self.int64 {
+            name += ".int64";
+        }
         name
     }
 
@@ -249,6 +254,10 @@ impl Variant {
         }
         parts.push(include_str!("../../shaders/mask.wgsl"));
         parts.push(include_str!("../../shaders/philox.wgsl"));
+        parts.push(match self.int64 {
+            true => include_str!("../../shaders/multiply_int64.wgsl"),
+            false => include_str!("../../shaders/multiply_limbs.wgsl"),
+        });
         assemble(&constants, self.width, &parts)
     }
 

@@ -29,6 +29,8 @@ pub struct Planner {
     pub flops: u64,
     /// Division of matrix products.
     pub tile: Tile,
+    /// Whether 64-bit integers may be used where the device has them.
+    pub int64: bool,
 }
 
 /// A range of a buffer bound to a kernel.
@@ -72,6 +74,7 @@ impl Planner {
             // About a tenth of a second on a slow device of each kind.
             flops: if kind == wgpu::DeviceType::Cpu { 1 << 31 } else { 1 << 35 },
             tile: Tile::for_device(kind),
+            int64: true,
         }
     }
 
