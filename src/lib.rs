@@ -22,7 +22,7 @@
 //! | backend | GPU and CPU behind one trait, tensors with shapes | [`Backend`], [`gpu::Gpu`], [`cpu::Cpu`], [`Device::best`] |
 //! | network | training and prediction with dropout | [`mlp::Mlp`] |
 //!
-//! What a kernel is called with is the same on every level: [`call`]. `wgpu` itself is re-exported as [`wgpu`].
+//! What a kernel is called with is the same on every level: [`call`]. `wgpu` itself is re-exported.
 //!
 //! # What dropout means here
 //!
