@@ -1,18 +1,23 @@
 // grad_input: dX = dZ Wᵀ, with dZ made from dY and Y while loading (gradient.wgsl).
 //
-// Shapes: dY, Y [rows, inner], W [cols, inner], dX [rows, cols]: `inner` counts the layer's outputs, `cols` its inputs. The sum runs
+// With the flag THROUGH, X is the output of a layer before, and what is written is that layer's dZ: dX * rate where X > 0, else 0.
+// Shapes: dY, Y [rows, inner], W [cols, inner], X, dX [rows, cols], X from `first` on with rows `count` apart: `inner` counts the layer's outputs, `cols` its inputs. The sum runs
 // over the outputs in ascending order in one chain. The tile file maps threads to elements.
 // Source: the chain rule; CS231n notes, "backprop". CPU twin: src/cpu/reference/grad_input.rs.
 
 @group(0) @binding(0) var<storage, read> weight: array<Element>;
 @group(0) @binding(1) var<storage, read> grad_output: array<Element>;
 @group(0) @binding(2) var<storage, read> output: array<Element>;
-@group(0) @binding(3) var<storage, read_write> grad_input: array<Element>;
+@group(0) @binding(3) var<storage, read> x: array<Element>;
+@group(0) @binding(4) var<storage, read_write> grad_input: array<Element>;
 
 // loader load_weight weight
 // loader load_grad_output grad_output
 // loader load_output output
+// loader load_x x
 // storer store_grad_input grad_input
+
+const THROUGH: u32 = 1u;  // flag
 
 fn weight_quad(n: u32, k: u32) -> vec4<f32> {
     return load_weight(p.a_start + min(n, p.cols - 1u) * p.a_stride + k, p.inner - k);
@@ -47,6 +52,14 @@ fn open(m: u32, n: u32, rows: u32) -> vec4<u32> {
     return vec4<u32>(0u);
 }
 
+// dX, or the dZ of the layer before; a NaN in X lets the gradient pass.
+fn passed(m: u32, n: u32, grad: vec4<f32>) -> vec4<f32> {
+    if (p.flags & THROUGH) == 0u {
+        return grad;
+    }
+    return select(grad * p.rate, vec4<f32>(0.0), load_x(p.first + m * p.count + n, p.cols - n) <= vec4<f32>(0.0));
+}
+
 // Writes eight columns of a row.
 fn finish(m: u32, n: u32, low: vec4<f32>, high: vec4<f32>, keep: u32) {
     if m >= p.rows || n >= p.cols {
@@ -54,9 +67,9 @@ fn finish(m: u32, n: u32, low: vec4<f32>, high: vec4<f32>, keep: u32) {
     }
     let at = p.d_start + m * p.d_stride + n;
     let left = p.cols - n;
-    store_grad_input(at, low, left);
+    store_grad_input(at, passed(m, n, low), left);
     if left > 4u {
-        store_grad_input(at + 4u, high, left - 4u);
+        store_grad_input(at + 4u, passed(m, n + 4u, high), left - 4u);
     }
 }
 

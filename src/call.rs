@@ -72,6 +72,9 @@ impl<T: Matrix> LinearForward<'_, T> {
 }
 
 /// `dX = dZ·Wᵀ`, with `dZ = dY·s` where `Y > 0` after ReLU, else `dZ = M·s·dY`.
+///
+/// In a chain of layers `X` is the output of the one before, and its `dZ` is wanted rather than its `dY`: with [`through`](Self::through) the
+/// kernel writes that, `dX·s` where `X > 0`, else 0, and the layer before is called with `output: None` and [`Dropout::NONE`].
 #[derive(Debug)]
 pub struct GradInput<'a, T> {
     /// `dY [B, O]`
@@ -84,6 +87,8 @@ pub struct GradInput<'a, T> {
     pub grad_input: &'a mut T,
     /// Mask and scale of the forward pass.
     pub dropout: Dropout,
+    /// `X [B, I]` and the scale `s` of its dropout, where it is the output of a ReLU and dropout to go back through as well.
+    pub through: Option<(&'a T, f32)>,
 }
 
 impl<T: Matrix> GradInput<'_, T> {
@@ -93,6 +98,7 @@ impl<T: Matrix> GradInput<'_, T> {
         expect(kernel, "weight", self.weight, inputs, outputs)?;
         self.output.map_or(Ok(()), |y| expect(kernel, "output", y, batch, outputs))?;
         expect(kernel, "grad_input", self.grad_input, batch, inputs)?;
+        self.through.map_or(Ok(()), |(x, _)| expect(kernel, "through", x, batch, inputs))?;
         self.dropout.mask.check(batch, outputs)
     }
 }

@@ -90,7 +90,8 @@ fn a_layer_is_within_the_oracle_s_bound() {
                 let output = relu.then_some(&y);
                 let dz = oracle::gradient(&dy, output.map(|y| y.values()), outputs, &dropout);
                 let mut dx = poisoned(&mut cpu, batch, inputs);
-                cpu.grad_input(GradInput { grad_output: &tdy, output, weight: &tw, grad_input: &mut dx, dropout }).unwrap();
+                cpu.grad_input(GradInput { grad_output: &tdy, output, weight: &tw, grad_input: &mut dx, dropout, through: None })
+                    .unwrap();
                 oracle::grad_input(&dz, &w, shape).check("dx", dx.values()).unwrap();
                 let (mut dw, mut db) = (poisoned(&mut cpu, inputs, outputs), poisoned(&mut cpu, 1, outputs));
                 cpu.grad_weight(GradWeight {

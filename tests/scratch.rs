@@ -18,8 +18,15 @@ fn run<B: Backend>(b: &mut B, s: [usize; 3]) {
     for relu in [true, false] {
         let gz = wgpu_dropout::oracle::gradient(&dy, relu.then_some(&y[..]), o, &d);
         let mut dx = poisoned(b, batch, i);
-        b.grad_input(GradInput { grad_output: &tdy, output: relu.then_some(&ty), weight: &tw, grad_input: &mut dx, dropout: d })
-            .unwrap();
+        b.grad_input(GradInput {
+            grad_output: &tdy,
+            output: relu.then_some(&ty),
+            weight: &tw,
+            grad_input: &mut dx,
+            dropout: d,
+            through: None,
+        })
+        .unwrap();
         let dx = b.read(&dx).unwrap();
         wgpu_dropout::oracle::grad_input(&gz, &w, s).check(&format!("{} dx {s:?}", b.name()), &dx).unwrap();
         let mut dw = poisoned(b, i, o);

@@ -12,6 +12,7 @@ use crate::call::{
 use crate::shape::{Matrix, elements, expect};
 use crate::{Dropout, Error, Result};
 use fast::Isa;
+use std::borrow::Cow;
 
 /// A row-major matrix in host memory.
 #[derive(Debug, Clone, PartialEq)]
@@ -66,11 +67,12 @@ impl Cpu {
 
 impl Cpu {
     /// dZ of the backward kernels.
-    fn gradient(&self, grad_output: &CpuTensor<f32>, output: Option<&CpuTensor<f32>>, dropout: &Dropout) -> Vec<f32> {
+    fn gradient<'a>(&self, grad_output: &'a CpuTensor<f32>, output: Option<&CpuTensor<f32>>, dropout: &Dropout) -> Cow<'a, [f32]> {
         let (dy, y, cols) = (&grad_output.values, output.map(CpuTensor::values), grad_output.cols);
         match self.isa {
-            Some(isa) => fast::gradient(isa, dy, y, cols, dropout),
-            None => reference::gradient(dy, y, cols, dropout),
+            _ if y.is_none() && *dropout == Dropout::NONE => Cow::Borrowed(dy),
+            Some(isa) => Cow::Owned(fast::gradient(isa, dy, y, cols, dropout)),
+            None => Cow::Owned(reference::gradient(dy, y, cols, dropout)),
         }
     }
 }
@@ -159,9 +161,10 @@ impl Backend for Cpu {
         let shape = [call.weight.rows, call.weight.cols];
         let grad_z = self.gradient(call.grad_output, call.output, &call.dropout);
         let (weight, dx) = (&call.weight.values, &mut call.grad_input.values);
+        let through = call.through.map(|(x, scale)| (x.values(), scale));
         match self.isa {
-            Some(_) => fast::grad_input(&grad_z, weight, dx, shape),
-            None => reference::grad_input(&grad_z, weight, dx, shape),
+            Some(_) => fast::grad_input(&grad_z, weight, dx, shape, through),
+            None => reference::grad_input(&grad_z, weight, dx, shape, through),
         }
         Ok(())
     }

@@ -102,12 +102,14 @@ impl Backend for Gpu {
 
     fn grad_input(&mut self, call: GradInput<'_, GpuTensor<f32>>) -> Result<()> {
         let output = call.output.map(GpuTensor::view);
+        let through = call.through.map(|(x, scale)| (x.view(), scale));
         let views = GradInput {
             grad_output: &call.grad_output.view(),
             output: output.as_ref(),
             weight: &call.weight.view(),
             grad_input: &mut call.grad_input.view(),
             dropout: call.dropout,
+            through: through.as_ref().map(|(x, scale)| (x, *scale)),
         };
         self.enqueue(self.kernels.planner().grad_input(&views)?)
     }

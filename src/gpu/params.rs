@@ -10,6 +10,8 @@ pub(super) const LAST: u32 = 2;
 pub(super) const RELU: u32 = 4;
 /// Flag of `linear_forward`.
 pub(super) const BIAS: u32 = 8;
+/// Flag of `grad_input`.
+pub(super) const THROUGH: u32 = 1;
 /// Flag of `sgd`.
 pub(super) const MAX_NORM: u32 = 1;
 /// Flag of `gather`.

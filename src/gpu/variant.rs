@@ -266,7 +266,8 @@ impl Variant {
         match self.stem {
             Stem::BatchLoss | Stem::Copy | Stem::Dropout | Stem::PhiloxWords => &[false, true],
             Stem::MaskBits => &[true],
-            Stem::LinearForward | Stem::GradInput => &[false, false, false, true],
+            Stem::LinearForward => &[false, false, false, true],
+            Stem::GradInput => &[false, false, false, false, true],
             Stem::GradWeight | Stem::Gather => &[false, false, false, true, true],
             Stem::SoftmaxCrossEntropy => &[false, false, true, true],
             Stem::Sgd if self.momentum => &[false, true, true],

@@ -1,6 +1,6 @@
 //! Training: one step is one command buffer and one submit, and nothing is read back inside an epoch.
 
-use super::network::{Architecture, Layer, Mlp};
+use super::network::{Layer, Mlp};
 use super::resident::{Resident, Source};
 use super::workspace::{Workspace, Workspaces};
 use crate::backend::Backend;
@@ -196,7 +196,7 @@ impl<B: Backend> Mlp<B> {
         let workspace = workspaces.get(backend, rows, &architecture.widths(), true)?;
         forward(backend, layers, workspace, data, order, first, &site)?;
         loss(backend, workspace, totals, slot)?;
-        backward(backend, architecture, layers, workspace, &site)?;
+        backward(backend, layers, workspace, &site)?;
         update(backend, layers, rule)?;
         backend.submit()?;
         *step = step.wrapping_add(1);
@@ -274,24 +274,21 @@ pub(super) fn loss<B: Backend>(
 /// Gradients of all parameters, from the last layer to the first, through the masks of the forward pass.
 fn backward<B: Backend>(
     backend: &mut B,
-    architecture: &Architecture,
     layers: &mut [Layer<B>],
     workspace: &mut Workspace<B>,
     site: &impl Fn(usize) -> Dropout,
 ) -> Result<()> {
-    let hidden = architecture.hidden.len();
     for (index, layer) in layers.iter_mut().enumerate().rev() {
-        // The last layer has neither ReLU nor dropout.
-        let (output, dropout) =
-            if index == hidden { (None, Dropout::NONE) } else { (Some(&workspace.outputs[index]), site(index + 1)) };
+        // What arrives here is dZ: the last layer has neither ReLU nor dropout, and the layer after has gone back through ours.
         let (before, after) = workspace.grads.split_at_mut(index);
-        let grad_output = after.first().unwrap_or(&workspace.grad_logits);
+        let (grad_output, output, dropout) = (after.first().unwrap_or(&workspace.grad_logits), None, Dropout::NONE);
+        let x = if index == 0 { &workspace.x } else { &workspace.outputs[index - 1] };
         if let Some((grad_weight, grad_bias)) = &mut layer.grad {
-            let x = if index == 0 { &workspace.x } else { &workspace.outputs[index - 1] };
             backend.grad_weight(GradWeight { x, grad_output, output, grad_weight, grad_bias, dropout })?;
         }
         if let Some(grad_input) = before.last_mut() {
-            backend.grad_input(GradInput { grad_output, output, weight: &layer.weight, grad_input, dropout })?;
+            let (weight, through) = (&layer.weight, Some((x, site(index).scale)));
+            backend.grad_input(GradInput { grad_output, output, weight, grad_input, dropout, through })?;
         }
     }
     Ok(())

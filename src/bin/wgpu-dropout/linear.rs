@@ -131,7 +131,14 @@ fn compute<'a, B: Backend>(
     let (grad_output, output) = (&grad_output, relu.then_some(&y));
     if let Some(path) = &args.grad_input {
         let mut grad_input = backend.zeros(batch, inner)?;
-        backend.grad_input(GradInput { grad_output, output, weight: &weight, grad_input: &mut grad_input, dropout })?;
+        backend.grad_input(GradInput {
+            grad_output,
+            output,
+            weight: &weight,
+            grad_input: &mut grad_input,
+            dropout,
+            through: None,
+        })?;
         outputs.add(path, &inputs.x.shape, Values::Floats(backend.read(&grad_input)?));
     }
     if args.grad_weight.is_some() || args.grad_bias.is_some() {

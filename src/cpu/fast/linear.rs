@@ -54,12 +54,18 @@ pub fn gradient(isa: Isa, grad_output: &[f32], output: Option<&[f32]>, cols: usi
     grad_z
 }
 
-/// `dX = dZ·Wᵀ`; `shape` is `[I, O]`.
-pub fn grad_input(grad_z: &[f32], weight: &[f32], grad_input: &mut [f32], shape: [usize; 2]) {
+/// `dX = dZ·Wᵀ`, or with `through` (`X` and its scale) `dX·s` where `X > 0`; `shape` is `[I, O]`.
+pub fn grad_input(grad_z: &[f32], weight: &[f32], grad_input: &mut [f32], shape: [usize; 2], through: Option<(&[f32], f32)>) {
     let [inputs, outputs] = shape;
     let batch = grad_input.len() / inputs.max(1);
     if inputs > 0 {
         matmul(Factor::new(grad_z, batch, outputs), Factor::new(weight, inputs, outputs).transposed(), grad_input);
+    }
+    if let Some((x, scale)) = through {
+        each_row(grad_input, inputs, |row, dx| {
+            let x = &x[row * inputs..(row + 1) * inputs];
+            dx.iter_mut().zip(x).for_each(|(dx, &x)| *dx = if x <= 0.0 { 0.0 } else { *dx * scale });
+        });
     }
 }
 

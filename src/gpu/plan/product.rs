@@ -5,7 +5,7 @@
 
 use super::{Dispatch, Planner, Window, windows};
 use crate::call::{GradInput, GradWeight, LinearForward};
-use crate::gpu::params::{BIAS, FIRST, LAST, Params, RELU};
+use crate::gpu::params::{BIAS, FIRST, LAST, Params, RELU, THROUGH};
 use crate::gpu::source::Width;
 use crate::gpu::variant::{Gate, Stem, Variant};
 use crate::gpu::view::View;
@@ -66,9 +66,11 @@ impl Planner {
     pub(in crate::gpu) fn grad_input<'a>(&self, call: &GradInput<'_, View<'a>>) -> Result<Vec<Dispatch<'a>>> {
         call.check()?;
         let (dy, weight, dx) = (*call.grad_output, *call.weight, *call.grad_input);
+        // What is not there is never read, but bound all the same.
         let y = call.output.copied().unwrap_or(dy);
+        let (x, rate) = call.through.map_or((dy, 0.0), |(x, scale)| (*x, scale));
         let name = Stem::GradInput.name();
-        for (view, tensor) in [(dy, "grad_output"), (y, "output"), (weight, "weight"), (dx, "grad_input")] {
+        for (view, tensor) in [(dy, "grad_output"), (y, "output"), (weight, "weight"), (x, "through"), (dx, "grad_input")] {
             view.check(name, tensor, 4)?;
         }
         let (inner, cols) = (dy.cols, weight.rows);
@@ -79,12 +81,8 @@ impl Planner {
         let mut plan = Vec::new();
         for (m, rows) in windows(dx.rows, rows) {
             for (n, cols) in windows(cols, part) {
-                let [w, dy, y, dx] = [
-                    self.window(weight, 4, n, cols),
-                    self.window(dy, 4, m, rows),
-                    self.window(y, 4, m, rows),
-                    self.window(dx, 4, m, rows),
-                ];
+                let w = self.window(weight, 4, n, cols);
+                let [dy, y, x, dx] = [dy, y, x, dx].map(|view| self.window(view, 4, m, rows));
                 let params = Params {
                     rows: rows as u32,
                     cols: cols as u32,
@@ -97,11 +95,15 @@ impl Planner {
                     c_stride: y.stride,
                     d_start: dx.start + n as u32,
                     d_stride: dx.stride,
+                    flags: if call.through.is_some() { THROUGH } else { 0 },
+                    first: x.start + n as u32,
+                    count: x.stride,
+                    rate,
                     ..Params::default()
                 }
                 .with_dropout(&call.dropout, m, 0);
                 let variant = Variant { gate: gate(call.output.is_some(), &call.dropout), ..Variant::new(Stem::GradInput) };
-                plan.extend(self.product(variant, &[w, dy, y, dx], &[w, dy, y, dx], params)?);
+                plan.extend(self.product(variant, &[w, dy, y, x, dx], &[w, dy, y, x, dx], params)?);
             }
         }
         Ok(plan)

@@ -13,8 +13,6 @@ pub struct Layer<'a, B: Backend> {
     weight: B::Tensor<f32>,
     bias: B::Tensor<f32>,
     y: B::Tensor<f32>,
-    /// Output of the forward pass with dropout, which the backward pass reads.
-    kept: B::Tensor<f32>,
     grad_output: B::Tensor<f32>,
     grad_input: B::Tensor<f32>,
     grad_weight: B::Tensor<f32>,
@@ -26,23 +24,19 @@ impl<'a, B: Backend> Layer<'a, B> {
     /// A layer of batch, inputs and outputs, with inverted dropout that keeps half of the outputs.
     pub fn new(backend: &'a mut B, shape: [usize; 3], key: Key) -> Result<Self> {
         let [batch, inputs, outputs] = shape;
-        let mut layer = Self {
+        Ok(Self {
             shape,
             x: backend.tensor(batch, inputs, &numbers(1, batch, inputs))?,
             weight: backend.tensor(inputs, outputs, &numbers(2, inputs, outputs))?,
             bias: backend.tensor(1, outputs, &numbers(3, 1, outputs))?,
             y: backend.zeros(batch, outputs)?,
-            kept: backend.zeros(batch, outputs)?,
             grad_output: backend.tensor(batch, outputs, &numbers(4, batch, outputs))?,
             grad_input: backend.zeros(batch, inputs)?,
             grad_weight: backend.zeros(inputs, outputs)?,
             grad_bias: backend.zeros(1, outputs)?,
             dropout: Dropout::train(Mode::Inverted, Mask::new(Rate::drop(0.5)?, key)),
             backend,
-        };
-        layer.forward(true, layer.dropout)?;
-        std::mem::swap(&mut layer.y, &mut layer.kept);
-        Ok(layer)
+        })
     }
 
     fn forward(&mut self, whole: bool, dropout: Dropout) -> Result<()> {
@@ -67,20 +61,21 @@ impl<B: Timed> Work for Layer<'_, B> {
             entry("matmul", x + weight + y),
             entry("linear_forward_plain", x + weight + outputs + y),
             entry("linear_forward", x + weight + outputs + y),
-            entry("grad_input", 2 * y + weight + x),
-            entry("grad_weight", 2 * y + x + weight + outputs),
+            entry("grad_input", y + weight + 2 * x),
+            entry("grad_weight", y + x + weight + outputs),
         ]
     }
 
     fn call(&mut self, entry: usize) -> Result<()> {
-        let (grad_output, output, dropout) = (&self.grad_output, Some(&self.kept), self.dropout);
+        // As in a training step, where gradients arrive as dZ and leave as the dZ of the layer before.
+        let (grad_output, output, dropout) = (&self.grad_output, None, Dropout::NONE);
         match entry {
             0 => self.forward(false, Dropout::NONE),
             1 => self.forward(true, Dropout::NONE),
-            2 => self.forward(true, dropout),
+            2 => self.forward(true, self.dropout),
             3 => {
-                let (weight, grad_input) = (&self.weight, &mut self.grad_input);
-                self.backend.grad_input(GradInput { grad_output, output, weight, grad_input, dropout })
+                let (weight, grad_input, through) = (&self.weight, &mut self.grad_input, Some((&self.x, self.dropout.scale)));
+                self.backend.grad_input(GradInput { grad_output, output, weight, grad_input, dropout, through })
             }
             _ => {
                 let (grad_weight, grad_bias) = (&mut self.grad_weight, &mut self.grad_bias);
