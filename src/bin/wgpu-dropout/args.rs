@@ -10,12 +10,19 @@ pub struct Common {
     /// backend; else an adapter's index or a part of its name, as `devices` lists them
     #[arg(long, global = true, default_value = "auto", value_name = "auto|gpu|cpu|INDEX|NAME", allow_negative_numbers = true)]
     pub device: DeviceChoice,
-    /// Seed of the masks, decimal or 0x
-    #[arg(long, global = true, default_value = "0", value_parser = integer::<u64>, allow_negative_numbers = true)]
-    pub seed: u64,
+    /// Seed of masks, weights and shuffles, decimal or 0x [default: 0, or a saved network's own]
+    #[arg(long, global = true, value_parser = integer::<u64>, allow_negative_numbers = true)]
+    pub seed: Option<u64>,
     /// Print JSON for machines, and nothing else, to stdout
     #[arg(long, global = true)]
     pub json: bool,
+}
+
+impl Common {
+    /// The seed of what starts anew.
+    pub fn seed(&self) -> u64 {
+        self.seed.unwrap_or(0)
+    }
 }
 
 /// Reads a whole number, decimal or 0x.

@@ -34,7 +34,7 @@ pub struct Args {
 
 /// Runs `dropout`.
 pub fn run(args: &Args, common: &Common) -> Result<(), Failure> {
-    let dropout = args.site.dropout(common.seed)?;
+    let dropout = args.site.dropout(common.seed())?;
     check_outputs(&[("--output", &args.output), ("--mask-output", &args.mask_output), ("--grad-input", &args.grad_input)])?;
     let x = npy::read(&args.input)?;
     let grad_output = args.grad_output.as_ref().map(|path| read_shaped(path, &x.shape, "the input")).transpose()?;

@@ -63,7 +63,7 @@ struct Inputs {
 
 /// Runs `linear`.
 pub fn run(args: &Args, common: &Common) -> Result<(), Failure> {
-    let dropout = args.site.dropout(common.seed)?;
+    let dropout = args.site.dropout(common.seed())?;
     check_outputs(&[
         ("--output", &args.output),
         ("--mask-output", &args.mask_output),

@@ -5,6 +5,8 @@
 mod args;
 mod arrays;
 mod bench;
+mod check;
+mod demo;
 mod devices;
 mod dropout;
 mod engine;
@@ -12,9 +14,13 @@ mod failure;
 mod linear;
 mod mask;
 mod output;
+mod predict;
 mod quiet;
+mod report;
 mod site;
+mod train;
 mod usage;
+mod writable;
 
 use clap::{Parser, Subcommand};
 use failure::Failure;
@@ -33,6 +39,12 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 #[command(arg_required_else_help = false)]
 enum Noun {
+    /// The main job in one go: check masks, train without and with dropout on GPU and CPU, time the kernels, write a report
+    Demo(demo::Args),
+    /// Train a network with dropout
+    Train(train::Args),
+    /// Predict with a saved network
+    Predict(predict::Args),
     /// List adapters with their driver, limits, features and kernels, and say what is wrong where there is none
     Devices,
     /// Time the kernels on GPU and CPU, beside a copy and a plain matmul
@@ -59,6 +71,9 @@ fn main() -> ExitCode {
 
 fn run(cli: &Cli) -> Result<(), Failure> {
     match &cli.noun {
+        Noun::Demo(args) => demo::run(args, &cli.common),
+        Noun::Train(args) => train::run(args, &cli.common),
+        Noun::Predict(args) => predict::run(args, &cli.common),
         Noun::Devices => devices::run(&cli.common),
         Noun::Bench(args) => bench::run(args, &cli.common),
         Noun::Mask(args) => mask::run(args, &cli.common),

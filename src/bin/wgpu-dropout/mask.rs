@@ -38,7 +38,7 @@ enum Format {
 
 /// Runs `mask`.
 pub fn run(args: &Args, common: &Common) -> Result<(), Failure> {
-    let mask = args.site.mask(args.site.rate.needed()?, common.seed);
+    let mask = args.site.mask(args.site.rate.needed()?, common.seed());
     mask.check(args.rows, args.cols).map_err(Failure::usage)?;
     if args.format == Format::Npy && args.output.is_none() {
         return Err(Failure::usage("--format npy needs --output FILE"));

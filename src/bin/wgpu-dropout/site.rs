@@ -28,11 +28,13 @@ impl RateArgs {
     }
 }
 
-fn drop_rate(text: &str) -> Result<Rate, String> {
+/// Reads a rate given as the probability to drop.
+pub fn drop_rate(text: &str) -> Result<Rate, String> {
     rate(text, Rate::drop)
 }
 
-fn keep_rate(text: &str) -> Result<Rate, String> {
+/// Reads a rate given as the probability to keep.
+pub fn keep_rate(text: &str) -> Result<Rate, String> {
     rate(text, Rate::keep)
 }
 

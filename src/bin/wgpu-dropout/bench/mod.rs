@@ -78,7 +78,7 @@ impl Plan {
 
 /// Runs `bench`.
 pub fn run(args: &Args, common: &Common) -> Result<(), Failure> {
-    let mut plan = Plan { key: Key { seed: common.seed, ..Key::default() }, ..Plan::new(args.quick) };
+    let mut plan = Plan { key: Key { seed: common.seed(), ..Key::default() }, ..Plan::new(args.quick) };
     plan.layers = args.shape.map_or(plan.layers, |shape| vec![shape]);
     let rows = throughput(&mut devices(&common.device, args.tile)?, &plan)?;
     match common.json {

@@ -1,0 +1,141 @@
+//! `demo`: the main job in one go: masks checked against the contract, training without and with dropout, throughput, a report.
+//!
+//! [`machine`] says what it runs on, [`compare`] trains, [`text`] prints; [`crate::check`], [`crate::bench`] and
+//! [`crate::report`] do the rest.
+
+pub mod compare;
+pub mod machine;
+mod text;
+
+use crate::args::Common;
+use crate::bench::{self, Effort, Plan, Row};
+use crate::check::{self, Check};
+use crate::failure::Failure;
+use crate::{engine, output, report, writable};
+use compare::{Plans, Run};
+use machine::{Machine, Place};
+use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use wgpu_dropout::cpu::Cpu;
+use wgpu_dropout::data::DataSet;
+use wgpu_dropout::gpu::AdapterChoice;
+use wgpu_dropout::{Counts, Device, DeviceChoice, Error, Key, file};
+
+/// Arguments of `demo`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Where to write the report
+    #[arg(long, default_value = "report.html", value_name = "FILE.html")]
+    output: PathBuf,
+    /// Fewer epochs, smaller sizes and fewer repetitions
+    #[arg(long)]
+    quick: bool,
+}
+
+/// Everything that was found.
+pub struct Findings {
+    /// What it ran on.
+    pub machine: Machine,
+    /// The devices, a GPU first.
+    pub places: Vec<Place>,
+    /// The contract's checks of each device.
+    pub checks: Vec<Vec<Check>>,
+    /// How the networks were trained.
+    pub plans: Plans,
+    /// The networks.
+    pub runs: Vec<Run>,
+    /// Throughput.
+    pub rows: Vec<Row>,
+}
+
+/// Runs `demo`.
+pub fn run(args: &Args, common: &Common) -> Result<(), Failure> {
+    writable::check(&args.output)?;
+    let data = DataSet::digits()?;
+    let mut devices = devices(&common.device)?;
+    let places: Vec<Place> = devices.iter().map(Place::of).collect();
+    let machine = Machine::here();
+    let say = |text: String| if common.json { Ok(()) } else { output::text(&text) };
+    say(text::devices(&machine, &places))?;
+
+    let mut checks = Vec::new();
+    for (device, place) in devices.iter_mut().zip(&places) {
+        let found = check::contract(device)?;
+        say(text::checks(place, &found))?;
+        // Nothing after this would mean anything.
+        if let Some((check, difference)) = found.iter().find_map(|check| check.outcome.as_ref().err().map(|why| (check, why))) {
+            return Err(Failure::Run(format!("{} breaks the mask contract: {}: {difference}", place.label, check.what)));
+        }
+        checks.push(found);
+    }
+
+    let plans = Plans::new(args.quick, common.seed())?;
+    say(text::training(&plans, &data))?;
+    let (mut devices, runs) = compare::train_all(devices, &data, &plans)?;
+    say(text::runs(&places, &runs))?;
+
+    say("throughput, half of the units dropped\n\n".to_owned())?;
+    let plan = Plan { key: Key { seed: common.seed(), ..Key::default() }, ..bench_plan(args.quick) };
+    let rows = bench::throughput(&mut devices, &plan)?;
+    say(bench::table(&rows))?;
+
+    let counts: Vec<Counts> = devices.iter().map(Device::counts).collect();
+    let findings = Findings { machine, places, checks, plans, runs, rows };
+    let page = report::page(&findings)?;
+    file::write_atomic(&args.output, |out| out.write_all(page.as_bytes()))?;
+    if common.json {
+        return output::json(&json(&findings, &counts, &args.output));
+    }
+    output::line(&format!("\nwrote {}: open it in a browser", args.output.display()))
+}
+
+/// The CPU backend and, unless it alone is meant, the adapter before it. `auto` goes on where there is none.
+fn devices(choice: &DeviceChoice) -> Result<Vec<Device>, Failure> {
+    let gpu = match choice {
+        DeviceChoice::Cpu => None,
+        DeviceChoice::Adapter(_) => Some(engine::open(choice, None)?),
+        DeviceChoice::Auto => match engine::open(&DeviceChoice::Adapter(AdapterChoice::Best), None) {
+            Err(Error::Adapter { what }) => {
+                output::note(&format!("without a GPU: {what}"));
+                None
+            }
+            found => Some(found?),
+        },
+    };
+    Ok(gpu.into_iter().chain([Device::Cpu(Cpu::new())]).collect())
+}
+
+/// Some ten seconds in all, on whatever is there.
+fn bench_plan(quick: bool) -> Plan {
+    let effort = Effort { rounds: 7, turn: Duration::from_millis(20), budget: Duration::from_millis(1200) };
+    match quick {
+        true => Plan::new(true),
+        false => Plan { elements: vec![1 << 24], networks: Vec::new(), effort, ..Plan::new(false) },
+    }
+}
+
+/// The findings for machines.
+fn json(findings: &Findings, counts: &[Counts], report: &Path) -> Value {
+    let Findings { machine, places, checks, plans, runs, rows } = findings;
+    let devices: Vec<Value> = places.iter().zip(counts).map(|(place, counts)| place.json(counts)).collect();
+    let masks = places.iter().zip(checks).flat_map(|(place, checks)| {
+        checks.iter().map(|check| json!({"adapter": place.name, "check": check.what, "ok": check.outcome.is_ok()}))
+    });
+    let mut object = json!({
+        "version": machine.version,
+        "cpu": machine.cpu,
+        "threads": machine.threads,
+        "devices": devices,
+        "masks": masks.collect::<Vec<_>>(),
+        "drop": plans.rate.drop_asked(),
+        "training": runs.iter().map(|run| run.json(&places[run.place])).collect::<Vec<_>>(),
+        "throughput": rows.iter().map(Row::json).collect::<Vec<_>>(),
+        "report": report.display().to_string(),
+    });
+    // As every noun: the adapter that was meant, and what it did.
+    if let (Some(object), Some(Value::Object(first))) = (object.as_object_mut(), devices.into_iter().next()) {
+        object.extend(first);
+    }
+    object
+}

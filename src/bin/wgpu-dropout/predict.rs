@@ -1,0 +1,201 @@
+//! `predict`: class probabilities of a saved network on new data, and how right they are where labels tell.
+
+use crate::args::{Common, integer};
+use crate::arrays::{Outputs, Values, check_outputs};
+use crate::failure::Failure;
+use crate::train::session::{check_fit, open, upload};
+use crate::{engine, writable};
+use serde_json::{Map, Value, json};
+use std::path::{Path, PathBuf};
+use wgpu_dropout::data::{self, Samples};
+use wgpu_dropout::mlp::{Architecture, Evaluation, Mlp, MonteCarlo};
+use wgpu_dropout::{Backend, Device, npy};
+
+/// Arguments of `predict`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The saved network
+    #[arg(long, value_name = "FILE")]
+    model: PathBuf,
+    /// Data: the bundled digits, a folder of IDX files, a CSV with labels, or an array of features without
+    #[arg(long, value_name = "DIR|digits|FILE.csv|X.npy")]
+    data: String,
+    /// Which part of a labelled data set [default: test]
+    #[arg(long, value_enum)]
+    split: Option<Split>,
+    /// Where to write the class probabilities, rows × classes
+    #[arg(long, value_name = "P.npy")]
+    output: PathBuf,
+    /// Average over so many sampled masks, drawn from the network's own seed or from --seed
+    #[arg(long, value_parser = samples, allow_negative_numbers = true, conflicts_with = "ensemble")]
+    samples: Option<u32>,
+    /// Where to write the standard deviation over the samples
+    #[arg(long, value_name = "S.npy", requires = "samples")]
+    spread: Option<PathBuf>,
+    /// Average over every mask, each by its probability; for at most 20 units that can be dropped
+    #[arg(long, value_enum)]
+    ensemble: Option<Ensemble>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Split {
+    Test,
+    Train,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Ensemble {
+    Exact,
+}
+
+fn samples(text: &str) -> Result<u32, String> {
+    integer(text).and_then(|samples| if samples > 0 { Ok(samples) } else { Err("must be 1 or more".to_owned()) })
+}
+
+/// Rows to predict.
+struct Input {
+    samples: Samples,
+    /// Classes that the labels name; none where there are no labels.
+    classes: Option<usize>,
+}
+
+/// What is written.
+struct Prediction {
+    /// `[rows, classes]`
+    probabilities: Vec<f32>,
+    /// Of the same shape, where masks were sampled.
+    spread: Option<Vec<f32>>,
+    classes: usize,
+}
+
+/// Runs `predict`.
+pub fn run(args: &Args, common: &Common) -> Result<(), Failure> {
+    check_outputs(&[("--output", &Some(args.output.clone())), ("--spread", &args.spread)])?;
+    for path in [Some(&args.output), args.spread.as_ref()].into_iter().flatten() {
+        writable::check(path)?;
+    }
+    let input = read(args)?;
+    let (prediction, device) = match engine::open(&common.device, None)? {
+        Device::Gpu(gpu) => {
+            let (prediction, gpu) = predict(*gpu, args, common, &input)?;
+            (prediction, Device::Gpu(Box::new(gpu)))
+        }
+        Device::Cpu(cpu) => {
+            let (prediction, cpu) = predict(cpu, args, common, &input)?;
+            (prediction, Device::Cpu(cpu))
+        }
+    };
+    let Prediction { probabilities, spread, classes } = prediction;
+    let rows = input.samples.rows;
+    let measured = input.classes.map(|_| measure(&probabilities, &input.samples.labels, classes));
+    let mut outputs = Outputs::default();
+    outputs.add(&args.output, &[rows, classes], Values::Floats(probabilities));
+    if let (Some(path), Some(spread)) = (&args.spread, spread) {
+        outputs.add(path, &[rows, classes], Values::Floats(spread));
+    }
+    let written = outputs.write()?;
+    let what = match measured {
+        Some(Evaluation { loss, error }) => format!("{rows} rows: loss {loss:.4}, error {error:.2} %; {written}"),
+        None => format!("{rows} rows of {classes} classes; {written}"),
+    };
+    engine::finish(common, &device, &what, fields(rows, classes, measured), false)
+}
+
+fn fields(rows: usize, classes: usize, measured: Option<Evaluation>) -> Map<String, Value> {
+    let mut fields = Map::new();
+    fields.insert("rows".to_owned(), rows.into());
+    fields.insert("classes".to_owned(), classes.into());
+    if let Some(Evaluation { loss, error }) = measured {
+        fields.insert("loss".to_owned(), json!(loss));
+        fields.insert("error".to_owned(), json!(error));
+    }
+    fields
+}
+
+/// Reads the rows; an array is taken as it stands and has no labels.
+fn read(args: &Args) -> Result<Input, Failure> {
+    if !args.data.to_ascii_lowercase().ends_with(".npy") {
+        let set = open(&args.data)?;
+        let samples = if args.split == Some(Split::Train) { set.train } else { set.test };
+        return Ok(Input { samples, classes: Some(set.classes) });
+    }
+    if args.split.is_some() {
+        return Err(Failure::usage(format!("--split: {} is one array, without parts", args.data)));
+    }
+    let array = npy::read(Path::new(&args.data))?;
+    let (rows, cols) = array.rows_cols();
+    let samples = Samples { values: data::Values::Floats(array.values), unit: 1.0, rows, cols, labels: vec![0; rows] };
+    Ok(Input { samples, classes: None })
+}
+
+fn predict<B: Backend>(backend: B, args: &Args, common: &Common, input: &Input) -> Result<(Prediction, B), Failure> {
+    let mut net = Mlp::load(backend, &args.model)?;
+    if let (Some(seed), Some(_)) = (common.seed, args.samples) {
+        net = reseeded(net, seed)?;
+    }
+    let classes = net.architecture().classes;
+    check_fit(&args.data, input.samples.cols, input.classes.unwrap_or(0), net.architecture())?;
+    // The network takes no data of no rows, but an array of none has an answer of none.
+    let (probabilities, spread) = match (input.samples.rows, args.samples, args.ensemble) {
+        (0, samples, _) => (Vec::new(), samples.map(|_| Vec::new())),
+        (_, Some(samples), _) => {
+            let data = upload(net.backend_mut(), &input.samples)?;
+            let MonteCarlo { mean, spread } = net.predict_monte_carlo(&data, samples)?;
+            (mean, Some(spread))
+        }
+        (_, None, ensemble) => {
+            let data = upload(net.backend_mut(), &input.samples)?;
+            let probabilities = match ensemble {
+                Some(Ensemble::Exact) => net.predict_ensemble(&data)?,
+                None => net.predict_on(&data)?,
+            };
+            (probabilities, None)
+        }
+    };
+    Ok((Prediction { probabilities, spread, classes }, net.into_backend()))
+}
+
+/// The same network with another seed for its masks.
+fn reseeded<B: Backend>(mut net: Mlp<B>, seed: u64) -> wgpu_dropout::Result<Mlp<B>> {
+    let architecture = Architecture { seed, ..net.architecture().clone() };
+    let mut parameters = Vec::new();
+    while let Some(layer) = net.parameters(parameters.len())? {
+        parameters.push(layer);
+    }
+    let mut net = Mlp::new(net.into_backend(), architecture)?;
+    for (index, (weight, bias)) in parameters.iter().enumerate() {
+        net.set_parameters(index, weight, bias)?;
+    }
+    Ok(net)
+}
+
+/// Mean cross-entropy and the share of wrong answers, in percent; of equal probabilities the first class is the answer.
+fn measure(probabilities: &[f32], labels: &[u32], classes: usize) -> Evaluation {
+    let (mut loss, mut wrong) = (0.0, 0);
+    for (row, &label) in probabilities.chunks(classes).zip(labels) {
+        let right = row.get(label as usize).copied().unwrap_or(f32::NAN);
+        loss -= f64::from(right).ln();
+        // Written so that a NaN is no right answer.
+        let before = row.iter().take(label as usize).all(|&p| p < right);
+        let after = row.iter().skip(label as usize).all(|&p| p <= right);
+        wrong += usize::from(!(before && after));
+    }
+    let rows = labels.len() as f64;
+    Evaluation { loss: loss / rows, error: 100.0 * wrong as f64 / rows }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::measure;
+    use wgpu_dropout::mlp::Evaluation;
+
+    #[test]
+    fn the_first_of_the_largest_probabilities_is_the_answer() {
+        let error = |probabilities: &[f32], label| measure(probabilities, &[label], 3).error;
+        assert_eq!(error(&[0.4, 0.4, 0.2], 0), 0.0);
+        assert_eq!(error(&[0.4, 0.4, 0.2], 1), 100.0);
+        assert_eq!(error(&[f32::NAN, 0.4, 0.6], 2), 100.0);
+        let halves = measure(&[0.5, 0.5, 0.0, 0.25, 0.5, 0.25], &[0, 0], 3);
+        assert_eq!(halves, Evaluation { loss: (2f64.ln() + 4f64.ln()) / 2.0, error: 50.0 });
+    }
+}

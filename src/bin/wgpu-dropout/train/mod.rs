@@ -1,0 +1,118 @@
+//! `train`: a network on a data set, an epoch a line, saved after each.
+//!
+//! [`options`] says what is asked for, [`session`] trains and measures, [`progress`] shows how far it is.
+
+mod options;
+pub mod progress;
+pub mod session;
+
+pub use options::Args;
+
+use crate::args::Common;
+use crate::failure::Failure;
+use crate::{engine, output, writable};
+use progress::Bar;
+use session::{HEADS, Session};
+use wgpu_dropout::data::DataSet;
+use wgpu_dropout::mlp::{Architecture, Mlp};
+use wgpu_dropout::{Backend, Counts, Device, Mode};
+
+/// Runs `train`.
+pub fn run(args: &Args, common: &Common) -> Result<(), Failure> {
+    let training = args.training()?;
+    args.save.as_deref().map_or(Ok(()), writable::check)?;
+    let data = session::open(&args.data)?;
+    let device = engine::open(&common.device, None)?;
+    let label = engine::describe(&device);
+    match device {
+        Device::Gpu(gpu) => train(network(*gpu, args, common, &data)?, training, &data, args, common, &label),
+        Device::Cpu(cpu) => train(network(cpu, args, common, &data)?, training, &data, args, common, &label),
+    }
+}
+
+/// The network to train: a saved one, or a new one for the data.
+fn network<B: Backend>(backend: B, args: &Args, common: &Common, data: &DataSet) -> Result<Mlp<B>, Failure> {
+    let Some(path) = &args.resume else {
+        let architecture = args.architecture(data.train.cols, data.classes, common.seed())?;
+        return Ok(Mlp::new(backend, architecture)?);
+    };
+    let net = Mlp::load(backend, path)?;
+    args.check_resumed(&path.display().to_string(), net.architecture(), net.epoch(), common.seed)?;
+    Ok(net)
+}
+
+fn train<B: Backend>(
+    net: Mlp<B>,
+    training: wgpu_dropout::mlp::Training,
+    data: &DataSet,
+    args: &Args,
+    common: &Common,
+    label: &str,
+) -> Result<(), Failure> {
+    let architecture = net.architecture().clone();
+    let (start, before) = (net.epoch(), net.backend().counts());
+    let mut session = Session::new(net, data, training)?;
+    if !common.json {
+        output::text(&heading(data, &architecture, label))?;
+    }
+    if start == args.epochs
+        && let Some(path) = &args.save
+    {
+        session.net.save(path)?;
+    }
+    if !common.json && start < args.epochs {
+        output::line(HEADS)?;
+    }
+    let bar = Bar::new(u64::from(args.epochs - start) * session.steps() as u64);
+    for epoch in start + 1..=args.epochs {
+        bar.say(format!("epoch {epoch} of {}", args.epochs));
+        let report = session.epoch(|| bar.step())?;
+        if let Some(path) = &args.save {
+            session.net.save(path)?;
+        }
+        bar.aside(|| match common.json {
+            true => output::json(&report.json()),
+            false => output::line(&report.row()),
+        })?;
+    }
+    bar.end();
+    if common.json {
+        return Ok(());
+    }
+    let done = match (args.epochs - start, &args.save) {
+        (0, None) => format!("nothing to train: the network stands at epoch {start}; "),
+        (0, Some(path)) => format!("the network of epoch {start} is in {}; ", path.display()),
+        (_, Some(path)) => format!("saved in {}; ", path.display()),
+        (_, None) => String::new(),
+    };
+    output::line(&(done + &counted(session.net.backend().counts() - before)))
+}
+
+/// What is trained, on what.
+fn heading(data: &DataSet, architecture: &Architecture, label: &str) -> String {
+    let widths = architecture.widths();
+    let parameters: usize = widths.windows(2).map(|pair| (pair[0] + 1) * pair[1]).sum();
+    let shape = widths.iter().map(ToString::to_string).collect::<Vec<_>>().join("-");
+    let dropout = match architecture.mode {
+        Mode::None => "no dropout".to_owned(),
+        mode => format!("{mode} dropout, drop {} hidden, {} input", shown(architecture.rate), shown(architecture.input_rate)),
+    };
+    let (name, train, test) = (&data.name, data.train.rows, data.test.rows);
+    format!(
+        "data     {name}: {train} training rows, {test} test rows, {} features, {} classes\n\
+         network  {shape}, {parameters} parameters, {dropout}, seed {}\n\
+         device   {label}\n",
+        data.train.cols, data.classes, architecture.seed
+    )
+}
+
+/// A drop rate without the digits that its subtraction from 1 left.
+fn shown(rate: wgpu_dropout::Rate) -> f64 {
+    (rate.drop_asked() * 1e9).round() / 1e9
+}
+
+/// What a device did, in words.
+pub fn counted(counts: Counts) -> String {
+    let Counts { dispatches, submits, bytes_read, .. } = counts;
+    format!("{dispatches} dispatches, {submits} submits, {bytes_read} bytes read back")
+}
