@@ -38,7 +38,8 @@ impl<B: Backend> Mlp<B> {
             let view = TensorView::new(Dtype::F32, shape.clone(), bytemuck::cast_slice(values)).map_err(failed)?;
             views.push((name.as_str(), view));
         }
-        let bytes = safetensors::serialize(views, Some(self.metadata())).map_err(failed)?;
+        let mut bytes = safetensors::serialize(views, Some(self.metadata())).map_err(failed)?;
+        sort_header(&mut bytes);
         file::write_atomic(path, |out| out.write_all(&bytes))
     }
 
@@ -89,10 +90,12 @@ impl<B: Backend> Mlp<B> {
             }
             widths.push(outputs);
         }
-        let (&[inputs, ref hidden @ .., classes], mode) = (widths.as_slice(), field("mode")?.parse()?) else {
+        let mode = field("mode")?.parse().map_err(|error: Error| bad(error.to_string()))?;
+        let &[inputs, ref hidden @ .., classes] = widths.as_slice() else {
             return Err(bad("no tensor layers.0.weight".to_owned()));
         };
-        let rate = |key: &str| Rate::drop(number(field(key)?).map_err(bad)?);
+        let rate =
+            |key: &str| Rate::drop(number(field(key)?).map_err(bad)?).map_err(|error| bad(format!("metadata `{key}`: {error}")));
         let architecture = Architecture {
             inputs,
             hidden: hidden.to_vec(),
@@ -117,5 +120,19 @@ impl<B: Backend> Mlp<B> {
             }
         }
         Ok(net)
+    }
+}
+
+/// Puts the header's keys in order: they come out of a hash map, and equal networks should be equal files.
+fn sort_header(bytes: &mut [u8]) {
+    let Some((length, rest)) = bytes.split_first_chunk_mut::<8>() else { return };
+    let Ok(length) = usize::try_from(u64::from_le_bytes(*length)) else { return };
+    let Some(header) = rest.get_mut(..length) else { return };
+    // A JSON object of serde_json is sorted by key, and the same text in another order is as long.
+    let Ok(value) = serde_json::from_slice::<serde_json::Value>(header) else { return };
+    let mut sorted = value.to_string().into_bytes();
+    if sorted.len() <= header.len() {
+        sorted.resize(header.len(), b' ');
+        header.copy_from_slice(&sorted);
     }
 }

@@ -24,7 +24,7 @@ use step::{Network, Step};
 use update::Update;
 use wgpu_dropout::cpu::Cpu;
 use wgpu_dropout::gpu::{AdapterChoice, Tile};
-use wgpu_dropout::{Device, DeviceChoice, Key};
+use wgpu_dropout::{Device, DeviceChoice, Error, Key};
 use work::{Timed, Work};
 
 /// Arguments of `bench`.
@@ -92,8 +92,12 @@ pub fn devices(choice: &DeviceChoice, tile: Option<Tile>) -> wgpu_dropout::Resul
     if *choice != DeviceChoice::Auto {
         return Ok(vec![engine::open(choice, tile)?]);
     }
-    let gpu = engine::open(&DeviceChoice::Adapter(AdapterChoice::Best), tile);
-    Ok(gpu.ok().into_iter().chain([Device::Cpu(Cpu::new())]).collect())
+    let cpu = Device::Cpu(Cpu::new());
+    match engine::open(&DeviceChoice::Adapter(AdapterChoice::Best), tile) {
+        Ok(gpu) => Ok(vec![gpu, cpu]),
+        Err(Error::Adapter { .. }) => Ok(vec![cpu]),
+        Err(error) => Err(error),
+    }
 }
 
 /// Kernels that are timed together.
