@@ -1,6 +1,8 @@
 //! The fast CPU path: on every instruction set the bits of the reference, whatever the shape, offset and number of threads, and floats
 //! within the oracle's bound.
 
+#![cfg(feature = "cli")]
+
 mod common;
 
 use common::{noise, poisoned};

@@ -79,6 +79,13 @@ impl Kernels {
                 return Err(Error::Adapter { what });
             }
         }
+        // At most half of the smallest binding, so that there is room for data wherever a tensor starts.
+        if planner.align == 0 || !planner.align.is_multiple_of(most.align) || planner.align > 1 << 15 {
+            let (value, least) = (planner.align, most.align);
+            let what =
+                format!("an alignment of {value}: must be a multiple of {least}, min_storage_buffer_offset_alignment, up to 32768");
+            return Err(Error::Adapter { what });
+        }
         let params = device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor {
             label: Some("wgpu-dropout params"),
             entries: &[wgpu::BindGroupLayoutEntry {

@@ -1,10 +1,45 @@
 //! What several test files share: the devices under test, and numbers to feed them.
 #![allow(dead_code)]
 
+pub mod network64;
+pub mod raw;
+
+use std::io::Write;
+use std::sync::{Mutex, PoisonError};
 use wgpu_dropout::DeviceChoice;
 use wgpu_dropout::backend::Backend;
 use wgpu_dropout::gpu::{AdapterChoice, Gpu, Planner, Tile};
 use wgpu_dropout::philox::PhiloxRng;
+
+/// The adapter under test: `WGPU_DROPOUT_DEVICE`, else the best one. `None`, said aloud, where that names the CPU.
+pub fn adapter() -> Option<AdapterChoice> {
+    match std::env::var("WGPU_DROPOUT_DEVICE").unwrap_or_else(|_| "gpu".to_owned()).parse() {
+        Ok(DeviceChoice::Cpu) => {
+            skipped("WGPU_DROPOUT_DEVICE is cpu");
+            None
+        }
+        Ok(DeviceChoice::Auto) => Some(AdapterChoice::Hardware),
+        Ok(DeviceChoice::Adapter(choice)) => Some(choice),
+        Err(error) => panic!("WGPU_DROPOUT_DEVICE: {error}"),
+    }
+}
+
+/// What was opened; `None`, said aloud, where there is no adapter; a failure where `WGPU_DROPOUT_REQUIRE_GPU=1`.
+pub fn required<T>(opened: wgpu_dropout::Result<T>) -> Option<T> {
+    match opened {
+        Ok(device) => Some(device),
+        Err(error) if std::env::var("WGPU_DROPOUT_REQUIRE_GPU").as_deref() == Ok("1") => panic!("a GPU is required: {error}"),
+        Err(error) => {
+            skipped(&error.to_string());
+            None
+        }
+    }
+}
+
+/// Says what was left out past the test harness, which keeps the output of tests that pass to itself.
+pub fn skipped(why: &str) {
+    let _ = writeln!(std::io::stderr(), "SKIPPED: {why}");
+}
 
 /// The GPU under test: `WGPU_DROPOUT_DEVICE`, else the best adapter. `None`, said aloud, where there is none; a failure where
 /// `WGPU_DROPOUT_REQUIRE_GPU=1`.
@@ -14,26 +49,67 @@ pub fn gpu() -> Option<Gpu> {
 
 /// As [`gpu`], with the plan changed.
 pub fn gpu_with(change: impl FnOnce(Planner) -> Planner) -> Option<Gpu> {
-    let choice = match std::env::var("WGPU_DROPOUT_DEVICE").unwrap_or_else(|_| "gpu".to_owned()).parse() {
-        Ok(DeviceChoice::Cpu) => return None,
-        Ok(DeviceChoice::Auto) => AdapterChoice::Hardware,
-        Ok(DeviceChoice::Adapter(choice)) => choice,
-        Err(error) => panic!("WGPU_DROPOUT_DEVICE: {error}"),
-    };
-    match Gpu::build(&choice, |limits, kind| change(Planner::new(limits, kind))) {
-        Ok(gpu) => Some(gpu),
-        Err(error) if std::env::var("WGPU_DROPOUT_REQUIRE_GPU").as_deref() == Ok("1") => panic!("a GPU is required: {error}"),
-        Err(error) => {
-            eprintln!("SKIPPED: {error}");
-            None
-        }
-    }
+    required(Gpu::build(&adapter()?, |limits, kind| change(Planner::new(limits, kind))))
 }
 
 /// The GPU under test with each tile forced.
 pub fn gpus_by_tile() -> Vec<Gpu> {
     Tile::ALL.into_iter().filter_map(|tile| gpu_with(|planner| Planner { tile, ..planner })).collect()
 }
+
+/// What may be forced by name on the GPU under test.
+#[derive(Debug, Clone, Copy)]
+pub enum Form {
+    /// As it is.
+    Usual,
+    /// A tile of matrix products.
+    Tile(Tile),
+    /// Philox in 16-bit limbs, also where the device has 64-bit integers.
+    Limbs,
+}
+
+/// Lends the one GPU of a form that all tests of a file use in turns, so that each kernel is compiled once. A test that panics
+/// drops it, and the next one opens another.
+pub fn lend(form: Form, run: impl FnOnce(Gpu) -> Gpu) {
+    static SLOTS: [Mutex<Option<Gpu>>; 4] = [const { Mutex::new(None) }; 4];
+    let (slot, change): (usize, &dyn Fn(Planner) -> Planner) = match form {
+        Form::Usual => (0, &|planner| planner),
+        Form::Limbs => (1, &|planner| Planner { int64: false, ..planner }),
+        Form::Tile(tile) => (2 + tile as usize, &move |planner| Planner { tile, ..planner }),
+    };
+    let mut slot = SLOTS[slot].lock().unwrap_or_else(PoisonError::into_inner);
+    let opened = slot.take().or_else(|| gpu_with(change));
+    *slot = opened.map(run);
+}
+
+/// Runs on the GPU that is lent in a form, where there is one.
+pub fn with_gpu(form: Form, run: impl FnOnce(&mut Gpu)) {
+    lend(form, |mut gpu| {
+        run(&mut gpu);
+        gpu
+    });
+}
+
+/// Calls a function that is generic over the backend with the CPU, reference and fast path, and with the GPU under test: as it is, or
+/// in each form that is named.
+#[macro_export]
+macro_rules! on_backends {
+    ($run:ident) => {
+        $crate::on_backends!($run, [$crate::common::Form::Usual])
+    };
+    ($run:ident, $forms:expr) => {{
+        $run(&mut wgpu_dropout::cpu::Cpu::reference());
+        $run(&mut wgpu_dropout::cpu::Cpu::new());
+        for form in $forms {
+            $crate::common::with_gpu(form, |gpu| $run(gpu));
+        }
+    }};
+}
+
+/// Both tiles of matrix products.
+pub const TILES: [Form; 2] = [Form::Tile(Tile::Register), Form::Tile(Tile::Workgroup)];
+/// Both ways to multiply in Philox; the first falls back to the second where the device has no 64-bit integers.
+pub const MULTIPLICATIONS: [Form; 2] = [Form::Usual, Form::Limbs];
 
 /// `len` numbers in -1..1, the same for the same seed.
 pub fn noise(seed: u64, len: usize) -> Vec<f32> {
@@ -50,4 +126,14 @@ pub fn small_integers(seed: u64, len: usize) -> Vec<f32> {
 /// A tensor poisoned with NaN, so that what a kernel leaves unwritten shows.
 pub fn poisoned<B: Backend>(backend: &mut B, rows: usize, cols: usize) -> B::Tensor<f32> {
     backend.tensor(rows, cols, &vec![f32::NAN; rows * cols]).unwrap()
+}
+
+/// Refuses floats that are not the same to the bit, whatever the sign of a NaN; `Err` names the first that differs.
+pub fn same_bits(what: &str, a: &[f32], b: &[f32]) -> Result<(), String> {
+    let bits = |x: f32| if x.is_nan() { f32::NAN.to_bits() } else { x.to_bits() };
+    match (a.len() == b.len()).then(|| a.iter().zip(b).position(|(&a, &b)| bits(a) != bits(b))) {
+        Some(None) => Ok(()),
+        Some(Some(i)) => Err(format!("{what}: element {i} is {} and {}", a[i], b[i])),
+        None => Err(format!("{what}: {} and {} elements", a.len(), b.len())),
+    }
 }

@@ -6,7 +6,7 @@ use crate::gpu::params::{LABELS, Params};
 use crate::gpu::source::Width;
 use crate::gpu::variant::{Stem, Variant};
 use crate::gpu::view::View;
-use crate::{Dropout, Result};
+use crate::{Dropout, Error, Result};
 
 impl Planner {
     pub(in crate::gpu) fn dropout<'a>(&self, call: &DropoutCall<'_, View<'a>>) -> Result<Vec<Dispatch<'a>>> {
@@ -75,6 +75,11 @@ impl Planner {
         call.check()?;
         let bits = *call.bits;
         bits.check("mask_bits", "bits", 4)?;
+        // The shader counts columns in 32 bits, up to the end of the last word.
+        let bound = u64::from(u32::MAX) - 31;
+        if call.cols as u64 > bound {
+            return Err(Error::TooLarge { what: "columns of a mask as bits".to_owned(), value: call.cols as u64, bound });
+        }
         let mut plan = Vec::new();
         for (from, rows) in windows(bits.rows, self.rows_per_binding("bits", bits.cols, 4)?) {
             let window = self.window(bits, 4, from, rows);
@@ -125,7 +130,8 @@ impl Planner {
                 ..Params::default()
             }
             .with_dropout(&call.dropout, 0, 0);
-            let strips = call.x.rows as u64 * data.cols.div_ceil(8) as u64;
+            // Rows without features still have labels.
+            let strips = call.x.rows as u64 * data.cols.div_ceil(8).max(1) as u64;
             let variant = Variant { bytes: element == 1, ..Variant::new(Stem::Gather) };
             plan.extend(self.dispatch(variant, &[window, order, all_labels, x, labels], params, strips.div_ceil(64))?);
         }

@@ -91,6 +91,8 @@ impl Planner {
 
     fn window<'a>(&self, view: View<'a>, element: u64, from: usize, rows: usize) -> Window<'a> {
         let row = view.cols as u64 * element;
+        // No rows at the tensor's end would start past its buffer: an empty window is bound at the tensor's start.
+        let from = if rows == 0 { 0 } else { from };
         let (whole_from, whole_rows) = match row * view.rows as u64 + self.align + 4 <= self.binding {
             true => (0, view.rows),
             false => (from, rows),

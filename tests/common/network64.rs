@@ -1,0 +1,161 @@
+//! An independent network in f64: forward, loss, gradient and update as the equations say, with the masks of the contract.
+//!
+//! It shares nothing with the library's network but the masks themselves, whose bits the contract's own tests fix.
+
+use wgpu_dropout::backend::Backend;
+use wgpu_dropout::call::SgdRule;
+use wgpu_dropout::mlp::{Architecture, Mlp};
+use wgpu_dropout::{Key, Mask, Mode};
+
+/// Weights `[inputs, outputs]` and bias of a layer, or what belongs to each of them.
+pub type Layer64 = (Vec<f64>, Vec<f64>);
+
+/// A mini-batch: features row-major, and a label a row.
+#[derive(Clone, Copy)]
+pub struct Batch<'a> {
+    pub x: &'a [f32],
+    pub labels: &'a [u32],
+}
+
+/// The network.
+#[derive(Clone)]
+pub struct Network64 {
+    pub widths: Vec<usize>,
+    pub layers: Vec<Layer64>,
+    velocities: Option<Vec<Layer64>>,
+}
+
+/// What dropout site `layer` multiplies the element `(row, col)` by in training step `step`.
+pub fn training(architecture: &Architecture, step: u32) -> impl Fn(usize, usize, usize) -> f64 + '_ {
+    move |layer, row, col| {
+        let rate = architecture.rate_of(layer);
+        let kept = Mask::new(rate, Key { seed: architecture.seed, layer: layer as u32, step }).keeps(row, col);
+        match architecture.mode {
+            Mode::None => 1.0,
+            Mode::Vanilla if kept => 1.0,
+            Mode::Inverted if kept => 65536.0 / f64::from(rate.threshold()),
+            _ => 0.0,
+        }
+    }
+}
+
+/// What dropout site `layer` multiplies by at prediction time.
+pub fn prediction(architecture: &Architecture) -> impl Fn(usize, usize, usize) -> f64 + '_ {
+    move |layer, _, _| match architecture.mode {
+        Mode::Vanilla => f64::from(architecture.rate_of(layer).threshold()) / 65536.0,
+        _ => 1.0,
+    }
+}
+
+impl Network64 {
+    /// A copy of a network's parameters.
+    pub fn of<B: Backend>(net: &mut Mlp<B>) -> Self {
+        let wide = |values: Vec<f32>| values.into_iter().map(f64::from).collect::<Vec<_>>();
+        let widths = net.architecture().widths();
+        let layers = (0..widths.len() - 1).map(|index| net.parameters(index).unwrap().unwrap());
+        let layers = layers.map(|(weight, bias)| (wide(weight), wide(bias))).collect();
+        Self { widths, layers, velocities: None }
+    }
+
+    /// What enters each layer, dropout applied, what each layer's sums are before ReLU; the last sums are the logits.
+    fn forward(&self, x: &[f32], site: &impl Fn(usize, usize, usize) -> f64) -> (Vec<Vec<f64>>, Vec<Vec<f64>>) {
+        let drop = |values: Vec<f64>, layer: usize| -> Vec<f64> {
+            let width = self.widths[layer];
+            values.into_iter().enumerate().map(|(i, v)| v * site(layer, i / width, i % width)).collect()
+        };
+        let mut inputs = vec![drop(x.iter().copied().map(f64::from).collect(), 0)];
+        let mut sums: Vec<Vec<f64>> = Vec::new();
+        for (index, (weight, bias)) in self.layers.iter().enumerate() {
+            let (from, to) = (self.widths[index], self.widths[index + 1]);
+            let z: Vec<f64> = inputs[index]
+                .chunks(from)
+                .flat_map(|row| (0..to).map(move |o| bias[o] + (0..from).map(|i| row[i] * weight[i * to + o]).sum::<f64>()))
+                .collect();
+            if index + 1 < self.layers.len() {
+                inputs.push(drop(z.iter().map(|&z| if z > 0.0 { z } else { 0.0 }).collect(), index + 1));
+            }
+            sums.push(z);
+        }
+        (inputs, sums)
+    }
+
+    /// Class probabilities, row-major.
+    pub fn probabilities(&self, x: &[f32], site: &impl Fn(usize, usize, usize) -> f64) -> Vec<f64> {
+        let (_, mut sums) = self.forward(x, site);
+        let mut p = sums.pop().unwrap();
+        for row in p.chunks_mut(self.widths[self.widths.len() - 1]) {
+            let largest = row.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+            row.iter_mut().for_each(|z| *z = (*z - largest).exp());
+            let sum: f64 = row.iter().sum();
+            row.iter_mut().for_each(|p| *p /= sum);
+        }
+        p
+    }
+
+    /// The mean cross-entropy.
+    pub fn loss(&self, batch: Batch<'_>, site: &impl Fn(usize, usize, usize) -> f64) -> f64 {
+        let p = self.probabilities(batch.x, site);
+        let of = p.chunks(self.widths[self.widths.len() - 1]).zip(batch.labels);
+        of.map(|(p, &label)| -p[label as usize].ln()).sum::<f64>() / batch.labels.len() as f64
+    }
+
+    /// The gradient of [`loss`](Self::loss) by the chain rule.
+    pub fn gradient(&self, batch: Batch<'_>, site: &impl Fn(usize, usize, usize) -> f64) -> Vec<Layer64> {
+        let rows = batch.labels.len();
+        let (inputs, sums) = self.forward(batch.x, site);
+        let mut dz = self.probabilities(batch.x, site);
+        for (row, &label) in batch.labels.iter().enumerate() {
+            dz[row * self.widths[self.widths.len() - 1] + label as usize] -= 1.0;
+        }
+        dz.iter_mut().for_each(|dz| *dz /= rows as f64);
+        let mut gradients = Vec::new();
+        for (index, (weight, _)) in self.layers.iter().enumerate().rev() {
+            let (from, to) = (self.widths[index], self.widths[index + 1]);
+            let over_rows = |i: usize, o: usize| (0..rows).map(|r| inputs[index][r * from + i] * dz[r * to + o]).sum::<f64>();
+            let dw = (0..from * to).map(|element| over_rows(element / to, element % to)).collect();
+            let db = (0..to).map(|o| (0..rows).map(|r| dz[r * to + o]).sum()).collect();
+            gradients.push((dw, db));
+            if index > 0 {
+                let back = |r: usize, i: usize| {
+                    let passes = if sums[index - 1][r * from + i] > 0.0 { site(index, r, i) } else { 0.0 };
+                    passes * (0..to).map(|o| dz[r * to + o] * weight[i * to + o]).sum::<f64>()
+                };
+                dz = (0..rows * from).map(|element| back(element / from, element % from)).collect();
+            }
+        }
+        gradients.reverse();
+        gradients
+    }
+
+    /// `g = dW + λ·W`, `v = μ·v + g`, `W = W − lr·v`, then max-norm; λ and max-norm for weights alone.
+    pub fn update(&mut self, gradients: &[Layer64], rule: &SgdRule) {
+        let (lr, momentum, decay) = (f64::from(rule.lr), f64::from(rule.momentum), f64::from(rule.weight_decay));
+        let zeros = || self.layers.iter().map(|(w, b)| (vec![0.0; w.len()], vec![0.0; b.len()])).collect();
+        let mut velocities: Vec<Layer64> = self.velocities.take().unwrap_or_else(zeros);
+        for (((weight, bias), (dw, db)), (v, vb)) in self.layers.iter_mut().zip(gradients).zip(&mut velocities) {
+            for ((w, g), v) in weight.iter_mut().zip(dw).zip(v) {
+                *v = momentum * *v + g + decay * *w;
+                *w -= lr * *v;
+            }
+            for ((b, g), v) in bias.iter_mut().zip(db).zip(vb) {
+                *v = momentum * *v + g;
+                *b -= lr * *v;
+            }
+            let cols = bias.len();
+            for col in 0..cols {
+                let norm = weight.iter().skip(col).step_by(cols).map(|w| w * w).sum::<f64>().sqrt();
+                if let Some(most) = rule.max_norm.map(f64::from).filter(|&most| norm > most) {
+                    weight.iter_mut().skip(col).step_by(cols).for_each(|w| *w *= most / norm);
+                }
+            }
+        }
+        self.velocities = Some(velocities);
+    }
+
+    /// The largest difference from a network's parameters; NaN counts as infinite.
+    pub fn distance<B: Backend>(&self, net: &mut Mlp<B>) -> f64 {
+        let other = Self::of(net);
+        let pairs = self.layers.iter().zip(&other.layers).flat_map(|(a, b)| a.0.iter().zip(&b.0).chain(a.1.iter().zip(&b.1)));
+        pairs.map(|(a, b)| (a - b).abs()).map(|d| if d.is_nan() { f64::INFINITY } else { d }).fold(0.0, f64::max)
+    }
+}

@@ -1,0 +1,290 @@
+//! Devices, ours and a caller's: what is refused and how, kernels between a caller's own passes, reading without blocking.
+
+mod common;
+
+use common::raw::Raw;
+use common::{Form, gpu, noise, same_bits, with_gpu};
+use std::sync::atomic::{AtomicBool, Ordering};
+use wgpu_dropout::backend::Backend;
+use wgpu_dropout::call::{DropoutCall, GradWeight, LinearForward, MaskBits};
+use wgpu_dropout::cpu::{Cpu, reference};
+use wgpu_dropout::gpu::{AdapterChoice, Gpu, Kernels, Planner, Tile, View, adapters};
+use wgpu_dropout::mask::{MAX_COLS, MAX_ROWS};
+use wgpu_dropout::{Device, DeviceChoice, Dropout, Error, Key, Mask, Mode, Rate};
+
+fn site() -> Dropout {
+    Dropout::train(Mode::Inverted, Mask::new(Rate::keep(0.5).unwrap(), Key { seed: 8, layer: 1, step: 2 }).at(3, 5))
+}
+
+fn dropped(x: &[f32], cols: usize) -> Vec<f32> {
+    let mut y = vec![f32::NAN; x.len()];
+    reference::dropout(x, &mut y, cols, &site());
+    y
+}
+
+#[test]
+fn an_adapter_that_is_not_there_is_an_error_that_lists_those_that_are() {
+    for name in ["9999", "no such adapter"] {
+        let choice: DeviceChoice = name.parse().unwrap();
+        let Err(error) = Device::open(&choice) else { panic!("{name} opened") };
+        assert!(matches!(error, Error::Adapter { .. }), "{error:?}");
+        let Some(first) = adapters().unwrap().first().map(wgpu::Adapter::get_info) else { continue };
+        assert!(error.to_string().contains(name) && error.to_string().contains(&first.name), "{error}");
+    }
+    assert!(matches!(Gpu::open(&AdapterChoice::Index(usize::MAX)), Err(Error::Adapter { .. })));
+    assert!(matches!("cpu".parse().map(|choice| Device::open(&choice)), Ok(Ok(Device::Cpu(_)))));
+}
+
+/// A dropout call on two ranges of buffers.
+fn prepare<'a>(kernels: &Kernels, x: View<'a>, mut y: View<'a>) -> wgpu_dropout::Result<()> {
+    kernels.dropout(&DropoutCall { x: &x, y: &mut y, dropout: site() }).map(drop)
+}
+
+/// Every refusal comes before wgpu sees the buffer, so nothing reaches the device's error handlers.
+#[test]
+fn buffers_that_a_kernel_cannot_use_are_typed_errors() {
+    let Some(raw) = Raw::open() else { return };
+    let kernels = Kernels::new(&raw.device, raw.info.device_type).unwrap();
+    let scope = raw.device.push_error_scope(wgpu::ErrorFilter::Validation);
+    let (a, b) = (raw.buffer(&[0.0f32; 64]), raw.buffer(&[0.0f32; 64]));
+    let plain = raw.buffer_for(&[0.0f32; 64], wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::VERTEX);
+    let view = |buffer, offset| View::new(buffer, 4, 8).at(offset);
+    prepare(&kernels, view(&a, 0), view(&b, 128)).unwrap();
+    let refused = [
+        ("no STORAGE usage, input", view(&plain, 0), view(&b, 0), "STORAGE"),
+        ("no STORAGE usage, output", view(&a, 0), view(&plain, 0), "STORAGE"),
+        ("an offset inside a word", view(&a, 2), view(&b, 0), "multiple of 4"),
+        ("an offset whose end is past the buffer", view(&a, 132), view(&b, 0), "do not fit"),
+        ("an offset past the buffer", view(&a, 0), view(&b, 1 << 40), "do not fit"),
+        ("an offset whose end overflows", view(&a, u64::MAX - 3), view(&b, 0), "do not fit"),
+        ("a buffer that is too small", View::new(&a, 9, 8), View::new(&b, 9, 8), "do not fit"),
+        ("output on the input", view(&a, 0), view(&a, 0), "another tensor"),
+        ("output beside the input in one buffer", view(&a, 0), view(&a, 128), "another tensor"),
+    ];
+    for (what, x, y, says) in refused {
+        match prepare(&kernels, x, y) {
+            Err(error @ Error::Buffer { kernel: "dropout", .. }) => assert!(error.to_string().contains(says), "{what}: {error}"),
+            other => panic!("{what}: {other:?}"),
+        }
+    }
+    let huge = View::new(&a, usize::MAX, 2);
+    assert!(prepare(&kernels, huge, huge).is_err());
+    assert!(matches!(prepare(&kernels, View::new(&a, 4, 8), View::new(&b, 8, 4)), Err(Error::Shape { kernel: "dropout", .. })));
+
+    // Two outputs in one buffer, and an output that is an input in a product.
+    let call = GradWeight {
+        x: &View::new(&a, 2, 3),
+        grad_output: &View::new(&a, 2, 4).at(64),
+        output: None,
+        grad_weight: &mut View::new(&b, 3, 4),
+        grad_bias: &mut View::new(&b, 1, 4).at(128),
+        dropout: site(),
+    };
+    assert!(matches!(kernels.grad_weight(&call), Err(Error::Buffer { kernel: "grad_weight", .. })));
+    let (x, weight, mut y) = (View::new(&a, 2, 3), View::new(&b, 3, 4), View::new(&b, 2, 4).at(128));
+    let call = LinearForward { x: &x, weight: &weight, bias: None, y: &mut y, relu: true, dropout: site() };
+    assert!(matches!(kernels.linear_forward(&call), Err(Error::Buffer { kernel: "linear_forward", .. })));
+
+    // Coordinates past the contract.
+    for (row, col) in [(MAX_ROWS - 3, 0), (0, MAX_COLS - 7), (u64::MAX, 0), (0, u64::MAX)] {
+        let mask = site().mask.at(row, col);
+        assert!(matches!(
+            kernels.mask_bits(&MaskBits { bits: &mut View::new(&b, 4, 1), cols: 8, mask }),
+            Err(Error::TooLarge { .. })
+        ));
+    }
+    let error = pollster::block_on(scope.pop());
+    assert!(error.is_none(), "{error:?}");
+}
+
+/// What the planner is told is checked against the device, so that no plan divides by zero or binds past a limit.
+#[test]
+fn plans_beyond_the_device_are_refused() {
+    let Some(raw) = Raw::open() else { return };
+    let good = Planner::new(&raw.device.limits(), raw.info.device_type);
+    assert!(Kernels::with_planner(&raw.device, good).is_ok());
+    let bad = [
+        Planner { binding: 1 << 15, ..good },
+        Planner { binding: good.binding + 4, ..good },
+        Planner { binding: u64::MAX, ..good },
+        Planner { grid: 0, ..good },
+        Planner { grid: u32::MAX, ..good },
+        Planner { align: 0, ..good },
+        Planner { align: good.align / 2, ..good },
+        Planner { align: good.align * 3 / 2, ..good },
+        Planner { align: u64::MAX, ..good },
+    ];
+    for planner in bad {
+        match Kernels::with_planner(&raw.device, planner) {
+            Err(Error::Adapter { what }) => assert!(what.contains("max_") || what.contains("min_"), "{what}"),
+            other => panic!("{planner:?}: {other:?}"),
+        }
+    }
+    // A plan of no operations a dispatch is slow, not wrong.
+    let kernels = Kernels::with_planner(&raw.device, Planner { flops: 0, ..good }).unwrap();
+    let (a, b, c) = (raw.buffer(&[1.0f32; 16]), raw.buffer(&[1.0f32; 16]), raw.buffer(&[0.0f32; 16]));
+    let (x, weight, mut y) = (View::new(&a, 4, 4), View::new(&b, 4, 4), View::new(&c, 4, 4));
+    let call = LinearForward { x: &x, weight: &weight, bias: None, y: &mut y, relu: true, dropout: Dropout::NONE };
+    assert_eq!(kernels.linear_forward(&call).unwrap().dispatches(), 1);
+}
+
+#[test]
+fn a_device_with_too_little_is_refused_and_one_with_webgpu_s_defaults_is_not() {
+    if Raw::open().is_none() {
+        return;
+    }
+    let Some(adapter) = adapters().unwrap().into_iter().next() else { return };
+    if !wgpu::Limits::default().check_limits(&adapter.limits()) {
+        return common::skipped("the adapter is below WebGPU's default limits");
+    }
+    let with = |required_limits: wgpu::Limits| {
+        let descriptor = wgpu::DeviceDescriptor { required_limits, ..Default::default() };
+        pollster::block_on(adapter.request_device(&descriptor)).unwrap().0
+    };
+    let defaults = wgpu::Limits::default();
+    for tile in Tile::ALL {
+        let device = with(defaults.clone());
+        let planner = Planner { tile, ..Planner::new(&device.limits(), wgpu::DeviceType::Other) };
+        assert!(Kernels::with_planner(&device, planner).is_ok(), "{tile}");
+    }
+    let lacking = [
+        ("max_storage_buffers_per_shader_stage", wgpu::Limits { max_storage_buffers_per_shader_stage: 4, ..defaults.clone() }),
+        ("max_compute_invocations_per_workgroup", wgpu::Limits { max_compute_invocations_per_workgroup: 32, ..defaults.clone() }),
+        ("max_compute_workgroup_size_x", wgpu::Limits { max_compute_workgroup_size_x: 32, ..defaults.clone() }),
+        ("max_compute_workgroup_storage_size", wgpu::Limits { max_compute_workgroup_storage_size: 4096, ..defaults.clone() }),
+        ("max_storage_buffer_binding_size", wgpu::Limits { max_storage_buffer_binding_size: 1 << 15, ..defaults }),
+    ];
+    for (name, limits) in lacking {
+        match Kernels::new(&with(limits), wgpu::DeviceType::DiscreteGpu) {
+            Err(Error::Adapter { what }) => assert!(what.contains(name), "{what}"),
+            other => panic!("{name}: {other:?}"),
+        }
+    }
+}
+
+/// x[i] = i before our kernel, y[i] = 3·y[i] after it, all in one encoder, twice over.
+#[test]
+fn kernels_run_between_a_caller_s_own_passes() {
+    let Some(raw) = Raw::open() else { return };
+    let scope = raw.device.push_error_scope(wgpu::ErrorFilter::Validation);
+    let (rows, cols) = (7, 37);
+    let count = rows * cols;
+    let (x, y) = (raw.buffer(&vec![f32::NAN; count]), raw.buffer(&vec![f32::NAN; count]));
+    let shader = |statement: &str| {
+        let head = "@group(0) @binding(0) var<storage, read_write> v: array<f32>;\n@compute @workgroup_size(64)\n";
+        let main = "fn main(@builtin(global_invocation_id) id: vec3<u32>) {\n if id.x < arrayLength(&v) { ";
+        raw.pipeline(&format!("{head}{main}{statement} }}\n}}\n"))
+    };
+    let (fill, triple) = (shader("v[id.x] = f32(id.x);"), shader("v[id.x] = 3.0 * v[id.x];"));
+    let (fill_group, triple_group) = (raw.group(&fill, 0, &[&x]), raw.group(&triple, 0, &[&y]));
+    let kernels = Kernels::new(&raw.device, raw.info.device_type).unwrap();
+    let (source, mut target) = (View::new(&x, rows, cols), View::new(&y, rows, cols));
+    let ours = kernels.dropout(&DropoutCall { x: &source, y: &mut target, dropout: site() }).unwrap();
+    assert!(ours.dispatches() == 1 && kernels.compiled().len() == 1, "{:?}", kernels.compiled());
+
+    let right: Vec<f32> = dropped(&(0..count).map(|i| i as f32).collect::<Vec<_>>(), cols).iter().map(|y| 3.0 * y).collect();
+    for in_one_pass in [false, true] {
+        let mut encoder = raw.device.create_command_encoder(&Default::default());
+        let dispatch = |pass: &mut wgpu::ComputePass<'_>, pipeline: &wgpu::ComputePipeline, group: &wgpu::BindGroup| {
+            pass.set_pipeline(pipeline);
+            pass.set_bind_group(0, group, &[]);
+            pass.dispatch_workgroups(count.div_ceil(64) as u32, 1, 1);
+        };
+        if in_one_pass {
+            let mut pass = encoder.begin_compute_pass(&Default::default());
+            dispatch(&mut pass, &fill, &fill_group);
+            ours.record(&mut pass);
+            dispatch(&mut pass, &triple, &triple_group);
+        } else {
+            dispatch(&mut encoder.begin_compute_pass(&Default::default()), &fill, &fill_group);
+            ours.record(&mut encoder.begin_compute_pass(&Default::default()));
+            dispatch(&mut encoder.begin_compute_pass(&Default::default()), &triple, &triple_group);
+        }
+        raw.queue.submit([encoder.finish()]);
+        same_bits("between passes", &raw.read(&y), &right).unwrap();
+    }
+    let error = pollster::block_on(scope.pop());
+    assert!(error.is_none(), "{error:?}");
+}
+
+/// Tensors may start at any word of a buffer; what lies around the output stays as it was.
+#[test]
+fn tensors_are_ranges_of_buffers() {
+    let Some(raw) = Raw::open() else { return };
+    let kernels = Kernels::new(&raw.device, raw.info.device_type).unwrap();
+    for (rows, cols) in [(3, 12), (5, 7)] {
+        for (from, to) in [(0, 4), (1, 64), (13, 2), (65, 67), (130, 128)] {
+            let (count, values) = (rows * cols, noise(1, 300));
+            let (x, y) = (raw.buffer(&values), raw.buffer(&[9.0f32; 300]));
+            let (source, target) = (View::new(&x, rows, cols).at(4 * from), &mut View::new(&y, rows, cols).at(4 * to));
+            let call = kernels.dropout(&DropoutCall { x: &source, y: target, dropout: site() }).unwrap();
+            let mut encoder = raw.device.create_command_encoder(&Default::default());
+            call.record(&mut encoder.begin_compute_pass(&Default::default()));
+            raw.queue.submit([encoder.finish()]);
+            let mut right = vec![9.0; 300];
+            right[to as usize..][..count].copy_from_slice(&dropped(&values[from as usize..][..count], cols));
+            same_bits(&format!("{rows}×{cols} from word {from} to word {to}"), &raw.read(&y), &right).unwrap();
+        }
+    }
+}
+
+#[test]
+fn reading_need_not_block_where_somebody_else_polls() {
+    with_gpu(Form::Usual, |gpu| {
+        let values = noise(4, 1000);
+        let (x, mut y) = (gpu.tensor(10, 100, &values).unwrap(), gpu.zeros(10, 100).unwrap());
+        gpu.dropout(DropoutCall { x: &x, y: &mut y, dropout: site() }).unwrap();
+        let (device, done) = (gpu.device().clone(), AtomicBool::new(false));
+        let read = std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !done.load(Ordering::Relaxed) {
+                    device.poll(wgpu::PollType::Poll).unwrap();
+                    std::thread::yield_now();
+                }
+            });
+            let read = pollster::block_on(gpu.read_async(&y));
+            done.store(true, Ordering::Relaxed);
+            read.unwrap()
+        });
+        same_bits("read_async", &read, &dropped(&values, 100)).unwrap();
+        assert_eq!(gpu.read(&y).unwrap(), read);
+    });
+}
+
+/// Typed errors, and neither a panic nor a hang, from everything that is called after a device is gone.
+#[test]
+fn a_device_that_is_gone_gives_typed_errors() {
+    let Some(mut gpu) = gpu() else { return };
+    let (x, mut y) = (gpu.tensor(4, 4, &[1.0; 16]).unwrap(), gpu.zeros(4, 4).unwrap());
+    gpu.dropout(DropoutCall { x: &x, y: &mut y, dropout: site() }).unwrap();
+    gpu.wait().unwrap();
+    gpu.device().destroy();
+    let call = gpu.dropout(DropoutCall { x: &x, y: &mut y, dropout: site() });
+    let results = [call, gpu.submit(), gpu.wait(), gpu.read(&y).map(drop), gpu.write(&mut y, &[0.0; 16])];
+    for result in &results {
+        assert!(matches!(result, Ok(()) | Err(Error::Device { .. })), "{result:?}");
+    }
+    assert!(results[3].is_err(), "there is nothing to read: {results:?}");
+    assert!(gpu.zeros::<f32>(4, 4).and_then(|tensor| gpu.read(&tensor)).is_err());
+}
+
+#[test]
+fn tensors_that_no_device_holds_are_typed_errors() {
+    fn check<B: Backend>(backend: &mut B) {
+        for (rows, cols) in [(usize::MAX, 2), (usize::MAX / 8, 1), (1 << 40, 1 << 20), (1 << 45, 1)] {
+            let error = backend.zeros::<f32>(rows, cols).map(drop).unwrap_err();
+            assert!(
+                matches!(error, Error::TooLarge { .. } | Error::OutOfMemory { .. }),
+                "{} {rows}×{cols}: {error}",
+                backend.name()
+            );
+        }
+        let mut tensor = backend.zeros::<f32>(2, 3).unwrap();
+        for length in [0, 5, 7] {
+            assert!(matches!(backend.write(&mut tensor, &vec![0.0; length]), Err(Error::Shape { .. })));
+        }
+        assert_eq!(backend.read(&tensor).unwrap(), [0.0; 6], "nothing was written");
+    }
+    check(&mut Cpu::new());
+    with_gpu(Form::Usual, check);
+}

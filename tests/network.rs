@@ -1,0 +1,298 @@
+//! The network on both backends: gradients, whole epochs followed in f64, equal losses, what a step costs, what prediction is.
+
+// The oracle and the data sets are the command line's.
+#![cfg(feature = "cli")]
+
+mod common;
+
+use common::network64::{Batch, Network64, prediction, training};
+use common::{Form, lend, noise};
+use wgpu_dropout::backend::{Backend, Counts};
+use wgpu_dropout::call::SgdRule;
+use wgpu_dropout::cpu::Cpu;
+use wgpu_dropout::data::{DataSet, Samples, Values};
+use wgpu_dropout::mlp::{Architecture, Mlp, Resident, Source, Training};
+use wgpu_dropout::{Mode, Rate, init};
+
+const PLAIN: SgdRule = SgdRule { lr: 0.1, momentum: 0.0, weight_decay: 0.0, max_norm: None };
+
+fn architecture(inputs: usize, hidden: &[usize], classes: usize, mode: Mode) -> Architecture {
+    let (rate, input_rate) = (Rate::drop(0.5).unwrap(), Rate::drop(0.2).unwrap());
+    Architecture { inputs, hidden: hidden.to_vec(), classes, mode, rate, input_rate, seed: 0xfeed_0000_0011 }
+}
+
+/// The first `rows` rows of a data set's part.
+fn cut(samples: &Samples, rows: usize) -> Samples {
+    let values = match &samples.values {
+        Values::Bytes(bytes) => Values::Bytes(bytes[..rows * samples.cols].to_vec()),
+        Values::Floats(floats) => Values::Floats(floats[..rows * samples.cols].to_vec()),
+    };
+    Samples { values, rows, labels: samples.labels[..rows].to_vec(), ..*samples }
+}
+
+fn resident<B: Backend>(backend: &mut B, samples: &Samples) -> Resident<B> {
+    let source = match &samples.values {
+        Values::Bytes(bytes) => Source::Bytes(bytes),
+        Values::Floats(floats) => Source::Floats(floats),
+    };
+    Resident::new(backend, source, samples.cols, samples.unit, &samples.labels).unwrap()
+}
+
+/// A mini-batch of noise for a network of 7 inputs and 5 classes.
+fn noise_batch(rows: usize) -> (Vec<f32>, Vec<u32>) {
+    (noise(1, rows * 7), (0..rows as u32).map(|row| row * 3 % 5).collect())
+}
+
+/// A small network whose biases are not the zeros that they start from.
+fn small<B: Backend>(backend: B, mode: Mode) -> Mlp<B> {
+    let mut net = Mlp::new(backend, architecture(7, &[9, 8], 5, mode)).unwrap();
+    for index in 0..3 {
+        let (weight, bias) = net.parameters(index).unwrap().unwrap();
+        net.set_parameters(index, &weight, &noise(index as u64, bias.len())).unwrap();
+    }
+    net
+}
+
+/// The derivative of the loss by each parameter, by central differences.
+fn differences(net: &Network64, batch: Batch<'_>, site: &impl Fn(usize, usize, usize) -> f64) -> Vec<f64> {
+    let (mut net, h) = (net.clone(), 1e-6);
+    let mut derivatives = Vec::new();
+    for layer in 0..net.layers.len() {
+        let weights = net.layers[layer].0.len();
+        for place in 0..weights + net.layers[layer].1.len() {
+            let start = if place < weights { net.layers[layer].0[place] } else { net.layers[layer].1[place - weights] };
+            let mut loss_at = |value: f64| {
+                let (weight, bias) = &mut net.layers[layer];
+                *(if place < weights { &mut weight[place] } else { &mut bias[place - weights] }) = value;
+                net.loss(batch, site)
+            };
+            derivatives.push((loss_at(start + h) - loss_at(start - h)) / (2.0 * h));
+            loss_at(start);
+        }
+    }
+    derivatives
+}
+
+fn flat(layers: &[(Vec<f64>, Vec<f64>)]) -> Vec<f64> {
+    layers.iter().flat_map(|(weight, bias)| weight.iter().chain(bias)).copied().collect()
+}
+
+/// The largest excess of a difference over `absolute + relative·|b|`; NaN counts as infinite.
+fn excess(a: &[f64], b: &[f64], absolute: f64, relative: f64) -> f64 {
+    assert_eq!(a.len(), b.len());
+    let over = a.iter().zip(b).map(|(a, b)| (a - b).abs() / (absolute + relative * b.abs()));
+    over.map(|over| if over.is_nan() { f64::INFINITY } else { over }).fold(0.0, f64::max)
+}
+
+/// With lr = 1 and no momentum, an update takes the gradient off the weights.
+#[test]
+fn a_mini_batch_s_gradient_is_the_loss_s_slope_with_the_mask_held() {
+    fn check<B: Backend>(mut backend: B) -> B {
+        for mode in [Mode::None, Mode::Vanilla, Mode::Inverted] {
+            let mut net = small(backend, mode);
+            let (x, labels) = noise_batch(6);
+            let batch = Batch { x: &x, labels: &labels };
+            for _ in 0..3 {
+                net.train_step(&x, &labels, &Training { rule: SgdRule { lr: 0.0, ..PLAIN }, ..Training::default() }).unwrap();
+            }
+            let before = Network64::of(&mut net);
+            net.train_step(&x, &labels, &Training { rule: SgdRule { lr: 1.0, ..PLAIN }, ..Training::default() }).unwrap();
+            let after = Network64::of(&mut net);
+            let taken: Vec<f64> =
+                flat(&before.layers).iter().zip(flat(&after.layers)).map(|(before, after)| before - after).collect();
+
+            let architecture = net.architecture().clone();
+            let slope = differences(&before, batch, &training(&architecture, 3));
+            let off = excess(&taken, &slope, 2e-6, 1e-5);
+            assert!(off <= 1.0, "{} {mode}: {off} times the tolerance", net.backend().name());
+            let off = excess(&flat(&before.gradient(batch, &training(&architecture, 3))), &slope, 1e-8, 1e-7);
+            assert!(off <= 1.0, "the f64 network's own gradient, {mode}: {off} times the tolerance");
+            // The control: the mask of the step before.
+            let other = differences(&before, batch, &training(&architecture, 2));
+            assert!(mode == Mode::None || excess(&taken, &other, 2e-6, 1e-5) > 1000.0, "{mode}: masks make a difference");
+            backend = net.into_backend();
+        }
+        backend
+    }
+    check(Cpu::reference());
+    check(Cpu::new());
+    lend(Form::Usual, check);
+}
+
+/// Losses of the first 20 mini-batches of 16.
+fn first_losses<B: Backend>(backend: B, data: &DataSet) -> (B, Vec<f32>) {
+    let mut net = Mlp::new(backend, architecture(data.train.cols, &[256, 256], data.classes, Mode::Inverted)).unwrap();
+    let train = resident(net.backend_mut(), &cut(&data.train, 320));
+    let epoch = net.train_epoch(&train, &Training { batch: 16, ..Training::default() }).unwrap();
+    drop(train);
+    (net.into_backend(), epoch.losses)
+}
+
+fn compare_losses(data: &DataSet) {
+    lend(Form::Usual, |gpu| {
+        let (_, cpu_losses) = first_losses(Cpu::new(), data);
+        let (gpu, gpu_losses) = first_losses(gpu, data);
+        assert_eq!(gpu_losses.len(), 20);
+        for (step, (c, g)) in cpu_losses.iter().zip(&gpu_losses).enumerate() {
+            assert!((c - g).abs() <= 1e-4 * c.abs(), "{} step {step}: CPU {c}, GPU {g}", data.name);
+        }
+        assert!(cpu_losses.windows(2).all(|pair| (pair[0] - pair[1]).abs() > 1e-4 * pair[0]), "steps differ by more than that");
+        gpu
+    });
+}
+
+#[test]
+fn the_first_20_losses_are_equal_on_gpu_and_cpu() {
+    compare_losses(&DataSet::digits().unwrap());
+    match std::env::var("WGPU_DROPOUT_MNIST") {
+        Ok(folder) => compare_losses(&DataSet::open(&folder).unwrap()),
+        Err(_) => common::skipped("WGPU_DROPOUT_MNIST names no folder with MNIST"),
+    }
+}
+
+/// An epoch of 200 digits, in mini-batches of 32 of which the last has 8, followed step by step.
+#[test]
+fn an_epoch_ends_in_the_weights_of_an_independent_f64_network() {
+    fn check<B: Backend>(mut backend: B) -> B {
+        let samples = cut(&DataSet::digits().unwrap().train, 200);
+        let x = samples.features_f32();
+        let rules = [
+            PLAIN,
+            SgdRule { momentum: 0.9, lr: 0.05, ..PLAIN },
+            SgdRule { momentum: 0.9, lr: 0.05, weight_decay: 0.01, ..PLAIN },
+            SgdRule { momentum: 0.5, max_norm: Some(0.9), ..PLAIN },
+        ];
+        for mode in [Mode::None, Mode::Vanilla, Mode::Inverted] {
+            for (i, rule) in rules.into_iter().enumerate() {
+                let mut net = Mlp::new(backend, architecture(64, &[32, 16], 10, mode)).unwrap();
+                let architecture = net.architecture().clone();
+                let shuffle = i == 1;
+                let mut order: Vec<u32> = (0..200).collect();
+                if shuffle {
+                    order = init::shuffle(architecture.seed, 0, 200);
+                }
+                let start = Network64::of(&mut net);
+                // The control follows other masks, or without dropout another momentum.
+                let (mut exact, mut control) = (start.clone(), start);
+                for (step, rows) in (0..).zip(order.chunks(32)) {
+                    let features = rows.iter().flat_map(|&row| &x[row as usize * 64..][..64]).copied().collect::<Vec<_>>();
+                    let labels = rows.iter().map(|&row| samples.labels[row as usize]).collect::<Vec<_>>();
+                    let batch = Batch { x: &features, labels: &labels };
+                    exact.update(&exact.gradient(batch, &training(&architecture, step)), &rule);
+                    let other = SgdRule { momentum: rule.momentum + if mode == Mode::None { 0.1 } else { 0.0 }, ..rule };
+                    control.update(&control.gradient(batch, &training(&architecture, step + 1)), &other);
+                }
+                let data = resident(net.backend_mut(), &samples);
+                net.train_epoch(&data, &Training { batch: 32, shuffle, rule }).unwrap();
+                let what = format!("{} {mode} {rule:?}", net.backend().name());
+                let distance = exact.distance(&mut net);
+                assert!(distance <= 2e-4, "{what}: {distance:e} off");
+                let distance = control.distance(&mut net);
+                assert!(distance > 2e-3, "{what}: the control is only {distance:e} off");
+                assert_eq!((net.step(), net.epoch()), (7, 1));
+                drop(data);
+                backend = net.into_backend();
+            }
+        }
+        backend
+    }
+    check(Cpu::reference());
+    check(Cpu::new());
+    lend(Form::Usual, check);
+}
+
+#[test]
+fn training_on_digits_ends_under_4_percent_test_error() {
+    fn check<B: Backend>(backend: B) -> B {
+        let digits = DataSet::digits().unwrap();
+        let mut net = Mlp::new(
+            backend,
+            Architecture { input_rate: Rate::KEEP_ALL, seed: 0, ..architecture(64, &[256, 256], 10, Mode::Inverted) },
+        )
+        .unwrap();
+        let (train, test) = (resident(net.backend_mut(), &digits.train), resident(net.backend_mut(), &digits.test));
+        let untrained = net.evaluate(&test).unwrap();
+        assert!(untrained.error > 70.0, "the control, before training: {untrained:?}");
+        for _ in 0..20 {
+            net.train_epoch(&train, &Training::default()).unwrap();
+        }
+        let trained = net.evaluate(&test).unwrap();
+        assert!(trained.error < 4.0 && trained.loss < 0.2, "{}: {trained:?}", net.backend().name());
+        drop((train, test));
+        net.into_backend()
+    }
+    check(Cpu::new());
+    lend(Form::Usual, check);
+}
+
+/// One submit a step, nothing read inside an epoch, nothing made once every size of mini-batch has been seen.
+#[test]
+fn a_step_is_one_submit_that_reads_nothing_and_makes_nothing() {
+    lend(Form::Usual, |gpu| {
+        let digits = DataSet::digits().unwrap();
+        let mut net = Mlp::new(gpu, architecture(64, &[32, 32], 10, Mode::Inverted)).unwrap();
+        let (train, test) = (resident(net.backend_mut(), &digits.train), resident(net.backend_mut(), &digits.test));
+        let training = Training::default();
+        let steps = 1438u64.div_ceil(64);
+        for epoch in 0..3 {
+            let before = net.backend().counts();
+            net.train_epoch(&train, &training).unwrap();
+            let trained = net.backend().counts() - before;
+            // Gather, 3 forward, loss and its sum, 3 + 2 backward, 6 updates.
+            let expected = Counts { dispatches: 17 * steps, submits: steps, bytes_read: 8 * steps, objects: 0 };
+            assert_eq!(Counts { objects: 0, ..trained }, expected, "epoch {epoch}: sums are read once, at its end");
+            let before = net.backend().counts();
+            net.evaluate(&test).unwrap();
+            net.evaluate(&train).unwrap();
+            let evaluated = net.backend().counts() - before;
+            assert_eq!((trained.objects == 0, evaluated.objects == 0), (epoch > 0, epoch > 0), "{trained:?} {evaluated:?}");
+        }
+        let (x, labels) = (noise(1, 30 * 64), vec![3; 30]);
+        for step in 0..3 {
+            let before = net.backend().counts();
+            net.train_step(&x, &labels, &training).unwrap();
+            let taken = net.backend().counts() - before;
+            assert_eq!((taken.dispatches, taken.submits, taken.bytes_read), (17, 1, 0));
+            assert_eq!(taken.objects == 0, step > 0, "step {step}: {taken:?}");
+        }
+        drop((train, test));
+        net.into_backend()
+    });
+}
+
+#[test]
+fn prediction_is_the_scaled_network_and_takes_no_randomness() {
+    fn check<B: Backend>(mut backend: B) -> B {
+        let (x, labels) = noise_batch(6);
+        for mode in [Mode::None, Mode::Vanilla, Mode::Inverted] {
+            let mut net = small(backend, mode);
+            let exact = Network64::of(&mut net);
+            let probabilities = net.predict(&x).unwrap();
+            let wide: Vec<f64> = probabilities.iter().copied().map(f64::from).collect();
+            let architecture = net.architecture().clone();
+            let off = excess(&wide, &exact.probabilities(&x, &prediction(&architecture)), 2e-6, 0.0);
+            assert!(off <= 1.0, "{} {mode}: {off} times the tolerance", net.backend().name());
+            // The control: without the factor, vanilla's probabilities are others.
+            let unscaled = excess(&wide, &exact.probabilities(&x, &|_, _, _| 1.0), 2e-6, 0.0);
+            assert_eq!(unscaled > 1000.0, mode == Mode::Vanilla, "{mode}: {unscaled}");
+
+            // Another step, then another seed, with the same weights.
+            for _ in 0..2 {
+                net.train_step(&x, &labels, &Training { rule: SgdRule { lr: 0.0, ..PLAIN }, ..Training::default() }).unwrap();
+            }
+            assert_eq!(net.predict(&x).unwrap(), probabilities);
+            let parameters: Vec<_> = (0..3).map(|index| net.parameters(index).unwrap().unwrap()).collect();
+            let mut other = Mlp::new(net.into_backend(), Architecture { seed: 999, ..architecture }).unwrap();
+            assert_ne!(other.predict(&x).unwrap(), probabilities, "other weights");
+            for (index, (weight, bias)) in parameters.iter().enumerate() {
+                other.set_parameters(index, weight, bias).unwrap();
+            }
+            assert_eq!(other.predict(&x).unwrap(), probabilities);
+            backend = other.into_backend();
+        }
+        backend
+    }
+    check(Cpu::reference());
+    check(Cpu::new());
+    lend(Form::Usual, check);
+}

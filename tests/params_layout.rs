@@ -1,0 +1,136 @@
+//! The parameter block on the host against the shader's, by naga's reflection, and every variant in naga's validator.
+
+use naga::valid::{Capabilities, ValidationFlags, Validator};
+use naga::{AddressSpace, Module, ScalarKind, StorageAccess, TypeInner};
+use std::collections::HashSet;
+use std::mem::offset_of;
+use wgpu_dropout::gpu::{Params, Stem, Tile, Variant};
+
+/// Name and byte offset of each member of a struct, and its size.
+type Layout = (Vec<(String, u32)>, u32);
+
+macro_rules! offsets {
+    ($($field:ident)*) => { vec![$((stringify!($field).to_owned(), offset_of!(Params, $field) as u32)),*] };
+}
+
+fn host() -> Layout {
+    let offsets = offsets! {
+        rows cols inner grid seed_low seed_high layer step row_offset col_group col_lane threshold scale flags a_start a_stride b_start
+        b_stride c_start c_stride d_start d_stride first count rate momentum decay max_norm
+    };
+    (offsets, size_of::<Params>() as u32)
+}
+
+/// Every form of every kernel, with and without 64-bit integers.
+fn variants() -> impl Iterator<Item = Variant> {
+    Variant::all().into_iter().flat_map(|variant| [false, true].map(|int64| Variant { int64, ..variant }))
+}
+
+fn parsed(variant: &Variant, wgsl: &str) -> Module {
+    naga::front::wgsl::parse_str(wgsl).unwrap_or_else(|error| panic!("{}: {}", variant.name(), error.emit_to_string(wgsl)))
+}
+
+/// The layout of the one uniform, which stands at group 1, binding 0.
+fn uniform(module: &Module) -> Layout {
+    let mut uniforms = module.global_variables.iter().filter(|(_, variable)| variable.space == AddressSpace::Uniform);
+    let (_, variable) = uniforms.next().expect("a uniform");
+    assert!(uniforms.next().is_none(), "one uniform");
+    let binding = variable.binding.expect("bound");
+    assert_eq!((binding.group, binding.binding), (1, 0));
+    let ty = &module.types[variable.ty];
+    assert_eq!(ty.name.as_deref(), Some("Params"));
+    let TypeInner::Struct { members, span } = &ty.inner else { panic!("a struct") };
+    for member in members {
+        let scalar = module.types[member.ty].inner.scalar().filter(|scalar| scalar.width == 4);
+        assert!(
+            matches!(module.types[member.ty].inner, TypeInner::Scalar(_)) && scalar.is_some(),
+            "{:?}: scalars only",
+            member.name
+        );
+        let float = ["scale", "rate", "momentum", "decay", "max_norm"].contains(&member.name.as_deref().unwrap());
+        let kind = if float { ScalarKind::Float } else { ScalarKind::Uint };
+        assert_eq!(scalar.map(|scalar| scalar.kind), Some(kind), "{:?}", member.name);
+    }
+    (members.iter().map(|member| (member.name.clone().unwrap(), member.offset)).collect(), *span)
+}
+
+#[test]
+fn the_list_of_fields_is_the_struct() {
+    let (offsets, size) = host();
+    assert!(offsets.iter().map(|(name, _)| name.as_str()).eq(Params::FIELDS));
+    assert_eq!(size as usize, 4 * Params::FIELDS.len(), "scalars without a gap");
+    assert!(offsets.iter().map(|&(_, offset)| offset).eq((0..size).step_by(4)), "{offsets:?}");
+}
+
+#[test]
+fn the_host_s_layout_is_the_shader_s_in_every_variant() {
+    for variant in variants() {
+        assert_eq!(uniform(&parsed(&variant, &variant.source())), host(), "{}", variant.name());
+    }
+}
+
+/// The control: fields that changed places, or a vector, which WGSL aligns otherwise than Rust does.
+#[test]
+fn another_layout_is_found_out() {
+    let variant = Variant::new(Stem::Dropout);
+    let wgsl = variant.source();
+    for (field, changed) in
+        [("    layer: u32,\n    step: u32,", "    step: u32,\n    layer: u32,"), ("    cols: u32,", "    @align(16) cols: u32,")]
+    {
+        // The comments at the fields' ends are not part of the layout.
+        let bare: String = wgsl.lines().map(|line| line.split("  //").next().unwrap().trim_end().to_owned() + "\n").collect();
+        assert!(bare.contains(field), "{field}");
+        assert_ne!(uniform(&parsed(&variant, &bare.replace(field, changed))), host(), "{changed}");
+    }
+}
+
+#[test]
+fn every_variant_is_valid_and_has_a_name_of_its_own() {
+    let mut names = HashSet::new();
+    for variant in variants() {
+        let name = variant.name();
+        assert!(names.insert(name.clone()), "{name} twice");
+        let wgsl = variant.source();
+        let module = parsed(&variant, &wgsl);
+        // The baseline needs nothing that an adapter may lack: no f16, no subgroups, and 64-bit integers only where it says so.
+        let capabilities = if variant.int64 { Capabilities::SHADER_INT64 } else { Capabilities::empty() };
+        Validator::new(ValidationFlags::all(), capabilities)
+            .validate(&module)
+            .unwrap_or_else(|error| panic!("{name}: {}", error.emit_to_string(&wgsl)));
+        for absent in ["enable ", "switch", "num_workgroups", "f16", "override "] {
+            let code = wgsl.lines().filter_map(|line| line.split("//").next());
+            assert!(code.into_iter().all(|line| !line.contains(absent)), "{name} has `{absent}`");
+        }
+        assert_eq!(module.entry_points.len(), 1, "{name}");
+        let entry = &module.entry_points[0];
+        assert_eq!(entry.name, "main", "{name}");
+        assert_eq!(wgsl.contains("u64"), variant.int64, "{name}");
+        let threads: u32 = entry.workgroup_size.iter().product();
+        assert!(threads <= 64, "{name}: {threads} threads");
+        let shared = module.global_variables.iter().filter(|(_, variable)| variable.space == AddressSpace::WorkGroup);
+        let bytes: u32 = shared.map(|(_, variable)| module.types[variable.ty].inner.size(module.to_ctx())).sum();
+        // What `Kernels::with_planner` asks of a device.
+        let most = if variant.stem.is_product() && variant.tile == Tile::Workgroup { 8192 } else { 512 };
+        assert!(bytes <= most, "{name}: {bytes} bytes of workgroup memory");
+    }
+    assert!(Stem::ALL.iter().all(|stem| names.iter().any(|name| name.split('.').next() == Some(stem.name()))));
+}
+
+/// Tensors are the bindings 0, 1, … of group 0: what is read comes first, what is written after it.
+#[test]
+fn tensors_are_bound_in_order_and_written_ones_come_last() {
+    for variant in variants() {
+        let module = parsed(&variant, &variant.source());
+        let storage = module.global_variables.iter().filter_map(|(_, variable)| match variable.space {
+            AddressSpace::Storage { access } => variable.binding.map(|place| (place.group, place.binding, access)),
+            _ => None,
+        });
+        let mut bindings: Vec<(u32, u32, StorageAccess)> = storage.collect();
+        bindings.sort_by_key(|&(group, binding, _)| (group, binding));
+        let places: Vec<(u32, u32)> = bindings.iter().map(|&(group, binding, _)| (group, binding)).collect();
+        assert_eq!(places, (0..bindings.len() as u32).map(|binding| (0, binding)).collect::<Vec<_>>(), "{}", variant.name());
+        assert!(bindings.len() <= 5, "{}: {} storage buffers", variant.name(), bindings.len());
+        let written: Vec<bool> = bindings.iter().map(|(.., access)| access.contains(StorageAccess::STORE)).collect();
+        assert!(written.is_sorted() && written.last() == Some(&true), "{}: {written:?}", variant.name());
+    }
+}

@@ -1,0 +1,308 @@
+//! Large work in parts: a planner that pretends to be a weak device gives the bits of the whole, or a typed error.
+//!
+//! Tensors beyond a binding run in windows of rows, sums in parts, long dispatches in short ones, wide grids folded; a mask and the
+//! order of a sum are the same. Whole numbers are exact in any order; numbers between show the order too, on software adapters,
+//! whose compilers do not contract a multiplication and an addition in one kernel and not in the next.
+
+// The oracle and the data sets are the command line's.
+#![cfg(feature = "cli")]
+
+mod common;
+
+use common::{gpu, gpu_with, noise, poisoned, same_bits, small_integers};
+use std::cell::Cell;
+use std::sync::{Mutex, PoisonError};
+use wgpu_dropout::backend::Backend;
+use wgpu_dropout::call::{
+    BatchLoss, DropoutCall, Features, Gather, GradInput, GradWeight, LinearForward, MaskBits, Sgd, SgdRule, SoftmaxCrossEntropy,
+};
+use wgpu_dropout::gpu::{Gpu, Planner, Tile};
+use wgpu_dropout::mask::bits_to_bytes;
+use wgpu_dropout::oracle;
+use wgpu_dropout::{Dropout, Error, Key, Mask, Mode, Rate};
+
+/// 64 KiB a binding, 17 workgroups a dimension, products in dispatches of 64 rows.
+fn weak(planner: Planner) -> Planner {
+    Planner { binding: 1 << 16, grid: 17, flops: 1, ..planner }
+}
+
+/// Runs on a device as it is and on a weak one, both shared by all tests of this file; the weak one takes more dispatches.
+fn on_both_plans<R>(tile: Tile, run: impl Fn(&mut Gpu) -> R) -> Option<[R; 2]> {
+    static PAIRS: [Mutex<Option<[Gpu; 2]>>; 2] = [const { Mutex::new(None) }; 2];
+    let mut pair = PAIRS[tile as usize].lock().unwrap_or_else(PoisonError::into_inner);
+    let with_tile = |planner| Planner { tile, ..planner };
+    let mut devices = match pair.take() {
+        Some(devices) => devices,
+        None => [gpu_with(with_tile)?, gpu_with(|planner| with_tile(weak(planner)))?],
+    };
+    let mut dispatches = [0, 0];
+    let results = [0, 1].map(|i| {
+        let before = devices[i].counts();
+        let result = run(&mut devices[i]);
+        dispatches[i] = (devices[i].counts() - before).dispatches;
+        result
+    });
+    assert!(dispatches[1] > dispatches[0], "the weak plan is another one: {dispatches:?} dispatches");
+    *pair = Some(devices);
+    Some(results)
+}
+
+fn site(keep: f64, row: u64, col: u64) -> Dropout {
+    Dropout::train(Mode::Inverted, Mask::new(Rate::keep(keep).unwrap(), Key { seed: 77, layer: 1, step: 9 }).at(row, col))
+}
+
+fn equal(what: &str, results: Option<[Vec<f32>; 2]>) -> Option<Vec<f32>> {
+    let [whole, parts] = results?;
+    assert!(!whole.iter().any(|x| x.is_nan()), "{what}: everything is written");
+    same_bits(what, &whole, &parts).unwrap();
+    Some(whole)
+}
+
+#[test]
+fn dropout_in_windows_of_rows_and_in_cut_rows() {
+    for (rows, cols) in [(100, 1000), (50, 1001), (3, 40_000), (2, 40_001)] {
+        let x = noise(1, rows * cols);
+        for (at, keep) in [((0, 0), 0.5), ((9, 13), 0.7)] {
+            let dropout = site(keep, at.0, at.1);
+            let run = |gpu: &mut Gpu| {
+                let (x, mut y) = (gpu.tensor(rows, cols, &x).unwrap(), poisoned(gpu, rows, cols));
+                gpu.dropout(DropoutCall { x: &x, y: &mut y, dropout }).unwrap();
+                gpu.read(&y).unwrap()
+            };
+            let Some(y) = equal(&format!("dropout {rows}×{cols} at {at:?}"), on_both_plans(Tile::Register, run)) else { return };
+            oracle::dropout(&x, cols, &dropout).check("dropout", &y).unwrap();
+        }
+    }
+}
+
+#[test]
+fn mask_bits_in_windows() {
+    for (rows, cols, at) in [(1000, 1000, (0, 0)), (700, 1003, (5, 6)), (18_000, 31, (1 << 31, 3))] {
+        let mask = site(0.3, at.0, at.1).mask;
+        let Some([whole, parts]) = on_both_plans(Tile::Register, |gpu| gpu.mask_bytes(mask, rows, cols).unwrap()) else { return };
+        assert!(whole == parts, "{rows}×{cols} at {at:?}");
+        assert!(whole == mask.bytes(rows, cols).unwrap(), "{rows}×{cols} at {at:?}");
+    }
+}
+
+/// `[B, I, O]`: whole vectors, ragged, and a weight gradient whose last window is the bias gradient alone.
+const PRODUCTS: [[usize; 3]; 3] = [[200, 300, 200], [131, 301, 67], [100, 512, 64]];
+
+type Fill = fn(u64, usize) -> Vec<f32>;
+const FILLS: [(Fill, f64); 2] = [(small_integers, 0.5), (noise, 0.7)];
+
+/// Runs a product on both plans of a tile, on whole numbers, which give the same bits on any device, and on others, which do on
+/// devices that do not contract; `check` holds the results of the weak plan against the oracle.
+fn products(
+    name: &str,
+    run: impl Fn(&mut Gpu, [usize; 3], Fill, Dropout) -> Vec<f32>,
+    check: impl Fn(&[f32], [usize; 3], Fill, Dropout),
+) {
+    for tile in Tile::ALL {
+        for shape in PRODUCTS {
+            for (i, (fill, keep)) in FILLS.into_iter().enumerate() {
+                let (dropout, software) = (site(keep, 3, 5), Cell::new(true));
+                let results = on_both_plans(tile, |gpu| {
+                    software.set(gpu.info().device_type == wgpu::DeviceType::Cpu);
+                    run(gpu, shape, fill, dropout)
+                });
+                let Some([whole, parts]) = results else { return };
+                if i == 0 || software.get() {
+                    same_bits(&format!("{name} {tile} {shape:?}"), &whole, &parts).unwrap();
+                }
+                check(&parts, shape, fill, dropout);
+            }
+        }
+    }
+}
+
+#[test]
+fn linear_forward_in_rows_and_in_parts_of_sums() {
+    let run = |gpu: &mut Gpu, [batch, inputs, outputs]: [usize; 3], fill: Fill, dropout: Dropout| {
+        let x = gpu.tensor(batch, inputs, &fill(1, batch * inputs)).unwrap();
+        let w = gpu.tensor(inputs, outputs, &fill(2, inputs * outputs)).unwrap();
+        let (b, mut y) = (gpu.tensor(1, outputs, &fill(3, outputs)).unwrap(), poisoned(gpu, batch, outputs));
+        gpu.linear_forward(LinearForward { x: &x, weight: &w, bias: Some(&b), y: &mut y, relu: true, dropout }).unwrap();
+        gpu.read(&y).unwrap()
+    };
+    products("linear_forward", run, |y, shape, fill, dropout| {
+        let [batch, inputs, outputs] = shape;
+        let (x, w, b) = (fill(1, batch * inputs), fill(2, inputs * outputs), fill(3, outputs));
+        oracle::linear_forward(&x, &w, Some(&b), shape, true, &dropout).check("linear_forward", y).unwrap();
+    });
+}
+
+#[test]
+fn grad_input_in_rows_and_columns() {
+    let run = |gpu: &mut Gpu, [batch, inputs, outputs]: [usize; 3], fill: Fill, dropout: Dropout| {
+        let dy = gpu.tensor(batch, outputs, &fill(4, batch * outputs)).unwrap();
+        let w = gpu.tensor(inputs, outputs, &fill(2, inputs * outputs)).unwrap();
+        let mut dx = poisoned(gpu, batch, inputs);
+        let x = gpu.tensor(batch, inputs, &fill(5, batch * inputs)).unwrap();
+        let through = Some((&x, 2.0));
+        gpu.grad_input(GradInput { grad_output: &dy, output: None, weight: &w, grad_input: &mut dx, dropout, through }).unwrap();
+        gpu.read(&dx).unwrap()
+    };
+    products("grad_input", run, |dx, shape, fill, dropout| {
+        let [batch, inputs, outputs] = shape;
+        let grad_z = oracle::gradient(&fill(4, batch * outputs), None, outputs, &dropout);
+        let mut exact = oracle::grad_input(&grad_z, &fill(2, inputs * outputs), shape);
+        // Back through the layer before: twice the gradient where its output is not 0 or below.
+        for (i, x) in fill(5, batch * inputs).into_iter().enumerate() {
+            let factor = if x > 0.0 { 2.0 } else { 0.0 };
+            (exact.values[i], exact.magnitudes[i]) = (factor * exact.values[i], factor * exact.magnitudes[i]);
+        }
+        exact.check("grad_input", dx).unwrap();
+    });
+}
+
+#[test]
+fn grad_weight_in_rows_and_in_parts_of_the_batch() {
+    let run = |gpu: &mut Gpu, [batch, inputs, outputs]: [usize; 3], fill: Fill, dropout: Dropout| {
+        let x = gpu.tensor(batch, inputs, &fill(1, batch * inputs)).unwrap();
+        let dy = gpu.tensor(batch, outputs, &fill(4, batch * outputs)).unwrap();
+        let (mut dw, mut db) = (poisoned(gpu, inputs, outputs), poisoned(gpu, 1, outputs));
+        let (grad_weight, grad_bias) = (&mut dw, &mut db);
+        gpu.grad_weight(GradWeight { x: &x, grad_output: &dy, output: None, grad_weight, grad_bias, dropout }).unwrap();
+        [gpu.read(&dw).unwrap(), gpu.read(&db).unwrap()].concat()
+    };
+    products("grad_weight", run, |both, shape, fill, dropout| {
+        let [batch, inputs, outputs] = shape;
+        let grad_z = oracle::gradient(&fill(4, batch * outputs), None, outputs, &dropout);
+        let (weight, bias) = oracle::grad_weight(&fill(1, batch * inputs), &grad_z, shape);
+        weight.check("grad_weight", &both[..inputs * outputs]).unwrap();
+        bias.check("grad_bias", &both[inputs * outputs..]).unwrap();
+    });
+}
+
+#[test]
+fn softmax_cross_entropy_in_rows() {
+    let (batch, classes) = (5000, 10);
+    let (logits, labels) = (noise(1, batch * classes), (0..batch as u32).map(|row| row % 10).collect::<Vec<_>>());
+    let run = |gpu: &mut Gpu| {
+        let (z, labels) = (gpu.tensor(batch, classes, &logits).unwrap(), gpu.tensor(batch, 1, &labels).unwrap());
+        let (mut dz, mut losses) = (poisoned(gpu, batch, classes), poisoned(gpu, batch, 2));
+        let call = SoftmaxCrossEntropy { logits: &z, labels: &labels, grad_logits: &mut dz, losses: &mut losses };
+        gpu.softmax_cross_entropy(call).unwrap();
+        [gpu.read(&dz).unwrap(), gpu.read(&losses).unwrap()].concat()
+    };
+    equal("softmax_cross_entropy", on_both_plans(Tile::Register, run));
+}
+
+#[test]
+fn sgd_in_rows() {
+    let (rows, cols) = (300, 201);
+    let (grad, weight) = (noise(1, rows * cols), noise(2, rows * cols));
+    let rule = SgdRule { lr: 0.1, momentum: 0.9, weight_decay: 0.01, max_norm: None };
+    let run = |gpu: &mut Gpu| {
+        let (grad, mut weight) = (gpu.tensor(rows, cols, &grad).unwrap(), gpu.tensor(rows, cols, &weight).unwrap());
+        let mut velocity = gpu.zeros(rows, cols).unwrap();
+        for _ in 0..2 {
+            gpu.sgd(Sgd { grad: &grad, weight: &mut weight, velocity: Some(&mut velocity), rule }).unwrap();
+        }
+        [gpu.read(&weight).unwrap(), gpu.read(&velocity).unwrap()].concat()
+    };
+    equal("sgd", on_both_plans(Tile::Register, run));
+}
+
+#[test]
+fn gather_from_a_data_set_in_windows() {
+    let (count, cols, batch) = (1001, 301, 37);
+    let bytes: Vec<u8> = (0..count * cols).map(|i| (i * 7 % 256) as u8).collect();
+    let floats = noise(1, count * cols);
+    let labels: Vec<u32> = (0..count as u32).map(|row| row * 3).collect();
+    let order: Vec<u32> = (0..count as u32).map(|row| row * 397 % count as u32).collect();
+    for is_bytes in [true, false] {
+        let run = |gpu: &mut Gpu| {
+            let (bytes, floats) = (gpu.tensor(count, cols, &bytes).unwrap(), gpu.tensor(count, cols, &floats).unwrap());
+            let (all_labels, order) = (gpu.tensor(count, 1, &labels).unwrap(), gpu.tensor(count, 1, &order).unwrap());
+            let (mut x, mut labels) = (poisoned(gpu, batch, cols), gpu.zeros(batch, 1).unwrap());
+            let data = if is_bytes { Features::Bytes(&bytes) } else { Features::Floats(&floats) };
+            let (dropout, all_labels, order) = (site(0.8, 1, 2), &all_labels, &order);
+            let call = Gather { data, all_labels, order, first: 500, unit: 0.25, x: &mut x, labels: &mut labels, dropout };
+            gpu.gather(call).unwrap();
+            (gpu.read(&x).unwrap(), gpu.read(&labels).unwrap())
+        };
+        let Some([(x, labels_of), (x_parts, labels_parts)]) = on_both_plans(Tile::Register, run) else { return };
+        same_bits("gather", &x, &x_parts).unwrap();
+        assert!(!x.iter().any(|x| x.is_nan()));
+        let right: Vec<u32> = order[500..500 + batch].iter().map(|&row| labels[row as usize]).collect();
+        assert_eq!((&labels_of, &labels_parts), (&right, &right));
+    }
+}
+
+/// What no windows can give is refused with the value and the bound, and the device is as good as before.
+#[test]
+fn what_cannot_fit_a_weak_device_is_a_typed_error() {
+    let Some(mut gpu) = gpu_with(weak) else { return };
+    let (dropout, none) = (site(0.5, 0, 0), Dropout::NONE);
+    let refused = |what: &str, result: wgpu_dropout::Result<()>| {
+        assert!(matches!(&result, Err(Error::TooLarge { value, bound, .. }) if value != bound), "{what}: {result:?}");
+    };
+    let gpu = &mut gpu;
+    let zeros = |gpu: &mut Gpu, rows: usize, cols: usize| gpu.zeros::<f32>(rows, cols).unwrap();
+    let words = |gpu: &mut Gpu, rows: usize, cols: usize| gpu.zeros::<u32>(rows, cols).unwrap();
+
+    let (x, w, long) = (zeros(gpu, 4, 4), zeros(gpu, 4, 20_000), zeros(gpu, 4, 20_000));
+    let (mut y, mut dx) = (zeros(gpu, 4, 20_000), zeros(gpu, 4, 4));
+    let call = LinearForward { x: &x, weight: &w, bias: None, y: &mut y, relu: false, dropout };
+    refused("a row of the weights", gpu.linear_forward(call));
+    let call = GradInput { grad_output: &long, output: None, weight: &w, grad_input: &mut dx, dropout, through: None };
+    refused("a row of dY", gpu.grad_input(call));
+    let (mut dw, mut db) = (zeros(gpu, 4, 20_000), zeros(gpu, 1, 20_000));
+    let call = GradWeight { x: &x, grad_output: &long, output: None, grad_weight: &mut dw, grad_bias: &mut db, dropout };
+    refused("a row of dY", gpu.grad_weight(call));
+
+    let (x, w, mut y) = (zeros(gpu, 4, 64), zeros(gpu, 64, 2000), zeros(gpu, 4, 2000));
+    let call = LinearForward { x: &x, weight: &w, bias: None, y: &mut y, relu: false, dropout };
+    refused("16 rows of the weights", gpu.linear_forward(call));
+
+    let mut bits = words(gpu, 1, 20_000);
+    refused("a row of the mask", gpu.mask_bits(MaskBits { bits: &mut bits, cols: 640_000, mask: dropout.mask }));
+
+    let (mut dz, mut losses, labels) = (zeros(gpu, 4, 20_000), zeros(gpu, 4, 2), words(gpu, 4, 1));
+    let call = SoftmaxCrossEntropy { logits: &long, labels: &labels, grad_logits: &mut dz, losses: &mut losses };
+    refused("a row of logits", gpu.softmax_cross_entropy(call));
+
+    let (losses, mut totals) = (zeros(gpu, 10_000, 2), zeros(gpu, 1, 2));
+    refused("the losses", gpu.batch_loss(BatchLoss { losses: &losses, totals: &mut totals, slot: 0 }));
+
+    let (grad, mut weight) = (zeros(gpu, 200, 100), zeros(gpu, 200, 100));
+    let rule = SgdRule { lr: 0.1, momentum: 0.0, weight_decay: 0.0, max_norm: Some(1.0) };
+    refused("weights under max-norm", gpu.sgd(Sgd { grad: &grad, weight: &mut weight, velocity: None, rule }));
+
+    let (data, mut x) = (zeros(gpu, 300, 100), zeros(gpu, 300, 100));
+    let (all_labels, order, mut labels) = (&words(gpu, 300, 1), &words(gpu, 300, 1), words(gpu, 300, 1));
+    let data = Features::Floats(&data);
+    let call = Gather { data, all_labels, order, first: 0, unit: 1.0, x: &mut x, labels: &mut labels, dropout: none };
+    refused("the mini-batch", gpu.gather(call));
+
+    let small = Mask::new(Rate::keep(0.5).unwrap(), Key::default());
+    assert!(gpu.mask_bytes(small, 9, 9).unwrap() == small.bytes(9, 9).unwrap(), "the device still works");
+    let Some(mut gpu) = gpu_with(|planner| Planner { grid: 3, ..weak(planner) }) else { return };
+    assert!(gpu.mask_bytes(small, 9 * 64, 32).unwrap() == small.bytes(9 * 64, 32).unwrap(), "9 workgroups are 3 × 3");
+    refused("10 workgroups", gpu.mask_bytes(small, 9 * 64 + 1, 32).map(drop));
+}
+
+/// More workgroups than the 65,535 that WebGPU grants a dimension, on the device as it is.
+#[test]
+fn a_grid_beyond_a_dimension_is_folded() {
+    let Some(mut gpu) = gpu() else { return };
+    let (rows, cols) = (65_537, 65 * 32);
+    let grid = gpu.device().limits().max_compute_workgroups_per_dimension;
+    let mask = site(0.5, 3, 0).mask;
+    let mut bits = gpu.tensor(rows, 65, &vec![0xdead_beefu32; rows * 65]).unwrap();
+    gpu.mask_bits(MaskBits { bits: &mut bits, cols, mask }).unwrap();
+    let before = gpu.counts();
+    let bits = gpu.read(&bits).unwrap();
+    assert_eq!((gpu.counts() - before).dispatches, 1, "one dispatch of {} workgroups, {grid} a dimension", rows * 65 / 64);
+    // The first rows, the last, and those around the fold.
+    let fold = grid as usize * 64 / 65;
+    for row in (0..50).chain(fold.saturating_sub(50)..(fold + 50).min(rows)).chain(rows - 50..rows) {
+        let shard = mask.at(mask.row_offset + row as u64, 0);
+        let words = &bits[row * 65..][..65];
+        assert!(bits_to_bytes(words, 1, cols).unwrap() == shard.bytes(1, cols).unwrap(), "row {row}");
+    }
+    let kept = bits.iter().map(|word| u64::from(word.count_ones())).sum::<u64>() as f64 / (rows * cols) as f64;
+    assert!((kept - 0.5).abs() < 5.0 * 0.5 / ((rows * cols) as f64).sqrt(), "{kept}");
+}
