@@ -30,7 +30,7 @@ impl std::str::FromStr for DeviceChoice {
     }
 }
 
-/// A backend chosen at run time. What runs on it is generic over [`Backend`](crate::Backend): match once, then call.
+/// A backend chosen at run time. What runs on it is generic over [`Backend`]: match once, then call.
 #[derive(Debug)]
 pub enum Device {
     /// A GPU of our own.

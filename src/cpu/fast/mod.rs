@@ -1,7 +1,7 @@
 //! The fast CPU path: the same bits as the reference, drawn eight groups at a time and used while they are in cache.
 //!
-//! A row is taken in strips. For each, [`keep_bits`] draws the mask as one bit an element into a few words on the stack, and
-//! [`select`] multiplies what is kept. Each exists for every instruction set of [`Isa`]; all give the same bits.
+//! A row is taken in strips. For each, `keep_bits` draws the mask as one bit an element into a few words on the stack, and
+//! `select` multiplies what is kept. Each exists for every instruction set of [`Isa`]; all give the same bits.
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
