@@ -1,6 +1,8 @@
 // dropout: y = M * s * x, and, since it is its own derivative, dx = M * s * dy.
 //
-// Shapes: x, y [rows, cols]. One thread takes eight columns of one row, one call of Philox; threads run along the columns first.
+// Shapes: x, y [rows, cols]. One thread takes eight columns of one row; threads run along the columns first. `ALIGNED`, set by the host
+// where the shard's column offset is a multiple of 8, says that these are the draws of one call of Philox. It is compiled in, since
+// adapters that run on a CPU execute both sides of a branch.
 // Source: Srivastava et al., JMLR 15 (2014), section 4; scaled while training as in the CS231n notes. CPU twin:
 // src/cpu/reference/dropout.rs.
 
@@ -19,12 +21,22 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     if row >= p.rows {
         return;
     }
-    let keep = keep8(row, col);
     let left = p.cols - col;
     let source = p.a_start + row * p.a_stride + col;
     let target_ = p.b_start + row * p.b_stride + col;
-    store_y(target_, drop4(load_x(source, left), keep), left);
+    var low = load_x(source, left);
+    var high = load_x(source + 4u, max(left, 4u) - 4u);
+    if ALIGNED {
+        let words = draw_group(row, p.col_group + col / 8u);
+        low = drop_words(low, words.xy);
+        high = drop_words(high, words.zw);
+    } else {
+        let keep = keep8(row, col);
+        low = drop4(low, keep);
+        high = drop4(high, keep >> 4u);
+    }
+    store_y(target_, low, left);
     if left > 4u {
-        store_y(target_ + 4u, drop4(load_x(source + 4u, left - 4u), keep >> 4u), left - 4u);
+        store_y(target_ + 4u, high, left - 4u);
     }
 }

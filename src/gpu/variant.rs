@@ -167,6 +167,8 @@ pub struct Variant {
     pub momentum: bool,
     /// Matrix products only: whether a dispatch may hold a part of each sum.
     pub part: bool,
+    /// `dropout` only: whether each thread's columns are one group of draws, none of them kept unseen.
+    pub aligned: bool,
     /// Whether Philox multiplies in 64-bit integers, which the device must offer.
     pub int64: bool,
 }
@@ -175,7 +177,17 @@ impl Variant {
     /// The plainest form of a kernel.
     pub fn new(stem: Stem) -> Self {
         let tile = Tile::Register;
-        Self { stem, width: Width::Scalar, tile, gate: Gate::None, bytes: false, momentum: false, part: false, int64: false }
+        Self {
+            stem,
+            width: Width::Scalar,
+            tile,
+            gate: Gate::None,
+            bytes: false,
+            momentum: false,
+            part: false,
+            aligned: false,
+            int64: false,
+        }
     }
 
     /// Every form that a kernel comes in, in the language that every device has (without [`int64`](Self::int64)).
@@ -188,11 +200,12 @@ impl Variant {
             for tile in if stem.is_product() { &Tile::ALL[..] } else { &Tile::ALL[..1] } {
                 for gate in if gated { &[Gate::None, Gate::Relu, Gate::Mask][..] } else { &[Gate::None][..] } {
                     for width in if wide { &[Width::Scalar, Width::Vec4][..] } else { &[Width::Scalar][..] } {
-                        let flag = matches!(stem, Stem::Gather | Stem::Sgd | Stem::LinearForward | Stem::GradWeight);
+                        let flag =
+                            matches!(stem, Stem::Gather | Stem::Sgd | Stem::LinearForward | Stem::GradWeight | Stem::Dropout);
                         for &set in if flag { &[false, true][..] } else { &[false][..] } {
                             let (bytes, momentum) = (set && stem == Stem::Gather, set && stem == Stem::Sgd);
-                            let part = set && stem.is_product();
-                            all.push(Self { tile: *tile, gate: *gate, width: *width, bytes, momentum, part, ..base });
+                            let (part, aligned) = (set && stem.is_product(), set && stem == Stem::Dropout);
+                            all.push(Self { tile: *tile, gate: *gate, width: *width, bytes, momentum, part, aligned, ..base });
                         }
                     }
                 }
@@ -224,6 +237,9 @@ impl Variant {
         if self.part {
             name += ".part";
         }
+        if self.aligned {
+            name += ".aligned";
+        }
         if self.int64 {
             name += ".int64";
         }
@@ -248,6 +264,7 @@ impl Variant {
                 let datum = if self.bytes { "u32" } else { "f32" };
                 constants += &format!("const BYTES: bool = {};\nalias Datum = {datum};\n", self.bytes);
             }
+            Stem::Dropout => constants += &format!("const ALIGNED: bool = {};\n", self.aligned),
             Stem::Sgd if self.momentum => parts.push(include_str!("../../shaders/sgd_momentum.wgsl")),
             Stem::Sgd => parts.push(include_str!("../../shaders/sgd_plain.wgsl")),
             _ => {}

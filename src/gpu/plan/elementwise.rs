@@ -6,6 +6,7 @@ use crate::gpu::params::{LABELS, Params};
 use crate::gpu::source::Width;
 use crate::gpu::variant::{Stem, Variant};
 use crate::gpu::view::View;
+use crate::rate::DRAWS;
 use crate::{Dropout, Error, Result};
 
 impl Planner {
@@ -66,7 +67,9 @@ impl Planner {
             }
             .with_dropout(dropout, row + from, col);
             let strips = rows as u64 * x.cols.div_ceil(8) as u64;
-            plan.extend(self.dispatch(Variant { width, ..Variant::new(stem) }, &pair, params, strips.div_ceil(64))?);
+            let aligned = stem == Stem::Dropout && params.col_lane == 0 && params.threshold < DRAWS;
+            let variant = Variant { width, aligned, ..Variant::new(stem) };
+            plan.extend(self.dispatch(variant, &pair, params, strips.div_ceil(64))?);
         }
         Ok(())
     }
