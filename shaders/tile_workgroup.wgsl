@@ -37,8 +37,17 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     }
     for (var k = 0u; k < p.inner; k += STEP) {
         // Blocks of one row of A lie side by side for neighbouring threads, as blocks of one row of B do.
-        let a = transpose(a_block(tile_row + (lane / 4u) * 4u, k + (lane % 4u) * 4u));
-        let b = b_block(k + (lane / 16u) * 4u, tile_col + (lane % 16u) * 4u);
+        // A slab may go past the last term, with zeros.
+        let a_term = k + (lane % 4u) * 4u;
+        let b_term = k + (lane / 16u) * 4u;
+        var a = mat4x4<f32>();
+        var b = mat4x4<f32>();
+        if a_term < p.inner {
+            a = transpose(a_block(tile_row + (lane / 4u) * 4u, a_term));
+        }
+        if b_term < p.inner {
+            b = b_block(b_term, tile_col + (lane % 16u) * 4u);
+        }
         for (var term = 0u; term < 4u; term++) { // unroll
             a_tile[((lane % 4u) * 4u + term) * 16u + lane / 4u] = a[term];
             b_tile[((lane / 16u) * 4u + term) * 16u + lane % 16u] = b[term];

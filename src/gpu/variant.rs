@@ -167,7 +167,7 @@ pub struct Variant {
     pub momentum: bool,
     /// Matrix products only: whether a dispatch may hold a part of each sum.
     pub part: bool,
-    /// `dropout` only: whether each thread's columns are one group of draws, none of them kept unseen.
+    /// `dropout` only: whether the eight columns of a thread are one group of draws.
     pub aligned: bool,
     /// Whether Philox multiplies in 64-bit integers, which the device must offer.
     pub int64: bool,
