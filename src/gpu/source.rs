@@ -54,43 +54,47 @@ fn accessor(line: &str, width: Width) -> Option<String> {
 /// Expands every marked loop, the outer ones first.
 fn unroll(text: &str) -> String {
     let mut text = text.to_owned();
-    while let Some(marked) = text.lines().position(|line| line.ends_with("// unroll")) {
-        let lines: Vec<&str> = text.lines().collect();
-        let head = lines[marked];
-        let indent = head.len() - head.trim_start().len();
-        let body = lines[marked + 1..].iter().position(|line| line.get(indent..).is_some_and(|rest| rest.starts_with('}')));
-        let end = marked + 1 + body.expect("a marked loop ends at its own indent");
-        let variable = between(head, "(var ", " = 0u");
-        let count = literal(&text, between(head, " < ", "; "));
-        let mut expanded = lines[..marked].join("\n") + "\n";
-        for i in 0..count {
-            let body: Vec<String> = lines[marked + 1..end].iter().map(|line| substitute(line, variable, i)).collect();
-            let _ = writeln!(expanded, "{:indent$}{{\n{}\n{:indent$}}}", "", body.join("\n"), "");
-        }
-        expanded += &lines[end + 1..].join("\n");
-        text = expanded + "\n";
+    while let Some(expanded) = unroll_first(&text) {
+        text = expanded;
     }
     text
 }
 
-fn between<'a>(text: &'a str, start: &str, end: &str) -> &'a str {
-    let rest = text.split_once(start).expect("a marked loop has the documented form").1;
-    rest.split_once(end).expect("a marked loop has the documented form").0
+/// Expands the first marked loop; one that has not the documented form stays the loop that it is.
+fn unroll_first(text: &str) -> Option<String> {
+    let lines: Vec<&str> = text.lines().collect();
+    let marked = lines.iter().position(|line| line.ends_with("// unroll"))?;
+    let head = lines[marked];
+    let indent = head.len() - head.trim_start().len();
+    // The body ends at the loop's own indent.
+    let body = lines[marked + 1..].iter().position(|line| line.get(indent..).is_some_and(|rest| rest.starts_with('}')))?;
+    let end = marked + 1 + body;
+    let variable = between(head, "(var ", " = 0u")?;
+    let count = literal(text, between(head, " < ", "; ")?)?;
+    let mut expanded = lines[..marked].join("\n") + "\n";
+    for i in 0..count {
+        let body: Vec<String> = lines[marked + 1..end].iter().map(|line| substitute(line, variable, i)).collect();
+        let _ = writeln!(expanded, "{:indent$}{{\n{}\n{:indent$}}}", "", body.join("\n"), "");
+    }
+    Some(expanded + &lines[end + 1..].join("\n") + "\n")
+}
+
+fn between<'a>(text: &'a str, start: &str, end: &str) -> Option<&'a str> {
+    text.split_once(start)?.1.split_once(end).map(|(found, _)| found)
 }
 
 /// The value of a literal or of a `const` of the text, which may be a literal times or over another.
-fn literal(text: &str, name: &str) -> u32 {
+fn literal(text: &str, name: &str) -> Option<u32> {
     if let Ok(value) = name.trim_end_matches('u').parse() {
-        return value;
+        return Some(value);
     }
     if let Some((a, b)) = name.split_once(" / ") {
-        return literal(text, a) / literal(text, b);
+        return literal(text, a)?.checked_div(literal(text, b)?);
     }
     if let Some((a, b)) = name.split_once(" * ") {
-        return literal(text, a) * literal(text, b);
+        return literal(text, a)?.checked_mul(literal(text, b)?);
     }
-    let definition = between(text, &format!("const {name}: u32 = "), ";");
-    literal(text, definition)
+    literal(text, between(text, &format!("const {name}: u32 = "), ";")?)
 }
 
 /// `line` with the identifier `name` replaced by a literal.
@@ -128,6 +132,12 @@ mod tests {
 
     #[test]
     fn a_constant_may_be_a_quotient() {
-        assert_eq!(literal("const ROWS: u32 = 16u;\nconst BLOCKS: u32 = ROWS / 4u;", "BLOCKS"), 4);
+        assert_eq!(literal("const ROWS: u32 = 16u;\nconst BLOCKS: u32 = ROWS / 4u;", "BLOCKS"), Some(4));
+    }
+    #[test]
+    fn no_marked_loop_is_left_in_any_kernel() {
+        for variant in crate::gpu::Variant::all() {
+            assert!(!variant.source().contains("// unroll"), "{}", variant.name());
+        }
     }
 }

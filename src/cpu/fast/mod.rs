@@ -2,6 +2,8 @@
 //!
 //! A row is taken in strips. For each, `keep_bits` draws the mask as one bit an element into a few words on the stack, and
 //! `select` multiplies what is kept. Each exists for every instruction set of [`Isa`]; all give the same bits.
+//!
+//! All take row-major slices whose lengths the caller has checked, as [`Cpu`](crate::cpu::Cpu) does, and panic on others.
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;

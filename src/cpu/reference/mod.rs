@@ -1,6 +1,6 @@
 //! One readable twin for each shader, under the same stem and with the same order of summation.
 //!
-//! All take row-major slices whose lengths the caller has checked. Where a device multiplies and adds in two roundings, as these
+//! All take row-major slices whose lengths the caller has checked, as [`Cpu`](crate::cpu::Cpu) does, and panic on others. Where a device multiplies and adds in two roundings, as these
 //! do, the results are equal to the bit; where it contracts them they agree within rounding.
 
 mod batch_loss;
