@@ -47,17 +47,7 @@ impl Backend for Gpu {
     }
 
     fn read<T: Element>(&mut self, tensor: &GpuTensor<T>) -> Result<Vec<T>> {
-        self.submit()?;
-        let mut bytes = Vec::new();
-        while (bytes.len() as u64) < tensor.bytes() {
-            let offset = bytes.len() as u64;
-            let part = readback::CHUNK.min(tensor.bytes() - offset);
-            let staging = self.staging(part);
-            readback::download(&self.device, &self.queue, &tensor.buffer, offset, &staging, part).wait(&self.device, &mut bytes)?;
-        }
-        self.counts.bytes_read += tensor.bytes();
-        self.check()?;
-        Ok(bytemuck::pod_collect_to_vec(&bytes))
+        pollster::block_on(self.read_parts(tensor, true))
     }
 
     fn submit(&mut self) -> Result<()> {

@@ -127,13 +127,22 @@ impl Gpu {
     /// # Errors
     /// As [`Backend::read`].
     pub async fn read_async<T: Element>(&mut self, tensor: &GpuTensor<T>) -> Result<Vec<T>> {
+        self.read_parts(tensor, false).await
+    }
+
+    /// Reads part by part; with `polls` the device is polled here until each part has come, and nothing is left to wait for.
+    pub(super) async fn read_parts<T: Element>(&mut self, tensor: &GpuTensor<T>, polls: bool) -> Result<Vec<T>> {
         self.submit()?;
         let mut bytes = Vec::new();
         while (bytes.len() as u64) < tensor.bytes() {
             let offset = bytes.len() as u64;
             let part = readback::CHUNK.min(tensor.bytes() - offset);
             let staging = self.staging(part);
-            readback::download(&self.device, &self.queue, &tensor.buffer, offset, &staging, part).finish(&mut bytes).await?;
+            let download = readback::download(&self.device, &self.queue, &tensor.buffer, offset, &staging, part);
+            if polls {
+                download.poll(&self.device)?;
+            }
+            download.finish(&mut bytes).await?;
         }
         self.counts.bytes_read += tensor.bytes();
         self.check()?;
@@ -154,7 +163,9 @@ impl Gpu {
         let result = self.flush(Some(&timer)).and_then(|()| {
             let mut bytes = Vec::new();
             let staging = self.staging(16);
-            readback::download(&self.device, &self.queue, &timer.resolved, 0, &staging, 16).wait(&self.device, &mut bytes)?;
+            let download = readback::download(&self.device, &self.queue, &timer.resolved, 0, &staging, 16);
+            download.poll(&self.device)?;
+            pollster::block_on(download.finish(&mut bytes))?;
             let ticks: Vec<u64> = bytemuck::pod_collect_to_vec(&bytes);
             let nanoseconds = ticks[1].saturating_sub(ticks[0]) as f64 * f64::from(self.queue.get_timestamp_period());
             Ok(Some(std::time::Duration::from_secs_f64(nanoseconds * 1e-9)))

@@ -41,13 +41,12 @@ pub(super) fn download<'a>(
 }
 
 impl Download<'_> {
-    /// Polls the device until the copy is done, then takes its bytes.
-    pub(super) fn wait(self, device: &wgpu::Device, sink: &mut Vec<u8>) -> Result<()> {
-        wait(device, self.submission.clone())?;
-        pollster::block_on(self.finish(sink))
+    /// Polls the device until the copy is done and the map callback has run.
+    pub(super) fn poll(&self, device: &wgpu::Device) -> Result<()> {
+        wait(device, self.submission.clone())
     }
 
-    /// Takes the bytes once the map callback has run; somebody else polls the device.
+    /// Takes the bytes once the map callback has run; [`poll`](Self::poll) or somebody else sees to that.
     pub(super) async fn finish(self, sink: &mut Vec<u8>) -> Result<()> {
         let failed = |what: String| Error::Device { what };
         match self.mapped.receive().await {
