@@ -55,9 +55,8 @@ fn train<B: Backend>(
     if !common.json {
         output::text(&heading(data, &architecture, label))?;
     }
-    if start == args.epochs
-        && let Some(path) = &args.save
-    {
+    // With nothing to train, what there is is saved as it stands.
+    if let (true, Some(path)) = (start == args.epochs, &args.save) {
         session.net.save(path)?;
     }
     if !common.json && start < args.epochs {
