@@ -7,6 +7,7 @@ use super::view::View;
 use crate::call::{BatchLoss, DropoutCall, Gather, GradInput, GradWeight, LinearForward, MaskBits, Sgd, SoftmaxCrossEntropy};
 use crate::{Error, Result};
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// A compiled variant.
@@ -200,11 +201,11 @@ impl Kernels {
         buffer.unmap();
         let params = self.bind_params(&buffer);
         let steps = plan.iter().enumerate().map(|(i, dispatch)| {
-            let pipeline = self.pipeline(dispatch.variant)?;
+            let (pipeline, _) = self.pipeline(dispatch.variant);
             let tensors = self.bind(&pipeline, &dispatch.bindings);
-            Ok(Step { pipeline, tensors, offset: i as u32 * slot as u32, grid: dispatch.grid })
+            Step { pipeline, tensors, offset: i as u32 * slot as u32, grid: dispatch.grid }
         });
-        Ok(Prepared { steps: steps.collect::<Result<_>>()?, params })
+        Ok(Prepared { steps: steps.collect(), params })
     }
 
     /// Distance between two parameter blocks of one buffer.
@@ -243,17 +244,15 @@ impl Kernels {
         })
     }
 
-    /// The compiled form of a variant, compiled now if it was not yet.
-    pub(super) fn pipeline(&self, variant: Variant) -> Result<Arc<Pipeline>> {
+    /// The compiled form of a variant, and whether it was compiled just now.
+    pub(super) fn pipeline(&self, variant: Variant) -> (Arc<Pipeline>, bool) {
         let variant = Variant { int64: self.planner.int64, ..variant };
         // A panic elsewhere leaves whole entries behind, so a poisoned map is still good.
         let mut pipelines = self.pipelines.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(pipeline) = pipelines.get(&variant) {
-            return Ok(pipeline.clone());
+        match pipelines.entry(variant) {
+            Entry::Occupied(entry) => (entry.get().clone(), false),
+            Entry::Vacant(entry) => (entry.insert(Arc::new(self.compile(variant))).clone(), true),
         }
-        let pipeline = Arc::new(self.compile(variant));
-        pipelines.insert(variant, pipeline.clone());
-        Ok(pipeline)
     }
 
     /// Names of the variants compiled so far.
@@ -262,10 +261,6 @@ impl Kernels {
         let mut names: Vec<String> = pipelines.keys().map(Variant::name).collect();
         names.sort();
         names
-    }
-
-    pub(super) fn compiled_count(&self) -> usize {
-        self.pipelines.lock().unwrap_or_else(PoisonError::into_inner).len()
     }
 
     fn compile(&self, variant: Variant) -> Pipeline {

@@ -9,6 +9,7 @@ use super::tensor::{GpuTensor, Retired};
 use super::variant::Variant;
 use crate::backend::{Backend, Counts, Element};
 use crate::{Error, Result};
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -183,14 +184,15 @@ impl Gpu {
                 self.params = ParamsArena::new(&self.device, &self.kernels, 2 * self.params.slots());
                 self.counts.objects += 2;
             }
-            let before = self.kernels.compiled_count();
-            let pipeline = self.kernels.pipeline(dispatch.variant)?;
-            // A shader module, two layouts and the pipeline.
-            self.counts.objects += 4 * (self.kernels.compiled_count() - before) as u64;
+            let (pipeline, compiled) = self.kernels.pipeline(dispatch.variant);
+            if compiled {
+                // A shader module, two layouts and the pipeline.
+                self.counts.objects += 4;
+            }
             let ranges = dispatch.bindings.iter().map(|range| (range.buffer.clone(), range.offset, range.size)).collect();
             let tensors = match self.bind_groups.entry((dispatch.variant, ranges)) {
-                std::collections::hash_map::Entry::Occupied(entry) => entry.get().clone(),
-                std::collections::hash_map::Entry::Vacant(entry) => {
+                Entry::Occupied(entry) => entry.get().clone(),
+                Entry::Vacant(entry) => {
                     self.counts.objects += 1;
                     entry.insert(self.kernels.bind(&pipeline, &dispatch.bindings)).clone()
                 }
