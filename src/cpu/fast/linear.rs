@@ -5,6 +5,7 @@
 use super::matmul::{Factor, matmul};
 use super::{Isa, segment_in_place};
 use crate::Dropout;
+use crate::cpu::reference::{activate_row, through_relu};
 use rayon::prelude::*;
 
 /// Elements below which a second thread costs more than it brings.
@@ -29,13 +30,7 @@ pub fn linear_forward(
     let batch = y.len() / outputs;
     matmul(Factor::new(x, batch, inputs), Factor::new(weight, inputs, outputs), y);
     each_row(y, outputs, |row, y| {
-        if let Some(bias) = bias {
-            y.iter_mut().zip(bias).for_each(|(y, &b)| *y += b);
-        }
-        if relu {
-            // A comparison instead of max(): relu(NaN) is NaN.
-            y.iter_mut().for_each(|y| *y = if *y <= 0.0 { 0.0 } else { *y });
-        }
+        activate_row(y, bias, relu);
         segment_in_place(isa, y, row, 0, dropout);
     });
 }
@@ -44,11 +39,7 @@ pub fn linear_forward(
 pub fn gradient(isa: Isa, grad_output: &[f32], output: Option<&[f32]>, cols: usize, dropout: &Dropout) -> Vec<f32> {
     let mut grad_z = grad_output.to_vec();
     each_row(&mut grad_z, cols, |row, dz| match output {
-        // A NaN in Y is not <= 0, so it lets the gradient pass.
-        Some(output) => {
-            let y = &output[row * cols..(row + 1) * cols];
-            dz.iter_mut().zip(y).for_each(|(dz, &y)| *dz = if y <= 0.0 { 0.0 } else { *dz * dropout.scale });
-        }
+        Some(output) => through_relu(dz, &output[row * cols..(row + 1) * cols], dropout.scale),
         None => segment_in_place(isa, dz, row, 0, dropout),
     });
     grad_z
@@ -63,8 +54,7 @@ pub fn grad_input(grad_z: &[f32], weight: &[f32], grad_input: &mut [f32], shape:
     }
     if let Some((x, scale)) = through {
         each_row(grad_input, inputs, |row, dx| {
-            let x = &x[row * inputs..(row + 1) * inputs];
-            dx.iter_mut().zip(x).for_each(|(dx, &x)| *dx = if x <= 0.0 { 0.0 } else { *dx * scale });
+            through_relu(dx, &x[row * inputs..(row + 1) * inputs], scale);
         });
     }
 }

@@ -12,7 +12,6 @@ pub fn grad_input(grad_z: &[f32], weight: &[f32], grad_input: &mut [f32], shape:
     }
     super::linear_forward(grad_z, &transposed, None, grad_input, [outputs, inputs], false, &crate::Dropout::NONE);
     if let Some((x, scale)) = through {
-        // A NaN in X is not <= 0, so it lets the gradient pass.
-        grad_input.iter_mut().zip(x).for_each(|(dx, &x)| *dx = if x <= 0.0 { 0.0 } else { *dx * scale });
+        super::through_relu(grad_input, x, scale);
     }
 }

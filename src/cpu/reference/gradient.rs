@@ -8,10 +8,7 @@ use crate::Dropout;
 pub fn gradient(grad_output: &[f32], output: Option<&[f32]>, cols: usize, dropout: &Dropout) -> Vec<f32> {
     let mut grad_z = grad_output.to_vec();
     match output {
-        // A NaN in Y is not <= 0, so it lets the gradient pass.
-        Some(output) => {
-            grad_z.iter_mut().zip(output).for_each(|(dz, &y)| *dz = if y <= 0.0 { 0.0 } else { *dz * dropout.scale });
-        }
+        Some(output) => super::through_relu(&mut grad_z, output, dropout.scale),
         None => {
             grad_z.chunks_mut(cols.max(1)).enumerate().for_each(|(row, dz)| super::drop_row(dz, row, dropout));
         }

@@ -22,13 +22,7 @@ pub fn linear_forward(
         for (&x, weight) in x.iter().zip(weight.chunks(outputs.max(1))) {
             y.iter_mut().zip(weight).for_each(|(y, &w)| *y += x * w);
         }
-        if let Some(bias) = bias {
-            y.iter_mut().zip(bias).for_each(|(y, &b)| *y += b);
-        }
-        if relu {
-            // A comparison instead of max(): relu(NaN) is NaN.
-            y.iter_mut().for_each(|y| *y = if *y <= 0.0 { 0.0 } else { *y });
-        }
+        super::activate_row(y, bias, relu);
         super::drop_row(y, index, dropout);
     }
 }

@@ -27,6 +27,23 @@ pub use softmax_cross_entropy::softmax_cross_entropy;
 
 use crate::Dropout;
 
+/// `row = relu(row + bias)`, each part where it is asked for.
+pub(crate) fn activate_row(row: &mut [f32], bias: Option<&[f32]>, relu: bool) {
+    if let Some(bias) = bias {
+        row.iter_mut().zip(bias).for_each(|(y, &b)| *y += b);
+    }
+    if relu {
+        // A comparison instead of max(): relu(NaN) is NaN.
+        row.iter_mut().for_each(|y| *y = if *y <= 0.0 { 0.0 } else { *y });
+    }
+}
+
+/// `grad = grad·scale` where the ReLU's output was above 0, else 0: the way back through ReLU and dropout.
+pub(crate) fn through_relu(grad: &mut [f32], output: &[f32], scale: f32) {
+    // A NaN in the output is not <= 0, so it lets the gradient pass.
+    grad.iter_mut().zip(output).for_each(|(grad, &y)| *grad = if y <= 0.0 { 0.0 } else { *grad * scale });
+}
+
 /// `row[c] = M·s·row[c]` in place, for local row `index` of the masked tensor.
 pub(crate) fn drop_row(row: &mut [f32], index: usize, dropout: &Dropout) {
     for (group, strip) in row.chunks_mut(8).enumerate() {
