@@ -10,6 +10,7 @@ var<workgroup> partial: array<vec2<f32>, 64>;
 
 @compute @workgroup_size(64)
 fn main(@builtin(local_invocation_index) lane: u32) {
+    p = params;
     var sum = vec2<f32>(0.0);
     for (var row = lane; row < p.rows; row += 64u) {
         sum += vec2<f32>(losses[p.a_start + 2u * row], losses[p.a_start + 2u * row + 1u]);

@@ -38,7 +38,11 @@ struct Params {
     max_norm: f32,
 }
 
-@group(1) @binding(0) var<uniform> p: Params;
+@group(1) @binding(0) var<uniform> params: Params;
+
+// Every entry point begins with `p = params`: adapters that run on a CPU load a uniform once for all lanes only where no lane has
+// left yet, and lane by lane everywhere else.
+var<private> p: Params;
 
 const KEEP_ALL: u32 = 65536u;
 
@@ -91,5 +95,6 @@ fn drop4(v: vec4<f32>, keep: u32) -> vec4<f32> {
 // v times the scale where the four draws of two words say so; what drop4 does without the detour over bits.
 fn drop_words(v: vec4<f32>, words: vec2<u32>) -> vec4<f32> {
     let draws = vec4<u32>(words.x & 0xffffu, words.x >> 16u, words.y & 0xffffu, words.y >> 16u);
-    return select(vec4<f32>(0.0), v * p.scale, draws < vec4<u32>(p.threshold));
+    // Signed, which is one instruction where unsigned is two.
+    return select(vec4<f32>(0.0), v * p.scale, vec4<i32>(draws) < vec4<i32>(i32(p.threshold)));
 }

@@ -1,9 +1,22 @@
 // philox4x32: four random words from a 128-bit counter and a 64-bit key, without state.
 //
 // Source: Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC'11; constants from Random123. CPU twin: src/philox.rs.
-// `multiply_wide` comes from multiply_limbs.wgsl or multiply_int64.wgsl.
+// For every device: WGSL has no high half of a product, so it is made from 16-bit limbs. philox_int64.wgsl is the same for devices with
+// 64-bit integers.
 
 const PHILOX_ROUNDS: u32 = 10u;
+
+// (low, high) word of a * b; no sum of limbs overflows 32 bits.
+fn multiply_wide(a: u32, b: u32) -> vec2<u32> {
+    let a_low = a & 0xffffu;
+    let a_high = a >> 16u;
+    let b_low = b & 0xffffu;
+    let b_high = b >> 16u;
+    let low = a_low * b_low;
+    let middle = a_high * b_low + (low >> 16u);
+    let cross = a_low * b_high + (middle & 0xffffu);
+    return vec2<u32>(a * b, a_high * b_high + (middle >> 16u) + (cross >> 16u));
+}
 
 fn philox4x32(counter: vec4<u32>, seed: vec2<u32>) -> vec4<u32> {
     var c = counter;

@@ -16,6 +16,7 @@ var<workgroup> b_tile: array<vec4<f32>, 256>;  // [term][column / 4]
 
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+    p = params;
     let index = workgroup.y * p.grid + workgroup.x;
     let col_tiles = (p.cols + TILE - 1u) / TILE;
     let tile_row = (index / col_tiles) * TILE;

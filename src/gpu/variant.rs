@@ -270,10 +270,9 @@ impl Variant {
             _ => {}
         }
         parts.push(include_str!("../../shaders/mask.wgsl"));
-        parts.push(include_str!("../../shaders/philox.wgsl"));
         parts.push(match self.int64 {
-            true => include_str!("../../shaders/multiply_int64.wgsl"),
-            false => include_str!("../../shaders/multiply_limbs.wgsl"),
+            true => include_str!("../../shaders/philox_int64.wgsl"),
+            false => include_str!("../../shaders/philox.wgsl"),
         });
         assemble(&constants, self.width, &parts)
     }
