@@ -30,7 +30,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     queue.write_buffer(&x, 0, &1f32.to_le_bytes().repeat(ROWS * COLS));
 
     // Ours: once the kernels, once the call for its buffers, then a recording wherever it belongs.
-    let kernels = Kernels::new(&device, adapter.get_info().device_type)?;
+    let kernels = Kernels::new(&device)?;
     let mask = Mask::new(Rate::drop(0.5)?, Key { seed: 42, layer: 1, step: 0 });
     let call = kernels.dropout(&DropoutCall {
         x: &View::new(&x, ROWS, COLS),

@@ -23,13 +23,15 @@ fn weight_quad(n: u32, k: u32) -> vec4<f32> {
     return load_weight(p.a_start + min(n, p.cols - 1u) * p.a_stride + k, p.inner - k);
 }
 
-fn grad_quad(m: u32, k: u32) -> vec4<f32> {
+const A_BY_TERM: bool = false;
+
+fn a_quad(m: u32, k: u32) -> vec4<f32> {
     return grad_z(min(m, p.rows - 1u), k, p.inner - k);
 }
 
 // Element [r][k] is dZ[m + r, k + k].
 fn a_block(m: u32, k: u32) -> mat4x4<f32> {
-    return mat4x4<f32>(grad_quad(m, k), grad_quad(m + 1u, k), grad_quad(m + 2u, k), grad_quad(m + 3u, k));
+    return mat4x4<f32>(a_quad(m, k), a_quad(m + 1u, k), a_quad(m + 2u, k), a_quad(m + 3u, k));
 }
 
 // Element [k][c] is W[n + c, k + k].
@@ -42,8 +44,8 @@ fn start(m: u32, n: u32) -> vec4<f32> {
     return vec4<f32>(0.0);
 }
 
-fn open(m: u32, n: u32, rows: u32) -> vec4<u32> {
-    return vec4<u32>(0u);
+fn open(m: u32, n: u32, rows: u32) -> array<vec4<u32>, 2> {
+    return array<vec4<u32>, 2>();
 }
 
 // dX, or the dZ of the layer before; a NaN in X lets the gradient pass.

@@ -20,8 +20,10 @@
 
 const FIRST: u32 = 1u;  // flag: the sum starts in this dispatch
 
+const A_BY_TERM: bool = true;  // a_quad holds four rows of A, not four terms
+
 // X[k, m .. m + 4], with the column of ones; 0 past the batch.
-fn x_quad(k: u32, m: u32) -> vec4<f32> {
+fn a_quad(m: u32, k: u32) -> vec4<f32> {
     let ones = vec4<u32>(m, m + 1u, m + 2u, m + 3u) == vec4<u32>(p.first);
     let values = select(load_x(p.a_start + k * p.a_stride + m, p.first - min(m, p.first)), vec4<f32>(1.0), ones);
     return select(vec4<f32>(0.0), values, k < p.inner);
@@ -34,7 +36,7 @@ fn grad_quad(k: u32, n: u32) -> vec4<f32> {
 
 // Element [r][k] is X[k + k, m + r].
 fn a_block(m: u32, k: u32) -> mat4x4<f32> {
-    return transpose(mat4x4<f32>(x_quad(k, m), x_quad(k + 1u, m), x_quad(k + 2u, m), x_quad(k + 3u, m)));
+    return transpose(mat4x4<f32>(a_quad(m, k), a_quad(m, k + 1u), a_quad(m, k + 2u), a_quad(m, k + 3u)));
 }
 
 // Element [k][c] is dZ[k + k, n + c].
@@ -59,8 +61,8 @@ var<private> has_bias: bool;
 var<private> bias_low: vec4<f32>;
 var<private> bias_high: vec4<f32>;
 
-fn open(m: u32, n: u32, rows: u32) -> vec4<u32> {
-    return vec4<u32>(0u);
+fn open(m: u32, n: u32, rows: u32) -> array<vec4<u32>, 2> {
+    return array<vec4<u32>, 2>();
 }
 
 // Writes eight columns of a row of dW, or holds them back for close() where they are db.

@@ -20,7 +20,9 @@ const LAST: u32 = 2u;   // flag: the sum ends in this dispatch
 const RELU: u32 = 4u;
 const BIAS: u32 = 8u;
 
-fn x_quad(m: u32, k: u32) -> vec4<f32> {
+const A_BY_TERM: bool = false;
+
+fn a_quad(m: u32, k: u32) -> vec4<f32> {
     return load_x(p.a_start + min(m, p.rows - 1u) * p.a_stride + k, p.inner - k);
 }
 
@@ -30,7 +32,7 @@ fn weight_quad(k: u32, n: u32) -> vec4<f32> {
 
 // Element [r][k] is X[m + r, k + k].
 fn a_block(m: u32, k: u32) -> mat4x4<f32> {
-    return mat4x4<f32>(x_quad(m, k), x_quad(m + 1u, k), x_quad(m + 2u, k), x_quad(m + 3u, k));
+    return mat4x4<f32>(a_quad(m, k), a_quad(m + 1u, k), a_quad(m + 2u, k), a_quad(m + 3u, k));
 }
 
 // Element [k][c] is W[k + k, n + c].
@@ -56,7 +58,7 @@ fn bias_quad(n: u32) -> vec4<f32> {
 }
 
 // Loads what the epilogue needs once; the result tells which elements are kept.
-fn open(m: u32, n: u32, rows: u32) -> vec4<u32> {
+fn open(m: u32, n: u32, rows: u32) -> array<vec4<u32>, 2> {
     if (p.flags & BIAS) != 0u {
         bias_low = bias_quad(n);
         bias_high = bias_quad(n + 4u);

@@ -74,16 +74,20 @@ fn keep8(row: u32, col: u32) -> u32 {
     return (bits >> lane) & 0xffu;
 }
 
-// The bits of `rows` rows of eight columns, at most sixteen: row r is byte r % 4 of word r / 4.
-fn keep_rows(row: u32, col: u32, rows: u32) -> vec4<u32> {
+// The bits of `rows` rows of eight columns, at most 32: row r is byte r % 4 of word r / 4.
+fn keep_rows(row: u32, col: u32, rows: u32) -> array<vec4<u32>, 2> {
     if p.threshold == KEEP_ALL {
-        return vec4<u32>(0xffffffffu);
+        return array<vec4<u32>, 2>(vec4<u32>(0xffffffffu), vec4<u32>(0xffffffffu));
     }
-    var bits = vec4<u32>(0u);
+    var upper = vec4<u32>(0u);
+    var lower = vec4<u32>(0u);
     for (var r = 0u; r < rows; r++) {
-        bits[r / 4u] |= keep8(row + r, col) << (8u * (r % 4u));
+        // No word is indexed by a variable, so that all stay in registers.
+        let byte = vec4<u32>(keep8(row + r, col) << (8u * (r % 4u)));
+        upper |= select(vec4<u32>(0u), byte, vec4<u32>(r / 4u) == vec4<u32>(0u, 1u, 2u, 3u));
+        lower |= select(vec4<u32>(0u), byte, vec4<u32>(r / 4u) == vec4<u32>(4u, 5u, 6u, 7u));
     }
-    return bits;
+    return array<vec4<u32>, 2>(upper, lower);
 }
 
 // v times the scale where a bit of `keep` is set, else 0 by selection, so that NaN and infinity do not survive being dropped.

@@ -13,13 +13,11 @@ const BLOCKS: u32 = TILE_ROWS / 4u;
 @compute @workgroup_size(8)
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     p = params;
+    let inner = params.inner;  // uniform, as a loop's bound should be
     let index = workgroup.y * p.grid + workgroup.x;
     let row_tiles = (p.rows + TILE_ROWS - 1u) / TILE_ROWS;
     let m = (index % row_tiles) * TILE_ROWS;
     let n = ((index / row_tiles) * 8u + lane) * 8u;
-    if n >= p.cols {
-        return;
-    }
     // Indexed by constants alone, so that the sums stay in registers.
     var sums: array<vec4<f32>, HALVES>;
     if PART {
@@ -28,22 +26,22 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
             sums[2u * row + 1u] = start(m + row, n + 4u);
         }
     }
-    for (var k = 0u; k < p.inner; k += 4u) {
+    for (var k = 0u; k < inner; k += 4u) {
         let low = b_block(k, n);
         let high = b_block(k, n + 4u);
         for (var block = 0u; block < BLOCKS; block++) { // unroll
             let a = a_block(m + 4u * block, k);
             for (var row = 0u; row < 4u; row++) { // unroll
                 for (var term = 0u; term < 4u; term++) { // unroll
-                    sums[8u * block + 2u * row] += a[row][term] * low[term];
-                    sums[8u * block + 2u * row + 1u] += a[row][term] * high[term];
+                    sums[8u * block + 2u * row] = fma(vec4<f32>(a[row][term]), low[term], sums[8u * block + 2u * row]);
+                    sums[8u * block + 2u * row + 1u] = fma(vec4<f32>(a[row][term]), high[term], sums[8u * block + 2u * row + 1u]);
                 }
             }
         }
     }
     let keep = open(m, n, min(TILE_ROWS, p.rows - m));
     for (var row = 0u; row < TILE_ROWS; row++) { // unroll
-        finish(m + row, n, sums[2u * row], sums[2u * row + 1u], keep[row / 4u] >> (8u * (row % 4u)));
+        finish(m + row, n, sums[2u * row], sums[2u * row + 1u], keep[row / 16u][row / 4u % 4u] >> (8u * (row % 4u)));
     }
     close(n);
 }

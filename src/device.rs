@@ -53,15 +53,15 @@ impl Device {
     /// # Errors
     /// [`Error::Adapter`] where an adapter is meant and none, or more than one, matches.
     pub fn open(choice: &DeviceChoice) -> Result<Self> {
-        Self::build(choice, Planner::new)
+        Self::build(choice, |planner| planner)
     }
 
-    /// As [`open`](Self::open), with a planner of the caller's making from a GPU's limits and kind.
+    /// As [`open`](Self::open), with a GPU's plan changed.
     ///
     /// # Errors
-    /// As [`open`](Self::open), and where the plan goes beyond the device's limits.
-    pub fn build(choice: &DeviceChoice, plan: impl FnOnce(&wgpu::Limits, wgpu::DeviceType) -> Planner) -> Result<Self> {
-        let gpu = |adapter: &AdapterChoice| Gpu::build(adapter, plan).map(|gpu| Self::Gpu(Box::new(gpu)));
+    /// As [`open`](Self::open), and where the plan goes beyond what the device can do.
+    pub fn build(choice: &DeviceChoice, change: impl FnOnce(Planner) -> Planner) -> Result<Self> {
+        let gpu = |adapter: &AdapterChoice| Gpu::build(adapter, change).map(|gpu| Self::Gpu(Box::new(gpu)));
         match choice {
             DeviceChoice::Cpu => Ok(Self::Cpu(Cpu::new())),
             DeviceChoice::Adapter(adapter) => gpu(adapter),

@@ -44,7 +44,7 @@ fn prepare<'a>(kernels: &Kernels, x: View<'a>, mut y: View<'a>) -> wgpu_dropout:
 #[test]
 fn buffers_that_a_kernel_cannot_use_are_typed_errors() {
     let Some(raw) = Raw::open() else { return };
-    let kernels = Kernels::new(&raw.device, raw.info.device_type).unwrap();
+    let kernels = Kernels::new(&raw.device).unwrap();
     let scope = raw.device.push_error_scope(wgpu::ErrorFilter::Validation);
     let (a, b) = (raw.buffer(&[0.0f32; 64]), raw.buffer(&[0.0f32; 64]));
     let plain = raw.buffer_for(&[0.0f32; 64], wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::VERTEX);
@@ -101,8 +101,8 @@ fn buffers_that_a_kernel_cannot_use_are_typed_errors() {
 #[test]
 fn plans_beyond_the_device_are_refused() {
     let Some(raw) = Raw::open() else { return };
-    let good = Planner::new(&raw.device.limits(), raw.info.device_type);
-    assert!(Kernels::with_planner(&raw.device, good).is_ok());
+    let good = Planner::new(&raw.info, raw.device.features(), &raw.device.limits());
+    assert!(Kernels::with_planner(&raw.device, |_| good).is_ok());
     let bad = [
         Planner { binding: 1 << 15, ..good },
         Planner { binding: good.binding + 4, ..good },
@@ -115,13 +115,13 @@ fn plans_beyond_the_device_are_refused() {
         Planner { align: u64::MAX, ..good },
     ];
     for planner in bad {
-        match Kernels::with_planner(&raw.device, planner) {
+        match Kernels::with_planner(&raw.device, |_| planner) {
             Err(Error::Adapter { what }) => assert!(what.contains("max_") || what.contains("min_"), "{what}"),
             other => panic!("{planner:?}: {other:?}"),
         }
     }
     // A plan of no operations a dispatch is slow, not wrong.
-    let kernels = Kernels::with_planner(&raw.device, Planner { flops: 0, ..good }).unwrap();
+    let kernels = Kernels::with_planner(&raw.device, |_| Planner { flops: 0, ..good }).unwrap();
     let (a, b, c) = (raw.buffer(&[1.0f32; 16]), raw.buffer(&[1.0f32; 16]), raw.buffer(&[0.0f32; 16]));
     let (x, weight, mut y) = (View::new(&a, 4, 4), View::new(&b, 4, 4), View::new(&c, 4, 4));
     let call = LinearForward { x: &x, weight: &weight, bias: None, y: &mut y, relu: true, dropout: Dropout::NONE };
@@ -144,8 +144,9 @@ fn a_device_with_too_little_is_refused_and_one_with_webgpu_s_defaults_is_not() {
     let defaults = wgpu::Limits::default();
     for tile in Tile::ALL {
         let device = with(defaults.clone());
-        let planner = Planner { tile, ..Planner::new(&device.limits(), wgpu::DeviceType::Other) };
-        assert!(Kernels::with_planner(&device, planner).is_ok(), "{tile}");
+        let kernels = Kernels::with_planner(&device, |planner| Planner { tile, ..planner });
+        // Without its feature, the tile that needs one is refused.
+        assert_eq!(kernels.is_ok(), tile != Tile::Shuffle, "{tile}: {:?}", kernels.err());
     }
     let lacking = [
         ("max_storage_buffers_per_shader_stage", wgpu::Limits { max_storage_buffers_per_shader_stage: 4, ..defaults.clone() }),
@@ -155,7 +156,7 @@ fn a_device_with_too_little_is_refused_and_one_with_webgpu_s_defaults_is_not() {
         ("max_storage_buffer_binding_size", wgpu::Limits { max_storage_buffer_binding_size: 1 << 15, ..defaults }),
     ];
     for (name, limits) in lacking {
-        match Kernels::new(&with(limits), wgpu::DeviceType::DiscreteGpu) {
+        match Kernels::with_planner(&with(limits), |planner| Planner { tile: Tile::Workgroup, ..planner }) {
             Err(Error::Adapter { what }) => assert!(what.contains(name), "{what}"),
             other => panic!("{name}: {other:?}"),
         }
@@ -177,7 +178,7 @@ fn kernels_run_between_a_caller_s_own_passes() {
     };
     let (fill, triple) = (shader("v[id.x] = f32(id.x);"), shader("v[id.x] = 3.0 * v[id.x];"));
     let (fill_group, triple_group) = (raw.group(&fill, 0, &[&x]), raw.group(&triple, 0, &[&y]));
-    let kernels = Kernels::new(&raw.device, raw.info.device_type).unwrap();
+    let kernels = Kernels::new(&raw.device).unwrap();
     let (source, mut target) = (View::new(&x, rows, cols), View::new(&y, rows, cols));
     let ours = kernels.dropout(&DropoutCall { x: &source, y: &mut target, dropout: site() }).unwrap();
     assert!(ours.dispatches() == 1 && kernels.compiled().len() == 1, "{:?}", kernels.compiled());
@@ -211,7 +212,7 @@ fn kernels_run_between_a_caller_s_own_passes() {
 #[test]
 fn tensors_are_ranges_of_buffers() {
     let Some(raw) = Raw::open() else { return };
-    let kernels = Kernels::new(&raw.device, raw.info.device_type).unwrap();
+    let kernels = Kernels::new(&raw.device).unwrap();
     for (rows, cols) in [(3, 12), (5, 7)] {
         for (from, to) in [(0, 4), (1, 64), (13, 2), (65, 67), (130, 128)] {
             let (count, values) = (rows * cols, noise(1, 300));

@@ -1,10 +1,11 @@
 //! The parameter block on the host against the shader's, by naga's reflection, and every variant in naga's validator.
 
-use naga::valid::{Capabilities, ValidationFlags, Validator};
+use naga::valid::{Capabilities, ShaderStages, SubgroupOperationSet, ValidationFlags, Validator};
 use naga::{AddressSpace, Module, ScalarKind, StorageAccess, TypeInner};
 use std::collections::HashSet;
 use std::mem::offset_of;
 use wgpu_dropout::gpu::{Params, Stem, Tile, Variant};
+use wgpu_dropout::wgpu;
 
 /// Name and byte offset of each member of a struct, and its size.
 type Layout = (Vec<(String, u32)>, u32);
@@ -93,8 +94,13 @@ fn every_variant_is_valid_and_has_a_name_of_its_own() {
         let wgsl = variant.source();
         let module = parsed(&variant, &wgsl);
         // The baseline needs nothing that an adapter may lack: no f16, no subgroups, and 64-bit integers only where it says so.
-        let capabilities = if variant.int64 { Capabilities::SHADER_INT64 } else { Capabilities::empty() };
+        let needs = variant.features();
+        let mut capabilities = Capabilities::empty();
+        capabilities.set(Capabilities::SHADER_INT64, needs.contains(wgpu::Features::SHADER_INT64));
+        capabilities.set(Capabilities::SUBGROUP, needs.contains(wgpu::Features::SUBGROUP));
         Validator::new(ValidationFlags::all(), capabilities)
+            .subgroup_stages(ShaderStages::COMPUTE)
+            .subgroup_operations(SubgroupOperationSet::all())
             .validate(&module)
             .unwrap_or_else(|error| panic!("{name}: {}", error.emit_to_string(&wgsl)));
         for absent in ["enable ", "switch", "num_workgroups", "f16", "override "] {

@@ -27,7 +27,7 @@ pub(super) struct Pipeline {
 /// use wgpu_dropout::{Dropout, Key, Mask, Mode, Rate, call::DropoutCall, gpu::{Kernels, View}, wgpu};
 ///
 /// fn record(device: &wgpu::Device, x: &wgpu::Buffer, y: &wgpu::Buffer) -> wgpu_dropout::Result<wgpu::CommandBuffer> {
-///     let kernels = Kernels::new(device, wgpu::DeviceType::DiscreteGpu)?;
+///     let kernels = Kernels::new(device)?;
 ///     let mask = Mask::new(Rate::drop(0.5)?, Key { seed: 42, layer: 1, step: 0 });
 ///     let call = kernels.dropout(&DropoutCall {
 ///         x: &View::new(x, 128, 1024),
@@ -48,22 +48,28 @@ pub struct Kernels {
 }
 
 impl Kernels {
-    /// The kernels on `device`, with the tile for its kind ([`wgpu::AdapterInfo::device_type`]). Nothing is compiled yet.
+    /// The kernels on `device`, in the forms that suit it. Nothing is compiled yet.
     ///
     /// # Errors
     /// [`Error::Adapter`] where the device's limits are below what the smallest kernel needs.
-    pub fn new(device: &wgpu::Device, kind: wgpu::DeviceType) -> Result<Self> {
-        let limits = device.limits();
-        Self::with_planner(device, Planner::new(&limits, kind))
+    pub fn new(device: &wgpu::Device) -> Result<Self> {
+        Self::with_planner(device, |planner| planner)
     }
 
-    /// The kernels with a plan of the caller's making: another tile, smaller bindings, shorter dispatches.
+    /// The kernels with the device's plan changed: another tile, smaller bindings, shorter dispatches.
     ///
     /// # Errors
-    /// As [`new`](Self::new), and where the plan goes beyond the device's limits.
-    pub fn with_planner(device: &wgpu::Device, planner: Planner) -> Result<Self> {
-        let limits = device.limits();
-        let most = Planner::new(&limits, wgpu::DeviceType::Other);
+    /// As [`new`](Self::new), and where the plan goes beyond what the device can do.
+    pub fn with_planner(device: &wgpu::Device, change: impl FnOnce(Planner) -> Planner) -> Result<Self> {
+        let (info, features, limits) = (device.adapter_info(), device.features(), device.limits());
+        let most = Planner::new(&info, features, &limits);
+        let planner = change(most);
+        if !planner.tile.runs_on(&info, features) {
+            return Err(Error::Adapter { what: format!("tile {}: it needs SUBGROUP and subgroups of 8", planner.tile) });
+        }
+        if planner.int64 && !most.int64 {
+            return Err(Error::Adapter { what: "64-bit integers: they need SHADER_INT64".to_owned() });
+        }
         let workgroup = u64::from(limits.max_compute_workgroup_storage_size);
         let needs = [
             ("max_storage_buffer_binding_size", planner.binding, 1 << 16, most.binding),
@@ -100,8 +106,6 @@ impl Kernels {
                 count: None,
             }],
         });
-        let int64 = planner.int64 && device.features().contains(wgpu::Features::SHADER_INT64);
-        let planner = Planner { int64, ..planner };
         Ok(Self { device: device.clone(), planner, params, pipelines: Mutex::default() })
     }
 

@@ -54,14 +54,14 @@ impl Gpu {
     /// # Errors
     /// [`Error::Adapter`] where there is none that matches or that can run the kernels.
     pub fn open(choice: &AdapterChoice) -> Result<Self> {
-        Self::build(choice, Planner::new)
+        Self::build(choice, |planner| planner)
     }
 
-    /// As [`open`](Self::open), with a planner of the caller's making from the device's limits and kind.
+    /// As [`open`](Self::open), with the device's plan changed.
     ///
     /// # Errors
-    /// As [`open`](Self::open), and where the plan goes beyond the device's limits.
-    pub fn build(choice: &AdapterChoice, plan: impl FnOnce(&wgpu::Limits, wgpu::DeviceType) -> Planner) -> Result<Self> {
+    /// As [`open`](Self::open), and where the plan goes beyond what the device can do.
+    pub fn build(choice: &AdapterChoice, change: impl FnOnce(Planner) -> Planner) -> Result<Self> {
         let (info, device, queue) = open(choice)?;
         let fault = Arc::new(Mutex::new(None));
         let note = fault.clone();
@@ -75,7 +75,7 @@ impl Gpu {
                 record_fault(&note, Error::Device { what: format!("lost: {message}") });
             }
         });
-        let kernels = Kernels::with_planner(&device, plan(&device.limits(), info.device_type))?;
+        let kernels = Kernels::with_planner(&device, change)?;
         let params = ParamsArena::new(&device, &kernels, SLOTS);
         Ok(Self {
             info,

@@ -75,48 +75,62 @@ impl Stem {
     }
 }
 
-/// How a matrix product is divided among threads. Both sum in the same order, so they give the same bits wherever the device's
-/// compiler contracts neither or both.
+/// How a matrix product is divided among threads. All sum in the same order, by fused multiply-adds, so they give the same bits wherever
+/// the device fuses them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Tile {
     /// 16 × 8 sums a thread (8 × 8 with scalar loads) in registers and no barriers: for adapters that run on a CPU.
     Register,
+    /// 32 × 8 sums a thread (16 × 8 with scalar loads) in registers, with one factor's values handed around in a subgroup: for adapters
+    /// that run on a CPU and have subgroups of eight.
+    Shuffle,
     /// 64 × 64 a workgroup through workgroup memory, 8 × 8 a thread: for real GPUs.
     Workgroup,
 }
 
 impl Tile {
     /// Every tile.
-    pub const ALL: [Self; 2] = [Self::Register, Self::Workgroup];
+    pub const ALL: [Self; 3] = [Self::Register, Self::Shuffle, Self::Workgroup];
 
-    /// The tile for a kind of device.
-    pub fn for_device(kind: wgpu::DeviceType) -> Self {
-        match kind {
+    /// The tile for a device.
+    pub fn for_device(info: &wgpu::AdapterInfo, features: wgpu::Features) -> Self {
+        match info.device_type {
+            wgpu::DeviceType::Cpu if Self::Shuffle.runs_on(info, features) => Self::Shuffle,
             wgpu::DeviceType::Cpu => Self::Register,
             _ => Self::Workgroup,
+        }
+    }
+
+    /// Whether a device can run the tile.
+    pub fn runs_on(self, info: &wgpu::AdapterInfo, features: wgpu::Features) -> bool {
+        match self {
+            Self::Shuffle => {
+                features.contains(wgpu::Features::SUBGROUP) && (info.subgroup_min_size, info.subgroup_max_size) == (8, 8)
+            }
+            Self::Register | Self::Workgroup => true,
         }
     }
 
     /// Workgroups that cover `rows × cols` sums.
     pub(super) fn workgroups(self, width: Width, rows: usize, cols: usize) -> u64 {
         let (rows, cols) = (rows as u64, cols as u64);
-        match self {
-            Self::Register => rows.div_ceil(Self::register_rows(width)) * cols.div_ceil(64),
-            Self::Workgroup => rows.div_ceil(64) * cols.div_ceil(64),
-        }
+        let tile_rows = if self == Self::Workgroup { 64 } else { self.thread_rows(width) };
+        rows.div_ceil(tile_rows) * cols.div_ceil(64)
     }
 
-    /// Rows that a thread holds in [`Tile::Register`]: scalar loads make so much more code that half of them compile in as long.
-    fn register_rows(width: Width) -> u64 {
-        match width {
-            Width::Scalar => 8,
-            Width::Vec4 => 16,
+    /// Rows of sums that a thread holds: scalar loads make so much more code that half of them compile in as long.
+    fn thread_rows(self, width: Width) -> u64 {
+        match (self, width) {
+            (Self::Workgroup, _) | (Self::Register, Width::Scalar) => 8,
+            (Self::Register, Width::Vec4) | (Self::Shuffle, Width::Scalar) => 16,
+            (Self::Shuffle, Width::Vec4) => 32,
         }
     }
 
     fn file(self) -> &'static str {
         match self {
             Self::Register => include_str!("../../shaders/tile_register.wgsl"),
+            Self::Shuffle => include_str!("../../shaders/tile_shuffle.wgsl"),
             Self::Workgroup => include_str!("../../shaders/tile_workgroup.wgsl"),
         }
     }
@@ -126,6 +140,7 @@ impl std::fmt::Display for Tile {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Self::Register => "register",
+            Self::Shuffle => "shuffle",
             Self::Workgroup => "workgroup",
         })
     }
@@ -136,7 +151,7 @@ impl std::str::FromStr for Tile {
 
     fn from_str(text: &str) -> Result<Self> {
         let found = Self::ALL.into_iter().find(|tile| tile.to_string() == text);
-        found.ok_or_else(|| Error::invalid(format!("tile `{text}`: must be register or workgroup")))
+        found.ok_or_else(|| Error::invalid(format!("tile `{text}`: must be register, shuffle or workgroup")))
     }
 }
 
@@ -190,7 +205,7 @@ impl Variant {
         }
     }
 
-    /// Every form that a kernel comes in, in the language that every device has (without [`int64`](Self::int64)).
+    /// Every form that a kernel comes in, without [`int64`](Self::int64).
     pub fn all() -> Vec<Self> {
         let mut all = Vec::new();
         for stem in Stem::ALL {
@@ -212,6 +227,14 @@ impl Variant {
             }
         }
         all
+    }
+
+    /// What a device must offer to run this form beyond the language's baseline.
+    pub fn features(&self) -> wgpu::Features {
+        let mut features = wgpu::Features::empty();
+        features.set(wgpu::Features::SHADER_INT64, self.int64);
+        features.set(wgpu::Features::SUBGROUP, self.stem.is_product() && self.tile == Tile::Shuffle);
+        features
     }
 
     /// A name for labels and listings.
@@ -253,7 +276,7 @@ impl Variant {
         if self.stem.is_product() {
             parts.push(self.tile.file());
             constants +=
-                &format!("const TILE_ROWS: u32 = {}u;\nconst PART: bool = {};\n", Tile::register_rows(self.width), self.part);
+                &format!("const TILE_ROWS: u32 = {}u;\nconst PART: bool = {};\n", self.tile.thread_rows(self.width), self.part);
         }
         match self.stem {
             Stem::GradInput | Stem::GradWeight => {

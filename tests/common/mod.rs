@@ -7,6 +7,7 @@ pub mod raw;
 use std::io::Write;
 use std::sync::{Mutex, PoisonError};
 use wgpu_dropout::DeviceChoice;
+use wgpu_dropout::Error;
 use wgpu_dropout::backend::Backend;
 use wgpu_dropout::gpu::{AdapterChoice, Gpu, Planner, Tile};
 use wgpu_dropout::philox::PhiloxRng;
@@ -49,12 +50,13 @@ pub fn gpu() -> Option<Gpu> {
 
 /// As [`gpu`], with the plan changed.
 pub fn gpu_with(change: impl FnOnce(Planner) -> Planner) -> Option<Gpu> {
-    required(Gpu::build(&adapter()?, |limits, kind| change(Planner::new(limits, kind))))
-}
-
-/// The GPU under test with each tile forced.
-pub fn gpus_by_tile() -> Vec<Gpu> {
-    Tile::ALL.into_iter().filter_map(|tile| gpu_with(|planner| Planner { tile, ..planner })).collect()
+    match Gpu::build(&adapter()?, change) {
+        Err(Error::Adapter { what }) if what.starts_with("tile ") => {
+            skipped(&what);
+            None
+        }
+        built => required(built),
+    }
 }
 
 /// What may be forced by name on the GPU under test.
@@ -71,7 +73,7 @@ pub enum Form {
 /// Lends the one GPU of a form that all tests of a file use in turns, so that each kernel is compiled once. A test that panics
 /// drops it, and the next one opens another.
 pub fn lend(form: Form, run: impl FnOnce(Gpu) -> Gpu) {
-    static SLOTS: [Mutex<Option<Gpu>>; 4] = [const { Mutex::new(None) }; 4];
+    static SLOTS: [Mutex<Option<Gpu>>; 5] = [const { Mutex::new(None) }; 5];
     let (slot, change): (usize, &dyn Fn(Planner) -> Planner) = match form {
         Form::Usual => (0, &|planner| planner),
         Form::Limbs => (1, &|planner| Planner { int64: false, ..planner }),
@@ -106,8 +108,8 @@ macro_rules! on_backends {
     }};
 }
 
-/// Both tiles of matrix products.
-pub const TILES: [Form; 2] = [Form::Tile(Tile::Register), Form::Tile(Tile::Workgroup)];
+/// Every tile of matrix products.
+pub const TILES: [Form; 3] = [Form::Tile(Tile::Register), Form::Tile(Tile::Shuffle), Form::Tile(Tile::Workgroup)];
 /// Both ways to multiply in Philox; the first falls back to the second where the device has no 64-bit integers.
 pub const MULTIPLICATIONS: [Form; 2] = [Form::Usual, Form::Limbs];
 

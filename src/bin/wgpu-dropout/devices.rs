@@ -61,7 +61,7 @@ fn advice(found: &[Found]) -> Option<&'static str> {
 impl Found {
     fn new(index: usize, adapter: &wgpu::Adapter) -> Self {
         let (info, limits) = (adapter.get_info(), adapter.limits());
-        let planner = Planner::new(&limits, info.device_type);
+        let planner = Planner::new(&info, adapter.features(), &limits);
         let problem = Gpu::open(&AdapterChoice::Index(index)).err().map(|error| error.to_string());
         Self { index, features: adapter.features(), planner, problem, info, limits }
     }

@@ -9,10 +9,7 @@ use wgpu_dropout::{Backend, Device, DeviceChoice, wgpu};
 
 /// Opens a device, with another tile than its own where one is forced.
 pub fn open(choice: &DeviceChoice, tile: Option<Tile>) -> wgpu_dropout::Result<Device> {
-    Device::build(choice, |limits, kind| {
-        let planner = Planner::new(limits, kind);
-        Planner { tile: tile.unwrap_or(planner.tile), ..planner }
-    })
+    Device::build(choice, |planner| Planner { tile: tile.unwrap_or(planner.tile), ..planner })
 }
 
 /// A device in words: its name, and whether it is software that stands in for a GPU.

@@ -29,7 +29,7 @@ pub struct Planner {
     pub flops: u64,
     /// Division of matrix products.
     pub tile: Tile,
-    /// Whether 64-bit integers may be used where the device has them.
+    /// Whether Philox multiplies in 64-bit integers, which the device must have.
     pub int64: bool,
 }
 
@@ -65,16 +65,16 @@ impl Window<'_> {
 }
 
 impl Planner {
-    /// A plan for a device of limits `limits` and kind `kind`.
-    pub fn new(limits: &wgpu::Limits, kind: wgpu::DeviceType) -> Self {
+    /// The plan for an adapter, or for a device on it with these features and limits.
+    pub fn new(info: &wgpu::AdapterInfo, features: wgpu::Features, limits: &wgpu::Limits) -> Self {
         Self {
             binding: limits.max_storage_buffer_binding_size.min(limits.max_buffer_size).min(MAX_BINDING),
             align: u64::from(limits.min_storage_buffer_offset_alignment).max(4),
             grid: limits.max_compute_workgroups_per_dimension,
             // About a tenth of a second on a slow device of each kind.
-            flops: if kind == wgpu::DeviceType::Cpu { 1 << 31 } else { 1 << 35 },
-            tile: Tile::for_device(kind),
-            int64: true,
+            flops: if info.device_type == wgpu::DeviceType::Cpu { 1 << 31 } else { 1 << 35 },
+            tile: Tile::for_device(info, features),
+            int64: features.contains(wgpu::Features::SHADER_INT64),
         }
     }
 

@@ -1,0 +1,63 @@
+// tile_shuffle: the loop of a matrix product for adapters that run on a CPU and have subgroups of eight (lavapipe with AVX2).
+//
+//     C[m, n] = sum over k of A[m, k] B[k, n]
+//
+// As tile_register, but a workgroup is one subgroup, and its eight threads, which all need the same values of A, load an eighth of
+// them each and hand them around: such an adapter loads lane by lane even where all lanes load the same, and a shuffle by a constant
+// is one instruction. That makes room for more rows a thread, so that the loads of B serve more sums too.
+// The kernel that this is joined with gives a_quad and A_BY_TERM, b_block, start, and open, finish and close for the rows of a thread.
+
+const HALVES: u32 = TILE_ROWS * 2u;
+const OCTETS: u32 = TILE_ROWS / 8u;
+const BLOCKS: u32 = TILE_ROWS / 4u;
+
+// A[row, term] of a block of four rows and four terms, which the four threads from `first` on hold: a row each or a term each.
+fn a_element(quad: vec4<f32>, first: u32, row: u32, term: u32) -> vec4<f32> {
+    if A_BY_TERM {
+        return vec4<f32>(subgroupShuffle(quad[row], first + term));
+    }
+    return vec4<f32>(subgroupShuffle(quad[term], first + row));
+}
+
+@compute @workgroup_size(8)
+fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(subgroup_invocation_id) lane: u32) {
+    p = params;
+    let inner = params.inner;  // uniform, as a loop's bound should be
+    let index = workgroup.y * p.grid + workgroup.x;
+    let row_tiles = (p.rows + TILE_ROWS - 1u) / TILE_ROWS;
+    let m = (index % row_tiles) * TILE_ROWS;
+    let n = ((index / row_tiles) * 8u + lane) * 8u;
+    // Indexed by constants alone, so that the sums stay in registers.
+    var sums: array<vec4<f32>, HALVES>;
+    if PART {
+        for (var row = 0u; row < TILE_ROWS; row++) { // unroll
+            sums[2u * row] = start(m + row, n);
+            sums[2u * row + 1u] = start(m + row, n + 4u);
+        }
+    }
+    // The thread's place in the two blocks of each eight rows.
+    let a_row = m + select(lane, lane / 4u * 4u, A_BY_TERM);
+    let a_term = select(0u, lane % 4u, A_BY_TERM);
+    var quads: array<vec4<f32>, OCTETS>;
+    for (var k = 0u; k < inner; k += 4u) {
+        let low = b_block(k, n);
+        let high = b_block(k, n + 4u);
+        for (var octet = 0u; octet < OCTETS; octet++) { // unroll
+            quads[octet] = a_quad(a_row + 8u * octet, k + a_term);
+        }
+        for (var block = 0u; block < BLOCKS; block++) { // unroll
+            for (var row = 0u; row < 4u; row++) { // unroll
+                for (var term = 0u; term < 4u; term++) { // unroll
+                    let a = a_element(quads[block / 2u], block % 2u * 4u, row, term);
+                    sums[8u * block + 2u * row] = fma(a, low[term], sums[8u * block + 2u * row]);
+                    sums[8u * block + 2u * row + 1u] = fma(a, high[term], sums[8u * block + 2u * row + 1u]);
+                }
+            }
+        }
+    }
+    let keep = open(m, n, min(TILE_ROWS, p.rows - m));
+    for (var row = 0u; row < TILE_ROWS; row++) { // unroll
+        finish(m + row, n, sums[2u * row], sums[2u * row + 1u], keep[row / 16u][row / 4u % 4u] >> (8u * (row % 4u)));
+    }
+    close(n);
+}
