@@ -9,8 +9,8 @@
 var<workgroup> partial: array<vec2<f32>, 64>;
 
 @compute @workgroup_size(64)
-fn main(@builtin(local_invocation_index) lane: u32) {
-    p = params;
+fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+    begin(workgroup);
     var sum = vec2<f32>(0.0);
     for (var row = lane; row < p.rows; row += 64u) {
         sum += vec2<f32>(losses[p.a_start + 2u * row], losses[p.a_start + 2u * row + 1u]);

@@ -10,7 +10,7 @@
 
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
-    p = params;
+    begin(workgroup);
     let strips = (p.cols + 7u) / 8u;
     let index = (workgroup.y * p.grid + workgroup.x) * 64u + lane;
     let row = index / strips;

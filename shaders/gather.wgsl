@@ -21,7 +21,7 @@ fn datum(index: u32) -> f32 {
 
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
-    p = params;
+    begin(workgroup);
     let strips = max((p.cols + 7u) / 8u, 1u);  // rows without features still have labels
     let index = (workgroup.y * p.grid + workgroup.x) * 64u + lane;
     let row = index / strips;

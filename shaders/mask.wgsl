@@ -40,9 +40,19 @@ struct Params {
 
 @group(1) @binding(0) var<uniform> params: Params;
 
-// Every entry point begins with `p = params`: adapters that run on a CPU load a uniform once for all lanes only where no lane has
-// left yet, and lane by lane everywhere else.
 var<private> p: Params;
+
+// Every entry point begins with this. Adapters that run on a CPU load a uniform once for all lanes only where no lane can have left
+// yet. And where a branch or a loop's bound rests on uniforms alone, lavapipe compiles the kernel anew at every dispatch with their values put in:
+// that workgroup.z is 0, which nothing but the host knows, keeps it from that.
+fn begin(workgroup: vec3<u32>) {
+    p = params;
+    p.rows += workgroup.z;
+    p.cols += workgroup.z;
+    p.inner += workgroup.z;
+    p.threshold += workgroup.z;
+    p.flags += workgroup.z;
+}
 
 const KEEP_ALL: u32 = 65536u;
 

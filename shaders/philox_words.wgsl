@@ -7,7 +7,7 @@
 
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
-    p = params;
+    begin(workgroup);
     let row = (workgroup.y * p.grid + workgroup.x) * 64u + lane;
     if row >= p.rows {
         return;

@@ -25,7 +25,7 @@ fn updated(at: u32, left: u32) -> vec4<f32> {
 
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
-    p = params;
+    begin(workgroup);
     let index = ((workgroup.y * p.grid + workgroup.x) * 64u + lane) * 4u;
     if (p.flags & MAX_NORM) == 0u {
         if index < p.count {

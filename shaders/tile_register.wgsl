@@ -12,8 +12,8 @@ const BLOCKS: u32 = TILE_ROWS / 4u;
 
 @compute @workgroup_size(8)
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
-    p = params;
-    let inner = params.inner;  // uniform, as a loop's bound should be
+    begin(workgroup);
+    let inner = params.inner + workgroup.z;  // as in begin(), and uniform to a compiler's eye
     let index = workgroup.y * p.grid + workgroup.x;
     let row_tiles = (p.rows + TILE_ROWS - 1u) / TILE_ROWS;
     let m = (index % row_tiles) * TILE_ROWS;

@@ -21,8 +21,8 @@ fn a_element(quad: vec4<f32>, first: u32, row: u32, term: u32) -> vec4<f32> {
 
 @compute @workgroup_size(8)
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(subgroup_invocation_id) lane: u32) {
-    p = params;
-    let inner = params.inner;  // uniform, as a loop's bound should be
+    begin(workgroup);
+    let inner = params.inner + workgroup.z;  // as in begin(), and uniform to a compiler's eye
     let index = workgroup.y * p.grid + workgroup.x;
     let row_tiles = (p.rows + TILE_ROWS - 1u) / TILE_ROWS;
     let m = (index % row_tiles) * TILE_ROWS;

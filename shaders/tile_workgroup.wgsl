@@ -16,9 +16,9 @@ var<workgroup> b_tile: array<vec4<f32>, 256>;  // [term][column / 4]
 
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
-    p = params;
+    begin(workgroup);
     // Barriers stand in control flow that is uniform to a compiler's eye too: it rests on `params`, not on a copy.
-    let inner = params.inner;
+    let inner = params.inner + workgroup.z;  // as in begin(), and uniform to a compiler's eye
     let index = workgroup.y * params.grid + workgroup.x;
     let col_tiles = (params.cols + TILE - 1u) / TILE;
     let tile_row = (index / col_tiles) * TILE;
