@@ -23,6 +23,19 @@ pub struct Counts {
     pub objects: u64,
 }
 
+impl std::ops::Add for Counts {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self {
+            dispatches: self.dispatches + other.dispatches,
+            submits: self.submits + other.submits,
+            bytes_read: self.bytes_read + other.bytes_read,
+            objects: self.objects + other.objects,
+        }
+    }
+}
+
 impl std::ops::Sub for Counts {
     type Output = Self;
 
@@ -64,6 +77,14 @@ pub trait Backend {
     /// # Errors
     /// [`Error::Device`] where the device was lost, or whatever work called so far ended in.
     fn read<T: Element>(&mut self, tensor: &Self::Tensor<T>) -> Result<Vec<T>>;
+
+    /// The values of several tensors, as [`read`](Self::read) gives each of them; a GPU is waited for once.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    fn read_all<T: Element>(&mut self, tensors: &[&Self::Tensor<T>]) -> Result<Vec<Vec<T>>> {
+        tensors.iter().map(|tensor| self.read(tensor)).collect()
+    }
 
     /// Hands pending work to the device.
     ///

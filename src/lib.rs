@@ -34,7 +34,8 @@
 //!
 //! | feature | adds |
 //! |---|---|
-//! | `cli` (default) | the command line, readers of data sets (`data`), arrays (`npy`), saved networks, and the f64 `oracle` |
+//! | `verify` | the conformance suite ([`verify`]) and the f64 `oracle` |
+//! | `cli` (default) | `verify`, the command line, readers of data sets (`data`), arrays (`npy`), saved networks |
 //! | `vulkan`, `metal`, `dx12`, `gles` (default) | that backend of wgpu |
 //!
 //! With `default-features = false` there remain the kernels for a device of your own, the CPU backend and the network.
@@ -56,11 +57,13 @@ pub mod mask;
 pub mod mlp;
 #[cfg(feature = "cli")]
 pub mod npy;
-#[cfg(feature = "cli")]
+#[cfg(feature = "verify")]
 pub mod oracle;
 pub mod philox;
 pub mod rate;
 pub mod shape;
+#[cfg(feature = "verify")]
+pub mod verify;
 
 pub use backend::{Backend, Counts};
 pub use device::{Device, DeviceChoice};

@@ -3,6 +3,7 @@
 //! Beside each sum it gives the sum of the terms' magnitudes, from which the error bound of an f32 sum follows:
 //! `|f32 − f64| ≤ c·(terms + 2)·ε·magnitude` with ε = 2^-24·2 (Higham, "Accuracy and Stability of Numerical Algorithms", section 3.1).
 
+use crate::call::SgdRule;
 use crate::{Dropout, Error, Result};
 
 /// Values in f64 with the magnitude that their rounding error is proportional to.
@@ -134,4 +135,31 @@ pub fn softmax_cross_entropy(logits: &[f32], labels: &[u32], classes: usize) -> 
         grad.extend(exps.iter().enumerate().map(|(c, e)| (e / sum - target(c)) / labels.len() as f64));
     }
     (losses, grad)
+}
+
+/// One update by [`SgdRule`] from f32 state: `W` and `v`.
+pub fn sgd(grad: &[f32], weight: &[f32], velocity: &[f32], cols: usize, rule: &SgdRule) -> [Exact; 2] {
+    let (lr, momentum, decay) = (f64::from(rule.lr), f64::from(rule.momentum), f64::from(rule.weight_decay));
+    let rows = weight.len() / cols.max(1);
+    // Bounds of (rows + 4)·ε, since a norm sums a column, and of 4·ε: as many roundings, of half the factor C each.
+    let (mut next, mut next_velocity) = (Exact { terms: rows / 2, ..Exact::default() }, Exact::default());
+    for ((&g, &w), &v) in grad.iter().zip(weight).zip(velocity) {
+        let (g, w, v) = (f64::from(g), f64::from(w), f64::from(v));
+        let (v, size) = (momentum * v + g + decay * w, (momentum * v).abs() + g.abs() + (decay * w).abs());
+        next_velocity.push(v, size);
+        next.push(w - lr * v, w.abs() + lr * size);
+    }
+    for col in 0..cols {
+        let column = || (col..weight.len()).step_by(cols);
+        let norm = column().map(|i| next.values[i].powi(2)).sum::<f64>().sqrt();
+        if let Some(most) = rule.max_norm.map(f64::from).filter(|&most| norm > most) {
+            // The norm's own error grows with the rows; an element's share of it is no larger than the element.
+            let worst = column().map(|i| next.magnitudes[i] / norm).fold(0.0, f64::max);
+            column().for_each(|i| {
+                next.magnitudes[i] = (next.magnitudes[i] + (1.0 + worst) * next.values[i].abs()) * most / norm;
+                next.values[i] *= most / norm;
+            });
+        }
+    }
+    [next, next_velocity]
 }

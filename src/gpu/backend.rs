@@ -50,6 +50,13 @@ impl Backend for Gpu {
         pollster::block_on(self.read_parts(tensor, true))
     }
 
+    fn read_all<T: Element>(&mut self, tensors: &[&GpuTensor<T>]) -> Result<Vec<Vec<T>>> {
+        match tensors.iter().map(|tensor| tensor.bytes().next_multiple_of(4)).sum() {
+            1..=readback::CHUNK => self.read_together(tensors),
+            _ => tensors.iter().map(|tensor| self.read(tensor)).collect(),
+        }
+    }
+
     fn submit(&mut self) -> Result<()> {
         self.flush(None)
     }

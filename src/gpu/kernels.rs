@@ -44,6 +44,8 @@ pub struct Kernels {
     device: wgpu::Device,
     planner: Planner,
     params: wgpu::BindGroupLayout,
+    /// Text replaced in every shader.
+    edits: Vec<[String; 2]>,
     pipelines: Mutex<HashMap<Variant, Arc<Pipeline>>>,
 }
 
@@ -106,7 +108,14 @@ impl Kernels {
                 count: None,
             }],
         });
-        Ok(Self { device: device.clone(), planner, params, pipelines: Mutex::default() })
+        Ok(Self { device: device.clone(), planner, params, edits: Vec::new(), pipelines: Mutex::default() })
+    }
+
+    /// The kernels with `from` replaced by `to` wherever it stands in a shader: what they compute is then no longer what this crate
+    /// promises. For controls that must fail, such as Philox with too few rounds.
+    pub fn edited(mut self, from: &str, to: &str) -> Self {
+        self.edits.push([from.to_owned(), to.to_owned()]);
+        Self { pipelines: Mutex::default(), ..self }
     }
 
     /// How calls are divided into dispatches.
@@ -272,7 +281,7 @@ impl Kernels {
         let label = Some(name.as_str());
         let module = self.device.create_shader_module(wgpu::ShaderModuleDescriptor {
             label,
-            source: wgpu::ShaderSource::Wgsl(variant.source().into()),
+            source: wgpu::ShaderSource::Wgsl(variant.edited_source(&self.edits).into()),
         });
         let entries: Vec<wgpu::BindGroupLayoutEntry> = (0..)
             .zip(variant.writes())

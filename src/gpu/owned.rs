@@ -76,8 +76,33 @@ impl Gpu {
             }
         });
         let kernels = Kernels::with_planner(&device, change)?;
+        Ok(Self::assemble(info, device, queue, kernels, fault))
+    }
+
+    /// A backend on a device that somebody else owns. No error handler is set on it: what the device
+    /// reports outside a call goes to its owner's.
+    ///
+    /// # Errors
+    /// As [`Kernels::new`].
+    pub fn on(device: wgpu::Device, queue: wgpu::Queue) -> Result<Self> {
+        let kernels = Kernels::new(&device)?;
+        Ok(Self::assemble(device.adapter_info(), device, queue, kernels, Arc::default()))
+    }
+
+    /// Another backend on the same device, with kernels of the caller's making for it: another plan, or other shaders.
+    pub fn with_kernels(&self, kernels: Kernels) -> Self {
+        Self::assemble(self.info.clone(), self.device.clone(), self.queue.clone(), kernels, self.fault.clone())
+    }
+
+    fn assemble(
+        info: wgpu::AdapterInfo,
+        device: wgpu::Device,
+        queue: wgpu::Queue,
+        kernels: Kernels,
+        fault: Arc<Mutex<Option<Error>>>,
+    ) -> Self {
         let params = ParamsArena::new(&device, &kernels, SLOTS);
-        Ok(Self {
+        Self {
             info,
             device,
             queue,
@@ -91,7 +116,7 @@ impl Gpu {
             timer: None,
             in_flight: VecDeque::new(),
             counts: Counts::default(),
-        })
+        }
     }
 
     /// Name, driver and kind of the adapter.
@@ -139,7 +164,7 @@ impl Gpu {
             let offset = bytes.len() as u64;
             let part = readback::CHUNK.min(tensor.bytes() - offset);
             let staging = self.staging(part);
-            let download = readback::download(&self.device, &self.queue, &tensor.buffer, offset, &staging, part);
+            let download = readback::download(&self.device, &self.queue, [(&tensor.buffer, offset, part)], &staging);
             if polls {
                 download.poll(&self.device)?;
             }
@@ -148,6 +173,27 @@ impl Gpu {
         self.counts.bytes_read += tensor.bytes();
         self.check()?;
         Ok(bytemuck::pod_collect_to_vec(&bytes))
+    }
+
+    /// Reads tensors that together fit one part, through one copy to the host.
+    pub(super) fn read_together<T: Element>(&mut self, tensors: &[&GpuTensor<T>]) -> Result<Vec<Vec<T>>> {
+        self.submit()?;
+        let sizes = tensors.iter().map(|tensor| tensor.bytes());
+        let staging = self.staging(sizes.clone().map(|bytes| bytes.next_multiple_of(4)).sum());
+        let parts = tensors.iter().zip(sizes.clone()).map(|(tensor, bytes)| (&tensor.buffer, 0, bytes)).filter(|part| part.2 > 0);
+        let download = readback::download(&self.device, &self.queue, parts, &staging);
+        download.poll(&self.device)?;
+        let mut bytes = Vec::new();
+        pollster::block_on(download.finish(&mut bytes))?;
+        self.counts.bytes_read += sizes.clone().sum::<u64>();
+        self.check()?;
+        let mut rest = bytes.as_slice();
+        let values = sizes.map(|size| {
+            let (padded, after) = rest.split_at(size.next_multiple_of(4) as usize);
+            rest = after;
+            bytemuck::pod_collect_to_vec(&padded[..size as usize])
+        });
+        Ok(values.collect())
     }
 
     /// Submits what is pending, waits, and tells how long the device took by its own clock; `None` where it has no timestamps.
@@ -164,7 +210,7 @@ impl Gpu {
         let result = self.flush(Some(&timer)).and_then(|()| {
             let mut bytes = Vec::new();
             let staging = self.staging(16);
-            let download = readback::download(&self.device, &self.queue, &timer.resolved, 0, &staging, 16);
+            let download = readback::download(&self.device, &self.queue, [(&timer.resolved, 0, 16)], &staging);
             download.poll(&self.device)?;
             pollster::block_on(download.finish(&mut bytes))?;
             let ticks: Vec<u64> = bytemuck::pod_collect_to_vec(&bytes);

@@ -20,17 +20,22 @@ pub(super) struct Download<'a> {
     submission: wgpu::SubmissionIndex,
 }
 
-/// Copies `bytes` bytes of `source` from `offset` on into `staging` and asks for its mapping.
-pub(super) fn download<'a>(
+/// Copies parts of buffers, each from an offset on and so many bytes long, into `staging` one after another, each padded to whole
+/// words, and asks for its mapping.
+pub(super) fn download<'a, 'b>(
     device: &wgpu::Device,
     queue: &wgpu::Queue,
-    source: &wgpu::Buffer,
-    offset: u64,
+    parts: impl IntoIterator<Item = (&'b wgpu::Buffer, u64, u64)>,
     staging: &'a wgpu::Buffer,
-    bytes: u64,
 ) -> Download<'a> {
     let mut encoder = device.create_command_encoder(&wgpu::CommandEncoderDescriptor { label: Some("wgpu-dropout read") });
-    encoder.copy_buffer_to_buffer(source, offset, staging, 0, bytes.next_multiple_of(4));
+    let (mut bytes, mut end) = (0, 0);
+    for (source, offset, size) in parts {
+        let padded = size.next_multiple_of(4);
+        encoder.copy_buffer_to_buffer(source, offset, staging, end, padded);
+        bytes = end + size;
+        end += padded;
+    }
     let submission = queue.submit([encoder.finish()]);
     let (sender, mapped) = oneshot_channel();
     staging.map_async(wgpu::MapMode::Read, ..bytes.next_multiple_of(4), move |result| {

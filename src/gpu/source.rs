@@ -20,7 +20,7 @@ pub enum Width {
 }
 
 /// Joins the parts and expands what is marked.
-pub(super) fn assemble(constants: &str, width: Width, parts: &[&str]) -> String {
+pub(super) fn assemble(constants: &str, width: Width, parts: &[String]) -> String {
     let element = match width {
         Width::Scalar => "f32",
         Width::Vec4 => "vec4<f32>",

@@ -271,6 +271,11 @@ impl Variant {
 
     /// The WGSL text.
     pub fn source(&self) -> String {
+        self.edited_source(&[])
+    }
+
+    /// The WGSL text with the first of each pair replaced by the second, before loops are unrolled.
+    pub(super) fn edited_source(&self, edits: &[[String; 2]]) -> String {
         let mut parts = vec![self.stem.file()];
         let mut constants = String::new();
         if self.stem.is_product() {
@@ -297,6 +302,8 @@ impl Variant {
             true => include_str!("../../shaders/philox_int64.wgsl"),
             false => include_str!("../../shaders/philox.wgsl"),
         });
+        let edit = |part: &str| edits.iter().fold(part.to_owned(), |text, [from, to]| text.replace(from, to));
+        let parts: Vec<String> = parts.into_iter().map(edit).collect();
         assemble(&constants, self.width, &parts)
     }
 

@@ -4,8 +4,8 @@ use crate::common::noise;
 use crate::on_backends;
 use wgpu_dropout::backend::Backend;
 use wgpu_dropout::call::{Sgd, SgdRule};
+use wgpu_dropout::oracle;
 
-const EPSILON: f64 = f32::EPSILON as f64;
 const SHAPES: [[usize; 2]; 11] = [[1, 1], [1, 7], [7, 1], [8, 9], [63, 65], [65, 63], [64, 64], [129, 3], [3, 129], [0, 3], [3, 0]];
 
 fn rules() -> Vec<SgdRule> {
@@ -19,37 +19,6 @@ fn rules() -> Vec<SgdRule> {
     }
     rules.push(SgdRule { lr: 0.0, momentum: 0.5, weight_decay: 0.1, max_norm: None });
     rules
-}
-
-/// One update in f64 from f32 state: `W` and `v`, each with the magnitude that its rounding error is proportional to.
-fn exact(grad: &[f32], weight: &[f32], velocity: &[f32], cols: usize, rule: &SgdRule) -> [Vec<(f64, f64)>; 2] {
-    let (lr, momentum, decay) = (f64::from(rule.lr), f64::from(rule.momentum), f64::from(rule.weight_decay));
-    let (mut next, mut next_velocity) = (Vec::new(), Vec::new());
-    for ((&g, &w), &v) in grad.iter().zip(weight).zip(velocity) {
-        let (g, w, v) = (f64::from(g), f64::from(w), f64::from(v));
-        let (v, size) = (momentum * v + g + decay * w, (momentum * v).abs() + g.abs() + (decay * w).abs());
-        next_velocity.push((v, size));
-        next.push((w - lr * v, w.abs() + lr * size));
-    }
-    for col in 0..cols {
-        let column = || (col..weight.len()).step_by(cols);
-        let norm = column().map(|i| next[i].0.powi(2)).sum::<f64>().sqrt();
-        if let Some(most) = rule.max_norm.map(f64::from).filter(|&most| norm > most) {
-            // The norm's own error grows with the rows; an element's share of it is no larger than the element.
-            let worst = column().map(|i| next[i].1 / norm).fold(0.0, f64::max);
-            column().for_each(|i| next[i] = (next[i].0 * most / norm, (next[i].1 + (1.0 + worst) * next[i].0.abs()) * most / norm));
-        }
-    }
-    [next, next_velocity]
-}
-
-fn check_values(what: &str, computed: &[f32], exact: &[(f64, f64)], rounding: f64) {
-    assert_eq!(computed.len(), exact.len());
-    for (i, (&computed, &(value, size))) in computed.iter().zip(exact).enumerate() {
-        let bound = rounding * EPSILON * size;
-        // Written so that a NaN fails.
-        assert!((f64::from(computed) - value).abs() <= bound, "{what}: element {i} is {computed}, expected {value} ± {bound:e}");
-    }
 }
 
 #[test]
@@ -67,12 +36,12 @@ fn sgd_follows_the_rule_update_by_update() {
                     let grad = backend.tensor(rows, cols, &gradient).unwrap();
                     let kept = (rule.momentum != 0.0).then_some(&mut velocity);
                     backend.sgd(Sgd { grad: &grad, weight: &mut weight, velocity: kept, rule }).unwrap();
-                    let [exact_weight, exact_velocity] = exact(&gradient, &state, &velocities, cols, &rule);
+                    let [exact_weight, exact_velocity] = oracle::sgd(&gradient, &state, &velocities, cols, &rule);
                     state = backend.read(&weight).unwrap();
-                    check_values(&what, &state, &exact_weight, 4.0 + rows as f64);
+                    exact_weight.check(&what, &state).unwrap();
                     if rule.momentum != 0.0 {
                         velocities = backend.read(&velocity).unwrap();
-                        check_values(&what, &velocities, &exact_velocity, 4.0);
+                        exact_velocity.check(&what, &velocities).unwrap();
                     }
                     if let Some(most) = rule.max_norm {
                         for col in 0..cols {

@@ -1,0 +1,79 @@
+//! The forms in which a device can run the kernels: each is a backend of its own, and all must agree.
+
+use super::Options;
+use crate::cpu::{Cpu, fast::Isa};
+use crate::gpu::{Gpu, Kernels, Planner, Tile};
+use crate::philox::philox4x32;
+use crate::{Backend, Error, Result};
+
+/// A backend in one of its forms.
+#[derive(Debug)]
+pub(super) struct Form<B> {
+    pub name: String,
+    pub backend: B,
+    /// Whether it pretends to be a weak device: small bindings, narrow grids, short dispatches.
+    pub weak: bool,
+}
+
+/// A backend whose generator can be asked for its words.
+pub(super) trait Subject: Backend {
+    /// The words of counters and keys.
+    fn philox(&mut self, inputs: &[[u32; 6]]) -> Result<Vec<[u32; 4]>>;
+}
+
+impl Subject for Gpu {
+    fn philox(&mut self, inputs: &[[u32; 6]]) -> Result<Vec<[u32; 4]>> {
+        let counters = self.tensor(inputs.len(), 6, inputs.as_flattened())?;
+        let mut words = self.tensor(inputs.len(), 4, &vec![0xdead_beef; 4 * inputs.len()])?;
+        self.philox_words(&counters, &mut words)?;
+        Ok(self.read(&words)?.chunks_exact(4).map(|w| [w[0], w[1], w[2], w[3]]).collect())
+    }
+}
+
+impl Subject for Cpu {
+    fn philox(&mut self, inputs: &[[u32; 6]]) -> Result<Vec<[u32; 4]>> {
+        Ok(inputs.iter().map(|&[a, b, c, d, low, high]| philox4x32([a, b, c, d], [low, high])).collect())
+    }
+}
+
+/// Kernels on a device, with its plan changed and the alterations that are asked for.
+pub(super) fn kernels(gpu: &Gpu, change: impl FnOnce(Planner) -> Planner, options: &Options) -> Result<Kernels> {
+    let kernels = Kernels::with_planner(gpu.device(), change)?;
+    Ok(options.edits.iter().fold(kernels, |kernels, [from, to]| kernels.edited(from, to)))
+}
+
+/// Each tile, each way to multiply in Philox, as the device is and as a weak one. A form that the device cannot run is left out.
+pub(super) fn of_gpu(gpu: &Gpu, options: &Options) -> Result<Vec<Form<Gpu>>> {
+    let mut forms = Vec::new();
+    let mut refused = None;
+    for weak in [false, true] {
+        for tile in Tile::ALL {
+            for int64 in [true, false] {
+                let change = |planner| {
+                    let strong = Planner { tile, int64, ..planner };
+                    if weak { Planner { binding: 1 << 16, grid: 17, flops: 1, ..strong } } else { strong }
+                };
+                match kernels(gpu, change, options) {
+                    Ok(kernels) => {
+                        let (philox, size) = (if int64 { "int64" } else { "limbs" }, if weak { ", in parts" } else { "" });
+                        let name = format!("{tile} tile, {philox}{size}");
+                        forms.push(Form { name, backend: gpu.with_kernels(kernels), weak });
+                    }
+                    Err(error @ Error::Adapter { .. }) => refused = Some(error),
+                    Err(error) => return Err(error),
+                }
+            }
+        }
+    }
+    match refused {
+        Some(error) if forms.is_empty() => Err(error),
+        _ => Ok(forms),
+    }
+}
+
+/// Each instruction set, and the reference.
+pub(super) fn of_cpu() -> Vec<Form<Cpu>> {
+    let fast = Isa::available().into_iter().rev().map(|isa| (isa.to_string(), Cpu::with_isa(isa)));
+    let all = fast.chain([("reference".to_owned(), Cpu::reference())]);
+    all.map(|(name, backend)| Form { name, backend, weak: false }).collect()
+}

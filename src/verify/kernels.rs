@@ -1,0 +1,236 @@
+//! Every kernel in every variant against the f64 oracle.
+//!
+//! The plan of a call chooses the variant, so the cases here are made to need each one: ragged shapes and whole vectors, groups that are
+//! aligned and not, sums in parts on weak forms. [`variants`] then sees whether each was really run.
+
+use super::check::{Check, Tally, poisoned};
+use super::form::Form;
+use super::layer::Layer;
+use super::random::Cases;
+use crate::call::{BatchLoss, DropoutCall, Features, Gather, Sgd, SgdRule, SoftmaxCrossEntropy};
+use crate::gpu::{Gpu, Tile, Variant};
+use crate::oracle::{self, Exact};
+use crate::{Backend, Dropout, Mask, Mode, Rate, Result};
+
+/// `[B, I, O]`: ragged, one row, one column, whole vectors, several tiles.
+const SHAPES: [[usize; 3]; 7] = [[1, 1, 1], [9, 13, 29], [16, 8, 24], [65, 31, 70], [33, 68, 132], [2, 129, 1], [20, 0, 12]];
+/// Sums that a small binding cuts into parts, ragged and of whole vectors.
+const LONG_SUMS: [[usize; 3]; 2] = [[40, 41, 515], [40, 40, 516]];
+
+/// What a site can do: everything, nothing, a mask; aligned to a group of draws and not; training and prediction.
+fn sites(cases: &mut Cases) -> Vec<Dropout> {
+    let key = cases.key();
+    let train =
+        |mode, keep, row, col| Dropout::train(mode, Mask::new(Rate::keep(keep).unwrap_or(Rate::KEEP_ALL), key).at(row, col));
+    vec![
+        Dropout::NONE,
+        Dropout::predict(Mode::Vanilla, Rate::keep(0.3).unwrap_or(Rate::KEEP_ALL)),
+        train(Mode::Inverted, 0.7, 5, 16),
+        train(Mode::Inverted, 0.4, 1 << 31, 11),
+        train(Mode::Vanilla, 0.5, 0, 0),
+        train(Mode::Inverted, 0.0, 0, 3),
+    ]
+}
+
+/// All kernels over all forms, a check a kernel.
+pub(super) fn against_oracle<B: Backend>(forms: &mut [Form<B>], seed: u64) -> Result<Vec<Check>> {
+    let mut cases = Cases::new(seed, 1);
+    let stem = |name: &str| Tally::new(format!("{name} against the f64 oracle"));
+    let mut products = ["linear_forward", "grad_input", "grad_weight"].map(stem);
+    let [mut dropout, mut gather, mut loss, mut update] =
+        ["dropout, copy", "gather", "softmax_cross_entropy, batch_loss", "sgd"].map(stem);
+    for form in forms {
+        let shapes = if form.weak { &LONG_SUMS[..] } else { &SHAPES[..] };
+        for (i, shape) in shapes.iter().enumerate() {
+            for (j, site) in sites(&mut cases).into_iter().enumerate() {
+                for relu in [false, true] {
+                    // Long sums are long in f64 too: a mask and no mask will do.
+                    if form.weak && !matches!((i + j) % 3, 0) && j != 0 {
+                        continue;
+                    }
+                    let layer = Layer::new(&mut cases, Cases::noise, *shape, relu, site);
+                    let got = layer.run(&mut form.backend)?;
+                    let outcomes = layer.against_oracle(&got);
+                    products.iter_mut().zip(outcomes).for_each(|(tally, outcome)| {
+                        tally.compare(outcome.map_err(|error| format!("{}: {error}", form.name)));
+                    });
+                }
+            }
+        }
+        elementwise(form, &mut cases, &mut dropout)?;
+        gathers(form, &mut cases, &mut gather)?;
+        losses(form, &mut cases, &mut loss)?;
+        updates(form, &mut cases, &mut update)?;
+    }
+    let bound = format!("within {}·(terms + 2)·ε of each value", oracle::C);
+    let within = products.into_iter().chain([dropout, gather]).map(|tally| tally.finish(bound.clone()));
+    Ok(within
+        .chain([loss.finish("within the accuracy of WGSL's exp, log and division"), update.finish("over three updates")])
+        .collect())
+}
+
+fn elementwise<B: Backend>(form: &mut Form<B>, cases: &mut Cases, tally: &mut Tally) -> Result<()> {
+    for (rows, cols) in [(1, 1), (7, 13), (9, 64), (31, 65), (5, 1000), (3, 20_001)] {
+        let values = cases.noise(rows * cols);
+        let x = form.backend.tensor(rows, cols, &values)?;
+        let mut y = poisoned(&mut form.backend, rows, cols)?;
+        form.backend.copy(&x, &mut y)?;
+        let copied = super::check::same_bits(&format!("{}: copy {rows}×{cols}", form.name), &form.backend.read(&y)?, &values);
+        tally.compare(copied);
+        for site in sites(cases) {
+            let mut y = poisoned(&mut form.backend, rows, cols)?;
+            form.backend.dropout(DropoutCall { x: &x, y: &mut y, dropout: site })?;
+            let what = format!("{}: dropout {rows}×{cols} {site:?}", form.name);
+            tally.compare(oracle::dropout(&values, cols, &site).check(&what, &form.backend.read(&y)?));
+        }
+    }
+    Ok(())
+}
+
+fn gathers<B: Backend>(form: &mut Form<B>, cases: &mut Cases, tally: &mut Tally) -> Result<()> {
+    for [count, cols, batch, first] in [[1, 1, 1, 0], [50, 3, 7, 5], [50, 64, 32, 18], [20, 129, 5, 2]] {
+        let bytes: Vec<u8> = (0..count * cols).map(|_| cases.below(256) as u8).collect();
+        let floats = cases.noise(count * cols);
+        let labels: Vec<u32> = (0..count as u32).map(|row| row * 7 + 1).collect();
+        let order: Vec<u32> = (0..first + batch + 2).map(|_| cases.below(count as u64) as u32).collect();
+        let (byte_data, float_data) = (form.backend.tensor(count, cols, &bytes)?, form.backend.tensor(count, cols, &floats)?);
+        let (all_labels, all_rows) = (form.backend.tensor(count, 1, &labels)?, form.backend.tensor(order.len(), 1, &order)?);
+        for site in sites(cases) {
+            for (data, unit) in [(Features::Bytes(&byte_data), 1.0 / 255.0), (Features::Floats(&float_data), 0.3)] {
+                let mut x = poisoned(&mut form.backend, batch, cols)?;
+                let mut batch_labels = form.backend.tensor(batch, 1, &vec![u32::MAX; batch])?;
+                let (order_of, dropout, taken) = (&all_rows, site, &mut batch_labels);
+                form.backend.gather(Gather {
+                    data,
+                    all_labels: &all_labels,
+                    order: order_of,
+                    first,
+                    unit,
+                    x: &mut x,
+                    labels: taken,
+                    dropout,
+                })?;
+                let datum = |i: usize| if matches!(data, Features::Bytes(_)) { f64::from(bytes[i]) } else { f64::from(floats[i]) };
+                let mut right = Exact { terms: 1, ..Exact::default() };
+                let rows = &order[first..first + batch];
+                for (r, &row) in rows.iter().enumerate() {
+                    for c in 0..cols {
+                        let value = datum(row as usize * cols + c) * f64::from(unit) * f64::from(site.scale);
+                        let value = if site.mask.keeps(r, c) { value } else { 0.0 };
+                        right.values.push(value);
+                        right.magnitudes.push(value.abs());
+                    }
+                }
+                let what = format!("{}: gather {count}×{cols} to {batch} {site:?}", form.name);
+                let same_labels = form.backend.read(&batch_labels)?.iter().eq(rows.iter().map(|&row| &labels[row as usize]));
+                let outcome = right.check(&what, &form.backend.read(&x)?).map_err(|error| error.to_string());
+                tally.compare(outcome.and(same_labels.then_some(()).ok_or(format!("{what}: other labels"))));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// WGSL lets `exp(d)` be off by 3 + 2·|d| units in the last place, `log` by 2^-21 near 1 and 3 units elsewhere, a division by 2.5. With d
+/// the distance from the largest logit, |d|·exp(−|d|) ≤ 1/e bounds what each of the C terms adds to the error of their sum, which is at
+/// least 1: together no more than (3·C + 8)·ε. The subtractions add a share of the numbers themselves.
+fn losses<B: Backend>(form: &mut Form<B>, cases: &mut Cases, tally: &mut Tally) -> Result<()> {
+    let (epsilon, log) = (f64::from(f32::EPSILON), 1.0 / 2_097_152.0);
+    for [batch, classes] in [[1, 1], [7, 1], [63, 10], [65, 64], [129, 3], [5, 1009]] {
+        for spread in [0.0, 1.0, 30.0] {
+            let logits: Vec<f32> = cases.noise(batch * classes).iter().map(|x| x * spread).collect();
+            let labels: Vec<u32> = (0..batch).map(|_| cases.below(classes as u64) as u32).collect();
+            let (z, y) = (form.backend.tensor(batch, classes, &logits)?, form.backend.tensor(batch, 1, &labels)?);
+            let mut dz = poisoned(&mut form.backend, batch, classes)?;
+            let (mut losses, mut totals) = (poisoned(&mut form.backend, batch, 2)?, poisoned(&mut form.backend, 3, 2)?);
+            let call = SoftmaxCrossEntropy { logits: &z, labels: &y, grad_logits: &mut dz, losses: &mut losses };
+            form.backend.softmax_cross_entropy(call)?;
+            form.backend.batch_loss(BatchLoss { losses: &losses, totals: &mut totals, slot: 1 })?;
+            let (pairs, totals) = (form.backend.read(&losses)?, form.backend.read(&totals)?);
+            let (exact, exact_dz) = oracle::softmax_cross_entropy(&logits, &labels, classes);
+            let slack = (3 * classes + 8) as f64 * epsilon;
+            let what = format!("{}: {batch}×{classes} logits in ±{spread}", form.name);
+            let column = |c: usize| pairs.iter().skip(c).step_by(2).copied().collect::<Vec<f32>>();
+            tally.compare(within(&format!("{what}, loss"), &column(0), &exact, |loss| log + slack + 4.0 * epsilon * loss.abs()));
+            let share = 1.0 / batch as f64;
+            tally.compare(within(&format!("{what}, dz"), &form.backend.read(&dz)?, &exact_dz, |_| share * (slack + 8.0 * epsilon)));
+            let sums = [0, 1].map(|c| column(c).iter().copied().map(f64::from).sum());
+            let terms = (batch.div_ceil(64) + 64) as f64;
+            tally.compare(within(&format!("{what}, batch_loss"), &totals[2..4], &sums, |sum: f64| terms * epsilon * sum.abs()));
+        }
+    }
+    Ok(())
+}
+
+fn updates<B: Backend>(form: &mut Form<B>, cases: &mut Cases, tally: &mut Tally) -> Result<()> {
+    for [rows, cols] in [[1, 1], [7, 1], [8, 9], [65, 63], [64, 64]] {
+        for (momentum, weight_decay, max_norm) in [(0.0, 0.0, None), (0.0, 0.1, Some(0.5)), (0.9, 0.1, None), (0.9, 0.1, Some(0.5))]
+        {
+            let rule = SgdRule { lr: 0.25, momentum, weight_decay, max_norm };
+            let what = format!("{}: sgd {rows}×{cols} {rule:?}", form.name);
+            let (mut state, mut velocities) = (cases.noise(rows * cols), vec![0.0; rows * cols]);
+            let mut weight = form.backend.tensor(rows, cols, &state)?;
+            let mut velocity = form.backend.tensor(rows, cols, &velocities)?;
+            for _ in 0..3 {
+                let gradient = cases.noise(rows * cols);
+                let grad = form.backend.tensor(rows, cols, &gradient)?;
+                let kept = (momentum != 0.0).then_some(&mut velocity);
+                form.backend.sgd(Sgd { grad: &grad, weight: &mut weight, velocity: kept, rule })?;
+                let [exact, exact_velocity] = oracle::sgd(&gradient, &state, &velocities, cols, &rule);
+                state = form.backend.read(&weight)?;
+                tally.compare(exact.check(&what, &state));
+                if momentum != 0.0 {
+                    velocities = form.backend.read(&velocity)?;
+                    tally.compare(exact_velocity.check(&what, &velocities));
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Compares so that a NaN fails.
+fn within(what: &str, got: &[f32], exact: &[f64], bound: impl Fn(f64) -> f64) -> std::result::Result<(), String> {
+    let inside = |(&c, &e): (&f32, &f64)| (f64::from(c) - e).abs() <= bound(e);
+    match got.iter().zip(exact).position(|pair| !inside(pair)) {
+        _ if got.len() != exact.len() => Err(format!("{what}: {} elements, expected {}", got.len(), exact.len())),
+        Some(i) => Err(format!("{what}: element {i}: expected {} ± {:e}, got {}", exact[i], bound(exact[i]), got[i])),
+        None => Ok(()),
+    }
+}
+
+/// Whether each variant that the forms can compile was run.
+pub(super) fn variants(forms: &[Form<Gpu>]) -> Check {
+    let mut tally = Tally::new("variants run, of those that the adapter can run");
+    let compiled: Vec<String> = forms.iter().flat_map(|form| form.backend.kernels().compiled()).collect();
+    let planners: Vec<_> = forms.iter().map(|form| form.backend.kernels().planner()).collect();
+    let has = |tile: Tile, int64: bool| planners.iter().any(|planner| (planner.tile, planner.int64) == (tile, int64));
+    for int64 in [false, true] {
+        for variant in Variant::all() {
+            let variant = Variant { int64, ..variant };
+            let possible =
+                if variant.stem.is_product() { has(variant.tile, int64) } else { Tile::ALL.iter().any(|&tile| has(tile, int64)) };
+            if possible {
+                let name = variant.name();
+                tally.case((!compiled.contains(&name)).then(|| format!("{name} was never run")));
+            }
+        }
+    }
+    tally.finish("")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_bound_lets_no_nan_pass() {
+        within("", &[1.0], &[1.0], |_| 0.0).unwrap();
+        for wrong in [f32::NAN, 1.1, f32::INFINITY] {
+            assert!(within("", &[wrong], &[1.0], |_| 0.01).is_err());
+        }
+        assert!(within("", &[1.0], &[], |_| 0.01).is_err());
+        let key = crate::Key::default();
+        assert!(sites(&mut Cases::new(0, 0)).iter().any(|site| site.mask.key != key));
+    }
+}

@@ -1,0 +1,144 @@
+//! Conformance: whether a device draws the contract's masks and computes what it should, and what to paste into a report if not.
+//!
+//! [`gpu`] checks a device of the caller's (see [`Gpu::on`]) in every form in which it can run the kernels, [`cpu`] the CPU backend on every
+//! instruction set. In order: Random123's answers, the contract's check vectors, masks of random keys, rates, shapes and offsets against
+//! the reference; every kernel in every variant against the f64 [`oracle`](crate::oracle); exact arithmetic, bit-equal to the reference;
+//! invariance over tile, split, shard and grid; then a statistical battery, with controls that must fail. `docs/trust.md` says what each
+//! check is.
+//!
+//! ```
+//! use wgpu_dropout::verify::{self, Options};
+//!
+//! let report = verify::cpu(&Options::quick(0), &mut |check| println!("{check}"))?;
+//! assert!(report.passed(), "{report}");
+//! # Ok::<(), wgpu_dropout::Error>(())
+//! ```
+
+mod battery;
+mod check;
+mod exact;
+mod form;
+mod kernels;
+mod layer;
+mod masks;
+mod random;
+mod statistics;
+mod vectors;
+
+pub use check::{Check, Report};
+pub use vectors::contract;
+
+use crate::cpu::Cpu;
+use crate::gpu::Gpu;
+use crate::{Backend, Counts, Result};
+use form::{Form, Subject};
+
+/// How much is checked, and from what.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Options {
+    /// Seed of all cases.
+    pub seed: u64,
+    /// Configurations of masks.
+    pub masks: usize,
+    /// Layers of exact arithmetic.
+    pub layers: usize,
+    /// Draws of a rate in the battery; fewer on a slow device.
+    pub draws: u64,
+    /// Text replaced in every shader, the first of a pair by the second: to see the suite fail.
+    pub edits: Vec<[String; 2]>,
+}
+
+impl Options {
+    /// About a minute on a device, battery included.
+    pub fn new(seed: u64) -> Self {
+        Self { seed, masks: 50_000, layers: 4_000, draws: 1 << 26, edits: Vec::new() }
+    }
+
+    /// Some seconds: every check, with few cases.
+    pub fn quick(seed: u64) -> Self {
+        Self { masks: 2_000, layers: 200, draws: 1 << 20, ..Self::new(seed) }
+    }
+
+    /// A million masks and a hundred thousand layers.
+    pub fn exhaustive(seed: u64) -> Self {
+        Self { masks: 1_000_000, layers: 100_000, ..Self::new(seed) }
+    }
+}
+
+/// Told of each check when it is done.
+pub type Progress<'a> = &'a mut dyn FnMut(&Check);
+
+/// Checks a GPU. `on_check` sees each check when it is done.
+///
+/// # Errors
+/// As [`Backend::read`]; a difference is no error but part of the report.
+pub fn gpu(gpu: &Gpu, options: &Options, on_check: Progress<'_>) -> Result<Report> {
+    let mut forms = form::of_gpu(gpu, options)?;
+    let rounds = |rounds: u32| -> Result<Gpu> {
+        let kernels = form::kernels(gpu, |planner| planner, options)?;
+        Ok(gpu.with_kernels(kernels.edited("PHILOX_ROUNDS: u32 = 10u", &format!("PHILOX_ROUNDS: u32 = {rounds}u"))))
+    };
+    let mut run = Run { checks: Vec::new(), on_check };
+    run.done(vectors::philox(&mut forms, 10)?);
+    let mut seven = Form { name: "7 rounds".to_owned(), backend: rounds(7)?, weak: false };
+    run.done(vectors::philox(std::slice::from_mut(&mut seven), 7)?);
+    run.common(&mut forms, options)?;
+    run.done(kernels::variants(&forms));
+    let rows = run.battery(&mut forms[0].backend, options)?;
+    run.done(battery::rejects("Philox with 3 rounds", &mut rounds(3)?, options.seed, rows.min(1024))?);
+    run.done(battery::finds_planted_lags(options.seed)?);
+    let info = gpu.info();
+    let driver = format!("{} {}", info.driver, info.driver_info);
+    let device = format!("{} ({}, {:?}), driver {}", info.name, info.backend, info.device_type, driver.trim());
+    Ok(Report { device, checks: run.checks, counts: total(&forms) })
+}
+
+/// Checks the CPU backend. `on_check` sees each check when it is done.
+///
+/// # Errors
+/// [`Error::OutOfMemory`](crate::Error::OutOfMemory).
+pub fn cpu(options: &Options, on_check: Progress<'_>) -> Result<Report> {
+    let mut forms = form::of_cpu();
+    let mut run = Run { checks: Vec::new(), on_check };
+    run.done(vectors::philox(&mut forms[..1], 10)?);
+    run.common(&mut forms, options)?;
+    run.battery(&mut forms[0].backend, options)?;
+    run.done(battery::finds_planted_lags(options.seed)?);
+    let names: Vec<&str> = forms.iter().map(|form: &Form<Cpu>| form.name.as_str()).collect();
+    let device = format!("CPU backend ({}), {} {}", names.join(", "), std::env::consts::ARCH, std::env::consts::OS);
+    Ok(Report { device, checks: run.checks, counts: total(&forms) })
+}
+
+fn total<B: Backend>(forms: &[Form<B>]) -> Counts {
+    forms.iter().map(|form| form.backend.counts()).fold(Counts::default(), |a, b| a + b)
+}
+
+struct Run<'a> {
+    checks: Vec<Check>,
+    on_check: Progress<'a>,
+}
+
+impl Run<'_> {
+    fn done(&mut self, check: Check) {
+        (self.on_check)(&check);
+        self.checks.push(check);
+    }
+
+    /// What GPUs and CPUs have in common.
+    fn common<B: Backend>(&mut self, forms: &mut [Form<B>], options: &Options) -> Result<()> {
+        self.done(vectors::check_vectors(forms)?);
+        self.done(masks::sweep(forms, options.seed, options.masks)?);
+        kernels::against_oracle(forms, options.seed)?.into_iter().for_each(|check| self.done(check));
+        self.done(exact::layers(forms, options.seed, options.layers)?);
+        self.done(exact::invariance(forms, options.seed)?);
+        Ok(())
+    }
+
+    /// The battery on one form: the masks of the others are the same to the bit. Gives the rows that it took.
+    fn battery<B: Subject>(&mut self, backend: &mut B, options: &Options) -> Result<usize> {
+        let rows = battery::rows(backend, options.draws)?;
+        self.done(battery::masks(backend, options.seed, rows)?);
+        self.done(battery::words(backend, options.seed, rows)?);
+        Ok(rows)
+    }
+}
