@@ -10,7 +10,7 @@ use crate::call::MaskBits;
 use crate::cpu::Cpu;
 use crate::mask::Key;
 use crate::{Backend, Mask, Rate, Result};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// No z value may be as far from 0: one in 1.7 million is by chance.
 pub(super) const BOUND: f64 = 5.0;
@@ -64,8 +64,8 @@ pub(super) fn draw<B: Backend>(backend: &mut B, mask: &Mask, rows: usize) -> Res
     Ok(Bits::new(&backend.read(&bits)?, COLS / 64))
 }
 
-/// Rows of a mask for which the whole battery takes about 20 seconds on a backend, at most `draws / COLS`.
-pub(super) fn rows<B: Backend>(backend: &mut B, draws: u64) -> Result<usize> {
+/// Rows of a mask for which the whole battery takes about as long as there is patience for, at most `draws / COLS`.
+pub(super) fn rows<B: Backend>(backend: &mut B, draws: u64, patience: Duration) -> Result<usize> {
     let most = (draws / COLS as u64).max(128) as usize;
     let probe = most.min(512);
     let mask = Mask::new(Rate::keep(0.5)?, Key::default());
@@ -74,7 +74,7 @@ pub(super) fn rows<B: Backend>(backend: &mut B, draws: u64) -> Result<usize> {
     let started = Instant::now();
     draw(backend, &mask, probe)?.mean(0.5);
     let masks = KEEPS.len() * (1 + 3 * LAGS.len() + 129 / PAIRS);
-    let affordable = 20.0 / (started.elapsed().as_secs_f64().max(1e-6) * masks as f64) * probe as f64;
+    let affordable = patience.as_secs_f64() / (started.elapsed().as_secs_f64().max(1e-6) * masks as f64) * probe as f64;
     // A power of two, so that the size is the same from run to run wherever speed allows.
     let affordable = 1 << (affordable.clamp(128.0, 1e9) as usize).ilog2();
     Ok(affordable.min(most))

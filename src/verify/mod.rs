@@ -30,8 +30,9 @@ pub use vectors::contract;
 
 use crate::cpu::Cpu;
 use crate::gpu::Gpu;
-use crate::{Backend, Counts, Result};
+use crate::{Backend, Counts, Device, Result};
 use form::{Form, Subject};
+use std::time::Duration;
 
 /// How much is checked, and from what.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,8 +43,10 @@ pub struct Options {
     pub masks: usize,
     /// Layers of exact arithmetic.
     pub layers: usize,
-    /// Draws of a rate in the battery; fewer on a slow device.
+    /// Draws of a rate in the battery.
     pub draws: u64,
+    /// How long the battery may take: fewer draws on a device too slow for all of them.
+    pub patience: Duration,
     /// Text replaced in every shader, the first of a pair by the second: to see the suite fail.
     pub edits: Vec<[String; 2]>,
 }
@@ -51,7 +54,8 @@ pub struct Options {
 impl Options {
     /// About a minute on a device, battery included.
     pub fn new(seed: u64) -> Self {
-        Self { seed, masks: 50_000, layers: 4_000, draws: 1 << 26, edits: Vec::new() }
+        let patience = Duration::from_secs(20);
+        Self { seed, masks: 50_000, layers: 4_000, draws: 1 << 26, patience, edits: Vec::new() }
     }
 
     /// Some seconds: every check, with few cases.
@@ -61,7 +65,7 @@ impl Options {
 
     /// A million masks and a hundred thousand layers.
     pub fn exhaustive(seed: u64) -> Self {
-        Self { masks: 1_000_000, layers: 100_000, ..Self::new(seed) }
+        Self { masks: 1_000_000, layers: 100_000, patience: Duration::MAX, ..Self::new(seed) }
     }
 }
 
@@ -82,15 +86,14 @@ pub fn gpu(gpu: &Gpu, options: &Options, on_check: Progress<'_>) -> Result<Repor
     run.done(vectors::philox(&mut forms, 10)?);
     let mut seven = Form { name: "7 rounds".to_owned(), backend: rounds(7)?, weak: false };
     run.done(vectors::philox(std::slice::from_mut(&mut seven), 7)?);
-    run.common(&mut forms, options)?;
-    run.done(kernels::variants(&forms));
-    let rows = run.battery(&mut forms[0].backend, options)?;
-    run.done(battery::rejects("Philox with 3 rounds", &mut rounds(3)?, options.seed, rows.min(1024))?);
-    run.done(battery::finds_planted_lags(options.seed)?);
-    let info = gpu.info();
-    let driver = format!("{} {}", info.driver, info.driver_info);
-    let device = format!("{} ({}, {:?}), driver {}", info.name, info.backend, info.device_type, driver.trim());
-    Ok(Report { device, checks: run.checks, counts: total(&forms) })
+    if run.contract(&mut forms, options)? {
+        run.numbers(&mut forms, options.seed, options.layers)?;
+        run.done(kernels::variants(&forms));
+        let rows = run.battery(&mut forms[0].backend, options)?;
+        run.done(battery::rejects("Philox with 3 rounds", &mut rounds(3)?, options.seed, rows.min(1024))?);
+        run.done(battery::finds_planted_lags(options.seed)?);
+    }
+    Ok(Report { device: gpu_name(gpu), checks: run.checks, counts: total(&forms) })
 }
 
 /// Checks the CPU backend. `on_check` sees each check when it is done.
@@ -101,12 +104,30 @@ pub fn cpu(options: &Options, on_check: Progress<'_>) -> Result<Report> {
     let mut forms = form::of_cpu();
     let mut run = Run { checks: Vec::new(), on_check };
     run.done(vectors::philox(&mut forms[..1], 10)?);
-    run.common(&mut forms, options)?;
+    run.contract(&mut forms, options)?;
+    run.numbers(&mut forms, options.seed, options.layers)?;
     run.battery(&mut forms[0].backend, options)?;
     run.done(battery::finds_planted_lags(options.seed)?);
-    let names: Vec<&str> = forms.iter().map(|form: &Form<Cpu>| form.name.as_str()).collect();
-    let device = format!("CPU backend ({}), {} {}", names.join(", "), std::env::consts::ARCH, std::env::consts::OS);
-    Ok(Report { device, checks: run.checks, counts: total(&forms) })
+    Ok(Report { device: cpu_name(), checks: run.checks, counts: total(&forms) })
+}
+
+/// A device as a report names it: adapter, interface and driver, or the CPU backend's instruction sets.
+pub fn name(device: &Device) -> String {
+    match device {
+        Device::Gpu(gpu) => gpu_name(gpu),
+        Device::Cpu(_) => cpu_name(),
+    }
+}
+
+fn gpu_name(gpu: &Gpu) -> String {
+    let info = gpu.info();
+    let driver = format!("{} {}", info.driver, info.driver_info);
+    format!("{} ({}, {:?}), driver {}", info.name, info.backend, info.device_type, driver.trim())
+}
+
+fn cpu_name() -> String {
+    let names: Vec<String> = form::of_cpu().into_iter().map(|form: Form<Cpu>| form.name).collect();
+    format!("CPU backend ({}), {}", names.join(", "), std::env::consts::ARCH)
 }
 
 fn total<B: Backend>(forms: &[Form<B>]) -> Counts {
@@ -124,19 +145,24 @@ impl Run<'_> {
         self.checks.push(check);
     }
 
-    /// What GPUs and CPUs have in common.
-    fn common<B: Backend>(&mut self, forms: &mut [Form<B>], options: &Options) -> Result<()> {
+    /// The masks. Where they are wrong the rest would fail for the same reason and is left out: whether to go on.
+    fn contract<B: Backend>(&mut self, forms: &mut [Form<B>], options: &Options) -> Result<bool> {
         self.done(vectors::check_vectors(forms)?);
         self.done(masks::sweep(forms, options.seed, options.masks)?);
-        kernels::against_oracle(forms, options.seed)?.into_iter().for_each(|check| self.done(check));
-        self.done(exact::layers(forms, options.seed, options.layers)?);
-        self.done(exact::invariance(forms, options.seed)?);
+        Ok(self.checks.iter().all(Check::passed))
+    }
+
+    /// The floats.
+    fn numbers<B: Backend>(&mut self, forms: &mut [Form<B>], seed: u64, layers: usize) -> Result<()> {
+        kernels::against_oracle(forms, seed, &mut |check| self.done(check))?;
+        self.done(exact::layers(forms, seed, layers)?);
+        self.done(exact::invariance(forms, seed)?);
         Ok(())
     }
 
     /// The battery on one form: the masks of the others are the same to the bit. Gives the rows that it took.
     fn battery<B: Subject>(&mut self, backend: &mut B, options: &Options) -> Result<usize> {
-        let rows = battery::rows(backend, options.draws)?;
+        let rows = battery::rows(backend, options.draws, options.patience)?;
         self.done(battery::masks(backend, options.seed, rows)?);
         self.done(battery::words(backend, options.seed, rows)?);
         Ok(rows)

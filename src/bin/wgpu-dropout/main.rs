@@ -5,7 +5,6 @@
 mod args;
 mod arrays;
 mod bench;
-mod check;
 mod demo;
 mod devices;
 mod dropout;
@@ -20,6 +19,7 @@ mod report;
 mod site;
 mod train;
 mod usage;
+mod verify;
 mod writable;
 
 use clap::{Parser, Subcommand};
@@ -47,6 +47,8 @@ enum Noun {
     Predict(predict::Args),
     /// List adapters with their driver, limits, features and kernels, and say what is wrong where there is none
     Devices,
+    /// Check that devices draw the contract's masks and compute what they should: a table to paste into a report, exit status 0 or 1
+    Verify(verify::Args),
     /// Time the kernels on GPU and CPU, beside a copy and a plain matmul
     Bench(bench::Args),
     /// Print the mask that a key draws
@@ -75,6 +77,7 @@ fn run(cli: &Cli) -> Result<(), Failure> {
         Noun::Train(args) => train::run(args, &cli.common),
         Noun::Predict(args) => predict::run(args, &cli.common),
         Noun::Devices => devices::run(&cli.common),
+        Noun::Verify(args) => verify::run(args, &cli.common),
         Noun::Bench(args) => bench::run(args, &cli.common),
         Noun::Mask(args) => mask::run(args, &cli.common),
         Noun::Dropout(args) => dropout::run(args, &cli.common),

@@ -64,8 +64,8 @@ pub(super) fn matmul(a: Factor<'_>, b: Factor<'_>, product: &mut [f32]) {
             parallelism,
         );
     }
-    if a.cols <= 2 {
-        // A sum starts from +0, but `gemm` starts these short ones from their first product, which may be −0.
+    if a.cols <= 2 || a.rows == 1 || b.cols == 1 {
+        // A sum starts from +0, but `gemm` starts short ones, and products with a vector, from their first product, which may be −0.
         product.iter_mut().for_each(|element| *element += 0.0);
     }
 }

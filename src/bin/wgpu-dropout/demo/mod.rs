@@ -1,6 +1,6 @@
 //! `demo`: the main job in one go: masks checked against the contract, training without and with dropout, throughput, a report.
 //!
-//! [`machine`] says what it runs on, [`compare`] trains, [`text`] prints; [`crate::check`], [`crate::bench`] and
+//! [`machine`] says what it runs on, [`compare`] trains, [`text`] prints; [`wgpu_dropout::verify`], [`crate::bench`] and
 //! [`crate::report`] do the rest.
 
 pub mod compare;
@@ -9,7 +9,6 @@ mod text;
 
 use crate::args::Common;
 use crate::bench::{self, Effort, Plan, Row};
-use crate::check::{self, Check};
 use crate::failure::Failure;
 use crate::{engine, output, report, writable};
 use compare::{Plans, Run};
@@ -20,6 +19,7 @@ use std::time::Duration;
 use wgpu_dropout::cpu::Cpu;
 use wgpu_dropout::data::DataSet;
 use wgpu_dropout::gpu::AdapterChoice;
+use wgpu_dropout::verify::{self, Check};
 use wgpu_dropout::{Counts, Device, DeviceChoice, Error, Key, file};
 
 /// Arguments of `demo`.
@@ -61,11 +61,11 @@ pub fn run(args: &Args, common: &Common) -> Result<(), Failure> {
 
     let mut checks = Vec::new();
     for (device, place) in devices.iter_mut().zip(&places) {
-        let found = check::contract(device)?;
+        let found = verify::contract(device)?;
         say(text::checks(place, &found))?;
         // Nothing after this would mean anything.
-        if let Some((check, difference)) = found.iter().find_map(|check| check.outcome.as_ref().err().map(|why| (check, why))) {
-            return Err(Failure::Run(format!("{} breaks the mask contract: {}: {difference}", place.label, check.what)));
+        if let Some(Check { what, note, .. }) = found.iter().find(|check| !check.passed()) {
+            return Err(Failure::Run(format!("{} breaks the mask contract: {what}: {note}", place.label)));
         }
         checks.push(found);
     }
@@ -120,7 +120,7 @@ fn json(findings: &Findings, counts: &[Counts], report: &Path) -> Value {
     let Findings { machine, places, checks, plans, runs, rows } = findings;
     let devices: Vec<Value> = places.iter().zip(counts).map(|(place, counts)| place.json(counts)).collect();
     let masks = places.iter().zip(checks).flat_map(|(place, checks)| {
-        checks.iter().map(|check| json!({"adapter": place.name, "check": check.what, "ok": check.outcome.is_ok()}))
+        checks.iter().map(|check| json!({"adapter": place.name, "check": check.what, "ok": check.passed()}))
     });
     let mut object = json!({
         "version": machine.version,

@@ -2,8 +2,8 @@
 
 use super::compare::{Plans, Run, called, lesson};
 use super::machine::{Machine, Place};
-use crate::check::Check;
 use wgpu_dropout::data::DataSet;
+use wgpu_dropout::verify::Check;
 
 /// What it runs on.
 pub fn devices(machine: &Machine, places: &[Place]) -> String {
@@ -14,9 +14,9 @@ pub fn devices(machine: &Machine, places: &[Place]) -> String {
 
 /// The contract's checks of a device.
 pub fn checks(place: &Place, checks: &[Check]) -> String {
-    let lines = checks.iter().map(|Check { what, outcome }| match outcome {
-        Ok(found) => format!("  OK    {what}: {found}\n"),
-        Err(difference) => format!("  WRONG {what}: {difference}\n"),
+    let lines = checks.iter().map(|check| {
+        let mark = if check.passed() { "OK   " } else { "WRONG" };
+        format!("  {mark} {}: {}\n", check.what, check.note)
     });
     format!("masks on {}\n{}\n", place.label, lines.collect::<String>())
 }

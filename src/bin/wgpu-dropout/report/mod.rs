@@ -6,11 +6,11 @@ mod bars;
 mod curves;
 
 use crate::bench::Row;
-use crate::check::Check;
 use crate::demo::Findings;
 use crate::demo::compare::{Run, called, lesson};
 use crate::demo::machine::Place;
 use crate::failure::Failure;
+use wgpu_dropout::verify::Check;
 
 /// The page.
 pub fn page(findings: &Findings) -> Result<String, Failure> {
@@ -65,16 +65,15 @@ fn masks(findings: &Findings) -> String {
         [escape(&check.what)].into_iter().chain(outcomes).collect()
     });
     format!(
-        "<h2>Masks against the contract</h2>\n<p>Random123’s published answers, the contract’s first draws, and its four masks, \
-         bit for bit.</p>\n{}",
+        "<h2>Masks against the contract</h2>\n<p>Random123’s published answers and the contract’s four masks, bit for bit.</p>\n{}",
         table(&labels, rows).replacen("<table>", "<table class=\"checks\">", 1)
     )
 }
 
 fn mark(check: &Check) -> String {
-    match &check.outcome {
-        Ok(found) => format!("<span class=\"ok\" title=\"{}\">OK</span>", escape(found)),
-        Err(difference) => format!("<span class=\"wrong\">{}</span>", escape(difference)),
+    match check.passed() {
+        true => format!("<span class=\"ok\" title=\"{}\">OK</span>", escape(&check.note)),
+        false => format!("<span class=\"wrong\">{}</span>", escape(&check.note)),
     }
 }
 
