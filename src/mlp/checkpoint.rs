@@ -85,6 +85,12 @@ impl<B: Backend> Mlp<B> {
         let mut widths: Vec<usize> = Vec::new();
         while let Ok(view) = tensors.tensor(&format!("layers.{}.weight", widths.len().saturating_sub(1))) {
             let &[inputs, outputs] = view.shape() else { return Err(bad(format!("a weight of shape {:?}", view.shape()))) };
+            // An empty tensor can claim any width without a byte to show for it.
+            if inputs == 0 || outputs == 0 || widths.last().is_some_and(|&width| width != inputs) {
+                let what =
+                    format!("a weight of shape {:?} after widths {widths:?}: layers must not be empty and must fit", view.shape());
+                return Err(bad(what));
+            }
             if widths.is_empty() {
                 widths.push(inputs);
             }

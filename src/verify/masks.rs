@@ -99,12 +99,14 @@ fn batch<B: Backend>(form: &mut Form<B>, slots: &mut [Slot<B>], cases: &mut Case
     }
     let bits = form.backend.read_all(&slots.iter().map(|slot| &slot.bits).collect::<Vec<_>>())?;
     let ones = form.backend.read_all(&slots.iter().map(|slot| &slot.y).collect::<Vec<_>>())?;
-    let check = |((mask, rows, cols), (bits, y)): (&(Mask, usize, usize), (Vec<u32>, Vec<f32>))| {
-        let wrong = difference(mask, *rows, *cols, &bits);
-        // The bits are the reference's now.
-        wrong.or_else(|| difference_of_ones(mask, *cols, &bits, &y))
-    };
-    let found: Vec<Option<String>> = masks.par_iter().zip(bits.into_par_iter().zip(ones)).map(check).collect();
+    let found: Vec<Option<String>> = masks
+        .par_iter()
+        .zip(bits.par_iter().zip(&ones))
+        .map(|((mask, rows, cols), (bits, y))| {
+            // Where the first passes, the bits are the reference's.
+            difference(mask, *rows, *cols, bits).or_else(|| difference_of_ones(mask, *cols, bits, y))
+        })
+        .collect();
     found.into_iter().for_each(|wrong| tally.case(wrong.map(|wrong| format!("{}: {wrong}", form.name))));
     Ok(())
 }
