@@ -175,7 +175,7 @@ mod tests {
     /// Over many samples every statistic has mean 0 and variance 1, at one half and elsewhere.
     #[test]
     fn statistics_are_standard_normal() {
-        let (samples, width, rows) = (400, 8, 32);
+        let (samples, width, rows) = (400, 8, 64);
         for p in [0.5, 0.25] {
             let mut rng = PhiloxRng::at(6, 0);
             let mut bits = |_: usize| {
