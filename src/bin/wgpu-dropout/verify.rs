@@ -17,7 +17,7 @@ pub struct Args {
     /// Every check with few cases: some seconds, and what the kernels take to compile
     #[arg(long)]
     quick: bool,
-    /// Replace this text in every shader first, to see the suite fail: `0xD2511F53u=0xD2511F52u`
+    /// Replace this text in every shader first, to see the suite fail: `D2511F53=D2511F52`
     #[arg(long, value_name = "FROM=TO", value_parser = edit)]
     alter_shader: Vec<[String; 2]>,
 }
