@@ -87,7 +87,7 @@ fn named_difference(line: &str) -> bool {
 #[test]
 fn an_embedders_device_can_be_checked() {
     let Some(raw) = common::raw::Raw::open() else { return };
-    let gpu = Gpu::on(raw.info.clone(), raw.device.clone(), raw.queue.clone()).unwrap();
+    let gpu = Gpu::on(raw.device.clone(), raw.queue.clone()).unwrap();
     let mut device = wgpu_dropout::Device::Gpu(Box::new(gpu));
     let checks = verify::contract(&mut device).unwrap();
     assert!(checks.len() == 5 && checks.iter().all(|check| check.passed()), "{checks:?}");
