@@ -15,10 +15,12 @@ impl Element for u8 {}
 pub struct Counts {
     /// Kernels run.
     pub dispatches: u64,
-    /// Command buffers submitted.
+    /// Command buffers of kernels submitted; the copies that read back are counted by their bytes alone.
     pub submits: u64,
     /// Bytes read back to the host.
     pub bytes_read: u64,
+    /// Bytes of masks written to the device's memory: by [`mask_bits`](Backend::mask_bits), the one kernel that writes any.
+    pub mask_bytes: u64,
     /// `wgpu` objects made, besides a command encoder and its buffer a submit.
     pub objects: u64,
 }
@@ -44,6 +46,7 @@ impl std::ops::Sub for Counts {
             dispatches: self.dispatches - before.dispatches,
             submits: self.submits - before.submits,
             bytes_read: self.bytes_read - before.bytes_read,
+            mask_bytes: self.mask_bytes - before.mask_bytes,
             objects: self.objects - before.objects,
         }
     }

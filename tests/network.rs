@@ -12,7 +12,7 @@ use wgpu_dropout::call::SgdRule;
 use wgpu_dropout::cpu::Cpu;
 use wgpu_dropout::data::{DataSet, Samples, Values};
 use wgpu_dropout::mlp::{Architecture, Mlp, Resident, Source, Training};
-use wgpu_dropout::{Mode, Rate, init};
+use wgpu_dropout::{Key, Mask, Mode, Rate, init};
 
 const PLAIN: SgdRule = SgdRule { lr: 0.1, momentum: 0.0, weight_decay: 0.0, max_norm: None };
 
@@ -239,7 +239,7 @@ fn a_step_is_one_submit_that_reads_nothing_and_makes_nothing() {
             net.train_epoch(&train, &training).unwrap();
             let trained = net.backend().counts() - before;
             // Gather, 3 forward, loss and its sum, 3 + 2 backward, 6 updates.
-            let expected = Counts { dispatches: 17 * steps, submits: steps, bytes_read: 8 * steps, objects: 0 };
+            let expected = Counts { dispatches: 17 * steps, submits: steps, bytes_read: 8 * steps, ..Counts::default() };
             assert_eq!(Counts { objects: 0, ..trained }, expected, "epoch {epoch}: sums are read once, at its end");
             let before = net.backend().counts();
             net.evaluate(&test).unwrap();
@@ -252,9 +252,15 @@ fn a_step_is_one_submit_that_reads_nothing_and_makes_nothing() {
             let before = net.backend().counts();
             net.train_step(&x, &labels, &training).unwrap();
             let taken = net.backend().counts() - before;
-            assert_eq!((taken.dispatches, taken.submits, taken.bytes_read), (17, 1, 0));
+            assert_eq!((taken.dispatches, taken.submits, taken.bytes_read, taken.mask_bytes), (17, 1, 0, 0));
             assert_eq!(taken.objects == 0, step > 0, "step {step}: {taken:?}");
         }
+        // What was 0 so far can be counted: 3 rows of 65 bits in whole words.
+        let before = net.backend().counts();
+        net.backend_mut().mask_bytes(Mask::new(Rate::drop(0.5).unwrap(), Key::default()), 3, 65).unwrap();
+        let drawn = net.backend().counts() - before;
+        assert_eq!((drawn.dispatches, drawn.mask_bytes, drawn.bytes_read), (1, 36, 36));
+        assert!(drawn.objects > 0, "{drawn:?}");
         drop((train, test));
         net.into_backend()
     });

@@ -135,6 +135,7 @@ impl Backend for Cpu {
     fn mask_bits(&mut self, call: MaskBits<'_, CpuTensor<u32>>) -> Result<()> {
         call.check()?;
         self.counts.dispatches += 1;
+        self.counts.mask_bytes += size_of_val(call.bits.values()) as u64;
         match self.isa {
             Some(isa) => fast::mask_bits(isa, &mut call.bits.values, call.cols, &call.mask),
             None => reference::mask_bits(&mut call.bits.values, call.cols, &call.mask),

@@ -81,7 +81,9 @@ impl Backend for Gpu {
 
     fn mask_bits(&mut self, call: MaskBits<'_, GpuTensor<u32>>) -> Result<()> {
         let views = MaskBits { bits: &mut call.bits.view(), cols: call.cols, mask: call.mask };
-        self.enqueue(self.kernels.planner().mask_bits(&views)?)
+        self.enqueue(self.kernels.planner().mask_bits(&views)?)?;
+        self.counts.mask_bytes += call.bits.bytes();
+        Ok(())
     }
 
     fn linear_forward(&mut self, call: LinearForward<'_, GpuTensor<f32>>) -> Result<()> {

@@ -206,7 +206,11 @@ impl Gpu {
             self.wait()?;
             return Ok(None);
         }
-        let timer = self.timer.take().unwrap_or_else(|| Timer::new(&self.device));
+        let timer = self.timer.take().unwrap_or_else(|| {
+            // Queries and the buffer that they are resolved into.
+            self.counts.objects += 2;
+            Timer::new(&self.device)
+        });
         let result = self.flush(Some(&timer)).and_then(|()| {
             let mut bytes = Vec::new();
             let staging = self.staging(16);
