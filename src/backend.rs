@@ -33,6 +33,7 @@ impl std::ops::Add for Counts {
             dispatches: self.dispatches + other.dispatches,
             submits: self.submits + other.submits,
             bytes_read: self.bytes_read + other.bytes_read,
+            mask_bytes: self.mask_bytes + other.mask_bytes,
             objects: self.objects + other.objects,
         }
     }

@@ -1,4 +1,4 @@
-//! `dropout` beside `copy`: the same 8 bytes an element.
+//! `dropout`, alone and with its backward pass, beside `copy`: 8 bytes an element each way.
 
 use super::work::{Bound, Entry, Timed, Work, numbers};
 use std::time::Duration;
@@ -7,29 +7,6 @@ use wgpu_dropout::{Backend, Dropout, Key, Mask, Mode, Rate, Result};
 
 /// Columns of the tensors.
 pub const COLS: usize = 1024;
-
-/// Input and output of the two kernels.
-pub struct Elementwise<'a, B: Backend> {
-    backend: &'a mut B,
-    elements: usize,
-    x: B::Tensor<f32>,
-    y: B::Tensor<f32>,
-    dropout: Dropout,
-}
-
-impl<'a, B: Backend> Elementwise<'a, B> {
-    /// Tensors of `elements` elements, a multiple of [`COLS`], and inverted dropout that keeps half of them.
-    pub fn new(backend: &'a mut B, elements: usize, key: Key) -> Result<Self> {
-        let rows = elements / COLS;
-        Ok(Self {
-            elements,
-            x: backend.tensor(rows, COLS, &numbers(0, rows, COLS))?,
-            y: backend.zeros(rows, COLS)?,
-            dropout: Dropout::train(Mode::Inverted, Mask::new(Rate::drop(0.5)?, key)),
-            backend,
-        })
-    }
-}
 
 /// A copy of `elements` elements: the ceiling of every kernel that moves bytes.
 pub fn copy(elements: usize) -> Entry {
@@ -43,19 +20,49 @@ pub fn copy(elements: usize) -> Entry {
     }
 }
 
-impl<B: Timed> Work for Elementwise<'_, B> {
-    fn entries(&self) -> Vec<Entry> {
-        let copy = copy(self.elements);
-        let dropout = Entry { kernel: "dropout", flops: self.elements as u64, ..copy.clone() };
-        vec![copy, dropout]
-    }
+/// The kernels over `elements` elements, a multiple of [`COLS`].
+pub fn entries(elements: usize) -> Vec<Entry> {
+    let copy = copy(elements);
+    let dropout = Entry { kernel: "dropout", flops: elements as u64, ..copy.clone() };
+    let both = Entry { kernel: "dropout_grad", bytes: 2 * dropout.bytes, flops: 2 * dropout.flops, ..copy.clone() };
+    vec![copy, dropout, both]
+}
 
+/// Input and output, and their gradients.
+pub struct Elementwise<'a, B: Backend> {
+    backend: &'a mut B,
+    x: B::Tensor<f32>,
+    y: B::Tensor<f32>,
+    dy: B::Tensor<f32>,
+    dx: B::Tensor<f32>,
+    dropout: Dropout,
+}
+
+impl<'a, B: Backend> Elementwise<'a, B> {
+    /// Tensors of `elements` elements, and inverted dropout that keeps half of them.
+    pub fn new(backend: &'a mut B, elements: usize, key: Key) -> Result<Self> {
+        let rows = elements / COLS;
+        Ok(Self {
+            x: backend.tensor(rows, COLS, &numbers(0, rows, COLS))?,
+            y: backend.zeros(rows, COLS)?,
+            dy: backend.tensor(rows, COLS, &numbers(1, rows, COLS))?,
+            dx: backend.zeros(rows, COLS)?,
+            dropout: Dropout::train(Mode::Inverted, Mask::new(Rate::drop(0.5)?, key)),
+            backend,
+        })
+    }
+}
+
+impl<B: Timed> Work for Elementwise<'_, B> {
     fn call(&mut self, entry: usize) -> Result<()> {
-        let backend = &mut *self.backend;
-        let (x, y) = (&self.x, &mut self.y);
+        let (backend, dropout) = (&mut *self.backend, self.dropout);
         match entry {
-            0 => backend.copy(x, y),
-            _ => backend.dropout(DropoutCall { x, y, dropout: self.dropout }),
+            0 => backend.copy(&self.x, &mut self.y),
+            1 => backend.dropout(DropoutCall { x: &self.x, y: &mut self.y, dropout }),
+            _ => {
+                backend.dropout(DropoutCall { x: &self.x, y: &mut self.y, dropout })?;
+                backend.dropout(DropoutCall { x: &self.dy, y: &mut self.dx, dropout })
+            }
         }
     }
 

@@ -1,86 +1,148 @@
-//! A fully connected layer, forward with and without dropout and backward, beside the plain matrix product of the same shape.
+//! A fully connected layer, forward and backward, beside the plain matrix product of the same shape; and what dropout costs in it.
 
 use super::work::{Bound, Entry, Timed, Work, numbers};
 use std::time::Duration;
 use wgpu_dropout::call::{GradInput, GradWeight, LinearForward};
 use wgpu_dropout::{Backend, Dropout, Key, Mask, Mode, Rate, Result};
 
-/// The tensors of a layer.
-pub struct Layer<'a, B: Backend> {
-    backend: &'a mut B,
-    shape: [usize; 3],
+fn entry(kernel: &'static str, shape: [usize; 3], elements: impl Fn([u64; 3]) -> u64) -> Entry {
+    let [batch, inputs, outputs] = shape.map(|size| size as u64);
+    Entry {
+        kernel,
+        shape: shape.to_vec(),
+        bytes: 4 * elements([batch * inputs, inputs * outputs, batch * outputs]),
+        flops: 2 * batch * inputs * outputs,
+        bound: Bound::Flops,
+        per_call: 1,
+    }
+}
+
+/// The layer's kernels at batch, inputs and outputs.
+pub fn entries(shape: [usize; 3]) -> Vec<Entry> {
+    let outputs = shape[2] as u64;
+    let [plain, dropped] = cost_entries(shape);
+    vec![
+        entry("matmul", shape, |[x, weight, y]| x + weight + y),
+        plain,
+        dropped,
+        entry("grad_input", shape, |[x, weight, y]| y + weight + 2 * x),
+        entry("grad_weight", shape, |[x, weight, y]| y + x + weight + outputs),
+    ]
+}
+
+/// The forward pass without and with dropout.
+pub fn cost_entries(shape: [usize; 3]) -> [Entry; 2] {
+    let outputs = shape[2] as u64;
+    ["linear_forward_plain", "linear_forward"].map(|kernel| entry(kernel, shape, |[x, weight, y]| x + weight + outputs + y))
+}
+
+/// The tensors of a forward pass.
+struct Forward<B: Backend> {
     x: B::Tensor<f32>,
     weight: B::Tensor<f32>,
     bias: B::Tensor<f32>,
     y: B::Tensor<f32>,
-    grad_output: B::Tensor<f32>,
-    grad_input: B::Tensor<f32>,
-    grad_weight: B::Tensor<f32>,
-    grad_bias: B::Tensor<f32>,
+    /// Inverted dropout that keeps half of the outputs.
     dropout: Dropout,
 }
 
-impl<'a, B: Backend> Layer<'a, B> {
-    /// A layer of batch, inputs and outputs, with inverted dropout that keeps half of the outputs.
-    pub fn new(backend: &'a mut B, shape: [usize; 3], key: Key) -> Result<Self> {
-        let [batch, inputs, outputs] = shape;
+impl<B: Backend> Forward<B> {
+    fn new(backend: &mut B, [batch, inputs, outputs]: [usize; 3], key: Key) -> Result<Self> {
         Ok(Self {
-            shape,
             x: backend.tensor(batch, inputs, &numbers(1, batch, inputs))?,
             weight: backend.tensor(inputs, outputs, &numbers(2, inputs, outputs))?,
             bias: backend.tensor(1, outputs, &numbers(3, 1, outputs))?,
             y: backend.zeros(batch, outputs)?,
+            dropout: Dropout::train(Mode::Inverted, Mask::new(Rate::drop(0.5)?, key)),
+        })
+    }
+
+    /// `X·W`.
+    fn matmul(&mut self, backend: &mut B) -> Result<()> {
+        self.run(backend, false, Dropout::NONE)
+    }
+
+    /// `relu(X·W + b)`.
+    fn plain(&mut self, backend: &mut B) -> Result<()> {
+        self.run(backend, true, Dropout::NONE)
+    }
+
+    /// `dropout(relu(X·W + b))`.
+    fn dropped(&mut self, backend: &mut B) -> Result<()> {
+        self.run(backend, true, self.dropout)
+    }
+
+    fn run(&mut self, backend: &mut B, whole: bool, dropout: Dropout) -> Result<()> {
+        let bias = whole.then_some(&self.bias);
+        backend.linear_forward(LinearForward { x: &self.x, weight: &self.weight, bias, y: &mut self.y, relu: whole, dropout })
+    }
+}
+
+/// A layer that is trained.
+pub struct Layer<'a, B: Backend> {
+    backend: &'a mut B,
+    forward: Forward<B>,
+    grad_output: B::Tensor<f32>,
+    grad_input: B::Tensor<f32>,
+    grad_weight: B::Tensor<f32>,
+    grad_bias: B::Tensor<f32>,
+}
+
+impl<'a, B: Backend> Layer<'a, B> {
+    /// A layer of batch, inputs and outputs.
+    pub fn new(backend: &'a mut B, shape: [usize; 3], key: Key) -> Result<Self> {
+        let [batch, inputs, outputs] = shape;
+        Ok(Self {
+            forward: Forward::new(backend, shape, key)?,
             grad_output: backend.tensor(batch, outputs, &numbers(4, batch, outputs))?,
             grad_input: backend.zeros(batch, inputs)?,
             grad_weight: backend.zeros(inputs, outputs)?,
             grad_bias: backend.zeros(1, outputs)?,
-            dropout: Dropout::train(Mode::Inverted, Mask::new(Rate::drop(0.5)?, key)),
             backend,
         })
-    }
-
-    fn forward(&mut self, whole: bool, dropout: Dropout) -> Result<()> {
-        let bias = whole.then_some(&self.bias);
-        self.backend.linear_forward(LinearForward { x: &self.x, weight: &self.weight, bias, y: &mut self.y, relu: whole, dropout })
     }
 }
 
 impl<B: Timed> Work for Layer<'_, B> {
-    fn entries(&self) -> Vec<Entry> {
-        let [batch, inputs, outputs] = self.shape.map(|size| size as u64);
-        let (x, weight, y) = (batch * inputs, inputs * outputs, batch * outputs);
-        let entry = |kernel, elements: u64| Entry {
-            kernel,
-            shape: self.shape.to_vec(),
-            bytes: 4 * elements,
-            flops: 2 * batch * inputs * outputs,
-            bound: Bound::Flops,
-            per_call: 1,
-        };
-        vec![
-            entry("matmul", x + weight + y),
-            entry("linear_forward_plain", x + weight + outputs + y),
-            entry("linear_forward", x + weight + outputs + y),
-            entry("grad_input", y + weight + 2 * x),
-            entry("grad_weight", y + x + weight + outputs),
-        ]
+    fn call(&mut self, entry: usize) -> Result<()> {
+        let Self { backend, forward, grad_output, grad_input, grad_weight, grad_bias } = self;
+        // As in a training step, where gradients arrive as dZ and leave as the dZ of the layer before.
+        let (output, dropout) = (None, Dropout::NONE);
+        match entry {
+            0 => forward.matmul(backend),
+            1 => forward.plain(backend),
+            2 => forward.dropped(backend),
+            3 => {
+                let (weight, through) = (&forward.weight, Some((&forward.x, forward.dropout.scale)));
+                backend.grad_input(GradInput { grad_output, output, weight, grad_input, dropout, through })
+            }
+            _ => backend.grad_weight(GradWeight { x: &forward.x, grad_output, output, grad_weight, grad_bias, dropout }),
+        }
     }
 
+    fn finish(&mut self) -> Result<Option<Duration>> {
+        self.backend.finish()
+    }
+}
+
+/// A layer's forward pass without and with dropout.
+pub struct Cost<'a, B: Backend> {
+    backend: &'a mut B,
+    forward: Forward<B>,
+}
+
+impl<'a, B: Backend> Cost<'a, B> {
+    /// A layer of batch, inputs and outputs.
+    pub fn new(backend: &'a mut B, shape: [usize; 3], key: Key) -> Result<Self> {
+        Ok(Self { forward: Forward::new(backend, shape, key)?, backend })
+    }
+}
+
+impl<B: Timed> Work for Cost<'_, B> {
     fn call(&mut self, entry: usize) -> Result<()> {
-        // As in a training step, where gradients arrive as dZ and leave as the dZ of the layer before.
-        let (grad_output, output, dropout) = (&self.grad_output, None, Dropout::NONE);
         match entry {
-            0 => self.forward(false, Dropout::NONE),
-            1 => self.forward(true, Dropout::NONE),
-            2 => self.forward(true, self.dropout),
-            3 => {
-                let (weight, grad_input, through) = (&self.weight, &mut self.grad_input, Some((&self.x, self.dropout.scale)));
-                self.backend.grad_input(GradInput { grad_output, output, weight, grad_input, dropout, through })
-            }
-            _ => {
-                let (grad_weight, grad_bias) = (&mut self.grad_weight, &mut self.grad_bias);
-                self.backend.grad_weight(GradWeight { x: &self.x, grad_output, output, grad_weight, grad_bias, dropout })
-            }
+            0 => self.forward.plain(self.backend),
+            _ => self.forward.dropped(self.backend),
         }
     }
 

@@ -1,13 +1,14 @@
 //! How a race is timed: repetitions in one submit, the device's own clock where it has one, and turns that alternate.
 
-use super::work::Work;
+use super::statistics::Quartiles;
+use super::work::{Entry, Work};
 use std::time::{Duration, Instant};
 use wgpu_dropout::Result;
 
 /// Rounds below which a median means nothing, whatever they take.
 const MIN_ROUNDS: usize = 3;
-/// Calls in one submit, so that the parameters of all of them fit.
-const MAX_REPEATS: f64 = 64.0;
+/// Calls in one submit, so that the parameters of all of them fit, two dispatches a call.
+const MAX_REPEATS: f64 = 256.0;
 
 /// How thoroughly a race is timed.
 #[derive(Debug, Clone, Copy)]
@@ -18,27 +19,19 @@ pub struct Effort {
     pub turn: Duration,
     /// When to start no further round.
     pub budget: Duration,
-}
-
-impl Effort {
-    /// Enough for figures that can be quoted, or with `quick` for a look.
-    pub const fn new(quick: bool) -> Self {
-        match quick {
-            true => Self { rounds: 5, turn: Duration::from_millis(10), budget: Duration::from_secs(1) },
-            false => Self { rounds: 15, turn: Duration::from_millis(50), budget: Duration::from_secs(10) },
-        }
-    }
+    /// The longest that one call may be expected to take; what takes longer is left out.
+    pub call: Duration,
 }
 
 /// How long a kernel takes.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Timing {
-    /// Median over the rounds, in seconds: by the device's own clock where it has one.
-    pub median: f64,
-    /// The interquartile range as a share of the median.
-    pub spread: f64,
+    /// Seconds a call: by the device's own clock where it has one.
+    pub seconds: Quartiles,
     /// Median by the wall clock, from the first call to the end of the wait, in seconds.
     pub wall: f64,
+    /// Its time over that of the race's first kernel, each ratio taken within a round.
+    pub relative: Quartiles,
 }
 
 /// One turn: seconds a call by the wall clock, and by the device's.
@@ -48,82 +41,116 @@ struct Turn {
     device: Option<f64>,
 }
 
-/// Times every kernel of the work, in turns.
-pub fn race(work: &mut impl Work, effort: &Effort) -> Result<Vec<Timing>> {
-    let count = work.entries().len();
-    let mut repeats = Vec::with_capacity(count);
-    for entry in 0..count {
-        // The first call compiles and allocates.
-        turn(work, entry, 1)?;
-        let once = turn(work, entry, 1)?.wall;
-        repeats.push((effort.turn.as_secs_f64() / once).clamp(1.0, MAX_REPEATS) as usize);
-    }
-    let mut turns: Vec<Vec<Turn>> = vec![Vec::with_capacity(effort.rounds); count];
+/// The turns of each kernel; the first has two of them, before and after the others.
+type Round = Vec<Vec<Turn>>;
+
+/// Times every kernel of the work, in turns. Each round begins and ends with the first kernel, and every other one goes through the
+/// rest backwards, so that what else goes on meets all of them alike.
+pub fn race(work: &mut impl Work, entries: &[Entry], effort: &Effort) -> Result<Vec<Timing>> {
+    let count = entries.len();
+    let repeats: Vec<usize> =
+        entries.iter().enumerate().map(|(index, entry)| repeats(work, index, entry, effort)).collect::<Result<_>>()?;
+    let mut rounds: Vec<Round> = Vec::with_capacity(effort.rounds);
     let start = Instant::now();
-    for round in 0..effort.rounds {
-        if round >= MIN_ROUNDS && start.elapsed() > effort.budget {
-            break;
+    while rounds.len() < effort.rounds && (rounds.len() < MIN_ROUNDS || start.elapsed() < effort.budget) {
+        let mut round: Round = vec![Vec::new(); count];
+        let forwards = rounds.len().is_multiple_of(2);
+        let others = (1..count).map(|i| if forwards { i } else { count - i });
+        for index in (0..count.min(1)).chain(others).chain(0..usize::from(count > 1)) {
+            round[index].push(turn(work, index, &entries[index], repeats[index])?);
         }
-        for i in 0..count {
-            // There and back, so that what else goes on meets every kernel alike.
-            let entry = if round.is_multiple_of(2) { i } else { count - 1 - i };
-            turns[entry].push(turn(work, entry, repeats[entry])?);
-        }
+        rounds.push(round);
     }
-    Ok(turns.iter().zip(work.entries()).map(|(turns, entry)| summary(turns, entry.per_call)).collect())
+    Ok(summary(&rounds))
 }
 
-fn turn(work: &mut impl Work, entry: usize, repeats: usize) -> Result<Turn> {
+/// How often a turn calls a kernel.
+fn repeats(work: &mut impl Work, index: usize, entry: &Entry, effort: &Effort) -> Result<usize> {
+    // The first call compiles and allocates.
+    turn(work, index, entry, 1)?;
+    let once = turn(work, index, entry, 1)?.wall * entry.per_call as f64;
+    Ok((effort.turn.as_secs_f64() / once).clamp(1.0, MAX_REPEATS) as usize)
+}
+
+fn turn(work: &mut impl Work, index: usize, entry: &Entry, repeats: usize) -> Result<Turn> {
     let start = Instant::now();
     for _ in 0..repeats {
-        work.call(entry)?;
+        work.call(index)?;
     }
     let device = work.finish()?;
-    let each = |duration: Duration| duration.as_secs_f64() / repeats as f64;
+    let each = |duration: Duration| duration.as_secs_f64() / (repeats * entry.per_call) as f64;
     Ok(Turn { wall: each(start.elapsed()), device: device.map(each) })
 }
 
-fn summary(turns: &[Turn], per_call: usize) -> Timing {
-    let share = 1.0 / per_call as f64;
-    let wall = sorted(turns.iter().map(|turn| turn.wall * share).collect());
-    let device: Option<Vec<f64>> =
-        turns.iter().map(|turn| turn.device.filter(|&seconds| seconds > 0.0).map(|seconds| seconds * share)).collect();
-    let times = device.map_or_else(|| wall.clone(), sorted);
-    let median = quantile(&times, 0.5);
-    Timing { median, spread: (quantile(&times, 0.75) - quantile(&times, 0.25)) / median, wall: quantile(&wall, 0.5) }
-}
-
-fn sorted(mut values: Vec<f64>) -> Vec<f64> {
-    values.sort_by(f64::total_cmp);
-    values
-}
-
-/// The value below which a share of the sorted values lies, between neighbours in proportion.
-fn quantile(sorted: &[f64], share: f64) -> f64 {
-    let place = share * sorted.len().saturating_sub(1) as f64;
-    let at = |place: f64| sorted.get(place as usize).copied().unwrap_or(f64::NAN);
-    let (low, high) = (at(place.floor()), at(place.ceil()));
-    low + (high - low) * place.fract()
+fn summary(rounds: &[Round]) -> Vec<Timing> {
+    // A clock too coarse for one of the kernels would make its ratios worthless: all are timed by the same one.
+    let by_device = rounds.iter().flatten().flatten().all(|turn| turn.device.is_some_and(|seconds| seconds > 0.0));
+    let seconds = |turn: &Turn| turn.device.filter(|_| by_device).unwrap_or(turn.wall);
+    let mean = |turns: &Vec<Turn>| turns.iter().map(seconds).sum::<f64>() / turns.len() as f64;
+    let timing = |kernel: usize| {
+        let turns = || rounds.iter().flat_map(|round| &round[kernel]);
+        Timing {
+            seconds: Quartiles::of(turns().map(seconds)),
+            wall: Quartiles::of(turns().map(|turn| turn.wall)).median,
+            relative: Quartiles::of(rounds.iter().map(|round| mean(&round[kernel]) / mean(&round[0]))),
+        }
+    };
+    (0..rounds.first().map_or(0, Vec::len)).map(timing).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bench::elementwise;
 
-    fn turns(walls: &[f64], device: Option<f64>) -> Vec<Turn> {
-        walls.iter().map(|&wall| Turn { wall, device }).collect()
+    fn turns<const N: usize>(walls: [f64; N], device: Option<f64>) -> Vec<Turn> {
+        walls.map(|wall| Turn { wall, device }).to_vec()
     }
 
     #[test]
-    fn medians_and_quartiles_lie_between_neighbours() {
-        let timing = summary(&turns(&[4.0, 1.0, 3.0, 2.0], None), 1);
-        assert_eq!(timing, Timing { median: 2.5, spread: 0.6, wall: 2.5 });
-        assert_eq!(summary(&turns(&[14.0], None), 2), Timing { median: 7.0, spread: 0.0, wall: 7.0 });
+    fn ratios_are_taken_within_a_round_so_that_a_machine_that_slows_down_does_not_change_them() {
+        // The second kernel takes 1.5 times as long, on a machine that takes twice as long in each round as in the one before.
+        let rounds: Vec<Round> =
+            [1.0, 2.0, 4.0].map(|slow| vec![turns([0.9 * slow, 1.1 * slow], None), turns([1.5 * slow], None)]).to_vec();
+        let timings = summary(&rounds);
+        assert!((timings[1].relative.median - 1.5).abs() < 1e-12 && timings[1].relative.spread() < 1e-12, "{timings:?}");
+        assert_eq!(timings[1].seconds, Quartiles { low: 2.25, median: 3.0, high: 4.5 });
+        // Of 0.9, 1.1, 1.8, 2.2, 3.6, 4.4.
+        assert_eq!(timings[0].seconds.median, 2.0);
+        assert_eq!(timings[0].relative, Quartiles { low: 1.0, median: 1.0, high: 1.0 });
     }
 
     #[test]
-    fn the_device_s_clock_counts_where_there_is_one() {
-        assert_eq!(summary(&turns(&[4.0, 4.0], Some(3.0)), 1), Timing { median: 3.0, spread: 0.0, wall: 4.0 });
-        assert_eq!(summary(&turns(&[4.0, 4.0], Some(0.0)), 1).median, 4.0);
+    fn the_device_s_clock_counts_where_it_ticks_for_every_kernel() {
+        let round = |device| vec![vec![turns([4.0, 4.0], Some(3.0)), turns([5.0], device)]];
+        let by_device = summary(&round(Some(2.0)));
+        assert_eq!((by_device[0].seconds.median, by_device[0].wall, by_device[1].seconds.median), (3.0, 4.0, 2.0));
+        for silent in [Some(0.0), None] {
+            assert_eq!(summary(&round(silent)).iter().map(|timing| timing.seconds.median).collect::<Vec<_>>(), [4.0, 5.0]);
+        }
+    }
+
+    /// Work that notes who has a turn.
+    struct Noted(Vec<usize>);
+
+    impl Work for Noted {
+        fn call(&mut self, entry: usize) -> Result<()> {
+            self.0.push(entry);
+            Ok(())
+        }
+
+        fn finish(&mut self) -> Result<Option<Duration>> {
+            Ok(Some(Duration::from_secs(1)))
+        }
+    }
+
+    #[test]
+    fn every_round_begins_and_ends_with_the_ceiling() {
+        let entries = elementwise::entries(1024);
+        let effort = Effort { rounds: 2, turn: Duration::ZERO, budget: Duration::from_secs(9), call: Duration::MAX };
+        let mut work = Noted(Vec::new());
+        let timings = race(&mut work, &entries, &effort).unwrap();
+        assert_eq!(work.0, [0, 0, 1, 1, 2, 2, /* round */ 0, 1, 2, 0, /* round */ 0, 2, 1, 0]);
+        assert!(timings.iter().all(|timing| timing.seconds.median == 1.0 && timing.wall < 1.0));
     }
 }

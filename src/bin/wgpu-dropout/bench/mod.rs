@@ -1,94 +1,81 @@
 //! `bench`: the kernels on GPU and CPU, each beside the ceiling that it cannot pass, measured in the same run.
 //!
-//! [`work`] says what is timed, [`measure`] how, [`row`] and [`table`] what comes out.
+//! | what | where |
+//! |---|---|
+//! | what is asked for, and what is measured | [`options`], [`plan`] |
+//! | the kernels with their tensors | [`work`]: [`elementwise`], [`update`], [`layer`], [`step`], [`peak`] |
+//! | how they are timed | [`measure`], [`statistics`] |
+//! | what is left out | [`limits`] |
+//! | what comes out | [`row`] (and JSON), [`table`], [`crate::report`] |
 
-mod elementwise;
+pub mod elementwise;
 mod layer;
+mod limits;
 mod measure;
-mod row;
+mod options;
+mod peak;
+mod plan;
+pub mod row;
+pub mod statistics;
 mod step;
 mod table;
 mod update;
 mod work;
 
 pub use measure::Effort;
-pub use row::{Place, Row};
-pub use table::table;
+pub use options::Args;
+pub use plan::{Extent, Plan};
+pub use row::Row;
+pub use table::{counted, seconds, sorted, table};
+pub use work::{Bound, Entry};
 
 use crate::args::Common;
 use crate::failure::Failure;
-use crate::{engine, output};
+use crate::machine::{Machine, Place};
+use crate::progress::Bar;
+use crate::{engine, output, report, writable};
 use elementwise::Elementwise;
-use layer::Layer;
+use layer::{Cost, Layer};
+use peak::Peak;
+use plan::Race;
 use step::{Network, Step};
 use update::Update;
 use wgpu_dropout::cpu::Cpu;
 use wgpu_dropout::gpu::{AdapterChoice, Tile};
-use wgpu_dropout::{Device, DeviceChoice, Error, Key};
+use wgpu_dropout::{Device, DeviceChoice, Error, Key, file, wgpu};
 use work::{Timed, Work};
 
-/// Arguments of `bench`.
-#[derive(Debug, clap::Args)]
-pub struct Args {
-    /// Smaller sizes and fewer repetitions
-    #[arg(long)]
-    quick: bool,
-    /// Shape of the layer: batch, inputs and outputs
-    #[arg(long, value_name = "BxIxO", value_parser = shape)]
-    shape: Option<[usize; 3]>,
-    /// How a GPU divides a product among its threads, instead of its own choice; the CPU backend ignores it
-    #[arg(long, value_name = "register|workgroup")]
-    tile: Option<Tile>,
-}
-
-fn shape(text: &str) -> Result<[usize; 3], String> {
-    let sizes = text.split(['x', 'X', '×']).map(|size| size.parse().ok().filter(|&size| size > 0));
-    let sizes: Option<Vec<usize>> = sizes.collect();
-    sizes
-        .and_then(|sizes| sizes.try_into().ok())
-        .ok_or_else(|| "must be three whole numbers from 1, such as 256x1024x1024".to_owned())
-}
-
-/// What is timed, and how thoroughly.
-#[derive(Debug, Clone)]
-pub struct Plan {
-    /// Elements of the elementwise kernels, whole thousands of 1,024.
-    pub elements: Vec<usize>,
-    /// Batch, inputs and outputs of each layer.
-    pub layers: Vec<[usize; 3]>,
-    /// Networks to train.
-    pub networks: Vec<Network>,
-    /// How often, and for how long.
-    pub effort: Effort,
-    /// Key of the masks.
-    pub key: Key,
-}
-
-impl Plan {
-    /// Some seconds in all, or with `quick` less than one a row.
-    pub fn new(quick: bool) -> Self {
-        let network = |batch, hidden| Network { batch, widths: vec![784, hidden, hidden, 10] };
-        let (elements, layer, network) = match quick {
-            true => (vec![1 << 16, 1 << 20], [128, 512, 512], network(64, 256)),
-            false => (vec![1 << 16, 1 << 20, 1 << 24], [256, 1024, 1024], network(128, 1024)),
-        };
-        Self { elements, layers: vec![layer], networks: vec![network], effort: Effort::new(quick), key: Key::default() }
-    }
+/// What was measured.
+#[derive(Debug, Default)]
+pub struct Results {
+    /// The figures, in order.
+    pub rows: Vec<Row>,
+    /// What was left out, and why.
+    pub left_out: Vec<String>,
 }
 
 /// Runs `bench`.
 pub fn run(args: &Args, common: &Common) -> Result<(), Failure> {
-    let mut plan = Plan { key: Key { seed: common.seed(), ..Key::default() }, ..Plan::new(args.quick) };
-    plan.layers = args.shape.map_or(plan.layers, |shape| vec![shape]);
-    let rows = throughput(&mut devices(&common.device, args.tile)?, &plan)?;
-    match common.json {
-        true => output::json(&rows.iter().map(Row::json).collect()),
-        false => output::text(&table(&rows)),
+    args.html.as_deref().map_or(Ok(()), writable::check)?;
+    let mut devices = devices(&common.device, args.tile)?;
+    let plan = Plan { key: Key { seed: common.seed(), ..Key::default() }, ..args.plan(devices.iter().any(is_real_gpu)) };
+    let places: Vec<Place> = devices.iter().map(Place::of).collect();
+    let results = throughput(&mut devices, &plan)?;
+    for note in &results.left_out {
+        output::note(note);
     }
+    match common.json {
+        true => output::json(&results.rows.iter().map(Row::json).collect())?,
+        false => output::text(&table(&results))?,
+    }
+    let Some(path) = &args.html else { return Ok(()) };
+    let page = report::bench::page(&Machine::here(), &places, &results)?;
+    file::write_atomic(path, |out| out.write_all(page.as_bytes()))?;
+    if common.json { Ok(()) } else { output::line(&format!("\nwrote {}: open it in a browser", path.display())) }
 }
 
 /// The devices to compare: the one that is named, or every kind that is there, a software adapter included.
-pub fn devices(choice: &DeviceChoice, tile: Option<Tile>) -> wgpu_dropout::Result<Vec<Device>> {
+fn devices(choice: &DeviceChoice, tile: Option<Tile>) -> wgpu_dropout::Result<Vec<Device>> {
     if *choice != DeviceChoice::Auto {
         return Ok(vec![engine::open(choice, tile)?]);
     }
@@ -100,55 +87,81 @@ pub fn devices(choice: &DeviceChoice, tile: Option<Tile>) -> wgpu_dropout::Resul
     }
 }
 
-/// Kernels that are timed together.
-#[derive(Debug, Clone)]
-enum Race {
-    /// `dropout` beside `copy`.
-    Elementwise(usize),
-    /// `sgd` and `softmax_cross_entropy` beside `copy`.
-    Update(usize),
-    /// The layer, forward and backward, beside `matmul`.
-    Layer([usize; 3]),
-    /// A training step beside the matrix products of its forward pass.
-    Step(Network),
+fn is_real_gpu(device: &Device) -> bool {
+    matches!(device, Device::Gpu(gpu) if gpu.info().device_type != wgpu::DeviceType::Cpu)
 }
 
-/// Times the plan on every device, the devices side by side for each size.
-pub fn throughput(devices: &mut [Device], plan: &Plan) -> wgpu_dropout::Result<Vec<Row>> {
-    let elementwise = plan.elements.iter().map(|&elements| Race::Elementwise(elements));
-    let update = plan.elements.get(1).map(|&elements| Race::Update(elements));
-    let layers = plan.layers.iter().map(|&shape| Race::Layer(shape));
-    let steps = plan.networks.iter().cloned().map(Race::Step);
-    let mut rows = Vec::new();
-    for race in elementwise.chain(update).chain(layers).chain(steps) {
-        for device in &mut *devices {
-            let place = Place::of(device);
-            // A network takes a backend for its own and gives it back.
-            *device = match std::mem::replace(device, Device::Cpu(Cpu::new())) {
-                Device::Gpu(gpu) => Device::Gpu(Box::new(run_race(&race, *gpu, &place, plan, &mut rows)?)),
-                Device::Cpu(cpu) => Device::Cpu(run_race(&race, cpu, &place, plan, &mut rows)?),
+/// Times the plan on every device, the devices side by side for each size. A device that a network could not be made on is gone
+/// afterwards.
+pub fn throughput(devices: &mut Vec<Device>, plan: &Plan) -> Result<Results, Failure> {
+    let races = plan.races();
+    let bar = Bar::new((races.len() * devices.len()) as u64);
+    let mut slots: Vec<(Place, Option<Device>)> = devices.drain(..).map(|device| (Place::of(&device), Some(device))).collect();
+    let mut results = Results::default();
+    for race in &races {
+        for (place, slot) in &mut slots {
+            bar.say(format!("{} on {}", race.name(), place.kind));
+            let left_out = match limits::reason(race, place, &results.rows, plan.effort.call) {
+                Some(reason) => Some(reason),
+                None => match run_race(race, slot, place, plan, &mut results.rows) {
+                    // What is short is not broken: the rest can still be measured.
+                    Err(error @ (Error::OutOfMemory { .. } | Error::TooLarge { .. })) => Some(error.to_string()),
+                    outcome => outcome.map(|()| None)?,
+                },
             };
+            results.left_out.extend(left_out.map(|reason| format!("left out: {} on {}: {reason}", race.name(), place.name)));
+            bar.step();
         }
     }
-    Ok(rows)
+    devices.extend(slots.into_iter().filter_map(|(_, device)| device));
+    Ok(results)
 }
 
-fn run_race<B: Timed>(race: &Race, mut backend: B, place: &Place, plan: &Plan, rows: &mut Vec<Row>) -> wgpu_dropout::Result<B> {
+fn run_race(race: &Race, slot: &mut Option<Device>, place: &Place, plan: &Plan, rows: &mut Vec<Row>) -> wgpu_dropout::Result<()> {
+    if let Race::Step(network) = race {
+        // A network takes a backend for its own, and gives it back where all went well.
+        *slot = match slot.take() {
+            Some(Device::Gpu(gpu)) => Some(Device::Gpu(Box::new(train(network, *gpu, place, plan, rows)?))),
+            Some(Device::Cpu(cpu)) => Some(Device::Cpu(train(network, cpu, place, plan, rows)?)),
+            None => None,
+        };
+        return Ok(());
+    }
+    match slot {
+        Some(Device::Gpu(gpu)) if matches!(race, Race::Peak) => {
+            time(&mut Peak::new(gpu), &[peak::entry(gpu.info().device_type)], place, plan, rows)
+        }
+        Some(Device::Gpu(gpu)) => compare(race, gpu.as_mut(), place, plan, rows),
+        Some(Device::Cpu(cpu)) => compare(race, cpu, place, plan, rows),
+        None => Ok(()),
+    }
+}
+
+fn compare<B: Timed>(race: &Race, backend: &mut B, place: &Place, plan: &Plan, rows: &mut Vec<Row>) -> wgpu_dropout::Result<()> {
+    let entries = race.entries();
     match race {
-        Race::Elementwise(elements) => time(&mut Elementwise::new(&mut backend, *elements, plan.key)?, place, plan, rows)?,
-        Race::Update(elements) => time(&mut Update::new(&mut backend, *elements)?, place, plan, rows)?,
-        Race::Layer(shape) => time(&mut Layer::new(&mut backend, *shape, plan.key)?, place, plan, rows)?,
-        Race::Step(network) => {
-            let mut step = Step::new(backend, network, plan.key.seed)?;
-            time(&mut step, place, plan, rows)?;
-            backend = step.into_backend();
-        }
+        Race::Elementwise(elements) => time(&mut Elementwise::new(backend, *elements, plan.key)?, &entries, place, plan, rows),
+        Race::Update(elements) => time(&mut Update::new(backend, *elements)?, &entries, place, plan, rows),
+        Race::Layer(shape) => time(&mut Layer::new(backend, *shape, plan.key)?, &entries, place, plan, rows),
+        Race::Cost(shape) => time(&mut Cost::new(backend, *shape, plan.key)?, &entries, place, plan, rows),
+        // The one needs a GPU, the other a backend of its own.
+        Race::Peak | Race::Step(_) => Ok(()),
     }
-    Ok(backend)
 }
 
-fn time(work: &mut impl Work, place: &Place, plan: &Plan, rows: &mut Vec<Row>) -> wgpu_dropout::Result<()> {
-    let timings = measure::race(work, &plan.effort)?;
-    rows.extend(Row::of_race(&work.entries(), &timings, place));
+fn train<B: Timed>(network: &Network, backend: B, place: &Place, plan: &Plan, rows: &mut Vec<Row>) -> wgpu_dropout::Result<B> {
+    let mut step = Step::new(backend, network, plan.key.seed)?;
+    time(&mut step, &step::entries(network), place, plan, rows)?;
+    let per_step = step.counted()?;
+    if let Some(row) = rows.last_mut() {
+        row.per_step = Some(per_step);
+    }
+    Ok(step.into_backend())
+}
+
+fn time(work: &mut impl Work, entries: &[Entry], place: &Place, plan: &Plan, rows: &mut Vec<Row>) -> wgpu_dropout::Result<()> {
+    let timings = measure::race(work, entries, &plan.effort)?;
+    let new = Row::of_race(entries, &timings, place, rows);
+    rows.extend(new);
     Ok(())
 }

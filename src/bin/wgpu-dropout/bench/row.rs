@@ -1,28 +1,11 @@
 //! A line of the result: one kernel, one shape, one device.
 
 use super::measure::Timing;
+use super::statistics::Quartiles;
+use super::step::PerStep;
 use super::work::{Bound, Entry};
-use crate::engine;
+use crate::machine::Place;
 use serde_json::{Value, json};
-use wgpu_dropout::Device;
-
-/// Where a kernel ran.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Place {
-    /// The device's name.
-    pub adapter: String,
-    /// `cpu`, or what the adapter is reached through.
-    pub backend: String,
-    /// The device in words.
-    pub label: String,
-}
-
-impl Place {
-    /// The place that a device is.
-    pub fn of(device: &Device) -> Self {
-        Self { adapter: device.name(), backend: engine::interface(device), label: engine::describe(device) }
-    }
-}
 
 /// One kernel's time, and what it comes to.
 #[derive(Debug, Clone)]
@@ -37,20 +20,36 @@ pub struct Row {
     pub ceiling: &'static str,
     /// How long the ceiling takes over as many bytes or operations, in seconds.
     pub ceiling_s: f64,
+    /// What a training step made the device do.
+    pub per_step: Option<PerStep>,
 }
 
 impl Row {
-    /// The rows of one race, whose first entry is the ceiling of all.
-    pub fn of_race(entries: &[Entry], timings: &[Timing], place: &Place) -> Vec<Self> {
-        let Some((ceiling, ceiling_timing)) = entries.iter().zip(timings).next() else { return Vec::new() };
-        let row = |(entry, timing): (&Entry, &Timing)| Self {
-            entry: entry.clone(),
-            place: place.clone(),
-            timing: *timing,
-            ceiling: ceiling.kernel,
-            ceiling_s: ceiling_timing.median * entry.amount() as f64 / ceiling.amount() as f64,
+    /// The rows of one race, whose first entry is the ceiling of all. A matrix product has a ceiling of its own where the device's
+    /// arithmetic peak is among the rows `before`.
+    pub fn of_race(entries: &[Entry], timings: &[Timing], place: &Place, before: &[Self]) -> Vec<Self> {
+        let Some((first, first_timing)) = entries.iter().zip(timings).next() else { return Vec::new() };
+        let peak = before.iter().rfind(|row| row.entry.kernel == "multiply_add" && row.place == *place);
+        let row = |(entry, timing): (&Entry, &Timing)| {
+            let above = peak.filter(|_| entry.kernel == "matmul");
+            let (ceiling, seconds) = above.map_or((first, first_timing.seconds.median), |peak| (&peak.entry, peak.seconds()));
+            Self {
+                entry: entry.clone(),
+                place: place.clone(),
+                timing: *timing,
+                ceiling: ceiling.kernel,
+                ceiling_s: seconds * entry.amount() as f64 / ceiling.amount() as f64,
+                per_step: None,
+            }
         };
         entries.iter().zip(timings).map(row).collect()
+    }
+
+    /// What rows of different devices have in common where they are of the same measurement.
+    pub fn subject(&self) -> (&'static str, &[usize], &'static str) {
+        // Of a GPU and a CPU, only the former's products have a peak above them.
+        let ceiling = if self.entry.kernel == "matmul" { "" } else { self.ceiling };
+        (self.entry.kernel, &self.entry.shape, ceiling)
     }
 
     /// Whether this is the ceiling itself.
@@ -58,19 +57,30 @@ impl Row {
         self.entry.kernel == self.ceiling
     }
 
-    /// The share of the ceiling's speed: 1 is as fast.
+    /// The median time of a call.
+    pub fn seconds(&self) -> f64 {
+        self.timing.seconds.median
+    }
+
+    /// Speed as a share of the ceiling's: 1 is as fast.
     pub fn ratio(&self) -> f64 {
-        self.ceiling_s / self.timing.median
+        self.ceiling_s / self.seconds()
+    }
+
+    /// What dropout adds to the time of its layer in percent, where the layer was timed in turns with and without it.
+    pub fn cost(&self) -> Option<Quartiles> {
+        let against_plain = self.entry.kernel == "linear_forward" && self.ceiling == "linear_forward_plain";
+        against_plain.then(|| self.timing.relative.map(|ratio| 100.0 * (ratio - 1.0)))
     }
 
     /// 10⁹ bytes a second.
     pub fn gb_per_s(&self) -> f64 {
-        self.entry.bytes as f64 / self.timing.median * 1e-9
+        self.entry.bytes as f64 / self.seconds() * 1e-9
     }
 
     /// 10⁹ operations a second.
     pub fn gflop_per_s(&self) -> f64 {
-        self.entry.flops as f64 / self.timing.median * 1e-9
+        self.entry.flops as f64 / self.seconds() * 1e-9
     }
 
     /// Speed in the unit of what limits the kernel.
@@ -83,14 +93,14 @@ impl Row {
 
     /// The row for machines.
     pub fn json(&self) -> Value {
-        json!({
+        let mut object = json!({
             "kernel": self.entry.kernel,
-            "backend": self.place.backend,
-            "adapter": self.place.adapter,
+            "backend": self.place.interface,
+            "adapter": self.place.name,
             "dtype": "f32",
             "shape": self.entry.shape,
-            "median_s": self.timing.median,
-            "spread": self.timing.spread,
+            "median_s": self.seconds(),
+            "spread": self.timing.seconds.spread(),
             "bytes": self.entry.bytes,
             "flops": self.entry.flops,
             "gb_per_s": self.gb_per_s(),
@@ -98,6 +108,72 @@ impl Row {
             "ceiling": self.ceiling,
             "ceiling_s": self.ceiling_s,
             "ratio_to_ceiling": self.ratio(),
-        })
+        });
+        if let Some(cost) = self.cost() {
+            object["cost_percent"] = json!(cost.median);
+            object["cost_percent_quartiles"] = json!([cost.low, cost.high]);
+        }
+        for (what, count) in self.per_step.iter().flat_map(PerStep::each) {
+            object[format!("{what}_per_step")] = json!(count);
+        }
+        object
+    }
+}
+
+#[cfg(test)]
+pub mod tests {
+    use super::*;
+    use crate::bench::{elementwise, layer};
+    use wgpu_dropout::Counts;
+
+    /// A device for tests.
+    pub fn place(kind: &'static str) -> Place {
+        let (name, interface, driver) = (format!("{kind} name"), "vulkan".to_owned(), String::new());
+        Place { kind, name, interface, driver, software: false, label: format!("{kind} label") }
+    }
+
+    /// A kernel that always takes as long.
+    pub fn steady(seconds: f64, relative: f64) -> Timing {
+        let same = |value| Quartiles { low: value, median: value, high: value };
+        Timing { seconds: same(seconds), wall: seconds, relative: same(relative) }
+    }
+
+    #[test]
+    fn a_ceiling_s_time_is_that_of_as_many_bytes() {
+        let timings = [steady(1e-3, 1.0), steady(2e-3, 2.0), steady(4e-3, 4.0)];
+        let rows = Row::of_race(&elementwise::entries(1 << 20), &timings, &place("GPU"), &[]);
+        assert_eq!([rows[0].ratio(), rows[1].ratio(), rows[2].ratio()], [1.0, 0.5, 0.5]);
+        assert!(rows[0].is_ceiling() && rows.iter().all(|row| row.ceiling == "copy" && row.cost().is_none()));
+        assert!((rows[1].gb_per_s() - 8.0 * 1.048_576 / 2.0).abs() < 1e-12);
+    }
+
+    #[test]
+    fn a_product_s_ceiling_is_its_own_device_s_peak() {
+        let peak = Entry { kernel: "multiply_add", flops: 1000, ..layer::entries([1, 1, 1])[0].clone() };
+        let before = Row::of_race(&[peak], &[steady(1.0, 1.0)], &place("GPU"), &[]);
+        let race =
+            |kind| Row::of_race(&layer::entries([1, 10, 25])[..2], &[steady(2.0, 1.0), steady(4.0, 2.0)], &place(kind), &before);
+        let (gpu, cpu) = (race("GPU"), race("CPU"));
+        assert_eq!((gpu[0].ceiling, gpu[0].ceiling_s, gpu[0].ratio()), ("multiply_add", 0.5, 0.25));
+        assert_eq!((gpu[1].ceiling, gpu[1].ratio()), ("matmul", 0.5));
+        assert_eq!((cpu[0].ceiling, cpu[0].ratio()), ("matmul", 1.0));
+    }
+
+    #[test]
+    fn the_cost_of_dropout_is_what_it_adds_to_the_layer_without_it() {
+        let rows = Row::of_race(&layer::cost_entries([2, 3, 4]), &[steady(9.0, 1.0), steady(7.0, 1.25)], &place("CPU"), &[]);
+        assert_eq!((rows[0].cost(), rows[1].cost().map(|cost| cost.median)), (None, Some(25.0)));
+        assert_eq!(rows[1].json()["cost_percent_quartiles"], json!([25.0, 25.0]));
+    }
+
+    #[test]
+    fn counts_are_given_for_each_step() {
+        let counts = Counts { dispatches: 34, submits: 2, objects: 1, mask_bytes: 0, bytes_read: 16 };
+        let mut rows = Row::of_race(&layer::cost_entries([2, 3, 4]), &[steady(1.0, 1.0)], &place("CPU"), &[]);
+        rows[0].per_step = Some(PerStep { steps: 2, counts });
+        let json = rows[0].json();
+        let members =
+            ["dispatches", "submits", "objects", "mask_bytes", "bytes_read"].map(|what| json[format!("{what}_per_step")].clone());
+        assert_eq!(members, [17.0, 1.0, 0.5, 0.0, 8.0].map(Value::from));
     }
 }

@@ -1,15 +1,37 @@
-//! A training step of a whole network, beside the plain matrix products of its forward pass.
+//! A training step of a whole network, beside the plain matrix products of its forward pass, and what the step makes its device do.
 
 use super::work::{Bound, Entry, Timed, Work, numbers};
 use std::time::Duration;
 use wgpu_dropout::call::{LinearForward, SgdRule};
 use wgpu_dropout::mlp::{Architecture, Mlp, Resident, Source, Training};
-use wgpu_dropout::{Backend, Dropout, Mode, Rate, Result};
+use wgpu_dropout::{Backend, Counts, Dropout, Mode, Rate, Result};
 
-/// Steps of an epoch.
-const STEPS: usize = 4;
 /// A step so small that any number of them changes little.
 const RULE: SgdRule = SgdRule { lr: 1e-6, momentum: 0.9, weight_decay: 0.0, max_norm: None };
+
+/// What a device did in some steps.
+#[derive(Debug, Clone, Copy)]
+pub struct PerStep {
+    /// The steps.
+    pub steps: usize,
+    /// All of it.
+    pub counts: Counts,
+}
+
+impl PerStep {
+    /// What is counted and how often a step does it.
+    pub fn each(&self) -> [(&'static str, f64); 5] {
+        let Counts { dispatches, submits, objects, mask_bytes, bytes_read } = self.counts;
+        let share = |count: u64| count as f64 / self.steps as f64;
+        [
+            ("dispatches", share(dispatches)),
+            ("submits", share(submits)),
+            ("objects", share(objects)),
+            ("mask_bytes", share(mask_bytes)),
+            ("bytes_read", share(bytes_read)),
+        ]
+    }
+}
 
 /// A network to train: inverted dropout keeps 0.8 of the input and half of each hidden layer.
 #[derive(Debug, Clone)]
@@ -18,6 +40,30 @@ pub struct Network {
     pub batch: usize,
     /// Units of each layer, from the input to the classes.
     pub widths: Vec<usize>,
+    /// Steps of an epoch: the device is waited for after each.
+    pub steps: usize,
+}
+
+/// The products of a network's forward pass, and its training step.
+pub fn entries(Network { batch, widths, steps }: &Network) -> Vec<Entry> {
+    let weights: usize = widths.windows(2).map(|pair| pair[0] * pair[1]).sum();
+    let first = widths.iter().take(2).product::<usize>();
+    // Forward, and backward to the weights and to all inputs but the data's.
+    let forward = 2 * (batch * weights) as u64;
+    let flops = 3 * forward - 2 * (batch * first) as u64;
+    let shape = [&[*batch], widths.as_slice()].concat();
+    let activations: usize = batch * widths.iter().sum::<usize>();
+    let matmul = Entry {
+        kernel: "matmul",
+        shape,
+        bytes: 4 * (weights + activations) as u64,
+        flops: forward,
+        bound: Bound::Flops,
+        per_call: 1,
+    };
+    // Weights and velocities are read and written, weights read again on the way back; activations and gradients likewise.
+    let bytes = 4 * (6 * weights + 4 * activations) as u64;
+    vec![matmul.clone(), Entry { kernel: "train_step", bytes, flops, per_call: *steps, ..matmul }]
 }
 
 /// A network and its data, and the operands of its products once more on their own.
@@ -37,7 +83,7 @@ struct Product<B: Backend> {
 impl<B: Backend> Step<B> {
     /// The network on a backend, which [`into_backend`](Self::into_backend) gives back.
     pub fn new(backend: B, shape: &Network, seed: u64) -> Result<Self> {
-        let Network { batch, widths } = shape;
+        let Network { batch, widths, steps } = shape;
         let [inputs, hidden @ .., classes] = widths.as_slice() else {
             return Err(wgpu_dropout::Error::Invalid { what: "a network of fewer than two layers".to_owned() });
         };
@@ -52,7 +98,7 @@ impl<B: Backend> Step<B> {
         };
         let mut net = Mlp::new(backend, architecture)?;
         let backend = net.backend_mut();
-        let rows = STEPS * batch;
+        let rows = steps * batch;
         let labels: Vec<u32> = (0..*classes as u32).cycle().take(rows).collect();
         let data = Resident::new(backend, Source::Floats(&numbers(0, rows, *inputs)), *inputs, 1.0, &labels)?;
         let mut product = |pair: &[usize]| {
@@ -66,6 +112,18 @@ impl<B: Backend> Step<B> {
         Ok(Self { shape: shape.clone(), net, data, products })
     }
 
+    /// Trains an epoch, and tells what the device did meanwhile, the read-back of the epoch's losses included.
+    pub fn counted(&mut self) -> Result<PerStep> {
+        let before = self.net.backend().counts();
+        self.epoch()?;
+        Ok(PerStep { steps: self.shape.steps, counts: self.net.backend().counts() - before })
+    }
+
+    fn epoch(&mut self) -> Result<()> {
+        let training = Training { batch: self.shape.batch, shuffle: false, rule: RULE };
+        self.net.train_epoch(&self.data, &training).map(|_| ())
+    }
+
     /// Gives the backend back.
     pub fn into_backend(self) -> B {
         self.net.into_backend()
@@ -73,28 +131,6 @@ impl<B: Backend> Step<B> {
 }
 
 impl<B: Timed> Work for Step<B> {
-    fn entries(&self) -> Vec<Entry> {
-        let Network { batch, widths } = &self.shape;
-        let weights: usize = widths.windows(2).map(|pair| pair[0] * pair[1]).sum();
-        let first = widths.iter().take(2).product::<usize>();
-        // Forward, and backward to the weights and to all inputs but the data's.
-        let forward = 2 * (batch * weights) as u64;
-        let flops = 3 * forward - 2 * (batch * first) as u64;
-        let shape = [&[*batch], widths.as_slice()].concat();
-        let activations: usize = batch * widths.iter().sum::<usize>();
-        let matmul = Entry {
-            kernel: "matmul",
-            shape,
-            bytes: 4 * (weights + activations) as u64,
-            flops: forward,
-            bound: Bound::Flops,
-            per_call: 1,
-        };
-        // Weights and velocities are read and written, weights read again on the way back; activations and gradients likewise.
-        let bytes = 4 * (6 * weights + 4 * activations) as u64;
-        vec![matmul.clone(), Entry { kernel: "train_step", bytes, flops, per_call: STEPS, ..matmul }]
-    }
-
     fn call(&mut self, entry: usize) -> Result<()> {
         if entry == 0 {
             return self.products.iter_mut().try_for_each(|Product { x, weight, y }| {
@@ -102,8 +138,7 @@ impl<B: Timed> Work for Step<B> {
                 self.net.backend_mut().linear_forward(call)
             });
         }
-        let training = Training { batch: self.shape.batch, shuffle: false, rule: RULE };
-        self.net.train_epoch(&self.data, &training).map(|_| ())
+        self.epoch()
     }
 
     /// A step submits itself, so the wall clock times both.

@@ -1,57 +1,104 @@
-//! The result for people: a table for each device, every figure with its unit.
+//! The result for people: the devices side by side, every figure with its unit.
 
+use super::Results;
 use super::row::Row;
+use super::step::PerStep;
+use crate::machine::Place;
 
-const HEADS: [&str; 7] = ["kernel", "shape", "median", "spread", "wall clock", "speed", "of ceiling"];
+const HEADS: [&str; 8] = ["kernel", "shape", "on", "median", "spread", "wall clock", "speed", "of ceiling"];
 
-/// The rows as text.
-pub fn table(rows: &[Row]) -> String {
-    let mut places = Vec::new();
-    for row in rows {
+/// The rows as text, then what dropout costs, and what a training step makes a device do.
+pub fn table(results: &Results) -> String {
+    let rows = sorted(&results.rows);
+    let mut places: Vec<&Place> = Vec::new();
+    rows.iter().for_each(|row| {
         if !places.contains(&&row.place) {
-            places.push(&row.place);
+            places.push(&row.place)
         }
-    }
-    let cells: Vec<[String; 7]> = rows.iter().map(cells).collect();
-    let mut widths = HEADS.map(|head| head.chars().count());
-    for cells in &cells {
-        for (width, cell) in widths.iter_mut().zip(cells) {
-            *width = (*width).max(cell.chars().count());
-        }
-    }
-    let mut text = String::new();
-    for place in places {
-        text += &format!("{}\n{}", place.label, line(&HEADS.map(str::to_owned), &widths));
-        rows.iter().zip(&cells).filter(|(row, _)| row.place == *place).for_each(|(_, cells)| text += &line(cells, &widths));
-        text.push('\n');
-    }
-    text + "median: of one call, by the device's own clock where it has one; spread: interquartile range over median\n"
+    });
+    let devices: String = places.iter().map(|place| format!("{}  {}\n", place.kind, place.line())).collect();
+    let lines: Vec<[String; 8]> = [HEADS.map(str::to_owned)].into_iter().chain(rows.iter().map(|row| cells(row))).collect();
+    let widths: [usize; 8] = std::array::from_fn(|i| lines.iter().map(|cells| cells[i].chars().count()).max().unwrap_or(0));
+    let body: String = lines.iter().map(|cells| line(cells, &widths)).collect();
+    format!(
+        "{devices}\n{body}\nmedian: of one call, by the device's own clock where it has one (a training step has the wall clock alone); \
+         spread: interquartile range over median\n{}{}",
+        costs(&rows),
+        steps(&rows)
+    )
 }
 
-fn cells(row: &Row) -> [String; 7] {
-    let shape = row.entry.shape.iter().map(ToString::to_string).collect::<Vec<_>>().join("×");
-    let ceiling = if row.is_ceiling() { "".to_owned() } else { format!("{:.2} of {}", row.ratio(), row.ceiling) };
+/// The rows with all devices of a kernel and shape together, in the order in which these came first.
+pub fn sorted(rows: &[Row]) -> Vec<&Row> {
+    let alike = |a: &Row, b: &Row| a.subject() == b.subject();
+    let mut sorted: Vec<&Row> = Vec::with_capacity(rows.len());
+    for row in rows {
+        let place = sorted.iter().rposition(|other| alike(other, row)).map_or(sorted.len(), |last| last + 1);
+        sorted.insert(place, row);
+    }
+    sorted
+}
+
+fn cells(row: &Row) -> [String; 8] {
     [
         row.entry.kernel.to_owned(),
-        shape,
-        seconds(row.timing.median),
-        format!("{:.1} %", 100.0 * row.timing.spread),
+        row.entry.shape(),
+        row.place.kind.to_owned(),
+        seconds(row.seconds()),
+        format!("{:.1} %", 100.0 * row.timing.seconds.spread()),
         seconds(row.timing.wall),
         row.speed(),
-        ceiling,
+        if row.is_ceiling() { String::new() } else { format!("{:.2} of {}", row.ratio(), row.ceiling) },
     ]
 }
 
 /// Words to the left, figures to the right.
-fn line(cells: &[String; 7], widths: &[usize; 7]) -> String {
-    let [kernel, shape, median, spread, wall, speed, ceiling] = cells;
-    let [w0, w1, w2, w3, w4, w5, _] = widths;
-    let line = format!("  {kernel:<w0$}  {shape:<w1$}  {median:>w2$}  {spread:>w3$}  {wall:>w4$}  {speed:>w5$}  {ceiling}");
+fn line(cells: &[String; 8], widths: &[usize; 8]) -> String {
+    let [kernel, shape, on, median, spread, wall, speed, ceiling] = cells;
+    let [w0, w1, w2, w3, w4, w5, w6, _] = widths;
+    let line =
+        format!("{kernel:<w0$}  {shape:<w1$}  {on:<w2$}  {median:>w3$}  {spread:>w4$}  {wall:>w5$}  {speed:>w6$}  {ceiling}");
     line.trim_end().to_owned() + "\n"
 }
 
+fn costs(rows: &[&Row]) -> String {
+    let lines = rows.iter().filter_map(|row| Some((row, row.cost()?))).map(|(row, cost)| {
+        let (shape, on) = (row.entry.shape(), row.place.kind);
+        format!(
+            "  K = {:<5} {shape:<14}  {on}  {:+6.2} %  ({:+.2} to {:+.2})\n",
+            row.entry.shape[1], cost.median, cost.low, cost.high
+        )
+    });
+    let lines: String = lines.collect();
+    match lines.is_empty() {
+        true => lines,
+        false => format!(
+            "\nwhat dropout adds to the layer without it: median of the ratios within rounds of turns, and their quartiles\n{lines}"
+        ),
+    }
+}
+
+fn steps(rows: &[&Row]) -> String {
+    let told = rows.iter().filter_map(|row| Some((row, row.per_step.as_ref()?)));
+    let lines: String =
+        told.map(|(row, per_step)| format!("  {}  {}  {}\n", row.entry.shape(), row.place.kind, counted(per_step))).collect();
+    match lines.is_empty() {
+        true => lines,
+        false => format!("\ncounted in a training step after warm-up, losses read once an epoch\n{lines}"),
+    }
+}
+
+/// What a step made its device do, in words.
+pub fn counted(per_step: &PerStep) -> String {
+    let [dispatches, submits, objects, mask_bytes, bytes_read] = per_step.each().map(|(_, count)| count);
+    format!(
+        "{dispatches} dispatches, {submits} submits, {objects} wgpu objects besides the encoder and its buffer, {mask_bytes} bytes of \
+         masks, {bytes_read} bytes read back"
+    )
+}
+
 /// A time with three or four digits and its unit.
-fn seconds(seconds: f64) -> String {
+pub fn seconds(seconds: f64) -> String {
     match seconds {
         s if s >= 1.0 => format!("{s:.2} s"),
         s if s >= 1e-3 => format!("{:.2} ms", s * 1e3),
@@ -62,25 +109,29 @@ fn seconds(seconds: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bench::elementwise::copy;
-    use crate::bench::measure::Timing;
-    use crate::bench::row::Place;
-    use crate::bench::work::Entry;
+    use crate::bench::row::tests::{place, steady};
+    use crate::bench::{elementwise, layer};
 
     #[test]
-    fn every_device_has_its_rows_with_speed_and_share_of_the_ceiling() {
-        let timing = |median| Timing { median, spread: 0.1, wall: median };
-        let entries = [copy(1 << 20), Entry { kernel: "dropout", ..copy(1 << 20) }];
-        let place = |name: &str| Place { adapter: name.to_owned(), backend: "vulkan".to_owned(), label: name.to_owned() };
-        let mut rows = Row::of_race(&entries, &[timing(1e-3), timing(2e-3)], &place("first"));
-        rows.extend(Row::of_race(&entries, &[timing(4e-3), timing(4e-3)], &place("second")));
-        let text = table(&rows);
-        let lines: Vec<&str> = text.lines().collect();
-        assert_eq!((lines[0], lines[5]), ("first", "second"));
-        assert!(
-            lines[3].contains("1024×1024") && lines[3].contains("2.00 ms") && lines[3].ends_with("4.19 GB/s  0.50 of copy"),
-            "{text}"
-        );
-        assert!(lines[8].ends_with("1.00 of copy"), "{text}");
+    fn the_devices_stand_side_by_side_with_speed_and_share_of_the_ceiling() {
+        let race = |kind, n, seconds| {
+            Row::of_race(&elementwise::entries(n)[..2], &[steady(seconds, 1.0), steady(2.0 * seconds, 2.0)], &place(kind), &[])
+        };
+        let rows = [race("GPU", 1 << 20, 1e-3), race("CPU", 1 << 20, 4e-3), race("GPU", 1 << 10, 1e-6)].concat();
+        let text = table(&Results { rows, ..Results::default() });
+        let lines: Vec<Vec<&str>> = text.lines().skip(4).map(|line| line.split_whitespace().take(3).collect()).collect();
+        let expected =
+            ["copy 1024×1024 GPU", "copy 1024×1024 CPU", "dropout 1024×1024 GPU", "dropout 1024×1024 CPU", "copy 1×1024 GPU"];
+        assert_eq!(lines[..5], expected.map(|line| line.split(' ').collect::<Vec<_>>()), "{text}");
+        let dropout = text.lines().find(|line| line.starts_with("dropout")).unwrap();
+        assert!(dropout.contains("2.00 ms") && dropout.ends_with("4.19 GB/s  0.50 of copy"), "{text}");
+    }
+
+    #[test]
+    fn what_dropout_costs_has_a_line_for_each_inner_size() {
+        let rows = Row::of_race(&layer::cost_entries([2, 128, 4]), &[steady(1.0, 1.0), steady(1.0, 1.015)], &place("CPU"), &[]);
+        let text = table(&Results { rows, ..Results::default() });
+        let line = text.lines().find(|line| line.contains("K = 128")).unwrap();
+        assert!(line.contains("2×128×4") && line.ends_with("CPU   +1.50 %  (+1.50 to +1.50)"), "{line}");
     }
 }

@@ -11,10 +11,21 @@ const CLASSES: usize = 16;
 /// Momentum, and a step so small that any number of them changes little.
 const RULE: SgdRule = SgdRule { lr: 1e-6, momentum: 0.9, weight_decay: 0.0, max_norm: None };
 
+/// The kernels over `elements` elements, a multiple of [`COLS`].
+pub fn entries(elements: usize) -> Vec<Entry> {
+    let (copy, n, samples) = (copy(elements), elements as u64, (elements / CLASSES) as u64);
+    // Gradient, velocity and weight are read, the last two written.
+    let sgd = Entry { kernel: "sgd", bytes: 20 * n, flops: 4 * n, ..copy.clone() };
+    // Logits are read and their gradients written; a label is read and a loss and a hit are written for each row.
+    // Largest logit, subtraction, exp, sum and product.
+    let (shape, bytes) = (vec![elements / CLASSES, CLASSES], 8 * n + 12 * samples);
+    let loss = Entry { kernel: "softmax_cross_entropy", shape, bytes, flops: 5 * n, ..copy.clone() };
+    vec![copy, sgd, loss]
+}
+
 /// Tensors of an update, and logits with as many elements.
 pub struct Update<'a, B: Backend> {
     backend: &'a mut B,
-    elements: usize,
     grad: B::Tensor<f32>,
     weight: B::Tensor<f32>,
     velocity: B::Tensor<f32>,
@@ -25,12 +36,11 @@ pub struct Update<'a, B: Backend> {
 }
 
 impl<'a, B: Backend> Update<'a, B> {
-    /// Tensors of `elements` elements, a multiple of [`COLS`].
+    /// Tensors of `elements` elements.
     pub fn new(backend: &'a mut B, elements: usize) -> Result<Self> {
         let (rows, samples) = (elements / COLS, elements / CLASSES);
         let labels: Vec<u32> = (0..CLASSES as u32).cycle().take(samples).collect();
         Ok(Self {
-            elements,
             grad: backend.tensor(rows, COLS, &numbers(5, rows, COLS))?,
             weight: backend.tensor(rows, COLS, &numbers(6, rows, COLS))?,
             velocity: backend.zeros(rows, COLS)?,
@@ -44,17 +54,6 @@ impl<'a, B: Backend> Update<'a, B> {
 }
 
 impl<B: Timed> Work for Update<'_, B> {
-    fn entries(&self) -> Vec<Entry> {
-        let (copy, n, samples) = (copy(self.elements), self.elements as u64, (self.elements / CLASSES) as u64);
-        // Gradient, velocity and weight are read, the last two written.
-        let sgd = Entry { kernel: "sgd", bytes: 20 * n, flops: 4 * n, ..copy.clone() };
-        // Logits are read and their gradients written; a label is read and a loss and a hit are written for each row.
-        // Largest logit, subtraction, exp, sum and product.
-        let (shape, bytes) = (vec![self.elements / CLASSES, CLASSES], 8 * n + 12 * samples);
-        let loss = Entry { kernel: "softmax_cross_entropy", shape, bytes, flops: 5 * n, ..copy.clone() };
-        vec![copy, sgd, loss]
-    }
-
     fn call(&mut self, entry: usize) -> Result<()> {
         let backend = &mut *self.backend;
         match entry {

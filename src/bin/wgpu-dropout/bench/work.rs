@@ -8,7 +8,7 @@ use wgpu_dropout::{Backend, Result};
 /// One kernel of a race, and how much a call of it does.
 #[derive(Debug, Clone)]
 pub struct Entry {
-    /// Its stem, or `copy`, `matmul`, `linear_forward_plain`.
+    /// Its stem, or `copy`, `dropout_grad` (dropout with its backward pass), `matmul`, `linear_forward_plain`, `multiply_add`.
     pub kernel: &'static str,
     /// Rows and columns, or batch, inputs and outputs.
     pub shape: Vec<usize>,
@@ -39,13 +39,15 @@ impl Entry {
             Bound::Flops => self.flops,
         }
     }
+
+    /// The shape as people write it.
+    pub fn shape(&self) -> String {
+        self.shape.iter().map(ToString::to_string).collect::<Vec<_>>().join("×")
+    }
 }
 
 /// Kernels over the same tensors.
 pub trait Work {
-    /// The kernels, the ceiling first.
-    fn entries(&self) -> Vec<Entry>;
-
     /// Calls one of them.
     fn call(&mut self, entry: usize) -> Result<()>;
 
@@ -74,5 +76,7 @@ impl Timed for Cpu {
 
 /// `rows × cols` numbers around 0, the same on every machine; `tensor` tells one array of them from another.
 pub fn numbers(tensor: u32, rows: usize, cols: usize) -> Vec<f32> {
-    wgpu_dropout::init::he_uniform(0, tensor, rows, cols)
+    // As many different ones as no cache holds twice.
+    let different = wgpu_dropout::init::he_uniform(0, tensor, (rows * cols).div_ceil(1024).min(1024), 1024);
+    different.into_iter().cycle().take(rows * cols).collect()
 }

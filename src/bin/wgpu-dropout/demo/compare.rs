@@ -1,8 +1,8 @@
 //! The same network trained without dropout, with vanilla and with inverted dropout, on every device.
 
-use super::machine::Place;
 use crate::failure::Failure;
-use crate::train::progress::Bar;
+use crate::machine::Place;
+use crate::progress::Bar;
 use crate::train::session::{Report, Session};
 use serde_json::{Value, json};
 use wgpu_dropout::data::DataSet;

@@ -1,18 +1,17 @@
 //! `demo`: the main job in one go: masks checked against the contract, training without and with dropout, throughput, a report.
 //!
-//! [`machine`] says what it runs on, [`compare`] trains, [`text`] prints; [`wgpu_dropout::verify`], [`crate::bench`] and
+//! [`compare`] trains, [`text`] prints; [`wgpu_dropout::verify`], [`crate::bench`] and
 //! [`crate::report`] do the rest.
 
 pub mod compare;
-pub mod machine;
 mod text;
 
 use crate::args::Common;
-use crate::bench::{self, Effort, Plan, Row};
+use crate::bench::{self, Effort, Extent, Plan, Row};
 use crate::failure::Failure;
+use crate::machine::{Machine, Place};
 use crate::{engine, output, report, writable};
 use compare::{Plans, Run};
-use machine::{Machine, Place};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -77,12 +76,12 @@ pub fn run(args: &Args, common: &Common) -> Result<(), Failure> {
 
     say("throughput, half of the units dropped\n\n".to_owned())?;
     let plan = Plan { key: Key { seed: common.seed(), ..Key::default() }, ..bench_plan(args.quick) };
-    let rows = bench::throughput(&mut devices, &plan)?;
-    say(bench::table(&rows))?;
+    let results = bench::throughput(&mut devices, &plan)?;
+    say(bench::table(&results))?;
 
     let counts: Vec<Counts> = devices.iter().map(Device::counts).collect();
-    let findings = Findings { machine, places, checks, plans, runs, rows };
-    let page = report::page(&findings)?;
+    let findings = Findings { machine, places, checks, plans, runs, rows: results.rows };
+    let page = report::demo::page(&findings)?;
     file::write_atomic(&args.output, |out| out.write_all(page.as_bytes()))?;
     if common.json {
         return output::json(&json(&findings, &counts, &args.output));
@@ -108,10 +107,15 @@ fn devices(choice: &DeviceChoice) -> Result<Vec<Device>, Failure> {
 
 /// Some ten seconds in all, on whatever is there.
 fn bench_plan(quick: bool) -> Plan {
-    let effort = Effort { rounds: 7, turn: Duration::from_millis(20), budget: Duration::from_millis(1200) };
-    match quick {
-        true => Plan::new(true),
-        false => Plan { elements: vec![1 << 24], networks: Vec::new(), effort, ..Plan::new(false) },
+    let (elements, layer) = if quick { (1 << 20, [128, 512, 512]) } else { (1 << 24, [256, 1024, 1024]) };
+    Plan {
+        elements: vec![elements],
+        layers: vec![layer],
+        updates: Vec::new(),
+        costs: Vec::new(),
+        networks: Vec::new(),
+        effort: Effort { rounds: 7, budget: Duration::from_millis(1200), ..Effort::new(Extent::Quick) },
+        key: Key::default(),
     }
 }
 

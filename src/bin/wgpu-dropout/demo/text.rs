@@ -1,13 +1,13 @@
 //! The demo's findings for people.
 
 use super::compare::{Plans, Run, called, lesson};
-use super::machine::{Machine, Place};
+use crate::machine::{Machine, Place};
 use wgpu_dropout::data::DataSet;
 use wgpu_dropout::verify::Check;
 
 /// What it runs on.
 pub fn devices(machine: &Machine, places: &[Place]) -> String {
-    let Machine { version, cpu, threads, system } = machine;
+    let Machine { version, cpu, threads, system, .. } = machine;
     let lines: String = places.iter().map(|place| format!("{}  {}\n", place.kind, place.line())).collect();
     format!("wgpu-dropout {version} on {cpu}, {threads} threads, {system}\n{lines}\n")
 }

@@ -1,7 +1,6 @@
 //! Throughput as bars, each before its ceiling.
 
 use crate::bench::Row;
-use crate::demo::machine::Place;
 
 /// Units of a picture.
 const WIDTH: f64 = 440.0;
@@ -10,14 +9,14 @@ const STEP: f64 = 50.0;
 
 /// A bar for each row of the kernels, which are given with the names to show; `speed` gives its length, and the pale bar
 /// behind it is the ceiling's.
-pub fn draw(places: &[Place], rows: &[Row], kernels: &[(&str, &str)], speed: fn(&Row) -> f64) -> String {
+pub fn draw(rows: &[Row], kernels: &[(&str, &str)], speed: fn(&Row) -> f64) -> String {
     let named = |row: &Row| kernels.iter().find(|(kernel, _)| *kernel == row.entry.kernel).map(|(_, name)| *name);
     let shown: Vec<(&Row, &str)> = rows.iter().filter_map(|row| Some((row, named(row)?))).collect();
     let most = shown.iter().map(|(row, _)| speed(row).max(speed(row) / row.ratio())).fold(f64::MIN_POSITIVE, f64::max);
     let bars = shown.iter().enumerate().map(|(i, (row, name))| {
         let (top, value) = (STEP * i as f64, speed(row));
         let (text, bar) = (top + 15.0, top + 22.0);
-        let kind = kind(places, row);
+        let kind = row.place.kind;
         let rect = |class: &str, speed: f64| {
             let width = (WIDTH * speed / most).max(1.0);
             format!("<rect x=\"0\" y=\"{bar}\" width=\"{width:.1}\" height=\"16\" class=\"{class}\"/>\n")
@@ -32,14 +31,4 @@ pub fn draw(places: &[Place], rows: &[Row], kernels: &[(&str, &str)], speed: fn(
     });
     let (bars, height) = (bars.collect::<String>(), STEP * shown.len() as f64);
     format!("<svg viewBox=\"0 0 {WIDTH} {height}\" role=\"img\" aria-label=\"throughput\" class=\"bars\">\n{bars}</svg>\n")
-}
-
-/// The kind of device that a row was timed on.
-pub fn kind(places: &[Place], row: &Row) -> &'static str {
-    places.iter().find(|place| place.label == row.place.label).map_or("", |place| place.kind)
-}
-
-/// The shape of a row's call.
-pub fn shape(row: &Row) -> String {
-    row.entry.shape.iter().map(ToString::to_string).collect::<Vec<_>>().join("×")
 }

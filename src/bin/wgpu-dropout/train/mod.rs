@@ -1,17 +1,16 @@
 //! `train`: a network on a data set, an epoch a line, saved after each.
 //!
-//! [`options`] says what is asked for, [`session`] trains and measures, [`progress`] shows how far it is.
+//! [`options`] says what is asked for, [`session`] trains and measures.
 
 mod options;
-pub mod progress;
 pub mod session;
 
 pub use options::Args;
 
 use crate::args::Common;
 use crate::failure::Failure;
+use crate::progress::Bar;
 use crate::{engine, output, writable};
-use progress::Bar;
 use session::{HEADS, Session};
 use wgpu_dropout::data::DataSet;
 use wgpu_dropout::mlp::{Architecture, Mlp};

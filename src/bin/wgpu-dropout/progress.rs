@@ -3,11 +3,11 @@
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::time::Duration;
 
-/// Training on its way.
+/// Long work on its way.
 pub struct Bar(ProgressBar);
 
 impl Bar {
-    /// A bar over so many mini-batches.
+    /// A bar over so many parts of the work.
     pub fn new(steps: u64) -> Self {
         // At most 10 pictures a second; hidden by itself where stderr is no terminal.
         let bar = ProgressBar::with_draw_target(Some(steps), ProgressDrawTarget::stderr_with_hz(10));
@@ -23,7 +23,7 @@ impl Bar {
         self.0.set_message(what);
     }
 
-    /// A mini-batch is done.
+    /// A part is done.
     pub fn step(&self) {
         self.0.inc(1);
     }

@@ -1,4 +1,4 @@
-//! What the demo runs on, in words.
+//! The machine and its devices, in words.
 
 use crate::engine;
 use serde_json::{Value, json};
@@ -9,6 +9,8 @@ use wgpu_dropout::{Counts, Device, wgpu};
 pub struct Machine {
     /// Of this crate.
     pub version: &'static str,
+    /// What it was built with: wgpu, and the compiler where that is known.
+    pub built: &'static str,
     /// The processor's own name, or its architecture where that cannot be had.
     pub cpu: String,
     /// Threads that this process may run at once.
@@ -25,6 +27,7 @@ impl Machine {
         let model = model.and_then(|line| line.split_once(':')).map(|(_, model)| model.trim().to_owned());
         Self {
             version: env!("CARGO_PKG_VERSION"),
+            built: env!("BUILT_WITH"),
             cpu: model.unwrap_or_else(|| std::env::consts::ARCH.to_owned()),
             threads: std::thread::available_parallelism().map_or(1, usize::from),
             system: std::env::consts::OS,
@@ -32,8 +35,8 @@ impl Machine {
     }
 }
 
-/// A device of the demo.
-#[derive(Debug, Clone)]
+/// A device that work ran on.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Place {
     /// `GPU` or `CPU`.
     pub kind: &'static str,

@@ -1,0 +1,146 @@
+//! `multiply_add`: the arithmetic peak of a GPU, by a probe that does nothing but multiply and add.
+//!
+//! The CPU backend has no such probe: there, the fastest matrix product of the run stands for the peak.
+
+use super::work::{Bound, Entry, Work};
+use std::time::Duration;
+use wgpu_dropout::gpu::Gpu;
+use wgpu_dropout::{Error, Result, wgpu};
+
+/// Independent vectors of four that an invocation works on.
+const CHAINS: usize = 4;
+/// Steps of every chain in the body of the loop.
+const STEPS: usize = 16;
+/// Turns of the loop.
+const ROUNDS: usize = 128;
+/// Invocations in a workgroup, as the shader has it.
+const WORKGROUP: usize = 64;
+
+/// The probe on a GPU of `kind`.
+pub fn entry(kind: wgpu::DeviceType) -> Entry {
+    let (invocations, operations) = (workgroups(kind) as usize * WORKGROUP, 2 * 4 * CHAINS * STEPS * ROUNDS);
+    Entry {
+        kernel: "multiply_add",
+        shape: vec![invocations, operations],
+        bytes: 4 * invocations as u64,
+        flops: (invocations * operations) as u64,
+        bound: Bound::Flops,
+        per_call: 1,
+    }
+}
+
+/// Enough to keep all units busy for about a millisecond.
+fn workgroups(kind: wgpu::DeviceType) -> u32 {
+    match kind {
+        wgpu::DeviceType::Cpu => 32,
+        wgpu::DeviceType::DiscreteGpu => 1 << 14,
+        _ => 1 << 11,
+    }
+}
+
+/// The probe, with queries and buffers of its own.
+pub struct Peak<'a> {
+    gpu: &'a Gpu,
+    pipeline: wgpu::ComputePipeline,
+    output: wgpu::BindGroup,
+    grid: u32,
+    /// Calls since the last finish.
+    calls: usize,
+    timestamps: Option<Timestamps>,
+}
+
+struct Timestamps {
+    queries: wgpu::QuerySet,
+    resolved: wgpu::Buffer,
+    staging: wgpu::Buffer,
+}
+
+impl<'a> Peak<'a> {
+    /// The probe, compiled.
+    pub fn new(gpu: &'a Gpu) -> Self {
+        let (device, grid, label) = (gpu.device(), workgroups(gpu.info().device_type), Some("multiply_add"));
+        let module =
+            device.create_shader_module(wgpu::ShaderModuleDescriptor { label, source: wgpu::ShaderSource::Wgsl(source().into()) });
+        let pipeline = device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+            label,
+            layout: None,
+            module: &module,
+            entry_point: Some("main"),
+            compilation_options: wgpu::PipelineCompilationOptions::default(),
+            cache: None,
+        });
+        let buffer =
+            |size: u64, usage| device.create_buffer(&wgpu::BufferDescriptor { label, size, usage, mapped_at_creation: false });
+        let y = buffer(4 * u64::from(grid) * WORKGROUP as u64, wgpu::BufferUsages::STORAGE);
+        let output = device.create_bind_group(&wgpu::BindGroupDescriptor {
+            label,
+            layout: &pipeline.get_bind_group_layout(0),
+            entries: &[wgpu::BindGroupEntry { binding: 0, resource: y.as_entire_binding() }],
+        });
+        let timestamps = device.features().contains(wgpu::Features::TIMESTAMP_QUERY).then(|| Timestamps {
+            queries: device.create_query_set(&wgpu::QuerySetDescriptor { label, ty: wgpu::QueryType::Timestamp, count: 2 }),
+            resolved: buffer(16, wgpu::BufferUsages::QUERY_RESOLVE | wgpu::BufferUsages::COPY_SRC),
+            staging: buffer(16, wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST),
+        });
+        Self { gpu, pipeline, output, grid, calls: 0, timestamps }
+    }
+
+    fn record(&self) -> wgpu::CommandBuffer {
+        let mut encoder = self.gpu.device().create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+        {
+            let timestamp_writes = self.timestamps.as_ref().map(|timestamps| wgpu::ComputePassTimestampWrites {
+                query_set: &timestamps.queries,
+                beginning_of_pass_write_index: Some(0),
+                end_of_pass_write_index: Some(1),
+            });
+            let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor { label: None, timestamp_writes });
+            pass.set_pipeline(&self.pipeline);
+            pass.set_bind_group(0, &self.output, &[]);
+            (0..self.calls).for_each(|_| pass.dispatch_workgroups(self.grid, 1, 1));
+        }
+        if let Some(Timestamps { queries, resolved, staging }) = &self.timestamps {
+            encoder.resolve_query_set(queries, 0..2, resolved, 0);
+            encoder.copy_buffer_to_buffer(resolved, 0, staging, 0, 16);
+        }
+        encoder.finish()
+    }
+}
+
+impl Work for Peak<'_> {
+    fn call(&mut self, _: usize) -> Result<()> {
+        self.calls += 1;
+        Ok(())
+    }
+
+    fn finish(&mut self) -> Result<Option<Duration>> {
+        let (device, queue) = (self.gpu.device(), self.gpu.queue());
+        let failed = |what: String| Error::Device { what };
+        queue.submit([self.record()]);
+        self.calls = 0;
+        if let Some(timestamps) = &self.timestamps {
+            timestamps.staging.map_async(wgpu::MapMode::Read, .., |_| {});
+        }
+        device.poll(wgpu::PollType::wait_indefinitely()).map_err(|error| failed(error.to_string()))?;
+        let Some(Timestamps { staging, .. }) = &self.timestamps else { return Ok(None) };
+        let nanoseconds = {
+            let range = staging.get_mapped_range(..).map_err(|error| failed(error.to_string()))?;
+            let tick = |at: usize| u64::from_le_bytes(std::array::from_fn(|i| range[8 * at + i]));
+            tick(1).saturating_sub(tick(0)) as f64 * f64::from(queue.get_timestamp_period())
+        };
+        staging.unmap();
+        Ok(Some(Duration::from_secs_f64(nanoseconds * 1e-9)))
+    }
+}
+
+/// The shader with its chains written out.
+fn source() -> String {
+    let each = |line: &dyn Fn(usize) -> String| (0..CHAINS).map(line).collect::<Vec<_>>();
+    let chains = each(&|chain| format!("var c{chain} = a * {chain}.0;\n")).concat();
+    let steps = each(&|chain| format!("c{chain} = fma(c{chain}, a, b);\n")).concat().repeat(STEPS);
+    let sum = each(&|chain| format!("c{chain}")).join(" + ");
+    include_str!("multiply_add.wgsl")
+        .replace("// chains", &chains)
+        .replace("// steps", &steps)
+        .replace("i < ROUNDS", &format!("i < {ROUNDS}u"))
+        .replace("dot(SUM", &format!("dot({sum}"))
+}

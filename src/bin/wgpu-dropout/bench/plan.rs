@@ -1,0 +1,173 @@
+//! What is measured: which kernels at which sizes, and how thoroughly.
+
+use super::measure::Effort;
+use super::step::{self, Network};
+use super::work::Entry;
+use super::{elementwise, layer, update};
+use std::time::Duration;
+use wgpu_dropout::Key;
+
+/// Kernels that belong together, by the names of `--only`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Group {
+    /// `dropout`, alone and with its backward pass, over a range of sizes.
+    Dropout,
+    /// The update of the weights and the loss.
+    Update,
+    /// A layer, forward and backward.
+    Layer,
+    /// What dropout adds to the time of a layer, over a range of inner sizes.
+    Cost,
+    /// A whole training step.
+    Step,
+}
+
+/// Kernels that are timed together.
+#[derive(Debug, Clone)]
+pub enum Race {
+    /// A GPU's arithmetic peak.
+    Peak,
+    /// `dropout`, alone and with its backward pass, beside `copy`.
+    Elementwise(usize),
+    /// `sgd` and `softmax_cross_entropy` beside `copy`.
+    Update(usize),
+    /// The layer, forward and backward, beside `matmul`.
+    Layer([usize; 3]),
+    /// The layer forward with dropout beside the same without.
+    Cost([usize; 3]),
+    /// A training step beside the matrix products of its forward pass.
+    Step(Network),
+}
+
+impl Race {
+    /// What is timed, the ceiling first.
+    pub fn entries(&self) -> Vec<Entry> {
+        match self {
+            Self::Peak => Vec::new(),
+            Self::Elementwise(elements) => elementwise::entries(*elements),
+            Self::Update(elements) => update::entries(*elements),
+            Self::Layer(shape) => layer::entries(*shape),
+            Self::Cost(shape) => layer::cost_entries(*shape).to_vec(),
+            Self::Step(network) => step::entries(network),
+        }
+    }
+
+    /// The race in a few words.
+    pub fn name(&self) -> String {
+        let shape = |entries: Vec<Entry>| entries.first().map(Entry::shape).unwrap_or_default();
+        let what = match self {
+            Self::Peak => return "peak of multiply-adds".to_owned(),
+            Self::Elementwise(_) => "dropout",
+            Self::Update(_) => "update",
+            Self::Layer(_) => "layer",
+            Self::Cost(_) => "cost of dropout",
+            Self::Step(_) => "training step",
+        };
+        format!("{what} {}", shape(self.entries()))
+    }
+}
+
+/// How much is measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Extent {
+    /// A look.
+    Quick,
+    /// Figures to quote, in about a minute on two cores.
+    Usual,
+    /// Every size.
+    Full,
+}
+
+/// What is timed, and how thoroughly.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// Elements of the elementwise kernels, whole thousands of 1,024.
+    pub elements: Vec<usize>,
+    /// Elements of the update.
+    pub updates: Vec<usize>,
+    /// Batch, inputs and outputs of each layer.
+    pub layers: Vec<[usize; 3]>,
+    /// Batch, inputs and outputs of each layer that is timed without and with dropout.
+    pub costs: Vec<[usize; 3]>,
+    /// Networks to train.
+    pub networks: Vec<Network>,
+    /// How often, and for how long.
+    pub effort: Effort,
+    /// Key of the masks.
+    pub key: Key,
+}
+
+impl Plan {
+    /// A plan; `real` where a GPU that is not software takes part, which smaller sizes would leave idle.
+    pub fn new(extent: Extent, real: bool) -> Self {
+        let quick = extent == Extent::Quick;
+        let powers: Vec<u32> = match extent {
+            Extent::Quick => vec![16, 20],
+            Extent::Usual => (10..=24).step_by(2).collect(),
+            Extent::Full => (10..=27).collect(),
+        };
+        let large = real && !quick;
+        let steps = if real { 32 } else { 4 };
+        let network = |batch, hidden| Network { batch, widths: vec![784, hidden, hidden, 10], steps };
+        let (layer, small) = if quick { ([128, 512, 512], network(64, 256)) } else { ([1024, 2048, 2048], network(128, 1024)) };
+        let [batch, outputs] = match large {
+            true => [4096, 4096],
+            false => [256, 512],
+        };
+        let inner = [128, 256, 512, 1024, 2048, 4096].into_iter().filter(|k| !quick || [128, 1024].contains(k));
+        Self {
+            elements: powers.iter().map(|power| 1 << power).collect(),
+            updates: vec![if quick { 1 << 20 } else { 1 << 24 }],
+            layers: [layer].into_iter().chain(large.then_some([4096; 3])).collect(),
+            costs: inner.map(|inputs| [batch, inputs, outputs]).collect(),
+            networks: [small].into_iter().chain(large.then(|| network(512, 8192))).collect(),
+            effort: Effort::new(extent),
+            key: Key::default(),
+        }
+    }
+
+    /// Leaves out what is in none of the groups; no groups are all.
+    pub fn only(mut self, groups: &[Group]) -> Self {
+        let without = |group| !groups.is_empty() && !groups.contains(&group);
+        if without(Group::Dropout) {
+            self.elements.clear();
+        }
+        if without(Group::Update) {
+            self.updates.clear();
+        }
+        if without(Group::Layer) {
+            self.layers.clear();
+        }
+        if without(Group::Cost) {
+            self.costs.clear();
+        }
+        if without(Group::Step) {
+            self.networks.clear();
+        }
+        self
+    }
+
+    /// What is timed together, in order. The peak comes before and after the products that it is the ceiling of.
+    pub fn races(&self) -> Vec<Race> {
+        let layers = self.layers.iter().copied().map(Race::Layer);
+        let products: Vec<Race> =
+            layers.chain(self.costs.iter().copied().map(Race::Cost)).chain(self.networks.iter().cloned().map(Race::Step)).collect();
+        let peak = || (!products.is_empty()).then_some(Race::Peak);
+        let elementwise = self.elements.iter().copied().map(Race::Elementwise);
+        let moving = elementwise.chain(self.updates.iter().copied().map(Race::Update));
+        moving.chain(peak()).chain(products.iter().cloned()).chain(peak()).collect()
+    }
+}
+
+impl Effort {
+    /// How thoroughly an extent is measured.
+    pub const fn new(extent: Extent) -> Self {
+        let (rounds, turn, budget, call) = match extent {
+            Extent::Quick => (5, 5, 500, 1_000),
+            Extent::Usual => (11, 10, 3_000, 3_000),
+            Extent::Full => (31, 20, 20_000, 30_000),
+        };
+        let millis = Duration::from_millis;
+        Self { rounds, turn: millis(turn), budget: millis(budget), call: millis(call) }
+    }
+}

@@ -1,0 +1,179 @@
+//! The roofline of a device: how fast each kernel calculates against how much it calculates with each byte.
+//!
+//! The roof is what was measured: the slope is the bandwidth of a copy, the flat part the arithmetic peak. Source: Williams,
+//! Waterman and Patterson, "Roofline", CACM 52 (2009).
+
+use super::chart::{Axes, Drawn, GRID, INK, SIZE, paint, picture, plain};
+use crate::bench::Row;
+use crate::failure::Failure;
+use crate::machine::Place;
+use plotters::prelude::*;
+use plotters::style::text_anchor::{HPos, Pos, VPos};
+
+/// Height of a label.
+const FONT: u32 = 62;
+/// Between the baselines of two labels.
+const LEADING: i32 = 70;
+
+/// The roof of a device.
+pub struct Roof<'a> {
+    /// The copy of the largest tensors.
+    copy: &'a Row,
+    /// The probe, or where there is none the fastest product.
+    peak: &'a Row,
+}
+
+impl<'a> Roof<'a> {
+    /// The roof, where both parts of it were measured.
+    pub fn of(rows: &'a [Row], place: &Place) -> Option<Self> {
+        let here = || rows.iter().filter(|row| row.place == *place);
+        let copy = here().filter(|row| row.entry.kernel == "copy").max_by_key(|row| row.entry.bytes)?;
+        let fastest = |kernel: &str| {
+            let rows = here().filter(|row| row.entry.kernel == kernel);
+            rows.max_by(|a, b| a.gflop_per_s().total_cmp(&b.gflop_per_s()))
+        };
+        Some(Self { copy, peak: fastest("multiply_add").or_else(|| fastest("matmul"))? })
+    }
+
+    /// What it is made of, in words.
+    pub fn words(&self) -> String {
+        format!(
+            "{} {:.1} GB/s, {} {:.1} GFLOP/s",
+            self.copy.entry.kernel,
+            self.copy.gb_per_s(),
+            self.peak.entry.kernel,
+            self.peak.gflop_per_s()
+        )
+    }
+
+    fn at(&self, intensity: f64) -> f64 {
+        (intensity * self.copy.gb_per_s()).min(self.peak.gflop_per_s())
+    }
+}
+
+/// A kernel in the picture.
+struct Point<'a> {
+    kernel: &'a str,
+    /// Operations a byte.
+    intensity: f64,
+    gflop_per_s: f64,
+}
+
+/// Each kernel at the largest size that was measured.
+fn points<'a>(rows: &'a [Row], place: &Place) -> Vec<Point<'a>> {
+    let mut largest: Vec<&Row> = Vec::new();
+    for row in rows.iter().filter(|row| row.place == *place && row.entry.flops > 0 && row.entry.kernel != "multiply_add") {
+        match largest.iter_mut().find(|other| other.entry.kernel == row.entry.kernel) {
+            Some(other) if other.entry.amount() >= row.entry.amount() => {}
+            Some(other) => *other = row,
+            None => largest.push(row),
+        }
+    }
+    let point = |row: &&'a Row| Point {
+        kernel: row.entry.kernel,
+        intensity: row.entry.flops as f64 / row.entry.bytes as f64,
+        gflop_per_s: row.gflop_per_s(),
+    };
+    largest.iter().map(point).collect()
+}
+
+/// The roofline of a device.
+pub fn draw(rows: &[Row], place: &Place, roof: &Roof<'_>) -> Result<String, Failure> {
+    let points = points(rows, place);
+    let intensities = || points.iter().map(|point| point.intensity);
+    let speeds = || points.iter().map(|point| point.gflop_per_s);
+    let x = intensities().fold(0.1, f64::min) / 2.0..intensities().fold(100.0, f64::max) * 3.0;
+    let lowest = speeds().fold(roof.at(x.start), f64::min);
+    let y = lowest / 2.0..speeds().fold(roof.peak.gflop_per_s(), f64::max) * 3.0;
+    let axes =
+        Axes { x: "arithmetic intensity (FLOP/byte)", y: "GFLOP/s", x_labels: 6, y_labels: 6, x_label: &plain, y_label: &plain };
+    picture(&format!("roofline of the {}", place.kind), |area| -> Drawn {
+        let mut chart = axes.frame(area, x.clone().log_scale(), y.log_scale())?;
+        let ridge = roof.peak.gflop_per_s() / roof.copy.gb_per_s();
+        let corners = [x.start, ridge, x.end].map(|intensity| (intensity, roof.at(intensity)));
+        chart.draw_series(LineSeries::new(corners, INK.stroke_width(7)))?;
+
+        let color = paint(&place.kind.to_lowercase());
+        let pixels: Vec<(i32, i32)> =
+            points.iter().map(|point| chart.backend_coord(&(point.intensity, point.gflop_per_s))).collect();
+        let heights = apart(&pixels.iter().map(|pixel| pixel.1).collect::<Vec<_>>(), LEADING, 60, SIZE.1 as i32 - 240);
+        let font = |horizontal| ("sans-serif", FONT).into_font().color(&INK).pos(Pos::new(horizontal, VPos::Center));
+        let labels = points.iter().zip(&pixels).zip(&heights).map(|((point, pixel), height)| {
+            // Into the middle of the picture, where there is room.
+            let right = pixel.0 < SIZE.0 as i32 / 2;
+            let (away, position) = if right { (70, HPos::Left) } else { (-70, HPos::Right) };
+            (point.kernel, *pixel, (pixel.0 + away, *height), position)
+        });
+        let labels: Vec<_> = labels.collect();
+        for (_, pixel, place, _) in &labels {
+            area.draw(&PathElement::new([*pixel, *place], GRID.stroke_width(4)))?;
+        }
+        for (kernel, pixel, place, position) in labels {
+            area.draw(&Circle::new(pixel, 15, color.filled()))?;
+            let aside = if matches!(position, HPos::Left) { 8 } else { -8 };
+            area.draw(&Text::new(kernel, (place.0 + aside, place.1), font(position)))?;
+        }
+        let half = ridge.min(x.end) / 5.0;
+        let (on_slope, on_flat) = (chart.backend_coord(&(half, roof.at(half))), chart.backend_coord(&corners[2]));
+        area.draw(&Text::new(
+            format!("copy {:.1} GB/s", roof.copy.gb_per_s()),
+            (on_slope.0 - 30, on_slope.1 - 20),
+            font(HPos::Right),
+        ))?;
+        let peak = format!("{} {:.0} GFLOP/s", roof.peak.entry.kernel, roof.peak.gflop_per_s());
+        area.draw(&Text::new(peak, (on_flat.0 - 10, on_flat.1 - 50), font(HPos::Right)))?;
+        Ok(())
+    })
+}
+
+/// Heights near the given ones, at least `leading` apart and between `top` and `bottom` as far as there is room.
+fn apart(wanted: &[i32], leading: i32, top: i32, bottom: i32) -> Vec<i32> {
+    let mut order: Vec<usize> = (0..wanted.len()).collect();
+    order.sort_by_key(|&i| wanted[i]);
+    let mut heights = wanted.to_vec();
+    let mut free = top;
+    for &i in &order {
+        heights[i] = heights[i].max(free);
+        free = heights[i] + leading;
+    }
+    let mut free = bottom;
+    for &i in order.iter().rev() {
+        heights[i] = heights[i].min(free);
+        free = heights[i] - leading;
+    }
+    heights
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bench::row::tests::{place, steady};
+    use crate::bench::{Bound, Entry};
+
+    #[test]
+    fn labels_keep_their_distance_and_their_order() {
+        assert_eq!(apart(&[100, 500], 70, 0, 1000), [100, 500]);
+        assert_eq!(apart(&[500, 100, 510, 505], 70, 0, 1000), [500, 100, 640, 570]);
+        assert_eq!(apart(&[990, 995, 20], 70, 50, 1000), [930, 1000, 50]);
+    }
+
+    #[test]
+    fn the_roof_is_the_largest_copy_and_the_highest_peak_of_its_own_device() {
+        let entry = |kernel, bytes, flops| Entry { kernel, shape: vec![1], bytes, flops, bound: Bound::Bytes, per_call: 1 };
+        let row =
+            |kernel, bytes, flops, kind| Row::of_race(&[entry(kernel, bytes, flops)], &[steady(1e-9, 1.0)], &place(kind), &[]);
+        let rows = [
+            row("copy", 10, 0, "GPU"),
+            row("copy", 8, 0, "GPU"),
+            row("matmul", 9, 500, "GPU"),
+            row("multiply_add", 9, 400, "GPU"),
+            row("matmul", 9, 700, "CPU"),
+        ]
+        .concat();
+        let roof = Roof::of(&rows, &place("GPU")).unwrap();
+        assert_eq!([roof.at(1.0), roof.at(40.0), roof.at(1e6)].map(f64::round), [10.0, 400.0, 400.0]);
+        assert!(Roof::of(&rows, &place("CPU")).is_none(), "a slope was not measured");
+        let kernels: Vec<&str> = points(&rows, &place("GPU")).iter().map(|point| point.kernel).collect();
+        assert_eq!(kernels, ["matmul"]);
+    }
+}
