@@ -67,6 +67,15 @@ impl Row {
         self.ceiling_s / self.seconds()
     }
 
+    /// That share in words; nothing for the ceiling itself.
+    pub fn of_ceiling(&self) -> String {
+        match self.ceiling {
+            _ if self.is_ceiling() => String::new(),
+            "linear_forward_plain" => format!("{:.2} of plain layer", self.ratio()),
+            ceiling => format!("{:.2} of {ceiling}", self.ratio()),
+        }
+    }
+
     /// What dropout adds to the time of its layer in percent, where the layer was timed in turns with and without it.
     pub fn cost(&self) -> Option<Quartiles> {
         let against_plain = self.entry.kernel == "linear_forward" && self.ceiling == "linear_forward_plain";

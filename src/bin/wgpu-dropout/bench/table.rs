@@ -48,7 +48,7 @@ fn cells(row: &Row) -> [String; 8] {
         format!("{:.1} %", 100.0 * row.timing.seconds.spread()),
         seconds(row.timing.wall),
         row.speed(),
-        if row.is_ceiling() { String::new() } else { format!("{:.2} of {}", row.ratio(), row.ceiling) },
+        row.of_ceiling(),
     ]
 }
 

@@ -23,9 +23,9 @@ pub fn draw(rows: &[Row], kernels: &[(&str, &str)], speed: fn(&Row) -> f64) -> S
         };
         let words = format!(
             "<text x=\"0\" y=\"{text}\">{kind} {name}</text>\n\
-             <text x=\"{WIDTH}\" y=\"{text}\" text-anchor=\"end\">{value:.2}, {:.2} of {}</text>\n",
-            row.ratio(),
-            row.ceiling
+             <text x=\"{WIDTH}\" y=\"{text}\" text-anchor=\"end\">{value:.2}{}{}</text>\n",
+            if row.is_ceiling() { "" } else { ", " },
+            row.of_ceiling()
         );
         words + &rect("ceiling", value / row.ratio()) + &rect(&kind.to_lowercase(), value)
     });

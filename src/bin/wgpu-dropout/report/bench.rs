@@ -91,13 +91,11 @@ fn side_by_side(rows: &[Row], places: &[Place]) -> String {
     ) + &pairs
 }
 
-/// The rows of a kernel at the largest size that every device has.
+/// The rows of a kernel at the largest size that every device has, beside a copy or product.
 fn largest<'a>(rows: &'a [Row], kernel: &str, places: &[Place]) -> Vec<&'a Row> {
-    let of = |place: &Place, shape: &[usize]| {
-        rows.iter().find(|row| row.entry.kernel == kernel && row.place == *place && row.entry.shape == shape)
-    };
-    let sizes =
-        rows.iter().filter(|row| row.entry.kernel == kernel && places.iter().all(|place| of(place, &row.entry.shape).is_some()));
+    let rows = || rows.iter().filter(|row| row.entry.kernel == kernel && row.cost().is_none());
+    let of = |place: &Place, shape: &[usize]| rows().find(|row| row.place == *place && row.entry.shape == shape);
+    let sizes = rows().filter(|row| places.iter().all(|place| of(place, &row.entry.shape).is_some()));
     let Some(largest) = sizes.max_by_key(|row| row.entry.amount()) else { return Vec::new() };
     places.iter().filter_map(|place| of(place, &largest.entry.shape)).collect()
 }
@@ -127,7 +125,7 @@ fn figures(results: &Results) -> String {
             format!("{:.1} %", 100.0 * row.timing.seconds.spread()),
             seconds(row.timing.wall),
             row.speed(),
-            if row.is_ceiling() { String::new() } else { format!("{:.2} of {}", row.ratio(), row.ceiling) },
+            row.of_ceiling(),
             row.cost().map_or_else(String::new, |cost| format!("{:+.2} %", cost.median)),
         ]
     });

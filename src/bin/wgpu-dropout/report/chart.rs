@@ -16,7 +16,7 @@ pub const FONT: u32 = 76;
 /// What has a colour, by the place of its stand-in.
 const NAMES: [&str; 7] = ["ink", "grid", "none", "vanilla", "inverted", "gpu", "cpu"];
 pub const INK: RGBColor = RGBColor(1, 2, 0);
-pub const GRID: RGBColor = RGBColor(1, 2, 1);
+const GRID: RGBColor = RGBColor(1, 2, 1);
 
 /// The stand-in for a name's colour; ink's for any other.
 pub fn paint(name: &str) -> RGBColor {

@@ -92,7 +92,7 @@ fn throughput(findings: &Findings) -> String {
             row.place.kind.to_owned(),
             format!("{:.3} ms", row.seconds() * 1e3),
             row.speed(),
-            if row.is_ceiling() { String::new() } else { format!("{:.2} of {}", row.ratio(), row.ceiling) },
+            row.of_ceiling(),
         ]
     });
     let dropout = [("dropout", "dropout")];

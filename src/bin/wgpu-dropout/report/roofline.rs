@@ -3,7 +3,7 @@
 //! The roof is what was measured: the slope is the bandwidth of a copy, the flat part the arithmetic peak. Source: Williams,
 //! Waterman and Patterson, "Roofline", CACM 52 (2009).
 
-use super::chart::{Axes, Drawn, GRID, INK, SIZE, paint, picture, plain};
+use super::chart::{Axes, Drawn, INK, SIZE, paint, picture, plain};
 use crate::bench::Row;
 use crate::failure::Failure;
 use crate::machine::Place;
@@ -27,7 +27,9 @@ impl<'a> Roof<'a> {
     /// The roof, where both parts of it were measured.
     pub fn of(rows: &'a [Row], place: &Place) -> Option<Self> {
         let here = || rows.iter().filter(|row| row.place == *place);
-        let copy = here().filter(|row| row.entry.kernel == "copy").max_by_key(|row| row.entry.bytes)?;
+        let copies = || here().filter(|row| row.entry.kernel == "copy");
+        let largest = copies().map(|row| row.entry.bytes).max()?;
+        let copy = copies().filter(|row| row.entry.bytes == largest).min_by(|a, b| a.seconds().total_cmp(&b.seconds()))?;
         let fastest = |kernel: &str| {
             let rows = here().filter(|row| row.entry.kernel == kernel);
             rows.max_by(|a, b| a.gflop_per_s().total_cmp(&b.gflop_per_s()))
@@ -93,35 +95,31 @@ pub fn draw(rows: &[Row], place: &Place, roof: &Roof<'_>) -> Result<String, Fail
         let corners = [x.start, ridge, x.end].map(|intensity| (intensity, roof.at(intensity)));
         chart.draw_series(LineSeries::new(corners, INK.stroke_width(7)))?;
 
-        let color = paint(&place.kind.to_lowercase());
+        let flat = chart.backend_coord(&corners[2]);
         let pixels: Vec<(i32, i32)> =
             points.iter().map(|point| chart.backend_coord(&(point.intensity, point.gflop_per_s))).collect();
-        let heights = apart(&pixels.iter().map(|pixel| pixel.1).collect::<Vec<_>>(), LEADING, 60, SIZE.1 as i32 - 240);
-        let font = |horizontal| ("sans-serif", FONT).into_font().color(&INK).pos(Pos::new(horizontal, VPos::Center));
-        let labels = points.iter().zip(&pixels).zip(&heights).map(|((point, pixel), height)| {
-            // Into the middle of the picture, where there is room.
-            let right = pixel.0 < SIZE.0 as i32 / 2;
-            let (away, position) = if right { (70, HPos::Left) } else { (-70, HPos::Right) };
-            (point.kernel, *pixel, (pixel.0 + away, *height), position)
-        });
-        let labels: Vec<_> = labels.collect();
-        for (_, pixel, place, _) in &labels {
-            area.draw(&PathElement::new([*pixel, *place], GRID.stroke_width(4)))?;
+        // In two columns in the middle of the picture, where there is room, and under the roof.
+        let is_left = |pixel: &(i32, i32)| pixel.0 < SIZE.0 as i32 / 2;
+        let left = 70 + pixels.iter().filter(|pixel| is_left(pixel)).map(|pixel| pixel.0).max().unwrap_or(0);
+        let right = -70 + pixels.iter().filter(|pixel| !is_left(pixel)).map(|pixel| pixel.0).min().unwrap_or(0);
+        let wanted: Vec<i32> = pixels.iter().map(|pixel| pixel.1.max(flat.1 + LEADING)).collect();
+        let heights = apart(&wanted, LEADING, 60, SIZE.1 as i32 - 240);
+        let text = |horizontal| ("sans-serif", FONT).into_font().color(&INK).pos(Pos::new(horizontal, VPos::Center));
+        for (pixel, height) in pixels.iter().zip(&heights) {
+            let end = if is_left(pixel) { left } else { right };
+            area.draw(&PathElement::new([*pixel, (end, *height)], INK.mix(0.35).stroke_width(3)))?;
         }
-        for (kernel, pixel, place, position) in labels {
-            area.draw(&Circle::new(pixel, 15, color.filled()))?;
-            let aside = if matches!(position, HPos::Left) { 8 } else { -8 };
-            area.draw(&Text::new(kernel, (place.0 + aside, place.1), font(position)))?;
+        for ((point, pixel), height) in points.iter().zip(&pixels).zip(&heights) {
+            let (end, side) = if is_left(pixel) { (left + 8, HPos::Left) } else { (right - 8, HPos::Right) };
+            area.draw(&Circle::new(*pixel, 15, paint(&place.kind.to_lowercase()).filled()))?;
+            area.draw(&Text::new(point.kernel, (end, *height), text(side)))?;
         }
-        let half = ridge.min(x.end) / 5.0;
-        let (on_slope, on_flat) = (chart.backend_coord(&(half, roof.at(half))), chart.backend_coord(&corners[2]));
-        area.draw(&Text::new(
-            format!("copy {:.1} GB/s", roof.copy.gb_per_s()),
-            (on_slope.0 - 30, on_slope.1 - 20),
-            font(HPos::Right),
-        ))?;
+        let part = ridge.min(x.end) / 5.0;
+        let slope = chart.backend_coord(&(part, roof.at(part)));
+        let copy = format!("copy {:.1} GB/s", roof.copy.gb_per_s());
+        area.draw(&Text::new(copy, (slope.0 - 30, slope.1 - 20), text(HPos::Right)))?;
         let peak = format!("{} {:.0} GFLOP/s", roof.peak.entry.kernel, roof.peak.gflop_per_s());
-        area.draw(&Text::new(peak, (on_flat.0 - 10, on_flat.1 - 50), font(HPos::Right)))?;
+        area.draw(&Text::new(peak, (flat.0 - 10, flat.1 - 50), text(HPos::Right)))?;
         Ok(())
     })
 }
