@@ -1,89 +1,81 @@
-//! Criterion benchmarks of the two kernels that matter most, beside the ceilings that they cannot pass, on the CPU and, where there
-//! is an adapter, on the GPU. `wgpu-dropout bench` times more, in turns, and by the device's own clock.
+//! Criterion benchmarks of the kernels that `wgpu-dropout bench` times, each beside its ceiling, on the CPU and, where there is an
+//! adapter, on the GPU: for comparing two versions of the code, which Criterion does and `bench` does not. What is called is shared
+//! with `bench`.
+#![allow(dead_code)]
 
-use criterion::{BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main, measurement::WallTime};
+#[path = "../src/bin/wgpu-dropout/bench/elementwise.rs"]
+mod elementwise;
+#[path = "../src/bin/wgpu-dropout/bench/layer.rs"]
+mod layer;
+#[path = "../src/bin/wgpu-dropout/bench/step.rs"]
+mod step;
+#[path = "../src/bin/wgpu-dropout/bench/update.rs"]
+mod update;
+#[path = "../src/bin/wgpu-dropout/bench/work.rs"]
+mod work;
+
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use std::time::{Duration, Instant};
-use wgpu_dropout::call::{DropoutCall, LinearForward};
 use wgpu_dropout::cpu::Cpu;
 use wgpu_dropout::gpu::{AdapterChoice, Gpu};
-use wgpu_dropout::init::he_uniform;
-use wgpu_dropout::{Backend, Dropout, Key, Mask, Mode, Rate, Result};
+use wgpu_dropout::{Key, Result};
+use work::{Bound, Entry, Timed, Work};
 
-/// Calls in one submit.
+/// Elements of the elementwise kernels.
+const ELEMENTS: usize = 1 << 20;
+/// Batch, inputs and outputs of the layer.
+const LAYER: [usize; 3] = [128, 512, 512];
+/// Calls between two waits.
 const BATCH: u64 = 64;
 
 fn benchmarks(criterion: &mut Criterion) {
-    on(criterion, "cpu", &mut Cpu::new());
+    on(criterion, Cpu::new()).expect("the kernels run");
     match Gpu::open(&AdapterChoice::Best) {
-        Ok(mut gpu) => on(criterion, &gpu.name(), &mut gpu),
+        Ok(gpu) => on(criterion, gpu).expect("the kernels run"),
         Err(error) => eprintln!("no GPU benchmarks: {error}"),
     }
 }
 
-fn on<B: Backend>(criterion: &mut Criterion, device: &str, backend: &mut B) {
-    let rate = Rate::drop(0.5).expect("0.5 is a rate");
-    let dropout = Dropout::train(Mode::Inverted, Mask::new(rate, Key::default()));
-    elementwise(criterion, device, backend, dropout).expect("the elementwise kernels run");
-    layer(criterion, device, backend, dropout).expect("the layer runs");
-}
-
-/// `copy` and `dropout`: the same 8 bytes an element.
-fn elementwise<B: Backend>(criterion: &mut Criterion, device: &str, backend: &mut B, dropout: Dropout) -> Result<()> {
-    let (rows, cols) = (1024, 1024);
-    let x = backend.tensor(rows, cols, &he_uniform(0, 0, rows, cols))?;
-    let mut y = backend.zeros(rows, cols)?;
-    let mut group = group(criterion, format!("elementwise {rows}×{cols}/{device}"), Throughput::Bytes(8 * (rows * cols) as u64));
-    time(&mut group, "copy", backend, |backend| backend.copy(&x, &mut y));
-    time(&mut group, "dropout", backend, |backend| backend.dropout(DropoutCall { x: &x, y: &mut y, dropout }));
+fn on<B: Timed>(criterion: &mut Criterion, mut backend: B) -> Result<()> {
+    let (device, key) = (backend.name(), Key::default());
+    let network = step::Network { batch: 64, widths: vec![784, 256, 256, 10], steps: 4 };
+    let mut elementwise = elementwise::Elementwise::new(&mut backend, ELEMENTS, key)?;
+    time(criterion, &device, &mut elementwise, &elementwise::entries(ELEMENTS), 0);
+    drop(elementwise);
+    let mut update = update::Update::new(&mut backend, ELEMENTS)?;
+    time(criterion, &device, &mut update, &update::entries(ELEMENTS), 1);
+    drop(update);
+    let mut layer = layer::Layer::new(&mut backend, LAYER, key)?;
+    time(criterion, &device, &mut layer, &layer::entries(LAYER), 0);
+    drop(layer);
+    let mut step = step::Step::new(backend, &network, key.seed)?;
+    time(criterion, &device, &mut step, &step::entries(&network), 0);
     Ok(())
 }
 
-/// A plain product, the layer without dropout, and the layer with it: 2·B·I·O operations, counted as elements.
-fn layer<B: Backend>(criterion: &mut Criterion, device: &str, backend: &mut B, dropout: Dropout) -> Result<()> {
-    let [batch, inputs, outputs] = [128, 512, 512];
-    let x = &backend.tensor(batch, inputs, &he_uniform(0, 1, batch, inputs))?;
-    let weight = &backend.tensor(inputs, outputs, &he_uniform(0, 2, inputs, outputs))?;
-    let bias = &backend.tensor(1, outputs, &he_uniform(0, 3, 1, outputs))?;
-    let mut output = backend.zeros(batch, outputs)?;
-    let y = &mut output;
-    let operations = Throughput::Elements(2 * (batch * inputs * outputs) as u64);
-    let mut group = group(criterion, format!("layer {batch}×{inputs}×{outputs}/{device}"), operations);
-    let forms = [
-        ("matmul", None, false, Dropout::NONE),
-        ("linear_forward_plain", Some(bias), true, Dropout::NONE),
-        ("linear_forward", Some(bias), true, dropout),
-    ];
-    for (name, bias, relu, dropout) in forms {
-        time(&mut group, name, backend, |backend| backend.linear_forward(LinearForward { x, weight, bias, y, relu, dropout }));
-    }
-    Ok(())
-}
-
-fn group(criterion: &mut Criterion, name: String, throughput: Throughput) -> BenchmarkGroup<'_, WallTime> {
-    let mut group = criterion.benchmark_group(name);
-    group.throughput(throughput).sample_size(10).measurement_time(Duration::from_secs(3)).warm_up_time(Duration::from_secs(1));
-    group
-}
-
-/// Times calls that are queued and handed over a batch at a time, as a program that cares for speed does.
-fn time<B: Backend>(
-    group: &mut BenchmarkGroup<'_, WallTime>,
-    name: &str,
-    backend: &mut B,
-    mut call: impl FnMut(&mut B) -> Result<()>,
-) {
-    let mut run = |calls: u64| -> Result<Duration> {
-        let start = Instant::now();
-        for i in 1..=calls {
-            call(backend)?;
-            if i % BATCH == 0 {
-                backend.submit()?;
+/// Times the kernels from the `first` on, by calls that are queued and handed over a batch at a time, as a program that cares for speed does.
+fn time(criterion: &mut Criterion, device: &str, work: &mut impl Work, entries: &[Entry], first: usize) {
+    for (index, entry) in entries.iter().enumerate().skip(first) {
+        let mut run = |calls: u64| -> Result<Duration> {
+            let start = Instant::now();
+            for i in 1..=calls {
+                work.call(index)?;
+                if i % BATCH == 0 || i == calls {
+                    work.finish()?;
+                }
             }
-        }
-        backend.wait()?;
-        Ok(start.elapsed())
-    };
-    group.bench_function(name, |bencher| bencher.iter_custom(|calls| run(calls).expect("the kernel runs")));
+            Ok(start.elapsed())
+        };
+        let mut group = criterion.benchmark_group(format!("{} {}/{device}", entry.kernel, entry.shape()));
+        let amount = entry.amount() * entry.per_call as u64;
+        group.throughput(match entry.bound {
+            Bound::Bytes => Throughput::Bytes(amount),
+            Bound::Flops => Throughput::Elements(amount),
+        });
+        group.sample_size(10).measurement_time(Duration::from_secs(2)).warm_up_time(Duration::from_millis(500));
+        group.bench_function(entry.kernel, |bencher| bencher.iter_custom(|calls| run(calls).expect("the kernel runs")));
+        group.finish();
+    }
 }
 
 criterion_group!(all, benchmarks);

@@ -3,47 +3,15 @@
 
 mod common;
 
-use common::{gpu, noise};
+use common::cli::{command, devices, refuse, succeed};
+use common::noise;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::process::Stdio;
 use tempfile::TempDir;
 use wgpu_dropout::npy::{self, Array};
 use wgpu_dropout::{Dropout, Key, Mask, Mode, Rate, oracle};
-
-/// The binary with the arguments of a line, run in a folder; GPU stands for the GPU under test, whose name may have spaces.
-fn run_in(folder: &Path, line: &str) -> Output {
-    let gpu = std::env::var("WGPU_DROPOUT_DEVICE").unwrap_or_else(|_| "gpu".to_owned());
-    let arguments = line.split_whitespace().map(|word| if word == "GPU" { &gpu } else { word });
-    let mut command = Command::new(env!("CARGO_BIN_EXE_wgpu-dropout"));
-    command.args(arguments).current_dir(folder).stdin(Stdio::null()).output().unwrap()
-}
-
-/// As [`run_in`], for what must succeed; gives stdout.
-fn succeed(folder: &Path, line: &str) -> String {
-    let output = run_in(folder, line);
-    assert_eq!(output.status.code(), Some(0), "`{line}`: {}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).unwrap()
-}
-
-/// As [`run_in`], for what must fail: one or two lines on stderr, nothing on stdout, no new file.
-fn refuse(folder: &Path, line: &str, status: i32) -> String {
-    let files = || std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name()).collect::<Vec<_>>();
-    let before = files();
-    let output = run_in(folder, line);
-    let stderr = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(status), "`{line}`: {stderr}");
-    assert!(stderr.starts_with("error: ") && (1..=2).contains(&stderr.lines().count()), "`{line}`: {stderr}");
-    assert!(output.stdout.is_empty(), "`{line}` prints to stdout");
-    assert_eq!(files(), before, "`{line}` leaves files behind");
-    stderr
-}
-
-/// The devices to run on: the CPU backend, and a GPU where the other tests find one.
-fn devices() -> impl Iterator<Item = &'static str> {
-    ["cpu"].into_iter().chain(gpu().map(|_| "GPU"))
-}
 
 fn save(folder: &Path, name: &str, shape: &[usize], values: &[f32]) {
     npy::write_f32(&folder.join(name), shape, values).unwrap();
@@ -121,9 +89,8 @@ fn bits_are_the_bytes_of_the_array_as_lines() {
 
 #[test]
 fn a_reader_that_has_seen_enough_ends_the_command_quietly() {
-    let line = "mask --device cpu --rows 4000 --cols 1000 --drop .5";
-    let mut command = Command::new(env!("CARGO_BIN_EXE_wgpu-dropout"));
-    let mut child = command.args(line.split(' ')).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut command = command(Path::new("."), "mask --device cpu --rows 4000 --cols 1000 --drop .5");
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     drop(child.stdout.take());
     let output = child.wait_with_output().unwrap();
     assert_eq!((output.status.code(), output.stderr.len()), (Some(0), 0), "{}", String::from_utf8_lossy(&output.stderr));
@@ -280,7 +247,6 @@ fn wrong_usage_is_refused_with_status_2_in_two_lines() {
                 "linear --input x.npy --output y.npy --drop .5",
             ],
         ),
-        ("", &["bench --shape 1x2", "bench --shape 0x2x3", "bench --tile hexagon"]),
         (mask, &["", "--drop 1.5", "--drop -0.1", "--drop nan", "--keep inf", "--keep half", "--drop .5 --keep .5"]),
         (mask, &["--drop .5 --unknown", "--drop .5 --format png", "--drop .5 --format npy", "--drop .5 --device="]),
         (mask, &["--drop .5 --seed 18446744073709551616", "--drop .5 --seed -1", "--drop .5 --layer 4294967296"]),
@@ -362,38 +328,5 @@ fn devices_are_listed_with_what_they_are_and_run() {
         assert!(["name", "backend", "type", "driver"].iter().all(|key| adapter[*key].is_string()), "{adapter}");
         assert!(adapter["features"].is_array() && adapter["limits"].is_object(), "{adapter}");
         assert!(adapter["kernels"].as_array().is_some_and(|kernels| !kernels.is_empty()), "{adapter}");
-    }
-}
-
-#[test]
-fn bench_gives_every_figure_of_every_kernel() {
-    let guard = TempDir::new().unwrap();
-    let folder = guard.path();
-    let keys = [
-        "adapter",
-        "backend",
-        "bytes",
-        "ceiling",
-        "ceiling_s",
-        "dtype",
-        "flops",
-        "gb_per_s",
-        "gflop_per_s",
-        "kernel",
-        "median_s",
-        "ratio_to_ceiling",
-        "shape",
-        "spread",
-    ];
-    for device in devices() {
-        let json = succeed(folder, &format!("bench --quick --shape 8x16x24 --json --device {device}"));
-        let rows: Vec<serde_json::Map<String, Value>> = serde_json::from_str(&json).unwrap();
-        for row in &rows {
-            assert!(row.len() == keys.len() && keys.iter().all(|key| row.contains_key(*key)), "{row:?}");
-            assert!(row["median_s"].as_f64().is_some_and(|seconds| seconds > 0.0), "{row:?}");
-        }
-        let kernels =
-            ["copy", "dropout", "matmul", "linear_forward_plain", "linear_forward", "grad_input", "grad_weight", "train_step"];
-        assert!(kernels.iter().all(|kernel| rows.iter().any(|row| row["kernel"] == *kernel)), "{json}");
     }
 }

@@ -3,56 +3,15 @@
 
 mod common;
 
-use common::gpu;
+use common::cli::{command, devices, refuse, succeed};
 use safetensors::SafeTensors;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::Stdio;
 use tempfile::TempDir;
 use wgpu_dropout::data::DataSet;
 use wgpu_dropout::{Rate, init, npy};
-
-/// The binary with the arguments of a line, to be run in a folder.
-fn command(folder: &Path, line: &str) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_wgpu-dropout"));
-    command.args(line.split_whitespace()).current_dir(folder).stdin(Stdio::null());
-    command
-}
-
-fn run_in(folder: &Path, line: &str) -> Output {
-    command(folder, line).output().unwrap()
-}
-
-/// As [`run_in`], for what must succeed and say nothing on stderr; gives stdout.
-fn succeed(folder: &Path, line: &str) -> String {
-    let output = run_in(folder, line);
-    let stderr = String::from_utf8_lossy(&output.stderr);
-    assert_eq!((output.status.code(), &*stderr), (Some(0), ""), "`{line}`");
-    String::from_utf8(output.stdout).unwrap()
-}
-
-/// As [`run_in`], for what must fail: one or two lines on stderr, nothing on stdout, no file made or changed. Gives stderr.
-fn refuse(folder: &Path, line: &str, status: i32) -> String {
-    let files = || -> BTreeMap<PathBuf, Vec<u8>> {
-        let paths = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
-        paths.map(|path| (path.clone(), std::fs::read(path).unwrap())).collect()
-    };
-    let before = files();
-    let output = run_in(folder, line);
-    let stderr = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(status), "`{line}`: {stderr}");
-    assert!(stderr.starts_with("error: ") && (1..=2).contains(&stderr.lines().count()), "`{line}`: {stderr}");
-    assert!(output.stdout.is_empty(), "`{line}` prints to stdout");
-    assert_eq!(files(), before, "`{line}` makes or changes files");
-    stderr
-}
-
-/// The devices to run on: the CPU backend, and a GPU as the other tests choose it.
-fn devices() -> Vec<String> {
-    let gpu = gpu().map(|_| std::env::var("WGPU_DROPOUT_DEVICE").unwrap_or_else(|_| "gpu".to_owned()));
-    ["cpu".to_owned()].into_iter().chain(gpu).collect()
-}
 
 fn folder() -> (TempDir, PathBuf) {
     let folder = TempDir::new().unwrap();
@@ -386,7 +345,7 @@ fn a_reader_that_leaves_ends_the_run_quietly() {
 #[test]
 fn the_demo_checks_trains_times_and_reports() {
     let (_guard, folder) = folder();
-    let device = devices().pop().unwrap();
+    let device = devices().last().unwrap();
     let objects = lines(&succeed(&folder, &format!("demo --quick --json --device {device} --output r.html")));
     let object = &objects[0];
     assert_eq!((objects.len(), object["report"].as_str()), (1, Some("r.html")));

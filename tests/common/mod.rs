@@ -1,6 +1,8 @@
 //! What several test files share: the devices under test, and numbers to feed them.
 #![allow(dead_code)]
 
+#[cfg(feature = "cli")]
+pub mod cli;
 pub mod network64;
 pub mod raw;
 

@@ -1,6 +1,6 @@
 //! `dropout`, alone and with its backward pass, beside `copy`: 8 bytes an element each way.
 
-use super::work::{Bound, Entry, Timed, Work, numbers};
+use super::work::{Bound, Entry, Timed, Work, filled};
 use std::time::Duration;
 use wgpu_dropout::call::DropoutCall;
 use wgpu_dropout::{Backend, Dropout, Key, Mask, Mode, Rate, Result};
@@ -43,9 +43,9 @@ impl<'a, B: Backend> Elementwise<'a, B> {
     pub fn new(backend: &'a mut B, elements: usize, key: Key) -> Result<Self> {
         let rows = elements / COLS;
         Ok(Self {
-            x: backend.tensor(rows, COLS, &numbers(0, rows, COLS))?,
+            x: filled(backend, 0, rows, COLS)?,
             y: backend.zeros(rows, COLS)?,
-            dy: backend.tensor(rows, COLS, &numbers(1, rows, COLS))?,
+            dy: filled(backend, 1, rows, COLS)?,
             dx: backend.zeros(rows, COLS)?,
             dropout: Dropout::train(Mode::Inverted, Mask::new(Rate::drop(0.5)?, key)),
             backend,

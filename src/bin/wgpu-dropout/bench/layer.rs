@@ -1,6 +1,6 @@
 //! A fully connected layer, forward and backward, beside the plain matrix product of the same shape; and what dropout costs in it.
 
-use super::work::{Bound, Entry, Timed, Work, numbers};
+use super::work::{Bound, Entry, Timed, Work, filled};
 use std::time::Duration;
 use wgpu_dropout::call::{GradInput, GradWeight, LinearForward};
 use wgpu_dropout::{Backend, Dropout, Key, Mask, Mode, Rate, Result};
@@ -49,9 +49,9 @@ struct Forward<B: Backend> {
 impl<B: Backend> Forward<B> {
     fn new(backend: &mut B, [batch, inputs, outputs]: [usize; 3], key: Key) -> Result<Self> {
         Ok(Self {
-            x: backend.tensor(batch, inputs, &numbers(1, batch, inputs))?,
-            weight: backend.tensor(inputs, outputs, &numbers(2, inputs, outputs))?,
-            bias: backend.tensor(1, outputs, &numbers(3, 1, outputs))?,
+            x: filled(backend, 1, batch, inputs)?,
+            weight: filled(backend, 2, inputs, outputs)?,
+            bias: filled(backend, 3, 1, outputs)?,
             y: backend.zeros(batch, outputs)?,
             dropout: Dropout::train(Mode::Inverted, Mask::new(Rate::drop(0.5)?, key)),
         })
@@ -94,7 +94,7 @@ impl<'a, B: Backend> Layer<'a, B> {
         let [batch, inputs, outputs] = shape;
         Ok(Self {
             forward: Forward::new(backend, shape, key)?,
-            grad_output: backend.tensor(batch, outputs, &numbers(4, batch, outputs))?,
+            grad_output: filled(backend, 4, batch, outputs)?,
             grad_input: backend.zeros(batch, inputs)?,
             grad_weight: backend.zeros(inputs, outputs)?,
             grad_bias: backend.zeros(1, outputs)?,

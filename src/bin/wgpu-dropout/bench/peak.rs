@@ -7,8 +7,8 @@ use std::time::Duration;
 use wgpu_dropout::gpu::Gpu;
 use wgpu_dropout::{Error, Result, wgpu};
 
-/// Independent vectors of four that an invocation works on.
-const CHAINS: usize = 4;
+/// Independent vectors of four that an invocation works on: enough to hide the latency, few enough to stay in 16 registers.
+const CHAINS: usize = 3;
 /// Steps of every chain in the body of the loop.
 const STEPS: usize = 16;
 /// Turns of the loop.

@@ -1,6 +1,6 @@
 //! A training step of a whole network, beside the plain matrix products of its forward pass, and what the step makes its device do.
 
-use super::work::{Bound, Entry, Timed, Work, numbers};
+use super::work::{Bound, Entry, Timed, Work, filled, numbers};
 use std::time::Duration;
 use wgpu_dropout::call::{LinearForward, SgdRule};
 use wgpu_dropout::mlp::{Architecture, Mlp, Resident, Source, Training};
@@ -103,8 +103,8 @@ impl<B: Backend> Step<B> {
         let data = Resident::new(backend, Source::Floats(&numbers(0, rows, *inputs)), *inputs, 1.0, &labels)?;
         let mut product = |pair: &[usize]| {
             Ok(Product {
-                x: backend.tensor(*batch, pair[0], &numbers(1, *batch, pair[0]))?,
-                weight: backend.tensor(pair[0], pair[1], &numbers(2, pair[0], pair[1]))?,
+                x: filled(backend, 1, *batch, pair[0])?,
+                weight: filled(backend, 2, pair[0], pair[1])?,
                 y: backend.zeros(*batch, pair[1])?,
             })
         };

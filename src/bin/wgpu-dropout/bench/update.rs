@@ -1,7 +1,7 @@
 //! The rest of a training step, `sgd` and `softmax_cross_entropy`, beside `copy`.
 
 use super::elementwise::{COLS, copy};
-use super::work::{Entry, Timed, Work, numbers};
+use super::work::{Entry, Timed, Work, filled};
 use std::time::Duration;
 use wgpu_dropout::call::{Sgd, SgdRule, SoftmaxCrossEntropy};
 use wgpu_dropout::{Backend, Result};
@@ -41,10 +41,10 @@ impl<'a, B: Backend> Update<'a, B> {
         let (rows, samples) = (elements / COLS, elements / CLASSES);
         let labels: Vec<u32> = (0..CLASSES as u32).cycle().take(samples).collect();
         Ok(Self {
-            grad: backend.tensor(rows, COLS, &numbers(5, rows, COLS))?,
-            weight: backend.tensor(rows, COLS, &numbers(6, rows, COLS))?,
+            grad: filled(backend, 5, rows, COLS)?,
+            weight: filled(backend, 6, rows, COLS)?,
             velocity: backend.zeros(rows, COLS)?,
-            logits: backend.tensor(samples, CLASSES, &numbers(7, samples, CLASSES))?,
+            logits: filled(backend, 7, samples, CLASSES)?,
             labels: backend.tensor(samples, 1, &labels)?,
             grad_logits: backend.zeros(samples, CLASSES)?,
             losses: backend.zeros(samples, 2)?,

@@ -74,6 +74,14 @@ impl Timed for Cpu {
     }
 }
 
+/// A tensor of [`numbers`].
+pub fn filled<B: Backend>(backend: &mut B, tensor: u32, rows: usize, cols: usize) -> Result<B::Tensor<f32>> {
+    // The tensor first: where it cannot be had, its numbers cannot either.
+    let mut filled = backend.zeros(rows, cols)?;
+    backend.write(&mut filled, &numbers(tensor, rows, cols))?;
+    Ok(filled)
+}
+
 /// `rows × cols` numbers around 0, the same on every machine; `tensor` tells one array of them from another.
 pub fn numbers(tensor: u32, rows: usize, cols: usize) -> Vec<f32> {
     // As many different ones as no cache holds twice.

@@ -114,10 +114,12 @@ pub fn draw(rows: &[Row], place: &Place, roof: &Roof<'_>) -> Result<String, Fail
             area.draw(&Circle::new(*pixel, 15, paint(&place.kind.to_lowercase()).filled()))?;
             area.draw(&Text::new(point.kernel, (end, *height), text(side)))?;
         }
-        let part = ridge.min(x.end) / 5.0;
-        let slope = chart.backend_coord(&(part, roof.at(part)));
+        // Above the roof there is nothing else.
+        let below = (x.start * 1.5).min(ridge);
+        let slope = chart.backend_coord(&(below, roof.at(below)));
+        area.draw(&PathElement::new([(slope.0, flat.1 - 15), slope], INK.mix(0.35).stroke_width(3)))?;
         let copy = format!("copy {:.1} GB/s", roof.copy.gb_per_s());
-        area.draw(&Text::new(copy, (slope.0 - 30, slope.1 - 20), text(HPos::Right)))?;
+        area.draw(&Text::new(copy, (slope.0 - 40, flat.1 - 50), text(HPos::Left)))?;
         let peak = format!("{} {:.0} GFLOP/s", roof.peak.entry.kernel, roof.peak.gflop_per_s());
         area.draw(&Text::new(peak, (flat.0 - 10, flat.1 - 50), text(HPos::Right)))?;
         Ok(())
