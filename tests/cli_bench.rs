@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::cli::{command, devices, files, refuse, run_in, succeed};
+use common::cli::{command, devices, files, refuse, run_in, succeed_quietly};
 use serde::Deserialize;
 use std::process::Stdio;
 use std::time::Duration;
@@ -40,7 +40,7 @@ struct Row {
 
 fn rows(line: &str) -> Vec<Row> {
     let folder = TempDir::new().unwrap();
-    let json = succeed(folder.path(), &format!("{line} --json"));
+    let json = succeed_quietly(folder.path(), &format!("{line} --json"));
     assert!(files(folder.path()).is_empty());
     serde_json::from_str(&json).unwrap_or_else(|error| panic!("{error}: {json}"))
 }
@@ -106,7 +106,7 @@ fn a_training_step_s_counts_are_those_of_the_recording_layer() {
 fn the_page_is_one_file_that_needs_nothing_else() {
     let folder = TempDir::new().unwrap();
     for device in devices() {
-        let text = succeed(folder.path(), &format!("bench --quick --html b.html --device {device}"));
+        let text = succeed_quietly(folder.path(), &format!("bench --quick --html b.html --device {device}"));
         assert!(text.contains("dropout adds to the layer") && text.contains("bytes of masks"), "{text}");
         let page = std::fs::read_to_string(folder.path().join("b.html")).unwrap();
         assert_eq!(page.matches("src=").count() + page.matches("href=").count() + page.matches("@import").count(), 0);
@@ -145,6 +145,7 @@ fn wrong_usage_ends_with_status_2_and_an_unwritable_page_with_status_1_before_an
     assert!(start.elapsed() < Duration::from_secs(60));
 }
 
+#[cfg(target_os = "linux")]
 #[test]
 fn what_memory_is_short_of_is_left_out_and_said_so() {
     let folder = TempDir::new().unwrap();

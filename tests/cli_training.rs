@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::cli::{command, devices, refuse, succeed};
+use common::cli::{command, devices, refuse, succeed_quietly};
 use safetensors::SafeTensors;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -47,7 +47,7 @@ fn write_csv(folder: &Path) {
 fn json_is_a_line_an_epoch_and_nothing_else() {
     let (_guard, folder) = folder();
     for device in devices() {
-        let epochs = lines(&succeed(&folder, &format!("train --json --epochs 3 --hidden 64 --drop 0.2 --device {device}")));
+        let epochs = lines(&succeed_quietly(&folder, &format!("train --json --epochs 3 --hidden 64 --drop 0.2 --device {device}")));
         assert_eq!(epochs.len(), 3);
         for (i, epoch) in epochs.iter().enumerate() {
             let mut keys: Vec<_> = epoch.as_object().unwrap().keys().map(String::as_str).collect();
@@ -67,7 +67,7 @@ fn json_is_a_line_an_epoch_and_nothing_else() {
 #[test]
 fn people_get_a_table_with_the_device_and_what_it_did() {
     let (_guard, folder) = folder();
-    let text = succeed(&folder, "train --epochs 2 --hidden none --mode none --save n --device cpu");
+    let text = succeed_quietly(&folder, "train --epochs 2 --hidden none --mode none --save n --device cpu");
     let text: Vec<&str> = text.lines().collect();
     assert!(text[0].contains("1438 training rows, 359 test rows, 64 features, 10 classes"), "{text:?}");
     assert!(text[1].contains("64-10, 650 parameters, no dropout") && text[2].contains("CPU"), "{text:?}");
@@ -80,11 +80,11 @@ fn a_resumed_run_ends_as_one_that_never_stopped() {
     let (_guard, folder) = folder();
     for device in devices() {
         let options = format!("--hidden 24,16 --drop 0.3 --input-keep 0.9 --seed 7 --weight-decay 1e-4 --device {device} --json");
-        succeed(&folder, &format!("train --epochs 4 --save whole {options}"));
-        succeed(&folder, &format!("train --epochs 2 --save part {options}"));
+        succeed_quietly(&folder, &format!("train --epochs 4 --save whole {options}"));
+        succeed_quietly(&folder, &format!("train --epochs 2 --save part {options}"));
         // Shape, rates and seed come from the file.
         let rest = format!("train --epochs 4 --resume part --save part --weight-decay 1e-4 --device {device} --json");
-        let epochs = lines(&succeed(&folder, &rest));
+        let epochs = lines(&succeed_quietly(&folder, &rest));
         assert_eq!(epochs.iter().map(|epoch| epoch["epoch"].as_u64().unwrap()).collect::<Vec<_>>(), [3, 4]);
         let (whole, part) = (saved(&folder.join("whole")), saved(&folder.join("part")));
         assert_eq!(whole.1, part.1);
@@ -101,8 +101,11 @@ fn a_resumed_run_ends_as_one_that_never_stopped() {
 #[test]
 fn what_contradicts_a_saved_network_is_refused_and_what_agrees_is_not() {
     let (_guard, folder) = folder();
-    succeed(&folder, "train --epochs 2 --hidden 8 --keep 0.7 --seed 3 --save n --device cpu --json");
-    succeed(&folder, "train --epochs 3 --hidden 8 --drop 0.3 --mode inverted --seed 3 --lr 0.01 --resume n --device cpu --json");
+    succeed_quietly(&folder, "train --epochs 2 --hidden 8 --keep 0.7 --seed 3 --save n --device cpu --json");
+    succeed_quietly(
+        &folder,
+        "train --epochs 3 --hidden 8 --drop 0.3 --mode inverted --seed 3 --lr 0.01 --resume n --device cpu --json",
+    );
     for (option, named) in [
         ("--hidden 9", "--hidden 9 contradicts n, which was saved with 8"),
         ("--mode vanilla", "--mode vanilla contradicts n, which was saved with inverted"),
@@ -114,14 +117,14 @@ fn what_contradicts_a_saved_network_is_refused_and_what_agrees_is_not() {
         let error = refuse(&folder, &format!("train --resume n --device cpu --json {option}"), 2);
         assert!(error.contains(named), "{error}");
     }
-    assert_eq!(succeed(&folder, "train --resume n --epochs 2 --save m --device cpu --json"), "");
+    assert_eq!(succeed_quietly(&folder, "train --resume n --epochs 2 --save m --device cpu --json"), "");
     assert_eq!(saved(&folder.join("m")), saved(&folder.join("n")));
 }
 
 #[test]
 fn no_epochs_save_the_starting_weights() {
     let (_guard, folder) = folder();
-    let printed = succeed(&folder, "train --epochs 0 --hidden 16,8 --seed 0xFFFFFFFFFF --save start --device cpu --json");
+    let printed = succeed_quietly(&folder, "train --epochs 0 --hidden 16,8 --seed 0xFFFFFFFFFF --save start --device cpu --json");
     assert_eq!(printed, "");
     let (tensors, metadata) = saved(&folder.join("start"));
     assert_eq!(tensors.len(), 6);
@@ -138,10 +141,10 @@ fn predictions_are_as_good_as_training_said() {
     let (_guard, folder) = folder();
     for device in devices() {
         let train = format!("train --json --epochs 2 --hidden 32 --mode vanilla --save n --device {device}");
-        let epochs = lines(&succeed(&folder, &train));
+        let epochs = lines(&succeed_quietly(&folder, &train));
         for (split, rows) in [("test", 359), ("train", 1438)] {
             let line = format!("predict --model n --data digits --split {split} --output p.npy --json --device {device}");
-            let object = &lines(&succeed(&folder, &line))[0];
+            let object = &lines(&succeed_quietly(&folder, &line))[0];
             assert_eq!((&object["rows"], &object["classes"]), (&rows.into(), &10.into()));
             let (loss, error) = (number(object, "loss"), number(object, "error"));
             assert!((loss / number(&epochs[1], &format!("{split}_loss")) - 1.0).abs() < 1e-5, "{object}");
@@ -156,17 +159,17 @@ fn predictions_are_as_good_as_training_said() {
 #[test]
 fn an_array_is_predicted_as_it_stands() {
     let (_guard, folder) = folder();
-    succeed(&folder, "train --json --epochs 1 --hidden 8 --save n --device cpu");
+    succeed_quietly(&folder, "train --json --epochs 1 --hidden 8 --save n --device cpu");
     let features = DataSet::digits().unwrap().test.features_f32();
     npy::write_f32(&folder.join("x.npy"), &[359, 64], &features).unwrap();
     npy::write_f32(&folder.join("none.npy"), &[0, 64], &[]).unwrap();
     npy::write_f32(&folder.join("narrow.npy"), &[2, 3], &[0.0; 6]).unwrap();
     let predict = |data: &str, output: &str| format!("predict --model n --device cpu --json --data {data} --output {output}");
-    succeed(&folder, &predict("digits", "p.npy"));
-    let object = &lines(&succeed(&folder, &predict("x.npy", "q.npy")))[0];
+    succeed_quietly(&folder, &predict("digits", "p.npy"));
+    let object = &lines(&succeed_quietly(&folder, &predict("x.npy", "q.npy")))[0];
     assert!(object.get("loss").is_none() && object.get("error").is_none() && number(object, "dispatches") > 0.0, "{object}");
     assert_eq!(npy::read(&folder.join("p.npy")).unwrap(), npy::read(&folder.join("q.npy")).unwrap());
-    succeed(&folder, &predict("none.npy", "empty.npy"));
+    succeed_quietly(&folder, &predict("none.npy", "empty.npy"));
     assert_eq!(npy::read(&folder.join("empty.npy")).unwrap().shape, [0, 10]);
     assert!(refuse(&folder, &predict("narrow.npy", "r.npy"), 1).contains("3 features a row, the network takes 64"));
 }
@@ -211,13 +214,13 @@ fn the_exact_ensemble_is_every_mask_and_samples_come_near_it() {
     let test = DataSet::open(folder.join("d.csv").to_str().unwrap()).unwrap().test;
     for (mode, inverted) in [("inverted", true), ("vanilla", false)] {
         let options = format!("--hidden 4 --drop 0.4 --input-drop 0.2 --mode {mode}");
-        succeed(&folder, &format!("train --data d.csv --json --epochs 8 --save n --device cpu {options}"));
+        succeed_quietly(&folder, &format!("train --data d.csv --json --epochs 8 --save n --device cpu {options}"));
         let (network, _) = saved(&folder.join("n"));
         let rows: Vec<Vec<f64>> = test.features_f32().chunks(3).map(|row| ensemble(&network, row, rates, inverted)).collect();
         let load = |name: &str| npy::read(&folder.join(name)).unwrap().values;
         for device in devices() {
             let predict = format!("predict --model n --data d.csv --json --device {device}");
-            let object = &lines(&succeed(&folder, &format!("{predict} --output e.npy --ensemble exact")))[0];
+            let object = &lines(&succeed_quietly(&folder, &format!("{predict} --output e.npy --ensemble exact")))[0];
             let exact = load("e.npy");
             assert_eq!(exact.len(), 24);
             for (&computed, &wanted) in exact.iter().zip(rows.iter().flatten()) {
@@ -226,7 +229,7 @@ fn the_exact_ensemble_is_every_mask_and_samples_come_near_it() {
             let loss = rows.iter().zip(&test.labels).map(|(p, &label)| -p[label as usize].ln()).sum::<f64>() / 12.0;
             assert!((number(object, "loss") - loss).abs() < 1e-5, "{object}");
 
-            succeed(&folder, &format!("{predict} --output m.npy --samples 900 --spread s.npy"));
+            succeed_quietly(&folder, &format!("{predict} --output m.npy --samples 900 --spread s.npy"));
             let (mean, spread) = (load("m.npy"), load("s.npy"));
             assert!(spread.iter().any(|&spread| spread > 0.01));
             for ((mean, spread), exact) in mean.iter().zip(&spread).zip(&exact) {
@@ -237,7 +240,7 @@ fn the_exact_ensemble_is_every_mask_and_samples_come_near_it() {
     }
     // The masks are drawn from the network's seed unless another is given.
     let sample = |seed: &str| {
-        succeed(&folder, &format!("predict --model n --data d.csv --output m.npy --samples 3 --device cpu {seed}"));
+        succeed_quietly(&folder, &format!("predict --model n --data d.csv --output m.npy --samples 3 --device cpu {seed}"));
         std::fs::read(folder.join("m.npy")).unwrap()
     };
     assert_eq!(sample(""), sample("--seed 0"));
@@ -249,7 +252,7 @@ fn wrong_usage_is_told_in_two_lines() {
     let (_guard, folder) = folder();
     std::fs::write(folder.join("notes.txt"), "no data").unwrap();
     npy::write_f32(&folder.join("x.npy"), &[1, 64], &[0.0; 64]).unwrap();
-    succeed(&folder, "train --json --epochs 0 --hidden 32 --save n --device cpu");
+    succeed_quietly(&folder, "train --json --epochs 0 --hidden 32 --save n --device cpu");
     let predict = "predict --model n --output p.npy --device cpu";
     for line in [
         "train --drop 1.5",
@@ -312,7 +315,7 @@ fn wrong_usage_is_told_in_two_lines() {
 fn a_run_that_diverges_fails_and_leaves_the_last_good_network() {
     let (_guard, folder) = folder();
     refuse(&folder, "train --json --epochs 2 --lr 1e30 --save n --device cpu", 1);
-    succeed(&folder, "train --json --epochs 1 --hidden 8 --save n --device cpu");
+    succeed_quietly(&folder, "train --json --epochs 1 --hidden 8 --save n --device cpu");
     let error = refuse(&folder, "train --json --epochs 3 --lr 1e30 --resume n --save n --device cpu", 1);
     assert!(error.contains("epoch 2") && error.contains("learning rate"), "{error}");
 }
@@ -320,7 +323,7 @@ fn a_run_that_diverges_fails_and_leaves_the_last_good_network() {
 #[test]
 fn a_file_that_is_cut_short_or_damaged_is_no_network() {
     let (_guard, folder) = folder();
-    succeed(&folder, "train --json --epochs 1 --hidden 3 --save whole --device cpu");
+    succeed_quietly(&folder, "train --json --epochs 1 --hidden 3 --save whole --device cpu");
     let whole = std::fs::read(folder.join("whole")).unwrap();
     let mut huge = whole.clone();
     huge[..8].fill(0xff);
@@ -346,7 +349,7 @@ fn a_reader_that_leaves_ends_the_run_quietly() {
 fn the_demo_checks_trains_times_and_reports() {
     let (_guard, folder) = folder();
     let device = devices().last().unwrap();
-    let objects = lines(&succeed(&folder, &format!("demo --quick --json --device {device} --output r.html")));
+    let objects = lines(&succeed_quietly(&folder, &format!("demo --quick --json --device {device} --output r.html")));
     let object = &objects[0];
     assert_eq!((objects.len(), object["report"].as_str()), (1, Some("r.html")));
     let places = object["devices"].as_array().unwrap();
@@ -381,7 +384,7 @@ fn the_demo_checks_trains_times_and_reports() {
 #[test]
 fn the_demo_tells_people_what_it_found() {
     let (_guard, folder) = folder();
-    let text = succeed(&folder, "demo --quick --device cpu");
+    let text = succeed_quietly(&folder, "demo --quick --device cpu");
     for piece in
         ["CPU", "OK    mask 1000×1000", "no dropout", "vanilla", "inverted", "test loss above train loss", "wrote report.html"]
     {

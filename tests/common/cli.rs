@@ -19,8 +19,15 @@ pub fn run_in(folder: &Path, line: &str) -> Output {
     command(folder, line).output().unwrap()
 }
 
-/// As [`run_in`], for what must succeed and say nothing on stderr; gives stdout.
+/// As [`run_in`], for what must succeed; gives stdout.
 pub fn succeed(folder: &Path, line: &str) -> String {
+    let output = run_in(folder, line);
+    assert_eq!(output.status.code(), Some(0), "`{line}`: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// As [`succeed`], for what has nothing to say on stderr where that is no terminal.
+pub fn succeed_quietly(folder: &Path, line: &str) -> String {
     let output = run_in(folder, line);
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert_eq!((output.status.code(), &*stderr), (Some(0), ""), "`{line}`");
