@@ -139,7 +139,7 @@ impl<const D: usize, F: FnMut() -> Tensor<D>> Work for Call<D, F> {
     }
 
     fn check(&mut self) -> Result<f64, Failure> {
-        let values = self.last.clone().ok_or("no result")?.into_data().to_vec::<f32>().map_err(|error| format!("{error:?}"))?;
+        let values = self.last.clone().ok_or("no result")?.into_data().try_to_vec::<f32>().map_err(|error| format!("{error:?}"))?;
         Ok(if let [loss] = values[..] { f64::from(loss) } else { share_of_zeros(&values) })
     }
 }
