@@ -3,7 +3,7 @@
 //! Sums are in another order than the reference's, so results agree within rounding; masks are the same bits.
 
 use super::matmul::{Factor, matmul};
-use super::{Isa, segment_in_place};
+use super::{Isa, segment};
 use crate::Dropout;
 use crate::cpu::reference::{activate_row, through_relu};
 use rayon::prelude::*;
@@ -31,7 +31,7 @@ pub fn linear_forward(
     matmul(Factor::new(x, batch, inputs), Factor::new(weight, inputs, outputs), y);
     each_row(y, outputs, |row, y| {
         activate_row(y, bias, relu);
-        segment_in_place(isa, y, row, 0, dropout);
+        segment(isa, None, y, row, 0, dropout, false);
     });
 }
 
@@ -40,7 +40,7 @@ pub fn gradient(isa: Isa, grad_output: &[f32], output: Option<&[f32]>, cols: usi
     let mut grad_z = grad_output.to_vec();
     each_row(&mut grad_z, cols, |row, dz| match output {
         Some(output) => through_relu(dz, &output[row * cols..(row + 1) * cols], dropout.scale),
-        None => segment_in_place(isa, dz, row, 0, dropout),
+        None => segment(isa, None, dz, row, 0, dropout, false),
     });
     grad_z
 }

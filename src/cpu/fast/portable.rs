@@ -1,57 +1,82 @@
 //! The fast path in plain Rust: loops over eight groups at a time that a compiler turns into vector code for its target.
 
-use super::RowKey;
-use crate::philox::{MULTIPLIERS, ROUNDS, WEYL};
+use super::STRIP;
+use super::row::{Place, RowKey};
+use crate::philox::MULTIPLIERS;
 
 /// Groups side by side: a word's worth of bits.
 const LANES: usize = 8;
 
-/// Philox of [`LANES`] groups, each word in the lower half of a 64-bit lane, where vector units multiply 32 by 32 bits.
+/// The 64 draws of eight groups. Each counter word is in the lower half of a 64-bit lane, where vector units multiply 32 by 32 bits.
 #[inline(always)]
-fn philox(key: &RowKey, group: u32) -> [[u64; LANES]; 4] {
+fn draw(key: &RowKey, group: u32, out: &mut [u16; 64]) {
     let low = 0xffff_ffff;
-    let mut c0: [u64; LANES] = std::array::from_fn(|lane| u64::from(group.wrapping_add(lane as u32)));
-    let [mut c1, mut c2, mut c3] = [key.row, key.layer, key.step].map(|word| [u64::from(word); LANES]);
-    let [mut k0, mut k1] = key.key;
-    for _ in 0..ROUNDS {
+    let wide = u64::from;
+    let [m0, m1] = MULTIPLIERS.map(wide);
+    let [mut c0, mut c1, mut c2, mut c3] = [[0u64; LANES]; 4];
+    for lane in 0..LANES {
+        let first = m0 * wide(group.wrapping_add(lane as u32));
+        let second = m1 * (first >> 32 ^ wide(key.first[0]));
+        c3[lane] = m0 * (second >> 32 ^ wide(key.first[1]));
+        c1[lane] = m1 * ((first ^ wide(key.first[2])) & low);
+        c0[lane] = c1[lane] >> 32 ^ second ^ wide(key.keys[0][0]);
+        c2[lane] = c3[lane] >> 32 ^ wide(key.first[3]);
+    }
+    for [k0, k1] in &key.keys[1..] {
         for lane in 0..LANES {
-            let a = u64::from(MULTIPLIERS[0]) * (c0[lane] & low);
-            let b = u64::from(MULTIPLIERS[1]) * (c2[lane] & low);
-            c0[lane] = b >> 32 ^ c1[lane] ^ u64::from(k0);
-            c2[lane] = a >> 32 ^ c3[lane] ^ u64::from(k1);
+            let a = m0 * (c0[lane] & low);
+            let b = m1 * (c2[lane] & low);
+            c0[lane] = b >> 32 ^ c1[lane] ^ wide(*k0);
+            c2[lane] = a >> 32 ^ c3[lane] ^ wide(*k1);
             c1[lane] = b;
             c3[lane] = a;
         }
-        k0 = k0.wrapping_add(WEYL[0]);
-        k1 = k1.wrapping_add(WEYL[1]);
     }
-    [c0, c1, c2, c3]
-}
-
-/// Draws 64 elements a word from group `group` on.
-pub(super) fn keep_bits(key: &RowKey, group: u32, words: &mut [u64]) {
-    let t = u64::from(key.threshold);
-    for (i, word) in words.iter_mut().enumerate() {
-        let w = philox(key, group.wrapping_add((i * LANES) as u32));
-        // Byte `lane` of the result holds the bits of a group. A difference below 0 has its top bit set.
-        let mut lanes = [0u64; LANES];
-        for lane in 0..LANES {
-            for (j, word) in w.iter().enumerate() {
-                let (even, odd) = (word[lane] & 0xffff, word[lane] >> 16 & 0xffff);
-                lanes[lane] |= even.wrapping_sub(t) >> 63 << (2 * j) | odd.wrapping_sub(t) >> 63 << (2 * j + 1);
-            }
+    for (lane, out) in out.chunks_exact_mut(8).enumerate() {
+        for (pair, [first, second]) in out.chunks_exact_mut(4).zip([[c0[lane], c1[lane]], [c2[lane], c3[lane]]]) {
+            let draws = first & low | second << 32;
+            (0..4).for_each(|j| pair[j] = (draws >> (16 * j)) as u16);
         }
-        *word = lanes.iter().enumerate().fold(0, |word, (lane, bits)| word | bits << (8 * lane));
     }
 }
 
-/// `y[i] = x[i] · scale` where bit i is set, else 0.
-pub(super) fn select(x: &[f32], y: &mut [f32], bits: &[u64], scale: f32) {
-    for (i, (x, y)) in x.chunks(8).zip(y.chunks_mut(8)).enumerate() {
-        let byte = (bits[i / 8] >> (8 * (i % 8))) as u32 & 0xff;
-        let keep: [u32; 8] = std::array::from_fn(|j| if byte & 1 << j != 0 { u32::MAX } else { 0 });
-        for ((x, y), keep) in x.iter().zip(y).zip(keep) {
-            *y = f32::from_bits((x * scale).to_bits() & keep);
+/// See [`super::keep_bits`].
+pub(super) fn keep_bits(key: &RowKey, group: u32, words: &mut [u64]) {
+    for (i, word) in words.iter_mut().enumerate() {
+        let mut draws = [0; 64];
+        draw(key, group.wrapping_add((i * LANES) as u32), &mut draws);
+        *word = draws.iter().enumerate().fold(0, |word, (j, &draw)| word | u64::from(draw < key.threshold) << j);
+    }
+}
+
+/// See [`super::drop_part`].
+pub(super) fn drop_part(key: &RowKey, place: Place, x: Option<&[f32]>, y: &mut [f32], scale: f32) {
+    drop_with(|group, out| draw(key, group, out), key.threshold, place, x, y, scale);
+}
+
+/// [`super::drop_part`] by way of draws on the stack; inlined into callers that are compiled for other instruction sets.
+#[inline(always)]
+pub(super) fn drop_with(
+    mut draw: impl FnMut(u32, &mut [u16; 64]),
+    threshold: u16,
+    place: Place,
+    x: Option<&[f32]>,
+    y: &mut [f32],
+    scale: f32,
+) {
+    let mut draws = [[0; 64]; STRIP / 64 + 1];
+    let Place { mut group, lane } = place;
+    for (strip, y) in y.chunks_mut(STRIP).enumerate() {
+        let words = (lane as usize + y.len()).div_ceil(64);
+        for (i, draws) in draws[..words].iter_mut().enumerate() {
+            draw(group.wrapping_add((LANES * i) as u32), draws);
+        }
+        group = group.wrapping_add((STRIP / 8) as u32);
+        let draws = &draws.as_flattened()[lane as usize..];
+        let one = |x: f32, draw: u16| if draw < threshold { x * scale } else { 0.0 };
+        match x {
+            Some(x) => y.iter_mut().zip(&x[strip * STRIP..]).zip(draws).for_each(|((y, &x), &draw)| *y = one(x, draw)),
+            None => y.iter_mut().zip(draws).for_each(|(y, &draw)| *y = one(*y, draw)),
         }
     }
 }
