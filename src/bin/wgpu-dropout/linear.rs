@@ -48,7 +48,7 @@ pub struct Args {
     #[command(flatten)]
     site: AppliedSite,
     /// How a GPU divides the product among its threads, instead of its own choice; the CPU backend ignores it
-    #[arg(long, value_name = "register|workgroup")]
+    #[arg(long, value_name = "register|shuffle|workgroup")]
     tile: Option<Tile>,
 }
 

@@ -31,7 +31,7 @@ pub struct Args {
     #[arg(long, value_name = "BxIx...xC", value_parser = network)]
     network: Option<Widths>,
     /// How a GPU divides a product among its threads, instead of its own choice; the CPU backend ignores it
-    #[arg(long, value_name = "register|workgroup")]
+    #[arg(long, value_name = "register|shuffle|workgroup")]
     pub tile: Option<Tile>,
     /// Write a page with plots, which needs nothing else
     #[arg(long, value_name = "FILE.html")]
