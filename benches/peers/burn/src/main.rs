@@ -30,26 +30,27 @@ fn set_up(work: &str, device: &Device) -> Option<Box<dyn Work>> {
     Some(match work {
         "drop" => {
             let x = tensor(rows, cols);
-            result(device, move || dropout.forward(x.clone()))
+            result(device, move || vec![dropout.forward(x.clone())])
         }
         "drop+grad" => {
             let x = tensor(rows, cols).require_grad();
             result(device, move || {
                 let y = dropout.forward(x.clone());
-                x.grad_remove(&mut y.backward()).expect("x requires a gradient")
+                let dx = x.grad_remove(&mut y.backward()).expect("x requires a gradient");
+                vec![y, dx]
             })
         }
         "layer" => {
             let (x, w, b) = (tensor(batch, inputs), tensor(inputs, outputs), tensor(1, outputs));
-            result(device, move || dropout.forward(relu(x.clone().matmul(w.clone()) + b.clone())))
+            result(device, move || vec![dropout.forward(relu(x.clone().matmul(w.clone()) + b.clone()))])
         }
         "matmul" => {
             let (x, w) = (tensor(batch, inputs), tensor(inputs, outputs));
-            result(device, move || x.clone().matmul(w.clone()))
+            result(device, move || vec![x.clone().matmul(w.clone())])
         }
         "step" => {
             let mut step = Step::new(device);
-            result(device, move || step.call())
+            result(device, move || vec![step.call()])
         }
         _ => return None,
     })
@@ -121,13 +122,13 @@ struct Call<const D: usize, F> {
     last: Option<Tensor<D>>,
 }
 
-fn result<const D: usize>(device: &Device, call: impl FnMut() -> Tensor<D> + 'static) -> Box<dyn Work> {
+fn result<const D: usize>(device: &Device, call: impl FnMut() -> Vec<Tensor<D>> + 'static) -> Box<dyn Work> {
     Box::new(Call { device: device.clone(), call, started: Vec::new(), last: None })
 }
 
-impl<const D: usize, F: FnMut() -> Tensor<D>> Work for Call<D, F> {
+impl<const D: usize, F: FnMut() -> Vec<Tensor<D>>> Work for Call<D, F> {
     fn call(&mut self) -> Result<(), Failure> {
-        self.started.push((self.call)());
+        self.started.extend((self.call)());
         Ok(())
     }
 
