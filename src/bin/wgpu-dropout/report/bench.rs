@@ -115,7 +115,7 @@ fn steps(rows: &[Row]) -> String {
 }
 
 fn figures(results: &Results) -> String {
-    let heads = ["kernel", "shape", "on", "median", "spread", "wall clock", "speed", "of ceiling", "added by dropout"];
+    let heads = ["kernel", "shape", "on", "median", "spread", "wall clock", "speed", "of ceiling", "dropout adds"];
     let cells = sorted(&results.rows).into_iter().map(|row| {
         vec![
             row.entry.kernel.to_owned(),
