@@ -46,7 +46,7 @@ pub struct Kernels {
     params: wgpu::BindGroupLayout,
     /// Text replaced in every shader.
     edits: Vec<[String; 2]>,
-    pipelines: Mutex<HashMap<Variant, Arc<Pipeline>>>,
+    pipelines: Arc<Mutex<HashMap<Variant, Arc<Pipeline>>>>,
 }
 
 impl Kernels {
@@ -108,14 +108,24 @@ impl Kernels {
                 count: None,
             }],
         });
-        Ok(Self { device: device.clone(), planner, params, edits: Vec::new(), pipelines: Mutex::default() })
+        Ok(Self { device: device.clone(), planner, params, edits: Vec::new(), pipelines: Arc::default() })
     }
 
     /// The kernels with `from` replaced by `to` wherever it stands in a shader: what they compute is then no longer what this crate
     /// promises. For controls that must fail, such as Philox with too few rounds.
     pub fn edited(mut self, from: &str, to: &str) -> Self {
         self.edits.push([from.to_owned(), to.to_owned()]);
-        Self { pipelines: Mutex::default(), ..self }
+        Self { pipelines: Arc::default(), ..self }
+    }
+
+    /// The same kernels under another plan, made from the device's. What either compiles is compiled for both.
+    ///
+    /// # Errors
+    /// As [`with_planner`](Self::with_planner).
+    pub fn replanned(&self, change: impl FnOnce(Planner) -> Planner) -> Result<Self> {
+        let Self { planner, .. } = Self::with_planner(&self.device, change)?;
+        let (device, params, edits) = (self.device.clone(), self.params.clone(), self.edits.clone());
+        Ok(Self { device, planner, params, edits, pipelines: self.pipelines.clone() })
     }
 
     /// How calls are divided into dispatches.

@@ -36,39 +36,41 @@ impl Subject for Cpu {
     }
 }
 
-/// Kernels on a device, with its plan changed and the alterations that are asked for.
-pub(super) fn kernels(gpu: &Gpu, change: impl FnOnce(Planner) -> Planner, options: &Options) -> Result<Kernels> {
-    let kernels = Kernels::with_planner(gpu.device(), change)?;
+/// Kernels on a device, with the alterations that are asked for.
+pub(super) fn kernels(gpu: &Gpu, options: &Options) -> Result<Kernels> {
+    let kernels = Kernels::new(gpu.device())?;
     Ok(options.edits.iter().fold(kernels, |kernels, [from, to]| kernels.edited(from, to)))
 }
 
 /// Each tile, each way to multiply in Philox, as the device is and as a weak one. A form that the device cannot run is left out.
 pub(super) fn of_gpu(gpu: &Gpu, options: &Options) -> Result<Vec<Form<Gpu>>> {
+    let base = kernels(gpu, options)?;
+    let own = *base.planner();
     let mut forms = Vec::new();
-    let mut refused = None;
     for weak in [false, true] {
         for tile in Tile::ALL {
             for int64 in [true, false] {
+                // Few forms: the device's own, and the other tiles with Philox in limbs.
+                let chosen = if tile == own.tile { int64 == own.int64 && !weak } else { !int64 };
+                if !options.every_form && !chosen {
+                    continue;
+                }
                 let change = |planner| {
                     let strong = Planner { tile, int64, ..planner };
                     if weak { Planner { binding: 1 << 16, grid: 17, flops: 1, ..strong } } else { strong }
                 };
-                match kernels(gpu, change, options) {
-                    Ok(kernels) => {
-                        let (philox, size) = (if int64 { "int64" } else { "limbs" }, if weak { ", in parts" } else { "" });
-                        let name = format!("{tile} tile, {philox}{size}");
-                        forms.push(Form { name, backend: gpu.with_kernels(kernels), weak });
-                    }
-                    Err(error @ Error::Adapter { .. }) => refused = Some(error),
-                    Err(error) => return Err(error),
-                }
+                let kernels = match base.replanned(change) {
+                    Err(Error::Adapter { .. }) => continue,
+                    kernels => kernels?,
+                };
+                let (philox, size) = (if int64 { "int64" } else { "limbs" }, if weak { ", in parts" } else { "" });
+                forms.push(Form { name: format!("{tile} tile, {philox}{size}"), backend: gpu.with_kernels(kernels), weak });
             }
         }
     }
-    match refused {
-        Some(error) if forms.is_empty() => Err(error),
-        _ => Ok(forms),
-    }
+    // The battery runs on the first.
+    forms.sort_by_key(|form| form.backend.kernels().planner() != &own);
+    Ok(forms)
 }
 
 /// Each instruction set, and the reference.

@@ -45,6 +45,9 @@ pub struct Options {
     pub layers: usize,
     /// Draws of a rate in the battery.
     pub draws: u64,
+    /// Whether a GPU is checked in every form: each tile, with Philox in 64-bit integers and in limbs, whole and in parts. Else in its own,
+    /// and in the other tiles with Philox in limbs.
+    pub every_form: bool,
     /// How long the battery may take: fewer draws on a device too slow for all of them.
     pub patience: Duration,
     /// Text replaced in every shader, the first of a pair by the second: to see the suite fail.
@@ -55,12 +58,12 @@ impl Options {
     /// About a minute on a device, battery included.
     pub fn new(seed: u64) -> Self {
         let patience = Duration::from_secs(20);
-        Self { seed, masks: 50_000, layers: 4_000, draws: 1 << 26, patience, edits: Vec::new() }
+        Self { seed, masks: 50_000, layers: 4_000, draws: 1 << 26, every_form: true, patience, edits: Vec::new() }
     }
 
-    /// Some seconds: every check, with few cases.
+    /// Some seconds, and what the kernels take to compile: every check, with few cases and forms.
     pub fn quick(seed: u64) -> Self {
-        Self { masks: 2_000, layers: 200, draws: 1 << 20, ..Self::new(seed) }
+        Self { masks: 2_000, layers: 200, draws: 1 << 20, every_form: false, ..Self::new(seed) }
     }
 
     /// A million masks and a hundred thousand layers.
@@ -79,7 +82,7 @@ pub type Progress<'a> = &'a mut dyn FnMut(&Check);
 pub fn gpu(gpu: &Gpu, options: &Options, on_check: Progress<'_>) -> Result<Report> {
     let mut forms = form::of_gpu(gpu, options)?;
     let rounds = |rounds: u32| -> Result<Gpu> {
-        let kernels = form::kernels(gpu, |planner| planner, options)?;
+        let kernels = form::kernels(gpu, options)?;
         Ok(gpu.with_kernels(kernels.edited("PHILOX_ROUNDS: u32 = 10u", &format!("PHILOX_ROUNDS: u32 = {rounds}u"))))
     };
     let mut run = Run { checks: Vec::new(), on_check };
