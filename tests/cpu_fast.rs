@@ -77,7 +77,8 @@ fn bits_are_the_reference_s() {
 #[test]
 fn a_layer_is_within_the_oracle_s_bound() {
     for isa in fast::Isa::available() {
-        for shape in [[1, 1, 1], [7, 13, 129], [64, 65, 63], [130, 200, 150], [3, 0, 5]] {
+        // Past a block of terms and a panel of rows too, and one row, whose weights are read where they lie.
+        for shape in [[1, 1, 1], [7, 13, 129], [64, 65, 63], [130, 200, 150], [3, 0, 5], [29, 1030, 77], [1, 700, 200], [600, 9, 20]] {
             let [batch, inputs, outputs] = shape;
             let mut cpu = Cpu::with_isa(isa);
             let (x, w, b, dy) =
@@ -111,4 +112,39 @@ fn a_layer_is_within_the_oracle_s_bound() {
             }
         }
     }
+}
+
+/// A product in one chain of fused multiply-adds an element.
+fn chain(x: &[f32], w: &[f32], [batch, inputs, outputs]: [usize; 3]) -> Vec<f32> {
+    let element = |at: usize| {
+        let (row, col) = (at / outputs, at % outputs);
+        (0..inputs).fold(0.0f32, |sum, k| x[row * inputs + k].mul_add(w[k * outputs + col], sum))
+    };
+    (0..batch * outputs).map(element).collect()
+}
+
+#[test]
+fn a_product_is_one_ascending_chain_whatever_the_blocks_and_threads() {
+    for shape in [[1, 1500, 130], [3, 5, 1], [40, 1100, 300], [200, 33, 65]] {
+        let [batch, inputs, outputs] = shape;
+        let (x, w) = (noise(5, batch * inputs), noise(6, inputs * outputs));
+        let expected = chain(&x, &w, shape);
+        for isa in fast::Isa::available().into_iter().filter(|&isa| isa != fast::Isa::Portable) {
+            for threads in [1, 2, 7] {
+                let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+                let mut y = vec![f32::NAN; expected.len()];
+                pool.install(|| fast::linear_forward(isa, &x, &w, None, &mut y, [inputs, outputs], false, &Dropout::NONE));
+                assert_eq!(difference(&expected, &y), None, "{isa} {shape:?} on {threads} threads");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_chain_of_two_roundings_is_told_apart() {
+    let shape @ [batch, inputs, outputs] = [2, 50, 3];
+    let (x, w) = (noise(5, batch * inputs), noise(6, inputs * outputs));
+    let mut y = vec![f32::NAN; batch * outputs];
+    reference::linear_forward(&x, &w, None, &mut y, [inputs, outputs], false, &Dropout::NONE);
+    assert!(difference(&chain(&x, &w, shape), &y).is_some());
 }

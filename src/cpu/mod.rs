@@ -11,7 +11,7 @@ use crate::call::{
 };
 use crate::shape::{Matrix, elements, expect};
 use crate::{Dropout, Error, Result};
-use fast::Isa;
+use fast::{Gradient, Isa};
 use std::borrow::Cow;
 
 /// A row-major matrix in host memory.
@@ -65,15 +65,12 @@ impl Cpu {
     }
 }
 
-impl Cpu {
-    /// dZ of the backward kernels.
-    fn gradient<'a>(&self, grad_output: &'a CpuTensor<f32>, output: Option<&CpuTensor<f32>>, dropout: &Dropout) -> Cow<'a, [f32]> {
-        let (dy, y, cols) = (&grad_output.values, output.map(CpuTensor::values), grad_output.cols);
-        match self.isa {
-            _ if y.is_none() && *dropout == Dropout::NONE => Cow::Borrowed(dy),
-            Some(isa) => Cow::Owned(fast::gradient(isa, dy, y, cols, dropout)),
-            None => Cow::Owned(reference::gradient(dy, y, cols, dropout)),
-        }
+/// dZ of the backward kernels, as the reference has it.
+fn gradient<'a>(gradient: Gradient<'a>, cols: usize) -> Cow<'a, [f32]> {
+    let Gradient { grad_output, output, dropout } = gradient;
+    match output {
+        None if *dropout == Dropout::NONE => Cow::Borrowed(grad_output),
+        _ => Cow::Owned(reference::gradient(grad_output, output, cols, dropout)),
     }
 }
 
@@ -160,12 +157,16 @@ impl Backend for Cpu {
         call.check()?;
         self.counts.dispatches += 1;
         let shape = [call.weight.rows, call.weight.cols];
-        let grad_z = self.gradient(call.grad_output, call.output, &call.dropout);
+        let dz = Gradient {
+            grad_output: &call.grad_output.values,
+            output: call.output.map(CpuTensor::values),
+            dropout: &call.dropout,
+        };
         let (weight, dx) = (&call.weight.values, &mut call.grad_input.values);
         let through = call.through.map(|(x, scale)| (x.values(), scale));
         match self.isa {
-            Some(_) => fast::grad_input(&grad_z, weight, dx, shape, through),
-            None => reference::grad_input(&grad_z, weight, dx, shape, through),
+            Some(isa) => fast::grad_input(isa, dz, weight, dx, shape, through),
+            None => reference::grad_input(&gradient(dz, shape[1]), weight, dx, shape, through),
         }
         Ok(())
     }
@@ -174,11 +175,15 @@ impl Backend for Cpu {
         call.check()?;
         self.counts.dispatches += 1;
         let shape = [call.grad_weight.rows, call.grad_weight.cols];
-        let grad_z = self.gradient(call.grad_output, call.output, &call.dropout);
+        let dz = Gradient {
+            grad_output: &call.grad_output.values,
+            output: call.output.map(CpuTensor::values),
+            dropout: &call.dropout,
+        };
         let (x, dw, db) = (&call.x.values, &mut call.grad_weight.values, &mut call.grad_bias.values);
         match self.isa {
-            Some(_) => fast::grad_weight(x, &grad_z, dw, db, shape),
-            None => reference::grad_weight(x, &grad_z, dw, db, shape),
+            Some(isa) => fast::grad_weight(isa, x, dz, dw, db, shape),
+            None => reference::grad_weight(x, &gradient(dz, shape[1]), dw, db, shape),
         }
         Ok(())
     }

@@ -8,14 +8,14 @@
 //! it, and vector stores within the slices given. It earns its place with twice the portable form's throughput.
 #![allow(unsafe_code)]
 
-use super::portable;
+use super::{Isa, portable};
 use super::row::{Place, RowKey};
 use crate::philox::MULTIPLIERS;
 use std::arch::x86_64::*;
 
 /// See [`super::keep_bits`].
 pub(super) fn keep_bits(key: &RowKey, group: u32, words: &mut [u64]) {
-    if !std::arch::is_x86_feature_detected!("avx2") {
+    if !Isa::Avx2.is_available() {
         return portable::keep_bits(key, group, words);
     }
     // SAFETY: the processor has AVX2.
@@ -76,7 +76,7 @@ fn draw(key: &RowKey, group: u32) -> [[__m256i; 2]; 2] {
 
 /// See [`super::drop_part`].
 pub(super) fn drop_part(key: &RowKey, place: Place, x: Option<&[f32]>, y: &mut [f32], scale: f32) {
-    if !std::arch::is_x86_feature_detected!("avx2") {
+    if !Isa::Avx2.is_available() {
         return portable::drop_part(key, place, x, y, scale);
     }
     // SAFETY: the processor has AVX2.

@@ -12,7 +12,7 @@
 // This file is compiled by Rust 1.89 and later alone: see build.rs.
 #![allow(clippy::incompatible_msrv)]
 
-use super::portable;
+use super::{Isa, portable};
 use super::row::{Place, RowKey};
 use crate::philox::MULTIPLIERS;
 use std::arch::x86_64::*;
@@ -20,14 +20,9 @@ use std::arch::x86_64::*;
 /// How many elements ahead of their use inputs are asked for: a memory access lasts about as long as drawing so many.
 const AHEAD: usize = 512;
 
-fn available() -> bool {
-    // BW implies F.
-    std::arch::is_x86_feature_detected!("avx512bw")
-}
-
 /// See [`super::keep_bits`].
 pub(super) fn keep_bits(key: &RowKey, group: u32, words: &mut [u64]) {
-    if !available() {
+    if !Isa::Avx512.is_available() {
         return portable::keep_bits(key, group, words);
     }
     // SAFETY: the processor has AVX-512 F and BW.
@@ -89,7 +84,7 @@ fn draw<const N: usize>(key: &RowKey, group: u32) -> [u64; N] {
 
 /// See [`super::drop_part`].
 pub(super) fn drop_part(key: &RowKey, place: Place, x: Option<&[f32]>, y: &mut [f32], scale: f32, stream: bool) {
-    if !available() {
+    if !Isa::Avx512.is_available() {
         return portable::drop_part(key, place, x, y, scale);
     }
     let len = x.map_or(y.len(), |x| x.len().min(y.len()));

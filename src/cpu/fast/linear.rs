@@ -1,15 +1,16 @@
-//! `linear_forward`, `grad_input` and `grad_weight` on all threads: a matrix product, and the rest of the layer in one pass over its rows.
+//! `linear_forward`, `grad_input` and `grad_weight` on all threads: a matrix product, with the rest of the layer done to each row while it is in
+//! the first-level cache. Neither a mask nor `dZ` is stored.
 //!
-//! Sums are in another order than the reference's, so results agree within rounding; masks are the same bits.
+//! Sums have the reference's order, but multiply-adds round once where the processor has them, so results agree within rounding; masks are
+//! the same bits.
 
-use super::matmul::{Factor, matmul};
+use super::product::{Factor, Gate, Lanes, Output, activate, product, through_relu};
 use super::{Isa, segment};
 use crate::Dropout;
-use crate::cpu::reference::{activate_row, through_relu};
 use rayon::prelude::*;
 
-/// Elements below which a second thread costs more than it brings.
-const JOB: usize = 1 << 14;
+/// Columns of a job of the bias gradient, and the terms below which it has only one.
+const BIAS: (usize, usize) = (256, 1 << 16);
 
 /// `Y = M·s·relu(X·W + b)`; `shape` is `[I, O]`.
 #[allow(clippy::too_many_arguments)]
@@ -24,61 +25,89 @@ pub fn linear_forward(
     dropout: &Dropout,
 ) {
     let [inputs, outputs] = shape;
-    if outputs == 0 {
-        return;
-    }
-    let batch = y.len() / outputs;
-    matmul(Factor::new(x, batch, inputs), Factor::new(weight, inputs, outputs), y);
-    each_row(y, outputs, |row, y| {
-        activate_row(y, bias, relu);
-        segment(isa, None, y, row, 0, dropout, false);
+    let shape = [y.len() / outputs.max(1), inputs, outputs];
+    let (x, weight) = (Factor::new(x, inputs, Lanes::Rows), Factor::new(weight, outputs, Lanes::Cols));
+    product(isa, shape, x, weight, Output::Matrix(y), |row, col, y| {
+        if bias.is_some() || relu {
+            activate(isa, y, bias.map(|bias| &bias[col..col + y.len()]), relu);
+        }
+        segment(isa, None, y, row, col, dropout, false);
     });
 }
 
-/// `dZ` from `dY`; see [`crate::cpu::reference::gradient`].
-pub fn gradient(isa: Isa, grad_output: &[f32], output: Option<&[f32]>, cols: usize, dropout: &Dropout) -> Vec<f32> {
-    let mut grad_z = grad_output.to_vec();
-    each_row(&mut grad_z, cols, |row, dz| match output {
-        Some(output) => through_relu(dz, &output[row * cols..(row + 1) * cols], dropout.scale),
-        None => segment(isa, None, dz, row, 0, dropout, false),
-    });
-    grad_z
+/// The gradient before a layer's activation, made from `dY` while a product packs it; see [`crate::cpu::reference::gradient`].
+#[derive(Clone, Copy)]
+pub struct Gradient<'a> {
+    /// `dY [B, O]`
+    pub grad_output: &'a [f32],
+    /// `Y [B, O]` where a ReLU stood before the dropout.
+    pub output: Option<&'a [f32]>,
+    /// Mask and scale of the forward pass.
+    pub dropout: &'a Dropout,
+}
+
+impl<'a> Gradient<'a> {
+    fn factor(&self, cols: usize, along: Lanes) -> Factor<'a> {
+        let gate = match self.output {
+            Some(output) => Gate::Relu { output, scale: self.dropout.scale },
+            None if *self.dropout == Dropout::NONE => Gate::None,
+            None => Gate::Mask(self.dropout),
+        };
+        Factor::new(self.grad_output, cols, along).gated(gate)
+    }
 }
 
 /// `dX = dZ·Wᵀ`, or with `through` (`X` and its scale) `dX·s` where `X > 0`; `shape` is `[I, O]`.
-pub fn grad_input(grad_z: &[f32], weight: &[f32], grad_input: &mut [f32], shape: [usize; 2], through: Option<(&[f32], f32)>) {
+pub fn grad_input(
+    isa: Isa,
+    gradient: Gradient<'_>,
+    weight: &[f32],
+    grad_input: &mut [f32],
+    shape: [usize; 2],
+    through: Option<(&[f32], f32)>,
+) {
     let [inputs, outputs] = shape;
-    let batch = grad_input.len() / inputs.max(1);
-    if inputs > 0 {
-        matmul(Factor::new(grad_z, batch, outputs), Factor::new(weight, inputs, outputs).transposed(), grad_input);
-    }
-    if let Some((x, scale)) = through {
-        each_row(grad_input, inputs, |row, dx| {
-            through_relu(dx, &x[row * inputs..(row + 1) * inputs], scale);
-        });
-    }
+    let shape = [grad_input.len() / inputs.max(1), outputs, inputs];
+    let (dz, weight) = (gradient.factor(outputs, Lanes::Rows), Factor::new(weight, outputs, Lanes::Rows));
+    product(isa, shape, dz, weight, Output::Matrix(grad_input), |row, col, dx| {
+        if let Some((x, scale)) = through {
+            through_relu(isa, dx, &x[row * inputs + col..][..dx.len()], scale);
+        }
+    });
 }
 
 /// `dW = Xᵀ·dZ` and `db = Σ_rows dZ`; `shape` is `[I, O]`.
-pub fn grad_weight(x: &[f32], grad_z: &[f32], grad_weight: &mut [f32], grad_bias: &mut [f32], shape: [usize; 2]) {
+pub fn grad_weight(
+    isa: Isa,
+    x: &[f32],
+    gradient: Gradient<'_>,
+    grad_weight: &mut [f32],
+    grad_bias: &mut [f32],
+    shape: [usize; 2],
+) {
     let [inputs, outputs] = shape;
-    let batch = grad_z.len() / outputs.max(1);
-    if outputs > 0 {
-        matmul(Factor::new(x, batch, inputs).transposed(), Factor::new(grad_z, batch, outputs), grad_weight);
-    }
-    grad_bias.fill(0.0);
-    for dz in grad_z.chunks(outputs.max(1)) {
-        grad_bias.iter_mut().zip(dz).for_each(|(db, &dz)| *db += dz);
-    }
+    let shape = [inputs, gradient.grad_output.len() / outputs.max(1), outputs];
+    let (x, dz) = (Factor::new(x, inputs, Lanes::Cols), gradient.factor(outputs, Lanes::Cols));
+    product(isa, shape, x, dz, Output::Matrix(grad_weight), |_, _, _| {});
+    bias_gradient(isa, gradient, grad_bias);
 }
 
-/// Runs `f` on every row with its index, several rows a job.
-fn each_row(values: &mut [f32], cols: usize, f: impl Fn(usize, &mut [f32]) + Sync) {
-    let cols = cols.max(1);
-    let rows = (JOB / cols).max(1);
-    values.par_chunks_mut(rows * cols).enumerate().for_each(|(job, values)| {
-        for (row, values) in values.chunks_mut(cols).enumerate() {
-            f(job * rows + row, values);
+/// `db = Σ_rows dZ`, each in ascending order.
+fn bias_gradient(isa: Isa, gradient: Gradient<'_>, grad_bias: &mut [f32]) {
+    let cols = grad_bias.len();
+    let (width, work) = BIAS;
+    let width = if gradient.grad_output.len() < work { cols } else { width };
+    grad_bias.par_chunks_mut(width.max(1)).enumerate().for_each(|(job, db)| {
+        let mut dz = vec![0.0; db.len()];
+        db.fill(0.0);
+        for (row, dy) in gradient.grad_output.chunks(cols).enumerate() {
+            let part = job * width..job * width + db.len();
+            dz.copy_from_slice(&dy[part.clone()]);
+            match gradient.output {
+                Some(y) => through_relu(isa, &mut dz, &y[row * cols..][part], gradient.dropout.scale),
+                None => segment(isa, None, &mut dz, row, part.start, gradient.dropout, false),
+            }
+            db.iter_mut().zip(&dz).for_each(|(db, &dz)| *db += dz);
         }
     });
 }

@@ -12,14 +12,14 @@ mod avx512;
 mod dropout;
 mod linear;
 mod mask_bits;
-mod matmul;
 #[cfg(target_arch = "aarch64")]
 mod neon;
 mod portable;
+mod product;
 mod row;
 
 pub use dropout::{copy, dropout};
-pub use linear::{grad_input, grad_weight, gradient, linear_forward};
+pub use linear::{Gradient, grad_input, grad_weight, linear_forward};
 pub use mask_bits::mask_bits;
 
 use crate::rate::DRAWS;
@@ -36,31 +36,36 @@ pub enum Isa {
     Portable,
     /// AArch64 with NEON.
     Neon,
-    /// x86-64 with AVX2.
+    /// x86-64 with AVX2 and FMA.
     Avx2,
-    /// x86-64 with AVX-512 F and BW.
+    /// x86-64 with AVX-512 F and BW, and FMA.
     Avx512,
 }
 
 impl Isa {
+    /// All, the best last.
+    const ALL: [Self; 4] = [Self::Portable, Self::Neon, Self::Avx2, Self::Avx512];
+
     /// Every set that this processor has, the best last.
     pub fn available() -> Vec<Self> {
-        let mut found = vec![Self::Portable];
+        Self::ALL.into_iter().filter(|isa| isa.is_available()).collect()
+    }
+
+    /// Whether this processor has the set, and the compiler knew it.
+    fn is_available(self) -> bool {
         #[cfg(target_arch = "x86_64")]
-        {
-            if std::arch::is_x86_feature_detected!("avx2") {
-                found.push(Self::Avx2);
-            }
-            if cfg!(has_avx512) && std::arch::is_x86_feature_detected!("avx512f") && std::arch::is_x86_feature_detected!("avx512bw")
-            {
-                found.push(Self::Avx512);
-            }
+        use std::arch::is_x86_feature_detected as has;
+        match self {
+            Self::Portable => true,
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2 => has!("avx2") && has!("fma"),
+            // BW implies F.
+            #[cfg(all(target_arch = "x86_64", has_avx512))]
+            Self::Avx512 => has!("avx512bw") && has!("fma"),
+            #[cfg(target_arch = "aarch64")]
+            Self::Neon => std::arch::is_aarch64_feature_detected!("neon"),
+            _ => false,
         }
-        #[cfg(target_arch = "aarch64")]
-        if std::arch::is_aarch64_feature_detected!("neon") {
-            found.push(Self::Neon);
-        }
-        found
     }
 
     /// The best set that this processor has.

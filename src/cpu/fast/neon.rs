@@ -7,15 +7,14 @@
 //! it, and vector stores within the slices given.
 #![allow(unsafe_code)]
 
-use super::portable;
+use super::{Isa, portable};
 use super::row::{Place, RowKey};
 use crate::philox::MULTIPLIERS;
 use std::arch::aarch64::*;
-use std::arch::is_aarch64_feature_detected;
 
 /// See [`super::keep_bits`].
 pub(super) fn keep_bits(key: &RowKey, group: u32, words: &mut [u64]) {
-    if !is_aarch64_feature_detected!("neon") {
+    if !Isa::Neon.is_available() {
         return portable::keep_bits(key, group, words);
     }
     for (i, word) in words.iter_mut().enumerate() {
@@ -67,7 +66,7 @@ fn draw(key: &RowKey, group: u32, out: &mut [u16; 64]) {
 
 /// See [`super::drop_part`].
 pub(super) fn drop_part(key: &RowKey, place: Place, x: Option<&[f32]>, y: &mut [f32], scale: f32) {
-    if !is_aarch64_feature_detected!("neon") {
+    if !Isa::Neon.is_available() {
         return portable::drop_part(key, place, x, y, scale);
     }
     // SAFETY: the processor has NEON.

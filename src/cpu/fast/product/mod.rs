@@ -1,0 +1,288 @@
+//! Matrix products on all threads, `C = A·B`, and what is to be done with each row of C while it is in the first-level cache.
+//!
+//! The sum of each element runs in ascending order in one chain of multiply-adds, whatever the blocks and the number of threads, so results
+//! depend on neither; instruction sets with a fused multiply-add give the same bits.
+//!
+//! ```text
+//! rows of A in passes that bound the memory        A packed once, by all threads
+//!   tasks of rows × columns of C, one thread each
+//!     blocks of terms                              B packed, into the second-level cache
+//!       panels of rows                             A's panel stays in the first-level cache
+//!         panels of columns: a tile in registers
+//!       the last block of terms: `finish` of each row
+//! ```
+//!
+//! Sources: Goto & van de Geijn, "Anatomy of high-performance matrix multiplication", TOMS 34 (2008); the loops around a register tile as
+//! in BLIS, Van Zee & van de Geijn, TOMS 41 (2015). The gate while packing and the epilogue are this crate's own.
+//!
+//! `unsafe` here lets tasks write their own blocks of one matrix; see `kernel.rs` for what it brings.
+#![allow(unsafe_code)]
+
+mod kernel;
+mod memory;
+mod vector;
+
+use super::{Isa, segment};
+use crate::Dropout;
+use kernel::{Kernel, Panel, Tile};
+use memory::{Memory, Shared};
+use rayon::prelude::*;
+use std::ops::Range;
+
+pub(super) use kernel::Lanes;
+
+/// Terms of a block: A's panel fits the first-level cache.
+const TERMS: usize = 512;
+/// Columns of a task at most: B's block takes half of a second-level cache of 512 KiB. A multiple of 64, which masks are drawn by.
+const COLS: usize = 128;
+/// Elements of A that are packed in one pass, 16 MiB.
+const PACKED: usize = 1 << 22;
+/// Multiply-adds below which a second thread costs more than it brings.
+const WORK: usize = 1 << 18;
+
+/// What is done to the elements of a factor while it is packed: `dZ` is made from `dY` and never stored.
+#[derive(Clone, Copy)]
+pub(super) enum Gate<'a> {
+    /// Taken as they are.
+    None,
+    /// `dY·s` where the output of the ReLU was above 0, else 0.
+    Relu { output: &'a [f32], scale: f32 },
+    /// `M·s·dY`.
+    Mask(&'a Dropout),
+}
+
+/// A row-major matrix as a factor of a product: which way its lanes (rows of A, columns of B) lie, and its gate.
+#[derive(Clone, Copy)]
+pub(super) struct Factor<'a> {
+    values: &'a [f32],
+    cols: usize,
+    along: Lanes,
+    gate: Gate<'a>,
+}
+
+impl<'a> Factor<'a> {
+    /// `values`, in rows of `cols`.
+    pub fn new(values: &'a [f32], cols: usize, along: Lanes) -> Self {
+        Self { values, cols, along, gate: Gate::None }
+    }
+
+    /// The factor behind a gate.
+    pub fn gated(self, gate: Gate<'a>) -> Self {
+        Self { gate, ..self }
+    }
+
+    /// Packs `lanes` by `terms` into panels of `width` lanes, one after the other.
+    fn pack(&self, isa: Isa, lanes: Range<usize>, terms: Range<usize>, width: usize, to: &mut [f32], stage: &mut Memory) {
+        if lanes.is_empty() || terms.is_empty() {
+            return;
+        }
+        let kernel = Kernel::of(isa);
+        let (rows, cols) = match self.along {
+            Lanes::Rows => (lanes.clone(), terms.clone()),
+            Lanes::Cols => (terms.clone(), lanes.clone()),
+        };
+        // The block's first element and the distance between its rows.
+        let (block, stride) = match self.gate {
+            Gate::None => (&self.values[rows.start * self.cols + cols.start..], self.cols),
+            gate => (self.staged(isa, gate, rows.clone(), cols.clone(), stage), cols.len()),
+        };
+        assert!(block.len() >= (rows.len() - 1) * stride + cols.len());
+        assert!(to.len() >= lanes.len().div_ceil(width) * width * terms.len());
+        for first in (0..lanes.len()).step_by(width) {
+            let from = match self.along {
+                Lanes::Rows => first * stride,
+                Lanes::Cols => first,
+            };
+            let panel = Panel {
+                along: self.along,
+                from: block.as_ptr().wrapping_add(from),
+                stride,
+                lanes: width.min(lanes.len() - first),
+                width,
+                terms: terms.len(),
+                to: to.as_mut_ptr().wrapping_add(first * terms.len()),
+            };
+            // SAFETY: the processor has the kernel's instruction set. The block and `to` are as large as the lines above say, and each panel lies in them.
+            unsafe { (kernel.pack)(&panel) };
+        }
+    }
+
+    /// A block with its gate applied, in rows of its own columns.
+    fn staged<'m>(&self, isa: Isa, gate: Gate<'_>, rows: Range<usize>, cols: Range<usize>, stage: &'m mut Memory) -> &'m [f32] {
+        let staged = stage.floats(rows.len() * cols.len());
+        for (row, staged) in rows.zip(staged.chunks_mut(cols.len().max(1))) {
+            let at = row * self.cols + cols.start;
+            staged.copy_from_slice(&self.values[at..at + staged.len()]);
+            match gate {
+                Gate::None => {}
+                Gate::Relu { output, scale } => through_relu(isa, staged, &output[at..at + staged.len()], scale),
+                Gate::Mask(dropout) => segment(isa, None, staged, row, cols.start, dropout, false),
+            }
+        }
+        staged
+    }
+}
+
+/// `row = relu(row + bias)`, each part where it is asked for.
+pub(super) fn activate(isa: Isa, row: &mut [f32], bias: Option<&[f32]>, relu: bool) {
+    // SAFETY: the processor has the kernel's instruction set.
+    unsafe { (Kernel::of(isa).activate)(row, bias, relu) }
+}
+
+/// `grad = grad·scale` where the output was above 0, else 0.
+pub(super) fn through_relu(isa: Isa, grad: &mut [f32], output: &[f32], scale: f32) {
+    // SAFETY: the processor has the kernel's instruction set.
+    unsafe { (Kernel::of(isa).through_relu)(grad, output, scale) }
+}
+
+/// Where a product goes.
+pub(super) enum Output<'a> {
+    /// Into a matrix.
+    Matrix(&'a mut [f32]),
+    /// To `finish` alone, a row of a block at a time.
+    Rows,
+}
+
+/// `C = A·B` of `[rows, terms, cols]`; `finish(row, col, values)` is called once for each part of a row of C when its sums are complete.
+pub(super) fn product(
+    isa: Isa,
+    [rows, terms, cols]: [usize; 3],
+    a: Factor<'_>,
+    b: Factor<'_>,
+    output: Output<'_>,
+    finish: impl Fn(usize, usize, &mut [f32]) + Sync,
+) {
+    if rows == 0 || cols == 0 {
+        return;
+    }
+    assert_eq!((a.values.len(), b.values.len()), (rows * terms, terms * cols));
+    let matrix = match output {
+        Output::Matrix(values) => {
+            assert_eq!(values.len(), rows * cols);
+            Some(Shared::new(values))
+        }
+        Output::Rows => None,
+    };
+    let product = Product { isa, terms, cols, a, b, matrix, finish: &finish };
+    let threads = if rows * cols * terms.max(1) < WORK { 1 } else { rayon::current_num_threads() };
+    let most = (PACKED / terms.max(1)).max(product.kernel().rows);
+    for from in (0..rows).step_by(most) {
+        product.pass(from..rows.min(from + most), threads);
+    }
+}
+
+struct Product<'a, F> {
+    isa: Isa,
+    terms: usize,
+    cols: usize,
+    a: Factor<'a>,
+    b: Factor<'a>,
+    matrix: Option<Shared<'a>>,
+    finish: &'a F,
+}
+
+impl<F: Fn(usize, usize, &mut [f32]) + Sync> Product<'_, F> {
+    fn kernel(&self) -> &'static Kernel {
+        Kernel::of(self.isa)
+    }
+
+    /// Blocks of terms, all of one length but the last; one of none where there is nothing to sum.
+    fn blocks(&self) -> impl Iterator<Item = Range<usize>> + use<F> {
+        let (terms, count) = (self.terms, self.terms.div_ceil(TERMS).max(1));
+        let length = terms.div_ceil(count);
+        (0..count).map(move |block| (block * length).min(terms)..((block + 1) * length).min(terms))
+    }
+
+    /// All columns of some rows.
+    fn pass(&self, rows: Range<usize>, threads: usize) {
+        // Panels of equal height: 128 rows are ten of 13 rather than nine of 14 and one of 2.
+        let height = rows.len().div_ceil(rows.len().div_ceil(self.kernel().rows));
+        let panels: Vec<Range<usize>> = rows.clone().step_by(height).map(|from| from..rows.end.min(from + height)).collect();
+        memory::with_packed(panels.len() * height * self.terms, |packed| {
+            let area = Shared::new(packed);
+            let packing: Vec<(usize, Range<usize>)> =
+                self.blocks().flat_map(|block| (0..panels.len()).map(move |panel| (panel, block.clone()))).collect();
+            each(threads, packing.len().div_ceil(4), |job| {
+                for (panel, block) in packing.iter().skip(4 * job).take(4) {
+                    let at = height * (panels.len() * block.start + panel * block.len());
+                    memory::with_local(|local| {
+                        // SAFETY: each panel and block of terms has a part of its own.
+                        let to = unsafe { area.part(at..at + height * block.len()) };
+                        self.a.pack(self.isa, panels[*panel].clone(), block.clone(), height, to, &mut local.stage);
+                    });
+                }
+            });
+            let wide = self.cols.div_ceil(4 * threads).next_multiple_of(64).min(COLS);
+            let across = self.cols.div_ceil(wide);
+            // Rows are divided as well where the columns give too few tasks to even out what threads take.
+            let tall = panels.len().div_ceil((4 * threads).div_ceil(across).min(panels.len().div_ceil(4)));
+            let down = panels.len().div_ceil(tall);
+            each(threads, across * down, |task| {
+                let (from, col) = (task % down * tall, task / down * wide);
+                let own = from..panels.len().min(from + tall);
+                memory::with_local(|local| self.task(&panels, own, col..self.cols.min(col + wide), area, local));
+            });
+        });
+    }
+
+    /// The panels `own` of rows by `cols`.
+    fn task(&self, panels: &[Range<usize>], own: Range<usize>, cols: Range<usize>, packed: Shared<'_>, local: &mut memory::Local) {
+        let kernel = self.kernel();
+        let height = panels[0].len();
+        // One panel of rows uses each element of B once: it is read where it lies, as far as it fills tiles.
+        let direct = own.len() == 1 && self.b.along == Lanes::Cols && matches!(self.b.gate, Gate::None) && self.terms > 0;
+        let whole = if direct { cols.len() / kernel.cols * kernel.cols } else { 0 };
+        // Rows of the block that are kept until their sums are complete.
+        let kept = if self.terms > TERMS { own.len() } else { 1 };
+        for block in self.blocks() {
+            let (first, last) = (block.start == 0, block.end == self.terms);
+            let b = local.block.floats((cols.len() - whole).next_multiple_of(kernel.cols) * block.len());
+            self.b.pack(self.isa, cols.start + whole..cols.end, block.clone(), kernel.cols, b, &mut local.stage);
+            for (index, panel) in own.clone().enumerate() {
+                let rows = panels[panel].clone();
+                let a = height * (panels.len() * block.start + panel * block.len());
+                // SAFETY: packing is over, so that all threads only read.
+                let a = unsafe { packed.part(a..a + height * block.len()) };
+                let (c, c_step) = match &self.matrix {
+                    Some(matrix) => (matrix.at(rows.start * self.cols + cols.start), self.cols),
+                    None => (local.rows.floats(kept * height * cols.len())[index % kept * height * cols.len()..].as_mut_ptr(), cols.len()),
+                };
+                for from in (0..cols.len()).step_by(kernel.cols) {
+                    let (b, b_step) = match from < whole {
+                        true => (&self.b.values[block.start * self.cols + cols.start + from..], self.cols),
+                        false => (&b[(from - whole) * block.len()..], kernel.cols),
+                    };
+                    let tile = Tile {
+                        terms: block.len(),
+                        a: a.as_ptr(),
+                        a_step: height,
+                        b: b.as_ptr(),
+                        b_step,
+                        c: c.wrapping_add(from),
+                        c_step,
+                        cols: kernel.cols.min(cols.len() - from),
+                        first,
+                    };
+                    // SAFETY: the processor has the kernel's instruction set. A and B are packed for this block, B in whole tiles; where it is read in place, whole
+                    // tiles lie within the matrix. Rows and columns of C are this task's own.
+                    unsafe { (kernel.tiles[rows.len() - 1])(&tile) };
+                }
+                if last {
+                    for (r, row) in rows.enumerate() {
+                        // SAFETY: the row's part is this task's own, and was written above.
+                        let values = unsafe { std::slice::from_raw_parts_mut(c.wrapping_add(r * c_step), cols.len()) };
+                        (self.finish)(row, cols.start, values);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Calls `f` for 0 .. count, on several threads if there are several.
+fn each(threads: usize, count: usize, f: impl Fn(usize) + Send + Sync) {
+    match threads {
+        1 => (0..count).for_each(f),
+        _ => (0..count).into_par_iter().with_max_len(1).for_each(f),
+    }
+}
