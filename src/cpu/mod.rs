@@ -7,7 +7,8 @@ pub mod reference;
 
 use crate::backend::{Backend, Counts, Element, check_len};
 use crate::call::{
-    BatchLoss, DropoutCall, Features, Gather, GradInput, GradWeight, LinearForward, MaskBits, Sgd, SoftmaxCrossEntropy,
+    BatchLoss, DropoutCall, Features, Gather, GradInput, GradWeight, GradWeightSgd, LinearForward, MaskBits, Sgd,
+    SoftmaxCrossEntropy,
 };
 use crate::shape::{Matrix, elements, expect};
 use crate::{Dropout, Error, Result};
@@ -179,6 +180,19 @@ impl Backend for Cpu {
         match self.isa {
             Some(_) => fast::grad_weight(x, &grad_z, dw, db, shape),
             None => reference::grad_weight(x, &grad_z, dw, db, shape),
+        }
+        Ok(())
+    }
+
+    fn grad_weight_sgd(&mut self, call: GradWeightSgd<'_, CpuTensor<f32>>) -> Result<()> {
+        call.check()?;
+        self.counts.dispatches += 1;
+        let shape = [call.weight.rows, call.weight.cols];
+        let (x, grad_z, weight, bias) = (&call.x.values, &call.grad_z.values, &mut call.weight.values, &mut call.bias.values);
+        let velocity = call.velocity.map(|(weight, bias)| (weight.values.as_mut_slice(), bias.values.as_mut_slice()));
+        match self.isa {
+            Some(_) => fast::grad_weight_sgd(x, grad_z, weight, bias, velocity, shape, &call.rule),
+            None => reference::grad_weight_sgd(x, grad_z, weight, bias, velocity, shape, &call.rule),
         }
         Ok(())
     }

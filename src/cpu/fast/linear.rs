@@ -5,7 +5,8 @@
 use super::matmul::{Factor, matmul};
 use super::{Isa, segment};
 use crate::Dropout;
-use crate::cpu::reference::{activate_row, through_relu};
+use crate::call::SgdRule;
+use crate::cpu::reference::{activate_row, sgd, through_relu};
 use rayon::prelude::*;
 
 /// Elements below which a second thread costs more than it brings.
@@ -70,6 +71,23 @@ pub fn grad_weight(x: &[f32], grad_z: &[f32], grad_weight: &mut [f32], grad_bias
     for dz in grad_z.chunks(outputs.max(1)) {
         grad_bias.iter_mut().zip(dz).for_each(|(db, &dz)| *db += dz);
     }
+}
+
+/// One update with `dW = Xᵀ·dZ` and `db = Σ_rows dZ`; see [`crate::cpu::reference::grad_weight_sgd`]. `shape` is `[I, O]`.
+pub fn grad_weight_sgd(
+    x: &[f32],
+    grad_z: &[f32],
+    weight: &mut [f32],
+    bias: &mut [f32],
+    velocity: Option<(&mut [f32], &mut [f32])>,
+    shape: [usize; 2],
+    rule: &SgdRule,
+) {
+    let (mut dw, mut db) = (vec![0.0; weight.len()], vec![0.0; bias.len()]);
+    grad_weight(x, grad_z, &mut dw, &mut db, shape);
+    let (weight_velocity, bias_velocity) = velocity.unzip();
+    sgd(&dw, weight, weight_velocity, shape[1], rule);
+    sgd(&db, bias, bias_velocity, shape[1], &rule.for_bias());
 }
 
 /// Runs `f` on every row with its index, several rows a job.

@@ -19,7 +19,7 @@ mod portable;
 mod row;
 
 pub use dropout::{copy, dropout};
-pub use linear::{grad_input, grad_weight, gradient, linear_forward};
+pub use linear::{grad_input, grad_weight, grad_weight_sgd, gradient, linear_forward};
 pub use mask_bits::mask_bits;
 
 use crate::rate::DRAWS;
