@@ -1,6 +1,8 @@
 //! One interface to the GPU and the CPU: tensors, the kernels, and when their work is done.
 
-use crate::call::{BatchLoss, DropoutCall, Gather, GradInput, GradWeight, LinearForward, MaskBits, Sgd, SoftmaxCrossEntropy};
+use crate::call::{
+    BatchLoss, DropoutCall, Gather, GradInput, GradWeight, GradWeightSgd, LinearForward, MaskBits, Sgd, SoftmaxCrossEntropy,
+};
 use crate::shape::Matrix;
 use crate::{Error, Result};
 
@@ -134,6 +136,12 @@ pub trait Backend {
     /// # Errors
     /// As [`dropout`](Self::dropout).
     fn grad_weight(&mut self, call: GradWeight<'_, Self::Tensor<f32>>) -> Result<()>;
+
+    /// `W, b, v ← sgd(Xᵀ·dZ, Σ_rows dZ)`: a layer's gradient and its update in one, without max-norm.
+    ///
+    /// # Errors
+    /// As [`dropout`](Self::dropout); [`Error::Invalid`] for a rule with max-norm.
+    fn grad_weight_sgd(&mut self, call: GradWeightSgd<'_, Self::Tensor<f32>>) -> Result<()>;
 
     /// The loss of each row and the gradient of their mean.
     ///

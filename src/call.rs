@@ -193,6 +193,13 @@ pub struct SgdRule {
     pub max_norm: Option<f32>,
 }
 
+impl SgdRule {
+    /// The rule for a bias: decay and max-norm are for weights, a bias has no length to keep.
+    pub fn for_bias(self) -> Self {
+        Self { weight_decay: 0.0, max_norm: None, ..self }
+    }
+}
+
 /// One update of a weight matrix by [`SgdRule`]; a bias is a matrix of one row, without decay and max-norm.
 #[derive(Debug)]
 pub struct Sgd<'a, T> {
@@ -213,6 +220,46 @@ impl<T: Matrix> Sgd<'_, T> {
         match &self.velocity {
             Some(velocity) => expect("sgd", "velocity", *velocity, rows, cols),
             None if self.rule.momentum != 0.0 => Err(Error::shape("sgd", "momentum needs a velocity tensor".to_owned())),
+            None => Ok(()),
+        }
+    }
+}
+
+/// One update of a layer by [`SgdRule`], with `dW = Xᵀ·dZ` and `db = Σ_rows dZ` made and used without being stored.
+///
+/// A rule with max-norm is refused: the norm of a column needs all of it at once, so it takes [`GradWeight`] and then [`Sgd`].
+#[derive(Debug)]
+pub struct GradWeightSgd<'a, T> {
+    /// `X [B, I]`
+    pub x: &'a T,
+    /// `dZ [B, O]`, the gradient before the layer's activation and dropout.
+    pub grad_z: &'a T,
+    /// `W [I, O]`, updated.
+    pub weight: &'a mut T,
+    /// `b [1, O]`, updated.
+    pub bias: &'a mut T,
+    /// `v` of `W` and of `b`, both updated; `None` without momentum.
+    pub velocity: Option<(&'a mut T, &'a mut T)>,
+    /// The rule; the bias takes [`SgdRule::for_bias`].
+    pub rule: SgdRule,
+}
+
+impl<T: Matrix> GradWeightSgd<'_, T> {
+    pub(crate) fn check(&self) -> Result<()> {
+        let kernel = "grad_weight_sgd";
+        let (batch, inputs, outputs) = (self.x.rows(), self.x.cols(), self.grad_z.cols());
+        expect(kernel, "grad_z", self.grad_z, batch, outputs)?;
+        expect(kernel, "weight", self.weight, inputs, outputs)?;
+        expect(kernel, "bias", self.bias, 1, outputs)?;
+        if let Some(max_norm) = self.rule.max_norm {
+            return Err(Error::invalid(format!("max-norm {max_norm}: grad_weight_sgd has none, use grad_weight and sgd")));
+        }
+        match &self.velocity {
+            Some((weight, bias)) => {
+                expect(kernel, "weight's velocity", *weight, inputs, outputs)?;
+                expect(kernel, "bias's velocity", *bias, 1, outputs)
+            }
+            None if self.rule.momentum != 0.0 => Err(Error::shape(kernel, "momentum needs velocity tensors".to_owned())),
             None => Ok(()),
         }
     }

@@ -137,18 +137,42 @@ pub fn softmax_cross_entropy(logits: &[f32], labels: &[u32], classes: usize) -> 
     (losses, grad)
 }
 
-/// One update by [`SgdRule`] from f32 state: `W` and `v`.
-pub fn sgd(grad: &[f32], weight: &[f32], velocity: &[f32], cols: usize, rule: &SgdRule) -> [Exact; 2] {
+/// `v = μ·v + g + λ·W` and `W = W − lr·v` from f32 state.
+fn step(grad: &Exact, weight: &[f32], velocity: &[f32], rule: &SgdRule) -> [Exact; 2] {
     let (lr, momentum, decay) = (f64::from(rule.lr), f64::from(rule.momentum), f64::from(rule.weight_decay));
-    let rows = weight.len() / cols.max(1);
-    // Bounds of (rows + 4)·ε, since a norm sums a column, and of 4·ε: as many roundings, of half the factor C each.
-    let (mut next, mut next_velocity) = (Exact { terms: rows / 2, ..Exact::default() }, Exact::default());
-    for ((&g, &w), &v) in grad.iter().zip(weight).zip(velocity) {
-        let (g, w, v) = (f64::from(g), f64::from(w), f64::from(v));
-        let (v, size) = (momentum * v + g + decay * w, (momentum * v).abs() + g.abs() + (decay * w).abs());
+    let (mut next, mut next_velocity) =
+        (Exact { terms: grad.terms, ..Exact::default() }, Exact { terms: grad.terms, ..Exact::default() });
+    for (((&g, &size), &w), &v) in grad.values.iter().zip(&grad.magnitudes).zip(weight).zip(velocity) {
+        let (w, v) = (f64::from(w), f64::from(v));
+        let (v, size) = (momentum * v + g + decay * w, (momentum * v).abs() + size + (decay * w).abs());
         next_velocity.push(v, size);
         next.push(w - lr * v, w.abs() + lr * size);
     }
+    [next, next_velocity]
+}
+
+/// One update of a layer by [`SgdRule`] from f32 state, W and b with their v, without max-norm: `W`, its `v`, `b`, its `v`. `shape` is
+/// `[B, I, O]`.
+pub fn grad_weight_sgd(
+    x: &[f32],
+    grad_z: &[f64],
+    [weight, weight_velocity, bias, bias_velocity]: [&[f32]; 4],
+    shape: [usize; 3],
+    rule: &SgdRule,
+) -> [Exact; 4] {
+    let (dw, db) = grad_weight(x, grad_z, shape);
+    let [weight, weight_velocity] = step(&dw, weight, weight_velocity, rule);
+    let [bias, bias_velocity] = step(&db, bias, bias_velocity, &rule.for_bias());
+    [weight, weight_velocity, bias, bias_velocity]
+}
+
+/// One update by [`SgdRule`] from f32 state: `W` and `v`.
+pub fn sgd(grad: &[f32], weight: &[f32], velocity: &[f32], cols: usize, rule: &SgdRule) -> [Exact; 2] {
+    let mut gradient = Exact::default();
+    grad.iter().for_each(|&g| gradient.push(f64::from(g), f64::from(g).abs()));
+    let [mut next, next_velocity] = step(&gradient, weight, velocity, rule);
+    // Bounds of (rows + 4)·ε, since a norm sums a column, and of 4·ε: as many roundings, of half the factor C each.
+    next.terms = weight.len() / cols.max(1) / 2;
     for col in 0..cols {
         let column = || (col..weight.len()).step_by(cols);
         let norm = column().map(|i| next.values[i].powi(2)).sum::<f64>().sqrt();

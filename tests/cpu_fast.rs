@@ -6,7 +6,7 @@
 mod common;
 
 use common::{noise, poisoned};
-use wgpu_dropout::call::{GradInput, GradWeight, LinearForward};
+use wgpu_dropout::call::{GradInput, GradWeight, LinearForward, SgdRule};
 use wgpu_dropout::cpu::{Cpu, fast, reference};
 use wgpu_dropout::{Backend, Dropout, Key, Mask, Mode, Rate, oracle};
 
@@ -78,7 +78,9 @@ fn bits_are_the_reference_s() {
 fn a_layer_is_within_the_oracle_s_bound() {
     for isa in fast::Isa::available() {
         // Past a block of terms and a panel of rows too, and one row, whose weights are read where they lie.
-        for shape in [[1, 1, 1], [7, 13, 129], [64, 65, 63], [130, 200, 150], [3, 0, 5], [29, 1030, 77], [1, 700, 200], [600, 9, 20]] {
+        for shape in
+            [[1, 1, 1], [7, 13, 129], [64, 65, 63], [130, 200, 150], [3, 0, 5], [29, 1030, 77], [1, 700, 200], [600, 9, 20]]
+        {
             let [batch, inputs, outputs] = shape;
             let mut cpu = Cpu::with_isa(isa);
             let (x, w, b, dy) =
@@ -147,4 +149,76 @@ fn a_chain_of_two_roundings_is_told_apart() {
     let mut y = vec![f32::NAN; batch * outputs];
     reference::linear_forward(&x, &w, None, &mut y, [inputs, outputs], false, &Dropout::NONE);
     assert!(difference(&chain(&x, &w, shape), &y).is_some());
+}
+
+#[test]
+fn an_update_is_the_reference_s_to_the_bit() {
+    for (rows, cols) in [(1, 1), (3, 70), (300, 129), (1000, 64), (0, 3), (3, 0)] {
+        for (momentum, weight_decay, max_norm) in [(0.0, 0.0, None), (0.9, 0.1, None), (0.5, 0.0, Some(0.7))] {
+            let rule = SgdRule { lr: 0.25, momentum, weight_decay, max_norm };
+            let (grad, start, velocity) = (noise(1, rows * cols), noise(2, rows * cols), noise(3, rows * cols));
+            let run = |isa: Option<fast::Isa>| {
+                let (mut w, mut v) = (start.clone(), velocity.clone());
+                let kept = (momentum != 0.0).then_some(&mut v[..]);
+                match isa {
+                    Some(isa) => fast::sgd(isa, &grad, &mut w, kept, cols, &rule),
+                    None => reference::sgd(&grad, &mut w, kept, cols, &rule),
+                }
+                w.extend(v);
+                w
+            };
+            let expected = run(None);
+            for isa in fast::Isa::available() {
+                assert_eq!(difference(&expected, &run(Some(isa))), None, "{isa} {rows}×{cols} {rule:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_mini_batch_is_the_reference_s_to_the_bit() {
+    for cols in [1, 64, 77, 784] {
+        let data: Vec<u8> = (0..50 * cols).map(|i| (i * 31 % 251) as u8).collect();
+        let all_labels: Vec<u32> = (0..50).collect();
+        // One entry is past the data: its row stays as it is.
+        let order: Vec<u32> = (0..90).map(|i| i * 7 % 51).collect();
+        let (value, dropout) = (|byte: u8| f32::from(byte) / 255.0, site(0.8, 5, 3));
+        let (mut x, mut labels) = (vec![9.0; 90 * cols], vec![9; 90]);
+        reference::gather(&data, value, &all_labels, &order, &mut x, &mut labels, cols, &dropout);
+        for isa in fast::Isa::available() {
+            let (mut y, mut found) = (vec![9.0; 90 * cols], vec![9; 90]);
+            fast::gather(isa, &data, value, &all_labels, &order, &mut y, &mut found, cols, &dropout);
+            assert_eq!((difference(&x, &y), &labels), (None, &found), "{isa} {cols} columns");
+        }
+    }
+}
+
+#[test]
+fn a_fused_update_is_the_gradient_and_the_update_to_the_bit() {
+    for shape in [[1, 1, 1], [37, 129, 70], [1100, 45, 200], [3, 0, 5], [0, 3, 5]] {
+        let [batch, inputs, outputs] = shape;
+        let (x, dz) = (noise(1, batch * inputs), noise(2, batch * outputs));
+        let (weight, bias) = (noise(3, inputs * outputs), noise(4, outputs));
+        for momentum in [0.0, 0.9] {
+            let rule = SgdRule { lr: 0.25, momentum, weight_decay: 0.1, max_norm: None };
+            for isa in fast::Isa::available() {
+                let dropout = Dropout::NONE;
+                let gradient = fast::Gradient { grad_output: &dz, output: None, dropout: &dropout };
+                let (mut dw, mut db) = (vec![f32::NAN; weight.len()], vec![f32::NAN; outputs]);
+                fast::grad_weight(isa, &x, gradient, &mut dw, &mut db, [inputs, outputs]);
+                let mut expected = [weight.clone(), vec![0.5; weight.len()], bias.clone(), vec![0.5; outputs]];
+                let mut fused = expected.clone();
+                let [w, vw, b, vb] = &mut expected;
+                let kept = |v| (momentum != 0.0).then_some(v);
+                fast::sgd(isa, &dw, w, kept(&mut vw[..]), outputs, &rule);
+                fast::sgd(isa, &db, b, kept(&mut vb[..]), outputs, &rule.for_bias());
+                let [w, vw, b, vb] = &mut fused;
+                let velocity = (momentum != 0.0).then_some((&mut vw[..], &mut vb[..]));
+                fast::grad_weight_sgd(isa, &x, &dz, w, b, velocity, [inputs, outputs], &rule);
+                for (fused, expected) in fused.iter().zip(&expected) {
+                    assert_eq!(difference(expected, fused), None, "{isa} {shape:?} momentum {momentum}");
+                }
+            }
+        }
+    }
 }

@@ -14,7 +14,8 @@ use std::cell::Cell;
 use std::sync::{Mutex, PoisonError};
 use wgpu_dropout::backend::Backend;
 use wgpu_dropout::call::{
-    BatchLoss, DropoutCall, Features, Gather, GradInput, GradWeight, LinearForward, MaskBits, Sgd, SgdRule, SoftmaxCrossEntropy,
+    BatchLoss, DropoutCall, Features, Gather, GradInput, GradWeight, GradWeightSgd, LinearForward, MaskBits, Sgd, SgdRule,
+    SoftmaxCrossEntropy,
 };
 use wgpu_dropout::gpu::{Gpu, Planner, Tile};
 use wgpu_dropout::mask::bits_to_bytes;
@@ -92,9 +93,10 @@ type Fill = fn(u64, usize) -> Vec<f32>;
 const FILLS: [(Fill, f64); 2] = [(small_integers, 0.5), (noise, 0.7)];
 
 /// Runs a product on both plans of a tile, on whole numbers, which give the same bits on any device, and on others, which do on
-/// devices that do not contract; `check` holds the results of the weak plan against the oracle.
+/// devices that do not contract, where the parts of a sum are one `chain`; `check` holds the results of the weak plan against the oracle.
 fn products(
     name: &str,
+    chain: bool,
     run: impl Fn(&mut Gpu, [usize; 3], Fill, Dropout) -> Vec<f32>,
     check: impl Fn(&[f32], [usize; 3], Fill, Dropout),
 ) {
@@ -107,7 +109,7 @@ fn products(
                     run(gpu, shape, fill, dropout)
                 });
                 let Some([whole, parts]) = results else { continue };
-                if i == 0 || software.get() {
+                if i == 0 || chain && software.get() {
                     same_bits(&format!("{name} {tile} {shape:?}"), &whole, &parts).unwrap();
                 }
                 check(&parts, shape, fill, dropout);
@@ -125,7 +127,7 @@ fn linear_forward_in_rows_and_in_parts_of_sums() {
         gpu.linear_forward(LinearForward { x: &x, weight: &w, bias: Some(&b), y: &mut y, relu: true, dropout }).unwrap();
         gpu.read(&y).unwrap()
     };
-    products("linear_forward", run, |y, shape, fill, dropout| {
+    products("linear_forward", true, run, |y, shape, fill, dropout| {
         let [batch, inputs, outputs] = shape;
         let (x, w, b) = (fill(1, batch * inputs), fill(2, inputs * outputs), fill(3, outputs));
         oracle::linear_forward(&x, &w, Some(&b), shape, true, &dropout).check("linear_forward", y).unwrap();
@@ -143,7 +145,7 @@ fn grad_input_in_rows_and_columns() {
         gpu.grad_input(GradInput { grad_output: &dy, output: None, weight: &w, grad_input: &mut dx, dropout, through }).unwrap();
         gpu.read(&dx).unwrap()
     };
-    products("grad_input", run, |dx, shape, fill, dropout| {
+    products("grad_input", true, run, |dx, shape, fill, dropout| {
         let [batch, inputs, outputs] = shape;
         let grad_z = oracle::gradient(&fill(4, batch * outputs), None, outputs, &dropout);
         let mut exact = oracle::grad_input(&grad_z, &fill(2, inputs * outputs), shape);
@@ -166,13 +168,46 @@ fn grad_weight_in_rows_and_in_parts_of_the_batch() {
         gpu.grad_weight(GradWeight { x: &x, grad_output: &dy, output: None, grad_weight, grad_bias, dropout }).unwrap();
         [gpu.read(&dw).unwrap(), gpu.read(&db).unwrap()].concat()
     };
-    products("grad_weight", run, |both, shape, fill, dropout| {
+    products("grad_weight", true, run, |both, shape, fill, dropout| {
         let [batch, inputs, outputs] = shape;
         let grad_z = oracle::gradient(&fill(4, batch * outputs), None, outputs, &dropout);
         let (weight, bias) = oracle::grad_weight(&fill(1, batch * inputs), &grad_z, shape);
         weight.check("grad_weight", &both[..inputs * outputs]).unwrap();
         bias.check("grad_bias", &both[inputs * outputs..]).unwrap();
     });
+}
+
+/// Each part of a batch adds its share to the parameters, so a sum in parts has other roundings than the whole.
+#[test]
+fn grad_weight_sgd_in_rows_and_in_parts_of_the_batch() {
+    let rule = |momentum| SgdRule { lr: 0.5, momentum, weight_decay: 0.25, max_norm: None };
+    for momentum in [0.0, 0.5] {
+        let run = |gpu: &mut Gpu, [batch, inputs, outputs]: [usize; 3], fill: Fill, _: Dropout| {
+            let (x, dz) = (fill(1, batch * inputs), fill(4, batch * outputs));
+            let (x, grad_z) = (&gpu.tensor(batch, inputs, &x).unwrap(), &gpu.tensor(batch, outputs, &dz).unwrap());
+            let mut tensors = [(2, inputs), (3, inputs), (5, 1), (6, 1)]
+                .map(|(seed, rows)| gpu.tensor(rows, outputs, &fill(seed, rows * outputs)).unwrap());
+            let [weight, weight_velocity, bias, bias_velocity] = &mut tensors;
+            let velocity = (momentum != 0.0).then_some((weight_velocity, bias_velocity));
+            gpu.grad_weight_sgd(GradWeightSgd { x, grad_z, weight, bias, velocity, rule: rule(momentum) }).unwrap();
+            tensors.map(|tensor| gpu.read(&tensor).unwrap()).concat()
+        };
+        products("grad_weight_sgd", false, run, |all, shape, fill, _| {
+            let [batch, inputs, outputs] = shape;
+            let grad_z: Vec<f64> = fill(4, batch * outputs).into_iter().map(f64::from).collect();
+            let state = [(2, inputs), (3, inputs), (5, 1), (6, 1)].map(|(seed, rows)| fill(seed, rows * outputs));
+            let state = state.each_ref().map(Vec::as_slice);
+            let exact = oracle::grad_weight_sgd(&fill(1, batch * inputs), &grad_z, state, shape, &rule(momentum));
+            let mut rest = all;
+            for (i, exact) in exact.iter().enumerate() {
+                let (part, after) = rest.split_at(exact.values.len());
+                if i % 2 == 0 || momentum != 0.0 {
+                    exact.check("grad_weight_sgd", part).unwrap();
+                }
+                rest = after;
+            }
+        });
+    }
 }
 
 #[test]

@@ -7,7 +7,8 @@ pub mod reference;
 
 use crate::backend::{Backend, Counts, Element, check_len};
 use crate::call::{
-    BatchLoss, DropoutCall, Features, Gather, GradInput, GradWeight, LinearForward, MaskBits, Sgd, SoftmaxCrossEntropy,
+    BatchLoss, DropoutCall, Features, Gather, GradInput, GradWeight, GradWeightSgd, LinearForward, MaskBits, Sgd,
+    SoftmaxCrossEntropy,
 };
 use crate::shape::{Matrix, elements, expect};
 use crate::{Dropout, Error, Result};
@@ -157,11 +158,8 @@ impl Backend for Cpu {
         call.check()?;
         self.counts.dispatches += 1;
         let shape = [call.weight.rows, call.weight.cols];
-        let dz = Gradient {
-            grad_output: &call.grad_output.values,
-            output: call.output.map(CpuTensor::values),
-            dropout: &call.dropout,
-        };
+        let dz =
+            Gradient { grad_output: &call.grad_output.values, output: call.output.map(CpuTensor::values), dropout: &call.dropout };
         let (weight, dx) = (&call.weight.values, &mut call.grad_input.values);
         let through = call.through.map(|(x, scale)| (x.values(), scale));
         match self.isa {
@@ -175,15 +173,25 @@ impl Backend for Cpu {
         call.check()?;
         self.counts.dispatches += 1;
         let shape = [call.grad_weight.rows, call.grad_weight.cols];
-        let dz = Gradient {
-            grad_output: &call.grad_output.values,
-            output: call.output.map(CpuTensor::values),
-            dropout: &call.dropout,
-        };
+        let dz =
+            Gradient { grad_output: &call.grad_output.values, output: call.output.map(CpuTensor::values), dropout: &call.dropout };
         let (x, dw, db) = (&call.x.values, &mut call.grad_weight.values, &mut call.grad_bias.values);
         match self.isa {
             Some(isa) => fast::grad_weight(isa, x, dz, dw, db, shape),
             None => reference::grad_weight(x, &gradient(dz, shape[1]), dw, db, shape),
+        }
+        Ok(())
+    }
+
+    fn grad_weight_sgd(&mut self, call: GradWeightSgd<'_, CpuTensor<f32>>) -> Result<()> {
+        call.check()?;
+        self.counts.dispatches += 1;
+        let shape = [call.weight.rows, call.weight.cols];
+        let (x, grad_z, weight, bias) = (&call.x.values, &call.grad_z.values, &mut call.weight.values, &mut call.bias.values);
+        let velocity = call.velocity.map(|(weight, bias)| (weight.values.as_mut_slice(), bias.values.as_mut_slice()));
+        match self.isa {
+            Some(isa) => fast::grad_weight_sgd(isa, x, grad_z, weight, bias, velocity, shape, &call.rule),
+            None => reference::grad_weight_sgd(x, grad_z, weight, bias, velocity, shape, &call.rule),
         }
         Ok(())
     }
@@ -214,7 +222,11 @@ impl Backend for Cpu {
         call.check()?;
         self.counts.dispatches += 1;
         let velocity = call.velocity.map(|velocity| velocity.values.as_mut_slice());
-        reference::sgd(&call.grad.values, &mut call.weight.values, velocity, call.grad.cols, &call.rule);
+        let (grad, weight, cols) = (&call.grad.values, &mut call.weight.values, call.grad.cols);
+        match self.isa {
+            Some(isa) => fast::sgd(isa, grad, weight, velocity, cols, &call.rule),
+            None => reference::sgd(grad, weight, velocity, cols, &call.rule),
+        }
         Ok(())
     }
 
@@ -225,15 +237,17 @@ impl Backend for Cpu {
         let (x, labels) = (&mut call.x.values, &mut call.labels.values);
         let all_labels = &call.all_labels.values;
         let cols = call.data.cols();
-        match call.data {
-            Features::Bytes(data) => {
-                let value = |byte: u8| f32::from(byte) * call.unit;
-                reference::gather(&data.values, value, all_labels, order, x, labels, cols, &call.dropout);
+        let dropout = &call.dropout;
+        let (byte, float) = (|byte: u8| f32::from(byte) * call.unit, |float: f32| float * call.unit);
+        match (call.data, self.isa) {
+            (Features::Bytes(data), Some(isa)) => {
+                fast::gather(isa, &data.values, byte, all_labels, order, x, labels, cols, dropout)
             }
-            Features::Floats(data) => {
-                let value = |float: f32| float * call.unit;
-                reference::gather(&data.values, value, all_labels, order, x, labels, cols, &call.dropout);
+            (Features::Floats(data), Some(isa)) => {
+                fast::gather(isa, &data.values, float, all_labels, order, x, labels, cols, dropout)
             }
+            (Features::Bytes(data), None) => reference::gather(&data.values, byte, all_labels, order, x, labels, cols, dropout),
+            (Features::Floats(data), None) => reference::gather(&data.values, float, all_labels, order, x, labels, cols, dropout),
         }
         Ok(())
     }

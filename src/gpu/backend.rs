@@ -6,7 +6,8 @@ use super::tensor::GpuTensor;
 use crate::Result;
 use crate::backend::{Backend, Counts, Element, check_len};
 use crate::call::{
-    BatchLoss, DropoutCall, Features, Gather, GradInput, GradWeight, LinearForward, MaskBits, Sgd, SoftmaxCrossEntropy,
+    BatchLoss, DropoutCall, Features, Gather, GradInput, GradWeight, GradWeightSgd, LinearForward, MaskBits, Sgd,
+    SoftmaxCrossEntropy,
 };
 
 /// Bytes written to the device at a time: a staging area that cannot be had would lose the device.
@@ -124,6 +125,19 @@ impl Backend for Gpu {
             dropout: call.dropout,
         };
         self.enqueue(self.kernels.planner().grad_weight(&views)?)
+    }
+
+    fn grad_weight_sgd(&mut self, call: GradWeightSgd<'_, GpuTensor<f32>>) -> Result<()> {
+        let mut velocity = call.velocity.map(|(weight, bias)| (weight.view(), bias.view()));
+        let views = GradWeightSgd {
+            x: &call.x.view(),
+            grad_z: &call.grad_z.view(),
+            weight: &mut call.weight.view(),
+            bias: &mut call.bias.view(),
+            velocity: velocity.as_mut().map(|(weight, bias)| (weight, bias)),
+            rule: call.rule,
+        };
+        self.enqueue(self.kernels.planner().grad_weight_sgd(&views)?)
     }
 
     fn softmax_cross_entropy(&mut self, call: SoftmaxCrossEntropy<'_, GpuTensor<f32>, GpuTensor<u32>>) -> Result<()> {

@@ -4,7 +4,9 @@ use super::params::Params;
 use super::plan::{Binding, Dispatch, Planner};
 use super::variant::{Tile, Variant};
 use super::view::View;
-use crate::call::{BatchLoss, DropoutCall, Gather, GradInput, GradWeight, LinearForward, MaskBits, Sgd, SoftmaxCrossEntropy};
+use crate::call::{
+    BatchLoss, DropoutCall, Gather, GradInput, GradWeight, GradWeightSgd, LinearForward, MaskBits, Sgd, SoftmaxCrossEntropy,
+};
 use crate::{Error, Result};
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -78,7 +80,7 @@ impl Kernels {
             ("max_compute_workgroups_per_dimension", u64::from(planner.grid), 1, u64::from(most.grid)),
             ("max_compute_invocations_per_workgroup", u64::from(limits.max_compute_invocations_per_workgroup), 64, u64::MAX),
             ("max_compute_workgroup_size_x", u64::from(limits.max_compute_workgroup_size_x), 64, u64::MAX),
-            ("max_storage_buffers_per_shader_stage", u64::from(limits.max_storage_buffers_per_shader_stage), 5, u64::MAX),
+            ("max_storage_buffers_per_shader_stage", u64::from(limits.max_storage_buffers_per_shader_stage), 6, u64::MAX),
             // wgpu does not enforce this one.
             ("max_compute_workgroup_storage_size", workgroup, if planner.tile == Tile::Workgroup { 8192 } else { 512 }, u64::MAX),
         ];
@@ -171,6 +173,14 @@ impl Kernels {
     /// As [`dropout`](Self::dropout).
     pub fn grad_weight(&self, call: &GradWeight<'_, View<'_>>) -> Result<Prepared> {
         self.prepare(&self.planner.grad_weight(call)?)
+    }
+
+    /// Prepares one update of a layer, its gradient included.
+    ///
+    /// # Errors
+    /// As [`dropout`](Self::dropout), and for a rule with max-norm.
+    pub fn grad_weight_sgd(&self, call: &GradWeightSgd<'_, View<'_>>) -> Result<Prepared> {
+        self.prepare(&self.planner.grad_weight_sgd(call)?)
     }
 
     /// Prepares the loss of each row and the gradient of their mean.

@@ -13,6 +13,7 @@ pub enum Stem {
     Gather,
     GradInput,
     GradWeight,
+    GradWeightSgd,
     LinearForward,
     MaskBits,
     PhiloxWords,
@@ -22,13 +23,14 @@ pub enum Stem {
 
 impl Stem {
     /// Every kernel.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::BatchLoss,
         Self::Copy,
         Self::Dropout,
         Self::Gather,
         Self::GradInput,
         Self::GradWeight,
+        Self::GradWeightSgd,
         Self::LinearForward,
         Self::MaskBits,
         Self::PhiloxWords,
@@ -45,6 +47,7 @@ impl Stem {
             Self::Gather => "gather",
             Self::GradInput => "grad_input",
             Self::GradWeight => "grad_weight",
+            Self::GradWeightSgd => "grad_weight_sgd",
             Self::LinearForward => "linear_forward",
             Self::MaskBits => "mask_bits",
             Self::PhiloxWords => "philox_words",
@@ -61,6 +64,7 @@ impl Stem {
             Self::Gather => include_str!("../../shaders/gather.wgsl"),
             Self::GradInput => include_str!("../../shaders/grad_input.wgsl"),
             Self::GradWeight => include_str!("../../shaders/grad_weight.wgsl"),
+            Self::GradWeightSgd => include_str!("../../shaders/grad_weight_sgd.wgsl"),
             Self::LinearForward => include_str!("../../shaders/linear_forward.wgsl"),
             Self::MaskBits => include_str!("../../shaders/mask_bits.wgsl"),
             Self::PhiloxWords => include_str!("../../shaders/philox_words.wgsl"),
@@ -71,7 +75,7 @@ impl Stem {
 
     /// Whether the kernel is a matrix product, which comes in tiles.
     pub fn is_product(self) -> bool {
-        matches!(self, Self::LinearForward | Self::GradInput | Self::GradWeight)
+        matches!(self, Self::LinearForward | Self::GradInput | Self::GradWeight | Self::GradWeightSgd)
     }
 }
 
@@ -178,7 +182,7 @@ pub struct Variant {
     pub gate: Gate,
     /// `gather` only: whether features are bytes.
     pub bytes: bool,
-    /// `sgd` only: whether there is a velocity.
+    /// Updates only: whether there is a velocity.
     pub momentum: bool,
     /// Matrix products only: whether a dispatch may hold a part of each sum.
     pub part: bool,
@@ -215,11 +219,14 @@ impl Variant {
             for tile in if stem.is_product() { &Tile::ALL[..] } else { &Tile::ALL[..1] } {
                 for gate in if gated { &[Gate::None, Gate::Relu, Gate::Mask][..] } else { &[Gate::None][..] } {
                     for width in if wide { &[Width::Scalar, Width::Vec4][..] } else { &[Width::Scalar][..] } {
-                        let flag =
-                            matches!(stem, Stem::Gather | Stem::Sgd | Stem::LinearForward | Stem::GradWeight | Stem::Dropout);
+                        // Each kernel has at most one thing more that is or is not.
+                        let bytes = stem == Stem::Gather;
+                        let momentum = matches!(stem, Stem::Sgd | Stem::GradWeightSgd);
+                        let part = matches!(stem, Stem::LinearForward | Stem::GradWeight);
+                        let aligned = stem == Stem::Dropout;
+                        let flag = bytes || momentum || part || aligned;
                         for &set in if flag { &[false, true][..] } else { &[false][..] } {
-                            let (bytes, momentum) = (set && stem == Stem::Gather, set && stem == Stem::Sgd);
-                            let (part, aligned) = (set && stem.is_product(), set && stem == Stem::Dropout);
+                            let [bytes, momentum, part, aligned] = [bytes, momentum, part, aligned].map(|has| has && set);
                             all.push(Self { tile: *tile, gate: *gate, width: *width, bytes, momentum, part, aligned, ..base });
                         }
                     }
@@ -288,6 +295,8 @@ impl Variant {
                 parts.push(include_str!("../../shaders/gradient.wgsl"));
                 constants += &format!("const GATE: u32 = {}u;\n", self.gate as u32);
             }
+            Stem::GradWeightSgd if self.momentum => parts.push(include_str!("../../shaders/grad_weight_sgd_momentum.wgsl")),
+            Stem::GradWeightSgd => parts.push(include_str!("../../shaders/grad_weight_sgd_plain.wgsl")),
             Stem::Gather => {
                 let datum = if self.bytes { "u32" } else { "f32" };
                 constants += &format!("const BYTES: bool = {};\nalias Datum = {datum};\n", self.bytes);
@@ -296,6 +305,9 @@ impl Variant {
             Stem::Sgd if self.momentum => parts.push(include_str!("../../shaders/sgd_momentum.wgsl")),
             Stem::Sgd => parts.push(include_str!("../../shaders/sgd_plain.wgsl")),
             _ => {}
+        }
+        if matches!(self.stem, Stem::GradWeight | Stem::GradWeightSgd) {
+            parts.push(include_str!("../../shaders/outer.wgsl"));
         }
         parts.push(include_str!("../../shaders/mask.wgsl"));
         parts.push(match self.int64 {
@@ -315,7 +327,8 @@ impl Variant {
             Stem::LinearForward => &[false, false, false, true],
             Stem::GradInput => &[false, false, false, false, true],
             Stem::GradWeight | Stem::Gather => &[false, false, false, true, true],
-            Stem::SoftmaxCrossEntropy => &[false, false, true, true],
+            Stem::GradWeightSgd if self.momentum => &[false, false, true, true, true, true],
+            Stem::GradWeightSgd | Stem::SoftmaxCrossEntropy => &[false, false, true, true],
             Stem::Sgd if self.momentum => &[false, true, true],
             Stem::Sgd => &[false, true],
         }

@@ -73,7 +73,7 @@ pub(super) struct Layer<B: Backend> {
     pub weight: B::Tensor<f32>,
     /// `[1, outputs]`
     pub bias: B::Tensor<f32>,
-    /// Gradients of both; made by the first training step.
+    /// Gradients of both; made by the first training step under max-norm, which alone needs them stored.
     pub grad: Option<(B::Tensor<f32>, B::Tensor<f32>)>,
     /// Velocities of both; made by the first step with momentum.
     pub velocity: Option<(B::Tensor<f32>, B::Tensor<f32>)>,

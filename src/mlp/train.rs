@@ -4,7 +4,7 @@ use super::network::{Layer, Mlp};
 use super::resident::{Resident, Source};
 use super::workspace::{Workspace, Workspaces};
 use crate::backend::Backend;
-use crate::call::{BatchLoss, Gather, GradInput, GradWeight, LinearForward, Sgd, SgdRule, SoftmaxCrossEntropy};
+use crate::call::{BatchLoss, Gather, GradInput, GradWeight, GradWeightSgd, LinearForward, Sgd, SgdRule, SoftmaxCrossEntropy};
 use crate::shape::Matrix;
 use crate::{Dropout, Error, Result, init};
 
@@ -191,13 +191,12 @@ impl<B: Backend> Mlp<B> {
         let Self { backend, architecture, layers, step, workspaces, .. } = self;
         let site = |layer: usize| architecture.training_site(layer, *step);
         for layer in layers.iter_mut() {
-            layer.prepare(backend, rule.momentum != 0.0)?;
+            layer.prepare(backend, rule)?;
         }
         let workspace = workspaces.get(backend, rows, &architecture.widths(), true)?;
         forward(backend, layers, workspace, data, order, first, &site)?;
         loss(backend, workspace, totals, slot)?;
-        backward(backend, layers, workspace, &site)?;
-        update(backend, layers, rule)?;
+        backward(backend, layers, workspace, &site, rule)?;
         backend.submit()?;
         *step = step.wrapping_add(1);
         Ok(())
@@ -206,16 +205,30 @@ impl<B: Backend> Mlp<B> {
 
 impl<B: Backend> Layer<B> {
     /// Memory that only training needs.
-    fn prepare(&mut self, backend: &mut B, momentum: bool) -> Result<()> {
+    fn prepare(&mut self, backend: &mut B, rule: &SgdRule) -> Result<()> {
         let (inputs, outputs) = (self.weight.rows(), self.weight.cols());
         let mut pair = || Ok::<_, Error>((backend.zeros(inputs, outputs)?, backend.zeros(1, outputs)?));
-        if self.grad.is_none() {
+        if rule.max_norm.is_some() && self.grad.is_none() {
             self.grad = Some(pair()?);
         }
-        if momentum && self.velocity.is_none() {
+        if rule.momentum != 0.0 && self.velocity.is_none() {
             self.velocity = Some(pair()?);
         }
         Ok(())
+    }
+
+    /// `W, b, v ← sgd(W, b, v)` with the gradients that `X` and `dZ` make. Max-norm needs whole columns, so the gradients are stored for it.
+    fn update(&mut self, backend: &mut B, x: &B::Tensor<f32>, grad_z: &B::Tensor<f32>, rule: SgdRule) -> Result<()> {
+        let Self { weight, bias, grad, velocity } = self;
+        let velocity = velocity.as_mut().map(|(weight, bias)| (weight, bias));
+        let (Some((grad_weight, grad_bias)), Some(_)) = (grad, rule.max_norm) else {
+            return backend.grad_weight_sgd(GradWeightSgd { x, grad_z, weight, bias, velocity, rule });
+        };
+        let (output, dropout) = (None, Dropout::NONE);
+        backend.grad_weight(GradWeight { x, grad_output: grad_z, output, grad_weight, grad_bias, dropout })?;
+        let (weight_velocity, bias_velocity) = velocity.unzip();
+        backend.sgd(Sgd { grad: grad_weight, weight, velocity: weight_velocity, rule })?;
+        backend.sgd(Sgd { grad: grad_bias, weight: bias, velocity: bias_velocity, rule: rule.for_bias() })
     }
 }
 
@@ -271,40 +284,25 @@ pub(super) fn loss<B: Backend>(
     backend.batch_loss(BatchLoss { losses: &workspace.losses, totals, slot })
 }
 
-/// Gradients of all parameters, from the last layer to the first, through the masks of the forward pass.
+/// Goes back from the last layer to the first through the masks of the forward pass, and updates each once its input's gradient is taken.
 fn backward<B: Backend>(
     backend: &mut B,
     layers: &mut [Layer<B>],
     workspace: &mut Workspace<B>,
     site: &impl Fn(usize) -> Dropout,
+    rule: &SgdRule,
 ) -> Result<()> {
     for (index, layer) in layers.iter_mut().enumerate().rev() {
         // What arrives here is dZ: the last layer has neither ReLU nor dropout, and the layer after has gone back through ours.
         let (before, after) = workspace.grads.split_at_mut(index);
-        let (grad_output, output, dropout) = (after.first().unwrap_or(&workspace.grad_logits), None, Dropout::NONE);
+        let grad_z = after.first().unwrap_or(&workspace.grad_logits);
         let x = if index == 0 { &workspace.x } else { &workspace.outputs[index - 1] };
-        if let Some((grad_weight, grad_bias)) = &mut layer.grad {
-            backend.grad_weight(GradWeight { x, grad_output, output, grad_weight, grad_bias, dropout })?;
-        }
         if let Some(grad_input) = before.last_mut() {
             let (weight, through) = (&layer.weight, Some((x, site(index).scale)));
+            let (grad_output, output, dropout) = (grad_z, None, Dropout::NONE);
             backend.grad_input(GradInput { grad_output, output, weight, grad_input, dropout, through })?;
         }
-    }
-    Ok(())
-}
-
-fn update<B: Backend>(backend: &mut B, layers: &mut [Layer<B>], rule: &SgdRule) -> Result<()> {
-    // Decay and max-norm are for weights: a bias has no length to keep.
-    let bias_rule = SgdRule { weight_decay: 0.0, max_norm: None, ..*rule };
-    for Layer { weight, bias, grad, velocity } in layers {
-        let Some((grad_weight, grad_bias)) = grad else { continue };
-        let (v_weight, v_bias) = match velocity {
-            Some((weight, bias)) => (Some(weight), Some(bias)),
-            None => (None, None),
-        };
-        backend.sgd(Sgd { grad: grad_weight, weight, velocity: v_weight, rule: *rule })?;
-        backend.sgd(Sgd { grad: grad_bias, weight: bias, velocity: v_bias, rule: bias_rule })?;
+        layer.update(backend, x, grad_z, *rule)?;
     }
     Ok(())
 }

@@ -7,7 +7,7 @@ use super::check::{Check, Tally, poisoned};
 use super::form::Form;
 use super::layer::Layer;
 use super::random::Cases;
-use crate::call::{BatchLoss, DropoutCall, Features, Gather, Sgd, SgdRule, SoftmaxCrossEntropy};
+use crate::call::{BatchLoss, DropoutCall, Features, Gather, GradWeightSgd, Sgd, SgdRule, SoftmaxCrossEntropy};
 use crate::gpu::{Gpu, Stem, Variant};
 use crate::oracle::{self, Exact};
 use crate::{Backend, Dropout, Mask, Mode, Rate, Result};
@@ -41,6 +41,7 @@ pub(super) fn against_oracle<B: Backend>(forms: &mut [Form<B>], seed: u64, done:
     done(over(forms, seed, "gather", &bound, gathers)?);
     done(over(forms, seed, "softmax_cross_entropy, batch_loss", accuracy, losses)?);
     done(over(forms, seed, "sgd", "over three updates", updates)?);
+    done(over(forms, seed, "grad_weight_sgd", "over two updates", layer_updates)?);
     Ok(())
 }
 
@@ -197,6 +198,40 @@ fn updates<B: Backend>(form: &mut Form<B>, cases: &mut Cases, tally: &mut Tally)
     Ok(())
 }
 
+fn layer_updates<B: Backend>(form: &mut Form<B>, cases: &mut Cases, tally: &mut Tally) -> Result<()> {
+    for &shape in if form.weak { &LONG_SUMS[..] } else { &SHAPES[..] } {
+        let [batch, inputs, outputs] = shape;
+        for momentum in [0.0, 0.9] {
+            let rule = SgdRule { lr: 0.25, momentum, weight_decay: 0.1, max_norm: None };
+            let what = format!("{}: grad_weight_sgd {batch}×{inputs}×{outputs} {rule:?}", form.name);
+            let rows = [inputs, inputs, 1, 1];
+            let mut state = rows.map(|rows| cases.noise(rows * outputs));
+            let mut tensors = Vec::new();
+            for (rows, values) in rows.iter().zip(&state) {
+                tensors.push(form.backend.tensor(*rows, outputs, values)?);
+            }
+            for _ in 0..2 {
+                let (x, grad_z) = (cases.noise(batch * inputs), cases.noise(batch * outputs));
+                let exact_z: Vec<f64> = grad_z.iter().copied().map(f64::from).collect();
+                let exact = oracle::grad_weight_sgd(&x, &exact_z, state.each_ref().map(Vec::as_slice), shape, &rule);
+                let (x, grad_z) = (&form.backend.tensor(batch, inputs, &x)?, &form.backend.tensor(batch, outputs, &grad_z)?);
+                if let [weight, weight_velocity, bias, bias_velocity] = tensors.as_mut_slice() {
+                    let velocity = (momentum != 0.0).then_some((weight_velocity, bias_velocity));
+                    form.backend.grad_weight_sgd(GradWeightSgd { x, grad_z, weight, bias, velocity, rule })?;
+                }
+                for (i, tensor) in tensors.iter().enumerate() {
+                    // Without momentum no velocity is kept.
+                    if i % 2 == 0 || momentum != 0.0 {
+                        state[i] = form.backend.read(tensor)?;
+                        tally.compare(exact[i].check(&what, &state[i]));
+                    }
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
 /// Compares so that a NaN fails.
 fn within(what: &str, got: &[f32], exact: &[f64], bound: impl Fn(f64) -> f64) -> std::result::Result<(), String> {
     let inside = |(&c, &e): (&f32, &f64)| (f64::from(c) - e).abs() <= bound(e);
@@ -208,7 +243,7 @@ fn within(what: &str, got: &[f32], exact: &[f64], bound: impl Fn(f64) -> f64) ->
 }
 
 /// Whether each variant that the forms can compile was run. Matrix products know their tile; they run in parts on weak forms, but for
-/// `grad_input`.
+/// `grad_input` and `grad_weight_sgd`.
 pub(super) fn variants(forms: &[Form<Gpu>]) -> Check {
     let mut tally = Tally::new("variants run, of those of the forms checked");
     let compiled: Vec<String> = forms.iter().flat_map(|form| form.backend.kernels().compiled()).collect();
@@ -217,7 +252,8 @@ pub(super) fn variants(forms: &[Form<Gpu>]) -> Check {
             let variant = Variant { int64, ..variant };
             let reaches = |form: &Form<Gpu>| {
                 let planner = form.backend.kernels().planner();
-                let product = planner.tile == variant.tile && (variant.stem == Stem::GradInput || form.weak == variant.part);
+                let whole = matches!(variant.stem, Stem::GradInput | Stem::GradWeightSgd);
+                let product = planner.tile == variant.tile && (whole || form.weak == variant.part);
                 planner.int64 == int64 && (product || !variant.stem.is_product())
             };
             if forms.iter().any(reaches) {

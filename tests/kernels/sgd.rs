@@ -1,10 +1,10 @@
-//! `sgd`: momentum, weight decay and max-norm against the rule in f64, over several updates.
+//! `sgd` and `grad_weight_sgd`: momentum, weight decay and max-norm against the rule in f64, over several updates.
 
-use crate::common::noise;
+use crate::common::{TILES, noise, poisoned, same_bits, small_integers};
 use crate::on_backends;
 use wgpu_dropout::backend::Backend;
-use wgpu_dropout::call::{Sgd, SgdRule};
-use wgpu_dropout::oracle;
+use wgpu_dropout::call::{GradWeight, GradWeightSgd, Sgd, SgdRule};
+use wgpu_dropout::{Dropout, Error, oracle};
 
 const SHAPES: [[usize; 2]; 11] = [[1, 1], [1, 7], [7, 1], [8, 9], [63, 65], [65, 63], [64, 64], [129, 3], [3, 129], [0, 3], [3, 0]];
 
@@ -91,6 +91,127 @@ fn momentum_without_a_velocity_is_refused() {
         let (grad, mut weight) = (backend.zeros(2, 2).unwrap(), backend.zeros(2, 2).unwrap());
         let rule = SgdRule { lr: 0.1, momentum: 0.9, weight_decay: 0.0, max_norm: None };
         assert!(backend.sgd(Sgd { grad: &grad, weight: &mut weight, velocity: None, rule }).is_err());
+    }
+    on_backends!(check);
+}
+
+/// `[B, I, O]`
+const LAYERS: [[usize; 3]; 11] = [
+    [1, 1, 1],
+    [7, 13, 9],
+    [9, 63, 65],
+    [8, 64, 64],
+    [33, 127, 10],
+    [5, 1, 7],
+    [16, 36, 132],
+    [2, 7, 257],
+    [0, 5, 3],
+    [5, 0, 3],
+    [5, 3, 0],
+];
+
+/// A layer's parameters and velocities: `W`, its `v`, `b`, its `v`.
+type State = [Vec<f32>; 4];
+
+fn start([_, inputs, outputs]: [usize; 3], fill: fn(u64, usize) -> Vec<f32>) -> State {
+    [fill(1, inputs * outputs), fill(2, inputs * outputs), fill(3, outputs), fill(4, outputs)]
+}
+
+/// The state after one update, fused, or by the three kernels that it stands for.
+fn update<B: Backend>(
+    backend: &mut B,
+    x: &[f32],
+    grad_z: &[f32],
+    state: &State,
+    shape: [usize; 3],
+    rule: SgdRule,
+    fused: bool,
+) -> State {
+    let [batch, inputs, outputs] = shape;
+    let (x, grad_z) = (&backend.tensor(batch, inputs, x).unwrap(), &backend.tensor(batch, outputs, grad_z).unwrap());
+    let mut tensors = [(inputs, &state[0]), (inputs, &state[1]), (1, &state[2]), (1, &state[3])]
+        .map(|(rows, values)| backend.tensor(rows, outputs, values).unwrap());
+    let [weight, weight_velocity, bias, bias_velocity] = &mut tensors;
+    let velocity = (rule.momentum != 0.0).then_some((weight_velocity, bias_velocity));
+    if fused {
+        backend.grad_weight_sgd(GradWeightSgd { x, grad_z, weight, bias, velocity, rule }).unwrap();
+    } else {
+        let (mut dw, mut db) = (poisoned(backend, inputs, outputs), poisoned(backend, 1, outputs));
+        let (output, dropout) = (None, Dropout::NONE);
+        let (grad_weight, grad_bias) = (&mut dw, &mut db);
+        backend.grad_weight(GradWeight { x, grad_output: grad_z, output, grad_weight, grad_bias, dropout }).unwrap();
+        let (weight_velocity, bias_velocity) = velocity.unzip();
+        backend.sgd(Sgd { grad: &dw, weight, velocity: weight_velocity, rule }).unwrap();
+        backend.sgd(Sgd { grad: &db, weight: bias, velocity: bias_velocity, rule: rule.for_bias() }).unwrap();
+    }
+    tensors.map(|tensor| backend.read(&tensor).unwrap())
+}
+
+#[test]
+fn a_layer_is_updated_as_the_rule_says() {
+    fn check<B: Backend>(backend: &mut B) {
+        for shape in LAYERS {
+            let [batch, inputs, outputs] = shape;
+            for rule in rules().into_iter().filter(|rule| rule.max_norm.is_none()) {
+                let what = format!("{} grad_weight_sgd {shape:?} {rule:?}", backend.name());
+                let mut state = start(shape, noise);
+                for round in 0..3 {
+                    let (x, grad_z) = (noise(5 + round, batch * inputs), noise(8 + round, batch * outputs));
+                    let exact_z: Vec<f64> = grad_z.iter().copied().map(f64::from).collect();
+                    let exact = oracle::grad_weight_sgd(&x, &exact_z, state.each_ref().map(Vec::as_slice), shape, &rule);
+                    let next = update(backend, &x, &grad_z, &state, shape, rule, true);
+                    for (i, (exact, next)) in exact.iter().zip(&next).enumerate() {
+                        // Without momentum nothing is kept, so nothing is changed.
+                        if i % 2 == 0 || rule.momentum != 0.0 {
+                            exact.check(&format!("{what}, {}", ["W", "v of W", "b", "v of b"][i]), next).unwrap();
+                        } else {
+                            same_bits(&what, next, &state[i]).unwrap();
+                        }
+                    }
+                    state = next;
+                }
+            }
+        }
+    }
+    on_backends!(check, TILES);
+}
+
+/// Whole numbers and factors that are powers of two are exact in any order. The control: another rule gives other bits.
+#[test]
+fn a_fused_update_is_the_gradient_and_then_the_update() {
+    fn check<B: Backend>(backend: &mut B) {
+        for shape in LAYERS {
+            let [batch, inputs, outputs] = shape;
+            let (x, grad_z) = (small_integers(5, batch * inputs), small_integers(6, batch * outputs));
+            let state = start(shape, small_integers);
+            for (momentum, weight_decay) in [(0.0, 0.0), (0.0, 0.25), (0.5, 0.0), (0.5, 0.25)] {
+                let rule = SgdRule { lr: 0.5, momentum, weight_decay, max_norm: None };
+                let fused = update(backend, &x, &grad_z, &state, shape, rule, true);
+                let apart = update(backend, &x, &grad_z, &state, shape, rule, false);
+                let faster = update(backend, &x, &grad_z, &state, shape, SgdRule { lr: 1.0, ..rule }, true);
+                for (fused, apart) in fused.iter().zip(&apart) {
+                    same_bits(&format!("{shape:?} {rule:?}"), fused, apart).unwrap();
+                }
+                assert!(batch * inputs * outputs < 100 || fused[0] != faster[0], "{shape:?}");
+            }
+        }
+    }
+    on_backends!(check, TILES);
+}
+
+#[test]
+fn a_fused_update_has_no_max_norm_and_needs_its_velocities() {
+    fn check<B: Backend>(backend: &mut B) {
+        let [x, grad_z, mut weight, mut bias] = [(2, 3), (2, 4), (3, 4), (1, 4)].map(|(r, c)| backend.zeros(r, c).unwrap());
+        let rule = SgdRule { lr: 0.1, momentum: 0.9, weight_decay: 0.0, max_norm: None };
+        let mut call = |rule| {
+            let (weight, bias) = (&mut weight, &mut bias);
+            backend.grad_weight_sgd(GradWeightSgd { x: &x, grad_z: &grad_z, weight, bias, velocity: None, rule })
+        };
+        assert!(matches!(call(rule), Err(Error::Shape { .. })));
+        let rule = SgdRule { momentum: 0.0, ..rule };
+        assert!(matches!(call(SgdRule { max_norm: Some(1.0), ..rule }), Err(Error::Invalid { .. })));
+        call(rule).unwrap();
     }
     on_backends!(check);
 }

@@ -8,8 +8,8 @@
 //! it, and vector stores within the slices given. It earns its place with twice the portable form's throughput.
 #![allow(unsafe_code)]
 
-use super::{Isa, portable};
 use super::row::{Place, RowKey};
+use super::{Isa, portable};
 use crate::philox::MULTIPLIERS;
 use std::arch::x86_64::*;
 

@@ -12,8 +12,8 @@
 // This file is compiled by Rust 1.89 and later alone: see build.rs.
 #![allow(clippy::incompatible_msrv)]
 
-use super::{Isa, portable};
 use super::row::{Place, RowKey};
+use super::{Isa, portable};
 use crate::philox::MULTIPLIERS;
 use std::arch::x86_64::*;
 

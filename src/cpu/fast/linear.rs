@@ -4,9 +4,10 @@
 //! Sums have the reference's order, but multiply-adds round once where the processor has them, so results agree within rounding; masks are
 //! the same bits.
 
-use super::product::{Factor, Gate, Lanes, Output, activate, product, through_relu};
+use super::product::{Factor, Gate, Lanes, Output, activate, descend, product, through_relu};
 use super::{Isa, segment};
 use crate::Dropout;
+use crate::call::SgdRule;
 use rayon::prelude::*;
 
 /// Columns of a job of the bias gradient, and the terms below which it has only one.
@@ -27,7 +28,7 @@ pub fn linear_forward(
     let [inputs, outputs] = shape;
     let shape = [y.len() / outputs.max(1), inputs, outputs];
     let (x, weight) = (Factor::new(x, inputs, Lanes::Rows), Factor::new(weight, outputs, Lanes::Cols));
-    product(isa, shape, x, weight, Output::Matrix(y), |row, col, y| {
+    product(isa, shape, x, weight, Output::Matrix(y), [], |row, col, y, []| {
         if bias.is_some() || relu {
             activate(isa, y, bias.map(|bias| &bias[col..col + y.len()]), relu);
         }
@@ -69,7 +70,7 @@ pub fn grad_input(
     let [inputs, outputs] = shape;
     let shape = [grad_input.len() / inputs.max(1), outputs, inputs];
     let (dz, weight) = (gradient.factor(outputs, Lanes::Rows), Factor::new(weight, outputs, Lanes::Rows));
-    product(isa, shape, dz, weight, Output::Matrix(grad_input), |row, col, dx| {
+    product(isa, shape, dz, weight, Output::Matrix(grad_input), [], |row, col, dx, []| {
         if let Some((x, scale)) = through {
             through_relu(isa, dx, &x[row * inputs + col..][..dx.len()], scale);
         }
@@ -77,19 +78,44 @@ pub fn grad_input(
 }
 
 /// `dW = Xᵀ·dZ` and `db = Σ_rows dZ`; `shape` is `[I, O]`.
-pub fn grad_weight(
-    isa: Isa,
-    x: &[f32],
-    gradient: Gradient<'_>,
-    grad_weight: &mut [f32],
-    grad_bias: &mut [f32],
-    shape: [usize; 2],
-) {
+pub fn grad_weight(isa: Isa, x: &[f32], gradient: Gradient<'_>, grad_weight: &mut [f32], grad_bias: &mut [f32], shape: [usize; 2]) {
     let [inputs, outputs] = shape;
     let shape = [inputs, gradient.grad_output.len() / outputs.max(1), outputs];
     let (x, dz) = (Factor::new(x, inputs, Lanes::Cols), gradient.factor(outputs, Lanes::Cols));
-    product(isa, shape, x, dz, Output::Matrix(grad_weight), |_, _, _| {});
+    product(isa, shape, x, dz, Output::Matrix(grad_weight), [], |_, _, _, []| {});
     bias_gradient(isa, gradient, grad_bias);
+}
+
+/// One update by `rule` with `dW = Xᵀ·dZ`, of which no more than a few rows are ever stored, and `db = Σ_rows dZ`; `shape` is `[I, O]`.
+#[allow(clippy::too_many_arguments)]
+pub fn grad_weight_sgd(
+    isa: Isa,
+    x: &[f32],
+    grad_z: &[f32],
+    weight: &mut [f32],
+    bias: &mut [f32],
+    velocity: Option<(&mut [f32], &mut [f32])>,
+    shape: [usize; 2],
+    rule: &SgdRule,
+) {
+    let [inputs, outputs] = shape;
+    let shape = [inputs, grad_z.len() / outputs.max(1), outputs];
+    let gradient = Gradient { grad_output: grad_z, output: None, dropout: &Dropout::NONE };
+    let (x, dz) = (Factor::new(x, inputs, Lanes::Cols), gradient.factor(outputs, Lanes::Cols));
+    let mut db = vec![0.0; outputs];
+    bias_gradient(isa, gradient, &mut db);
+    match velocity {
+        Some((weight_velocity, bias_velocity)) => {
+            product(isa, shape, x, dz, Output::Rows, [weight, weight_velocity], |_, _, dw, [w, v]| {
+                descend(isa, dw, w, Some(v), rule)
+            });
+            descend(isa, &db, bias, Some(bias_velocity), &rule.for_bias());
+        }
+        None => {
+            product(isa, shape, x, dz, Output::Rows, [weight], |_, _, dw, [w]| descend(isa, dw, w, None, rule));
+            descend(isa, &db, bias, None, &rule.for_bias());
+        }
+    }
 }
 
 /// `db = Σ_rows dZ`, each in ascending order.

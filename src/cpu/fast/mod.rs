@@ -10,6 +10,7 @@ mod avx2;
 #[cfg(all(target_arch = "x86_64", has_avx512))]
 mod avx512;
 mod dropout;
+mod gather;
 mod linear;
 mod mask_bits;
 #[cfg(target_arch = "aarch64")]
@@ -17,10 +18,13 @@ mod neon;
 mod portable;
 mod product;
 mod row;
+mod sgd;
 
 pub use dropout::{copy, dropout};
-pub use linear::{Gradient, grad_input, grad_weight, linear_forward};
+pub use gather::gather;
+pub use linear::{Gradient, grad_input, grad_weight, grad_weight_sgd, linear_forward};
 pub use mask_bits::mask_bits;
+pub use sgd::sgd;
 
 use crate::rate::DRAWS;
 use crate::{Dropout, Mask};

@@ -7,8 +7,8 @@
 //! it, and vector stores within the slices given.
 #![allow(unsafe_code)]
 
-use super::{Isa, portable};
 use super::row::{Place, RowKey};
+use super::{Isa, portable};
 use crate::philox::MULTIPLIERS;
 use std::arch::aarch64::*;
 

@@ -8,6 +8,7 @@ mod dropout;
 mod gather;
 mod grad_input;
 mod grad_weight;
+mod grad_weight_sgd;
 mod gradient;
 mod linear_forward;
 mod mask_bits;
@@ -19,15 +20,18 @@ pub use dropout::dropout;
 pub use gather::gather;
 pub use grad_input::grad_input;
 pub use grad_weight::grad_weight;
+pub use grad_weight_sgd::grad_weight_sgd;
 pub use gradient::gradient;
 pub use linear_forward::linear_forward;
 pub use mask_bits::mask_bits;
 pub use sgd::sgd;
+pub(crate) use sgd::{descend, shrink};
 pub use softmax_cross_entropy::softmax_cross_entropy;
 
 use crate::Dropout;
 
 /// `row = relu(row + bias)`, each part where it is asked for.
+#[inline(always)]
 pub(crate) fn activate_row(row: &mut [f32], bias: Option<&[f32]>, relu: bool) {
     if let Some(bias) = bias {
         row.iter_mut().zip(bias).for_each(|(y, &b)| *y += b);
@@ -39,6 +43,7 @@ pub(crate) fn activate_row(row: &mut [f32], bias: Option<&[f32]>, relu: bool) {
 }
 
 /// `grad = grad·scale` where the ReLU's output was above 0, else 0: the way back through ReLU and dropout.
+#[inline(always)]
 pub(crate) fn through_relu(grad: &mut [f32], output: &[f32], scale: f32) {
     // A NaN in the output is not <= 0, so it lets the gradient pass.
     grad.iter_mut().zip(output).for_each(|(grad, &y)| *grad = if y <= 0.0 { 0.0 } else { *grad * scale });

@@ -4,6 +4,23 @@ use crate::call::SgdRule;
 
 /// One update of `weight [rows, cols]` by [`SgdRule`].
 pub fn sgd(grad: &[f32], weight: &mut [f32], velocity: Option<&mut [f32]>, cols: usize, rule: &SgdRule) {
+    descend(grad, weight, velocity, rule);
+    if let Some(max_norm) = rule.max_norm {
+        let mut norms = vec![0.0f32; cols];
+        for row in weight.chunks(cols.max(1)) {
+            norms.iter_mut().zip(row).for_each(|(sum, &w)| *sum += w * w);
+        }
+        let factors: Vec<f32> = norms.iter().map(|&squares| shrink(squares, max_norm)).collect();
+        for row in weight.chunks_mut(cols.max(1)) {
+            row.iter_mut().zip(&factors).for_each(|(w, &factor)| *w *= factor);
+        }
+    }
+}
+
+/// The update without max-norm: each weight on its own.
+// Inlined into callers that are compiled for other instruction sets.
+#[inline(always)]
+pub(crate) fn descend(grad: &[f32], weight: &mut [f32], velocity: Option<&mut [f32]>, rule: &SgdRule) {
     let decayed = |g: f32, w: f32| g + rule.weight_decay * w;
     match velocity {
         Some(velocity) => {
@@ -14,15 +31,10 @@ pub fn sgd(grad: &[f32], weight: &mut [f32], velocity: Option<&mut [f32]>, cols:
         }
         None => weight.iter_mut().zip(grad).for_each(|(w, &g)| *w -= rule.lr * decayed(g, *w)),
     }
-    if let Some(max_norm) = rule.max_norm {
-        let mut norms = vec![0.0f32; cols];
-        for row in weight.chunks(cols.max(1)) {
-            norms.iter_mut().zip(row).for_each(|(sum, &w)| *sum += w * w);
-        }
-        let shrink: Vec<f32> =
-            norms.iter().map(|sum| sum.sqrt()).map(|norm| if norm > max_norm { max_norm / norm } else { 1.0 }).collect();
-        for row in weight.chunks_mut(cols.max(1)) {
-            row.iter_mut().zip(&shrink).for_each(|(w, &shrink)| *w *= shrink);
-        }
-    }
+}
+
+/// What a column with this sum of squares is multiplied by, so that its norm is at most `max_norm`.
+pub(crate) fn shrink(squares: f32, max_norm: f32) -> f32 {
+    let norm = squares.sqrt();
+    if norm > max_norm { max_norm / norm } else { 1.0 }
 }

@@ -1,10 +1,10 @@
-//! Plans of the matrix products: `linear_forward`, `grad_input`, `grad_weight`.
+//! Plans of the matrix products: `linear_forward`, `grad_input`, `grad_weight`, `grad_weight_sgd`.
 //!
 //! A product larger than a binding is cut along its rows, its columns or its terms, whichever the tensor at fault has for rows; a sum
 //! in parts goes on from what the part before left, so that its order stays one ascending chain.
 
 use super::{Dispatch, Planner, Window, windows};
-use crate::call::{GradInput, GradWeight, LinearForward};
+use crate::call::{GradInput, GradWeight, GradWeightSgd, LinearForward};
 use crate::gpu::params::{BIAS, FIRST, LAST, Params, RELU, THROUGH};
 use crate::gpu::source::Width;
 use crate::gpu::variant::{Gate, Stem, Variant};
@@ -119,8 +119,7 @@ impl Planner {
         }
         let (inner, inputs, cols) = (x.rows, x.cols, dy.cols);
         let terms = sum_part(inner, self.common_rows(inner, &[("x", inputs), ("grad_output", cols)])?)?;
-        let part = self.common_rows(inputs + 1, &[("grad_weight", cols)])?.min(self.rows_per_budget(cols, terms));
-        let part = if part < inputs + 1 { (part / 4 * 4).max(1) } else { part };
+        let part = self.weight_rows("grad_weight", inputs, cols, terms)?;
         let db = self.whole("grad_bias", db)?;
         let mut plan = Vec::new();
         // The row after the last is the bias gradient.
@@ -153,6 +152,69 @@ impl Planner {
             }
         }
         Ok(plan)
+    }
+
+    pub(in crate::gpu) fn grad_weight_sgd<'a>(&self, call: &GradWeightSgd<'_, View<'a>>) -> Result<Vec<Dispatch<'a>>> {
+        call.check()?;
+        let (x, dz, weight, bias) = (*call.x, *call.grad_z, *call.weight, *call.bias);
+        let velocity = call.velocity.as_ref().map(|(weight, bias)| (**weight, **bias));
+        let name = Stem::GradWeightSgd.name();
+        for (view, tensor) in [(x, "x"), (dz, "grad_z"), (weight, "weight"), (bias, "bias")] {
+            view.check(name, tensor, 4)?;
+        }
+        if let Some((weight, bias)) = velocity {
+            weight.check(name, "weight's velocity", 4)?;
+            bias.check(name, "bias's velocity", 4)?;
+        }
+        let (inner, inputs, cols) = (x.rows, x.cols, dz.cols);
+        let terms = sum_part(inner, self.common_rows(inner, &[("x", inputs), ("grad_z", cols)])?)?;
+        let part = self.weight_rows("weight", inputs, cols, terms)?;
+        let bias = self.whole("bias", bias)?;
+        let bias_velocity = velocity.map(|(_, bias)| self.whole("bias's velocity", bias)).transpose()?;
+        let mut plan = Vec::new();
+        for (m, rows) in windows(inputs + 1, part) {
+            let held = rows.min(inputs - m.min(inputs));
+            let weight = self.window(weight, 4, m.min(inputs), held);
+            let velocity = velocity.map(|(velocity, _)| self.window(velocity, 4, m.min(inputs), held)).zip(bias_velocity);
+            for (k, terms) in windows_or_one(inner, terms) {
+                let [x, dz] = [x, dz].map(|view| self.window(view, 4, k, terms));
+                let (mut bound, mut wide) = (vec![x, dz, weight, bias], vec![x, dz, weight]);
+                if let Some((weight, bias)) = velocity {
+                    bound.extend([weight, bias]);
+                    wide.push(weight);
+                }
+                // The first part of the batch changes the velocity and decays, and where there is a velocity the last moves the weights.
+                let (first, last) = (k == 0, k + terms == inner);
+                let params = Params {
+                    rows: rows as u32,
+                    cols: cols as u32,
+                    inner: terms as u32,
+                    a_start: x.start + m as u32,
+                    a_stride: x.stride,
+                    b_start: dz.start,
+                    b_stride: dz.stride,
+                    c_start: velocity.map_or(0, |(weight, _)| weight.start),
+                    c_stride: velocity.map_or(0, |(_, bias)| bias.start),
+                    d_start: weight.start,
+                    d_stride: weight.stride,
+                    first: if held < rows { held as u32 } else { u32::MAX },
+                    count: bias.start,
+                    rate: if last || velocity.is_none() { call.rule.lr } else { 0.0 },
+                    momentum: if first { call.rule.momentum } else { 1.0 },
+                    decay: if first { call.rule.weight_decay } else { 0.0 },
+                    ..Params::default()
+                };
+                let variant = Variant { momentum: velocity.is_some(), ..Variant::new(Stem::GradWeightSgd) };
+                plan.extend(self.product(variant, &bound, &wide, params)?);
+            }
+        }
+        Ok(plan)
+    }
+
+    /// Rows of a weight gradient's dispatch, of `inputs` rows and the bias's.
+    fn weight_rows(&self, what: &'static str, inputs: usize, cols: usize, terms: usize) -> Result<usize> {
+        let part = self.common_rows(inputs + 1, &[(what, cols)])?.min(self.rows_per_budget(cols, terms));
+        Ok(if part < inputs + 1 { (part / 4 * 4).max(1) } else { part })
     }
 
     /// A matrix product in this device's tile, with wide loads where every tensor of `wide` allows them.

@@ -5,6 +5,7 @@
 #![allow(unsafe_code)]
 
 use super::vector::{Plain, Vector};
+use crate::call::SgdRule;
 use crate::cpu::fast::Isa;
 use crate::cpu::reference;
 
@@ -48,6 +49,9 @@ pub(super) struct Panel {
     pub to: *mut f32,
 }
 
+/// An update of weights by their gradient, with a velocity or without.
+type Descend = unsafe fn(&[f32], &mut [f32], Option<&mut [f32]>, &SgdRule);
+
 /// What a product uses on one instruction set.
 pub(super) struct Kernel {
     /// Rows of the largest tile.
@@ -62,6 +66,8 @@ pub(super) struct Kernel {
     pub activate: unsafe fn(&mut [f32], Option<&[f32]>, bool),
     /// `grad = grad·scale` where `output > 0`, else 0. The processor must have the set.
     pub through_relu: unsafe fn(&mut [f32], &[f32], f32),
+    /// One update of weights by their gradient, without max-norm. The processor must have the set.
+    pub descend: Descend,
 }
 
 impl Kernel {
@@ -166,6 +172,10 @@ macro_rules! kernel {
             unsafe fn through_relu(grad: &mut [f32], output: &[f32], scale: f32) {
                 reference::through_relu(grad, output, scale);
             }
+            $(#[target_feature(enable = $feature)])?
+            unsafe fn descend(grad: &[f32], weight: &mut [f32], velocity: Option<&mut [f32]>, rule: &SgdRule) {
+                reference::descend(grad, weight, velocity, rule);
+            }
             const TILES: &[unsafe fn(&Tile)] = &[$(tile_of::<$rows>),*];
             Kernel {
                 rows: TILES.len(),
@@ -174,6 +184,7 @@ macro_rules! kernel {
                 pack: pack_panel,
                 activate,
                 through_relu,
+                descend,
             }
         };
     };

@@ -75,9 +75,10 @@ unsafe impl Send for Shared<'_> {}
 unsafe impl Sync for Shared<'_> {}
 
 impl<'a> Shared<'a> {
-    /// `values`, which nobody else reaches meanwhile.
-    pub fn new(values: &'a mut [f32]) -> Self {
-        Self { start: values.as_mut_ptr(), len: values.len(), slice: PhantomData }
+    /// The `len` values, which nobody else reaches meanwhile.
+    pub fn new(values: &'a mut [f32], len: usize) -> Self {
+        assert_eq!(values.len(), len);
+        Self { start: values.as_mut_ptr(), len, slice: PhantomData }
     }
 
     /// Where an element lies, at most one past the end.

@@ -24,6 +24,7 @@ mod vector;
 
 use super::{Isa, segment};
 use crate::Dropout;
+use crate::call::SgdRule;
 use kernel::{Kernel, Panel, Tile};
 use memory::{Memory, Shared};
 use rayon::prelude::*;
@@ -135,6 +136,12 @@ pub(super) fn through_relu(isa: Isa, grad: &mut [f32], output: &[f32], scale: f3
     unsafe { (Kernel::of(isa).through_relu)(grad, output, scale) }
 }
 
+/// One update of a part of a weight matrix, without max-norm.
+pub(super) fn descend(isa: Isa, grad: &[f32], weight: &mut [f32], velocity: Option<&mut [f32]>, rule: &SgdRule) {
+    // SAFETY: the processor has the kernel's instruction set.
+    unsafe { (Kernel::of(isa).descend)(grad, weight, velocity, rule) }
+}
+
 /// Where a product goes.
 pub(super) enum Output<'a> {
     /// Into a matrix.
@@ -143,27 +150,28 @@ pub(super) enum Output<'a> {
     Rows,
 }
 
-/// `C = A·B` of `[rows, terms, cols]`; `finish(row, col, values)` is called once for each part of a row of C when its sums are complete.
-pub(super) fn product(
+/// `C = A·B` of `[rows, terms, cols]`; `finish(row, col, values, beside)` is called once for each part of a row of C when its sums are complete, with
+/// the same parts of the matrices `beside`, which have C's shape.
+pub(super) fn product<const N: usize>(
     isa: Isa,
     [rows, terms, cols]: [usize; 3],
     a: Factor<'_>,
     b: Factor<'_>,
     output: Output<'_>,
-    finish: impl Fn(usize, usize, &mut [f32]) + Sync,
+    beside: [&mut [f32]; N],
+    finish: impl Fn(usize, usize, &mut [f32], [&mut [f32]; N]) + Sync,
 ) {
     if rows == 0 || cols == 0 {
         return;
     }
     assert_eq!((a.values.len(), b.values.len()), (rows * terms, terms * cols));
+    let size = rows * cols;
     let matrix = match output {
-        Output::Matrix(values) => {
-            assert_eq!(values.len(), rows * cols);
-            Some(Shared::new(values))
-        }
+        Output::Matrix(values) => Some(Shared::new(values, size)),
         Output::Rows => None,
     };
-    let product = Product { isa, terms, cols, a, b, matrix, finish: &finish };
+    let product =
+        Product { isa, terms, cols, a, b, matrix, beside: beside.map(|values| Shared::new(values, size)), finish: &finish };
     let threads = if rows * cols * terms.max(1) < WORK { 1 } else { rayon::current_num_threads() };
     let most = (PACKED / terms.max(1)).max(product.kernel().rows);
     for from in (0..rows).step_by(most) {
@@ -171,23 +179,24 @@ pub(super) fn product(
     }
 }
 
-struct Product<'a, F> {
+struct Product<'a, F, const N: usize> {
     isa: Isa,
     terms: usize,
     cols: usize,
     a: Factor<'a>,
     b: Factor<'a>,
     matrix: Option<Shared<'a>>,
+    beside: [Shared<'a>; N],
     finish: &'a F,
 }
 
-impl<F: Fn(usize, usize, &mut [f32]) + Sync> Product<'_, F> {
+impl<F: Fn(usize, usize, &mut [f32], [&mut [f32]; N]) + Sync, const N: usize> Product<'_, F, N> {
     fn kernel(&self) -> &'static Kernel {
         Kernel::of(self.isa)
     }
 
     /// Blocks of terms, all of one length but the last; one of none where there is nothing to sum.
-    fn blocks(&self) -> impl Iterator<Item = Range<usize>> + use<F> {
+    fn blocks(&self) -> impl Iterator<Item = Range<usize>> + use<F, N> {
         let (terms, count) = (self.terms, self.terms.div_ceil(TERMS).max(1));
         let length = terms.div_ceil(count);
         (0..count).map(move |block| (block * length).min(terms)..((block + 1) * length).min(terms))
@@ -199,7 +208,7 @@ impl<F: Fn(usize, usize, &mut [f32]) + Sync> Product<'_, F> {
         let height = rows.len().div_ceil(rows.len().div_ceil(self.kernel().rows));
         let panels: Vec<Range<usize>> = rows.clone().step_by(height).map(|from| from..rows.end.min(from + height)).collect();
         memory::with_packed(panels.len() * height * self.terms, |packed| {
-            let area = Shared::new(packed);
+            let area = Shared::new(packed, panels.len() * height * self.terms);
             let packing: Vec<(usize, Range<usize>)> =
                 self.blocks().flat_map(|block| (0..panels.len()).map(move |panel| (panel, block.clone()))).collect();
             each(threads, packing.len().div_ceil(4), |job| {
@@ -245,7 +254,10 @@ impl<F: Fn(usize, usize, &mut [f32]) + Sync> Product<'_, F> {
                 let a = unsafe { packed.part(a..a + height * block.len()) };
                 let (c, c_step) = match &self.matrix {
                     Some(matrix) => (matrix.at(rows.start * self.cols + cols.start), self.cols),
-                    None => (local.rows.floats(kept * height * cols.len())[index % kept * height * cols.len()..].as_mut_ptr(), cols.len()),
+                    None => (
+                        local.rows.floats(kept * height * cols.len())[index % kept * height * cols.len()..].as_mut_ptr(),
+                        cols.len(),
+                    ),
                 };
                 for from in (0..cols.len()).step_by(kernel.cols) {
                     let (b, b_step) = match from < whole {
@@ -271,7 +283,10 @@ impl<F: Fn(usize, usize, &mut [f32]) + Sync> Product<'_, F> {
                     for (r, row) in rows.enumerate() {
                         // SAFETY: the row's part is this task's own, and was written above.
                         let values = unsafe { std::slice::from_raw_parts_mut(c.wrapping_add(r * c_step), cols.len()) };
-                        (self.finish)(row, cols.start, values);
+                        let at = row * self.cols + cols.start;
+                        // SAFETY: likewise this task's own.
+                        let beside = self.beside.each_ref().map(|matrix| unsafe { matrix.part(at..at + cols.len()) });
+                        (self.finish)(row, cols.start, values, beside);
                     }
                 }
             }

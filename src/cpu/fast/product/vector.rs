@@ -206,6 +206,8 @@ unsafe fn first_lanes(count: usize) -> __m256i {
 }
 
 #[cfg(all(target_arch = "x86_64", has_avx512))]
+// Compiled by Rust 1.89 and later alone: see build.rs.
+#[allow(clippy::incompatible_msrv)]
 impl Vector for __m512 {
     const LANES: usize = 16;
 

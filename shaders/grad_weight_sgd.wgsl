@@ -1,0 +1,38 @@
+// grad_weight_sgd: one update of a layer with gradients that are never stored.
+//
+//     g = Xᵀ dZ + decay * W       v = momentum * v + g         W = W - rate * v
+//     g = sum over the batch of dZ       the same for b, without decay
+//
+// Shapes: X [inner, inputs], dZ [inner, cols], W and its v [inputs, cols], b and its v [cols], which start at `count` and `c_stride` of their
+// bindings: `inner` counts the batch. A batch too large for a binding comes in parts, each of which adds its share: the host gives
+// momentum and decay to the first alone and, where there is a velocity, the rate to the last alone. The sum of a part runs over the batch
+// in ascending order in one chain. outer.wgsl gives the factors, the tile file maps threads to elements.
+// Sources: grad_weight.wgsl and sgd.wgsl. CPU twin: src/cpu/reference/grad_weight_sgd.rs. `velocity` and `bias_velocity` come from
+// grad_weight_sgd_momentum.wgsl or grad_weight_sgd_plain.wgsl.
+
+@group(0) @binding(0) var<storage, read> x: array<Element>;
+@group(0) @binding(1) var<storage, read> gradient: array<Element>;
+@group(0) @binding(2) var<storage, read_write> weight: array<Element>;
+@group(0) @binding(3) var<storage, read_write> bias: array<f32>;
+
+// loader load_x x
+// loader load_gradient gradient
+// loader load_weight weight
+// storer store_weight weight
+
+fn grad_z(row: u32, col: u32, left: u32) -> vec4<f32> {
+    return load_gradient(p.b_start + row * p.b_stride + col, left);
+}
+
+fn start(m: u32, n: u32) -> vec4<f32> {
+    return vec4<f32>(0.0);
+}
+
+fn put(at: u32, sums: vec4<f32>, left: u32) {
+    let w = load_weight(p.d_start + at, left);
+    store_weight(p.d_start + at, w - p.rate * velocity(at, sums + p.decay * w, left), left);
+}
+
+fn put_bias(col: u32, sum: f32) {
+    bias[p.count + col] -= p.rate * bias_velocity(col, sum);
+}

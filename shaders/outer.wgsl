@@ -1,0 +1,71 @@
+// outer: the factors of Xᵀ dZ, and where its rows go: shared by grad_weight and grad_weight_sgd.
+//
+// X [inner, inputs] is seen with one more column of ones, whose row of the product is db; `rows` counts the rows of this dispatch, that one
+// included, and `first` is the local row of the ones (past the end where another dispatch has it). The including kernel declares x, gives
+// grad_z, and takes what is summed: put() four columns of dW, put_bias() one column of db.
+
+const A_BY_TERM: bool = true;  // a_quad holds four rows of A, not four terms
+
+// X[k, m .. m + 4], with the column of ones; 0 past the batch.
+fn a_quad(m: u32, k: u32) -> vec4<f32> {
+    let ones = vec4<u32>(m, m + 1u, m + 2u, m + 3u) == vec4<u32>(p.first);
+    let values = select(load_x(p.a_start + k * p.a_stride + m, p.first - min(m, p.first)), vec4<f32>(1.0), ones);
+    return select(vec4<f32>(0.0), values, k < p.inner);
+}
+
+fn grad_quad(k: u32, n: u32) -> vec4<f32> {
+    let grad = grad_z(min(k, p.inner - 1u), n, p.cols - min(n, p.cols));
+    return select(vec4<f32>(0.0), grad, k < p.inner);
+}
+
+// Element [r][k] is X[k + k, m + r].
+fn a_block(m: u32, k: u32) -> mat4x4<f32> {
+    return transpose(mat4x4<f32>(a_quad(m, k), a_quad(m, k + 1u), a_quad(m, k + 2u), a_quad(m, k + 3u)));
+}
+
+// Element [k][c] is dZ[k + k, n + c].
+fn b_block(k: u32, n: u32) -> mat4x4<f32> {
+    return mat4x4<f32>(grad_quad(k, n), grad_quad(k + 1u, n), grad_quad(k + 2u, n), grad_quad(k + 3u, n));
+}
+
+fn open(m: u32, n: u32, rows: u32) -> array<vec4<u32>, 2> {
+    return array<vec4<u32>, 2>();
+}
+
+// The row of ones, if it is among the thread's.
+var<private> has_bias: bool;
+var<private> bias_low: vec4<f32>;
+var<private> bias_high: vec4<f32>;
+
+// Takes eight columns of a row of dW, or holds them back for close() where they are db.
+fn finish(m: u32, n: u32, low: vec4<f32>, high: vec4<f32>, keep: u32) {
+    if m == p.first {
+        has_bias = true;
+        bias_low = low;
+        bias_high = high;
+        return;
+    }
+    if m >= p.rows || n >= p.cols {
+        return;
+    }
+    let at = m * p.d_stride + n;
+    let left = p.cols - n;
+    put(at, low, left);
+    if left > 4u {
+        put(at + 4u, high, left - 4u);
+    }
+}
+
+fn close(n: u32) {
+    if !has_bias {
+        return;
+    }
+    for (var j = 0u; j < 4u; j++) { // unroll
+        if n + j < p.cols {
+            put_bias(n + j, bias_low[j]);
+        }
+        if n + 4u + j < p.cols {
+            put_bias(n + 4u + j, bias_high[j]);
+        }
+    }
+}

@@ -1,0 +1,38 @@
+//! The update on all threads, with the bits of [`crate::cpu::reference::sgd`].
+
+use super::Isa;
+use super::product::descend;
+use crate::call::SgdRule;
+use crate::cpu::reference::shrink;
+use rayon::prelude::*;
+
+/// Elements of a job: below that a second thread costs more than it brings.
+const JOB: usize = 1 << 15;
+/// Columns of a job of norms: a row's part is a few cache lines.
+const COLS: usize = 64;
+
+/// One update of `weight [rows, cols]` by [`SgdRule`].
+pub fn sgd(isa: Isa, grad: &[f32], weight: &mut [f32], velocity: Option<&mut [f32]>, cols: usize, rule: &SgdRule) {
+    let jobs = weight.par_chunks_mut(JOB).zip(grad.par_chunks(JOB));
+    match velocity {
+        Some(velocity) => {
+            jobs.zip(velocity.par_chunks_mut(JOB))
+                .for_each(|((weight, grad), velocity)| descend(isa, grad, weight, Some(velocity), rule));
+        }
+        None => jobs.for_each(|(weight, grad)| descend(isa, grad, weight, None, rule)),
+    }
+    if let Some(max_norm) = rule.max_norm {
+        let mut factors = vec![0.0f32; cols];
+        factors.par_chunks_mut(COLS).enumerate().for_each(|(job, factors)| {
+            for row in weight.chunks(cols) {
+                factors.iter_mut().zip(&row[job * COLS..]).for_each(|(sum, &w)| *sum += w * w);
+            }
+            factors.iter_mut().for_each(|factor| *factor = shrink(*factor, max_norm));
+        });
+        weight.par_chunks_mut(cols.max(1) * (JOB / cols.max(1)).max(1)).for_each(|rows| {
+            for row in rows.chunks_mut(cols.max(1)) {
+                row.iter_mut().zip(&factors).for_each(|(w, &factor)| *w *= factor);
+            }
+        });
+    }
+}
