@@ -37,8 +37,8 @@ pub(in crate::cpu::fast) enum Lanes {
     Cols,
 }
 
-/// A panel: `to[k·width + l]` is term k of lane l, and 0 for lanes past `lanes`.
-pub(super) struct Panel {
+/// Panels of `width` lanes, one after the other: `to[(panel·terms + k)·width + l]` is term k of lane `panel·width + l`, and 0 past `lanes`.
+pub(super) struct Panels {
     pub along: Lanes,
     pub from: *const f32,
     /// Distance between rows of the matrix.
@@ -60,8 +60,8 @@ pub(super) struct Kernel {
     pub cols: usize,
     /// The tile of 1, 2, … rows. The processor must have the set; all elements that a [`Tile`] describes must be there, `b` for whole tiles.
     pub tiles: &'static [unsafe fn(&Tile)],
-    /// The processor must have the set; all elements that a [`Panel`] describes must be there.
-    pub pack: unsafe fn(&Panel),
+    /// The processor must have the set; all elements that [`Panels`] describe must be there.
+    pub pack: unsafe fn(&Panels),
     /// `row = relu(row + bias)`. The processor must have the set.
     pub activate: unsafe fn(&mut [f32], Option<&[f32]>, bool),
     /// `grad = grad·scale` where `output > 0`, else 0. The processor must have the set.
@@ -127,27 +127,40 @@ unsafe fn tile<V: Vector, const ROWS: usize, const VECTORS: usize>(tile: &Tile) 
     }
 }
 
+/// Rows that packing asks for ahead of their use: they often lie in pages of their own, where no processor guesses the next one.
+const ROWS_AHEAD: usize = 12;
+
 #[inline(always)]
-unsafe fn pack<V: Vector>(panel: &Panel) {
-    let Panel { along, from, stride, lanes, width, terms, to } = *panel;
+unsafe fn pack<V: Vector>(panels: &Panels) {
+    let Panels { along, from, stride, lanes, width, terms, to } = *panels;
     unsafe {
         if along == Lanes::Cols {
+            // A row of all panels at a time, as it lies in memory.
             for k in 0..terms {
-                for l in (0..width).step_by(V::LANES) {
-                    let row = V::load_part(from.wrapping_add(k * stride + l), lanes.saturating_sub(l).min(V::LANES));
-                    row.store_part(to.add(k * width + l), V::LANES.min(width - l));
+                let row = from.wrapping_add(k * stride);
+                for first in (0..lanes).step_by(width) {
+                    for l in (0..width).step_by(V::LANES) {
+                        let at = row.wrapping_add(first + l);
+                        V::prefetch(at.wrapping_add(ROWS_AHEAD * stride));
+                        let part = V::load_part(at, lanes.saturating_sub(first + l).min(V::LANES));
+                        part.store_part(to.add(first * terms + k * width + l), V::LANES.min(width - l));
+                    }
                 }
             }
             return;
         }
-        for l in (0..lanes).step_by(V::LANES) {
-            for k in (0..terms).step_by(V::LANES) {
-                let size = [V::LANES.min(lanes - l), V::LANES.min(terms - k)];
-                V::transpose(from.add(l * stride + k), stride, size, to.add(k * width + l), width);
+        for first in (0..lanes).step_by(width) {
+            let to = to.add(first * terms);
+            let there = width.min(lanes - first);
+            for l in (0..there).step_by(V::LANES) {
+                for k in (0..terms).step_by(V::LANES) {
+                    let size = [V::LANES.min(there - l), V::LANES.min(terms - k)];
+                    V::transpose(from.add((first + l) * stride + k), stride, size, to.add(k * width + l), width);
+                }
             }
-        }
-        for k in 0..terms {
-            (lanes..width).for_each(|l| *to.add(k * width + l) = 0.0);
+            for k in 0..terms {
+                (there..width).for_each(|l| *to.add(k * width + l) = 0.0);
+            }
         }
     }
 }
@@ -161,8 +174,8 @@ macro_rules! kernel {
                 unsafe { tile::<$vector, ROWS, $vectors>(job) }
             }
             $(#[target_feature(enable = $feature)])?
-            unsafe fn pack_panel(panel: &Panel) {
-                unsafe { pack::<$vector>(panel) }
+            unsafe fn pack_panels(panels: &Panels) {
+                unsafe { pack::<$vector>(panels) }
             }
             $(#[target_feature(enable = $feature)])?
             unsafe fn activate(row: &mut [f32], bias: Option<&[f32]>, relu: bool) {
@@ -181,7 +194,7 @@ macro_rules! kernel {
                 rows: TILES.len(),
                 cols: <$vector>::LANES * $vectors,
                 tiles: TILES,
-                pack: pack_panel,
+                pack: pack_panels,
                 activate,
                 through_relu,
                 descend,

@@ -25,7 +25,7 @@ mod vector;
 use super::{Isa, segment};
 use crate::Dropout;
 use crate::call::SgdRule;
-use kernel::{Kernel, Panel, Tile};
+use kernel::{Kernel, Panels, Tile};
 use memory::{Memory, Shared};
 use rayon::prelude::*;
 use std::ops::Range;
@@ -89,23 +89,10 @@ impl<'a> Factor<'a> {
         };
         assert!(block.len() >= (rows.len() - 1) * stride + cols.len());
         assert!(to.len() >= lanes.len().div_ceil(width) * width * terms.len());
-        for first in (0..lanes.len()).step_by(width) {
-            let from = match self.along {
-                Lanes::Rows => first * stride,
-                Lanes::Cols => first,
-            };
-            let panel = Panel {
-                along: self.along,
-                from: block.as_ptr().wrapping_add(from),
-                stride,
-                lanes: width.min(lanes.len() - first),
-                width,
-                terms: terms.len(),
-                to: to.as_mut_ptr().wrapping_add(first * terms.len()),
-            };
-            // SAFETY: the processor has the kernel's instruction set. The block and `to` are as large as the lines above say, and each panel lies in them.
-            unsafe { (kernel.pack)(&panel) };
-        }
+        let (from, lanes, terms) = (block.as_ptr(), lanes.len(), terms.len());
+        let panels = Panels { along: self.along, from, stride, lanes, width, terms, to: to.as_mut_ptr() };
+        // SAFETY: the processor has the kernel's instruction set. The block and `to` are as large as the lines above say.
+        unsafe { (kernel.pack)(&panels) };
     }
 
     /// A block with its gate applied, in rows of its own columns.
@@ -174,9 +161,9 @@ pub(super) fn product<const N: usize>(
         Product { isa, terms, cols, a, b, matrix, beside: beside.map(|values| Shared::new(values, size)), finish: &finish };
     let threads = if rows * cols * terms.max(1) < WORK { 1 } else { rayon::current_num_threads() };
     let most = (PACKED / terms.max(1)).max(product.kernel().rows);
-    for from in (0..rows).step_by(most) {
-        product.pass(from..rows.min(from + most), threads);
-    }
+    let passes = || (0..rows).step_by(most).for_each(|from| product.pass(from..rows.min(from + most), threads));
+    // One way into the thread pool for all that follows.
+    if threads > 1 { rayon::scope(|_| passes()) } else { passes() }
 }
 
 struct Product<'a, F, const N: usize> {

@@ -1,5 +1,8 @@
 //! A vector of floats in each instruction set: the few operations that a product needs.
 //!
+//! No closure holds an intrinsic: what is inlined into a function compiled for an instruction set is compiled for it too, a closure is not, and each
+//! intrinsic in it would be a call.
+//!
 //! `unsafe` here is what intrinsics ask for: that the processor has them, and that pointers reach what they load and store. Both are the
 //! caller's part, in `kernel.rs`.
 #![allow(unsafe_code)]
@@ -177,16 +180,24 @@ impl Vector for __m256 {
     #[inline(always)]
     unsafe fn transpose(from: *const f32, stride: usize, [rows, cols]: [usize; 2], to: *mut f32, step: usize) {
         unsafe {
-            let row = |l: usize| if l < rows { Self::load_part(from.add(l * stride), cols) } else { Self::splat(0.0) };
-            let r: [Self; 8] = std::array::from_fn(row);
-            // Pairs, then quarters, then halves change places.
-            let pairs = |i: usize| [_mm256_unpacklo_ps(r[i], r[i + 1]), _mm256_unpackhi_ps(r[i], r[i + 1])];
-            let quarters = |[a, b]: [Self; 2], [c, d]: [Self; 2]| {
-                let low = |a, c| _mm256_shuffle_ps::<0b01_00_01_00>(a, c);
-                let high = |a, c| _mm256_shuffle_ps::<0b11_10_11_10>(a, c);
-                [low(a, c), high(a, c), low(b, d), high(b, d)]
-            };
-            let (upper, lower) = (quarters(pairs(0), pairs(2)), quarters(pairs(4), pairs(6)));
+            let mut r = [Self::splat(0.0); 8];
+            for (l, row) in r.iter_mut().enumerate().take(rows) {
+                *row = Self::load_part(from.add(l * stride), cols);
+            }
+            // Pairs of rows change places, then quads; then, below, the halves of vectors.
+            let mut quads = [[r[0]; 4]; 2];
+            for (i, quad) in quads.iter_mut().enumerate() {
+                let [low, high] = [_mm256_unpacklo_ps(r[4 * i], r[4 * i + 1]), _mm256_unpackhi_ps(r[4 * i], r[4 * i + 1])];
+                let [next_low, next_high] =
+                    [_mm256_unpacklo_ps(r[4 * i + 2], r[4 * i + 3]), _mm256_unpackhi_ps(r[4 * i + 2], r[4 * i + 3])];
+                *quad = [
+                    _mm256_shuffle_ps::<0b01_00_01_00>(low, next_low),
+                    _mm256_shuffle_ps::<0b11_10_11_10>(low, next_low),
+                    _mm256_shuffle_ps::<0b01_00_01_00>(high, next_high),
+                    _mm256_shuffle_ps::<0b11_10_11_10>(high, next_high),
+                ];
+            }
+            let [upper, lower] = quads;
             for k in 0..cols {
                 let column = match k {
                     0..4 => _mm256_permute2f128_ps::<0x20>(upper[k], lower[k]),
@@ -249,34 +260,35 @@ impl Vector for __m512 {
     #[inline(always)]
     unsafe fn transpose(from: *const f32, stride: usize, [rows, cols]: [usize; 2], to: *mut f32, step: usize) {
         unsafe {
-            let row = |l: usize| if l < rows { Self::load_part(from.add(l * stride), cols) } else { Self::splat(0.0) };
-            let r: [Self; 16] = std::array::from_fn(row);
-            let pd = |v| _mm512_castps_pd(v);
-            let ps = |v| _mm512_castpd_ps(v);
-            // Within each quarter of a vector: quads[i][j] holds columns j, 4 + j, 8 + j, 12 + j of rows 4i to 4i + 3.
-            let quads: [[Self; 4]; 4] = std::array::from_fn(|i| {
-                let low = [0, 2].map(|l| pd(_mm512_unpacklo_ps(r[4 * i + l], r[4 * i + l + 1])));
-                let high = [0, 2].map(|l| pd(_mm512_unpackhi_ps(r[4 * i + l], r[4 * i + l + 1])));
-                [
-                    ps(_mm512_unpacklo_pd(low[0], low[1])),
-                    ps(_mm512_unpackhi_pd(low[0], low[1])),
-                    ps(_mm512_unpacklo_pd(high[0], high[1])),
-                    ps(_mm512_unpackhi_pd(high[0], high[1])),
-                ]
-            });
-            // Then among the quarters.
-            let even = |a, b| _mm512_shuffle_f32x4::<0b10_00_10_00>(a, b);
-            let odd = |a, b| _mm512_shuffle_f32x4::<0b11_01_11_01>(a, b);
-            let mut columns = [Self::splat(0.0); 16];
-            for j in 0..4 {
-                let evens = [even(quads[0][j], quads[1][j]), even(quads[2][j], quads[3][j])];
-                let odds = [odd(quads[0][j], quads[1][j]), odd(quads[2][j], quads[3][j])];
-                columns[j] = even(evens[0], evens[1]);
-                columns[j + 4] = even(odds[0], odds[1]);
-                columns[j + 8] = odd(evens[0], evens[1]);
-                columns[j + 12] = odd(odds[0], odds[1]);
+            let mut r = [Self::splat(0.0); 16];
+            for (l, row) in r.iter_mut().enumerate().take(rows) {
+                *row = Self::load_part(from.add(l * stride), cols);
             }
-            columns.iter().take(cols).enumerate().for_each(|(k, column)| column.store_part(to.add(k * step), rows));
+            // Within each quarter of a vector: quads[i][j] holds columns j, 4 + j, 8 + j, 12 + j of rows 4i to 4i + 3.
+            let mut quads = [[r[0]; 4]; 4];
+            for (i, quad) in quads.iter_mut().enumerate() {
+                let first = [_mm512_unpacklo_ps(r[4 * i], r[4 * i + 1]), _mm512_unpackhi_ps(r[4 * i], r[4 * i + 1])];
+                let second = [_mm512_unpacklo_ps(r[4 * i + 2], r[4 * i + 3]), _mm512_unpackhi_ps(r[4 * i + 2], r[4 * i + 3])];
+                for half in 0..2 {
+                    let (first, second) = (_mm512_castps_pd(first[half]), _mm512_castps_pd(second[half]));
+                    quad[2 * half] = _mm512_castpd_ps(_mm512_unpacklo_pd(first, second));
+                    quad[2 * half + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(first, second));
+                }
+            }
+            // Then among the quarters.
+            let mut columns = r;
+            for j in 0..4 {
+                let [a, b, c, d] = [quads[0][j], quads[1][j], quads[2][j], quads[3][j]];
+                let [even, next_even] = [_mm512_shuffle_f32x4::<0b10_00_10_00>(a, b), _mm512_shuffle_f32x4::<0b10_00_10_00>(c, d)];
+                let [odd, next_odd] = [_mm512_shuffle_f32x4::<0b11_01_11_01>(a, b), _mm512_shuffle_f32x4::<0b11_01_11_01>(c, d)];
+                columns[j] = _mm512_shuffle_f32x4::<0b10_00_10_00>(even, next_even);
+                columns[j + 4] = _mm512_shuffle_f32x4::<0b10_00_10_00>(odd, next_odd);
+                columns[j + 8] = _mm512_shuffle_f32x4::<0b11_01_11_01>(even, next_even);
+                columns[j + 12] = _mm512_shuffle_f32x4::<0b11_01_11_01>(odd, next_odd);
+            }
+            for (k, column) in columns.iter().enumerate().take(cols) {
+                column.store_part(to.add(k * step), rows);
+            }
         }
     }
 }
