@@ -42,22 +42,22 @@ fn keep_bits_inner(key: &RowKey, group: u32, words: &mut [u64]) {
 #[inline]
 #[target_feature(enable = "avx2")]
 fn draw(key: &RowKey, group: u32) -> [[__m256i; 2]; 2] {
-    let wide = |word: u32| _mm256_set1_epi64x(i64::from(word));
+    let wide = |word: u64| _mm256_set1_epi64x(word as i64);
     let xor = |a, b| _mm256_xor_si256(a, b);
     let high = |product| _mm256_srli_epi64::<32>(product);
-    let [m0, m1] = MULTIPLIERS.map(wide);
+    let [m0, m1] = MULTIPLIERS.map(u64::from).map(wide);
     // Unpacking takes even lanes first, then odd ones.
     let lanes = _mm256_set_epi64x(3, 1, 2, 0);
     let [mut c0, mut c1, mut c2, mut c3] = [[_mm256_setzero_si256(); 2]; 4];
     for i in 0..2 {
-        let first = _mm256_mul_epu32(_mm256_add_epi64(wide(group.wrapping_add(4 * i as u32)), lanes), m0);
+        let first = _mm256_mul_epu32(_mm256_add_epi64(wide(u64::from(group.wrapping_add(4 * i as u32))), lanes), m0);
         let second = _mm256_mul_epu32(xor(high(first), wide(key.first[0])), m1);
         c3[i] = _mm256_mul_epu32(xor(high(second), wide(key.first[1])), m0);
         c1[i] = _mm256_mul_epu32(xor(first, wide(key.first[2])), m1);
-        c0[i] = xor(xor(high(c1[i]), wide(key.keys[0][0])), second);
+        c0[i] = xor(xor(high(c1[i]), wide(key.keys[2][0])), second);
         c2[i] = xor(high(c3[i]), wide(key.first[3]));
     }
-    for [k0, k1] in &key.keys[1..] {
+    for [k0, k1] in &key.keys[3..] {
         for i in 0..2 {
             let a = _mm256_mul_epu32(c0[i], m0);
             let b = _mm256_mul_epu32(c2[i], m1);

@@ -1,6 +1,6 @@
 //! The fast path with AVX-512 F and BW.
 //!
-//! Each counter word lies in a 64-bit lane, so that a 32×32-bit product is one `vpmuludq`, its high half one shift, and its low half
+//! Each counter word lies in a 64-bit lane, so that a 32×32-bit product is one `vpmuludq`, its high half one shuffle, and its low half
 //! needs no masking: the upper half of a lane is never looked at. The two exclusive ors of a round are one `vpternlogq`. At the end
 //! `(w0 | w1 << 32)` and `(w2 | w3 << 32)` are unpacked so that the eight draws of a group lie side by side, and one comparison of 16-bit
 //! lanes gives their bits, which gate the multiplication as they are. That is about 70 instructions on the two vector ports for 64
@@ -16,6 +16,9 @@ use super::row::{Place, RowKey};
 use super::{Isa, portable};
 use crate::philox::MULTIPLIERS;
 use std::arch::x86_64::*;
+
+/// Elements up to which a row is short: bringing its stores to whole cache lines would cost more draws than it saves.
+const SHORT: usize = 512;
 
 /// How many elements ahead of their use inputs are asked for: a memory access lasts about as long as drawing so many.
 const AHEAD: usize = 512;
@@ -47,22 +50,23 @@ fn keep_bits_inner(key: &RowKey, group: u32, words: &mut [u64]) {
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw")]
 fn draw<const N: usize>(key: &RowKey, group: u32) -> [u64; N] {
-    let wide = |word: u32| _mm512_set1_epi64(i64::from(word));
+    let wide = |word: u64| _mm512_set1_epi64(word as i64);
     let xor3 = |a, b, c| _mm512_ternarylogic_epi64::<0x96>(a, b, c);
-    let high = |product| _mm512_srli_epi64::<32>(product);
-    let [m0, m1] = MULTIPLIERS.map(wide);
+    // A shuffle and not a shift: products and shifts share one of the two vector ports.
+    let high = |product| _mm512_shuffle_epi32::<0b11_11_01_01>(product);
+    let [m0, m1] = MULTIPLIERS.map(u64::from).map(wide);
     // Unpacking takes even lanes first, then odd ones.
     let lanes = _mm512_set_epi64(7, 3, 6, 2, 5, 1, 4, 0);
     let [mut c0, mut c1, mut c2, mut c3] = [[_mm512_setzero_si512(); N]; 4];
     for i in 0..N {
-        let first = _mm512_mul_epu32(_mm512_add_epi64(wide(group.wrapping_add(8 * i as u32)), lanes), m0);
+        let first = _mm512_mul_epu32(_mm512_add_epi64(wide(u64::from(group.wrapping_add(8 * i as u32))), lanes), m0);
         let second = _mm512_mul_epu32(_mm512_xor_si512(high(first), wide(key.first[0])), m1);
         c3[i] = _mm512_mul_epu32(_mm512_xor_si512(high(second), wide(key.first[1])), m0);
         c1[i] = _mm512_mul_epu32(_mm512_xor_si512(first, wide(key.first[2])), m1);
-        c0[i] = xor3(high(c1[i]), second, wide(key.keys[0][0]));
+        c0[i] = xor3(high(c1[i]), second, wide(key.keys[2][0]));
         c2[i] = _mm512_xor_si512(high(c3[i]), wide(key.first[3]));
     }
-    for [k0, k1] in &key.keys[1..] {
+    for [k0, k1] in &key.keys[3..] {
         for i in 0..N {
             let a = _mm512_mul_epu32(c0[i], m0);
             let b = _mm512_mul_epu32(c2[i], m1);
@@ -119,8 +123,30 @@ unsafe fn drop_inner<const STREAM: bool>(
         // SAFETY: the mask lets through only the `count` elements that are there.
         unsafe { _mm512_mask_storeu_ps(y, there, _mm512_maskz_mul_ps(bits as u16, _mm512_maskz_loadu_ps(there, x), factor)) }
     };
+    // Four parts of a word.
+    let parts = |bits: u64, x: *const f32, y: *mut f32, len: usize| {
+        for i in (0..len.min(64)).step_by(16) {
+            part(bits >> i, x.wrapping_add(i), y.wrapping_add(i), (len - i).min(16));
+        }
+    };
     let join = |low: u64, high: u64, shift: u32| ((u128::from(high) << 64 | u128::from(low)) >> shift) as u64;
     let Place { mut group, lane } = place;
+    if lane == 0 && len <= SHORT {
+        // Words of draws and of elements coincide, as in the rows of a product's blocks.
+        for at in (0..len).step_by(128) {
+            let (x, y, len) = (x.wrapping_add(at), y.wrapping_add(at), len - at);
+            if len > 64 {
+                let [first, second] = draw::<2>(key, group);
+                parts(first, x, y, 64);
+                parts(second, x.wrapping_add(64), y.wrapping_add(64), len - 64);
+            } else {
+                let [bits] = draw::<1>(key, group);
+                parts(bits, x, y, len);
+            }
+            group = group.wrapping_add(16);
+        }
+        return;
+    }
     let [mut bits] = draw::<1>(key, group);
     group = group.wrapping_add(8);
     let head = ((y as usize).wrapping_neg() % 64 / 4).min(len);
@@ -147,11 +173,9 @@ unsafe fn drop_inner<const STREAM: bool>(
             let [next] = draw::<1>(key, group);
             let word = join(bits, next, shift);
             (bits, group) = (next, group.wrapping_add(8));
-            for i in 0..4 {
-                let count = len.min(16);
-                part(word >> (16 * i), x, y, count);
-                (x, y, len) = (x.add(count), y.add(count), len - count);
-            }
+            parts(word, x, y, len);
+            let count = len.min(64);
+            (x, y, len) = (x.add(count), y.add(count), len - count);
         }
     }
     if STREAM {

@@ -1,5 +1,6 @@
 //! `y = M·s·x`, and the copy that it is measured against, on all threads.
 
+use super::row::Site;
 use super::{Isa, segment};
 use crate::Dropout;
 use rayon::prelude::*;
@@ -16,6 +17,7 @@ pub fn dropout(isa: Isa, x: &[f32], y: &mut [f32], cols: usize, dropout: &Dropou
     if cols == 0 {
         return;
     }
+    let site = &Site::new(dropout);
     let stream = y.len() >= STREAM;
     if cols < JOB {
         // Whole rows, several a job.
@@ -23,14 +25,14 @@ pub fn dropout(isa: Isa, x: &[f32], y: &mut [f32], cols: usize, dropout: &Dropou
         let jobs = x.par_chunks(rows * cols).zip(y.par_chunks_mut(rows * cols)).enumerate();
         jobs.for_each(|(job, (x, y))| {
             for (row, (x, y)) in x.chunks(cols).zip(y.chunks_mut(cols)).enumerate() {
-                segment(isa, Some(x), y, job * rows + row, 0, dropout, stream);
+                segment(isa, Some(x), y, job * rows + row, 0, site, stream);
             }
         });
     } else {
         let rows = x.par_chunks(cols).zip(y.par_chunks_mut(cols)).enumerate();
         rows.for_each(|(row, (x, y))| {
             let jobs = x.par_chunks(JOB).zip(y.par_chunks_mut(JOB)).enumerate();
-            jobs.for_each(|(job, (x, y))| segment(isa, Some(x), y, row, job * JOB, dropout, stream));
+            jobs.for_each(|(job, (x, y))| segment(isa, Some(x), y, row, job * JOB, site, stream));
         });
     }
 }

@@ -1,5 +1,6 @@
 //! A mini-batch on all threads, with the bits of [`crate::cpu::reference::gather`].
 
+use super::row::Site;
 use super::{Isa, segment};
 use crate::Dropout;
 use rayon::prelude::*;
@@ -28,6 +29,7 @@ pub fn gather<V: Copy + Sync>(
     if cols == 0 {
         return;
     }
+    let site = Site::new(dropout);
     let rows = (JOB / cols).max(1);
     x.par_chunks_mut(rows * cols).enumerate().for_each(|(job, x)| {
         for (row, x) in x.chunks_mut(cols).enumerate() {
@@ -35,7 +37,7 @@ pub fn gather<V: Copy + Sync>(
             let source = order[row] as usize;
             if source < all_labels.len() {
                 x.iter_mut().zip(&data[source * cols..(source + 1) * cols]).for_each(|(x, &datum)| *x = value(datum));
-                segment(isa, None, x, row, 0, dropout, false);
+                segment(isa, None, x, row, 0, &site, false);
             }
         }
     });

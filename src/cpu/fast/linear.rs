@@ -5,6 +5,7 @@
 //! the same bits.
 
 use super::product::{Factor, Gate, Lanes, Output, activate, descend, product, through_relu};
+use super::row::Site;
 use super::{Isa, segment};
 use crate::Dropout;
 use crate::call::SgdRule;
@@ -28,11 +29,12 @@ pub fn linear_forward(
     let [inputs, outputs] = shape;
     let shape = [y.len() / outputs.max(1), inputs, outputs];
     let (x, weight) = (Factor::new(x, inputs, Lanes::Rows), Factor::new(weight, outputs, Lanes::Cols));
+    let site = Site::new(dropout);
     product(isa, shape, x, weight, Output::Matrix(y), [], |row, col, y, []| {
         if bias.is_some() || relu {
             activate(isa, y, bias.map(|bias| &bias[col..col + y.len()]), relu);
         }
-        segment(isa, None, y, row, col, dropout, false);
+        segment(isa, None, y, row, col, &site, false);
     });
 }
 
@@ -52,7 +54,7 @@ impl<'a> Gradient<'a> {
         let gate = match self.output {
             Some(output) => Gate::Relu { output, scale: self.dropout.scale },
             None if *self.dropout == Dropout::NONE => Gate::None,
-            None => Gate::Mask(self.dropout),
+            None => Gate::Mask(Site::new(self.dropout)),
         };
         Factor::new(self.grad_output, cols, along).gated(gate)
     }
@@ -120,6 +122,7 @@ pub fn grad_weight_sgd(
 
 /// `db = Σ_rows dZ`, each in ascending order.
 fn bias_gradient(isa: Isa, gradient: Gradient<'_>, grad_bias: &mut [f32]) {
+    let site = Site::new(gradient.dropout);
     let cols = grad_bias.len();
     let (width, work) = BIAS;
     let width = if gradient.grad_output.len() < work { cols } else { width };
@@ -131,7 +134,7 @@ fn bias_gradient(isa: Isa, gradient: Gradient<'_>, grad_bias: &mut [f32]) {
             dz.copy_from_slice(&dy[part.clone()]);
             match gradient.output {
                 Some(y) => through_relu(isa, &mut dz, &y[row * cols..][part], gradient.dropout.scale),
-                None => segment(isa, None, &mut dz, row, part.start, gradient.dropout, false),
+                None => segment(isa, None, &mut dz, row, part.start, &site, false),
             }
             db.iter_mut().zip(&dz).for_each(|(db, &dz)| *db += dz);
         }

@@ -1,12 +1,15 @@
 //! The mask as bits, on all threads.
 
+use super::row::Site;
 use super::{Isa, STRIP, strip_bits};
-use crate::Mask;
 use crate::rate::DRAWS;
+use crate::{Dropout, Mask};
 use rayon::prelude::*;
 
 /// See [`crate::cpu::reference::mask_bits`].
 pub fn mask_bits(isa: Isa, bits: &mut [u32], cols: usize, mask: &Mask) {
+    let dropout = Dropout { mask: *mask, ..Dropout::NONE };
+    let site = Site::new(&dropout);
     let per_row = cols.div_ceil(32).max(1);
     bits.par_chunks_mut(per_row).enumerate().for_each(|(row, row_words)| {
         row_words.par_chunks_mut(STRIP / 32).enumerate().for_each(|(strip, out)| {
@@ -17,7 +20,7 @@ pub fn mask_bits(isa: Isa, bits: &mut [u32], cols: usize, mask: &Mask) {
                 DRAWS => [u64::MAX; STRIP / 64 + 1],
                 _ => {
                     let mut words = [0; STRIP / 64 + 1];
-                    strip_bits(isa, mask, row, col, len, &mut words);
+                    strip_bits(isa, &site, row, col, len, &mut words);
                     words
                 }
             };

@@ -26,9 +26,9 @@ pub use linear::{Gradient, grad_input, grad_weight, grad_weight_sgd, linear_forw
 pub use mask_bits::mask_bits;
 pub use sgd::sgd;
 
+use crate::Dropout;
 use crate::rate::DRAWS;
-use crate::{Dropout, Mask};
-use row::{Place, RowKey};
+use row::{Place, RowKey, Site};
 
 /// Elements that draws are kept for on the stack: they, input and output stay in the first-level cache.
 pub(crate) const STRIP: usize = 1024;
@@ -118,9 +118,9 @@ fn drop_part(isa: Isa, key: &RowKey, place: Place, x: Option<&[f32]>, y: &mut [f
 }
 
 /// The mask's words for at most [`STRIP`] elements from local `(row, col)` on; the last word may hold more bits than there are elements.
-fn strip_bits(isa: Isa, mask: &Mask, row: usize, col: usize, len: usize, words: &mut [u64; STRIP / 64 + 1]) {
-    let Place { group, lane } = Place::new(mask, col);
-    let key = RowKey::new(mask, row);
+fn strip_bits(isa: Isa, site: &Site<'_>, row: usize, col: usize, len: usize, words: &mut [u64; STRIP / 64 + 1]) {
+    let Place { group, lane } = Place::new(&site.dropout.mask, col);
+    let key = site.row(row);
     let count = len.div_ceil(64);
     if lane == 0 {
         keep_bits(isa, &key, group, &mut words[..count]);
@@ -133,14 +133,14 @@ fn strip_bits(isa: Isa, mask: &Mask, row: usize, col: usize, len: usize, words: 
 }
 
 /// `y = M·s·x` for a part of local row `row` from column `col` on, in place without `x`. With `stream`, stores may go past the caches.
-fn segment(isa: Isa, x: Option<&[f32]>, y: &mut [f32], row: usize, col: usize, dropout: &Dropout, stream: bool) {
-    let Dropout { mask, scale } = dropout;
+fn segment(isa: Isa, x: Option<&[f32]>, y: &mut [f32], row: usize, col: usize, site: &Site<'_>, stream: bool) {
+    let Dropout { mask, scale } = site.dropout;
     match (mask.rate.threshold(), x) {
         (0, _) => y.fill(0.0),
         (DRAWS, None) if *scale == 1.0 => {}
         (DRAWS, None) => y.iter_mut().for_each(|y| *y *= scale),
         (DRAWS, Some(x)) if *scale == 1.0 => y.copy_from_slice(x),
         (DRAWS, Some(x)) => y.iter_mut().zip(x).for_each(|(y, x)| *y = x * scale),
-        _ => drop_part(isa, &RowKey::new(mask, row), Place::new(mask, col), x, y, *scale, stream),
+        _ => drop_part(isa, &site.row(row), Place::new(mask, col), x, y, *scale, stream),
     }
 }

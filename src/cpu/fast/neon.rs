@@ -29,27 +29,27 @@ pub(super) fn keep_bits(key: &RowKey, group: u32, words: &mut [u64]) {
 #[inline]
 #[target_feature(enable = "neon")]
 fn draw(key: &RowKey, group: u32, out: &mut [u16; 64]) {
-    let wide = |word: u32| vdupq_n_u32(word);
+    let wide = |word: u64| vdupq_n_u32(word as u32);
     let xor = |a, b| veorq_u32(a, b);
-    let [m0, m1] = MULTIPLIERS.map(wide);
+    let [m0, m1] = MULTIPLIERS.map(u64::from).map(wide);
     // The high and the low half of each product.
     let multiply = |a: uint32x4_t, b: uint32x4_t| {
         let low = vreinterpretq_u32_u64(vmull_u32(vget_low_u32(a), vget_low_u32(b)));
         let high = vreinterpretq_u32_u64(vmull_high_u32(a, b));
         (vuzp2q_u32(low, high), vuzp1q_u32(low, high))
     };
-    let lanes = vaddq_u32(vcombine_u32(vcreate_u32(1 << 32), vcreate_u32(3 << 32 | 2)), wide(group));
+    let lanes = vaddq_u32(vcombine_u32(vcreate_u32(1 << 32), vcreate_u32(3 << 32 | 2)), wide(u64::from(group)));
     let [mut c0, mut c1, mut c2, mut c3] = [[wide(0); 2]; 4];
     for i in 0..2 {
-        let (high, first) = multiply(vaddq_u32(lanes, wide(4 * i as u32)), m0);
+        let (high, first) = multiply(vaddq_u32(lanes, wide(4 * i as u64)), m0);
         let (high, second) = multiply(xor(high, wide(key.first[0])), m1);
         let (high0, low0) = multiply(xor(high, wide(key.first[1])), m0);
         let (high1, low1) = multiply(xor(first, wide(key.first[2])), m1);
-        c0[i] = xor(xor(high1, second), wide(key.keys[0][0]));
+        c0[i] = xor(xor(high1, second), wide(key.keys[2][0]));
         c2[i] = xor(high0, wide(key.first[3]));
         (c1[i], c3[i]) = (low1, low0);
     }
-    for [k0, k1] in &key.keys[1..] {
+    for [k0, k1] in &key.keys[3..] {
         for i in 0..2 {
             let (high0, low0) = multiply(c0[i], m0);
             let (high1, low1) = multiply(c2[i], m1);

@@ -11,23 +11,22 @@ const LANES: usize = 8;
 #[inline(always)]
 fn draw(key: &RowKey, group: u32, out: &mut [u16; 64]) {
     let low = 0xffff_ffff;
-    let wide = u64::from;
-    let [m0, m1] = MULTIPLIERS.map(wide);
+    let [m0, m1] = MULTIPLIERS.map(u64::from);
     let [mut c0, mut c1, mut c2, mut c3] = [[0u64; LANES]; 4];
     for lane in 0..LANES {
-        let first = m0 * wide(group.wrapping_add(lane as u32));
-        let second = m1 * (first >> 32 ^ wide(key.first[0]));
-        c3[lane] = m0 * (second >> 32 ^ wide(key.first[1]));
-        c1[lane] = m1 * ((first ^ wide(key.first[2])) & low);
-        c0[lane] = c1[lane] >> 32 ^ second ^ wide(key.keys[0][0]);
-        c2[lane] = c3[lane] >> 32 ^ wide(key.first[3]);
+        let first = m0 * u64::from(group.wrapping_add(lane as u32));
+        let second = m1 * (first >> 32 ^ key.first[0]);
+        c3[lane] = m0 * (second >> 32 ^ key.first[1]);
+        c1[lane] = m1 * ((first ^ key.first[2]) & low);
+        c0[lane] = c1[lane] >> 32 ^ second ^ key.keys[2][0];
+        c2[lane] = c3[lane] >> 32 ^ key.first[3];
     }
-    for [k0, k1] in &key.keys[1..] {
+    for [k0, k1] in &key.keys[3..] {
         for lane in 0..LANES {
             let a = m0 * (c0[lane] & low);
             let b = m1 * (c2[lane] & low);
-            c0[lane] = b >> 32 ^ c1[lane] ^ wide(*k0);
-            c2[lane] = a >> 32 ^ c3[lane] ^ wide(*k1);
+            c0[lane] = b >> 32 ^ c1[lane] ^ k0;
+            c2[lane] = a >> 32 ^ c3[lane] ^ k1;
             c1[lane] = b;
             c3[lane] = a;
         }

@@ -1,8 +1,8 @@
 //! Where a mask is drawn: what its draws in one row have in common, and where in the row they start.
 
-use crate::Mask;
 use crate::mask::GROUP;
 use crate::philox::{MULTIPLIERS, ROUNDS, WEYL};
+use crate::{Dropout, Mask};
 
 /// Where in a row a part of it starts: `lane` columns, below 8, into group `group`.
 #[derive(Debug, Clone, Copy)]
@@ -19,6 +19,38 @@ impl Place {
     }
 }
 
+/// A dropout with what its draws in all rows have in common.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Site<'a> {
+    pub dropout: &'a Dropout,
+    /// The keys of all rounds. Each word is in a 64-bit lane already, so that vector units load and spread it in one instruction.
+    keys: [[u64; 2]; ROUNDS as usize],
+}
+
+impl<'a> Site<'a> {
+    pub fn new(dropout: &'a Dropout) -> Self {
+        let [k0, k1] = crate::philox::key(dropout.mask.key.seed);
+        let key = |word: u32, weyl: u32, round: usize| u64::from(word.wrapping_add((round as u32).wrapping_mul(weyl)));
+        Self { dropout, keys: std::array::from_fn(|round| [key(k0, WEYL[0], round), key(k1, WEYL[1], round)]) }
+    }
+
+    /// What the draws of local row `row` have in common; for a mask that is neither all ones nor all zeros.
+    pub fn row(&self, row: usize) -> RowKey<'_> {
+        let mask = &self.dropout.mask;
+        let row = u64::from((mask.row_offset + row as u64) as u32);
+        let [m0, m1] = MULTIPLIERS.map(u64::from);
+        let low = 0xffff_ffff;
+        let keys = &self.keys;
+        let product = m1 * u64::from(mask.key.layer);
+        let c1 = product & low;
+        let c0 = product >> 32 ^ row ^ keys[0][0];
+        let product = m0 * c0;
+        let first =
+            [u64::from(mask.key.step) ^ keys[0][1], c1 ^ keys[1][0], product >> 32 ^ keys[1][1], product & low ^ keys[2][1]];
+        RowKey { first, keys, threshold: mask.rate.threshold() as u16 }
+    }
+}
+
 /// Everything that a mask's draws in one row depend on but the column.
 ///
 /// Only the first counter word, the group of columns, varies along a row, and in two rounds of Philox it reaches only half of the state. So
@@ -32,29 +64,11 @@ impl Place {
 ///
 /// and as [`mod@crate::philox`] has it from round 4 on.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct RowKey {
+pub(super) struct RowKey<'a> {
     /// What the rounds up to the third mix in where they mix in no counter word.
-    pub first: [u32; 4],
-    /// The keys of the third round and of those after it; the third's second is part of `first`.
-    pub keys: [[u32; 2]; ROUNDS as usize - 2],
+    pub first: [u64; 4],
+    /// The keys of all rounds; those of the first two, and the third's second, are part of `first`.
+    pub keys: &'a [[u64; 2]; ROUNDS as usize],
     /// Draws below it are kept, 1 ..= 65535.
     pub threshold: u16,
-}
-
-impl RowKey {
-    /// The key of local row `row`, for a mask that is neither all ones nor all zeros.
-    pub fn new(mask: &Mask, row: usize) -> Self {
-        let row = (mask.row_offset + row as u64) as u32;
-        let [k0, k1] = crate::philox::key(mask.key.seed);
-        let key = |round: u32| [k0.wrapping_add(round.wrapping_mul(WEYL[0])), k1.wrapping_add(round.wrapping_mul(WEYL[1]))];
-        let product = |i: usize, word: u32| {
-            let product = u64::from(MULTIPLIERS[i]) * u64::from(word);
-            ((product >> 32) as u32, product as u32)
-        };
-        let (high, c1) = product(1, mask.key.layer);
-        let c0 = high ^ row ^ key(0)[0];
-        let (high, c3) = product(0, c0);
-        let first = [mask.key.step ^ key(0)[1], c1 ^ key(1)[0], high ^ key(1)[1], c3 ^ key(2)[1]];
-        Self { first, keys: std::array::from_fn(|i| key(i as u32 + 2)), threshold: mask.rate.threshold() as u16 }
-    }
 }

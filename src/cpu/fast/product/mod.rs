@@ -22,8 +22,8 @@ mod kernel;
 mod memory;
 mod vector;
 
+use super::row::Site;
 use super::{Isa, segment};
-use crate::Dropout;
 use crate::call::SgdRule;
 use kernel::{Kernel, Panels, Tile};
 use memory::{Memory, Shared};
@@ -49,7 +49,7 @@ pub(super) enum Gate<'a> {
     /// `dY·s` where the output of the ReLU was above 0, else 0.
     Relu { output: &'a [f32], scale: f32 },
     /// `M·s·dY`.
-    Mask(&'a Dropout),
+    Mask(Site<'a>),
 }
 
 /// A row-major matrix as a factor of a product: which way its lanes (rows of A, columns of B) lie, and its gate.
@@ -104,7 +104,7 @@ impl<'a> Factor<'a> {
             match gate {
                 Gate::None => {}
                 Gate::Relu { output, scale } => through_relu(isa, staged, &output[at..at + staged.len()], scale),
-                Gate::Mask(dropout) => segment(isa, None, staged, row, cols.start, dropout, false),
+                Gate::Mask(site) => segment(isa, None, staged, row, cols.start, &site, false),
             }
         }
         staged
