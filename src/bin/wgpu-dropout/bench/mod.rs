@@ -3,12 +3,13 @@
 //! | what | where |
 //! |---|---|
 //! | what is asked for, and what is measured | [`options`], [`plan`] |
-//! | the kernels with their tensors | [`work`]: [`elementwise`], [`update`], [`layer`], [`step`], [`peak`] |
+//! | the kernels with their tensors | [`work`]: [`elementwise`], [`isa`], [`update`], [`layer`], [`step`], [`peak`] |
 //! | how they are timed | [`measure`], [`statistics`] |
 //! | what is left out | [`limits`] |
 //! | what comes out | [`row`] (and JSON), [`table`], [`crate::report`] |
 
 pub mod elementwise;
+mod isa;
 mod layer;
 mod limits;
 mod measure;
@@ -35,6 +36,7 @@ use crate::machine::{Machine, Place};
 use crate::progress::Bar;
 use crate::{engine, output, report, writable};
 use elementwise::Elementwise;
+use isa::Isas;
 use layer::{Cost, Layer};
 use peak::Peak;
 use plan::Race;
@@ -132,7 +134,10 @@ fn run_race(race: &Race, slot: &mut Option<Device>, place: &Place, plan: &Plan, 
             time(&mut Peak::new(gpu), &[peak::entry(gpu.info().device_type)], place, plan, rows)
         }
         Some(Device::Gpu(gpu)) => compare(race, gpu.as_mut(), place, plan, rows),
-        Some(Device::Cpu(cpu)) => compare(race, cpu, place, plan, rows),
+        Some(Device::Cpu(cpu)) => match race {
+            Race::Isas(elements) => time(&mut Isas::new(*elements, plan.key)?, &race.entries(), place, plan, rows),
+            _ => compare(race, cpu, place, plan, rows),
+        },
         None => Ok(()),
     }
 }
@@ -144,8 +149,8 @@ fn compare<B: Timed>(race: &Race, backend: &mut B, place: &Place, plan: &Plan, r
         Race::Update(elements) => time(&mut Update::new(backend, *elements)?, &entries, place, plan, rows),
         Race::Layer(shape) => time(&mut Layer::new(backend, *shape, plan.key)?, &entries, place, plan, rows),
         Race::Cost(shape) => time(&mut Cost::new(backend, *shape, plan.key)?, &entries, place, plan, rows),
-        // The one needs a GPU, the other a backend of its own.
-        Race::Peak | Race::Step(_) => Ok(()),
+        // The first needs a GPU, the second a CPU, the last a backend of its own.
+        Race::Peak | Race::Isas(_) | Race::Step(_) => Ok(()),
     }
 }
 

@@ -3,7 +3,7 @@
 use super::measure::Effort;
 use super::step::{self, Network};
 use super::work::Entry;
-use super::{elementwise, layer, update};
+use super::{elementwise, isa, layer, update};
 use std::time::Duration;
 use wgpu_dropout::Key;
 
@@ -29,6 +29,8 @@ pub enum Race {
     Peak,
     /// `dropout`, alone and with its backward pass, beside `copy`.
     Elementwise(usize),
+    /// `dropout` on each instruction set of a CPU, beside `copy`.
+    Isas(usize),
     /// `sgd` and `softmax_cross_entropy` beside `copy`.
     Update(usize),
     /// The layer, forward and backward, beside `matmul`.
@@ -45,6 +47,7 @@ impl Race {
         match self {
             Self::Peak => Vec::new(),
             Self::Elementwise(elements) => elementwise::entries(*elements),
+            Self::Isas(elements) => isa::entries(*elements),
             Self::Update(elements) => update::entries(*elements),
             Self::Layer(shape) => layer::entries(*shape),
             Self::Cost(shape) => layer::cost_entries(*shape).to_vec(),
@@ -58,6 +61,7 @@ impl Race {
         let what = match self {
             Self::Peak => return "peak of multiply-adds".to_owned(),
             Self::Elementwise(_) => "dropout",
+            Self::Isas(_) => "instruction sets",
             Self::Update(_) => "update",
             Self::Layer(_) => "layer",
             Self::Cost(_) => "cost of dropout",
@@ -154,7 +158,8 @@ impl Plan {
             layers.chain(self.costs.iter().copied().map(Race::Cost)).chain(self.networks.iter().cloned().map(Race::Step)).collect();
         let peak = || (!products.is_empty()).then_some(Race::Peak);
         let elementwise = self.elements.iter().copied().map(Race::Elementwise);
-        let moving = elementwise.chain(self.updates.iter().copied().map(Race::Update));
+        let isas = self.elements.iter().copied().filter(|&elements| elements <= 1 << 24).max().map(Race::Isas);
+        let moving = elementwise.chain(isas).chain(self.updates.iter().copied().map(Race::Update));
         moving.chain(peak()).chain(products.iter().cloned()).chain(peak()).collect()
     }
 }
