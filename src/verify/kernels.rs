@@ -8,7 +8,7 @@ use super::form::Form;
 use super::layer::Layer;
 use super::random::Cases;
 use crate::call::{BatchLoss, DropoutCall, Features, Gather, GradWeightSgd, Sgd, SgdRule, SoftmaxCrossEntropy};
-use crate::gpu::{Gpu, Stem, Variant};
+use crate::gpu::{Gpu, Stem, Tile, Variant, Width};
 use crate::oracle::{self, Exact};
 use crate::{Backend, Dropout, Mask, Mode, Rate, Result};
 
@@ -254,7 +254,8 @@ pub(super) fn variants(forms: &[Form<Gpu>]) -> Check {
                 let planner = form.backend.kernels().planner();
                 let whole = matches!(variant.stem, Stem::GradInput | Stem::GradWeightSgd);
                 let product = planner.tile == variant.tile && (whole || form.weak == variant.part);
-                planner.int64 == int64 && (product || !variant.stem.is_product())
+                let wide = variant.width != Width::Vec8 || int64 && planner.tile != Tile::Workgroup;
+                planner.int64 == int64 && wide && (product || !variant.stem.is_product())
             };
             if forms.iter().any(reaches) {
                 let name = variant.name();

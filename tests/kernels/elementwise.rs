@@ -1,6 +1,6 @@
 //! `dropout`, `copy` and `gather`: one read and one write an element.
 
-use crate::common::{noise, poisoned, same_bits};
+use crate::common::{MULTIPLICATIONS, noise, poisoned, same_bits};
 use crate::{on_backends, sites};
 use wgpu_dropout::backend::Backend;
 use wgpu_dropout::call::{DropoutCall, Features, Gather};
@@ -49,7 +49,7 @@ fn dropout_equals_the_oracle() {
             }
         }
     }
-    on_backends!(check);
+    on_backends!(check, MULTIPLICATIONS);
 }
 
 #[test]

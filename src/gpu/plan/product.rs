@@ -226,7 +226,7 @@ impl Planner {
         params: Params,
     ) -> Result<Option<Dispatch<'a>>> {
         let starts = [params.a_start, params.b_start, params.d_start];
-        let wide = wide.iter().all(Window::is_wide) && starts.iter().all(|start| start % 4 == 0);
+        let wide = wide.iter().all(|window| window.is_wide(4)) && starts.iter().all(|start| start % 4 == 0);
         let width = if wide { Width::Vec4 } else { Width::Scalar };
         let variant = Variant { tile: self.tile, width, ..variant };
         let workgroups = self.tile.workgroups(width, params.rows as usize, params.cols as usize);
