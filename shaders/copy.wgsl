@@ -8,7 +8,8 @@
 // loader load_x x
 // storer store_y y
 
-// Adds 0, of which no compiler knows that it is one: lavapipe moves what it only loads and stores half as fast again.
+// Adds 0, of which no compiler knows that it is one: on lavapipe, what is loaded and stored with nothing done between takes half as
+// long again.
 fn moved(v: vec4<f32>) -> vec4<f32> {
     return bitcast<vec4<f32>>(bitcast<vec4<u32>>(v) + vec4<u32>(p.flags));
 }

@@ -233,7 +233,8 @@ impl Variant {
         });
         choose(stem.is_product() || strips || stem == Stem::Sgd, &|form| {
             let widths = [Width::Scalar, Width::Vec4, Width::Vec8];
-            widths.map(|width| Self { width, ..form })[..if strips { 3 } else { 2 }].to_vec()
+            let all = strips || stem.is_product() && stem != Stem::GradInput && form.tile == Tile::Shuffle;
+            widths.map(|width| Self { width, ..form })[..if all { 3 } else { 2 }].to_vec()
         });
         choose(stem == Stem::Gather, &|form| [false, true].map(|bytes| Self { bytes, ..form }).to_vec());
         choose(matches!(stem, Stem::Sgd | Stem::GradWeightSgd), &|form| {

@@ -8,9 +8,11 @@ use wgpu_dropout::cpu::Cpu;
 use wgpu_dropout::oracle::{self, Exact};
 use wgpu_dropout::{Dropout, Mode};
 
-const SHAPES: [[usize; 2]; 16] = [
+const SHAPES: [[usize; 2]; 18] = [
     [1, 1],
     [1, 7],
+    [1, 12],
+    [1, 64],
     [7, 1],
     [3, 8],
     [9, 9],
