@@ -1,8 +1,8 @@
 // dropout: y = M * s * x, and, since it is its own derivative, dx = M * s * dy.
 //
-// Shapes: x, y [rows, cols]. One thread takes eight columns of one row; threads run along the columns first. `ALIGNED`, set by the host
-// where the shard's column offset is a multiple of 8, says that these are the draws of one call of Philox. It is compiled in, since
-// adapters that run on a CPU execute both sides of a branch.
+// Shapes: x, y [rows, cols]. block.wgsl maps threads to elements. `ALIGNED`, set by the host where the shard's column offset is a multiple
+// of 8, says that the eight columns of a strip are the draws of one call of Philox. It is compiled in, since adapters that run on a CPU
+// execute both sides of a branch.
 // Source: Srivastava et al., JMLR 15 (2014), section 4; scaled while training as in the CS231n notes. CPU twin:
 // src/cpu/reference/dropout.rs.
 
@@ -12,32 +12,15 @@
 // loader load_x x
 // storer store_y y
 
-@compute @workgroup_size(64)
-fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
-    begin(workgroup);
-    let strips = (p.cols + 7u) / 8u;
-    let index = (workgroup.y * p.grid + workgroup.x) * 64u + lane;
-    let row = index / strips;
-    let col = (index % strips) * 8u;
-    if row >= p.rows {
-        return;
-    }
+fn strip(row: u32, col: u32) {
     let left = p.cols - col;
-    let source = p.a_start + row * p.a_stride + col;
-    let target_ = p.b_start + row * p.b_stride + col;
-    var low = load_x(source, left);
-    var high = load_x(source + 4u, max(left, 4u) - 4u);
+    var v = load_x8(p.a_start + row * p.a_stride + col, left);
     if ALIGNED {
         let words = draw_group(row, p.col_group + col / 8u);
-        low = drop_words(low, words.xy);
-        high = drop_words(high, words.zw);
+        v = Eight(drop_words(v.low, words.xy), drop_words(v.high, words.zw));
     } else {
         let keep = keep8(row, col);
-        low = drop4(low, keep);
-        high = drop4(high, keep >> 4u);
+        v = Eight(drop4(v.low, keep), drop4(v.high, keep >> 4u));
     }
-    store_y(target_, low, left);
-    if left > 4u {
-        store_y(target_ + 4u, high, left - 4u);
-    }
+    store_y8(p.b_start + row * p.b_stride + col, v, left);
 }

@@ -39,6 +39,12 @@ fn b_block(k: u32, n: u32) -> mat4x4<f32> {
     return transpose(mat4x4<f32>(weight_quad(n, k), weight_quad(n + 1u, k), weight_quad(n + 2u, k), weight_quad(n + 3u, k)));
 }
 
+fn b_strip(k: u32, n: u32) -> array<Eight, 4> {
+    let low = b_block(k, n);
+    let high = b_block(k, n + 4u);
+    return array<Eight, 4>(Eight(low[0], high[0]), Eight(low[1], high[1]), Eight(low[2], high[2]), Eight(low[3], high[3]));
+}
+
 // A dispatch holds whole sums.
 fn start(m: u32, n: u32) -> vec4<f32> {
     return vec4<f32>(0.0);
@@ -48,25 +54,19 @@ fn open(m: u32, n: u32, rows: u32) -> array<vec4<u32>, 2> {
     return array<vec4<u32>, 2>();
 }
 
-// dX, or the dZ of the layer before; a NaN in X lets the gradient pass.
-fn passed(m: u32, n: u32, grad: vec4<f32>) -> vec4<f32> {
-    if (p.flags & THROUGH) == 0u {
-        return grad;
-    }
-    return select(grad * p.rate, vec4<f32>(0.0), load_x(p.first + m * p.count + n, p.cols - n) <= vec4<f32>(0.0));
-}
-
-// Writes eight columns of a row.
+// Writes eight columns of a row: dX, or the dZ of the layer before; a NaN in X lets the gradient pass.
 fn finish(m: u32, n: u32, low: vec4<f32>, high: vec4<f32>, keep: u32) {
     if m >= p.rows || n >= p.cols {
         return;
     }
-    let at = p.d_start + m * p.d_stride + n;
     let left = p.cols - n;
-    store_grad_input(at, passed(m, n, low), left);
-    if left > 4u {
-        store_grad_input(at + 4u, passed(m, n + 4u, high), left - 4u);
+    var grad = Eight(low, high);
+    if (p.flags & THROUGH) != 0u {
+        let x = load_x8(p.first + m * p.count + n, left);
+        grad.low = select(low * p.rate, vec4<f32>(0.0), x.low <= vec4<f32>(0.0));
+        grad.high = select(high * p.rate, vec4<f32>(0.0), x.high <= vec4<f32>(0.0));
     }
+    store_grad_input8(p.d_start + m * p.d_stride + n, grad, left);
 }
 
 fn close(n: u32) {

@@ -31,8 +31,8 @@ fn start(m: u32, n: u32) -> vec4<f32> {
     return load_grad_weight(p.d_start + m * p.d_stride + n, p.cols - n);
 }
 
-fn put(at: u32, sums: vec4<f32>, left: u32) {
-    store_grad_weight(p.d_start + at, sums, left);
+fn put(at: u32, sums: Eight, left: u32) {
+    store_grad_weight8(p.d_start + at, sums, left);
 }
 
 fn put_bias(col: u32, sum: f32) {

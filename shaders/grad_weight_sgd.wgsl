@@ -24,13 +24,18 @@ fn grad_z(row: u32, col: u32, left: u32) -> vec4<f32> {
     return load_gradient(p.b_start + row * p.b_stride + col, left);
 }
 
+fn grad_z8(row: u32, col: u32, left: u32) -> Eight {
+    return load_gradient8(p.b_start + row * p.b_stride + col, left);
+}
+
 fn start(m: u32, n: u32) -> vec4<f32> {
     return vec4<f32>(0.0);
 }
 
-fn put(at: u32, sums: vec4<f32>, left: u32) {
-    let w = load_weight(p.d_start + at, left);
-    store_weight(p.d_start + at, w - p.rate * velocity(at, sums + p.decay * w, left), left);
+fn put(at: u32, sums: Eight, left: u32) {
+    let w = load_weight8(p.d_start + at, left);
+    let v = velocity(at, Eight(sums.low + p.decay * w.low, sums.high + p.decay * w.high), left);
+    store_weight8(p.d_start + at, Eight(w.low - p.rate * v.low, w.high - p.rate * v.high), left);
 }
 
 fn put_bias(col: u32, sum: f32) {

@@ -6,9 +6,10 @@
 // loader load_velocities weight_velocities
 // storer store_velocities weight_velocities
 
-fn velocity(at: u32, g: vec4<f32>, left: u32) -> vec4<f32> {
-    let v = p.momentum * load_velocities(p.c_start + at, left) + g;
-    store_velocities(p.c_start + at, v, left);
+fn velocity(at: u32, g: Eight, left: u32) -> Eight {
+    let before = load_velocities8(p.c_start + at, left);
+    let v = Eight(p.momentum * before.low + g.low, p.momentum * before.high + g.high);
+    store_velocities8(p.c_start + at, v, left);
     return v;
 }
 

@@ -1,6 +1,6 @@
 // grad_weight_sgd_plain: without momentum the velocity is the gradient and is not kept. Part of grad_weight_sgd.wgsl.
 
-fn velocity(at: u32, g: vec4<f32>, left: u32) -> vec4<f32> {
+fn velocity(at: u32, g: Eight, left: u32) -> Eight {
     return g;
 }
 

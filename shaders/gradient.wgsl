@@ -23,3 +23,18 @@ fn grad_z(row: u32, col: u32, left: u32) -> vec4<f32> {
     }
     return grad;
 }
+
+// dZ[row, col .. col + 8]; col is a multiple of 8.
+fn grad_z8(row: u32, col: u32, left: u32) -> Eight {
+    var grad = load_grad_output8(p.b_start + row * p.b_stride + col, left);
+    if GATE == GATE_RELU {
+        let y = load_output8(p.c_start + row * p.c_stride + col, left);
+        grad.low = select(grad.low * p.scale, vec4<f32>(0.0), y.low <= vec4<f32>(0.0));
+        grad.high = select(grad.high * p.scale, vec4<f32>(0.0), y.high <= vec4<f32>(0.0));
+    }
+    if GATE == GATE_MASK {
+        let keep = keep8(row, col);
+        grad = Eight(drop4(grad.low, keep), drop4(grad.high, keep >> 4u));
+    }
+    return grad;
+}

@@ -30,6 +30,10 @@ fn weight_quad(k: u32, n: u32) -> vec4<f32> {
     return load_weight(p.b_start + k * p.b_stride + n, select(0u, p.cols - min(n, p.cols), k < p.inner));
 }
 
+fn weight_eight(k: u32, n: u32) -> Eight {
+    return load_weight8(p.b_start + k * p.b_stride + n, select(0u, p.cols - min(n, p.cols), k < p.inner));
+}
+
 // Element [r][k] is X[m + r, k + k].
 fn a_block(m: u32, k: u32) -> mat4x4<f32> {
     return mat4x4<f32>(a_quad(m, k), a_quad(m + 1u, k), a_quad(m + 2u, k), a_quad(m + 3u, k));
@@ -38,6 +42,11 @@ fn a_block(m: u32, k: u32) -> mat4x4<f32> {
 // Element [k][c] is W[k + k, n + c].
 fn b_block(k: u32, n: u32) -> mat4x4<f32> {
     return mat4x4<f32>(weight_quad(k, n), weight_quad(k + 1u, n), weight_quad(k + 2u, n), weight_quad(k + 3u, n));
+}
+
+// Element [k] is W[k + k, n .. n + 8].
+fn b_strip(k: u32, n: u32) -> array<Eight, 4> {
+    return array<Eight, 4>(weight_eight(k, n), weight_eight(k + 1u, n), weight_eight(k + 2u, n), weight_eight(k + 3u, n));
 }
 
 // The partial sum that the dispatch before left, where there was one.
@@ -88,10 +97,7 @@ fn finish(m: u32, n: u32, low: vec4<f32>, high: vec4<f32>, keep: u32) {
         y_low = drop4(activate(low, bias_low), keep);
         y_high = drop4(activate(high, bias_high), keep >> 4u);
     }
-    store_y(at, y_low, left);
-    if left > 4u {
-        store_y(at + 4u, y_high, left - 4u);
-    }
+    store_y8(at, Eight(y_low, y_high), left);
 }
 
 fn close(n: u32) {

@@ -2,7 +2,7 @@
 //
 // X [inner, inputs] is seen with one more column of ones, whose row of the product is db; `rows` counts the rows of this dispatch, that one
 // included, and `first` is the local row of the ones (past the end where another dispatch has it). The including kernel declares x, gives
-// grad_z, and takes what is summed: put() four columns of dW, put_bias() one column of db.
+// grad_z and grad_z8, and takes what is summed: put() eight columns of dW, put_bias() one column of db.
 
 const A_BY_TERM: bool = true;  // a_quad holds four rows of A, not four terms
 
@@ -28,6 +28,17 @@ fn b_block(k: u32, n: u32) -> mat4x4<f32> {
     return mat4x4<f32>(grad_quad(k, n), grad_quad(k + 1u, n), grad_quad(k + 2u, n), grad_quad(k + 3u, n));
 }
 
+fn grad_eight(k: u32, n: u32) -> Eight {
+    let grad = grad_z8(min(k, p.inner - 1u), n, p.cols - min(n, p.cols));
+    let zero = vec4<f32>(0.0);
+    return Eight(select(zero, grad.low, k < p.inner), select(zero, grad.high, k < p.inner));
+}
+
+// Element [k] is dZ[k + k, n .. n + 8].
+fn b_strip(k: u32, n: u32) -> array<Eight, 4> {
+    return array<Eight, 4>(grad_eight(k, n), grad_eight(k + 1u, n), grad_eight(k + 2u, n), grad_eight(k + 3u, n));
+}
+
 fn open(m: u32, n: u32, rows: u32) -> array<vec4<u32>, 2> {
     return array<vec4<u32>, 2>();
 }
@@ -48,12 +59,7 @@ fn finish(m: u32, n: u32, low: vec4<f32>, high: vec4<f32>, keep: u32) {
     if m >= p.rows || n >= p.cols {
         return;
     }
-    let at = m * p.d_stride + n;
-    let left = p.cols - n;
-    put(at, low, left);
-    if left > 4u {
-        put(at + 4u, high, left - 4u);
-    }
+    put(m * p.d_stride + n, Eight(low, high), p.cols - n);
 }
 
 fn close(n: u32) {

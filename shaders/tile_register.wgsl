@@ -4,7 +4,7 @@
 //
 // One thread holds TILE_ROWS x 8 sums in registers and shares nothing: barriers and workgroup memory cost more than they save
 // there, and loads are dear. Eight threads of a workgroup lie along the columns, so that a load of A is the same for all of them;
-// row blocks run fastest over the grid. The kernel that this is joined with gives a_block, b_block, start, and
+// row blocks run fastest over the grid. The kernel that this is joined with gives a_block, b_strip, start, and
 // open, finish and close for the rows of a thread.
 
 const HALVES: u32 = TILE_ROWS * 2u;
@@ -27,21 +27,30 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
         }
     }
     for (var k = 0u; k < inner; k += 4u) {
-        let low = b_block(k, n);
-        let high = b_block(k, n + 4u);
+        let b = b_strip(k, n);
         for (var block = 0u; block < BLOCKS; block++) { // unroll
             let a = a_block(m + 4u * block, k);
             for (var row = 0u; row < 4u; row++) { // unroll
                 for (var term = 0u; term < 4u; term++) { // unroll
-                    sums[8u * block + 2u * row] = fma(vec4<f32>(a[row][term]), low[term], sums[8u * block + 2u * row]);
-                    sums[8u * block + 2u * row + 1u] = fma(vec4<f32>(a[row][term]), high[term], sums[8u * block + 2u * row + 1u]);
+                    sums[8u * block + 2u * row] = fma(vec4<f32>(a[row][term]), b[term].low, sums[8u * block + 2u * row]);
+                    sums[8u * block + 2u * row + 1u] = fma(vec4<f32>(a[row][term]), b[term].high, sums[8u * block + 2u * row + 1u]);
                 }
             }
         }
     }
-    let keep = open(m, n, min(TILE_ROWS, p.rows - m));
-    for (var row = 0u; row < TILE_ROWS; row++) { // unroll
-        finish(m + row, n, sums[2u * row], sums[2u * row + 1u], keep[row / 16u][row / 4u % 4u] >> (8u * (row % 4u)));
+    // Four rows at a time, chosen by constants: unrolled whole, what happens to a row would be most of what there is to compile, and
+    // indexed by a variable the sums would leave the registers.
+    var keep = open(m, n, min(TILE_ROWS, p.rows - m));
+    for (var part = 0u; part < BLOCKS; part++) {
+        for (var row = 0u; row < 4u; row++) { // unroll
+            var low = sums[2u * row];
+            var high = sums[2u * row + 1u];
+            for (var block = 0u; block < BLOCKS; block++) { // unroll
+                low = select(low, sums[8u * block + 2u * row], part == block);
+                high = select(high, sums[8u * block + 2u * row + 1u], part == block);
+            }
+            finish(m + 4u * part + row, n, low, high, keep[part / 4u][part % 4u] >> (8u * row));
+        }
     }
     close(n);
 }

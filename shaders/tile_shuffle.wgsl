@@ -5,7 +5,7 @@
 // As tile_register, but a workgroup is one subgroup, and its eight threads, which all need the same values of A, load an eighth of
 // them each and hand them around: such an adapter loads lane by lane even where all lanes load the same, and a shuffle by a constant
 // is one instruction. That makes room for more rows a thread, so that the loads of B serve more sums too.
-// The kernel that this is joined with gives a_quad and A_BY_TERM, b_block, start, and open, finish and close for the rows of a thread.
+// The kernel that this is joined with gives a_quad and A_BY_TERM, b_strip, start, and open, finish and close for the rows of a thread.
 
 const HALVES: u32 = TILE_ROWS * 2u;
 const OCTETS: u32 = TILE_ROWS / 8u;
@@ -40,8 +40,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(subgroup_invocatio
     let a_term = select(0u, lane % 4u, A_BY_TERM);
     var quads: array<vec4<f32>, OCTETS>;
     for (var k = 0u; k < inner; k += 4u) {
-        let low = b_block(k, n);
-        let high = b_block(k, n + 4u);
+        let b = b_strip(k, n);
         for (var octet = 0u; octet < OCTETS; octet++) { // unroll
             quads[octet] = a_quad(a_row + 8u * octet, k + a_term);
         }
@@ -49,15 +48,25 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(subgroup_invocatio
             for (var row = 0u; row < 4u; row++) { // unroll
                 for (var term = 0u; term < 4u; term++) { // unroll
                     let a = a_element(quads[block / 2u], block % 2u * 4u, row, term);
-                    sums[8u * block + 2u * row] = fma(a, low[term], sums[8u * block + 2u * row]);
-                    sums[8u * block + 2u * row + 1u] = fma(a, high[term], sums[8u * block + 2u * row + 1u]);
+                    sums[8u * block + 2u * row] = fma(a, b[term].low, sums[8u * block + 2u * row]);
+                    sums[8u * block + 2u * row + 1u] = fma(a, b[term].high, sums[8u * block + 2u * row + 1u]);
                 }
             }
         }
     }
-    let keep = open(m, n, min(TILE_ROWS, p.rows - m));
-    for (var row = 0u; row < TILE_ROWS; row++) { // unroll
-        finish(m + row, n, sums[2u * row], sums[2u * row + 1u], keep[row / 16u][row / 4u % 4u] >> (8u * (row % 4u)));
+    // Four rows at a time, chosen by constants: unrolled whole, what happens to a row would be most of what there is to compile, and
+    // indexed by a variable the sums would leave the registers.
+    var keep = open(m, n, min(TILE_ROWS, p.rows - m));
+    for (var part = 0u; part < BLOCKS; part++) {
+        for (var row = 0u; row < 4u; row++) { // unroll
+            var low = sums[2u * row];
+            var high = sums[2u * row + 1u];
+            for (var block = 0u; block < BLOCKS; block++) { // unroll
+                low = select(low, sums[8u * block + 2u * row], part == block);
+                high = select(high, sums[8u * block + 2u * row + 1u], part == block);
+            }
+            finish(m + 4u * part + row, n, low, high, keep[part / 4u][part % 4u] >> (8u * row));
+        }
     }
     close(n);
 }

@@ -4,8 +4,9 @@
 //!
 //! - `for (var i = 0u; i < N; i++) { // unroll` is replaced by its body N times with `i` a literal, so that arrays in registers are
 //!   indexed by constants and no driver has to find that out. `N` is a literal or a `const` of the text.
-//! - `// loader NAME BUFFER` becomes a function that loads four elements from an index on, of which the first `left` exist:
-//!   one 128-bit load where rows are whole vectors ([`Width::Vec4`]), else four loads ([`Width::Scalar`]). `// storer` likewise.
+//! - `// loader NAME BUFFER` becomes two functions, `NAME` and `NAME8`, that load four and eight elements from an index on, of which the
+//!   first `left` exist: in 128-bit loads where rows are whole vectors ([`Width::Vec4`]), in 256-bit loads ([`Width::Vec8`]), else one
+//!   by one ([`Width::Scalar`]). `// storer` likewise, but that [`Width::Vec8`] stores eight alone.
 //! - `Element` is the type that goes with it.
 
 use std::fmt::Write as _;
@@ -17,6 +18,9 @@ pub enum Width {
     Scalar,
     /// Rows and starts are multiples of four elements.
     Vec4,
+    /// Rows and starts are multiples of eight elements, moved as four 64-bit integers, which the device must offer: for adapters that run
+    /// on a CPU.
+    Vec8,
 }
 
 /// Joins the parts and expands what is marked.
@@ -24,6 +28,7 @@ pub(super) fn assemble(constants: &str, width: Width, parts: &[String]) -> Strin
     let element = match width {
         Width::Scalar => "f32",
         Width::Vec4 => "vec4<f32>",
+        Width::Vec8 => "vec4<u64>",
     };
     let mut text = parts.join("\n");
     let _ = write!(text, "\nalias Element = {element};\n{constants}");
@@ -31,24 +36,35 @@ pub(super) fn assemble(constants: &str, width: Width, parts: &[String]) -> Strin
     unroll(&text)
 }
 
-/// The function that a `// loader` or `// storer` line stands for.
+/// The functions that a `// loader` or `// storer` line stands for, on that one line.
 fn accessor(line: &str, width: Width) -> Option<String> {
     let mut words = line.strip_prefix("// ")?.split(' ');
     let (kind, name, buffer) = (words.next()?, words.next()?, words.next()?);
-    Some(match (kind, width) {
-        ("loader", Width::Vec4) => format!("fn {name}(at: u32, left: u32) -> vec4<f32> {{ return {buffer}[at / 4u]; }}"),
-        ("storer", Width::Vec4) => format!("fn {name}(at: u32, v: vec4<f32>, left: u32) {{ {buffer}[at / 4u] = v; }}"),
-        ("loader", Width::Scalar) => {
-            let element = |j: usize| format!("select(0.0, {buffer}[at + {j}u], left > {j}u)");
-            let elements = [0, 1, 2, 3].map(element).join(", ");
-            format!("fn {name}(at: u32, left: u32) -> vec4<f32> {{ return vec4<f32>({elements}); }}")
-        }
-        ("storer", Width::Scalar) => {
-            let element = |j: usize| format!("if left > {j}u {{ {buffer}[at + {j}u] = v[{j}]; }}");
-            format!("fn {name}(at: u32, v: vec4<f32>, left: u32) {{ {} }}", [0, 1, 2, 3].map(element).join(" "))
-        }
+    let element = |j: usize| match kind {
+        "loader" => format!("select(0.0, {buffer}[at + {j}u], left > {j}u)"),
+        _ => format!("if left > {j}u {{ {buffer}[at + {j}u] = v[{j}]; }}"),
+    };
+    let four = [0, 1, 2, 3].map(element);
+    let (head, head8) = match kind {
+        "loader" => (format!("fn {name}(at: u32, left: u32) -> vec4<f32>"), format!("fn {name}8(at: u32, left: u32) -> Eight")),
+        "storer" => (format!("fn {name}(at: u32, v: vec4<f32>, left: u32)"), format!("fn {name}8(at: u32, v: Eight, left: u32)")),
         _ => return None,
-    })
+    };
+    let loader = kind == "loader";
+    let body = match width {
+        Width::Scalar if loader => format!("return vec4<f32>({});", four.join(", ")),
+        Width::Scalar => four.join(" "),
+        Width::Vec4 if loader => format!("return {buffer}[at / 4u];"),
+        Width::Vec4 => format!("{buffer}[at / 4u] = v;"),
+        Width::Vec8 if loader => format!("let v = {name}8(at, left); return select(v.low, v.high, at % 8u >= 4u);"),
+        Width::Vec8 => return Some(format!("{head8} {{ {buffer}[at / 8u] = pack8(v); }}")),
+    };
+    let body8 = match width {
+        Width::Vec8 => format!("return unpack8({buffer}[at / 8u]);"),
+        _ if loader => format!("return Eight({name}(at, left), {name}(at + 4u, max(left, 4u) - 4u));"),
+        _ => format!("{name}(at, v.low, left); if left > 4u {{ {name}(at + 4u, v.high, left - 4u); }}"),
+    };
+    Some(format!("{head} {{ {body} }} {head8} {{ {body8} }}"))
 }
 
 /// Expands every marked loop, the outer ones first.

@@ -126,8 +126,8 @@ impl Tile {
     fn thread_rows(self, width: Width) -> u64 {
         match (self, width) {
             (Self::Workgroup, _) | (Self::Register, Width::Scalar) => 8,
-            (Self::Register, Width::Vec4) | (Self::Shuffle, Width::Scalar) => 16,
-            (Self::Shuffle, Width::Vec4) => 32,
+            (Self::Register, _) | (Self::Shuffle, Width::Scalar) => 16,
+            (Self::Shuffle, _) => 32,
         }
     }
 
@@ -186,8 +186,10 @@ pub struct Variant {
     pub momentum: bool,
     /// Matrix products only: whether a dispatch may hold a part of each sum.
     pub part: bool,
-    /// `dropout` only: whether the eight columns of a thread are one group of draws.
+    /// `dropout` only: whether eight columns are one group of draws.
     pub aligned: bool,
+    /// `dropout` and `copy` only: whether a thread takes two rows.
+    pub paired: bool,
     /// Whether Philox multiplies in 64-bit integers, which the device must offer.
     pub int64: bool,
 }
@@ -205,41 +207,51 @@ impl Variant {
             momentum: false,
             part: false,
             aligned: false,
+            paired: false,
             int64: false,
         }
     }
 
     /// Every form that a kernel comes in, without [`int64`](Self::int64).
     pub fn all() -> Vec<Self> {
-        let mut all = Vec::new();
-        for stem in Stem::ALL {
-            let base = Self::new(stem);
-            let gated = matches!(stem, Stem::GradInput | Stem::GradWeight);
-            let wide = stem.is_product() || matches!(stem, Stem::Dropout | Stem::Copy | Stem::Sgd);
-            for tile in if stem.is_product() { &Tile::ALL[..] } else { &Tile::ALL[..1] } {
-                for gate in if gated { &[Gate::None, Gate::Relu, Gate::Mask][..] } else { &[Gate::None][..] } {
-                    for width in if wide { &[Width::Scalar, Width::Vec4][..] } else { &[Width::Scalar][..] } {
-                        // Each kernel has at most one thing more that is or is not.
-                        let bytes = stem == Stem::Gather;
-                        let momentum = matches!(stem, Stem::Sgd | Stem::GradWeightSgd);
-                        let part = matches!(stem, Stem::LinearForward | Stem::GradWeight);
-                        let aligned = stem == Stem::Dropout;
-                        let flag = bytes || momentum || part || aligned;
-                        for &set in if flag { &[false, true][..] } else { &[false][..] } {
-                            let [bytes, momentum, part, aligned] = [bytes, momentum, part, aligned].map(|has| has && set);
-                            all.push(Self { tile: *tile, gate: *gate, width: *width, bytes, momentum, part, aligned, ..base });
-                        }
-                    }
-                }
+        Stem::ALL.into_iter().flat_map(Self::of).collect()
+    }
+
+    /// Every form of one kernel: each choice that it has, with each of the others.
+    fn of(stem: Stem) -> Vec<Self> {
+        let strips = matches!(stem, Stem::Dropout | Stem::Copy);
+        let mut forms = vec![Self::new(stem)];
+        // A choice makes more of each form so far.
+        let mut choose = |has: bool, choices: &dyn Fn(Self) -> Vec<Self>| {
+            if has {
+                forms = forms.iter().flat_map(|&form| choices(form)).collect();
             }
-        }
-        all
+        };
+        choose(stem.is_product(), &|form| Tile::ALL.map(|tile| Self { tile, ..form }).to_vec());
+        choose(matches!(stem, Stem::GradInput | Stem::GradWeight), &|form| {
+            [Gate::None, Gate::Relu, Gate::Mask].map(|gate| Self { gate, ..form }).to_vec()
+        });
+        choose(stem.is_product() || strips || stem == Stem::Sgd, &|form| {
+            let widths = [Width::Scalar, Width::Vec4, Width::Vec8];
+            let all = strips || stem.is_product() && stem != Stem::GradInput && form.tile == Tile::Shuffle;
+            widths.map(|width| Self { width, ..form })[..if all { 3 } else { 2 }].to_vec()
+        });
+        choose(stem == Stem::Gather, &|form| [false, true].map(|bytes| Self { bytes, ..form }).to_vec());
+        choose(matches!(stem, Stem::Sgd | Stem::GradWeightSgd), &|form| {
+            [false, true].map(|momentum| Self { momentum, ..form }).to_vec()
+        });
+        choose(matches!(stem, Stem::LinearForward | Stem::GradWeight), &|form| {
+            [false, true].map(|part| Self { part, ..form }).to_vec()
+        });
+        choose(stem == Stem::Dropout, &|form| [false, true].map(|aligned| Self { aligned, ..form }).to_vec());
+        choose(strips, &|form| [false, true].map(|paired| Self { paired, ..form }).to_vec());
+        forms
     }
 
     /// What a device must offer to run this form beyond the language's baseline.
     pub fn features(&self) -> wgpu::Features {
         let mut features = wgpu::Features::empty();
-        features.set(wgpu::Features::SHADER_INT64, self.int64);
+        features.set(wgpu::Features::SHADER_INT64, self.int64 || self.width == Width::Vec8);
         features.set(wgpu::Features::SUBGROUP, self.stem.is_product() && self.tile == Tile::Shuffle);
         features
     }
@@ -250,8 +262,10 @@ impl Variant {
         if self.stem.is_product() {
             name += &format!(".{}", self.tile);
         }
-        if self.width == Width::Vec4 {
-            name += ".vec4";
+        match self.width {
+            Width::Scalar => {}
+            Width::Vec4 => name += ".vec4",
+            Width::Vec8 => name += ".vec8",
         }
         match self.gate {
             Gate::None => {}
@@ -269,6 +283,9 @@ impl Variant {
         }
         if self.aligned {
             name += ".aligned";
+        }
+        if self.paired {
+            name += ".paired";
         }
         if self.int64 {
             name += ".int64";
@@ -301,7 +318,11 @@ impl Variant {
                 let datum = if self.bytes { "u32" } else { "f32" };
                 constants += &format!("const BYTES: bool = {};\nalias Datum = {datum};\n", self.bytes);
             }
-            Stem::Dropout => constants += &format!("const ALIGNED: bool = {};\n", self.aligned),
+            Stem::Dropout | Stem::Copy => {
+                parts.push(include_str!("../../shaders/block.wgsl"));
+                let rows = if self.paired { 2 } else { 1 };
+                constants += &format!("const ROWS: u32 = {rows}u;\nconst ALIGNED: bool = {};\n", self.aligned);
+            }
             Stem::Sgd if self.momentum => parts.push(include_str!("../../shaders/sgd_momentum.wgsl")),
             Stem::Sgd => parts.push(include_str!("../../shaders/sgd_plain.wgsl")),
             _ => {}
@@ -310,6 +331,10 @@ impl Variant {
             parts.push(include_str!("../../shaders/outer.wgsl"));
         }
         parts.push(include_str!("../../shaders/mask.wgsl"));
+        parts.push(include_str!("../../shaders/eight.wgsl"));
+        if self.width == Width::Vec8 {
+            parts.push(include_str!("../../shaders/eight_int64.wgsl"));
+        }
         parts.push(match self.int64 {
             true => include_str!("../../shaders/philox_int64.wgsl"),
             false => include_str!("../../shaders/philox.wgsl"),

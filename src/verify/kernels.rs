@@ -8,14 +8,15 @@ use super::form::Form;
 use super::layer::Layer;
 use super::random::Cases;
 use crate::call::{BatchLoss, DropoutCall, Features, Gather, GradWeightSgd, Sgd, SgdRule, SoftmaxCrossEntropy};
-use crate::gpu::{Gpu, Stem, Variant};
+use crate::gpu::{Gpu, Stem, Tile, Variant, Width};
 use crate::oracle::{self, Exact};
 use crate::{Backend, Dropout, Mask, Mode, Rate, Result};
 
 /// `[B, I, O]`: ragged, one row, one column, whole vectors, several tiles.
-const SHAPES: [[usize; 3]; 7] = [[1, 1, 1], [9, 13, 29], [16, 8, 24], [65, 31, 70], [33, 68, 132], [2, 129, 1], [20, 0, 12]];
+const SHAPES: [[usize; 3]; 8] =
+    [[1, 1, 1], [9, 13, 29], [16, 8, 24], [65, 31, 70], [33, 68, 132], [41, 72, 136], [2, 129, 1], [20, 0, 12]];
 /// Sums that a small binding cuts into parts, ragged and of whole vectors.
-const LONG_SUMS: [[usize; 3]; 2] = [[40, 41, 515], [40, 40, 516]];
+const LONG_SUMS: [[usize; 3]; 3] = [[40, 41, 515], [40, 40, 516], [40, 40, 520]];
 
 /// What a site can do: everything, nothing, a mask; aligned to a group of draws and not; training and prediction.
 fn sites(cases: &mut Cases) -> Vec<Dropout> {
@@ -79,7 +80,7 @@ fn products<B: Backend>(form: &mut Form<B>, cases: &mut Cases, tally: &mut Tally
 }
 
 fn elementwise<B: Backend>(form: &mut Form<B>, cases: &mut Cases, tally: &mut Tally) -> Result<()> {
-    for (rows, cols) in [(1, 1), (7, 13), (9, 64), (31, 65), (5, 1000), (3, 20_001)] {
+    for (rows, cols) in [(1, 1), (1, 12), (1, 64), (7, 13), (9, 12), (9, 64), (31, 65), (5, 1000), (3, 20_001)] {
         let values = cases.noise(rows * cols);
         let x = form.backend.tensor(rows, cols, &values)?;
         let mut y = poisoned(&mut form.backend, rows, cols)?;
@@ -254,7 +255,8 @@ pub(super) fn variants(forms: &[Form<Gpu>]) -> Check {
                 let planner = form.backend.kernels().planner();
                 let whole = matches!(variant.stem, Stem::GradInput | Stem::GradWeightSgd);
                 let product = planner.tile == variant.tile && (whole || form.weak == variant.part);
-                planner.int64 == int64 && (product || !variant.stem.is_product())
+                let wide = variant.width != Width::Vec8 || int64 && planner.tile != Tile::Workgroup;
+                planner.int64 == int64 && wide && (product || !variant.stem.is_product())
             };
             if forms.iter().any(reaches) {
                 let name = variant.name();

@@ -1,6 +1,6 @@
 //! `dropout`, `copy` and `gather`: one read and one write an element.
 
-use crate::common::{noise, poisoned, same_bits};
+use crate::common::{MULTIPLICATIONS, noise, poisoned, same_bits};
 use crate::{on_backends, sites};
 use wgpu_dropout::backend::Backend;
 use wgpu_dropout::call::{DropoutCall, Features, Gather};
@@ -8,9 +8,11 @@ use wgpu_dropout::cpu::Cpu;
 use wgpu_dropout::oracle::{self, Exact};
 use wgpu_dropout::{Dropout, Mode};
 
-const SHAPES: [[usize; 2]; 16] = [
+const SHAPES: [[usize; 2]; 18] = [
     [1, 1],
     [1, 7],
+    [1, 12],
+    [1, 64],
     [7, 1],
     [3, 8],
     [9, 9],
@@ -49,7 +51,7 @@ fn dropout_equals_the_oracle() {
             }
         }
     }
-    on_backends!(check);
+    on_backends!(check, MULTIPLICATIONS);
 }
 
 #[test]

@@ -9,7 +9,7 @@ use wgpu_dropout::oracle::{self, Exact};
 use wgpu_dropout::{Dropout, Mode, Rate};
 
 /// `[B, I, O]`: ragged ones, one row, one column, primes, whole vectors, empty sums and empty results.
-const SHAPES: [[usize; 3]; 17] = [
+const SHAPES: [[usize; 3]; 18] = [
     [1, 1, 1],
     [7, 13, 129],
     [8, 8, 8],
@@ -22,6 +22,7 @@ const SHAPES: [[usize; 3]; 17] = [
     [31, 37, 41],
     [20, 16, 12],
     [17, 68, 132],
+    [41, 72, 136],
     [2, 7, 257],
     [0, 5, 3],
     [5, 0, 3],

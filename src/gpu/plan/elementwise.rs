@@ -1,6 +1,6 @@
 //! Plans of the kernels that take a matrix strip by strip: `dropout`, `copy`, `mask_bits`, `gather`.
 
-use super::{Dispatch, Planner, Window, windows};
+use super::{Dispatch, Planner, windows};
 use crate::call::{DropoutCall, Features, Gather, MaskBits};
 use crate::gpu::params::{LABELS, Params};
 use crate::gpu::source::Width;
@@ -8,6 +8,24 @@ use crate::gpu::variant::{Stem, Variant};
 use crate::gpu::view::View;
 use crate::rate::DRAWS;
 use crate::{Dropout, Error, Result};
+
+/// Strips of 16 columns of a workgroup of `block.wgsl`: a thread each.
+const STRIPS: usize = 64;
+
+/// A workgroup's threads as a block of `rows` rows, a power of two, by as many strips as there are left: 2^`shift`.
+struct Block {
+    rows: usize,
+    shift: u32,
+}
+
+impl Block {
+    /// The block that covers `rows × strips` with the fewest threads left over, of such the widest: neighbours' loads are then neighbours.
+    fn new(rows: usize, strips: usize) -> Self {
+        let blocks = (0..=STRIPS.ilog2()).map(|shift| Self { rows: STRIPS >> shift, shift });
+        let workgroups = |block: &Self| (rows.div_ceil(block.rows) as u64) * (strips.div_ceil(1 << block.shift) as u64);
+        blocks.rev().min_by_key(workgroups).unwrap_or(Self { rows: 1, shift: STRIPS.ilog2() })
+    }
+}
 
 impl Planner {
     pub(in crate::gpu) fn dropout<'a>(&self, call: &DropoutCall<'_, View<'a>>) -> Result<Vec<Dispatch<'a>>> {
@@ -26,7 +44,8 @@ impl Planner {
         y.check(stem.name(), "y", 4)?;
         let mut plan = Vec::new();
         // A row larger than a binding is itself cut into windows, each a matrix of one row.
-        let longest = (self.rows_per_binding("x", 1, 4)? / 64 * 64).max(1);
+        // So is one longer than a grid is wide.
+        let longest = (self.rows_per_binding("x", 1, 4)? / 64 * 64).clamp(1, STRIPS * 16 * self.grid as usize);
         let pieces: Vec<(usize, usize)> = windows(x.cols, longest).collect();
         if pieces.len() > 1 {
             for row in 0..x.rows {
@@ -53,9 +72,17 @@ impl Planner {
         row: usize,
         col: usize,
     ) -> Result<()> {
-        for (from, rows) in windows(x.rows, self.rows_per_binding("x", x.cols, 4)?) {
+        let paired = x.rows > 1;
+        let per_thread = if paired { 2 } else { 1 };
+        let block = Block::new(x.rows.div_ceil(per_thread), x.cols.div_ceil(16));
+        let most = self.rows_per_binding("x", x.cols, 4)?.min(block.rows * per_thread * self.grid as usize);
+        for (from, rows) in windows(x.rows, most) {
             let pair = [self.window(x, 4, from, rows), self.window(y, 4, from, rows)];
-            let width = if pair.iter().all(Window::is_wide) { Width::Vec4 } else { Width::Scalar };
+            let width = match pair {
+                _ if self.wide_loads() && pair.iter().all(|window| window.is_wide(8)) => Width::Vec8,
+                _ if pair.iter().all(|window| window.is_wide(4)) => Width::Vec4,
+                _ => Width::Scalar,
+            };
             let params = Params {
                 rows: rows as u32,
                 cols: x.cols as u32,
@@ -63,13 +90,14 @@ impl Planner {
                 a_stride: pair[0].stride,
                 b_start: pair[1].start,
                 b_stride: pair[1].stride,
+                first: block.shift,
                 ..Params::default()
             }
             .with_dropout(dropout, row + from, col);
-            let strips = rows as u64 * x.cols.div_ceil(8) as u64;
             let aligned = stem == Stem::Dropout && params.col_lane == 0 && params.threshold < DRAWS;
-            let variant = Variant { width, aligned, ..Variant::new(stem) };
-            plan.extend(self.dispatch(variant, &pair, params, strips.div_ceil(64))?);
+            let variant = Variant { width, aligned, paired, ..Variant::new(stem) };
+            let grid = [x.cols.div_ceil(16).div_ceil(STRIPS / block.rows), rows.div_ceil(block.rows * per_thread)];
+            plan.extend(self.dispatch_grid(variant, &pair, params, grid.map(|workgroups| workgroups as u32))?);
         }
         Ok(())
     }

@@ -59,8 +59,10 @@ struct Window<'a> {
 }
 
 impl Window<'_> {
-    fn is_wide(&self) -> bool {
-        self.start.is_multiple_of(4) && self.stride.is_multiple_of(4) && self.binding.size.is_multiple_of(16)
+    /// Whether rows are whole vectors of so many elements.
+    fn is_wide(&self, elements: u32) -> bool {
+        let bytes = 4 * u64::from(elements);
+        self.start.is_multiple_of(elements) && self.stride.is_multiple_of(elements) && self.binding.size.is_multiple_of(bytes)
     }
 }
 
@@ -76,6 +78,11 @@ impl Planner {
             tile: Tile::for_device(info, features),
             int64: features.contains(wgpu::Features::SHADER_INT64),
         }
+    }
+
+    /// Whether the device is of those that load 256 bits best, and can.
+    fn wide_loads(&self) -> bool {
+        self.int64 && self.tile != Tile::Workgroup
     }
 
     /// Rows of `cols` elements of `element` bytes that one binding holds, wherever they start.
@@ -124,14 +131,25 @@ impl Planner {
         params: Params,
         workgroups: u64,
     ) -> Result<Option<Dispatch<'a>>> {
-        if workgroups == 0 {
-            return Ok(None);
-        }
-        let width = workgroups.min(u64::from(self.grid));
+        let width = workgroups.clamp(1, u64::from(self.grid));
         let height = workgroups.div_ceil(width);
         if height > u64::from(self.grid) {
             let bound = u64::from(self.grid).pow(2);
             return Err(Error::TooLarge { what: "workgroups of a dispatch".to_owned(), value: workgroups, bound });
+        }
+        self.dispatch_grid(variant, windows, params, [width as u32, height as u32])
+    }
+
+    /// A dispatch of a grid that a device can take, unless it is empty.
+    fn dispatch_grid<'a>(
+        &self,
+        variant: Variant,
+        windows: &[Window<'a>],
+        params: Params,
+        grid: [u32; 2],
+    ) -> Result<Option<Dispatch<'a>>> {
+        if grid.contains(&0) {
+            return Ok(None);
         }
         let bindings: Vec<Binding<'a>> = windows.iter().map(|window| window.binding).collect();
         let written = |i: usize| variant.writes()[i];
@@ -144,8 +162,8 @@ impl Planner {
                 });
             }
         }
-        let params = Params { grid: width as u32, ..params };
-        Ok(Some(Dispatch { variant, bindings, params, grid: [width as u32, height as u32] }))
+        let params = Params { grid: grid[0], ..params };
+        Ok(Some(Dispatch { variant, bindings, params, grid }))
     }
 
     /// Rows that every tensor of `tensors` can bind at once, each with its number of columns; `total` where all fit whole.

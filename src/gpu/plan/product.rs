@@ -7,7 +7,7 @@ use super::{Dispatch, Planner, Window, windows};
 use crate::call::{GradInput, GradWeight, GradWeightSgd, LinearForward};
 use crate::gpu::params::{BIAS, FIRST, LAST, Params, RELU, THROUGH};
 use crate::gpu::source::Width;
-use crate::gpu::variant::{Gate, Stem, Variant};
+use crate::gpu::variant::{Gate, Stem, Tile, Variant};
 use crate::gpu::view::View;
 use crate::rate::DRAWS;
 use crate::{Dropout, Error, Result};
@@ -226,8 +226,12 @@ impl Planner {
         params: Params,
     ) -> Result<Option<Dispatch<'a>>> {
         let starts = [params.a_start, params.b_start, params.d_start];
-        let wide = wide.iter().all(Window::is_wide) && starts.iter().all(|start| start % 4 == 0);
-        let width = if wide { Width::Vec4 } else { Width::Scalar };
+        let all = |n: u32| wide.iter().all(|window| window.is_wide(n)) && starts.iter().all(|start| start.is_multiple_of(n));
+        let width = match self.tile {
+            Tile::Shuffle if self.wide_loads() && all(8) && variant.stem != Stem::GradInput => Width::Vec8,
+            _ if all(4) => Width::Vec4,
+            _ => Width::Scalar,
+        };
         let variant = Variant { tile: self.tile, width, ..variant };
         let workgroups = self.tile.workgroups(width, params.rows as usize, params.cols as usize);
         self.dispatch(variant, bound, params, workgroups)
