@@ -148,6 +148,18 @@ fn a_device_with_too_little_is_refused_and_one_with_webgpu_s_defaults_is_not() {
         // Without its feature, the tile that needs one is refused.
         assert_eq!(kernels.is_ok(), tile != Tile::Shuffle, "{tile}: {:?}", kernels.err());
     }
+    // wgpu enforces the one and not the other: a tile that does not fit is refused before anything is compiled.
+    let small = [
+        wgpu::Limits { max_compute_invocations_per_workgroup: 128, ..defaults.clone() },
+        wgpu::Limits { max_compute_workgroup_storage_size: 12_288, ..defaults.clone() },
+    ];
+    for limits in small {
+        let device = with(limits);
+        for (tile, fits) in [(Tile::Large, false), (Tile::Workgroup, true), (Tile::Tall, true)] {
+            let kernels = Kernels::with_planner(&device, |planner| Planner { tile, ..planner });
+            assert_eq!(kernels.is_ok(), fits, "{tile}: {:?}", kernels.err());
+        }
+    }
     let lacking = [
         ("max_storage_buffers_per_shader_stage", wgpu::Limits { max_storage_buffers_per_shader_stage: 4, ..defaults.clone() }),
         ("max_compute_invocations_per_workgroup", wgpu::Limits { max_compute_invocations_per_workgroup: 32, ..defaults.clone() }),

@@ -28,7 +28,7 @@ fn weak(planner: Planner) -> Planner {
 
 /// Runs on a device as it is and on a weak one, both shared by all tests of this file; the weak one takes more dispatches.
 fn on_both_plans<R>(tile: Tile, run: impl Fn(&mut Gpu) -> R) -> Option<[R; 2]> {
-    static PAIRS: [Mutex<Option<[Gpu; 2]>>; 3] = [const { Mutex::new(None) }; 3];
+    static PAIRS: [Mutex<Option<[Gpu; 2]>>; Tile::ALL.len()] = [const { Mutex::new(None) }; Tile::ALL.len()];
     let mut pair = PAIRS[tile as usize].lock().unwrap_or_else(PoisonError::into_inner);
     let with_tile = |planner| Planner { tile, ..planner };
     let mut devices = match pair.take() {

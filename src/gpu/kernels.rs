@@ -2,7 +2,7 @@
 
 use super::params::Params;
 use super::plan::{Binding, Dispatch, Planner};
-use super::variant::{Tile, Variant};
+use super::variant::Variant;
 use super::view::View;
 use crate::call::{BatchLoss, DropoutCall, Gather, GradInput, GradWeight, LinearForward, MaskBits, Sgd, SoftmaxCrossEntropy};
 use crate::{Error, Result};
@@ -66,21 +66,13 @@ impl Kernels {
         let (info, features, limits) = (device.adapter_info(), device.features(), device.limits());
         let most = Planner::new(&info, features, &limits);
         let planner = change(most);
-        if !planner.tile.runs_on(&info, features) {
-            return Err(Error::Adapter { what: format!("tile {}: it needs SUBGROUP and subgroups of 8", planner.tile) });
-        }
         if planner.int64 && !most.int64 {
             return Err(Error::Adapter { what: "64-bit integers: they need SHADER_INT64".to_owned() });
         }
-        let workgroup = u64::from(limits.max_compute_workgroup_storage_size);
         let needs = [
             ("max_storage_buffer_binding_size", planner.binding, 1 << 16, most.binding),
             ("max_compute_workgroups_per_dimension", u64::from(planner.grid), 1, u64::from(most.grid)),
-            ("max_compute_invocations_per_workgroup", u64::from(limits.max_compute_invocations_per_workgroup), 64, u64::MAX),
-            ("max_compute_workgroup_size_x", u64::from(limits.max_compute_workgroup_size_x), 64, u64::MAX),
             ("max_storage_buffers_per_shader_stage", u64::from(limits.max_storage_buffers_per_shader_stage), 5, u64::MAX),
-            // wgpu does not enforce this one.
-            ("max_compute_workgroup_storage_size", workgroup, if planner.tile == Tile::Workgroup { 8192 } else { 512 }, u64::MAX),
         ];
         for (name, value, least, most) in needs {
             if !(least..=most).contains(&value) {
@@ -88,6 +80,7 @@ impl Kernels {
                 return Err(Error::Adapter { what });
             }
         }
+        planner.tile.check(&info, features, &limits)?;
         // At most half of the smallest binding, so that there is room for data wherever a tensor starts.
         if planner.align == 0 || !planner.align.is_multiple_of(most.align) || planner.align > 1 << 15 {
             let (value, least) = (planner.align, most.align);
