@@ -15,9 +15,11 @@
 // loader load_grad_output grad_output
 // loader load_output output
 // loader load_x x
+// loader load_grad_input grad_input
 // storer store_grad_input grad_input
 
-const THROUGH: u32 = 1u;  // flag
+const FIRST: u32 = 1u;    // flag: the sum starts in this dispatch
+const THROUGH: u32 = 2u;  // flag: of dispatches that end a sum
 
 fn weight_quad(n: u32, k: u32) -> vec4<f32> {
     return load_weight(p.a_start + min(n, p.cols - 1u) * p.a_stride + k, p.inner - k);
@@ -39,9 +41,17 @@ fn b_block(k: u32, n: u32) -> mat4x4<f32> {
     return transpose(mat4x4<f32>(weight_quad(n, k), weight_quad(n + 1u, k), weight_quad(n + 2u, k), weight_quad(n + 3u, k)));
 }
 
-// A dispatch holds whole sums.
+// The partial sum that the dispatch before left, where there was one.
 fn start(m: u32, n: u32) -> vec4<f32> {
-    return vec4<f32>(0.0);
+    if (p.flags & FIRST) != 0u || m >= p.rows || n >= p.cols {
+        return vec4<f32>(0.0);
+    }
+    return load_grad_input(p.d_start + m * p.d_stride + n, p.cols - n);
+}
+
+// Four sums of a part; see join.wgsl.
+fn part_quad(at: u32, left: u32) -> vec4<f32> {
+    return load_weight(at, left);
 }
 
 fn open(m: u32, n: u32, rows: u32) -> array<vec4<u32>, 2> {

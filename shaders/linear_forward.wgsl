@@ -48,6 +48,11 @@ fn start(m: u32, n: u32) -> vec4<f32> {
     return load_y(p.d_start + m * p.d_stride + n, p.cols - n);
 }
 
+// Four sums of a part; see join.wgsl.
+fn part_quad(at: u32, left: u32) -> vec4<f32> {
+    return load_x(at, left);
+}
+
 // The bias of the thread's eight columns.
 var<private> bias_low: vec4<f32>;
 var<private> bias_high: vec4<f32>;

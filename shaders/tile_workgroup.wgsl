@@ -91,8 +91,10 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     let inner = params.inner + workgroup.z;  // as in begin(), and uniform to a compiler's eye
     let index = workgroup.y * params.grid + workgroup.x;
     let col_tiles = (params.cols + 8u * GROUP_COLS - 1u) / (8u * GROUP_COLS);
-    let tile_row = (index / col_tiles) * (TILE_ROWS * GROUP_ROWS);
-    let tile_col = (index % col_tiles) * (8u * GROUP_COLS);
+    let row_tiles = (params.rows + TILE_ROWS * GROUP_ROWS - 1u) / (TILE_ROWS * GROUP_ROWS);
+    let part = part_of(index, row_tiles * col_tiles, inner);
+    let tile_row = (part.x / col_tiles) * (TILE_ROWS * GROUP_ROWS);
+    let tile_col = (part.x % col_tiles) * (8u * GROUP_COLS);
     if tile_row >= params.rows {
         return;
     }
@@ -111,12 +113,12 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     }
     var next: array<mat4x4<f32>, LOADS>;
     // One round more than there are slabs: each loads a slab and multiplies the one before.
-    for (var k = 0u; k < inner + STEP; k += STEP) {
+    for (var k = part.y; k < part.z + STEP; k += STEP) {
         for (var load = 0u; load < LOADS; load++) { // unroll
             next[load] = load_block(load, lane, k, tile_row, tile_col);
         }
         // Nothing to multiply in the first round.
-        for (var terms = select(0u, 4u, k == 0u); terms < 4u; terms++) {
+        for (var terms = select(0u, 4u, k == part.y); terms < 4u; terms++) {
             let low_at = place(2u * thread_col, N_QUADS, terms);
             let high_at = place(2u * thread_col + 1u, N_QUADS, terms);
             for (var term = 0u; term < 4u; term++) { // unroll

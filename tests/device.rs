@@ -241,6 +241,54 @@ fn tensors_are_ranges_of_buffers() {
     }
 }
 
+/// A product of few rows and long sums takes a scratch buffer, which a prepared call brings along.
+#[test]
+fn a_product_in_parts_is_recorded_like_any_other_and_again() {
+    let Some(raw) = Raw::open() else { return };
+    let kernels = Kernels::new(&raw.device).unwrap();
+    let (batch, inputs, outputs) = (3, 600, 21);
+    let values = noise(5, inputs * (batch + outputs));
+    let (x, weight) = values.split_at(batch * inputs);
+    let mut right = vec![f32::NAN; batch * outputs];
+    reference::linear_forward(x, weight, None, &mut right, [inputs, outputs], true, &site());
+    let (a, b, c) = (raw.buffer(x), raw.buffer(weight), raw.buffer(&vec![f32::NAN; batch * outputs]));
+    let (a, b, mut y) = (View::new(&a, batch, inputs), View::new(&b, inputs, outputs), View::new(&c, batch, outputs));
+    let call = kernels.linear_forward(&LinearForward { x: &a, weight: &b, bias: None, y: &mut y, relu: true, dropout: site() });
+    let call = call.unwrap();
+    assert_eq!(call.dispatches(), 2);
+    for _ in 0..2 {
+        let mut encoder = raw.device.create_command_encoder(&Default::default());
+        call.record(&mut encoder.begin_compute_pass(&Default::default()));
+        raw.queue.submit([encoder.finish()]);
+        let got = raw.read::<f32>(&c);
+        assert!(got.iter().zip(&right).all(|(a, b)| (a - b).abs() <= 1e-4), "{got:?} {right:?}");
+    }
+}
+
+/// The scratch buffer is made once, and once more where a call needs a larger one.
+#[test]
+fn products_in_parts_make_no_objects_again() {
+    with_gpu(Form::Usual, |gpu| {
+        let mut run = |inputs: usize, outputs: usize| {
+            let (x, weight) = (gpu.zeros(4, inputs).unwrap(), gpu.zeros(inputs, outputs).unwrap());
+            let mut y = gpu.zeros(4, outputs).unwrap();
+            let mut objects = Vec::new();
+            for _ in 0..3 {
+                let before = gpu.counts().objects;
+                let dropout = Dropout::NONE;
+                gpu.linear_forward(LinearForward { x: &x, weight: &weight, bias: None, y: &mut y, relu: false, dropout }).unwrap();
+                gpu.submit().unwrap();
+                objects.push(gpu.counts().objects - before);
+            }
+            objects
+        };
+        let (small, large) = (run(600, 64), run(2048, 128));
+        assert!(small[0] > 0 && small[1..] == [0, 0], "{small:?}");
+        // The scratch buffer and two bind groups.
+        assert_eq!(large, [3, 0, 0]);
+    });
+}
+
 #[test]
 fn reading_need_not_block_where_somebody_else_polls() {
     with_gpu(Form::Usual, |gpu| {

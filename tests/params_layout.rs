@@ -17,7 +17,7 @@ macro_rules! offsets {
 fn host() -> Layout {
     let offsets = offsets! {
         rows cols inner grid seed_low seed_high layer step row_offset col_group col_lane threshold scale flags a_start a_stride b_start
-        b_stride c_start c_stride d_start d_stride first count rate momentum decay max_norm
+        b_stride c_start c_stride d_start d_stride first count rate momentum decay max_norm terms
     };
     (offsets, size_of::<Params>() as u32)
 }

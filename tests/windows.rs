@@ -85,8 +85,9 @@ fn mask_bits_in_windows() {
     }
 }
 
-/// `[B, I, O]`: whole vectors, ragged, and a weight gradient whose last window is the bias gradient alone.
-const PRODUCTS: [[usize; 3]; 3] = [[200, 300, 200], [131, 301, 67], [100, 512, 64]];
+/// `[B, I, O]`: whole vectors, ragged, a weight gradient whose last window is the bias gradient alone, and few rows with long sums, forward
+/// and backward, whose parts the weak device holds neither all at once nor one whole.
+const PRODUCTS: [[usize; 3]; 5] = [[200, 300, 200], [131, 301, 67], [100, 512, 64], [20, 700, 300], [30, 301, 701]];
 
 type Fill = fn(u64, usize) -> Vec<f32>;
 const FILLS: [(Fill, f64); 2] = [(small_integers, 0.5), (noise, 0.7)];

@@ -1,7 +1,7 @@
 //! Kernels on a device that somebody else owns: compile, prepare a call for its buffers, record it into the caller's pass.
 
 use super::params::Params;
-use super::plan::{Binding, Dispatch, Planner};
+use super::plan::{Binding, Dispatch, Planner, scratch_bytes};
 use super::variant::Variant;
 use super::view::View;
 use crate::call::{BatchLoss, DropoutCall, Gather, GradInput, GradWeight, LinearForward, MaskBits, Sgd, SoftmaxCrossEntropy};
@@ -16,6 +16,15 @@ pub(super) struct Pipeline {
     pub pipeline: wgpu::ComputePipeline,
     /// Layout of the tensors, group 0.
     pub tensors: wgpu::BindGroupLayout,
+}
+
+/// A buffer, an offset in it and a size.
+pub(super) type Range = (wgpu::Buffer, u64, u64);
+
+/// What is bound, with the scratch buffer where a plan leaves it open.
+pub(super) fn ranges(bindings: &[Binding<'_>], scratch: Option<&wgpu::Buffer>) -> Vec<Range> {
+    let buffer = |binding: &Binding<'_>| binding.buffer.or(scratch).cloned();
+    bindings.iter().filter_map(|binding| Some((buffer(binding)?, binding.offset, binding.size))).collect()
 }
 
 /// The kernels of this crate on a caller's device.
@@ -200,6 +209,10 @@ impl Kernels {
 
     fn prepare(&self, plan: &[Dispatch<'_>]) -> Result<Prepared> {
         let slot = self.slot();
+        let scratch = match scratch_bytes(plan) {
+            0 => None,
+            bytes => Some(self.scratch(bytes)?),
+        };
         let buffer = self.device.create_buffer(&wgpu::BufferDescriptor {
             label: Some("wgpu-dropout params"),
             size: (plan.len().max(1) as u64) * slot,
@@ -218,7 +231,7 @@ impl Kernels {
         let params = self.bind_params(&buffer);
         let steps = plan.iter().enumerate().map(|(i, dispatch)| {
             let (pipeline, _) = self.pipeline(dispatch.variant);
-            let tensors = self.bind(&pipeline, &dispatch.bindings);
+            let tensors = self.bind(&pipeline, &ranges(&dispatch.bindings, scratch.as_ref()));
             Step { pipeline, tensors, offset: i as u32 * slot as u32, grid: dispatch.grid }
         });
         Ok(Prepared { steps: steps.collect(), params })
@@ -241,15 +254,30 @@ impl Kernels {
         })
     }
 
-    pub(super) fn bind(&self, pipeline: &Pipeline, bindings: &[Binding<'_>]) -> wgpu::BindGroup {
+    /// A buffer for the parts of sums, in which nothing outlives a call.
+    pub(super) fn scratch(&self, bytes: u64) -> Result<wgpu::Buffer> {
+        let memory = self.device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
+        let buffer = self.device.create_buffer(&wgpu::BufferDescriptor {
+            label: Some("wgpu-dropout scratch"),
+            size: bytes.next_multiple_of(16),
+            usage: wgpu::BufferUsages::STORAGE,
+            mapped_at_creation: false,
+        });
+        match pollster::block_on(memory.pop()) {
+            Some(_) => Err(Error::OutOfMemory { bytes }),
+            None => Ok(buffer),
+        }
+    }
+
+    pub(super) fn bind(&self, pipeline: &Pipeline, ranges: &[Range]) -> wgpu::BindGroup {
         let entries: Vec<wgpu::BindGroupEntry<'_>> = (0..)
-            .zip(bindings)
-            .map(|(binding, range)| wgpu::BindGroupEntry {
+            .zip(ranges)
+            .map(|(binding, (buffer, offset, size))| wgpu::BindGroupEntry {
                 binding,
                 resource: wgpu::BindingResource::Buffer(wgpu::BufferBinding {
-                    buffer: range.buffer,
-                    offset: range.offset,
-                    size: wgpu::BufferSize::new(range.size),
+                    buffer,
+                    offset: *offset,
+                    size: wgpu::BufferSize::new(*size),
                 }),
             })
             .collect();

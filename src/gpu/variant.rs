@@ -231,8 +231,10 @@ pub struct Variant {
     pub bytes: bool,
     /// `sgd` only: whether there is a velocity.
     pub momentum: bool,
-    /// Matrix products only: whether a dispatch may hold a part of each sum.
+    /// Matrix products only: whether a dispatch may hold a part of each sum, or parts side by side.
     pub part: bool,
+    /// `linear_forward` and `grad_input` only: whether parts that lie side by side are added, instead of a product made.
+    pub join: bool,
     /// `dropout` only: whether the eight columns of a thread are one group of draws.
     pub aligned: bool,
     /// Whether Philox multiplies in 64-bit integers, which the device must offer.
@@ -251,6 +253,7 @@ impl Variant {
             bytes: false,
             momentum: false,
             part: false,
+            join: false,
             aligned: false,
             int64: false,
         }
@@ -266,8 +269,7 @@ impl Variant {
             for tile in if stem.is_product() { &Tile::ALL[..] } else { &Tile::ALL[..1] } {
                 for gate in if gated { &[Gate::None, Gate::Relu, Gate::Mask][..] } else { &[Gate::None][..] } {
                     for width in if wide { &[Width::Scalar, Width::Vec4][..] } else { &[Width::Scalar][..] } {
-                        let flag =
-                            matches!(stem, Stem::Gather | Stem::Sgd | Stem::LinearForward | Stem::GradWeight | Stem::Dropout);
+                        let flag = stem.is_product() || matches!(stem, Stem::Gather | Stem::Sgd | Stem::Dropout);
                         for &set in if flag { &[false, true][..] } else { &[false][..] } {
                             let (bytes, momentum) = (set && stem == Stem::Gather, set && stem == Stem::Sgd);
                             let (part, aligned) = (set && stem.is_product(), set && stem == Stem::Dropout);
@@ -275,6 +277,9 @@ impl Variant {
                         }
                     }
                 }
+            }
+            if matches!(stem, Stem::LinearForward | Stem::GradInput) {
+                all.extend([Width::Scalar, Width::Vec4].map(|width| Self { width, join: true, ..base }));
             }
         }
         all
@@ -291,7 +296,9 @@ impl Variant {
     /// A name for labels and listings.
     pub fn name(&self) -> String {
         let mut name = self.stem.name().to_owned();
-        if self.stem.is_product() {
+        if self.join {
+            name += ".join";
+        } else if self.stem.is_product() {
             name += &format!(".{}", self.tile);
         }
         if self.width == Width::Vec4 {
@@ -330,7 +337,10 @@ impl Variant {
         let mut parts = vec![self.stem.file()];
         let mut constants = String::new();
         if self.stem.is_product() {
-            parts.push(self.tile.file());
+            match self.join {
+                true => parts.push(include_str!("../../shaders/join.wgsl")),
+                false => parts.extend([self.tile.file(), include_str!("../../shaders/parts.wgsl")]),
+            }
             constants += &format!("{}const PART: bool = {};\n", self.tile.constants(self.width), self.part);
         }
         match self.stem {

@@ -50,8 +50,9 @@ pub(super) fn of_gpu(gpu: &Gpu, options: &Options) -> Result<Vec<Form<Gpu>>> {
     for weak in [false, true] {
         for tile in Tile::ALL {
             for int64 in [true, false] {
-                // Few forms: the device's own, and the other tiles with Philox in limbs.
-                let chosen = if tile == own.tile { int64 == own.int64 && !weak } else { !int64 };
+                // Few forms: the device's own, and the other tiles with Philox in limbs; in parts one tile of each file.
+                let one = matches!(tile, Tile::Register | Tile::Shuffle | Tile::Workgroup);
+                let chosen = if tile == own.tile { int64 == own.int64 && !weak } else { !int64 && (one || !weak) };
                 if !options.every_form && !chosen {
                     continue;
                 }

@@ -7,6 +7,7 @@
 mod elementwise;
 mod product;
 mod rowwise;
+mod split;
 
 use super::params::Params;
 use super::variant::{Tile, Variant};
@@ -36,7 +37,8 @@ pub struct Planner {
 /// A range of a buffer bound to a kernel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(in crate::gpu) struct Binding<'a> {
-    pub buffer: &'a wgpu::Buffer,
+    /// `None` is the scratch buffer, which whoever records the plan has: [`scratch_bytes`] tells its size.
+    pub buffer: Option<&'a wgpu::Buffer>,
     pub offset: u64,
     pub size: u64,
 }
@@ -101,7 +103,7 @@ impl Planner {
         let offset = begin - begin % self.align;
         let end = begin + (whole_rows as u64 * row).max(4);
         Window {
-            binding: Binding { buffer: view.buffer, offset, size: end.next_multiple_of(4) - offset },
+            binding: Binding { buffer: Some(view.buffer), offset, size: end.next_multiple_of(4) - offset },
             start: ((view.offset + from as u64 * row - offset) / element) as u32,
             stride: view.cols as u32,
         }
@@ -152,6 +154,12 @@ impl Planner {
     fn common_rows(&self, total: usize, tensors: &[(&'static str, usize)]) -> Result<usize> {
         tensors.iter().try_fold(total, |rows, &(name, cols)| Ok(rows.min(self.rows_per_binding(name, cols, 4)?)))
     }
+}
+
+/// Bytes of the scratch buffer that a plan takes; 0 where it takes none.
+pub(in crate::gpu) fn scratch_bytes(plan: &[Dispatch<'_>]) -> u64 {
+    let bindings = plan.iter().flat_map(|dispatch| &dispatch.bindings);
+    bindings.filter(|binding| binding.buffer.is_none()).map(|binding| binding.offset + binding.size).max().unwrap_or(0)
 }
 
 /// Cuts `total` into windows of at most `most`; none where there is nothing.

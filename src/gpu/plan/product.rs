@@ -10,11 +10,11 @@ use crate::gpu::source::Width;
 use crate::gpu::variant::{Gate, Stem, Variant};
 use crate::gpu::view::View;
 use crate::rate::DRAWS;
-use crate::{Dropout, Error, Result};
+use crate::{Dropout, Error, Result, order};
 
 impl Planner {
     /// Rows of a product's dispatch: as many as keep it under the budget, in whole tiles.
-    fn rows_per_budget(&self, cols: usize, inner: usize) -> usize {
+    pub(super) fn rows_per_budget(&self, cols: usize, inner: usize) -> usize {
         let row = (2 * cols.max(1) as u64).saturating_mul(inner.max(1) as u64);
         usize::try_from(self.flops / row).unwrap_or(usize::MAX).max(64) / 64 * 64
     }
@@ -28,6 +28,9 @@ impl Planner {
             view.map_or(Ok(()), |view| view.check(name, tensor, 4))?;
         }
         let (inner, cols) = (weight.rows, weight.cols);
+        if let Some(part) = order::part(y.rows, cols, inner) {
+            return self.split_linear_forward(call, part);
+        }
         let terms = sum_part(inner, self.common_rows(inner, &[("weight", cols)])?)?;
         let rows = self.common_rows(y.rows, &[("x", inner), ("y", cols)])?.min(self.rows_per_budget(cols, terms));
         let bias_window = bias.map(|bias| self.whole("bias", bias)).transpose()?;
@@ -74,6 +77,9 @@ impl Planner {
             view.check(name, tensor, 4)?;
         }
         let (inner, cols) = (dy.cols, weight.rows);
+        if let Some(part) = order::part(dx.rows, cols, inner) {
+            return self.split_grad_input(call, part);
+        }
         let part = self.common_rows(cols, &[("weight", inner)])?;
         let part = if part < cols { (part / 64 * 64).max(1) } else { part };
         let rows =
@@ -156,19 +162,29 @@ impl Planner {
     }
 
     /// A matrix product in this device's tile, with wide loads where every tensor of `wide` allows them.
-    fn product<'a>(
+    pub(super) fn product<'a>(
         &self,
         variant: Variant,
         bound: &[Window<'a>],
         wide: &[Window<'a>],
         params: Params,
     ) -> Result<Option<Dispatch<'a>>> {
-        let starts = [params.a_start, params.b_start, params.d_start];
-        let wide = wide.iter().all(Window::is_wide) && starts.iter().all(|start| start % 4 == 0);
-        let width = if wide { Width::Vec4 } else { Width::Scalar };
+        let width = Self::width(wide, &params);
         let variant = Variant { tile: self.tile, width, ..variant };
+        // Without parts side by side, all terms are of one part.
+        let params = Params { terms: if params.terms == 0 { params.inner.max(1) } else { params.terms }, ..params };
+        let parts = u64::from(params.inner.div_ceil(params.terms).max(1));
         let workgroups = self.tile.workgroups(width, params.rows as usize, params.cols as usize);
-        self.dispatch(variant, bound, params, workgroups)
+        self.dispatch(variant, bound, params, workgroups * parts)
+    }
+
+    /// How wide the loads of a product can be.
+    pub(super) fn width(wide: &[Window<'_>], params: &Params) -> Width {
+        let starts = [params.a_start, params.b_start, params.d_start];
+        match wide.iter().all(Window::is_wide) && starts.iter().all(|start| start % 4 == 0) {
+            true => Width::Vec4,
+            false => Width::Scalar,
+        }
     }
 }
 
@@ -178,7 +194,7 @@ fn windows_or_one(total: usize, most: usize) -> impl Iterator<Item = (usize, usi
 }
 
 /// Terms of a partial sum: all of them, or a multiple of the largest tile's step.
-fn sum_part(total: usize, most: usize) -> Result<usize> {
+pub(super) fn sum_part(total: usize, most: usize) -> Result<usize> {
     match most {
         most if most >= total => Ok(total),
         most if most >= 16 => Ok(most / 16 * 16),
@@ -190,7 +206,7 @@ fn sum_part(total: usize, most: usize) -> Result<usize> {
     }
 }
 
-fn gate(relu: bool, dropout: &Dropout) -> Gate {
+pub(super) fn gate(relu: bool, dropout: &Dropout) -> Gate {
     if relu {
         Gate::Relu
     } else if dropout.mask.rate.threshold() == DRAWS && dropout.scale == 1.0 {
