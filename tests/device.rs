@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use wgpu_dropout::backend::Backend;
 use wgpu_dropout::call::{DropoutCall, GradWeight, LinearForward, MaskBits};
 use wgpu_dropout::cpu::{Cpu, reference};
-use wgpu_dropout::gpu::{AdapterChoice, Gpu, Kernels, Planner, Tile, View, adapters};
+use wgpu_dropout::gpu::{AdapterChoice, Gpu, Kernels, Planner, Tile, Tiles, View, adapters};
 use wgpu_dropout::mask::{MAX_COLS, MAX_ROWS};
 use wgpu_dropout::{Device, DeviceChoice, Dropout, Error, Key, Mask, Mode, Rate};
 
@@ -144,7 +144,7 @@ fn a_device_with_too_little_is_refused_and_one_with_webgpu_s_defaults_is_not() {
     let defaults = wgpu::Limits::default();
     for tile in Tile::ALL {
         let device = with(defaults.clone());
-        let kernels = Kernels::with_planner(&device, |planner| Planner { tile, ..planner });
+        let kernels = Kernels::with_planner(&device, |planner| Planner { tiles: Tiles::all(tile), ..planner });
         // Without its feature, the tile that needs one is refused.
         assert_eq!(kernels.is_ok(), tile != Tile::Shuffle, "{tile}: {:?}", kernels.err());
     }
@@ -156,7 +156,7 @@ fn a_device_with_too_little_is_refused_and_one_with_webgpu_s_defaults_is_not() {
     for limits in small {
         let device = with(limits);
         for (tile, fits) in [(Tile::Large, false), (Tile::Workgroup, true), (Tile::Tall, true)] {
-            let kernels = Kernels::with_planner(&device, |planner| Planner { tile, ..planner });
+            let kernels = Kernels::with_planner(&device, |planner| Planner { tiles: Tiles::all(tile), ..planner });
             assert_eq!(kernels.is_ok(), fits, "{tile}: {:?}", kernels.err());
         }
     }
@@ -168,7 +168,7 @@ fn a_device_with_too_little_is_refused_and_one_with_webgpu_s_defaults_is_not() {
         ("max_storage_buffer_binding_size", wgpu::Limits { max_storage_buffer_binding_size: 1 << 15, ..defaults }),
     ];
     for (name, limits) in lacking {
-        match Kernels::with_planner(&with(limits), |planner| Planner { tile: Tile::Workgroup, ..planner }) {
+        match Kernels::with_planner(&with(limits), |planner| Planner { tiles: Tiles::all(Tile::Workgroup), ..planner }) {
             Err(Error::Adapter { what }) => assert!(what.contains(name), "{what}"),
             other => panic!("{name}: {other:?}"),
         }

@@ -16,7 +16,7 @@ use wgpu_dropout::backend::Backend;
 use wgpu_dropout::call::{
     BatchLoss, DropoutCall, Features, Gather, GradInput, GradWeight, LinearForward, MaskBits, Sgd, SgdRule, SoftmaxCrossEntropy,
 };
-use wgpu_dropout::gpu::{Gpu, Planner, Tile};
+use wgpu_dropout::gpu::{Gpu, Planner, Tile, Tiles};
 use wgpu_dropout::mask::bits_to_bytes;
 use wgpu_dropout::oracle;
 use wgpu_dropout::{Dropout, Error, Key, Mask, Mode, Rate};
@@ -30,7 +30,7 @@ fn weak(planner: Planner) -> Planner {
 fn on_both_plans<R>(tile: Tile, run: impl Fn(&mut Gpu) -> R) -> Option<[R; 2]> {
     static PAIRS: [Mutex<Option<[Gpu; 2]>>; Tile::ALL.len()] = [const { Mutex::new(None) }; Tile::ALL.len()];
     let mut pair = PAIRS[tile as usize].lock().unwrap_or_else(PoisonError::into_inner);
-    let with_tile = |planner| Planner { tile, ..planner };
+    let with_tile = |planner| Planner { tiles: Tiles::all(tile), ..planner };
     let mut devices = match pair.take() {
         Some(devices) => devices,
         None => [gpu_with(with_tile)?, gpu_with(|planner| with_tile(weak(planner)))?],

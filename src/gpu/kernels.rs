@@ -89,7 +89,7 @@ impl Kernels {
                 return Err(Error::Adapter { what });
             }
         }
-        planner.tile.check(&info, features, &limits)?;
+        planner.tiles.used().try_for_each(|tile| tile.check(&info, features, &limits))?;
         // At most half of the smallest binding, so that there is room for data wherever a tensor starts.
         if planner.align == 0 || !planner.align.is_multiple_of(most.align) || planner.align > 1 << 15 {
             let (value, least) = (planner.align, most.align);

@@ -6,6 +6,7 @@ use super::kernels::{Kernels, Pipeline, Range, ranges};
 use super::plan::{Dispatch, Planner, scratch_bytes};
 use super::readback;
 use super::tensor::{GpuTensor, Retired};
+use super::tuning::{Chosen, Tuning};
 use super::variant::Variant;
 use crate::backend::{Backend, Counts, Element};
 use crate::{Error, Result};
@@ -41,6 +42,8 @@ pub struct Gpu {
     /// Submits that the device may not have finished, the oldest first.
     pub(super) in_flight: VecDeque<wgpu::SubmissionIndex>,
     pub(super) counts: Counts,
+    /// How the plan came about.
+    pub(super) chosen: Chosen,
 }
 
 #[derive(Debug)]
@@ -51,15 +54,16 @@ struct Pending {
 }
 
 impl Gpu {
-    /// A device on the chosen adapter.
+    /// A device on the chosen adapter, its kernels chosen by [`Tuning::Auto`]: on a real GPU by a trial of less than half a second, the first
+    /// time in a process.
     ///
     /// # Errors
     /// [`Error::Adapter`] where there is none that matches or that can run the kernels.
     pub fn open(choice: &AdapterChoice) -> Result<Self> {
-        Self::build(choice, |planner| planner)
+        Self::tuned(choice, Tuning::Auto)
     }
 
-    /// As [`open`](Self::open), with the device's plan changed.
+    /// A device on the chosen adapter, with the plan by the rule changed; without a trial.
     ///
     /// # Errors
     /// As [`open`](Self::open), and where the plan goes beyond what the device can do.
@@ -119,6 +123,7 @@ impl Gpu {
             timer: None,
             in_flight: VecDeque::new(),
             counts: Counts::default(),
+            chosen: Chosen::default(),
         }
     }
 

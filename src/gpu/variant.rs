@@ -101,15 +101,6 @@ impl Tile {
     /// Every tile.
     pub const ALL: [Self; 7] = [Self::Register, Self::Shuffle, Self::Workgroup, Self::Large, Self::Small, Self::Wide, Self::Tall];
 
-    /// The tile for a device.
-    pub fn for_device(info: &wgpu::AdapterInfo, features: wgpu::Features) -> Self {
-        match info.device_type {
-            wgpu::DeviceType::Cpu if has_octets(info, features) => Self::Shuffle,
-            wgpu::DeviceType::Cpu => Self::Register,
-            _ => Self::Workgroup,
-        }
-    }
-
     /// Whether a device can run the tile.
     pub fn runs_on(self, info: &wgpu::AdapterInfo, features: wgpu::Features, limits: &wgpu::Limits) -> bool {
         self.check(info, features, limits).is_ok()

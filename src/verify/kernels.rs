@@ -234,7 +234,7 @@ pub(super) fn variants(forms: &[Form<Gpu>]) -> Check {
                     (Stem::GradWeight, part) => form.weak == part,
                     _ => !form.weak,
                 };
-                let tile = variant.join || planner.tile == variant.tile;
+                let tile = variant.join || planner.tiles.only() == Some(variant.tile);
                 planner.int64 == int64 && (!variant.stem.is_product() || tile && size)
             };
             if forms.iter().any(reaches) {

@@ -11,7 +11,7 @@ use std::sync::{Mutex, PoisonError};
 use wgpu_dropout::DeviceChoice;
 use wgpu_dropout::Error;
 use wgpu_dropout::backend::Backend;
-use wgpu_dropout::gpu::{AdapterChoice, Gpu, Planner, Tile};
+use wgpu_dropout::gpu::{AdapterChoice, Gpu, Planner, Tile, Tiles};
 use wgpu_dropout::philox::PhiloxRng;
 
 /// The adapter under test: `WGPU_DROPOUT_DEVICE`, else the best one. `None`, said aloud, where that names the CPU.
@@ -79,7 +79,7 @@ pub fn lend(form: Form, run: impl FnOnce(Gpu) -> Gpu) {
     let (slot, change): (usize, &dyn Fn(Planner) -> Planner) = match form {
         Form::Usual => (0, &|planner| planner),
         Form::Limbs => (1, &|planner| Planner { int64: false, ..planner }),
-        Form::Tile(tile) => (2 + tile as usize, &move |planner| Planner { tile, ..planner }),
+        Form::Tile(tile) => (2 + tile as usize, &move |planner| Planner { tiles: Tiles::all(tile), ..planner }),
     };
     let mut slot = SLOTS[slot].lock().unwrap_or_else(PoisonError::into_inner);
     let opened = slot.take().or_else(|| gpu_with(change));

@@ -10,7 +10,8 @@ mod rowwise;
 mod split;
 
 use super::params::Params;
-use super::variant::{Tile, Variant};
+use super::tiles::Tiles;
+use super::variant::Variant;
 use super::view::View;
 use crate::{Error, Result};
 
@@ -28,8 +29,8 @@ pub struct Planner {
     pub grid: u32,
     /// Floating-point operations that a dispatch should not exceed.
     pub flops: u64,
-    /// Division of matrix products.
-    pub tile: Tile,
+    /// Division of matrix products, a class of them at a time.
+    pub tiles: Tiles,
     /// Whether Philox multiplies in 64-bit integers, which the device must have.
     pub int64: bool,
 }
@@ -75,7 +76,7 @@ impl Planner {
             grid: limits.max_compute_workgroups_per_dimension,
             // About a tenth of a second on a slow device of each kind.
             flops: if info.device_type == wgpu::DeviceType::Cpu { 1 << 31 } else { 1 << 35 },
-            tile: Tile::for_device(info, features),
+            tiles: Tiles::for_device(info, features, limits),
             int64: features.contains(wgpu::Features::SHADER_INT64),
         }
     }

@@ -170,11 +170,13 @@ impl Planner {
         params: Params,
     ) -> Result<Option<Dispatch<'a>>> {
         let width = Self::width(wide, &params);
-        let variant = Variant { tile: self.tile, width, ..variant };
+        let (rows, cols) = (params.rows as usize, params.cols as usize);
+        let tile = self.tiles.pick(variant.stem, rows, cols);
+        let variant = Variant { tile, width, ..variant };
         // Without parts side by side, all terms are of one part.
         let params = Params { terms: if params.terms == 0 { params.inner.max(1) } else { params.terms }, ..params };
         let parts = u64::from(params.inner.div_ceil(params.terms).max(1));
-        let workgroups = self.tile.workgroups(width, params.rows as usize, params.cols as usize);
+        let workgroups = tile.workgroups(width, rows, cols);
         self.dispatch(variant, bound, params, workgroups * parts)
     }
 
