@@ -5,18 +5,18 @@
 // over the outputs in ascending order in one chain. The tile file maps threads to elements.
 // Source: the chain rule; CS231n notes, "backprop". CPU twin: src/cpu/reference/grad_input.rs.
 
-@group(0) @binding(0) var<storage, read> weight: array<Element>;
+@group(0) @binding(0) var<storage, read> weight: array<FirstElement>;
 @group(0) @binding(1) var<storage, read> grad_output: array<Element>;
 @group(0) @binding(2) var<storage, read> output: array<Element>;
 @group(0) @binding(3) var<storage, read> x: array<Element>;
-@group(0) @binding(4) var<storage, read_write> grad_input: array<Element>;
+@group(0) @binding(4) var<storage, read_write> grad_input: array<OutputElement>;
 
 // loader load_weight weight
 // loader load_grad_output grad_output
 // loader load_output output
 // loader load_x x
 // loader load_grad_input grad_input
-// storer store_grad_input grad_input
+// storer store_grad_input grad_input OutputElement
 
 const FIRST: u32 = 1u;    // flag: the sum starts in this dispatch
 const THROUGH: u32 = 2u;  // flag: of dispatches that end a sum

@@ -24,7 +24,10 @@ fn host() -> Layout {
 
 /// Every form of every kernel, with and without 64-bit integers.
 fn variants() -> impl Iterator<Item = Variant> {
-    Variant::all().into_iter().flat_map(|variant| [false, true].map(|int64| Variant { int64, ..variant }))
+    Variant::all()
+        .into_iter()
+        .chain(Variant::all_half())
+        .flat_map(|variant| [false, true].map(|int64| Variant { int64, ..variant }))
 }
 
 fn parsed(variant: &Variant, wgsl: &str) -> Module {
@@ -97,6 +100,7 @@ fn every_variant_is_valid_and_has_a_name_of_its_own() {
         let needs = variant.features();
         let mut capabilities = Capabilities::empty();
         capabilities.set(Capabilities::SHADER_INT64, needs.contains(wgpu::Features::SHADER_INT64));
+        capabilities.set(Capabilities::SHADER_FLOAT16, needs.contains(wgpu::Features::SHADER_F16));
         capabilities.set(Capabilities::SUBGROUP, needs.contains(wgpu::Features::SUBGROUP));
         Validator::new(ValidationFlags::all(), capabilities)
             .subgroup_stages(ShaderStages::COMPUTE)
@@ -105,7 +109,8 @@ fn every_variant_is_valid_and_has_a_name_of_its_own() {
             .unwrap_or_else(|error| panic!("{name}: {}", error.emit_to_string(&wgsl)));
         for absent in ["enable ", "switch", "num_workgroups", "f16", "override "] {
             let code = wgsl.lines().filter_map(|line| line.split("//").next());
-            assert!(code.into_iter().all(|line| !line.contains(absent)), "{name} has `{absent}`");
+            let is_absent = code.into_iter().all(|line| !line.contains(absent));
+            assert_eq!(is_absent, !(variant.half && ["enable ", "f16"].contains(&absent)), "{name} has `{absent}`, or lacks it");
         }
         assert_eq!(module.entry_points.len(), 1, "{name}");
         let entry = &module.entry_points[0];

@@ -75,6 +75,9 @@ impl Kernels {
         let (info, features, limits) = (device.adapter_info(), device.features(), device.limits());
         let most = Planner::new(&info, features, &limits);
         let planner = change(most);
+        if planner.half && !most.half {
+            return Err(Error::Adapter { what: "f16 tensors: they need SHADER_F16".to_owned() });
+        }
         if planner.int64 && !most.int64 {
             return Err(Error::Adapter { what: "64-bit integers: they need SHADER_INT64".to_owned() });
         }

@@ -6,7 +6,8 @@
 //!   indexed by constants and no driver has to find that out. `N` is a literal or a `const` of the text.
 //! - `// loader NAME BUFFER` becomes a function that loads four elements from an index on, of which the first `left` exist:
 //!   one 128-bit load where rows are whole vectors ([`Width::Vec4`]), else four loads ([`Width::Scalar`]). `// storer` likewise.
-//! - `Element` is the type that goes with it.
+//!   What is stored is `Element`, or the element that the line ends with.
+//! - `Element` is the type that goes with it: f32, or f16 where tensors are stored so; sums are f32 always.
 
 use std::fmt::Write as _;
 
@@ -19,32 +20,61 @@ pub enum Width {
     Vec4,
 }
 
+/// The WGSL of each kind of element; all are converted to f32 when loaded, and from it when stored.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Elements {
+    /// Loads and stores of tensors.
+    pub width: Width,
+    /// Whether tensors are stored as f16.
+    pub half: bool,
+    /// Whether the first tensor holds parts of sums, which are f32 always.
+    pub first_sums: bool,
+    /// Whether the output holds such parts.
+    pub output_sums: bool,
+}
+
+impl Elements {
+    fn aliases(self) -> String {
+        let number = |half| if half { "f16" } else { "f32" };
+        let element = |half| match self.width {
+            Width::Scalar => number(half).to_owned(),
+            Width::Vec4 => format!("vec4<{}>", number(half)),
+        };
+        let (first, output) = (self.half && !self.first_sums, self.half && !self.output_sums);
+        let aliases = [
+            ("Number", number(self.half).to_owned()),
+            ("Element", element(self.half)),
+            ("FirstElement", element(first)),
+            ("OutputElement", element(output)),
+        ];
+        aliases.iter().map(|(name, of)| format!("alias {name} = {of};\n")).collect()
+    }
+}
+
 /// Joins the parts and expands what is marked.
-pub(super) fn assemble(constants: &str, width: Width, parts: &[String]) -> String {
-    let element = match width {
-        Width::Scalar => "f32",
-        Width::Vec4 => "vec4<f32>",
-    };
-    let mut text = parts.join("\n");
-    let _ = write!(text, "\nalias Element = {element};\n{constants}");
-    let text: String = text.lines().map(|line| accessor(line, width).unwrap_or_else(|| line.to_owned()) + "\n").collect();
+pub(super) fn assemble(constants: &str, elements: Elements, parts: &[String]) -> String {
+    // On the first line, which is a comment, so that line numbers stay those of the file.
+    let mut text = if elements.half { "enable f16; ".to_owned() } else { String::new() };
+    text += &parts.join("\n");
+    let _ = write!(text, "\n{}{constants}", elements.aliases());
+    let text: String = text.lines().map(|line| accessor(line, elements.width).unwrap_or_else(|| line.to_owned()) + "\n").collect();
     unroll(&text)
 }
 
 /// The function that a `// loader` or `// storer` line stands for.
 fn accessor(line: &str, width: Width) -> Option<String> {
     let mut words = line.strip_prefix("// ")?.split(' ');
-    let (kind, name, buffer) = (words.next()?, words.next()?, words.next()?);
+    let (kind, name, buffer, element) = (words.next()?, words.next()?, words.next()?, words.next().unwrap_or("Element"));
     Some(match (kind, width) {
-        ("loader", Width::Vec4) => format!("fn {name}(at: u32, left: u32) -> vec4<f32> {{ return {buffer}[at / 4u]; }}"),
-        ("storer", Width::Vec4) => format!("fn {name}(at: u32, v: vec4<f32>, left: u32) {{ {buffer}[at / 4u] = v; }}"),
+        ("loader", Width::Vec4) => format!("fn {name}(at: u32, left: u32) -> vec4<f32> {{ return vec4<f32>({buffer}[at / 4u]); }}"),
+        ("storer", Width::Vec4) => format!("fn {name}(at: u32, v: vec4<f32>, left: u32) {{ {buffer}[at / 4u] = {element}(v); }}"),
         ("loader", Width::Scalar) => {
-            let element = |j: usize| format!("select(0.0, {buffer}[at + {j}u], left > {j}u)");
+            let element = |j: usize| format!("select(0.0, f32({buffer}[at + {j}u]), left > {j}u)");
             let elements = [0, 1, 2, 3].map(element).join(", ");
             format!("fn {name}(at: u32, left: u32) -> vec4<f32> {{ return vec4<f32>({elements}); }}")
         }
         ("storer", Width::Scalar) => {
-            let element = |j: usize| format!("if left > {j}u {{ {buffer}[at + {j}u] = v[{j}]; }}");
+            let element = |j: usize| format!("if left > {j}u {{ {buffer}[at + {j}u] = {element}(v[{j}]); }}");
             format!("fn {name}(at: u32, v: vec4<f32>, left: u32) {{ {} }}", [0, 1, 2, 3].map(element).join(" "))
         }
         _ => return None,

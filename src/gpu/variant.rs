@@ -1,7 +1,7 @@
 //! Which WGSL a dispatch runs: the kernel's stem and the choices that are compiled in.
 
 use super::group::Group;
-use super::source::{Width, assemble};
+use super::source::{Elements, Width, assemble};
 use crate::{Error, Result};
 
 /// A kernel by the name of its file in `shaders/`.
@@ -230,6 +230,8 @@ pub struct Variant {
     pub aligned: bool,
     /// Whether Philox multiplies in 64-bit integers, which the device must offer.
     pub int64: bool,
+    /// `dropout` and matrix products only: whether tensors are stored as f16, which the device must offer; all is computed in f32.
+    pub half: bool,
 }
 
 impl Variant {
@@ -247,6 +249,7 @@ impl Variant {
             join: false,
             aligned: false,
             int64: false,
+            half: false,
         }
     }
 
@@ -276,10 +279,19 @@ impl Variant {
         all
     }
 
+    /// Every form for tensors stored as f16, without [`int64`](Self::int64). `grad_weight` is not in parts there: they would be rounded to f16
+    /// in between.
+    pub fn all_half() -> Vec<Self> {
+        let stored = |variant: &Self| variant.stem == Stem::Dropout || variant.stem.is_product();
+        let exact = |variant: &Self| !(variant.part && variant.stem == Stem::GradWeight);
+        Self::all().into_iter().filter(stored).filter(exact).map(|variant| Self { half: true, ..variant }).collect()
+    }
+
     /// What a device must offer to run this form beyond the language's baseline.
     pub fn features(&self) -> wgpu::Features {
         let mut features = wgpu::Features::empty();
         features.set(wgpu::Features::SHADER_INT64, self.int64);
+        features.set(wgpu::Features::SHADER_F16, self.half);
         features.set(wgpu::Features::SUBGROUP, self.stem.is_product() && self.tile == Tile::Shuffle);
         features
     }
@@ -314,6 +326,9 @@ impl Variant {
         }
         if self.int64 {
             name += ".int64";
+        }
+        if self.half {
+            name += ".f16";
         }
         name
     }
@@ -355,7 +370,8 @@ impl Variant {
         });
         let edit = |part: &str| edits.iter().fold(part.to_owned(), |text, [from, to]| text.replace(from, to));
         let parts: Vec<String> = parts.into_iter().map(edit).collect();
-        assemble(&constants, self.width, &parts)
+        let elements = Elements { width: self.width, half: self.half, first_sums: self.join, output_sums: self.part };
+        assemble(&constants, elements, &parts)
     }
 
     /// Which of the kernel's bindings in group 0 are written, in order.

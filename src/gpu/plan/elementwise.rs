@@ -18,21 +18,25 @@ impl Planner {
     /// `y = x`: the ceiling that `dropout` is measured against.
     pub(in crate::gpu) fn copy<'a>(&self, x: View<'a>, y: View<'a>) -> Result<Vec<Dispatch<'a>>> {
         crate::shape::expect("copy", "y", &y, x.rows, x.cols)?;
+        x.check("copy", "x", 4)?;
         self.elementwise(Stem::Copy, x, y, &Dropout::NONE)
     }
 
     fn elementwise<'a>(&self, stem: Stem, x: View<'a>, y: View<'a>, dropout: &Dropout) -> Result<Vec<Dispatch<'a>>> {
-        x.check(stem.name(), "x", 4)?;
-        y.check(stem.name(), "y", 4)?;
+        let element = self.check_numbers(stem.name(), &[(Some(x), "x"), (Some(y), "y")])?;
         let mut plan = Vec::new();
         // A row larger than a binding is itself cut into windows, each a matrix of one row.
-        let longest = (self.rows_per_binding("x", 1, 4)? / 64 * 64).max(1);
+        let longest = (self.rows_per_binding("x", 1, element)? / 64 * 64).max(1);
         let pieces: Vec<(usize, usize)> = windows(x.cols, longest).collect();
         if pieces.len() > 1 {
             for row in 0..x.rows {
                 for &(col, cols) in &pieces {
-                    let piece =
-                        |view: View<'a>| View { offset: view.offset + 4 * (row * view.cols + col) as u64, rows: 1, cols, ..view };
+                    let piece = |view: View<'a>| View {
+                        offset: view.offset + element * (row * view.cols + col) as u64,
+                        rows: 1,
+                        cols,
+                        ..view
+                    };
                     self.elementwise_rows(&mut plan, stem, piece(x), piece(y), dropout, row, col)?;
                 }
             }
@@ -53,8 +57,8 @@ impl Planner {
         row: usize,
         col: usize,
     ) -> Result<()> {
-        for (from, rows) in windows(x.rows, self.rows_per_binding("x", x.cols, 4)?) {
-            let pair = [self.window(x, 4, from, rows), self.window(y, 4, from, rows)];
+        for (from, rows) in windows(x.rows, self.rows_per_binding("x", x.cols, x.number())?) {
+            let pair = [x, y].map(|view| self.window(view, view.number(), from, rows));
             let width = if pair.iter().all(Window::is_wide) { Width::Vec4 } else { Width::Scalar };
             let params = Params {
                 rows: rows as u32,
@@ -68,7 +72,7 @@ impl Planner {
             .with_dropout(dropout, row + from, col);
             let strips = rows as u64 * x.cols.div_ceil(8) as u64;
             let aligned = stem == Stem::Dropout && params.col_lane == 0 && params.threshold < DRAWS;
-            let variant = Variant { width, aligned, ..Variant::new(stem) };
+            let variant = Variant { width, aligned, half: x.half, ..Variant::new(stem) };
             plan.extend(self.dispatch(variant, &pair, params, strips.div_ceil(64))?);
         }
         Ok(())

@@ -33,6 +33,8 @@ pub struct Planner {
     pub tiles: Tiles,
     /// Whether Philox multiplies in 64-bit integers, which the device must have.
     pub int64: bool,
+    /// Whether tensors may be stored as f16, which the device must have.
+    pub half: bool,
 }
 
 /// A range of a buffer bound to a kernel.
@@ -59,11 +61,13 @@ struct Window<'a> {
     binding: Binding<'a>,
     start: u32,
     stride: u32,
+    /// Bytes of an element.
+    element: u64,
 }
 
 impl Window<'_> {
     fn is_wide(&self) -> bool {
-        self.start.is_multiple_of(4) && self.stride.is_multiple_of(4) && self.binding.size.is_multiple_of(16)
+        self.start.is_multiple_of(4) && self.stride.is_multiple_of(4) && self.binding.size.is_multiple_of(4 * self.element)
     }
 }
 
@@ -78,6 +82,7 @@ impl Planner {
             flops: if info.device_type == wgpu::DeviceType::Cpu { 1 << 31 } else { 1 << 35 },
             tiles: Tiles::for_device(info, features, limits),
             int64: features.contains(wgpu::Features::SHADER_INT64),
+            half: features.contains(wgpu::Features::SHADER_F16),
         }
     }
 
@@ -107,16 +112,17 @@ impl Planner {
             binding: Binding { buffer: Some(view.buffer), offset, size: end.next_multiple_of(4) - offset },
             start: ((view.offset + from as u64 * row - offset) / element) as u32,
             stride: view.cols as u32,
+            element,
         }
     }
 
     /// Words of a whole tensor that must fit one binding.
     fn whole<'a>(&self, what: &'static str, view: View<'a>) -> Result<Window<'a>> {
-        let bytes = 4 * (view.rows * view.cols) as u64;
+        let bytes = view.number() * (view.rows * view.cols) as u64;
         if bytes + self.align + 4 > self.binding {
             return Err(Error::TooLarge { what: format!("{what} in bytes"), value: bytes, bound: self.binding - self.align - 4 });
         }
-        Ok(self.window(view, 4, 0, view.rows))
+        Ok(self.window(view, view.number(), 0, view.rows))
     }
 
     /// A dispatch of `workgroups` workgroups, folded into two dimensions.
@@ -151,9 +157,20 @@ impl Planner {
         Ok(Some(Dispatch { variant, bindings, params, grid: [width as u32, height as u32] }))
     }
 
-    /// Rows that every tensor of `tensors` can bind at once, each with its number of columns; `total` where all fit whole.
-    fn common_rows(&self, total: usize, tensors: &[(&'static str, usize)]) -> Result<usize> {
-        tensors.iter().try_fold(total, |rows, &(name, cols)| Ok(rows.min(self.rows_per_binding(name, cols, 4)?)))
+    /// Rows that every tensor of `tensors` can bind at once, each with its number of columns of `element` bytes; `total` where all fit whole.
+    fn common_rows(&self, total: usize, tensors: &[(&'static str, usize)], element: u64) -> Result<usize> {
+        tensors.iter().try_fold(total, |rows, &(name, cols)| Ok(rows.min(self.rows_per_binding(name, cols, element)?)))
+    }
+
+    /// Refuses what cannot be bound, and f16 that the device lacks or that goes with f32 in one call; bytes of a number.
+    fn check_numbers<'a>(&self, kernel: &'static str, views: &[(Option<View<'a>>, &'static str)]) -> Result<u64> {
+        let mut views = views.iter().filter_map(|&(view, tensor)| Some((view?, tensor))).peekable();
+        let element = views.peek().map_or(4, |(view, _)| view.number());
+        if element == 2 && !self.half {
+            return Err(Error::Adapter { what: format!("{kernel} of f16 tensors: the device lacks SHADER_F16") });
+        }
+        views.try_for_each(|(view, tensor)| view.check(kernel, tensor, element))?;
+        Ok(element)
     }
 }
 

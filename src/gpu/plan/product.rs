@@ -24,20 +24,20 @@ impl Planner {
         let (x, weight, y) = (*call.x, *call.weight, *call.y);
         let bias = call.bias.copied();
         let name = Stem::LinearForward.name();
-        for (view, tensor) in [(Some(x), "x"), (Some(weight), "weight"), (bias, "bias"), (Some(y), "y")] {
-            view.map_or(Ok(()), |view| view.check(name, tensor, 4))?;
-        }
+        let views = [(Some(x), "x"), (Some(weight), "weight"), (bias, "bias"), (Some(y), "y")];
+        let element = self.check_numbers(name, &views)?;
         let (inner, cols) = (weight.rows, weight.cols);
         if let Some(part) = order::part(y.rows, cols, inner) {
             return self.split_linear_forward(call, part);
         }
-        let terms = sum_part(inner, self.common_rows(inner, &[("weight", cols)])?)?;
-        let rows = self.common_rows(y.rows, &[("x", inner), ("y", cols)])?.min(self.rows_per_budget(cols, terms));
+        let terms = whole_in_half(sum_part(inner, self.common_rows(inner, &[("weight", cols)], element)?)?, inner, element)?;
+        let rows = self.common_rows(y.rows, &[("x", inner), ("y", cols)], element)?.min(self.rows_per_budget(cols, terms));
         let bias_window = bias.map(|bias| self.whole("bias", bias)).transpose()?;
         let mut plan = Vec::new();
         for (m, rows) in windows(y.rows, rows) {
             for (k, terms) in windows_or_one(inner, terms) {
-                let [x, w, y] = [self.window(x, 4, m, rows), self.window(weight, 4, k, terms), self.window(y, 4, m, rows)];
+                let [x, w, y] =
+                    [self.window(x, element, m, rows), self.window(weight, element, k, terms), self.window(y, element, m, rows)];
                 // Without a bias the flag is off and the binding is never read.
                 let bound = [x, w, bias_window.unwrap_or(w), y];
                 let mut flags = 0;
@@ -59,7 +59,7 @@ impl Planner {
                     ..Params::default()
                 }
                 .with_dropout(&call.dropout, m, 0);
-                let variant = Variant { part: terms < inner, ..Variant::new(Stem::LinearForward) };
+                let variant = Variant { part: terms < inner, half: element == 2, ..Variant::new(Stem::LinearForward) };
                 plan.extend(self.product(variant, &bound, &[x, w, y], params)?);
             }
         }
@@ -73,22 +73,22 @@ impl Planner {
         let y = call.output.copied().unwrap_or(dy);
         let (x, rate) = call.through.map_or((dy, 0.0), |(x, scale)| (*x, scale));
         let name = Stem::GradInput.name();
-        for (view, tensor) in [(dy, "grad_output"), (y, "output"), (weight, "weight"), (x, "through"), (dx, "grad_input")] {
-            view.check(name, tensor, 4)?;
-        }
+        let views = [(dy, "grad_output"), (y, "output"), (weight, "weight"), (x, "through"), (dx, "grad_input")];
+        let element = self.check_numbers(name, &views.map(|(view, tensor)| (Some(view), tensor)))?;
         let (inner, cols) = (dy.cols, weight.rows);
         if let Some(part) = order::part(dx.rows, cols, inner) {
             return self.split_grad_input(call, part);
         }
-        let part = self.common_rows(cols, &[("weight", inner)])?;
+        let part = self.common_rows(cols, &[("weight", inner)], element)?;
         let part = if part < cols { (part / 64 * 64).max(1) } else { part };
-        let rows =
-            self.common_rows(dx.rows, &[("grad_output", inner), ("grad_input", cols)])?.min(self.rows_per_budget(part, inner));
+        let rows = self
+            .common_rows(dx.rows, &[("grad_output", inner), ("grad_input", cols)], element)?
+            .min(self.rows_per_budget(part, inner));
         let mut plan = Vec::new();
         for (m, rows) in windows(dx.rows, rows) {
             for (n, cols) in windows(cols, part) {
-                let w = self.window(weight, 4, n, cols);
-                let [dy, y, x, dx] = [dy, y, x, dx].map(|view| self.window(view, 4, m, rows));
+                let w = self.window(weight, element, n, cols);
+                let [dy, y, x, dx] = [dy, y, x, dx].map(|view| self.window(view, element, m, rows));
                 let params = Params {
                     rows: rows as u32,
                     cols: cols as u32,
@@ -108,7 +108,11 @@ impl Planner {
                     ..Params::default()
                 }
                 .with_dropout(&call.dropout, m, 0);
-                let variant = Variant { gate: gate(call.output.is_some(), &call.dropout), ..Variant::new(Stem::GradInput) };
+                let variant = Variant {
+                    gate: gate(call.output.is_some(), &call.dropout),
+                    half: element == 2,
+                    ..Variant::new(Stem::GradInput)
+                };
                 plan.extend(self.product(variant, &[w, dy, y, x, dx], &[w, dy, y, x, dx], params)?);
             }
         }
@@ -120,12 +124,12 @@ impl Planner {
         let (x, dy, dw, db) = (*call.x, *call.grad_output, *call.grad_weight, *call.grad_bias);
         let y = call.output.copied().unwrap_or(dy);
         let name = Stem::GradWeight.name();
-        for (view, tensor) in [(x, "x"), (dy, "grad_output"), (y, "output"), (dw, "grad_weight"), (db, "grad_bias")] {
-            view.check(name, tensor, 4)?;
-        }
+        let views = [(x, "x"), (dy, "grad_output"), (y, "output"), (dw, "grad_weight"), (db, "grad_bias")];
+        let element = self.check_numbers(name, &views.map(|(view, tensor)| (Some(view), tensor)))?;
         let (inner, inputs, cols) = (x.rows, x.cols, dy.cols);
-        let terms = sum_part(inner, self.common_rows(inner, &[("x", inputs), ("grad_output", cols)])?)?;
-        let part = self.common_rows(inputs + 1, &[("grad_weight", cols)])?.min(self.rows_per_budget(cols, terms));
+        let terms = sum_part(inner, self.common_rows(inner, &[("x", inputs), ("grad_output", cols)], element)?)?;
+        let terms = whole_in_half(terms, inner, element)?;
+        let part = self.common_rows(inputs + 1, &[("grad_weight", cols)], element)?.min(self.rows_per_budget(cols, terms));
         let part = if part < inputs + 1 { (part / 4 * 4).max(1) } else { part };
         let db = self.whole("grad_bias", db)?;
         let mut plan = Vec::new();
@@ -133,8 +137,8 @@ impl Planner {
         for (m, rows) in windows(inputs + 1, part) {
             let held = rows.min(inputs - m.min(inputs));
             for (k, terms) in windows_or_one(inner, terms) {
-                let [x, dy, y] = [x, dy, y].map(|view| self.window(view, 4, k, terms));
-                let dw = self.window(dw, 4, m.min(inputs), held);
+                let [x, dy, y] = [x, dy, y].map(|view| self.window(view, element, k, terms));
+                let dw = self.window(dw, element, m.min(inputs), held);
                 let params = Params {
                     rows: rows as u32,
                     cols: cols as u32,
@@ -154,7 +158,7 @@ impl Planner {
                 }
                 .with_dropout(&call.dropout, k, 0);
                 let gate = gate(call.output.is_some(), &call.dropout);
-                let variant = Variant { gate, part: terms < inner, ..Variant::new(Stem::GradWeight) };
+                let variant = Variant { gate, part: terms < inner, half: element == 2, ..Variant::new(Stem::GradWeight) };
                 plan.extend(self.product(variant, &[x, dy, y, dw, db], &[x, dy, y, dw], params)?);
             }
         }
@@ -205,6 +209,17 @@ pub(super) fn sum_part(total: usize, most: usize) -> Result<usize> {
             value: 16,
             bound: most as u64,
         }),
+    }
+}
+
+/// Refuses sums in parts where the output, which holds them in between, would round them to f16.
+fn whole_in_half(terms: usize, total: usize, element: u64) -> Result<usize> {
+    match element {
+        2 if terms < total => {
+            let what = "rows of a summed tensor of f16, which is not cut".to_owned();
+            Err(Error::TooLarge { what, value: total as u64, bound: terms as u64 })
+        }
+        _ => Ok(terms),
     }
 }
 

@@ -15,20 +15,20 @@ impl Planner {
     /// As `linear_forward`, with sums cut in parts of `part` terms.
     pub(super) fn split_linear_forward<'a>(&self, call: &LinearForward<'_, View<'a>>, part: usize) -> Result<Vec<Dispatch<'a>>> {
         let (x, weight, y, bias) = (*call.x, *call.weight, *call.y, call.bias.copied());
-        let (inner, all_cols) = (weight.rows, weight.cols);
+        let (inner, all_cols, element) = (weight.rows, weight.cols, weight.number());
         let parts = inner.div_ceil(part);
         let bias = bias.map(|bias| self.whole("bias", bias)).transpose()?;
-        let pieces = pieces(inner, part, self.common_rows(inner, &[("weight", all_cols)])?)?;
-        let rows = self.common_rows(y.rows, &[("x", inner), ("y", all_cols)])?;
+        let pieces = pieces(inner, part, self.common_rows(inner, &[("weight", all_cols)], element)?)?;
+        let rows = self.common_rows(y.rows, &[("x", inner), ("y", all_cols)], element)?;
         let (rows, cols) = self.split_block(rows, all_cols, inner, parts);
         let mut plan = Vec::new();
         for (m, rows) in windows(y.rows, rows) {
             for (n, cols) in windows(all_cols, cols) {
-                let [x, y] = [self.window(x, 4, m, rows), self.window(y, 4, m, rows)];
+                let [x, y] = [self.window(x, element, m, rows), self.window(y, element, m, rows)];
                 let scratch = scratch(parts * rows, cols);
                 let block = Params { rows: rows as u32, cols: cols as u32, ..Params::default() };
                 for &(k, terms) in &pieces {
-                    let w = self.window(weight, 4, k, terms);
+                    let w = self.window(weight, element, k, terms);
                     let params = Params {
                         inner: terms as u32,
                         terms: part as u32,
@@ -41,7 +41,7 @@ impl Planner {
                         d_stride: scratch.stride,
                         ..block
                     };
-                    let variant = Variant { part: true, ..Variant::new(Stem::LinearForward) };
+                    let variant = Variant { part: true, half: element == 2, ..Variant::new(Stem::LinearForward) };
                     plan.extend(self.product(variant, &[x, w, w, scratch], &[x, w, scratch], params)?);
                 }
                 let params = Params {
@@ -65,16 +65,16 @@ impl Planner {
         let (dy, weight, dx) = (*call.grad_output, *call.weight, *call.grad_input);
         let y = call.output.copied().unwrap_or(dy);
         let (x, rate) = call.through.map_or((dy, 0.0), |(x, scale)| (*x, scale));
-        let (inner, all_cols) = (dy.cols, weight.rows);
+        let (inner, all_cols, element) = (dy.cols, weight.rows, weight.number());
         let parts = inner.div_ceil(part);
-        let cols = self.common_rows(all_cols, &[("weight", inner)])?;
-        let rows = self.common_rows(dx.rows, &[("grad_output", inner), ("grad_input", all_cols)])?;
+        let cols = self.common_rows(all_cols, &[("weight", inner)], element)?;
+        let rows = self.common_rows(dx.rows, &[("grad_output", inner), ("grad_input", all_cols)], element)?;
         let (rows, cols) = self.split_block(rows, cols, inner, parts);
         let mut plan = Vec::new();
         for (m, rows) in windows(dx.rows, rows) {
             for (n, cols) in windows(all_cols, cols) {
-                let w = self.window(weight, 4, n, cols);
-                let [dy, y, x, dx] = [dy, y, x, dx].map(|view| self.window(view, 4, m, rows));
+                let w = self.window(weight, element, n, cols);
+                let [dy, y, x, dx] = [dy, y, x, dx].map(|view| self.window(view, element, m, rows));
                 let scratch = scratch(parts * rows, cols);
                 let block = Params { rows: rows as u32, cols: cols as u32, ..Params::default() };
                 let params = Params {
@@ -92,7 +92,7 @@ impl Planner {
                 }
                 .with_dropout(&call.dropout, m, 0);
                 let gate = gate(call.output.is_some(), &call.dropout);
-                let variant = Variant { gate, part: true, ..Variant::new(Stem::GradInput) };
+                let variant = Variant { gate, part: true, half: element == 2, ..Variant::new(Stem::GradInput) };
                 plan.extend(self.product(variant, &[w, dy, y, x, scratch], &[w, dy, y, scratch], params)?);
                 let params = Params {
                     inner: parts as u32,
@@ -126,7 +126,8 @@ impl Planner {
 
     /// The dispatch that adds the parts.
     fn join<'a>(&self, stem: Stem, bound: &[Window<'a>], wide: &[Window<'a>], params: Params) -> Result<Option<Dispatch<'a>>> {
-        let variant = Variant { join: true, width: Planner::width(wide, &params), ..Variant::new(stem) };
+        let half = wide.last().is_some_and(|output| output.element == 2);
+        let variant = Variant { join: true, half, width: Planner::width(wide, &params), ..Variant::new(stem) };
         let strips = u64::from(params.rows) * u64::from(params.cols.div_ceil(8));
         self.dispatch(variant, bound, params, strips.div_ceil(64))
     }
@@ -135,7 +136,12 @@ impl Planner {
 /// The scratch buffer's first rows.
 fn scratch<'a>(rows: usize, cols: usize) -> Window<'a> {
     let size = (4 * rows * cols) as u64;
-    Window { binding: Binding { buffer: None, offset: 0, size: size.next_multiple_of(16) }, start: 0, stride: cols as u32 }
+    Window {
+        binding: Binding { buffer: None, offset: 0, size: size.next_multiple_of(16) },
+        start: 0,
+        stride: cols as u32,
+        element: 4,
+    }
 }
 
 /// Terms of each dispatch where a binding holds `most` rows of the weights: whole parts, or pieces of one.
