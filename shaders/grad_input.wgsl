@@ -5,19 +5,21 @@
 // over the outputs in ascending order in one chain. The tile file maps threads to elements.
 // Source: the chain rule; CS231n notes, "backprop". CPU twin: src/cpu/reference/grad_input.rs.
 
-@group(0) @binding(0) var<storage, read> weight: array<Element>;
+@group(0) @binding(0) var<storage, read> weight: array<FirstElement>;
 @group(0) @binding(1) var<storage, read> grad_output: array<Element>;
 @group(0) @binding(2) var<storage, read> output: array<Element>;
 @group(0) @binding(3) var<storage, read> x: array<Element>;
-@group(0) @binding(4) var<storage, read_write> grad_input: array<Element>;
+@group(0) @binding(4) var<storage, read_write> grad_input: array<OutputElement>;
 
 // loader load_weight weight
 // loader load_grad_output grad_output
 // loader load_output output
 // loader load_x x
-// storer store_grad_input grad_input
+// loader load_grad_input grad_input
+// storer store_grad_input grad_input OutputElement
 
-const THROUGH: u32 = 1u;  // flag
+const FIRST: u32 = 1u;    // flag: the sum starts in this dispatch
+const THROUGH: u32 = 2u;  // flag: of dispatches that end a sum
 
 fn weight_quad(n: u32, k: u32) -> vec4<f32> {
     return load_weight(p.a_start + min(n, p.cols - 1u) * p.a_stride + k, p.inner - k);
@@ -45,9 +47,17 @@ fn b_strip(k: u32, n: u32) -> array<Eight, 4> {
     return array<Eight, 4>(Eight(low[0], high[0]), Eight(low[1], high[1]), Eight(low[2], high[2]), Eight(low[3], high[3]));
 }
 
-// A dispatch holds whole sums.
+// The partial sum that the dispatch before left, where there was one.
 fn start(m: u32, n: u32) -> vec4<f32> {
-    return vec4<f32>(0.0);
+    if (p.flags & FIRST) != 0u || m >= p.rows || n >= p.cols {
+        return vec4<f32>(0.0);
+    }
+    return load_grad_input(p.d_start + m * p.d_stride + n, p.cols - n);
+}
+
+// Four sums of a part; see join.wgsl.
+fn part_quad(at: u32, left: u32) -> vec4<f32> {
+    return load_weight(at, left);
 }
 
 fn open(m: u32, n: u32, rows: u32) -> array<vec4<u32>, 2> {

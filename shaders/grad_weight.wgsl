@@ -9,7 +9,7 @@
 @group(0) @binding(1) var<storage, read> grad_output: array<Element>;
 @group(0) @binding(2) var<storage, read> output: array<Element>;
 @group(0) @binding(3) var<storage, read_write> grad_weight: array<Element>;
-@group(0) @binding(4) var<storage, read_write> grad_bias: array<f32>;
+@group(0) @binding(4) var<storage, read_write> grad_bias: array<Number>;
 
 // loader load_x x
 // loader load_grad_output grad_output
@@ -26,7 +26,7 @@ fn start(m: u32, n: u32) -> vec4<f32> {
     }
     if m == p.first {
         let at = min(vec4<u32>(n, n + 1u, n + 2u, n + 3u), vec4<u32>(p.cols - 1u)) + vec4<u32>(p.count);
-        return vec4<f32>(grad_bias[at.x], grad_bias[at.y], grad_bias[at.z], grad_bias[at.w]);
+        return vec4<f32>(f32(grad_bias[at.x]), f32(grad_bias[at.y]), f32(grad_bias[at.z]), f32(grad_bias[at.w]));
     }
     return load_grad_weight(p.d_start + m * p.d_stride + n, p.cols - n);
 }
@@ -36,5 +36,5 @@ fn put(at: u32, sums: Eight, left: u32) {
 }
 
 fn put_bias(col: u32, sum: f32) {
-    grad_bias[p.count + col] = sum;
+    grad_bias[p.count + col] = Number(sum);
 }

@@ -5,15 +5,15 @@
 // sums that the one before left in Y. The tile file that this is joined with maps threads to elements and calls the functions below.
 // Source: the fused epilogue is this crate's own. CPU twin: src/cpu/reference/linear_forward.rs.
 
-@group(0) @binding(0) var<storage, read> x: array<Element>;
+@group(0) @binding(0) var<storage, read> x: array<FirstElement>;
 @group(0) @binding(1) var<storage, read> weight: array<Element>;
-@group(0) @binding(2) var<storage, read> bias: array<f32>;
-@group(0) @binding(3) var<storage, read_write> y: array<Element>;
+@group(0) @binding(2) var<storage, read> bias: array<Number>;
+@group(0) @binding(3) var<storage, read_write> y: array<OutputElement>;
 
 // loader load_x x
 // loader load_weight weight
 // loader load_y y
-// storer store_y y
+// storer store_y y OutputElement
 
 const FIRST: u32 = 1u;  // flag: the sum starts in this dispatch
 const LAST: u32 = 2u;   // flag: the sum ends in this dispatch
@@ -57,13 +57,18 @@ fn start(m: u32, n: u32) -> vec4<f32> {
     return load_y(p.d_start + m * p.d_stride + n, p.cols - n);
 }
 
+// Four sums of a part; see join.wgsl.
+fn part_quad(at: u32, left: u32) -> vec4<f32> {
+    return load_x(at, left);
+}
+
 // The bias of the thread's eight columns.
 var<private> bias_low: vec4<f32>;
 var<private> bias_high: vec4<f32>;
 
 fn bias_quad(n: u32) -> vec4<f32> {
     let at = min(vec4<u32>(n, n + 1u, n + 2u, n + 3u), vec4<u32>(p.cols - 1u)) + vec4<u32>(p.c_start);
-    return vec4<f32>(bias[at.x], bias[at.y], bias[at.z], bias[at.w]);
+    return vec4<f32>(f32(bias[at.x]), f32(bias[at.y]), f32(bias[at.z]), f32(bias[at.w]));
 }
 
 // Loads what the epilogue needs once; the result tells which elements are kept.

@@ -16,8 +16,9 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     let inner = params.inner + workgroup.z;  // as in begin(), and uniform to a compiler's eye
     let index = workgroup.y * p.grid + workgroup.x;
     let row_tiles = (p.rows + TILE_ROWS - 1u) / TILE_ROWS;
-    let m = (index % row_tiles) * TILE_ROWS;
-    let n = ((index / row_tiles) * 8u + lane) * 8u;
+    let part = part_of(index, row_tiles * ((p.cols + 63u) / 64u), inner);
+    let m = (part.x % row_tiles) * TILE_ROWS;
+    let n = ((part.x / row_tiles) * 8u + lane) * 8u;
     // Indexed by constants alone, so that the sums stay in registers.
     var sums: array<vec4<f32>, HALVES>;
     if PART {
@@ -26,7 +27,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
             sums[2u * row + 1u] = start(m + row, n + 4u);
         }
     }
-    for (var k = 0u; k < inner; k += 4u) {
+    for (var k = part.y; k < part.z; k += 4u) {
         let b = b_strip(k, n);
         for (var block = 0u; block < BLOCKS; block++) { // unroll
             let a = a_block(m + 4u * block, k);

@@ -1,77 +1,146 @@
-// tile_workgroup: the loop of a matrix product for real GPUs.
+// tile_workgroup: the loop of a matrix product for real GPUs, of every size; the sizes are in src/gpu/group.rs.
 //
 //     C[m, n] = sum over k of A[m, k] B[k, n]
 //
-// A workgroup of 8 x 8 threads makes a 64 x 64 tile of C, each thread 8 x 8 of it, from slabs of 16 terms that all threads load into
-// workgroup memory together, one 4 x 4 block of A and one of B each. Column tiles run fastest over the grid.
-// The kernel that this is joined with gives a_block, b_block, start, and open, finish
-// and close for the rows of a thread.
-// Source: the shape of kernel 5 in siboehm/SGEMM_CUDA, a 2-D register tile over a shared tile.
+// A workgroup of GROUP_ROWS x GROUP_COLS threads makes a tile of C, each thread TILE_ROWS x 8 of it, from slabs of 16 terms that all
+// threads load into workgroup memory together, a few 4 x 4 blocks each, A transposed so that both factors are read as vec4. While a
+// slab is multiplied the next one is already on its way to registers, so that one copy in workgroup memory is enough.
+// LANES threads lie along the columns, then all rows, then the next LANES columns: 32 threads, a subgroup of most devices, have a tile
+// of their own that is near square (32 x 64 with LANES = 8) and read few different values. Column tiles run fastest over the grid.
+// The kernel that this is joined with gives a_block, b_block, start, and open, finish and close for the rows of a thread.
+// Source: siboehm/SGEMM_CUDA, kernels 6 (vec4 loads, A transposed) and 10 (warp tiles); its two buffers lose to one, so here is one.
 
-const TILE: u32 = 64u;
+const THREADS: u32 = GROUP_ROWS * GROUP_COLS;
+const M_QUADS: u32 = GROUP_ROWS * TILE_ROWS / 4u;  // quads of rows in the tile
+const N_QUADS: u32 = GROUP_COLS * 2u;              // quads of columns in the tile
+const A_BLOCKS: u32 = M_QUADS * 4u;
+const BLOCKS: u32 = A_BLOCKS + N_QUADS * 4u;
+const ROW_QUADS: u32 = TILE_ROWS / 4u;
+const HALVES: u32 = TILE_ROWS * 2u;
 const STEP: u32 = 16u;
 
-var<workgroup> a_tile: array<vec4<f32>, 256>;  // [term][row / 4]
-var<workgroup> b_tile: array<vec4<f32>, 256>;  // [term][column / 4]
+// [term / 4][term % 4][place of the quad]. Nested, so that a check of an index that does not change in a loop can leave the loop.
+var<workgroup> a_tile: array<array<array<vec4<f32>, M_QUADS>, 4>, 4>;
+var<workgroup> b_tile: array<array<array<vec4<f32>, N_QUADS>, 4>, 4>;
 
-@compute @workgroup_size(64)
+// Where a quad of rows or columns lies in workgroup memory. Even quads come before odd ones, so that eight threads that read every
+// second quad read 128 bytes in a row; the rest keeps the eight threads that store four quads of two terms out of each other's banks.
+fn place(quad: u32, quads: u32, terms: u32) -> u32 {
+    let half = quads / 2u;
+    let apart = (quad % 2u * 2u) ^ (terms % 2u * 4u);
+    return (quad / 2u + quad % 2u * half) ^ select(0u, apart, half >= 4u);
+}
+
+// Four terms of a block: neighbouring threads take both halves of 32 bytes along the terms, then the next rows or columns.
+fn terms_of(block: u32, quads: u32) -> u32 {
+    return block % 2u + block / (2u * quads) * 2u;
+}
+
+fn quad_of(block: u32, quads: u32) -> u32 {
+    return block / 2u % quads;
+}
+
+// Whether the thread's block of a load is one of A. Where all threads' are, or none's, a compiler sees that and drops the other side.
+fn is_of_a(load: u32, block: u32) -> bool {
+    return (load + 1u) * THREADS <= A_BLOCKS || (load * THREADS < A_BLOCKS && block < A_BLOCKS);
+}
+
+// Whether the thread has a block in a load: the last one may be for some threads only.
+fn is_there(load: u32, block: u32) -> bool {
+    return (load + 1u) * THREADS <= BLOCKS || block < BLOCKS;
+}
+
+// A block of the slab that starts at term k, as rows of four that go to workgroup memory; zeros past the last term.
+fn load_block(load: u32, lane: u32, k: u32, tile_row: u32, tile_col: u32) -> mat4x4<f32> {
+    let block = load * THREADS + lane;
+    if is_of_a(load, block) {
+        let term = k + 4u * terms_of(block, M_QUADS);
+        if term < p.inner {
+            return transpose(a_block(tile_row + 4u * quad_of(block, M_QUADS), term));
+        }
+    } else if is_there(load, block) {
+        let term = k + 4u * terms_of(block - A_BLOCKS, N_QUADS);
+        if term < p.inner {
+            return b_block(term, tile_col + 4u * quad_of(block - A_BLOCKS, N_QUADS));
+        }
+    }
+    return mat4x4<f32>();
+}
+
+fn store_block(load: u32, lane: u32, values: mat4x4<f32>) {
+    let block = load * THREADS + lane;
+    if is_of_a(load, block) {
+        let terms = terms_of(block, M_QUADS);
+        let at = place(quad_of(block, M_QUADS), M_QUADS, terms);
+        for (var term = 0u; term < 4u; term++) { // unroll
+            a_tile[terms][term][at] = values[term];
+        }
+    } else if is_there(load, block) {
+        let terms = terms_of(block - A_BLOCKS, N_QUADS);
+        let at = place(quad_of(block - A_BLOCKS, N_QUADS), N_QUADS, terms);
+        for (var term = 0u; term < 4u; term++) { // unroll
+            b_tile[terms][term][at] = values[term];
+        }
+    }
+}
+
+@compute @workgroup_size(THREADS)
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     begin(workgroup);
     // Barriers stand in control flow that is uniform to a compiler's eye too: it rests on `params`, not on a copy.
     let inner = params.inner + workgroup.z;  // as in begin(), and uniform to a compiler's eye
     let index = workgroup.y * params.grid + workgroup.x;
-    let col_tiles = (params.cols + TILE - 1u) / TILE;
-    let tile_row = (index / col_tiles) * TILE;
-    let tile_col = (index % col_tiles) * TILE;
+    let col_tiles = (params.cols + 8u * GROUP_COLS - 1u) / (8u * GROUP_COLS);
+    let row_tiles = (params.rows + TILE_ROWS * GROUP_ROWS - 1u) / (TILE_ROWS * GROUP_ROWS);
+    let part = part_of(index, row_tiles * col_tiles, inner);
+    let tile_row = (part.x / col_tiles) * (TILE_ROWS * GROUP_ROWS);
+    let tile_col = (part.x % col_tiles) * (8u * GROUP_COLS);
     if tile_row >= params.rows {
         return;
     }
-    let m = tile_row + (lane / 8u) * 8u;
-    let n = tile_col + (lane % 8u) * 8u;
-    let a_quad = (lane / 8u) * 2u;
-    let b_quad = (lane % 8u) * 2u;
+    let thread_row = lane / LANES % GROUP_ROWS;
+    let thread_col = lane / (LANES * GROUP_ROWS) * LANES + lane % LANES;
+    let m = tile_row + thread_row * TILE_ROWS;
+    let n = tile_col + thread_col * 8u;
 
-    var sums: array<vec4<f32>, 16>;
+    // Indexed by constants alone, so that the sums stay in registers.
+    var sums: array<vec4<f32>, HALVES>;
     if PART {
-        for (var row = 0u; row < 8u; row++) { // unroll
+        for (var row = 0u; row < TILE_ROWS; row++) { // unroll
             sums[2u * row] = start(m + row, n);
             sums[2u * row + 1u] = start(m + row, n + 4u);
         }
     }
-    for (var k = 0u; k < inner; k += STEP) {
-        // Blocks of one row of A lie side by side for neighbouring threads, as blocks of one row of B do.
-        // A slab may go past the last term, with zeros.
-        let a_term = k + (lane % 4u) * 4u;
-        let b_term = k + (lane / 16u) * 4u;
-        var a = mat4x4<f32>();
-        var b = mat4x4<f32>();
-        if a_term < p.inner {
-            a = transpose(a_block(tile_row + (lane / 4u) * 4u, a_term));
+    var next: array<mat4x4<f32>, LOADS>;
+    // One round more than there are slabs: each loads a slab and multiplies the one before.
+    for (var k = part.y; k < part.z + STEP; k += STEP) {
+        for (var load = 0u; load < LOADS; load++) { // unroll
+            next[load] = load_block(load, lane, k, tile_row, tile_col);
         }
-        if b_term < p.inner {
-            b = b_block(b_term, tile_col + (lane % 16u) * 4u);
-        }
-        for (var term = 0u; term < 4u; term++) { // unroll
-            a_tile[((lane % 4u) * 4u + term) * 16u + lane / 4u] = a[term];
-            b_tile[((lane / 16u) * 4u + term) * 16u + lane % 16u] = b[term];
-        }
-        workgroupBarrier();
-        for (var term = 0u; term < STEP; term++) {
-            let above = a_tile[term * 16u + a_quad];
-            let below = a_tile[term * 16u + a_quad + 1u];
-            let low = b_tile[term * 16u + b_quad];
-            let high = b_tile[term * 16u + b_quad + 1u];
-            for (var row = 0u; row < 4u; row++) { // unroll
-                sums[2u * row] = fma(vec4<f32>(above[row]), low, sums[2u * row]);
-                sums[2u * row + 1u] = fma(vec4<f32>(above[row]), high, sums[2u * row + 1u]);
-                sums[2u * row + 8u] = fma(vec4<f32>(below[row]), low, sums[2u * row + 8u]);
-                sums[2u * row + 9u] = fma(vec4<f32>(below[row]), high, sums[2u * row + 9u]);
+        // Nothing to multiply in the first round.
+        for (var terms = select(0u, 4u, k == part.y); terms < 4u; terms++) {
+            let low_at = place(2u * thread_col, N_QUADS, terms);
+            let high_at = place(2u * thread_col + 1u, N_QUADS, terms);
+            for (var term = 0u; term < 4u; term++) { // unroll
+                let low = b_tile[terms][term][low_at];
+                let high = b_tile[terms][term][high_at];
+                for (var quad = 0u; quad < ROW_QUADS; quad++) { // unroll
+                    let a = a_tile[terms][term][place(thread_row * ROW_QUADS + quad, M_QUADS, terms)];
+                    for (var row = 0u; row < 4u; row++) { // unroll
+                        sums[8u * quad + 2u * row] = fma(vec4<f32>(a[row]), low, sums[8u * quad + 2u * row]);
+                        sums[8u * quad + 2u * row + 1u] = fma(vec4<f32>(a[row]), high, sums[8u * quad + 2u * row + 1u]);
+                    }
+                }
             }
         }
         workgroupBarrier();
+        for (var load = 0u; load < LOADS; load++) { // unroll
+            store_block(load, lane, next[load]);
+        }
+        workgroupBarrier();
     }
-    let keep = open(m, n, 8u);
-    for (var row = 0u; row < 8u; row++) { // unroll
+    let keep = open(m, n, TILE_ROWS);
+    for (var row = 0u; row < TILE_ROWS; row++) { // unroll
         finish(m + row, n, sums[2u * row], sums[2u * row + 1u], keep[0][row / 4u] >> (8u * (row % 4u)));
     }
     close(n);

@@ -53,7 +53,7 @@ impl Device {
     /// # Errors
     /// [`Error::Adapter`] where an adapter is meant and none, or more than one, matches.
     pub fn open(choice: &DeviceChoice) -> Result<Self> {
-        Self::build(choice, |planner| planner)
+        Self::with_gpu(choice, Gpu::open)
     }
 
     /// As [`open`](Self::open), with a GPU's plan changed.
@@ -61,7 +61,15 @@ impl Device {
     /// # Errors
     /// As [`open`](Self::open), and where the plan goes beyond what the device can do.
     pub fn build(choice: &DeviceChoice, change: impl FnOnce(Planner) -> Planner) -> Result<Self> {
-        let gpu = |adapter: &AdapterChoice| Gpu::build(adapter, change).map(|gpu| Self::Gpu(Box::new(gpu)));
+        Self::with_gpu(choice, |adapter| Gpu::build(adapter, change))
+    }
+
+    /// As [`open`](Self::open), with a GPU opened by `open`, such as by [`Gpu::tuned`].
+    ///
+    /// # Errors
+    /// Those of `open`.
+    pub fn with_gpu(choice: &DeviceChoice, open: impl FnOnce(&AdapterChoice) -> Result<Gpu>) -> Result<Self> {
+        let gpu = |adapter: &AdapterChoice| open(adapter).map(|gpu| Self::Gpu(Box::new(gpu)));
         match choice {
             DeviceChoice::Cpu => Ok(Self::Cpu(Cpu::new())),
             DeviceChoice::Adapter(adapter) => gpu(adapter),

@@ -59,6 +59,7 @@ pub mod mlp;
 pub mod npy;
 #[cfg(feature = "verify")]
 pub mod oracle;
+pub mod order;
 pub mod philox;
 pub mod rate;
 pub mod shape;

@@ -212,7 +212,7 @@ fn each_gradient_can_be_asked_for_alone() {
 }
 
 #[test]
-fn both_tiles_give_the_same_floats() {
+fn tiles_give_the_same_floats() {
     let guard = TempDir::new().unwrap();
     let folder = guard.path();
     save(folder, "x.npy", &[33, 40], &noise(1, 33 * 40));

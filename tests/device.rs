@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use wgpu_dropout::backend::Backend;
 use wgpu_dropout::call::{DropoutCall, GradWeight, LinearForward, MaskBits};
 use wgpu_dropout::cpu::{Cpu, reference};
-use wgpu_dropout::gpu::{AdapterChoice, Gpu, Kernels, Planner, Tile, View, adapters};
+use wgpu_dropout::gpu::{AdapterChoice, Gpu, Kernels, Planner, Tile, Tiles, View, adapters};
 use wgpu_dropout::mask::{MAX_COLS, MAX_ROWS};
 use wgpu_dropout::{Device, DeviceChoice, Dropout, Error, Key, Mask, Mode, Rate};
 
@@ -144,9 +144,21 @@ fn a_device_with_too_little_is_refused_and_one_with_webgpu_s_defaults_is_not() {
     let defaults = wgpu::Limits::default();
     for tile in Tile::ALL {
         let device = with(defaults.clone());
-        let kernels = Kernels::with_planner(&device, |planner| Planner { tile, ..planner });
+        let kernels = Kernels::with_planner(&device, |planner| Planner { tiles: Tiles::all(tile), ..planner });
         // Without its feature, the tile that needs one is refused.
         assert_eq!(kernels.is_ok(), tile != Tile::Shuffle, "{tile}: {:?}", kernels.err());
+    }
+    // wgpu enforces the one and not the other: a tile that does not fit is refused before anything is compiled.
+    let small = [
+        wgpu::Limits { max_compute_invocations_per_workgroup: 128, ..defaults.clone() },
+        wgpu::Limits { max_compute_workgroup_storage_size: 12_288, ..defaults.clone() },
+    ];
+    for limits in small {
+        let device = with(limits);
+        for (tile, fits) in [(Tile::Large, false), (Tile::Workgroup, true), (Tile::Tall, true)] {
+            let kernels = Kernels::with_planner(&device, |planner| Planner { tiles: Tiles::all(tile), ..planner });
+            assert_eq!(kernels.is_ok(), fits, "{tile}: {:?}", kernels.err());
+        }
     }
     let lacking = [
         ("max_storage_buffers_per_shader_stage", wgpu::Limits { max_storage_buffers_per_shader_stage: 4, ..defaults.clone() }),
@@ -156,7 +168,7 @@ fn a_device_with_too_little_is_refused_and_one_with_webgpu_s_defaults_is_not() {
         ("max_storage_buffer_binding_size", wgpu::Limits { max_storage_buffer_binding_size: 1 << 15, ..defaults }),
     ];
     for (name, limits) in lacking {
-        match Kernels::with_planner(&with(limits), |planner| Planner { tile: Tile::Workgroup, ..planner }) {
+        match Kernels::with_planner(&with(limits), |planner| Planner { tiles: Tiles::all(Tile::Workgroup), ..planner }) {
             Err(Error::Adapter { what }) => assert!(what.contains(name), "{what}"),
             other => panic!("{name}: {other:?}"),
         }
@@ -227,6 +239,54 @@ fn tensors_are_ranges_of_buffers() {
             same_bits(&format!("{rows}×{cols} from word {from} to word {to}"), &raw.read(&y), &right).unwrap();
         }
     }
+}
+
+/// A product of few rows and long sums takes a scratch buffer, which a prepared call brings along.
+#[test]
+fn a_product_in_parts_is_recorded_like_any_other_and_again() {
+    let Some(raw) = Raw::open() else { return };
+    let kernels = Kernels::new(&raw.device).unwrap();
+    let (batch, inputs, outputs) = (3, 600, 21);
+    let values = noise(5, inputs * (batch + outputs));
+    let (x, weight) = values.split_at(batch * inputs);
+    let mut right = vec![f32::NAN; batch * outputs];
+    reference::linear_forward(x, weight, None, &mut right, [inputs, outputs], true, &site());
+    let (a, b, c) = (raw.buffer(x), raw.buffer(weight), raw.buffer(&vec![f32::NAN; batch * outputs]));
+    let (a, b, mut y) = (View::new(&a, batch, inputs), View::new(&b, inputs, outputs), View::new(&c, batch, outputs));
+    let call = kernels.linear_forward(&LinearForward { x: &a, weight: &b, bias: None, y: &mut y, relu: true, dropout: site() });
+    let call = call.unwrap();
+    assert_eq!(call.dispatches(), 2);
+    for _ in 0..2 {
+        let mut encoder = raw.device.create_command_encoder(&Default::default());
+        call.record(&mut encoder.begin_compute_pass(&Default::default()));
+        raw.queue.submit([encoder.finish()]);
+        let got = raw.read::<f32>(&c);
+        assert!(got.iter().zip(&right).all(|(a, b)| (a - b).abs() <= 1e-4), "{got:?} {right:?}");
+    }
+}
+
+/// The scratch buffer is made once, and once more where a call needs a larger one.
+#[test]
+fn products_in_parts_make_no_objects_again() {
+    with_gpu(Form::Usual, |gpu| {
+        let mut run = |inputs: usize, outputs: usize| {
+            let (x, weight) = (gpu.zeros(4, inputs).unwrap(), gpu.zeros(inputs, outputs).unwrap());
+            let mut y = gpu.zeros(4, outputs).unwrap();
+            let mut objects = Vec::new();
+            for _ in 0..3 {
+                let before = gpu.counts().objects;
+                let dropout = Dropout::NONE;
+                gpu.linear_forward(LinearForward { x: &x, weight: &weight, bias: None, y: &mut y, relu: false, dropout }).unwrap();
+                gpu.submit().unwrap();
+                objects.push(gpu.counts().objects - before);
+            }
+            objects
+        };
+        let (small, large) = (run(600, 64), run(2048, 128));
+        assert!(small[0] > 0 && small[1..] == [0, 0], "{small:?}");
+        // The scratch buffer and two bind groups.
+        assert_eq!(large, [3, 0, 0]);
+    });
 }
 
 #[test]

@@ -17,14 +17,17 @@ macro_rules! offsets {
 fn host() -> Layout {
     let offsets = offsets! {
         rows cols inner grid seed_low seed_high layer step row_offset col_group col_lane threshold scale flags a_start a_stride b_start
-        b_stride c_start c_stride d_start d_stride first count rate momentum decay max_norm
+        b_stride c_start c_stride d_start d_stride first count rate momentum decay max_norm terms
     };
     (offsets, size_of::<Params>() as u32)
 }
 
 /// Every form of every kernel, with and without 64-bit integers.
 fn variants() -> impl Iterator<Item = Variant> {
-    Variant::all().into_iter().flat_map(|variant| [false, true].map(|int64| Variant { int64, ..variant }))
+    Variant::all()
+        .into_iter()
+        .chain(Variant::all_half())
+        .flat_map(|variant| [false, true].map(|int64| Variant { int64, ..variant }))
 }
 
 fn parsed(variant: &Variant, wgsl: &str) -> Module {
@@ -97,6 +100,7 @@ fn every_variant_is_valid_and_has_a_name_of_its_own() {
         let needs = variant.features();
         let mut capabilities = Capabilities::empty();
         capabilities.set(Capabilities::SHADER_INT64, needs.contains(wgpu::Features::SHADER_INT64));
+        capabilities.set(Capabilities::SHADER_FLOAT16, needs.contains(wgpu::Features::SHADER_F16));
         capabilities.set(Capabilities::SUBGROUP, needs.contains(wgpu::Features::SUBGROUP));
         Validator::new(ValidationFlags::all(), capabilities)
             .subgroup_stages(ShaderStages::COMPUTE)
@@ -105,18 +109,23 @@ fn every_variant_is_valid_and_has_a_name_of_its_own() {
             .unwrap_or_else(|error| panic!("{name}: {}", error.emit_to_string(&wgsl)));
         for absent in ["enable ", "switch", "num_workgroups", "f16", "override "] {
             let code = wgsl.lines().filter_map(|line| line.split("//").next());
-            assert!(code.into_iter().all(|line| !line.contains(absent)), "{name} has `{absent}`");
+            let is_absent = code.into_iter().all(|line| !line.contains(absent));
+            assert_eq!(is_absent, !(variant.half && ["enable ", "f16"].contains(&absent)), "{name} has `{absent}`, or lacks it");
         }
         assert_eq!(module.entry_points.len(), 1, "{name}");
         let entry = &module.entry_points[0];
         assert_eq!(entry.name, "main", "{name}");
         assert_eq!(wgsl.contains("u64"), needs.contains(wgpu::Features::SHADER_INT64), "{name}");
         let threads: u32 = entry.workgroup_size.iter().product();
-        assert!(threads <= 64, "{name}: {threads} threads");
+        // What the tile asks of a device, and what every kernel does.
+        let (most_threads, most) = match variant.tile {
+            Tile::Large if variant.stem.is_product() => (256, 16_384),
+            Tile::Workgroup | Tile::Small | Tile::Wide | Tile::Tall if variant.stem.is_product() => (64, 9216),
+            _ => (64, 512),
+        };
+        assert!(threads <= most_threads, "{name}: {threads} threads");
         let shared = module.global_variables.iter().filter(|(_, variable)| variable.space == AddressSpace::WorkGroup);
         let bytes: u32 = shared.map(|(_, variable)| module.types[variable.ty].inner.size(module.to_ctx())).sum();
-        // What `Kernels::with_planner` asks of a device.
-        let most = if variant.stem.is_product() && variant.tile == Tile::Workgroup { 8192 } else { 512 };
         assert!(bytes <= most, "{name}: {bytes} bytes of workgroup memory");
     }
     assert!(Stem::ALL.iter().all(|stem| names.iter().any(|name| name.split('.').next() == Some(stem.name()))));

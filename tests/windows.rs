@@ -17,7 +17,7 @@ use wgpu_dropout::call::{
     BatchLoss, DropoutCall, Features, Gather, GradInput, GradWeight, GradWeightSgd, LinearForward, MaskBits, Sgd, SgdRule,
     SoftmaxCrossEntropy,
 };
-use wgpu_dropout::gpu::{Gpu, Planner, Tile};
+use wgpu_dropout::gpu::{Gpu, Planner, Tile, Tiles};
 use wgpu_dropout::mask::bits_to_bytes;
 use wgpu_dropout::oracle;
 use wgpu_dropout::{Dropout, Error, Key, Mask, Mode, Rate};
@@ -29,9 +29,9 @@ fn weak(planner: Planner) -> Planner {
 
 /// Runs on a device as it is and on a weak one, both shared by all tests of this file; the weak one takes more dispatches.
 fn on_both_plans<R>(tile: Tile, run: impl Fn(&mut Gpu) -> R) -> Option<[R; 2]> {
-    static PAIRS: [Mutex<Option<[Gpu; 2]>>; 3] = [const { Mutex::new(None) }; 3];
+    static PAIRS: [Mutex<Option<[Gpu; 2]>>; Tile::ALL.len()] = [const { Mutex::new(None) }; Tile::ALL.len()];
     let mut pair = PAIRS[tile as usize].lock().unwrap_or_else(PoisonError::into_inner);
-    let with_tile = |planner| Planner { tile, ..planner };
+    let with_tile = |planner| Planner { tiles: Tiles::all(tile), ..planner };
     let mut devices = match pair.take() {
         Some(devices) => devices,
         None => [gpu_with(with_tile)?, gpu_with(|planner| with_tile(weak(planner)))?],
@@ -86,8 +86,9 @@ fn mask_bits_in_windows() {
     }
 }
 
-/// `[B, I, O]`: whole vectors, ragged, and a weight gradient whose last window is the bias gradient alone.
-const PRODUCTS: [[usize; 3]; 4] = [[200, 300, 200], [131, 301, 67], [100, 512, 64], [72, 520, 264]];
+/// `[B, I, O]`: whole vectors, ragged, a weight gradient whose last window is the bias gradient alone, and few rows with long sums, forward
+/// and backward, whose parts the weak device holds neither all at once nor one whole.
+const PRODUCTS: [[usize; 3]; 6] = [[200, 300, 200], [131, 301, 67], [100, 512, 64], [72, 520, 264], [20, 700, 300], [30, 301, 701]];
 
 type Fill = fn(u64, usize) -> Vec<f32>;
 const FILLS: [(Fill, f64); 2] = [(small_integers, 0.5), (noise, 0.7)];

@@ -117,7 +117,10 @@ pub fn open(choice: &AdapterChoice) -> Result<(wgpu::AdapterInfo, wgpu::Device, 
     let (device, queue) = pollster::block_on(adapter.request_device(&wgpu::DeviceDescriptor {
         label: Some("wgpu-dropout"),
         required_features: adapter.features()
-            & (wgpu::Features::TIMESTAMP_QUERY | wgpu::Features::SHADER_INT64 | wgpu::Features::SUBGROUP),
+            & (wgpu::Features::TIMESTAMP_QUERY
+                | wgpu::Features::SHADER_INT64
+                | wgpu::Features::SHADER_F16
+                | wgpu::Features::SUBGROUP),
         required_limits: adapter.limits(),
         ..Default::default()
     }))

@@ -1,8 +1,8 @@
 //! Kernels on a device that somebody else owns: compile, prepare a call for its buffers, record it into the caller's pass.
 
 use super::params::Params;
-use super::plan::{Binding, Dispatch, Planner};
-use super::variant::{Tile, Variant};
+use super::plan::{Binding, Dispatch, Planner, scratch_bytes};
+use super::variant::Variant;
 use super::view::View;
 use crate::call::{
     BatchLoss, DropoutCall, Gather, GradInput, GradWeight, GradWeightSgd, LinearForward, MaskBits, Sgd, SoftmaxCrossEntropy,
@@ -18,6 +18,15 @@ pub(super) struct Pipeline {
     pub pipeline: wgpu::ComputePipeline,
     /// Layout of the tensors, group 0.
     pub tensors: wgpu::BindGroupLayout,
+}
+
+/// A buffer, an offset in it and a size.
+pub(super) type Range = (wgpu::Buffer, u64, u64);
+
+/// What is bound, with the scratch buffer where a plan leaves it open.
+pub(super) fn ranges(bindings: &[Binding<'_>], scratch: Option<&wgpu::Buffer>) -> Vec<Range> {
+    let buffer = |binding: &Binding<'_>| binding.buffer.or(scratch).cloned();
+    bindings.iter().filter_map(|binding| Some((buffer(binding)?, binding.offset, binding.size))).collect()
 }
 
 /// The kernels of this crate on a caller's device.
@@ -68,21 +77,16 @@ impl Kernels {
         let (info, features, limits) = (device.adapter_info(), device.features(), device.limits());
         let most = Planner::new(&info, features, &limits);
         let planner = change(most);
-        if !planner.tile.runs_on(&info, features) {
-            return Err(Error::Adapter { what: format!("tile {}: it needs SUBGROUP and subgroups of 8", planner.tile) });
+        if planner.half && !most.half {
+            return Err(Error::Adapter { what: "f16 tensors: they need SHADER_F16".to_owned() });
         }
         if planner.int64 && !most.int64 {
             return Err(Error::Adapter { what: "64-bit integers: they need SHADER_INT64".to_owned() });
         }
-        let workgroup = u64::from(limits.max_compute_workgroup_storage_size);
         let needs = [
             ("max_storage_buffer_binding_size", planner.binding, 1 << 16, most.binding),
             ("max_compute_workgroups_per_dimension", u64::from(planner.grid), 1, u64::from(most.grid)),
-            ("max_compute_invocations_per_workgroup", u64::from(limits.max_compute_invocations_per_workgroup), 64, u64::MAX),
-            ("max_compute_workgroup_size_x", u64::from(limits.max_compute_workgroup_size_x), 64, u64::MAX),
             ("max_storage_buffers_per_shader_stage", u64::from(limits.max_storage_buffers_per_shader_stage), 6, u64::MAX),
-            // wgpu does not enforce this one.
-            ("max_compute_workgroup_storage_size", workgroup, if planner.tile == Tile::Workgroup { 8192 } else { 512 }, u64::MAX),
         ];
         for (name, value, least, most) in needs {
             if !(least..=most).contains(&value) {
@@ -90,6 +94,7 @@ impl Kernels {
                 return Err(Error::Adapter { what });
             }
         }
+        planner.tiles.used().try_for_each(|tile| tile.check(&info, features, &limits))?;
         // At most half of the smallest binding, so that there is room for data wherever a tensor starts.
         if planner.align == 0 || !planner.align.is_multiple_of(most.align) || planner.align > 1 << 15 {
             let (value, least) = (planner.align, most.align);
@@ -217,6 +222,10 @@ impl Kernels {
 
     fn prepare(&self, plan: &[Dispatch<'_>]) -> Result<Prepared> {
         let slot = self.slot();
+        let scratch = match scratch_bytes(plan) {
+            0 => None,
+            bytes => Some(self.scratch(bytes)?),
+        };
         let buffer = self.device.create_buffer(&wgpu::BufferDescriptor {
             label: Some("wgpu-dropout params"),
             size: (plan.len().max(1) as u64) * slot,
@@ -235,7 +244,7 @@ impl Kernels {
         let params = self.bind_params(&buffer);
         let steps = plan.iter().enumerate().map(|(i, dispatch)| {
             let (pipeline, _) = self.pipeline(dispatch.variant);
-            let tensors = self.bind(&pipeline, &dispatch.bindings);
+            let tensors = self.bind(&pipeline, &ranges(&dispatch.bindings, scratch.as_ref()));
             Step { pipeline, tensors, offset: i as u32 * slot as u32, grid: dispatch.grid }
         });
         Ok(Prepared { steps: steps.collect(), params })
@@ -258,15 +267,30 @@ impl Kernels {
         })
     }
 
-    pub(super) fn bind(&self, pipeline: &Pipeline, bindings: &[Binding<'_>]) -> wgpu::BindGroup {
+    /// A buffer for the parts of sums, in which nothing outlives a call.
+    pub(super) fn scratch(&self, bytes: u64) -> Result<wgpu::Buffer> {
+        let memory = self.device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
+        let buffer = self.device.create_buffer(&wgpu::BufferDescriptor {
+            label: Some("wgpu-dropout scratch"),
+            size: bytes.next_multiple_of(16),
+            usage: wgpu::BufferUsages::STORAGE,
+            mapped_at_creation: false,
+        });
+        match pollster::block_on(memory.pop()) {
+            Some(_) => Err(Error::OutOfMemory { bytes }),
+            None => Ok(buffer),
+        }
+    }
+
+    pub(super) fn bind(&self, pipeline: &Pipeline, ranges: &[Range]) -> wgpu::BindGroup {
         let entries: Vec<wgpu::BindGroupEntry<'_>> = (0..)
-            .zip(bindings)
-            .map(|(binding, range)| wgpu::BindGroupEntry {
+            .zip(ranges)
+            .map(|(binding, (buffer, offset, size))| wgpu::BindGroupEntry {
                 binding,
                 resource: wgpu::BindingResource::Buffer(wgpu::BufferBinding {
-                    buffer: range.buffer,
-                    offset: range.offset,
-                    size: wgpu::BufferSize::new(range.size),
+                    buffer,
+                    offset: *offset,
+                    size: wgpu::BufferSize::new(*size),
                 }),
             })
             .collect();

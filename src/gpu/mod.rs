@@ -5,6 +5,7 @@
 mod arena;
 mod backend;
 mod device;
+mod group;
 mod kernels;
 mod owned;
 mod params;
@@ -12,6 +13,9 @@ mod plan;
 mod readback;
 mod source;
 mod tensor;
+mod tiles;
+mod trial;
+mod tuning;
 mod variant;
 mod view;
 
@@ -22,5 +26,8 @@ pub use params::Params;
 pub use plan::Planner;
 pub use source::Width;
 pub use tensor::GpuTensor;
+pub use tiles::{Class, Shape, Tiles};
+pub use trial::{Timing, Trial};
+pub use tuning::{Chosen, Tuning};
 pub use variant::{Gate, Stem, Tile, Variant};
 pub use view::View;

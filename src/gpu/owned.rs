@@ -2,10 +2,11 @@
 
 use super::arena::{ParamsArena, Timer};
 use super::device::{AdapterChoice, open};
-use super::kernels::{Kernels, Pipeline};
-use super::plan::{Dispatch, Planner};
+use super::kernels::{Kernels, Pipeline, Range, ranges};
+use super::plan::{Dispatch, Planner, scratch_bytes};
 use super::readback;
 use super::tensor::{GpuTensor, Retired};
+use super::tuning::{Chosen, Tuning};
 use super::variant::Variant;
 use crate::backend::{Backend, Counts, Element};
 use crate::{Error, Result};
@@ -19,7 +20,7 @@ const IN_FLIGHT: usize = 8;
 const SLOTS: usize = 1024;
 
 /// What a bind group is kept by: the kernel, and each binding's buffer, offset and size.
-type BindKey = (Variant, Vec<(wgpu::Buffer, u64, u64)>);
+type BindKey = (Variant, Vec<Range>);
 
 /// A wgpu device that this crate owns.
 #[derive(Debug)]
@@ -35,10 +36,14 @@ pub struct Gpu {
     bind_groups: HashMap<BindKey, wgpu::BindGroup>,
     pub(super) retired: Retired,
     staging: Option<wgpu::Buffer>,
+    /// Parts of sums, from one dispatch of a call to the next.
+    scratch: Option<wgpu::Buffer>,
     timer: Option<Timer>,
     /// Submits that the device may not have finished, the oldest first.
     pub(super) in_flight: VecDeque<wgpu::SubmissionIndex>,
     pub(super) counts: Counts,
+    /// How the plan came about.
+    pub(super) chosen: Chosen,
 }
 
 #[derive(Debug)]
@@ -49,15 +54,16 @@ struct Pending {
 }
 
 impl Gpu {
-    /// A device on the chosen adapter.
+    /// A device on the chosen adapter, its kernels chosen by [`Tuning::Auto`]: on a real GPU by a trial of less than half a second, the first
+    /// time in a process.
     ///
     /// # Errors
     /// [`Error::Adapter`] where there is none that matches or that can run the kernels.
     pub fn open(choice: &AdapterChoice) -> Result<Self> {
-        Self::build(choice, |planner| planner)
+        Self::tuned(choice, Tuning::Auto)
     }
 
-    /// As [`open`](Self::open), with the device's plan changed.
+    /// A device on the chosen adapter, with the plan by the rule changed; without a trial.
     ///
     /// # Errors
     /// As [`open`](Self::open), and where the plan goes beyond what the device can do.
@@ -113,9 +119,11 @@ impl Gpu {
             bind_groups: HashMap::new(),
             retired: Retired::default(),
             staging: None,
+            scratch: None,
             timer: None,
             in_flight: VecDeque::new(),
             counts: Counts::default(),
+            chosen: Chosen::default(),
         }
     }
 
@@ -227,6 +235,7 @@ impl Gpu {
 
     /// Queues a plan's dispatches.
     pub(super) fn enqueue(&mut self, plan: Vec<Dispatch<'_>>) -> Result<()> {
+        self.grow_scratch(scratch_bytes(&plan))?;
         for dispatch in plan {
             if self.pending.len() == self.params.slots() {
                 // More calls than parameter blocks: hand over what there is, and make room for the next time.
@@ -239,17 +248,30 @@ impl Gpu {
                 // A shader module, two layouts and the pipeline.
                 self.counts.objects += 4;
             }
-            let ranges = dispatch.bindings.iter().map(|range| (range.buffer.clone(), range.offset, range.size)).collect();
+            let ranges = ranges(&dispatch.bindings, self.scratch.as_ref());
             let tensors = match self.bind_groups.entry((dispatch.variant, ranges)) {
                 Entry::Occupied(entry) => entry.get().clone(),
                 Entry::Vacant(entry) => {
                     self.counts.objects += 1;
-                    entry.insert(self.kernels.bind(&pipeline, &dispatch.bindings)).clone()
+                    let group = self.kernels.bind(&pipeline, &entry.key().1);
+                    entry.insert(group).clone()
                 }
             };
             self.params.host[self.pending.len() * self.params.slot..][..size_of_val(&dispatch.params)]
                 .copy_from_slice(bytemuck::bytes_of(&dispatch.params));
             self.pending.push(Pending { pipeline, tensors, grid: dispatch.grid });
+        }
+        Ok(())
+    }
+
+    /// Sees to a scratch buffer of so many bytes, kept for all calls to come: each is done with it before the next begins.
+    fn grow_scratch(&mut self, bytes: u64) -> Result<()> {
+        if self.scratch.as_ref().map_or(0, wgpu::Buffer::size) < bytes {
+            let larger = self.kernels.scratch(bytes.next_power_of_two())?;
+            self.counts.objects += 1;
+            if let Some(smaller) = self.scratch.replace(larger) {
+                self.retired.lock().unwrap_or_else(PoisonError::into_inner).push(smaller);
+            }
         }
         Ok(())
     }

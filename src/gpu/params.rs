@@ -11,7 +11,7 @@ pub(super) const RELU: u32 = 4;
 /// Flag of `linear_forward`.
 pub(super) const BIAS: u32 = 8;
 /// Flag of `grad_input`.
-pub(super) const THROUGH: u32 = 1;
+pub(super) const THROUGH: u32 = 2;
 /// Flag of `sgd`.
 pub(super) const MAX_NORM: u32 = 1;
 /// Flag of `gather`.
@@ -50,11 +50,12 @@ pub struct Params {
     pub momentum: f32,
     pub decay: f32,
     pub max_norm: f32,
+    pub terms: u32,
 }
 
 impl Params {
     /// Every field's name in order, for the test that holds this struct against the shader's.
-    pub const FIELDS: [&'static str; 28] = [
+    pub const FIELDS: [&'static str; 29] = [
         "rows",
         "cols",
         "inner",
@@ -83,6 +84,7 @@ impl Params {
         "momentum",
         "decay",
         "max_norm",
+        "terms",
     ];
 
     /// The mask's part, for a dispatch whose first element is local `(row, col)` of the masked tensor.

@@ -6,8 +6,9 @@
 //!   indexed by constants and no driver has to find that out. `N` is a literal or a `const` of the text.
 //! - `// loader NAME BUFFER` becomes two functions, `NAME` and `NAME8`, that load four and eight elements from an index on, of which the
 //!   first `left` exist: in 128-bit loads where rows are whole vectors ([`Width::Vec4`]), in 256-bit loads ([`Width::Vec8`]), else one
-//!   by one ([`Width::Scalar`]). `// storer` likewise, but that [`Width::Vec8`] stores eight alone.
-//! - `Element` is the type that goes with it.
+//!   by one ([`Width::Scalar`]). `// storer` likewise, but that [`Width::Vec8`] stores eight alone. What is stored is `Element`, or the
+//!   element that the line ends with.
+//! - `Element` is the type that goes with it: f32, or f16 where tensors are stored so; sums are f32 always.
 
 use std::fmt::Write as _;
 
@@ -23,26 +24,55 @@ pub enum Width {
     Vec8,
 }
 
+/// The WGSL of each kind of element; all are converted to f32 when loaded, and from it when stored.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Elements {
+    /// Loads and stores of tensors.
+    pub width: Width,
+    /// Whether tensors are stored as f16.
+    pub half: bool,
+    /// Whether the first tensor holds parts of sums, which are f32 always.
+    pub first_sums: bool,
+    /// Whether the output holds such parts.
+    pub output_sums: bool,
+}
+
+impl Elements {
+    fn aliases(self) -> String {
+        let number = |half| if half { "f16" } else { "f32" };
+        let element = |half| match self.width {
+            Width::Scalar => number(half).to_owned(),
+            Width::Vec4 => format!("vec4<{}>", number(half)),
+            Width::Vec8 => "vec4<u64>".to_owned(),
+        };
+        let (first, output) = (self.half && !self.first_sums, self.half && !self.output_sums);
+        let aliases = [
+            ("Number", number(self.half).to_owned()),
+            ("Element", element(self.half)),
+            ("FirstElement", element(first)),
+            ("OutputElement", element(output)),
+        ];
+        aliases.iter().map(|(name, of)| format!("alias {name} = {of};\n")).collect()
+    }
+}
+
 /// Joins the parts and expands what is marked.
-pub(super) fn assemble(constants: &str, width: Width, parts: &[String]) -> String {
-    let element = match width {
-        Width::Scalar => "f32",
-        Width::Vec4 => "vec4<f32>",
-        Width::Vec8 => "vec4<u64>",
-    };
-    let mut text = parts.join("\n");
-    let _ = write!(text, "\nalias Element = {element};\n{constants}");
-    let text: String = text.lines().map(|line| accessor(line, width).unwrap_or_else(|| line.to_owned()) + "\n").collect();
+pub(super) fn assemble(constants: &str, elements: Elements, parts: &[String]) -> String {
+    // On the first line, which is a comment, so that line numbers stay those of the file.
+    let mut text = if elements.half { "enable f16; ".to_owned() } else { String::new() };
+    text += &parts.join("\n");
+    let _ = write!(text, "\n{}{constants}", elements.aliases());
+    let text: String = text.lines().map(|line| accessor(line, elements.width).unwrap_or_else(|| line.to_owned()) + "\n").collect();
     unroll(&text)
 }
 
 /// The functions that a `// loader` or `// storer` line stands for, on that one line.
 fn accessor(line: &str, width: Width) -> Option<String> {
     let mut words = line.strip_prefix("// ")?.split(' ');
-    let (kind, name, buffer) = (words.next()?, words.next()?, words.next()?);
+    let (kind, name, buffer, stored) = (words.next()?, words.next()?, words.next()?, words.next().unwrap_or("Element"));
     let element = |j: usize| match kind {
-        "loader" => format!("select(0.0, {buffer}[at + {j}u], left > {j}u)"),
-        _ => format!("if left > {j}u {{ {buffer}[at + {j}u] = v[{j}]; }}"),
+        "loader" => format!("select(0.0, f32({buffer}[at + {j}u]), left > {j}u)"),
+        _ => format!("if left > {j}u {{ {buffer}[at + {j}u] = {stored}(v[{j}]); }}"),
     };
     let four = [0, 1, 2, 3].map(element);
     let (head, head8) = match kind {
@@ -54,8 +84,8 @@ fn accessor(line: &str, width: Width) -> Option<String> {
     let body = match width {
         Width::Scalar if loader => format!("return vec4<f32>({});", four.join(", ")),
         Width::Scalar => four.join(" "),
-        Width::Vec4 if loader => format!("return {buffer}[at / 4u];"),
-        Width::Vec4 => format!("{buffer}[at / 4u] = v;"),
+        Width::Vec4 if loader => format!("return vec4<f32>({buffer}[at / 4u]);"),
+        Width::Vec4 => format!("{buffer}[at / 4u] = {stored}(v);"),
         Width::Vec8 if loader => format!("let v = {name}8(at, left); return select(v.low, v.high, at % 8u >= 4u);"),
         Width::Vec8 => return Some(format!("{head8} {{ {buffer}[at / 8u] = pack8(v); }}")),
     };

@@ -1,6 +1,7 @@
 //! Which WGSL a dispatch runs: the kernel's stem and the choices that are compiled in.
 
-use super::source::{Width, assemble};
+use super::group::Group;
+use super::source::{Elements, Width, assemble};
 use crate::{Error, Result};
 
 /// A kernel by the name of its file in `shaders/`.
@@ -88,56 +89,92 @@ pub enum Tile {
     /// 32 × 8 sums a thread (16 × 8 with scalar loads) in registers, with one factor's values handed around in a subgroup: for adapters
     /// that run on a CPU and have subgroups of eight.
     Shuffle,
-    /// 64 × 64 a workgroup through workgroup memory, 8 × 8 a thread: for real GPUs.
+    /// 64 × 64 a workgroup of 64 threads through workgroup memory, 8 × 8 a thread: for real GPUs, as all that follow.
     Workgroup,
+    /// 128 × 128 a workgroup of 256 threads, 8 × 8 a thread: half the loads of [`Workgroup`](Self::Workgroup), for large products.
+    Large,
+    /// 32 × 64 a workgroup of 64 threads, 4 × 8 a thread: more workgroups, for products that are small for the device.
+    Small,
+    /// 16 × 128 a workgroup of 64 threads, 4 × 8 a thread: for few rows, such as a mini-batch of 16 or one image.
+    Wide,
+    /// 128 × 16 a workgroup of 64 threads, 4 × 8 a thread: for few columns, such as ten classes.
+    Tall,
 }
 
 impl Tile {
     /// Every tile.
-    pub const ALL: [Self; 3] = [Self::Register, Self::Shuffle, Self::Workgroup];
-
-    /// The tile for a device.
-    pub fn for_device(info: &wgpu::AdapterInfo, features: wgpu::Features) -> Self {
-        match info.device_type {
-            wgpu::DeviceType::Cpu if Self::Shuffle.runs_on(info, features) => Self::Shuffle,
-            wgpu::DeviceType::Cpu => Self::Register,
-            _ => Self::Workgroup,
-        }
-    }
+    pub const ALL: [Self; 7] = [Self::Register, Self::Shuffle, Self::Workgroup, Self::Large, Self::Small, Self::Wide, Self::Tall];
 
     /// Whether a device can run the tile.
-    pub fn runs_on(self, info: &wgpu::AdapterInfo, features: wgpu::Features) -> bool {
+    pub fn runs_on(self, info: &wgpu::AdapterInfo, features: wgpu::Features, limits: &wgpu::Limits) -> bool {
+        self.check(info, features, limits).is_ok()
+    }
+
+    /// What a device lacks for the tile, where it lacks something.
+    pub(super) fn check(self, info: &wgpu::AdapterInfo, features: wgpu::Features, limits: &wgpu::Limits) -> Result<()> {
+        // A tile of registers needs what every kernel does.
+        let (threads, memory) = self.group().map_or((64, 512), |group| (group.threads(), group.memory()));
+        let needs = [
+            ("max_compute_invocations_per_workgroup", limits.max_compute_invocations_per_workgroup, threads),
+            ("max_compute_workgroup_size_x", limits.max_compute_workgroup_size_x, threads),
+            // wgpu does not enforce this one.
+            ("max_compute_workgroup_storage_size", limits.max_compute_workgroup_storage_size, memory),
+        ];
+        if let Some((name, value, least)) = needs.into_iter().find(|&(_, value, least)| u64::from(value) < least) {
+            return Err(Error::Adapter { what: format!("tile {self}: the device's {name} allows {value}, it needs {least}") });
+        }
+        if self == Self::Shuffle && !has_octets(info, features) {
+            return Err(Error::Adapter { what: format!("tile {self}: it needs SUBGROUP and subgroups of 8") });
+        }
+        Ok(())
+    }
+
+    /// The workgroup that makes the tile together, where one does.
+    pub(super) fn group(self) -> Option<Group> {
+        let group = |thread_rows, rows, cols, lanes| Some(Group { thread_rows, rows, cols, lanes });
         match self {
-            Self::Shuffle => {
-                features.contains(wgpu::Features::SUBGROUP) && (info.subgroup_min_size, info.subgroup_max_size) == (8, 8)
-            }
-            Self::Register | Self::Workgroup => true,
+            Self::Register | Self::Shuffle => None,
+            Self::Workgroup => group(8, 8, 8, 8),
+            Self::Large => group(8, 16, 16, 8),
+            Self::Small => group(4, 8, 8, 8),
+            Self::Wide => group(4, 4, 16, 8),
+            Self::Tall => group(4, 32, 2, 2),
         }
     }
 
     /// Workgroups that cover `rows × cols` sums.
     pub(super) fn workgroups(self, width: Width, rows: usize, cols: usize) -> u64 {
-        let (rows, cols) = (rows as u64, cols as u64);
-        let tile_rows = if self == Self::Workgroup { 64 } else { self.thread_rows(width) };
-        rows.div_ceil(tile_rows) * cols.div_ceil(64)
+        let [tile_rows, tile_cols] = self.group().map_or([self.thread_rows(width), 64], Group::shape);
+        (rows as u64).div_ceil(tile_rows) * (cols as u64).div_ceil(tile_cols)
     }
 
     /// Rows of sums that a thread holds: scalar loads make so much more code that half of them compile in as long.
     fn thread_rows(self, width: Width) -> u64 {
-        match (self, width) {
-            (Self::Workgroup, _) | (Self::Register, Width::Scalar) => 8,
-            (Self::Register, _) | (Self::Shuffle, Width::Scalar) => 16,
-            (Self::Shuffle, _) => 32,
+        match (self.group(), self, width) {
+            (Some(group), ..) => group.thread_rows,
+            (None, Self::Register, Width::Scalar) => 8,
+            (None, Self::Register, _) | (None, _, Width::Scalar) => 16,
+            (None, ..) => 32,
         }
+    }
+
+    /// What the tile's file is compiled with.
+    fn constants(self, width: Width) -> String {
+        format!("const TILE_ROWS: u32 = {}u;\n{}", self.thread_rows(width), self.group().map_or(String::new(), Group::constants))
     }
 
     fn file(self) -> &'static str {
         match self {
             Self::Register => include_str!("../../shaders/tile_register.wgsl"),
             Self::Shuffle => include_str!("../../shaders/tile_shuffle.wgsl"),
-            Self::Workgroup => include_str!("../../shaders/tile_workgroup.wgsl"),
+            _ => include_str!("../../shaders/tile_workgroup.wgsl"),
         }
     }
+}
+
+/// Whether subgroups are of eight threads, always.
+fn has_octets(info: &wgpu::AdapterInfo, features: wgpu::Features) -> bool {
+    features.contains(wgpu::Features::SUBGROUP) && (info.subgroup_min_size, info.subgroup_max_size) == (8, 8)
 }
 
 impl std::fmt::Display for Tile {
@@ -146,6 +183,10 @@ impl std::fmt::Display for Tile {
             Self::Register => "register",
             Self::Shuffle => "shuffle",
             Self::Workgroup => "workgroup",
+            Self::Large => "large",
+            Self::Small => "small",
+            Self::Wide => "wide",
+            Self::Tall => "tall",
         })
     }
 }
@@ -155,7 +196,8 @@ impl std::str::FromStr for Tile {
 
     fn from_str(text: &str) -> Result<Self> {
         let found = Self::ALL.into_iter().find(|tile| tile.to_string() == text);
-        found.ok_or_else(|| Error::invalid(format!("tile `{text}`: must be register, shuffle or workgroup")))
+        let names = Self::ALL.map(|tile| tile.to_string()).join(", ");
+        found.ok_or_else(|| Error::invalid(format!("tile `{text}`: must be one of {names}")))
     }
 }
 
@@ -184,14 +226,18 @@ pub struct Variant {
     pub bytes: bool,
     /// Updates only: whether there is a velocity.
     pub momentum: bool,
-    /// Matrix products only: whether a dispatch may hold a part of each sum.
+    /// Matrix products only: whether a dispatch may hold a part of each sum, or parts side by side.
     pub part: bool,
+    /// `linear_forward` and `grad_input` only: whether parts that lie side by side are added, instead of a product made.
+    pub join: bool,
     /// `dropout` only: whether eight columns are one group of draws.
     pub aligned: bool,
     /// `dropout` and `copy` only: whether a thread takes two rows.
     pub paired: bool,
     /// Whether Philox multiplies in 64-bit integers, which the device must offer.
     pub int64: bool,
+    /// `dropout` and matrix products only: whether tensors are stored as f16, which the device must offer; all is computed in f32.
+    pub half: bool,
 }
 
 impl Variant {
@@ -206,9 +252,11 @@ impl Variant {
             bytes: false,
             momentum: false,
             part: false,
+            join: false,
             aligned: false,
             paired: false,
             int64: false,
+            half: false,
         }
     }
 
@@ -240,18 +288,29 @@ impl Variant {
         choose(matches!(stem, Stem::Sgd | Stem::GradWeightSgd), &|form| {
             [false, true].map(|momentum| Self { momentum, ..form }).to_vec()
         });
-        choose(matches!(stem, Stem::LinearForward | Stem::GradWeight), &|form| {
-            [false, true].map(|part| Self { part, ..form }).to_vec()
-        });
+        choose(stem.is_product() && stem != Stem::GradWeightSgd, &|form| [false, true].map(|part| Self { part, ..form }).to_vec());
         choose(stem == Stem::Dropout, &|form| [false, true].map(|aligned| Self { aligned, ..form }).to_vec());
         choose(strips, &|form| [false, true].map(|paired| Self { paired, ..form }).to_vec());
+        if matches!(stem, Stem::LinearForward | Stem::GradInput) {
+            forms.extend([Width::Scalar, Width::Vec4].map(|width| Self { width, join: true, ..Self::new(stem) }));
+        }
         forms
+    }
+
+    /// Every form for tensors stored as f16, without [`int64`](Self::int64). `grad_weight` is not in parts there: they would be rounded to f16
+    /// in between.
+    pub fn all_half() -> Vec<Self> {
+        let product = |stem: Stem| stem.is_product() && stem != Stem::GradWeightSgd;
+        let stored = |variant: &Self| (variant.stem == Stem::Dropout || product(variant.stem)) && variant.width != Width::Vec8;
+        let exact = |variant: &Self| !(variant.part && variant.stem == Stem::GradWeight);
+        Self::all().into_iter().filter(stored).filter(exact).map(|variant| Self { half: true, ..variant }).collect()
     }
 
     /// What a device must offer to run this form beyond the language's baseline.
     pub fn features(&self) -> wgpu::Features {
         let mut features = wgpu::Features::empty();
         features.set(wgpu::Features::SHADER_INT64, self.int64 || self.width == Width::Vec8);
+        features.set(wgpu::Features::SHADER_F16, self.half);
         features.set(wgpu::Features::SUBGROUP, self.stem.is_product() && self.tile == Tile::Shuffle);
         features
     }
@@ -259,7 +318,9 @@ impl Variant {
     /// A name for labels and listings.
     pub fn name(&self) -> String {
         let mut name = self.stem.name().to_owned();
-        if self.stem.is_product() {
+        if self.join {
+            name += ".join";
+        } else if self.stem.is_product() {
             name += &format!(".{}", self.tile);
         }
         match self.width {
@@ -290,6 +351,9 @@ impl Variant {
         if self.int64 {
             name += ".int64";
         }
+        if self.half {
+            name += ".f16";
+        }
         name
     }
 
@@ -303,9 +367,11 @@ impl Variant {
         let mut parts = vec![self.stem.file()];
         let mut constants = String::new();
         if self.stem.is_product() {
-            parts.push(self.tile.file());
-            constants +=
-                &format!("const TILE_ROWS: u32 = {}u;\nconst PART: bool = {};\n", self.tile.thread_rows(self.width), self.part);
+            match self.join {
+                true => parts.push(include_str!("../../shaders/join.wgsl")),
+                false => parts.extend([self.tile.file(), include_str!("../../shaders/parts.wgsl")]),
+            }
+            constants += &format!("{}const PART: bool = {};\n", self.tile.constants(self.width), self.part);
         }
         match self.stem {
             Stem::GradInput | Stem::GradWeight => {
@@ -341,7 +407,8 @@ impl Variant {
         });
         let edit = |part: &str| edits.iter().fold(part.to_owned(), |text, [from, to]| text.replace(from, to));
         let parts: Vec<String> = parts.into_iter().map(edit).collect();
-        assemble(&constants, self.width, &parts)
+        let elements = Elements { width: self.width, half: self.half, first_sums: self.join, output_sums: self.part };
+        assemble(&constants, elements, &parts)
     }
 
     /// Which of the kernel's bindings in group 0 are written, in order.

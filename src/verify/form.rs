@@ -2,7 +2,7 @@
 
 use super::Options;
 use crate::cpu::{Cpu, fast::Isa};
-use crate::gpu::{Gpu, Kernels, Planner, Tile};
+use crate::gpu::{Gpu, Kernels, Planner, Tile, Tiles};
 use crate::philox::philox4x32;
 use crate::{Backend, Error, Result};
 
@@ -38,7 +38,7 @@ impl Subject for Cpu {
 
 /// Kernels on a device, with the alterations that are asked for.
 pub(super) fn kernels(gpu: &Gpu, options: &Options) -> Result<Kernels> {
-    let kernels = Kernels::new(gpu.device())?;
+    let kernels = Kernels::with_planner(gpu.device(), |_| *gpu.kernels().planner())?;
     Ok(options.edits.iter().fold(kernels, |kernels, [from, to]| kernels.edited(from, to)))
 }
 
@@ -47,30 +47,40 @@ pub(super) fn of_gpu(gpu: &Gpu, options: &Options) -> Result<Vec<Form<Gpu>>> {
     let base = kernels(gpu, options)?;
     let own = *base.planner();
     let mut forms = Vec::new();
+    // Where classes have tiles of their own, that is a form too, the device's.
+    if own.tiles.only().is_none() {
+        let kernels = base.replanned(|_| own)?;
+        forms.push(Form { name: format!("own tiles, {}", philox(own.int64)), backend: gpu.with_kernels(kernels), weak: false });
+    }
     for weak in [false, true] {
         for tile in Tile::ALL {
             for int64 in [true, false] {
-                // Few forms: the device's own, and the other tiles with Philox in limbs.
-                let chosen = if tile == own.tile { int64 == own.int64 && !weak } else { !int64 };
+                // Few forms: the device's own, and the other tiles with Philox in limbs; in parts one tile of each file.
+                let one = matches!(tile, Tile::Register | Tile::Shuffle | Tile::Workgroup);
+                let chosen = if own.tiles == Tiles::all(tile) { int64 == own.int64 && !weak } else { !int64 && (one || !weak) };
                 if !options.every_form && !chosen {
                     continue;
                 }
                 let change = |planner| {
-                    let strong = Planner { tile, int64, ..planner };
+                    let strong = Planner { tiles: Tiles::all(tile), int64, ..planner };
                     if weak { Planner { binding: 1 << 16, grid: 17, flops: 1, ..strong } } else { strong }
                 };
                 let kernels = match base.replanned(change) {
                     Err(Error::Adapter { .. }) => continue,
                     kernels => kernels?,
                 };
-                let (philox, size) = (if int64 { "int64" } else { "limbs" }, if weak { ", in parts" } else { "" });
-                forms.push(Form { name: format!("{tile} tile, {philox}{size}"), backend: gpu.with_kernels(kernels), weak });
+                let name = format!("{tile} tile, {}{}", philox(int64), if weak { ", in parts" } else { "" });
+                forms.push(Form { name, backend: gpu.with_kernels(kernels), weak });
             }
         }
     }
     // The battery runs on the first.
     forms.sort_by_key(|form| form.backend.kernels().planner() != &own);
     Ok(forms)
+}
+
+fn philox(int64: bool) -> &'static str {
+    if int64 { "int64" } else { "limbs" }
 }
 
 /// Each instruction set, and the reference.

@@ -11,7 +11,7 @@ use std::sync::{Mutex, PoisonError};
 use wgpu_dropout::DeviceChoice;
 use wgpu_dropout::Error;
 use wgpu_dropout::backend::Backend;
-use wgpu_dropout::gpu::{AdapterChoice, Gpu, Planner, Tile};
+use wgpu_dropout::gpu::{AdapterChoice, Gpu, Planner, Tile, Tiles};
 use wgpu_dropout::philox::PhiloxRng;
 
 /// The adapter under test: `WGPU_DROPOUT_DEVICE`, else the best one. `None`, said aloud, where that names the CPU.
@@ -75,11 +75,11 @@ pub enum Form {
 /// Lends the one GPU of a form that all tests of a file use in turns, so that each kernel is compiled once. A test that panics
 /// drops it, and the next one opens another.
 pub fn lend(form: Form, run: impl FnOnce(Gpu) -> Gpu) {
-    static SLOTS: [Mutex<Option<Gpu>>; 5] = [const { Mutex::new(None) }; 5];
+    static SLOTS: [Mutex<Option<Gpu>>; 2 + Tile::ALL.len()] = [const { Mutex::new(None) }; 2 + Tile::ALL.len()];
     let (slot, change): (usize, &dyn Fn(Planner) -> Planner) = match form {
         Form::Usual => (0, &|planner| planner),
         Form::Limbs => (1, &|planner| Planner { int64: false, ..planner }),
-        Form::Tile(tile) => (2 + tile as usize, &move |planner| Planner { tile, ..planner }),
+        Form::Tile(tile) => (2 + tile as usize, &move |planner| Planner { tiles: Tiles::all(tile), ..planner }),
     };
     let mut slot = SLOTS[slot].lock().unwrap_or_else(PoisonError::into_inner);
     let opened = slot.take().or_else(|| gpu_with(change));
@@ -111,7 +111,15 @@ macro_rules! on_backends {
 }
 
 /// Every tile of matrix products.
-pub const TILES: [Form; 3] = [Form::Tile(Tile::Register), Form::Tile(Tile::Shuffle), Form::Tile(Tile::Workgroup)];
+pub const TILES: [Form; Tile::ALL.len()] = {
+    let mut tiles = [Form::Usual; Tile::ALL.len()];
+    let mut i = 0;
+    while i < tiles.len() {
+        tiles[i] = Form::Tile(Tile::ALL[i]);
+        i += 1;
+    }
+    tiles
+};
 /// Both ways to multiply in Philox; the first falls back to the second where the device has no 64-bit integers.
 pub const MULTIPLICATIONS: [Form; 2] = [Form::Usual, Form::Limbs];
 

@@ -1,6 +1,6 @@
 //! `linear_forward`, `grad_input`, `grad_weight`: matrix products with dropout fused in, on the CPU and in each tile.
 
-use crate::common::{TILES, lend, noise, poisoned, same_bits, small_integers};
+use crate::common::{TILES, noise, poisoned, same_bits, small_integers, with_gpu};
 use crate::{exact_sites, mask, on_backends, sites};
 use wgpu_dropout::backend::Backend;
 use wgpu_dropout::call::{GradInput, GradWeight, LinearForward};
@@ -8,8 +8,13 @@ use wgpu_dropout::cpu::Cpu;
 use wgpu_dropout::oracle::{self, Exact};
 use wgpu_dropout::{Dropout, Mode, Rate};
 
-/// `[B, I, O]`: ragged ones, one row, one column, primes, whole vectors, empty sums and empty results.
-const SHAPES: [[usize; 3]; 18] = [
+/// `[B, I, O]`: ragged ones, one row, one column, primes, whole vectors, empty sums and empty results; and few rows or columns with long
+/// sums, which are cut in parts forward (the first two) or backward.
+const SHAPES: [[usize; 3]; 22] = [
+    [3, 601, 70],
+    [70, 640, 12],
+    [5, 70, 517],
+    [40, 12, 520],
     [1, 1, 1],
     [7, 13, 129],
     [8, 8, 8],
@@ -44,6 +49,7 @@ struct Case {
 }
 
 /// What comes out.
+#[derive(Clone)]
 struct Results {
     y: Vec<f32>,
     dx: Vec<f32>,
@@ -145,24 +151,60 @@ fn whole_numbers_give_the_same_bits_everywhere() {
     on_backends!(check, TILES);
 }
 
+/// The order of each sum is that of the CPU's reference, in one chain or in parts, as `order::part` says. Products by 1 and -1 are exact,
+/// so that every addition rounds alike with and without a fused multiply-add, and shows where it stands in the order.
+#[test]
+fn sums_are_in_the_order_that_the_rule_says() {
+    use wgpu_dropout::order::part;
+
+    let signs: fn(u64, usize) -> Vec<f32> = |seed, len| noise(seed, len).iter().map(|x| x.signum()).collect();
+    fn check<B: Backend>(backend: &mut B, fills: [fn(u64, usize) -> Vec<f32>; 2]) {
+        for shape in SHAPES {
+            let [batch, inputs, outputs] = shape;
+            let (x, weight) = (fills[0](1, batch * inputs), fills[1](2, inputs * outputs));
+            let (bias, grad_output, dropout) = (None, fills[0](4, batch * outputs), Dropout::NONE);
+            let case = Case { shape, x, weight, bias, grad_output, relu: false, dropout, through: None };
+            let (a, b) = (run(backend, &case), run(&mut Cpu::reference(), &case));
+            let what = format!("{} {shape:?}", backend.name());
+            same_bits(&what, &a.y, &b.y).unwrap();
+            same_bits(&what, &a.dx, &b.dx).unwrap();
+            if part(batch, outputs, inputs).is_some() {
+                // The control: one chain is another order.
+                let terms = |row: usize, col: usize| (0..inputs).map(move |i| (row * inputs + i, i * outputs + col));
+                let chain = |row, col| terms(row, col).fold(0.0, |sum, (i, j)| sum + case.x[i] * case.weight[j]);
+                let chains: Vec<f32> = (0..batch * outputs).map(|i| chain(i / outputs, i % outputs)).collect();
+                assert!(same_bits(&what, &a.y, &chains).is_err(), "{what}");
+            }
+        }
+    }
+    assert_eq!(SHAPES.iter().filter(|[batch, inputs, outputs]| part(*batch, *outputs, *inputs).is_some()).count(), 2);
+    assert_eq!(SHAPES.iter().filter(|[batch, inputs, outputs]| part(*batch, *inputs, *outputs).is_some()).count(), 2);
+    check(&mut Cpu::reference(), [noise, signs]);
+    for tile in TILES {
+        with_gpu(tile, |gpu| check(gpu, [noise, signs]));
+    }
+}
+
 /// The tile changes nothing where the device's compiler contracts a multiplication and an addition everywhere or nowhere, as those of
 /// software adapters do.
 #[test]
 fn tiles_sum_in_the_same_order() {
-    lend(TILES[0], |mut register| {
-        lend(TILES[1], |mut workgroup| {
-            if register.info().device_type == wgpu::DeviceType::Cpu {
-                for case in cases(noise, &[Dropout::train(Mode::Inverted, mask(0.7))]) {
-                    let (a, b) = (run(&mut register, &case), run(&mut workgroup, &case));
-                    for (a, b) in [(&a.y, &b.y), (&a.dx, &b.dx), (&a.dw, &b.dw), (&a.db, &b.db)] {
-                        same_bits(&format!("{:?} relu {}", case.shape, case.relu), a, b).unwrap();
-                    }
+    let cases = cases(noise, &[Dropout::train(Mode::Inverted, mask(0.7))]);
+    let mut first: Option<Vec<Results>> = None;
+    for tile in TILES {
+        with_gpu(tile, |gpu| {
+            if gpu.info().device_type != wgpu::DeviceType::Cpu {
+                return;
+            }
+            let got: Vec<Results> = cases.iter().map(|case| run(gpu, case)).collect();
+            let first = first.get_or_insert_with(|| got.clone());
+            for ((a, b), case) in first.iter().zip(&got).zip(&cases) {
+                for (a, b) in [(&a.y, &b.y), (&a.dx, &b.dx), (&a.dw, &b.dw), (&a.db, &b.db)] {
+                    same_bits(&format!("{tile:?} {:?} relu {}", case.shape, case.relu), a, b).unwrap();
                 }
             }
-            workgroup
         });
-        register
-    });
+    }
 }
 
 /// The predict form is the training form without a mask, times k where dropout was vanilla.

@@ -1,6 +1,7 @@
 //! Arguments that every noun takes, and how numbers are written.
 
 use wgpu_dropout::DeviceChoice;
+use wgpu_dropout::gpu::Tuning;
 
 /// Arguments of every noun, before or after it.
 #[derive(Debug, clap::Args)]
@@ -10,6 +11,11 @@ pub struct Common {
     /// backend; else an adapter's index or a part of its name, as `devices` lists them
     #[arg(long, global = true, default_value = "auto", value_name = "auto|gpu|cpu|INDEX|NAME", allow_negative_numbers = true)]
     pub device: DeviceChoice,
+    /// How a GPU divides matrix products among its threads: `auto` is a timed trial on a real GPU, kept in the cache folder, and the rule by type
+    /// of device on a software adapter; `rule`, `trial`, or the name of a tile for all. No mask changes. The CPU backend ignores it
+    /// [default: WGPU_DROPOUT_TILE, or auto]
+    #[arg(long, global = true, value_name = "auto|rule|trial|TILE")]
+    pub tile: Option<Tuning>,
     /// Seed of masks, weights and shuffles, decimal or 0x [default: 0, or a saved network's own]
     #[arg(long, global = true, value_parser = integer::<u64>, allow_negative_numbers = true)]
     pub seed: Option<u64>,

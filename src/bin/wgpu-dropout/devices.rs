@@ -2,10 +2,11 @@
 
 use crate::args::Common;
 use crate::failure::Failure;
-use crate::{engine, output};
+use crate::{bench, engine, output, trials};
 use serde_json::{Value, json};
-use wgpu_dropout::gpu::{AdapterChoice, Gpu, Planner, Stem, Variant, adapters};
+use wgpu_dropout::gpu::{AdapterChoice, Chosen, Class, Planner, Stem, Tile, Timing, Variant, adapters};
 use wgpu_dropout::wgpu::{self, Features};
+use wgpu_dropout::{Device, DeviceChoice};
 
 /// What the kernels can make use of beyond the baseline.
 const USEFUL: [(Features, &str); 5] = [
@@ -23,6 +24,8 @@ struct Found {
     features: Features,
     limits: wgpu::Limits,
     planner: Planner,
+    /// How the plan came about.
+    chosen: Chosen,
     /// Why it cannot be used.
     problem: Option<String>,
 }
@@ -30,8 +33,8 @@ struct Found {
 /// Runs `devices`.
 pub fn run(common: &Common) -> Result<(), Failure> {
     // An adapter that was named must exist.
-    let device = engine::open(&common.device, None)?;
-    let found: Vec<Found> = adapters()?.iter().enumerate().map(|(index, adapter)| Found::new(index, adapter)).collect();
+    let device = engine::open(&common.device, common.tile)?;
+    let found: Vec<Found> = adapters()?.iter().enumerate().map(|(index, adapter)| Found::new(index, adapter, common)).collect();
     let advice = advice(&found);
     if common.json {
         advice.iter().for_each(|line| output::note(line));
@@ -59,11 +62,15 @@ fn advice(found: &[Found]) -> Option<&'static str> {
 }
 
 impl Found {
-    fn new(index: usize, adapter: &wgpu::Adapter) -> Self {
+    fn new(index: usize, adapter: &wgpu::Adapter, common: &Common) -> Self {
         let (info, limits) = (adapter.get_info(), adapter.limits());
-        let planner = Planner::new(&info, adapter.features(), &limits);
-        let problem = Gpu::open(&AdapterChoice::Index(index)).err().map(|error| error.to_string());
-        Self { index, features: adapter.features(), planner, problem, info, limits }
+        let by_rule = Planner::new(&info, adapter.features(), &limits);
+        let (planner, chosen, problem) = match engine::open(&DeviceChoice::Adapter(AdapterChoice::Index(index)), common.tile) {
+            Ok(Device::Gpu(gpu)) => (*gpu.kernels().planner(), gpu.chosen().clone(), None),
+            Ok(Device::Cpu(_)) => (by_rule, Chosen::Planned, None),
+            Err(error) => (by_rule, Chosen::Planned, Some(error.to_string())),
+        };
+        Self { index, features: adapter.features(), planner, chosen, problem, info, limits }
     }
 
     /// The numbers that decide what fits and what runs.
@@ -88,7 +95,49 @@ impl Found {
 
     /// The kernels in the form chosen for this adapter.
     fn kernels(&self) -> Vec<String> {
-        Stem::ALL.map(|stem| Variant { tile: self.planner.tile, ..Variant::new(stem) }.name()).to_vec()
+        let forms = |stem: Stem| -> Vec<Variant> {
+            let mut tiles: Vec<Tile> =
+                Class::all().filter(|class| class.stem == stem).map(|class| self.planner.tiles.get(class)).collect();
+            tiles.sort_by_key(|tile| *tile as usize);
+            tiles.dedup();
+            match tiles.is_empty() {
+                true => vec![Variant::new(stem)],
+                false => tiles.into_iter().map(|tile| Variant { tile, ..Variant::new(stem) }).collect(),
+            }
+        };
+        Stem::ALL.into_iter().flat_map(forms).map(|variant| variant.name()).collect()
+    }
+
+    /// What decided on tiles and Philox.
+    fn chosen_by(&self) -> &'static str {
+        match self.chosen {
+            Chosen::Planned => "by the rule for this type of device",
+            Chosen::Named(_) => "by name",
+            Chosen::Trial(_) => "by a timed trial:",
+        }
+    }
+
+    /// A line for each class that was tried, and what its choices took.
+    fn timings(&self) -> Vec<String> {
+        let Chosen::Trial(trial) = &self.chosen else { return Vec::new() };
+        let mut lines: Vec<(&str, String)> = Vec::new();
+        for Timing { what, choice, seconds } in &trial.timings {
+            let took = format!("{choice} {}", bench::seconds(*seconds));
+            match lines.last_mut() {
+                Some((last, line)) if last == what => *line += &format!(", {took}"),
+                _ => lines.push((what, format!("{what}: {took}"))),
+            }
+        }
+        lines.into_iter().map(|(_, line)| line).collect()
+    }
+
+    fn chosen_json(&self) -> Value {
+        let (by, trial) = match &self.chosen {
+            Chosen::Planned => ("rule", Value::Null),
+            Chosen::Named(_) => ("name", Value::Null),
+            Chosen::Trial(trial) => ("trial", trials::json(trial)),
+        };
+        json!({"by": by, "tiles": self.planner.tiles.to_string(), "int64": self.planner.int64, "trial": trial})
     }
 
     fn json(&self) -> Value {
@@ -101,6 +150,7 @@ impl Found {
             "features": self.features.iter_names().map(|(name, _)| name).collect::<Vec<_>>(),
             "limits": self.limits().into_iter().map(|(name, value)| (name.to_owned(), value.into())).collect::<serde_json::Map<_, _>>(),
             "kernels": self.kernels(),
+            "chosen": self.chosen_json(),
         });
         if let (Some(object), Some(problem)) = (object.as_object_mut(), &self.problem) {
             object.insert("problem".to_owned(), problem.as_str().into());
@@ -123,7 +173,11 @@ impl Found {
         let (buffer, binding) = (bytes(limits.max_buffer_size), bytes(limits.max_storage_buffer_binding_size));
         let shared = bytes(limits.max_compute_workgroup_storage_size.into());
         line("limits", &format!("buffer {buffer}, binding {binding}, workgroup memory {shared}"));
-        line("kernels", &format!("matrix products by the {} tile", self.planner.tile));
+        let philox = if self.planner.int64 { "in 64-bit integers" } else { "in 16-bit limbs" };
+        line("tiles", &self.planner.tiles.to_string());
+        line("philox", philox);
+        line("chosen", self.chosen_by());
+        self.timings().iter().for_each(|timing| line("", timing));
         if let Some(problem) = &self.problem {
             line("problem", problem);
         }

@@ -38,7 +38,7 @@ pub fn run(args: &Args, common: &Common) -> Result<(), Failure> {
     check_outputs(&[("--output", &args.output), ("--mask-output", &args.mask_output), ("--grad-input", &args.grad_input)])?;
     let x = npy::read(&args.input)?;
     let grad_output = args.grad_output.as_ref().map(|path| read_shaped(path, &x.shape, "the input")).transpose()?;
-    let mut device = engine::open(&common.device, None)?;
+    let mut device = engine::open(&common.device, common.tile)?;
     let outputs = match &mut device {
         Device::Gpu(gpu) => compute(gpu.as_mut(), args, &x, grad_output.as_ref(), dropout)?,
         Device::Cpu(cpu) => compute(cpu, args, &x, grad_output.as_ref(), dropout)?,

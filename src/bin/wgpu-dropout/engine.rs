@@ -3,13 +3,24 @@
 use crate::args::Common;
 use crate::failure::Failure;
 use crate::output;
+use crate::trials;
 use serde_json::{Map, Value, json};
-use wgpu_dropout::gpu::{Planner, Tile};
-use wgpu_dropout::{Backend, Device, DeviceChoice, wgpu};
+use wgpu_dropout::gpu::{Gpu, Tuning};
+use wgpu_dropout::{Backend, Device, DeviceChoice, Error, wgpu};
 
-/// Opens a device, with another tile than its own where one is forced.
-pub fn open(choice: &DeviceChoice, tile: Option<Tile>) -> wgpu_dropout::Result<Device> {
-    Device::build(choice, |planner| Planner { tile: tile.unwrap_or(planner.tile), ..planner })
+/// What names the tile where the command line does not.
+const TILE: &str = "WGPU_DROPOUT_TILE";
+
+/// Opens a device, its tiles chosen as is asked for.
+pub fn open(choice: &DeviceChoice, tile: Option<Tuning>) -> wgpu_dropout::Result<Device> {
+    let tuning = match (tile, std::env::var(TILE)) {
+        (Some(tuning), _) => tuning,
+        (None, Ok(name)) if !name.is_empty() => {
+            name.parse().map_err(|error| Error::Invalid { what: format!("{TILE}: {error}") })?
+        }
+        (None, _) => Tuning::Auto,
+    };
+    Device::with_gpu(choice, |adapter| Gpu::tuned_by(adapter, tuning, trials::kept_or_new))
 }
 
 /// A device in words: its name, and whether it is software that stands in for a GPU.

@@ -7,7 +7,6 @@ use crate::failure::Failure;
 use crate::site::AppliedSite;
 use std::path::PathBuf;
 use wgpu_dropout::call::{GradInput, GradWeight, LinearForward};
-use wgpu_dropout::gpu::Tile;
 use wgpu_dropout::npy::{self, Array};
 use wgpu_dropout::{Backend, Device, Dropout, shape};
 
@@ -47,9 +46,6 @@ pub struct Args {
     grad_bias: Option<PathBuf>,
     #[command(flatten)]
     site: AppliedSite,
-    /// How a GPU divides the product among its threads, instead of its own choice; the CPU backend ignores it
-    #[arg(long, value_name = "register|shuffle|workgroup")]
-    tile: Option<Tile>,
 }
 
 /// What comes in, read and with shapes that fit.
@@ -72,7 +68,7 @@ pub fn run(args: &Args, common: &Common) -> Result<(), Failure> {
         ("--grad-bias", &args.grad_bias),
     ])?;
     let inputs = read(args)?;
-    let mut device = engine::open(&common.device, args.tile)?;
+    let mut device = engine::open(&common.device, common.tile)?;
     let outputs = match &mut device {
         Device::Gpu(gpu) => compute(gpu.as_mut(), args, &inputs, dropout)?,
         Device::Cpu(cpu) => compute(cpu, args, &inputs, dropout)?,

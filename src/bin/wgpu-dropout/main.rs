@@ -20,6 +20,7 @@ mod quiet;
 mod report;
 mod site;
 mod train;
+mod trials;
 mod usage;
 mod verify;
 mod writable;

@@ -43,7 +43,7 @@ pub fn run(args: &Args, common: &Common) -> Result<(), Failure> {
     if args.format == Format::Npy && args.output.is_none() {
         return Err(Failure::usage("--format npy needs --output FILE"));
     }
-    let mut drawing = Drawing { mask, rows: args.rows, cols: args.cols, device: engine::open(&common.device, None)? };
+    let mut drawing = Drawing { mask, rows: args.rows, cols: args.cols, device: engine::open(&common.device, common.tile)? };
     let mut more = serde_json::Map::new();
     let kept = match (&args.output, args.format) {
         (Some(path), Format::Npy) => {

@@ -75,7 +75,7 @@ pub fn run(args: &Args, common: &Common) -> Result<(), Failure> {
         writable::check(path)?;
     }
     let input = read(args)?;
-    let (prediction, device) = match engine::open(&common.device, None)? {
+    let (prediction, device) = match engine::open(&common.device, common.tile)? {
         Device::Gpu(gpu) => {
             let (prediction, gpu) = predict(*gpu, args, common, &input)?;
             (prediction, Device::Gpu(Box::new(gpu)))

@@ -39,7 +39,7 @@ pub fn run(args: &Args, common: &Common) -> Result<(), Failure> {
     say(common, &format!("wgpu-dropout {version}, {}, seed {}, wgpu 30", std::env::consts::OS, options.seed))?;
     let mut reports = Vec::new();
     for choice in choices(&common.device)? {
-        let device = engine::open(&choice, None)?;
+        let device = engine::open(&choice, common.tile)?;
         say(common, &format!("\n{}\n{}", verify::name(&device), Check::HEAD))?;
         let mut closed = Ok(());
         let mut on_check = |check: &Check| {

@@ -1,6 +1,7 @@
 //! Twin of `shaders/grad_input.wgsl`.
 
-/// `dX = dZ·Wᵀ`; `dZ [B, O]`, `W [I, O]`, `dX [B, I]`, `shape` is `[I, O]`. Each element sums over `O` in ascending order.
+/// `dX = dZ·Wᵀ`; `dZ [B, O]`, `W [I, O]`, `dX [B, I]`, `shape` is `[I, O]`. Each element sums over `O` in
+/// ascending order, in one chain or in the parts that [`order::part`](crate::order::part) says.
 ///
 /// With `through` (`X [B, I]` and its scale) it goes back through the ReLU and dropout before, too: `dX·s` where `X > 0`, else 0.
 pub fn grad_input(grad_z: &[f32], weight: &[f32], grad_input: &mut [f32], shape: [usize; 2], through: Option<(&[f32], f32)>) {

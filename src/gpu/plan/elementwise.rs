@@ -36,22 +36,26 @@ impl Planner {
     /// `y = x`: the ceiling that `dropout` is measured against.
     pub(in crate::gpu) fn copy<'a>(&self, x: View<'a>, y: View<'a>) -> Result<Vec<Dispatch<'a>>> {
         crate::shape::expect("copy", "y", &y, x.rows, x.cols)?;
+        x.check("copy", "x", 4)?;
         self.elementwise(Stem::Copy, x, y, &Dropout::NONE)
     }
 
     fn elementwise<'a>(&self, stem: Stem, x: View<'a>, y: View<'a>, dropout: &Dropout) -> Result<Vec<Dispatch<'a>>> {
-        x.check(stem.name(), "x", 4)?;
-        y.check(stem.name(), "y", 4)?;
+        let element = self.check_numbers(stem.name(), &[(Some(x), "x"), (Some(y), "y")])?;
         let mut plan = Vec::new();
         // A row larger than a binding is itself cut into windows, each a matrix of one row.
         // So is one longer than a grid is wide.
-        let longest = (self.rows_per_binding("x", 1, 4)? / 64 * 64).clamp(1, STRIPS * 16 * self.grid as usize);
+        let longest = (self.rows_per_binding("x", 1, element)? / 64 * 64).clamp(1, STRIPS * 16 * self.grid as usize);
         let pieces: Vec<(usize, usize)> = windows(x.cols, longest).collect();
         if pieces.len() > 1 {
             for row in 0..x.rows {
                 for &(col, cols) in &pieces {
-                    let piece =
-                        |view: View<'a>| View { offset: view.offset + 4 * (row * view.cols + col) as u64, rows: 1, cols, ..view };
+                    let piece = |view: View<'a>| View {
+                        offset: view.offset + element * (row * view.cols + col) as u64,
+                        rows: 1,
+                        cols,
+                        ..view
+                    };
                     self.elementwise_rows(&mut plan, stem, piece(x), piece(y), dropout, row, col)?;
                 }
             }
@@ -75,11 +79,11 @@ impl Planner {
         let paired = x.rows > 1;
         let per_thread = if paired { 2 } else { 1 };
         let block = Block::new(x.rows.div_ceil(per_thread), x.cols.div_ceil(16));
-        let most = self.rows_per_binding("x", x.cols, 4)?.min(block.rows * per_thread * self.grid as usize);
+        let most = self.rows_per_binding("x", x.cols, x.number())?.min(block.rows * per_thread * self.grid as usize);
         for (from, rows) in windows(x.rows, most) {
-            let pair = [self.window(x, 4, from, rows), self.window(y, 4, from, rows)];
+            let pair = [x, y].map(|view| self.window(view, view.number(), from, rows));
             let width = match pair {
-                _ if self.wide_loads() && pair.iter().all(|window| window.is_wide(8)) => Width::Vec8,
+                _ if self.wide_loads() && !x.half && pair.iter().all(|window| window.is_wide(8)) => Width::Vec8,
                 _ if pair.iter().all(|window| window.is_wide(4)) => Width::Vec4,
                 _ => Width::Scalar,
             };
@@ -95,7 +99,7 @@ impl Planner {
             }
             .with_dropout(dropout, row + from, col);
             let aligned = stem == Stem::Dropout && params.col_lane == 0 && params.threshold < DRAWS;
-            let variant = Variant { width, aligned, paired, ..Variant::new(stem) };
+            let variant = Variant { width, aligned, paired, half: x.half, ..Variant::new(stem) };
             let grid = [x.cols.div_ceil(16).div_ceil(STRIPS / block.rows), rows.div_ceil(block.rows * per_thread)];
             plan.extend(self.dispatch_grid(variant, &pair, params, grid.map(|workgroups| workgroups as u32))?);
         }

@@ -7,9 +7,11 @@
 mod elementwise;
 mod product;
 mod rowwise;
+mod split;
 
 use super::params::Params;
-use super::variant::{Tile, Variant};
+use super::tiles::Tiles;
+use super::variant::Variant;
 use super::view::View;
 use crate::{Error, Result};
 
@@ -27,16 +29,22 @@ pub struct Planner {
     pub grid: u32,
     /// Floating-point operations that a dispatch should not exceed.
     pub flops: u64,
-    /// Division of matrix products.
-    pub tile: Tile,
+    /// Division of matrix products, a class of them at a time.
+    pub tiles: Tiles,
     /// Whether Philox multiplies in 64-bit integers, which the device must have.
     pub int64: bool,
+    /// Whether tensors may be stored as f16, which the device must have.
+    pub half: bool,
+    /// Whether eight numbers are loaded as four 64-bit integers where rows allow it and [`int64`](Self::int64) holds: adapters that run on
+    /// a CPU load 256 bits best.
+    pub wide: bool,
 }
 
 /// A range of a buffer bound to a kernel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(in crate::gpu) struct Binding<'a> {
-    pub buffer: &'a wgpu::Buffer,
+    /// `None` is the scratch buffer, which whoever records the plan has: [`scratch_bytes`] tells its size.
+    pub buffer: Option<&'a wgpu::Buffer>,
     pub offset: u64,
     pub size: u64,
 }
@@ -56,12 +64,14 @@ struct Window<'a> {
     binding: Binding<'a>,
     start: u32,
     stride: u32,
+    /// Bytes of an element.
+    element: u64,
 }
 
 impl Window<'_> {
     /// Whether rows are whole vectors of so many elements.
     fn is_wide(&self, elements: u32) -> bool {
-        let bytes = 4 * u64::from(elements);
+        let bytes = self.element * u64::from(elements);
         self.start.is_multiple_of(elements) && self.stride.is_multiple_of(elements) && self.binding.size.is_multiple_of(bytes)
     }
 }
@@ -75,14 +85,16 @@ impl Planner {
             grid: limits.max_compute_workgroups_per_dimension,
             // About a tenth of a second on a slow device of each kind.
             flops: if info.device_type == wgpu::DeviceType::Cpu { 1 << 31 } else { 1 << 35 },
-            tile: Tile::for_device(info, features),
+            tiles: Tiles::for_device(info, features, limits),
             int64: features.contains(wgpu::Features::SHADER_INT64),
+            half: features.contains(wgpu::Features::SHADER_F16),
+            wide: info.device_type == wgpu::DeviceType::Cpu,
         }
     }
 
-    /// Whether the device is of those that load 256 bits best, and can.
-    fn wide_loads(&self) -> bool {
-        self.int64 && self.tile != Tile::Workgroup
+    /// Whether eight numbers are loaded at once where rows allow it.
+    pub(crate) fn wide_loads(&self) -> bool {
+        self.int64 && self.wide
     }
 
     /// Rows of `cols` elements of `element` bytes that one binding holds, wherever they start.
@@ -108,19 +120,20 @@ impl Planner {
         let offset = begin - begin % self.align;
         let end = begin + (whole_rows as u64 * row).max(4);
         Window {
-            binding: Binding { buffer: view.buffer, offset, size: end.next_multiple_of(4) - offset },
+            binding: Binding { buffer: Some(view.buffer), offset, size: end.next_multiple_of(4) - offset },
             start: ((view.offset + from as u64 * row - offset) / element) as u32,
             stride: view.cols as u32,
+            element,
         }
     }
 
     /// Words of a whole tensor that must fit one binding.
     fn whole<'a>(&self, what: &'static str, view: View<'a>) -> Result<Window<'a>> {
-        let bytes = 4 * (view.rows * view.cols) as u64;
+        let bytes = view.number() * (view.rows * view.cols) as u64;
         if bytes + self.align + 4 > self.binding {
             return Err(Error::TooLarge { what: format!("{what} in bytes"), value: bytes, bound: self.binding - self.align - 4 });
         }
-        Ok(self.window(view, 4, 0, view.rows))
+        Ok(self.window(view, view.number(), 0, view.rows))
     }
 
     /// A dispatch of `workgroups` workgroups, folded into two dimensions.
@@ -166,10 +179,27 @@ impl Planner {
         Ok(Some(Dispatch { variant, bindings, params, grid }))
     }
 
-    /// Rows that every tensor of `tensors` can bind at once, each with its number of columns; `total` where all fit whole.
-    fn common_rows(&self, total: usize, tensors: &[(&'static str, usize)]) -> Result<usize> {
-        tensors.iter().try_fold(total, |rows, &(name, cols)| Ok(rows.min(self.rows_per_binding(name, cols, 4)?)))
+    /// Rows that every tensor of `tensors` can bind at once, each with its number of columns of `element` bytes; `total` where all fit whole.
+    fn common_rows(&self, total: usize, tensors: &[(&'static str, usize)], element: u64) -> Result<usize> {
+        tensors.iter().try_fold(total, |rows, &(name, cols)| Ok(rows.min(self.rows_per_binding(name, cols, element)?)))
     }
+
+    /// Refuses what cannot be bound, and f16 that the device lacks or that goes with f32 in one call; bytes of a number.
+    fn check_numbers<'a>(&self, kernel: &'static str, views: &[(Option<View<'a>>, &'static str)]) -> Result<u64> {
+        let mut views = views.iter().filter_map(|&(view, tensor)| Some((view?, tensor))).peekable();
+        let element = views.peek().map_or(4, |(view, _)| view.number());
+        if element == 2 && !self.half {
+            return Err(Error::Adapter { what: format!("{kernel} of f16 tensors: the device lacks SHADER_F16") });
+        }
+        views.try_for_each(|(view, tensor)| view.check(kernel, tensor, element))?;
+        Ok(element)
+    }
+}
+
+/// Bytes of the scratch buffer that a plan takes; 0 where it takes none.
+pub(in crate::gpu) fn scratch_bytes(plan: &[Dispatch<'_>]) -> u64 {
+    let bindings = plan.iter().flat_map(|dispatch| &dispatch.bindings);
+    bindings.filter(|binding| binding.buffer.is_none()).map(|binding| binding.offset + binding.size).max().unwrap_or(0)
 }
 
 /// Cuts `total` into windows of at most `most`; none where there is nothing.

@@ -10,11 +10,11 @@ use crate::gpu::source::Width;
 use crate::gpu::variant::{Gate, Stem, Tile, Variant};
 use crate::gpu::view::View;
 use crate::rate::DRAWS;
-use crate::{Dropout, Error, Result};
+use crate::{Dropout, Error, Result, order};
 
 impl Planner {
     /// Rows of a product's dispatch: as many as keep it under the budget, in whole tiles.
-    fn rows_per_budget(&self, cols: usize, inner: usize) -> usize {
+    pub(super) fn rows_per_budget(&self, cols: usize, inner: usize) -> usize {
         let row = (2 * cols.max(1) as u64).saturating_mul(inner.max(1) as u64);
         usize::try_from(self.flops / row).unwrap_or(usize::MAX).max(64) / 64 * 64
     }
@@ -24,17 +24,20 @@ impl Planner {
         let (x, weight, y) = (*call.x, *call.weight, *call.y);
         let bias = call.bias.copied();
         let name = Stem::LinearForward.name();
-        for (view, tensor) in [(Some(x), "x"), (Some(weight), "weight"), (bias, "bias"), (Some(y), "y")] {
-            view.map_or(Ok(()), |view| view.check(name, tensor, 4))?;
-        }
+        let views = [(Some(x), "x"), (Some(weight), "weight"), (bias, "bias"), (Some(y), "y")];
+        let element = self.check_numbers(name, &views)?;
         let (inner, cols) = (weight.rows, weight.cols);
-        let terms = sum_part(inner, self.common_rows(inner, &[("weight", cols)])?)?;
-        let rows = self.common_rows(y.rows, &[("x", inner), ("y", cols)])?.min(self.rows_per_budget(cols, terms));
+        if let Some(part) = order::part(y.rows, cols, inner) {
+            return self.split_linear_forward(call, part);
+        }
+        let terms = whole_in_half(sum_part(inner, self.common_rows(inner, &[("weight", cols)], element)?)?, inner, element)?;
+        let rows = self.common_rows(y.rows, &[("x", inner), ("y", cols)], element)?.min(self.rows_per_budget(cols, terms));
         let bias_window = bias.map(|bias| self.whole("bias", bias)).transpose()?;
         let mut plan = Vec::new();
         for (m, rows) in windows(y.rows, rows) {
             for (k, terms) in windows_or_one(inner, terms) {
-                let [x, w, y] = [self.window(x, 4, m, rows), self.window(weight, 4, k, terms), self.window(y, 4, m, rows)];
+                let [x, w, y] =
+                    [self.window(x, element, m, rows), self.window(weight, element, k, terms), self.window(y, element, m, rows)];
                 // Without a bias the flag is off and the binding is never read.
                 let bound = [x, w, bias_window.unwrap_or(w), y];
                 let mut flags = 0;
@@ -56,7 +59,7 @@ impl Planner {
                     ..Params::default()
                 }
                 .with_dropout(&call.dropout, m, 0);
-                let variant = Variant { part: terms < inner, ..Variant::new(Stem::LinearForward) };
+                let variant = Variant { part: terms < inner, half: element == 2, ..Variant::new(Stem::LinearForward) };
                 plan.extend(self.product(variant, &bound, &[x, w, y], params)?);
             }
         }
@@ -70,19 +73,22 @@ impl Planner {
         let y = call.output.copied().unwrap_or(dy);
         let (x, rate) = call.through.map_or((dy, 0.0), |(x, scale)| (*x, scale));
         let name = Stem::GradInput.name();
-        for (view, tensor) in [(dy, "grad_output"), (y, "output"), (weight, "weight"), (x, "through"), (dx, "grad_input")] {
-            view.check(name, tensor, 4)?;
-        }
+        let views = [(dy, "grad_output"), (y, "output"), (weight, "weight"), (x, "through"), (dx, "grad_input")];
+        let element = self.check_numbers(name, &views.map(|(view, tensor)| (Some(view), tensor)))?;
         let (inner, cols) = (dy.cols, weight.rows);
-        let part = self.common_rows(cols, &[("weight", inner)])?;
+        if let Some(part) = order::part(dx.rows, cols, inner) {
+            return self.split_grad_input(call, part);
+        }
+        let part = self.common_rows(cols, &[("weight", inner)], element)?;
         let part = if part < cols { (part / 64 * 64).max(1) } else { part };
-        let rows =
-            self.common_rows(dx.rows, &[("grad_output", inner), ("grad_input", cols)])?.min(self.rows_per_budget(part, inner));
+        let rows = self
+            .common_rows(dx.rows, &[("grad_output", inner), ("grad_input", cols)], element)?
+            .min(self.rows_per_budget(part, inner));
         let mut plan = Vec::new();
         for (m, rows) in windows(dx.rows, rows) {
             for (n, cols) in windows(cols, part) {
-                let w = self.window(weight, 4, n, cols);
-                let [dy, y, x, dx] = [dy, y, x, dx].map(|view| self.window(view, 4, m, rows));
+                let w = self.window(weight, element, n, cols);
+                let [dy, y, x, dx] = [dy, y, x, dx].map(|view| self.window(view, element, m, rows));
                 let params = Params {
                     rows: rows as u32,
                     cols: cols as u32,
@@ -102,7 +108,11 @@ impl Planner {
                     ..Params::default()
                 }
                 .with_dropout(&call.dropout, m, 0);
-                let variant = Variant { gate: gate(call.output.is_some(), &call.dropout), ..Variant::new(Stem::GradInput) };
+                let variant = Variant {
+                    gate: gate(call.output.is_some(), &call.dropout),
+                    half: element == 2,
+                    ..Variant::new(Stem::GradInput)
+                };
                 plan.extend(self.product(variant, &[w, dy, y, x, dx], &[w, dy, y, x, dx], params)?);
             }
         }
@@ -114,20 +124,20 @@ impl Planner {
         let (x, dy, dw, db) = (*call.x, *call.grad_output, *call.grad_weight, *call.grad_bias);
         let y = call.output.copied().unwrap_or(dy);
         let name = Stem::GradWeight.name();
-        for (view, tensor) in [(x, "x"), (dy, "grad_output"), (y, "output"), (dw, "grad_weight"), (db, "grad_bias")] {
-            view.check(name, tensor, 4)?;
-        }
+        let views = [(x, "x"), (dy, "grad_output"), (y, "output"), (dw, "grad_weight"), (db, "grad_bias")];
+        let element = self.check_numbers(name, &views.map(|(view, tensor)| (Some(view), tensor)))?;
         let (inner, inputs, cols) = (x.rows, x.cols, dy.cols);
-        let terms = sum_part(inner, self.common_rows(inner, &[("x", inputs), ("grad_output", cols)])?)?;
-        let part = self.weight_rows("grad_weight", inputs, cols, terms)?;
+        let terms = sum_part(inner, self.common_rows(inner, &[("x", inputs), ("grad_output", cols)], element)?)?;
+        let terms = whole_in_half(terms, inner, element)?;
+        let part = self.weight_rows("grad_weight", inputs, cols, terms, element)?;
         let db = self.whole("grad_bias", db)?;
         let mut plan = Vec::new();
         // The row after the last is the bias gradient.
         for (m, rows) in windows(inputs + 1, part) {
             let held = rows.min(inputs - m.min(inputs));
             for (k, terms) in windows_or_one(inner, terms) {
-                let [x, dy, y] = [x, dy, y].map(|view| self.window(view, 4, k, terms));
-                let dw = self.window(dw, 4, m.min(inputs), held);
+                let [x, dy, y] = [x, dy, y].map(|view| self.window(view, element, k, terms));
+                let dw = self.window(dw, element, m.min(inputs), held);
                 let params = Params {
                     rows: rows as u32,
                     cols: cols as u32,
@@ -147,7 +157,7 @@ impl Planner {
                 }
                 .with_dropout(&call.dropout, k, 0);
                 let gate = gate(call.output.is_some(), &call.dropout);
-                let variant = Variant { gate, part: terms < inner, ..Variant::new(Stem::GradWeight) };
+                let variant = Variant { gate, part: terms < inner, half: element == 2, ..Variant::new(Stem::GradWeight) };
                 plan.extend(self.product(variant, &[x, dy, y, dw, db], &[x, dy, y, dw], params)?);
             }
         }
@@ -159,16 +169,19 @@ impl Planner {
         let (x, dz, weight, bias) = (*call.x, *call.grad_z, *call.weight, *call.bias);
         let velocity = call.velocity.as_ref().map(|(weight, bias)| (**weight, **bias));
         let name = Stem::GradWeightSgd.name();
-        for (view, tensor) in [(x, "x"), (dz, "grad_z"), (weight, "weight"), (bias, "bias")] {
-            view.check(name, tensor, 4)?;
-        }
-        if let Some((weight, bias)) = velocity {
-            weight.check(name, "weight's velocity", 4)?;
-            bias.check(name, "bias's velocity", 4)?;
-        }
+        let (weight_velocity, bias_velocity) = velocity.unzip();
+        let views = [
+            (Some(x), "x"),
+            (Some(dz), "grad_z"),
+            (Some(weight), "weight"),
+            (Some(bias), "bias"),
+            (weight_velocity, "weight's velocity"),
+            (bias_velocity, "bias's velocity"),
+        ];
+        views.iter().try_for_each(|&(view, tensor)| view.map_or(Ok(()), |view| view.check(name, tensor, 4)))?;
         let (inner, inputs, cols) = (x.rows, x.cols, dz.cols);
-        let terms = sum_part(inner, self.common_rows(inner, &[("x", inputs), ("grad_z", cols)])?)?;
-        let part = self.weight_rows("weight", inputs, cols, terms)?;
+        let terms = sum_part(inner, self.common_rows(inner, &[("x", inputs), ("grad_z", cols)], 4)?)?;
+        let part = self.weight_rows("weight", inputs, cols, terms, 4)?;
         let bias = self.whole("bias", bias)?;
         let bias_velocity = velocity.map(|(_, bias)| self.whole("bias's velocity", bias)).transpose()?;
         let mut plan = Vec::new();
@@ -212,29 +225,40 @@ impl Planner {
     }
 
     /// Rows of a weight gradient's dispatch, of `inputs` rows and the bias's.
-    fn weight_rows(&self, what: &'static str, inputs: usize, cols: usize, terms: usize) -> Result<usize> {
-        let part = self.common_rows(inputs + 1, &[(what, cols)])?.min(self.rows_per_budget(cols, terms));
+    fn weight_rows(&self, what: &'static str, inputs: usize, cols: usize, terms: usize, element: u64) -> Result<usize> {
+        let part = self.common_rows(inputs + 1, &[(what, cols)], element)?.min(self.rows_per_budget(cols, terms));
         Ok(if part < inputs + 1 { (part / 4 * 4).max(1) } else { part })
     }
 
     /// A matrix product in this device's tile, with wide loads where every tensor of `wide` allows them.
-    fn product<'a>(
+    pub(super) fn product<'a>(
         &self,
         variant: Variant,
         bound: &[Window<'a>],
         wide: &[Window<'a>],
         params: Params,
     ) -> Result<Option<Dispatch<'a>>> {
+        let (rows, cols) = (params.rows as usize, params.cols as usize);
+        let tile = self.tiles.pick(variant.stem, rows, cols);
+        let eight = tile == Tile::Shuffle && variant.stem != Stem::GradInput && !variant.half;
+        let width = self.width(wide, &params, eight);
+        let variant = Variant { tile, width, ..variant };
+        // Without parts side by side, all terms are of one part.
+        let params = Params { terms: if params.terms == 0 { params.inner.max(1) } else { params.terms }, ..params };
+        let parts = u64::from(params.inner.div_ceil(params.terms).max(1));
+        let workgroups = tile.workgroups(width, rows, cols);
+        self.dispatch(variant, bound, params, workgroups * parts)
+    }
+
+    /// How wide the loads of a product can be; with `eight`, its tile has a form of 256-bit loads.
+    pub(super) fn width(&self, wide: &[Window<'_>], params: &Params, eight: bool) -> Width {
         let starts = [params.a_start, params.b_start, params.d_start];
         let all = |n: u32| wide.iter().all(|window| window.is_wide(n)) && starts.iter().all(|start| start.is_multiple_of(n));
-        let width = match self.tile {
-            Tile::Shuffle if self.wide_loads() && all(8) && variant.stem != Stem::GradInput => Width::Vec8,
-            _ if all(4) => Width::Vec4,
-            _ => Width::Scalar,
-        };
-        let variant = Variant { tile: self.tile, width, ..variant };
-        let workgroups = self.tile.workgroups(width, params.rows as usize, params.cols as usize);
-        self.dispatch(variant, bound, params, workgroups)
+        match () {
+            () if eight && self.wide_loads() && all(8) => Width::Vec8,
+            () if all(4) => Width::Vec4,
+            () => Width::Scalar,
+        }
     }
 }
 
@@ -244,7 +268,7 @@ fn windows_or_one(total: usize, most: usize) -> impl Iterator<Item = (usize, usi
 }
 
 /// Terms of a partial sum: all of them, or a multiple of the largest tile's step.
-fn sum_part(total: usize, most: usize) -> Result<usize> {
+pub(super) fn sum_part(total: usize, most: usize) -> Result<usize> {
     match most {
         most if most >= total => Ok(total),
         most if most >= 16 => Ok(most / 16 * 16),
@@ -256,7 +280,18 @@ fn sum_part(total: usize, most: usize) -> Result<usize> {
     }
 }
 
-fn gate(relu: bool, dropout: &Dropout) -> Gate {
+/// Refuses sums in parts where the output, which holds them in between, would round them to f16.
+fn whole_in_half(terms: usize, total: usize, element: u64) -> Result<usize> {
+    match element {
+        2 if terms < total => {
+            let what = "rows of a summed tensor of f16, which is not cut".to_owned();
+            Err(Error::TooLarge { what, value: total as u64, bound: terms as u64 })
+        }
+        _ => Ok(terms),
+    }
+}
+
+pub(super) fn gate(relu: bool, dropout: &Dropout) -> Gate {
     if relu {
         Gate::Relu
     } else if dropout.mask.rate.threshold() == DRAWS && dropout.scale == 1.0 {

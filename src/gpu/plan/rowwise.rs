@@ -20,7 +20,7 @@ impl Planner {
             view.check(name, tensor, 4)?;
         }
         let mut plan = Vec::new();
-        for (from, rows) in windows(z.rows, self.common_rows(z.rows, &[("logits", z.cols), ("losses", 2)])?) {
+        for (from, rows) in windows(z.rows, self.common_rows(z.rows, &[("logits", z.cols), ("losses", 2)], 4)?) {
             let [z, labels, dz, losses] = [z, labels, dz, losses].map(|view| self.window(view, 4, from, rows));
             let params = Params {
                 rows: rows as u32,

@@ -43,7 +43,7 @@ use plan::Race;
 use step::{Network, Step};
 use update::Update;
 use wgpu_dropout::cpu::Cpu;
-use wgpu_dropout::gpu::{AdapterChoice, Tile};
+use wgpu_dropout::gpu::{AdapterChoice, Tuning};
 use wgpu_dropout::{Device, DeviceChoice, Error, Key, file, wgpu};
 use work::{Timed, Work};
 
@@ -59,7 +59,7 @@ pub struct Results {
 /// Runs `bench`.
 pub fn run(args: &Args, common: &Common) -> Result<(), Failure> {
     args.html.as_deref().map_or(Ok(()), writable::check)?;
-    let mut devices = devices(&common.device, args.tile)?;
+    let mut devices = devices(&common.device, common.tile)?;
     let plan = Plan { key: Key { seed: common.seed(), ..Key::default() }, ..args.plan(devices.iter().any(is_real_gpu)) };
     let places: Vec<Place> = devices.iter().map(Place::of).collect();
     let results = throughput(&mut devices, &plan)?;
@@ -77,7 +77,7 @@ pub fn run(args: &Args, common: &Common) -> Result<(), Failure> {
 }
 
 /// The devices to compare: the one that is named, or every kind that is there, a software adapter included.
-fn devices(choice: &DeviceChoice, tile: Option<Tile>) -> wgpu_dropout::Result<Vec<Device>> {
+fn devices(choice: &DeviceChoice, tile: Option<Tuning>) -> wgpu_dropout::Result<Vec<Device>> {
     if *choice != DeviceChoice::Auto {
         return Ok(vec![engine::open(choice, tile)?]);
     }

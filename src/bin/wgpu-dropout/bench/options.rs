@@ -4,7 +4,6 @@ use super::elementwise::COLS;
 use super::plan::{Extent, Group, Plan};
 use super::step::Network;
 use std::path::PathBuf;
-use wgpu_dropout::gpu::Tile;
 
 /// The most elements of a tensor: 4 GiB.
 const MAX_ELEMENTS: usize = 1 << 30;
@@ -30,9 +29,6 @@ pub struct Args {
     /// Network of the training step: batch and widths, from the inputs to the classes
     #[arg(long, value_name = "BxIx...xC", value_parser = network)]
     network: Option<Widths>,
-    /// How a GPU divides a product among its threads, instead of its own choice; the CPU backend ignores it
-    #[arg(long, value_name = "register|shuffle|workgroup")]
-    pub tile: Option<Tile>,
     /// Write a page with plots, which needs nothing else
     #[arg(long, value_name = "FILE.html")]
     pub html: Option<PathBuf>,

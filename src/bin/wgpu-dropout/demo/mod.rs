@@ -52,7 +52,7 @@ pub struct Findings {
 pub fn run(args: &Args, common: &Common) -> Result<(), Failure> {
     writable::check(&args.output)?;
     let data = DataSet::digits()?;
-    let mut devices = devices(&common.device)?;
+    let mut devices = devices(common)?;
     let places: Vec<Place> = devices.iter().map(Place::of).collect();
     let machine = Machine::here();
     let say = |text: String| if common.json { Ok(()) } else { output::text(&text) };
@@ -90,11 +90,12 @@ pub fn run(args: &Args, common: &Common) -> Result<(), Failure> {
 }
 
 /// The CPU backend and, unless it alone is meant, the adapter before it. `auto` goes on where there is none.
-fn devices(choice: &DeviceChoice) -> Result<Vec<Device>, Failure> {
-    let gpu = match choice {
+fn devices(common: &Common) -> Result<Vec<Device>, Failure> {
+    let tile = common.tile;
+    let gpu = match &common.device {
         DeviceChoice::Cpu => None,
-        DeviceChoice::Adapter(_) => Some(engine::open(choice, None)?),
-        DeviceChoice::Auto => match engine::open(&DeviceChoice::Adapter(AdapterChoice::Best), None) {
+        choice @ DeviceChoice::Adapter(_) => Some(engine::open(choice, tile)?),
+        DeviceChoice::Auto => match engine::open(&DeviceChoice::Adapter(AdapterChoice::Best), tile) {
             Err(Error::Adapter { what }) => {
                 output::note(&format!("without a GPU: {what}"));
                 None

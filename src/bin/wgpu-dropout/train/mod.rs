@@ -21,7 +21,7 @@ pub fn run(args: &Args, common: &Common) -> Result<(), Failure> {
     let training = args.training()?;
     args.save.as_deref().map_or(Ok(()), writable::check)?;
     let data = session::open(&args.data)?;
-    let device = engine::open(&common.device, None)?;
+    let device = engine::open(&common.device, common.tile)?;
     let label = engine::describe(&device);
     match device {
         Device::Gpu(gpu) => train(network(*gpu, args, common, &data)?, training, &data, args, common, &label),

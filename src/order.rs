@@ -1,0 +1,68 @@
+//! The order in which the terms of a matrix product's sums are added: a function of its shape alone, so that results can be compared from
+//! device to device, whatever tile was chosen there.
+//!
+//! As a rule every element is **one chain** of fused multiply-adds over all terms in ascending order. `linear_forward` and `grad_input`
+//! of few rows or few columns have few elements but sums as long as ever, and a GPU would have nothing to do but wait for one chain. There
+//! the sum is cut into **parts** of equally many terms: each part is one ascending chain from 0, and the parts are added in
+//! ascending order from 0. `grad_weight` is never cut: it has as many elements as the layer has weights.
+//!
+//! The rule, [`part`]: a product of at most 32 rows or 32 columns, with at least 512 terms a sum, is cut into as many parts as bring it to
+//! some 512 blocks of 32 × 64 elements, with at least 128 terms a part and at most 128 parts.
+
+/// A product has few rows, or few columns, up to here.
+pub(crate) const FEW: usize = 32;
+/// The shortest sum that is cut.
+const LONG: usize = 512;
+/// Blocks that are enough to keep a large GPU busy: four for each of 128 multiprocessors.
+const BLOCKS: usize = 512;
+/// The fewest terms of a part: with fewer, writing and reading the parts takes longer than what it saves.
+const TERMS: usize = 128;
+/// The most parts, so that some columns of all of them fit the smallest binding.
+const PARTS: usize = 128;
+/// Parts are multiples of the largest step of a tile.
+const STEP: usize = 16;
+
+/// Terms of each part of a sum (the last part may have fewer) in a product of `rows × cols` elements that sum `inner` terms each; `None`
+/// where each sum is one chain.
+///
+/// ```
+/// use wgpu_dropout::order::part;
+///
+/// assert_eq!(part(128, 1024, 1024), None); // a mini-batch in a hidden layer: one chain
+/// assert_eq!(part(128, 10, 1024), Some(128)); // the same before ten classes: eight parts of 128 terms
+/// assert_eq!(part(1, 4096, 4096), Some(512)); // one image: eight parts of 512 terms
+/// ```
+pub fn part(rows: usize, cols: usize, inner: usize) -> Option<usize> {
+    if rows.min(cols) > FEW || rows.min(cols) == 0 || inner < LONG {
+        return None;
+    }
+    let blocks = rows.div_ceil(32).saturating_mul(cols.div_ceil(64));
+    let parts = (BLOCKS / blocks).min(inner / TERMS).min(PARTS);
+    (parts > 1).then(|| inner.div_ceil(parts).next_multiple_of(STEP))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_are_few_long_and_whole_steps() {
+        let sizes = [1, 2, 10, 31, 32, 33, 64, 100, 511, 512, 513, 1000, 4096, 65_537, 1 << 24];
+        let mut cut = 0;
+        for rows in sizes {
+            for cols in sizes {
+                for inner in sizes {
+                    let Some(terms) = part(rows, cols, inner) else { continue };
+                    cut += 1;
+                    let parts = inner.div_ceil(terms);
+                    assert!((2..=PARTS).contains(&parts), "{rows}×{cols}×{inner}: {parts} parts of {terms}");
+                    assert!(terms >= TERMS && terms.is_multiple_of(STEP), "{rows}×{cols}×{inner}: {terms} terms");
+                    assert!(rows.min(cols) <= FEW && inner >= LONG);
+                }
+            }
+        }
+        assert!(cut > 100, "{cut} shapes are cut");
+        assert_eq!(part(0, 10, 1024), None);
+        assert_eq!(part(32, 1 << 20, 1024), None, "enough blocks as it is");
+    }
+}
