@@ -3,9 +3,9 @@
 use super::device::AdapterChoice;
 use super::owned::Gpu;
 use super::plan::Planner;
+use super::tile::Tile;
 use super::tiles::Tiles;
 use super::trial::Trial;
-use super::variant::Tile;
 use crate::{Error, Result};
 
 /// What decides. Masks are the same whatever it is, and every tile sums in the same order.

@@ -12,8 +12,8 @@ use crate::gpu::{Gpu, Stem, Variant, Width};
 use crate::oracle::{self, Exact};
 use crate::{Backend, Dropout, Mask, Mode, Rate, Result};
 
-/// `[B, I, O]`: ragged, one row, one column, whole vectors, several tiles; the last four have few rows and long sums, which are cut.
-const SHAPES: [[usize; 3]; 12] = [
+/// `[B, I, O]`: ragged, one row, one column, whole vectors, several tiles; the last five have few rows and long sums, which are cut.
+const SHAPES: [[usize; 3]; 13] = [
     [1, 1, 1],
     [9, 13, 29],
     [16, 8, 24],
@@ -23,6 +23,7 @@ const SHAPES: [[usize; 3]; 12] = [
     [2, 129, 1],
     [20, 0, 12],
     [2, 517, 9],
+    [3, 520, 68],
     [3, 520, 72],
     [5, 9, 517],
     [7, 68, 516],

@@ -1,0 +1,126 @@
+//! The tiles of matrix products: how each divides its sums among threads, and what a device must offer for it.
+
+use super::group::Group;
+use super::source::Width;
+use crate::{Error, Result};
+
+/// How a matrix product is divided among threads. All sum in the same order, by fused multiply-adds, so they give the same bits wherever
+/// the device fuses them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Tile {
+    /// 16 × 8 sums a thread (8 × 8 with scalar loads) in registers and no barriers: for adapters that run on a CPU.
+    Register,
+    /// 32 × 8 sums a thread (16 × 8 with scalar loads) in registers, with one factor's values handed around in a subgroup: for adapters
+    /// that run on a CPU and have subgroups of eight.
+    Shuffle,
+    /// 64 × 64 a workgroup of 64 threads through workgroup memory, 8 × 8 a thread: for real GPUs, as all that follow.
+    Workgroup,
+    /// 128 × 128 a workgroup of 256 threads, 8 × 8 a thread: half the loads of [`Workgroup`](Self::Workgroup), for large products.
+    Large,
+    /// 32 × 64 a workgroup of 64 threads, 4 × 8 a thread: more workgroups, for products that are small for the device.
+    Small,
+    /// 16 × 128 a workgroup of 64 threads, 4 × 8 a thread: for few rows, such as a mini-batch of 16 or one image.
+    Wide,
+    /// 128 × 16 a workgroup of 64 threads, 4 × 8 a thread: for few columns, such as ten classes.
+    Tall,
+}
+
+impl Tile {
+    /// Every tile.
+    pub const ALL: [Self; 7] = [Self::Register, Self::Shuffle, Self::Workgroup, Self::Large, Self::Small, Self::Wide, Self::Tall];
+
+    /// Whether a device can run the tile.
+    pub fn runs_on(self, info: &wgpu::AdapterInfo, features: wgpu::Features, limits: &wgpu::Limits) -> bool {
+        self.check(info, features, limits).is_ok()
+    }
+
+    /// What a device lacks for the tile, where it lacks something.
+    pub(super) fn check(self, info: &wgpu::AdapterInfo, features: wgpu::Features, limits: &wgpu::Limits) -> Result<()> {
+        // A tile of registers needs what every kernel does.
+        let (threads, memory) = self.group().map_or((64, 512), |group| (group.threads(), group.memory()));
+        let needs = [
+            ("max_compute_invocations_per_workgroup", limits.max_compute_invocations_per_workgroup, threads),
+            ("max_compute_workgroup_size_x", limits.max_compute_workgroup_size_x, threads),
+            // wgpu does not enforce this one.
+            ("max_compute_workgroup_storage_size", limits.max_compute_workgroup_storage_size, memory),
+        ];
+        if let Some((name, value, least)) = needs.into_iter().find(|&(_, value, least)| u64::from(value) < least) {
+            return Err(Error::Adapter { what: format!("tile {self}: the device's {name} allows {value}, it needs {least}") });
+        }
+        if self == Self::Shuffle && !has_octets(info, features) {
+            return Err(Error::Adapter { what: format!("tile {self}: it needs SUBGROUP and subgroups of 8") });
+        }
+        Ok(())
+    }
+
+    /// The workgroup that makes the tile together, where one does.
+    pub(super) fn group(self) -> Option<Group> {
+        let group = |thread_rows, rows, cols, lanes| Some(Group { thread_rows, rows, cols, lanes });
+        match self {
+            Self::Register | Self::Shuffle => None,
+            Self::Workgroup => group(8, 8, 8, 8),
+            Self::Large => group(8, 16, 16, 8),
+            Self::Small => group(4, 8, 8, 8),
+            Self::Wide => group(4, 4, 16, 8),
+            Self::Tall => group(4, 32, 2, 2),
+        }
+    }
+
+    /// Workgroups that cover `rows × cols` sums.
+    pub(super) fn workgroups(self, width: Width, rows: usize, cols: usize) -> u64 {
+        let [tile_rows, tile_cols] = self.group().map_or([self.thread_rows(width), 64], Group::shape);
+        (rows as u64).div_ceil(tile_rows) * (cols as u64).div_ceil(tile_cols)
+    }
+
+    /// Rows of sums that a thread holds: scalar loads make so much more code that half of them compile in as long.
+    fn thread_rows(self, width: Width) -> u64 {
+        match (self.group(), self, width) {
+            (Some(group), ..) => group.thread_rows,
+            (None, Self::Register, Width::Scalar) => 8,
+            (None, Self::Register, _) | (None, _, Width::Scalar) => 16,
+            (None, ..) => 32,
+        }
+    }
+
+    /// What the tile's file is compiled with.
+    pub(super) fn constants(self, width: Width) -> String {
+        format!("const TILE_ROWS: u32 = {}u;\n{}", self.thread_rows(width), self.group().map_or(String::new(), Group::constants))
+    }
+
+    pub(super) fn file(self) -> &'static str {
+        match self {
+            Self::Register => include_str!("../../shaders/tile_register.wgsl"),
+            Self::Shuffle => include_str!("../../shaders/tile_shuffle.wgsl"),
+            _ => include_str!("../../shaders/tile_workgroup.wgsl"),
+        }
+    }
+}
+
+/// Whether subgroups are of eight threads, always.
+fn has_octets(info: &wgpu::AdapterInfo, features: wgpu::Features) -> bool {
+    features.contains(wgpu::Features::SUBGROUP) && (info.subgroup_min_size, info.subgroup_max_size) == (8, 8)
+}
+
+impl std::fmt::Display for Tile {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Register => "register",
+            Self::Shuffle => "shuffle",
+            Self::Workgroup => "workgroup",
+            Self::Large => "large",
+            Self::Small => "small",
+            Self::Wide => "wide",
+            Self::Tall => "tall",
+        })
+    }
+}
+
+impl std::str::FromStr for Tile {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let found = Self::ALL.into_iter().find(|tile| tile.to_string() == text);
+        let names = Self::ALL.map(|tile| tile.to_string()).join(", ");
+        found.ok_or_else(|| Error::invalid(format!("tile `{text}`: must be one of {names}")))
+    }
+}
