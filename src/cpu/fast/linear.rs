@@ -1,8 +1,8 @@
 //! `linear_forward`, `grad_input` and `grad_weight` on all threads: a matrix product, with the rest of the layer done to each row while it is in
 //! the first-level cache. Neither a mask nor `dZ` is stored.
 //!
-//! Sums have the reference's order, but multiply-adds round once where the processor has them, so results agree within rounding; masks are
-//! the same bits.
+//! Each sum is one ascending chain. The reference cuts long sums of few rows or columns in parts ([`crate::order`]) and rounds twice where
+//! multiply-adds here round once, so results agree within rounding; masks are the same bits.
 
 use super::product::{Factor, Gate, Lanes, Output, activate, descend, product, through_relu};
 use super::row::Site;
@@ -50,13 +50,16 @@ pub struct Gradient<'a> {
 }
 
 impl<'a> Gradient<'a> {
-    fn factor(&self, cols: usize, along: Lanes) -> Factor<'a> {
-        let gate = match self.output {
+    fn gate(&self) -> Gate<'a> {
+        match self.output {
             Some(output) => Gate::Relu { output, scale: self.dropout.scale },
             None if *self.dropout == Dropout::NONE => Gate::None,
             None => Gate::Mask(Site::new(self.dropout)),
-        };
-        Factor::new(self.grad_output, cols, along).gated(gate)
+        }
+    }
+
+    fn factor(&self, cols: usize, along: Lanes) -> Factor<'a> {
+        Factor::new(self.grad_output, cols, along).gated(self.gate())
     }
 }
 
@@ -106,23 +109,17 @@ pub fn grad_weight_sgd(
     let (x, dz) = (Factor::new(x, inputs, Lanes::Cols), gradient.factor(outputs, Lanes::Cols));
     let mut db = vec![0.0; outputs];
     bias_gradient(isa, gradient, &mut db);
-    match velocity {
-        Some((weight_velocity, bias_velocity)) => {
-            product(isa, shape, x, dz, Output::Rows, [weight, weight_velocity], |_, _, dw, [w, v]| {
-                descend(isa, dw, w, Some(v), rule)
-            });
-            descend(isa, &db, bias, Some(bias_velocity), &rule.for_bias());
-        }
-        None => {
-            product(isa, shape, x, dz, Output::Rows, [weight], |_, _, dw, [w]| descend(isa, dw, w, None, rule));
-            descend(isa, &db, bias, None, &rule.for_bias());
-        }
+    let (weight_velocity, bias_velocity) = velocity.unzip();
+    descend(isa, &db, bias, bias_velocity, &rule.for_bias());
+    match weight_velocity {
+        Some(v) => product(isa, shape, x, dz, Output::Rows, [weight, v], |_, _, dw, [w, v]| descend(isa, dw, w, Some(v), rule)),
+        None => product(isa, shape, x, dz, Output::Rows, [weight], |_, _, dw, [w]| descend(isa, dw, w, None, rule)),
     }
 }
 
 /// `db = Σ_rows dZ`, each in ascending order.
 fn bias_gradient(isa: Isa, gradient: Gradient<'_>, grad_bias: &mut [f32]) {
-    let site = Site::new(gradient.dropout);
+    let gate = gradient.gate();
     let cols = grad_bias.len();
     let (width, work) = BIAS;
     let width = if gradient.grad_output.len() < work { cols } else { width };
@@ -130,12 +127,9 @@ fn bias_gradient(isa: Isa, gradient: Gradient<'_>, grad_bias: &mut [f32]) {
         let mut dz = vec![0.0; db.len()];
         db.fill(0.0);
         for (row, dy) in gradient.grad_output.chunks(cols).enumerate() {
-            let part = job * width..job * width + db.len();
-            dz.copy_from_slice(&dy[part.clone()]);
-            match gradient.output {
-                Some(y) => through_relu(isa, &mut dz, &y[row * cols..][part], gradient.dropout.scale),
-                None => segment(isa, None, &mut dz, row, part.start, &site, false),
-            }
+            let col = job * width;
+            dz.copy_from_slice(&dy[col..col + db.len()]);
+            gate.pass(isa, &mut dz, row, col, cols);
             db.iter_mut().zip(&dz).for_each(|(db, &dz)| *db += dz);
         }
     });

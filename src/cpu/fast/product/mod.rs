@@ -52,6 +52,17 @@ pub(super) enum Gate<'a> {
     Mask(Site<'a>),
 }
 
+impl Gate<'_> {
+    /// Makes `dZ` in place from `dY` of one row, from column `col` on, of a matrix of `cols` columns.
+    pub fn pass(&self, isa: Isa, dz: &mut [f32], row: usize, col: usize, cols: usize) {
+        match self {
+            Gate::None => {}
+            Gate::Relu { output, scale } => through_relu(isa, dz, &output[row * cols + col..][..dz.len()], *scale),
+            Gate::Mask(site) => segment(isa, None, dz, row, col, site, false),
+        }
+    }
+}
+
 /// A row-major matrix as a factor of a product: which way its lanes (rows of A, columns of B) lie, and its gate.
 #[derive(Clone, Copy)]
 pub(super) struct Factor<'a> {
@@ -101,11 +112,7 @@ impl<'a> Factor<'a> {
         for (row, staged) in rows.zip(staged.chunks_mut(cols.len().max(1))) {
             let at = row * self.cols + cols.start;
             staged.copy_from_slice(&self.values[at..at + staged.len()]);
-            match gate {
-                Gate::None => {}
-                Gate::Relu { output, scale } => through_relu(isa, staged, &output[at..at + staged.len()], scale),
-                Gate::Mask(site) => segment(isa, None, staged, row, cols.start, &site, false),
-            }
+            gate.pass(isa, staged, row, cols.start, self.cols);
         }
         staged
     }
