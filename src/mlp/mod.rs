@@ -6,7 +6,11 @@
 
 #[cfg(feature = "cli")]
 mod checkpoint;
+#[cfg(feature = "cli")]
+mod container;
 mod ensemble;
+#[cfg(feature = "cli")]
+mod interchange;
 mod network;
 mod predict;
 mod resident;
@@ -14,6 +18,8 @@ mod train;
 mod workspace;
 
 pub use ensemble::MAX_UNITS;
+#[cfg(feature = "cli")]
+pub use interchange::{ForeignLayer, Interchange, Layout};
 pub use network::{Architecture, Mlp};
 pub use predict::{Evaluation, MonteCarlo};
 pub use resident::{Resident, Source};

@@ -1,5 +1,6 @@
 //! The network itself: its shape, its parameters, its place in training.
 
+use super::train::Training;
 use super::workspace::Workspaces;
 use crate::backend::Backend;
 use crate::{Dropout, Error, Key, Mask, Mode, Rate, Result, init};
@@ -106,6 +107,8 @@ pub struct Mlp<B: Backend> {
     pub(super) layers: Vec<Layer<B>>,
     pub(super) step: u32,
     pub(super) epoch: u32,
+    /// How the latest update was made.
+    pub(super) training: Option<Training>,
     pub(super) workspaces: Workspaces<B>,
 }
 
@@ -131,7 +134,7 @@ impl<B: Backend> Mlp<B> {
             let (weight, bias) = (backend.zeros(pair[0], pair[1])?, backend.zeros(1, pair[1])?);
             layers.push(Layer { weight, bias, grad: None, velocity: None });
         }
-        Ok(Self { backend, architecture, layers, step: 0, epoch: 0, workspaces: Workspaces::default() })
+        Ok(Self { backend, architecture, layers, step: 0, epoch: 0, training: None, workspaces: Workspaces::default() })
     }
 
     /// Shape, rates and seed.
@@ -147,6 +150,11 @@ impl<B: Backend> Mlp<B> {
     /// Epochs finished so far.
     pub fn epoch(&self) -> u32 {
         self.epoch
+    }
+
+    /// How the latest update was made; a saved network remembers. `None` before the first.
+    pub fn training(&self) -> Option<&Training> {
+        self.training.as_ref()
     }
 
     /// The device.

@@ -68,6 +68,7 @@ impl<B: Backend> Mlp<B> {
     pub fn train_step(&mut self, x: &[f32], labels: &[u32], training: &Training) -> Result<()> {
         training.check()?;
         let given = self.give(x, labels)?;
+        self.training = Some(*training);
         let result = self.totals(1).and_then(|mut totals| {
             let result = self.step_on(&given, None, 0, labels.len(), &training.rule, &mut totals, 0);
             self.workspaces.totals = Some(totals);
@@ -102,6 +103,7 @@ impl<B: Backend> Mlp<B> {
     pub fn train_epoch_with(&mut self, data: &Resident<B>, training: &Training, mut progress: impl FnMut(usize)) -> Result<Epoch> {
         training.check()?;
         self.check_data(data)?;
+        self.training = Some(*training);
         self.workspaces.forget_given();
         let steps = data.rows().div_ceil(training.batch);
         let mut totals = self.totals(steps)?;
