@@ -14,6 +14,7 @@ mod interchange;
 mod network;
 mod predict;
 mod resident;
+mod shard;
 mod train;
 mod workspace;
 
@@ -23,4 +24,5 @@ pub use interchange::{ForeignLayer, Interchange, Layout};
 pub use network::{Architecture, Mlp};
 pub use predict::{Evaluation, MonteCarlo};
 pub use resident::{Resident, Source};
+pub use shard::{Gradients, Shard};
 pub use train::{Epoch, Training};

@@ -39,8 +39,8 @@ impl Architecture {
         }
     }
 
-    /// Site `layer` at training step `step`.
-    pub(super) fn training_site(&self, layer: usize, step: u32) -> Dropout {
+    /// What dropout site `layer` does to a mini-batch in training step `step`; its mask [`at`](Mask::at) a row is that of a shard.
+    pub fn training_site(&self, layer: usize, step: u32) -> Dropout {
         let key = Key { seed: self.seed, layer: layer as u32, step };
         Dropout::train(self.mode, Mask::new(self.rate_of(layer), key))
     }
@@ -74,7 +74,7 @@ pub(super) struct Layer<B: Backend> {
     pub weight: B::Tensor<f32>,
     /// `[1, outputs]`
     pub bias: B::Tensor<f32>,
-    /// Gradients of both; made by the first training step under max-norm, which alone needs them stored.
+    /// Gradients of both; made by the first training step under max-norm or of a shard, which alone need them stored.
     pub grad: Option<(B::Tensor<f32>, B::Tensor<f32>)>,
     /// Velocities of both; made by the first step with momentum.
     pub velocity: Option<(B::Tensor<f32>, B::Tensor<f32>)>,
