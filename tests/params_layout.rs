@@ -1,7 +1,10 @@
 //! The parameter block on the host against the shader's, by naga's reflection, and every variant in naga's validator.
 
-use naga::valid::{Capabilities, ShaderStages, SubgroupOperationSet, ValidationFlags, Validator};
+#[path = "common/shaders.rs"]
+mod shaders;
+
 use naga::{AddressSpace, Module, ScalarKind, StorageAccess, TypeInner};
+use shaders::{parsed, validated, variants};
 use std::collections::HashSet;
 use std::mem::offset_of;
 use wgpu_dropout::gpu::{Params, Stem, Tile, Variant};
@@ -20,18 +23,6 @@ fn host() -> Layout {
         b_stride c_start c_stride d_start d_stride first count rate momentum decay max_norm terms
     };
     (offsets, size_of::<Params>() as u32)
-}
-
-/// Every form of every kernel, with and without 64-bit integers.
-fn variants() -> impl Iterator<Item = Variant> {
-    Variant::all()
-        .into_iter()
-        .chain(Variant::all_half())
-        .flat_map(|variant| [false, true].map(|int64| Variant { int64, ..variant }))
-}
-
-fn parsed(variant: &Variant, wgsl: &str) -> Module {
-    naga::front::wgsl::parse_str(wgsl).unwrap_or_else(|error| panic!("{}: {}", variant.name(), error.emit_to_string(wgsl)))
 }
 
 /// The layout of the one uniform, which stands at group 1, binding 0.
@@ -98,15 +89,7 @@ fn every_variant_is_valid_and_has_a_name_of_its_own() {
         let module = parsed(&variant, &wgsl);
         // The baseline needs nothing that an adapter may lack: no f16, no subgroups, and 64-bit integers only where it says so.
         let needs = variant.features();
-        let mut capabilities = Capabilities::empty();
-        capabilities.set(Capabilities::SHADER_INT64, needs.contains(wgpu::Features::SHADER_INT64));
-        capabilities.set(Capabilities::SHADER_FLOAT16, needs.contains(wgpu::Features::SHADER_F16));
-        capabilities.set(Capabilities::SUBGROUP, needs.contains(wgpu::Features::SUBGROUP));
-        Validator::new(ValidationFlags::all(), capabilities)
-            .subgroup_stages(ShaderStages::COMPUTE)
-            .subgroup_operations(SubgroupOperationSet::all())
-            .validate(&module)
-            .unwrap_or_else(|error| panic!("{name}: {}", error.emit_to_string(&wgsl)));
+        validated(&variant, &wgsl);
         for absent in ["enable ", "switch", "num_workgroups", "f16", "override "] {
             let code = wgsl.lines().filter_map(|line| line.split("//").next());
             let is_absent = code.into_iter().all(|line| !line.contains(absent));

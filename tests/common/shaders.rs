@@ -1,0 +1,34 @@
+//! Every form of every kernel, as naga reads and checks it.
+#![allow(dead_code)]
+
+use naga::Module;
+use naga::valid::{Capabilities, ModuleInfo, ShaderStages, SubgroupOperationSet, ValidationFlags, Validator};
+use wgpu_dropout::gpu::Variant;
+use wgpu_dropout::wgpu::Features;
+
+/// Every form of every kernel, with and without 64-bit integers.
+pub fn variants() -> impl Iterator<Item = Variant> {
+    let all = Variant::all().into_iter().chain(Variant::all_half());
+    all.flat_map(|variant| [false, true].map(|int64| Variant { int64, ..variant }))
+}
+
+/// A form's text in naga's representation.
+pub fn parsed(variant: &Variant, wgsl: &str) -> Module {
+    naga::front::wgsl::parse_str(wgsl).unwrap_or_else(|error| panic!("{}: {}", variant.name(), error.emit_to_string(wgsl)))
+}
+
+/// The same, in naga's validator, which is told of no feature that the form does not ask for.
+pub fn validated(variant: &Variant, wgsl: &str) -> (Module, ModuleInfo) {
+    let module = parsed(variant, wgsl);
+    let needs = variant.features();
+    let mut capabilities = Capabilities::empty();
+    capabilities.set(Capabilities::SHADER_INT64, needs.contains(Features::SHADER_INT64));
+    capabilities.set(Capabilities::SHADER_FLOAT16, needs.contains(Features::SHADER_F16));
+    capabilities.set(Capabilities::SUBGROUP, needs.contains(Features::SUBGROUP));
+    let info = Validator::new(ValidationFlags::all(), capabilities)
+        .subgroup_stages(ShaderStages::COMPUTE)
+        .subgroup_operations(SubgroupOperationSet::all())
+        .validate(&module)
+        .unwrap_or_else(|error| panic!("{}: {}", variant.name(), error.emit_to_string(wgsl)));
+    (module, info)
+}
