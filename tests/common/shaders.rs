@@ -3,13 +3,16 @@
 
 use naga::Module;
 use naga::valid::{Capabilities, ModuleInfo, ShaderStages, SubgroupOperationSet, ValidationFlags, Validator};
-use wgpu_dropout::gpu::Variant;
+use wgpu_dropout::gpu::{Stem, Variant};
 use wgpu_dropout::wgpu::Features;
 
-/// Every form of every kernel, with and without 64-bit integers.
+/// Every form of every kernel, with and without 64-bit integers, and where its tensors may lie.
 pub fn variants() -> impl Iterator<Item = Variant> {
-    let all = Variant::all().into_iter().chain(Variant::all_half());
-    all.flat_map(|variant| [false, true].map(|int64| Variant { int64, ..variant }))
+    let stored = Variant::all().into_iter().chain(Variant::all_half());
+    stored.flat_map(|variant| {
+        let in_place = (variant.stem == Stem::Dropout).then_some(Variant { in_place: true, ..variant });
+        [variant, Variant { int64: true, ..variant }, Variant { shared: true, ..variant }].into_iter().chain(in_place)
+    })
 }
 
 /// A form's text in naga's representation.
