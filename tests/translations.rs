@@ -277,3 +277,25 @@ fn each_checker_refuses_a_planted_fault() {
         assert!(refusal(&mut glslang(&planted("wrong.comp", text.as_bytes()))).is_some());
     }
 }
+
+/// HLSL through Microsoft's compiler, where `WGPU_DROPOUT_DXC` names its library (`libdxcompiler.so`): each file in a process of its own,
+/// since a text that it does not like can end it.
+#[test]
+#[ignore = "takes minutes and DXC"]
+fn dxc_accepts_every_form() {
+    let Some(library) = std::env::var_os("WGPU_DROPOUT_DXC") else {
+        let _ = writeln!(std::io::stderr(), "SKIPPED: WGPU_DROPOUT_DXC names no libdxcompiler.so");
+        return;
+    };
+    let dxc = |path: &Path| {
+        let mut python = Command::new("python3");
+        python.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/portability/dxc.py")).arg(&library).arg(path);
+        python
+    };
+    let write = |form: &Form| directx(form, hlsl::ShaderModel::V6_2).into_bytes();
+    let refused = refused(Language::Hlsl, "hlsl", write, Some(&dxc));
+    assert!(refused.is_empty(), "{} refused: {}", refused.len(), refused[0]);
+    let wrong = folder(Language::Hlsl).join("wrong.hlsl");
+    std::fs::write(&wrong, "[numthreads(64, 1, 1)] void main() { nothing = 1; }").unwrap();
+    assert!(refusal(&mut dxc(&wrong)).is_some_and(|text| text.contains("nothing")));
+}

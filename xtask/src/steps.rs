@@ -21,8 +21,10 @@ enum Need {
     Nothing,
     /// A component that rustup may not have installed, as cargo's subcommand. In CI it must be there.
     Component(&'static str),
-    /// Another subcommand of cargo.
-    Subcommand(&'static str),
+    /// The subcommand that checks dependencies.
+    Deny,
+    /// The same, and the database of advisories, which it fetches.
+    Advisories,
     /// The standard library of a target, which rustup adds.
     Target(&'static str),
     /// A toolchain beside the one in use, which rustup installs.
@@ -83,7 +85,7 @@ const STEPS: [Step; 8] = [
     cargo_step("documentation", &["doc", "--workspace", "--no-deps", "--locked"], Need::Nothing),
 ];
 
-const LONG_STEPS: [Step; 9] = [
+const LONG_STEPS: [Step; 10] = [
     cargo_step(
         "ignored tests",
         &["test", "--workspace", "--tests", "--locked", "--no-fail-fast", "--", "--ignored"],
@@ -92,7 +94,8 @@ const LONG_STEPS: [Step; 9] = [
     cargo_step("benchmarks, once", &["test", "--package", "wgpu-dropout", "--bench", "*", "--locked"], Need::Nothing),
     cargo_step("more on SwiftShader", KERNELS_ELSEWHERE, Need::SwiftShader),
     cargo_step("more on OpenGL ES", KERNELS_ELSEWHERE, Need::Gles),
-    cargo_step("dependencies", &["deny", "--workspace", "--locked", "check"], Need::Subcommand("deny")),
+    cargo_step("dependencies", &["deny", "--workspace", "--locked", "check", "bans", "licenses", "sources"], Need::Deny),
+    cargo_step("advisories", &["deny", "--workspace", "--locked", "check", "advisories"], Need::Advisories),
     // The least Rust that Cargo.toml promises.
     Step {
         name: "Rust 1.87",
@@ -137,8 +140,11 @@ impl Need {
                 "cargo {name} is not installed (rustup component add {})",
                 if name == "fmt" { "rustfmt" } else { name }
             )),
-            Self::Subcommand(name) if installed(machine, name) => Ok(Vec::new()),
-            Self::Subcommand(name) => Err(format!("cargo {name} is not installed (cargo install --locked cargo-{name})")),
+            Self::Deny | Self::Advisories if !installed(machine, "deny") => {
+                Err("cargo deny is not installed (cargo install --locked cargo-deny)".into())
+            }
+            Self::Advisories if !answers(machine, &["deny", "fetch", "db"]) => Err("the database cannot be fetched".into()),
+            Self::Deny | Self::Advisories => Ok(Vec::new()),
             Self::Rustup | Self::Target(_) if machine.output("rustup", &["--version"]).is_none() => {
                 Err("there is no rustup".into())
             }
@@ -250,8 +256,12 @@ pub fn run(steps: &[&Step], machine: &dyn Machine, target: &Path, say: &dyn Fn(&
 
 /// Rustup puts a stand-in where a component is missing, so being on the PATH says nothing: it must answer.
 fn installed(machine: &dyn Machine, subcommand: &str) -> bool {
+    answers(machine, &[subcommand, "--version"])
+}
+
+fn answers(machine: &dyn Machine, args: &[&str]) -> bool {
     let cargo = machine.var("CARGO").unwrap_or_else(|| "cargo".into());
-    machine.output(&cargo, &[subcommand, "--version"]).is_some()
+    machine.output(&cargo, args).is_some()
 }
 
 /// A line a step, then the counts alone on the last line. A step that was not run counts as skipped.
@@ -278,12 +288,13 @@ mod tests {
 
     /// A machine on which no step lacks anything.
     fn complete() -> Fake {
-        let commands = ["cargo fmt --version", "cargo clippy --version", "cargo deny --version", "rustup --version"];
+        let deny = ["cargo deny --version", "cargo deny fetch db"];
+        let commands = ["cargo fmt --version", "cargo clippy --version", "rustup --version"].into_iter().chain(deny);
         let targets = ["wasm32-unknown-unknown", "aarch64-apple-darwin", "x86_64-pc-windows-msvc"];
         let targets = targets.map(|target| format!("rustup target add {target}").leak() as &'static str);
         let files = ["libvk_swiftshader.so", "vk_swiftshader_icd.json"].map(|name| format!("target/swiftshader/{name}"));
         let files = files.iter().map(String::as_str).chain(["/lib/libEGL.so.1", "/lib/libEGL_mesa.so.0"]);
-        let machine = commands.into_iter().chain(targets).fold(Fake::linux(), |machine, line| machine.command(line, ""));
+        let machine = commands.chain(targets).fold(Fake::linux(), |machine, line| machine.command(line, ""));
         files.fold(machine.var("CARGO", "cargo"), |machine, path| machine.file(path, ""))
     }
 
@@ -304,7 +315,7 @@ mod tests {
         let names = |all| list(all).iter().map(|step| step.name).collect::<Vec<_>>();
         assert_eq!(names(true)[..names(false).len()], names(false));
         assert_eq!(names(false).len(), 8);
-        assert_eq!(rehearse(true, &complete(), ""), ("17 passed, 0 failed, 0 skipped".into(), names(true)));
+        assert_eq!(rehearse(true, &complete(), ""), ("18 passed, 0 failed, 0 skipped".into(), names(true)));
     }
 
     #[test]
@@ -330,7 +341,7 @@ mod tests {
     #[test]
     fn what_else_is_missing_is_skipped_also_in_ci() {
         let bare = Fake::linux().var("CARGO", "cargo").command("cargo fmt --version", "").command("cargo clippy --version", "");
-        assert_eq!(rehearse(true, &bare.var("CI", "true"), "").0, "8 passed, 0 failed, 9 skipped");
+        assert_eq!(rehearse(true, &bare.var("CI", "true"), "").0, "8 passed, 0 failed, 10 skipped");
         // No GPU, no other implementation of it.
         assert_eq!(rehearse(false, &complete().var("WGPU_DROPOUT_DEVICE", "cpu"), "").0, "6 passed, 0 failed, 2 skipped");
     }
