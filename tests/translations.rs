@@ -7,15 +7,14 @@
 #[path = "common/shaders.rs"]
 mod shaders;
 
+use naga::ShaderStage;
 use naga::back::{glsl, hlsl, msl, spv};
 use naga::proc::{BoundsCheckPolicies, BoundsCheckPolicy};
-use naga::{Module, ShaderStage, valid::ModuleInfo};
 use rayon::prelude::*;
-use shaders::{validated, variants};
+use shaders::{Form, forms, validated};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::LazyLock;
 use wgpu_dropout::gpu::{Stem, Tile, Variant};
 use wgpu_dropout::wgpu::Features;
 
@@ -47,27 +46,7 @@ impl Language {
 
     /// The forms that can be said.
     fn forms(self) -> Vec<&'static Form> {
-        static FORMS: LazyLock<Vec<Form>> = LazyLock::new(|| {
-            let all: Vec<Variant> = variants().collect();
-            all.into_par_iter().map(Form::new).collect()
-        });
-        FORMS.iter().filter(|form| self.features().contains(form.variant.features())).collect()
-    }
-}
-
-/// A form of a kernel, as written and as read.
-struct Form {
-    variant: Variant,
-    wgsl: String,
-    module: Module,
-    info: ModuleInfo,
-}
-
-impl Form {
-    fn new(variant: Variant) -> Self {
-        let wgsl = variant.source();
-        let (module, info) = validated(&variant, &wgsl);
-        Self { variant, wgsl, module, info }
+        forms().iter().filter(|form| self.features().contains(form.variant.features())).collect()
     }
 }
 

@@ -3,6 +3,8 @@
 
 use naga::Module;
 use naga::valid::{Capabilities, ModuleInfo, ShaderStages, SubgroupOperationSet, ValidationFlags, Validator};
+use rayon::prelude::*;
+use std::sync::LazyLock;
 use wgpu_dropout::gpu::{Stem, Variant};
 use wgpu_dropout::wgpu::Features;
 
@@ -13,6 +15,32 @@ pub fn variants() -> impl Iterator<Item = Variant> {
         let in_place = (variant.stem == Stem::Dropout).then_some(Variant { in_place: true, ..variant });
         [variant, Variant { int64: true, ..variant }, Variant { shared: true, ..variant }].into_iter().chain(in_place)
     })
+}
+
+/// A form of a kernel, as written and as read.
+pub struct Form {
+    pub variant: Variant,
+    pub wgsl: String,
+    pub module: Module,
+    pub info: ModuleInfo,
+}
+
+impl Form {
+    /// A form in naga's validator, which is told of no feature that the form does not ask for.
+    pub fn new(variant: Variant) -> Self {
+        let wgsl = variant.source();
+        let (module, info) = validated(&variant, &wgsl);
+        Self { variant, wgsl, module, info }
+    }
+}
+
+/// Every form, read once for all tests of a file.
+pub fn forms() -> &'static [Form] {
+    static FORMS: LazyLock<Vec<Form>> = LazyLock::new(|| {
+        let all: Vec<Variant> = variants().collect();
+        all.into_par_iter().map(Form::new).collect()
+    });
+    &FORMS
 }
 
 /// A form's text in naga's representation.
