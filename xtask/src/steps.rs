@@ -29,6 +29,8 @@ enum Need {
     Target(&'static str),
     /// A toolchain beside the one in use, which rustup installs.
     Rustup,
+    /// Rust's interpreter, a component of the nightly toolchain.
+    Miri,
     /// SwiftShader in place of the machine's own drivers.
     SwiftShader,
     /// OpenGL ES without a display.
@@ -39,7 +41,7 @@ const fn cargo_step(name: &'static str, args: &'static [&'static str], needs: Ne
     Step { name, program: "cargo", args, needs }
 }
 
-/// The tests that run on other implementations of Vulkan and OpenGL as well: the contract, buffers and limits, windows, every variant.
+/// What other implementations of Vulkan and OpenGL run as well: the contract in every kernel that draws, buffers and limits, training.
 const ELSEWHERE: &[&str] = &[
     "test",
     "--package",
@@ -51,20 +53,23 @@ const ELSEWHERE: &[&str] = &[
     "--test",
     "device",
     "--test",
-    "windows",
+    "vectors",
     "--test",
-    "verify",
+    "network",
 ];
-const KERNELS_ELSEWHERE: &[&str] = &[
+/// And what takes minutes there, since they compile every form of every kernel anew.
+const MORE_ELSEWHERE: &[&str] = &[
     "test",
     "--package",
     "wgpu-dropout",
     "--locked",
     "--no-fail-fast",
     "--test",
+    "verify",
+    "--test",
     "kernels",
     "--test",
-    "network",
+    "windows",
     "--test",
     "tuning",
 ];
@@ -85,15 +90,15 @@ const STEPS: [Step; 8] = [
     cargo_step("documentation", &["doc", "--workspace", "--no-deps", "--locked"], Need::Nothing),
 ];
 
-const LONG_STEPS: [Step; 10] = [
+const LONG_STEPS: [Step; 11] = [
     cargo_step(
         "ignored tests",
         &["test", "--workspace", "--tests", "--locked", "--no-fail-fast", "--", "--ignored"],
         Need::Nothing,
     ),
     cargo_step("benchmarks, once", &["test", "--package", "wgpu-dropout", "--bench", "*", "--locked"], Need::Nothing),
-    cargo_step("more on SwiftShader", KERNELS_ELSEWHERE, Need::SwiftShader),
-    cargo_step("more on OpenGL ES", KERNELS_ELSEWHERE, Need::Gles),
+    cargo_step("more on SwiftShader", MORE_ELSEWHERE, Need::SwiftShader),
+    cargo_step("more on OpenGL ES", MORE_ELSEWHERE, Need::Gles),
     cargo_step("dependencies", &["deny", "--workspace", "--locked", "check", "bans", "licenses", "sources"], Need::Deny),
     cargo_step("advisories", &["deny", "--workspace", "--locked", "check", "advisories"], Need::Advisories),
     // The least Rust that Cargo.toml promises.
@@ -102,6 +107,33 @@ const LONG_STEPS: [Step; 10] = [
         program: "rustup",
         args: &["run", "--install", "1.87", "cargo", "check", "--workspace", "--all-targets", "--locked"],
         needs: Need::Rustup,
+    },
+    Step {
+        name: "Miri",
+        program: "rustup",
+        args: &[
+            "run",
+            "nightly",
+            "cargo",
+            "miri",
+            "test",
+            "--package",
+            "wgpu-dropout",
+            "--lib",
+            "--test",
+            "philox",
+            "--no-default-features",
+            "--locked",
+            "--",
+            "rate::",
+            "mask::",
+            "philox",
+            "init::",
+            "order::",
+            "shape::",
+            "published",
+        ],
+        needs: Need::Miri,
     },
     // Metal's, DX12's and the browser's paths are compiled, if not run. The browser has no command line.
     cargo_step(
@@ -130,6 +162,8 @@ impl Need {
     /// The environment with which a step can run, or why it cannot.
     fn met(self, machine: &dyn Machine, target: &Path, say: &dyn Fn(&str)) -> Result<Vec<(&'static str, String)>, String> {
         let set = |pairs: &[(&'static str, &str)]| Ok(pairs.iter().map(|&(name, value)| (name, value.to_owned())).collect());
+        // Another implementation that was made ready is the one under test, and must be there.
+        let gpu = [("WGPU_DROPOUT_DEVICE", "gpu"), ("WGPU_DROPOUT_REQUIRE_GPU", "1")];
         // A machine that is told to leave the GPU out has no other implementation of it either.
         let cpu = machine.var("WGPU_DROPOUT_DEVICE").as_deref() == Some("cpu");
         match self {
@@ -149,15 +183,23 @@ impl Need {
                 Err("there is no rustup".into())
             }
             Self::Rustup => Ok(Vec::new()),
+            Self::Miri if machine.output("rustup", &["run", "nightly", "cargo", "miri", "--version"]).is_some() => {
+                // It reads the published answers from their file.
+                set(&[("MIRIFLAGS", "-Zmiri-disable-isolation"), ("WGPU_DROPOUT_DEVICE", "cpu")])
+            }
+            Self::Miri => Err("there is no Miri (rustup toolchain install nightly --component miri,rust-src)".into()),
             Self::Target(name) => match machine.output("rustup", &["target", "add", name]) {
                 Some(_) => Ok(Vec::new()),
                 None => Err(format!("`rustup target add {name}` failed")),
             },
             Self::SwiftShader => {
                 let manifest = swiftshader::manifest(machine, target, say)?;
-                set(&[("VK_DRIVER_FILES", &manifest), ("VK_ICD_FILENAMES", &manifest), ("WGPU_BACKEND", "vulkan")])
+                let drivers = [("VK_DRIVER_FILES", &*manifest), ("VK_ICD_FILENAMES", &*manifest), ("WGPU_BACKEND", "vulkan")];
+                set(&[&drivers[..], &gpu].concat())
             }
-            Self::Gles if driver::has_egl(machine) => set(&[("WGPU_BACKEND", "gl"), ("EGL_PLATFORM", "surfaceless")]),
+            Self::Gles if driver::has_egl(machine) => {
+                set(&[&[("WGPU_BACKEND", "gl"), ("EGL_PLATFORM", "surfaceless")][..], &gpu].concat())
+            }
             Self::Gles => Err("there is no libEGL.so.1 with Mesa's or NVIDIA's below it".into()),
         }
     }
@@ -184,11 +226,7 @@ impl Step {
             let own = std::env::var("RUSTDOCFLAGS").unwrap_or_default();
             command.env("RUSTDOCFLAGS", format!("{own} -D warnings").trim_start());
         }
-        if !environment.is_empty() {
-            // Another implementation was made ready: it is the one under test, and must be there.
-            command.env("WGPU_DROPOUT_DEVICE", "gpu").env("WGPU_DROPOUT_REQUIRE_GPU", "1");
-            command.envs(environment.iter().map(|(name, value)| (name, value)));
-        }
+        command.envs(environment.iter().map(|(name, value)| (name, value)));
         match command.status() {
             Ok(status) if status.success() => Ok(()),
             Ok(status) => Err(format!("`{}` ended with {status}", self.line())),
@@ -286,10 +324,12 @@ mod tests {
     use super::*;
     use crate::machine::fake::Fake;
 
+    const MIRI: &str = "rustup run nightly cargo miri --version";
+
     /// A machine on which no step lacks anything.
     fn complete() -> Fake {
         let deny = ["cargo deny --version", "cargo deny fetch db"];
-        let commands = ["cargo fmt --version", "cargo clippy --version", "rustup --version"].into_iter().chain(deny);
+        let commands = ["cargo fmt --version", "cargo clippy --version", "rustup --version", MIRI].into_iter().chain(deny);
         let targets = ["wasm32-unknown-unknown", "aarch64-apple-darwin", "x86_64-pc-windows-msvc"];
         let targets = targets.map(|target| format!("rustup target add {target}").leak() as &'static str);
         let files = ["libvk_swiftshader.so", "vk_swiftshader_icd.json"].map(|name| format!("target/swiftshader/{name}"));
@@ -315,7 +355,7 @@ mod tests {
         let names = |all| list(all).iter().map(|step| step.name).collect::<Vec<_>>();
         assert_eq!(names(true)[..names(false).len()], names(false));
         assert_eq!(names(false).len(), 8);
-        assert_eq!(rehearse(true, &complete(), ""), ("18 passed, 0 failed, 0 skipped".into(), names(true)));
+        assert_eq!(rehearse(true, &complete(), ""), ("19 passed, 0 failed, 0 skipped".into(), names(true)));
     }
 
     #[test]
@@ -341,7 +381,7 @@ mod tests {
     #[test]
     fn what_else_is_missing_is_skipped_also_in_ci() {
         let bare = Fake::linux().var("CARGO", "cargo").command("cargo fmt --version", "").command("cargo clippy --version", "");
-        assert_eq!(rehearse(true, &bare.var("CI", "true"), "").0, "8 passed, 0 failed, 10 skipped");
+        assert_eq!(rehearse(true, &bare.var("CI", "true"), "").0, "8 passed, 0 failed, 11 skipped");
         // No GPU, no other implementation of it.
         assert_eq!(rehearse(false, &complete().var("WGPU_DROPOUT_DEVICE", "cpu"), "").0, "6 passed, 0 failed, 2 skipped");
     }
