@@ -29,8 +29,6 @@ enum Need {
     Target(&'static str),
     /// A toolchain beside the one in use, which rustup installs.
     Rustup,
-    /// Rust's interpreter, a component of the nightly toolchain.
-    Miri,
     /// SwiftShader in place of the machine's own drivers.
     SwiftShader,
     /// OpenGL ES without a display.
@@ -90,7 +88,7 @@ const STEPS: [Step; 8] = [
     cargo_step("documentation", &["doc", "--workspace", "--no-deps", "--locked"], Need::Nothing),
 ];
 
-const LONG_STEPS: [Step; 11] = [
+const LONG_STEPS: [Step; 10] = [
     cargo_step(
         "ignored tests",
         &["test", "--workspace", "--tests", "--locked", "--no-fail-fast", "--", "--ignored"],
@@ -105,35 +103,8 @@ const LONG_STEPS: [Step; 11] = [
     Step {
         name: "Rust 1.87",
         program: "rustup",
-        args: &["run", "--install", "1.87", "cargo", "check", "--workspace", "--all-targets", "--locked"],
+        args: &["run", "--install", "1.87", "cargo", "check", "--workspace", "--locked"],
         needs: Need::Rustup,
-    },
-    Step {
-        name: "Miri",
-        program: "rustup",
-        args: &[
-            "run",
-            "nightly",
-            "cargo",
-            "miri",
-            "test",
-            "--package",
-            "wgpu-dropout",
-            "--lib",
-            "--test",
-            "philox",
-            "--no-default-features",
-            "--locked",
-            "--",
-            "rate::",
-            "mask::",
-            "philox",
-            "init::",
-            "order::",
-            "shape::",
-            "published",
-        ],
-        needs: Need::Miri,
     },
     // Metal's, DX12's and the browser's paths are compiled, if not run. The browser has no command line.
     cargo_step(
@@ -183,11 +154,6 @@ impl Need {
                 Err("there is no rustup".into())
             }
             Self::Rustup => Ok(Vec::new()),
-            Self::Miri if machine.output("rustup", &["run", "nightly", "cargo", "miri", "--version"]).is_some() => {
-                // It reads the published answers from their file.
-                set(&[("MIRIFLAGS", "-Zmiri-disable-isolation"), ("WGPU_DROPOUT_DEVICE", "cpu")])
-            }
-            Self::Miri => Err("there is no Miri (rustup toolchain install nightly --component miri,rust-src)".into()),
             Self::Target(name) => match machine.output("rustup", &["target", "add", name]) {
                 Some(_) => Ok(Vec::new()),
                 None => Err(format!("`rustup target add {name}` failed")),
@@ -324,12 +290,10 @@ mod tests {
     use super::*;
     use crate::machine::fake::Fake;
 
-    const MIRI: &str = "rustup run nightly cargo miri --version";
-
     /// A machine on which no step lacks anything.
     fn complete() -> Fake {
         let deny = ["cargo deny --version", "cargo deny fetch db"];
-        let commands = ["cargo fmt --version", "cargo clippy --version", "rustup --version", MIRI].into_iter().chain(deny);
+        let commands = ["cargo fmt --version", "cargo clippy --version", "rustup --version"].into_iter().chain(deny);
         let targets = ["wasm32-unknown-unknown", "aarch64-apple-darwin", "x86_64-pc-windows-msvc"];
         let targets = targets.map(|target| format!("rustup target add {target}").leak() as &'static str);
         let files = ["libvk_swiftshader.so", "vk_swiftshader_icd.json"].map(|name| format!("target/swiftshader/{name}"));
@@ -355,7 +319,7 @@ mod tests {
         let names = |all| list(all).iter().map(|step| step.name).collect::<Vec<_>>();
         assert_eq!(names(true)[..names(false).len()], names(false));
         assert_eq!(names(false).len(), 8);
-        assert_eq!(rehearse(true, &complete(), ""), ("19 passed, 0 failed, 0 skipped".into(), names(true)));
+        assert_eq!(rehearse(true, &complete(), ""), ("18 passed, 0 failed, 0 skipped".into(), names(true)));
     }
 
     #[test]
@@ -381,7 +345,7 @@ mod tests {
     #[test]
     fn what_else_is_missing_is_skipped_also_in_ci() {
         let bare = Fake::linux().var("CARGO", "cargo").command("cargo fmt --version", "").command("cargo clippy --version", "");
-        assert_eq!(rehearse(true, &bare.var("CI", "true"), "").0, "8 passed, 0 failed, 11 skipped");
+        assert_eq!(rehearse(true, &bare.var("CI", "true"), "").0, "8 passed, 0 failed, 10 skipped");
         // No GPU, no other implementation of it.
         assert_eq!(rehearse(false, &complete().var("WGPU_DROPOUT_DEVICE", "cpu"), "").0, "6 passed, 0 failed, 2 skipped");
     }
