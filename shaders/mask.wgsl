@@ -48,6 +48,7 @@ var<private> p: Params;
 // that workgroup.z is 0, which nothing but the host knows, keeps it from that.
 fn begin(workgroup: vec3<u32>) {
     p = params;
+    take_state();
     p.rows += workgroup.z;
     p.cols += workgroup.z;
     p.inner += workgroup.z;

@@ -55,6 +55,8 @@ pub struct Kernels {
     device: wgpu::Device,
     planner: Planner,
     params: wgpu::BindGroupLayout,
+    /// Where rate, scale, step and seed are read from, and the layout with it.
+    state: Option<(wgpu::Buffer, u64)>,
     /// Text replaced in every shader.
     edits: Vec<[String; 2]>,
     pipelines: Arc<Mutex<HashMap<Variant, Arc<Pipeline>>>>,
@@ -77,6 +79,9 @@ impl Kernels {
         let (info, features, limits) = (device.adapter_info(), device.features(), device.limits());
         let most = Planner::new(&info, features, &limits);
         let planner = change(most);
+        if planner.state {
+            return Err(Error::invalid("Planner::state: a buffer to read from is named by Kernels::reading alone"));
+        }
         if planner.half && !most.half {
             return Err(Error::Adapter { what: "f16 tensors: they need SHADER_F16".to_owned() });
         }
@@ -102,20 +107,29 @@ impl Kernels {
                 format!("an alignment of {value}: must be a multiple of {least}, min_storage_buffer_offset_alignment, up to 32768");
             return Err(Error::Adapter { what });
         }
-        let params = device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor {
-            label: Some("wgpu-dropout params"),
-            entries: &[wgpu::BindGroupLayoutEntry {
-                binding: 0,
-                visibility: wgpu::ShaderStages::COMPUTE,
-                ty: wgpu::BindingType::Buffer {
-                    ty: wgpu::BufferBindingType::Uniform,
-                    has_dynamic_offset: true,
-                    min_binding_size: wgpu::BufferSize::new(size_of::<Params>() as u64),
-                },
-                count: None,
-            }],
-        });
-        Ok(Self { device: device.clone(), planner, params, edits: Vec::new(), pipelines: Arc::default() })
+        let params = params_layout(device, false);
+        Ok(Self { device: device.clone(), planner, params, state: None, edits: Vec::new(), pipelines: Arc::default() })
+    }
+
+    /// The same kernels, but that rate, scale, step and seed of a call's dropout are read when it runs, from a [`State`](super::State) at byte
+    /// `offset` of `buffer`; the call's own are ignored, its layer and offsets are not. What either compiles is compiled for both.
+    ///
+    /// The buffer needs the usage UNIFORM, besides what writes it. A training loop prepares its calls once, writes the next state before
+    /// each submit, and records the same calls again.
+    ///
+    /// # Errors
+    /// [`Error::Buffer`] for a buffer without UNIFORM, a place outside it, or an offset that is no multiple of the device's
+    /// `min_uniform_buffer_offset_alignment`.
+    pub fn reading(&self, buffer: &wgpu::Buffer, offset: u64) -> Result<Self> {
+        super::state::check(&self.device, buffer, offset)?;
+        Ok(Self {
+            device: self.device.clone(),
+            planner: Planner { state: true, ..self.planner },
+            params: params_layout(&self.device, true),
+            state: Some((buffer.clone(), offset)),
+            edits: self.edits.clone(),
+            pipelines: self.pipelines.clone(),
+        })
     }
 
     /// The kernels with `from` replaced by `to` wherever it stands in a shader: what they compute is then no longer what this crate
@@ -131,8 +145,9 @@ impl Kernels {
     /// As [`with_planner`](Self::with_planner).
     pub fn replanned(&self, change: impl FnOnce(Planner) -> Planner) -> Result<Self> {
         let Self { planner, .. } = Self::with_planner(&self.device, change)?;
-        let (device, params, edits) = (self.device.clone(), self.params.clone(), self.edits.clone());
-        Ok(Self { device, planner, params, edits, pipelines: self.pipelines.clone() })
+        let planner = Planner { state: self.state.is_some(), ..planner };
+        let (device, params, state) = (self.device.clone(), self.params.clone(), self.state.clone());
+        Ok(Self { device, planner, params, state, edits: self.edits.clone(), pipelines: self.pipelines.clone() })
     }
 
     /// How calls are divided into dispatches.
@@ -256,14 +271,16 @@ impl Kernels {
     }
 
     pub(super) fn bind_params(&self, buffer: &wgpu::Buffer) -> wgpu::BindGroup {
-        let size = wgpu::BufferSize::new(size_of::<Params>() as u64);
+        let entry = |binding, buffer, offset, size| wgpu::BindGroupEntry {
+            binding,
+            resource: wgpu::BindingResource::Buffer(wgpu::BufferBinding { buffer, offset, size: wgpu::BufferSize::new(size) }),
+        };
+        let mut entries = vec![entry(0, buffer, 0, size_of::<Params>() as u64)];
+        entries.extend(self.state.as_ref().map(|(state, offset)| entry(1, state, *offset, super::State::SIZE)));
         self.device.create_bind_group(&wgpu::BindGroupDescriptor {
             label: Some("wgpu-dropout params"),
             layout: &self.params,
-            entries: &[wgpu::BindGroupEntry {
-                binding: 0,
-                resource: wgpu::BindingResource::Buffer(wgpu::BufferBinding { buffer, offset: 0, size }),
-            }],
+            entries: &entries,
         })
     }
 
@@ -357,6 +374,25 @@ impl Kernels {
         });
         Pipeline { pipeline, tensors }
     }
+}
+
+/// The layout of group 1: the parameter block at a dynamic offset, and a site's state where one is read.
+fn params_layout(device: &wgpu::Device, state: bool) -> wgpu::BindGroupLayout {
+    let entry = |binding, has_dynamic_offset, size| wgpu::BindGroupLayoutEntry {
+        binding,
+        visibility: wgpu::ShaderStages::COMPUTE,
+        ty: wgpu::BindingType::Buffer {
+            ty: wgpu::BufferBindingType::Uniform,
+            has_dynamic_offset,
+            min_binding_size: wgpu::BufferSize::new(size),
+        },
+        count: None,
+    };
+    let entries = [entry(0, true, size_of::<Params>() as u64), entry(1, false, super::State::SIZE)];
+    device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor {
+        label: Some("wgpu-dropout params"),
+        entries: &entries[..if state { 2 } else { 1 }],
+    })
 }
 
 /// A call ready to be recorded: pipelines, bind groups and parameters are made, nothing more is while recording.

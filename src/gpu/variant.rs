@@ -73,6 +73,11 @@ impl Stem {
         }
     }
 
+    /// Whether the kernel's dropout, seed and step are those of a site.
+    pub fn draws(self) -> bool {
+        matches!(self, Self::Dropout | Self::Gather | Self::GradInput | Self::GradWeight | Self::LinearForward | Self::MaskBits)
+    }
+
     /// Whether the kernel is a matrix product, which comes in tiles.
     pub fn is_product(self) -> bool {
         matches!(self, Self::LinearForward | Self::GradInput | Self::GradWeight | Self::GradWeightSgd)
@@ -120,6 +125,8 @@ pub struct Variant {
     pub in_place: bool,
     /// Whether an output is another range of a buffer that is read from: then all tensors are bound for reading and writing.
     pub shared: bool,
+    /// Whether rate, scale, step and seed are read from a buffer, by kernels that draw masks.
+    pub state: bool,
 }
 
 impl Variant {
@@ -141,6 +148,7 @@ impl Variant {
             half: false,
             in_place: false,
             shared: false,
+            state: false,
         }
     }
 
@@ -244,6 +252,9 @@ impl Variant {
         if self.shared {
             name += ".shared";
         }
+        if self.state {
+            name += ".state";
+        }
         name
     }
 
@@ -295,6 +306,10 @@ impl Variant {
             true => include_str!("../../shaders/philox_int64.wgsl"),
             false => include_str!("../../shaders/philox.wgsl"),
         });
+        match self.state && self.stem.draws() {
+            true => parts.push(include_str!("../../shaders/state.wgsl")),
+            false => constants += "fn take_state() {}\n",
+        }
         let edit = |part: &str| edits.iter().fold(part.to_owned(), |text, [from, to]| text.replace(from, to));
         let parts: Vec<String> = parts.into_iter().map(edit).collect();
         let parts = match (self.in_place, self.shared) {

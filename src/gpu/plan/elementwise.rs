@@ -102,7 +102,7 @@ impl Planner {
                 ..Params::default()
             }
             .with_dropout(dropout, row + from, col);
-            let aligned = stem == Stem::Dropout && params.col_lane == 0 && params.threshold < DRAWS;
+            let aligned = stem == Stem::Dropout && params.col_lane == 0 && (params.threshold < DRAWS || self.state);
             let in_place = stem == Stem::Dropout && x.is_same(&y);
             let variant = Variant { width, aligned, paired, half: x.half, in_place, ..Variant::new(stem) };
             let bound = if in_place { &pair[1..] } else { &pair[..] };

@@ -8,10 +8,9 @@ use crate::call::{GradInput, GradWeight, GradWeightSgd, LinearForward};
 use crate::gpu::params::{BIAS, FIRST, LAST, Params, RELU, THROUGH};
 use crate::gpu::source::Width;
 use crate::gpu::tile::Tile;
-use crate::gpu::variant::{Gate, Stem, Variant};
+use crate::gpu::variant::{Stem, Variant};
 use crate::gpu::view::View;
-use crate::rate::DRAWS;
-use crate::{Dropout, Error, Result, order};
+use crate::{Error, Result, order};
 
 impl Planner {
     /// Rows of a product's dispatch: as many as keep it under the budget, in whole tiles.
@@ -117,7 +116,7 @@ impl Planner {
                 }
                 .with_dropout(&call.dropout, m, 0);
                 let variant = Variant {
-                    gate: gate(call.output.is_some(), &call.dropout),
+                    gate: self.gate(call.output.is_some(), &call.dropout),
                     half: element == 2,
                     ..Variant::new(Stem::GradInput)
                 };
@@ -165,7 +164,7 @@ impl Planner {
                     ..Params::default()
                 }
                 .with_dropout(&call.dropout, k, 0);
-                let gate = gate(call.output.is_some(), &call.dropout);
+                let gate = self.gate(call.output.is_some(), &call.dropout);
                 let variant = Variant { gate, part: terms < inner, half: element == 2, ..Variant::new(Stem::GradWeight) };
                 plan.extend(self.product(variant, &[x, dy, y, dw, db], &[x, dy, y, dw], params)?);
             }
@@ -297,15 +296,5 @@ fn whole_in_half(terms: usize, total: usize, element: u64) -> Result<usize> {
             Err(Error::TooLarge { what, value: total as u64, bound: terms as u64 })
         }
         _ => Ok(terms),
-    }
-}
-
-pub(super) fn gate(relu: bool, dropout: &Dropout) -> Gate {
-    if relu {
-        Gate::Relu
-    } else if dropout.mask.rate.threshold() == DRAWS && dropout.scale == 1.0 {
-        Gate::None
-    } else {
-        Gate::Mask
     }
 }

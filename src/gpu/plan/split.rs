@@ -3,7 +3,7 @@
 //!
 //! Where the scratch is not a tensor of the call, a binding names no buffer: whoever records the plan puts its own there.
 
-use super::product::{gate, sum_part};
+use super::product::sum_part;
 use super::{Binding, Dispatch, Planner, Window, windows};
 use crate::call::{GradInput, LinearForward};
 use crate::gpu::params::{BIAS, FIRST, LAST, Params, RELU, THROUGH};
@@ -95,7 +95,7 @@ impl Planner {
                     ..block
                 }
                 .with_dropout(&call.dropout, m, 0);
-                let gate = gate(call.output.is_some(), &call.dropout);
+                let gate = self.gate(call.output.is_some(), &call.dropout);
                 let variant = Variant { gate, part: true, half: element == 2, ..Variant::new(Stem::GradInput) };
                 plan.extend(self.product(variant, &[w, dy, y, x, scratch], &[w, dy, y, scratch], params)?);
                 let params = Params {
