@@ -42,6 +42,8 @@
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+mod alpha;
+mod axes;
 pub mod backend;
 pub mod call;
 pub mod cpu;
@@ -51,6 +53,7 @@ pub mod device;
 pub mod error;
 #[cfg(feature = "cli")]
 pub mod file;
+mod gaussian;
 pub mod gpu;
 pub mod init;
 pub mod mask;
@@ -66,9 +69,12 @@ pub mod shape;
 #[cfg(feature = "verify")]
 pub mod verify;
 
+pub use alpha::AlphaDropout;
+pub use axes::AxisMap;
 pub use backend::{Backend, Counts};
 pub use device::{Device, DeviceChoice};
 pub use error::{Error, Result};
+pub use gaussian::GaussianDropout;
 pub use mask::{Dropout, Key, Mask};
 pub use rate::{Mode, Rate};
 pub use shape::Matrix;
