@@ -28,7 +28,7 @@ fn variants() -> impl Iterator<Item = Variant> {
     let stored = Variant::all().into_iter().chain(Variant::all_half());
     stored.flat_map(|variant| {
         let in_place = (variant.stem == Stem::Dropout).then_some(Variant { in_place: true, ..variant });
-        let state = (variant.stem.draws()).then_some(Variant { state: true, ..variant });
+        let state = (variant.stem.reads_state()).then_some(Variant { state: true, ..variant });
         [variant, Variant { int64: true, ..variant }, Variant { shared: true, ..variant }].into_iter().chain(in_place).chain(state)
     })
 }

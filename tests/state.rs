@@ -32,8 +32,10 @@ fn schedule() -> [Dropout; 6] {
 struct Case<'a> {
     what: &'static str,
     output: &'a wgpu::Buffer,
-    prepare: Box<dyn Fn(&Kernels, Dropout) -> Result<Prepared> + 'a>,
+    prepare: Box<Prepare<'a>>,
 }
+
+type Prepare<'a> = dyn Fn(&Kernels, Dropout) -> Result<Prepared> + 'a;
 
 fn submit(raw: &Raw, call: &Prepared) {
     let mut encoder = raw.device.create_command_encoder(&Default::default());

@@ -114,7 +114,8 @@ impl Kernels {
     /// The same kernels, but that rate, scale, step and seed of a call's dropout are read when it runs, from a [`State`](super::State) at byte
     /// `offset` of `buffer`; the call's own are ignored, its layer and offsets are not. What either compiles is compiled for both.
     ///
-    /// The buffer needs the usage UNIFORM, besides what writes it. A training loop prepares its calls once, writes the next state before
+    /// [`alpha_dropout`](Self::alpha_dropout) and [`gaussian_dropout`](Self::gaussian_dropout) have constants made from their rate and are
+    /// refused. The buffer needs the usage UNIFORM, besides what writes it. A training loop prepares its calls once, writes the next state before
     /// each submit, and records the same calls again.
     ///
     /// # Errors

@@ -93,9 +93,19 @@ impl Stem {
         }
     }
 
-    /// Whether the kernel's dropout, seed and step are those of a site.
-    pub fn draws(self) -> bool {
-        matches!(self, Self::Dropout | Self::Gather | Self::GradInput | Self::GradWeight | Self::LinearForward | Self::MaskBits)
+    /// Whether the kernel draws a mask whose rate, scale, step and seed it can read from a buffer.
+    pub fn reads_state(self) -> bool {
+        matches!(
+            self,
+            Self::Dropout
+                | Self::DropoutBroadcast
+                | Self::Gather
+                | Self::GradInput
+                | Self::GradWeight
+                | Self::LinearForward
+                | Self::MaskBits
+                | Self::MaskBytes
+        )
     }
 
     /// Whether the kernel is a matrix product, which comes in tiles.
@@ -347,7 +357,7 @@ impl Variant {
             true => include_str!("../../shaders/philox_int64.wgsl"),
             false => include_str!("../../shaders/philox.wgsl"),
         });
-        match self.state && self.stem.draws() {
+        match self.state && self.stem.reads_state() {
             true => parts.push(include_str!("../../shaders/state.wgsl")),
             false => constants += "fn take_state() {}\n",
         }

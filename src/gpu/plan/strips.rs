@@ -104,7 +104,7 @@ impl Planner {
                 first: block.shift,
                 ..params
             };
-            let aligned = call.variant.aligned && params.col_lane == 0 && params.threshold < DRAWS;
+            let aligned = call.variant.aligned && params.col_lane == 0 && (params.threshold < DRAWS || self.state);
             let variant = Variant { width, aligned, paired, half: call.x.half, ..call.variant };
             let bound: Vec<Window<'a>> = [Some(x), bits, Some(y)].into_iter().flatten().collect();
             let grid = [call.x.cols.div_ceil(16).div_ceil(STRIPS / block.rows), rows.div_ceil(block.rows * per_thread)];
