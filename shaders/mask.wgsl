@@ -30,6 +30,10 @@ struct Params {
     c_stride: u32,
     d_start: u32,
     d_stride: u32,
+    e_start: u32,
+    e_stride: u32,
+    f_start: u32,
+    f_stride: u32,
     first: u32,       // meaning stated by the kernel
     count: u32,       // meaning stated by the kernel
     rate: f32,        // learning rate

@@ -17,7 +17,7 @@ macro_rules! offsets {
 fn host() -> Layout {
     let offsets = offsets! {
         rows cols inner grid seed_low seed_high layer step row_offset col_group col_lane threshold scale flags a_start a_stride b_start
-        b_stride c_start c_stride d_start d_stride first count rate momentum decay max_norm terms
+        b_stride c_start c_stride d_start d_stride e_start e_stride f_start f_stride first count rate momentum decay max_norm terms
         shift dropped size_1 size_2 row_0 row_1 row_2 col_0 col_1 col_2
     };
     (offsets, size_of::<Params>() as u32)
@@ -27,7 +27,7 @@ fn host() -> Layout {
 fn variants() -> impl Iterator<Item = Variant> {
     let stored = Variant::all().into_iter().chain(Variant::all_half());
     stored.flat_map(|variant| {
-        let in_place = (variant.stem == Stem::Dropout).then_some(Variant { in_place: true, ..variant });
+        let in_place = (variant.stem.is_strips() && variant.stem != Stem::Copy).then_some(Variant { in_place: true, ..variant });
         let state = (variant.stem.reads_state()).then_some(Variant { state: true, ..variant });
         [variant, Variant { int64: true, ..variant }, Variant { shared: true, ..variant }].into_iter().chain(in_place).chain(state)
     })

@@ -5,7 +5,8 @@ use super::plan::{Binding, Dispatch, Planner, scratch_bytes};
 use super::variant::Variant;
 use super::view::View;
 use crate::call::{
-    BatchLoss, DropoutCall, Gather, GradInput, GradWeight, GradWeightSgd, LinearForward, MaskBits, Sgd, SoftmaxCrossEntropy,
+    ActivationGrad, BatchLoss, DropoutCall, Gather, GradInput, GradWeight, GradWeightSgd, LinearActivation, LinearForward,
+    MaskBits, Sgd, SoftmaxCrossEntropy,
 };
 use crate::{Error, Result};
 use std::collections::HashMap;
@@ -178,6 +179,22 @@ impl Kernels {
     /// As [`dropout`](Self::dropout).
     pub fn linear_forward(&self, call: &LinearForward<'_, View<'_>>) -> Result<Prepared> {
         self.prepare(&self.planner.linear_forward(call)?)
+    }
+
+    /// Prepares `Y = R + M·s·act(X·W + b)`.
+    ///
+    /// # Errors
+    /// As [`dropout`](Self::dropout).
+    pub fn linear_activation(&self, call: &LinearActivation<'_, View<'_>>) -> Result<Prepared> {
+        self.prepare(&self.planner.linear_activation(call)?)
+    }
+
+    /// Prepares `dZ = M·s·act'(Z)·dY`.
+    ///
+    /// # Errors
+    /// As [`dropout`](Self::dropout).
+    pub fn activation_grad(&self, call: &ActivationGrad<'_, View<'_>>) -> Result<Prepared> {
+        self.prepare(&self.planner.activation_grad(call)?)
     }
 
     /// Prepares `dX = dZ·Wᵀ`.

@@ -7,6 +7,7 @@ use super::tile::Tile;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[allow(missing_docs)]
 pub enum Stem {
+    ActivationGrad,
     AlphaDropout,
     BatchLoss,
     Copy,
@@ -18,6 +19,7 @@ pub enum Stem {
     GradInput,
     GradWeight,
     GradWeightSgd,
+    LinearActivation,
     LinearForward,
     MaskBits,
     MaskBytes,
@@ -28,7 +30,8 @@ pub enum Stem {
 
 impl Stem {
     /// Every kernel.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 19] = [
+        Self::ActivationGrad,
         Self::AlphaDropout,
         Self::BatchLoss,
         Self::Copy,
@@ -40,6 +43,7 @@ impl Stem {
         Self::GradInput,
         Self::GradWeight,
         Self::GradWeightSgd,
+        Self::LinearActivation,
         Self::LinearForward,
         Self::MaskBits,
         Self::MaskBytes,
@@ -51,6 +55,7 @@ impl Stem {
     /// The file's name without `.wgsl`.
     pub fn name(self) -> &'static str {
         match self {
+            Self::ActivationGrad => "activation_grad",
             Self::AlphaDropout => "alpha_dropout",
             Self::BatchLoss => "batch_loss",
             Self::Copy => "copy",
@@ -62,6 +67,7 @@ impl Stem {
             Self::GradInput => "grad_input",
             Self::GradWeight => "grad_weight",
             Self::GradWeightSgd => "grad_weight_sgd",
+            Self::LinearActivation => "linear_activation",
             Self::LinearForward => "linear_forward",
             Self::MaskBits => "mask_bits",
             Self::MaskBytes => "mask_bytes",
@@ -73,6 +79,7 @@ impl Stem {
 
     fn file(self) -> &'static str {
         match self {
+            Self::ActivationGrad => include_str!("../../shaders/activation_grad.wgsl"),
             Self::AlphaDropout => include_str!("../../shaders/alpha_dropout.wgsl"),
             Self::BatchLoss => include_str!("../../shaders/batch_loss.wgsl"),
             Self::Copy => include_str!("../../shaders/copy.wgsl"),
@@ -84,6 +91,7 @@ impl Stem {
             Self::GradInput => include_str!("../../shaders/grad_input.wgsl"),
             Self::GradWeight => include_str!("../../shaders/grad_weight.wgsl"),
             Self::GradWeightSgd => include_str!("../../shaders/grad_weight_sgd.wgsl"),
+            Self::LinearActivation => include_str!("../../shaders/linear_activation.wgsl"),
             Self::LinearForward => include_str!("../../shaders/linear_forward.wgsl"),
             Self::MaskBits => include_str!("../../shaders/mask_bits.wgsl"),
             Self::MaskBytes => include_str!("../../shaders/mask_bytes.wgsl"),
@@ -97,11 +105,13 @@ impl Stem {
     pub fn reads_state(self) -> bool {
         matches!(
             self,
-            Self::Dropout
+            Self::ActivationGrad
+                | Self::Dropout
                 | Self::DropoutBroadcast
                 | Self::Gather
                 | Self::GradInput
                 | Self::GradWeight
+                | Self::LinearActivation
                 | Self::LinearForward
                 | Self::MaskBits
                 | Self::MaskBytes
@@ -110,12 +120,12 @@ impl Stem {
 
     /// Whether the kernel is a matrix product, which comes in tiles.
     pub fn is_product(self) -> bool {
-        matches!(self, Self::LinearForward | Self::GradInput | Self::GradWeight | Self::GradWeightSgd)
+        matches!(self, Self::LinearActivation | Self::LinearForward | Self::GradInput | Self::GradWeight | Self::GradWeightSgd)
     }
 
     /// Whether the kernel takes a matrix strip by strip, as `block.wgsl` divides it.
-    fn is_strips(self) -> bool {
-        self.draws_strips() || matches!(self, Self::Copy | Self::DropoutBits)
+    pub fn is_strips(self) -> bool {
+        self.draws_strips() || matches!(self, Self::ActivationGrad | Self::Copy | Self::DropoutBits)
     }
 
     /// Whether it draws for each strip.
@@ -163,7 +173,7 @@ pub struct Variant {
     pub int64: bool,
     /// `dropout` and matrix products only: whether tensors are stored as f16, which the device must offer; all is computed in f32.
     pub half: bool,
-    /// `dropout` only: whether the output takes the input's place.
+    /// Kernels of strips but `copy` only: whether the output takes the input's place.
     pub in_place: bool,
     /// Whether an output is another range of a buffer that is read from: then all tensors are bound for reading and writing.
     pub shared: bool,
@@ -230,7 +240,7 @@ impl Variant {
             [form].into_iter().chain(one_draw).collect()
         });
         choose(strips, &|form| [false, true].map(|paired| Self { paired, ..form }).to_vec());
-        if matches!(stem, Stem::LinearForward | Stem::GradInput) {
+        if matches!(stem, Stem::LinearActivation | Stem::LinearForward | Stem::GradInput) {
             forms.extend([Width::Scalar, Width::Vec4].map(|width| Self { width, join: true, ..Self::new(stem) }));
         }
         forms
@@ -239,7 +249,7 @@ impl Variant {
     /// Every form for tensors stored as f16, without [`int64`](Self::int64). `grad_weight` is not in parts there: they would be rounded to f16
     /// in between.
     pub fn all_half() -> Vec<Self> {
-        let product = |stem: Stem| stem.is_product() && stem != Stem::GradWeightSgd;
+        let product = |stem: Stem| stem.is_product() && !matches!(stem, Stem::GradWeightSgd | Stem::LinearActivation);
         let stored = |variant: &Self| (variant.stem == Stem::Dropout || product(variant.stem)) && variant.width != Width::Vec8;
         let exact = |variant: &Self| !(variant.part && variant.stem == Stem::GradWeight);
         Self::all().into_iter().filter(stored).filter(exact).map(|variant| Self { half: true, ..variant }).collect()
@@ -345,8 +355,13 @@ impl Variant {
             Stem::Sgd => parts.push(include_str!("../../shaders/sgd_plain.wgsl")),
             _ => {}
         }
-        if matches!(self.stem, Stem::GradWeight | Stem::GradWeightSgd) {
-            parts.push(include_str!("../../shaders/outer.wgsl"));
+        match self.stem {
+            Stem::GradWeight | Stem::GradWeightSgd => parts.push(include_str!("../../shaders/outer.wgsl")),
+            Stem::LinearActivation | Stem::LinearForward => parts.push(include_str!("../../shaders/inner.wgsl")),
+            _ => {}
+        }
+        if matches!(self.stem, Stem::ActivationGrad | Stem::LinearActivation) {
+            parts.push(include_str!("../../shaders/activation.wgsl"));
         }
         parts.push(include_str!("../../shaders/mask.wgsl"));
         parts.push(include_str!("../../shaders/eight.wgsl"));
@@ -363,11 +378,12 @@ impl Variant {
         }
         let edit = |part: &str| edits.iter().fold(part.to_owned(), |text, [from, to]| text.replace(from, to));
         let parts: Vec<String> = parts.into_iter().map(edit).collect();
-        let parts = match (self.in_place, self.shared) {
-            (false, false) => parts,
-            (true, _) => parts.iter().map(|part| in_place(part)).collect(),
-            (_, true) => parts.iter().map(|part| part.replace("var<storage, read>", "var<storage, read_write>")).collect(),
+        let placed = |part: String| if self.in_place { in_place(&part) } else { part };
+        let shared = |part: String| match self.shared {
+            true => part.replace("var<storage, read>", "var<storage, read_write>"),
+            false => part,
         };
+        let parts: Vec<String> = parts.into_iter().map(placed).map(shared).collect();
         let elements = Elements { width: self.width, half: self.half, first_sums: self.join, output_sums: self.part };
         assemble(&constants, elements, &parts)
     }
@@ -375,11 +391,12 @@ impl Variant {
     /// Which of the kernel's bindings in group 0 are written, in order. Under [`shared`](Self::shared) all are bound so.
     pub(super) fn writes(&self) -> &'static [bool] {
         match self.stem {
-            _ if self.in_place => &[true],
+            _ if self.in_place => &Self { in_place: false, ..*self }.writes()[1..],
             Stem::BatchLoss | Stem::Copy | Stem::Dropout | Stem::PhiloxWords => &[false, true],
             Stem::AlphaDropout | Stem::DropoutBroadcast | Stem::GaussianDropout => &[false, true],
-            Stem::DropoutBits => &[false, false, true],
+            Stem::ActivationGrad | Stem::DropoutBits => &[false, false, true],
             Stem::MaskBits | Stem::MaskBytes => &[true],
+            Stem::LinearActivation => &[false, false, false, false, true, true],
             Stem::LinearForward => &[false, false, false, true],
             Stem::GradInput => &[false, false, false, false, true],
             Stem::GradWeight | Stem::Gather => &[false, false, false, true, true],

@@ -6,6 +6,7 @@
 
 mod elementwise;
 mod forms;
+mod forward;
 mod product;
 mod rowwise;
 mod split;
