@@ -14,7 +14,7 @@ fn alpha4(v: vec4<f32>, kept: vec4<bool>) -> vec4<f32> {
     return select(vec4<f32>(p.dropped), v * p.scale + p.shift, kept);
 }
 
-fn strip(row: u32, col: u32) {
+fn strip(row: u32, col: u32, draws: vec4<u32>) {
     let left = p.cols - col;
     var v = load_x8(p.a_start + row * p.a_stride + col, left);
     if ALIGNED {

@@ -34,7 +34,7 @@ fn noise4(v: vec4<f32>, words: vec2<u32>) -> vec4<f32> {
     return v * (1.0 + p.scale * quantile4(draws4(words)));
 }
 
-fn strip(row: u32, col: u32) {
+fn strip(row: u32, col: u32, draws: vec4<u32>) {
     let left = p.cols - col;
     let v = load_x8(p.a_start + row * p.a_stride + col, left);
     var words: vec4<u32>;

@@ -58,6 +58,8 @@ pub struct Kernels {
     params: wgpu::BindGroupLayout,
     /// Where rate, scale, step and seed are read from, and the layout with it.
     state: Option<(wgpu::Buffer, u64)>,
+    /// What drivers keep of compiled pipelines, where the caller has it kept.
+    cache: Option<wgpu::PipelineCache>,
     /// Text replaced in every shader.
     edits: Vec<[String; 2]>,
     pipelines: Arc<Mutex<HashMap<Variant, Arc<Pipeline>>>>,
@@ -93,6 +95,16 @@ impl Kernels {
             ("max_storage_buffer_binding_size", planner.binding, 1 << 16, most.binding),
             ("max_compute_workgroups_per_dimension", u64::from(planner.grid), 1, u64::from(most.grid)),
             ("max_storage_buffers_per_shader_stage", u64::from(limits.max_storage_buffers_per_shader_stage), 6, u64::MAX),
+            ("max_bindings_per_bind_group", u64::from(limits.max_bindings_per_bind_group), 6, u64::MAX),
+            ("max_bind_groups", u64::from(limits.max_bind_groups), 2, u64::MAX),
+            ("max_uniform_buffers_per_shader_stage", u64::from(limits.max_uniform_buffers_per_shader_stage), 1, u64::MAX),
+            ("max_uniform_buffer_binding_size", limits.max_uniform_buffer_binding_size, size_of::<Params>() as u64, u64::MAX),
+            (
+                "max_dynamic_uniform_buffers_per_pipeline_layout",
+                u64::from(limits.max_dynamic_uniform_buffers_per_pipeline_layout),
+                1,
+                u64::MAX,
+            ),
         ];
         for (name, value, least, most) in needs {
             if !(least..=most).contains(&value) {
@@ -109,7 +121,7 @@ impl Kernels {
             return Err(Error::Adapter { what });
         }
         let params = params_layout(device, false);
-        Ok(Self { device: device.clone(), planner, params, state: None, edits: Vec::new(), pipelines: Arc::default() })
+        Ok(Self { device: device.clone(), planner, params, state: None, cache: None, edits: Vec::new(), pipelines: Arc::default() })
     }
 
     /// The same kernels, but that rate, scale, step and seed of a call's dropout are read when it runs, from a [`State`](super::State) at byte
@@ -129,9 +141,17 @@ impl Kernels {
             planner: Planner { state: true, ..self.planner },
             params: params_layout(&self.device, true),
             state: Some((buffer.clone(), offset)),
+            cache: self.cache.clone(),
             edits: self.edits.clone(),
             pipelines: self.pipelines.clone(),
         })
+    }
+
+    /// The same kernels, whose pipelines are compiled through a cache of the caller's, where the device has
+    /// [`PIPELINE_CACHE`](wgpu::Features::PIPELINE_CACHE): what a run before compiled is then not compiled again. See
+    /// [`wgpu::Device::create_pipeline_cache`].
+    pub fn with_cache(self, cache: wgpu::PipelineCache) -> Self {
+        Self { cache: Some(cache), ..self }
     }
 
     /// The kernels with `from` replaced by `to` wherever it stands in a shader: what they compute is then no longer what this crate
@@ -149,7 +169,8 @@ impl Kernels {
         let Self { planner, .. } = Self::with_planner(&self.device, change)?;
         let planner = Planner { state: self.state.is_some(), ..planner };
         let (device, params, state) = (self.device.clone(), self.params.clone(), self.state.clone());
-        Ok(Self { device, planner, params, state, edits: self.edits.clone(), pipelines: self.pipelines.clone() })
+        let (cache, edits, pipelines) = (self.cache.clone(), self.edits.clone(), self.pipelines.clone());
+        Ok(Self { device, planner, params, state, cache, edits, pipelines })
     }
 
     /// How calls are divided into dispatches.
@@ -388,7 +409,7 @@ impl Kernels {
             entry_point: Some("main"),
             // Every kernel writes its workgroup memory before it reads it.
             compilation_options: wgpu::PipelineCompilationOptions { zero_initialize_workgroup_memory: false, ..Default::default() },
-            cache: None,
+            cache: self.cache.as_ref(),
         });
         Pipeline { pipeline, tensors }
     }

@@ -22,7 +22,7 @@ mod tuning;
 mod variant;
 mod view;
 
-pub use device::{AdapterChoice, adapters, open};
+pub use device::{AdapterChoice, adapters, open, required_features, required_limits};
 pub use kernels::{Kernels, Prepared};
 pub use owned::Gpu;
 pub use params::Params;
