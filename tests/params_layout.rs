@@ -27,7 +27,7 @@ fn host() -> Layout {
 fn variants() -> impl Iterator<Item = Variant> {
     let stored = Variant::all().into_iter().chain(Variant::all_half());
     stored.flat_map(|variant| {
-        let in_place = (variant.stem == Stem::Dropout).then_some(Variant { in_place: true, ..variant });
+        let in_place = (variant.stem.is_strips() && variant.stem != Stem::Copy).then_some(Variant { in_place: true, ..variant });
         [variant, Variant { int64: true, ..variant }, Variant { shared: true, ..variant }].into_iter().chain(in_place)
     })
 }

@@ -99,7 +99,7 @@ impl Stem {
     }
 
     /// Whether the kernel takes a matrix strip by strip, as `block.wgsl` divides it.
-    fn is_strips(self) -> bool {
+    pub fn is_strips(self) -> bool {
         self.draws_strips() || matches!(self, Self::Copy | Self::DropoutBits)
     }
 
@@ -148,7 +148,7 @@ pub struct Variant {
     pub int64: bool,
     /// `dropout` and matrix products only: whether tensors are stored as f16, which the device must offer; all is computed in f32.
     pub half: bool,
-    /// `dropout` only: whether the output takes the input's place.
+    /// Kernels of strips but `copy` only: whether the output takes the input's place.
     pub in_place: bool,
     /// Whether an output is another range of a buffer that is read from: then all tensors are bound for reading and writing.
     pub shared: bool,
@@ -350,7 +350,7 @@ impl Variant {
     /// Which of the kernel's bindings in group 0 are written, in order. Under [`shared`](Self::shared) all are bound so.
     pub(super) fn writes(&self) -> &'static [bool] {
         match self.stem {
-            _ if self.in_place => &[true],
+            _ if self.in_place => &Self { in_place: false, ..*self }.writes()[1..],
             Stem::BatchLoss | Stem::Copy | Stem::Dropout | Stem::PhiloxWords => &[false, true],
             Stem::AlphaDropout | Stem::DropoutBroadcast | Stem::GaussianDropout => &[false, true],
             Stem::DropoutBits => &[false, false, true],

@@ -1,7 +1,7 @@
 //! Plans of dropout's other forms: `dropout_broadcast`, `dropout_bits`, `alpha_dropout`, `gaussian_dropout`; and of `mask_bytes`.
 
 use super::strips::Strips;
-use super::{Dispatch, Planner, windows};
+use super::{Dispatch, Operand, Planner, check_operands, read, windows, write};
 use crate::call::{AlphaDropoutCall, DropoutBits, DropoutBroadcast, GaussianDropoutCall, MaskBytes};
 use crate::gpu::params::Params;
 use crate::gpu::variant::{Stem, Variant};
@@ -39,10 +39,11 @@ impl Planner {
         let whole_groups = strips.runs.iter().all(|run| (run.col as u64).is_multiple_of(GROUP));
         let variant =
             Variant { aligned: strips.along && whole_groups, one_draw: !strips.along, ..Variant::new(Stem::DropoutBroadcast) };
-        for (view, tensor) in [(*call.x, "x"), (*call.y, "y")] {
+        for (view, tensor) in [(call.x, "x"), (&*call.y, "y")] {
             view.check("dropout_broadcast", tensor, 4)?;
+            view.check_packed("dropout_broadcast", tensor)?;
         }
-        let matrix = |view: View<'a>| View { rows: strips.rows, cols: strips.cols, ..view };
+        let matrix = |view: View<'a>| View { rows: strips.rows, cols: strips.cols, stride: strips.cols, ..view };
         self.strips(&Strips { variant, x: matrix(*call.x), bits: None, y: matrix(*call.y), params: &params })
     }
 
@@ -80,17 +81,18 @@ impl Planner {
 
     /// What a kernel that changes nothing does.
     fn same<'a>(&self, stem: Stem, x: View<'a>, y: View<'a>) -> Result<Vec<Dispatch<'a>>> {
-        // In the kernel's own name.
-        for (view, tensor) in [(x, "x"), (y, "y")] {
-            view.check(stem.name(), tensor, 4)?;
+        if x.is_same(&y) {
+            return check_operands(stem.name(), 4, &[write("y", y)]).map(|()| Vec::new());
         }
+        check_operands(stem.name(), 4, &[read("x", x), write("y", y)])?;
         self.copy(x, y)
     }
 
     pub(in crate::gpu) fn mask_bytes<'a>(&self, call: &MaskBytes<'_, View<'a>>) -> Result<Vec<Dispatch<'a>>> {
         call.check()?;
         let bytes = *call.bytes;
-        bytes.check("mask_bytes", "bytes", 1)?;
+        let operand = Operand { element: Some(1), ..write("bytes", bytes).packed() };
+        check_operands("mask_bytes", 4, &[operand])?;
         if bytes.cols > MOST_COLUMNS {
             let what = "columns of a mask as bytes".to_owned();
             return Err(Error::TooLarge { what, value: bytes.cols as u64, bound: MOST_COLUMNS as u64 });
@@ -99,7 +101,8 @@ impl Planner {
         // Words reach over the ends of rows: windows are of so many elements, wherever rows end.
         let most = self.rows_per_binding("bytes", 1, 1)? / 8 * 8;
         for (from, count) in windows(bytes.rows * bytes.cols, most) {
-            let window = self.window(View { offset: bytes.offset + from as u64, rows: 1, cols: count, ..bytes }, 1, 0, 1);
+            let window =
+                self.window(View { offset: bytes.offset + from as u64, rows: 1, cols: count, stride: count, ..bytes }, 1, 0, 1);
             let first = from % bytes.cols;
             let params = Params {
                 cols: bytes.cols as u32,

@@ -1,10 +1,10 @@
 //! How the kernels of `block.wgsl` divide a matrix: into windows, and each among the threads of a grid.
 
-use super::{Dispatch, Planner, Window, windows};
+use super::{Dispatch, Operand, Planner, Window, check_operands, read, windows, write};
 use crate::Result;
 use crate::gpu::params::Params;
 use crate::gpu::source::Width;
-use crate::gpu::variant::Variant;
+use crate::gpu::variant::{Stem, Variant};
 use crate::gpu::view::View;
 use crate::rate::DRAWS;
 
@@ -26,7 +26,8 @@ impl Block {
     }
 }
 
-/// A call of a kernel of strips.
+/// A call of a kernel of strips. Where the input and the output are the same elements it is in place.
+#[derive(Clone, Copy)]
 pub(super) struct Strips<'a, 'f> {
     /// The kernel, `aligned` where its strips are groups of draws whenever a window starts with one.
     pub variant: Variant,
@@ -39,24 +40,36 @@ pub(super) struct Strips<'a, 'f> {
 }
 
 impl<'a> Strips<'a, '_> {
-    /// The part of row `row` from column `col` on.
+    /// The part of row `row` from column `col` on, a multiple of 32.
     fn piece(&self, row: usize, col: usize, cols: usize) -> Self {
-        let element = self.x.number();
-        let piece = |view: View<'a>| View { offset: view.offset + element * (row * view.cols + col) as u64, rows: 1, cols, ..view };
-        let words = |view: View<'a>| {
-            let offset = view.offset + 4 * (row * view.cols + col / 32) as u64;
-            View { offset, rows: 1, cols: cols.div_ceil(32), ..view }
+        let part = |view: View<'a>, element: u64, col: usize, cols: usize| {
+            let offset = view.offset + element * (row * view.stride + col) as u64;
+            View { offset, rows: 1, cols, stride: cols, ..view }
         };
-        Self { x: piece(self.x), bits: self.bits.map(words), y: piece(self.y), ..*self }
+        let numbers = |view: View<'a>| part(view, view.number(), col, cols);
+        let bits = self.bits.map(|bits| part(bits, 4, col / 32, cols.div_ceil(32)));
+        Self { x: numbers(self.x), bits, y: numbers(self.y), ..*self }
+    }
+
+    fn in_place(&self) -> bool {
+        self.variant.stem != Stem::Copy && self.x.is_same(&self.y)
+    }
+
+    /// The tensors, in the order of their bindings.
+    fn operands(&self) -> Vec<Operand<'a>> {
+        let x = (!self.in_place()).then(|| read("x", self.x));
+        let bits = self.bits.map(|bits| Operand { element: Some(4), ..read("bits", bits) });
+        x.into_iter().chain(bits).chain([write("y", self.y)]).collect()
     }
 }
 
 impl Planner {
     /// The dispatches of a kernel of strips.
     pub(super) fn strips<'a>(&self, call: &Strips<'a, '_>) -> Result<Vec<Dispatch<'a>>> {
-        let (x, kernel) = (call.x, call.variant.stem.name());
-        for (view, tensor) in [(Some(x), "x"), (call.bits, "bits"), (Some(call.y), "y")] {
-            view.map_or(Ok(()), |view| view.check(kernel, tensor, 4))?;
+        let (x, stem) = (call.x, call.variant.stem);
+        match stem {
+            Stem::Dropout | Stem::Copy => self.check_numbers(stem.name(), &call.operands()).map(drop)?,
+            _ => check_operands(stem.name(), 4, &call.operands())?,
         }
         let mut plan = Vec::new();
         // A row larger than a binding is itself cut into windows, each a matrix of one row. So is one longer than a grid is wide.
@@ -81,33 +94,35 @@ impl Planner {
         let paired = x.rows > 1;
         let per_thread = if paired { 2 } else { 1 };
         let block = Block::new(x.rows.div_ceil(per_thread), x.cols.div_ceil(16));
-        let most = self.rows_per_binding("x", x.cols, x.number())?.min(block.rows * per_thread * self.grid as usize);
-        for (from, rows) in windows(x.rows, most) {
-            let [x, y] = [x, y].map(|view| self.window(view, view.number(), from, rows));
-            let bits = call.bits.map(|bits| self.window(bits, 4, from, rows));
-            let wide = |elements| x.is_wide(elements) && y.is_wide(elements);
+        let held = self.common_rows(x.rows, &[("x", x.stride), ("y", y.stride)], x.number())?;
+        let held = call.bits.map_or(Ok(held), |bits| self.common_rows(held, &[("bits", bits.stride)], 4))?;
+        for (from, rows) in windows(x.rows, held.min(block.rows * per_thread * self.grid as usize)) {
+            let window = |view: View<'a>, element: u64| self.window(view, element, from, rows);
+            let [a, b] = [x, y].map(|view| window(view, view.number()));
+            let bits = call.bits.map(|bits| window(bits, 4));
+            let wide = |elements| a.is_wide(elements) && b.is_wide(elements);
             let width = match () {
-                () if self.wide_loads() && !call.x.half && wide(8) => Width::Vec8,
+                () if self.wide_loads() && !x.half && wide(8) => Width::Vec8,
                 () if wide(4) => Width::Vec4,
                 () => Width::Scalar,
             };
-            let params = (call.params)(from, 0);
             let params = Params {
                 rows: rows as u32,
-                cols: call.x.cols as u32,
-                a_start: x.start,
-                a_stride: x.stride,
-                b_start: y.start,
-                b_stride: y.stride,
-                c_start: bits.as_ref().map_or(0, |bits| bits.start),
-                c_stride: bits.as_ref().map_or(0, |bits| bits.stride),
+                cols: x.cols as u32,
+                a_start: a.start,
+                a_stride: a.stride,
+                b_start: b.start,
+                b_stride: b.stride,
+                c_start: bits.map_or(0, |bits| bits.start),
+                c_stride: bits.map_or(0, |bits| bits.stride),
                 first: block.shift,
-                ..params
+                ..(call.params)(from, 0)
             };
             let aligned = call.variant.aligned && params.col_lane == 0 && params.threshold < DRAWS;
-            let variant = Variant { width, aligned, paired, half: call.x.half, ..call.variant };
-            let bound: Vec<Window<'a>> = [Some(x), bits, Some(y)].into_iter().flatten().collect();
-            let grid = [call.x.cols.div_ceil(16).div_ceil(STRIPS / block.rows), rows.div_ceil(block.rows * per_thread)];
+            let in_place = call.in_place();
+            let variant = Variant { width, aligned, paired, half: x.half, in_place, ..call.variant };
+            let bound: Vec<Window<'a>> = (!in_place).then_some(a).into_iter().chain(bits).chain([b]).collect();
+            let grid = [x.cols.div_ceil(16).div_ceil(STRIPS / block.rows), rows.div_ceil(block.rows * per_thread)];
             plan.extend(self.dispatch_grid(variant, &bound, params, grid.map(|workgroups| workgroups as u32))?);
         }
         Ok(())
