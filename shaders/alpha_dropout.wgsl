@@ -1,7 +1,7 @@
 // alpha_dropout: y = a * x + b where the mask keeps, else a * alpha' + b, with a and b such that mean and variance stay.
 //
 // Shapes: x, y [rows, cols]. `scale` is a, `shift` is b and `dropped` is a * alpha' + b, worked out in f64 by the host from the rate in effect. The
-// derivative is dropout.wgsl's with the scale a. block.wgsl maps threads to elements; `ALIGNED` is as in dropout.wgsl.
+// derivative is dropout.wgsl's with the scale a. block.wgsl maps threads to elements and draws where it can.
 // Source: Klambauer et al., "Self-normalizing neural networks", NeurIPS 2017. CPU twin: src/cpu/reference/alpha_dropout.rs.
 
 @group(0) @binding(0) var<storage, read> x: array<Element>;
@@ -18,8 +18,7 @@ fn strip(row: u32, col: u32, draws: vec4<u32>) {
     let left = p.cols - col;
     var v = load_x8(p.a_start + row * p.a_stride + col, left);
     if ALIGNED {
-        let words = draw_group(row, p.col_group + col / 8u);
-        v = Eight(alpha4(v.low, kept_words(words.xy)), alpha4(v.high, kept_words(words.zw)));
+        v = Eight(alpha4(v.low, kept_words(draws.xy)), alpha4(v.high, kept_words(draws.zw)));
     } else {
         let keep = keep8(row, col);
         v = Eight(alpha4(v.low, kept4(keep)), alpha4(v.high, kept4(keep >> 4u)));

@@ -5,8 +5,9 @@
 //
 //     row = i0 * row_0 + i1 * row_1 + i2 * row_2        col = i0 * col_0 + i1 * col_1 + i2 * col_2
 //
-// of the mask. Its elements share the draw of that place where `ONE_DRAW` is set, and take those of col, col + 1, ... elsewhere. `count` is
-// the row that this dispatch starts at. block.wgsl maps threads to elements; `ALIGNED` is as in dropout.wgsl.
+// of the mask. Its elements share the draw of that place where `ONE_DRAW` is set, and take those of col, col + 1, ... elsewhere; where
+// `GROUPED` is set the columns of every strip are those of one call of Philox. Both are compiled in, as `ALIGNED` is. `count` is the row that this
+// dispatch starts at. block.wgsl maps threads to elements, and does not draw.
 // Source: the mask contract; src/axes.rs names where each broadcast comes from. CPU twin: src/cpu/reference/dropout_broadcast.rs.
 
 @group(0) @binding(0) var<storage, read> x: array<Element>;
@@ -34,7 +35,7 @@ fn strip(row: u32, col: u32, draws: vec4<u32>) {
     let mask_row = i0 * p.row_0 + i1 * p.row_1 + i2 * p.row_2;
     let mask_col = i0 * p.col_0 + i1 * p.col_1 + i2 * p.col_2;
     var v = load_x8(p.a_start + row * p.a_stride + col, left);
-    if ALIGNED {
+    if GROUPED {
         let words = draw_group(mask_row, p.col_group + (mask_col + col) / 8u);
         v = Eight(drop_words(v.low, words.xy), drop_words(v.high, words.zw));
     } else if ONE_DRAW {

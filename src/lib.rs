@@ -30,6 +30,14 @@
 //! [`Mode::Inverted`] scales kept units while training and leaves prediction alone; [`Mode::Vanilla`] multiplies by the keep rate at
 //! prediction. A dropped element is 0 by selection: NaN and infinity do not survive being dropped.
 //!
+//! | to drop | take |
+//! |---|---|
+//! | elements | [`Dropout`] |
+//! | channels, samples, the same elements at each step of time | [`Dropout`] with an [`AxisMap`] |
+//! | by a mask of your own | [`call::DropoutBits`] |
+//! | in a network of SELUs | [`AlphaDropout`] |
+//! | nothing, but add noise of the same variance | [`GaussianDropout`] |
+//!
 //! # Features
 //!
 //! | feature | adds |

@@ -120,7 +120,7 @@ fn forms_of_dropout_are_the_reference_s_to_the_bit() {
                 }
             }
             // The control: no two of them are alike.
-            if x.len() > 1000 && keep == 0.3 {
+            if x.len() > 1000 && rows > 1 && keep == 0.3 {
                 (1..expected.len()).for_each(|i| assert!(difference(&expected[i - 1], &expected[i]).is_some(), "forms {i}"));
             }
         }

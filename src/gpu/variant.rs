@@ -128,8 +128,13 @@ impl Stem {
         self.draws_strips() || matches!(self, Self::ActivationGrad | Self::Copy | Self::DropoutBits)
     }
 
+    /// Whether a thread may take two rows, for what they share.
+    pub(super) fn is_paired(self) -> bool {
+        matches!(self, Self::AlphaDropout | Self::Copy | Self::Dropout | Self::GaussianDropout)
+    }
+
     /// Whether it draws for each strip.
-    pub(super) fn draws_strips(self) -> bool {
+    fn draws_strips(self) -> bool {
         matches!(self, Self::AlphaDropout | Self::Dropout | Self::DropoutBroadcast | Self::GaussianDropout)
     }
 }
@@ -167,7 +172,7 @@ pub struct Variant {
     pub aligned: bool,
     /// `dropout_broadcast` only: whether a strip shares one draw.
     pub one_draw: bool,
-    /// Kernels of strips only: whether a thread takes two rows.
+    /// Kernels of strips that have something to share between two rows: whether a thread takes two.
     pub paired: bool,
     /// Whether Philox multiplies in 64-bit integers, which the device must offer.
     pub int64: bool,
@@ -239,7 +244,7 @@ impl Variant {
             let one_draw = (!form.aligned).then_some(Self { one_draw: true, ..form });
             [form].into_iter().chain(one_draw).collect()
         });
-        choose(strips, &|form| [false, true].map(|paired| Self { paired, ..form }).to_vec());
+        choose(stem.is_paired(), &|form| [false, true].map(|paired| Self { paired, ..form }).to_vec());
         if matches!(stem, Stem::LinearActivation | Stem::LinearForward | Stem::GradInput) {
             forms.extend([Width::Scalar, Width::Vec4].map(|width| Self { width, join: true, ..Self::new(stem) }));
         }
@@ -348,8 +353,12 @@ impl Variant {
             stem if stem.is_strips() => {
                 parts.push(include_str!("../../shaders/block.wgsl"));
                 let rows = if self.paired { 2 } else { 1 };
-                constants += &format!("const ROWS: u32 = {rows}u;\nconst ALIGNED: bool = {};\n", self.aligned);
-                constants += &format!("const ONE_DRAW: bool = {};\n", self.one_draw);
+                // A broadcast mask's rows and columns are not the matrix's.
+                let broadcast = stem == Stem::DropoutBroadcast;
+                constants += &format!("const ROWS: u32 = {rows}u;\nconst ALIGNED: bool = {};\n", self.aligned && !broadcast);
+                if broadcast {
+                    constants += &format!("const GROUPED: bool = {};\nconst ONE_DRAW: bool = {};\n", self.aligned, self.one_draw);
+                }
             }
             Stem::Sgd if self.momentum => parts.push(include_str!("../../shaders/sgd_momentum.wgsl")),
             Stem::Sgd => parts.push(include_str!("../../shaders/sgd_plain.wgsl")),

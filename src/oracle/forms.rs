@@ -2,6 +2,7 @@
 
 use super::Exact;
 use crate::{AlphaDropout, AxisMap, Dropout, GaussianDropout};
+use std::sync::LazyLock;
 
 /// `y = M·s·x` with the mask broadcast.
 pub fn dropout_broadcast(x: &[f32], axes: &AxisMap, dropout: &Dropout) -> Exact {
@@ -70,9 +71,11 @@ pub fn gaussian_dropout(x: &[f32], cols: usize, dropout: &GaussianDropout) -> Ex
 /// What a draw stands for in Gaussian dropout: the standard normal's quantile at the middle of its 65,536th, times what makes the variance
 /// over all draws 1.
 pub fn noise(draw: u16) -> f64 {
-    let u = (f64::from(draw) + 0.5) / 65536.0;
-    let upper = quantile(u.max(1.0 - u));
-    crate::gaussian::UNIT_VARIANCE * if u < 0.5 { -upper } else { upper }
+    // Those of the upper half; the lower is its mirror image.
+    static UPPER: LazyLock<Vec<f64>> =
+        LazyLock::new(|| (32_768..65_536).map(|draw| quantile((f64::from(draw) + 0.5) / 65536.0)).collect());
+    let noise = |draw: u16| crate::gaussian::UNIT_VARIANCE * UPPER[usize::from(draw - 32_768)];
+    if draw >= 32_768 { noise(draw) } else { -noise(!draw) }
 }
 
 /// `Φ⁻¹(u)` for u ≥ 1/2, by Newton's method on `Φ(x) = 1/2 + φ(x)·(x + x³/3 + x⁵/(3·5) + …)`.

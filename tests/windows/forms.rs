@@ -46,9 +46,11 @@ fn strips_in_windows_of_rows_and_in_cut_rows() {
                 gpu.gaussian_dropout(GaussianDropoutCall { x: &x, y: &mut y[1], dropout: gaussian }).unwrap();
                 y.map(|y| gpu.read(&y).unwrap()).concat()
             };
-            let Some(y) = equal(&format!("{rows}×{cols} at {row}, {col}"), on_both_plans(Tile::Register, run)) else { return };
-            oracle::alpha_dropout(&x, cols, &alpha).check("alpha_dropout", &y[..x.len()]).unwrap();
-            oracle::gaussian_dropout(&x, cols, &gaussian).check("gaussian_dropout", &y[x.len()..]).unwrap();
+            // A device may contract a multiplication and an addition in one variant and not in the next.
+            for y in on_both_plans(Tile::Register, run).into_iter().flatten() {
+                oracle::alpha_dropout(&x, cols, &alpha).check("alpha_dropout", &y[..x.len()]).unwrap();
+                oracle::gaussian_dropout(&x, cols, &gaussian).check("gaussian_dropout", &y[x.len()..]).unwrap();
+            }
         }
     }
 }

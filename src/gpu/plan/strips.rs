@@ -117,7 +117,7 @@ impl Planner {
     /// The dispatches of rows that each fit a binding.
     fn strips_of_rows<'a>(&self, plan: &mut Vec<Dispatch<'a>>, call: &Strips<'a, '_>) -> Result<()> {
         let (x, y) = (call.x, call.y);
-        let paired = x.rows > 1;
+        let paired = call.variant.stem.is_paired() && x.rows > 1;
         let per_thread = if paired { 2 } else { 1 };
         let block = Block::new(x.rows.div_ceil(per_thread), x.cols.div_ceil(16));
         let held = self.common_rows(x.rows, &[("x", x.stride), ("y", y.stride)], x.number())?;
