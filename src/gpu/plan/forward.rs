@@ -60,9 +60,9 @@ impl<'a> Epilogue<'a> {
     }
 }
 
-/// A word of the scratch buffer, for an output that is not there.
+/// The start of the scratch buffer, as long as the widest element, for an output that is not there.
 const NOTHING: Window<'static> =
-    Window { binding: Binding { buffer: None, offset: 0, size: 16 }, start: 0, stride: 0, cols: 0, element: 4 };
+    Window { binding: Binding { buffer: None, offset: 0, size: 32 }, start: 0, stride: 0, cols: 0, element: 4 };
 
 impl<'a> Forward<'a> {
     fn operands(&self) -> Vec<Operand<'a>> {
