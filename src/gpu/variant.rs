@@ -387,12 +387,11 @@ impl Variant {
         }
         let edit = |part: &str| edits.iter().fold(part.to_owned(), |text, [from, to]| text.replace(from, to));
         let parts: Vec<String> = parts.into_iter().map(edit).collect();
-        let placed = |part: String| if self.in_place { in_place(&part) } else { part };
-        let shared = |part: String| match self.shared {
-            true => part.replace("var<storage, read>", "var<storage, read_write>"),
-            false => part,
+        let placed = |part: String| {
+            let part = if self.in_place { in_place(&part) } else { part };
+            if self.shared { part.replace("var<storage, read>", "var<storage, read_write>") } else { part }
         };
-        let parts: Vec<String> = parts.into_iter().map(placed).map(shared).collect();
+        let parts: Vec<String> = parts.into_iter().map(placed).collect();
         let elements = Elements { width: self.width, half: self.half, first_sums: self.join, output_sums: self.part };
         assemble(&constants, elements, &parts)
     }

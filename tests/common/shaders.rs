@@ -13,10 +13,14 @@ pub fn variants() -> impl Iterator<Item = Variant> {
     let stored = Variant::all().into_iter().chain(Variant::all_half());
     stored.flat_map(|variant| {
         let in_place = (variant.stem.is_strips() && variant.stem != Stem::Copy).then_some(Variant { in_place: true, ..variant });
+        // What else it reads may be in the buffer that it changes.
+        let reads_more = |variant: &Variant| matches!(variant.stem, Stem::ActivationGrad | Stem::DropoutBits);
+        let both = in_place.filter(reads_more).map(|variant| Variant { shared: true, ..variant });
         // Where a site's state is read does not depend on how a product is divided.
         let plain = variant.stem.reads_state() && !variant.half && !variant.part && variant.tile == Tile::Register;
         let state = plain.then_some(Variant { state: true, ..variant });
-        [variant, Variant { int64: true, ..variant }, Variant { shared: true, ..variant }].into_iter().chain(in_place).chain(state)
+        let always = [variant, Variant { int64: true, ..variant }, Variant { shared: true, ..variant }];
+        always.into_iter().chain(in_place).chain(both).chain(state)
     })
 }
 

@@ -2,6 +2,7 @@
 
 use crate::common::{MULTIPLICATIONS, noise, poisoned, same_bits};
 use crate::{mask, on_backends, sites};
+use rand::{RngExt, SeedableRng, rngs::StdRng, seq::SliceRandom};
 use wgpu_dropout::backend::Backend;
 use wgpu_dropout::call::{AlphaDropoutCall, DropoutBits, DropoutBroadcast, DropoutCall, GaussianDropoutCall, MaskBits, MaskBytes};
 use wgpu_dropout::cpu::Cpu;
@@ -92,6 +93,35 @@ fn a_broadcast_mask_equals_the_oracle() {
         }
     }
     on_backends!(check, MULTIPLICATIONS);
+}
+
+/// Tensors of up to five axes, of which any feed the rows and any others the columns, in any order.
+#[test]
+fn arbitrary_maps_equal_the_oracle() {
+    fn check<B: Backend>(backend: &mut B) {
+        let mut random = StdRng::seed_from_u64(11);
+        let (mut right, mut refused) = (0, 0);
+        while right < 60 {
+            let shape: Vec<usize> = (0..random.random_range(0..6)).map(|_| random.random_range(0..10)).collect();
+            let mut order: Vec<usize> = (0..shape.len()).collect();
+            order.shuffle(&mut random);
+            let cut = [random.random_range(0..=shape.len()), random.random_range(0..=shape.len())];
+            let (rows, cols) = (&order[..cut[0].min(cut[1])], &order[cut[0].min(cut[1])..cut[0].max(cut[1])]);
+            let Ok(axes) = AxisMap::new(&shape, rows, cols) else {
+                // At most three runs and the last: any map of three axes has no more.
+                assert!(shape.iter().filter(|&&size| size != 1).count() > 3, "{shape:?} {rows:?} {cols:?}");
+                refused += 1;
+                continue;
+            };
+            let dropout = Dropout::train(Mode::Inverted, mask(0.6).at(random.random_range(0..9), random.random_range(0..20)));
+            let x = noise(5, axes.elements());
+            let y = broadcast_on(backend, &x, &axes, dropout);
+            oracle::dropout_broadcast(&x, &axes, &dropout).check(&format!("{} {axes:?}", backend.name()), &y).unwrap();
+            right += 1;
+        }
+        assert!(refused > 0);
+    }
+    on_backends!(check);
 }
 
 /// What is dropped is the mask that the host gives, and the control: another map of the same tensor has another one.
