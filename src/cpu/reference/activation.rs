@@ -1,4 +1,6 @@
 //! Twin of `shaders/activation.wgsl`.
+// The constants are written as published.
+#![allow(clippy::excessive_precision)]
 
 use crate::call::Activation;
 
