@@ -133,7 +133,7 @@ impl Kernels {
     ///
     /// # Errors
     /// [`Error::Buffer`] for a buffer without UNIFORM, a place outside it, or an offset that is no multiple of the device's
-    /// `min_uniform_buffer_offset_alignment`.
+    /// `min_uniform_buffer_offset_alignment`; [`Error::Adapter`] where a device binds one uniform buffer a stage.
     pub fn reading(&self, buffer: &wgpu::Buffer, offset: u64) -> Result<Self> {
         super::state::check(&self.device, buffer, offset)?;
         Ok(Self {

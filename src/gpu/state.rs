@@ -50,6 +50,11 @@ pub(super) fn check(device: &wgpu::Device, buffer: &wgpu::Buffer, offset: u64) -
     if !buffer.usage().contains(wgpu::BufferUsages::UNIFORM) {
         return fail("it lacks the usage UNIFORM".to_owned());
     }
+    let uniforms = device.limits().max_uniform_buffers_per_shader_stage;
+    if uniforms < 2 {
+        let what = format!("the device's max_uniform_buffers_per_shader_stage allows {uniforms}: kernels that read a state need 2");
+        return Err(Error::Adapter { what });
+    }
     let align = u64::from(device.limits().min_uniform_buffer_offset_alignment);
     if !offset.is_multiple_of(align) {
         return fail(format!("offset {offset} is not a multiple of {align}, min_uniform_buffer_offset_alignment"));
