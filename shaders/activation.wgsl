@@ -30,7 +30,7 @@ fn normal(z: vec4<f32>, bell: vec4<f32>) -> vec4<f32> {
 fn activate(z: vec4<f32>) -> vec4<f32> {
     let kind = (p.flags / ACTIVATION) & 3u;
     if kind == ACTIVATION_RELU {
-        return select(z, vec4<f32>(0.0), z <= vec4<f32>(0.0));
+        return relu(z);
     }
     if kind == ACTIVATION_GELU {
         let near = bounded(z, 20.0);

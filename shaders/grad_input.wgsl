@@ -31,19 +31,36 @@ fn a_quad(m: u32, k: u32) -> vec4<f32> {
     return grad_z(min(m, p.rows - 1u), k, p.inner - k);
 }
 
+fn a_fetch(m: u32, k: u32) -> Fetched {
+    var fetched: Fetched;
+    for (var r = 0u; r < 4u; r++) { // unroll
+        fetched.values[r] = grad_of(min(m + r, p.rows - 1u), k, p.inner - k);
+        fetched.output[r] = output_of(min(m + r, p.rows - 1u), k, p.inner - k);
+    }
+    return fetched;
+}
+
 // Element [r][k] is dZ[m + r, k + k].
-fn a_block(m: u32, k: u32) -> mat4x4<f32> {
-    return mat4x4<f32>(a_quad(m, k), a_quad(m + 1u, k), a_quad(m + 2u, k), a_quad(m + 3u, k));
+fn a_block(fetched: Fetched, m: u32, k: u32) -> mat4x4<f32> {
+    var block: mat4x4<f32>;
+    for (var r = 0u; r < 4u; r++) { // unroll
+        block[r] = gated(fetched.values[r], fetched.output[r], min(m + r, p.rows - 1u), k);
+    }
+    return block;
+}
+
+fn b_fetch(k: u32, n: u32) -> Fetched {
+    return Fetched(mat4x4<f32>(weight_quad(n, k), weight_quad(n + 1u, k), weight_quad(n + 2u, k), weight_quad(n + 3u, k)), mat4x4<f32>());
 }
 
 // Element [k][c] is W[n + c, k + k].
-fn b_block(k: u32, n: u32) -> mat4x4<f32> {
-    return transpose(mat4x4<f32>(weight_quad(n, k), weight_quad(n + 1u, k), weight_quad(n + 2u, k), weight_quad(n + 3u, k)));
+fn b_block(fetched: Fetched, k: u32, n: u32) -> mat4x4<f32> {
+    return transpose(fetched.values);
 }
 
 fn b_strip(k: u32, n: u32) -> array<Eight, 4> {
-    let low = b_block(k, n);
-    let high = b_block(k, n + 4u);
+    let low = b_block(b_fetch(k, n), k, n);
+    let high = b_block(b_fetch(k, n + 4u), k, n + 4u);
     return array<Eight, 4>(Eight(low[0], high[0]), Eight(low[1], high[1]), Eight(low[2], high[2]), Eight(low[3], high[3]));
 }
 

@@ -20,8 +20,16 @@
 // loader load_weight weight
 // storer store_weight weight
 
-fn grad_z(row: u32, col: u32, left: u32) -> vec4<f32> {
+fn grad_of(row: u32, col: u32, left: u32) -> vec4<f32> {
     return load_gradient(p.b_start + row * p.b_stride + col, left);
+}
+
+fn output_of(row: u32, col: u32, left: u32) -> vec4<f32> {
+    return vec4<f32>(0.0);
+}
+
+fn gated(grad: vec4<f32>, y: vec4<f32>, row: u32, col: u32) -> vec4<f32> {
+    return grad;
 }
 
 fn grad_z8(row: u32, col: u32, left: u32) -> Eight {

@@ -11,17 +11,32 @@ const GATE_NONE: u32 = 0u;
 const GATE_RELU: u32 = 1u;
 const GATE_MASK: u32 = 2u;
 
-// dZ[row, col .. col + 4], of which the first `left` exist; col is a multiple of 4.
-fn grad_z(row: u32, col: u32, left: u32) -> vec4<f32> {
-    let grad = load_grad_output(p.b_start + row * p.b_stride + col, left);
+// dY[row, col .. col + 4], of which the first `left` exist; col is a multiple of 4.
+fn grad_of(row: u32, col: u32, left: u32) -> vec4<f32> {
+    return load_grad_output(p.b_start + row * p.b_stride + col, left);
+}
+
+// Y of the same elements, where it is asked.
+fn output_of(row: u32, col: u32, left: u32) -> vec4<f32> {
     if GATE == GATE_RELU {
-        let y = load_output(p.c_start + row * p.c_stride + col, left);
+        return load_output(p.c_start + row * p.c_stride + col, left);
+    }
+    return vec4<f32>(0.0);
+}
+
+// Their dZ.
+fn gated(grad: vec4<f32>, y: vec4<f32>, row: u32, col: u32) -> vec4<f32> {
+    if GATE == GATE_RELU {
         return select(grad * p.scale, vec4<f32>(0.0), y <= vec4<f32>(0.0));
     }
     if GATE == GATE_MASK {
         return drop4(grad, keep8(row, col));
     }
     return grad;
+}
+
+fn grad_z(row: u32, col: u32, left: u32) -> vec4<f32> {
+    return gated(grad_of(row, col, left), output_of(row, col, left), row, col);
 }
 
 // dZ[row, col .. col + 8]; col is a multiple of 8.

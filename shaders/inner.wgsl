@@ -20,14 +20,22 @@ fn weight_eight(k: u32, n: u32) -> Eight {
     return load_weight8(p.b_start + k * p.b_stride + n, select(0u, p.cols - min(n, p.cols), k < p.inner));
 }
 
+fn a_fetch(m: u32, k: u32) -> Fetched {
+    return Fetched(mat4x4<f32>(a_quad(m, k), a_quad(m + 1u, k), a_quad(m + 2u, k), a_quad(m + 3u, k)), mat4x4<f32>());
+}
+
 // Element [r][k] is X[m + r, k + k].
-fn a_block(m: u32, k: u32) -> mat4x4<f32> {
-    return mat4x4<f32>(a_quad(m, k), a_quad(m + 1u, k), a_quad(m + 2u, k), a_quad(m + 3u, k));
+fn a_block(fetched: Fetched, m: u32, k: u32) -> mat4x4<f32> {
+    return fetched.values;
+}
+
+fn b_fetch(k: u32, n: u32) -> Fetched {
+    return Fetched(mat4x4<f32>(weight_quad(k, n), weight_quad(k + 1u, n), weight_quad(k + 2u, n), weight_quad(k + 3u, n)), mat4x4<f32>());
 }
 
 // Element [k][c] is W[k + k, n + c].
-fn b_block(k: u32, n: u32) -> mat4x4<f32> {
-    return mat4x4<f32>(weight_quad(k, n), weight_quad(k + 1u, n), weight_quad(k + 2u, n), weight_quad(k + 3u, n));
+fn b_block(fetched: Fetched, k: u32, n: u32) -> mat4x4<f32> {
+    return fetched.values;
 }
 
 // Element [k] is W[k + k, n .. n + 8].

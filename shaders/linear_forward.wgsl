@@ -19,8 +19,10 @@ const RELU: u32 = 4u;
 
 fn activate(sum: vec4<f32>, bias_: vec4<f32>) -> vec4<f32> {
     let z = biased(sum, bias_);
-    // A comparison instead of max(): relu(NaN) is NaN.
-    return select(z, vec4<f32>(0.0), (z <= vec4<f32>(0.0)) & vec4<bool>((p.flags & RELU) != 0u));
+    if (p.flags & RELU) != 0u {
+        return relu(z);
+    }
+    return z;
 }
 
 // Writes eight columns of a row.

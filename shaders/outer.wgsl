@@ -6,26 +6,48 @@
 
 const A_BY_TERM: bool = true;  // a_quad holds four rows of A, not four terms
 
-// X[k, m .. m + 4], with the column of ones; 0 past the batch.
-fn a_quad(m: u32, k: u32) -> vec4<f32> {
-    let ones = vec4<u32>(m, m + 1u, m + 2u, m + 3u) == vec4<u32>(p.first);
-    let values = select(load_x(p.a_start + k * p.a_stride + m, p.first - min(m, p.first)), vec4<f32>(1.0), ones);
-    return select(vec4<f32>(0.0), values, k < p.inner);
+fn x_quad(m: u32, k: u32) -> vec4<f32> {
+    return load_x(p.a_start + k * p.a_stride + m, p.first - min(m, p.first));
 }
 
-fn grad_quad(k: u32, n: u32) -> vec4<f32> {
-    let grad = grad_z(min(k, p.inner - 1u), n, p.cols - min(n, p.cols));
-    return select(vec4<f32>(0.0), grad, k < p.inner);
+// X[k, m .. m + 4] with the column of ones; 0 past the batch.
+fn with_ones(values: vec4<f32>, m: u32, k: u32) -> vec4<f32> {
+    let ones = vec4<u32>(m, m + 1u, m + 2u, m + 3u) == vec4<u32>(p.first);
+    return select(vec4<f32>(0.0), select(values, vec4<f32>(1.0), ones), k < p.inner);
+}
+
+fn a_quad(m: u32, k: u32) -> vec4<f32> {
+    return with_ones(x_quad(m, k), m, k);
+}
+
+fn a_fetch(m: u32, k: u32) -> Fetched {
+    return Fetched(mat4x4<f32>(x_quad(m, k), x_quad(m, k + 1u), x_quad(m, k + 2u), x_quad(m, k + 3u)), mat4x4<f32>());
 }
 
 // Element [r][k] is X[k + k, m + r].
-fn a_block(m: u32, k: u32) -> mat4x4<f32> {
-    return transpose(mat4x4<f32>(a_quad(m, k), a_quad(m, k + 1u), a_quad(m, k + 2u), a_quad(m, k + 3u)));
+fn a_block(fetched: Fetched, m: u32, k: u32) -> mat4x4<f32> {
+    let x = fetched.values;
+    return transpose(mat4x4<f32>(with_ones(x[0], m, k), with_ones(x[1], m, k + 1u), with_ones(x[2], m, k + 2u), with_ones(x[3], m, k + 3u)));
+}
+
+fn b_fetch(k: u32, n: u32) -> Fetched {
+    var fetched: Fetched;
+    let left = p.cols - min(n, p.cols);
+    for (var r = 0u; r < 4u; r++) { // unroll
+        fetched.values[r] = grad_of(min(k + r, p.inner - 1u), n, left);
+        fetched.output[r] = output_of(min(k + r, p.inner - 1u), n, left);
+    }
+    return fetched;
 }
 
 // Element [k][c] is dZ[k + k, n + c].
-fn b_block(k: u32, n: u32) -> mat4x4<f32> {
-    return mat4x4<f32>(grad_quad(k, n), grad_quad(k + 1u, n), grad_quad(k + 2u, n), grad_quad(k + 3u, n));
+fn b_block(fetched: Fetched, k: u32, n: u32) -> mat4x4<f32> {
+    var block: mat4x4<f32>;
+    for (var r = 0u; r < 4u; r++) { // unroll
+        let grad = gated(fetched.values[r], fetched.output[r], min(k + r, p.inner - 1u), n);
+        block[r] = select(vec4<f32>(0.0), grad, k + r < p.inner);
+    }
+    return block;
 }
 
 fn grad_eight(k: u32, n: u32) -> Eight {
@@ -40,6 +62,7 @@ fn b_strip(k: u32, n: u32) -> array<Eight, 4> {
 }
 
 fn open(m: u32, n: u32, rows: u32) -> array<vec4<u32>, 2> {
+    has_bias = false;
     return array<vec4<u32>, 2>();
 }
 

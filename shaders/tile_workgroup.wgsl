@@ -4,11 +4,12 @@
 //
 // A workgroup of GROUP_ROWS x GROUP_COLS threads makes a tile of C, each thread TILE_ROWS x 8 of it, from slabs of 16 terms that all
 // threads load into workgroup memory together, a few 4 x 4 blocks each, A transposed so that both factors are read as vec4. While a
-// slab is multiplied the next one is already on its way to registers, so that one copy in workgroup memory is enough.
+// slab is multiplied the next one is already on its way to registers, and where BUFFERS is 2 it then goes to a second place in workgroup memory,
+// so that threads meet once a slab, not twice.
 // LANES threads lie along the columns, then all rows, then the next LANES columns: 32 threads, a subgroup of most devices, have a tile
 // of their own that is near square (32 x 64 with LANES = 8) and read few different values. Column tiles run fastest over the grid.
-// The kernel that this is joined with gives a_block, b_block, start, and open, finish and close for the rows of a thread.
-// Source: siboehm/SGEMM_CUDA, kernels 6 (vec4 loads, A transposed) and 10 (warp tiles); its two buffers lose to one, so here is one.
+// The kernel that this is joined with gives a_fetch, a_block, b_fetch, b_block, start, and open, finish and close for the rows of a thread.
+// Source: siboehm/SGEMM_CUDA, kernels 6 (vec4 loads, A transposed), 10 (warp tiles) and 12 (two buffers).
 
 const THREADS: u32 = GROUP_ROWS * GROUP_COLS;
 const M_QUADS: u32 = GROUP_ROWS * TILE_ROWS / 4u;  // quads of rows in the tile
@@ -19,9 +20,9 @@ const ROW_QUADS: u32 = TILE_ROWS / 4u;
 const HALVES: u32 = TILE_ROWS * 2u;
 const STEP: u32 = 16u;
 
-// [term / 4][term % 4][place of the quad]. Nested, so that a check of an index that does not change in a loop can leave the loop.
-var<workgroup> a_tile: array<array<array<vec4<f32>, M_QUADS>, 4>, 4>;
-var<workgroup> b_tile: array<array<array<vec4<f32>, N_QUADS>, 4>, 4>;
+// [buffer][term / 4][term % 4][place of the quad]. Nested, so that a check of an index that does not change in a loop can leave the loop.
+var<workgroup> a_tile: array<array<array<array<vec4<f32>, M_QUADS>, 4>, 4>, BUFFERS>;
+var<workgroup> b_tile: array<array<array<array<vec4<f32>, N_QUADS>, 4>, 4>, BUFFERS>;
 
 // Where a quad of rows or columns lies in workgroup memory. Even quads come before odd ones, so that eight threads that read every
 // second quad read 128 bytes in a row; the rest keeps the eight threads that store four quads of two terms out of each other's banks.
@@ -50,36 +51,41 @@ fn is_there(load: u32, block: u32) -> bool {
     return (load + 1u) * THREADS <= BLOCKS || block < BLOCKS;
 }
 
-// A block of the slab that starts at term k, as rows of four that go to workgroup memory; zeros past the last term.
-fn load_block(load: u32, lane: u32, k: u32, tile_row: u32, tile_col: u32) -> mat4x4<f32> {
+// A block of the slab that starts at term k.
+fn fetch(load: u32, lane: u32, k: u32, tile_row: u32, tile_col: u32) -> Fetched {
     let block = load * THREADS + lane;
     if is_of_a(load, block) {
-        let term = k + 4u * terms_of(block, M_QUADS);
-        if term < p.inner {
-            return transpose(a_block(tile_row + 4u * quad_of(block, M_QUADS), term));
-        }
+        return a_fetch(tile_row + 4u * quad_of(block, M_QUADS), k + 4u * terms_of(block, M_QUADS));
     } else if is_there(load, block) {
-        let term = k + 4u * terms_of(block - A_BLOCKS, N_QUADS);
-        if term < p.inner {
-            return b_block(term, tile_col + 4u * quad_of(block - A_BLOCKS, N_QUADS));
-        }
+        return b_fetch(k + 4u * terms_of(block - A_BLOCKS, N_QUADS), tile_col + 4u * quad_of(block - A_BLOCKS, N_QUADS));
     }
-    return mat4x4<f32>();
+    return Fetched();
 }
 
-fn store_block(load: u32, lane: u32, values: mat4x4<f32>) {
+// Stores it in a buffer, as rows of four; zeros past the last term.
+fn store(buffer: u32, load: u32, lane: u32, fetched: Fetched, k: u32, tile_row: u32, tile_col: u32) {
     let block = load * THREADS + lane;
     if is_of_a(load, block) {
         let terms = terms_of(block, M_QUADS);
-        let at = place(quad_of(block, M_QUADS), M_QUADS, terms);
+        let quad = quad_of(block, M_QUADS);
+        let at = place(quad, M_QUADS, terms);
+        var values: mat4x4<f32>;
+        if k + 4u * terms < p.inner {
+            values = transpose(a_block(fetched, tile_row + 4u * quad, k + 4u * terms));
+        }
         for (var term = 0u; term < 4u; term++) { // unroll
-            a_tile[terms][term][at] = values[term];
+            a_tile[buffer][terms][term][at] = values[term];
         }
     } else if is_there(load, block) {
         let terms = terms_of(block - A_BLOCKS, N_QUADS);
-        let at = place(quad_of(block - A_BLOCKS, N_QUADS), N_QUADS, terms);
+        let quad = quad_of(block - A_BLOCKS, N_QUADS);
+        let at = place(quad, N_QUADS, terms);
+        var values: mat4x4<f32>;
+        if k + 4u * terms < p.inner {
+            values = b_block(fetched, k + 4u * terms, tile_col + 4u * quad);
+        }
         for (var term = 0u; term < 4u; term++) { // unroll
-            b_tile[terms][term][at] = values[term];
+            b_tile[buffer][terms][term][at] = values[term];
         }
     }
 }
@@ -111,21 +117,27 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
             sums[2u * row + 1u] = start(m + row, n + 4u);
         }
     }
-    var next: array<mat4x4<f32>, LOADS>;
-    // One round more than there are slabs: each loads a slab and multiplies the one before.
-    for (var k = part.y; k < part.z + STEP; k += STEP) {
+    var next: array<Fetched, LOADS>;
+    for (var load = 0u; load < LOADS; load++) { // unroll
+        next[load] = fetch(load, lane, part.y, tile_row, tile_col);
+        store(0u, load, lane, next[load], part.y, tile_row, tile_col);
+    }
+    workgroupBarrier();
+    var buffer = 0u;
+    for (var k = part.y; k < part.z; k += STEP) {
+        // After the last slab comes the last again, which is not used.
+        let next_k = select(k, k + STEP, k + STEP < part.z);
         for (var load = 0u; load < LOADS; load++) { // unroll
-            next[load] = load_block(load, lane, k, tile_row, tile_col);
+            next[load] = fetch(load, lane, next_k, tile_row, tile_col);
         }
-        // Nothing to multiply in the first round.
-        for (var terms = select(0u, 4u, k == part.y); terms < 4u; terms++) {
+        for (var terms = 0u; terms < 4u; terms++) { // unroll
             let low_at = place(2u * thread_col, N_QUADS, terms);
             let high_at = place(2u * thread_col + 1u, N_QUADS, terms);
             for (var term = 0u; term < 4u; term++) { // unroll
-                let low = b_tile[terms][term][low_at];
-                let high = b_tile[terms][term][high_at];
+                let low = b_tile[buffer][terms][term][low_at];
+                let high = b_tile[buffer][terms][term][high_at];
                 for (var quad = 0u; quad < ROW_QUADS; quad++) { // unroll
-                    let a = a_tile[terms][term][place(thread_row * ROW_QUADS + quad, M_QUADS, terms)];
+                    let a = a_tile[buffer][terms][term][place(thread_row * ROW_QUADS + quad, M_QUADS, terms)];
                     for (var row = 0u; row < 4u; row++) { // unroll
                         sums[8u * quad + 2u * row] = fma(vec4<f32>(a[row]), low, sums[8u * quad + 2u * row]);
                         sums[8u * quad + 2u * row + 1u] = fma(vec4<f32>(a[row]), high, sums[8u * quad + 2u * row + 1u]);
@@ -133,9 +145,12 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
                 }
             }
         }
-        workgroupBarrier();
+        if BUFFERS == 1u {
+            workgroupBarrier();
+        }
+        buffer = (buffer + 1u) % BUFFERS;
         for (var load = 0u; load < LOADS; load++) { // unroll
-            store_block(load, lane, next[load]);
+            store(buffer, load, lane, next[load], next_k, tile_row, tile_col);
         }
         workgroupBarrier();
     }

@@ -107,7 +107,9 @@ fn every_form_agrees_with_the_oracle_and_whole_numbers_with_the_cpu() {
         scope.spawn(|| layers(&raw, &base, first));
         layers(&raw, &other, second);
     });
-    dropout_forms(&raw, &base);
+    for wide in [true, false] {
+        dropout_forms(&raw, &base.replanned(|planner| Planner { wide, ..planner }).unwrap());
+    }
     let compiled = [base.compiled(), other.compiled()].concat();
     let (features, limits) = (raw.device.features(), raw.device.limits());
     for variant in Variant::all_half() {

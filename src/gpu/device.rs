@@ -1,5 +1,6 @@
 //! Which adapters there are, which one is meant, and a device on it.
 
+use super::experimental;
 use crate::{Error, Result};
 
 /// An adapter as a person names it on a command line or in `WGPU_DROPOUT_DEVICE`.
@@ -139,10 +140,12 @@ pub fn open(choice: &AdapterChoice) -> Result<(wgpu::AdapterInfo, wgpu::Device, 
     let infos: Vec<wgpu::AdapterInfo> = adapters.iter().map(wgpu::Adapter::get_info).collect();
     let index = choose(choice, &infos)?;
     let adapter = &adapters[index];
+    let (experimental, experimental_features) = experimental::features(adapter);
     let (device, queue) = pollster::block_on(adapter.request_device(&wgpu::DeviceDescriptor {
         label: Some("wgpu-dropout"),
-        required_features: required_features(adapter),
+        required_features: required_features(adapter) | experimental,
         required_limits: adapter.limits(),
+        experimental_features,
         ..Default::default()
     }))
     .map_err(|error| Error::Adapter { what: format!("{} gives no device: {error}", line(index, &infos[index])) })?;

@@ -14,6 +14,8 @@ pub(super) struct Group {
     pub cols: u64,
     /// Neighbouring threads that lie along the columns: with the rows that follow they make up what a subgroup holds.
     pub lanes: u64,
+    /// Slabs that workgroup memory holds: with 2 threads meet once a slab, with 1 twice.
+    pub buffers: u64,
 }
 
 impl Group {
@@ -30,7 +32,7 @@ impl Group {
     /// Bytes of workgroup memory.
     pub const fn memory(self) -> u64 {
         let [rows, cols] = self.shape();
-        (rows + cols) / 4 * QUAD
+        self.buffers * (rows + cols) / 4 * QUAD
     }
 
     /// What the shader is compiled with.
@@ -38,8 +40,8 @@ impl Group {
         let [rows, cols] = self.shape();
         // A slab of a quad is four blocks of 4 × 4.
         let loads = (rows + cols).div_ceil(self.threads());
-        let Self { rows, cols, lanes, .. } = self;
-        let constants = [("GROUP_ROWS", rows), ("GROUP_COLS", cols), ("LANES", lanes), ("LOADS", loads)];
+        let Self { rows, cols, lanes, buffers, .. } = self;
+        let constants = [("GROUP_ROWS", rows), ("GROUP_COLS", cols), ("LANES", lanes), ("LOADS", loads), ("BUFFERS", buffers)];
         constants.iter().map(|(name, value)| format!("const {name}: u32 = {value}u;\n")).collect()
     }
 }

@@ -2,6 +2,7 @@
 
 use super::arena::{ParamsArena, Timer};
 use super::device::{AdapterChoice, open};
+use super::experimental::check_matrices;
 use super::kernels::{Kernels, Pipeline, Range, ranges};
 use super::plan::{Dispatch, Planner, scratch_bytes};
 use super::readback;
@@ -82,7 +83,9 @@ impl Gpu {
             }
         });
         let kernels = Kernels::with_planner(&device, change)?;
-        Ok(Self::assemble(info, device, queue, kernels, fault))
+        let mut gpu = Self::assemble(info, device, queue, kernels, fault);
+        check_matrices(&mut gpu)?;
+        Ok(gpu)
     }
 
     /// A backend on a device that somebody else owns. No error handler is set on it: what the device

@@ -35,6 +35,10 @@ pub(super) struct Elements {
     pub first_sums: bool,
     /// Whether the output holds such parts.
     pub output_sums: bool,
+    /// Whether the two quads of a strip lie apart; see `block.wgsl`.
+    pub apart: bool,
+    /// Whether the text uses cooperative matrices.
+    pub matrices: bool,
 }
 
 impl Elements {
@@ -73,14 +77,15 @@ pub(super) fn in_place(text: &str) -> String {
 pub(super) fn assemble(constants: &str, elements: Elements, parts: &[String]) -> String {
     // On the first line, which is a comment, so that line numbers stay those of the file.
     let mut text = if elements.half { "enable f16; ".to_owned() } else { String::new() };
+    text += if elements.matrices { "enable wgpu_cooperative_matrix; " } else { "" };
     text += &parts.join("\n");
     let _ = write!(text, "\n{}{constants}", elements.aliases());
-    let text: String = text.lines().map(|line| accessor(line, elements.width).unwrap_or_else(|| line.to_owned()) + "\n").collect();
+    let text: String = text.lines().map(|line| accessor(line, elements).unwrap_or_else(|| line.to_owned()) + "\n").collect();
     unroll(&text)
 }
 
 /// The functions that a `// loader` or `// storer` line stands for, on that one line.
-fn accessor(line: &str, width: Width) -> Option<String> {
+fn accessor(line: &str, Elements { width, apart, .. }: Elements) -> Option<String> {
     let mut words = line.strip_prefix("// ")?.split(' ');
     let (kind, name, buffer, stored) = (words.next()?, words.next()?, words.next()?, words.next().unwrap_or("Element"));
     let element = |j: usize| match kind {
@@ -102,10 +107,11 @@ fn accessor(line: &str, width: Width) -> Option<String> {
         Width::Vec8 if loader => format!("let v = {name}8(at, left); return select(v.low, v.high, at % 8u >= 4u);"),
         Width::Vec8 => return Some(format!("{head8} {{ {buffer}[at / 8u] = pack8(v); }}")),
     };
+    let high = if apart { "APART" } else { "4u" };
     let body8 = match width {
         Width::Vec8 => format!("return unpack8({buffer}[at / 8u]);"),
-        _ if loader => format!("return Eight({name}(at, left), {name}(at + 4u, max(left, 4u) - 4u));"),
-        _ => format!("{name}(at, v.low, left); if left > 4u {{ {name}(at + 4u, v.high, left - 4u); }}"),
+        _ if loader => format!("return Eight({name}(at, left), {name}(at + {high}, max(left, {high}) - {high}));"),
+        _ => format!("{name}(at, v.low, left); if left > {high} {{ {name}(at + {high}, v.high, left - {high}); }}"),
     };
     Some(format!("{head} {{ {body} }} {head8} {{ {body8} }}"))
 }

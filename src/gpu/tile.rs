@@ -15,7 +15,8 @@ pub enum Tile {
     Shuffle,
     /// 64 × 64 a workgroup of 64 threads through workgroup memory, 8 × 8 a thread: for real GPUs, as all that follow.
     Workgroup,
-    /// 128 × 128 a workgroup of 256 threads, 8 × 8 a thread: half the loads of [`Workgroup`](Self::Workgroup), for large products.
+    /// 128 × 128 a workgroup of 256 threads, 8 × 8 a thread, in 32 KiB of workgroup memory: half the loads of
+    /// [`Workgroup`](Self::Workgroup), for large products.
     Large,
     /// 32 × 64 a workgroup of 64 threads, 4 × 8 a thread: more workgroups, for products that are small for the device.
     Small,
@@ -23,11 +24,16 @@ pub enum Tile {
     Wide,
     /// 128 × 16 a workgroup of 64 threads, 4 × 8 a thread: for few columns, such as ten classes.
     Tall,
+    /// 128 × 128 a workgroup of 256 threads on a GPU's matrix units, for tensors stored as f16: summed in f32 in an order that is the device's own,
+    /// so it is used where it is named, and never chosen by time. Other tensors go by [`Workgroup`](Self::Workgroup). It needs cooperative matrices
+    /// (experimental in wgpu), subgroups of 32 and 48 KiB of workgroup memory.
+    Matrix,
 }
 
 impl Tile {
     /// Every tile.
-    pub const ALL: [Self; 7] = [Self::Register, Self::Shuffle, Self::Workgroup, Self::Large, Self::Small, Self::Wide, Self::Tall];
+    pub const ALL: [Self; 8] =
+        [Self::Register, Self::Shuffle, Self::Workgroup, Self::Large, Self::Small, Self::Wide, Self::Tall, Self::Matrix];
 
     /// Whether a device can run the tile.
     pub fn runs_on(self, info: &wgpu::AdapterInfo, features: wgpu::Features, limits: &wgpu::Limits) -> bool {
@@ -36,8 +42,11 @@ impl Tile {
 
     /// What a device lacks for the tile, where it lacks something.
     pub(super) fn check(self, info: &wgpu::AdapterInfo, features: wgpu::Features, limits: &wgpu::Limits) -> Result<()> {
-        // A tile of registers needs what every kernel does.
-        let (threads, memory) = self.group().map_or((64, 512), |group| (group.threads(), group.memory()));
+        let (threads, memory) = match self {
+            Self::Matrix => (256, 49_152),
+            // A tile of registers needs what every kernel does.
+            _ => self.group().map_or((64, 512), |group| (group.threads(), group.memory())),
+        };
         let needs = [
             ("max_compute_invocations_per_workgroup", limits.max_compute_invocations_per_workgroup, threads),
             ("max_compute_workgroup_size_x", limits.max_compute_workgroup_size_x, threads),
@@ -47,6 +56,9 @@ impl Tile {
         if let Some((name, value, least)) = needs.into_iter().find(|&(_, value, least)| u64::from(value) < least) {
             return Err(Error::Adapter { what: format!("tile {self}: the device's {name} allows {value}, it needs {least}") });
         }
+        if self == Self::Matrix && !has_matrices(info, features) {
+            return Err(Error::Adapter { what: format!("tile {self}: it needs cooperative matrices, f16 and subgroups of 32") });
+        }
         if self == Self::Shuffle && !has_octets(info, features) {
             return Err(Error::Adapter { what: format!("tile {self}: it needs SUBGROUP and subgroups of 8") });
         }
@@ -55,20 +67,29 @@ impl Tile {
 
     /// The workgroup that makes the tile together, where one does.
     pub(super) fn group(self) -> Option<Group> {
-        let group = |thread_rows, rows, cols, lanes| Some(Group { thread_rows, rows, cols, lanes });
+        // Two buffers where they fit the 16 KiB that every device has; `Large` asks for more.
+        let group = |thread_rows, rows, cols, lanes, buffers| Some(Group { thread_rows, rows, cols, lanes, buffers });
         match self {
-            Self::Register | Self::Shuffle => None,
-            Self::Workgroup => group(8, 8, 8, 8),
-            Self::Large => group(8, 16, 16, 8),
-            Self::Small => group(4, 8, 8, 8),
-            Self::Wide => group(4, 4, 16, 8),
-            Self::Tall => group(4, 32, 2, 2),
+            Self::Register | Self::Shuffle | Self::Matrix => None,
+            Self::Workgroup => group(8, 8, 8, 8, 2),
+            Self::Large => group(8, 16, 16, 8, 2),
+            Self::Small => group(4, 8, 8, 8, 2),
+            Self::Wide => group(4, 4, 16, 8, 1),
+            Self::Tall => group(4, 32, 2, 2, 1),
         }
+    }
+
+    /// Whether a workgroup makes the tile together, in workgroup memory: a tile for real GPUs.
+    pub fn is_shared(self) -> bool {
+        self == Self::Matrix || self.group().is_some()
     }
 
     /// Workgroups that cover `rows × cols` sums.
     pub(super) fn workgroups(self, width: Width, rows: usize, cols: usize) -> u64 {
-        let [tile_rows, tile_cols] = self.group().map_or([self.thread_rows(width), 64], Group::shape);
+        let [tile_rows, tile_cols] = match self {
+            Self::Matrix => [128, 128],
+            _ => self.group().map_or([self.thread_rows(width), 64], Group::shape),
+        };
         (rows as u64).div_ceil(tile_rows) * (cols as u64).div_ceil(tile_cols)
     }
 
@@ -91,9 +112,16 @@ impl Tile {
         match self {
             Self::Register => include_str!("../../shaders/tile_register.wgsl"),
             Self::Shuffle => include_str!("../../shaders/tile_shuffle.wgsl"),
+            Self::Matrix => include_str!("../../shaders/tile_matrix.wgsl"),
             _ => include_str!("../../shaders/tile_workgroup.wgsl"),
         }
     }
+}
+
+/// Whether there are cooperative matrices, in subgroups of 32 threads always. Of which sizes, an adapter tells and a device does not.
+fn has_matrices(info: &wgpu::AdapterInfo, features: wgpu::Features) -> bool {
+    features.contains(wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX | wgpu::Features::SHADER_F16)
+        && (info.subgroup_min_size, info.subgroup_max_size) == (32, 32)
 }
 
 /// Whether subgroups are of eight threads, always.
@@ -111,6 +139,7 @@ impl std::fmt::Display for Tile {
             Self::Small => "small",
             Self::Wide => "wide",
             Self::Tall => "tall",
+            Self::Matrix => "matrix",
         })
     }
 }

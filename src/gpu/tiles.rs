@@ -58,9 +58,11 @@ impl Class {
     pub(super) fn candidates(self, kind: wgpu::DeviceType) -> &'static [Tile] {
         match (kind, self.shape) {
             (wgpu::DeviceType::Cpu, _) => &[Tile::Shuffle, Tile::Register],
+            // Its sums run over a batch, in one chain: the more threads share them the better.
+            (_, Shape::FewRows | Shape::FewCols) if self.stem == Stem::GradWeight => &[Tile::Small, Tile::Wide, Tile::Tall],
             (_, Shape::FewRows) => &[Tile::Wide, Tile::Small, Tile::Workgroup],
             (_, Shape::FewCols) => &[Tile::Tall, Tile::Small, Tile::Workgroup],
-            (_, Shape::Medium) => &[Tile::Workgroup, Tile::Small, Tile::Large],
+            (_, Shape::Medium) => &[Tile::Small, Tile::Workgroup, Tile::Large],
             (_, Shape::Large) => &[Tile::Large, Tile::Workgroup],
         }
     }
@@ -176,8 +178,9 @@ mod tests {
         let large = Class { stem: Stem::LinearForward, shape: Shape::Large };
         let gpu = |limits: wgpu::Limits| Tiles::for_device(&info(wgpu::DeviceType::DiscreteGpu), none, &limits).get(large);
         let limits = wgpu::Limits::default();
-        assert_eq!(gpu(limits.clone()), Tile::Large);
-        assert_eq!(gpu(wgpu::Limits { max_compute_workgroup_storage_size: 8192, ..limits.clone() }), Tile::Workgroup);
+        assert_eq!(gpu(wgpu::Limits { max_compute_workgroup_storage_size: 32768, ..limits.clone() }), Tile::Large);
+        assert_eq!(gpu(wgpu::Limits { max_compute_workgroup_storage_size: 32767, ..limits.clone() }), Tile::Workgroup);
+        assert_eq!(gpu(limits.clone()), Tile::Workgroup);
         assert_eq!(gpu(wgpu::Limits { max_compute_workgroup_storage_size: 512, ..limits.clone() }), Tile::Register);
         assert_eq!(Tiles::for_device(&info(wgpu::DeviceType::Cpu), none, &limits).only(), Some(Tile::Register));
     }

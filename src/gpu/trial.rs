@@ -204,7 +204,9 @@ impl Product {
             Shape::FewRows => [16, 2048 / share, 2048 / share],
             Shape::FewCols => [2048 / share, 16, 1024 / share],
             Shape::Medium => [512 / share, 1024 / share, 512],
-            Shape::Large => [2048 / share, 2048 / share, 512],
+            // Many tiles for every unit of a large device, so that how many are left over in the end does not decide.
+            Shape::Large if software => [512, 512, 512],
+            Shape::Large => [4096, 4096, 512],
         };
         // Rows, columns and terms of the result are other dimensions of the layer in each kernel.
         let [batch, inputs, outputs] = match class.stem {

@@ -174,6 +174,9 @@ pub struct Variant {
     pub one_draw: bool,
     /// Kernels of strips that have something to share between two rows: whether a thread takes two.
     pub paired: bool,
+    /// Kernels of strips only: whether a thread takes a single strip, whose two quads lie apart where the kernel allows it, so that
+    /// neighbouring threads move neighbouring quads: for real GPUs.
+    pub flat: bool,
     /// Whether Philox multiplies in 64-bit integers, which the device must offer.
     pub int64: bool,
     /// `dropout` and matrix products only: whether tensors are stored as f16, which the device must offer; all is computed in f32.
@@ -202,6 +205,7 @@ impl Variant {
             aligned: false,
             one_draw: false,
             paired: false,
+            flat: false,
             int64: false,
             half: false,
             in_place: false,
@@ -212,7 +216,7 @@ impl Variant {
 
     /// Every form that a kernel comes in, without [`int64`](Self::int64).
     pub fn all() -> Vec<Self> {
-        Stem::ALL.into_iter().flat_map(Self::of).collect()
+        Stem::ALL.into_iter().flat_map(Self::of).filter(|variant| !variant.uses_matrices()).collect()
     }
 
     /// Every form of one kernel: each choice that it has, with each of the others.
@@ -245,6 +249,10 @@ impl Variant {
             [form].into_iter().chain(one_draw).collect()
         });
         choose(stem.is_paired(), &|form| [false, true].map(|paired| Self { paired, ..form }).to_vec());
+        choose(strips, &|form| {
+            let flat = (form.width != Width::Vec8 && !form.paired).then_some(Self { flat: true, ..form });
+            [form].into_iter().chain(flat).collect()
+        });
         if matches!(stem, Stem::LinearActivation | Stem::LinearForward | Stem::GradInput) {
             forms.extend([Width::Scalar, Width::Vec4].map(|width| Self { width, join: true, ..Self::new(stem) }));
         }
@@ -257,7 +265,7 @@ impl Variant {
         let product = |stem: Stem| stem.is_product() && !matches!(stem, Stem::GradWeightSgd | Stem::LinearActivation);
         let stored = |variant: &Self| (variant.stem == Stem::Dropout || product(variant.stem)) && variant.width != Width::Vec8;
         let exact = |variant: &Self| !(variant.part && variant.stem == Stem::GradWeight);
-        Self::all().into_iter().filter(stored).filter(exact).map(|variant| Self { half: true, ..variant }).collect()
+        Stem::ALL.into_iter().flat_map(Self::of).filter(stored).filter(exact).map(|variant| Self { half: true, ..variant }).collect()
     }
 
     /// What a device must offer to run this form beyond the language's baseline.
@@ -266,7 +274,18 @@ impl Variant {
         features.set(wgpu::Features::SHADER_INT64, self.int64 || self.width == Width::Vec8);
         features.set(wgpu::Features::SHADER_F16, self.half);
         features.set(wgpu::Features::SUBGROUP, self.stem.is_product() && self.tile == Tile::Shuffle);
+        features.set(wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX, self.uses_matrices());
         features
+    }
+
+    /// Whether a product runs on matrix units.
+    pub fn uses_matrices(&self) -> bool {
+        self.stem.is_product() && self.tile == Tile::Matrix && !self.join
+    }
+
+    /// Whether the two quads of a strip lie apart: where what becomes of a column does not rest on where it is, or on its draw alone.
+    fn spread(&self) -> bool {
+        self.flat && (self.stem == Stem::Copy || self.aligned && self.stem != Stem::DropoutBroadcast)
     }
 
     /// A name for labels and listings.
@@ -304,6 +323,9 @@ impl Variant {
         }
         if self.paired {
             name += ".paired";
+        }
+        if self.flat {
+            name += ".flat";
         }
         if self.int64 {
             name += ".int64";
@@ -352,10 +374,11 @@ impl Variant {
             }
             stem if stem.is_strips() => {
                 parts.push(include_str!("../../shaders/block.wgsl"));
-                let rows = if self.paired { 2 } else { 1 };
+                let [rows, groups] = [self.paired, !self.flat].map(|two| if two { 2 } else { 1 });
                 // A broadcast mask's rows and columns are not the matrix's.
                 let broadcast = stem == Stem::DropoutBroadcast;
-                constants += &format!("const ROWS: u32 = {rows}u;\nconst ALIGNED: bool = {};\n", self.aligned && !broadcast);
+                constants += &format!("const ROWS: u32 = {rows}u;\nconst GROUPS: u32 = {groups}u;\n");
+                constants += &format!("const ALIGNED: bool = {};\nconst SPREAD: bool = {};\n", self.aligned && !broadcast, self.spread());
                 if broadcast {
                     constants += &format!("const GROUPED: bool = {};\nconst ONE_DRAW: bool = {};\n", self.aligned, self.one_draw);
                 }
@@ -371,6 +394,9 @@ impl Variant {
         }
         if matches!(self.stem, Stem::ActivationGrad | Stem::LinearActivation) {
             parts.push(include_str!("../../shaders/activation.wgsl"));
+        }
+        if matches!(self.stem, Stem::ActivationGrad | Stem::LinearActivation | Stem::LinearForward) {
+            parts.push(include_str!("../../shaders/relu.wgsl"));
         }
         parts.push(include_str!("../../shaders/mask.wgsl"));
         parts.push(include_str!("../../shaders/eight.wgsl"));
@@ -392,7 +418,7 @@ impl Variant {
             if self.shared { part.replace("var<storage, read>", "var<storage, read_write>") } else { part }
         };
         let parts: Vec<String> = parts.into_iter().map(placed).collect();
-        let elements = Elements { width: self.width, half: self.half, first_sums: self.join, output_sums: self.part };
+        let elements = Elements { width: self.width, half: self.half, first_sums: self.join, output_sums: self.part, apart: self.spread(), matrices: self.uses_matrices() };
         assemble(&constants, elements, &parts)
     }
 

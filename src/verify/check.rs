@@ -106,6 +106,15 @@ impl Tally {
         self.case(outcome.err().map(|error| error.to_string()));
     }
 
+    /// The cases of another; the first difference stays the first.
+    pub fn add(&mut self, other: Self) {
+        if self.clean() {
+            self.check.note = other.check.note;
+        }
+        self.check.cases += other.check.cases;
+        self.check.differences += other.check.differences;
+    }
+
     /// Whether nothing differed so far.
     pub fn clean(&self) -> bool {
         self.check.differences == 0

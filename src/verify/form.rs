@@ -53,7 +53,8 @@ pub(super) fn of_gpu(gpu: &Gpu, options: &Options) -> Result<Vec<Form<Gpu>>> {
         forms.push(Form { name: format!("own tiles, {}", philox(own.int64)), backend: gpu.with_kernels(kernels), weak: false });
     }
     for weak in [false, true] {
-        for tile in Tile::ALL {
+        // Matrix units are for f16 alone, which has a check of its own.
+        for tile in Tile::ALL.into_iter().filter(|&tile| tile != Tile::Matrix) {
             for int64 in [true, false] {
                 // Few forms: the device's own, and the other tiles with Philox in limbs; in parts one tile of each file.
                 let one = matches!(tile, Tile::Register | Tile::Shuffle | Tile::Workgroup);
@@ -62,7 +63,7 @@ pub(super) fn of_gpu(gpu: &Gpu, options: &Options) -> Result<Vec<Form<Gpu>>> {
                     continue;
                 }
                 let change = |planner| {
-                    let strong = Planner { tiles: Tiles::all(tile), int64, ..planner };
+                    let strong = Planner { tiles: Tiles::all(tile), int64, wide: !tile.is_shared(), ..planner };
                     if weak { Planner { binding: 1 << 16, grid: 17, flops: 1, ..strong } } else { strong }
                 };
                 let kernels = match base.replanned(change) {

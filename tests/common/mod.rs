@@ -79,7 +79,7 @@ pub fn lend(form: Form, run: impl FnOnce(Gpu) -> Gpu) {
     let (slot, change): (usize, &dyn Fn(Planner) -> Planner) = match form {
         Form::Usual => (0, &|planner| planner),
         Form::Limbs => (1, &|planner| Planner { int64: false, ..planner }),
-        Form::Tile(tile) => (2 + tile as usize, &move |planner| Planner { tiles: Tiles::all(tile), ..planner }),
+        Form::Tile(tile) => (2 + tile as usize, &move |planner| Planner { tiles: Tiles::all(tile), wide: !tile.is_shared(), ..planner }),
     };
     let mut slot = SLOTS[slot].lock().unwrap_or_else(PoisonError::into_inner);
     let opened = slot.take().or_else(|| gpu_with(change));

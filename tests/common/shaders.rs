@@ -63,6 +63,7 @@ pub fn validated(variant: &Variant, wgsl: &str) -> (Module, ModuleInfo) {
     capabilities.set(Capabilities::SHADER_INT64, needs.contains(Features::SHADER_INT64));
     capabilities.set(Capabilities::SHADER_FLOAT16, needs.contains(Features::SHADER_F16));
     capabilities.set(Capabilities::SUBGROUP, needs.contains(Features::SUBGROUP));
+    capabilities.set(Capabilities::COOPERATIVE_MATRIX, needs.contains(Features::EXPERIMENTAL_COOPERATIVE_MATRIX));
     let info = Validator::new(ValidationFlags::all(), capabilities)
         .subgroup_stages(ShaderStages::COMPUTE)
         .subgroup_operations(SubgroupOperationSet::all())

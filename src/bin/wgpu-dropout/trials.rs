@@ -1,17 +1,20 @@
 //! Trials of earlier runs, kept in a file of the user's cache folder, so that a machine tries its tiles once a driver and version.
 //!
-//! The file is worth what a trial takes, half a second: one that is not there, cannot be read or written, or holds anything else is no
+//! The file is worth what a trial takes, some seconds on a real GPU: one that is not there, cannot be read or written, or holds anything else is no
 //! error but another trial.
 
 use serde_json::{Map, Value, json};
 use std::io::Read;
 use std::path::PathBuf;
+use std::time::Duration;
 use wgpu_dropout::gpu::{Class, Gpu, Tile, Tiles, Timing, Trial};
 use wgpu_dropout::{Result, file};
 
 /// More bytes, and more trials, are not ours.
 const MOST_BYTES: u64 = 1 << 20;
 const MOST_TRIALS: usize = 64;
+/// A trial that is kept may take longer than one that every process waits for: most of it is compiling.
+const BUDGET: Duration = Duration::from_secs(8);
 
 /// The trial that was kept for the device, else a new one, which is kept.
 pub fn kept_or_new(gpu: &Gpu) -> Result<Trial> {
@@ -21,7 +24,7 @@ pub fn kept_or_new(gpu: &Gpu) -> Result<Trial> {
     match known.filter(runs) {
         Some(trial) => Ok(trial),
         None => {
-            let trial = Trial::of(gpu, Trial::budget(gpu.info()))?;
+            let trial = Trial::of(gpu, Trial::budget(gpu.info()).max(BUDGET))?;
             keep(gpu, &trial);
             Ok(trial)
         }

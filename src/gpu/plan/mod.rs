@@ -39,8 +39,8 @@ pub struct Planner {
     pub int64: bool,
     /// Whether tensors may be stored as f16, which the device must have.
     pub half: bool,
-    /// Whether eight numbers are loaded as four 64-bit integers where rows allow it and [`int64`](Self::int64) holds: adapters that run on
-    /// a CPU load 256 bits best.
+    /// Whether a thread moves much at a time, as adapters that run on a CPU like it: eight numbers as four 64-bit integers, where rows
+    /// allow it and [`int64`](Self::int64) holds, and blocks of a matrix. Elsewhere neighbouring threads move neighbouring quads.
     pub wide: bool,
     /// Whether rate, scale, step and seed are read from a buffer, which [`Kernels::reading`](crate::gpu::Kernels::reading) alone can say.
     pub state: bool,

@@ -198,7 +198,10 @@ impl Planner {
         params: Params,
     ) -> Result<Option<Dispatch<'a>>> {
         let (rows, cols) = (params.rows as usize, params.cols as usize);
-        let tile = self.tiles.pick(variant.stem, rows, cols);
+        let tile = match self.tiles.pick(variant.stem, rows, cols) {
+            Tile::Matrix if !variant.half => Tile::Workgroup,
+            tile => tile,
+        };
         let eight = tile == Tile::Shuffle && variant.stem != Stem::GradInput && !variant.half;
         let width = self.width(wide, &params, eight);
         let variant = Variant { tile, width, ..variant };

@@ -8,21 +8,21 @@ use crate::gpu::variant::{Stem, Variant};
 use crate::gpu::view::View;
 use crate::rate::DRAWS;
 
-/// Strips of 16 columns of a workgroup of `block.wgsl`: a thread each.
-const STRIPS: usize = 64;
+/// Threads of a workgroup of `block.wgsl`.
+const THREADS: usize = 64;
 
-/// A workgroup's threads as a block of `rows` rows, a power of two, by as many strips as there are left: 2^`shift`.
+/// A workgroup's threads as a block of `rows` rows, a power of two, by as many columns as there are threads left: 2^`shift`.
 struct Block {
     rows: usize,
     shift: u32,
 }
 
 impl Block {
-    /// The block that covers `rows × strips` with the fewest threads left over, of such the widest: neighbours' loads are then neighbours.
-    fn new(rows: usize, strips: usize) -> Self {
-        let blocks = (0..=STRIPS.ilog2()).map(|shift| Self { rows: STRIPS >> shift, shift });
-        let workgroups = |block: &Self| (rows.div_ceil(block.rows) as u64) * (strips.div_ceil(1 << block.shift) as u64);
-        blocks.rev().min_by_key(workgroups).unwrap_or(Self { rows: 1, shift: STRIPS.ilog2() })
+    /// The block that covers `rows × cols` threads with the fewest left over, of such the widest: neighbours' loads are then neighbours.
+    fn new(rows: usize, cols: usize) -> Self {
+        let blocks = (0..=THREADS.ilog2()).map(|shift| Self { rows: THREADS >> shift, shift });
+        let workgroups = |block: &Self| (rows.div_ceil(block.rows) as u64) * (cols.div_ceil(1 << block.shift) as u64);
+        blocks.rev().min_by_key(workgroups).unwrap_or(Self { rows: 1, shift: THREADS.ilog2() })
     }
 }
 
@@ -93,7 +93,7 @@ impl Planner {
         }
         let mut plan = Vec::new();
         // A row larger than a binding is itself cut into windows, each a matrix of one row. So is one longer than a grid is wide.
-        let longest = (self.rows_per_binding("x", 1, x.number())? / 64 * 64).clamp(1, STRIPS * 16 * self.grid as usize);
+        let longest = (self.rows_per_binding("x", 1, x.number())? / 64 * 64).clamp(1, THREADS * 8 * self.grid as usize);
         let pieces: Vec<(usize, usize)> = windows(x.cols, longest).collect();
         if pieces.len() > 1 {
             for row in 0..x.rows {
@@ -111,13 +111,15 @@ impl Planner {
     /// The dispatches of rows that each fit a binding.
     fn strips_of_rows<'a>(&self, plan: &mut Vec<Dispatch<'a>>, call: &Strips<'a, '_>) -> Result<()> {
         let (x, y) = (call.x, call.y);
-        let paired = call.variant.stem.is_paired() && x.rows > 1;
-        let per_thread = if paired { 2 } else { 1 };
-        let block = Block::new(x.rows.div_ceil(per_thread), x.cols.div_ceil(16));
+        let flat = !self.wide;
+        let paired = !flat && call.variant.stem.is_paired() && x.rows > 1;
+        let per_thread = [if paired { 2 } else { 1 }, if flat { 8 } else { 16 }];
+        let threads = [x.rows.div_ceil(per_thread[0]), x.cols.div_ceil(per_thread[1])];
+        let block = Block::new(threads[0], threads[1]);
         let held = self.common_rows(x.rows, &[("x", x.stride), ("y", y.stride)], x.number())?;
         let beside = call.beside.map(Beside::operand);
         let held = beside.map_or(Ok(held), |input| self.common_rows(held, &[(input.name, input.view.stride)], 4))?;
-        for (from, rows) in windows(x.rows, held.min(block.rows * per_thread * self.grid as usize)) {
+        for (from, rows) in windows(x.rows, held.min(block.rows * per_thread[0] * self.grid as usize)) {
             let window = |view: View<'a>, element: u64| self.window(view, element, from, rows);
             let [a, b] = [x, y].map(|view| window(view, view.number()));
             let beside = beside.map(|input| window(input.view, 4));
@@ -143,9 +145,9 @@ impl Planner {
             };
             let aligned = call.variant.aligned && params.col_lane == 0 && (params.threshold < DRAWS || self.state);
             let in_place = call.in_place();
-            let variant = Variant { width, aligned, paired, half: x.half, in_place, ..call.variant };
+            let variant = Variant { width, aligned, paired, flat, half: x.half, in_place, ..call.variant };
             let bound: Vec<Window<'a>> = (!in_place).then_some(a).into_iter().chain(beside).chain([b]).collect();
-            let grid = [x.cols.div_ceil(16).div_ceil(STRIPS / block.rows), rows.div_ceil(block.rows * per_thread)];
+            let grid = [threads[1].div_ceil(1 << block.shift), rows.div_ceil(block.rows * per_thread[0])];
             plan.extend(self.dispatch_grid(variant, &bound, params, grid.map(|workgroups| workgroups as u32))?);
         }
         Ok(())

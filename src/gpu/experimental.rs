@@ -1,0 +1,80 @@
+//! What wgpu offers behind `unsafe` alone: cooperative matrices, for [`Tile::Matrix`](super::Tile::Matrix).
+#![allow(unsafe_code)]
+
+use super::owned::Gpu;
+use super::tile::Tile;
+use super::tiles::Tiles;
+use super::view::View;
+use crate::backend::Backend;
+use crate::call::LinearForward;
+use crate::{Dropout, Error, Result};
+use wgpu::CooperativeScalarType::{F16, F32};
+
+/// The experimental features of an adapter that the kernels have a use for, and the leave to use them.
+pub(super) fn features(adapter: &wgpu::Adapter) -> (wgpu::Features, wgpu::ExperimentalFeatures) {
+    let matrices = wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX;
+    let has_size = adapter.cooperative_matrix_properties().iter().any(|of| {
+        (of.m_size, of.n_size, of.k_size, of.ab_type, of.cr_type) == (16, 16, 16, F16, F32) && !of.saturating_accumulation
+    });
+    if !adapter.features().contains(matrices) || !has_size {
+        return (wgpu::Features::empty(), wgpu::ExperimentalFeatures::disabled());
+    }
+    // SAFETY: wgpu asks that whoever enables an experimental feature takes its bugs on: only the tile that is asked for by name uses it, after a
+    // product of known result.
+    (matrices, unsafe { wgpu::ExperimentalFeatures::enabled() })
+}
+
+/// A product of whole numbers, so that every order of its sums gives the same, on matrix units where a plan names them.
+///
+/// # Errors
+/// [`Error::Adapter`] where the result is not the right one.
+pub(super) fn check_matrices(gpu: &mut Gpu) -> Result<()> {
+    if gpu.kernels().planner().tiles != Tiles::all(Tile::Matrix) {
+        return Ok(());
+    }
+    const SHAPE: [usize; 3] = [132, 72, 136];
+    let [rows, terms, cols] = SHAPE;
+    let x = |row: usize, term: usize| (row * 7 + term * 3) % 5;
+    let w = |term: usize, col: usize| (term * 5 + col * 11) % 7;
+    let mut tensor = |rows: usize, cols: usize, value: &dyn Fn(usize, usize) -> usize| {
+        let halves: Vec<u32> = (0..rows * cols).map(|i| whole(value(i / cols, i % cols))).collect();
+        let words: Vec<u32> = halves.chunks(2).map(|pair| pair[0] | pair[1] << 16).collect();
+        gpu.tensor(1, words.len(), &words)
+    };
+    let (x_halves, w_halves, y_halves) = (tensor(rows, terms, &x)?, tensor(terms, cols, &w)?, tensor(rows, cols, &|_, _| 1)?);
+    let view = |buffer, rows, cols| View::new(buffer, rows, cols).half();
+    let (x_view, weight) = (view(x_halves.view().buffer, rows, terms), view(w_halves.view().buffer, terms, cols));
+    let mut y = view(y_halves.view().buffer, rows, cols);
+    let call = LinearForward { x: &x_view, weight: &weight, bias: None, y: &mut y, relu: false, dropout: Dropout::NONE };
+    let prepared = gpu.kernels().linear_forward(&call)?;
+    let mut encoder = gpu.device().create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+    prepared.record(&mut encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default()));
+    gpu.queue().submit([encoder.finish()]);
+    let found = gpu.read(&y_halves)?;
+    let wrong = (0..rows * cols).find(|&i| {
+        let sum = (0..terms).map(|term| x(i / cols, term) * w(term, i % cols)).sum();
+        found[i / 2] >> (16 * (i % 2)) & 0xffff != whole(sum)
+    });
+    wrong.map_or(Ok(()), |i| {
+        let what = format!("tile matrix: the device's matrix units give a wrong sum in row {}, column {}", i / cols, i % cols);
+        Err(Error::Adapter { what })
+    })
+}
+
+/// A whole number up to 2048 as f16.
+fn whole(number: usize) -> u32 {
+    match (number as u32).checked_ilog2() {
+        None => 0,
+        Some(power) => (15 + power) << 10 | ((number as u32) << 10 >> power) & 0x3ff,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn whole_numbers_are_those_of_f16() {
+        for number in 0..=2048 {
+            assert_eq!(super::whole(number), u32::from(half::f16::from_f32(number as f32).to_bits()), "{number}");
+        }
+    }
+}
