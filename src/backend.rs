@@ -1,7 +1,8 @@
 //! One interface to the GPU and the CPU: tensors, the kernels, and when their work is done.
 
 use crate::call::{
-    BatchLoss, DropoutCall, Gather, GradInput, GradWeight, GradWeightSgd, LinearForward, MaskBits, Sgd, SoftmaxCrossEntropy,
+    BatchLoss, DropoutCall, Gather, GradInput, GradWeight, GradWeightSgd, LinearForward, MaskBits, Moments, Sgd,
+    SoftmaxCrossEntropy, Subnetworks,
 };
 use crate::shape::Matrix;
 use crate::{Error, Result};
@@ -154,6 +155,18 @@ pub trait Backend {
     /// # Errors
     /// As [`dropout`](Self::dropout).
     fn batch_loss(&mut self, call: BatchLoss<'_, Self::Tensor<f32>>) -> Result<()>;
+
+    /// A dropout site of many sub-networks at once.
+    ///
+    /// # Errors
+    /// As [`dropout`](Self::dropout).
+    fn subnetworks(&mut self, call: Subnetworks<'_, Self::Tensor<f32>>) -> Result<()>;
+
+    /// `p = softmax(z)`, its mean and squares over sub-networks.
+    ///
+    /// # Errors
+    /// As [`dropout`](Self::dropout).
+    fn moments(&mut self, call: Moments<'_, Self::Tensor<f32>>) -> Result<()>;
 
     /// One update of a weight matrix or bias.
     ///

@@ -244,8 +244,15 @@ fn the_exact_ensemble_is_every_mask_and_samples_come_near_it() {
             let loss = rows.iter().zip(&test.labels).map(|(p, &label)| -p[label as usize].ln()).sum::<f64>() / 12.0;
             assert!((number(object, "loss") - loss).abs() < 1e-5, "{object}");
 
-            succeed_quietly(&folder, &format!("{predict} --output m.npy --samples 900 --spread s.npy"));
-            let (mean, spread) = (load("m.npy"), load("s.npy"));
+            let files = "--output m.npy --samples 900 --spread s.npy --entropy h.npy --information i.npy";
+            let object = &lines(&succeed_quietly(&folder, &format!("{predict} {files}")))[0];
+            let (mean, spread, entropy) = (load("m.npy"), load("s.npy"), load("h.npy"));
+            // Four dispatches a sample, of which one submit holds a thousand or so.
+            assert!(number(object, "submits") <= 6.0 && number(object, "dispatches") >= 3600.0, "{object}");
+            for ((mean, &entropy), &information) in mean.chunks(2).zip(&entropy).zip(&load("i.npy")) {
+                let right: f32 = mean.iter().map(|p| -p * p.ln()).sum();
+                assert!((entropy - right).abs() < 1e-5 && information > 0.0 && information < entropy, "{entropy} {information}");
+            }
             assert!(spread.iter().any(|&spread| spread > 0.01));
             for ((mean, spread), exact) in mean.iter().zip(&spread).zip(&exact) {
                 // Five standard errors of 900 samples.
@@ -298,6 +305,8 @@ fn wrong_usage_is_told_in_two_lines() {
         &format!("{predict} --data digits --samples 2 --ensemble exact"),
         &format!("{predict} --data digits --samples 0"),
         &format!("{predict} --data digits --samples 2 --spread p.npy"),
+        &format!("{predict} --data digits --entropy h.npy"),
+        &format!("{predict} --data digits --samples 2 --entropy h.npy --information h.npy"),
         &format!("{predict} --data digits --split both"),
         &format!("{predict} --data digits --ensemble most"),
         &format!("{predict} --data x.npy --split test"),

@@ -8,6 +8,8 @@
 mod common;
 #[path = "kernels/elementwise.rs"]
 mod elementwise;
+#[path = "kernels/ensemble.rs"]
+mod ensemble;
 #[path = "kernels/loss.rs"]
 mod loss;
 #[path = "kernels/products.rs"]

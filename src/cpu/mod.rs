@@ -7,8 +7,8 @@ pub mod reference;
 
 use crate::backend::{Backend, Counts, Element, check_len};
 use crate::call::{
-    BatchLoss, DropoutCall, Features, Gather, GradInput, GradWeight, GradWeightSgd, LinearForward, MaskBits, Sgd,
-    SoftmaxCrossEntropy,
+    BatchLoss, DropoutCall, Features, Gather, GradInput, GradWeight, GradWeightSgd, LinearForward, MaskBits, Moments, Sgd,
+    SoftmaxCrossEntropy, Subnetworks,
 };
 use crate::shape::{Matrix, elements, expect};
 use crate::{Dropout, Error, Result};
@@ -216,6 +216,23 @@ impl Backend for Cpu {
         self.counts.dispatches += 1;
         let total = reference::batch_loss(&call.losses.values);
         call.totals.values[2 * call.slot..2 * call.slot + 2].copy_from_slice(&total);
+        Ok(())
+    }
+
+    fn subnetworks(&mut self, call: Subnetworks<'_, CpuTensor<f32>>) -> Result<()> {
+        call.check()?;
+        self.counts.dispatches += 1;
+        let (x, cols) = (&call.x.values, call.x.cols);
+        reference::subnetworks(x, &mut call.y.values, cols, call.rows, call.first, call.bit, call.scale);
+        Ok(())
+    }
+
+    fn moments(&mut self, call: Moments<'_, CpuTensor<f32>>) -> Result<()> {
+        call.check()?;
+        self.counts.dispatches += 1;
+        let weights = &call.weights.values[call.first..call.first + call.networks()];
+        let classes = call.logits.cols;
+        reference::moments(&mut call.logits.values, weights, call.before, &mut call.moments.values, classes);
         Ok(())
     }
 

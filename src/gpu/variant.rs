@@ -16,14 +16,16 @@ pub enum Stem {
     GradWeightSgd,
     LinearForward,
     MaskBits,
+    Moments,
     PhiloxWords,
     Sgd,
     SoftmaxCrossEntropy,
+    Subnetworks,
 }
 
 impl Stem {
     /// Every kernel.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 14] = [
         Self::BatchLoss,
         Self::Copy,
         Self::Dropout,
@@ -33,9 +35,11 @@ impl Stem {
         Self::GradWeightSgd,
         Self::LinearForward,
         Self::MaskBits,
+        Self::Moments,
         Self::PhiloxWords,
         Self::Sgd,
         Self::SoftmaxCrossEntropy,
+        Self::Subnetworks,
     ];
 
     /// The file's name without `.wgsl`.
@@ -50,9 +54,11 @@ impl Stem {
             Self::GradWeightSgd => "grad_weight_sgd",
             Self::LinearForward => "linear_forward",
             Self::MaskBits => "mask_bits",
+            Self::Moments => "moments",
             Self::PhiloxWords => "philox_words",
             Self::Sgd => "sgd",
             Self::SoftmaxCrossEntropy => "softmax_cross_entropy",
+            Self::Subnetworks => "subnetworks",
         }
     }
 
@@ -67,9 +73,11 @@ impl Stem {
             Self::GradWeightSgd => include_str!("../../shaders/grad_weight_sgd.wgsl"),
             Self::LinearForward => include_str!("../../shaders/linear_forward.wgsl"),
             Self::MaskBits => include_str!("../../shaders/mask_bits.wgsl"),
+            Self::Moments => include_str!("../../shaders/moments.wgsl"),
             Self::PhiloxWords => include_str!("../../shaders/philox_words.wgsl"),
             Self::Sgd => include_str!("../../shaders/sgd.wgsl"),
             Self::SoftmaxCrossEntropy => include_str!("../../shaders/softmax_cross_entropy.wgsl"),
+            Self::Subnetworks => include_str!("../../shaders/subnetworks.wgsl"),
         }
     }
 
@@ -311,6 +319,8 @@ impl Variant {
         match self.stem {
             _ if self.in_place => &[true],
             Stem::BatchLoss | Stem::Copy | Stem::Dropout | Stem::PhiloxWords => &[false, true],
+            Stem::Moments => &[false, true, true],
+            Stem::Subnetworks => &[false, true],
             Stem::MaskBits => &[true],
             Stem::LinearForward => &[false, false, false, true],
             Stem::GradInput => &[false, false, false, false, true],

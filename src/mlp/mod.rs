@@ -14,6 +14,7 @@ mod interchange;
 mod network;
 mod predict;
 mod resident;
+mod sampling;
 mod shard;
 mod train;
 mod workspace;
@@ -22,7 +23,8 @@ pub use ensemble::MAX_UNITS;
 #[cfg(feature = "cli")]
 pub use interchange::{ForeignLayer, Interchange, Layout};
 pub use network::{Architecture, Mlp};
-pub use predict::{Evaluation, MonteCarlo};
+pub use predict::Evaluation;
 pub use resident::{Resident, Source};
+pub use sampling::MonteCarlo;
 pub use shard::{Gradients, Shard};
 pub use train::{Epoch, Training};

@@ -16,6 +16,7 @@
 
 mod battery;
 mod check;
+mod ensemble;
 mod exact;
 mod form;
 mod kernels;

@@ -32,6 +32,12 @@ pub struct Args {
     /// Where to write the standard deviation over the samples
     #[arg(long, value_name = "S.npy", requires = "samples")]
     spread: Option<PathBuf>,
+    /// Where to write the predictive entropy of each row, that of the mean over the samples, in nats
+    #[arg(long, value_name = "H.npy", requires = "samples")]
+    entropy: Option<PathBuf>,
+    /// Where to write each row's mutual information of prediction and mask, in nats: how far the samples disagree
+    #[arg(long, value_name = "I.npy", requires = "samples")]
+    information: Option<PathBuf>,
     /// Average over every mask, each by its probability; for at most 20 units that can be dropped
     #[arg(long, value_enum)]
     ensemble: Option<Ensemble>,
@@ -63,17 +69,18 @@ struct Input {
 struct Prediction {
     /// `[rows, classes]`
     probabilities: Vec<f32>,
-    /// Of the same shape, where masks were sampled.
-    spread: Option<Vec<f32>>,
+    /// What else is known where masks were sampled; its `mean` is empty.
+    sampled: Option<MonteCarlo>,
     classes: usize,
 }
 
 /// Runs `predict`.
 pub fn run(args: &Args, common: &Common) -> Result<(), Failure> {
-    check_outputs(&[("--output", &Some(args.output.clone())), ("--spread", &args.spread)])?;
-    for path in [Some(&args.output), args.spread.as_ref()].into_iter().flatten() {
-        writable::check(path)?;
-    }
+    let output = Some(args.output.clone());
+    let files =
+        [("--output", &output), ("--spread", &args.spread), ("--entropy", &args.entropy), ("--information", &args.information)];
+    check_outputs(&files)?;
+    files.iter().filter_map(|(_, path)| path.as_ref()).try_for_each(|path| writable::check(path))?;
     let input = read(args)?;
     let (prediction, device) = match engine::open(&common.device, common.tile)? {
         Device::Gpu(gpu) => {
@@ -85,13 +92,20 @@ pub fn run(args: &Args, common: &Common) -> Result<(), Failure> {
             (prediction, Device::Cpu(cpu))
         }
     };
-    let Prediction { probabilities, spread, classes } = prediction;
+    let Prediction { probabilities, sampled, classes } = prediction;
     let rows = input.samples.rows;
     let measured = input.classes.map(|_| measure(&probabilities, &input.samples.labels, classes));
     let mut outputs = Outputs::default();
     outputs.add(&args.output, &[rows, classes], Values::Floats(probabilities));
-    if let (Some(path), Some(spread)) = (&args.spread, spread) {
-        outputs.add(path, &[rows, classes], Values::Floats(spread));
+    if let Some(MonteCarlo { spread, entropy, information, .. }) = sampled {
+        let more = [
+            (&args.spread, spread, &[rows, classes][..]),
+            (&args.entropy, entropy, &[rows]),
+            (&args.information, information, &[rows]),
+        ];
+        for (path, values, shape) in more {
+            path.as_ref().into_iter().for_each(|path| outputs.add(path, shape, Values::Floats(values.clone())));
+        }
     }
     let written = outputs.write()?;
     let what = match measured {
@@ -136,12 +150,12 @@ fn predict<B: Backend>(backend: B, args: &Args, common: &Common, input: &Input) 
     let classes = net.architecture().classes;
     check_fit(&args.data, input.samples.cols, input.classes.unwrap_or(0), net.architecture())?;
     // The network takes no data of no rows, but an array of none has an answer of none.
-    let (probabilities, spread) = match (input.samples.rows, args.samples, args.ensemble) {
-        (0, samples, _) => (Vec::new(), samples.map(|_| Vec::new())),
+    let (probabilities, sampled) = match (input.samples.rows, args.samples, args.ensemble) {
+        (0, samples, _) => (Vec::new(), samples.map(|_| MonteCarlo::default())),
         (_, Some(samples), _) => {
             let data = upload(net.backend_mut(), &input.samples)?;
-            let MonteCarlo { mean, spread } = net.predict_monte_carlo(&data, samples)?;
-            (mean, Some(spread))
+            let mut sampled = net.predict_monte_carlo(&data, samples)?;
+            (std::mem::take(&mut sampled.mean), Some(sampled))
         }
         (_, None, ensemble) => {
             let data = upload(net.backend_mut(), &input.samples)?;
@@ -152,7 +166,7 @@ fn predict<B: Backend>(backend: B, args: &Args, common: &Common, input: &Input) 
             (probabilities, None)
         }
     };
-    Ok((Prediction { probabilities, spread, classes }, net.into_backend()))
+    Ok((Prediction { probabilities, sampled, classes }, net.into_backend()))
 }
 
 /// The same network with another seed for its masks.

@@ -12,8 +12,10 @@ mod grad_weight_sgd;
 mod gradient;
 mod linear_forward;
 mod mask_bits;
+mod moments;
 mod sgd;
 mod softmax_cross_entropy;
+mod subnetworks;
 
 pub use batch_loss::batch_loss;
 pub use dropout::dropout;
@@ -24,9 +26,11 @@ pub use grad_weight_sgd::grad_weight_sgd;
 pub use gradient::gradient;
 pub use linear_forward::linear_forward;
 pub use mask_bits::mask_bits;
+pub use moments::moments;
 pub use sgd::sgd;
 pub(crate) use sgd::{descend, shrink};
 pub use softmax_cross_entropy::softmax_cross_entropy;
+pub use subnetworks::subnetworks;
 
 use crate::Dropout;
 
