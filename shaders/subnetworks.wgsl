@@ -21,8 +21,8 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
         return;
     }
     let keep = (p.first + row / p.inner) >> (p.count + col);
-    let from_ = p.a_start + (row % p.terms) * p.cols + col;
-    let to = p.b_start + row * p.cols + col;
+    let from_ = p.a_start + (row % p.terms) * p.a_stride + col;
+    let to = p.b_start + row * p.b_stride + col;
     for (var j = 0u; j < 8u; j++) { // unroll
         if col + j < p.cols {
             y[to + j] = select(0.0, x[from_ + j] * p.scale, ((keep >> j) & 1u) != 0u);

@@ -47,7 +47,7 @@ impl<T: Matrix> Subnetworks<'_, T> {
 /// `squares / W`, and the mean of the entropies `−Σ_c p·log p`, in nats.
 #[derive(Debug)]
 pub struct Moments<'a, T> {
-    /// `z [S·R, C]`, a network's rows of data together; overwritten with `p`.
+    /// `z [S·R, C]`, a network's rows of data together; overwritten.
     pub logits: &'a mut T,
     /// `w [any, 1]`, none of them negative.
     pub weights: &'a T,
@@ -69,6 +69,9 @@ impl<T: Matrix> Moments<'_, T> {
         let (kernel, rows, classes) = ("moments", self.moments.rows(), self.logits.cols());
         if rows == 0 && self.logits.rows() > 0 || rows > 0 && !self.logits.rows().is_multiple_of(rows) {
             return Err(Error::shape(kernel, format!("{} logits of networks that have {rows} rows each", self.logits.rows())));
+        }
+        if classes == 0 {
+            return Err(Error::shape(kernel, "logits of no classes"));
         }
         expect(kernel, "moments", self.moments, rows, 2 * classes + 1)?;
         expect(kernel, "weights", self.weights, self.weights.rows(), 1)?;

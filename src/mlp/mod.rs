@@ -16,6 +16,7 @@ mod predict;
 mod resident;
 mod sampling;
 mod shard;
+mod subnetworks;
 mod train;
 mod workspace;
 
@@ -25,6 +26,7 @@ pub use interchange::{ForeignLayer, Interchange, Layout};
 pub use network::{Architecture, Mlp};
 pub use predict::Evaluation;
 pub use resident::{Resident, Source};
-pub use sampling::MonteCarlo;
+pub use sampling::Sharing;
 pub use shard::{Gradients, Shard};
+pub use subnetworks::Predictive;
 pub use train::{Epoch, Training};

@@ -91,8 +91,3 @@ fn softmax(logits: &mut [f32], classes: usize) {
         row.iter_mut().zip(exps).for_each(|(p, e)| *p = (e / sum) as f32);
     }
 }
-
-/// The means among what the kernel `moments` sums up, `[rows, 2·classes + 1]`.
-pub(super) fn weighted_means(moments: &[f32], classes: usize) -> impl Iterator<Item = f32> + '_ {
-    moments.chunks(2 * classes + 1).flat_map(move |row| &row[..classes]).copied()
-}

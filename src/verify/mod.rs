@@ -14,11 +14,13 @@
 //! # Ok::<(), wgpu_dropout::Error>(())
 //! ```
 
+mod activation;
 mod battery;
 mod check;
 mod ensemble;
 mod exact;
 mod form;
+mod forms;
 mod kernels;
 mod layer;
 mod masks;
