@@ -2,8 +2,8 @@
 
 use crate::call::{
     ActivationGrad, AlphaDropoutCall, BatchLoss, DropoutBits, DropoutBroadcast, DropoutCall, Gather, GaussianDropoutCall,
-    GradInput, GradWeight, GradWeightSgd, LinearActivation, LinearForward, MaskBits, MaskBytes, Moments, Sgd,
-    SoftmaxCrossEntropy, Subnetworks,
+    GradInput, GradWeight, GradWeightSgd, LinearActivation, LinearForward, MaskBits, MaskBytes, Moments, Sgd, SoftmaxCrossEntropy,
+    Subnetworks,
 };
 use crate::shape::Matrix;
 use crate::{Error, Result};

@@ -73,6 +73,12 @@ impl<T: Matrix> Moments<'_, T> {
         if classes == 0 {
             return Err(Error::shape(kernel, "logits of no classes"));
         }
+        if self.before.is_nan() || self.before < 0.0 {
+            return Err(Error::invalid(format!(
+                "moments: {} as the weight of the networks before: must not be negative",
+                self.before
+            )));
+        }
         expect(kernel, "moments", self.moments, rows, 2 * classes + 1)?;
         expect(kernel, "weights", self.weights, self.weights.rows(), 1)?;
         if self.first.checked_add(self.networks()).is_none_or(|end| end > self.weights.rows()) {

@@ -8,8 +8,8 @@ pub mod reference;
 use crate::backend::{Backend, Counts, Element, check_len};
 use crate::call::{
     ActivationGrad, AlphaDropoutCall, BatchLoss, DropoutBits, DropoutBroadcast, DropoutCall, Features, Gather, GaussianDropoutCall,
-    GradInput, GradWeight, GradWeightSgd, LinearActivation, LinearForward, MaskBits, MaskBytes, Moments, Sgd,
-    SoftmaxCrossEntropy, Subnetworks,
+    GradInput, GradWeight, GradWeightSgd, LinearActivation, LinearForward, MaskBits, MaskBytes, Moments, Sgd, SoftmaxCrossEntropy,
+    Subnetworks,
 };
 use crate::shape::{Matrix, elements, expect};
 use crate::{Dropout, Error, Result};

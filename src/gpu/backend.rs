@@ -7,8 +7,8 @@ use crate::Result;
 use crate::backend::{Backend, Counts, Element, check_len};
 use crate::call::{
     ActivationGrad, AlphaDropoutCall, BatchLoss, DropoutBits, DropoutBroadcast, DropoutCall, Features, Gather, GaussianDropoutCall,
-    GradInput, GradWeight, GradWeightSgd, LinearActivation, LinearForward, MaskBits, MaskBytes, Moments, Sgd,
-    SoftmaxCrossEntropy, Subnetworks,
+    GradInput, GradWeight, GradWeightSgd, LinearActivation, LinearForward, MaskBits, MaskBytes, Moments, Sgd, SoftmaxCrossEntropy,
+    Subnetworks,
 };
 
 /// Bytes written to the device at a time: a staging area that cannot be had would lose the device.

@@ -143,7 +143,9 @@ impl<B: Backend> Mlp<B> {
         let (mut masked, mut outputs) = (Vec::new(), Vec::new());
         for (layer, pair) in widths.windows(2).enumerate() {
             // What the first site gets is the same for all, so that it cannot be made with a mask of one.
-            let apart = |site: &&Site| site.layer == layer && (layer == start || subnets.fused(site, Place { network: 0, first: 0, rows }).is_none());
+            let apart = |site: &&Site| {
+                site.layer == layer && (layer == start || subnets.fused(site, Place { network: 0, first: 0, rows }).is_none())
+            };
             let apart = sites.iter().find(apart).map(|_| backend.zeros(rows_of(layer), pair[0]));
             masked.push(apart.transpose()?);
             outputs.push(backend.zeros(rows_of(layer), pair[1])?);

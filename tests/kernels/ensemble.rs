@@ -135,6 +135,14 @@ fn what_does_not_fit_is_refused() {
             let refused = backend.moments(call);
             assert!(matches!(refused, Err(Error::Shape { .. })), "{rows} {cols} {first}: {refused:?}");
         }
+        for before in [-1.0, f32::NAN] {
+            let mut moments = poisoned(backend, 3, 9);
+            let call = Moments { logits: &mut logits, weights: &weights, first: 0, before, moments: &mut moments };
+            assert!(matches!(backend.moments(call), Err(Error::Invalid { .. })), "{before}");
+        }
+        let (mut none, mut moments) = (poisoned(backend, 6, 0), poisoned(backend, 3, 1));
+        let call = Moments { logits: &mut none, weights: &weights, first: 0, before: 0.0, moments: &mut moments };
+        assert!(matches!(backend.moments(call), Err(Error::Shape { .. })));
     }
     on_backends!(check);
 }
