@@ -30,7 +30,7 @@ pub struct Args {
     #[arg(long, value_parser = samples, allow_negative_numbers = true, group = "average")]
     samples: Option<u32>,
     /// What has a mask of its own in a sample: each row, or the whole pass over the data [default: row]
-    #[arg(long, value_enum, requires = "samples")]
+    #[arg(long, value_enum, requires = "samples", conflicts_with = "ensemble")]
     masks: Option<Masks>,
     /// Average over every mask, each by its probability; for at most 20 units that can be dropped
     #[arg(long, value_enum, group = "average")]
