@@ -1,4 +1,4 @@
-//! A process that is killed in the midst of a save leaves the old checkpoint or the new one, whole.
+//! A process that is killed in the midst of a save leaves the old checkpoint or the new one, whole, and the next save removes what else it left.
 //!
 //! The test program is its own victim: it starts itself with the name of a file to save to, again and again, and kills that process after
 //! as many microseconds as a generator says.
@@ -92,7 +92,11 @@ fn a_kill_at_any_moment_leaves_a_whole_checkpoint() {
     // What a run that is never killed saves after each step: each process goes on where the file of the one before says.
     let mut net = network();
     let mut steps: HashMap<Vec<u8>, u32> = HashMap::new();
-    let mut latest = 0;
+    let left = || {
+        let entries = std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().path());
+        entries.filter(|path| path.extension().is_some_and(|e| e == "tmp")).count()
+    };
+    let (mut latest, mut cut) = (0, 0);
     for kill in 0..KILLS {
         start_and_kill(&path, false, delay(&mut rng));
         let bytes = std::fs::read(&path).unwrap();
@@ -105,12 +109,13 @@ fn a_kill_at_any_moment_leaves_a_whole_checkpoint() {
         assert_eq!(steps.get(&bytes), Some(&step), "kill {kill}: the file is that of step {step}, to the byte");
         assert!(step > latest, "kill {kill}: each process saved at least once");
         latest = step;
+        // What a kill in the midst of a save leaves beside the file tells that there was such a kill; the next process sweeps it.
+        assert!(left() <= 1, "kill {kill}: what the kills before left is still there");
+        cut += left();
     }
-    // What a kill in the midst of a save leaves beside the file tells that there were such kills.
-    let cut = std::fs::read_dir(folder.path())
-        .unwrap()
-        .filter(|entry| entry.as_ref().unwrap().path().extension().is_some_and(|e| e == "tmp"));
-    assert!(cut.count() > 0, "no kill hit a save");
+    assert!(cut > 0, "no kill hit a save");
+    net.save(&reference).unwrap();
+    assert_eq!(left(), 0, "a save sweeps what a kill left");
 }
 
 /// The control: without the temporary file some kill leaves a torn one.
