@@ -20,7 +20,7 @@ const USAGE: &str = "\
 Usage: cargo xtask <command>
 
   demo [args…]   build in release mode and run `wgpu-dropout demo`; the arguments are passed on
-  test [--all]   formatter, lints, tests, documentation; --all adds the ignored tests and each benchmark once
+  test [--all]   formatter, lints, tests, documentation; --all adds the ignored tests, each benchmark once, and Burn's package
 
 On a Linux without a Vulkan driver, both first install the software one (Mesa's lavapipe) from the distribution.
 

@@ -32,13 +32,29 @@ const STEPS: [Step; 6] = [
     Step { name: "documentation", args: &["doc", "--workspace", "--no-deps", "--locked"], component: None },
 ];
 
-const LONG_STEPS: [Step; 2] = [
+/// Burn's package has a workspace of its own: what it depends on takes ten minutes to build on two cores.
+const BURN: &str = "crates/burn-wgpu-dropout/Cargo.toml";
+
+const LONG_STEPS: [Step; 6] = [
     Step {
         name: "ignored tests",
         args: &["test", "--workspace", "--tests", "--locked", "--no-fail-fast", "--", "--ignored"],
         component: None,
     },
     Step { name: "benchmarks, once", args: &["test", "--package", "wgpu-dropout", "--bench", "*", "--locked"], component: None },
+    Step { name: "Burn: format", args: &["fmt", "--manifest-path", BURN, "--check"], component: Some("fmt") },
+    Step {
+        name: "Burn: lints",
+        args: &["clippy", "--manifest-path", BURN, "--all-targets", "--locked", "--", "-D", "warnings"],
+        component: Some("clippy"),
+    },
+    // Examples are built, documentation's snippets too.
+    Step { name: "Burn: tests", args: &["test", "--manifest-path", BURN, "--locked", "--no-fail-fast"], component: None },
+    Step {
+        name: "Burn: no fusion",
+        args: &["test", "--manifest-path", BURN, "--locked", "--no-fail-fast", "--no-default-features", "--tests"],
+        component: None,
+    },
 ];
 
 /// The steps of a run; `all` adds those that take long.
@@ -183,7 +199,8 @@ mod tests {
     fn long_steps_come_last_and_only_when_asked_for() {
         let names = |all| list(all).iter().map(|step| step.name).collect::<Vec<_>>();
         assert_eq!(names(false), ["format", "lints", "lints, no features", "tests", "doc tests", "documentation"]);
-        assert_eq!(names(true)[6..], ["ignored tests", "benchmarks, once"]);
+        assert_eq!(names(true)[6..8], ["ignored tests", "benchmarks, once"]);
+        assert!(names(true)[8..].iter().all(|name| name.starts_with("Burn: ")));
     }
 
     #[test]

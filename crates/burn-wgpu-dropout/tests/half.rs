@@ -22,7 +22,7 @@ fn half_devices() -> Vec<Device> {
     let can = |device: &&Device| match dropout(Tensor::<1>::ones([1], (*device, DType::F16)), site(0.5)) {
         Ok(_) => true,
         Err(Error::Invalid { what }) => {
-            eprintln!("SKIPPED: {what}");
+            common::skipped(&what);
             false
         }
         Err(error) => panic!("{error}"),
