@@ -51,7 +51,9 @@ pub(super) fn ranges(bindings: &[Binding<'_>], scratch: Option<&wgpu::Buffer>) -
 ///     Ok(encoder.finish())
 /// }
 /// ```
-#[derive(Debug)]
+///
+/// A clone is the same kernels: what either compiles is compiled for both.
+#[derive(Debug, Clone)]
 pub struct Kernels {
     device: wgpu::Device,
     planner: Planner,
@@ -136,15 +138,8 @@ impl Kernels {
     /// `min_uniform_buffer_offset_alignment`; [`Error::Adapter`] where a device binds one uniform buffer a stage.
     pub fn reading(&self, buffer: &wgpu::Buffer, offset: u64) -> Result<Self> {
         super::state::check(&self.device, buffer, offset)?;
-        Ok(Self {
-            device: self.device.clone(),
-            planner: Planner { state: true, ..self.planner },
-            params: params_layout(&self.device, true),
-            state: Some((buffer.clone(), offset)),
-            cache: self.cache.clone(),
-            edits: self.edits.clone(),
-            pipelines: self.pipelines.clone(),
-        })
+        let (planner, params) = (Planner { state: true, ..self.planner }, params_layout(&self.device, true));
+        Ok(Self { planner, params, state: Some((buffer.clone(), offset)), ..self.clone() })
     }
 
     /// The same kernels, whose pipelines are compiled through a cache of the caller's, where the device has
@@ -167,10 +162,7 @@ impl Kernels {
     /// As [`with_planner`](Self::with_planner).
     pub fn replanned(&self, change: impl FnOnce(Planner) -> Planner) -> Result<Self> {
         let Self { planner, .. } = Self::with_planner(&self.device, change)?;
-        let planner = Planner { state: self.state.is_some(), ..planner };
-        let (device, params, state) = (self.device.clone(), self.params.clone(), self.state.clone());
-        let (cache, edits, pipelines) = (self.cache.clone(), self.edits.clone(), self.pipelines.clone());
-        Ok(Self { device, planner, params, state, cache, edits, pipelines })
+        Ok(Self { planner: Planner { state: self.state.is_some(), ..planner }, ..self.clone() })
     }
 
     /// How calls are divided into dispatches.

@@ -1,12 +1,12 @@
 //! `linear_activation` and `activation_grad` on all threads: what follows the sum is done to each row while it is in the first-level cache.
 
+use super::dropout::each_part_of;
 use super::product::{Factor, Lanes, Output, activate, product};
 use super::row::Site;
 use super::{Isa, segment};
 use crate::Dropout;
 use crate::call::Activation;
 use crate::cpu::reference;
-use rayon::prelude::*;
 
 /// Elements of a job of a gradient.
 const JOB: usize = 1 << 14;
@@ -62,18 +62,12 @@ pub fn activation_grad(
     activation: Activation,
     dropout: &Dropout,
 ) {
-    if cols == 0 {
-        return;
-    }
-    let (site, rows) = (Site::new(dropout), (JOB / cols).max(1));
-    grad_z.par_chunks_mut(rows * cols).enumerate().for_each(|(job, grad_z)| {
-        for (row, grad) in grad_z.chunks_mut(cols).enumerate() {
-            let row = job * rows + row;
-            let from = row * cols;
-            for ((grad, dy), &z) in grad.iter_mut().zip(&grad_output[from..]).zip(&z[from..]) {
-                *grad = reference::back(activation, z, *dy);
-            }
-            segment(isa, None, grad, row, 0, &site, false);
+    let site = Site::new(dropout);
+    each_part_of(JOB, grad_z, cols, |grad, row, col| {
+        let from = row * cols + col;
+        for ((grad, dy), &z) in grad.iter_mut().zip(&grad_output[from..]).zip(&z[from..]) {
+            *grad = reference::back(activation, z, *dy);
         }
+        segment(isa, None, grad, row, col, &site, false);
     });
 }

@@ -36,12 +36,6 @@ pub(super) enum Beside<'a> {
 }
 
 impl<'a> Beside<'a> {
-    fn view(self) -> View<'a> {
-        match self {
-            Self::Bits(view) | Self::Numbers(_, view) => view,
-        }
-    }
-
     fn operand(self) -> Operand<'a> {
         match self {
             Self::Bits(view) => Operand { element: Some(4), ..read("bits", view) },
@@ -121,12 +115,12 @@ impl Planner {
         let per_thread = if paired { 2 } else { 1 };
         let block = Block::new(x.rows.div_ceil(per_thread), x.cols.div_ceil(16));
         let held = self.common_rows(x.rows, &[("x", x.stride), ("y", y.stride)], x.number())?;
-        let beside = call.beside.map(Beside::view);
-        let held = beside.map_or(Ok(held), |view| self.common_rows(held, &[("the second input", view.stride)], 4))?;
+        let beside = call.beside.map(Beside::operand);
+        let held = beside.map_or(Ok(held), |input| self.common_rows(held, &[(input.name, input.view.stride)], 4))?;
         for (from, rows) in windows(x.rows, held.min(block.rows * per_thread * self.grid as usize)) {
             let window = |view: View<'a>, element: u64| self.window(view, element, from, rows);
             let [a, b] = [x, y].map(|view| window(view, view.number()));
-            let beside = beside.map(|view| window(view, 4));
+            let beside = beside.map(|input| window(input.view, 4));
             // Bits are read a word at a time.
             let numbers = beside.filter(|_| matches!(call.beside, Some(Beside::Numbers(..))));
             let wide = |elements| [Some(a), Some(b), numbers].iter().flatten().all(|window| window.is_wide(elements));
