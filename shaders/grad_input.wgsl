@@ -8,15 +8,15 @@
 @group(0) @binding(0) var<storage, read> weight: array<FirstElement>;
 @group(0) @binding(1) var<storage, read> grad_output: array<Element>;
 @group(0) @binding(2) var<storage, read> output: array<Element>;
-@group(0) @binding(3) var<storage, read> x: array<Element>;
-@group(0) @binding(4) var<storage, read_write> grad_input: array<OutputElement>;
+@group(0) @binding(3) var<storage, read> x: array<InputElement>;
+@group(0) @binding(4) var<storage, read_write> grad_input: array<OutputInputElement>;
 
-// loader load_weight weight
+// loader load_weight weight FirstElement
 // loader load_grad_output grad_output
 // loader load_output output
-// loader load_x x
-// loader load_grad_input grad_input
-// storer store_grad_input grad_input OutputElement
+// loader load_x x InputElement
+// loader load_grad_input grad_input OutputInputElement
+// storer store_grad_input grad_input OutputInputElement
 
 const FIRST: u32 = 1u;    // flag: the sum starts in this dispatch
 const THROUGH: u32 = 2u;  // flag: of dispatches that end a sum
@@ -45,6 +45,17 @@ fn b_strip(k: u32, n: u32) -> array<Eight, 4> {
     let low = b_block(k, n);
     let high = b_block(k, n + 4u);
     return array<Eight, 4>(Eight(low[0], high[0]), Eight(low[1], high[1]), Eight(low[2], high[2]), Eight(low[3], high[3]));
+}
+
+// W[n .. n + 8, k].
+fn b_eight(k: u32, n: u32) -> Eight {
+    return Eight(weight_column(n, k), weight_column(n + 4u, k));
+}
+
+fn weight_column(n: u32, k: u32) -> vec4<f32> {
+    let term = k % 4u;
+    let from_ = k - term;
+    return vec4<f32>(weight_quad(n, from_)[term], weight_quad(n + 1u, from_)[term], weight_quad(n + 2u, from_)[term], weight_quad(n + 3u, from_)[term]);
 }
 
 // The partial sum that the dispatch before left, where there was one.

@@ -5,14 +5,14 @@
 // sums that the one before left in Y. The tile file that this is joined with maps threads to elements and calls the functions below.
 // Source: the fused epilogue is this crate's own. CPU twin: src/cpu/reference/linear_forward.rs.
 
-@group(0) @binding(0) var<storage, read> x: array<FirstElement>;
+@group(0) @binding(0) var<storage, read> x: array<FirstInputElement>;
 @group(0) @binding(1) var<storage, read> weight: array<Element>;
 @group(0) @binding(2) var<storage, read> bias: array<Number>;
 @group(0) @binding(3) var<storage, read_write> y: array<OutputElement>;
 
-// loader load_x x
+// loader load_x x FirstInputElement
 // loader load_weight weight
-// loader load_y y
+// loader load_y y OutputElement
 // storer store_y y OutputElement
 
 const FIRST: u32 = 1u;  // flag: the sum starts in this dispatch
@@ -30,7 +30,8 @@ fn weight_quad(k: u32, n: u32) -> vec4<f32> {
     return load_weight(p.b_start + k * p.b_stride + n, select(0u, p.cols - min(n, p.cols), k < p.inner));
 }
 
-fn weight_eight(k: u32, n: u32) -> Eight {
+// W[k, n .. n + 8].
+fn b_eight(k: u32, n: u32) -> Eight {
     return load_weight8(p.b_start + k * p.b_stride + n, select(0u, p.cols - min(n, p.cols), k < p.inner));
 }
 
@@ -46,7 +47,7 @@ fn b_block(k: u32, n: u32) -> mat4x4<f32> {
 
 // Element [k] is W[k + k, n .. n + 8].
 fn b_strip(k: u32, n: u32) -> array<Eight, 4> {
-    return array<Eight, 4>(weight_eight(k, n), weight_eight(k + 1u, n), weight_eight(k + 2u, n), weight_eight(k + 3u, n));
+    return array<Eight, 4>(b_eight(k, n), b_eight(k + 1u, n), b_eight(k + 2u, n), b_eight(k + 3u, n));
 }
 
 // The partial sum that the dispatch before left, where there was one.

@@ -164,9 +164,11 @@ impl Variant {
             [Gate::None, Gate::Relu, Gate::Mask].map(|gate| Self { gate, ..form }).to_vec()
         });
         choose(stem.is_product() || strips || stem == Stem::Sgd, &|form| {
-            let widths = [Width::Scalar, Width::Vec4, Width::Vec8];
-            let all = strips || stem.is_product() && stem != Stem::GradInput && form.tile == Tile::Shuffle;
-            widths.map(|width| Self { width, ..form })[..if all { 3 } else { 2 }].to_vec()
+            let eight = strips || stem.is_product() && stem != Stem::GradInput && form.tile == Tile::Shuffle;
+            let of = |has: bool, width| has.then_some(Self { width, ..form });
+            let widths =
+                [of(true, Width::Scalar), of(stem.is_product(), Width::Inputs), of(true, Width::Vec4), of(eight, Width::Vec8)];
+            widths.into_iter().flatten().collect()
         });
         choose(stem == Stem::Gather, &|form| [false, true].map(|bytes| Self { bytes, ..form }).to_vec());
         choose(matches!(stem, Stem::Sgd | Stem::GradWeightSgd), &|form| {
@@ -209,6 +211,7 @@ impl Variant {
         }
         match self.width {
             Width::Scalar => {}
+            Width::Inputs => name += ".inputs",
             Width::Vec4 => name += ".vec4",
             Width::Vec8 => name += ".vec8",
         }

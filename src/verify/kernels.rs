@@ -13,9 +13,10 @@ use crate::oracle::{self, Exact};
 use crate::{Backend, Dropout, Mask, Mode, Rate, Result};
 
 /// `[B, I, O]`: ragged, one row, one column, whole vectors, several tiles; the last five have few rows and long sums, which are cut.
-const SHAPES: [[usize; 3]; 13] = [
+const SHAPES: [[usize; 3]; 16] = [
     [1, 1, 1],
     [9, 13, 29],
+    [9, 12, 29],
     [16, 8, 24],
     [65, 31, 70],
     [33, 68, 132],
@@ -23,13 +24,15 @@ const SHAPES: [[usize; 3]; 13] = [
     [2, 129, 1],
     [20, 0, 12],
     [2, 517, 9],
+    [3, 520, 9],
+    [5, 12, 517],
     [3, 520, 68],
     [3, 520, 72],
     [5, 9, 517],
     [7, 68, 516],
 ];
 /// Sums that a small binding cuts into parts, ragged and of whole vectors.
-const LONG_SUMS: [[usize; 3]; 3] = [[40, 41, 515], [40, 40, 516], [40, 40, 520]];
+const LONG_SUMS: [[usize; 3]; 4] = [[40, 41, 515], [40, 40, 515], [40, 40, 516], [40, 40, 520]];
 
 /// What a site can do: everything, nothing, a mask; aligned to a group of draws and not; training and prediction.
 fn sites(cases: &mut Cases) -> Vec<Dropout> {

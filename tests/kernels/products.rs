@@ -10,7 +10,7 @@ use wgpu_dropout::{Dropout, Mode, Rate};
 
 /// `[B, I, O]`: ragged ones, one row, one column, primes, whole vectors, empty sums and empty results; and few rows or columns with long
 /// sums, which are cut in parts forward (the first two) or backward.
-const SHAPES: [[usize; 3]; 22] = [
+const SHAPES: [[usize; 3]; 25] = [
     [3, 601, 70],
     [70, 640, 12],
     [5, 70, 517],
@@ -28,6 +28,9 @@ const SHAPES: [[usize; 3]; 22] = [
     [20, 16, 12],
     [17, 68, 132],
     [41, 72, 136],
+    [9, 12, 29],
+    [70, 516, 10],
+    [130, 84, 10],
     [2, 7, 257],
     [0, 5, 3],
     [5, 0, 3],

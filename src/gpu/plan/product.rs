@@ -239,7 +239,8 @@ impl Planner {
         Ok(if part < rows { (part / 4 * 4).max(1) } else { part })
     }
 
-    /// A matrix product in this device's tile, with wide loads where every tensor of `wide` allows them.
+    /// A matrix product in this device's tile, with wide loads where every tensor of `wide` allows them; in the kernel's order, so that those whose rows are
+    /// the layer's inputs are the last of `grad_input` and the first of the others.
     pub(super) fn product<'a>(
         &self,
         variant: Variant,
@@ -250,7 +251,15 @@ impl Planner {
         let (rows, cols) = (params.rows as usize, params.cols as usize);
         let tile = self.tiles.pick(variant.stem, rows, cols);
         let eight = tile == Tile::Shuffle && variant.stem != Stem::GradInput && !variant.half;
-        let width = self.width(wide, &params, eight);
+        // Of the tensors whose rows are the layer's inputs, the first and where it starts.
+        let (of_inputs, start) = match variant.stem {
+            Stem::GradInput => (&wide[3..], params.d_start),
+            _ => (&wide[..1], params.a_start),
+        };
+        let width = match self.width(wide, &params, eight) {
+            Width::Scalar if start.is_multiple_of(4) && of_inputs.iter().all(|window| window.is_wide(4)) => Width::Inputs,
+            width => width,
+        };
         let variant = Variant { tile, width, ..variant };
         // Without parts side by side, all terms are of one part.
         let params = Params { terms: if params.terms == 0 { params.inner.max(1) } else { params.terms }, ..params };
