@@ -114,7 +114,7 @@ pub struct Variant {
     pub paired: bool,
     /// Whether Philox multiplies in 64-bit integers, which the device must offer.
     pub int64: bool,
-    /// `dropout` and matrix products only: whether tensors are stored as f16, which the device must offer; all is computed in f32.
+    /// `dropout`, `copy` and matrix products only: whether tensors are stored as f16, which the device must offer; all is computed in f32.
     pub half: bool,
     /// `dropout` only: whether the output takes the input's place.
     pub in_place: bool,
@@ -187,7 +187,9 @@ impl Variant {
     /// in between.
     pub fn all_half() -> Vec<Self> {
         let product = |stem: Stem| stem.is_product() && stem != Stem::GradWeightSgd;
-        let stored = |variant: &Self| (variant.stem == Stem::Dropout || product(variant.stem)) && variant.width != Width::Vec8;
+        let stored = |variant: &Self| {
+            (matches!(variant.stem, Stem::Dropout | Stem::Copy) || product(variant.stem)) && variant.width != Width::Vec8
+        };
         let exact = |variant: &Self| !(variant.part && variant.stem == Stem::GradWeight);
         Self::all().into_iter().filter(stored).filter(exact).map(|variant| Self { half: true, ..variant }).collect()
     }

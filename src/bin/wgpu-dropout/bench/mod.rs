@@ -3,17 +3,19 @@
 //! | what | where |
 //! |---|---|
 //! | what is asked for, and what is measured | [`options`], [`plan`] |
-//! | the kernels with their tensors | [`work`]: [`elementwise`], [`isa`], [`update`], [`layer`], [`step`], [`peak`] |
+//! | the kernels with their tensors | [`work`]: [`elementwise`], [`isa`], [`half`], [`update`], [`layer`], [`step`], [`peak`] |
 //! | how they are timed | [`measure`], [`statistics`] |
 //! | what is left out | [`limits`] |
 //! | what comes out | [`row`] (and JSON), [`table`], [`crate::report`] |
 
 pub mod elementwise;
+mod half;
 mod isa;
 mod layer;
 mod limits;
 mod measure;
 mod options;
+mod pass;
 mod peak;
 mod plan;
 pub mod row;
@@ -30,6 +32,7 @@ pub use row::Row;
 pub use table::{counted, seconds, sorted, table};
 pub use work::{Bound, Entry};
 
+use self::half::Half;
 use crate::args::Common;
 use crate::failure::Failure;
 use crate::machine::{Machine, Place};
@@ -133,6 +136,17 @@ fn run_race(race: &Race, slot: &mut Option<Device>, place: &Place, plan: &Plan, 
         Some(Device::Gpu(gpu)) if matches!(race, Race::Peak) => {
             time(&mut Peak::new(gpu), &[peak::entry(gpu.info().device_type)], place, plan, rows)
         }
+        Some(Device::Gpu(gpu)) if matches!(race, Race::Half(_) | Race::HalfLayer(_)) => {
+            if !gpu.kernels().planner().half {
+                return Ok(());
+            }
+            let mut work = match race {
+                Race::HalfLayer(shape) => Half::layer(gpu, *shape, plan.key)?,
+                Race::Half(elements) => Half::elementwise(gpu, *elements, plan.key)?,
+                _ => return Ok(()),
+            };
+            time(&mut work, &race.entries(), place, plan, rows)
+        }
         Some(Device::Gpu(gpu)) => compare(race, gpu.as_mut(), place, plan, rows),
         Some(Device::Cpu(cpu)) => match race {
             Race::Isas(elements) => time(&mut Isas::new(*elements, plan.key)?, &race.entries(), place, plan, rows),
@@ -149,8 +163,8 @@ fn compare<B: Timed>(race: &Race, backend: &mut B, place: &Place, plan: &Plan, r
         Race::Update(elements) => time(&mut Update::new(backend, *elements)?, &entries, place, plan, rows),
         Race::Layer(shape) => time(&mut Layer::new(backend, *shape, plan.key)?, &entries, place, plan, rows),
         Race::Cost(shape) => time(&mut Cost::new(backend, *shape, plan.key)?, &entries, place, plan, rows),
-        // The first needs a GPU, the second a CPU, the last a backend of its own.
-        Race::Peak | Race::Isas(_) | Race::Step(_) => Ok(()),
+        // Some need a GPU, one a CPU, the last a backend of its own.
+        Race::Peak | Race::Half(_) | Race::HalfLayer(_) | Race::Isas(_) | Race::Step(_) => Ok(()),
     }
 }
 
