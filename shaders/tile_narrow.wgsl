@@ -10,10 +10,12 @@
 @compute @workgroup_size(8)
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(subgroup_invocation_id) lane: u32) {
     begin(workgroup);
-    let inner = params.inner + workgroup.z;  // as in begin(), and uniform to a compiler's eye
-    let index = workgroup.y * p.grid + workgroup.x;
-    let row_tiles = (p.rows + 8u * TILE_ROWS - 1u) / (8u * TILE_ROWS);
-    let part = part_of(index, row_tiles * ((p.cols + 15u) / 16u), inner);
+    // As in tile_shuffle.wgsl: shuffles stand in control flow that is uniform to a compiler's eye too.
+    let inner = params.inner + workgroup.z;
+    let index = workgroup.y * params.grid + workgroup.x;
+    let row_tiles = (params.rows + workgroup.z + 8u * TILE_ROWS - 1u) / (8u * TILE_ROWS);
+    let col_tiles = (params.cols + workgroup.z + 15u) / 16u;
+    let part = part_of(index, row_tiles * col_tiles, inner);
     let m = ((part.x % row_tiles) * 8u + lane) * TILE_ROWS;
     let n = (part.x / row_tiles) * 16u;
     // Indexed by constants alone, so that the sums stay in registers.
@@ -34,8 +36,9 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(subgroup_invocatio
                 let low = subgroupShuffle(b.low, 2u * term + half);
                 let high = subgroupShuffle(b.high, 2u * term + half);
                 for (var row = 0u; row < 4u; row++) { // unroll
-                    sums[4u * row + 2u * half] = fma(vec4<f32>(a[row][term]), low, sums[4u * row + 2u * half]);
-                    sums[4u * row + 2u * half + 1u] = fma(vec4<f32>(a[row][term]), high, sums[4u * row + 2u * half + 1u]);
+                    let terms = a[row];  // see tile_register.wgsl
+                    sums[4u * row + 2u * half] = fma(vec4<f32>(terms[term]), low, sums[4u * row + 2u * half]);
+                    sums[4u * row + 2u * half + 1u] = fma(vec4<f32>(terms[term]), high, sums[4u * row + 2u * half + 1u]);
                 }
             }
         }
