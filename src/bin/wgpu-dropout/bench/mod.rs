@@ -107,6 +107,7 @@ pub fn throughput(devices: &mut Vec<Device>, plan: &Plan) -> Result<Results, Fai
         for (place, slot) in &mut slots {
             bar.say(format!("{} on {}", race.name(), place.kind));
             let left_out = match limits::reason(race, place, &results.rows, plan.effort.call) {
+                _ if !slot.as_ref().is_some_and(|device| is_for(race, device)) => None,
                 Some(reason) => Some(reason),
                 None => match run_race(race, slot, place, plan, &mut results.rows) {
                     // What is short is not broken: the rest can still be measured.
@@ -122,6 +123,15 @@ pub fn throughput(devices: &mut Vec<Device>, plan: &Plan) -> Result<Results, Fai
     Ok(results)
 }
 
+/// Whether a device is of the kind that a race is for.
+fn is_for(race: &Race, device: &Device) -> bool {
+    match (race, device) {
+        (Race::Half(_) | Race::HalfLayer(_), Device::Gpu(gpu)) => gpu.kernels().planner().half,
+        (Race::Half(_) | Race::HalfLayer(_) | Race::Peak, Device::Cpu(_)) | (Race::Isas(_), Device::Gpu(_)) => false,
+        _ => true,
+    }
+}
+
 fn run_race(race: &Race, slot: &mut Option<Device>, place: &Place, plan: &Plan, rows: &mut Vec<Row>) -> wgpu_dropout::Result<()> {
     if let Race::Step(network) = race {
         // A network takes a backend for its own, and gives it back where all went well.
@@ -133,21 +143,12 @@ fn run_race(race: &Race, slot: &mut Option<Device>, place: &Place, plan: &Plan, 
         return Ok(());
     }
     match slot {
-        Some(Device::Gpu(gpu)) if matches!(race, Race::Peak) => {
-            time(&mut Peak::new(gpu), &[peak::entry(gpu.info().device_type)], place, plan, rows)
-        }
-        Some(Device::Gpu(gpu)) if matches!(race, Race::Half(_) | Race::HalfLayer(_)) => {
-            if !gpu.kernels().planner().half {
-                return Ok(());
-            }
-            let mut work = match race {
-                Race::HalfLayer(shape) => Half::layer(gpu, *shape, plan.key)?,
-                Race::Half(elements) => Half::elementwise(gpu, *elements, plan.key)?,
-                _ => return Ok(()),
-            };
-            time(&mut work, &race.entries(), place, plan, rows)
-        }
-        Some(Device::Gpu(gpu)) => compare(race, gpu.as_mut(), place, plan, rows),
+        Some(Device::Gpu(gpu)) => match race {
+            Race::Peak => time(&mut Peak::new(gpu), &[peak::entry(gpu.info().device_type)], place, plan, rows),
+            Race::Half(elements) => time(&mut Half::elementwise(gpu, *elements, plan.key)?, &race.entries(), place, plan, rows),
+            Race::HalfLayer(shape) => time(&mut Half::layer(gpu, *shape, plan.key)?, &race.entries(), place, plan, rows),
+            _ => compare(race, gpu.as_mut(), place, plan, rows),
+        },
         Some(Device::Cpu(cpu)) => match race {
             Race::Isas(elements) => time(&mut Isas::new(*elements, plan.key)?, &race.entries(), place, plan, rows),
             _ => compare(race, cpu, place, plan, rows),
