@@ -8,6 +8,8 @@
 mod common;
 #[path = "kernels/elementwise.rs"]
 mod elementwise;
+#[path = "kernels/forms.rs"]
+mod forms;
 #[path = "kernels/loss.rs"]
 mod loss;
 #[path = "kernels/products.rs"]

@@ -8,7 +8,7 @@ use shaders::variants;
 use wgpu_dropout::backend::Backend;
 use wgpu_dropout::call::SgdRule;
 use wgpu_dropout::cpu::Cpu;
-use wgpu_dropout::gpu::{Gpu, Kernels, Planner, Tile, Tiles};
+use wgpu_dropout::gpu::{Gpu, Kernels, Params, Planner, Tile, Tiles};
 use wgpu_dropout::mlp::{Architecture, Mlp, Training};
 use wgpu_dropout::wgpu::{self, Features, Limits};
 use wgpu_dropout::{Error, Key, Mask, Mode, Rate};
@@ -44,7 +44,7 @@ fn least() -> Limits {
         max_compute_workgroup_size_z: 1,
         max_compute_workgroup_storage_size: 512,
         min_storage_buffer_offset_alignment: 1 << 15,
-        max_uniform_buffer_binding_size: 116,
+        max_uniform_buffer_binding_size: size_of::<Params>() as u64,
         max_uniform_buffers_per_shader_stage: 1,
         max_dynamic_uniform_buffers_per_pipeline_layout: 1,
         max_dynamic_storage_buffers_per_pipeline_layout: 0,

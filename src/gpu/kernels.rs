@@ -238,7 +238,7 @@ impl Kernels {
         self.prepare(&self.planner.gather(call)?)
     }
 
-    fn prepare(&self, plan: &[Dispatch<'_>]) -> Result<Prepared> {
+    pub(super) fn prepare(&self, plan: &[Dispatch<'_>]) -> Result<Prepared> {
         let slot = self.slot();
         let scratch = match scratch_bytes(plan) {
             0 => None,

@@ -5,6 +5,7 @@
 mod arena;
 mod backend;
 mod device;
+mod forms;
 mod group;
 mod kernels;
 mod owned;

@@ -51,11 +51,21 @@ pub struct Params {
     pub decay: f32,
     pub max_norm: f32,
     pub terms: u32,
+    pub shift: f32,
+    pub dropped: f32,
+    pub size_1: u32,
+    pub size_2: u32,
+    pub row_0: u32,
+    pub row_1: u32,
+    pub row_2: u32,
+    pub col_0: u32,
+    pub col_1: u32,
+    pub col_2: u32,
 }
 
 impl Params {
     /// Every field's name in order, for the test that holds this struct against the shader's.
-    pub const FIELDS: [&'static str; 29] = [
+    pub const FIELDS: [&'static str; 39] = [
         "rows",
         "cols",
         "inner",
@@ -85,6 +95,16 @@ impl Params {
         "decay",
         "max_norm",
         "terms",
+        "shift",
+        "dropped",
+        "size_1",
+        "size_2",
+        "row_0",
+        "row_1",
+        "row_2",
+        "col_0",
+        "col_1",
+        "col_2",
     ];
 
     /// The mask's part, for a dispatch whose first element is local `(row, col)` of the masked tensor.

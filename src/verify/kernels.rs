@@ -55,6 +55,7 @@ pub(super) fn against_oracle<B: Backend>(forms: &mut [Form<B>], seed: u64, done:
     let accuracy = "within the accuracy of WGSL's exp, log and division";
     done(over(forms, seed, "linear_forward, grad_input, grad_weight", &bound, products)?);
     done(over(forms, seed, "dropout, copy", &bound, elementwise)?);
+    done(over(forms, seed, "broadcast, bits, bytes, alpha, Gaussian", &bound, super::forms::forms)?);
     done(over(forms, seed, "gather", &bound, gathers)?);
     done(over(forms, seed, "softmax_cross_entropy, batch_loss", accuracy, losses)?);
     done(over(forms, seed, "sgd", "over three updates", updates)?);

@@ -18,6 +18,7 @@ mod battery;
 mod check;
 mod exact;
 mod form;
+mod forms;
 mod half;
 mod kernels;
 mod layer;

@@ -12,8 +12,10 @@ use wgpu_dropout::wgpu::Features;
 pub fn variants() -> impl Iterator<Item = Variant> {
     let stored = Variant::all().into_iter().chain(Variant::all_half());
     stored.flat_map(|variant| {
-        let in_place = (variant.stem == Stem::Dropout).then_some(Variant { in_place: true, ..variant });
-        [variant, Variant { int64: true, ..variant }, Variant { shared: true, ..variant }].into_iter().chain(in_place)
+        let in_place = (variant.stem.is_strips() && variant.stem != Stem::Copy).then_some(Variant { in_place: true, ..variant });
+        // What else it reads may be in the buffer that it changes.
+        let both = in_place.filter(|variant| variant.stem == Stem::DropoutBits).map(|variant| Variant { shared: true, ..variant });
+        [variant, Variant { int64: true, ..variant }, Variant { shared: true, ..variant }].into_iter().chain(in_place).chain(both)
     })
 }
 

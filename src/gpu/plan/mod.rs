@@ -5,9 +5,11 @@
 //! a bit of a mask or the order of a sum.
 
 mod elementwise;
+mod forms;
 mod product;
 mod rowwise;
 mod split;
+mod strips;
 
 use super::params::Params;
 use super::tiles::Tiles;
