@@ -8,15 +8,15 @@
 @group(0) @binding(0) var<storage, read> weight: array<FirstElement>;
 @group(0) @binding(1) var<storage, read> grad_output: array<Element>;
 @group(0) @binding(2) var<storage, read> output: array<Element>;
-@group(0) @binding(3) var<storage, read> x: array<InputElement>;
-@group(0) @binding(4) var<storage, read_write> grad_input: array<OutputInputElement>;
+@group(0) @binding(3) var<storage, read> x: array<Element>;
+@group(0) @binding(4) var<storage, read_write> grad_input: array<OutputElement>;
 
-// loader load_weight weight FirstElement
+// loader load_weight weight
 // loader load_grad_output grad_output
 // loader load_output output
-// loader load_x x InputElement
-// loader load_grad_input grad_input OutputInputElement
-// storer store_grad_input grad_input OutputInputElement
+// loader load_x x
+// loader load_grad_input grad_input
+// storer store_grad_input grad_input OutputElement
 
 const FIRST: u32 = 1u;    // flag: the sum starts in this dispatch
 const THROUGH: u32 = 2u;  // flag: of dispatches that end a sum

@@ -5,13 +5,13 @@
 // factors, the tile file maps threads to elements.
 // Source: the chain rule; CS231n notes, "backprop". CPU twin: src/cpu/reference/grad_weight.rs.
 
-@group(0) @binding(0) var<storage, read> x: array<InputElement>;
+@group(0) @binding(0) var<storage, read> x: array<Element>;
 @group(0) @binding(1) var<storage, read> grad_output: array<Element>;
 @group(0) @binding(2) var<storage, read> output: array<Element>;
 @group(0) @binding(3) var<storage, read_write> grad_weight: array<Element>;
 @group(0) @binding(4) var<storage, read_write> grad_bias: array<Number>;
 
-// loader load_x x InputElement
+// loader load_x x
 // loader load_grad_output grad_output
 // loader load_output output
 // loader load_grad_weight grad_weight

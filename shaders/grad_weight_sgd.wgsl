@@ -10,12 +10,12 @@
 // Sources: grad_weight.wgsl and sgd.wgsl. CPU twin: src/cpu/reference/grad_weight_sgd.rs. `velocity` and `bias_velocity` come from
 // grad_weight_sgd_momentum.wgsl or grad_weight_sgd_plain.wgsl.
 
-@group(0) @binding(0) var<storage, read> x: array<InputElement>;
+@group(0) @binding(0) var<storage, read> x: array<Element>;
 @group(0) @binding(1) var<storage, read> gradient: array<Element>;
 @group(0) @binding(2) var<storage, read_write> weight: array<Element>;
 @group(0) @binding(3) var<storage, read_write> bias: array<f32>;
 
-// loader load_x x InputElement
+// loader load_x x
 // loader load_gradient gradient
 // loader load_weight weight
 // storer store_weight weight

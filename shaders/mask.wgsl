@@ -30,6 +30,10 @@ struct Params {
     c_stride: u32,
     d_start: u32,
     d_stride: u32,
+    e_start: u32,
+    e_stride: u32,
+    f_start: u32,
+    f_stride: u32,
     first: u32,       // meaning stated by the kernel
     count: u32,       // meaning stated by the kernel
     rate: f32,        // learning rate
@@ -59,6 +63,7 @@ var<private> p: Params;
 // that workgroup.z is 0, which nothing but the host knows, keeps it from that.
 fn begin(workgroup: vec3<u32>) {
     p = params;
+    take_state();
     p.rows += workgroup.z;
     p.cols += workgroup.z;
     p.inner += workgroup.z;

@@ -61,7 +61,6 @@ impl AlphaDropout {
     }
 
     /// `y` of one element.
-    #[inline(always)]
     pub(crate) fn apply(&self, x: f32, kept: bool) -> f32 {
         if kept { x * self.scale + self.shift } else { self.dropped }
     }

@@ -1,8 +1,8 @@
 //! One interface to the GPU and the CPU: tensors, the kernels, and when their work is done.
 
 use crate::call::{
-    AlphaDropoutCall, BatchLoss, DropoutBits, DropoutBroadcast, DropoutCall, Gather, GaussianDropoutCall, GradInput, GradWeight,
-    GradWeightSgd, LinearForward, MaskBits, MaskBytes, Sgd, SoftmaxCrossEntropy,
+    ActivationGrad, AlphaDropoutCall, BatchLoss, DropoutBits, DropoutBroadcast, DropoutCall, Gather, GaussianDropoutCall,
+    GradInput, GradWeight, GradWeightSgd, LinearActivation, LinearForward, MaskBits, MaskBytes, Sgd, SoftmaxCrossEntropy,
 };
 use crate::shape::Matrix;
 use crate::{Error, Result};
@@ -156,6 +156,18 @@ pub trait Backend {
     /// # Errors
     /// As [`dropout`](Self::dropout).
     fn linear_forward(&mut self, call: LinearForward<'_, Self::Tensor<f32>>) -> Result<()>;
+
+    /// `Y = R + M·s·act(Z)` with `Z = X·W + b`.
+    ///
+    /// # Errors
+    /// As [`dropout`](Self::dropout).
+    fn linear_activation(&mut self, call: LinearActivation<'_, Self::Tensor<f32>>) -> Result<()>;
+
+    /// `dZ = M·s·act'(Z)·dY`.
+    ///
+    /// # Errors
+    /// As [`dropout`](Self::dropout).
+    fn activation_grad(&mut self, call: ActivationGrad<'_, Self::Tensor<f32>>) -> Result<()>;
 
     /// `dX = dZ·Wᵀ`.
     ///

@@ -14,8 +14,7 @@ use wgpu_dropout::oracle::{self, Exact};
 use wgpu_dropout::{Dropout, Error, Key, Mask, Mode, Rate};
 
 /// `[B, I, O]`: ragged, whole vectors, and sums in parts, forward and backward.
-const SHAPES: [[usize; 3]; 9] =
-    [[9, 13, 29], [9, 12, 29], [33, 68, 132], [3, 517, 9], [3, 520, 9], [5, 520, 12], [4, 9, 517], [3, 12, 517], [3, 12, 520]];
+const SHAPES: [[usize; 3]; 6] = [[9, 13, 29], [33, 68, 132], [3, 517, 9], [5, 520, 12], [4, 9, 517], [3, 12, 520]];
 
 fn mask(keep: f64) -> Mask {
     Mask::new(Rate::keep(keep).unwrap(), Key { seed: 99, layer: 1, step: 4 }).at(3, 5)

@@ -5,6 +5,8 @@
 // The oracle and the data sets are the command line's.
 #![cfg(feature = "cli")]
 
+#[path = "kernels/activation.rs"]
+mod activation;
 mod common;
 #[path = "kernels/elementwise.rs"]
 mod elementwise;

@@ -6,8 +6,9 @@ mod common;
 use common::raw::Raw;
 use common::{noise, same_bits};
 use wgpu_dropout::call::{
-    AlphaDropoutCall, BatchLoss, DropoutBits, DropoutBroadcast, DropoutCall, Features, Gather, GaussianDropoutCall, GradInput,
-    GradWeight, GradWeightSgd, LinearForward, MaskBits, Sgd, SgdRule, SoftmaxCrossEntropy,
+    Activation, ActivationGrad, AlphaDropoutCall, BatchLoss, DropoutBits, DropoutBroadcast, DropoutCall, Features, Gather,
+    GaussianDropoutCall, GradInput, GradWeight, GradWeightSgd, LinearActivation, LinearForward, MaskBits, Sgd, SgdRule,
+    SoftmaxCrossEntropy,
 };
 use wgpu_dropout::gpu::{Kernels, Prepared, View};
 use wgpu_dropout::{AlphaDropout, AxisMap, Dropout, Error, GaussianDropout, Key, Mask, Mode, Rate, Result};
@@ -229,6 +230,53 @@ fn products_take_tensors_wherever_they_lie() {
     }
     for stem in ["linear_forward", "grad_input", "grad_weight", "grad_weight_sgd"] {
         assert!(kernels.compiled().iter().any(|name| name.starts_with(stem) && name.ends_with(".shared")), "{stem}");
+    }
+}
+
+#[test]
+fn activations_take_tensors_wherever_they_lie() {
+    let Some(raw) = Raw::open() else { return };
+    let kernels = Kernels::new(&raw.device).unwrap();
+    let activation = Activation::Gelu;
+    for shape in LAYERS {
+        let [batch, inputs, outputs] = shape;
+        let nan = || (batch, outputs, vec![f32::NAN; batch * outputs]);
+        let (x, weight, bias) = (tensor(1, batch, inputs), tensor(2, inputs, outputs), tensor(3, 1, outputs));
+        let residual = || tensor(4, batch, outputs);
+        let layer = |t: &[View<'_>], residual: usize, y: usize, z: Option<usize>| {
+            let mut z = z.map(|z| t[z]);
+            kernels.linear_activation(&LinearActivation {
+                x: &t[0],
+                weight: &t[1],
+                bias: Some(&t[2]),
+                residual: Some(&t[residual]),
+                z: z.as_mut(),
+                y: &mut { t[y] },
+                activation,
+                dropout: site(),
+            })
+        };
+        let tensors = [x.clone(), weight.clone(), bias.clone(), residual(), nan(), nan()];
+        everywhere(&raw, &format!("linear_activation {shape:?}"), &tensors, false, |t| layer(t, 3, 4, Some(5)));
+        everywhere(&raw, &format!("linear_activation, no z {shape:?}"), &tensors[..5], false, |t| layer(t, 3, 4, None));
+        let apart = run(&raw, Place::Apart, &tensors, |t| layer(t, 3, 4, Some(5))).unwrap();
+        // The residual in the place of Y: a stream that each layer adds to.
+        let in_place = [x, weight, bias, residual(), nan()];
+        everywhere(&raw, &format!("linear_activation in place {shape:?}"), &in_place, false, |t| layer(t, 3, 3, Some(4)));
+        let got = run(&raw, Place::Apart, &in_place, |t| layer(t, 3, 3, Some(4))).unwrap();
+        same_bits("y in place", &got[3], &apart[4]).unwrap();
+        same_bits("z beside it", &got[4], &apart[5]).unwrap();
+
+        let back = |t: &[View<'_>], z: usize, grad_z: usize| {
+            let (grad_output, grad_z) = (&t[0], &mut { t[grad_z] });
+            kernels.activation_grad(&ActivationGrad { grad_output, z: &t[z], grad_z, activation, dropout: site() })
+        };
+        let tensors = [residual(), (batch, outputs, apart[5].clone()), nan()];
+        everywhere(&raw, &format!("activation_grad {shape:?}"), &tensors, false, |t| back(t, 1, 2));
+        everywhere(&raw, &format!("activation_grad in place {shape:?}"), &tensors[..2], false, |t| back(t, 1, 0));
+        let apart = run(&raw, Place::Apart, &tensors, |t| back(t, 1, 2)).unwrap();
+        let got = run(&raw, Place::Apart, &tensors[..2], |t| back(t, 1, 0)).unwrap();
+        same_bits("dz in place", &got[0], &apart[2]).unwrap();
     }
 }
 

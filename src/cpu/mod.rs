@@ -7,8 +7,8 @@ pub mod reference;
 
 use crate::backend::{Backend, Counts, Element, check_len};
 use crate::call::{
-    AlphaDropoutCall, BatchLoss, DropoutBits, DropoutBroadcast, DropoutCall, Features, Gather, GaussianDropoutCall, GradInput,
-    GradWeight, GradWeightSgd, LinearForward, MaskBits, MaskBytes, Sgd, SoftmaxCrossEntropy,
+    ActivationGrad, AlphaDropoutCall, BatchLoss, DropoutBits, DropoutBroadcast, DropoutCall, Features, Gather, GaussianDropoutCall,
+    GradInput, GradWeight, GradWeightSgd, LinearActivation, LinearForward, MaskBits, MaskBytes, Sgd, SoftmaxCrossEntropy,
 };
 use crate::shape::{Matrix, elements, expect};
 use crate::{Dropout, Error, Result};
@@ -206,6 +206,32 @@ impl Backend for Cpu {
         match self.isa {
             Some(isa) => fast::linear_forward(isa, x, weight, bias, y, shape, relu, dropout),
             None => reference::linear_forward(x, weight, bias, y, shape, relu, dropout),
+        }
+        Ok(())
+    }
+
+    fn linear_activation(&mut self, call: LinearActivation<'_, CpuTensor<f32>>) -> Result<()> {
+        call.check()?;
+        self.counts.dispatches += 1;
+        let shape = [call.weight.rows, call.weight.cols];
+        let (x, weight, y) = (&call.x.values, &call.weight.values, &mut call.y.values);
+        let (bias, residual) = (call.bias.map(CpuTensor::values), call.residual.map(CpuTensor::values));
+        let z = call.z.map(|z| z.values.as_mut_slice());
+        let (activation, dropout) = (call.activation, &call.dropout);
+        match self.isa {
+            Some(isa) => fast::linear_activation(isa, x, weight, bias, residual, z, y, shape, activation, dropout),
+            None => reference::linear_activation(x, weight, bias, residual, z, y, shape, activation, dropout),
+        }
+        Ok(())
+    }
+
+    fn activation_grad(&mut self, call: ActivationGrad<'_, CpuTensor<f32>>) -> Result<()> {
+        call.check()?;
+        self.counts.dispatches += 1;
+        let (dy, z, dz, cols) = (&call.grad_output.values, &call.z.values, &mut call.grad_z.values, call.z.cols);
+        match self.isa {
+            Some(isa) => fast::activation_grad(isa, dy, z, dz, cols, call.activation, &call.dropout),
+            None => reference::activation_grad(dy, z, dz, cols, call.activation, &call.dropout),
         }
         Ok(())
     }

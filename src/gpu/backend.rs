@@ -6,8 +6,8 @@ use super::tensor::GpuTensor;
 use crate::Result;
 use crate::backend::{Backend, Counts, Element, check_len};
 use crate::call::{
-    AlphaDropoutCall, BatchLoss, DropoutBits, DropoutBroadcast, DropoutCall, Features, Gather, GaussianDropoutCall, GradInput,
-    GradWeight, GradWeightSgd, LinearForward, MaskBits, MaskBytes, Sgd, SoftmaxCrossEntropy,
+    ActivationGrad, AlphaDropoutCall, BatchLoss, DropoutBits, DropoutBroadcast, DropoutCall, Features, Gather, GaussianDropoutCall,
+    GradInput, GradWeight, GradWeightSgd, LinearActivation, LinearForward, MaskBits, MaskBytes, Sgd, SoftmaxCrossEntropy,
 };
 
 /// Bytes written to the device at a time: a staging area that cannot be had would lose the device.
@@ -125,6 +125,29 @@ impl Backend for Gpu {
             dropout: call.dropout,
         };
         self.enqueue(self.kernels.planner().linear_forward(&views)?)
+    }
+
+    fn linear_activation(&mut self, call: LinearActivation<'_, GpuTensor<f32>>) -> Result<()> {
+        let (bias, residual) = (call.bias.map(GpuTensor::view), call.residual.map(GpuTensor::view));
+        let mut z = call.z.map(|z| z.view());
+        let views = LinearActivation {
+            x: &call.x.view(),
+            weight: &call.weight.view(),
+            bias: bias.as_ref(),
+            residual: residual.as_ref(),
+            z: z.as_mut(),
+            y: &mut call.y.view(),
+            activation: call.activation,
+            dropout: call.dropout,
+        };
+        self.enqueue(self.kernels.planner().linear_activation(&views)?)
+    }
+
+    fn activation_grad(&mut self, call: ActivationGrad<'_, GpuTensor<f32>>) -> Result<()> {
+        let (grad_output, z, mut grad_z) = (call.grad_output.view(), call.z.view(), call.grad_z.view());
+        let (activation, dropout) = (call.activation, call.dropout);
+        let views = ActivationGrad { grad_output: &grad_output, z: &z, grad_z: &mut grad_z, activation, dropout };
+        self.enqueue(self.kernels.planner().activation_grad(&views)?)
     }
 
     fn grad_input(&mut self, call: GradInput<'_, GpuTensor<f32>>) -> Result<()> {

@@ -10,6 +10,14 @@ pub(super) const LAST: u32 = 2;
 pub(super) const RELU: u32 = 4;
 /// Flag of `linear_forward`.
 pub(super) const BIAS: u32 = 8;
+/// What an activation's number is multiplied by among the flags.
+pub(super) const ACTIVATION: u32 = 16;
+/// Flag of `linear_activation`.
+pub(super) const SAVE: u32 = 64;
+/// Flag of `linear_activation`.
+pub(super) const RESIDUAL: u32 = 128;
+/// Flag of `linear_activation`.
+pub(super) const IN_PLACE: u32 = 256;
 /// Flag of `grad_input`.
 pub(super) const THROUGH: u32 = 2;
 /// Flag of `sgd`.
@@ -44,6 +52,10 @@ pub struct Params {
     pub c_stride: u32,
     pub d_start: u32,
     pub d_stride: u32,
+    pub e_start: u32,
+    pub e_stride: u32,
+    pub f_start: u32,
+    pub f_stride: u32,
     pub first: u32,
     pub count: u32,
     pub rate: f32,
@@ -65,7 +77,7 @@ pub struct Params {
 
 impl Params {
     /// Every field's name in order, for the test that holds this struct against the shader's.
-    pub const FIELDS: [&'static str; 39] = [
+    pub const FIELDS: [&'static str; 43] = [
         "rows",
         "cols",
         "inner",
@@ -88,6 +100,10 @@ impl Params {
         "c_stride",
         "d_start",
         "d_stride",
+        "e_start",
+        "e_stride",
+        "f_start",
+        "f_stride",
         "first",
         "count",
         "rate",

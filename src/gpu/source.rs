@@ -6,8 +6,8 @@
 //!   indexed by constants and no driver has to find that out. `N` is a literal or a `const` of the text.
 //! - `// loader NAME BUFFER` becomes two functions, `NAME` and `NAME8`, that load four and eight elements from an index on, of which the
 //!   first `left` exist: in 128-bit loads where rows are whole vectors ([`Width::Vec4`]), in 256-bit loads ([`Width::Vec8`]), else one
-//!   by one ([`Width::Scalar`]). `// storer` likewise, but that [`Width::Vec8`] stores eight alone. What is loaded or stored is `Element`, or
-//!   the element that the line ends with; those with `Input` in their name are of tensors whose rows are a layer's inputs.
+//!   by one ([`Width::Scalar`]). `// storer` likewise, but that [`Width::Vec8`] stores eight alone. What is stored is `Element`, or the
+//!   element that the line ends with.
 //! - `Element` is the type that goes with it: f32, or f16 where tensors are stored so; sums are f32 always.
 
 use std::fmt::Write as _;
@@ -17,21 +17,11 @@ use std::fmt::Write as _;
 pub enum Width {
     /// Any shape: one element at a time.
     Scalar,
-    /// As [`Vec4`](Self::Vec4) for tensors whose rows are a layer's inputs, [`Scalar`](Self::Scalar) for those of its outputs: the last layer
-    /// of ten classes.
-    Inputs,
     /// Rows and starts are multiples of four elements.
     Vec4,
     /// Rows and starts are multiples of eight elements, moved as four 64-bit integers, which the device must offer: for adapters that run
     /// on a CPU.
     Vec8,
-}
-
-impl Width {
-    /// The width of a tensor whose rows are a layer's inputs.
-    fn of_inputs(self) -> Self {
-        if self == Self::Inputs { Self::Vec4 } else { self }
-    }
 }
 
 /// The WGSL of each kind of element; all are converted to f32 when loaded, and from it when stored.
@@ -50,22 +40,17 @@ pub(super) struct Elements {
 impl Elements {
     fn aliases(self) -> String {
         let number = |half| if half { "f16" } else { "f32" };
-        let element_of = |width, half| match width {
-            Width::Scalar | Width::Inputs => number(half).to_owned(),
+        let element = |half| match self.width {
+            Width::Scalar => number(half).to_owned(),
             Width::Vec4 => format!("vec4<{}>", number(half)),
             Width::Vec8 => "vec4<u64>".to_owned(),
         };
-        let element = |half| element_of(self.width, half);
-        let input = |half| element_of(self.width.of_inputs(), half);
         let (first, output) = (self.half && !self.first_sums, self.half && !self.output_sums);
         let aliases = [
             ("Number", number(self.half).to_owned()),
             ("Element", element(self.half)),
-            ("InputElement", input(self.half)),
             ("FirstElement", element(first)),
-            ("FirstInputElement", input(first)),
             ("OutputElement", element(output)),
-            ("OutputInputElement", input(output)),
         ];
         aliases.iter().map(|(name, of)| format!("alias {name} = {of};\n")).collect()
     }
@@ -102,7 +87,6 @@ fn accessor(line: &str, width: Width) -> Option<String> {
         "loader" => format!("select(0.0, f32({buffer}[at + {j}u]), left > {j}u)"),
         _ => format!("if left > {j}u {{ {buffer}[at + {j}u] = {stored}(v[{j}]); }}"),
     };
-    let width = if stored.contains("Input") { width.of_inputs() } else { width };
     let four = [0, 1, 2, 3].map(element);
     let (head, head8) = match kind {
         "loader" => (format!("fn {name}(at: u32, left: u32) -> vec4<f32>"), format!("fn {name}8(at: u32, left: u32) -> Eight")),
@@ -111,8 +95,8 @@ fn accessor(line: &str, width: Width) -> Option<String> {
     };
     let loader = kind == "loader";
     let body = match width {
-        Width::Scalar | Width::Inputs if loader => format!("return vec4<f32>({});", four.join(", ")),
-        Width::Scalar | Width::Inputs => four.join(" "),
+        Width::Scalar if loader => format!("return vec4<f32>({});", four.join(", ")),
+        Width::Scalar => four.join(" "),
         Width::Vec4 if loader => format!("return vec4<f32>({buffer}[at / 4u]);"),
         Width::Vec4 => format!("{buffer}[at / 4u] = {stored}(v);"),
         Width::Vec8 if loader => format!("let v = {name}8(at, left); return select(v.low, v.high, at % 8u >= 4u);"),

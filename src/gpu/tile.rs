@@ -84,8 +84,8 @@ impl Tile {
         match (self.group(), self, width) {
             (Some(group), ..) => group.thread_rows,
             (None, Self::Narrow, _) => 4,
-            (None, Self::Register, Width::Scalar | Width::Inputs) => 8,
-            (None, Self::Register, _) | (None, _, Width::Scalar | Width::Inputs) => 16,
+            (None, Self::Register, Width::Scalar) => 8,
+            (None, Self::Register, _) | (None, _, Width::Scalar) => 16,
             (None, ..) => 32,
         }
     }

@@ -7,6 +7,7 @@ use super::tile::Tile;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[allow(missing_docs)]
 pub enum Stem {
+    ActivationGrad,
     AlphaDropout,
     BatchLoss,
     Copy,
@@ -18,6 +19,7 @@ pub enum Stem {
     GradInput,
     GradWeight,
     GradWeightSgd,
+    LinearActivation,
     LinearForward,
     MaskBits,
     MaskBytes,
@@ -28,7 +30,8 @@ pub enum Stem {
 
 impl Stem {
     /// Every kernel.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 19] = [
+        Self::ActivationGrad,
         Self::AlphaDropout,
         Self::BatchLoss,
         Self::Copy,
@@ -40,6 +43,7 @@ impl Stem {
         Self::GradInput,
         Self::GradWeight,
         Self::GradWeightSgd,
+        Self::LinearActivation,
         Self::LinearForward,
         Self::MaskBits,
         Self::MaskBytes,
@@ -51,6 +55,7 @@ impl Stem {
     /// The file's name without `.wgsl`.
     pub fn name(self) -> &'static str {
         match self {
+            Self::ActivationGrad => "activation_grad",
             Self::AlphaDropout => "alpha_dropout",
             Self::BatchLoss => "batch_loss",
             Self::Copy => "copy",
@@ -62,6 +67,7 @@ impl Stem {
             Self::GradInput => "grad_input",
             Self::GradWeight => "grad_weight",
             Self::GradWeightSgd => "grad_weight_sgd",
+            Self::LinearActivation => "linear_activation",
             Self::LinearForward => "linear_forward",
             Self::MaskBits => "mask_bits",
             Self::MaskBytes => "mask_bytes",
@@ -73,6 +79,7 @@ impl Stem {
 
     fn file(self) -> &'static str {
         match self {
+            Self::ActivationGrad => include_str!("../../shaders/activation_grad.wgsl"),
             Self::AlphaDropout => include_str!("../../shaders/alpha_dropout.wgsl"),
             Self::BatchLoss => include_str!("../../shaders/batch_loss.wgsl"),
             Self::Copy => include_str!("../../shaders/copy.wgsl"),
@@ -84,6 +91,7 @@ impl Stem {
             Self::GradInput => include_str!("../../shaders/grad_input.wgsl"),
             Self::GradWeight => include_str!("../../shaders/grad_weight.wgsl"),
             Self::GradWeightSgd => include_str!("../../shaders/grad_weight_sgd.wgsl"),
+            Self::LinearActivation => include_str!("../../shaders/linear_activation.wgsl"),
             Self::LinearForward => include_str!("../../shaders/linear_forward.wgsl"),
             Self::MaskBits => include_str!("../../shaders/mask_bits.wgsl"),
             Self::MaskBytes => include_str!("../../shaders/mask_bytes.wgsl"),
@@ -93,14 +101,31 @@ impl Stem {
         }
     }
 
+    /// Whether the kernel draws a mask whose rate, scale, step and seed it can read from a buffer.
+    pub fn reads_state(self) -> bool {
+        matches!(
+            self,
+            Self::ActivationGrad
+                | Self::Dropout
+                | Self::DropoutBroadcast
+                | Self::Gather
+                | Self::GradInput
+                | Self::GradWeight
+                | Self::LinearActivation
+                | Self::LinearForward
+                | Self::MaskBits
+                | Self::MaskBytes
+        )
+    }
+
     /// Whether the kernel is a matrix product, which comes in tiles.
     pub fn is_product(self) -> bool {
-        matches!(self, Self::LinearForward | Self::GradInput | Self::GradWeight | Self::GradWeightSgd)
+        matches!(self, Self::LinearActivation | Self::LinearForward | Self::GradInput | Self::GradWeight | Self::GradWeightSgd)
     }
 
     /// Whether the kernel takes a matrix strip by strip, as `block.wgsl` divides it.
     pub fn is_strips(self) -> bool {
-        self.draws_strips() || matches!(self, Self::Copy | Self::DropoutBits)
+        self.draws_strips() || matches!(self, Self::ActivationGrad | Self::Copy | Self::DropoutBits)
     }
 
     /// Whether a thread may take two rows, for what they share.
@@ -157,6 +182,8 @@ pub struct Variant {
     pub in_place: bool,
     /// Whether an output is another range of a buffer that is read from: then all tensors are bound for reading and writing.
     pub shared: bool,
+    /// Whether rate, scale, step and seed are read from a buffer, by kernels that draw masks.
+    pub state: bool,
 }
 
 impl Variant {
@@ -179,6 +206,7 @@ impl Variant {
             half: false,
             in_place: false,
             shared: false,
+            state: false,
         }
     }
 
@@ -202,11 +230,9 @@ impl Variant {
             [Gate::None, Gate::Relu, Gate::Mask].map(|gate| Self { gate, ..form }).to_vec()
         });
         choose(stem.is_product() || strips || stem == Stem::Sgd, &|form| {
-            let eight = strips || stem.is_product() && stem != Stem::GradInput && form.tile == Tile::Shuffle;
-            let of = |has: bool, width| has.then_some(Self { width, ..form });
-            let widths =
-                [of(true, Width::Scalar), of(stem.is_product(), Width::Inputs), of(true, Width::Vec4), of(eight, Width::Vec8)];
-            widths.into_iter().flatten().collect()
+            let widths = [Width::Scalar, Width::Vec4, Width::Vec8];
+            let all = strips || stem.is_product() && stem != Stem::GradInput && form.tile == Tile::Shuffle;
+            widths.map(|width| Self { width, ..form })[..if all { 3 } else { 2 }].to_vec()
         });
         choose(stem == Stem::Gather, &|form| [false, true].map(|bytes| Self { bytes, ..form }).to_vec());
         choose(matches!(stem, Stem::Sgd | Stem::GradWeightSgd), &|form| {
@@ -219,7 +245,7 @@ impl Variant {
             [form].into_iter().chain(one_draw).collect()
         });
         choose(stem.is_paired(), &|form| [false, true].map(|paired| Self { paired, ..form }).to_vec());
-        if matches!(stem, Stem::LinearForward | Stem::GradInput) {
+        if matches!(stem, Stem::LinearActivation | Stem::LinearForward | Stem::GradInput) {
             forms.extend([Width::Scalar, Width::Vec4].map(|width| Self { width, join: true, ..Self::new(stem) }));
         }
         forms
@@ -228,7 +254,7 @@ impl Variant {
     /// Every form for tensors stored as f16, without [`int64`](Self::int64). `grad_weight` is not in parts there: they would be rounded to f16
     /// in between.
     pub fn all_half() -> Vec<Self> {
-        let product = |stem: Stem| stem.is_product() && stem != Stem::GradWeightSgd;
+        let product = |stem: Stem| stem.is_product() && !matches!(stem, Stem::GradWeightSgd | Stem::LinearActivation);
         let stored = |variant: &Self| {
             (matches!(variant.stem, Stem::Dropout | Stem::Copy) || product(variant.stem)) && variant.width != Width::Vec8
         };
@@ -241,7 +267,7 @@ impl Variant {
         let mut features = wgpu::Features::empty();
         features.set(wgpu::Features::SHADER_INT64, self.int64 || self.width == Width::Vec8);
         features.set(wgpu::Features::SHADER_F16, self.half);
-        features.set(wgpu::Features::SUBGROUP, self.stem.is_product() && self.tile == Tile::Shuffle);
+        features.set(wgpu::Features::SUBGROUP, self.stem.is_product() && matches!(self.tile, Tile::Shuffle | Tile::Narrow));
         features
     }
 
@@ -255,7 +281,6 @@ impl Variant {
         }
         match self.width {
             Width::Scalar => {}
-            Width::Inputs => name += ".inputs",
             Width::Vec4 => name += ".vec4",
             Width::Vec8 => name += ".vec8",
         }
@@ -293,6 +318,9 @@ impl Variant {
         }
         if self.shared {
             name += ".shared";
+        }
+        if self.state {
+            name += ".state";
         }
         name
     }
@@ -338,8 +366,13 @@ impl Variant {
             Stem::Sgd => parts.push(include_str!("../../shaders/sgd_plain.wgsl")),
             _ => {}
         }
-        if matches!(self.stem, Stem::GradWeight | Stem::GradWeightSgd) {
-            parts.push(include_str!("../../shaders/outer.wgsl"));
+        match self.stem {
+            Stem::GradWeight | Stem::GradWeightSgd => parts.push(include_str!("../../shaders/outer.wgsl")),
+            Stem::LinearActivation | Stem::LinearForward => parts.push(include_str!("../../shaders/inner.wgsl")),
+            _ => {}
+        }
+        if matches!(self.stem, Stem::ActivationGrad | Stem::LinearActivation) {
+            parts.push(include_str!("../../shaders/activation.wgsl"));
         }
         parts.push(include_str!("../../shaders/mask.wgsl"));
         parts.push(include_str!("../../shaders/eight.wgsl"));
@@ -350,6 +383,10 @@ impl Variant {
             true => include_str!("../../shaders/philox_int64.wgsl"),
             false => include_str!("../../shaders/philox.wgsl"),
         });
+        match self.state && self.stem.reads_state() {
+            true => parts.push(include_str!("../../shaders/state.wgsl")),
+            false => constants += "fn take_state() {}\n",
+        }
         let edit = |part: &str| edits.iter().fold(part.to_owned(), |text, [from, to]| text.replace(from, to));
         let parts: Vec<String> = parts.into_iter().map(edit).collect();
         let placed = |part: String| {
@@ -367,8 +404,9 @@ impl Variant {
             _ if self.in_place => &Self { in_place: false, ..*self }.writes()[1..],
             Stem::BatchLoss | Stem::Copy | Stem::Dropout | Stem::PhiloxWords => &[false, true],
             Stem::AlphaDropout | Stem::DropoutBroadcast | Stem::GaussianDropout => &[false, true],
-            Stem::DropoutBits => &[false, false, true],
+            Stem::ActivationGrad | Stem::DropoutBits => &[false, false, true],
             Stem::MaskBits | Stem::MaskBytes => &[true],
+            Stem::LinearActivation => &[false, false, false, false, true, true],
             Stem::LinearForward => &[false, false, false, true],
             Stem::GradInput => &[false, false, false, false, true],
             Stem::GradWeight | Stem::Gather => &[false, false, false, true, true],

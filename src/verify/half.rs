@@ -10,9 +10,8 @@ use crate::gpu::{Gpu, GpuTensor, Prepared, Variant, View};
 use crate::{Backend, Dropout, Key, Mask, Mode, Rate, Result};
 use half::f16;
 
-/// `[B, I, O]`: ragged, whole vectors, either alone, and sums in parts, forward and backward.
-const SHAPES: [[usize; 3]; 9] =
-    [[9, 13, 29], [9, 12, 29], [33, 68, 132], [3, 517, 9], [3, 520, 9], [5, 520, 12], [4, 9, 517], [3, 12, 517], [3, 12, 520]];
+/// `[B, I, O]`: ragged, whole vectors, and sums in parts, forward and backward.
+const SHAPES: [[usize; 3]; 6] = [[9, 13, 29], [33, 68, 132], [3, 517, 9], [5, 520, 12], [4, 9, 517], [3, 12, 520]];
 
 /// The forms that are whole, the device's own alone unless `every_form`; `None` where the device has no f16.
 pub(super) fn against_oracle(forms: &mut [Form<Gpu>], seed: u64, every_form: bool) -> Result<Option<Check>> {

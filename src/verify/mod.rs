@@ -14,6 +14,7 @@
 //! # Ok::<(), wgpu_dropout::Error>(())
 //! ```
 
+mod activation;
 mod battery;
 mod check;
 mod exact;

@@ -12,8 +12,12 @@ pub fn alpha_dropout(isa: Isa, x: &[f32], y: &mut [f32], cols: usize, dropout: &
     if dropout.is_identity() {
         return super::copy(x, y);
     }
-    let threshold = dropout.mask.rate.threshold();
-    map_draws(isa, x, y, cols, &dropout.mask, |x, draw| dropout.apply(x, u32::from(draw) < threshold));
+    let (threshold, dropped) = (dropout.mask.rate.threshold() as i32, dropout.dropped.to_bits());
+    map_draws(isa, x, y, cols, &dropout.mask, |x, draw| {
+        // All bits where the element is kept, as in `portable::drop_with`: a condition would become a branch that no processor can predict.
+        let kept = ((i32::from(draw) - threshold) >> 31) as u32;
+        f32::from_bits((x * dropout.scale + dropout.shift).to_bits() & kept | dropped & !kept)
+    });
 }
 
 /// See [`crate::cpu::reference::gaussian_dropout`]. There are no more than 65,536 draws: what each stands for is looked up.

@@ -22,18 +22,23 @@ pub fn dropout(isa: Isa, x: &[f32], y: &mut [f32], cols: usize, dropout: &Dropou
 /// Runs on all threads what is to be done with each part of a row: the part, its row and the column at which it starts, a multiple of
 /// [`JOB`].
 pub(super) fn each_part<T: Send>(y: &mut [T], cols: usize, part: impl Fn(&mut [T], usize, usize) + Sync) {
+    each_part_of(JOB, y, cols, part);
+}
+
+/// As [`each_part`], in jobs of so many elements: fewer where each is more work.
+pub(super) fn each_part_of<T: Send>(most: usize, y: &mut [T], cols: usize, part: impl Fn(&mut [T], usize, usize) + Sync) {
     if cols == 0 {
         return;
     }
-    if cols < JOB {
+    if cols < most {
         // Whole rows, several a job.
-        let rows = JOB / cols;
+        let rows = most / cols;
         y.par_chunks_mut(rows * cols).enumerate().for_each(|(job, y)| {
             y.chunks_mut(cols).enumerate().for_each(|(row, y)| part(y, job * rows + row, 0));
         });
     } else {
         y.par_chunks_mut(cols).enumerate().for_each(|(row, y)| {
-            y.par_chunks_mut(JOB).enumerate().for_each(|(job, y)| part(y, row, job * JOB));
+            y.par_chunks_mut(most).enumerate().for_each(|(job, y)| part(y, row, job * most));
         });
     }
 }

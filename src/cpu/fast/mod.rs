@@ -5,6 +5,7 @@
 //!
 //! All take row-major slices whose lengths the caller has checked, as [`Cpu`](crate::cpu::Cpu) does, and panic on others.
 
+mod activation;
 #[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(all(target_arch = "x86_64", has_avx512))]
@@ -24,6 +25,7 @@ mod product;
 mod row;
 mod sgd;
 
+pub use activation::{activation_grad, linear_activation};
 pub use drawn::{alpha_dropout, gaussian_dropout};
 pub use dropout::{copy, dropout};
 pub use dropout_bits::dropout_bits;

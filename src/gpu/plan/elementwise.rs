@@ -13,13 +13,13 @@ impl Planner {
         call.check()?;
         let params = |row, col| Params::default().with_dropout(&call.dropout, row, col);
         let variant = Variant { aligned: true, ..Variant::new(Stem::Dropout) };
-        self.strips(&Strips { variant, x: *call.x, bits: None, y: *call.y, params: &params })
+        self.strips(&Strips { variant, x: *call.x, beside: None, y: *call.y, params: &params })
     }
 
     /// `y = x`: the ceiling that `dropout` is measured against.
     pub(in crate::gpu) fn copy<'a>(&self, x: View<'a>, y: View<'a>) -> Result<Vec<Dispatch<'a>>> {
         crate::shape::expect("copy", "y", &y, x.rows, x.cols)?;
-        self.strips(&Strips { variant: Variant::new(Stem::Copy), x, bits: None, y, params: &|_, _| Params::default() })
+        self.strips(&Strips { variant: Variant::new(Stem::Copy), x, beside: None, y, params: &|_, _| Params::default() })
     }
 
     pub(in crate::gpu) fn mask_bits<'a>(&self, call: &MaskBits<'_, View<'a>>) -> Result<Vec<Dispatch<'a>>> {

@@ -1,6 +1,6 @@
 //! Plans of dropout's other forms: `dropout_broadcast`, `dropout_bits`, `alpha_dropout`, `gaussian_dropout`; and of `mask_bytes`.
 
-use super::strips::Strips;
+use super::strips::{Beside, Strips};
 use super::{Dispatch, Operand, Planner, check_operands, read, windows, write};
 use crate::call::{AlphaDropoutCall, DropoutBits, DropoutBroadcast, GaussianDropoutCall, MaskBytes};
 use crate::gpu::params::Params;
@@ -44,18 +44,19 @@ impl Planner {
             view.check_packed("dropout_broadcast", tensor)?;
         }
         let matrix = |view: View<'a>| View { rows: strips.rows, cols: strips.cols, stride: strips.cols, ..view };
-        self.strips(&Strips { variant, x: matrix(*call.x), bits: None, y: matrix(*call.y), params: &params })
+        self.strips(&Strips { variant, x: matrix(*call.x), beside: None, y: matrix(*call.y), params: &params })
     }
 
     pub(in crate::gpu) fn dropout_bits<'a>(&self, call: &DropoutBits<'_, View<'a>, View<'a>>) -> Result<Vec<Dispatch<'a>>> {
         call.check()?;
         let params = |_, _| Params { scale: call.scale, ..Params::default() };
         let variant = Variant::new(Stem::DropoutBits);
-        self.strips(&Strips { variant, x: *call.x, bits: Some(*call.bits), y: *call.y, params: &params })
+        self.strips(&Strips { variant, x: *call.x, beside: Some(Beside::Bits(*call.bits)), y: *call.y, params: &params })
     }
 
     pub(in crate::gpu) fn alpha_dropout<'a>(&self, call: &AlphaDropoutCall<'_, View<'a>>) -> Result<Vec<Dispatch<'a>>> {
         call.check()?;
+        self.refuse_state(Stem::AlphaDropout)?;
         let site = &call.dropout;
         if site.is_identity() {
             return self.same(Stem::AlphaDropout, *call.x, *call.y);
@@ -64,11 +65,12 @@ impl Planner {
             Params { shift: site.shift, dropped: site.dropped, ..Params::default() }.with_dropout(&site.backward(), row, col)
         };
         let variant = Variant { aligned: true, ..Variant::new(Stem::AlphaDropout) };
-        self.strips(&Strips { variant, x: *call.x, bits: None, y: *call.y, params: &params })
+        self.strips(&Strips { variant, x: *call.x, beside: None, y: *call.y, params: &params })
     }
 
     pub(in crate::gpu) fn gaussian_dropout<'a>(&self, call: &GaussianDropoutCall<'_, View<'a>>) -> Result<Vec<Dispatch<'a>>> {
         call.check()?;
+        self.refuse_state(Stem::GaussianDropout)?;
         let site = &call.dropout;
         if site.is_identity() {
             return self.same(Stem::GaussianDropout, *call.x, *call.y);
@@ -76,7 +78,15 @@ impl Planner {
         let noise = Dropout { mask: *site.mask(), scale: site.scale() };
         let params = |row, col| Params::default().with_dropout(&noise, row, col);
         let variant = Variant { aligned: true, ..Variant::new(Stem::GaussianDropout) };
-        self.strips(&Strips { variant, x: *call.x, bits: None, y: *call.y, params: &params })
+        self.strips(&Strips { variant, x: *call.x, beside: None, y: *call.y, params: &params })
+    }
+
+    /// Refuses a rate that is yet to be read, for a kernel that has constants made from it.
+    fn refuse_state(&self, stem: Stem) -> Result<()> {
+        match self.state {
+            true => Err(Error::invalid(format!("{}: its rate is a value, it cannot be read from a buffer", stem.name()))),
+            false => Ok(()),
+        }
     }
 
     /// What a kernel that changes nothing does.

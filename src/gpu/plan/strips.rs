@@ -26,14 +26,32 @@ impl Block {
     }
 }
 
+/// A second input of a kernel of strips.
+#[derive(Clone, Copy)]
+pub(super) enum Beside<'a> {
+    /// A mask that is given, a bit a column.
+    Bits(View<'a>),
+    /// Numbers, of the first input's shape.
+    Numbers(&'static str, View<'a>),
+}
+
+impl<'a> Beside<'a> {
+    fn operand(self) -> Operand<'a> {
+        match self {
+            Self::Bits(view) => Operand { element: Some(4), ..read("bits", view) },
+            Self::Numbers(name, view) => read(name, view),
+        }
+    }
+}
+
 /// A call of a kernel of strips. Where the input and the output are the same elements it is in place.
 #[derive(Clone, Copy)]
 pub(super) struct Strips<'a, 'f> {
     /// The kernel, `aligned` where its strips are groups of draws whenever a window starts with one.
     pub variant: Variant,
     pub x: View<'a>,
-    /// A mask that is given, a bit a column.
-    pub bits: Option<View<'a>>,
+    /// A second input.
+    pub beside: Option<Beside<'a>>,
     pub y: View<'a>,
     /// Parameters of a dispatch that starts at local `(row, col)`.
     pub params: &'f dyn Fn(usize, usize) -> Params,
@@ -47,8 +65,11 @@ impl<'a> Strips<'a, '_> {
             View { offset, rows: 1, cols, stride: cols, ..view }
         };
         let numbers = |view: View<'a>| part(view, view.number(), col, cols);
-        let bits = self.bits.map(|bits| part(bits, 4, col / 32, cols.div_ceil(32)));
-        Self { x: numbers(self.x), bits, y: numbers(self.y), ..*self }
+        let beside = self.beside.map(|beside| match beside {
+            Beside::Bits(bits) => Beside::Bits(part(bits, 4, col / 32, cols.div_ceil(32))),
+            Beside::Numbers(name, view) => Beside::Numbers(name, numbers(view)),
+        });
+        Self { x: numbers(self.x), beside, y: numbers(self.y), ..*self }
     }
 
     fn in_place(&self) -> bool {
@@ -58,8 +79,7 @@ impl<'a> Strips<'a, '_> {
     /// The tensors, in the order of their bindings.
     fn operands(&self) -> Vec<Operand<'a>> {
         let x = (!self.in_place()).then(|| read("x", self.x));
-        let bits = self.bits.map(|bits| Operand { element: Some(4), ..read("bits", bits) });
-        x.into_iter().chain(bits).chain([write("y", self.y)]).collect()
+        x.into_iter().chain(self.beside.map(Beside::operand)).chain([write("y", self.y)]).collect()
     }
 }
 
@@ -95,12 +115,15 @@ impl Planner {
         let per_thread = if paired { 2 } else { 1 };
         let block = Block::new(x.rows.div_ceil(per_thread), x.cols.div_ceil(16));
         let held = self.common_rows(x.rows, &[("x", x.stride), ("y", y.stride)], x.number())?;
-        let held = call.bits.map_or(Ok(held), |bits| self.common_rows(held, &[("bits", bits.stride)], 4))?;
+        let beside = call.beside.map(Beside::operand);
+        let held = beside.map_or(Ok(held), |input| self.common_rows(held, &[(input.name, input.view.stride)], 4))?;
         for (from, rows) in windows(x.rows, held.min(block.rows * per_thread * self.grid as usize)) {
             let window = |view: View<'a>, element: u64| self.window(view, element, from, rows);
             let [a, b] = [x, y].map(|view| window(view, view.number()));
-            let bits = call.bits.map(|bits| window(bits, 4));
-            let wide = |elements| a.is_wide(elements) && b.is_wide(elements);
+            let beside = beside.map(|input| window(input.view, 4));
+            // Bits are read a word at a time.
+            let numbers = beside.filter(|_| matches!(call.beside, Some(Beside::Numbers(..))));
+            let wide = |elements| [Some(a), Some(b), numbers].iter().flatten().all(|window| window.is_wide(elements));
             let width = match () {
                 () if self.wide_loads() && !x.half && wide(8) => Width::Vec8,
                 () if wide(4) => Width::Vec4,
@@ -113,15 +136,15 @@ impl Planner {
                 a_stride: a.stride,
                 b_start: b.start,
                 b_stride: b.stride,
-                c_start: bits.map_or(0, |bits| bits.start),
-                c_stride: bits.map_or(0, |bits| bits.stride),
+                c_start: beside.map_or(0, |beside| beside.start),
+                c_stride: beside.map_or(0, |beside| beside.stride),
                 first: block.shift,
                 ..(call.params)(from, 0)
             };
-            let aligned = call.variant.aligned && params.col_lane == 0 && params.threshold < DRAWS;
+            let aligned = call.variant.aligned && params.col_lane == 0 && (params.threshold < DRAWS || self.state);
             let in_place = call.in_place();
             let variant = Variant { width, aligned, paired, half: x.half, in_place, ..call.variant };
-            let bound: Vec<Window<'a>> = (!in_place).then_some(a).into_iter().chain(bits).chain([b]).collect();
+            let bound: Vec<Window<'a>> = (!in_place).then_some(a).into_iter().chain(beside).chain([b]).collect();
             let grid = [x.cols.div_ceil(16).div_ceil(STRIPS / block.rows), rows.div_ceil(block.rows * per_thread)];
             plan.extend(self.dispatch_grid(variant, &bound, params, grid.map(|workgroups| workgroups as u32))?);
         }
