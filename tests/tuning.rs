@@ -29,12 +29,12 @@ const SLOW: [(Tile, &str, &str); 2] = [
     (
         Tile::Shuffle,
         "        for (var octet = 0u; octet < OCTETS; octet++) { // unroll\n",
-        "        for (var i = 0u; i < 400u; i++) { quads[0] = fma(quads[0], vec4<f32>(0.5), vec4<f32>(f32(i))); }\n        if quads[0].x == 7.0 { sums[0] = quads[0]; }\n        for (var octet = 0u; octet < OCTETS; octet++) { // unroll\n",
+        "        for (var i = 0u; i < 1600u; i++) { quads[0] = fma(quads[0], vec4<f32>(0.5), vec4<f32>(f32(i))); }\n        if quads[0].x == 7.0 { sums[0] = quads[0]; }\n        for (var octet = 0u; octet < OCTETS; octet++) { // unroll\n",
     ),
     (
         Tile::Register,
         "            let a = a_block(m + 4u * block, k);\n",
-        "            for (var i = 0u; i < 400u; i++) { slow = fma(slow, vec4<f32>(0.5), vec4<f32>(f32(i))); }\n            if slow.x == 7.0 { sums[0] = slow; }\n            let a = a_block(m + 4u * block, k);\n",
+        "            for (var i = 0u; i < 1600u; i++) { slow = fma(slow, vec4<f32>(0.5), vec4<f32>(f32(i))); }\n            if slow.x == 7.0 { sums[0] = slow; }\n            let a = a_block(m + 4u * block, k);\n",
     ),
 ];
 

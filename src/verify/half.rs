@@ -18,7 +18,7 @@ pub(super) fn against_oracle(forms: &mut [Form<Gpu>], seed: u64, every_form: boo
     if !forms.iter().all(|form| form.backend.kernels().planner().half) {
         return Ok(None);
     }
-    let mut tally = Tally::new("oracle: dropout, copy, matrix products of f16");
+    let mut tally = Tally::new("f16: dropout, copy, matrix products");
     let mut cases = Cases::new(seed, 9);
     let whole = forms.iter_mut().filter(|form| !form.weak);
     for form in whole.take(if every_form { usize::MAX } else { 1 }) {
