@@ -23,14 +23,16 @@ pub enum Stem {
     LinearForward,
     MaskBits,
     MaskBytes,
+    Moments,
     PhiloxWords,
     Sgd,
     SoftmaxCrossEntropy,
+    Subnetworks,
 }
 
 impl Stem {
     /// Every kernel.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 21] = [
         Self::ActivationGrad,
         Self::AlphaDropout,
         Self::BatchLoss,
@@ -47,9 +49,11 @@ impl Stem {
         Self::LinearForward,
         Self::MaskBits,
         Self::MaskBytes,
+        Self::Moments,
         Self::PhiloxWords,
         Self::Sgd,
         Self::SoftmaxCrossEntropy,
+        Self::Subnetworks,
     ];
 
     /// The file's name without `.wgsl`.
@@ -71,9 +75,11 @@ impl Stem {
             Self::LinearForward => "linear_forward",
             Self::MaskBits => "mask_bits",
             Self::MaskBytes => "mask_bytes",
+            Self::Moments => "moments",
             Self::PhiloxWords => "philox_words",
             Self::Sgd => "sgd",
             Self::SoftmaxCrossEntropy => "softmax_cross_entropy",
+            Self::Subnetworks => "subnetworks",
         }
     }
 
@@ -95,9 +101,11 @@ impl Stem {
             Self::LinearForward => include_str!("../../shaders/linear_forward.wgsl"),
             Self::MaskBits => include_str!("../../shaders/mask_bits.wgsl"),
             Self::MaskBytes => include_str!("../../shaders/mask_bytes.wgsl"),
+            Self::Moments => include_str!("../../shaders/moments.wgsl"),
             Self::PhiloxWords => include_str!("../../shaders/philox_words.wgsl"),
             Self::Sgd => include_str!("../../shaders/sgd.wgsl"),
             Self::SoftmaxCrossEntropy => include_str!("../../shaders/softmax_cross_entropy.wgsl"),
+            Self::Subnetworks => include_str!("../../shaders/subnetworks.wgsl"),
         }
     }
 
@@ -403,7 +411,8 @@ impl Variant {
         match self.stem {
             _ if self.in_place => &Self { in_place: false, ..*self }.writes()[1..],
             Stem::BatchLoss | Stem::Copy | Stem::Dropout | Stem::PhiloxWords => &[false, true],
-            Stem::AlphaDropout | Stem::DropoutBroadcast | Stem::GaussianDropout => &[false, true],
+            Stem::Moments => &[false, true, true],
+            Stem::AlphaDropout | Stem::DropoutBroadcast | Stem::GaussianDropout | Stem::Subnetworks => &[false, true],
             Stem::ActivationGrad | Stem::DropoutBits => &[false, false, true],
             Stem::MaskBits | Stem::MaskBytes => &[true],
             Stem::LinearActivation => &[false, false, false, false, true, true],
