@@ -3,6 +3,8 @@
 //! Beside each sum it gives the sum of the terms' magnitudes, from which the error bound of an f32 sum follows:
 //! `|f32 − f64| ≤ c·(terms + 2)·ε·magnitude` with ε = 2^-24·2 (Higham, "Accuracy and Stability of Numerical Algorithms", section 3.1).
 
+pub mod network;
+
 use crate::call::SgdRule;
 use crate::{Dropout, Error, Result};
 

@@ -10,6 +10,7 @@ mod ensemble;
 mod network;
 mod predict;
 mod resident;
+mod schedule;
 mod train;
 mod workspace;
 
@@ -17,4 +18,5 @@ pub use ensemble::MAX_UNITS;
 pub use network::{Architecture, Mlp};
 pub use predict::{Evaluation, MonteCarlo};
 pub use resident::{Resident, Source};
+pub use schedule::{Schedule, Schedules};
 pub use train::{Epoch, Training};

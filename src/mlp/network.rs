@@ -1,5 +1,6 @@
 //! The network itself: its shape, its parameters, its place in training.
 
+use super::schedule::Schedules;
 use super::workspace::Workspaces;
 use crate::backend::Backend;
 use crate::{Dropout, Error, Key, Mask, Mode, Rate, Result, init};
@@ -39,9 +40,9 @@ impl Architecture {
     }
 
     /// Site `layer` at training step `step`.
-    pub(super) fn training_site(&self, layer: usize, step: u32) -> Dropout {
+    pub(super) fn training_site(&self, layer: usize, step: u32, schedules: &Schedules) -> Dropout {
         let key = Key { seed: self.seed, layer: layer as u32, step };
-        Dropout::train(self.mode, Mask::new(self.rate_of(layer), key))
+        Dropout::train(self.mode, Mask::new(schedules.rate(self.rate_of(layer), step), key))
     }
 
     /// Site `layer` at prediction time: no randomness.

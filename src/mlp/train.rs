@@ -2,6 +2,7 @@
 
 use super::network::{Layer, Mlp};
 use super::resident::{Resident, Source};
+use super::schedule::Schedules;
 use super::workspace::{Workspace, Workspaces};
 use crate::backend::Backend;
 use crate::call::{BatchLoss, Gather, GradInput, GradWeight, GradWeightSgd, LinearForward, Sgd, SgdRule, SoftmaxCrossEntropy};
@@ -17,12 +18,14 @@ pub struct Training {
     pub shuffle: bool,
     /// The update.
     pub rule: SgdRule,
+    /// How learning rate, momentum and drop rates change over the run.
+    pub schedules: Schedules,
 }
 
 impl Default for Training {
     fn default() -> Self {
         let rule = SgdRule { lr: 0.05, momentum: 0.9, weight_decay: 0.0, max_norm: None };
-        Self { batch: 64, shuffle: true, rule }
+        Self { batch: 64, shuffle: true, rule, schedules: Schedules::default() }
     }
 }
 
@@ -44,7 +47,7 @@ impl Training {
         }
         match max_norm {
             Some(norm) if !(norm.is_finite() && norm > 0.0) => fail(format!("max-norm {norm}: must be a positive number")),
-            _ => Ok(()),
+            _ => self.schedules.check(),
         }
     }
 }
@@ -66,10 +69,10 @@ impl<B: Backend> Mlp<B> {
     /// # Errors
     /// [`Error::Shape`] where `x` and `labels` do not fit, [`Error::Invalid`] for a label past the classes or settings that mean nothing.
     pub fn train_step(&mut self, x: &[f32], labels: &[u32], training: &Training) -> Result<()> {
-        training.check()?;
+        training.check_for(&self.architecture)?;
         let given = self.give(x, labels)?;
         let result = self.totals(1).and_then(|mut totals| {
-            let result = self.step_on(&given, None, 0, labels.len(), &training.rule, &mut totals, 0);
+            let result = self.step_on(&given, None, 0, labels.len(), training, &mut totals, 0);
             self.workspaces.totals = Some(totals);
             result
         });
@@ -100,7 +103,7 @@ impl<B: Backend> Mlp<B> {
     /// # Errors
     /// As [`train_epoch`](Self::train_epoch).
     pub fn train_epoch_with(&mut self, data: &Resident<B>, training: &Training, mut progress: impl FnMut(usize)) -> Result<Epoch> {
-        training.check()?;
+        training.check_for(&self.architecture)?;
         self.check_data(data)?;
         self.workspaces.forget_given();
         let steps = data.rows().div_ceil(training.batch);
@@ -109,7 +112,7 @@ impl<B: Backend> Mlp<B> {
         for step in 0..steps {
             let first = step * training.batch;
             let rows = training.batch.min(data.rows() - first);
-            self.step_on(data, order.as_ref(), first, rows, &training.rule, &mut totals, step)?;
+            self.step_on(data, order.as_ref(), first, rows, training, &mut totals, step)?;
             progress(step + 1);
         }
         let sums = self.backend.read(&totals)?;
@@ -184,19 +187,20 @@ impl<B: Backend> Mlp<B> {
         order: Option<&B::Tensor<u32>>,
         first: usize,
         rows: usize,
-        rule: &SgdRule,
+        training: &Training,
         totals: &mut B::Tensor<f32>,
         slot: usize,
     ) -> Result<()> {
         let Self { backend, architecture, layers, step, workspaces, .. } = self;
-        let site = |layer: usize| architecture.training_site(layer, *step);
+        let rule = training.schedules.rule(&training.rule, *step);
+        let site = |layer: usize| architecture.training_site(layer, *step, &training.schedules);
         for layer in layers.iter_mut() {
-            layer.prepare(backend, rule)?;
+            layer.prepare(backend, &training.rule)?;
         }
         let workspace = workspaces.get(backend, rows, &architecture.widths(), true)?;
         forward(backend, layers, workspace, data, order, first, &site)?;
         loss(backend, workspace, totals, slot)?;
-        backward(backend, layers, workspace, &site, rule)?;
+        backward(backend, layers, workspace, &site, &rule)?;
         backend.submit()?;
         *step = step.wrapping_add(1);
         Ok(())

@@ -120,7 +120,7 @@ impl<B: Backend> Step<B> {
     }
 
     fn epoch(&mut self) -> Result<()> {
-        let training = Training { batch: self.shape.batch, shuffle: false, rule: RULE };
+        let training = Training { batch: self.shape.batch, shuffle: false, rule: RULE, ..Training::default() };
         self.net.train_epoch(&self.data, &training).map(|_| ())
     }
 

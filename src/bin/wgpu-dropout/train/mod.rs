@@ -3,6 +3,7 @@
 //! [`options`] says what is asked for, [`session`] trains and measures.
 
 mod options;
+mod schedule;
 pub mod session;
 
 pub use options::Args;
@@ -18,9 +19,10 @@ use wgpu_dropout::{Backend, Counts, Device, Mode};
 
 /// Runs `train`.
 pub fn run(args: &Args, common: &Common) -> Result<(), Failure> {
-    let training = args.training()?;
+    args.check()?;
     args.save.as_deref().map_or(Ok(()), writable::check)?;
     let data = session::open(&args.data)?;
+    let training = args.training(data.train.rows);
     let device = engine::open(&common.device, common.tile)?;
     let label = engine::describe(&device);
     match device {

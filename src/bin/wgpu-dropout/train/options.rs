@@ -1,5 +1,6 @@
 //! What a training run is asked to do.
 
+use super::schedule;
 use crate::args::integer;
 use crate::failure::Failure;
 use crate::site::{drop_rate, keep_rate};
@@ -52,6 +53,11 @@ pub struct Args {
     /// The largest norm of a unit's incoming weights; papers state it for vanilla dropout, inverted wants it times the keep rate
     #[arg(long, value_name = "NORM", allow_negative_numbers = true)]
     max_norm: Option<f32>,
+    /// How the learning rate, the momentum or the drop rates go over the epochs, as a factor of their value: `constant`,
+    /// `linear:FROM..TO[:EPOCHS]`, `exponential:TO[:EPOCHS]`, `early:EPOCHS` (then 0), `late:EPOCHS` (0 before); EPOCHS left out are all.
+    /// Several with commas between
+    #[arg(long, value_name = schedule::FORM, value_delimiter = ',')]
+    schedule: Vec<schedule::Planned>,
     /// Visit the rows in file order in every epoch
     #[arg(long)]
     no_shuffle: bool,
@@ -88,12 +94,16 @@ fn hidden(text: &str) -> Result<Hidden, String> {
 }
 
 impl Args {
-    /// How the network is trained.
-    pub fn training(&self) -> Result<Training, Failure> {
+    /// How the network is trained on so many rows.
+    pub fn training(&self, rows: usize) -> Training {
         let rule = SgdRule { lr: self.lr, momentum: self.momentum, weight_decay: self.weight_decay, max_norm: self.max_norm };
-        let training = Training { batch: self.batch, shuffle: !self.no_shuffle, rule };
-        training.check().map_err(Failure::usage)?;
-        Ok(training)
+        let schedules = schedule::schedules(&self.schedule, self.epochs, rows.div_ceil(self.batch.max(1)));
+        Training { batch: self.batch, shuffle: !self.no_shuffle, rule, schedules }
+    }
+
+    /// Refuses settings that mean nothing, before any data is read.
+    pub fn check(&self) -> Result<(), Failure> {
+        self.training(1).check().map_err(Failure::usage)
     }
 
     fn rate(&self) -> Option<Rate> {
