@@ -19,8 +19,8 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     if row >= p.rows {
         return;
     }
-    let z = p.a_start + row * p.cols;
-    let dz = p.c_start + row * p.cols;
+    let z = p.a_start + row * p.a_stride;
+    let dz = p.c_start + row * p.c_stride;
     let label = labels[p.b_start + row];
 
     var largest = logits[z];

@@ -183,11 +183,11 @@ pub trait Backend {
         Ok(tensor)
     }
 
-    /// The mask of `rows × cols` elements as bytes 0 and 1, drawn on the device.
+    /// The mask of `rows × cols` elements as bytes 0 and 1, drawn on the device and read back as bits.
     ///
     /// # Errors
     /// As [`dropout`](Self::dropout).
-    fn mask_bytes(&mut self, mask: crate::Mask, rows: usize, cols: usize) -> Result<Vec<u8>> {
+    fn read_mask(&mut self, mask: crate::Mask, rows: usize, cols: usize) -> Result<Vec<u8>> {
         let mut bits = self.zeros::<u32>(rows, cols.div_ceil(32))?;
         self.mask_bits(MaskBits { bits: &mut bits, cols, mask })?;
         let words = self.read(&bits)?;

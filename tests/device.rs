@@ -6,7 +6,7 @@ use common::raw::Raw;
 use common::{Form, gpu, noise, same_bits, with_gpu};
 use std::sync::atomic::{AtomicBool, Ordering};
 use wgpu_dropout::backend::Backend;
-use wgpu_dropout::call::{DropoutCall, GradWeight, LinearForward, MaskBits};
+use wgpu_dropout::call::{DropoutCall, LinearForward, MaskBits};
 use wgpu_dropout::cpu::{Cpu, reference};
 use wgpu_dropout::gpu::{AdapterChoice, Gpu, Kernels, Planner, Tile, Tiles, View, adapters};
 use wgpu_dropout::mask::{MAX_COLS, MAX_ROWS};
@@ -58,8 +58,7 @@ fn buffers_that_a_kernel_cannot_use_are_typed_errors() {
         ("an offset past the buffer", view(&a, 0), view(&b, 1 << 40), "do not fit"),
         ("an offset whose end overflows", view(&a, u64::MAX - 3), view(&b, 0), "do not fit"),
         ("a buffer that is too small", View::new(&a, 9, 8), View::new(&b, 9, 8), "do not fit"),
-        ("output on the input", view(&a, 0), view(&a, 0), "another tensor"),
-        ("output beside the input in one buffer", view(&a, 0), view(&a, 128), "another tensor"),
+        ("output on a part of the input", view(&a, 0), view(&a, 64), "another tensor"),
     ];
     for (what, x, y, says) in refused {
         match prepare(&kernels, x, y) {
@@ -70,20 +69,6 @@ fn buffers_that_a_kernel_cannot_use_are_typed_errors() {
     let huge = View::new(&a, usize::MAX, 2);
     assert!(prepare(&kernels, huge, huge).is_err());
     assert!(matches!(prepare(&kernels, View::new(&a, 4, 8), View::new(&b, 8, 4)), Err(Error::Shape { kernel: "dropout", .. })));
-
-    // Two outputs in one buffer, and an output that is an input in a product.
-    let call = GradWeight {
-        x: &View::new(&a, 2, 3),
-        grad_output: &View::new(&a, 2, 4).at(64),
-        output: None,
-        grad_weight: &mut View::new(&b, 3, 4),
-        grad_bias: &mut View::new(&b, 1, 4).at(128),
-        dropout: site(),
-    };
-    assert!(matches!(kernels.grad_weight(&call), Err(Error::Buffer { kernel: "grad_weight", .. })));
-    let (x, weight, mut y) = (View::new(&a, 2, 3), View::new(&b, 3, 4), View::new(&b, 2, 4).at(128));
-    let call = LinearForward { x: &x, weight: &weight, bias: None, y: &mut y, relu: true, dropout: site() };
-    assert!(matches!(kernels.linear_forward(&call), Err(Error::Buffer { kernel: "linear_forward", .. })));
 
     // Coordinates past the contract.
     for (row, col) in [(MAX_ROWS - 3, 0), (0, MAX_COLS - 7), (u64::MAX, 0), (0, u64::MAX)] {

@@ -91,7 +91,7 @@ fn through_dropout<B: Backend>(backend: &mut B, mask: Mask, rows: usize, cols: u
 fn the_check_vectors_hold_on_every_backend() {
     fn check<B: Backend>(backend: &mut B) {
         for (mask, rows, cols, kept, sum) in published() {
-            for bytes in [backend.mask_bytes(mask, rows, cols).unwrap(), through_dropout(backend, mask, rows, cols)] {
+            for bytes in [backend.read_mask(mask, rows, cols).unwrap(), through_dropout(backend, mask, rows, cols)] {
                 assert_eq!(bytes.iter().filter(|&&byte| byte == 1).count(), kept, "{} {mask:?}", backend.name());
                 assert_eq!(sha256(&bytes), sum, "{} {mask:?}", backend.name());
             }
@@ -119,7 +119,7 @@ fn every_part_of_a_key_changes_the_mask() {
             Mask { rate: Rate::keep(0.26).unwrap(), ..right },
         ];
         for wrong in wrong {
-            assert_ne!(sha256(&backend.mask_bytes(wrong, rows, cols).unwrap()), sum, "{} {wrong:?}", backend.name());
+            assert_ne!(sha256(&backend.read_mask(wrong, rows, cols).unwrap()), sum, "{} {wrong:?}", backend.name());
         }
     }
     on_backends!(check, MULTIPLICATIONS);
@@ -159,7 +159,7 @@ fn every_backend_equals_the_equations_to_the_bit_over_a_sweep() {
         let mut differ = 0;
         for (mask, rows, cols) in sweep() {
             let right = naive(&mask, rows, cols);
-            assert!(backend.mask_bytes(mask, rows, cols).unwrap() == right, "{} mask_bits {mask:?} {rows}×{cols}", backend.name());
+            assert!(backend.read_mask(mask, rows, cols).unwrap() == right, "{} mask_bits {mask:?} {rows}×{cols}", backend.name());
             assert!(through_dropout(backend, mask, rows, cols) == right, "{} dropout {mask:?} {rows}×{cols}", backend.name());
             assert_eq!(mask.bytes(rows, cols).unwrap(), right);
             // The control: the mask of the next step is another.
@@ -222,7 +222,7 @@ fn shards_together_are_the_whole() {
     fn check<B: Backend>(backend: &mut B) {
         let (rows, cols) = (37, 101);
         let whole = mask(7, 4, 11, 0.7).at(1000, 3);
-        let right = backend.mask_bytes(whole, rows, cols).unwrap();
+        let right = backend.read_mask(whole, rows, cols).unwrap();
         let mut joined = vec![9; rows * cols];
         for (row, height) in [(0, 1), (1, 19), (20, 17)] {
             for (col, width) in [(0, 5), (5, 8), (13, 50), (63, 38)] {
@@ -266,12 +266,12 @@ fn rates_0_and_1_drop_everything_and_nothing() {
     fn check<B: Backend>(backend: &mut B) {
         for (keep, expected) in [(0.0, 0), (1.0, 1)] {
             let mask = mask(5, 0, 0, keep).at(1, 3);
-            assert!(backend.mask_bytes(mask, 33, 65).unwrap().iter().all(|&byte| byte == expected));
+            assert!(backend.read_mask(mask, 33, 65).unwrap().iter().all(|&byte| byte == expected));
             assert!(through_dropout(backend, mask, 33, 65).iter().all(|&byte| byte == expected));
         }
         // One 65,536th away from each, a mask is neither.
         for keep in [1.0 / 65536.0, 65535.0 / 65536.0] {
-            let bytes = backend.mask_bytes(mask(5, 0, 0, keep), 1000, 1000).unwrap();
+            let bytes = backend.read_mask(mask(5, 0, 0, keep), 1000, 1000).unwrap();
             let rare = bytes.iter().filter(|&&byte| (byte == 1) == (keep < 0.5)).count();
             assert!((1..60).contains(&rare), "{}: {rare} of about 15", backend.name());
         }
@@ -283,7 +283,7 @@ fn rates_0_and_1_drop_everything_and_nothing() {
 fn a_tensor_of_no_elements_has_an_empty_mask() {
     fn check<B: Backend>(backend: &mut B) {
         for (rows, cols) in [(0, 5), (5, 0), (0, 0)] {
-            assert!(backend.mask_bytes(mask(1, 2, 3, 0.5), rows, cols).unwrap().is_empty());
+            assert!(backend.read_mask(mask(1, 2, 3, 0.5), rows, cols).unwrap().is_empty());
         }
     }
     on_backends!(check, MULTIPLICATIONS);
@@ -296,7 +296,7 @@ fn coordinates_past_the_contract_are_refused() {
         for (row, col, bound) in
             [(MAX_ROWS - 4, 0, MAX_ROWS), (u64::MAX, 0, MAX_ROWS), (0, MAX_COLS - 8, MAX_COLS), (0, u64::MAX, MAX_COLS)]
         {
-            let error = backend.mask_bytes(mask(1, 2, 3, 0.5).at(row, col), 5, 9).unwrap_err();
+            let error = backend.read_mask(mask(1, 2, 3, 0.5).at(row, col), 5, 9).unwrap_err();
             assert!(
                 matches!(error, Error::TooLarge { value, bound: b, .. } if b == bound && value > b),
                 "{}: {error}",
@@ -304,7 +304,7 @@ fn coordinates_past_the_contract_are_refused() {
             );
         }
         let last = mask(1, 2, 3, 0.5).at(MAX_ROWS - 5, MAX_COLS - 9);
-        assert!(backend.mask_bytes(last, 5, 9).unwrap() == naive(&last, 5, 9), "{}", backend.name());
+        assert!(backend.read_mask(last, 5, 9).unwrap() == naive(&last, 5, 9), "{}", backend.name());
     }
     on_backends!(check);
 }

@@ -233,7 +233,7 @@ fn a_step_is_one_submit_that_reads_nothing_and_makes_nothing() {
         }
         // What was 0 so far can be counted: 3 rows of 65 bits in whole words.
         let before = net.backend().counts();
-        net.backend_mut().mask_bytes(Mask::new(Rate::drop(0.5).unwrap(), Key::default()), 3, 65).unwrap();
+        net.backend_mut().read_mask(Mask::new(Rate::drop(0.5).unwrap(), Key::default()), 3, 65).unwrap();
         let drawn = net.backend().counts() - before;
         assert_eq!((drawn.dispatches, drawn.mask_bytes, drawn.bytes_read), (1, 36, 36));
         assert!(drawn.objects > 0, "{drawn:?}");

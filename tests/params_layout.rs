@@ -22,12 +22,13 @@ fn host() -> Layout {
     (offsets, size_of::<Params>() as u32)
 }
 
-/// Every form of every kernel, with and without 64-bit integers.
+/// Every form of every kernel, with and without 64-bit integers, and where its tensors may lie.
 fn variants() -> impl Iterator<Item = Variant> {
-    Variant::all()
-        .into_iter()
-        .chain(Variant::all_half())
-        .flat_map(|variant| [false, true].map(|int64| Variant { int64, ..variant }))
+    let stored = Variant::all().into_iter().chain(Variant::all_half());
+    stored.flat_map(|variant| {
+        let in_place = (variant.stem == Stem::Dropout).then_some(Variant { in_place: true, ..variant });
+        [variant, Variant { int64: true, ..variant }, Variant { shared: true, ..variant }].into_iter().chain(in_place)
+    })
 }
 
 fn parsed(variant: &Variant, wgsl: &str) -> Module {

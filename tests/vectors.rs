@@ -75,7 +75,7 @@ fn masks_are_the_files_on_every_backend() {
     fn check<B: Backend>(backend: &mut B) {
         for words in lines("mask") {
             let (mask, rows, cols) = shaped(&words);
-            let bytes = backend.mask_bytes(mask, rows, cols).unwrap();
+            let bytes = backend.read_mask(mask, rows, cols).unwrap();
             let kept = bytes.iter().filter(|&&byte| byte == 1).count() as u64;
             assert_eq!((kept, sha256(&bytes).as_str()), (number(words[8]), words[9]), "{} {words:?}", backend.name());
         }

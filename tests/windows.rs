@@ -80,7 +80,7 @@ fn dropout_in_windows_of_rows_and_in_cut_rows() {
 fn mask_bits_in_windows() {
     for (rows, cols, at) in [(1000, 1000, (0, 0)), (700, 1003, (5, 6)), (18_000, 31, (1 << 31, 3))] {
         let mask = site(0.3, at.0, at.1).mask;
-        let Some([whole, parts]) = on_both_plans(Tile::Register, |gpu| gpu.mask_bytes(mask, rows, cols).unwrap()) else { return };
+        let Some([whole, parts]) = on_both_plans(Tile::Register, |gpu| gpu.read_mask(mask, rows, cols).unwrap()) else { return };
         assert!(whole == parts, "{rows}×{cols} at {at:?}");
         assert!(whole == mask.bytes(rows, cols).unwrap(), "{rows}×{cols} at {at:?}");
     }
@@ -317,10 +317,10 @@ fn what_cannot_fit_a_weak_device_is_a_typed_error() {
     refused("the mini-batch", gpu.gather(call));
 
     let small = Mask::new(Rate::keep(0.5).unwrap(), Key::default());
-    assert!(gpu.mask_bytes(small, 9, 9).unwrap() == small.bytes(9, 9).unwrap(), "the device still works");
+    assert!(gpu.read_mask(small, 9, 9).unwrap() == small.bytes(9, 9).unwrap(), "the device still works");
     let Some(mut gpu) = gpu_with(|planner| Planner { grid: 3, ..weak(planner) }) else { return };
-    assert!(gpu.mask_bytes(small, 9 * 64, 32).unwrap() == small.bytes(9 * 64, 32).unwrap(), "9 workgroups are 3 × 3");
-    refused("10 workgroups", gpu.mask_bytes(small, 9 * 64 + 1, 32).map(drop));
+    assert!(gpu.read_mask(small, 9 * 64, 32).unwrap() == small.bytes(9 * 64, 32).unwrap(), "9 workgroups are 3 × 3");
+    refused("10 workgroups", gpu.read_mask(small, 9 * 64 + 1, 32).map(drop));
 }
 
 /// More workgroups than the 65,535 that WebGPU grants a dimension, on the device as it is.

@@ -333,7 +333,7 @@ impl Kernels {
                 binding,
                 visibility: wgpu::ShaderStages::COMPUTE,
                 ty: wgpu::BindingType::Buffer {
-                    ty: wgpu::BufferBindingType::Storage { read_only: !written },
+                    ty: wgpu::BufferBindingType::Storage { read_only: !written && !variant.shared },
                     has_dynamic_offset: false,
                     min_binding_size: None,
                 },

@@ -56,6 +56,16 @@ impl Elements {
     }
 }
 
+/// The text of a kernel of one input `x` and one output `y`, in `x`'s place: a binding alone may write what it reads.
+pub(super) fn in_place(text: &str) -> String {
+    let lines = text.lines().filter(|line| !line.ends_with("var<storage, read> x: array<Element>;"));
+    let moved = |line: &str| match line.strip_prefix("@group(0) @binding(1) var<storage, read_write> y") {
+        Some(rest) => format!("@group(0) @binding(0) var<storage, read_write> y{rest}\n"),
+        None => line.replace("// loader load_x x", "// loader load_x y") + "\n",
+    };
+    lines.map(moved).collect()
+}
+
 /// Joins the parts and expands what is marked.
 pub(super) fn assemble(constants: &str, elements: Elements, parts: &[String]) -> String {
     // On the first line, which is a comment, so that line numbers stay those of the file.

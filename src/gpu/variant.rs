@@ -1,6 +1,6 @@
 //! Which WGSL a dispatch runs: the kernel's stem and the choices that are compiled in.
 
-use super::source::{Elements, Width, assemble};
+use super::source::{Elements, Width, assemble, in_place};
 use super::tile::Tile;
 
 /// A kernel by the name of its file in `shaders/`.
@@ -116,6 +116,10 @@ pub struct Variant {
     pub int64: bool,
     /// `dropout` and matrix products only: whether tensors are stored as f16, which the device must offer; all is computed in f32.
     pub half: bool,
+    /// `dropout` only: whether the output takes the input's place.
+    pub in_place: bool,
+    /// Whether an output is another range of a buffer that is read from: then all tensors are bound for reading and writing.
+    pub shared: bool,
 }
 
 impl Variant {
@@ -135,6 +139,8 @@ impl Variant {
             paired: false,
             int64: false,
             half: false,
+            in_place: false,
+            shared: false,
         }
     }
 
@@ -232,6 +238,12 @@ impl Variant {
         if self.half {
             name += ".f16";
         }
+        if self.in_place {
+            name += ".in_place";
+        }
+        if self.shared {
+            name += ".shared";
+        }
         name
     }
 
@@ -285,13 +297,19 @@ impl Variant {
         });
         let edit = |part: &str| edits.iter().fold(part.to_owned(), |text, [from, to]| text.replace(from, to));
         let parts: Vec<String> = parts.into_iter().map(edit).collect();
+        let parts = match (self.in_place, self.shared) {
+            (false, false) => parts,
+            (true, _) => parts.iter().map(|part| in_place(part)).collect(),
+            (_, true) => parts.iter().map(|part| part.replace("var<storage, read>", "var<storage, read_write>")).collect(),
+        };
         let elements = Elements { width: self.width, half: self.half, first_sums: self.join, output_sums: self.part };
         assemble(&constants, elements, &parts)
     }
 
-    /// Which of the kernel's bindings in group 0 are written, in order.
+    /// Which of the kernel's bindings in group 0 are written, in order. Under [`shared`](Self::shared) all are bound so.
     pub(super) fn writes(&self) -> &'static [bool] {
         match self.stem {
+            _ if self.in_place => &[true],
             Stem::BatchLoss | Stem::Copy | Stem::Dropout | Stem::PhiloxWords => &[false, true],
             Stem::MaskBits => &[true],
             Stem::LinearForward => &[false, false, false, true],

@@ -61,7 +61,7 @@ fn compute<'a, B: Backend>(
         outputs.add(path, &x.shape, Values::Floats(apply(backend, x, dropout)?));
     }
     if let Some(path) = &args.mask_output {
-        outputs.add(path, &x.shape, Values::Mask(backend.mask_bytes(dropout.mask, rows, cols)?));
+        outputs.add(path, &x.shape, Values::Mask(backend.read_mask(dropout.mask, rows, cols)?));
     }
     // Dropout is its own backward pass.
     if let (Some(path), Some(dy)) = (&args.grad_input, grad_output) {

@@ -120,7 +120,7 @@ fn compute<'a, B: Backend>(
         outputs.add(path, &inputs.output_shape, Values::Floats(backend.read(&y)?));
     }
     if let Some(path) = &args.mask_output {
-        outputs.add(path, &inputs.output_shape, Values::Mask(backend.mask_bytes(dropout.mask, batch, cols)?));
+        outputs.add(path, &inputs.output_shape, Values::Mask(backend.read_mask(dropout.mask, batch, cols)?));
     }
     let Some(grad_output) = &inputs.grad_output else { return Ok(outputs) };
     let grad_output = backend.tensor(batch, cols, &grad_output.values)?;

@@ -107,8 +107,8 @@ impl Drawing {
     fn piece(&mut self, row: usize, col: usize, rows: usize, cols: usize) -> wgpu_dropout::Result<Vec<u8>> {
         let mask = self.mask.at(self.mask.row_offset + row as u64, self.mask.col_offset + col as u64);
         match &mut self.device {
-            Device::Gpu(gpu) => gpu.mask_bytes(mask, rows, cols),
-            Device::Cpu(cpu) => cpu.mask_bytes(mask, rows, cols),
+            Device::Gpu(gpu) => gpu.read_mask(mask, rows, cols),
+            Device::Cpu(cpu) => cpu.read_mask(mask, rows, cols),
         }
     }
 

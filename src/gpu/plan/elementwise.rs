@@ -1,6 +1,6 @@
 //! Plans of the kernels that take a matrix strip by strip: `dropout`, `copy`, `mask_bits`, `gather`.
 
-use super::{Dispatch, Planner, windows};
+use super::{Dispatch, Operand, Planner, check_operands, read, windows, write};
 use crate::call::{DropoutCall, Features, Gather, MaskBits};
 use crate::gpu::params::{LABELS, Params};
 use crate::gpu::source::Width;
@@ -36,12 +36,14 @@ impl Planner {
     /// `y = x`: the ceiling that `dropout` is measured against.
     pub(in crate::gpu) fn copy<'a>(&self, x: View<'a>, y: View<'a>) -> Result<Vec<Dispatch<'a>>> {
         crate::shape::expect("copy", "y", &y, x.rows, x.cols)?;
-        x.check("copy", "x", 4)?;
         self.elementwise(Stem::Copy, x, y, &Dropout::NONE)
     }
 
     fn elementwise<'a>(&self, stem: Stem, x: View<'a>, y: View<'a>, dropout: &Dropout) -> Result<Vec<Dispatch<'a>>> {
-        let element = self.check_numbers(stem.name(), &[(Some(x), "x"), (Some(y), "y")])?;
+        // In place is one tensor, not two that meet.
+        let in_place = stem == Stem::Dropout && x.is_same(&y);
+        let operands = [read("x", x), write("y", y)];
+        let element = self.check_numbers(stem.name(), if in_place { &operands[1..] } else { &operands })?;
         let mut plan = Vec::new();
         // A row larger than a binding is itself cut into windows, each a matrix of one row.
         // So is one longer than a grid is wide.
@@ -51,9 +53,10 @@ impl Planner {
             for row in 0..x.rows {
                 for &(col, cols) in &pieces {
                     let piece = |view: View<'a>| View {
-                        offset: view.offset + element * (row * view.cols + col) as u64,
+                        offset: view.offset + element * (row * view.stride + col) as u64,
                         rows: 1,
                         cols,
+                        stride: cols,
                         ..view
                     };
                     self.elementwise_rows(&mut plan, stem, piece(x), piece(y), dropout, row, col)?;
@@ -79,7 +82,8 @@ impl Planner {
         let paired = x.rows > 1;
         let per_thread = if paired { 2 } else { 1 };
         let block = Block::new(x.rows.div_ceil(per_thread), x.cols.div_ceil(16));
-        let most = self.rows_per_binding("x", x.cols, x.number())?.min(block.rows * per_thread * self.grid as usize);
+        let held = self.common_rows(x.rows, &[("x", x.stride), ("y", y.stride)], x.number())?;
+        let most = held.min(block.rows * per_thread * self.grid as usize);
         for (from, rows) in windows(x.rows, most) {
             let pair = [x, y].map(|view| self.window(view, view.number(), from, rows));
             let width = match pair {
@@ -99,9 +103,11 @@ impl Planner {
             }
             .with_dropout(dropout, row + from, col);
             let aligned = stem == Stem::Dropout && params.col_lane == 0 && params.threshold < DRAWS;
-            let variant = Variant { width, aligned, paired, half: x.half, ..Variant::new(stem) };
+            let in_place = stem == Stem::Dropout && x.is_same(&y);
+            let variant = Variant { width, aligned, paired, half: x.half, in_place, ..Variant::new(stem) };
+            let bound = if in_place { &pair[1..] } else { &pair[..] };
             let grid = [x.cols.div_ceil(16).div_ceil(STRIPS / block.rows), rows.div_ceil(block.rows * per_thread)];
-            plan.extend(self.dispatch_grid(variant, &pair, params, grid.map(|workgroups| workgroups as u32))?);
+            plan.extend(self.dispatch_grid(variant, bound, params, grid.map(|workgroups| workgroups as u32))?);
         }
         Ok(())
     }
@@ -109,14 +115,14 @@ impl Planner {
     pub(in crate::gpu) fn mask_bits<'a>(&self, call: &MaskBits<'_, View<'a>>) -> Result<Vec<Dispatch<'a>>> {
         call.check()?;
         let bits = *call.bits;
-        bits.check("mask_bits", "bits", 4)?;
+        check_operands("mask_bits", 4, &[write("bits", bits)])?;
         // The shader counts columns in 32 bits, up to the end of the last word.
         let bound = u64::from(u32::MAX) - 31;
         if call.cols as u64 > bound {
             return Err(Error::TooLarge { what: "columns of a mask as bits".to_owned(), value: call.cols as u64, bound });
         }
         let mut plan = Vec::new();
-        for (from, rows) in windows(bits.rows, self.rows_per_binding("bits", bits.cols, 4)?) {
+        for (from, rows) in windows(bits.rows, self.rows_per_binding("bits", bits.stride, 4)?) {
             let window = self.window(bits, 4, from, rows);
             let params = Params {
                 rows: rows as u32,
@@ -139,10 +145,9 @@ impl Planner {
             Features::Floats(floats) => (*floats, 4),
         };
         let (order, all_labels, x, labels) = (*call.order, *call.all_labels, *call.x, *call.labels);
-        data.check("gather", "data", element)?;
-        for (view, tensor) in [(order, "order"), (all_labels, "all_labels"), (x, "x"), (labels, "labels")] {
-            view.check("gather", tensor, 4)?;
-        }
+        let data_operand = Operand { element: Some(element), ..read("data", data).packed() };
+        let read_operands = [data_operand, read("order", order).packed(), read("all_labels", all_labels).packed()];
+        check_operands("gather", 4, &[&read_operands[..], &[write("x", x).packed(), write("labels", labels).packed()]].concat())?;
         let (order, all_labels) = (self.whole("order", order)?, self.whole("all_labels", all_labels)?);
         let (labels, x) = (self.whole("labels", labels)?, self.whole("x", x)?);
         let mut plan = Vec::new();

@@ -64,15 +64,46 @@ struct Window<'a> {
     binding: Binding<'a>,
     start: u32,
     stride: u32,
+    cols: u32,
     /// Bytes of an element.
     element: u64,
+}
+
+/// A tensor of a call, and what the kernel does with it.
+#[derive(Clone, Copy)]
+struct Operand<'a> {
+    name: &'static str,
+    view: View<'a>,
+    written: bool,
+    /// Bytes of an element, where it is not a number of the view's kind.
+    element: Option<u64>,
+    /// Whether rows must follow one another without a gap.
+    packed: bool,
+}
+
+fn read<'a>(name: &'static str, view: View<'a>) -> Operand<'a> {
+    Operand { name, view, written: false, element: None, packed: false }
+}
+
+fn write<'a>(name: &'static str, view: View<'a>) -> Operand<'a> {
+    Operand { written: true, ..read(name, view) }
+}
+
+impl Operand<'_> {
+    fn packed(self) -> Self {
+        Self { packed: true, ..self }
+    }
+
+    fn bytes(&self) -> u64 {
+        self.element.unwrap_or_else(|| self.view.number())
+    }
 }
 
 impl Window<'_> {
     /// Whether rows are whole vectors of so many elements.
     fn is_wide(&self, elements: u32) -> bool {
         let bytes = self.element * u64::from(elements);
-        self.start.is_multiple_of(elements) && self.stride.is_multiple_of(elements) && self.binding.size.is_multiple_of(bytes)
+        [self.start, self.stride, self.cols].iter().all(|n| n.is_multiple_of(elements)) && self.binding.size.is_multiple_of(bytes)
     }
 }
 
@@ -97,9 +128,9 @@ impl Planner {
         self.int64 && self.wide
     }
 
-    /// Rows of `cols` elements of `element` bytes that one binding holds, wherever they start.
-    fn rows_per_binding(&self, what: &'static str, cols: usize, element: u64) -> Result<usize> {
-        let row = (cols as u64 * element).max(1);
+    /// Rows, `stride` elements of `element` bytes apart, that one binding holds, wherever they start.
+    fn rows_per_binding(&self, what: &'static str, stride: usize, element: u64) -> Result<usize> {
+        let row = (stride as u64 * element).max(1);
         match self.binding.saturating_sub(self.align + 4) / row {
             0 => {
                 Err(Error::TooLarge { what: format!("a row of {what} in bytes"), value: row, bound: self.binding - self.align - 4 })
@@ -109,7 +140,7 @@ impl Planner {
     }
 
     fn window<'a>(&self, view: View<'a>, element: u64, from: usize, rows: usize) -> Window<'a> {
-        let row = view.cols as u64 * element;
+        let row = view.stride as u64 * element;
         // No rows at the tensor's end would start past its buffer: an empty window is bound at the tensor's start.
         let from = if rows == 0 { 0 } else { from };
         let (whole_from, whole_rows) = match row * view.rows as u64 + self.align + 4 <= self.binding {
@@ -118,18 +149,19 @@ impl Planner {
         };
         let begin = view.offset + whole_from as u64 * row;
         let offset = begin - begin % self.align;
-        let end = begin + (whole_rows as u64 * row).max(4);
+        let end = begin + View { rows: whole_rows, ..view }.extent(element).max(4);
         Window {
             binding: Binding { buffer: Some(view.buffer), offset, size: end.next_multiple_of(4) - offset },
             start: ((view.offset + from as u64 * row - offset) / element) as u32,
-            stride: view.cols as u32,
+            stride: view.stride as u32,
+            cols: view.cols as u32,
             element,
         }
     }
 
     /// Words of a whole tensor that must fit one binding.
     fn whole<'a>(&self, what: &'static str, view: View<'a>) -> Result<Window<'a>> {
-        let bytes = view.number() * (view.rows * view.cols) as u64;
+        let bytes = view.extent(view.number());
         if bytes + self.align + 4 > self.binding {
             return Err(Error::TooLarge { what: format!("{what} in bytes"), value: bytes, bound: self.binding - self.align - 4 });
         }
@@ -165,35 +197,49 @@ impl Planner {
             return Ok(None);
         }
         let bindings: Vec<Binding<'a>> = windows.iter().map(|window| window.binding).collect();
-        let written = |i: usize| variant.writes()[i];
-        for (i, a) in bindings.iter().enumerate().filter(|&(i, _)| written(i)) {
-            if bindings.iter().enumerate().any(|(j, b)| i != j && a.buffer == b.buffer) {
-                return Err(Error::Buffer {
-                    kernel: variant.stem.name(),
-                    tensor: "output",
-                    what: "it is also another tensor of the call; wgpu binds no buffer for writing twice".to_owned(),
-                });
-            }
-        }
+        // wgpu binds no buffer for reading beside writing, whatever the ranges: then all is bound for both.
+        let writes = variant.writes();
+        let meets = |i: usize, j: usize| i != j && bindings[i].buffer == bindings[j].buffer && writes[i] && !writes[j];
+        let shared = (0..bindings.len()).any(|i| (0..bindings.len()).any(|j| meets(i, j)));
+        let variant = Variant { shared, ..variant };
         let params = Params { grid: grid[0], ..params };
         Ok(Some(Dispatch { variant, bindings, params, grid }))
     }
 
-    /// Rows that every tensor of `tensors` can bind at once, each with its number of columns of `element` bytes; `total` where all fit whole.
+    /// Rows that every tensor of `tensors` can bind at once, each with its rows' distance in elements of `element` bytes; `total` where all fit
+    /// whole.
     fn common_rows(&self, total: usize, tensors: &[(&'static str, usize)], element: u64) -> Result<usize> {
-        tensors.iter().try_fold(total, |rows, &(name, cols)| Ok(rows.min(self.rows_per_binding(name, cols, element)?)))
+        tensors.iter().try_fold(total, |rows, &(name, stride)| Ok(rows.min(self.rows_per_binding(name, stride, element)?)))
     }
 
-    /// Refuses what cannot be bound, and f16 that the device lacks or that goes with f32 in one call; bytes of a number.
-    fn check_numbers<'a>(&self, kernel: &'static str, views: &[(Option<View<'a>>, &'static str)]) -> Result<u64> {
-        let mut views = views.iter().filter_map(|&(view, tensor)| Some((view?, tensor))).peekable();
-        let element = views.peek().map_or(4, |(view, _)| view.number());
+    /// Refuses what cannot be bound, f16 that the device lacks or that goes with f32 in one call, and an output that shares an element with
+    /// another tensor; bytes of a number.
+    fn check_numbers(&self, kernel: &'static str, operands: &[Operand<'_>]) -> Result<u64> {
+        let element = operands.first().map_or(4, |operand| operand.view.number());
         if element == 2 && !self.half {
             return Err(Error::Adapter { what: format!("{kernel} of f16 tensors: the device lacks SHADER_F16") });
         }
-        views.try_for_each(|(view, tensor)| view.check(kernel, tensor, element))?;
+        check_operands(kernel, element, operands)?;
         Ok(element)
     }
+}
+
+/// Refuses what cannot be bound, where a number has `element` bytes, and an output that shares an element with another tensor.
+fn check_operands(kernel: &'static str, element: u64, operands: &[Operand<'_>]) -> Result<()> {
+    for operand in operands {
+        operand.view.check(kernel, operand.name, operand.element.unwrap_or(element))?;
+        if operand.packed {
+            operand.view.check_packed(kernel, operand.name)?;
+        }
+    }
+    for (i, a) in operands.iter().enumerate().filter(|(_, operand)| operand.written) {
+        let met = operands.iter().enumerate().find(|&(j, b)| i != j && a.view.overlaps(a.bytes(), &b.view, b.bytes()));
+        if let Some((_, b)) = met {
+            let what = format!("it has elements in common with `{}`, another tensor of the call", b.name);
+            return Err(Error::Buffer { kernel, tensor: a.name, what });
+        }
+    }
+    Ok(())
 }
 
 /// Bytes of the scratch buffer that a plan takes; 0 where it takes none.

@@ -3,7 +3,7 @@
 //! A product larger than a binding is cut along its rows, its columns or its terms, whichever the tensor at fault has for rows; a sum
 //! in parts goes on from what the part before left, so that its order stays one ascending chain.
 
-use super::{Dispatch, Planner, Window, windows};
+use super::{Dispatch, Operand, Planner, Window, check_operands, read, windows, write};
 use crate::call::{GradInput, GradWeight, GradWeightSgd, LinearForward};
 use crate::gpu::params::{BIAS, FIRST, LAST, Params, RELU, THROUGH};
 use crate::gpu::source::Width;
@@ -25,14 +25,16 @@ impl Planner {
         let (x, weight, y) = (*call.x, *call.weight, *call.y);
         let bias = call.bias.copied();
         let name = Stem::LinearForward.name();
-        let views = [(Some(x), "x"), (Some(weight), "weight"), (bias, "bias"), (Some(y), "y")];
-        let element = self.check_numbers(name, &views)?;
+        let mut operands = vec![read("x", x), read("weight", weight), write("y", y)];
+        operands.extend(bias.map(|bias| read("bias", bias)));
+        let element = self.check_numbers(name, &operands)?;
         let (inner, cols) = (weight.rows, weight.cols);
         if let Some(part) = order::part(y.rows, cols, inner) {
             return self.split_linear_forward(call, part);
         }
-        let terms = whole_in_half(sum_part(inner, self.common_rows(inner, &[("weight", cols)], element)?)?, inner, element)?;
-        let rows = self.common_rows(y.rows, &[("x", inner), ("y", cols)], element)?.min(self.rows_per_budget(cols, terms));
+        let terms =
+            whole_in_half(sum_part(inner, self.common_rows(inner, &[("weight", weight.stride)], element)?)?, inner, element)?;
+        let rows = self.common_rows(y.rows, &[("x", x.stride), ("y", y.stride)], element)?.min(self.rows_per_budget(cols, terms));
         let bias_window = bias.map(|bias| self.whole("bias", bias)).transpose()?;
         let mut plan = Vec::new();
         for (m, rows) in windows(y.rows, rows) {
@@ -74,16 +76,21 @@ impl Planner {
         let y = call.output.copied().unwrap_or(dy);
         let (x, rate) = call.through.map_or((dy, 0.0), |(x, scale)| (*x, scale));
         let name = Stem::GradInput.name();
-        let views = [(dy, "grad_output"), (y, "output"), (weight, "weight"), (x, "through"), (dx, "grad_input")];
-        let element = self.check_numbers(name, &views.map(|(view, tensor)| (Some(view), tensor)))?;
+        let operands =
+            [read("grad_output", dy), read("output", y), read("weight", weight), read("through", x), write("grad_input", dx)];
+        let element = self.check_numbers(name, &operands)?;
         let (inner, cols) = (dy.cols, weight.rows);
         if let Some(part) = order::part(dx.rows, cols, inner) {
             return self.split_grad_input(call, part);
         }
-        let part = self.common_rows(cols, &[("weight", inner)], element)?;
+        let part = self.common_rows(cols, &[("weight", weight.stride)], element)?;
         let part = if part < cols { (part / 64 * 64).max(1) } else { part };
         let rows = self
-            .common_rows(dx.rows, &[("grad_output", inner), ("grad_input", cols)], element)?
+            .common_rows(
+                dx.rows,
+                &[("grad_output", dy.stride), ("output", y.stride), ("through", x.stride), ("grad_input", dx.stride)],
+                element,
+            )?
             .min(self.rows_per_budget(part, inner));
         let mut plan = Vec::new();
         for (m, rows) in windows(dx.rows, rows) {
@@ -125,12 +132,13 @@ impl Planner {
         let (x, dy, dw, db) = (*call.x, *call.grad_output, *call.grad_weight, *call.grad_bias);
         let y = call.output.copied().unwrap_or(dy);
         let name = Stem::GradWeight.name();
-        let views = [(x, "x"), (dy, "grad_output"), (y, "output"), (dw, "grad_weight"), (db, "grad_bias")];
-        let element = self.check_numbers(name, &views.map(|(view, tensor)| (Some(view), tensor)))?;
+        let operands = [read("x", x), read("grad_output", dy), read("output", y), write("grad_weight", dw), write("grad_bias", db)];
+        let element = self.check_numbers(name, &operands)?;
         let (inner, inputs, cols) = (x.rows, x.cols, dy.cols);
-        let terms = sum_part(inner, self.common_rows(inner, &[("x", inputs), ("grad_output", cols)], element)?)?;
+        let strides = [("x", x.stride), ("grad_output", dy.stride), ("output", y.stride)];
+        let terms = sum_part(inner, self.common_rows(inner, &strides, element)?)?;
         let terms = whole_in_half(terms, inner, element)?;
-        let part = self.weight_rows("grad_weight", inputs, cols, terms, element)?;
+        let part = self.weight_rows("grad_weight", dw, terms)?;
         let db = self.whole("grad_bias", db)?;
         let mut plan = Vec::new();
         // The row after the last is the bias gradient.
@@ -170,19 +178,18 @@ impl Planner {
         let (x, dz, weight, bias) = (*call.x, *call.grad_z, *call.weight, *call.bias);
         let velocity = call.velocity.as_ref().map(|(weight, bias)| (**weight, **bias));
         let name = Stem::GradWeightSgd.name();
-        let (weight_velocity, bias_velocity) = velocity.unzip();
-        let views = [
-            (Some(x), "x"),
-            (Some(dz), "grad_z"),
-            (Some(weight), "weight"),
-            (Some(bias), "bias"),
-            (weight_velocity, "weight's velocity"),
-            (bias_velocity, "bias's velocity"),
-        ];
-        views.iter().try_for_each(|&(view, tensor)| view.map_or(Ok(()), |view| view.check(name, tensor, 4)))?;
+        let mut operands: Vec<Operand<'_>> = vec![read("x", x), read("grad_z", dz), write("weight", weight), write("bias", bias)];
+        if let Some((of_weight, of_bias)) = velocity {
+            operands.extend([write("weight's velocity", of_weight), write("bias's velocity", of_bias)]);
+            if of_weight.rows > 1 && of_weight.stride != weight.stride {
+                let what = format!("its rows are {} elements apart, the weight's {}", of_weight.stride, weight.stride);
+                return Err(Error::Buffer { kernel: name, tensor: "weight's velocity", what });
+            }
+        }
+        check_operands(name, 4, &operands)?;
         let (inner, inputs, cols) = (x.rows, x.cols, dz.cols);
-        let terms = sum_part(inner, self.common_rows(inner, &[("x", inputs), ("grad_z", cols)], 4)?)?;
-        let part = self.weight_rows("weight", inputs, cols, terms, 4)?;
+        let terms = sum_part(inner, self.common_rows(inner, &[("x", x.stride), ("grad_z", dz.stride)], 4)?)?;
+        let part = self.weight_rows("weight", weight, terms)?;
         let bias = self.whole("bias", bias)?;
         let bias_velocity = velocity.map(|(_, bias)| self.whole("bias's velocity", bias)).transpose()?;
         let mut plan = Vec::new();
@@ -225,10 +232,11 @@ impl Planner {
         Ok(plan)
     }
 
-    /// Rows of a weight gradient's dispatch, of `inputs` rows and the bias's.
-    fn weight_rows(&self, what: &'static str, inputs: usize, cols: usize, terms: usize, element: u64) -> Result<usize> {
-        let part = self.common_rows(inputs + 1, &[(what, cols)], element)?.min(self.rows_per_budget(cols, terms));
-        Ok(if part < inputs + 1 { (part / 4 * 4).max(1) } else { part })
+    /// Rows of a weight gradient's dispatch, of the weight's rows and the bias's.
+    fn weight_rows(&self, what: &'static str, weight: View<'_>, terms: usize) -> Result<usize> {
+        let rows = weight.rows + 1;
+        let part = self.common_rows(rows, &[(what, weight.stride)], weight.number())?.min(self.rows_per_budget(weight.cols, terms));
+        Ok(if part < rows { (part / 4 * 4).max(1) } else { part })
     }
 
     /// A matrix product in this device's tile, with wide loads where every tensor of `wide` allows them.

@@ -1,6 +1,6 @@
 //! Plans of the kernels that take whole rows or whole tensors: `softmax_cross_entropy`, `batch_loss`, `sgd`, `philox_words`.
 
-use super::{Dispatch, Planner, Window, windows};
+use super::{Dispatch, Planner, Window, check_operands, read, windows, write};
 use crate::Result;
 use crate::call::{BatchLoss, Sgd, SoftmaxCrossEntropy};
 use crate::gpu::params::{MAX_NORM, Params};
@@ -16,18 +16,22 @@ impl Planner {
         call.check()?;
         let (z, labels, dz, losses) = (*call.logits, *call.labels, *call.grad_logits, *call.losses);
         let name = Stem::SoftmaxCrossEntropy.name();
-        for (view, tensor) in [(z, "logits"), (labels, "labels"), (dz, "grad_logits"), (losses, "losses")] {
-            view.check(name, tensor, 4)?;
-        }
+        let operands =
+            [read("logits", z), read("labels", labels).packed(), write("grad_logits", dz), write("losses", losses).packed()];
+        check_operands(name, 4, &operands)?;
         let mut plan = Vec::new();
-        for (from, rows) in windows(z.rows, self.common_rows(z.rows, &[("logits", z.cols), ("losses", 2)], 4)?) {
+        for (from, rows) in
+            windows(z.rows, self.common_rows(z.rows, &[("logits", z.stride), ("grad_logits", dz.stride), ("losses", 2)], 4)?)
+        {
             let [z, labels, dz, losses] = [z, labels, dz, losses].map(|view| self.window(view, 4, from, rows));
             let params = Params {
                 rows: rows as u32,
-                cols: z.stride,
+                cols: z.cols,
                 a_start: z.start,
+                a_stride: z.stride,
                 b_start: labels.start,
                 c_start: dz.start,
+                c_stride: dz.stride,
                 d_start: losses.start,
                 scale: (1.0 / call.logits.rows as f64) as f32,
                 rate: f32::NAN,
@@ -42,8 +46,7 @@ impl Planner {
     pub(in crate::gpu) fn batch_loss<'a>(&self, call: &BatchLoss<'_, View<'a>>) -> Result<Vec<Dispatch<'a>>> {
         call.check()?;
         let (losses, totals) = (*call.losses, *call.totals);
-        losses.check("batch_loss", "losses", 4)?;
-        totals.check("batch_loss", "totals", 4)?;
+        check_operands("batch_loss", 4, &[read("losses", losses).packed(), write("totals", totals).packed()])?;
         let losses = self.whole("losses", losses)?;
         let totals = self.window(totals, 4, call.slot, 1);
         let params = Params { rows: call.losses.rows as u32, a_start: losses.start, b_start: totals.start, ..Params::default() };
@@ -54,9 +57,9 @@ impl Planner {
         call.check()?;
         let (grad, weight) = (*call.grad, *call.weight);
         let velocity = call.velocity.as_deref().copied();
-        for (view, tensor) in [(Some(grad), "grad"), (Some(weight), "weight"), (velocity, "velocity")] {
-            view.map_or(Ok(()), |view| view.check("sgd", tensor, 4))?;
-        }
+        let mut operands = vec![read("grad", grad).packed(), write("weight", weight).packed()];
+        operands.extend(velocity.map(|velocity| write("velocity", velocity).packed()));
+        check_operands("sgd", 4, &operands)?;
         // The norm of a column needs all of its rows in one dispatch.
         let part = match call.rule.max_norm {
             Some(_) => self.whole("weight under max-norm", weight).map(|_| weight.rows)?,
@@ -95,8 +98,7 @@ impl Planner {
     pub(in crate::gpu) fn philox_words<'a>(&self, inputs: View<'a>, words: View<'a>) -> Result<Vec<Dispatch<'a>>> {
         crate::shape::expect("philox_words", "inputs", &inputs, words.rows, 6)?;
         crate::shape::expect("philox_words", "words", &words, inputs.rows, 4)?;
-        inputs.check("philox_words", "inputs", 4)?;
-        words.check("philox_words", "words", 4)?;
+        check_operands("philox_words", 4, &[read("inputs", inputs).packed(), write("words", words).packed()])?;
         let pair = [self.whole("inputs", inputs)?, self.whole("words", words)?];
         let params = Params { rows: inputs.rows as u32, a_start: pair[0].start, b_start: pair[1].start, ..Params::default() };
         let variant = Variant::new(Stem::PhiloxWords);

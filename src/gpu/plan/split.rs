@@ -18,8 +18,8 @@ impl Planner {
         let (inner, all_cols, element) = (weight.rows, weight.cols, weight.number());
         let parts = inner.div_ceil(part);
         let bias = bias.map(|bias| self.whole("bias", bias)).transpose()?;
-        let pieces = pieces(inner, part, self.common_rows(inner, &[("weight", all_cols)], element)?)?;
-        let rows = self.common_rows(y.rows, &[("x", inner), ("y", all_cols)], element)?;
+        let pieces = pieces(inner, part, self.common_rows(inner, &[("weight", weight.stride)], element)?)?;
+        let rows = self.common_rows(y.rows, &[("x", x.stride), ("y", y.stride)], element)?;
         let (rows, cols) = self.split_block(rows, all_cols, inner, parts);
         let mut plan = Vec::new();
         for (m, rows) in windows(y.rows, rows) {
@@ -67,8 +67,12 @@ impl Planner {
         let (x, rate) = call.through.map_or((dy, 0.0), |(x, scale)| (*x, scale));
         let (inner, all_cols, element) = (dy.cols, weight.rows, weight.number());
         let parts = inner.div_ceil(part);
-        let cols = self.common_rows(all_cols, &[("weight", inner)], element)?;
-        let rows = self.common_rows(dx.rows, &[("grad_output", inner), ("grad_input", all_cols)], element)?;
+        let cols = self.common_rows(all_cols, &[("weight", weight.stride)], element)?;
+        let rows = self.common_rows(
+            dx.rows,
+            &[("grad_output", dy.stride), ("output", y.stride), ("through", x.stride), ("grad_input", dx.stride)],
+            element,
+        )?;
         let (rows, cols) = self.split_block(rows, cols, inner, parts);
         let mut plan = Vec::new();
         for (m, rows) in windows(dx.rows, rows) {
@@ -140,6 +144,7 @@ fn scratch<'a>(rows: usize, cols: usize) -> Window<'a> {
         binding: Binding { buffer: None, offset: 0, size: size.next_multiple_of(16) },
         start: 0,
         stride: cols as u32,
+        cols: cols as u32,
         element: 4,
     }
 }

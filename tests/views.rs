@@ -1,0 +1,289 @@
+//! Where a caller's tensors may lie: ranges of one buffer, rows with gaps, side by side, in place. Whatever the place, a kernel gives the
+//! bits that it gives on buffers of their own, and touches nothing else.
+
+mod common;
+
+use common::raw::Raw;
+use common::{noise, same_bits};
+use wgpu_dropout::call::{
+    BatchLoss, DropoutCall, Features, Gather, GradInput, GradWeight, GradWeightSgd, LinearForward, MaskBits, Sgd, SgdRule,
+    SoftmaxCrossEntropy,
+};
+use wgpu_dropout::gpu::{Kernels, Prepared, View};
+use wgpu_dropout::{Dropout, Error, Key, Mask, Mode, Rate, Result};
+
+/// What words hold that no tensor has.
+const GUARD: f32 = 9.25;
+/// The batch, inputs and outputs of a layer: ragged, whole vectors, and sums in parts.
+const LAYERS: [[usize; 3]; 4] = [[9, 13, 29], [32, 64, 136], [3, 520, 24], [2, 16, 531]];
+
+fn site() -> Dropout {
+    Dropout::train(Mode::Inverted, Mask::new(Rate::keep(0.6).unwrap(), Key { seed: 8, layer: 1, step: 2 }).at(3, 8))
+}
+
+/// A tensor's shape and values.
+type Tensor = (usize, usize, Vec<f32>);
+
+fn tensor(seed: u64, rows: usize, cols: usize) -> Tensor {
+    (rows, cols, noise(seed, rows * cols))
+}
+
+/// How tensors are laid out.
+#[derive(Debug, Clone, Copy)]
+enum Place {
+    /// A buffer each.
+    Apart,
+    /// One buffer: words between tensors, and between the end of a row and the next.
+    Together { between: usize, gap: usize },
+}
+
+/// The words from the start of a tensor at which its rows lie.
+fn rows(&(rows, cols, _): &Tensor, gap: usize) -> impl Iterator<Item = std::ops::Range<usize>> {
+    (0..rows).map(move |row| row * (cols + gap)..row * (cols + gap) + cols)
+}
+
+/// Lays tensors out, runs what `prepare` makes of their views, and gives their values after it. Panics where a word between them changed.
+fn run(raw: &Raw, place: Place, tensors: &[Tensor], prepare: impl Fn(&[View<'_>]) -> Result<Prepared>) -> Result<Vec<Vec<f32>>> {
+    let gap = if let Place::Together { gap, .. } = place { gap } else { 0 };
+    let mut starts = Vec::new();
+    let mut contents: Vec<Vec<f32>> = Vec::new();
+    for tensor in tensors {
+        if let (Place::Together { between, .. }, Some(words)) = (place, contents.first_mut()) {
+            words.resize(words.len() + between, GUARD);
+        } else {
+            contents.push(Vec::new());
+        }
+        let words = contents.last_mut().unwrap();
+        let start = words.len();
+        starts.push((contents.len() - 1, start));
+        let words = contents.last_mut().unwrap();
+        words.resize(start + tensor.0 * (tensor.1 + gap) + 4, GUARD);
+        for (range, values) in rows(tensor, gap).zip(tensor.2.chunks(tensor.1.max(1))) {
+            words[start + range.start..start + range.end].copy_from_slice(values);
+        }
+    }
+    let buffers: Vec<wgpu::Buffer> = contents.iter().map(|words| raw.buffer(words)).collect();
+    let views: Vec<View<'_>> = tensors
+        .iter()
+        .zip(&starts)
+        .map(|((rows, cols, _), &(buffer, start))| {
+            View::new(&buffers[buffer], *rows, *cols).at(4 * start as u64).strided(cols + gap)
+        })
+        .collect();
+    let call = prepare(&views)?;
+    let mut encoder = raw.device.create_command_encoder(&Default::default());
+    call.record(&mut encoder.begin_compute_pass(&Default::default()));
+    raw.queue.submit([encoder.finish()]);
+    let mut after: Vec<Vec<f32>> = buffers.iter().map(|buffer| raw.read(buffer)).collect();
+    let mut values = Vec::new();
+    for (tensor, &(buffer, start)) in tensors.iter().zip(&starts) {
+        let mut of_tensor = Vec::new();
+        for range in rows(tensor, gap) {
+            let words = &mut after[buffer][start + range.start..start + range.end];
+            of_tensor.extend_from_slice(words);
+            words.fill(GUARD);
+        }
+        values.push(of_tensor);
+    }
+    assert!(after.iter().flatten().all(|&word| word == GUARD), "{place:?}: a word between tensors was written");
+    Ok(values)
+}
+
+/// Runs a call wherever tensors may lie, and holds what comes out against buffers of their own.
+fn everywhere(raw: &Raw, what: &str, tensors: &[Tensor], packed: bool, prepare: impl Fn(&[View<'_>]) -> Result<Prepared>) {
+    let right = run(raw, Place::Apart, tensors, &prepare).unwrap();
+    assert!(right.iter().zip(tensors).any(|(after, before)| same_bits("", after, &before.2).is_err()), "{what} does nothing");
+    let places = [(64, 0), (1, 0), (5, 4), (3, 5), (8, 8)];
+    for (between, gap) in places.into_iter().filter(|&(_, gap)| gap == 0 || !packed) {
+        let place = Place::Together { between, gap };
+        let got = run(raw, place, tensors, &prepare).unwrap_or_else(|error| panic!("{what}, {place:?}: {error}"));
+        for (i, (got, right)) in got.iter().zip(&right).enumerate() {
+            same_bits(&format!("{what}, {place:?}, tensor {i}"), got, right).unwrap();
+        }
+    }
+}
+
+#[test]
+fn elementwise_kernels_take_tensors_wherever_they_lie() {
+    let Some(raw) = Raw::open() else { return };
+    let kernels = Kernels::new(&raw.device).unwrap();
+    for shape in [[1, 7], [5, 37], [8, 64], [33, 8], [3, 1]] {
+        let (rows, cols) = (shape[0], shape[1]);
+        let pair = [tensor(1, rows, cols), (rows, cols, vec![f32::NAN; rows * cols])];
+        everywhere(&raw, &format!("dropout {shape:?}"), &pair, false, |t| {
+            kernels.dropout(&DropoutCall { x: &t[0], y: &mut { t[1] }, dropout: site() })
+        });
+        everywhere(&raw, &format!("dropout in place {shape:?}"), &pair[..1], false, |t| {
+            kernels.dropout(&DropoutCall { x: &t[0], y: &mut { t[0] }, dropout: site() })
+        });
+        let bits = (rows, cols.div_ceil(32), vec![f32::NAN; rows * cols.div_ceil(32)]);
+        everywhere(&raw, &format!("mask_bits {shape:?}"), &[bits], false, |t| {
+            kernels.mask_bits(&MaskBits { bits: &mut { t[0] }, cols, mask: site().mask })
+        });
+    }
+    let compiled = kernels.compiled().join(" ");
+    for form in ["dropout.vec4", ".shared", ".in_place", ".paired"] {
+        assert!(compiled.contains(form), "{form} was never run: {compiled}");
+    }
+}
+
+#[test]
+fn products_take_tensors_wherever_they_lie() {
+    let Some(raw) = Raw::open() else { return };
+    let kernels = Kernels::new(&raw.device).unwrap();
+    for shape in LAYERS {
+        let [batch, inputs, outputs] = shape;
+        let nan = |rows: usize, cols: usize| (rows, cols, vec![f32::NAN; rows * cols]);
+        let x = || tensor(1, batch, inputs);
+        let weight = || tensor(2, inputs, outputs);
+        let dy = || tensor(4, batch, outputs);
+        everywhere(
+            &raw,
+            &format!("linear_forward {shape:?}"),
+            &[x(), weight(), tensor(3, 1, outputs), nan(batch, outputs)],
+            false,
+            |t| {
+                let y = &mut { t[3] };
+                kernels.linear_forward(&LinearForward {
+                    x: &t[0],
+                    weight: &t[1],
+                    bias: Some(&t[2]),
+                    y,
+                    relu: true,
+                    dropout: site(),
+                })
+            },
+        );
+        for relu in [false, true] {
+            let tensors = [dy(), tensor(5, batch, outputs), weight(), nan(batch, inputs), x()];
+            everywhere(&raw, &format!("grad_input {shape:?} {relu}"), &tensors, false, |t| {
+                let grad_input = &mut { t[3] };
+                let (output, through) = (relu.then_some(&t[1]), Some((&t[4], 2.0)));
+                kernels.grad_input(&GradInput { grad_output: &t[0], output, weight: &t[2], grad_input, dropout: site(), through })
+            });
+            let tensors = [x(), dy(), tensor(5, batch, outputs), nan(inputs, outputs), nan(1, outputs)];
+            everywhere(&raw, &format!("grad_weight {shape:?} {relu}"), &tensors, false, |t| {
+                let (grad_weight, grad_bias) = (&mut { t[3] }, &mut { t[4] });
+                let output = relu.then_some(&t[2]);
+                kernels.grad_weight(&GradWeight { x: &t[0], grad_output: &t[1], output, grad_weight, grad_bias, dropout: site() })
+            });
+        }
+        let tensors = [x(), dy(), weight(), tensor(6, 1, outputs), tensor(7, inputs, outputs), tensor(8, 1, outputs)];
+        everywhere(&raw, &format!("grad_weight_sgd {shape:?}"), &tensors, false, |t| {
+            let rule = SgdRule { lr: 0.1, momentum: 0.9, weight_decay: 0.01, max_norm: None };
+            let (weight, bias) = (&mut { t[2] }, &mut { t[3] });
+            let velocity = Some((&mut { t[4] }, &mut { t[5] }));
+            kernels.grad_weight_sgd(&GradWeightSgd { x: &t[0], grad_z: &t[1], weight, bias, velocity, rule })
+        });
+    }
+    for stem in ["linear_forward", "grad_input", "grad_weight", "grad_weight_sgd"] {
+        assert!(kernels.compiled().iter().any(|name| name.starts_with(stem) && name.ends_with(".shared")), "{stem}");
+    }
+}
+
+#[test]
+fn losses_and_updates_take_tensors_wherever_they_lie() {
+    let Some(raw) = Raw::open() else { return };
+    let kernels = Kernels::new(&raw.device).unwrap();
+    let words = |rows: usize, values: &[u32]| (rows, 1, values.iter().map(|&word| f32::from_bits(word)).collect::<Vec<f32>>());
+    let nan = |rows: usize, cols: usize| (rows, cols, vec![f32::NAN; rows * cols]);
+    let labels = || words(5, &[0, 3, 2, 8, 1]);
+    // Labels and losses are runs of words; logits may have gaps.
+    everywhere(&raw, "softmax_cross_entropy", &[tensor(1, 5, 9), labels(), nan(5, 9), nan(5, 2)], true, |t| {
+        let (grad_logits, losses) = (&mut { t[2] }, &mut { t[3] });
+        kernels.softmax_cross_entropy(&SoftmaxCrossEntropy { logits: &t[0], labels: &t[1], grad_logits, losses })
+    });
+    everywhere(&raw, "batch_loss", &[tensor(1, 100, 2), tensor(2, 3, 2)], true, |t| {
+        kernels.batch_loss(&BatchLoss { losses: &t[0], totals: &mut { t[1] }, slot: 1 })
+    });
+    for max_norm in [None, Some(0.5)] {
+        let rule = SgdRule { lr: 0.1, momentum: 0.9, weight_decay: 0.01, max_norm };
+        everywhere(&raw, "sgd", &[tensor(1, 7, 12), tensor(2, 7, 12), tensor(3, 7, 12)], true, |t| {
+            let (weight, velocity) = (&mut { t[1] }, Some(&mut { t[2] }));
+            kernels.sgd(&Sgd { grad: &t[0], weight, velocity, rule })
+        });
+    }
+    let order = || words(4, &[2, 0, 4, 1]);
+    everywhere(&raw, "gather", &[tensor(1, 5, 19), labels(), order(), nan(3, 19), nan(3, 1)], true, |t| {
+        let (data, x, labels) = (Features::Floats(&t[0]), &mut { t[3] }, &mut { t[4] });
+        kernels.gather(&Gather { data, all_labels: &t[1], order: &t[2], first: 1, unit: 0.5, x, labels, dropout: site() })
+    });
+}
+
+/// Input and output as ranges of the columns of one wide matrix: their bytes interleave, their elements do not.
+#[test]
+fn tensors_may_lie_side_by_side() {
+    let Some(raw) = Raw::open() else { return };
+    let kernels = Kernels::new(&raw.device).unwrap();
+    for (cols, wide) in [(8, 24), (5, 11), (12, 24)] {
+        let (rows, values) = (6, noise(1, 6 * wide));
+        let buffer = raw.buffer(&values);
+        let column = |col: usize| View::new(&buffer, rows, cols).at(4 * col as u64).strided(wide);
+        for (from, to) in [(0, cols), (cols, 0), (wide - cols, 0)] {
+            let call = DropoutCall { x: &column(from), y: &mut column(to), dropout: site() };
+            kernels.dropout(&call).unwrap_or_else(|error| panic!("{cols} of {wide}, {from} to {to}: {error}"));
+        }
+        for (from, to) in [(0, cols - 1), (cols - 1, 0), (wide - cols + 1, 0)] {
+            let call = DropoutCall { x: &column(from), y: &mut column(to), dropout: site() };
+            assert!(matches!(kernels.dropout(&call), Err(Error::Buffer { .. })), "{cols} of {wide}, {from} to {to}");
+        }
+        let call = kernels.dropout(&DropoutCall { x: &column(0), y: &mut column(cols), dropout: site() }).unwrap();
+        let mut encoder = raw.device.create_command_encoder(&Default::default());
+        call.record(&mut encoder.begin_compute_pass(&Default::default()));
+        raw.queue.submit([encoder.finish()]);
+        let mut right = values.clone();
+        for row in 0..rows {
+            for col in 0..cols {
+                let kept = site().mask.keeps(row, col);
+                right[row * wide + cols + col] = if kept { values[row * wide + col] * site().scale } else { 0.0 };
+            }
+        }
+        same_bits(&format!("{cols} of {wide}"), &raw.read(&buffer), &right).unwrap();
+    }
+}
+
+#[test]
+fn tensors_that_meet_are_refused() {
+    let Some(raw) = Raw::open() else { return };
+    let kernels = Kernels::new(&raw.device).unwrap();
+    let buffer = raw.buffer(&[0.0f32; 400]);
+    let view = |word: u64| View::new(&buffer, 4, 8).at(4 * word);
+    fn refused<'a>(kernels: &Kernels, x: View<'a>, mut y: View<'a>) -> String {
+        match kernels.dropout(&DropoutCall { x: &x, y: &mut y, dropout: site() }) {
+            Err(Error::Buffer { kernel: "dropout", what, .. }) => what,
+            other => panic!("{x:?} {y:?}: {other:?}"),
+        }
+    }
+    let refused = |x, y| refused(&kernels, x, y);
+    for word in [1, 8, 31] {
+        assert!(refused(view(0), view(word)).contains("in common"));
+        assert!(refused(view(word), view(0)).contains("in common"));
+    }
+    // The last word of one is the first of the other, or just not.
+    assert!(kernels.dropout(&DropoutCall { x: &view(0), y: &mut view(32), dropout: site() }).is_ok());
+    assert!(kernels.dropout(&DropoutCall { x: &view(32), y: &mut view(0), dropout: site() }).is_ok());
+    // The same place, other rows.
+    assert!(refused(view(0), view(0).strided(9)).contains("in common"));
+    assert!(refused(view(0).strided(7), view(100)).contains("7 apart"));
+    assert!(refused(view(0), view(100).strided(100)).contains("do not fit"));
+    assert!(kernels.dropout(&DropoutCall { x: &view(0), y: &mut view(100).strided(usize::MAX / 2), dropout: site() }).is_err());
+
+    // Two outputs, an output on an input, and gaps where there may be none.
+    let grad = |grad_weight: u64, grad_bias: u64| {
+        kernels.grad_weight(&GradWeight {
+            x: &View::new(&buffer, 2, 3),
+            grad_output: &View::new(&buffer, 2, 4).at(32),
+            output: None,
+            grad_weight: &mut View::new(&buffer, 3, 4).at(4 * grad_weight),
+            grad_bias: &mut View::new(&buffer, 1, 4).at(4 * grad_bias),
+            dropout: site(),
+        })
+    };
+    assert!(grad(64, 128).is_ok());
+    for (grad_weight, grad_bias) in [(64, 75), (64, 64), (0, 128), (64, 9)] {
+        assert!(matches!(grad(grad_weight, grad_bias), Err(Error::Buffer { kernel: "grad_weight", .. })));
+    }
+    let rule = SgdRule { lr: 0.1, momentum: 0.0, weight_decay: 0.0, max_norm: None };
+    let sgd = kernels.sgd(&Sgd { grad: &view(0).strided(12), weight: &mut view(100), velocity: None, rule });
+    assert!(matches!(sgd, Err(Error::Buffer { kernel: "sgd", tensor: "grad", .. })), "{sgd:?}");
+}
