@@ -178,9 +178,10 @@ impl<T: Matrix> BatchLoss<'_, T> {
     }
 }
 
-/// How weights are updated: `g = dW + λ·W`, `v = μ·v + g`, `W = W − lr·v`, then each column of `W` shortened to a norm of at most c.
+/// How weights are updated: `g = dW + λ·W + α·sign(W)`, `v = μ·v + g`, `W = W − lr·v`, then each column of `W` shortened to a norm of at
+/// most c.
 ///
-/// Sources: PyTorch's `torch.optim.SGD`; max-norm from Srivastava et al., JMLR 15 (2014), section 5.1.
+/// Sources: PyTorch's `torch.optim.SGD`; L1 as the subgradient of `α·Σ|W|` that is 0 at 0; max-norm from Srivastava et al., JMLR 15 (2014), section 5.1.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct SgdRule {
     /// Learning rate `lr`.
@@ -189,14 +190,21 @@ pub struct SgdRule {
     pub momentum: f32,
     /// Weight decay `λ` (L2), on weights and not on biases.
     pub weight_decay: f32,
+    /// L1 penalty `α`, on weights and not on biases.
+    pub l1: f32,
     /// The largest norm `c` of a unit's incoming weights.
     pub max_norm: Option<f32>,
 }
 
 impl SgdRule {
-    /// The rule for a bias: decay and max-norm are for weights, a bias has no length to keep.
+    /// `W = W − lr·dW` and nothing else.
+    pub const fn plain(lr: f32) -> Self {
+        Self { lr, momentum: 0.0, weight_decay: 0.0, l1: 0.0, max_norm: None }
+    }
+
+    /// The rule for a bias: penalties and max-norm are for weights, a bias has no length to keep.
     pub fn for_bias(self) -> Self {
-        Self { weight_decay: 0.0, max_norm: None, ..self }
+        Self { weight_decay: 0.0, l1: 0.0, max_norm: None, ..self }
     }
 }
 

@@ -139,14 +139,15 @@ pub fn softmax_cross_entropy(logits: &[f32], labels: &[u32], classes: usize) -> 
     (losses, grad)
 }
 
-/// `v = μ·v + g + λ·W` and `W = W − lr·v` from f32 state.
+/// `v = μ·v + g + λ·W + α·sign(W)` and `W = W − lr·v` from f32 state.
 fn step(grad: &Exact, weight: &[f32], velocity: &[f32], rule: &SgdRule) -> [Exact; 2] {
     let (lr, momentum, decay) = (f64::from(rule.lr), f64::from(rule.momentum), f64::from(rule.weight_decay));
+    let l1 = |w: f64| if w == 0.0 { 0.0 } else { f64::from(rule.l1) * w.signum() };
     let (mut next, mut next_velocity) =
         (Exact { terms: grad.terms, ..Exact::default() }, Exact { terms: grad.terms, ..Exact::default() });
     for (((&g, &size), &w), &v) in grad.values.iter().zip(&grad.magnitudes).zip(weight).zip(velocity) {
         let (w, v) = (f64::from(w), f64::from(v));
-        let (v, size) = (momentum * v + g + decay * w, (momentum * v).abs() + size + (decay * w).abs());
+        let (v, size) = (momentum * v + g + decay * w + l1(w), (momentum * v).abs() + size + (decay * w).abs() + l1(w).abs());
         next_velocity.push(v, size);
         next.push(w - lr * v, w.abs() + lr * size);
     }

@@ -14,7 +14,7 @@ use wgpu_dropout::mlp::{Architecture, Mlp, Resident, Source, Training};
 use wgpu_dropout::oracle::network::{Batch, Network64, flat, prediction, training};
 use wgpu_dropout::{Key, Mask, Mode, Rate, init};
 
-const PLAIN: SgdRule = SgdRule { lr: 0.1, momentum: 0.0, weight_decay: 0.0, max_norm: None };
+const PLAIN: SgdRule = SgdRule::plain(0.1);
 
 fn architecture(inputs: usize, hidden: &[usize], classes: usize, mode: Mode) -> Architecture {
     let (rate, input_rate) = (Rate::drop(0.5).unwrap(), Rate::drop(0.2).unwrap());
@@ -137,6 +137,7 @@ fn an_epoch_ends_in_the_weights_of_an_independent_f64_network() {
             SgdRule { momentum: 0.9, lr: 0.05, ..PLAIN },
             SgdRule { momentum: 0.9, lr: 0.05, weight_decay: 0.01, ..PLAIN },
             SgdRule { momentum: 0.5, max_norm: Some(0.9), ..PLAIN },
+            SgdRule { momentum: 0.5, l1: 0.01, ..PLAIN },
         ];
         for mode in [Mode::None, Mode::Vanilla, Mode::Inverted] {
             for (i, rule) in rules.into_iter().enumerate() {

@@ -17,7 +17,7 @@ macro_rules! offsets {
 fn host() -> Layout {
     let offsets = offsets! {
         rows cols inner grid seed_low seed_high layer step row_offset col_group col_lane threshold scale flags a_start a_stride b_start
-        b_stride c_start c_stride d_start d_stride first count rate momentum decay max_norm terms
+        b_stride c_start c_stride d_start d_stride first count rate momentum decay max_norm l1 terms
     };
     (offsets, size_of::<Params>() as u32)
 }
@@ -52,7 +52,7 @@ fn uniform(module: &Module) -> Layout {
             "{:?}: scalars only",
             member.name
         );
-        let float = ["scale", "rate", "momentum", "decay", "max_norm"].contains(&member.name.as_deref().unwrap());
+        let float = ["scale", "rate", "momentum", "decay", "max_norm", "l1"].contains(&member.name.as_deref().unwrap());
         let kind = if float { ScalarKind::Float } else { ScalarKind::Uint };
         assert_eq!(scalar.map(|scalar| scalar.kind), Some(kind), "{:?}", member.name);
     }

@@ -50,12 +50,13 @@ pub struct Params {
     pub momentum: f32,
     pub decay: f32,
     pub max_norm: f32,
+    pub l1: f32,
     pub terms: u32,
 }
 
 impl Params {
     /// Every field's name in order, for the test that holds this struct against the shader's.
-    pub const FIELDS: [&'static str; 29] = [
+    pub const FIELDS: [&'static str; 30] = [
         "rows",
         "cols",
         "inner",
@@ -84,6 +85,7 @@ impl Params {
         "momentum",
         "decay",
         "max_norm",
+        "l1",
         "terms",
     ];
 

@@ -153,7 +153,7 @@ mod tests {
 
     #[test]
     fn a_constant_changes_no_bit_and_the_others_their_own_setting_alone() {
-        let rule = SgdRule { lr: 0.3, momentum: 0.7, weight_decay: 0.1, max_norm: Some(2.0) };
+        let rule = SgdRule { momentum: 0.7, weight_decay: 0.1, max_norm: Some(2.0), ..SgdRule::plain(0.3) };
         let rate = Rate::drop(0.3).unwrap();
         let none = Schedules::default();
         assert_eq!((none.rule(&rule, 5), none.rate(rate, 5)), (rule, rate));

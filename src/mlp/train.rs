@@ -24,7 +24,7 @@ pub struct Training {
 
 impl Default for Training {
     fn default() -> Self {
-        let rule = SgdRule { lr: 0.05, momentum: 0.9, weight_decay: 0.0, max_norm: None };
+        let rule = SgdRule { momentum: 0.9, ..SgdRule::plain(0.05) };
         Self { batch: 64, shuffle: true, rule, schedules: Schedules::default() }
     }
 }
@@ -35,12 +35,12 @@ impl Training {
     /// # Errors
     /// [`Error::Invalid`] that names the setting and its range.
     pub fn check(&self) -> Result<()> {
-        let SgdRule { lr, momentum, weight_decay, max_norm } = self.rule;
+        let SgdRule { lr, momentum, weight_decay, l1, max_norm } = self.rule;
         let fail = |what: String| Err(Error::invalid(what));
         if self.batch == 0 || self.batch > u32::MAX as usize {
             return fail(format!("batch {}: must be 1 to {}", self.batch, u32::MAX));
         }
-        for (name, value) in [("learning rate", lr), ("momentum", momentum), ("weight decay", weight_decay)] {
+        for (name, value) in [("learning rate", lr), ("momentum", momentum), ("weight decay", weight_decay), ("L1 penalty", l1)] {
             if !(value.is_finite() && value >= 0.0) {
                 return fail(format!("{name} {value}: must be 0 or a positive number"));
             }

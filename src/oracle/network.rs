@@ -156,14 +156,15 @@ impl Network64 {
         derivatives
     }
 
-    /// `g = dW + λ·W`, `v = μ·v + g`, `W = W − lr·v`, then max-norm; λ and max-norm for weights alone.
+    /// `g = dW + λ·W + α·sign(W)`, `v = μ·v + g`, `W = W − lr·v`, then max-norm; λ, α and max-norm for weights alone.
     pub fn update(&mut self, gradients: &[Layer64], rule: &SgdRule) {
         let (lr, momentum, decay) = (f64::from(rule.lr), f64::from(rule.momentum), f64::from(rule.weight_decay));
         let zeros = || self.layers.iter().map(|(w, b)| (vec![0.0; w.len()], vec![0.0; b.len()])).collect();
         let mut velocities: Vec<Layer64> = self.velocities.take().unwrap_or_else(zeros);
         for (((weight, bias), (dw, db)), (v, vb)) in self.layers.iter_mut().zip(gradients).zip(&mut velocities) {
             for ((w, g), v) in weight.iter_mut().zip(dw).zip(v) {
-                *v = momentum * *v + g + decay * *w;
+                let l1 = if *w == 0.0 { 0.0 } else { f64::from(rule.l1) * w.signum() };
+                *v = momentum * *v + g + decay * *w + l1;
                 *w -= lr * *v;
             }
             for ((b, g), v) in bias.iter_mut().zip(db).zip(vb) {

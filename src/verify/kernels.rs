@@ -189,7 +189,7 @@ fn updates<B: Backend>(form: &mut Form<B>, cases: &mut Cases, tally: &mut Tally)
     for [rows, cols] in [[1, 1], [7, 1], [8, 9], [65, 63], [64, 64]] {
         for (momentum, weight_decay, max_norm) in [(0.0, 0.0, None), (0.0, 0.1, Some(0.5)), (0.9, 0.1, None), (0.9, 0.1, Some(0.5))]
         {
-            let rule = SgdRule { lr: 0.25, momentum, weight_decay, max_norm };
+            let rule = SgdRule { momentum, weight_decay, l1: weight_decay / 2.0, max_norm, ..SgdRule::plain(0.25) };
             let what = format!("{}: sgd {rows}×{cols} {rule:?}", form.name);
             let (mut state, mut velocities) = (cases.noise(rows * cols), vec![0.0; rows * cols]);
             let mut weight = form.backend.tensor(rows, cols, &state)?;
@@ -216,7 +216,7 @@ fn layer_updates<B: Backend>(form: &mut Form<B>, cases: &mut Cases, tally: &mut 
     for &shape in if form.weak { &LONG_SUMS[..] } else { &SHAPES[..] } {
         let [batch, inputs, outputs] = shape;
         for momentum in [0.0, 0.9] {
-            let rule = SgdRule { lr: 0.25, momentum, weight_decay: 0.1, max_norm: None };
+            let rule = SgdRule { momentum, weight_decay: 0.1, l1: 0.05, ..SgdRule::plain(0.25) };
             let what = format!("{}: grad_weight_sgd {batch}×{inputs}×{outputs} {rule:?}", form.name);
             let rows = [inputs, inputs, 1, 1];
             let mut state = rows.map(|rows| cases.noise(rows * outputs));

@@ -86,6 +86,7 @@ impl Planner {
                 rate: call.rule.lr,
                 momentum: call.rule.momentum,
                 decay: call.rule.weight_decay,
+                l1: call.rule.l1,
                 max_norm: call.rule.max_norm.unwrap_or(0.0),
                 ..Params::default()
             };

@@ -75,8 +75,11 @@ impl Plot<'_> {
             true => self.draw_on((first / 1.1..last * 1.1).log_scale(), y)?,
             false => self.draw_on(first..last, y)?,
         };
-        let keys = self.classes().zip(&self.lines).map(|(class, line)| (class, line.dashed, line.name.as_str()));
-        let keys = legend(keys).replacen("class=\"legend\"", "class=\"legend inside\"", 1);
+        let solid = self.classes().zip(&self.lines).filter(|(_, line)| !line.dashed);
+        let solid = solid.map(|(class, line)| (class, false, line.name.as_str()));
+        // Dashed lines have the colours of the solid ones, and mean the same by it.
+        let dashed = self.lines.iter().find(|line| line.dashed).map(|line| ("ink", true, line.name.as_str()));
+        let keys = legend(solid.chain(dashed)).replacen("class=\"legend\"", "class=\"legend inside\"", 1);
         Ok(figure(self.title, &(keys + &svg)))
     }
 

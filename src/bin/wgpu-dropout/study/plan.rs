@@ -192,7 +192,7 @@ pub enum Dropping {
 impl Recipe {
     /// A network without dropout, trained by momentum and a learning rate that falls to a hundredth.
     pub fn plain(rows: usize, hidden: &[usize], updates: u32) -> Self {
-        let rule = SgdRule { lr: 0.1, momentum: 0.9, weight_decay: 0.0, max_norm: None };
+        let rule = SgdRule { momentum: 0.9, ..SgdRule::plain(0.1) };
         Self {
             rows,
             hidden: hidden.to_vec(),
@@ -220,9 +220,9 @@ impl Recipe {
         Self { rule: SgdRule { max_norm, ..self.rule }, ..self }
     }
 
-    /// With L2 weight decay.
-    pub fn decay(self, weight_decay: f32) -> Self {
-        Self { rule: SgdRule { weight_decay, ..self.rule }, ..self }
+    /// With penalties on the weights: L2 weight decay, and L1.
+    pub fn penalties(self, weight_decay: f32, l1: f32) -> Self {
+        Self { rule: SgdRule { weight_decay, l1, ..self.rule }, ..self }
     }
 
     /// The network for data of so many features and classes.

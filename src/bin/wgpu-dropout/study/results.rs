@@ -54,9 +54,18 @@ impl Results<'_> {
 
     /// The largest value of a figure over all arms of a line and all seeds; NaN where one is.
     pub fn worst(&self, line: &str, what: &str) -> f64 {
-        let arms = self.arms.iter().filter(|arm| arm.point.is_some_and(|(name, _)| name == line));
-        let values = arms.flat_map(|arm| self.values(&arm.name, what));
-        values.reduce(|a, b| if a.is_nan() || a > b { a } else { b }).unwrap_or(f64::NAN)
+        self.all(line, what).reduce(|a, b| if a.is_nan() || a > b { a } else { b }).unwrap_or(f64::NAN)
+    }
+
+    /// The smallest; NaN where one is.
+    pub fn least(&self, line: &str, what: &str) -> f64 {
+        self.all(line, what).reduce(|a, b| if a.is_nan() || a < b { a } else { b }).unwrap_or(f64::NAN)
+    }
+
+    /// A figure of all arms of a line and all seeds.
+    fn all<'b>(&'b self, line: &'b str, what: &'b str) -> impl Iterator<Item = f64> + 'b {
+        let arms = self.arms.iter().filter(move |arm| arm.point.is_some_and(|(name, _)| name == line));
+        arms.flat_map(move |arm| self.values(&arm.name, what))
     }
 
     /// The arm at a point of a line.

@@ -27,16 +27,24 @@ impl Spread {
         self.deviation / (self.count.max(1) as f64).sqrt()
     }
 
-    /// In so many digits after the point: `1.25 ± 0.04`.
+    /// In so many digits after the point: `1.25 ± 0.04`; in none the order of magnitude, `2.4e-8`.
     pub fn shown(&self, digits: usize) -> String {
-        let size = self.mean.abs();
         match self.count {
             // Not measured, or the training diverged.
             _ if self.mean.is_nan() => "–".to_owned(),
-            _ if size > 0.0 && size < 0.5 * 0.1f64.powi(digits as i32) => format!("{size:.1e}"),
+            _ if digits == 0 => format!("{:.1e}", self.mean),
             1 => format!("{:.digits$}", self.mean),
             _ => format!("{:.digits$} ± {:.digits$}", self.mean, self.deviation),
         }
+    }
+}
+
+/// A number in three digits, or as a power of ten where it is tiny or huge.
+pub fn short(value: f64) -> String {
+    match value.abs() {
+        0.0 => "0".to_owned(),
+        size if (0.01..1000.0).contains(&size) => format!("{}", (value * 1000.0).round() / 1000.0),
+        _ => format!("{value:.1e}"),
     }
 }
 
@@ -52,6 +60,8 @@ mod tests {
         assert!((spread.standard_error() - spread.deviation / 2.0).abs() < 1e-12);
         assert_eq!(spread.shown(1), "3.0 ± 2.2");
         assert_eq!(Spread::of([2.5]).shown(2), "2.50");
+        assert_eq!(Spread::of([3e-8, 1e-8]).shown(0), "2.0e-8");
+        assert_eq!(Spread::of([f64::NAN, 1.0]).shown(2), "–");
         let none = Spread::of([]);
         assert!(none.mean.is_nan() && none.count == 0);
     }

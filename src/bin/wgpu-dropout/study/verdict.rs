@@ -1,6 +1,6 @@
 //! Whether a claim holds: a figure beside its bound, and by how much it falls short.
 
-use super::spread::Spread;
+use super::spread::{Spread, short};
 use serde_json::{Value, json};
 
 /// A claim beside what was found.
@@ -21,8 +21,8 @@ impl Verdict {
     pub fn more(claim: impl Into<String>, difference: Spread, least: f64, unit: &'static str) -> Self {
         let error = difference.standard_error();
         let words = match difference.count {
-            1 => format!("{:.3} {unit}, one seed", difference.mean),
-            count => format!("{:.3} {unit}, standard error {error:.3} over {count} seeds", difference.mean),
+            0 | 1 => format!("{} {unit}", short(difference.mean)).trim_end().to_owned(),
+            count => format!("{} {unit}, standard error {} over {count} seeds", short(difference.mean), short(error)),
         };
         Self { claim: claim.into(), found: words, margin: difference.mean - error - least, unit }
     }
@@ -38,7 +38,7 @@ impl Verdict {
     /// That an error, the largest of several, is at most `most`.
     pub fn error(claim: impl Into<String>, error: f64, most: f64) -> Self {
         let margin = if error == most { f64::MIN_POSITIVE } else { most - error };
-        Self { claim: claim.into(), found: format!("{error:.2e}, at most {most:.0e}"), margin, unit: "" }
+        Self { claim: claim.into(), found: format!("{}, at most {}", short(error), short(most)), margin, unit: "" }
     }
 
     /// Whether the claim holds. Written so that NaN does not.
@@ -50,7 +50,7 @@ impl Verdict {
     pub fn shortfall(&self) -> Option<String> {
         let words = match self.margin {
             margin if margin.is_nan() => "no figure".to_owned(),
-            margin => format!("short by {:.2e} {}", -margin, self.unit),
+            margin => format!("short by {} {}", short(-margin), self.unit),
         };
         (!self.holds()).then(|| words.trim_end().to_owned())
     }
@@ -72,7 +72,7 @@ mod tests {
         assert!(judge([0.3, 0.4, 0.5]).shortfall().is_none());
         // In the mean above 0, but not by more than chance.
         let chance = judge([-1.0, 0.1, 1.2]);
-        assert!(!chance.holds() && chance.shortfall().unwrap().contains("short by 5.35e-1 points"), "{chance:?}");
+        assert!(!chance.holds() && chance.shortfall().unwrap().contains("short by 0.535 points"), "{chance:?}");
         // Equal arms, as with dropout turned off.
         assert!(!judge([0.0; 3]).holds());
         assert!(!judge([-0.3, -0.4, -0.5]).holds());
@@ -82,7 +82,7 @@ mod tests {
     fn a_bound_may_be_met_and_nan_meets_none() {
         let at_most = |value| Verdict::at_most("error", Spread::of([value]), 1.35, "%");
         assert!(at_most(1.35).holds() && at_most(1.2).holds());
-        assert_eq!(at_most(1.45).shortfall().as_deref(), Some("short by 1.00e-1 %"));
+        assert_eq!(at_most(1.45).shortfall().as_deref(), Some("short by 0.1 %"));
         assert_eq!(at_most(f64::NAN).shortfall().as_deref(), Some("no figure"));
         assert!(!Verdict::at_most("nothing ran", Spread::of([]), 1.0, "%").holds());
         assert!(!Verdict::more("nothing ran", Spread::of([]), 0.0, "%").holds());

@@ -50,6 +50,9 @@ pub struct Args {
     /// Weight decay (L2), on weights and not on biases
     #[arg(long, default_value = "0", value_name = "LAMBDA", allow_negative_numbers = true)]
     weight_decay: f32,
+    /// L1 penalty, on weights and not on biases
+    #[arg(long, default_value = "0", value_name = "ALPHA", allow_negative_numbers = true)]
+    l1: f32,
     /// The largest norm of a unit's incoming weights; papers state it for vanilla dropout, inverted wants it times the keep rate
     #[arg(long, value_name = "NORM", allow_negative_numbers = true)]
     max_norm: Option<f32>,
@@ -96,7 +99,8 @@ fn hidden(text: &str) -> Result<Hidden, String> {
 impl Args {
     /// How the network is trained on so many rows.
     pub fn training(&self, rows: usize) -> Training {
-        let rule = SgdRule { lr: self.lr, momentum: self.momentum, weight_decay: self.weight_decay, max_norm: self.max_norm };
+        let Self { lr, momentum, weight_decay, l1, max_norm, .. } = *self;
+        let rule = SgdRule { lr, momentum, weight_decay, l1, max_norm };
         let schedules = schedule::schedules(&self.schedule, self.epochs, rows.div_ceil(self.batch.max(1)));
         Training { batch: self.batch, shuffle: !self.no_shuffle, rule, schedules }
     }

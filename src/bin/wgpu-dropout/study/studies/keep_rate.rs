@@ -50,8 +50,10 @@ fn judge(scene: &Scene, results: &Results<'_>) -> Vec<Verdict> {
 
 fn figures(_: &Scene, results: &Results<'_>) -> Result<Vec<String>, Failure> {
     let plot = |title, line| {
-        let lines =
-            vec![Line::new("test", results.line(line, "test_error")), Line::dashed("training", results.line(line, "train_error"))];
+        let lines = vec![
+            Line::new("test rows", results.line(line, "test_error")),
+            Line::dashed("training rows", results.line(line, "train_error")),
+        ];
         Plot { title, x: "keep rate of the hidden layers", y: "error (%)", log: false, falling: false, lines }.draw()
     };
     Ok(vec![plot("The width held", WIDTH)?, plot("The number of kept units held", KEPT)?])

@@ -8,6 +8,7 @@ use crate::study::verdict::Verdict;
 
 const NONE: &str = "none";
 const L2: &str = "L2";
+const L1: &str = "L2 and L1";
 const NORM: &str = "max-norm";
 const DROPOUT_L2: &str = "dropout and L2";
 const DROPOUT_NORM: &str = "dropout and max-norm";
@@ -29,12 +30,13 @@ fn arms(scene: &Scene) -> Vec<Arm> {
     let (hidden, rows, updates) = scene.pick((vec![256, 256], 2000, 2000), (vec![1024, 1024, 2048], 60_000, 36_000));
     let plain = Recipe::plain(scene.rows(rows), &hidden, updates);
     let dropped = || plain.clone().keep(0.5, 0.8);
-    let decay = scene.pick(1e-4, 1e-5);
+    let (l2, l1) = scene.pick((1e-4, 1e-5), (1e-5, 1e-6));
     vec![
         Arm::train(NONE, plain.clone()),
-        Arm::train(L2, plain.clone().decay(decay)),
+        Arm::train(L2, plain.clone().penalties(l2, 0.0)),
+        Arm::train(L1, plain.clone().penalties(l2, l1)),
         Arm::train(NORM, plain.clone().max_norm(4.0)),
-        Arm::train(DROPOUT_L2, dropped().decay(decay)),
+        Arm::train(DROPOUT_L2, dropped().penalties(l2, 0.0)),
         Arm::train(DROPOUT_NORM, dropped().max_norm(4.0)),
     ]
 }
@@ -43,7 +45,7 @@ fn judge(scene: &Scene, results: &Results<'_>) -> Vec<Verdict> {
     let less = |more: &str, less: &str| {
         Verdict::more(format!("{less}: a lower test error than {more}"), results.excess(more, less, "test_error"), 0.0, "points")
     };
-    let mut verdicts = vec![less(L2, DROPOUT_L2), less(NORM, DROPOUT_NORM)];
+    let mut verdicts = vec![less(L2, DROPOUT_L2), less(L1, DROPOUT_L2), less(NORM, DROPOUT_NORM)];
     if !scene.quick() {
         verdicts.push(less(DROPOUT_L2, DROPOUT_NORM));
         verdicts.push(Verdict::at_most("dropout and max-norm: test error", results.value(DROPOUT_NORM, "test_error"), 1.2, "%"));
