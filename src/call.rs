@@ -155,10 +155,36 @@ impl<T: Matrix, U: Matrix> SoftmaxCrossEntropy<'_, T, U> {
     }
 }
 
+/// `loss[r] = ½·Σ_c (y[r,c] − t[r,c])²` with `y` the logistic of `z` or `z` itself, and `dz` of the rows' mean: of a regression, or of an
+/// autoencoder, whose targets are its inputs.
+#[derive(Debug)]
+pub struct SquaredError<'a, T> {
+    /// `z [B, C]`, the last layer's output.
+    pub z: &'a T,
+    /// `t [B, C]`
+    pub targets: &'a T,
+    /// `dz [B, C]`, written.
+    pub grad_z: &'a mut T,
+    /// `[B, 2]`, written: a row's loss, and 0.
+    pub losses: &'a mut T,
+    /// Whether `y = 1 / (1 + exp(−z))`, else `y = z`.
+    pub logistic: bool,
+}
+
+impl<T: Matrix> SquaredError<'_, T> {
+    pub(crate) fn check(&self) -> Result<()> {
+        let kernel = "squared_error";
+        let (batch, cols) = (self.z.rows(), self.z.cols());
+        expect(kernel, "targets", self.targets, batch, cols)?;
+        expect(kernel, "grad_z", self.grad_z, batch, cols)?;
+        expect(kernel, "losses", self.losses, batch, 2)
+    }
+}
+
 /// `totals[slot] = Σ_r losses[r]`: the loss and the number of right answers of a mini-batch.
 #[derive(Debug)]
 pub struct BatchLoss<'a, T> {
-    /// `[B, 2]`, from [`SoftmaxCrossEntropy`].
+    /// `[B, 2]`, from [`SoftmaxCrossEntropy`] or [`SquaredError`].
     pub losses: &'a T,
     /// `[any, 2]`, one row written.
     pub totals: &'a mut T,

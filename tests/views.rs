@@ -7,7 +7,7 @@ use common::raw::Raw;
 use common::{noise, same_bits};
 use wgpu_dropout::call::{
     BatchLoss, DropoutCall, Features, Gather, GradInput, GradWeight, GradWeightSgd, LinearForward, MaskBits, Sgd, SgdRule,
-    SoftmaxCrossEntropy,
+    SoftmaxCrossEntropy, SquaredError,
 };
 use wgpu_dropout::gpu::{Kernels, Prepared, View};
 use wgpu_dropout::{Dropout, Error, Key, Mask, Mode, Rate, Result};
@@ -192,6 +192,10 @@ fn losses_and_updates_take_tensors_wherever_they_lie() {
     everywhere(&raw, "softmax_cross_entropy", &[tensor(1, 5, 9), labels(), nan(5, 9), nan(5, 2)], true, |t| {
         let (grad_logits, losses) = (&mut { t[2] }, &mut { t[3] });
         kernels.softmax_cross_entropy(&SoftmaxCrossEntropy { logits: &t[0], labels: &t[1], grad_logits, losses })
+    });
+    everywhere(&raw, "squared_error", &[tensor(1, 5, 9), tensor(2, 5, 9), nan(5, 9), nan(5, 2)], true, |t| {
+        let (grad_z, losses) = (&mut { t[2] }, &mut { t[3] });
+        kernels.squared_error(&SquaredError { z: &t[0], targets: &t[1], grad_z, losses, logistic: true })
     });
     everywhere(&raw, "batch_loss", &[tensor(1, 100, 2), tensor(2, 3, 2)], true, |t| {
         kernels.batch_loss(&BatchLoss { losses: &t[0], totals: &mut { t[1] }, slot: 1 })

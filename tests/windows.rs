@@ -15,7 +15,7 @@ use std::sync::{Mutex, PoisonError};
 use wgpu_dropout::backend::Backend;
 use wgpu_dropout::call::{
     BatchLoss, DropoutCall, Features, Gather, GradInput, GradWeight, GradWeightSgd, LinearForward, MaskBits, Sgd, SgdRule,
-    SoftmaxCrossEntropy,
+    SoftmaxCrossEntropy, SquaredError,
 };
 use wgpu_dropout::gpu::{Gpu, Planner, Tile, Tiles};
 use wgpu_dropout::mask::bits_to_bytes;
@@ -226,6 +226,20 @@ fn softmax_cross_entropy_in_rows() {
         [gpu.read(&dz).unwrap(), gpu.read(&losses).unwrap()].concat()
     };
     equal("softmax_cross_entropy", on_both_plans(Tile::Register, run));
+}
+
+#[test]
+fn squared_error_in_rows() {
+    let (batch, cols) = (5000, 10);
+    let (z, targets) = (noise(1, batch * cols), noise(2, batch * cols));
+    let run = |gpu: &mut Gpu| {
+        let (z, targets) = (gpu.tensor(batch, cols, &z).unwrap(), gpu.tensor(batch, cols, &targets).unwrap());
+        let (mut dz, mut losses) = (poisoned(gpu, batch, cols), poisoned(gpu, batch, 2));
+        let (grad_z, sums) = (&mut dz, &mut losses);
+        gpu.squared_error(SquaredError { z: &z, targets: &targets, grad_z, losses: sums, logistic: true }).unwrap();
+        [gpu.read(&dz).unwrap(), gpu.read(&losses).unwrap()].concat()
+    };
+    equal("squared_error", on_both_plans(Tile::Register, run));
 }
 
 #[test]

@@ -8,7 +8,7 @@ pub mod reference;
 use crate::backend::{Backend, Counts, Element, check_len};
 use crate::call::{
     BatchLoss, DropoutCall, Features, Gather, GradInput, GradWeight, GradWeightSgd, LinearForward, MaskBits, Sgd,
-    SoftmaxCrossEntropy,
+    SoftmaxCrossEntropy, SquaredError,
 };
 use crate::shape::{Matrix, elements, expect};
 use crate::{Dropout, Error, Result};
@@ -207,6 +207,14 @@ impl Backend for Cpu {
             &mut call.losses.values,
             classes,
         );
+        Ok(())
+    }
+
+    fn squared_error(&mut self, call: SquaredError<'_, CpuTensor<f32>>) -> Result<()> {
+        call.check()?;
+        self.counts.dispatches += 1;
+        let (z, targets, cols) = (&call.z.values, &call.targets.values, call.z.cols);
+        reference::squared_error(z, targets, &mut call.grad_z.values, &mut call.losses.values, cols, call.logistic);
         Ok(())
     }
 

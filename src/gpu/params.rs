@@ -14,6 +14,8 @@ pub(super) const BIAS: u32 = 8;
 pub(super) const THROUGH: u32 = 2;
 /// Flag of `sgd`.
 pub(super) const MAX_NORM: u32 = 1;
+/// Flag of `squared_error`.
+pub(super) const LOGISTIC: u32 = 1;
 /// Flag of `gather`.
 pub(super) const LABELS: u32 = 1;
 

@@ -19,11 +19,12 @@ pub enum Stem {
     PhiloxWords,
     Sgd,
     SoftmaxCrossEntropy,
+    SquaredError,
 }
 
 impl Stem {
     /// Every kernel.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::BatchLoss,
         Self::Copy,
         Self::Dropout,
@@ -36,6 +37,7 @@ impl Stem {
         Self::PhiloxWords,
         Self::Sgd,
         Self::SoftmaxCrossEntropy,
+        Self::SquaredError,
     ];
 
     /// The file's name without `.wgsl`.
@@ -53,6 +55,7 @@ impl Stem {
             Self::PhiloxWords => "philox_words",
             Self::Sgd => "sgd",
             Self::SoftmaxCrossEntropy => "softmax_cross_entropy",
+            Self::SquaredError => "squared_error",
         }
     }
 
@@ -70,6 +73,7 @@ impl Stem {
             Self::PhiloxWords => include_str!("../../shaders/philox_words.wgsl"),
             Self::Sgd => include_str!("../../shaders/sgd.wgsl"),
             Self::SoftmaxCrossEntropy => include_str!("../../shaders/softmax_cross_entropy.wgsl"),
+            Self::SquaredError => include_str!("../../shaders/squared_error.wgsl"),
         }
     }
 
@@ -316,7 +320,7 @@ impl Variant {
             Stem::GradInput => &[false, false, false, false, true],
             Stem::GradWeight | Stem::Gather => &[false, false, false, true, true],
             Stem::GradWeightSgd if self.momentum => &[false, false, true, true, true, true],
-            Stem::GradWeightSgd | Stem::SoftmaxCrossEntropy => &[false, false, true, true],
+            Stem::GradWeightSgd | Stem::SoftmaxCrossEntropy | Stem::SquaredError => &[false, false, true, true],
             Stem::Sgd if self.momentum => &[false, true, true],
             Stem::Sgd => &[false, true],
         }

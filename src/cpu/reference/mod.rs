@@ -14,6 +14,7 @@ mod linear_forward;
 mod mask_bits;
 mod sgd;
 mod softmax_cross_entropy;
+mod squared_error;
 
 pub use batch_loss::batch_loss;
 pub use dropout::dropout;
@@ -27,6 +28,7 @@ pub use mask_bits::mask_bits;
 pub use sgd::sgd;
 pub(crate) use sgd::{descend, shrink};
 pub use softmax_cross_entropy::softmax_cross_entropy;
+pub use squared_error::{logistic, squared_error};
 
 use crate::Dropout;
 

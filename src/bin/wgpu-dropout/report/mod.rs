@@ -1,6 +1,6 @@
 //! What was found, as one page that needs nothing else, light or dark: [`demo`]'s report, [`bench`]'s and [`study`]'s.
 //!
-//! [`curves`], [`lines`], [`plot`], [`histogram`], [`roofline`] and [`bars`] draw the pictures, on what [`chart`] shares among them; `style.css` colours them.
+//! [`curves`], [`lines`], [`plot`], [`histogram`], [`images`], [`roofline`] and [`bars`] draw the pictures, on what [`chart`] shares among them; `style.css` colours them.
 
 mod bars;
 pub mod bench;
@@ -8,6 +8,7 @@ mod chart;
 mod curves;
 pub mod demo;
 pub mod histogram;
+pub mod images;
 mod lines;
 pub mod plot;
 mod roofline;

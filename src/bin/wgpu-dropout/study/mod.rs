@@ -4,6 +4,7 @@
 //! ([`record`]), so that a run that was stopped goes on where it was; [`results`] gathers them over seeds, [`verdict`] says whether a claim
 //! holds, [`text`] prints, and [`crate::report`] writes the page.
 
+mod draw;
 mod normal;
 mod plan;
 mod record;
@@ -86,7 +87,7 @@ pub fn run(args: &Args, common: &Common) -> Result<(), Failure> {
     }
     let data = session::open(&args.data)?;
     let extent = if args.full { Extent::Full } else { Extent::Quick };
-    let scene = Scene { data, extent };
+    let scene = Scene { data, extent, most_updates: args.updates.unwrap_or(u32::MAX) };
     std::fs::create_dir_all(&args.out).map_err(|error| Failure::Run(format!("{}: {error}", args.out.display())))?;
     let page = args.out.join("study.html");
     crate::writable::check(&page)?;
@@ -98,7 +99,6 @@ pub fn run(args: &Args, common: &Common) -> Result<(), Failure> {
     say(text::heading(&scene, &place, args.seeds))?;
     let seeds = (0..u64::from(args.seeds)).map(|seed| common.seed().wrapping_add(seed)).collect();
     let change = |recipe: &mut Recipe| {
-        recipe.updates = recipe.updates.min(args.updates.unwrap_or(u32::MAX));
         if args.without_dropout {
             recipe.mode = Mode::None;
         }

@@ -36,6 +36,7 @@ impl Study {
         let mut arms = (self.arms)(scene);
         for arm in &mut arms {
             if let Work::Train(recipe, _) = &mut arm.work {
+                recipe.updates = scene.updates(recipe.updates);
                 change(recipe);
             }
         }
@@ -59,6 +60,8 @@ pub struct Scene {
     pub data: DataSet,
     /// How much.
     pub extent: Extent,
+    /// No training is longer.
+    pub most_updates: u32,
 }
 
 impl Scene {
@@ -70,6 +73,11 @@ impl Scene {
     /// One of two sizes, by extent.
     pub fn pick<T>(&self, quick: T, full: T) -> T {
         if self.quick() { quick } else { full }
+    }
+
+    /// So many updates, or as many as there may be.
+    pub fn updates(&self, wanted: u32) -> u32 {
+        wanted.min(self.most_updates)
     }
 
     /// Training rows, at most so many.
@@ -99,7 +107,7 @@ pub enum Work {
 }
 
 /// What computes something on a device, and gives it back; it is called with a seed and the arm's setting.
-pub type Compute = fn(Device, u64, f64) -> Result<(Device, Found)>;
+pub type Compute = fn(&Scene, Device, u64, f64) -> Result<(Device, Found)>;
 
 /// A computation on any backend.
 pub trait Computation {

@@ -37,6 +37,11 @@ impl Results<'_> {
         Spread::of(self.values(a, what).zip(self.values(b, what)).map(|(a, b)| a - b))
     }
 
+    /// A figure of `a` over that of `b`, seed by seed.
+    pub fn ratio(&self, a: &str, b: &str, what: &str) -> Spread {
+        Spread::of(self.values(a, what).zip(self.values(b, what)).map(|(a, b)| a / b))
+    }
+
     /// A series of an arm over another, such as an error over epochs.
     pub fn curve(&self, arm: &str, over: &str, what: &str) -> Points {
         let series = |name: &str| -> Vec<&Vec<f64>> { self.of(arm).filter_map(|record| record.found.series.get(name)).collect() };

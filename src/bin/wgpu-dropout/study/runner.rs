@@ -1,5 +1,6 @@
 //! Runs arms on a device, one after the other, and keeps what they came to.
 
+use super::draw::drawn;
 use super::plan::{Arm, Measure, Recipe, Scene, Study, Trained, Work};
 use super::record::{Found, Key, Partial, Record, Store};
 use crate::engine;
@@ -8,16 +9,14 @@ use crate::progress::Bar;
 use crate::train::session::upload;
 use sha2::{Digest, Sha256};
 use std::time::{Duration, Instant};
-use wgpu_dropout::data::{DataSet, Samples, Values};
+use wgpu_dropout::data::{DataSet, Values};
 use wgpu_dropout::mlp::{Mlp, Resident};
-use wgpu_dropout::{Backend, Device, Error, init};
+use wgpu_dropout::{Backend, Device, Error};
 
 /// Points of a learning curve, at most.
 const POINTS: u32 = 20;
 /// How much work a run that is stopped may lose.
 const KEPT_EVERY: Duration = Duration::from_secs(30);
-/// The shuffle that draws the rows of a smaller training set: no training gets to this epoch.
-const DRAW: u32 = u32::MAX;
 
 /// A device at work on studies.
 pub struct Runner<'a> {
@@ -48,7 +47,9 @@ impl<'a> Runner<'a> {
     fn key(&self, study: &Study, arm: &Arm, seed: u64) -> Key {
         let of = match &arm.work {
             Work::Train(recipe, _) => format!("{recipe:?} on {}", self.data),
-            Work::Compute(_, setting) => format!("{setting} with wgpu-dropout {}", env!("CARGO_PKG_VERSION")),
+            Work::Compute(_, setting) => {
+                format!("{setting}, {:?}, at most {} updates on {}", self.scene.extent, self.scene.most_updates, self.data)
+            }
         };
         Key { study: study.name.to_owned(), arm: arm.name.clone(), seed, of, device: self.label.clone() }
     }
@@ -85,7 +86,7 @@ impl<'a> Runner<'a> {
                     Work::Train(recipe, measure) => self.train(key, recipe, *measure, seed)?,
                     Work::Compute(compute, setting) => {
                         let start = Instant::now();
-                        let (device, found) = compute(self.device.take().ok_or_else(no_device)?, seed, *setting)?;
+                        let (device, found) = compute(self.scene, self.device.take().ok_or_else(no_device)?, seed, *setting)?;
                         self.device = Some(device);
                         Record { key, seconds: start.elapsed().as_secs_f64(), found }
                     }
@@ -233,21 +234,6 @@ impl<B: Backend> Trained for Bench<'_, B> {
     }
 }
 
-/// So many rows, drawn by a seed; all of them in their own order where that is how many there are.
-fn drawn(samples: &Samples, rows: usize, seed: u64) -> Samples {
-    if rows >= samples.rows {
-        return samples.clone();
-    }
-    let order = init::shuffle(seed, DRAW, samples.rows as u32);
-    let chosen = || order[..rows].iter().map(|&row| row as usize);
-    let cols = samples.cols;
-    let values = match &samples.values {
-        Values::Bytes(all) => Values::Bytes(chosen().flat_map(|row| &all[row * cols..][..cols]).copied().collect()),
-        Values::Floats(all) => Values::Floats(chosen().flat_map(|row| &all[row * cols..][..cols]).copied().collect()),
-    };
-    Samples { values, rows, labels: chosen().map(|row| samples.labels[row]).collect(), ..*samples }
-}
-
 /// A data set in words, with a digest of its contents.
 fn identity(data: &DataSet) -> String {
     let mut digest = Sha256::new();
@@ -260,21 +246,4 @@ fn identity(data: &DataSet) -> String {
     }
     let digest: String = digest.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect();
     format!("{} {digest}", data.name)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn rows_are_drawn_by_the_seed_without_repetition() {
-        let data = DataSet::digits().unwrap().train;
-        let (a, b) = (drawn(&data, 100, 1), drawn(&data, 100, 2));
-        assert_eq!((a.rows, a.labels.len(), a.values.len()), (100, 100, 6400));
-        assert_ne!(a, b);
-        assert_eq!(drawn(&data, 100, 1), a);
-        assert_eq!(drawn(&data, 5000, 1), data);
-        // A larger draw begins with the smaller one.
-        assert_eq!(drawn(&data, 200, 1).labels[..100], a.labels);
-    }
 }

@@ -41,8 +41,8 @@ const SIDE: usize = 500;
 const SMALL: usize = 10;
 
 fn arms(_: &Scene) -> Vec<Arm> {
-    let layers = KEEPS.map(|keep| Arm::compute(LAYER, keep, |device, seed, keep| Layer { seed, keep }.on_device(device)));
-    let nets = NETS.map(|keep| Arm::compute(NET, keep, |device, seed, keep| Network { seed, keep }.on_device(device)));
+    let layers = KEEPS.map(|keep| Arm::compute(LAYER, keep, |_, device, seed, keep| Layer { seed, keep }.on_device(device)));
+    let nets = NETS.map(|keep| Arm::compute(NET, keep, |_, device, seed, keep| Network { seed, keep }.on_device(device)));
     layers.into_iter().chain(nets).collect()
 }
 

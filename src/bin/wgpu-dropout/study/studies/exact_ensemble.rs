@@ -42,9 +42,9 @@ const RIDGE: &str = "linear regression, keep";
 const DEEP: &str = "two hidden layers, keep";
 
 fn arms(_: &Scene) -> Vec<Arm> {
-    let unit = [0.5, 0.8].map(|keep| Arm::compute(UNIT, keep, |device, seed, keep| Unit { seed, keep }.on_device(device)));
-    let ridge = [0.5, 0.8].map(|keep| Arm::compute(RIDGE, keep, |device, seed, keep| Ridge { seed, keep }.on_device(device)));
-    let deep = [0.5].map(|keep| Arm::compute(DEEP, keep, |device, seed, keep| Deep { seed, keep }.on_device(device)));
+    let unit = [0.5, 0.8].map(|keep| Arm::compute(UNIT, keep, |_, device, seed, keep| Unit { seed, keep }.on_device(device)));
+    let ridge = [0.5, 0.8].map(|keep| Arm::compute(RIDGE, keep, |_, device, seed, keep| Ridge { seed, keep }.on_device(device)));
+    let deep = [0.5].map(|keep| Arm::compute(DEEP, keep, |_, device, seed, keep| Deep { seed, keep }.on_device(device)));
     unit.into_iter().chain(ridge).chain(deep).collect()
 }
 

@@ -7,13 +7,14 @@ mod keep_rate;
 mod ladder;
 mod monte_carlo;
 mod regularizers;
+mod sparsity;
 mod table2;
 mod where_it_belongs;
 
 use super::plan::Study;
 
 /// All of them, in the order in which they are run.
-pub static ALL: [&Study; 9] = [
+pub static ALL: [&Study; 10] = [
     &cs231n_checks::STUDY,
     &exact_ensemble::STUDY,
     &ladder::STUDY,
@@ -22,5 +23,6 @@ pub static ALL: [&Study; 9] = [
     &keep_rate::STUDY,
     &data_size::STUDY,
     &monte_carlo::STUDY,
+    &sparsity::STUDY,
     &where_it_belongs::STUDY,
 ];
