@@ -1,8 +1,6 @@
 // dropout: y = M * s * x, and, since it is its own derivative, dx = M * s * dy.
 //
-// Shapes: x, y [rows, cols]. block.wgsl maps threads to elements. `ALIGNED`, set by the host where the shard's column offset is a multiple
-// of 8, says that the eight columns of a strip are the draws of one call of Philox. It is compiled in, since adapters that run on a CPU
-// execute both sides of a branch.
+// Shapes: x, y [rows, cols]. block.wgsl maps threads to elements and draws where it can.
 // Source: Srivastava et al., JMLR 15 (2014), section 4; scaled while training as in the CS231n notes. CPU twin:
 // src/cpu/reference/dropout.rs.
 
@@ -12,12 +10,11 @@
 // loader load_x x
 // storer store_y y
 
-fn strip(row: u32, col: u32) {
+fn strip(row: u32, col: u32, draws: vec4<u32>) {
     let left = p.cols - col;
     var v = load_x8(p.a_start + row * p.a_stride + col, left);
     if ALIGNED {
-        let words = draw_group(row, p.col_group + col / 8u);
-        v = Eight(drop_words(v.low, words.xy), drop_words(v.high, words.zw));
+        v = Eight(drop_words(v.low, draws.xy), drop_words(v.high, draws.zw));
     } else {
         let keep = keep8(row, col);
         v = Eight(drop4(v.low, keep), drop4(v.high, keep >> 4u));

@@ -5,6 +5,10 @@
 
 const PHILOX_ROUNDS: u32 = 10u;
 const LOW: u64 = 0xFFFFFFFFlu;
+const M0: u64 = 0xD2511F53lu;
+const M1: u64 = 0xCD9E8D57lu;
+const W0: u64 = 0x9E3779B9lu;
+const W1: u64 = 0xBB67AE85lu;
 
 fn philox4x32(counter: vec4<u32>, seed: vec2<u32>) -> vec4<u32> {
     var c0 = u64(counter.x);
@@ -14,14 +18,66 @@ fn philox4x32(counter: vec4<u32>, seed: vec2<u32>) -> vec4<u32> {
     var k0 = u64(seed.x);
     var k1 = u64(seed.y);
     for (var round = 0u; round < PHILOX_ROUNDS; round++) { // unroll
-        let a = (c0 & LOW) * 0xD2511F53lu;
-        let b = (c2 & LOW) * 0xCD9E8D57lu;
+        let a = (c0 & LOW) * M0;
+        let b = (c2 & LOW) * M1;
         c0 = (b >> 32u) ^ c1 ^ k0;
         c1 = b;
         c2 = (a >> 32u) ^ c3 ^ k1;
         c3 = a;
-        k0 += 0x9E3779B9lu;
-        k1 += 0xBB67AE85lu;
+        k0 += W0;
+        k1 += W1;
     }
     return vec4<u32>(u32(c0), u32(c1), u32(c2), u32(c3));
+}
+
+// The words of four neighbours: of the counter, of it with c0 + 1, with c1 + 1, and with both.
+//
+// A product of round 1 depends on c0 alone or is fixed, one of round 2 depends on c0 or on c1 alone, one of round 3 on c0 alone or on both: each is
+// made once for all that share it. From round 4 on the four advance together, so that none waits for its own products.
+fn philox4x32_block(counter: vec4<u32>, seed: vec2<u32>) -> array<vec4<u32>, 4> {
+    var k0 = u64(seed.x);
+    var k1 = u64(seed.y);
+    let fixed = u64(counter.z) * M1;
+    var first: array<u64, 2>;   // of round 1, by c0
+    var second: array<u64, 2>;  // of round 2, by c0
+    var by_c1: array<u64, 2>;   // of round 2, by c1
+    var third: array<u64, 2>;   // of round 3, by c0
+    for (var i = 0u; i < 2u; i++) { // unroll
+        first[i] = u64(counter.x + i) * M0;
+        second[i] = (((first[i] >> 32u) ^ u64(counter.w) ^ k1) & LOW) * M1;
+        by_c1[i] = (((fixed >> 32u) ^ u64(counter.y + i) ^ k0) & LOW) * M0;
+        third[i] = (((second[i] >> 32u) ^ fixed ^ (k0 + W0)) & LOW) * M0;
+    }
+    k0 += 2lu * W0;
+    k1 += W1;
+    var c0: array<u64, 4>;
+    var c1: array<u64, 4>;
+    var c2: array<u64, 4>;
+    var c3: array<u64, 4>;
+    for (var j = 0u; j < 2u; j++) { // unroll
+        for (var i = 0u; i < 2u; i++) { // unroll
+            c1[2u * j + i] = (((by_c1[j] >> 32u) ^ first[i] ^ k1) & LOW) * M1;
+            c0[2u * j + i] = (c1[2u * j + i] >> 32u) ^ (second[i] ^ k0);
+            c2[2u * j + i] = (third[i] >> 32u) ^ (by_c1[j] ^ (k1 + W1));
+            c3[2u * j + i] = third[i];
+        }
+    }
+    k1 += W1;
+    for (var round = 3u; round < PHILOX_ROUNDS; round++) {
+        k0 += W0;
+        k1 += W1;
+        for (var i = 0u; i < 4u; i++) { // unroll
+            let a = (c0[i] & LOW) * M0;
+            let b = (c2[i] & LOW) * M1;
+            c0[i] = (b >> 32u) ^ (c1[i] ^ k0);
+            c2[i] = (a >> 32u) ^ (c3[i] ^ k1);
+            c1[i] = b;
+            c3[i] = a;
+        }
+    }
+    var words: array<vec4<u32>, 4>;
+    for (var i = 0u; i < 4u; i++) { // unroll
+        words[i] = vec4<u32>(u32(c0[i]), u32(c1[i]), u32(c2[i]), u32(c3[i]));
+    }
+    return words;
 }

@@ -32,9 +32,10 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
         for (var block = 0u; block < BLOCKS; block++) { // unroll
             let a = a_block(m + 4u * block, k);
             for (var row = 0u; row < 4u; row++) { // unroll
+                let terms = a[row];  // a vector of its own: DXC dies of an element of a matrix made a vector
                 for (var term = 0u; term < 4u; term++) { // unroll
-                    sums[8u * block + 2u * row] = fma(vec4<f32>(a[row][term]), b[term].low, sums[8u * block + 2u * row]);
-                    sums[8u * block + 2u * row + 1u] = fma(vec4<f32>(a[row][term]), b[term].high, sums[8u * block + 2u * row + 1u]);
+                    sums[8u * block + 2u * row] = fma(vec4<f32>(terms[term]), b[term].low, sums[8u * block + 2u * row]);
+                    sums[8u * block + 2u * row + 1u] = fma(vec4<f32>(terms[term]), b[term].high, sums[8u * block + 2u * row + 1u]);
                 }
             }
         }

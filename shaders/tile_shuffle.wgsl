@@ -22,10 +22,12 @@ fn a_element(quad: vec4<f32>, first: u32, row: u32, term: u32) -> vec4<f32> {
 @compute @workgroup_size(8)
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(subgroup_invocation_id) lane: u32) {
     begin(workgroup);
-    let inner = params.inner + workgroup.z;  // as in begin(), and uniform to a compiler's eye
-    let index = workgroup.y * p.grid + workgroup.x;
-    let row_tiles = (p.rows + TILE_ROWS - 1u) / TILE_ROWS;
-    let part = part_of(index, row_tiles * ((p.cols + 63u) / 64u), inner);
+    // Shuffles stand in control flow that is uniform to a compiler's eye too: it rests on `params`, not on a copy.
+    let inner = params.inner + workgroup.z;  // as in begin()
+    let index = workgroup.y * params.grid + workgroup.x;
+    let row_tiles = (params.rows + workgroup.z + TILE_ROWS - 1u) / TILE_ROWS;
+    let col_tiles = (params.cols + workgroup.z + 63u) / 64u;
+    let part = part_of(index, row_tiles * col_tiles, inner);
     let m = (part.x % row_tiles) * TILE_ROWS;
     let n = ((part.x / row_tiles) * 8u + lane) * 8u;
     // Indexed by constants alone, so that the sums stay in registers.

@@ -130,10 +130,12 @@ impl Mask {
     /// The mask of `rows × cols` elements as bytes 0 and 1, row-major.
     ///
     /// # Errors
-    /// As [`check`](Self::check), and [`Error::TooLarge`] where `rows · cols` overflows.
+    /// As [`check`](Self::check), [`Error::TooLarge`] where `rows · cols` overflows, [`Error::OutOfMemory`] where there is no room.
     pub fn bytes(&self, rows: usize, cols: usize) -> Result<Vec<u8>> {
         self.check(rows, cols)?;
-        let mut bytes = vec![0; crate::shape::elements("mask", rows, cols)?];
+        let len = crate::shape::elements("mask", rows, cols)?;
+        let none = |()| Error::OutOfMemory { bytes: len as u64 };
+        let mut bytes = bytemuck::allocation::try_zeroed_vec::<u8>(len).map_err(none)?;
         for (row, out) in bytes.chunks_mut(cols.max(1)).enumerate() {
             for (group, out) in out.chunks_mut(GROUP as usize).enumerate() {
                 let bits = self.keep8(row, group * GROUP as usize);

@@ -1,7 +1,10 @@
 //! The parameter block on the host against the shader's, by naga's reflection, and every variant in naga's validator.
 
-use naga::valid::{Capabilities, ShaderStages, SubgroupOperationSet, ValidationFlags, Validator};
+#[path = "common/shaders.rs"]
+mod shaders;
+
 use naga::{AddressSpace, Module, ScalarKind, StorageAccess, TypeInner};
+use shaders::{Form, forms, parsed};
 use std::collections::HashSet;
 use std::mem::offset_of;
 use wgpu_dropout::gpu::{Params, Stem, Tile, Variant};
@@ -20,19 +23,6 @@ fn host() -> Layout {
         b_stride c_start c_stride d_start d_stride first count rate momentum decay max_norm l1 terms
     };
     (offsets, size_of::<Params>() as u32)
-}
-
-/// Every form of every kernel, with and without 64-bit integers, and where its tensors may lie.
-fn variants() -> impl Iterator<Item = Variant> {
-    let stored = Variant::all().into_iter().chain(Variant::all_half());
-    stored.flat_map(|variant| {
-        let in_place = (variant.stem == Stem::Dropout).then_some(Variant { in_place: true, ..variant });
-        [variant, Variant { int64: true, ..variant }, Variant { shared: true, ..variant }].into_iter().chain(in_place)
-    })
-}
-
-fn parsed(variant: &Variant, wgsl: &str) -> Module {
-    naga::front::wgsl::parse_str(wgsl).unwrap_or_else(|error| panic!("{}: {}", variant.name(), error.emit_to_string(wgsl)))
 }
 
 /// The layout of the one uniform, which stands at group 1, binding 0.
@@ -69,8 +59,8 @@ fn the_list_of_fields_is_the_struct() {
 
 #[test]
 fn the_host_s_layout_is_the_shader_s_in_every_variant() {
-    for variant in variants() {
-        assert_eq!(uniform(&parsed(&variant, &variant.source())), host(), "{}", variant.name());
+    for form in forms() {
+        assert_eq!(uniform(&form.module), host(), "{}", form.variant.name());
     }
 }
 
@@ -92,22 +82,10 @@ fn another_layout_is_found_out() {
 #[test]
 fn every_variant_is_valid_and_has_a_name_of_its_own() {
     let mut names = HashSet::new();
-    for variant in variants() {
-        let name = variant.name();
+    // The baseline needs nothing that an adapter may lack: no f16, no subgroups, and 64-bit integers only where it says so.
+    for Form { variant, wgsl, module, .. } in forms() {
+        let (name, needs) = (variant.name(), variant.features());
         assert!(names.insert(name.clone()), "{name} twice");
-        let wgsl = variant.source();
-        let module = parsed(&variant, &wgsl);
-        // The baseline needs nothing that an adapter may lack: no f16, no subgroups, and 64-bit integers only where it says so.
-        let needs = variant.features();
-        let mut capabilities = Capabilities::empty();
-        capabilities.set(Capabilities::SHADER_INT64, needs.contains(wgpu::Features::SHADER_INT64));
-        capabilities.set(Capabilities::SHADER_FLOAT16, needs.contains(wgpu::Features::SHADER_F16));
-        capabilities.set(Capabilities::SUBGROUP, needs.contains(wgpu::Features::SUBGROUP));
-        Validator::new(ValidationFlags::all(), capabilities)
-            .subgroup_stages(ShaderStages::COMPUTE)
-            .subgroup_operations(SubgroupOperationSet::all())
-            .validate(&module)
-            .unwrap_or_else(|error| panic!("{name}: {}", error.emit_to_string(&wgsl)));
         for absent in ["enable ", "switch", "num_workgroups", "f16", "override "] {
             let code = wgsl.lines().filter_map(|line| line.split("//").next());
             let is_absent = code.into_iter().all(|line| !line.contains(absent));
@@ -135,8 +113,7 @@ fn every_variant_is_valid_and_has_a_name_of_its_own() {
 /// Tensors are the bindings 0, 1, … of group 0: what is read comes first, what is written after it.
 #[test]
 fn tensors_are_bound_in_order_and_written_ones_come_last() {
-    for variant in variants() {
-        let module = parsed(&variant, &variant.source());
+    for Form { variant, module, .. } in forms() {
         let storage = module.global_variables.iter().filter_map(|(_, variable)| match variable.space {
             AddressSpace::Storage { access } => variable.binding.map(|place| (place.group, place.binding, access)),
             _ => None,

@@ -88,6 +88,16 @@ impl Kernels {
             ("max_storage_buffer_binding_size", planner.binding, 1 << 16, most.binding),
             ("max_compute_workgroups_per_dimension", u64::from(planner.grid), 1, u64::from(most.grid)),
             ("max_storage_buffers_per_shader_stage", u64::from(limits.max_storage_buffers_per_shader_stage), 6, u64::MAX),
+            ("max_bindings_per_bind_group", u64::from(limits.max_bindings_per_bind_group), 6, u64::MAX),
+            ("max_bind_groups", u64::from(limits.max_bind_groups), 2, u64::MAX),
+            ("max_uniform_buffers_per_shader_stage", u64::from(limits.max_uniform_buffers_per_shader_stage), 1, u64::MAX),
+            ("max_uniform_buffer_binding_size", limits.max_uniform_buffer_binding_size, size_of::<Params>() as u64, u64::MAX),
+            (
+                "max_dynamic_uniform_buffers_per_pipeline_layout",
+                u64::from(limits.max_dynamic_uniform_buffers_per_pipeline_layout),
+                1,
+                u64::MAX,
+            ),
         ];
         for (name, value, least, most) in needs {
             if !(least..=most).contains(&value) {

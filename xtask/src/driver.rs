@@ -141,6 +141,18 @@ fn find_library(machine: &dyn Machine, name: &str) -> bool {
         || multiarch.iter().chain(&plain).any(|folder| machine.exists(&format!("{folder}/{name}")))
 }
 
+/// Whether the Vulkan loader would find the validation layer: its manifest, where the loader looks.
+pub fn has_validation_layer(machine: &dyn Machine) -> bool {
+    let manifest = |folder: String| machine.exists(&format!("{folder}/vulkan/explicit_layer.d/VkLayer_khronos_validation.json"));
+    search_folders(machine).into_iter().any(manifest)
+}
+
+/// Whether OpenGL ES can be had without a display: the dispatch library and a vendor's below it.
+pub fn has_egl(machine: &dyn Machine) -> bool {
+    find_library(machine, "libEGL.so.1")
+        && ["libEGL_mesa.so.0", "libEGL_nvidia.so.0"].iter().any(|vendor| find_library(machine, vendor))
+}
+
 /// Whether the kernel shows a GPU: DRM render nodes, NVIDIA's own, Qualcomm's, Arm's, and Windows' one under WSL.
 fn has_device_node(machine: &dyn Machine) -> bool {
     machine.list("/dev/dri").iter().any(|name| name.starts_with("renderD"))

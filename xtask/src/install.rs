@@ -1,5 +1,5 @@
-//! Installing the software Vulkan driver with the distribution's own package manager: which one, with which command, with
-//! whose rights. [`plan`] decides, [`Job::run`] does.
+//! Installing the software Vulkan driver, and what the tests use beside it, with the distribution's own package manager: which one, with
+//! which command, with whose rights. [`plan`] decides, [`Job::run`] does.
 
 use std::process::{Command, Stdio};
 
@@ -13,6 +13,10 @@ pub struct Manager {
     /// `ID` and `ID_LIKE` in os-release.
     ids: &'static [&'static str],
     install: &'static [&'static str],
+    /// The packages of the software driver and of its loader.
+    driver: &'static [&'static str],
+    /// The packages of [`Wanted::Tools`].
+    tools: &'static [&'static str],
     /// The folder that holds the package lists, what a list's name contains, and the arguments that fetch them.
     lists: Option<(&'static str, &'static str, &'static [&'static str])>,
     /// Whether lists that are there can be stale in such a way that fetching them may mend a failed install. Not on Arch,
@@ -24,41 +28,98 @@ const MANAGERS: [Manager; 5] = [
     Manager {
         program: "apt-get",
         ids: &["debian", "ubuntu"],
-        install: &["install", "-y", "--no-install-recommends", "mesa-vulkan-drivers", "libvulkan1"],
+        install: &["install", "-y", "--no-install-recommends"],
+        driver: &["mesa-vulkan-drivers", "libvulkan1"],
+        tools: &["spirv-tools", "glslang-tools", "vulkan-validationlayers", "libegl1", "libgl1-mesa-dri"],
         lists: Some(("/var/lib/apt/lists", "_Packages", &["update"])),
         retry: true,
     },
     Manager {
         program: "dnf",
         ids: &["fedora", "rhel", "centos"],
-        install: &["install", "-y", "mesa-vulkan-drivers", "vulkan-loader"],
+        install: &["install", "-y"],
+        driver: &["mesa-vulkan-drivers", "vulkan-loader"],
+        tools: &["spirv-tools", "glslang", "vulkan-validation-layers", "mesa-libEGL", "mesa-dri-drivers"],
         lists: None,
         retry: false,
     },
     Manager {
         program: "pacman",
         ids: &["arch"],
-        install: &["-S", "--noconfirm", "--needed", "vulkan-swrast", "vulkan-icd-loader"],
+        install: &["-S", "--noconfirm", "--needed"],
+        driver: &["vulkan-swrast", "vulkan-icd-loader"],
+        tools: &["spirv-tools", "glslang", "vulkan-validation-layers", "mesa"],
         lists: Some(("/var/lib/pacman/sync", ".db", &["-Sy", "--noconfirm"])),
         retry: false,
     },
     Manager {
         program: "zypper",
         ids: &["opensuse", "suse"],
-        install: &["--non-interactive", "install", "--no-recommends", "libvulkan_lvp", "libvulkan1"],
+        install: &["--non-interactive", "install", "--no-recommends"],
+        driver: &["libvulkan_lvp", "libvulkan1"],
+        tools: &["spirv-tools", "glslang-devel", "vulkan-validationlayers", "libEGL1", "Mesa-dri"],
         lists: None,
         retry: false,
     },
     Manager {
         program: "apk",
         ids: &["alpine"],
-        install: &["add", "--no-cache", "mesa-vulkan-swrast", "vulkan-loader"],
+        install: &["add", "--no-cache"],
+        driver: &["mesa-vulkan-swrast", "vulkan-loader"],
+        tools: &["spirv-tools", "glslang", "vulkan-validation-layers", "mesa-egl", "mesa-dri-gallium"],
         lists: None,
         retry: false,
     },
 ];
 
-/// What to do about a missing driver.
+/// What is to be installed.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Wanted {
+    /// The software driver, which runs on the CPU.
+    Driver,
+    /// What `test` checks shaders with, the validation layer, and OpenGL ES without a display.
+    Tools,
+}
+
+impl Wanted {
+    /// For people.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Driver => "the software Vulkan driver",
+            Self::Tools => "what checks the shaders further",
+        }
+    }
+
+    /// What to do where no package manager is known.
+    fn advice(self) -> &'static str {
+        match self {
+            Self::Driver => "install a Vulkan driver and its loader (Mesa has one that runs on the CPU) to use the GPU path",
+            Self::Tools => "install spirv-val, glslangValidator, the Vulkan validation layers and Mesa's EGL to check more",
+        }
+    }
+
+    /// What it is good for.
+    fn purpose(self) -> &'static str {
+        match self {
+            Self::Driver => "to use the GPU path",
+            Self::Tools => "to check more",
+        }
+    }
+}
+
+/// What of [`Wanted::Tools`] a machine lacks.
+pub fn missing_tools(machine: &dyn Machine) -> Vec<&'static str> {
+    let mut missing: Vec<_> = ["spirv-val", "glslangValidator"].into_iter().filter(|name| !machine.has_program(name)).collect();
+    if !driver::has_validation_layer(machine) {
+        missing.push("the Vulkan validation layer");
+    }
+    if !driver::has_egl(machine) {
+        missing.push("EGL");
+    }
+    missing
+}
+
+/// What to do about something that is missing.
 #[derive(Debug, PartialEq)]
 pub enum Plan {
     /// Run these commands.
@@ -70,26 +131,29 @@ pub enum Plan {
 /// An install that needs no password.
 #[derive(Debug, PartialEq)]
 pub struct Job {
+    wanted: Wanted,
     refresh: Option<Vec<&'static str>>,
     refresh_first: bool,
     install: Vec<&'static str>,
 }
 
-/// Decides what to do on a machine that has no driver. Runs nothing but harmless questions (`id -u`, `sudo -n true`).
-pub fn plan(machine: &dyn Machine) -> Plan {
-    if let Some((variable, _)) = driver::named_by_user(machine) {
+/// Decides what to do on a machine that lacks something. Runs nothing but harmless questions (`id -u`, `sudo -n true`).
+pub fn plan(machine: &dyn Machine, wanted: Wanted) -> Plan {
+    if let Some((variable, _)) = driver::named_by_user(machine).filter(|_| wanted == Wanted::Driver) {
         return Plan::Tell(format!("{variable} names the driver to use, so none is installed"));
     }
     let manager = if machine.os() == "linux" { choose(machine) } else { None };
     let Some(manager) = manager else {
-        return Plan::Tell("install a Vulkan driver and its loader (Mesa has one that runs on the CPU) to use the GPU path".into());
+        return Plan::Tell(wanted.advice().into());
     };
     let refresh_first = manager.lists.is_some_and(|(folder, part, _)| !machine.list(folder).iter().any(|n| n.contains(part)));
     let command = |prefix: &[&'static str], args: &[&'static str]| [prefix, &[manager.program], args].concat();
+    let packages = if wanted == Wanted::Driver { manager.driver } else { manager.tools };
     let job = |prefix: &[&'static str]| Job {
+        wanted,
         refresh: manager.lists.filter(|_| refresh_first || manager.retry).map(|(_, _, args)| command(prefix, args)),
         refresh_first,
-        install: command(prefix, manager.install),
+        install: command(prefix, &[manager.install, packages].concat()),
     };
 
     let root = machine.output("id", &["-u"]).is_some_and(|id| id.trim() == "0");
@@ -102,7 +166,7 @@ pub fn plan(machine: &dyn Machine) -> Plan {
         // sudo drops the environment, so the setting that keeps Debian's configuration from asking goes through `env`.
         Plan::Run(job(if manager.program == "apt-get" { &["sudo", "-n", "env", QUIET_APT] } else { &["sudo", "-n"] }))
     } else {
-        Plan::Tell(format!("to use the GPU path, run: {}", job(&["sudo"]).by_hand()))
+        Plan::Tell(format!("{}, run: {}", wanted.purpose(), job(&["sudo"]).by_hand()))
     }
 }
 
@@ -110,8 +174,7 @@ const QUIET_APT: &str = "DEBIAN_FRONTEND=noninteractive";
 
 /// The distribution's own manager first: others can be installed beside it. An unknown distribution gets the one it has.
 fn choose(machine: &dyn Machine) -> Option<&'static Manager> {
-    let path = machine.var("PATH").unwrap_or_default();
-    let there = |manager: &&Manager| path.split(':').any(|folder| machine.exists(&format!("{folder}/{}", manager.program)));
+    let there = |manager: &&Manager| machine.has_program(manager.program);
     let release = machine.read("/etc/os-release").or_else(|| machine.read("/usr/lib/os-release")).unwrap_or_default();
     let field = |name: &str| release.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('=')).unwrap_or_default();
     let ids = [field("ID"), field("ID_LIKE")].join(" ").replace(['"', '\''], "");
@@ -139,12 +202,12 @@ impl Job {
         if let Some(refresh) = self.refresh.as_ref().filter(|_| self.refresh_first) {
             step("fetching the package lists", refresh)?;
         }
-        let what = "installing the software Vulkan driver";
-        let first = step(what, &self.install);
+        let what = format!("installing {}", self.wanted.name());
+        let first = step(&what, &self.install);
         match &self.refresh {
             Some(refresh) if first.is_err() && !self.refresh_first => {
                 step("that failed; fetching the package lists", refresh)?;
-                step(what, &self.install)
+                step(&what, &self.install)
             }
             _ => first,
         }

@@ -21,6 +21,12 @@ pub trait Machine {
     /// What a command wrote to stdout, if it could be started and succeeded.
     fn output(&self, program: &str, args: &[&str]) -> Option<String>;
 
+    /// Whether a program is on the PATH.
+    fn has_program(&self, name: &str) -> bool {
+        let path = self.var("PATH").unwrap_or_default();
+        path.split(':').any(|folder| self.exists(&format!("{folder}/{name}")))
+    }
+
     /// Whether a variable is switched on: set, and to neither `0` nor `false`.
     fn switched_on(&self, name: &str) -> bool {
         self.var(name).is_some_and(|value| value != "0" && value != "false")

@@ -8,21 +8,25 @@ mod driver;
 mod install;
 mod machine;
 mod steps;
+mod swiftshader;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 use driver::Driver;
+use install::Wanted;
 use machine::{Machine, This};
 
 const USAGE: &str = "\
 Usage: cargo xtask <command>
 
   demo [args…]   build in release mode and run `wgpu-dropout demo`; the arguments are passed on
-  test [--all]   formatter, lints, tests, documentation; --all adds the ignored tests and each benchmark once
+  test [--all]   formatter, lints, tests (on SwiftShader and OpenGL ES too), documentation; --all adds what takes long: ignored
+                 tests, each benchmark once, dependencies, the least Rust, other systems' types
 
-On a Linux without a Vulkan driver, both first install the software one (Mesa's lavapipe) from the distribution.
+On a Linux without a Vulkan driver, both first install the software one (Mesa's lavapipe) from the distribution; `test` also the
+checkers of shaders, the Vulkan validation layer and Mesa's EGL, and takes SwiftShader out of Debian's chromium-common.
 
 Environment:
   WGPU_DROPOUT_NO_INSTALL=1    install nothing
@@ -70,9 +74,12 @@ fn demo(args: &[&str]) -> ExitCode {
 fn test(all: bool) -> ExitCode {
     if This.var("WGPU_DROPOUT_DEVICE").as_deref() != Some("cpu") {
         prepare(&This);
+        prepare_tools(&This);
     }
     let root = repository();
-    let reports = steps::run(&steps::list(all), &This, say, |step| step.execute(&root, all));
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), |own| root.join(own));
+    let execute = &mut |step: &steps::Step, environment: &[_]| step.execute(environment, &root, all);
+    let reports = steps::run(&steps::list(all), &This, &target, &say, execute);
     say(&steps::summary(&reports));
     if reports.iter().any(steps::Report::failed) { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }
@@ -90,7 +97,7 @@ fn prepare(machine: &dyn Machine) {
         Driver::Missing(reason) => reason,
     };
     note(&format!("vulkan: {reason}"));
-    let outcome = match install::plan(machine) {
+    let outcome = match install::plan(machine, Wanted::Driver) {
         install::Plan::Tell(advice) => Err(advice),
         install::Plan::Run(job) => job.run(note).and_then(|()| match driver::detect(machine) {
             Driver::Ready(line) => Ok(line),
@@ -100,6 +107,21 @@ fn prepare(machine: &dyn Machine) {
     match outcome {
         Ok(line) => note(&line),
         Err(why) => note(&format!("vulkan: {why}\nvulkan: going on with the CPU backend")),
+    }
+}
+
+/// Installs what tests check more with, where that is possible. Never fails: what is missing is skipped by what needs it.
+fn prepare_tools(machine: &dyn Machine) {
+    let missing = install::missing_tools(machine);
+    if machine.os() != "linux" || missing.is_empty() {
+        return;
+    }
+    let outcome = match install::plan(machine, Wanted::Tools) {
+        install::Plan::Tell(advice) => Err(advice),
+        install::Plan::Run(job) => job.run(note),
+    };
+    if let Err(why) = outcome {
+        note(&format!("tests go on without {}: {why}", missing.join(", ")));
     }
 }
 

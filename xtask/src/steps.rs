@@ -1,44 +1,124 @@
 //! The checks of `cargo xtask test`, in order, with what each took. The first failure ends the run.
 
 use std::path::Path;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
-use crate::cargo;
 use crate::machine::Machine;
+use crate::{cargo, driver, swiftshader};
 
-/// One call of cargo.
+/// One call of cargo, or of rustup.
 pub struct Step {
     name: &'static str,
+    program: &'static str,
     args: &'static [&'static str],
-    /// A component that rustup may not have installed, as cargo's subcommand.
-    component: Option<&'static str>,
+    needs: Need,
 }
 
-const STEPS: [Step; 6] = [
-    Step { name: "format", args: &["fmt", "--all", "--check"], component: Some("fmt") },
-    Step {
-        name: "lints",
-        args: &["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"],
-        component: Some("clippy"),
-    },
-    Step {
-        name: "lints, no features",
-        args: &["clippy", "--package", "wgpu-dropout", "--lib", "--no-default-features", "--locked", "--", "-D", "warnings"],
-        component: Some("clippy"),
-    },
-    // All the test programs run, so that one report shows everything a machine gets wrong.
-    Step { name: "tests", args: &["test", "--workspace", "--tests", "--examples", "--locked", "--no-fail-fast"], component: None },
-    Step { name: "doc tests", args: &["test", "--package", "wgpu-dropout", "--doc", "--locked"], component: None },
-    Step { name: "documentation", args: &["doc", "--workspace", "--no-deps", "--locked"], component: None },
+/// What a step needs beside Rust itself.
+#[derive(Clone, Copy, PartialEq)]
+enum Need {
+    Nothing,
+    /// A component that rustup may not have installed, as cargo's subcommand. In CI it must be there.
+    Component(&'static str),
+    /// The subcommand that checks dependencies.
+    Deny,
+    /// The same, and the database of advisories, which it fetches.
+    Advisories,
+    /// The standard library of a target, which rustup adds.
+    Target(&'static str),
+    /// A toolchain beside the one in use, which rustup installs.
+    Rustup,
+    /// SwiftShader in place of the machine's own drivers.
+    SwiftShader,
+    /// OpenGL ES without a display.
+    Gles,
+}
+
+const fn cargo_step(name: &'static str, args: &'static [&'static str], needs: Need) -> Step {
+    Step { name, program: "cargo", args, needs }
+}
+
+/// The tests that run on other implementations of Vulkan and OpenGL as well: the contract, buffers and limits, windows, every variant.
+const ELSEWHERE: &[&str] = &[
+    "test",
+    "--package",
+    "wgpu-dropout",
+    "--locked",
+    "--no-fail-fast",
+    "--test",
+    "mask_contract",
+    "--test",
+    "device",
+    "--test",
+    "windows",
+    "--test",
+    "verify",
+];
+const KERNELS_ELSEWHERE: &[&str] = &[
+    "test",
+    "--package",
+    "wgpu-dropout",
+    "--locked",
+    "--no-fail-fast",
+    "--test",
+    "kernels",
+    "--test",
+    "network",
+    "--test",
+    "tuning",
 ];
 
-const LONG_STEPS: [Step; 2] = [
+const STEPS: [Step; 8] = [
+    cargo_step("format", &["fmt", "--all", "--check"], Need::Component("fmt")),
+    cargo_step("lints", &["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"], Need::Component("clippy")),
+    cargo_step(
+        "lints, no features",
+        &["clippy", "--package", "wgpu-dropout", "--lib", "--no-default-features", "--locked", "--", "-D", "warnings"],
+        Need::Component("clippy"),
+    ),
+    // All the test programs run, so that one report shows everything a machine gets wrong.
+    cargo_step("tests", &["test", "--workspace", "--tests", "--examples", "--locked", "--no-fail-fast"], Need::Nothing),
+    cargo_step("on SwiftShader", ELSEWHERE, Need::SwiftShader),
+    cargo_step("on OpenGL ES", ELSEWHERE, Need::Gles),
+    cargo_step("doc tests", &["test", "--package", "wgpu-dropout", "--doc", "--locked"], Need::Nothing),
+    cargo_step("documentation", &["doc", "--workspace", "--no-deps", "--locked"], Need::Nothing),
+];
+
+const LONG_STEPS: [Step; 10] = [
+    cargo_step(
+        "ignored tests",
+        &["test", "--workspace", "--tests", "--locked", "--no-fail-fast", "--", "--ignored"],
+        Need::Nothing,
+    ),
+    cargo_step("benchmarks, once", &["test", "--package", "wgpu-dropout", "--bench", "*", "--locked"], Need::Nothing),
+    cargo_step("more on SwiftShader", KERNELS_ELSEWHERE, Need::SwiftShader),
+    cargo_step("more on OpenGL ES", KERNELS_ELSEWHERE, Need::Gles),
+    cargo_step("dependencies", &["deny", "--workspace", "--locked", "check", "bans", "licenses", "sources"], Need::Deny),
+    cargo_step("advisories", &["deny", "--workspace", "--locked", "check", "advisories"], Need::Advisories),
+    // The least Rust that Cargo.toml promises.
     Step {
-        name: "ignored tests",
-        args: &["test", "--workspace", "--tests", "--locked", "--no-fail-fast", "--", "--ignored"],
-        component: None,
+        name: "Rust 1.87",
+        program: "rustup",
+        args: &["run", "--install", "1.87", "cargo", "check", "--workspace", "--all-targets", "--locked"],
+        needs: Need::Rustup,
     },
-    Step { name: "benchmarks, once", args: &["test", "--package", "wgpu-dropout", "--bench", "*", "--locked"], component: None },
+    // Metal's, DX12's and the browser's paths are compiled, if not run. The browser has no command line.
+    cargo_step(
+        "types, macOS",
+        &["check", "--package", "wgpu-dropout", "--locked", "--target", "aarch64-apple-darwin"],
+        Need::Target("aarch64-apple-darwin"),
+    ),
+    cargo_step(
+        "types, Windows",
+        &["check", "--package", "wgpu-dropout", "--locked", "--target", "x86_64-pc-windows-msvc"],
+        Need::Target("x86_64-pc-windows-msvc"),
+    ),
+    cargo_step(
+        "types, browsers",
+        &["check", "--package", "wgpu-dropout", "--lib", "--no-default-features", "--locked", "--target", "wasm32-unknown-unknown"],
+        Need::Target("wasm32-unknown-unknown"),
+    ),
 ];
 
 /// The steps of a run; `all` adds those that take long.
@@ -46,10 +126,52 @@ pub fn list(all: bool) -> Vec<&'static Step> {
     STEPS.iter().chain(LONG_STEPS.iter().filter(|_| all)).collect()
 }
 
+impl Need {
+    /// The environment with which a step can run, or why it cannot.
+    fn met(self, machine: &dyn Machine, target: &Path, say: &dyn Fn(&str)) -> Result<Vec<(&'static str, String)>, String> {
+        let set = |pairs: &[(&'static str, &str)]| Ok(pairs.iter().map(|&(name, value)| (name, value.to_owned())).collect());
+        // A machine that is told to leave the GPU out has no other implementation of it either.
+        let cpu = machine.var("WGPU_DROPOUT_DEVICE").as_deref() == Some("cpu");
+        match self {
+            Self::SwiftShader | Self::Gles if cpu => Err("WGPU_DROPOUT_DEVICE is cpu".into()),
+            Self::Nothing => Ok(Vec::new()),
+            Self::Component(name) if installed(machine, name) => Ok(Vec::new()),
+            Self::Component(name) => Err(format!(
+                "cargo {name} is not installed (rustup component add {})",
+                if name == "fmt" { "rustfmt" } else { name }
+            )),
+            Self::Deny | Self::Advisories if !installed(machine, "deny") => {
+                Err("cargo deny is not installed (cargo install --locked cargo-deny)".into())
+            }
+            Self::Advisories if !answers(machine, &["deny", "fetch", "db"]) => Err("the database cannot be fetched".into()),
+            Self::Deny | Self::Advisories => Ok(Vec::new()),
+            Self::Rustup | Self::Target(_) if machine.output("rustup", &["--version"]).is_none() => {
+                Err("there is no rustup".into())
+            }
+            Self::Rustup => Ok(Vec::new()),
+            Self::Target(name) => match machine.output("rustup", &["target", "add", name]) {
+                Some(_) => Ok(Vec::new()),
+                None => Err(format!("`rustup target add {name}` failed")),
+            },
+            Self::SwiftShader => {
+                let manifest = swiftshader::manifest(machine, target, say)?;
+                set(&[("VK_DRIVER_FILES", &manifest), ("VK_ICD_FILENAMES", &manifest), ("WGPU_BACKEND", "vulkan")])
+            }
+            Self::Gles if driver::has_egl(machine) => set(&[("WGPU_BACKEND", "gl"), ("EGL_PLATFORM", "surfaceless")]),
+            Self::Gles => Err("there is no libEGL.so.1 with Mesa's or NVIDIA's below it".into()),
+        }
+    }
+
+    /// Whether a step that cannot run fails in CI, where nobody reads that it was skipped.
+    fn is_certain(self) -> bool {
+        matches!(self, Self::Nothing | Self::Component(_))
+    }
+}
+
 impl Step {
     /// Runs it in the repository; the error says what was run and how it ended.
-    pub fn execute(&self, repository: &Path, all: bool) -> Result<(), String> {
-        let mut command = cargo();
+    pub fn execute(&self, environment: &[(&'static str, String)], repository: &Path, all: bool) -> Result<(), String> {
+        let mut command = if self.program == "cargo" { cargo() } else { Command::new(self.program) };
         command.args(self.args).current_dir(repository);
         if all {
             command.env("WGPU_DROPOUT_ALL", "1");
@@ -62,6 +184,11 @@ impl Step {
             let own = std::env::var("RUSTDOCFLAGS").unwrap_or_default();
             command.env("RUSTDOCFLAGS", format!("{own} -D warnings").trim_start());
         }
+        if !environment.is_empty() {
+            // Another implementation was made ready: it is the one under test, and must be there.
+            command.env("WGPU_DROPOUT_DEVICE", "gpu").env("WGPU_DROPOUT_REQUIRE_GPU", "1");
+            command.envs(environment.iter().map(|(name, value)| (name, value)));
+        }
         match command.status() {
             Ok(status) if status.success() => Ok(()),
             Ok(status) => Err(format!("`{}` ended with {status}", self.line())),
@@ -70,7 +197,7 @@ impl Step {
     }
 
     fn line(&self) -> String {
-        format!("cargo {}", self.args.join(" "))
+        format!("{} {}", self.program, self.args.join(" "))
     }
 }
 
@@ -98,39 +225,30 @@ impl Report {
     }
 }
 
-/// Runs the steps up to the first failure. A component that is not installed is skipped with a line that says so; in CI,
-/// where nobody reads that line, it is a failure.
-pub fn run(
-    steps: &[&Step],
-    machine: &dyn Machine,
-    say: impl Fn(&str),
-    mut execute: impl FnMut(&Step) -> Result<(), String>,
-) -> Vec<Report> {
+/// What runs a step in the environment that it needs.
+type Execute<'a> = &'a mut dyn FnMut(&Step, &[(&'static str, String)]) -> Result<(), String>;
+
+/// Runs the steps up to the first failure. A step whose needs are not there is skipped with a line that says so; in CI, where nobody
+/// reads that line, it is a failure where they are rustup's components.
+pub fn run(steps: &[&Step], machine: &dyn Machine, target: &Path, say: &dyn Fn(&str), execute: Execute<'_>) -> Vec<Report> {
     let mut reports: Vec<Report> = Vec::new();
     for step in steps {
         let start = Instant::now();
-        let outcome = if reports.iter().any(Report::failed) {
-            Outcome::NotRun
-        } else {
+        let mut outcome = Outcome::NotRun;
+        if !reports.iter().any(Report::failed) {
             say(&format!("\n== {}: {}", step.name, step.line()));
-            match step.component.filter(|name| !installed(machine, name)) {
-                Some(name) if machine.switched_on("CI") => {
-                    say(&format!("{} failed: cargo {name} is not installed", step.name));
-                    Outcome::Failed
-                }
-                Some(name) => {
-                    say(&format!("{} skipped: cargo {name} is not installed (rustup component add {})", step.name, rustup(name)));
+            outcome = match step.needs.met(machine, target, say).map(|environment| execute(step, &environment)) {
+                Ok(Ok(())) => Outcome::Passed,
+                Err(why) if !step.needs.is_certain() || !machine.switched_on("CI") => {
+                    say(&format!("{} SKIPPED: {why}", step.name));
                     Outcome::Skipped
                 }
-                None => match execute(step) {
-                    Ok(()) => Outcome::Passed,
-                    Err(error) => {
-                        say(&format!("{} failed: {error}", step.name));
-                        Outcome::Failed
-                    }
-                },
-            }
-        };
+                Ok(Err(why)) | Err(why) => {
+                    say(&format!("{} failed: {why}", step.name));
+                    Outcome::Failed
+                }
+            };
+        }
         reports.push(Report { name: step.name, outcome, took: start.elapsed() });
     }
     reports
@@ -138,12 +256,12 @@ pub fn run(
 
 /// Rustup puts a stand-in where a component is missing, so being on the PATH says nothing: it must answer.
 fn installed(machine: &dyn Machine, subcommand: &str) -> bool {
-    let cargo = machine.var("CARGO").unwrap_or_else(|| "cargo".into());
-    machine.output(&cargo, &[subcommand, "--version"]).is_some()
+    answers(machine, &[subcommand, "--version"])
 }
 
-fn rustup(subcommand: &str) -> &str {
-    if subcommand == "fmt" { "rustfmt" } else { subcommand }
+fn answers(machine: &dyn Machine, args: &[&str]) -> bool {
+    let cargo = machine.var("CARGO").unwrap_or_else(|| "cargo".into());
+    machine.output(&cargo, args).is_some()
 }
 
 /// A line a step, then the counts alone on the last line. A step that was not run counts as skipped.
@@ -168,22 +286,36 @@ mod tests {
     use super::*;
     use crate::machine::fake::Fake;
 
+    /// A machine on which no step lacks anything.
     fn complete() -> Fake {
-        Fake::linux().var("CARGO", "cargo").command("cargo fmt --version", "").command("cargo clippy --version", "")
+        let deny = ["cargo deny --version", "cargo deny fetch db"];
+        let commands = ["cargo fmt --version", "cargo clippy --version", "rustup --version"].into_iter().chain(deny);
+        let targets = ["wasm32-unknown-unknown", "aarch64-apple-darwin", "x86_64-pc-windows-msvc"];
+        let targets = targets.map(|target| format!("rustup target add {target}").leak() as &'static str);
+        let files = ["libvk_swiftshader.so", "vk_swiftshader_icd.json"].map(|name| format!("target/swiftshader/{name}"));
+        let files = files.iter().map(String::as_str).chain(["/lib/libEGL.so.1", "/lib/libEGL_mesa.so.0"]);
+        let machine = commands.chain(targets).fold(Fake::linux(), |machine, line| machine.command(line, ""));
+        files.fold(machine.var("CARGO", "cargo"), |machine, path| machine.file(path, ""))
     }
 
-    /// What the steps under test say would read like news of the run that they are part of.
-    fn quiet(_: &str) {}
-
-    fn last_line(reports: &[Report]) -> String {
-        summary(reports).lines().last().unwrap_or_default().into()
+    /// The last line of a run in which the named step fails, and what was run.
+    fn rehearse(all: bool, machine: &Fake, failing: &str) -> (String, Vec<&'static str>) {
+        let mut ran = Vec::new();
+        // What the steps under test say would read like news of the run that they are part of.
+        let reports = run(&list(all), machine, Path::new("target"), &|_| (), &mut |step, _| {
+            ran.push(step.name);
+            if step.name == failing { Err("no".into()) } else { Ok(()) }
+        });
+        assert_eq!(reports.iter().any(Report::failed), ran.contains(&failing) || summary(&reports).contains(" failed\n"));
+        (summary(&reports).lines().last().unwrap_or_default().into(), ran)
     }
 
     #[test]
     fn long_steps_come_last_and_only_when_asked_for() {
         let names = |all| list(all).iter().map(|step| step.name).collect::<Vec<_>>();
-        assert_eq!(names(false), ["format", "lints", "lints, no features", "tests", "doc tests", "documentation"]);
-        assert_eq!(names(true)[6..], ["ignored tests", "benchmarks, once"]);
+        assert_eq!(names(true)[..names(false).len()], names(false));
+        assert_eq!(names(false).len(), 8);
+        assert_eq!(rehearse(true, &complete(), ""), ("18 passed, 0 failed, 0 skipped".into(), names(true)));
     }
 
     #[test]
@@ -193,25 +325,33 @@ mod tests {
 
     #[test]
     fn the_first_failure_ends_the_run() {
-        let mut ran = Vec::new();
-        let reports = run(&list(false), &complete(), quiet, |step| {
-            ran.push(step.name);
-            if step.name == "tests" { Err("no".into()) } else { Ok(()) }
-        });
+        let (line, ran) = rehearse(false, &complete(), "tests");
         assert_eq!(ran, ["format", "lints", "lints, no features", "tests"]);
-        assert!(reports.iter().any(Report::failed));
-        assert_eq!(last_line(&reports), "3 passed, 1 failed, 2 skipped");
+        assert_eq!(line, "3 passed, 1 failed, 4 skipped");
     }
 
     #[test]
     fn a_missing_component_is_skipped_but_fails_in_ci() {
         let bare = Fake::linux().var("CARGO", "cargo");
-        assert_eq!(last_line(&run(&list(false), &bare, quiet, |_| Ok(()))), "3 passed, 0 failed, 3 skipped");
-        let ci = bare.var("CI", "true");
-        assert_eq!(last_line(&run(&list(false), &ci, quiet, |_| Ok(()))), "0 passed, 1 failed, 5 skipped");
-        assert_eq!(
-            last_line(&run(&list(false), &complete().var("CI", "true"), quiet, |_| Ok(()))),
-            "6 passed, 0 failed, 0 skipped"
-        );
+        assert_eq!(rehearse(false, &bare, "").0, "3 passed, 0 failed, 5 skipped");
+        assert_eq!(rehearse(false, &bare.var("CI", "true"), "").0, "0 passed, 1 failed, 7 skipped");
+        assert_eq!(rehearse(false, &complete().var("CI", "true"), "").0, "8 passed, 0 failed, 0 skipped");
+    }
+
+    #[test]
+    fn what_else_is_missing_is_skipped_also_in_ci() {
+        let bare = Fake::linux().var("CARGO", "cargo").command("cargo fmt --version", "").command("cargo clippy --version", "");
+        assert_eq!(rehearse(true, &bare.var("CI", "true"), "").0, "8 passed, 0 failed, 10 skipped");
+        // No GPU, no other implementation of it.
+        assert_eq!(rehearse(false, &complete().var("WGPU_DROPOUT_DEVICE", "cpu"), "").0, "6 passed, 0 failed, 2 skipped");
+    }
+
+    #[test]
+    fn other_implementations_are_chosen_by_the_environment() {
+        let environment = |need: Need| need.met(&complete(), Path::new("target"), &|_| ()).unwrap();
+        let swiftshader = environment(Need::SwiftShader);
+        assert!(swiftshader.contains(&("VK_DRIVER_FILES", "target/swiftshader/vk_swiftshader_icd.json".into())), "{swiftshader:?}");
+        assert!(environment(Need::Gles).contains(&("WGPU_BACKEND", "gl".into())));
+        assert!(environment(Need::Component("fmt")).is_empty());
     }
 }

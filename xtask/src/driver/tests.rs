@@ -137,3 +137,11 @@ fn every_folder_of_the_loader_is_searched() {
         assert!(machine(with_loader().var(variable, "/own"), "/own").contains("/own"), "{variable}");
     }
 }
+
+#[test]
+fn egl_needs_a_vendor_below_it() {
+    let bare = Fake::linux().file("/usr/lib/libEGL.so.1", "");
+    assert!(!has_egl(&bare));
+    assert!(has_egl(&bare.file("/usr/lib/libEGL_mesa.so.0", "")));
+    assert!(!has_validation_layer(&Fake::linux()));
+}

@@ -18,14 +18,14 @@ fn root(machine: Fake) -> Fake {
 }
 
 fn job(machine: &Fake) -> Job {
-    match plan(machine) {
+    match plan(machine, Wanted::Driver) {
         Plan::Run(job) => job,
         Plan::Tell(advice) => panic!("told: {advice}"),
     }
 }
 
 fn told(machine: &Fake) -> String {
-    match plan(machine) {
+    match plan(machine, Wanted::Driver) {
         Plan::Run(job) => panic!("would run: {job:?}"),
         Plan::Tell(advice) => advice,
     }
@@ -107,6 +107,25 @@ fn nothing_is_installed_against_the_users_will() {
     assert_eq!(off, format!("WGPU_DROPOUT_NO_INSTALL is set; by hand: {APT}"));
     job(&root(debian()).var("WGPU_DROPOUT_NO_INSTALL", "0"));
     assert!(told(&Fake { os: "freebsd", ..root(debian()) }).starts_with("install a Vulkan driver"));
+}
+
+#[test]
+fn the_tools_have_packages_of_their_own_and_are_not_fetched_twice() {
+    let bare = root(debian());
+    assert_eq!(missing_tools(&bare).len(), 4);
+    let Plan::Run(job) = plan(&bare, Wanted::Tools) else { panic!("told") };
+    assert!(job.install.contains(&"spirv-tools") && !job.install.contains(&"mesa-vulkan-drivers"), "{job:?}");
+    // A driver that the user names does not stand against them, their own wish does.
+    assert!(matches!(plan(&root(debian()).var("VK_DRIVER_FILES", "/opt/own.json"), Wanted::Tools), Plan::Run(_)));
+    assert!(matches!(plan(&root(debian()).var("WGPU_DROPOUT_NO_INSTALL", "1"), Wanted::Tools), Plan::Tell(_)));
+    let mut whole = bare.file("/usr/bin/spirv-val", "").file("/usr/bin/glslangValidator", "");
+    assert_eq!(missing_tools(&whole), ["the Vulkan validation layer", "EGL"]);
+    for file in
+        ["/usr/share/vulkan/explicit_layer.d/VkLayer_khronos_validation.json", "/usr/lib/libEGL.so.1", "/usr/lib/libEGL_mesa.so.0"]
+    {
+        whole = whole.file(file, "");
+    }
+    assert!(missing_tools(&whole).is_empty());
 }
 
 /// Runs a job against commands that fail by number, and returns what was run and how it ended.

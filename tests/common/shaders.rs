@@ -1,0 +1,65 @@
+//! Every form of every kernel, as naga reads and checks it.
+#![allow(dead_code)]
+
+use naga::Module;
+use naga::valid::{Capabilities, ModuleInfo, ShaderStages, SubgroupOperationSet, ValidationFlags, Validator};
+use rayon::prelude::*;
+use std::sync::LazyLock;
+use wgpu_dropout::gpu::{Stem, Variant};
+use wgpu_dropout::wgpu::Features;
+
+/// Every form of every kernel, with and without 64-bit integers, and where its tensors may lie.
+pub fn variants() -> impl Iterator<Item = Variant> {
+    let stored = Variant::all().into_iter().chain(Variant::all_half());
+    stored.flat_map(|variant| {
+        let in_place = (variant.stem == Stem::Dropout).then_some(Variant { in_place: true, ..variant });
+        [variant, Variant { int64: true, ..variant }, Variant { shared: true, ..variant }].into_iter().chain(in_place)
+    })
+}
+
+/// A form of a kernel, as written and as read.
+pub struct Form {
+    pub variant: Variant,
+    pub wgsl: String,
+    pub module: Module,
+    pub info: ModuleInfo,
+}
+
+impl Form {
+    /// A form in naga's validator, which is told of no feature that the form does not ask for.
+    pub fn new(variant: Variant) -> Self {
+        let wgsl = variant.source();
+        let (module, info) = validated(&variant, &wgsl);
+        Self { variant, wgsl, module, info }
+    }
+}
+
+/// Every form, read once for all tests of a file.
+pub fn forms() -> &'static [Form] {
+    static FORMS: LazyLock<Vec<Form>> = LazyLock::new(|| {
+        let all: Vec<Variant> = variants().collect();
+        all.into_par_iter().map(Form::new).collect()
+    });
+    &FORMS
+}
+
+/// A form's text in naga's representation.
+pub fn parsed(variant: &Variant, wgsl: &str) -> Module {
+    naga::front::wgsl::parse_str(wgsl).unwrap_or_else(|error| panic!("{}: {}", variant.name(), error.emit_to_string(wgsl)))
+}
+
+/// The same, in naga's validator, which is told of no feature that the form does not ask for.
+pub fn validated(variant: &Variant, wgsl: &str) -> (Module, ModuleInfo) {
+    let module = parsed(variant, wgsl);
+    let needs = variant.features();
+    let mut capabilities = Capabilities::empty();
+    capabilities.set(Capabilities::SHADER_INT64, needs.contains(Features::SHADER_INT64));
+    capabilities.set(Capabilities::SHADER_FLOAT16, needs.contains(Features::SHADER_F16));
+    capabilities.set(Capabilities::SUBGROUP, needs.contains(Features::SUBGROUP));
+    let info = Validator::new(ValidationFlags::all(), capabilities)
+        .subgroup_stages(ShaderStages::COMPUTE)
+        .subgroup_operations(SubgroupOperationSet::all())
+        .validate(&module)
+        .unwrap_or_else(|error| panic!("{}: {}", variant.name(), error.emit_to_string(wgsl)));
+    (module, info)
+}

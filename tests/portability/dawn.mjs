@@ -1,0 +1,13 @@
+// Dawn on Node: node dawn.mjs CASES.json FOLDER, where `npm install webgpu` was run in FOLDER.
+import { readFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { join, resolve } from "node:path";
+import { pathToFileURL } from "node:url";
+import { check } from "./check.mjs";
+
+const [cases, folder] = process.argv.slice(2);
+const entry = createRequire(join(resolve(folder), "x.js")).resolve("webgpu");
+const { create, globals } = await import(pathToFileURL(entry));
+Object.assign(globalThis, globals);
+console.log(JSON.stringify(await check(create([]), JSON.parse(readFileSync(cases, "utf8")))));
+process.exit(0);

@@ -1,0 +1,227 @@
+//! Devices that offer less, played by wgpu's noop backend, which validates everything and computes nothing: at each limit's bound every
+//! kernel is accepted, one past it the refusal is typed and names the limit, and the device's own error handlers hear of nothing.
+
+#[path = "common/shaders.rs"]
+mod shaders;
+
+use shaders::variants;
+use wgpu_dropout::backend::Backend;
+use wgpu_dropout::call::SgdRule;
+use wgpu_dropout::cpu::Cpu;
+use wgpu_dropout::gpu::{Gpu, Kernels, Planner, Tile, Tiles};
+use wgpu_dropout::mlp::{Architecture, Mlp, Training};
+use wgpu_dropout::wgpu::{self, Features, Limits};
+use wgpu_dropout::{Error, Key, Mask, Mode, Rate};
+
+/// A device of the noop backend with just these features and limits.
+fn pretend(features: Features, limits: &Limits) -> (wgpu::Device, wgpu::Queue) {
+    let noop = wgpu::NoopBackendOptions {
+        features: Some(features),
+        limits: Some(limits.clone()),
+        device_type: Some(wgpu::DeviceType::DiscreteGpu),
+        ..wgpu::NoopBackendOptions::enabled()
+    };
+    let instance = wgpu::Instance::new(wgpu::InstanceDescriptor {
+        backends: wgpu::Backends::NOOP,
+        backend_options: wgpu::BackendOptions { noop, ..Default::default() },
+        ..wgpu::InstanceDescriptor::new_without_display_handle()
+    });
+    let adapters = pollster::block_on(instance.enumerate_adapters(wgpu::Backends::NOOP));
+    let descriptor = wgpu::DeviceDescriptor { required_features: features, required_limits: limits.clone(), ..Default::default() };
+    pollster::block_on(adapters[0].request_device(&descriptor)).unwrap()
+}
+
+/// The least that the kernels' documentation asks of a device.
+fn least() -> Limits {
+    Limits {
+        max_storage_buffer_binding_size: 1 << 16,
+        max_buffer_size: 1 << 28,
+        max_compute_workgroups_per_dimension: 17,
+        max_storage_buffers_per_shader_stage: 6,
+        max_compute_invocations_per_workgroup: 64,
+        max_compute_workgroup_size_x: 64,
+        max_compute_workgroup_size_y: 1,
+        max_compute_workgroup_size_z: 1,
+        max_compute_workgroup_storage_size: 512,
+        min_storage_buffer_offset_alignment: 1 << 15,
+        max_uniform_buffer_binding_size: 116,
+        max_uniform_buffers_per_shader_stage: 1,
+        max_dynamic_uniform_buffers_per_pipeline_layout: 1,
+        max_dynamic_storage_buffers_per_pipeline_layout: 0,
+        max_bind_groups: 2,
+        max_bindings_per_bind_group: 6,
+        ..Limits::downlevel_defaults()
+    }
+}
+
+fn registers(planner: Planner) -> Planner {
+    Planner { tiles: Tiles::all(Tile::Register), ..planner }
+}
+
+/// Runs with every error of the device caught.
+fn without_errors<R>(device: &wgpu::Device, run: impl FnOnce() -> R) -> R {
+    let scopes = [wgpu::ErrorFilter::Validation, wgpu::ErrorFilter::OutOfMemory, wgpu::ErrorFilter::Internal];
+    let scopes = scopes.map(|filter| device.push_error_scope(filter));
+    let result = run();
+    for scope in scopes.into_iter().rev() {
+        let error = pollster::block_on(scope.pop());
+        assert!(error.is_none(), "{error:?}");
+    }
+    result
+}
+
+/// Every kernel that a network and the masks use, on shapes that go into many windows and dispatches there; gives the dispatches.
+fn everything(gpu: Gpu) -> u64 {
+    let rate = Rate::drop(0.5).unwrap();
+    let architecture = Architecture {
+        inputs: 37,
+        hidden: vec![67, 20],
+        classes: 5,
+        mode: Mode::Inverted,
+        rate,
+        input_rate: Rate::drop(0.2).unwrap(),
+        seed: 1,
+    };
+    let mut net = Mlp::new(gpu, architecture).unwrap();
+    for max_norm in [None, Some(2.0)] {
+        let rule = SgdRule { max_norm, ..Training::default().rule };
+        let training = Training { rule, ..Training::default() };
+        net.train_step(&[0.5; 33 * 37], &[1; 33], &training).unwrap();
+    }
+    net.predict(&[0.5; 3 * 37]).unwrap();
+    let mut gpu = net.into_backend();
+    gpu.read_mask(Mask::new(rate, Key { seed: 1, layer: 2, step: 3 }), 60, 99).unwrap();
+    gpu.wait().unwrap();
+    gpu.counts().dispatches
+}
+
+#[test]
+fn the_least_device_is_enough_for_everything() {
+    let limits = least();
+    let (device, queue) = pretend(Features::empty(), &limits);
+    without_errors(&device, || {
+        let gpu = Gpu::on(device.clone(), queue.clone()).unwrap();
+        assert_eq!(Tiles::all(Tile::Register), gpu.kernels().planner().tiles);
+        assert!(everything(gpu) > 30);
+    });
+    // Every form whose tile such a device can run, by the text alone.
+    let (device, _queue) = pretend(Features::empty(), &limits);
+    let mut compiled = 0;
+    for variant in variants().filter(|variant| variant.features().is_empty()) {
+        if variant.stem.is_product() && variant.tile != Tile::Register {
+            continue;
+        }
+        without_errors(&device, || {
+            let source = wgpu::ShaderSource::Wgsl(variant.source().into());
+            let module = device.create_shader_module(wgpu::ShaderModuleDescriptor { label: None, source });
+            drop(device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+                label: Some(&variant.name()),
+                layout: None,
+                module: &module,
+                entry_point: None,
+                compilation_options: Default::default(),
+                cache: None,
+            }));
+        });
+        compiled += 1;
+    }
+    assert!(compiled > 40, "{compiled}");
+}
+
+/// A limit by its name, and the least device with one less of it.
+fn one_past_each() -> Vec<(&'static str, Limits)> {
+    let mut past = Vec::new();
+    macro_rules! less {
+        ($($name:ident)*) => { $( past.push((stringify!($name), Limits { $name: least().$name - 1, ..least() })); )* };
+    }
+    less! {
+        max_storage_buffers_per_shader_stage max_compute_invocations_per_workgroup max_compute_workgroup_size_x
+        max_compute_workgroup_storage_size max_uniform_buffer_binding_size
+        max_uniform_buffers_per_shader_stage max_dynamic_uniform_buffers_per_pipeline_layout max_bind_groups
+        max_bindings_per_bind_group
+    }
+    // One workgroup is enough to begin with; a tensor that needs more is refused when it comes.
+    past.push(("max_compute_workgroups_per_dimension", Limits { max_compute_workgroups_per_dimension: 0, ..least() }));
+    // These are sizes in bytes, multiples of four.
+    past.push(("max_storage_buffer_binding_size", Limits { max_storage_buffer_binding_size: (1 << 16) - 4, ..least() }));
+    past.push(("max_storage_buffer_binding_size", Limits { max_buffer_size: (1 << 16) - 4, ..least() }));
+    past.push(("min_storage_buffer_offset_alignment", Limits { min_storage_buffer_offset_alignment: 1 << 16, ..least() }));
+    past
+}
+
+#[test]
+fn one_past_each_limit_is_refused_by_name_before_the_device_hears_of_it() {
+    for (name, limits) in one_past_each() {
+        let (device, queue) = pretend(Features::empty(), &limits);
+        without_errors(&device, || {
+            for error in [Kernels::with_planner(&device, registers).err(), Gpu::on(device.clone(), queue).err()] {
+                let text = error.as_ref().map_or_else(String::new, Error::to_string);
+                assert!(matches!(error, Some(Error::Adapter { .. })) && text.contains(name), "{name}: {text}");
+            }
+        });
+    }
+}
+
+/// Tiles ask for more than the rest; what each asks for is just enough.
+#[test]
+fn each_tile_is_accepted_at_its_bound_and_refused_one_past_it() {
+    let generous = Limits { max_compute_workgroup_storage_size: 32_768, ..Limits::default() };
+    for tile in Tile::ALL.into_iter().filter(|&tile| tile != Tile::Shuffle) {
+        let at = |threads: u32, memory: u32| Limits {
+            max_compute_invocations_per_workgroup: threads,
+            max_compute_workgroup_size_x: threads,
+            max_compute_workgroup_storage_size: memory,
+            ..generous.clone()
+        };
+        let runs = |limits: Limits| {
+            let (device, queue) = pretend(Features::empty(), &limits);
+            let kernels = Kernels::with_planner(&device, |planner| Planner { tiles: Tiles::all(tile), ..planner }).ok()?;
+            without_errors(&device, || {
+                let gpu = Gpu::on(device.clone(), queue).unwrap();
+                Some(everything(gpu.with_kernels(kernels)))
+            })
+        };
+        // The least of each that is accepted, by halving.
+        let bound = |accepted: &dyn Fn(u32) -> bool, most: u32| {
+            let (mut low, mut high) = (0, most);
+            while high - low > 1 {
+                let middle = low.midpoint(high);
+                if accepted(middle) { high = middle } else { low = middle }
+            }
+            high
+        };
+        let accepts = |limits: Limits| {
+            let (device, _queue) = pretend(Features::empty(), &limits);
+            Kernels::with_planner(&device, |planner| Planner { tiles: Tiles::all(tile), ..planner }).is_ok()
+        };
+        let threads = bound(&|threads| accepts(at(threads, 32_768)), 1024);
+        let memory = bound(&|memory| accepts(at(1024, memory)), 32_768);
+        assert!(runs(at(threads, memory)).is_some_and(|dispatches| dispatches > 10), "{tile}: {threads} threads, {memory} bytes");
+        assert!(
+            !accepts(at(threads - 1, memory)) && !accepts(at(threads, memory - 1)),
+            "{tile}: {threads} threads, {memory} bytes"
+        );
+    }
+}
+
+/// The control: the noop backend does refuse what a device cannot do, and computes nothing, so that no number here is taken for one.
+#[test]
+fn the_pretended_device_refuses_and_computes_nothing() {
+    let (device, queue) = pretend(Features::empty(), &least());
+    let scope = device.push_error_scope(wgpu::ErrorFilter::Validation);
+    let wgsl = "@compute @workgroup_size(65) fn main() {}";
+    let module =
+        device.create_shader_module(wgpu::ShaderModuleDescriptor { label: None, source: wgpu::ShaderSource::Wgsl(wgsl.into()) });
+    let _ = device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+        label: None,
+        layout: None,
+        module: &module,
+        entry_point: None,
+        compilation_options: Default::default(),
+        cache: None,
+    });
+    assert!(pollster::block_on(scope.pop()).is_some());
+    let mut gpu = Gpu::on(device, queue).unwrap();
+    let mask = Mask::new(Rate::keep(0.5).unwrap(), Key { seed: 1, layer: 2, step: 3 });
+    assert_ne!(gpu.read_mask(mask, 9, 99).unwrap(), Cpu::new().read_mask(mask, 9, 99).unwrap());
+}
