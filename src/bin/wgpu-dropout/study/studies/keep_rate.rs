@@ -26,7 +26,10 @@ const WIDER: [f64; 3] = [0.1, 0.25, 0.5];
 
 fn arms(scene: &Scene) -> Vec<Arm> {
     let (width, kept, rows, updates, layers) = scene.pick((256, 128, 2000, 1500, 2), (2048, 256, 60_000, 24_000, 3));
-    let recipe = |width: usize, keep: f64| Recipe::plain(scene.rows(rows), &vec![width; layers], updates).keep(keep, 1.0);
+    let recipe = |width: usize, keep: f64| {
+        // At low keep rates a step's noise is large: the bound keeps the network alive.
+        Recipe::plain(scene.rows(rows), &vec![width; layers], updates).keep(keep, 1.0).max_norm(4.0)
+    };
     let held = HELD.map(|keep| Arm::at(WIDTH, keep, recipe(width, keep)));
     let wider = WIDER.map(|keep| Arm::at(KEPT, keep, recipe((f64::from(kept) / keep) as usize, keep)));
     held.into_iter().chain(wider).collect()
