@@ -79,11 +79,12 @@ fn people_get_a_table_with_the_device_and_what_it_did() {
 fn a_resumed_run_ends_as_one_that_never_stopped() {
     let (_guard, folder) = folder();
     for device in devices() {
-        let options = format!("--hidden 24,16 --drop 0.3 --input-keep 0.9 --seed 7 --weight-decay 1e-4 --device {device} --json");
+        let update = format!("--weight-decay 1e-4 --l1 1e-6 --schedule lr=exponential:0.1:4,drop=early:3 --device {device} --json");
+        let options = format!("--hidden 24,16 --drop 0.3 --input-keep 0.9 --seed 7 {update}");
         succeed_quietly(&folder, &format!("train --epochs 4 --save whole {options}"));
         succeed_quietly(&folder, &format!("train --epochs 2 --save part {options}"));
         // Shape, rates and seed come from the file.
-        let rest = format!("train --epochs 4 --resume part --save part --weight-decay 1e-4 --device {device} --json");
+        let rest = format!("train --epochs 4 --resume part --save part {update}");
         let epochs = lines(&succeed_quietly(&folder, &rest));
         assert_eq!(epochs.iter().map(|epoch| epoch["epoch"].as_u64().unwrap()).collect::<Vec<_>>(), [3, 4]);
         let (whole, part) = (saved(&folder.join("whole")), saved(&folder.join("part")));
@@ -271,6 +272,11 @@ fn wrong_usage_is_told_in_two_lines() {
         "train --lr nan",
         "train --momentum inf",
         "train --weight-decay x",
+        "train --l1 -1",
+        "train --schedule lr",
+        "train --mode vanilla --schedule drop=early:3 --device cpu",
+        "train --schedule drop=linear:1..2",
+        "train --schedule width=constant",
         "train --max-norm 0",
         "train --mode inverse",
         "train --seed -1",

@@ -10,7 +10,7 @@ use wgpu_dropout::backend::{Backend, Counts};
 use wgpu_dropout::call::SgdRule;
 use wgpu_dropout::cpu::Cpu;
 use wgpu_dropout::data::{DataSet, Samples, Values};
-use wgpu_dropout::mlp::{Architecture, Mlp, Resident, Source, Training};
+use wgpu_dropout::mlp::{Architecture, Mlp, Resident, Schedule, Schedules, Source, Training};
 use wgpu_dropout::oracle::network::{Batch, Network64, flat, prediction, training};
 use wgpu_dropout::{Key, Mask, Mode, Rate, init};
 
@@ -172,6 +172,52 @@ fn an_epoch_ends_in_the_weights_of_an_independent_f64_network() {
             }
         }
         backend
+    }
+    check(Cpu::reference());
+    check(Cpu::new());
+    lend(Form::Usual, check);
+}
+
+/// Learning rate, momentum and drop rates that change from step to step, followed in f64. The control follows them one step late.
+#[test]
+fn schedules_are_followed_step_by_step() {
+    fn check<B: Backend>(backend: B) -> B {
+        let samples = cut(&DataSet::digits().unwrap().train, 96);
+        let x = samples.features_f32();
+        let schedules = Schedules {
+            lr: Schedule::Exponential { to: 0.1, steps: 5 },
+            momentum: Schedule::Linear { from: 0.5, to: 1.0, steps: 4 },
+            drop: Schedule::Linear { from: 1.0, to: 0.0, steps: 3 },
+        };
+        let rule = SgdRule { momentum: 0.9, ..SgdRule::plain(0.1) };
+        let mut net = Mlp::new(backend, architecture(64, &[32, 16], 10, Mode::Inverted)).unwrap();
+        let start = Network64::of(&mut net).unwrap();
+        let (mut exact, mut control) = (start.clone(), start);
+        let at = |step: u32| {
+            let whole = architecture(64, &[32, 16], 10, Mode::Inverted);
+            let (rate, input_rate) = (schedules.rate(whole.rate, step), schedules.rate(whole.input_rate, step));
+            Architecture { rate, input_rate, ..whole }
+        };
+        for step in 0..6 {
+            let first = step as usize % 3 * 32;
+            let batch = Batch { x: &x[first * 64..][..32 * 64], labels: &samples.labels[first..][..32] };
+            exact.update(&exact.gradient(batch, &training(&at(step), step)), &schedules.rule(&rule, step));
+            control.update(&control.gradient(batch, &training(&at(step + 1), step)), &schedules.rule(&rule, step + 1));
+        }
+        let data = resident(net.backend_mut(), &samples);
+        let training = Training { batch: 32, shuffle: false, rule, schedules };
+        net.train_epoch(&data, &training).unwrap();
+        net.train_epoch(&data, &training).unwrap();
+        let (distance, off) = (exact.distance(&mut net).unwrap(), control.distance(&mut net).unwrap());
+        assert!(distance <= 2e-4, "{}: {distance:e} off", net.backend().name());
+        assert!(off > 2e-3, "the control is only {off:e} off");
+
+        // Vanilla's prediction scales by one rate.
+        drop(data);
+        let mut vanilla = Mlp::new(net.into_backend(), architecture(64, &[8], 10, Mode::Vanilla)).unwrap();
+        let error = vanilla.train_step(&x[..64], &[3], &training).unwrap_err();
+        assert!(error.to_string().contains("inverted"), "{error}");
+        vanilla.into_backend()
     }
     check(Cpu::reference());
     check(Cpu::new());

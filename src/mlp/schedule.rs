@@ -121,7 +121,10 @@ impl Schedules {
 
 impl Training {
     /// Refuses settings that do not go together with a network.
-    pub(super) fn check_for(&self, architecture: &Architecture) -> Result<()> {
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] as [`check`](Self::check), and for a schedule of vanilla dropout's rate.
+    pub fn check_for(&self, architecture: &Architecture) -> Result<()> {
         self.check()?;
         match (architecture.mode, self.schedules.drop) {
             (Mode::Vanilla, drop) if drop != Schedule::Constant => {

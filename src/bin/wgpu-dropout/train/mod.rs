@@ -51,6 +51,7 @@ fn train<B: Backend>(
     label: &str,
 ) -> Result<(), Failure> {
     let architecture = net.architecture().clone();
+    training.check_for(&architecture).map_err(Failure::usage)?;
     let (start, before) = (net.epoch(), net.backend().counts());
     let mut session = Session::new(net, data, training)?;
     if !common.json {
