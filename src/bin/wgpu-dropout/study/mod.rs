@@ -83,7 +83,7 @@ impl Args {
 pub fn run(args: &Args, common: &Common) -> Result<(), Failure> {
     let chosen = args.studies();
     if args.list {
-        return output::text(&text::list(&chosen));
+        return if common.json { output::json(&text::list_json(&chosen)) } else { output::text(&text::list(&chosen)) };
     }
     let data = session::open(&args.data)?;
     let extent = if args.full { Extent::Full } else { Extent::Quick };

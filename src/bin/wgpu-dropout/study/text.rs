@@ -83,6 +83,15 @@ pub fn list(studies: &[&Study]) -> String {
     studies.iter().map(entry).collect()
 }
 
+/// The studies for machines.
+pub fn list_json(studies: &[&Study]) -> Value {
+    let entry = |study: &&Study| {
+        let Study { name, claim, published, source, .. } = study;
+        json!({"study": name, "claim": claim, "published": published, "source": source})
+    };
+    studies.iter().map(entry).collect()
+}
+
 /// What the studies run on.
 pub fn heading(scene: &Scene, place: &Place, seeds: u32) -> String {
     let data = &scene.data;
