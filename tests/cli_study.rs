@@ -52,12 +52,23 @@ fn unseen_images(folder: &Path) {
 fn studies_are_listed_with_what_is_published_and_others_are_refused() {
     let (_guard, folder) = folder();
     let list = succeed_quietly(&folder, "study --list");
-    for name in
-        ["cs231n-checks", "exact-ensemble", "ladder", "table2", "regularizers", "keep-rate", "data-size", "monte-carlo", "where"]
-    {
+    for name in [
+        "cs231n-checks",
+        "exact-ensemble",
+        "ladder",
+        "table2",
+        "regularizers",
+        "keep-rate",
+        "data-size",
+        "monte-carlo",
+        "sparsity",
+        "where",
+    ] {
         assert!(list.lines().any(|line| line == name), "{name}: {list}");
     }
-    assert_eq!(list.matches("published: ").count(), 9);
+    assert_eq!(list.matches("published: ").count(), 10);
+    let list: Value = serde_json::from_str(&succeed_quietly(&folder, "study --list --json ladder")).unwrap();
+    assert_eq!((list.as_array().unwrap().len(), &list[0]["study"]), (1, &Value::from("ladder")));
     assert!(refuse(&folder, "study ladders", 2).contains("ladder"));
     assert!(refuse(&folder, "study --quick --full", 2).contains("--full"));
     assert!(refuse(&folder, "study ladder --seeds 0", 2).contains("1 to 1000"));
