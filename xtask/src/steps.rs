@@ -39,7 +39,7 @@ const fn cargo_step(name: &'static str, args: &'static [&'static str], needs: Ne
     Step { name, program: "cargo", args, needs }
 }
 
-/// The tests that run on other implementations of Vulkan and OpenGL as well: the contract, buffers and limits, windows, every variant.
+/// What other implementations of Vulkan and OpenGL run as well: the contract in every kernel that draws, buffers and limits, training.
 const ELSEWHERE: &[&str] = &[
     "test",
     "--package",
@@ -51,20 +51,23 @@ const ELSEWHERE: &[&str] = &[
     "--test",
     "device",
     "--test",
-    "windows",
+    "vectors",
     "--test",
-    "verify",
+    "network",
 ];
-const KERNELS_ELSEWHERE: &[&str] = &[
+/// And what takes minutes there, since they compile every form of every kernel anew.
+const MORE_ELSEWHERE: &[&str] = &[
     "test",
     "--package",
     "wgpu-dropout",
     "--locked",
     "--no-fail-fast",
     "--test",
+    "verify",
+    "--test",
     "kernels",
     "--test",
-    "network",
+    "windows",
     "--test",
     "tuning",
 ];
@@ -92,15 +95,15 @@ const LONG_STEPS: [Step; 10] = [
         Need::Nothing,
     ),
     cargo_step("benchmarks, once", &["test", "--package", "wgpu-dropout", "--bench", "*", "--locked"], Need::Nothing),
-    cargo_step("more on SwiftShader", KERNELS_ELSEWHERE, Need::SwiftShader),
-    cargo_step("more on OpenGL ES", KERNELS_ELSEWHERE, Need::Gles),
+    cargo_step("more on SwiftShader", MORE_ELSEWHERE, Need::SwiftShader),
+    cargo_step("more on OpenGL ES", MORE_ELSEWHERE, Need::Gles),
     cargo_step("dependencies", &["deny", "--workspace", "--locked", "check", "bans", "licenses", "sources"], Need::Deny),
     cargo_step("advisories", &["deny", "--workspace", "--locked", "check", "advisories"], Need::Advisories),
     // The least Rust that Cargo.toml promises.
     Step {
         name: "Rust 1.87",
         program: "rustup",
-        args: &["run", "--install", "1.87", "cargo", "check", "--workspace", "--all-targets", "--locked"],
+        args: &["run", "--install", "1.87", "cargo", "check", "--workspace", "--locked"],
         needs: Need::Rustup,
     },
     // Metal's, DX12's and the browser's paths are compiled, if not run. The browser has no command line.
@@ -130,6 +133,8 @@ impl Need {
     /// The environment with which a step can run, or why it cannot.
     fn met(self, machine: &dyn Machine, target: &Path, say: &dyn Fn(&str)) -> Result<Vec<(&'static str, String)>, String> {
         let set = |pairs: &[(&'static str, &str)]| Ok(pairs.iter().map(|&(name, value)| (name, value.to_owned())).collect());
+        // Another implementation that was made ready is the one under test, and must be there.
+        let gpu = [("WGPU_DROPOUT_DEVICE", "gpu"), ("WGPU_DROPOUT_REQUIRE_GPU", "1")];
         // A machine that is told to leave the GPU out has no other implementation of it either.
         let cpu = machine.var("WGPU_DROPOUT_DEVICE").as_deref() == Some("cpu");
         match self {
@@ -155,9 +160,12 @@ impl Need {
             },
             Self::SwiftShader => {
                 let manifest = swiftshader::manifest(machine, target, say)?;
-                set(&[("VK_DRIVER_FILES", &manifest), ("VK_ICD_FILENAMES", &manifest), ("WGPU_BACKEND", "vulkan")])
+                let drivers = [("VK_DRIVER_FILES", &*manifest), ("VK_ICD_FILENAMES", &*manifest), ("WGPU_BACKEND", "vulkan")];
+                set(&[&drivers[..], &gpu].concat())
             }
-            Self::Gles if driver::has_egl(machine) => set(&[("WGPU_BACKEND", "gl"), ("EGL_PLATFORM", "surfaceless")]),
+            Self::Gles if driver::has_egl(machine) => {
+                set(&[&[("WGPU_BACKEND", "gl"), ("EGL_PLATFORM", "surfaceless")][..], &gpu].concat())
+            }
             Self::Gles => Err("there is no libEGL.so.1 with Mesa's or NVIDIA's below it".into()),
         }
     }
@@ -184,11 +192,7 @@ impl Step {
             let own = std::env::var("RUSTDOCFLAGS").unwrap_or_default();
             command.env("RUSTDOCFLAGS", format!("{own} -D warnings").trim_start());
         }
-        if !environment.is_empty() {
-            // Another implementation was made ready: it is the one under test, and must be there.
-            command.env("WGPU_DROPOUT_DEVICE", "gpu").env("WGPU_DROPOUT_REQUIRE_GPU", "1");
-            command.envs(environment.iter().map(|(name, value)| (name, value)));
-        }
+        command.envs(environment.iter().map(|(name, value)| (name, value)));
         match command.status() {
             Ok(status) if status.success() => Ok(()),
             Ok(status) => Err(format!("`{}` ended with {status}", self.line())),
