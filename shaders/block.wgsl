@@ -1,4 +1,4 @@
-// block: how dropout and copy divide a matrix among threads, without a division.
+// block: how dropout, its other forms and copy divide a matrix among threads, without a division.
 //
 // A thread takes ROWS rows of two groups of eight columns: independent work, which hides the latency of a chain of Philox, and of which two
 // rows share products. 2^`first` threads of a workgroup lie side by side along the columns, the others below, as the host finds best for the

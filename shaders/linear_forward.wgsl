@@ -2,7 +2,7 @@
 //
 // Shapes: X [rows, inner], W [inner, cols], b [cols], Y [rows, cols]. ReLU and bias are optional (flags). The sum runs over `inner`
 // in ascending order in one chain, whatever the tile; a dispatch may hold a part of it (`PART`), and then takes up the partial
-// sums that the one before left in Y. The tile file that this is joined with maps threads to elements and calls the functions below.
+// sums that the one before left in Y. inner.wgsl gives the factors, the tile file maps threads to elements.
 // Source: the fused epilogue is this crate's own. CPU twin: src/cpu/reference/linear_forward.rs.
 
 @group(0) @binding(0) var<storage, read> x: array<FirstElement>;
@@ -15,76 +15,10 @@
 // loader load_y y
 // storer store_y y OutputElement
 
-const FIRST: u32 = 1u;  // flag: the sum starts in this dispatch
-const LAST: u32 = 2u;   // flag: the sum ends in this dispatch
 const RELU: u32 = 4u;
-const BIAS: u32 = 8u;
-
-const A_BY_TERM: bool = false;
-
-fn a_quad(m: u32, k: u32) -> vec4<f32> {
-    return load_x(p.a_start + min(m, p.rows - 1u) * p.a_stride + k, p.inner - k);
-}
-
-fn weight_quad(k: u32, n: u32) -> vec4<f32> {
-    return load_weight(p.b_start + k * p.b_stride + n, select(0u, p.cols - min(n, p.cols), k < p.inner));
-}
-
-fn weight_eight(k: u32, n: u32) -> Eight {
-    return load_weight8(p.b_start + k * p.b_stride + n, select(0u, p.cols - min(n, p.cols), k < p.inner));
-}
-
-// Element [r][k] is X[m + r, k + k].
-fn a_block(m: u32, k: u32) -> mat4x4<f32> {
-    return mat4x4<f32>(a_quad(m, k), a_quad(m + 1u, k), a_quad(m + 2u, k), a_quad(m + 3u, k));
-}
-
-// Element [k][c] is W[k + k, n + c].
-fn b_block(k: u32, n: u32) -> mat4x4<f32> {
-    return mat4x4<f32>(weight_quad(k, n), weight_quad(k + 1u, n), weight_quad(k + 2u, n), weight_quad(k + 3u, n));
-}
-
-// Element [k] is W[k + k, n .. n + 8].
-fn b_strip(k: u32, n: u32) -> array<Eight, 4> {
-    return array<Eight, 4>(weight_eight(k, n), weight_eight(k + 1u, n), weight_eight(k + 2u, n), weight_eight(k + 3u, n));
-}
-
-// The partial sum that the dispatch before left, where there was one.
-fn start(m: u32, n: u32) -> vec4<f32> {
-    if (p.flags & FIRST) != 0u || m >= p.rows || n >= p.cols {
-        return vec4<f32>(0.0);
-    }
-    return load_y(p.d_start + m * p.d_stride + n, p.cols - n);
-}
-
-// Four sums of a part; see join.wgsl.
-fn part_quad(at: u32, left: u32) -> vec4<f32> {
-    return load_x(at, left);
-}
-
-// The bias of the thread's eight columns.
-var<private> bias_low: vec4<f32>;
-var<private> bias_high: vec4<f32>;
-
-fn bias_quad(n: u32) -> vec4<f32> {
-    let at = min(vec4<u32>(n, n + 1u, n + 2u, n + 3u), vec4<u32>(p.cols - 1u)) + vec4<u32>(p.c_start);
-    return vec4<f32>(f32(bias[at.x]), f32(bias[at.y]), f32(bias[at.z]), f32(bias[at.w]));
-}
-
-// Loads what the epilogue needs once; the result tells which elements are kept.
-fn open(m: u32, n: u32, rows: u32) -> array<vec4<u32>, 2> {
-    if (p.flags & BIAS) != 0u {
-        bias_low = bias_quad(n);
-        bias_high = bias_quad(n + 4u);
-    }
-    return keep_rows(m, n, rows);
-}
 
 fn activate(sum: vec4<f32>, bias_: vec4<f32>) -> vec4<f32> {
-    var z = sum;
-    if (p.flags & BIAS) != 0u {
-        z += bias_;
-    }
+    let z = biased(sum, bias_);
     // A comparison instead of max(): relu(NaN) is NaN.
     return select(z, vec4<f32>(0.0), (z <= vec4<f32>(0.0)) & vec4<bool>((p.flags & RELU) != 0u));
 }
@@ -103,7 +37,4 @@ fn finish(m: u32, n: u32, low: vec4<f32>, high: vec4<f32>, keep: u32) {
         y_high = drop4(activate(high, bias_high), keep >> 4u);
     }
     store_y8(at, Eight(y_low, y_high), left);
-}
-
-fn close(n: u32) {
 }

@@ -30,6 +30,10 @@ struct Params {
     c_stride: u32,
     d_start: u32,
     d_stride: u32,
+    e_start: u32,
+    e_stride: u32,
+    f_start: u32,
+    f_stride: u32,
     first: u32,       // meaning stated by the kernel
     count: u32,       // meaning stated by the kernel
     rate: f32,        // learning rate
@@ -38,6 +42,17 @@ struct Params {
     max_norm: f32,
     l1: f32,
     terms: u32,       // terms of each part of a sum, where parts lie side by side; all of this dispatch elsewhere
+    shift: f32,       // what is added to a kept element
+    dropped: f32,     // what a dropped element becomes, where that is not 0
+    // A broadcast mask: the sizes of the second and third run of axes, and how far row and column get with a step along each run.
+    size_1: u32,
+    size_2: u32,
+    row_0: u32,
+    row_1: u32,
+    row_2: u32,
+    col_0: u32,
+    col_1: u32,
+    col_2: u32,
 }
 
 @group(1) @binding(0) var<uniform> params: Params;
@@ -49,6 +64,7 @@ var<private> p: Params;
 // that workgroup.z is 0, which nothing but the host knows, keeps it from that.
 fn begin(workgroup: vec3<u32>) {
     p = params;
+    take_state();
     p.rows += workgroup.z;
     p.cols += workgroup.z;
     p.inner += workgroup.z;
@@ -91,6 +107,29 @@ fn keep8(row: u32, col: u32) -> u32 {
     return (bits >> lane) & 0xffu;
 }
 
+// The draws of local elements (row, col .. col + 8), two a word.
+fn draws8(row: u32, col: u32) -> vec4<u32> {
+    let lane = (col + p.col_lane) % 8u;
+    var first = draw_group(row, p.col_group + (col + p.col_lane) / 8u);
+    if lane == 0u {
+        return first;
+    }
+    var next = draw_group(row, p.col_group + (col + p.col_lane) / 8u + 1u);
+    // By four draws, by two, by one: no word is indexed by a variable, so that all stay in registers.
+    if (lane & 4u) != 0u {
+        first = vec4<u32>(first.zw, next.xy);
+        next = vec4<u32>(next.zw, next.zw);
+    }
+    if (lane & 2u) != 0u {
+        first = vec4<u32>(first.yzw, next.x);
+        next = next.yzww;
+    }
+    if (lane & 1u) != 0u {
+        first = (first >> vec4<u32>(16u)) | (vec4<u32>(first.yzw, next.x) << vec4<u32>(16u));
+    }
+    return first;
+}
+
 // The bits of `rows` rows of eight columns, at most 32: row r is byte r % 4 of word r / 4.
 fn keep_rows(row: u32, col: u32, rows: u32) -> array<vec4<u32>, 2> {
     if p.threshold == KEEP_ALL {
@@ -107,15 +146,28 @@ fn keep_rows(row: u32, col: u32, rows: u32) -> array<vec4<u32>, 2> {
     return array<vec4<u32>, 2>(upper, lower);
 }
 
-// v times the scale where a bit of `keep` is set, else 0 by selection, so that NaN and infinity do not survive being dropped.
-fn drop4(v: vec4<f32>, keep: u32) -> vec4<f32> {
-    let kept = (vec4<u32>(keep) & vec4<u32>(1u, 2u, 4u, 8u)) != vec4<u32>(0u);
-    return select(vec4<f32>(0.0), v * p.scale, kept);
+// Four bits of `keep`.
+fn kept4(keep: u32) -> vec4<bool> {
+    return (vec4<u32>(keep) & vec4<u32>(1u, 2u, 4u, 8u)) != vec4<u32>(0u);
 }
 
-// v times the scale where the four draws of two words say so; what drop4 does without the detour over bits.
-fn drop_words(v: vec4<f32>, words: vec2<u32>) -> vec4<f32> {
-    let draws = vec4<u32>(words.x & 0xffffu, words.x >> 16u, words.y & 0xffffu, words.y >> 16u);
+// The four draws of two words.
+fn draws4(words: vec2<u32>) -> vec4<u32> {
+    return vec4<u32>(words.x & 0xffffu, words.x >> 16u, words.y & 0xffffu, words.y >> 16u);
+}
+
+// What kept4 is without the detour over bits, from the four draws of two words.
+fn kept_words(words: vec2<u32>) -> vec4<bool> {
     // Signed, which is one instruction where unsigned is two.
-    return select(vec4<f32>(0.0), v * p.scale, vec4<i32>(draws) < vec4<i32>(i32(p.threshold)));
+    return vec4<i32>(draws4(words)) < vec4<i32>(i32(p.threshold));
+}
+
+// v times the scale where a bit of `keep` is set, else 0 by selection, so that NaN and infinity do not survive being dropped.
+fn drop4(v: vec4<f32>, keep: u32) -> vec4<f32> {
+    return select(vec4<f32>(0.0), v * p.scale, kept4(keep));
+}
+
+// v times the scale where the four draws of two words say so.
+fn drop_words(v: vec4<f32>, words: vec2<u32>) -> vec4<f32> {
+    return select(vec4<f32>(0.0), v * p.scale, kept_words(words));
 }

@@ -1,7 +1,8 @@
 //! One interface to the GPU and the CPU: tensors, the kernels, and when their work is done.
 
 use crate::call::{
-    BatchLoss, DropoutCall, Gather, GradInput, GradWeight, GradWeightSgd, LinearForward, MaskBits, Sgd, SoftmaxCrossEntropy,
+    ActivationGrad, AlphaDropoutCall, BatchLoss, DropoutBits, DropoutBroadcast, DropoutCall, Gather, GaussianDropoutCall,
+    GradInput, GradWeight, GradWeightSgd, LinearActivation, LinearForward, MaskBits, MaskBytes, Sgd, SoftmaxCrossEntropy,
     SquaredError,
 };
 use crate::shape::Matrix;
@@ -22,7 +23,8 @@ pub struct Counts {
     pub submits: u64,
     /// Bytes read back to the host.
     pub bytes_read: u64,
-    /// Bytes of masks written to the device's memory: by [`mask_bits`](Backend::mask_bits), the one kernel that writes any.
+    /// Bytes of masks written to the device's memory: by [`mask_bits`](Backend::mask_bits) and [`mask_bytes`](Backend::mask_bytes), the
+    /// kernels that write any.
     pub mask_bytes: u64,
     /// `wgpu` objects made, besides a command encoder and its buffer a submit.
     pub objects: u64,
@@ -114,17 +116,59 @@ pub trait Backend {
     /// [`Error::Shape`] or [`Error::TooLarge`], as every kernel here.
     fn dropout(&mut self, call: DropoutCall<'_, Self::Tensor<f32>>) -> Result<()>;
 
+    /// `y = M·s·x` with a mask that is broadcast.
+    ///
+    /// # Errors
+    /// As [`dropout`](Self::dropout).
+    fn dropout_broadcast(&mut self, call: DropoutBroadcast<'_, Self::Tensor<f32>>) -> Result<()>;
+
+    /// `y = M·s·x` with a mask that is given as bits.
+    ///
+    /// # Errors
+    /// As [`dropout`](Self::dropout).
+    fn dropout_bits(&mut self, call: DropoutBits<'_, Self::Tensor<f32>, Self::Tensor<u32>>) -> Result<()>;
+
+    /// `y = a·x + b` where the mask keeps, else `a·α' + b`.
+    ///
+    /// # Errors
+    /// As [`dropout`](Self::dropout).
+    fn alpha_dropout(&mut self, call: AlphaDropoutCall<'_, Self::Tensor<f32>>) -> Result<()>;
+
+    /// `y = x·(1 + σ·n)`, n standard normal.
+    ///
+    /// # Errors
+    /// As [`dropout`](Self::dropout).
+    fn gaussian_dropout(&mut self, call: GaussianDropoutCall<'_, Self::Tensor<f32>>) -> Result<()>;
+
     /// The mask as bits.
     ///
     /// # Errors
     /// As [`dropout`](Self::dropout).
     fn mask_bits(&mut self, call: MaskBits<'_, Self::Tensor<u32>>) -> Result<()>;
 
+    /// The mask as bytes.
+    ///
+    /// # Errors
+    /// As [`dropout`](Self::dropout).
+    fn mask_bytes(&mut self, call: MaskBytes<'_, Self::Tensor<u8>>) -> Result<()>;
+
     /// `Y = M·s·relu(X·W + b)`, or its predict form.
     ///
     /// # Errors
     /// As [`dropout`](Self::dropout).
     fn linear_forward(&mut self, call: LinearForward<'_, Self::Tensor<f32>>) -> Result<()>;
+
+    /// `Y = R + M·s·act(Z)` with `Z = X·W + b`.
+    ///
+    /// # Errors
+    /// As [`dropout`](Self::dropout).
+    fn linear_activation(&mut self, call: LinearActivation<'_, Self::Tensor<f32>>) -> Result<()>;
+
+    /// `dZ = M·s·act'(Z)·dY`.
+    ///
+    /// # Errors
+    /// As [`dropout`](Self::dropout).
+    fn activation_grad(&mut self, call: ActivationGrad<'_, Self::Tensor<f32>>) -> Result<()>;
 
     /// `dX = dZ·Wᵀ`.
     ///

@@ -4,6 +4,12 @@
 //! `T` holds f32, `U` u32 and `V` bytes; on a caller's device all are [`View`](crate::gpu::View)s. Every call is checked before a device sees
 //! it: a shape that does not fit is an [`Error::Shape`] that names both sizes.
 
+mod activation;
+mod forms;
+
+pub use activation::{Activation, ActivationGrad, LinearActivation};
+pub use forms::{AlphaDropoutCall, DropoutBits, DropoutBroadcast, GaussianDropoutCall, MaskBytes};
+
 use crate::shape::{Matrix, expect};
 use crate::{Dropout, Error, Mask, Result};
 

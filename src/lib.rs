@@ -30,6 +30,14 @@
 //! [`Mode::Inverted`] scales kept units while training and leaves prediction alone; [`Mode::Vanilla`] multiplies by the keep rate at
 //! prediction. A dropped element is 0 by selection: NaN and infinity do not survive being dropped.
 //!
+//! | to drop | take |
+//! |---|---|
+//! | elements | [`Dropout`] |
+//! | channels, samples, the same elements at each step of time | [`Dropout`] with an [`AxisMap`] |
+//! | by a mask of your own | [`call::DropoutBits`] |
+//! | in a network of SELUs | [`AlphaDropout`] |
+//! | nothing, but add noise of the same variance | [`GaussianDropout`] |
+//!
 //! # Features
 //!
 //! | feature | adds |
@@ -42,6 +50,8 @@
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+mod alpha;
+mod axes;
 pub mod backend;
 pub mod call;
 pub mod cpu;
@@ -51,6 +61,7 @@ pub mod device;
 pub mod error;
 #[cfg(feature = "cli")]
 pub mod file;
+mod gaussian;
 pub mod gpu;
 pub mod init;
 pub mod mask;
@@ -66,9 +77,12 @@ pub mod shape;
 #[cfg(feature = "verify")]
 pub mod verify;
 
+pub use alpha::AlphaDropout;
+pub use axes::AxisMap;
 pub use backend::{Backend, Counts};
 pub use device::{Device, DeviceChoice};
 pub use error::{Error, Result};
+pub use gaussian::GaussianDropout;
 pub use mask::{Dropout, Key, Mask};
 pub use rate::{Mode, Rate};
 pub use shape::Matrix;

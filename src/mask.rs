@@ -127,6 +127,19 @@ impl Mask {
         }
     }
 
+    /// The draws of local `(row, col .. col + 8)`; the twin of `draws8` in `shaders/mask.wgsl`.
+    pub(crate) fn draws8(&self, row: usize, col: usize) -> [u16; 8] {
+        let (row, col) = ((self.row_offset + row as u64) as u32, self.col_offset + col as u64);
+        let (group, lane) = ((col / GROUP) as u32, (col % GROUP) as usize);
+        let first = self.key.draws(row, group);
+        if lane == 0 {
+            return first;
+        }
+        // As in `keep8`.
+        let next = self.key.draws(row, group.wrapping_add(1));
+        std::array::from_fn(|j| first.get(lane + j).copied().unwrap_or_else(|| next[(lane + j) % 8]))
+    }
+
     /// The mask of `rows × cols` elements as bytes 0 and 1, row-major.
     ///
     /// # Errors
@@ -214,6 +227,7 @@ mod tests {
             let bits = mask.keep8(3, 16);
             for j in 0..8 {
                 assert_eq!(bits >> j & 1 == 1, mask.keeps(3, 16 + j), "offset {lane} column {j}");
+                assert_eq!(mask.draws8(3, 16)[j], mask.key.draw(8, 1016 + (lane + j as u64)), "offset {lane} column {j}");
             }
         }
     }

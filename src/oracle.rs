@@ -3,7 +3,12 @@
 //! Beside each sum it gives the sum of the terms' magnitudes, from which the error bound of an f32 sum follows:
 //! `|f32 − f64| ≤ c·(terms + 2)·ε·magnitude` with ε = 2^-24·2 (Higham, "Accuracy and Stability of Numerical Algorithms", section 3.1).
 
+mod activation;
+mod forms;
 pub mod network;
+
+pub use activation::{activation_grad, linear_activation};
+pub use forms::{alpha_dropout, dropout_broadcast, dropout_bytes, gaussian_dropout, noise};
 
 use crate::call::SgdRule;
 use crate::{Dropout, Error, Result};

@@ -11,7 +11,7 @@ use std::path::Path;
 use std::process::Stdio;
 use tempfile::TempDir;
 use wgpu_dropout::npy::{self, Array};
-use wgpu_dropout::{Dropout, Key, Mask, Mode, Rate, oracle};
+use wgpu_dropout::{AxisMap, Dropout, Key, Mask, Mode, Rate, oracle};
 
 fn save(folder: &Path, name: &str, shape: &[usize], values: &[f32]) {
     npy::write_f32(&folder.join(name), shape, values).unwrap();
@@ -147,6 +147,37 @@ fn dropout_agrees_with_the_oracle_at_every_rank() {
                 }
             }
         }
+    }
+}
+
+#[test]
+fn axes_that_are_not_named_share_one_draw() {
+    let guard = TempDir::new().unwrap();
+    let folder = guard.path();
+    let shape = [3, 5, 4, 2];
+    let (x, dy) = (noise(1, 120), noise(2, 120));
+    save(folder, "x.npy", &shape, &x);
+    save(folder, "dy.npy", &shape, &dy);
+    let dropout = sites()[0].1;
+    let maps = [
+        ("--row-axes 0 --col-axes 1", AxisMap::channels(&shape)),
+        ("--row-axes 0", AxisMap::drop_path(&shape)),
+        ("--col-axes 1,3 --row-axes 0", AxisMap::new(&shape, &[0], &[1, 3])),
+    ];
+    for device in devices() {
+        for (arguments, axes) in &maps {
+            let axes = axes.as_ref().unwrap();
+            let files = "--input x.npy --output y.npy --mask-output m.npy --grad-output dy.npy --grad-input dx.npy";
+            let line = format!("dropout --device {device} {PLACE} --drop 0.3 {arguments} {files}");
+            succeed(folder, &line);
+            oracle::dropout_broadcast(&x, axes, &dropout).check(&line, &load(folder, "y.npy").values).unwrap();
+            oracle::dropout_broadcast(&dy, axes, &dropout).check(&line, &load(folder, "dx.npy").values).unwrap();
+            assert_eq!(load_mask(folder, "m.npy"), (shape.to_vec(), dropout.mask.broadcast(axes).unwrap()), "{line}");
+        }
+    }
+    for (wrong, why) in [("--row-axes 4", "axis 4"), ("--row-axes 0 --col-axes 0", "twice"), ("--row-axes x", "row-axes")] {
+        let line = format!("dropout --device cpu --drop .5 --input x.npy --output z.npy {wrong}");
+        assert!(refuse(folder, &line, 2).contains(why), "{line}");
     }
 }
 

@@ -8,7 +8,7 @@ mod common;
 use common::{noise, poisoned};
 use wgpu_dropout::call::{GradInput, GradWeight, LinearForward, SgdRule};
 use wgpu_dropout::cpu::{Cpu, fast, reference};
-use wgpu_dropout::{Backend, Dropout, Key, Mask, Mode, Rate, oracle};
+use wgpu_dropout::{AlphaDropout, AxisMap, Backend, Dropout, GaussianDropout, Key, Mask, Mode, Rate, oracle};
 
 const SHAPES: [(usize, usize); 10] =
     [(1, 1), (3, 7), (5, 64), (64, 5), (2, 1000), (9, 2049), (1, 70_001), (2, 40_000), (0, 5), (5, 0)];
@@ -69,6 +69,59 @@ fn bits_are_the_reference_s() {
                     fast::mask_bits(isa, &mut bits, cols, &mask);
                     assert_eq!(bits, expected, "{isa} {rows}×{cols} from column {col}, keep {keep}");
                 }
+            }
+        }
+    }
+}
+
+#[test]
+fn forms_of_dropout_are_the_reference_s_to_the_bit() {
+    for (rows, cols) in SHAPES {
+        let mut x = noise(1, rows * cols);
+        x.iter_mut().step_by(97).for_each(|x| *x = f32::NAN);
+        for (col, keep) in [(0, 0.0), (0, 0.3), (5, 0.3), (1001, 0.999), (64, 1.0)] {
+            let dropout = site(keep, (1 << 32) - 100, col);
+            let alpha = AlphaDropout::train(dropout.mask);
+            let axes = [
+                AxisMap::over_time(&[1, rows, cols]),
+                AxisMap::drop_path(&[rows, cols]),
+                AxisMap::new(&[rows, cols], &[], &[0, 1]),
+                AxisMap::new(&[rows, cols], &[], &[1, 0]),
+            ]
+            .map(Result::unwrap);
+            let bits: Vec<u32> = noise(2, rows * cols.div_ceil(32)).iter().map(|x| x.to_bits() << 9).collect();
+            let all = |isa: Option<fast::Isa>| {
+                let mut ys = vec![vec![f32::NAN; x.len()]; 3 + axes.len()];
+                let mut bytes = vec![7u8; x.len()];
+                let gaussian = GaussianDropout::train(dropout.mask);
+                match isa {
+                    Some(isa) => {
+                        fast::alpha_dropout(isa, &x, &mut ys[0], cols, &alpha);
+                        gaussian.iter().for_each(|site| fast::gaussian_dropout(isa, &x, &mut ys[1], cols, site));
+                        fast::dropout_bits(&x, &bits, &mut ys[2], cols, 0.3);
+                        ys[3..].iter_mut().zip(&axes).for_each(|(y, axes)| fast::dropout_broadcast(isa, &x, y, axes, &dropout));
+                        fast::mask_bytes(isa, &mut bytes, cols, &dropout.mask);
+                    }
+                    None => {
+                        reference::alpha_dropout(&x, &mut ys[0], cols, &alpha);
+                        gaussian.iter().for_each(|site| reference::gaussian_dropout(&x, &mut ys[1], cols, site));
+                        reference::dropout_bits(&x, &bits, &mut ys[2], cols, 0.3);
+                        ys[3..].iter_mut().zip(&axes).for_each(|(y, axes)| reference::dropout_broadcast(&x, y, axes, &dropout));
+                        reference::mask_bytes(&mut bytes, cols, &dropout.mask);
+                    }
+                }
+                ys.push(bytes.into_iter().map(f32::from).collect());
+                ys
+            };
+            let expected = all(None);
+            for isa in fast::Isa::available() {
+                for (i, (expected, got)) in expected.iter().zip(all(Some(isa))).enumerate() {
+                    assert_eq!(difference(expected, &got), None, "{isa} form {i} {rows}×{cols} from column {col}, keep {keep}");
+                }
+            }
+            // The control: no two of them are alike.
+            if x.len() > 1000 && rows > 1 && keep == 0.3 {
+                (1..expected.len()).for_each(|i| assert!(difference(&expected[i - 1], &expected[i]).is_some(), "forms {i}"));
             }
         }
     }

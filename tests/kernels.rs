@@ -5,9 +5,13 @@
 // The oracle and the data sets are the command line's.
 #![cfg(feature = "cli")]
 
+#[path = "kernels/activation.rs"]
+mod activation;
 mod common;
 #[path = "kernels/elementwise.rs"]
 mod elementwise;
+#[path = "kernels/forms.rs"]
+mod forms;
 #[path = "kernels/loss.rs"]
 mod loss;
 #[path = "kernels/products.rs"]

@@ -7,8 +7,8 @@ use naga::{AddressSpace, Module, ScalarKind, StorageAccess, TypeInner};
 use shaders::{Form, forms, parsed};
 use std::collections::HashSet;
 use std::mem::offset_of;
-use wgpu_dropout::gpu::{Params, Stem, Tile, Variant};
-use wgpu_dropout::wgpu;
+use wgpu_dropout::gpu::{Params, State, Stem, Tile, Variant};
+use wgpu_dropout::{Dropout, Key, Mask, Mode, Rate, wgpu};
 
 /// Name and byte offset of each member of a struct, and its size.
 type Layout = (Vec<(String, u32)>, u32);
@@ -20,20 +20,19 @@ macro_rules! offsets {
 fn host() -> Layout {
     let offsets = offsets! {
         rows cols inner grid seed_low seed_high layer step row_offset col_group col_lane threshold scale flags a_start a_stride b_start
-        b_stride c_start c_stride d_start d_stride first count rate momentum decay max_norm l1 terms
+        b_stride c_start c_stride d_start d_stride e_start e_stride f_start f_stride first count rate momentum decay max_norm l1 terms
+        shift dropped size_1 size_2 row_0 row_1 row_2 col_0 col_1 col_2
     };
     (offsets, size_of::<Params>() as u32)
 }
 
 /// The layout of the one uniform, which stands at group 1, binding 0.
 fn uniform(module: &Module) -> Layout {
-    let mut uniforms = module.global_variables.iter().filter(|(_, variable)| variable.space == AddressSpace::Uniform);
-    let (_, variable) = uniforms.next().expect("a uniform");
-    assert!(uniforms.next().is_none(), "one uniform");
-    let binding = variable.binding.expect("bound");
-    assert_eq!((binding.group, binding.binding), (1, 0));
-    let ty = &module.types[variable.ty];
-    assert_eq!(ty.name.as_deref(), Some("Params"));
+    let uniforms = module.global_variables.iter().filter(|(_, variable)| variable.space == AddressSpace::Uniform);
+    let bound: Vec<_> = uniforms.map(|(_, variable)| (variable.binding.expect("bound"), &module.types[variable.ty])).collect();
+    let places: Vec<_> = bound.iter().map(|(place, ty)| (place.group, place.binding, ty.name.as_deref().unwrap())).collect();
+    assert_eq!(places, [(1, 0, "Params"), (1, 1, "State")][..bound.len()]);
+    let ty = bound.first().expect("a uniform").1;
     let TypeInner::Struct { members, span } = &ty.inner else { panic!("a struct") };
     for member in members {
         let scalar = module.types[member.ty].inner.scalar().filter(|scalar| scalar.width == 4);
@@ -42,7 +41,8 @@ fn uniform(module: &Module) -> Layout {
             "{:?}: scalars only",
             member.name
         );
-        let float = ["scale", "rate", "momentum", "decay", "max_norm", "l1"].contains(&member.name.as_deref().unwrap());
+        let float =
+            ["scale", "rate", "momentum", "decay", "max_norm", "l1", "shift", "dropped"].contains(&member.name.as_deref().unwrap());
         let kind = if float { ScalarKind::Float } else { ScalarKind::Uint };
         assert_eq!(scalar.map(|scalar| scalar.kind), Some(kind), "{:?}", member.name);
     }
@@ -62,6 +62,22 @@ fn the_host_s_layout_is_the_shader_s_in_every_variant() {
     for form in forms() {
         assert_eq!(uniform(&form.module), host(), "{}", form.variant.name());
     }
+}
+
+/// A state's bytes are the fields that shaders/state.wgsl reads, in its order.
+#[test]
+fn a_state_is_laid_out_as_the_shader_reads_it() {
+    let variant = Variant { state: true, ..Variant::new(Stem::Dropout) };
+    let module = parsed(&variant, &variant.source());
+    let (_, ty) = module.types.iter().find(|(_, ty)| ty.name.as_deref() == Some("State")).expect("a state");
+    let TypeInner::Struct { members, span } = &ty.inner else { panic!("a struct") };
+    let fields: Vec<_> = members.iter().map(|member| (member.name.as_deref().unwrap(), member.offset)).collect();
+    assert_eq!(fields, [("threshold", 0), ("scale", 4), ("step", 8), ("seed_low", 12), ("seed_high", 16)]);
+    assert_eq!(u64::from(*span), State::SIZE);
+    let key = Key { seed: 0x0123_4567_89ab_cdef, layer: 3, step: 77 };
+    let state = State::new(&Dropout::train(Mode::Inverted, Mask::new(Rate::keep(0.25).unwrap(), key)));
+    let words: Vec<u32> = state.bytes().chunks_exact(4).map(|word| u32::from_le_bytes(word.try_into().unwrap())).collect();
+    assert_eq!(words, [16384, 4f32.to_bits(), 77, 0x89ab_cdef, 0x0123_4567]);
 }
 
 /// The control: fields that changed places, or a vector, which WGSL aligns otherwise than Rust does.

@@ -6,11 +6,12 @@ mod common;
 use common::raw::Raw;
 use common::{noise, same_bits};
 use wgpu_dropout::call::{
-    BatchLoss, DropoutCall, Features, Gather, GradInput, GradWeight, GradWeightSgd, LinearForward, MaskBits, Sgd, SgdRule,
+    Activation, ActivationGrad, AlphaDropoutCall, BatchLoss, DropoutBits, DropoutBroadcast, DropoutCall, Features, Gather,
+    GaussianDropoutCall, GradInput, GradWeight, GradWeightSgd, LinearActivation, LinearForward, MaskBits, Sgd, SgdRule,
     SoftmaxCrossEntropy, SquaredError,
 };
 use wgpu_dropout::gpu::{Kernels, Prepared, View};
-use wgpu_dropout::{Dropout, Error, Key, Mask, Mode, Rate, Result};
+use wgpu_dropout::{AlphaDropout, AxisMap, Dropout, Error, GaussianDropout, Key, Mask, Mode, Rate, Result};
 
 /// What words hold that no tensor has.
 const GUARD: f32 = 9.25;
@@ -128,6 +129,57 @@ fn elementwise_kernels_take_tensors_wherever_they_lie() {
 }
 
 #[test]
+fn forms_of_dropout_take_tensors_wherever_they_lie() {
+    let Some(raw) = Raw::open() else { return };
+    let kernels = Kernels::new(&raw.device).unwrap();
+    let mask = site().mask;
+    for [rows, cols] in [[1, 7], [5, 37], [8, 64], [33, 8], [3, 1]] {
+        let (x, y) = (tensor(1, rows, cols), (rows, cols, vec![f32::NAN; rows * cols]));
+        let words = noise(2, rows * cols.div_ceil(32));
+        let bits = (rows, cols.div_ceil(32), words);
+        for in_place in [false, true] {
+            let place = format!("{rows}×{cols}{}", if in_place { " in place" } else { "" });
+            let last = if in_place { 0 } else { 1 };
+            let pair = &[x.clone(), y.clone()][..=last];
+            everywhere(&raw, &format!("alpha_dropout {place}"), pair, false, |t| {
+                kernels.alpha_dropout(&AlphaDropoutCall { x: &t[0], y: &mut { t[last] }, dropout: AlphaDropout::train(mask) })
+            });
+            everywhere(&raw, &format!("gaussian_dropout {place}"), pair, false, |t| {
+                let dropout = GaussianDropout::train(mask)?;
+                kernels.gaussian_dropout(&GaussianDropoutCall { x: &t[0], y: &mut { t[last] }, dropout })
+            });
+            let axes = AxisMap::over_time(&[1, rows, cols]).unwrap();
+            everywhere(&raw, &format!("dropout_broadcast {place}"), pair, true, |t| {
+                kernels.dropout_broadcast(&DropoutBroadcast { x: &t[0], y: &mut { t[last] }, axes: &axes, dropout: site() })
+            });
+            let three = &[bits.clone(), x.clone(), y.clone()][..=last + 1];
+            everywhere(&raw, &format!("dropout_bits {place}"), three, false, |t| {
+                kernels.dropout_bits(&DropoutBits { bits: &t[0], x: &t[1], y: &mut { t[last + 1] }, scale: 2.0 })
+            });
+        }
+    }
+    let compiled = kernels.compiled().join(" ");
+    for stem in ["alpha_dropout", "gaussian_dropout", "dropout_broadcast", "dropout_bits"] {
+        for form in [".in_place", ".shared"] {
+            let ran = compiled.split(' ').any(|name| name.starts_with(stem) && name.contains(form));
+            assert!(ran, "{stem}{form} was never run: {compiled}");
+        }
+    }
+    // Nothing to draw, and nothing to move.
+    let buffer = raw.buffer(&[0.0f32; 8]);
+    let (view, all) = (View::new(&buffer, 1, 8), AlphaDropout::train(Mask::KEEP_ALL));
+    let call = AlphaDropoutCall { x: &view, y: &mut { view }, dropout: all };
+    assert_eq!(kernels.alpha_dropout(&call).unwrap().dispatches(), 0);
+    let gaps = View::new(&buffer, 2, 3).strided(4);
+    let axes = AxisMap::drop_path(&[2, 3]).unwrap();
+    let call = DropoutBroadcast { x: &gaps, y: &mut { gaps }, axes: &axes, dropout: site() };
+    assert!(matches!(kernels.dropout_broadcast(&call), Err(Error::Buffer { kernel: "dropout_broadcast", .. })));
+    let half = View::new(&buffer, 1, 8).half();
+    let call = GaussianDropoutCall { x: &half, y: &mut { half }, dropout: GaussianDropout::train(mask).unwrap() };
+    assert!(matches!(kernels.gaussian_dropout(&call), Err(Error::Buffer { kernel: "gaussian_dropout", .. })));
+}
+
+#[test]
 fn products_take_tensors_wherever_they_lie() {
     let Some(raw) = Raw::open() else { return };
     let kernels = Kernels::new(&raw.device).unwrap();
@@ -178,6 +230,53 @@ fn products_take_tensors_wherever_they_lie() {
     }
     for stem in ["linear_forward", "grad_input", "grad_weight", "grad_weight_sgd"] {
         assert!(kernels.compiled().iter().any(|name| name.starts_with(stem) && name.ends_with(".shared")), "{stem}");
+    }
+}
+
+#[test]
+fn activations_take_tensors_wherever_they_lie() {
+    let Some(raw) = Raw::open() else { return };
+    let kernels = Kernels::new(&raw.device).unwrap();
+    let activation = Activation::Gelu;
+    for shape in LAYERS {
+        let [batch, inputs, outputs] = shape;
+        let nan = || (batch, outputs, vec![f32::NAN; batch * outputs]);
+        let (x, weight, bias) = (tensor(1, batch, inputs), tensor(2, inputs, outputs), tensor(3, 1, outputs));
+        let residual = || tensor(4, batch, outputs);
+        let layer = |t: &[View<'_>], residual: usize, y: usize, z: Option<usize>| {
+            let mut z = z.map(|z| t[z]);
+            kernels.linear_activation(&LinearActivation {
+                x: &t[0],
+                weight: &t[1],
+                bias: Some(&t[2]),
+                residual: Some(&t[residual]),
+                z: z.as_mut(),
+                y: &mut { t[y] },
+                activation,
+                dropout: site(),
+            })
+        };
+        let tensors = [x.clone(), weight.clone(), bias.clone(), residual(), nan(), nan()];
+        everywhere(&raw, &format!("linear_activation {shape:?}"), &tensors, false, |t| layer(t, 3, 4, Some(5)));
+        everywhere(&raw, &format!("linear_activation, no z {shape:?}"), &tensors[..5], false, |t| layer(t, 3, 4, None));
+        let apart = run(&raw, Place::Apart, &tensors, |t| layer(t, 3, 4, Some(5))).unwrap();
+        // The residual in the place of Y: a stream that each layer adds to.
+        let in_place = [x, weight, bias, residual(), nan()];
+        everywhere(&raw, &format!("linear_activation in place {shape:?}"), &in_place, false, |t| layer(t, 3, 3, Some(4)));
+        let got = run(&raw, Place::Apart, &in_place, |t| layer(t, 3, 3, Some(4))).unwrap();
+        same_bits("y in place", &got[3], &apart[4]).unwrap();
+        same_bits("z beside it", &got[4], &apart[5]).unwrap();
+
+        let back = |t: &[View<'_>], z: usize, grad_z: usize| {
+            let (grad_output, grad_z) = (&t[0], &mut { t[grad_z] });
+            kernels.activation_grad(&ActivationGrad { grad_output, z: &t[z], grad_z, activation, dropout: site() })
+        };
+        let tensors = [residual(), (batch, outputs, apart[5].clone()), nan()];
+        everywhere(&raw, &format!("activation_grad {shape:?}"), &tensors, false, |t| back(t, 1, 2));
+        everywhere(&raw, &format!("activation_grad in place {shape:?}"), &tensors[..2], false, |t| back(t, 1, 0));
+        let apart = run(&raw, Place::Apart, &tensors, |t| back(t, 1, 2)).unwrap();
+        let got = run(&raw, Place::Apart, &tensors[..2], |t| back(t, 1, 0)).unwrap();
+        same_bits("dz in place", &got[0], &apart[2]).unwrap();
     }
 }
 

@@ -8,6 +8,8 @@
 #![cfg(feature = "cli")]
 
 mod common;
+#[path = "windows/forms.rs"]
+mod forms;
 
 use common::{gpu, gpu_with, noise, poisoned, same_bits, small_integers};
 use std::cell::Cell;

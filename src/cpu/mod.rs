@@ -7,8 +7,9 @@ pub mod reference;
 
 use crate::backend::{Backend, Counts, Element, check_len};
 use crate::call::{
-    BatchLoss, DropoutCall, Features, Gather, GradInput, GradWeight, GradWeightSgd, LinearForward, MaskBits, Sgd,
-    SoftmaxCrossEntropy, SquaredError,
+    ActivationGrad, AlphaDropoutCall, BatchLoss, DropoutBits, DropoutBroadcast, DropoutCall, Features, Gather, GaussianDropoutCall,
+    GradInput, GradWeight, GradWeightSgd, LinearActivation, LinearForward, MaskBits, MaskBytes, Sgd, SoftmaxCrossEntropy,
+    SquaredError,
 };
 use crate::shape::{Matrix, elements, expect};
 use crate::{Dropout, Error, Result};
@@ -130,6 +131,50 @@ impl Backend for Cpu {
         Ok(())
     }
 
+    fn dropout_broadcast(&mut self, call: DropoutBroadcast<'_, CpuTensor<f32>>) -> Result<()> {
+        call.check()?;
+        self.counts.dispatches += 1;
+        let (x, y) = (&call.x.values, &mut call.y.values);
+        match self.isa {
+            Some(isa) => fast::dropout_broadcast(isa, x, y, call.axes, &call.dropout),
+            None => reference::dropout_broadcast(x, y, call.axes, &call.dropout),
+        }
+        Ok(())
+    }
+
+    fn dropout_bits(&mut self, call: DropoutBits<'_, CpuTensor<f32>, CpuTensor<u32>>) -> Result<()> {
+        call.check()?;
+        self.counts.dispatches += 1;
+        let (x, bits, y, cols) = (&call.x.values, &call.bits.values, &mut call.y.values, call.x.cols);
+        match self.isa {
+            Some(_) => fast::dropout_bits(x, bits, y, cols, call.scale),
+            None => reference::dropout_bits(x, bits, y, cols, call.scale),
+        }
+        Ok(())
+    }
+
+    fn alpha_dropout(&mut self, call: AlphaDropoutCall<'_, CpuTensor<f32>>) -> Result<()> {
+        call.check()?;
+        self.counts.dispatches += 1;
+        let (x, y, cols) = (&call.x.values, &mut call.y.values, call.x.cols);
+        match self.isa {
+            Some(isa) => fast::alpha_dropout(isa, x, y, cols, &call.dropout),
+            None => reference::alpha_dropout(x, y, cols, &call.dropout),
+        }
+        Ok(())
+    }
+
+    fn gaussian_dropout(&mut self, call: GaussianDropoutCall<'_, CpuTensor<f32>>) -> Result<()> {
+        call.check()?;
+        self.counts.dispatches += 1;
+        let (x, y, cols) = (&call.x.values, &mut call.y.values, call.x.cols);
+        match self.isa {
+            Some(isa) => fast::gaussian_dropout(isa, x, y, cols, &call.dropout),
+            None => reference::gaussian_dropout(x, y, cols, &call.dropout),
+        }
+        Ok(())
+    }
+
     fn mask_bits(&mut self, call: MaskBits<'_, CpuTensor<u32>>) -> Result<()> {
         call.check()?;
         self.counts.dispatches += 1;
@@ -137,6 +182,18 @@ impl Backend for Cpu {
         match self.isa {
             Some(isa) => fast::mask_bits(isa, &mut call.bits.values, call.cols, &call.mask),
             None => reference::mask_bits(&mut call.bits.values, call.cols, &call.mask),
+        }
+        Ok(())
+    }
+
+    fn mask_bytes(&mut self, call: MaskBytes<'_, CpuTensor<u8>>) -> Result<()> {
+        call.check()?;
+        self.counts.dispatches += 1;
+        self.counts.mask_bytes += call.bytes.values.len() as u64;
+        let cols = call.bytes.cols;
+        match self.isa {
+            Some(isa) => fast::mask_bytes(isa, &mut call.bytes.values, cols, &call.mask),
+            None => reference::mask_bytes(&mut call.bytes.values, cols, &call.mask),
         }
         Ok(())
     }
@@ -150,6 +207,32 @@ impl Backend for Cpu {
         match self.isa {
             Some(isa) => fast::linear_forward(isa, x, weight, bias, y, shape, relu, dropout),
             None => reference::linear_forward(x, weight, bias, y, shape, relu, dropout),
+        }
+        Ok(())
+    }
+
+    fn linear_activation(&mut self, call: LinearActivation<'_, CpuTensor<f32>>) -> Result<()> {
+        call.check()?;
+        self.counts.dispatches += 1;
+        let shape = [call.weight.rows, call.weight.cols];
+        let (x, weight, y) = (&call.x.values, &call.weight.values, &mut call.y.values);
+        let (bias, residual) = (call.bias.map(CpuTensor::values), call.residual.map(CpuTensor::values));
+        let z = call.z.map(|z| z.values.as_mut_slice());
+        let (activation, dropout) = (call.activation, &call.dropout);
+        match self.isa {
+            Some(isa) => fast::linear_activation(isa, x, weight, bias, residual, z, y, shape, activation, dropout),
+            None => reference::linear_activation(x, weight, bias, residual, z, y, shape, activation, dropout),
+        }
+        Ok(())
+    }
+
+    fn activation_grad(&mut self, call: ActivationGrad<'_, CpuTensor<f32>>) -> Result<()> {
+        call.check()?;
+        self.counts.dispatches += 1;
+        let (dy, z, dz, cols) = (&call.grad_output.values, &call.z.values, &mut call.grad_z.values, call.z.cols);
+        match self.isa {
+            Some(isa) => fast::activation_grad(isa, dy, z, dz, cols, call.activation, &call.dropout),
+            None => reference::activation_grad(dy, z, dz, cols, call.activation, &call.dropout),
         }
         Ok(())
     }

@@ -6,8 +6,9 @@ use super::tensor::GpuTensor;
 use crate::Result;
 use crate::backend::{Backend, Counts, Element, check_len};
 use crate::call::{
-    BatchLoss, DropoutCall, Features, Gather, GradInput, GradWeight, GradWeightSgd, LinearForward, MaskBits, Sgd,
-    SoftmaxCrossEntropy, SquaredError,
+    ActivationGrad, AlphaDropoutCall, BatchLoss, DropoutBits, DropoutBroadcast, DropoutCall, Features, Gather, GaussianDropoutCall,
+    GradInput, GradWeight, GradWeightSgd, LinearActivation, LinearForward, MaskBits, MaskBytes, Sgd, SoftmaxCrossEntropy,
+    SquaredError,
 };
 
 /// Bytes written to the device at a time: a staging area that cannot be had would lose the device.
@@ -80,10 +81,37 @@ impl Backend for Gpu {
         self.enqueue(self.kernels.planner().dropout(&views)?)
     }
 
+    fn dropout_broadcast(&mut self, call: DropoutBroadcast<'_, GpuTensor<f32>>) -> Result<()> {
+        let views = DropoutBroadcast { x: &call.x.view(), y: &mut call.y.view(), axes: call.axes, dropout: call.dropout };
+        self.enqueue(self.kernels.planner().dropout_broadcast(&views)?)
+    }
+
+    fn dropout_bits(&mut self, call: DropoutBits<'_, GpuTensor<f32>, GpuTensor<u32>>) -> Result<()> {
+        let views = DropoutBits { x: &call.x.view(), bits: &call.bits.view(), y: &mut call.y.view(), scale: call.scale };
+        self.enqueue(self.kernels.planner().dropout_bits(&views)?)
+    }
+
+    fn alpha_dropout(&mut self, call: AlphaDropoutCall<'_, GpuTensor<f32>>) -> Result<()> {
+        let views = AlphaDropoutCall { x: &call.x.view(), y: &mut call.y.view(), dropout: call.dropout };
+        self.enqueue(self.kernels.planner().alpha_dropout(&views)?)
+    }
+
+    fn gaussian_dropout(&mut self, call: GaussianDropoutCall<'_, GpuTensor<f32>>) -> Result<()> {
+        let views = GaussianDropoutCall { x: &call.x.view(), y: &mut call.y.view(), dropout: call.dropout };
+        self.enqueue(self.kernels.planner().gaussian_dropout(&views)?)
+    }
+
     fn mask_bits(&mut self, call: MaskBits<'_, GpuTensor<u32>>) -> Result<()> {
         let views = MaskBits { bits: &mut call.bits.view(), cols: call.cols, mask: call.mask };
         self.enqueue(self.kernels.planner().mask_bits(&views)?)?;
         self.counts.mask_bytes += call.bits.bytes();
+        Ok(())
+    }
+
+    fn mask_bytes(&mut self, call: MaskBytes<'_, GpuTensor<u8>>) -> Result<()> {
+        let views = MaskBytes { bytes: &mut call.bytes.view(), mask: call.mask };
+        self.enqueue(self.kernels.planner().mask_bytes(&views)?)?;
+        self.counts.mask_bytes += call.bytes.bytes();
         Ok(())
     }
 
@@ -98,6 +126,29 @@ impl Backend for Gpu {
             dropout: call.dropout,
         };
         self.enqueue(self.kernels.planner().linear_forward(&views)?)
+    }
+
+    fn linear_activation(&mut self, call: LinearActivation<'_, GpuTensor<f32>>) -> Result<()> {
+        let (bias, residual) = (call.bias.map(GpuTensor::view), call.residual.map(GpuTensor::view));
+        let mut z = call.z.map(|z| z.view());
+        let views = LinearActivation {
+            x: &call.x.view(),
+            weight: &call.weight.view(),
+            bias: bias.as_ref(),
+            residual: residual.as_ref(),
+            z: z.as_mut(),
+            y: &mut call.y.view(),
+            activation: call.activation,
+            dropout: call.dropout,
+        };
+        self.enqueue(self.kernels.planner().linear_activation(&views)?)
+    }
+
+    fn activation_grad(&mut self, call: ActivationGrad<'_, GpuTensor<f32>>) -> Result<()> {
+        let (grad_output, z, mut grad_z) = (call.grad_output.view(), call.z.view(), call.grad_z.view());
+        let (activation, dropout) = (call.activation, call.dropout);
+        let views = ActivationGrad { grad_output: &grad_output, z: &z, grad_z: &mut grad_z, activation, dropout };
+        self.enqueue(self.kernels.planner().activation_grad(&views)?)
     }
 
     fn grad_input(&mut self, call: GradInput<'_, GpuTensor<f32>>) -> Result<()> {

@@ -105,6 +105,31 @@ fn choose(choice: &AdapterChoice, infos: &[wgpu::AdapterInfo]) -> Result<usize> 
     }
 }
 
+/// The features of an adapter that the kernels have a use for, to request for a device of one's own. They work without any: 64-bit integers,
+/// f16 and subgroups are faster or smaller, timestamps time.
+pub fn required_features(adapter: &wgpu::Adapter) -> wgpu::Features {
+    let useful =
+        wgpu::Features::TIMESTAMP_QUERY | wgpu::Features::SHADER_INT64 | wgpu::Features::SHADER_F16 | wgpu::Features::SUBGROUP;
+    adapter.features() & useful
+}
+
+/// The limits under which the kernels run fastest on an adapter, and everything else as WebGPU's defaults have it or as the adapter does where
+/// it offers less. They work under the defaults: then bindings hold 128 MiB, and larger tensors run in windows.
+pub fn required_limits(adapter: &wgpu::Adapter) -> wgpu::Limits {
+    let most = adapter.limits();
+    wgpu::Limits {
+        max_buffer_size: most.max_buffer_size,
+        max_storage_buffer_binding_size: most.max_storage_buffer_binding_size,
+        max_compute_workgroup_storage_size: most.max_compute_workgroup_storage_size,
+        max_compute_invocations_per_workgroup: most.max_compute_invocations_per_workgroup,
+        max_compute_workgroup_size_x: most.max_compute_workgroup_size_x,
+        max_compute_workgroups_per_dimension: most.max_compute_workgroups_per_dimension,
+        min_storage_buffer_offset_alignment: most.min_storage_buffer_offset_alignment,
+        min_uniform_buffer_offset_alignment: most.min_uniform_buffer_offset_alignment,
+        ..wgpu::Limits::default().or_worse_values_from(&most)
+    }
+}
+
 /// A device of our own on the chosen adapter, with all the limits that it offers.
 ///
 /// # Errors
@@ -116,11 +141,7 @@ pub fn open(choice: &AdapterChoice) -> Result<(wgpu::AdapterInfo, wgpu::Device, 
     let adapter = &adapters[index];
     let (device, queue) = pollster::block_on(adapter.request_device(&wgpu::DeviceDescriptor {
         label: Some("wgpu-dropout"),
-        required_features: adapter.features()
-            & (wgpu::Features::TIMESTAMP_QUERY
-                | wgpu::Features::SHADER_INT64
-                | wgpu::Features::SHADER_F16
-                | wgpu::Features::SUBGROUP),
+        required_features: required_features(adapter),
         required_limits: adapter.limits(),
         ..Default::default()
     }))

@@ -5,8 +5,8 @@ use super::plan::{Binding, Dispatch, Planner, scratch_bytes};
 use super::variant::Variant;
 use super::view::View;
 use crate::call::{
-    BatchLoss, DropoutCall, Gather, GradInput, GradWeight, GradWeightSgd, LinearForward, MaskBits, Sgd, SoftmaxCrossEntropy,
-    SquaredError,
+    ActivationGrad, BatchLoss, DropoutCall, Gather, GradInput, GradWeight, GradWeightSgd, LinearActivation, LinearForward,
+    MaskBits, Sgd, SoftmaxCrossEntropy, SquaredError,
 };
 use crate::{Error, Result};
 use std::collections::HashMap;
@@ -51,11 +51,17 @@ pub(super) fn ranges(bindings: &[Binding<'_>], scratch: Option<&wgpu::Buffer>) -
 ///     Ok(encoder.finish())
 /// }
 /// ```
-#[derive(Debug)]
+///
+/// A clone is the same kernels: what either compiles is compiled for both.
+#[derive(Debug, Clone)]
 pub struct Kernels {
     device: wgpu::Device,
     planner: Planner,
     params: wgpu::BindGroupLayout,
+    /// Where rate, scale, step and seed are read from, and the layout with it.
+    state: Option<(wgpu::Buffer, u64)>,
+    /// What drivers keep of compiled pipelines, where the caller has it kept.
+    cache: Option<wgpu::PipelineCache>,
     /// Text replaced in every shader.
     edits: Vec<[String; 2]>,
     pipelines: Arc<Mutex<HashMap<Variant, Arc<Pipeline>>>>,
@@ -78,6 +84,9 @@ impl Kernels {
         let (info, features, limits) = (device.adapter_info(), device.features(), device.limits());
         let most = Planner::new(&info, features, &limits);
         let planner = change(most);
+        if planner.state {
+            return Err(Error::invalid("Planner::state: a buffer to read from is named by Kernels::reading alone"));
+        }
         if planner.half && !most.half {
             return Err(Error::Adapter { what: "f16 tensors: they need SHADER_F16".to_owned() });
         }
@@ -113,20 +122,31 @@ impl Kernels {
                 format!("an alignment of {value}: must be a multiple of {least}, min_storage_buffer_offset_alignment, up to 32768");
             return Err(Error::Adapter { what });
         }
-        let params = device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor {
-            label: Some("wgpu-dropout params"),
-            entries: &[wgpu::BindGroupLayoutEntry {
-                binding: 0,
-                visibility: wgpu::ShaderStages::COMPUTE,
-                ty: wgpu::BindingType::Buffer {
-                    ty: wgpu::BufferBindingType::Uniform,
-                    has_dynamic_offset: true,
-                    min_binding_size: wgpu::BufferSize::new(size_of::<Params>() as u64),
-                },
-                count: None,
-            }],
-        });
-        Ok(Self { device: device.clone(), planner, params, edits: Vec::new(), pipelines: Arc::default() })
+        let params = params_layout(device, false);
+        Ok(Self { device: device.clone(), planner, params, state: None, cache: None, edits: Vec::new(), pipelines: Arc::default() })
+    }
+
+    /// The same kernels, but that rate, scale, step and seed of a call's dropout are read when it runs, from a [`State`](super::State) at byte
+    /// `offset` of `buffer`; the call's own are ignored, its layer and offsets are not. What either compiles is compiled for both.
+    ///
+    /// [`alpha_dropout`](Self::alpha_dropout) and [`gaussian_dropout`](Self::gaussian_dropout) have constants made from their rate and are
+    /// refused. The buffer needs the usage UNIFORM, besides what writes it. A training loop prepares its calls once, writes the next state before
+    /// each submit, and records the same calls again.
+    ///
+    /// # Errors
+    /// [`Error::Buffer`] for a buffer without UNIFORM, a place outside it, or an offset that is no multiple of the device's
+    /// `min_uniform_buffer_offset_alignment`; [`Error::Adapter`] where a device binds one uniform buffer a stage.
+    pub fn reading(&self, buffer: &wgpu::Buffer, offset: u64) -> Result<Self> {
+        super::state::check(&self.device, buffer, offset)?;
+        let (planner, params) = (Planner { state: true, ..self.planner }, params_layout(&self.device, true));
+        Ok(Self { planner, params, state: Some((buffer.clone(), offset)), ..self.clone() })
+    }
+
+    /// The same kernels, whose pipelines are compiled through a cache of the caller's, where the device has
+    /// [`PIPELINE_CACHE`](wgpu::Features::PIPELINE_CACHE): what a run before compiled is then not compiled again. See
+    /// [`wgpu::Device::create_pipeline_cache`].
+    pub fn with_cache(self, cache: wgpu::PipelineCache) -> Self {
+        Self { cache: Some(cache), ..self }
     }
 
     /// The kernels with `from` replaced by `to` wherever it stands in a shader: what they compute is then no longer what this crate
@@ -142,8 +162,7 @@ impl Kernels {
     /// As [`with_planner`](Self::with_planner).
     pub fn replanned(&self, change: impl FnOnce(Planner) -> Planner) -> Result<Self> {
         let Self { planner, .. } = Self::with_planner(&self.device, change)?;
-        let (device, params, edits) = (self.device.clone(), self.params.clone(), self.edits.clone());
-        Ok(Self { device, planner, params, edits, pipelines: self.pipelines.clone() })
+        Ok(Self { planner: Planner { state: self.state.is_some(), ..planner }, ..self.clone() })
     }
 
     /// How calls are divided into dispatches.
@@ -173,6 +192,22 @@ impl Kernels {
     /// As [`dropout`](Self::dropout).
     pub fn linear_forward(&self, call: &LinearForward<'_, View<'_>>) -> Result<Prepared> {
         self.prepare(&self.planner.linear_forward(call)?)
+    }
+
+    /// Prepares `Y = R + M·s·act(X·W + b)`.
+    ///
+    /// # Errors
+    /// As [`dropout`](Self::dropout).
+    pub fn linear_activation(&self, call: &LinearActivation<'_, View<'_>>) -> Result<Prepared> {
+        self.prepare(&self.planner.linear_activation(call)?)
+    }
+
+    /// Prepares `dZ = M·s·act'(Z)·dY`.
+    ///
+    /// # Errors
+    /// As [`dropout`](Self::dropout).
+    pub fn activation_grad(&self, call: &ActivationGrad<'_, View<'_>>) -> Result<Prepared> {
+        self.prepare(&self.planner.activation_grad(call)?)
     }
 
     /// Prepares `dX = dZ·Wᵀ`.
@@ -239,7 +274,7 @@ impl Kernels {
         self.prepare(&self.planner.gather(call)?)
     }
 
-    fn prepare(&self, plan: &[Dispatch<'_>]) -> Result<Prepared> {
+    pub(super) fn prepare(&self, plan: &[Dispatch<'_>]) -> Result<Prepared> {
         let slot = self.slot();
         let scratch = match scratch_bytes(plan) {
             0 => None,
@@ -275,14 +310,16 @@ impl Kernels {
     }
 
     pub(super) fn bind_params(&self, buffer: &wgpu::Buffer) -> wgpu::BindGroup {
-        let size = wgpu::BufferSize::new(size_of::<Params>() as u64);
+        let entry = |binding, buffer, offset, size| wgpu::BindGroupEntry {
+            binding,
+            resource: wgpu::BindingResource::Buffer(wgpu::BufferBinding { buffer, offset, size: wgpu::BufferSize::new(size) }),
+        };
+        let mut entries = vec![entry(0, buffer, 0, size_of::<Params>() as u64)];
+        entries.extend(self.state.as_ref().map(|(state, offset)| entry(1, state, *offset, super::State::SIZE)));
         self.device.create_bind_group(&wgpu::BindGroupDescriptor {
             label: Some("wgpu-dropout params"),
             layout: &self.params,
-            entries: &[wgpu::BindGroupEntry {
-                binding: 0,
-                resource: wgpu::BindingResource::Buffer(wgpu::BufferBinding { buffer, offset: 0, size }),
-            }],
+            entries: &entries,
         })
     }
 
@@ -372,10 +409,29 @@ impl Kernels {
             entry_point: Some("main"),
             // Every kernel writes its workgroup memory before it reads it.
             compilation_options: wgpu::PipelineCompilationOptions { zero_initialize_workgroup_memory: false, ..Default::default() },
-            cache: None,
+            cache: self.cache.as_ref(),
         });
         Pipeline { pipeline, tensors }
     }
+}
+
+/// The layout of group 1: the parameter block at a dynamic offset, and a site's state where one is read.
+fn params_layout(device: &wgpu::Device, state: bool) -> wgpu::BindGroupLayout {
+    let entry = |binding, has_dynamic_offset, size| wgpu::BindGroupLayoutEntry {
+        binding,
+        visibility: wgpu::ShaderStages::COMPUTE,
+        ty: wgpu::BindingType::Buffer {
+            ty: wgpu::BufferBindingType::Uniform,
+            has_dynamic_offset,
+            min_binding_size: wgpu::BufferSize::new(size),
+        },
+        count: None,
+    };
+    let entries = [entry(0, true, size_of::<Params>() as u64), entry(1, false, super::State::SIZE)];
+    device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor {
+        label: Some("wgpu-dropout params"),
+        entries: &entries[..if state { 2 } else { 1 }],
+    })
 }
 
 /// A call ready to be recorded: pipelines, bind groups and parameters are made, nothing more is while recording.

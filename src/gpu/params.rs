@@ -10,6 +10,14 @@ pub(super) const LAST: u32 = 2;
 pub(super) const RELU: u32 = 4;
 /// Flag of `linear_forward`.
 pub(super) const BIAS: u32 = 8;
+/// What an activation's number is multiplied by among the flags.
+pub(super) const ACTIVATION: u32 = 16;
+/// Flag of `linear_activation`.
+pub(super) const SAVE: u32 = 64;
+/// Flag of `linear_activation`.
+pub(super) const RESIDUAL: u32 = 128;
+/// Flag of `linear_activation`.
+pub(super) const IN_PLACE: u32 = 256;
 /// Flag of `grad_input`.
 pub(super) const THROUGH: u32 = 2;
 /// Flag of `sgd`.
@@ -46,6 +54,10 @@ pub struct Params {
     pub c_stride: u32,
     pub d_start: u32,
     pub d_stride: u32,
+    pub e_start: u32,
+    pub e_stride: u32,
+    pub f_start: u32,
+    pub f_stride: u32,
     pub first: u32,
     pub count: u32,
     pub rate: f32,
@@ -54,11 +66,21 @@ pub struct Params {
     pub max_norm: f32,
     pub l1: f32,
     pub terms: u32,
+    pub shift: f32,
+    pub dropped: f32,
+    pub size_1: u32,
+    pub size_2: u32,
+    pub row_0: u32,
+    pub row_1: u32,
+    pub row_2: u32,
+    pub col_0: u32,
+    pub col_1: u32,
+    pub col_2: u32,
 }
 
 impl Params {
     /// Every field's name in order, for the test that holds this struct against the shader's.
-    pub const FIELDS: [&'static str; 30] = [
+    pub const FIELDS: [&'static str; 44] = [
         "rows",
         "cols",
         "inner",
@@ -81,6 +103,10 @@ impl Params {
         "c_stride",
         "d_start",
         "d_stride",
+        "e_start",
+        "e_stride",
+        "f_start",
+        "f_stride",
         "first",
         "count",
         "rate",
@@ -89,6 +115,16 @@ impl Params {
         "max_norm",
         "l1",
         "terms",
+        "shift",
+        "dropped",
+        "size_1",
+        "size_2",
+        "row_0",
+        "row_1",
+        "row_2",
+        "col_0",
+        "col_1",
+        "col_2",
     ];
 
     /// The mask's part, for a dispatch whose first element is local `(row, col)` of the masked tensor.

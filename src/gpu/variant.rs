@@ -7,15 +7,22 @@ use super::tile::Tile;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[allow(missing_docs)]
 pub enum Stem {
+    ActivationGrad,
+    AlphaDropout,
     BatchLoss,
     Copy,
     Dropout,
+    DropoutBits,
+    DropoutBroadcast,
     Gather,
+    GaussianDropout,
     GradInput,
     GradWeight,
     GradWeightSgd,
+    LinearActivation,
     LinearForward,
     MaskBits,
+    MaskBytes,
     PhiloxWords,
     Sgd,
     SoftmaxCrossEntropy,
@@ -24,16 +31,23 @@ pub enum Stem {
 
 impl Stem {
     /// Every kernel.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 20] = [
+        Self::ActivationGrad,
+        Self::AlphaDropout,
         Self::BatchLoss,
         Self::Copy,
         Self::Dropout,
+        Self::DropoutBits,
+        Self::DropoutBroadcast,
         Self::Gather,
+        Self::GaussianDropout,
         Self::GradInput,
         Self::GradWeight,
         Self::GradWeightSgd,
+        Self::LinearActivation,
         Self::LinearForward,
         Self::MaskBits,
+        Self::MaskBytes,
         Self::PhiloxWords,
         Self::Sgd,
         Self::SoftmaxCrossEntropy,
@@ -43,15 +57,22 @@ impl Stem {
     /// The file's name without `.wgsl`.
     pub fn name(self) -> &'static str {
         match self {
+            Self::ActivationGrad => "activation_grad",
+            Self::AlphaDropout => "alpha_dropout",
             Self::BatchLoss => "batch_loss",
             Self::Copy => "copy",
             Self::Dropout => "dropout",
+            Self::DropoutBits => "dropout_bits",
+            Self::DropoutBroadcast => "dropout_broadcast",
             Self::Gather => "gather",
+            Self::GaussianDropout => "gaussian_dropout",
             Self::GradInput => "grad_input",
             Self::GradWeight => "grad_weight",
             Self::GradWeightSgd => "grad_weight_sgd",
+            Self::LinearActivation => "linear_activation",
             Self::LinearForward => "linear_forward",
             Self::MaskBits => "mask_bits",
+            Self::MaskBytes => "mask_bytes",
             Self::PhiloxWords => "philox_words",
             Self::Sgd => "sgd",
             Self::SoftmaxCrossEntropy => "softmax_cross_entropy",
@@ -61,15 +82,22 @@ impl Stem {
 
     fn file(self) -> &'static str {
         match self {
+            Self::ActivationGrad => include_str!("../../shaders/activation_grad.wgsl"),
+            Self::AlphaDropout => include_str!("../../shaders/alpha_dropout.wgsl"),
             Self::BatchLoss => include_str!("../../shaders/batch_loss.wgsl"),
             Self::Copy => include_str!("../../shaders/copy.wgsl"),
             Self::Dropout => include_str!("../../shaders/dropout.wgsl"),
+            Self::DropoutBits => include_str!("../../shaders/dropout_bits.wgsl"),
+            Self::DropoutBroadcast => include_str!("../../shaders/dropout_broadcast.wgsl"),
             Self::Gather => include_str!("../../shaders/gather.wgsl"),
+            Self::GaussianDropout => include_str!("../../shaders/gaussian_dropout.wgsl"),
             Self::GradInput => include_str!("../../shaders/grad_input.wgsl"),
             Self::GradWeight => include_str!("../../shaders/grad_weight.wgsl"),
             Self::GradWeightSgd => include_str!("../../shaders/grad_weight_sgd.wgsl"),
+            Self::LinearActivation => include_str!("../../shaders/linear_activation.wgsl"),
             Self::LinearForward => include_str!("../../shaders/linear_forward.wgsl"),
             Self::MaskBits => include_str!("../../shaders/mask_bits.wgsl"),
+            Self::MaskBytes => include_str!("../../shaders/mask_bytes.wgsl"),
             Self::PhiloxWords => include_str!("../../shaders/philox_words.wgsl"),
             Self::Sgd => include_str!("../../shaders/sgd.wgsl"),
             Self::SoftmaxCrossEntropy => include_str!("../../shaders/softmax_cross_entropy.wgsl"),
@@ -77,9 +105,41 @@ impl Stem {
         }
     }
 
+    /// Whether the kernel draws a mask whose rate, scale, step and seed it can read from a buffer.
+    pub fn reads_state(self) -> bool {
+        matches!(
+            self,
+            Self::ActivationGrad
+                | Self::Dropout
+                | Self::DropoutBroadcast
+                | Self::Gather
+                | Self::GradInput
+                | Self::GradWeight
+                | Self::LinearActivation
+                | Self::LinearForward
+                | Self::MaskBits
+                | Self::MaskBytes
+        )
+    }
+
     /// Whether the kernel is a matrix product, which comes in tiles.
     pub fn is_product(self) -> bool {
-        matches!(self, Self::LinearForward | Self::GradInput | Self::GradWeight | Self::GradWeightSgd)
+        matches!(self, Self::LinearActivation | Self::LinearForward | Self::GradInput | Self::GradWeight | Self::GradWeightSgd)
+    }
+
+    /// Whether the kernel takes a matrix strip by strip, as `block.wgsl` divides it.
+    pub fn is_strips(self) -> bool {
+        self.draws_strips() || matches!(self, Self::ActivationGrad | Self::Copy | Self::DropoutBits)
+    }
+
+    /// Whether a thread may take two rows, for what they share.
+    pub(super) fn is_paired(self) -> bool {
+        matches!(self, Self::AlphaDropout | Self::Copy | Self::Dropout | Self::GaussianDropout)
+    }
+
+    /// Whether it draws for each strip.
+    fn draws_strips(self) -> bool {
+        matches!(self, Self::AlphaDropout | Self::Dropout | Self::DropoutBroadcast | Self::GaussianDropout)
     }
 }
 
@@ -112,18 +172,22 @@ pub struct Variant {
     pub part: bool,
     /// `linear_forward` and `grad_input` only: whether parts that lie side by side are added, instead of a product made.
     pub join: bool,
-    /// `dropout` only: whether eight columns are one group of draws.
+    /// Kernels of strips that draw only: whether the eight columns of a strip are one group of draws.
     pub aligned: bool,
-    /// `dropout` and `copy` only: whether a thread takes two rows.
+    /// `dropout_broadcast` only: whether a strip shares one draw.
+    pub one_draw: bool,
+    /// Kernels of strips that have something to share between two rows: whether a thread takes two.
     pub paired: bool,
     /// Whether Philox multiplies in 64-bit integers, which the device must offer.
     pub int64: bool,
     /// `dropout` and matrix products only: whether tensors are stored as f16, which the device must offer; all is computed in f32.
     pub half: bool,
-    /// `dropout` only: whether the output takes the input's place.
+    /// Kernels of strips but `copy` only: whether the output takes the input's place.
     pub in_place: bool,
     /// Whether an output is another range of a buffer that is read from: then all tensors are bound for reading and writing.
     pub shared: bool,
+    /// Whether rate, scale, step and seed are read from a buffer, by kernels that draw masks.
+    pub state: bool,
 }
 
 impl Variant {
@@ -140,11 +204,13 @@ impl Variant {
             part: false,
             join: false,
             aligned: false,
+            one_draw: false,
             paired: false,
             int64: false,
             half: false,
             in_place: false,
             shared: false,
+            state: false,
         }
     }
 
@@ -155,7 +221,7 @@ impl Variant {
 
     /// Every form of one kernel: each choice that it has, with each of the others.
     fn of(stem: Stem) -> Vec<Self> {
-        let strips = matches!(stem, Stem::Dropout | Stem::Copy);
+        let strips = stem.is_strips();
         let mut forms = vec![Self::new(stem)];
         // A choice makes more of each form so far.
         let mut choose = |has: bool, choices: &dyn Fn(Self) -> Vec<Self>| {
@@ -177,9 +243,13 @@ impl Variant {
             [false, true].map(|momentum| Self { momentum, ..form }).to_vec()
         });
         choose(stem.is_product() && stem != Stem::GradWeightSgd, &|form| [false, true].map(|part| Self { part, ..form }).to_vec());
-        choose(stem == Stem::Dropout, &|form| [false, true].map(|aligned| Self { aligned, ..form }).to_vec());
-        choose(strips, &|form| [false, true].map(|paired| Self { paired, ..form }).to_vec());
-        if matches!(stem, Stem::LinearForward | Stem::GradInput) {
+        choose(stem.draws_strips(), &|form| [false, true].map(|aligned| Self { aligned, ..form }).to_vec());
+        choose(stem == Stem::DropoutBroadcast, &|form| {
+            let one_draw = (!form.aligned).then_some(Self { one_draw: true, ..form });
+            [form].into_iter().chain(one_draw).collect()
+        });
+        choose(stem.is_paired(), &|form| [false, true].map(|paired| Self { paired, ..form }).to_vec());
+        if matches!(stem, Stem::LinearActivation | Stem::LinearForward | Stem::GradInput) {
             forms.extend([Width::Scalar, Width::Vec4].map(|width| Self { width, join: true, ..Self::new(stem) }));
         }
         forms
@@ -188,7 +258,7 @@ impl Variant {
     /// Every form for tensors stored as f16, without [`int64`](Self::int64). `grad_weight` is not in parts there: they would be rounded to f16
     /// in between.
     pub fn all_half() -> Vec<Self> {
-        let product = |stem: Stem| stem.is_product() && stem != Stem::GradWeightSgd;
+        let product = |stem: Stem| stem.is_product() && !matches!(stem, Stem::GradWeightSgd | Stem::LinearActivation);
         let stored = |variant: &Self| (variant.stem == Stem::Dropout || product(variant.stem)) && variant.width != Width::Vec8;
         let exact = |variant: &Self| !(variant.part && variant.stem == Stem::GradWeight);
         Self::all().into_iter().filter(stored).filter(exact).map(|variant| Self { half: true, ..variant }).collect()
@@ -233,6 +303,9 @@ impl Variant {
         if self.aligned {
             name += ".aligned";
         }
+        if self.one_draw {
+            name += ".one_draw";
+        }
         if self.paired {
             name += ".paired";
         }
@@ -247,6 +320,9 @@ impl Variant {
         }
         if self.shared {
             name += ".shared";
+        }
+        if self.state {
+            name += ".state";
         }
         name
     }
@@ -278,17 +354,27 @@ impl Variant {
                 let datum = if self.bytes { "u32" } else { "f32" };
                 constants += &format!("const BYTES: bool = {};\nalias Datum = {datum};\n", self.bytes);
             }
-            Stem::Dropout | Stem::Copy => {
+            stem if stem.is_strips() => {
                 parts.push(include_str!("../../shaders/block.wgsl"));
                 let rows = if self.paired { 2 } else { 1 };
-                constants += &format!("const ROWS: u32 = {rows}u;\nconst ALIGNED: bool = {};\n", self.aligned);
+                // A broadcast mask's rows and columns are not the matrix's.
+                let broadcast = stem == Stem::DropoutBroadcast;
+                constants += &format!("const ROWS: u32 = {rows}u;\nconst ALIGNED: bool = {};\n", self.aligned && !broadcast);
+                if broadcast {
+                    constants += &format!("const GROUPED: bool = {};\nconst ONE_DRAW: bool = {};\n", self.aligned, self.one_draw);
+                }
             }
             Stem::Sgd if self.momentum => parts.push(include_str!("../../shaders/sgd_momentum.wgsl")),
             Stem::Sgd => parts.push(include_str!("../../shaders/sgd_plain.wgsl")),
             _ => {}
         }
-        if matches!(self.stem, Stem::GradWeight | Stem::GradWeightSgd) {
-            parts.push(include_str!("../../shaders/outer.wgsl"));
+        match self.stem {
+            Stem::GradWeight | Stem::GradWeightSgd => parts.push(include_str!("../../shaders/outer.wgsl")),
+            Stem::LinearActivation | Stem::LinearForward => parts.push(include_str!("../../shaders/inner.wgsl")),
+            _ => {}
+        }
+        if matches!(self.stem, Stem::ActivationGrad | Stem::LinearActivation) {
+            parts.push(include_str!("../../shaders/activation.wgsl"));
         }
         parts.push(include_str!("../../shaders/mask.wgsl"));
         parts.push(include_str!("../../shaders/eight.wgsl"));
@@ -299,13 +385,17 @@ impl Variant {
             true => include_str!("../../shaders/philox_int64.wgsl"),
             false => include_str!("../../shaders/philox.wgsl"),
         });
+        match self.state && self.stem.reads_state() {
+            true => parts.push(include_str!("../../shaders/state.wgsl")),
+            false => constants += "fn take_state() {}\n",
+        }
         let edit = |part: &str| edits.iter().fold(part.to_owned(), |text, [from, to]| text.replace(from, to));
         let parts: Vec<String> = parts.into_iter().map(edit).collect();
-        let parts = match (self.in_place, self.shared) {
-            (false, false) => parts,
-            (true, _) => parts.iter().map(|part| in_place(part)).collect(),
-            (_, true) => parts.iter().map(|part| part.replace("var<storage, read>", "var<storage, read_write>")).collect(),
+        let placed = |part: String| {
+            let part = if self.in_place { in_place(&part) } else { part };
+            if self.shared { part.replace("var<storage, read>", "var<storage, read_write>") } else { part }
         };
+        let parts: Vec<String> = parts.into_iter().map(placed).collect();
         let elements = Elements { width: self.width, half: self.half, first_sums: self.join, output_sums: self.part };
         assemble(&constants, elements, &parts)
     }
@@ -313,9 +403,12 @@ impl Variant {
     /// Which of the kernel's bindings in group 0 are written, in order. Under [`shared`](Self::shared) all are bound so.
     pub(super) fn writes(&self) -> &'static [bool] {
         match self.stem {
-            _ if self.in_place => &[true],
+            _ if self.in_place => &Self { in_place: false, ..*self }.writes()[1..],
             Stem::BatchLoss | Stem::Copy | Stem::Dropout | Stem::PhiloxWords => &[false, true],
-            Stem::MaskBits => &[true],
+            Stem::AlphaDropout | Stem::DropoutBroadcast | Stem::GaussianDropout => &[false, true],
+            Stem::ActivationGrad | Stem::DropoutBits => &[false, false, true],
+            Stem::MaskBits | Stem::MaskBytes => &[true],
+            Stem::LinearActivation => &[false, false, false, false, true, true],
             Stem::LinearForward => &[false, false, false, true],
             Stem::GradInput => &[false, false, false, false, true],
             Stem::GradWeight | Stem::Gather => &[false, false, false, true, true],

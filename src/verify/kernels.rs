@@ -13,7 +13,7 @@ use crate::oracle::{self, Exact};
 use crate::{Backend, Dropout, Mask, Mode, Rate, Result};
 
 /// `[B, I, O]`: ragged, one row, one column, whole vectors, several tiles; the last five have few rows and long sums, which are cut.
-const SHAPES: [[usize; 3]; 13] = [
+pub(super) const SHAPES: [[usize; 3]; 13] = [
     [1, 1, 1],
     [9, 13, 29],
     [16, 8, 24],
@@ -29,10 +29,10 @@ const SHAPES: [[usize; 3]; 13] = [
     [7, 68, 516],
 ];
 /// Sums that a small binding cuts into parts, ragged and of whole vectors.
-const LONG_SUMS: [[usize; 3]; 3] = [[40, 41, 515], [40, 40, 516], [40, 40, 520]];
+pub(super) const LONG_SUMS: [[usize; 3]; 3] = [[40, 41, 515], [40, 40, 516], [40, 40, 520]];
 
 /// What a site can do: everything, nothing, a mask; aligned to a group of draws and not; training and prediction.
-fn sites(cases: &mut Cases) -> Vec<Dropout> {
+pub(super) fn sites(cases: &mut Cases) -> Vec<Dropout> {
     let key = cases.key();
     let train =
         |mode, keep, row, col| Dropout::train(mode, Mask::new(Rate::keep(keep).unwrap_or(Rate::KEEP_ALL), key).at(row, col));
@@ -51,7 +51,9 @@ pub(super) fn against_oracle<B: Backend>(forms: &mut [Form<B>], seed: u64, done:
     let bound = format!("within {}·(terms + 2)·ε of each value", oracle::C);
     let accuracy = "within the accuracy of WGSL's exp, log and division";
     done(over(forms, seed, "linear_forward, grad_input, grad_weight", &bound, products)?);
+    done(over(forms, seed, "linear_activation, activation_grad", &bound, super::activation::activations)?);
     done(over(forms, seed, "dropout, copy", &bound, elementwise)?);
+    done(over(forms, seed, "broadcast, bits, bytes, alpha, Gaussian", &bound, super::forms::forms)?);
     done(over(forms, seed, "gather", &bound, gathers)?);
     done(over(forms, seed, "softmax_cross_entropy, squared_error, batch_loss", accuracy, losses)?);
     done(over(forms, seed, "sgd", "over three updates", updates)?);
@@ -284,7 +286,7 @@ pub(super) fn variants(forms: &[Form<Gpu>]) -> Check {
                 let planner = form.backend.kernels().planner();
                 let size = match (variant.stem, variant.part) {
                     (Stem::LinearForward, true) | (Stem::GradInput, false) | (Stem::GradWeightSgd, _) => true,
-                    (Stem::GradWeight, part) => form.weak == part,
+                    (Stem::GradWeight | Stem::LinearActivation, part) => form.weak == part,
                     _ => !form.weak,
                 };
                 let wide = variant.width != Width::Vec8 || planner.wide_loads();

@@ -14,10 +14,12 @@
 //! # Ok::<(), wgpu_dropout::Error>(())
 //! ```
 
+mod activation;
 mod battery;
 mod check;
 mod exact;
 mod form;
+mod forms;
 mod kernels;
 mod layer;
 mod masks;

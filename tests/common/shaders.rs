@@ -5,15 +5,22 @@ use naga::Module;
 use naga::valid::{Capabilities, ModuleInfo, ShaderStages, SubgroupOperationSet, ValidationFlags, Validator};
 use rayon::prelude::*;
 use std::sync::LazyLock;
-use wgpu_dropout::gpu::{Stem, Variant};
+use wgpu_dropout::gpu::{Stem, Tile, Variant};
 use wgpu_dropout::wgpu::Features;
 
 /// Every form of every kernel, with and without 64-bit integers, and where its tensors may lie.
 pub fn variants() -> impl Iterator<Item = Variant> {
     let stored = Variant::all().into_iter().chain(Variant::all_half());
     stored.flat_map(|variant| {
-        let in_place = (variant.stem == Stem::Dropout).then_some(Variant { in_place: true, ..variant });
-        [variant, Variant { int64: true, ..variant }, Variant { shared: true, ..variant }].into_iter().chain(in_place)
+        let in_place = (variant.stem.is_strips() && variant.stem != Stem::Copy).then_some(Variant { in_place: true, ..variant });
+        // What else it reads may be in the buffer that it changes.
+        let reads_more = |variant: &Variant| matches!(variant.stem, Stem::ActivationGrad | Stem::DropoutBits);
+        let both = in_place.filter(reads_more).map(|variant| Variant { shared: true, ..variant });
+        // Where a site's state is read does not depend on how a product is divided.
+        let plain = variant.stem.reads_state() && !variant.half && !variant.part && variant.tile == Tile::Register;
+        let state = plain.then_some(Variant { state: true, ..variant });
+        let always = [variant, Variant { int64: true, ..variant }, Variant { shared: true, ..variant }];
+        always.into_iter().chain(in_place).chain(both).chain(state)
     })
 }
 

@@ -85,10 +85,26 @@ pub(super) fn drop_part(key: &RowKey, place: Place, x: Option<&[f32]>, y: &mut [
 
 #[target_feature(enable = "avx2")]
 fn drop_inner(key: &RowKey, place: Place, x: Option<&[f32]>, y: &mut [f32], scale: f32) {
-    // SAFETY: called by a function compiled for AVX2, and the four vectors fill the 64 draws.
-    let draws = |group: u32, out: &mut [u16; 64]| unsafe {
-        let vectors = draw(key, group);
-        (0..4).for_each(|i| _mm256_storeu_si256(out.as_mut_ptr().add(16 * i).cast(), vectors[i / 2][i % 2]));
-    };
+    let draws = |group: u32, out: &mut [u16; 64]| store(key, group, out);
     portable::drop_with(draws, key.threshold, place, x, y, scale);
+}
+
+/// See [`super::draws`].
+pub(super) fn draws(key: &RowKey, group: u32, out: &mut [[u16; 64]]) {
+    if !Isa::Avx2.is_available() {
+        return portable::draws(key, group, out);
+    }
+    for (i, out) in out.iter_mut().enumerate() {
+        // SAFETY: the processor has AVX2.
+        unsafe { store(key, group.wrapping_add(8 * i as u32), out) };
+    }
+}
+
+/// The 64 draws of eight groups.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn store(key: &RowKey, group: u32, out: &mut [u16; 64]) {
+    let vectors = draw(key, group);
+    // SAFETY: the four vectors fill the 64 draws.
+    (0..4).for_each(|i| unsafe { _mm256_storeu_si256(out.as_mut_ptr().add(16 * i).cast(), vectors[i / 2][i % 2]) });
 }

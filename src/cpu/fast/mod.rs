@@ -1,18 +1,23 @@
 //! The fast CPU path: the same bits as the reference, drawn eight groups at a time and used while they are in cache.
 //!
-//! `keep_bits` draws a mask as one bit an element, `drop_part` draws and multiplies what is kept. Both exist for every instruction set of
-//! [`Isa`]; all give the same bits.
+//! `keep_bits` draws a mask as one bit an element, `drop_part` draws and multiplies what is kept, `draws` gives the draws themselves. They exist
+//! for every instruction set of [`Isa`]; all give the same bits.
 //!
 //! All take row-major slices whose lengths the caller has checked, as [`Cpu`](crate::cpu::Cpu) does, and panic on others.
 
+mod activation;
 #[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(all(target_arch = "x86_64", has_avx512))]
 mod avx512;
+mod drawn;
 mod dropout;
+mod dropout_bits;
+mod dropout_broadcast;
 mod gather;
 mod linear;
 mod mask_bits;
+mod mask_bytes;
 #[cfg(target_arch = "aarch64")]
 mod neon;
 mod portable;
@@ -20,10 +25,15 @@ mod product;
 mod row;
 mod sgd;
 
+pub use activation::{activation_grad, linear_activation};
+pub use drawn::{alpha_dropout, gaussian_dropout};
 pub use dropout::{copy, dropout};
+pub use dropout_bits::dropout_bits;
+pub use dropout_broadcast::dropout_broadcast;
 pub use gather::gather;
 pub use linear::{Gradient, grad_input, grad_weight, grad_weight_sgd, linear_forward};
 pub use mask_bits::mask_bits;
+pub use mask_bytes::mask_bytes;
 pub use sgd::sgd;
 
 use crate::Dropout;
@@ -99,6 +109,18 @@ fn keep_bits(isa: Isa, key: &RowKey, group: u32, words: &mut [u64]) {
         #[cfg(target_arch = "aarch64")]
         Isa::Neon => neon::keep_bits(key, group, words),
         _ => portable::keep_bits(key, group, words),
+    }
+}
+
+/// The 64 draws of each eight groups from group `group` on.
+fn draws(isa: Isa, key: &RowKey, group: u32, out: &mut [[u16; 64]]) {
+    match isa {
+        // Drawing is the same on both; what AVX-512 does faster is to use the draws.
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx2 | Isa::Avx512 => avx2::draws(key, group, out),
+        #[cfg(target_arch = "aarch64")]
+        Isa::Neon => neon::draws(key, group, out),
+        _ => portable::draws(key, group, out),
     }
 }
 

@@ -64,6 +64,17 @@ fn draw(key: &RowKey, group: u32, out: &mut [u16; 64]) {
     }
 }
 
+/// See [`super::draws`].
+pub(super) fn draws(key: &RowKey, group: u32, out: &mut [[u16; 64]]) {
+    if !Isa::Neon.is_available() {
+        return portable::draws(key, group, out);
+    }
+    for (i, out) in out.iter_mut().enumerate() {
+        // SAFETY: the processor has NEON.
+        unsafe { draw(key, group.wrapping_add(8 * i as u32), out) };
+    }
+}
+
 /// See [`super::drop_part`].
 pub(super) fn drop_part(key: &RowKey, place: Place, x: Option<&[f32]>, y: &mut [f32], scale: f32) {
     if !Isa::Neon.is_available() {

@@ -48,6 +48,13 @@ pub(super) fn keep_bits(key: &RowKey, group: u32, words: &mut [u64]) {
     }
 }
 
+/// See [`super::draws`].
+pub(super) fn draws(key: &RowKey, group: u32, out: &mut [[u16; 64]]) {
+    for (i, out) in out.iter_mut().enumerate() {
+        draw(key, group.wrapping_add((i * LANES) as u32), out);
+    }
+}
+
 /// See [`super::drop_part`].
 pub(super) fn drop_part(key: &RowKey, place: Place, x: Option<&[f32]>, y: &mut [f32], scale: f32) {
     drop_with(|group, out| draw(key, group, out), key.threshold, place, x, y, scale);

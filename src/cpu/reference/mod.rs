@@ -3,28 +3,44 @@
 //! All take row-major slices whose lengths the caller has checked, as [`Cpu`](crate::cpu::Cpu) does, and panic on others. Where a device multiplies and adds in two roundings, as these
 //! do, the results are equal to the bit; where it contracts them they agree within rounding.
 
+mod activation;
+mod activation_grad;
+mod alpha_dropout;
 mod batch_loss;
 mod dropout;
+mod dropout_bits;
+mod dropout_broadcast;
 mod gather;
+mod gaussian_dropout;
 mod grad_input;
 mod grad_weight;
 mod grad_weight_sgd;
 mod gradient;
+mod linear_activation;
 mod linear_forward;
 mod mask_bits;
+mod mask_bytes;
 mod sgd;
 mod softmax_cross_entropy;
 mod squared_error;
 
+pub(crate) use activation::{activate, back};
+pub use activation_grad::activation_grad;
+pub use alpha_dropout::alpha_dropout;
 pub use batch_loss::batch_loss;
 pub use dropout::dropout;
+pub use dropout_bits::dropout_bits;
+pub use dropout_broadcast::dropout_broadcast;
 pub use gather::gather;
+pub use gaussian_dropout::gaussian_dropout;
 pub use grad_input::grad_input;
 pub use grad_weight::grad_weight;
 pub use grad_weight_sgd::grad_weight_sgd;
 pub use gradient::gradient;
+pub use linear_activation::linear_activation;
 pub use linear_forward::linear_forward;
 pub use mask_bits::mask_bits;
+pub use mask_bytes::mask_bytes;
 pub use sgd::sgd;
 pub(crate) use sgd::{descend, shrink};
 pub use softmax_cross_entropy::softmax_cross_entropy;

@@ -5,15 +5,19 @@
 //! a bit of a mask or the order of a sum.
 
 mod elementwise;
+mod forms;
+mod forward;
 mod product;
 mod rowwise;
 mod split;
+mod strips;
 
 use super::params::Params;
 use super::tiles::Tiles;
-use super::variant::Variant;
+use super::variant::{Gate, Variant};
 use super::view::View;
-use crate::{Error, Result};
+use crate::rate::DRAWS;
+use crate::{Dropout, Error, Result};
 
 /// f32 bindings of 2^29 elements and more break on Vulkan.
 const MAX_BINDING: u64 = (1 << 31) - (1 << 16);
@@ -38,6 +42,8 @@ pub struct Planner {
     /// Whether eight numbers are loaded as four 64-bit integers where rows allow it and [`int64`](Self::int64) holds: adapters that run on
     /// a CPU load 256 bits best.
     pub wide: bool,
+    /// Whether rate, scale, step and seed are read from a buffer, which [`Kernels::reading`](crate::gpu::Kernels::reading) alone can say.
+    pub state: bool,
 }
 
 /// A range of a buffer bound to a kernel.
@@ -120,6 +126,7 @@ impl Planner {
             int64: features.contains(wgpu::Features::SHADER_INT64),
             half: features.contains(wgpu::Features::SHADER_F16),
             wide: info.device_type == wgpu::DeviceType::Cpu,
+            state: false,
         }
     }
 
@@ -201,7 +208,7 @@ impl Planner {
         let writes = variant.writes();
         let meets = |i: usize, j: usize| i != j && bindings[i].buffer == bindings[j].buffer && writes[i] && !writes[j];
         let shared = (0..bindings.len()).any(|i| (0..bindings.len()).any(|j| meets(i, j)));
-        let variant = Variant { shared, ..variant };
+        let variant = Variant { shared, state: self.state, ..variant };
         let params = Params { grid: grid[0], ..params };
         Ok(Some(Dispatch { variant, bindings, params, grid }))
     }
@@ -210,6 +217,17 @@ impl Planner {
     /// whole.
     fn common_rows(&self, total: usize, tensors: &[(&'static str, usize)], element: u64) -> Result<usize> {
         tensors.iter().try_fold(total, |rows, &(name, stride)| Ok(rows.min(self.rows_per_binding(name, stride, element)?)))
+    }
+
+    /// Where `dZ` comes from: where a rate is yet to be read, from a mask.
+    fn gate(&self, relu: bool, dropout: &Dropout) -> Gate {
+        if relu {
+            Gate::Relu
+        } else if !self.state && dropout.mask.rate.threshold() == DRAWS && dropout.scale == 1.0 {
+            Gate::None
+        } else {
+            Gate::Mask
+        }
     }
 
     /// Refuses what cannot be bound, f16 that the device lacks or that goes with f32 in one call, and an output that shares an element with

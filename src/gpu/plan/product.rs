@@ -1,72 +1,22 @@
-//! Plans of the matrix products: `linear_forward`, `grad_input`, `grad_weight`, `grad_weight_sgd`.
+//! Plans of the backward matrix products: `grad_input`, `grad_weight`, `grad_weight_sgd`.
 //!
 //! A product larger than a binding is cut along its rows, its columns or its terms, whichever the tensor at fault has for rows; a sum
 //! in parts goes on from what the part before left, so that its order stays one ascending chain.
 
 use super::{Dispatch, Operand, Planner, Window, check_operands, read, windows, write};
-use crate::call::{GradInput, GradWeight, GradWeightSgd, LinearForward};
-use crate::gpu::params::{BIAS, FIRST, LAST, Params, RELU, THROUGH};
+use crate::call::{GradInput, GradWeight, GradWeightSgd};
+use crate::gpu::params::{FIRST, Params, THROUGH};
 use crate::gpu::source::Width;
 use crate::gpu::tile::Tile;
-use crate::gpu::variant::{Gate, Stem, Variant};
+use crate::gpu::variant::{Stem, Variant};
 use crate::gpu::view::View;
-use crate::rate::DRAWS;
-use crate::{Dropout, Error, Result, order};
+use crate::{Error, Result, order};
 
 impl Planner {
     /// Rows of a product's dispatch: as many as keep it under the budget, in whole tiles.
     pub(super) fn rows_per_budget(&self, cols: usize, inner: usize) -> usize {
         let row = (2 * cols.max(1) as u64).saturating_mul(inner.max(1) as u64);
         usize::try_from(self.flops / row).unwrap_or(usize::MAX).max(64) / 64 * 64
-    }
-
-    pub(in crate::gpu) fn linear_forward<'a>(&self, call: &LinearForward<'_, View<'a>>) -> Result<Vec<Dispatch<'a>>> {
-        call.check()?;
-        let (x, weight, y) = (*call.x, *call.weight, *call.y);
-        let bias = call.bias.copied();
-        let name = Stem::LinearForward.name();
-        let mut operands = vec![read("x", x), read("weight", weight), write("y", y)];
-        operands.extend(bias.map(|bias| read("bias", bias)));
-        let element = self.check_numbers(name, &operands)?;
-        let (inner, cols) = (weight.rows, weight.cols);
-        if let Some(part) = order::part(y.rows, cols, inner) {
-            return self.split_linear_forward(call, part);
-        }
-        let terms =
-            whole_in_half(sum_part(inner, self.common_rows(inner, &[("weight", weight.stride)], element)?)?, inner, element)?;
-        let rows = self.common_rows(y.rows, &[("x", x.stride), ("y", y.stride)], element)?.min(self.rows_per_budget(cols, terms));
-        let bias_window = bias.map(|bias| self.whole("bias", bias)).transpose()?;
-        let mut plan = Vec::new();
-        for (m, rows) in windows(y.rows, rows) {
-            for (k, terms) in windows_or_one(inner, terms) {
-                let [x, w, y] =
-                    [self.window(x, element, m, rows), self.window(weight, element, k, terms), self.window(y, element, m, rows)];
-                // Without a bias the flag is off and the binding is never read.
-                let bound = [x, w, bias_window.unwrap_or(w), y];
-                let mut flags = 0;
-                for (set, flag) in [(k == 0, FIRST), (k + terms == inner, LAST), (call.relu, RELU), (bias_window.is_some(), BIAS)] {
-                    flags |= if set { flag } else { 0 };
-                }
-                let params = Params {
-                    rows: rows as u32,
-                    cols: cols as u32,
-                    inner: terms as u32,
-                    flags,
-                    a_start: x.start + k as u32,
-                    a_stride: x.stride,
-                    b_start: w.start,
-                    b_stride: w.stride,
-                    c_start: bias_window.map_or(0, |bias| bias.start),
-                    d_start: y.start,
-                    d_stride: y.stride,
-                    ..Params::default()
-                }
-                .with_dropout(&call.dropout, m, 0);
-                let variant = Variant { part: terms < inner, half: element == 2, ..Variant::new(Stem::LinearForward) };
-                plan.extend(self.product(variant, &bound, &[x, w, y], params)?);
-            }
-        }
-        Ok(plan)
     }
 
     pub(in crate::gpu) fn grad_input<'a>(&self, call: &GradInput<'_, View<'a>>) -> Result<Vec<Dispatch<'a>>> {
@@ -117,7 +67,7 @@ impl Planner {
                 }
                 .with_dropout(&call.dropout, m, 0);
                 let variant = Variant {
-                    gate: gate(call.output.is_some(), &call.dropout),
+                    gate: self.gate(call.output.is_some(), &call.dropout),
                     half: element == 2,
                     ..Variant::new(Stem::GradInput)
                 };
@@ -165,7 +115,7 @@ impl Planner {
                     ..Params::default()
                 }
                 .with_dropout(&call.dropout, k, 0);
-                let gate = gate(call.output.is_some(), &call.dropout);
+                let gate = self.gate(call.output.is_some(), &call.dropout);
                 let variant = Variant { gate, part: terms < inner, half: element == 2, ..Variant::new(Stem::GradWeight) };
                 plan.extend(self.product(variant, &[x, dy, y, dw, db], &[x, dy, y, dw], params)?);
             }
@@ -273,7 +223,7 @@ impl Planner {
 }
 
 /// As [`windows`], but an empty sum is still one window, whose result is 0.
-fn windows_or_one(total: usize, most: usize) -> impl Iterator<Item = (usize, usize)> {
+pub(super) fn windows_or_one(total: usize, most: usize) -> impl Iterator<Item = (usize, usize)> {
     windows(total, most).chain((total == 0).then_some((0, 0)))
 }
 
@@ -291,22 +241,12 @@ pub(super) fn sum_part(total: usize, most: usize) -> Result<usize> {
 }
 
 /// Refuses sums in parts where the output, which holds them in between, would round them to f16.
-fn whole_in_half(terms: usize, total: usize, element: u64) -> Result<usize> {
+pub(super) fn whole_in_half(terms: usize, total: usize, element: u64) -> Result<usize> {
     match element {
         2 if terms < total => {
             let what = "rows of a summed tensor of f16, which is not cut".to_owned();
             Err(Error::TooLarge { what, value: total as u64, bound: terms as u64 })
         }
         _ => Ok(terms),
-    }
-}
-
-pub(super) fn gate(relu: bool, dropout: &Dropout) -> Gate {
-    if relu {
-        Gate::Relu
-    } else if dropout.mask.rate.threshold() == DRAWS && dropout.scale == 1.0 {
-        Gate::None
-    } else {
-        Gate::Mask
     }
 }

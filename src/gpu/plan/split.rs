@@ -3,32 +3,33 @@
 //!
 //! Where the scratch is not a tensor of the call, a binding names no buffer: whoever records the plan puts its own there.
 
-use super::product::{gate, sum_part};
+use super::forward::Forward;
+use super::product::sum_part;
 use super::{Binding, Dispatch, Planner, Window, windows};
-use crate::call::{GradInput, LinearForward};
-use crate::gpu::params::{BIAS, FIRST, LAST, Params, RELU, THROUGH};
+use crate::call::GradInput;
+use crate::gpu::params::{BIAS, FIRST, LAST, Params, THROUGH};
 use crate::gpu::variant::{Stem, Variant};
 use crate::gpu::view::View;
 use crate::{Dropout, Result};
 
 impl Planner {
-    /// As `linear_forward`, with sums cut in parts of `part` terms.
-    pub(super) fn split_linear_forward<'a>(&self, call: &LinearForward<'_, View<'a>>, part: usize) -> Result<Vec<Dispatch<'a>>> {
-        let (x, weight, y, bias) = (*call.x, *call.weight, *call.y, call.bias.copied());
-        let (inner, all_cols, element) = (weight.rows, weight.cols, weight.number());
+    /// A forward product with sums cut in parts of `part` terms.
+    pub(super) fn split_forward<'a>(&self, call: &Forward<'a>, part: usize, element: u64) -> Result<Vec<Dispatch<'a>>> {
+        let (inner, all_cols) = (call.weight.rows, call.weight.cols);
         let parts = inner.div_ceil(part);
-        let bias = bias.map(|bias| self.whole("bias", bias)).transpose()?;
-        let pieces = pieces(inner, part, self.common_rows(inner, &[("weight", weight.stride)], element)?)?;
-        let rows = self.common_rows(y.rows, &[("x", x.stride), ("y", y.stride)], element)?;
+        let bias = call.bias.map(|bias| self.whole("bias", bias)).transpose()?;
+        let pieces = pieces(inner, part, self.common_rows(inner, &[("weight", call.weight.stride)], element)?)?;
+        let rows = self.common_rows(call.y.rows, &call.strides(), element)?;
         let (rows, cols) = self.split_block(rows, all_cols, inner, parts);
         let mut plan = Vec::new();
-        for (m, rows) in windows(y.rows, rows) {
+        for (m, rows) in windows(call.y.rows, rows) {
+            let epilogue = self.epilogue(call, element, m, rows);
             for (n, cols) in windows(all_cols, cols) {
-                let [x, y] = [self.window(x, element, m, rows), self.window(y, element, m, rows)];
+                let x = self.window(call.x, element, m, rows);
                 let scratch = scratch(parts * rows, cols);
                 let block = Params { rows: rows as u32, cols: cols as u32, ..Params::default() };
                 for &(k, terms) in &pieces {
-                    let w = self.window(weight, element, k, terms);
+                    let w = self.window(call.weight, element, k, terms);
                     let params = Params {
                         inner: terms as u32,
                         terms: part as u32,
@@ -41,20 +42,20 @@ impl Planner {
                         d_stride: scratch.stride,
                         ..block
                     };
+                    // A part knows nothing of what follows the sum.
                     let variant = Variant { part: true, half: element == 2, ..Variant::new(Stem::LinearForward) };
                     plan.extend(self.product(variant, &[x, w, w, scratch], &[x, w, scratch], params)?);
                 }
                 let params = Params {
                     inner: parts as u32,
-                    flags: LAST | if call.relu { RELU } else { 0 } | if bias.is_some() { BIAS } else { 0 },
+                    flags: call.flags | LAST | if bias.is_some() { BIAS } else { 0 },
                     a_stride: scratch.stride,
                     c_start: bias.map_or(0, |bias| bias.start + n as u32),
-                    d_start: y.start + n as u32,
-                    d_stride: y.stride,
                     ..block
-                }
-                .with_dropout(&call.dropout, m, n);
-                plan.extend(self.join(Stem::LinearForward, &[scratch, x, bias.unwrap_or(x), y], &[scratch, y], params)?);
+                };
+                let params = epilogue.params(params, n).with_dropout(&call.dropout, m, n);
+                let wide: Vec<Window<'a>> = [scratch].into_iter().chain(epilogue.wide()).collect();
+                plan.extend(self.join(call.stem, &epilogue.bound(call.stem, scratch, x, bias), &wide, params)?);
             }
         }
         Ok(plan)
@@ -95,7 +96,7 @@ impl Planner {
                     ..block
                 }
                 .with_dropout(&call.dropout, m, 0);
-                let gate = gate(call.output.is_some(), &call.dropout);
+                let gate = self.gate(call.output.is_some(), &call.dropout);
                 let variant = Variant { gate, part: true, half: element == 2, ..Variant::new(Stem::GradInput) };
                 plan.extend(self.product(variant, &[w, dy, y, x, scratch], &[w, dy, y, scratch], params)?);
                 let params = Params {
@@ -130,7 +131,7 @@ impl Planner {
 
     /// The dispatch that adds the parts.
     fn join<'a>(&self, stem: Stem, bound: &[Window<'a>], wide: &[Window<'a>], params: Params) -> Result<Option<Dispatch<'a>>> {
-        let half = wide.last().is_some_and(|output| output.element == 2);
+        let half = wide.iter().any(|tensor| tensor.element == 2);
         let variant = Variant { join: true, half, width: self.width(wide, &params, false), ..Variant::new(stem) };
         let strips = u64::from(params.rows) * u64::from(params.cols.div_ceil(8));
         self.dispatch(variant, bound, params, strips.div_ceil(64))

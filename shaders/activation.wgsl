@@ -1,0 +1,63 @@
+// activation: what stands between a layer's sum and its dropout, and its derivative.
+//
+//     relu(z) = z where z > 0, else 0         gelu(z) = z * Phi(z)        silu(z) = z * sigmoid(z)
+//
+// Phi is the normal distribution's, by Abramowitz and Stegun, 7.1.26: off by no more than 8e-8. `flags` names one, in two bits from ACTIVATION on.
+// Sources: Hendrycks and Gimpel, "Gaussian error linear units" (2016), its exact form; Elfwing et al. (2018) for SiLU. CPU twin:
+// src/cpu/reference/activation.rs.
+
+const ACTIVATION: u32 = 16u;
+const ACTIVATION_RELU: u32 = 1u;
+const ACTIVATION_GELU: u32 = 2u;
+const ACTIVATION_SILU: u32 = 3u;
+
+// z, or the bound of its sign: beyond it nothing changes but that a square or an exponential would overflow. A NaN stays one.
+fn bounded(z: vec4<f32>, bound: f32) -> vec4<f32> {
+    return select(z, sign(z) * bound, abs(z) > vec4<f32>(bound));
+}
+
+fn sigmoid(z: vec4<f32>) -> vec4<f32> {
+    return 1.0 / (1.0 + exp(-bounded(z, 80.0)));
+}
+
+// Phi(z); `bell` is exp(-z^2 / 2).
+fn normal(z: vec4<f32>, bell: vec4<f32>) -> vec4<f32> {
+    let t = 1.0 / (1.0 + 0.23164190 * abs(z));
+    let tail = 0.5 * bell * t * (0.254829592 + t * (-0.284496736 + t * (1.421413741 + t * (-1.453152027 + t * 1.061405429))));
+    return select(tail, 1.0 - tail, z > vec4<f32>(0.0));
+}
+
+fn activate(z: vec4<f32>) -> vec4<f32> {
+    let kind = (p.flags / ACTIVATION) & 3u;
+    if kind == ACTIVATION_RELU {
+        return select(z, vec4<f32>(0.0), z <= vec4<f32>(0.0));
+    }
+    if kind == ACTIVATION_GELU {
+        let near = bounded(z, 20.0);
+        return z * normal(near, exp(-0.5 * near * near));
+    }
+    if kind == ACTIVATION_SILU {
+        return z * sigmoid(z);
+    }
+    return z;
+}
+
+// act'(z) * grad.
+fn back(z: vec4<f32>, grad: vec4<f32>) -> vec4<f32> {
+    let kind = (p.flags / ACTIVATION) & 3u;
+    if kind == ACTIVATION_RELU {
+        // By selection; where z is NaN the gradient passes, as autograd has it.
+        return select(grad, vec4<f32>(0.0), z <= vec4<f32>(0.0));
+    }
+    if kind == ACTIVATION_GELU {
+        let near = bounded(z, 20.0);
+        let bell = exp(-0.5 * near * near);
+        return (normal(near, bell) + near * bell * 0.39894228) * grad;
+    }
+    if kind == ACTIVATION_SILU {
+        let near = bounded(z, 80.0);
+        let s = sigmoid(near);
+        return s * (1.0 + near * (1.0 - s)) * grad;
+    }
+    return grad;
+}

@@ -1,0 +1,49 @@
+// dropout_broadcast: y = M * s * x where elements share draws, and, since it is its own derivative, dx = M * s * dy.
+//
+// Shapes: x, y of any rank, seen as a matrix [rows, cols]: its columns are the last run of axes that feed the mask alike, its rows the
+// runs before, at most three. Row r, counted over all dispatches, is r = (i0 * size_1 + i1) * size_2 + i2, and stands at
+//
+//     row = i0 * row_0 + i1 * row_1 + i2 * row_2        col = i0 * col_0 + i1 * col_1 + i2 * col_2
+//
+// of the mask. Its elements share the draw of that place where `ONE_DRAW` is set, and take those of col, col + 1, ... elsewhere; where
+// `GROUPED` is set the columns of every strip are those of one call of Philox. Both are compiled in, as `ALIGNED` is. `count` is the row that this
+// dispatch starts at. block.wgsl maps threads to elements, and does not draw.
+// Source: the mask contract; src/axes.rs names where each broadcast comes from. CPU twin: src/cpu/reference/dropout_broadcast.rs.
+
+@group(0) @binding(0) var<storage, read> x: array<Element>;
+@group(0) @binding(1) var<storage, read_write> y: array<Element>;
+
+// loader load_x x
+// storer store_y y
+
+// Whether local element (row, col) of the mask is kept, as eight bits that are all alike.
+fn keep_one(row: u32, col: u32) -> u32 {
+    if p.threshold == KEEP_ALL {
+        return 0xffu;
+    }
+    let at = col + p.col_lane;
+    let bits = keep_group(row, p.col_group + at / 8u);
+    return select(0u, 0xffu, ((bits >> (at % 8u)) & 1u) != 0u);
+}
+
+fn strip(row: u32, col: u32, draws: vec4<u32>) {
+    let left = p.cols - col;
+    let upper = (p.count + row) / p.size_2;
+    let i0 = upper / p.size_1;
+    let i1 = upper - i0 * p.size_1;
+    let i2 = p.count + row - upper * p.size_2;
+    let mask_row = i0 * p.row_0 + i1 * p.row_1 + i2 * p.row_2;
+    let mask_col = i0 * p.col_0 + i1 * p.col_1 + i2 * p.col_2;
+    var v = load_x8(p.a_start + row * p.a_stride + col, left);
+    if GROUPED {
+        let words = draw_group(mask_row, p.col_group + (mask_col + col) / 8u);
+        v = Eight(drop_words(v.low, words.xy), drop_words(v.high, words.zw));
+    } else if ONE_DRAW {
+        let keep = keep_one(mask_row, mask_col);
+        v = Eight(drop4(v.low, keep), drop4(v.high, keep));
+    } else {
+        let keep = keep8(mask_row, mask_col + col);
+        v = Eight(drop4(v.low, keep), drop4(v.high, keep >> 4u));
+    }
+    store_y8(p.b_start + row * p.b_stride + col, v, left);
+}

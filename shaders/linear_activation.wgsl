@@ -1,0 +1,50 @@
+// linear_activation: Y = R + M * s * act(Z) with Z = X W + b, which is saved where it is asked for.
+//
+// Shapes: X [rows, inner], W [inner, cols], b [cols], R, Y, Z [rows, cols]. Bias, R and saving are optional (flags); R may be what Y holds
+// before. The sum runs over `inner` as in linear_forward. inner.wgsl gives the factors, activation.wgsl act, the tile file maps threads to
+// elements.
+// Source: the epilogue of a transformer's layer, fused; this crate's own. CPU twin: src/cpu/reference/linear_activation.rs.
+
+@group(0) @binding(0) var<storage, read> x: array<FirstElement>;
+@group(0) @binding(1) var<storage, read> weight: array<Element>;
+@group(0) @binding(2) var<storage, read> bias: array<Number>;
+@group(0) @binding(3) var<storage, read> residual: array<Element>;
+@group(0) @binding(4) var<storage, read_write> y: array<Element>;
+@group(0) @binding(5) var<storage, read_write> z: array<Element>;
+
+// loader load_x x
+// loader load_weight weight
+// loader load_residual residual
+// loader load_y y
+// storer store_y y
+// storer store_z z
+
+const SAVE: u32 = 64u;       // flag: Z is kept
+const RESIDUAL: u32 = 128u;   // flag: there is an R
+const IN_PLACE: u32 = 256u;   // flag: R is what Y holds
+
+// Writes eight columns of a row.
+fn finish(m: u32, n: u32, low: vec4<f32>, high: vec4<f32>, keep: u32) {
+    if m >= p.rows || n >= p.cols {
+        return;
+    }
+    let at = p.d_start + m * p.d_stride + n;
+    let left = p.cols - n;
+    var out = Eight(low, high);
+    if !PART || (p.flags & LAST) != 0u {
+        let sum = Eight(biased(low, bias_low), biased(high, bias_high));
+        if (p.flags & SAVE) != 0u {
+            store_z8(p.f_start + m * p.f_stride + n, sum, left);
+        }
+        out = Eight(drop4(activate(sum.low), keep), drop4(activate(sum.high), keep >> 4u));
+        if (p.flags & RESIDUAL) != 0u {
+            let r = load_residual8(p.e_start + m * p.e_stride + n, left);
+            out = Eight(out.low + r.low, out.high + r.high);
+        }
+        if (p.flags & IN_PLACE) != 0u {
+            let r = load_y8(at, left);
+            out = Eight(out.low + r.low, out.high + r.high);
+        }
+    }
+    store_y8(at, out, left);
+}

@@ -1,0 +1,37 @@
+// mask_bytes: the mask itself, one byte 0 or 1 an element, row-major without a gap, four a word; what is left of the last word is 0.
+//
+// Shapes: bytes [rows, cols]. One thread makes two words, eight elements that follow one another, from row to row where rows are short: one call
+// of Philox where rows are whole groups. Elements are counted from local row 0: `first` is that with which this dispatch starts, `count` the one
+// before which it ends. CPU twin: src/cpu/reference/mask_bytes.rs.
+
+@group(0) @binding(0) var<storage, read_write> bytes: array<u32>;
+
+// Four bits to the lowest bits of four bytes: no two of the sixteen products meet.
+fn spread(bits: u32) -> u32 {
+    return ((bits & 0xfu) * 0x00204081u) & 0x01010101u;
+}
+
+@compute @workgroup_size(64)
+fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+    begin(workgroup);
+    let index = (workgroup.y * p.grid + workgroup.x) * 64u + lane;
+    let start = p.first + 8u * index;
+    if start >= p.count {
+        return;
+    }
+    let wanted = min(p.count - start, 8u);
+    var keep = 0u;
+    var done = 0u;
+    while done < wanted {
+        let row = (start + done) / p.cols;
+        let col = start + done - row * p.cols;
+        let there = min(p.cols - col, wanted - done);
+        keep |= (keep8(row, col) & ((1u << there) - 1u)) << done;
+        done += there;
+    }
+    let at = p.a_start / 4u + 2u * index;
+    bytes[at] = spread(keep);
+    if wanted > 4u {
+        bytes[at + 1u] = spread(keep >> 4u);
+    }
+}

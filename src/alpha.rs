@@ -1,0 +1,114 @@
+//! Alpha dropout: dropout for self-normalising networks, which keeps mean and variance.
+
+use crate::{Dropout, Mask};
+
+/// What SELU tends to far below 0, `−λ·α`: the value that alpha dropout gives to what it drops.
+const SATURATION: f64 = -1.758_099_340_847_376_6;
+
+/// What one site of alpha dropout does: `y = a·x + b` where the mask keeps, `a·α' + b` where it drops.
+///
+/// With the keep rate `k` in effect and `α' = −λα ≈ −1.7581`, the value at which SELU saturates,
+///
+/// ```text
+/// a = (k + α'²·k·(1 − k))^(−1/2)        b = −a·α'·(1 − k)
+/// ```
+///
+/// so that an `x` of mean 0 and variance 1 has a `y` of mean 0 and variance 1. They are worked out in f64 and rounded once. At `k = 1` it is
+/// the identity, at `k = 0` all is 0, to which `a·α' + b` tends. Prediction leaves `x` alone. The mask is the contract's, and what is dropped is
+/// replaced by selection: NaN and infinity do not survive it.
+///
+/// Source: Klambauer et al., "Self-normalizing neural networks", NeurIPS 2017, section "New dropout technique".
+///
+/// ```
+/// use wgpu_dropout::{AlphaDropout, Key, Mask, Rate};
+/// let site = AlphaDropout::train(Mask::new(Rate::keep(0.5)?, Key::default()));
+/// let (kept, dropped) = (site.scale * 1.0 + site.shift, site.dropped);
+/// assert!((kept - 1.665_599).abs() < 1e-6 && (dropped + 0.779_194).abs() < 1e-6);
+/// # Ok::<(), wgpu_dropout::Error>(())
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct AlphaDropout {
+    /// Which elements are kept.
+    pub mask: Mask,
+    /// `a`
+    pub scale: f32,
+    /// `b`
+    pub shift: f32,
+    /// `a·α' + b`, what a dropped element becomes.
+    pub dropped: f32,
+}
+
+impl AlphaDropout {
+    /// A site while training.
+    pub fn train(mask: Mask) -> Self {
+        let k = mask.rate.keep_in_effect();
+        if k == 0.0 {
+            return Self { mask, scale: 0.0, shift: 0.0, dropped: 0.0 };
+        }
+        let a = (k + SATURATION * SATURATION * k * (1.0 - k)).powf(-0.5);
+        let b = -a * SATURATION * (1.0 - k);
+        Self { mask, scale: a as f32, shift: b as f32, dropped: (a * SATURATION + b) as f32 }
+    }
+
+    /// The way back, `dx = M·a·dy`: plain dropout of the same mask.
+    pub fn backward(&self) -> Dropout {
+        Dropout { mask: self.mask, scale: self.scale }
+    }
+
+    /// Whether it changes nothing.
+    pub(crate) fn is_identity(&self) -> bool {
+        self.mask.rate.threshold() == crate::rate::DRAWS
+    }
+
+    /// `y` of one element.
+    pub(crate) fn apply(&self, x: f32, kept: bool) -> f32 {
+        if kept { x * self.scale + self.shift } else { self.dropped }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Key, Rate};
+
+    fn site(keep: f64) -> AlphaDropout {
+        AlphaDropout::train(Mask::new(Rate::keep(keep).unwrap(), Key::default()))
+    }
+
+    /// Mean and variance over the mask of a standard input: `k·b + (1 − k)·d`, and `k·(a² + b²) + (1 − k)·d²` less its square.
+    fn moments(site: &AlphaDropout) -> [f64; 2] {
+        let k = site.mask.rate.keep_in_effect();
+        let [a, b, d] = [site.scale, site.shift, site.dropped].map(f64::from);
+        let mean = k * b + (1.0 - k) * d;
+        [mean, k * (a * a + b * b) + (1.0 - k) * d * d - mean * mean]
+    }
+
+    #[test]
+    fn mean_and_variance_are_kept() {
+        for keep in [0.001, 0.05, 0.5, 0.9, 0.95, 0.999, 1.0] {
+            let [mean, variance] = moments(&site(keep));
+            assert!(mean.abs() < 1e-6 && (variance - 1.0).abs() < 1e-5, "keep {keep}: mean {mean}, variance {variance}");
+        }
+        // The control: the rate to drop, taken for the rate to keep.
+        let wrong = AlphaDropout { mask: site(0.1).mask, ..site(0.9) };
+        let [mean, variance] = moments(&wrong);
+        assert!(mean.abs() > 0.1 || (variance - 1.0).abs() > 0.1, "{mean} {variance}");
+    }
+
+    #[test]
+    fn the_saturation_is_selu_s() {
+        let (lambda, alpha) = (1.050_700_987_355_480_5, 1.673_263_242_354_377_2);
+        assert!((SATURATION + lambda * alpha).abs() < 1e-15);
+    }
+
+    #[test]
+    fn the_ends_are_the_identity_and_zero() {
+        let all = site(1.0);
+        assert!(all.is_identity());
+        assert_eq!((all.scale, all.shift), (1.0, 0.0));
+        let none = site(0.0);
+        assert_eq!([none.scale, none.shift, none.dropped], [0.0; 3]);
+        // Which is where it tends to.
+        assert!(site(1.0 / 65536.0).dropped.abs() < 0.01);
+    }
+}

@@ -1,0 +1,56 @@
+//! Twin of `shaders/activation.wgsl`.
+// The constants are written as published.
+#![allow(clippy::excessive_precision)]
+
+use crate::call::Activation;
+
+/// `Φ(z)`, the normal distribution's; Abramowitz and Stegun, 7.1.26.
+fn normal(z: f32, bell: f32) -> f32 {
+    let t = 1.0 / (1.0 + 0.231_641_9 * z.abs());
+    let polynomial = 0.254_829_592 + t * (-0.284_496_736 + t * (1.421_413_741 + t * (-1.453_152_027 + t * 1.061_405_429)));
+    let tail = 0.5 * bell * t * polynomial;
+    if z > 0.0 { 1.0 - tail } else { tail }
+}
+
+fn sigmoid(z: f32) -> f32 {
+    1.0 / (1.0 + (-z.clamp(-80.0, 80.0)).exp())
+}
+
+/// `exp(−z²/2)` and the `z` that it is of, near enough to 0 to have a square.
+fn bell(z: f32) -> (f32, f32) {
+    let near = z.clamp(-20.0, 20.0);
+    ((-0.5 * near * near).exp(), near)
+}
+
+/// `act(z)`.
+pub(crate) fn activate(activation: Activation, z: f32) -> f32 {
+    match activation {
+        Activation::None => z,
+        // A comparison instead of max(): relu(NaN) is NaN.
+        Activation::Relu if z <= 0.0 => 0.0,
+        Activation::Relu => z,
+        Activation::Gelu => {
+            let (bell, near) = bell(z);
+            z * normal(near, bell)
+        }
+        Activation::Silu => z * sigmoid(z),
+    }
+}
+
+/// `act'(z)·grad`.
+pub(crate) fn back(activation: Activation, z: f32, grad: f32) -> f32 {
+    match activation {
+        Activation::None => grad,
+        // By selection; where z is NaN the gradient passes.
+        Activation::Relu if z <= 0.0 => 0.0,
+        Activation::Relu => grad,
+        Activation::Gelu => {
+            let (bell, near) = bell(z);
+            (normal(near, bell) + near * bell * 0.398_942_28) * grad
+        }
+        Activation::Silu => {
+            let (near, s) = (z.clamp(-80.0, 80.0), sigmoid(z));
+            s * (1.0 + near * (1.0 - s)) * grad
+        }
+    }
+}

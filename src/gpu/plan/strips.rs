@@ -1,0 +1,153 @@
+//! How the kernels of `block.wgsl` divide a matrix: into windows, and each among the threads of a grid.
+
+use super::{Dispatch, Operand, Planner, Window, check_operands, read, windows, write};
+use crate::Result;
+use crate::gpu::params::Params;
+use crate::gpu::source::Width;
+use crate::gpu::variant::{Stem, Variant};
+use crate::gpu::view::View;
+use crate::rate::DRAWS;
+
+/// Strips of 16 columns of a workgroup of `block.wgsl`: a thread each.
+const STRIPS: usize = 64;
+
+/// A workgroup's threads as a block of `rows` rows, a power of two, by as many strips as there are left: 2^`shift`.
+struct Block {
+    rows: usize,
+    shift: u32,
+}
+
+impl Block {
+    /// The block that covers `rows × strips` with the fewest threads left over, of such the widest: neighbours' loads are then neighbours.
+    fn new(rows: usize, strips: usize) -> Self {
+        let blocks = (0..=STRIPS.ilog2()).map(|shift| Self { rows: STRIPS >> shift, shift });
+        let workgroups = |block: &Self| (rows.div_ceil(block.rows) as u64) * (strips.div_ceil(1 << block.shift) as u64);
+        blocks.rev().min_by_key(workgroups).unwrap_or(Self { rows: 1, shift: STRIPS.ilog2() })
+    }
+}
+
+/// A second input of a kernel of strips.
+#[derive(Clone, Copy)]
+pub(super) enum Beside<'a> {
+    /// A mask that is given, a bit a column.
+    Bits(View<'a>),
+    /// Numbers, of the first input's shape.
+    Numbers(&'static str, View<'a>),
+}
+
+impl<'a> Beside<'a> {
+    fn operand(self) -> Operand<'a> {
+        match self {
+            Self::Bits(view) => Operand { element: Some(4), ..read("bits", view) },
+            Self::Numbers(name, view) => read(name, view),
+        }
+    }
+}
+
+/// A call of a kernel of strips. Where the input and the output are the same elements it is in place.
+#[derive(Clone, Copy)]
+pub(super) struct Strips<'a, 'f> {
+    /// The kernel, `aligned` where its strips are groups of draws whenever a window starts with one.
+    pub variant: Variant,
+    pub x: View<'a>,
+    /// A second input.
+    pub beside: Option<Beside<'a>>,
+    pub y: View<'a>,
+    /// Parameters of a dispatch that starts at local `(row, col)`.
+    pub params: &'f dyn Fn(usize, usize) -> Params,
+}
+
+impl<'a> Strips<'a, '_> {
+    /// The part of row `row` from column `col` on, a multiple of 32.
+    fn piece(&self, row: usize, col: usize, cols: usize) -> Self {
+        let part = |view: View<'a>, element: u64, col: usize, cols: usize| {
+            let offset = view.offset + element * (row * view.stride + col) as u64;
+            View { offset, rows: 1, cols, stride: cols, ..view }
+        };
+        let numbers = |view: View<'a>| part(view, view.number(), col, cols);
+        let beside = self.beside.map(|beside| match beside {
+            Beside::Bits(bits) => Beside::Bits(part(bits, 4, col / 32, cols.div_ceil(32))),
+            Beside::Numbers(name, view) => Beside::Numbers(name, numbers(view)),
+        });
+        Self { x: numbers(self.x), beside, y: numbers(self.y), ..*self }
+    }
+
+    fn in_place(&self) -> bool {
+        self.variant.stem != Stem::Copy && self.x.is_same(&self.y)
+    }
+
+    /// The tensors, in the order of their bindings.
+    fn operands(&self) -> Vec<Operand<'a>> {
+        let x = (!self.in_place()).then(|| read("x", self.x));
+        x.into_iter().chain(self.beside.map(Beside::operand)).chain([write("y", self.y)]).collect()
+    }
+}
+
+impl Planner {
+    /// The dispatches of a kernel of strips.
+    pub(super) fn strips<'a>(&self, call: &Strips<'a, '_>) -> Result<Vec<Dispatch<'a>>> {
+        let (x, stem) = (call.x, call.variant.stem);
+        match stem {
+            Stem::Dropout | Stem::Copy => self.check_numbers(stem.name(), &call.operands()).map(drop)?,
+            _ => check_operands(stem.name(), 4, &call.operands())?,
+        }
+        let mut plan = Vec::new();
+        // A row larger than a binding is itself cut into windows, each a matrix of one row. So is one longer than a grid is wide.
+        let longest = (self.rows_per_binding("x", 1, x.number())? / 64 * 64).clamp(1, STRIPS * 16 * self.grid as usize);
+        let pieces: Vec<(usize, usize)> = windows(x.cols, longest).collect();
+        if pieces.len() > 1 {
+            for row in 0..x.rows {
+                for &(col, cols) in &pieces {
+                    let params = |_, _| (call.params)(row, col);
+                    self.strips_of_rows(&mut plan, &Strips { params: &params, ..call.piece(row, col, cols) })?;
+                }
+            }
+        } else {
+            self.strips_of_rows(&mut plan, call)?;
+        }
+        Ok(plan)
+    }
+
+    /// The dispatches of rows that each fit a binding.
+    fn strips_of_rows<'a>(&self, plan: &mut Vec<Dispatch<'a>>, call: &Strips<'a, '_>) -> Result<()> {
+        let (x, y) = (call.x, call.y);
+        let paired = call.variant.stem.is_paired() && x.rows > 1;
+        let per_thread = if paired { 2 } else { 1 };
+        let block = Block::new(x.rows.div_ceil(per_thread), x.cols.div_ceil(16));
+        let held = self.common_rows(x.rows, &[("x", x.stride), ("y", y.stride)], x.number())?;
+        let beside = call.beside.map(Beside::operand);
+        let held = beside.map_or(Ok(held), |input| self.common_rows(held, &[(input.name, input.view.stride)], 4))?;
+        for (from, rows) in windows(x.rows, held.min(block.rows * per_thread * self.grid as usize)) {
+            let window = |view: View<'a>, element: u64| self.window(view, element, from, rows);
+            let [a, b] = [x, y].map(|view| window(view, view.number()));
+            let beside = beside.map(|input| window(input.view, 4));
+            // Bits are read a word at a time.
+            let numbers = beside.filter(|_| matches!(call.beside, Some(Beside::Numbers(..))));
+            let wide = |elements| [Some(a), Some(b), numbers].iter().flatten().all(|window| window.is_wide(elements));
+            let width = match () {
+                () if self.wide_loads() && !x.half && wide(8) => Width::Vec8,
+                () if wide(4) => Width::Vec4,
+                () => Width::Scalar,
+            };
+            let params = Params {
+                rows: rows as u32,
+                cols: x.cols as u32,
+                a_start: a.start,
+                a_stride: a.stride,
+                b_start: b.start,
+                b_stride: b.stride,
+                c_start: beside.map_or(0, |beside| beside.start),
+                c_stride: beside.map_or(0, |beside| beside.stride),
+                first: block.shift,
+                ..(call.params)(from, 0)
+            };
+            let aligned = call.variant.aligned && params.col_lane == 0 && (params.threshold < DRAWS || self.state);
+            let in_place = call.in_place();
+            let variant = Variant { width, aligned, paired, half: x.half, in_place, ..call.variant };
+            let bound: Vec<Window<'a>> = (!in_place).then_some(a).into_iter().chain(beside).chain([b]).collect();
+            let grid = [x.cols.div_ceil(16).div_ceil(STRIPS / block.rows), rows.div_ceil(block.rows * per_thread)];
+            plan.extend(self.dispatch_grid(variant, &bound, params, grid.map(|workgroups| workgroups as u32))?);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,66 @@
+//! What of a dropout site changes from step to step, in a buffer that kernels read when they run; its twin is `shaders/state.wgsl`.
+
+use crate::{Dropout, Error, Result};
+
+/// Threshold, scale, step and seed of a dropout site, as they lie in a caller's buffer.
+///
+/// [`Kernels::reading`](super::Kernels::reading) gives kernels that take them from there when they run: a call prepared once is recorded and
+/// submitted again with the next step, the next rate of a schedule or another seed. The buffer is written as the caller likes, such as by
+/// [`wgpu::Queue::write_buffer`] with [`bytes`](Self::bytes), or by a kernel of the caller's own. Layer and offsets stay values of the call.
+///
+/// | byte | field | |
+/// |---|---|---|
+/// | 0 | threshold | u32, `t = round_half_up(keep · 65536)`, 0 ..= 65536 |
+/// | 4 | scale | f32, 65536 / t for inverted dropout (0 where t is 0), 1 for vanilla |
+/// | 8 | step | u32 |
+/// | 12, 16 | seed | its low and its high word |
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, bytemuck::Pod, bytemuck::Zeroable)]
+pub struct State {
+    threshold: u32,
+    scale: f32,
+    step: u32,
+    seed: [u32; 2],
+}
+
+impl State {
+    /// Bytes of a state.
+    pub const SIZE: u64 = size_of::<Self>() as u64;
+
+    /// The state under which a kernel does what the site says, its layer and offsets aside.
+    pub fn new(dropout: &Dropout) -> Self {
+        let key = dropout.mask.key;
+        Self {
+            threshold: dropout.mask.rate.threshold(),
+            scale: dropout.scale,
+            step: key.step,
+            seed: [key.seed as u32, (key.seed >> 32) as u32],
+        }
+    }
+
+    /// The bytes to write into the buffer.
+    pub fn bytes(&self) -> &[u8] {
+        bytemuck::bytes_of(self)
+    }
+}
+
+/// Refuses a place in a buffer from which no kernel could read a state.
+pub(super) fn check(device: &wgpu::Device, buffer: &wgpu::Buffer, offset: u64) -> Result<()> {
+    let fail = |what: String| Err(Error::Buffer { kernel: "reading", tensor: "state", what });
+    if !buffer.usage().contains(wgpu::BufferUsages::UNIFORM) {
+        return fail("it lacks the usage UNIFORM".to_owned());
+    }
+    let uniforms = device.limits().max_uniform_buffers_per_shader_stage;
+    if uniforms < 2 {
+        let what = format!("the device's max_uniform_buffers_per_shader_stage allows {uniforms}: kernels that read a state need 2");
+        return Err(Error::Adapter { what });
+    }
+    let align = u64::from(device.limits().min_uniform_buffer_offset_alignment);
+    if !offset.is_multiple_of(align) {
+        return fail(format!("offset {offset} is not a multiple of {align}, min_uniform_buffer_offset_alignment"));
+    }
+    if offset.checked_add(State::SIZE).is_none_or(|end| end > buffer.size()) {
+        return fail(format!("{} bytes from {offset} on do not fit its size of {}", State::SIZE, buffer.size()));
+    }
+    Ok(())
+}

@@ -1,0 +1,143 @@
+//! Rate, scale, step and seed read from a buffer: calls prepared once and recorded again give, state by state, the bits that calls with the
+//! same values give.
+
+mod common;
+
+use common::raw::Raw;
+use common::{noise, same_bits};
+use wgpu_dropout::call::{DropoutCall, GradInput, GradWeight, LinearForward, MaskBits};
+use wgpu_dropout::gpu::{Kernels, Planner, Prepared, State, View};
+use wgpu_dropout::{Dropout, Error, Key, Mask, Mode, Rate, Result};
+
+/// A place of the state in its buffer that every device allows.
+const OFFSET: u64 = 256;
+
+fn site(keep: f64, mode: Mode, seed: u64, step: u32) -> Dropout {
+    Dropout::train(mode, Mask::new(Rate::keep(keep).unwrap(), Key { seed, layer: 4, step }).at(2, 3))
+}
+
+/// A schedule that goes through rates 0 and 1, both modes, and seeds of more than 32 bits.
+fn schedule() -> [Dropout; 6] {
+    [
+        site(0.5, Mode::Inverted, 7, 0),
+        site(0.5, Mode::Inverted, 7, 1),
+        site(0.9, Mode::Inverted, 7 << 40, 1),
+        site(1.0, Mode::Inverted, 7, 2),
+        site(0.0, Mode::Inverted, 7, u32::MAX),
+        site(0.25, Mode::Vanilla, u64::MAX, 3),
+    ]
+}
+
+/// Every kind of call that draws a mask, on buffers of its own: its output, and how it is prepared by some kernels for some site.
+struct Case<'a> {
+    what: &'static str,
+    output: &'a wgpu::Buffer,
+    prepare: Box<Prepare<'a>>,
+}
+
+type Prepare<'a> = dyn Fn(&Kernels, Dropout) -> Result<Prepared> + 'a;
+
+fn submit(raw: &Raw, call: &Prepared) {
+    let mut encoder = raw.device.create_command_encoder(&Default::default());
+    call.record(&mut encoder.begin_compute_pass(&Default::default()));
+    raw.queue.submit([encoder.finish()]);
+}
+
+#[test]
+fn prepared_calls_follow_the_state() {
+    let Some(raw) = Raw::open() else { return };
+    let kernels = Kernels::new(&raw.device).unwrap();
+    let usage = wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST;
+    let state = raw.buffer_for(&[0u32; (OFFSET as usize + 32) / 4], usage);
+    let reading = kernels.reading(&state, OFFSET).unwrap();
+    // The last of these products comes in parts.
+    for [batch, inputs, outputs] in [[9, 16, 24], [4, 530, 11]] {
+        let buffer = |seed, rows: usize, cols: usize| raw.buffer(&noise(seed, rows * cols));
+        let (x, w, y) = (buffer(1, batch, inputs), buffer(2, inputs, outputs), buffer(3, batch, outputs));
+        let (dy, dx, dw, db) =
+            (buffer(4, batch, outputs), buffer(5, batch, inputs), buffer(6, inputs, outputs), buffer(7, 1, outputs));
+        let bits = raw.buffer(&vec![f32::NAN; batch * inputs.div_ceil(32)]);
+        let view = View::new;
+        let cases = [
+            Case {
+                what: "dropout",
+                output: &dx,
+                prepare: Box::new(|kernels, dropout| {
+                    let (x, y) = (&view(&x, batch, inputs), &mut view(&dx, batch, inputs));
+                    kernels.dropout(&DropoutCall { x, y, dropout })
+                }),
+            },
+            Case {
+                what: "mask_bits",
+                output: &bits,
+                prepare: Box::new(|kernels, dropout| {
+                    let bits = &mut view(&bits, batch, inputs.div_ceil(32));
+                    kernels.mask_bits(&MaskBits { bits, cols: inputs, mask: dropout.mask })
+                }),
+            },
+            Case {
+                what: "linear_forward",
+                output: &y,
+                prepare: Box::new(|kernels, dropout| {
+                    let (x, weight) = (&view(&x, batch, inputs), &view(&w, inputs, outputs));
+                    let y = &mut view(&y, batch, outputs);
+                    kernels.linear_forward(&LinearForward { x, weight, bias: None, y, relu: true, dropout })
+                }),
+            },
+            Case {
+                what: "grad_input",
+                output: &dx,
+                prepare: Box::new(|kernels, dropout| {
+                    let (grad_output, weight) = (&view(&dy, batch, outputs), &view(&w, inputs, outputs));
+                    let grad_input = &mut view(&dx, batch, inputs);
+                    kernels.grad_input(&GradInput { grad_output, output: None, weight, grad_input, dropout, through: None })
+                }),
+            },
+            Case {
+                what: "grad_weight",
+                output: &dw,
+                prepare: Box::new(|kernels, dropout| {
+                    let (x, grad_output) = (&view(&x, batch, inputs), &view(&dy, batch, outputs));
+                    let (grad_weight, grad_bias) = (&mut view(&dw, inputs, outputs), &mut view(&db, 1, outputs));
+                    kernels.grad_weight(&GradWeight { x, grad_output, output: None, grad_weight, grad_bias, dropout })
+                }),
+            },
+        ];
+        for Case { what, output, prepare } in cases {
+            // What the call says itself does not count, but for layer and offsets.
+            let [replayed, replayed_too] = [site(1.0, Mode::Inverted, 99, 99), site(0.1, Mode::Vanilla, 98, 97)]
+                .map(|said| prepare(&reading, said).unwrap_or_else(|error| panic!("{what}: {error}")));
+            let mut seen: Vec<Vec<f32>> = Vec::new();
+            for (i, dropout) in schedule().into_iter().enumerate() {
+                raw.queue.write_buffer(&state, OFFSET, State::new(&dropout).bytes());
+                submit(&raw, if i % 2 == 0 { &replayed } else { &replayed_too });
+                let got = raw.read::<f32>(output);
+                submit(&raw, &prepare(&kernels, dropout).unwrap());
+                same_bits(&format!("{what} {dropout:?}"), &got, &raw.read(output)).unwrap();
+                assert!(seen.iter().all(|before| same_bits("", before, &got).is_err()), "{what}: state {i} changed nothing");
+                seen.push(got);
+            }
+        }
+    }
+    assert!(kernels.compiled().iter().any(|name| name.ends_with(".state")), "{:?}", kernels.compiled());
+}
+
+#[test]
+fn a_state_that_no_kernel_could_read_is_refused() {
+    let Some(raw) = Raw::open() else { return };
+    let kernels = Kernels::new(&raw.device).unwrap();
+    let plain = raw.buffer(&[0u32; 128]);
+    let good = raw.buffer_for(&[0u32; 128], wgpu::BufferUsages::UNIFORM);
+    let align = u64::from(raw.device.limits().min_uniform_buffer_offset_alignment);
+    let refused = |buffer, offset, says: &str| match kernels.reading(buffer, offset) {
+        Err(error @ Error::Buffer { tensor: "state", .. }) => assert!(error.to_string().contains(says), "{error}"),
+        other => panic!("{other:?}"),
+    };
+    refused(&plain, 0, "UNIFORM");
+    refused(&good, align / 2, "min_uniform_buffer_offset_alignment");
+    refused(&good, 512, "do not fit");
+    refused(&good, u64::MAX / align * align, "do not fit");
+    assert!(kernels.reading(&good, 512 - 256).is_ok());
+    let forged = Kernels::with_planner(&raw.device, |planner| Planner { state: true, ..planner });
+    assert!(matches!(forged, Err(Error::Invalid { .. })), "{forged:?}");
+}
