@@ -36,7 +36,8 @@ impl<B: Backend> ThreeLayer<B> {
         first.forward(gpu, x, site(1))?;
         second.forward(gpu, &first.y, site(2))?;
         third.forward(gpu, &second.y, Dropout::NONE)?;
-        gpu.softmax_cross_entropy(SoftmaxCrossEntropy { logits: &third.y, labels, grad_logits: &mut third.dy, losses })?;
+        let batch = wgpu_dropout::Matrix::rows(labels);
+        gpu.softmax_cross_entropy(SoftmaxCrossEntropy { logits: &third.y, labels, grad_logits: &mut third.dy, losses, batch })?;
         third.backward(gpu, &second.y, Some(&mut second.dy), Dropout::NONE)?;
         second.backward(gpu, &first.y, Some(&mut first.dy), site(2))?;
         first.backward(gpu, x, None, site(1))?;

@@ -1,7 +1,7 @@
 // softmax_cross_entropy: the loss of each row, whether its largest logit is the label's, and the gradient, in one pass over the rows.
 //
 //     loss[r] = log(sum over c of exp(z[r, c] - max)) - (z[r, label] - max)
-//     dz[r, c] = (softmax(z[r])[c] - (c == label)) * s        s = 1 / batch, the mean's share of a row
+//     dz[r, c] = (softmax(z[r])[c] - (c == label)) * s        s = 1 / batch, a row's share of the mean; the batch may have more rows than are here
 //
 // Shapes: logits, grad_logits [rows, cols], labels [rows], losses [rows, 2]: loss and 1 or 0. The largest logit is taken off first, so
 // that large logits overflow nothing; of equal largest ones the first counts. A label past the classes gives a loss of NaN.

@@ -138,7 +138,8 @@ impl<T: Matrix> GradWeight<'_, T> {
     }
 }
 
-/// `loss[r] = log Σ_c exp(z[r,c] − max) − (z[r,label] − max)`, whether the row is right, and `dz = (softmax(z) − onehot)/B`.
+/// `loss[r] = log Σ_c exp(z[r,c] − max) − (z[r,label] − max)`, whether the row is right, and `dz = (softmax(z) − onehot)/N`, the gradient of
+/// the mean of N losses.
 #[derive(Debug)]
 pub struct SoftmaxCrossEntropy<'a, T, U> {
     /// `z [B, C]`
@@ -149,6 +150,8 @@ pub struct SoftmaxCrossEntropy<'a, T, U> {
     pub grad_logits: &'a mut T,
     /// `[B, 2]`, written: a row's loss, and 1 where its largest logit (the first of equal ones) is the label's, else 0.
     pub losses: &'a mut T,
+    /// Rows N whose mean the loss is: B, or those of the whole mini-batch where these are a shard of it.
+    pub batch: usize,
 }
 
 impl<T: Matrix, U: Matrix> SoftmaxCrossEntropy<'_, T, U> {
@@ -157,7 +160,11 @@ impl<T: Matrix, U: Matrix> SoftmaxCrossEntropy<'_, T, U> {
         let (batch, classes) = (self.logits.rows(), self.logits.cols());
         expect(kernel, "labels", self.labels, batch, 1)?;
         expect(kernel, "grad_logits", self.grad_logits, batch, classes)?;
-        expect(kernel, "losses", self.losses, batch, 2)
+        expect(kernel, "losses", self.losses, batch, 2)?;
+        match self.batch < batch {
+            true => Err(Error::shape(kernel, format!("{batch} rows of a mini-batch of {}", self.batch))),
+            false => Ok(()),
+        }
     }
 }
 

@@ -79,23 +79,32 @@ fn people_get_a_table_with_the_device_and_what_it_did() {
 fn a_resumed_run_ends_as_one_that_never_stopped() {
     let (_guard, folder) = folder();
     for device in devices() {
-        let update = format!("--weight-decay 1e-4 --l1 1e-6 --schedule lr=exponential:0.1:4,drop=early:3 --device {device} --json");
-        let options = format!("--hidden 24,16 --drop 0.3 --input-keep 0.9 --seed 7 {update}");
-        succeed_quietly(&folder, &format!("train --epochs 4 --save whole {options}"));
-        succeed_quietly(&folder, &format!("train --epochs 2 --save part {options}"));
-        // Shape, rates and seed come from the file.
-        let rest = format!("train --epochs 4 --resume part --save part {update}");
-        let epochs = lines(&succeed_quietly(&folder, &rest));
-        assert_eq!(epochs.iter().map(|epoch| epoch["epoch"].as_u64().unwrap()).collect::<Vec<_>>(), [3, 4]);
-        let (whole, part) = (saved(&folder.join("whole")), saved(&folder.join("part")));
-        assert_eq!(whole.1, part.1);
-        assert_eq!((whole.1["epoch"].as_str(), whole.1["step"].as_str()), ("4", "92"));
-        assert_eq!(whole.0.keys().collect::<Vec<_>>(), part.0.keys().collect::<Vec<_>>());
-        assert!(whole.0.contains_key("optimizer.2.bias") && whole.0.len() == 12);
-        for (name, values) in &whole.0 {
-            let bits = |values: &[f32]| values.iter().map(|value| value.to_bits()).collect::<Vec<_>>();
-            assert_eq!(bits(values), bits(&part.0[name]), "{name} on {device}");
+        // Each with a remainder in its last mini-batch.
+        let on_schedule = "--l1 1e-6 --schedule lr=exponential:0.1:4,momentum=linear:0.5..1:3,drop=early:3";
+        let updates = ["", "--max-norm 1.25 --batch 60 --lr 0.03", "--momentum 0.5 --no-shuffle", on_schedule];
+        for (update, step) in updates.into_iter().zip(["92", "96", "92", "92"]) {
+            resume(&folder, device, update, step);
         }
+    }
+}
+
+fn resume(folder: &Path, device: &str, update: &str, step: &str) {
+    let options =
+        format!("--hidden 24,16 --drop 0.3 --input-keep 0.9 --seed 7 --weight-decay 1e-4 {update} --device {device} --json");
+    succeed_quietly(folder, &format!("train --epochs 4 --save whole {options}"));
+    succeed_quietly(folder, &format!("train --epochs 2 --save part {options}"));
+    // Shape, rates, seed, mini-batch and update come from the file.
+    let rest = format!("train --epochs 4 --resume part --save part --device {device} --json");
+    let epochs = lines(&succeed_quietly(folder, &rest));
+    assert_eq!(epochs.iter().map(|epoch| epoch["epoch"].as_u64().unwrap()).collect::<Vec<_>>(), [3, 4]);
+    let (whole, part) = (saved(&folder.join("whole")), saved(&folder.join("part")));
+    assert_eq!(whole.1, part.1);
+    assert_eq!((whole.1["epoch"].as_str(), whole.1["step"].as_str()), ("4", step));
+    assert_eq!(whole.0.keys().collect::<Vec<_>>(), part.0.keys().collect::<Vec<_>>());
+    assert!(whole.0.contains_key("optimizer.2.bias") && whole.0.len() == 12);
+    for (name, values) in &whole.0 {
+        let bits = |values: &[f32]| values.iter().map(|value| value.to_bits()).collect::<Vec<_>>();
+        assert_eq!(bits(values), bits(&part.0[name]), "{name} on {device} {update}");
     }
 }
 
@@ -118,6 +127,13 @@ fn what_contradicts_a_saved_network_is_refused_and_what_agrees_is_not() {
         let error = refuse(&folder, &format!("train --resume n --device cpu --json {option}"), 2);
         assert!(error.contains(named), "{error}");
     }
+    // A value of the update is no contradiction, but another one from here on.
+    succeed_quietly(&folder, "train --resume n --epochs 3 --lr 0.5 --max-norm 2 --save other --device cpu --json");
+    let (_, metadata) = saved(&folder.join("other"));
+    assert_eq!((metadata["lr"].as_str(), metadata["max_norm"].as_str(), metadata["batch"].as_str()), ("0.5", "2", "64"));
+    succeed_quietly(&folder, "train --resume other --epochs 4 --max-norm none --save other --device cpu --json");
+    let (_, metadata) = saved(&folder.join("other"));
+    assert_eq!((metadata["lr"].as_str(), metadata.get("max_norm")), ("0.5", None));
     assert_eq!(succeed_quietly(&folder, "train --resume n --epochs 2 --save m --device cpu --json"), "");
     assert_eq!(saved(&folder.join("m")), saved(&folder.join("n")));
 }

@@ -212,6 +212,7 @@ fn what_does_not_go_together_is_a_typed_error() {
             labels: &View::new(b, 4, 1),
             grad_logits: &mut view(c),
             losses: &mut View::new(d, 4, 2),
+            batch: 4,
         };
         refused(kernels.softmax_cross_entropy(&call), "logits");
     }

@@ -122,8 +122,8 @@ impl Call {
                 backend.grad_weight(GradWeight { x, grad_output, output, grad_weight, grad_bias, dropout })
             }
             (4, [logits], [grad_logits, losses]) => {
-                let labels = backend.tensor(labels.len(), 1, &labels)?;
-                backend.softmax_cross_entropy(SoftmaxCrossEntropy { logits, labels: &labels, grad_logits, losses })
+                let (batch, labels) = (labels.len(), backend.tensor(labels.len(), 1, &labels)?);
+                backend.softmax_cross_entropy(SoftmaxCrossEntropy { logits, labels: &labels, grad_logits, losses, batch })
             }
             (5, [losses], [totals]) => {
                 let slot = self.shapes[1][0].saturating_sub(1);

@@ -290,7 +290,7 @@ fn losses_and_updates_take_tensors_wherever_they_lie() {
     // Labels and losses are runs of words; logits may have gaps.
     everywhere(&raw, "softmax_cross_entropy", &[tensor(1, 5, 9), labels(), nan(5, 9), nan(5, 2)], true, |t| {
         let (grad_logits, losses) = (&mut { t[2] }, &mut { t[3] });
-        kernels.softmax_cross_entropy(&SoftmaxCrossEntropy { logits: &t[0], labels: &t[1], grad_logits, losses })
+        kernels.softmax_cross_entropy(&SoftmaxCrossEntropy { logits: &t[0], labels: &t[1], grad_logits, losses, batch: 5 })
     });
     everywhere(&raw, "squared_error", &[tensor(1, 5, 9), tensor(2, 5, 9), nan(5, 9), nan(5, 2)], true, |t| {
         let (grad_z, losses) = (&mut { t[2] }, &mut { t[3] });

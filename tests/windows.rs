@@ -223,7 +223,7 @@ fn softmax_cross_entropy_in_rows() {
     let run = |gpu: &mut Gpu| {
         let (z, labels) = (gpu.tensor(batch, classes, &logits).unwrap(), gpu.tensor(batch, 1, &labels).unwrap());
         let (mut dz, mut losses) = (poisoned(gpu, batch, classes), poisoned(gpu, batch, 2));
-        let call = SoftmaxCrossEntropy { logits: &z, labels: &labels, grad_logits: &mut dz, losses: &mut losses };
+        let call = SoftmaxCrossEntropy { logits: &z, labels: &labels, grad_logits: &mut dz, losses: &mut losses, batch };
         gpu.softmax_cross_entropy(call).unwrap();
         [gpu.read(&dz).unwrap(), gpu.read(&losses).unwrap()].concat()
     };
@@ -316,7 +316,7 @@ fn what_cannot_fit_a_weak_device_is_a_typed_error() {
     refused("a row of the mask", gpu.mask_bits(MaskBits { bits: &mut bits, cols: 640_000, mask: dropout.mask }));
 
     let (mut dz, mut losses, labels) = (zeros(gpu, 4, 20_000), zeros(gpu, 4, 2), words(gpu, 4, 1));
-    let call = SoftmaxCrossEntropy { logits: &long, labels: &labels, grad_logits: &mut dz, losses: &mut losses };
+    let call = SoftmaxCrossEntropy { logits: &long, labels: &labels, grad_logits: &mut dz, losses: &mut losses, batch: 4 };
     refused("a row of logits", gpu.softmax_cross_entropy(call));
 
     let (losses, mut totals) = (zeros(gpu, 10_000, 2), zeros(gpu, 1, 2));

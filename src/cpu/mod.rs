@@ -289,6 +289,7 @@ impl Backend for Cpu {
             &mut call.grad_logits.values,
             &mut call.losses.values,
             classes,
+            call.batch,
         );
         Ok(())
     }

@@ -197,6 +197,7 @@ impl Backend for Gpu {
             labels: &call.labels.view(),
             grad_logits: &mut call.grad_logits.view(),
             losses: &mut call.losses.view(),
+            batch: call.batch,
         };
         self.enqueue(self.kernels.planner().softmax_cross_entropy(&views)?)
     }

@@ -1,60 +1,75 @@
 //! Saved networks: one safetensors file with weights, momentum and the state of the run.
 //!
 //! F32 tensors `layers.N.weight` `[in, out]` and `layers.N.bias` `[out]`, N from 0; where there is momentum `optimizer.N.weight` and
-//! `optimizer.N.bias`; metadata strings `format`, `mode`, `drop`, `input_drop`, `seed`, `step`, `epoch`. Together with the data that
-//! is all that a run needs to go on as if it had not stopped.
+//! `optimizer.N.bias`; metadata strings `format`, `mode`, `drop`, `input_drop`, `seed`, `step`, `epoch`, and where the network was
+//! trained the settings of the latest step: `batch`, `shuffle`, `lr`, `momentum`, `weight_decay`, `l1`, `max_norm`, and where they follow one the
+//! [`Schedule`] of `lr_schedule`, `momentum_schedule`, `drop_schedule`. Together with the data that is all that a run needs to go on as if it had not stopped: on the same backend its weights are equal to the byte.
 
+use super::container::{self, Container, Named};
 use super::network::{Architecture, Mlp};
+use super::schedule::{Schedule, Schedules};
+use super::train::Training;
 use crate::backend::Backend;
+use crate::call::SgdRule;
 use crate::{Error, Rate, Result, file};
-use safetensors::{Dtype, SafeTensors, tensor::TensorView};
-use std::collections::HashMap;
 use std::path::Path;
+use std::str::FromStr;
 
-const FORMAT: &str = "wgpu-dropout 1";
+/// `format` of the metadata.
+pub(super) const FORMAT: &str = "wgpu-dropout 1";
 
 impl<B: Backend> Mlp<B> {
-    /// Saves weights, momentum, step and epoch; the old file, if any, is replaced only by a whole new one.
+    /// Saves weights, momentum, step, epoch and how it was trained. Whoever opens the file, even after a crash in the midst of this, finds
+    /// the old contents or the new ones.
     ///
     /// # Errors
     /// [`Error::File`] where it cannot be written, [`Error::Device`] where the device was lost.
     pub fn save(&mut self, path: &Path) -> Result<()> {
         let widths = self.architecture.widths();
-        let mut tensors: Vec<(String, Vec<usize>, Vec<f32>)> = Vec::new();
+        let mut tensors = Vec::new();
         for (index, layer) in self.layers.iter().enumerate() {
-            let shape = vec![widths[index], widths[index + 1]];
-            let bias_shape = vec![widths[index + 1]];
-            tensors.push((format!("layers.{index}.weight"), shape.clone(), self.backend.read(&layer.weight)?));
-            tensors.push((format!("layers.{index}.bias"), bias_shape.clone(), self.backend.read(&layer.bias)?));
+            let mut add = |of: &str, weight: &B::Tensor<f32>, bias: &B::Tensor<f32>| -> Result<()> {
+                let (shape, bias_shape) = ([widths[index], widths[index + 1]], [widths[index + 1]]);
+                tensors.push(Named::new(format!("{of}.{index}.weight"), &shape, self.backend.read(weight)?));
+                tensors.push(Named::new(format!("{of}.{index}.bias"), &bias_shape, self.backend.read(bias)?));
+                Ok(())
+            };
+            add("layers", &layer.weight, &layer.bias)?;
             if let Some((weight, bias)) = &layer.velocity {
-                tensors.push((format!("optimizer.{index}.weight"), shape, self.backend.read(weight)?));
-                tensors.push((format!("optimizer.{index}.bias"), bias_shape, self.backend.read(bias)?));
+                add("optimizer", weight, bias)?;
             }
         }
-        let failed =
-            |error: safetensors::SafeTensorError| Error::File { path: path.display().to_string(), what: error.to_string() };
-        let mut views = Vec::new();
-        for (name, shape, values) in &tensors {
-            let view = TensorView::new(Dtype::F32, shape.clone(), bytemuck::cast_slice(values)).map_err(failed)?;
-            views.push((name.as_str(), view));
-        }
-        let mut bytes = safetensors::serialize(views, Some(self.metadata())).map_err(failed)?;
-        sort_header(&mut bytes);
-        file::write_atomic(path, |out| out.write_all(&bytes))
+        container::write(path, &tensors, &self.metadata())
     }
 
-    fn metadata(&self) -> HashMap<String, String> {
+    fn metadata(&self) -> Vec<(&'static str, String)> {
         let a = &self.architecture;
-        let pairs = [
+        let mut pairs = vec![
             ("format", FORMAT.to_owned()),
             ("mode", a.mode.to_string()),
-            ("drop", a.rate.drop_asked().to_string()),
-            ("input_drop", a.input_rate.drop_asked().to_string()),
+            ("drop", drop_of(a.rate).to_string()),
+            ("input_drop", drop_of(a.input_rate).to_string()),
             ("seed", a.seed.to_string()),
             ("step", self.step.to_string()),
             ("epoch", self.epoch.to_string()),
         ];
-        pairs.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+        if let Some(Training { batch, shuffle, rule, schedules }) = self.training {
+            pairs.extend([
+                ("batch", batch.to_string()),
+                ("shuffle", shuffle.to_string()),
+                ("lr", rule.lr.to_string()),
+                ("momentum", rule.momentum.to_string()),
+                ("weight_decay", rule.weight_decay.to_string()),
+            ]);
+            // What is not set is not written, so that equal runs of all versions are equal files.
+            pairs.extend((rule.l1 != 0.0).then(|| ("l1", rule.l1.to_string())));
+            let Schedules { lr, momentum, drop } = schedules;
+            let followed = [("lr_schedule", lr), ("momentum_schedule", momentum), ("drop_schedule", drop)];
+            let followed = followed.into_iter().filter(|&(_, schedule)| schedule != Schedule::Constant);
+            pairs.extend(followed.map(|(name, schedule)| (name, schedule.to_string())));
+            pairs.extend(rule.max_norm.map(|norm| ("max_norm", norm.to_string())));
+        }
+        pairs
     }
 
     /// Reads a saved network onto `backend`.
@@ -63,64 +78,39 @@ impl<B: Backend> Mlp<B> {
     /// [`Error::File`] where it cannot be read, [`Error::Data`] where it is no saved network, is cut short, or its layers do not fit.
     pub fn load(backend: B, path: &Path) -> Result<Self> {
         let bytes = file::read(path)?;
-        let name = path.display().to_string();
-        let bad = |what: String| Error::Data { path: name.clone(), what };
-        let tensors = SafeTensors::deserialize(&bytes).map_err(|error| bad(format!("no safetensors file: {error}")))?;
-        let (_, header) = SafeTensors::read_metadata(&bytes).map_err(|error| bad(format!("no safetensors file: {error}")))?;
-        let metadata = header.metadata().clone().unwrap_or_default();
-        let field = |key: &str| metadata.get(key).ok_or_else(|| bad(format!("no metadata `{key}`: not saved by wgpu-dropout")));
-        fn number<T: std::str::FromStr>(text: &str) -> std::result::Result<T, String> {
-            text.parse().map_err(|_| format!("metadata `{text}` is no number of its kind"))
+        let saved = Container::parse(path, &bytes)?;
+        let format: String = needed(&saved, "format")?;
+        if format != FORMAT {
+            return Err(saved.bad(format!("format `{format}`, expected `{FORMAT}`")));
         }
-        if field("format")? != FORMAT {
-            return Err(bad(format!("format `{}`, expected `{FORMAT}`", field("format")?)));
-        }
-        let read = |key: String, shape: &[usize]| -> Result<Vec<f32>> {
-            let view = tensors.tensor(&key).map_err(|error| bad(format!("tensor {key}: {error}")))?;
-            if view.dtype() != Dtype::F32 || view.shape() != shape {
-                return Err(bad(format!("tensor {key} is {:?} {:?}, expected F32 {shape:?}", view.dtype(), view.shape())));
-            }
-            Ok(bytemuck::pod_collect_to_vec(view.data()))
-        };
-        let mut widths: Vec<usize> = Vec::new();
-        while let Ok(view) = tensors.tensor(&format!("layers.{}.weight", widths.len().saturating_sub(1))) {
-            let &[inputs, outputs] = view.shape() else { return Err(bad(format!("a weight of shape {:?}", view.shape()))) };
-            // An empty tensor can claim any width without a byte to show for it.
-            if inputs == 0 || outputs == 0 || widths.last().is_some_and(|&width| width != inputs) {
-                let what =
-                    format!("a weight of shape {:?} after widths {widths:?}: layers must not be empty and must fit", view.shape());
-                return Err(bad(what));
-            }
-            if widths.is_empty() {
-                widths.push(inputs);
-            }
-            widths.push(outputs);
-        }
-        let mode = field("mode")?.parse().map_err(|error: Error| bad(error.to_string()))?;
+        let widths = widths(&saved)?;
         let &[inputs, ref hidden @ .., classes] = widths.as_slice() else {
-            return Err(bad("no tensor layers.0.weight".to_owned()));
+            return Err(saved.bad("no tensor layers.0.weight"));
         };
-        let rate =
-            |key: &str| Rate::drop(number(field(key)?).map_err(bad)?).map_err(|error| bad(format!("metadata `{key}`: {error}")));
+        let rate = |key: &str| Rate::drop(needed(&saved, key)?).map_err(|error| saved.bad(format!("metadata `{key}`: {error}")));
         let architecture = Architecture {
             inputs,
             hidden: hidden.to_vec(),
             classes,
-            mode,
+            mode: needed::<String>(&saved, "mode")?.parse().map_err(|error: Error| saved.bad(error.to_string()))?,
             rate: rate("drop")?,
             input_rate: rate("input_drop")?,
-            seed: number(field("seed")?).map_err(bad)?,
+            seed: needed(&saved, "seed")?,
         };
         let mut net = Self::empty(backend, architecture)?;
-        net.step = number(field("step")?).map_err(bad)?;
-        net.epoch = number(field("epoch")?).map_err(bad)?;
+        net.step = needed(&saved, "step")?;
+        net.epoch = needed(&saved, "epoch")?;
+        net.training = training(&saved)?;
         for (index, pair) in widths.windows(2).enumerate() {
             let (shape, bias_shape) = ([pair[0], pair[1]], [pair[1]]);
-            let weight = read(format!("layers.{index}.weight"), &shape)?;
-            net.set_parameters(index, &weight, &read(format!("layers.{index}.bias"), &bias_shape)?)?;
-            if tensors.tensor(&format!("optimizer.{index}.weight")).is_ok() {
-                let weight = read(format!("optimizer.{index}.weight"), &shape)?;
-                let bias = read(format!("optimizer.{index}.bias"), &bias_shape)?;
+            let read = |of: &str| -> Result<_> {
+                let weight = saved.values(&format!("{of}.{index}.weight"), &shape)?;
+                Ok((weight, saved.values(&format!("{of}.{index}.bias"), &bias_shape)?))
+            };
+            let (weight, bias) = read("layers")?;
+            net.set_parameters(index, &weight, &bias)?;
+            if saved.shape(&format!("optimizer.{index}.weight")).is_some() {
+                let (weight, bias) = read("optimizer")?;
                 let weight = net.backend.tensor(pair[0], pair[1], &weight)?;
                 net.layers[index].velocity = Some((weight, net.backend.tensor(1, pair[1], &bias)?));
             }
@@ -129,16 +119,74 @@ impl<B: Backend> Mlp<B> {
     }
 }
 
-/// Puts the header's keys in order: they come out of a hash map, and equal networks should be equal files.
-fn sort_header(bytes: &mut [u8]) {
-    let Some((length, rest)) = bytes.split_first_chunk_mut::<8>() else { return };
-    let Ok(length) = usize::try_from(u64::from_le_bytes(*length)) else { return };
-    let Some(header) = rest.get_mut(..length) else { return };
-    // A JSON object of serde_json is sorted by key, and the same text in another order is as long.
-    let Ok(value) = serde_json::from_slice::<serde_json::Value>(header) else { return };
-    let mut sorted = value.to_string().into_bytes();
-    if sorted.len() <= header.len() {
-        sorted.resize(header.len(), b' ');
-        header.copy_from_slice(&sorted);
+/// A drop rate that is read back as the rate in effect. What was asked for is, unless a rounding of `1 − keep` lies between them.
+fn drop_of(rate: Rate) -> f64 {
+    let asked = rate.drop_asked();
+    let same = Rate::drop(asked).is_ok_and(|again| again.threshold() == rate.threshold());
+    if same { asked } else { rate.drop_in_effect() }
+}
+
+/// A string of the metadata, read.
+fn field<T: FromStr>(saved: &Container<'_>, key: &str) -> Result<Option<T>> {
+    let read = |text: &str| text.parse().map_err(|_| saved.bad(format!("metadata `{key}` is `{text}`: no value of its kind")));
+    saved.field(key).map(read).transpose()
+}
+
+fn needed<T: FromStr>(saved: &Container<'_>, key: &str) -> Result<T> {
+    field(saved, key)?.ok_or_else(|| saved.bad(format!("no metadata `{key}`: not saved by wgpu-dropout")))
+}
+
+/// How the network was trained; `None` where it was not, or where an older version saved it.
+fn training(saved: &Container<'_>) -> Result<Option<Training>> {
+    let Some(batch) = field(saved, "batch")? else { return Ok(None) };
+    let rule = SgdRule {
+        lr: needed(saved, "lr")?,
+        momentum: needed(saved, "momentum")?,
+        weight_decay: needed(saved, "weight_decay")?,
+        l1: field(saved, "l1")?.unwrap_or(0.0),
+        max_norm: field(saved, "max_norm")?,
+    };
+    let schedule = |key: &str| Ok::<Schedule, Error>(field(saved, key)?.unwrap_or_default());
+    let schedules =
+        Schedules { lr: schedule("lr_schedule")?, momentum: schedule("momentum_schedule")?, drop: schedule("drop_schedule")? };
+    let training = Training { batch, shuffle: needed(saved, "shuffle")?, rule, schedules };
+    training.check().map_err(|error| saved.bad(format!("metadata: {error}")))?;
+    Ok(Some(training))
+}
+
+/// Units of each layer from the input to the classes; empty where there is no layer.
+fn widths(saved: &Container<'_>) -> Result<Vec<usize>> {
+    let mut widths: Vec<usize> = Vec::new();
+    while let Some(shape) = saved.shape(&format!("layers.{}.weight", widths.len().saturating_sub(1))) {
+        let &[inputs, outputs] = shape.as_slice() else { return Err(saved.bad(format!("a weight of shape {shape:?}"))) };
+        // An empty tensor can claim any width without a byte to show for it.
+        if inputs == 0 || outputs == 0 || widths.last().is_some_and(|&width| width != inputs) {
+            let what = format!("a weight of shape {shape:?} after widths {widths:?}: layers must not be empty and must fit");
+            return Err(saved.bad(what));
+        }
+        if widths.is_empty() {
+            widths.push(inputs);
+        }
+        widths.push(outputs);
+    }
+    Ok(widths)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rate_keeps_its_threshold_through_the_file() {
+        let again = |rate: Rate| Rate::drop(drop_of(rate).to_string().parse().unwrap()).unwrap();
+        for step in 0..=1000 {
+            let rate = Rate::keep(f64::from(step) / 1000.0).unwrap();
+            assert_eq!(again(rate).threshold(), rate.threshold());
+            assert!((drop_of(rate) - rate.drop_asked()).abs() < 1e-12, "what was asked for, not what is in effect");
+        }
+        // Just below what rounds to a draw kept: 1 minus it, and 1 minus that, is on the other side.
+        let rate = Rate::keep((0.5 - 2e-16) / 65536.0).unwrap();
+        assert_ne!(Rate::drop(rate.drop_asked()).unwrap().threshold(), rate.threshold());
+        assert_eq!(again(rate).threshold(), rate.threshold());
     }
 }

@@ -6,17 +6,25 @@
 
 #[cfg(feature = "cli")]
 mod checkpoint;
+#[cfg(feature = "cli")]
+mod container;
 mod ensemble;
+#[cfg(feature = "cli")]
+mod interchange;
 mod network;
 mod predict;
 mod resident;
 mod schedule;
+mod shard;
 mod train;
 mod workspace;
 
 pub use ensemble::MAX_UNITS;
+#[cfg(feature = "cli")]
+pub use interchange::{ForeignLayer, Interchange, Layout};
 pub use network::{Architecture, Mlp};
 pub use predict::{Evaluation, MonteCarlo};
 pub use resident::{Resident, Source};
 pub use schedule::{Schedule, Schedules};
+pub use shard::{Gradients, Shard};
 pub use train::{Epoch, Training};

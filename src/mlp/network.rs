@@ -1,6 +1,7 @@
 //! The network itself: its shape, its parameters, its place in training.
 
 use super::schedule::Schedules;
+use super::train::Training;
 use super::workspace::Workspaces;
 use crate::backend::Backend;
 use crate::{Dropout, Error, Key, Mask, Mode, Rate, Result, init};
@@ -39,8 +40,8 @@ impl Architecture {
         }
     }
 
-    /// Site `layer` at training step `step`.
-    pub(super) fn training_site(&self, layer: usize, step: u32, schedules: &Schedules) -> Dropout {
+    /// What dropout site `layer` does to a mini-batch in training step `step`; its mask [`at`](Mask::at) a row is that of a shard.
+    pub fn training_site(&self, layer: usize, step: u32, schedules: &Schedules) -> Dropout {
         let key = Key { seed: self.seed, layer: layer as u32, step };
         Dropout::train(self.mode, Mask::new(schedules.rate(self.rate_of(layer), step), key))
     }
@@ -74,7 +75,7 @@ pub(super) struct Layer<B: Backend> {
     pub weight: B::Tensor<f32>,
     /// `[1, outputs]`
     pub bias: B::Tensor<f32>,
-    /// Gradients of both; made by the first training step under max-norm, which alone needs them stored.
+    /// Gradients of both; made by the first training step under max-norm or of a shard, which alone need them stored.
     pub grad: Option<(B::Tensor<f32>, B::Tensor<f32>)>,
     /// Velocities of both; made by the first step with momentum.
     pub velocity: Option<(B::Tensor<f32>, B::Tensor<f32>)>,
@@ -107,6 +108,8 @@ pub struct Mlp<B: Backend> {
     pub(super) layers: Vec<Layer<B>>,
     pub(super) step: u32,
     pub(super) epoch: u32,
+    /// How the latest update was made.
+    pub(super) training: Option<Training>,
     pub(super) workspaces: Workspaces<B>,
 }
 
@@ -132,7 +135,7 @@ impl<B: Backend> Mlp<B> {
             let (weight, bias) = (backend.zeros(pair[0], pair[1])?, backend.zeros(1, pair[1])?);
             layers.push(Layer { weight, bias, grad: None, velocity: None });
         }
-        Ok(Self { backend, architecture, layers, step: 0, epoch: 0, workspaces: Workspaces::default() })
+        Ok(Self { backend, architecture, layers, step: 0, epoch: 0, training: None, workspaces: Workspaces::default() })
     }
 
     /// Shape, rates and seed.
@@ -148,6 +151,11 @@ impl<B: Backend> Mlp<B> {
     /// Epochs finished so far.
     pub fn epoch(&self) -> u32 {
         self.epoch
+    }
+
+    /// How the latest update was made; a saved network remembers. `None` before the first.
+    pub fn training(&self) -> Option<&Training> {
+        self.training.as_ref()
     }
 
     /// The device.

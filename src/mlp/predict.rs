@@ -99,7 +99,7 @@ impl<B: Backend> Mlp<B> {
             let rows = BATCH.min(data.rows() - first);
             let workspace = self.workspaces.get(&mut self.backend, rows, &architecture.widths(), false)?;
             forward(&mut self.backend, &self.layers, workspace, data, None, first, &site)?;
-            loss(&mut self.backend, workspace, &mut totals, slot)?;
+            loss(&mut self.backend, workspace, &mut totals, slot, rows)?;
             self.backend.submit()?;
         }
         let sums = self.backend.read(&totals)?;

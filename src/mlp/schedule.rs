@@ -67,6 +67,18 @@ impl Schedule {
         }
     }
 
+    /// The same over `times` as many steps.
+    pub fn stretched(self, times: u32) -> Self {
+        let long = |steps: u32| steps.saturating_mul(times);
+        match self {
+            Self::Constant => self,
+            Self::Linear { from, to, steps } => Self::Linear { from, to, steps: long(steps) },
+            Self::Exponential { to, steps } => Self::Exponential { to, steps: long(steps) },
+            Self::Early { steps } => Self::Early { steps: long(steps) },
+            Self::Late { steps } => Self::Late { steps: long(steps) },
+        }
+    }
+
     /// Refuses factors that mean nothing, or are above `most`.
     fn check(self, what: &str, most: f64) -> Result<()> {
         let factors = match self {
@@ -78,6 +90,45 @@ impl Schedule {
             Some(factor) => Err(Error::invalid(format!("schedule of the {what}: factor {factor}: must be 0 to {most}"))),
             None => Ok(()),
         }
+    }
+}
+
+/// `constant`, `linear:FROM..TO:STEPS`, `exponential:TO:STEPS`, `early:STEPS` or `late:STEPS`, as it is read back.
+impl std::fmt::Display for Schedule {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Constant => f.write_str("constant"),
+            Self::Linear { from, to, steps } => write!(f, "linear:{from}..{to}:{steps}"),
+            Self::Exponential { to, steps } => write!(f, "exponential:{to}:{steps}"),
+            Self::Early { steps } => write!(f, "early:{steps}"),
+            Self::Late { steps } => write!(f, "late:{steps}"),
+        }
+    }
+}
+
+impl std::str::FromStr for Schedule {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let read = || {
+            let (kind, rest) = text.split_once(':').unwrap_or((text, ""));
+            let (value, steps) = rest.rsplit_once(':').unwrap_or(("", rest));
+            let number = |text: &str| text.parse::<f64>().ok();
+            let steps = steps.parse::<u32>().ok();
+            match (kind, value) {
+                ("constant", "") if rest.is_empty() => Some(Self::Constant),
+                ("linear", value) => {
+                    let (from, to) = value.split_once("..")?;
+                    Some(Self::Linear { from: number(from)?, to: number(to)?, steps: steps? })
+                }
+                ("exponential", value) => Some(Self::Exponential { to: number(value)?, steps: steps? }),
+                ("early", "") => Some(Self::Early { steps: steps? }),
+                ("late", "") => Some(Self::Late { steps: steps? }),
+                _ => None,
+            }
+        };
+        let forms = "constant, linear:FROM..TO:STEPS, exponential:TO:STEPS, early:STEPS or late:STEPS";
+        read().ok_or_else(|| Error::invalid(format!("schedule `{text}`: must be {forms}")))
     }
 }
 
@@ -152,6 +203,23 @@ mod tests {
         assert_eq!(factors(Schedule::Late { steps: 2 }), [0.0, 0.0, 1.0, 1.0, 1.0]);
         // Over no steps there is only the end.
         assert_eq!(factors(Schedule::Linear { from: 0.5, to: 2.0, steps: 0 }), [2.0; 5]);
+    }
+
+    #[test]
+    fn a_schedule_reads_back_as_it_is_written() {
+        let shapes = [
+            Schedule::Constant,
+            Schedule::Linear { from: 0.1, to: 1e-30, steps: u32::MAX },
+            Schedule::Exponential { to: 0.01, steps: 0 },
+            Schedule::Early { steps: 3 },
+            Schedule::Late { steps: 4 },
+        ];
+        for shape in shapes {
+            assert_eq!(shape.to_string().parse::<Schedule>().unwrap(), shape);
+        }
+        for bad in ["", "constant:1", "linear:1..0", "linear:1:5", "exponential:5", "early", "late:-1", "late:1:2", "cosine:1:5"] {
+            assert!(bad.parse::<Schedule>().is_err(), "{bad}");
+        }
     }
 
     #[test]

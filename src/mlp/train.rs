@@ -63,6 +63,17 @@ pub struct Epoch {
     pub running_loss: f64,
 }
 
+impl Epoch {
+    /// What the mini-batches of epoch `epoch` came to, unless one of them diverged.
+    pub(super) fn of(epoch: u32, losses: Vec<f32>, right: u64) -> Result<Self> {
+        if let Some(&loss) = losses.iter().find(|loss| !loss.is_finite()) {
+            return Err(Error::Diverged { epoch, loss });
+        }
+        let running_loss = losses.iter().map(|&loss| f64::from(loss)).sum::<f64>() / losses.len() as f64;
+        Ok(Self { losses, right, running_loss })
+    }
+}
+
 impl<B: Backend> Mlp<B> {
     /// One update on a mini-batch from the host: `x [rows, inputs]`, row-major, `labels [rows]`.
     ///
@@ -71,6 +82,7 @@ impl<B: Backend> Mlp<B> {
     pub fn train_step(&mut self, x: &[f32], labels: &[u32], training: &Training) -> Result<()> {
         training.check_for(&self.architecture)?;
         let given = self.give(x, labels)?;
+        self.training = Some(*training);
         let result = self.totals(1).and_then(|mut totals| {
             let result = self.step_on(&given, None, 0, labels.len(), training, &mut totals, 0);
             self.workspaces.totals = Some(totals);
@@ -105,6 +117,7 @@ impl<B: Backend> Mlp<B> {
     pub fn train_epoch_with(&mut self, data: &Resident<B>, training: &Training, mut progress: impl FnMut(usize)) -> Result<Epoch> {
         training.check_for(&self.architecture)?;
         self.check_data(data)?;
+        self.training = Some(*training);
         self.workspaces.forget_given();
         let steps = data.rows().div_ceil(training.batch);
         let mut totals = self.totals(steps)?;
@@ -121,13 +134,8 @@ impl<B: Backend> Mlp<B> {
         self.epoch += 1;
         let rows_of = |step: usize| training.batch.min(data.rows() - step * training.batch) as f32;
         let sums = &sums[..2 * steps];
-        let losses: Vec<f32> = sums.chunks(2).enumerate().map(|(step, sum)| sum[0] / rows_of(step)).collect();
-        if let Some(&loss) = losses.iter().find(|loss| !loss.is_finite()) {
-            return Err(Error::Diverged { epoch: self.epoch, loss });
-        }
-        let right = sums.chunks(2).map(|sum| f64::from(sum[1])).sum::<f64>() as u64;
-        let running_loss = losses.iter().map(|&loss| f64::from(loss)).sum::<f64>() / losses.len() as f64;
-        Ok(Epoch { losses, right, running_loss })
+        let losses = sums.chunks(2).enumerate().map(|(step, sum)| sum[0] / rows_of(step)).collect();
+        Epoch::of(self.epoch, losses, sums.chunks(2).map(|sum| f64::from(sum[1])).sum::<f64>() as u64)
     }
 
     /// A mini-batch from the host on the device, in memory that is used again where the size allows.
@@ -168,7 +176,7 @@ impl<B: Backend> Mlp<B> {
         }
     }
 
-    fn order(&mut self, rows: usize) -> Result<B::Tensor<u32>> {
+    pub(super) fn order(&mut self, rows: usize) -> Result<B::Tensor<u32>> {
         let order = init::shuffle(self.architecture.seed, self.epoch, rows as u32);
         match self.workspaces.order.take() {
             Some(mut tensor) if tensor.rows() == rows => {
@@ -199,8 +207,8 @@ impl<B: Backend> Mlp<B> {
         }
         let workspace = workspaces.get(backend, rows, &architecture.widths(), true)?;
         forward(backend, layers, workspace, data, order, first, &site)?;
-        loss(backend, workspace, totals, slot)?;
-        backward(backend, layers, workspace, &site, &rule)?;
+        loss(backend, workspace, totals, slot, rows)?;
+        backward(backend, layers, workspace, &site, |backend, layer, x, grad_z| layer.update(backend, x, grad_z, rule))?;
         backend.submit()?;
         *step = step.wrapping_add(1);
         Ok(())
@@ -210,27 +218,54 @@ impl<B: Backend> Mlp<B> {
 impl<B: Backend> Layer<B> {
     /// Memory that only training needs.
     fn prepare(&mut self, backend: &mut B, rule: &SgdRule) -> Result<()> {
-        let (inputs, outputs) = (self.weight.rows(), self.weight.cols());
-        let mut pair = || Ok::<_, Error>((backend.zeros(inputs, outputs)?, backend.zeros(1, outputs)?));
-        if rule.max_norm.is_some() && self.grad.is_none() {
-            self.grad = Some(pair()?);
+        if rule.max_norm.is_some() {
+            self.prepare_gradient(backend)?;
         }
-        if rule.momentum != 0.0 && self.velocity.is_none() {
-            self.velocity = Some(pair()?);
+        self.prepare_velocity(backend, rule)
+    }
+
+    /// Memory for the gradients, where they are stored.
+    pub(super) fn prepare_gradient(&mut self, backend: &mut B) -> Result<()> {
+        if self.grad.is_none() {
+            self.grad = Some(self.zeros(backend)?);
         }
         Ok(())
     }
 
+    /// Memory for the velocities, where the rule has momentum.
+    pub(super) fn prepare_velocity(&mut self, backend: &mut B, rule: &SgdRule) -> Result<()> {
+        if rule.momentum != 0.0 && self.velocity.is_none() {
+            self.velocity = Some(self.zeros(backend)?);
+        }
+        Ok(())
+    }
+
+    fn zeros(&self, backend: &mut B) -> Result<(B::Tensor<f32>, B::Tensor<f32>)> {
+        Ok((backend.zeros(self.weight.rows(), self.weight.cols())?, backend.zeros(1, self.weight.cols())?))
+    }
+
     /// `W, b, v ← sgd(W, b, v)` with the gradients that `X` and `dZ` make. Max-norm needs whole columns, so the gradients are stored for it.
     fn update(&mut self, backend: &mut B, x: &B::Tensor<f32>, grad_z: &B::Tensor<f32>, rule: SgdRule) -> Result<()> {
-        let Self { weight, bias, grad, velocity } = self;
+        if rule.max_norm.is_some() {
+            self.gradient(backend, x, grad_z)?;
+            return self.apply(backend, rule);
+        }
+        let Self { weight, bias, velocity, .. } = self;
         let velocity = velocity.as_mut().map(|(weight, bias)| (weight, bias));
-        let (Some((grad_weight, grad_bias)), Some(_)) = (grad, rule.max_norm) else {
-            return backend.grad_weight_sgd(GradWeightSgd { x, grad_z, weight, bias, velocity, rule });
-        };
+        backend.grad_weight_sgd(GradWeightSgd { x, grad_z, weight, bias, velocity, rule })
+    }
+
+    /// Stores the gradients that `X` and `dZ` make.
+    pub(super) fn gradient(&mut self, backend: &mut B, x: &B::Tensor<f32>, grad_z: &B::Tensor<f32>) -> Result<()> {
+        let Some((grad_weight, grad_bias)) = &mut self.grad else { return Ok(()) };
         let (output, dropout) = (None, Dropout::NONE);
-        backend.grad_weight(GradWeight { x, grad_output: grad_z, output, grad_weight, grad_bias, dropout })?;
-        let (weight_velocity, bias_velocity) = velocity.unzip();
+        backend.grad_weight(GradWeight { x, grad_output: grad_z, output, grad_weight, grad_bias, dropout })
+    }
+
+    /// `W, b, v ← sgd(W, b, v)` with the gradients that are stored.
+    pub(super) fn apply(&mut self, backend: &mut B, rule: SgdRule) -> Result<()> {
+        let Self { weight, bias, grad: Some((grad_weight, grad_bias)), velocity } = self else { return Ok(()) };
+        let (weight_velocity, bias_velocity) = velocity.as_mut().map(|(weight, bias)| (weight, bias)).unzip();
         backend.sgd(Sgd { grad: grad_weight, weight, velocity: weight_velocity, rule })?;
         backend.sgd(Sgd { grad: grad_bias, weight: bias, velocity: bias_velocity, rule: rule.for_bias() })
     }
@@ -271,12 +306,13 @@ pub(super) fn forward<B: Backend>(
     Ok(())
 }
 
-/// Losses, right answers and the gradient of the logits, summed into a row of `totals`.
+/// Losses and right answers, summed into a row of `totals`, and the gradient of the mean of `batch` losses by the logits.
 pub(super) fn loss<B: Backend>(
     backend: &mut B,
     workspace: &mut Workspace<B>,
     totals: &mut B::Tensor<f32>,
     slot: usize,
+    batch: usize,
 ) -> Result<()> {
     let Some(logits) = workspace.outputs.last() else { return Ok(()) };
     backend.softmax_cross_entropy(SoftmaxCrossEntropy {
@@ -284,17 +320,19 @@ pub(super) fn loss<B: Backend>(
         labels: &workspace.labels,
         grad_logits: &mut workspace.grad_logits,
         losses: &mut workspace.losses,
+        batch,
     })?;
     backend.batch_loss(BatchLoss { losses: &workspace.losses, totals, slot })
 }
 
-/// Goes back from the last layer to the first through the masks of the forward pass, and updates each once its input's gradient is taken.
-fn backward<B: Backend>(
+/// Goes back from the last layer to the first through the masks of the forward pass. Once a layer's input has its gradient, `then` gets the layer
+/// with its `X` and `dZ`, to update it or to keep its gradients.
+pub(super) fn backward<B: Backend>(
     backend: &mut B,
     layers: &mut [Layer<B>],
     workspace: &mut Workspace<B>,
     site: &impl Fn(usize) -> Dropout,
-    rule: &SgdRule,
+    mut then: impl FnMut(&mut B, &mut Layer<B>, &B::Tensor<f32>, &B::Tensor<f32>) -> Result<()>,
 ) -> Result<()> {
     for (index, layer) in layers.iter_mut().enumerate().rev() {
         // What arrives here is dZ: the last layer has neither ReLU nor dropout, and the layer after has gone back through ours.
@@ -306,7 +344,7 @@ fn backward<B: Backend>(
             let (grad_output, output, dropout) = (grad_z, None, Dropout::NONE);
             backend.grad_input(GradInput { grad_output, output, weight, grad_input, dropout, through })?;
         }
-        layer.update(backend, x, grad_z, *rule)?;
+        then(backend, layer, x, grad_z)?;
     }
     Ok(())
 }

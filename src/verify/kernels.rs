@@ -168,7 +168,7 @@ fn losses<B: Backend>(form: &mut Form<B>, cases: &mut Cases, tally: &mut Tally) 
             let (z, y) = (form.backend.tensor(batch, classes, &logits)?, form.backend.tensor(batch, 1, &labels)?);
             let mut dz = poisoned(&mut form.backend, batch, classes)?;
             let (mut losses, mut totals) = (poisoned(&mut form.backend, batch, 2)?, poisoned(&mut form.backend, 3, 2)?);
-            let call = SoftmaxCrossEntropy { logits: &z, labels: &y, grad_logits: &mut dz, losses: &mut losses };
+            let call = SoftmaxCrossEntropy { logits: &z, labels: &y, grad_logits: &mut dz, losses: &mut losses, batch };
             form.backend.softmax_cross_entropy(call)?;
             form.backend.batch_loss(BatchLoss { losses: &losses, totals: &mut totals, slot: 1 })?;
             let (pairs, totals) = (form.backend.read(&losses)?, form.backend.read(&totals)?);

@@ -18,7 +18,7 @@ fn run<B: Backend>(backend: &mut B, logits: &[f32], labels: &[u32], classes: usi
     let batch = labels.len();
     let (z, y) = (backend.tensor(batch, classes, logits).unwrap(), backend.tensor(batch, 1, labels).unwrap());
     let (mut dz, mut losses) = (poisoned(backend, batch, classes), poisoned(backend, batch, 2));
-    let call = SoftmaxCrossEntropy { logits: &z, labels: &y, grad_logits: &mut dz, losses: &mut losses };
+    let call = SoftmaxCrossEntropy { logits: &z, labels: &y, grad_logits: &mut dz, losses: &mut losses, batch };
     backend.softmax_cross_entropy(call).unwrap();
     let pairs = backend.read(&losses).unwrap();
     let column = |c: usize| pairs.iter().skip(c).step_by(2).copied().collect();

@@ -5,6 +5,7 @@
 mod args;
 mod arrays;
 mod bench;
+mod convert;
 mod demo;
 mod devices;
 mod dropout;
@@ -51,6 +52,8 @@ enum Noun {
     Train(train::Args),
     /// Predict with a saved network
     Predict(predict::Args),
+    /// Write a saved network for PyTorch or Burn, or save a network of theirs
+    Convert(convert::Args),
     /// List adapters with their driver, limits, features and kernels, and say what is wrong where there is none
     Devices,
     /// Check that devices draw the contract's masks and compute what they should: a table to paste into a report, exit status 0 or 1
@@ -83,6 +86,7 @@ fn run(cli: &Cli) -> Result<(), Failure> {
         Noun::Study(args) => study::run(args, &cli.common),
         Noun::Train(args) => train::run(args, &cli.common),
         Noun::Predict(args) => predict::run(args, &cli.common),
+        Noun::Convert(args) => convert::run(args, &cli.common),
         Noun::Devices => devices::run(&cli.common),
         Noun::Verify(args) => verify::run(args, &cli.common),
         Noun::Bench(args) => bench::run(args, &cli.common),

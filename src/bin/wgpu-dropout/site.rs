@@ -28,13 +28,61 @@ impl RateArgs {
     }
 }
 
+/// Where a network drops, how often, and when it scales.
+#[derive(Debug, clap::Args)]
+pub struct NetworkRates {
+    /// Probability to drop a hidden unit [default: 0.5]
+    #[arg(long, value_name = "RATE", value_parser = drop_rate, allow_negative_numbers = true, conflicts_with = "keep")]
+    drop: Option<Rate>,
+    /// Probability to keep a hidden unit
+    #[arg(long, value_name = "RATE", value_parser = keep_rate, allow_negative_numbers = true)]
+    keep: Option<Rate>,
+    /// Probability to drop a feature of the input [default: 0]
+    #[arg(long, value_name = "RATE", value_parser = drop_rate, allow_negative_numbers = true, conflicts_with = "input_keep")]
+    input_drop: Option<Rate>,
+    /// Probability to keep a feature of the input
+    #[arg(long, value_name = "RATE", value_parser = keep_rate, allow_negative_numbers = true)]
+    input_keep: Option<Rate>,
+    /// When the scale is applied: `none` drops nothing and ignores the rates, `vanilla` scales while predicting, `inverted`
+    /// while training [default: inverted]
+    #[arg(long, value_name = "none|vanilla|inverted")]
+    pub mode: Option<Mode>,
+}
+
+impl NetworkRates {
+    /// The rate of hidden layers that was given.
+    pub fn given(&self) -> Option<Rate> {
+        self.drop.or(self.keep)
+    }
+
+    /// The rate of the input that was given.
+    pub fn input_given(&self) -> Option<Rate> {
+        self.input_drop.or(self.input_keep)
+    }
+
+    /// The rate of hidden layers.
+    pub fn hidden(&self) -> wgpu_dropout::Result<Rate> {
+        self.given().map_or_else(|| Rate::drop(0.5), Ok)
+    }
+
+    /// The rate of the input.
+    pub fn input(&self) -> Rate {
+        self.input_given().unwrap_or(Rate::KEEP_ALL)
+    }
+
+    /// The mode.
+    pub fn mode(&self) -> Mode {
+        self.mode.unwrap_or_default()
+    }
+}
+
 /// Reads a rate given as the probability to drop.
-pub fn drop_rate(text: &str) -> Result<Rate, String> {
+fn drop_rate(text: &str) -> Result<Rate, String> {
     rate(text, Rate::drop)
 }
 
 /// Reads a rate given as the probability to keep.
-pub fn keep_rate(text: &str) -> Result<Rate, String> {
+fn keep_rate(text: &str) -> Result<Rate, String> {
     rate(text, Rate::keep)
 }
 

@@ -1,10 +1,17 @@
 //! Twin of `shaders/softmax_cross_entropy.wgsl`.
 
-/// The loss of each row, whether it is right, and the gradient of the mean loss.
+/// The loss of each row, whether it is right, and the gradient of the mean of `batch` losses.
 ///
 /// `logits`, `grad_logits` `[B, C]`, `labels [B]`, `losses [B, 2]`. A label past the classes gives a loss of NaN.
-pub fn softmax_cross_entropy(logits: &[f32], labels: &[u32], grad_logits: &mut [f32], losses: &mut [f32], classes: usize) {
-    let share = (1.0 / labels.len() as f64) as f32;
+pub fn softmax_cross_entropy(
+    logits: &[f32],
+    labels: &[u32],
+    grad_logits: &mut [f32],
+    losses: &mut [f32],
+    classes: usize,
+    batch: usize,
+) {
+    let share = (1.0 / batch as f64) as f32;
     for (row, &label) in labels.iter().enumerate() {
         let span = row * classes..(row + 1) * classes;
         let (z, dz) = (&logits[span.clone()], &mut grad_logits[span]);

@@ -33,7 +33,7 @@ impl Planner {
                 c_start: dz.start,
                 c_stride: dz.stride,
                 d_start: losses.start,
-                scale: (1.0 / call.logits.rows as f64) as f32,
+                scale: (1.0 / call.batch as f64) as f32,
                 rate: f32::NAN,
                 ..Params::default()
             };

@@ -67,6 +67,7 @@ impl<B: Timed> Work for Update<'_, B> {
                 labels: &self.labels,
                 grad_logits: &mut self.grad_logits,
                 losses: &mut self.losses,
+                batch: wgpu_dropout::Matrix::rows(&self.logits),
             }),
         }
     }

@@ -19,15 +19,15 @@ use wgpu_dropout::{Backend, Counts, Device, Mode};
 
 /// Runs `train`.
 pub fn run(args: &Args, common: &Common) -> Result<(), Failure> {
-    args.check()?;
+    // What was given is refused before anything is read, what goes with a saved network once that is.
+    args.training(None, 1)?;
     args.save.as_deref().map_or(Ok(()), writable::check)?;
     let data = session::open(&args.data)?;
-    let training = args.training(data.train.rows);
     let device = engine::open(&common.device, common.tile)?;
     let label = engine::describe(&device);
     match device {
-        Device::Gpu(gpu) => train(network(*gpu, args, common, &data)?, training, &data, args, common, &label),
-        Device::Cpu(cpu) => train(network(cpu, args, common, &data)?, training, &data, args, common, &label),
+        Device::Gpu(gpu) => train(network(*gpu, args, common, &data)?, &data, args, common, &label),
+        Device::Cpu(cpu) => train(network(cpu, args, common, &data)?, &data, args, common, &label),
     }
 }
 
@@ -42,15 +42,9 @@ fn network<B: Backend>(backend: B, args: &Args, common: &Common, data: &DataSet)
     Ok(net)
 }
 
-fn train<B: Backend>(
-    net: Mlp<B>,
-    training: wgpu_dropout::mlp::Training,
-    data: &DataSet,
-    args: &Args,
-    common: &Common,
-    label: &str,
-) -> Result<(), Failure> {
+fn train<B: Backend>(net: Mlp<B>, data: &DataSet, args: &Args, common: &Common, label: &str) -> Result<(), Failure> {
     let architecture = net.architecture().clone();
+    let training = args.training(net.training(), data.train.rows)?;
     training.check_for(&architecture).map_err(Failure::usage)?;
     let (start, before) = (net.epoch(), net.backend().counts());
     let mut session = Session::new(net, data, training)?;

@@ -3,7 +3,7 @@
 use super::schedule;
 use crate::args::integer;
 use crate::failure::Failure;
-use crate::site::{drop_rate, keep_rate};
+use crate::site::NetworkRates;
 use std::fmt::Display;
 use std::path::PathBuf;
 use wgpu_dropout::call::SgdRule;
@@ -19,55 +19,43 @@ pub struct Args {
     /// Units of each hidden layer, or `none` [default: 256,256]
     #[arg(long, value_name = "UNITS,…", value_parser = hidden)]
     hidden: Option<Hidden>,
-    /// Probability to drop a hidden unit [default: 0.5]
-    #[arg(long, value_name = "RATE", value_parser = drop_rate, allow_negative_numbers = true, conflicts_with = "keep")]
-    drop: Option<Rate>,
-    /// Probability to keep a hidden unit
-    #[arg(long, value_name = "RATE", value_parser = keep_rate, allow_negative_numbers = true)]
-    keep: Option<Rate>,
-    /// Probability to drop a feature of the input [default: 0]
-    #[arg(long, value_name = "RATE", value_parser = drop_rate, allow_negative_numbers = true, conflicts_with = "input_keep")]
-    input_drop: Option<Rate>,
-    /// Probability to keep a feature of the input
-    #[arg(long, value_name = "RATE", value_parser = keep_rate, allow_negative_numbers = true)]
-    input_keep: Option<Rate>,
-    /// When the scale is applied: `none` drops nothing and ignores the rates, `vanilla` scales while predicting, `inverted`
-    /// while training [default: inverted]
-    #[arg(long, value_name = "none|vanilla|inverted")]
-    mode: Option<Mode>,
+    #[command(flatten)]
+    rates: NetworkRates,
     /// Epochs in all, those of a resumed run included
     #[arg(long, default_value = "20", value_parser = integer::<u32>, allow_negative_numbers = true)]
     pub epochs: u32,
-    /// Rows of a mini-batch
-    #[arg(long, default_value = "64", value_parser = integer::<usize>, allow_negative_numbers = true)]
-    batch: usize,
-    /// Learning rate
-    #[arg(long, default_value = "0.05", allow_negative_numbers = true)]
-    lr: f32,
-    /// Momentum
-    #[arg(long, default_value = "0.9", allow_negative_numbers = true)]
-    momentum: f32,
-    /// Weight decay (L2), on weights and not on biases
-    #[arg(long, default_value = "0", value_name = "LAMBDA", allow_negative_numbers = true)]
-    weight_decay: f32,
-    /// L1 penalty, on weights and not on biases
-    #[arg(long, default_value = "0", value_name = "ALPHA", allow_negative_numbers = true)]
-    l1: f32,
-    /// The largest norm of a unit's incoming weights; papers state it for vanilla dropout, inverted wants it times the keep rate
-    #[arg(long, value_name = "NORM", allow_negative_numbers = true)]
-    max_norm: Option<f32>,
+    /// Rows of a mini-batch [default: 64]
+    #[arg(long, value_parser = integer::<usize>, allow_negative_numbers = true)]
+    batch: Option<usize>,
+    /// Learning rate [default: 0.05]
+    #[arg(long, allow_negative_numbers = true)]
+    lr: Option<f32>,
+    /// Momentum [default: 0.9]
+    #[arg(long, allow_negative_numbers = true)]
+    momentum: Option<f32>,
+    /// Weight decay (L2), on weights and not on biases [default: 0]
+    #[arg(long, value_name = "LAMBDA", allow_negative_numbers = true)]
+    weight_decay: Option<f32>,
+    /// L1 penalty, on weights and not on biases [default: 0]
+    #[arg(long, value_name = "ALPHA", allow_negative_numbers = true)]
+    l1: Option<f32>,
+    /// The largest norm of a unit's incoming weights, or `none`; papers state it for vanilla dropout, inverted wants it times the keep
+    /// rate [default: none]
+    #[arg(long, value_name = "NORM|none", value_parser = norm, allow_negative_numbers = true)]
+    max_norm: Option<Norm>,
     /// How the learning rate, the momentum or the drop rates go over the epochs, as a factor of their value: `constant`,
     /// `linear:FROM..TO[:EPOCHS]`, `exponential:TO[:EPOCHS]`, `early:EPOCHS` (then 0), `late:EPOCHS` (0 before); EPOCHS left out are all.
     /// Several with commas between
     #[arg(long, value_name = schedule::FORM, value_delimiter = ',')]
     schedule: Vec<schedule::Planned>,
-    /// Visit the rows in file order in every epoch
+    /// Visit the rows in file order in every epoch [default: in an order of the epoch's own]
     #[arg(long)]
     no_shuffle: bool,
     /// Where to save the network after each epoch; with `--epochs 0` the starting weights
     #[arg(long, value_name = "FILE")]
     pub save: Option<PathBuf>,
-    /// Go on from a saved network: layers, mode, rates and seed are the file's; batch and update are those given here
+    /// Go on from a saved network: layers, mode, rates and seed are the file's, and so are the mini-batch and the update where they are
+    /// not given here
     #[arg(long, value_name = "FILE")]
     pub resume: Option<PathBuf>,
 }
@@ -96,26 +84,33 @@ fn hidden(text: &str) -> Result<Hidden, String> {
     widths.map(Hidden).ok_or_else(|| format!("must be whole numbers from 1 to {most} with commas between, or `none`"))
 }
 
+/// The largest norm of a unit's incoming weights, where there is one.
+#[derive(Debug, Clone, Copy)]
+struct Norm(Option<f32>);
+
+fn norm(text: &str) -> Result<Norm, String> {
+    match text {
+        "none" => Ok(Norm(None)),
+        _ => text.parse().map(|norm| Norm(Some(norm))).map_err(|_| "must be a positive number, or `none`".to_owned()),
+    }
+}
+
 impl Args {
-    /// How the network is trained on so many rows.
-    pub fn training(&self, rows: usize) -> Training {
-        let Self { lr, momentum, weight_decay, l1, max_norm, .. } = *self;
-        let rule = SgdRule { lr, momentum, weight_decay, l1, max_norm };
-        let schedules = schedule::schedules(&self.schedule, self.epochs, rows.div_ceil(self.batch.max(1)));
-        Training { batch: self.batch, shuffle: !self.no_shuffle, rule, schedules }
-    }
-
-    /// Refuses settings that mean nothing, before any data is read.
-    pub fn check(&self) -> Result<(), Failure> {
-        self.training(1).check().map_err(Failure::usage)
-    }
-
-    fn rate(&self) -> Option<Rate> {
-        self.drop.or(self.keep)
-    }
-
-    fn input_rate(&self) -> Option<Rate> {
-        self.input_drop.or(self.input_keep)
+    /// How the network is trained on so many rows: as given, else as a resumed one was, else as is usual.
+    pub fn training(&self, resumed: Option<&Training>, rows: usize) -> Result<Training, Failure> {
+        let Training { batch, shuffle, rule, schedules } = resumed.copied().unwrap_or_default();
+        let rule = SgdRule {
+            lr: self.lr.unwrap_or(rule.lr),
+            momentum: self.momentum.unwrap_or(rule.momentum),
+            weight_decay: self.weight_decay.unwrap_or(rule.weight_decay),
+            l1: self.l1.unwrap_or(rule.l1),
+            max_norm: self.max_norm.map_or(rule.max_norm, |norm| norm.0),
+        };
+        let batch = self.batch.unwrap_or(batch);
+        let schedules = schedule::schedules(schedules, &self.schedule, self.epochs, rows.div_ceil(batch.max(1)));
+        let training = Training { batch, shuffle: shuffle && !self.no_shuffle, rule, schedules };
+        training.check().map_err(Failure::usage)?;
+        Ok(training)
     }
 
     /// A new network for data of so many features and classes.
@@ -124,9 +119,9 @@ impl Args {
             inputs,
             hidden: self.hidden.clone().map_or_else(|| vec![256, 256], |hidden| hidden.0),
             classes,
-            mode: self.mode.unwrap_or_default(),
-            rate: self.rate().map_or_else(|| Rate::drop(0.5), Ok)?,
-            input_rate: self.input_rate().unwrap_or(Rate::KEEP_ALL),
+            mode: self.rates.mode(),
+            rate: self.rates.hidden()?,
+            input_rate: self.rates.input(),
             seed,
         })
     }
@@ -136,10 +131,11 @@ impl Args {
         // Rates are compared as they are in effect: what was asked for may have lost its last bit on the way through the file.
         let effect = |rate: Rate| rate.drop_in_effect();
         agree(file, "--hidden", self.hidden.as_ref(), &Hidden(saved.hidden.clone()))?;
-        agree(file, "--mode", self.mode.as_ref(), &saved.mode)?;
+        let (mode, rate, input_rate) = (&self.rates.mode, self.rates.given(), self.rates.input_given());
+        agree(file, "--mode", mode.as_ref(), &saved.mode)?;
         if saved.mode != Mode::None {
-            agree(file, "the drop rate", self.rate().map(effect).as_ref(), &effect(saved.rate))?;
-            agree(file, "the input's drop rate", self.input_rate().map(effect).as_ref(), &effect(saved.input_rate))?;
+            agree(file, "the drop rate", rate.map(effect).as_ref(), &effect(saved.rate))?;
+            agree(file, "the input's drop rate", input_rate.map(effect).as_ref(), &effect(saved.input_rate))?;
         }
         agree(file, "--seed", seed.as_ref(), &saved.seed)?;
         if self.epochs < epoch {

@@ -5,11 +5,13 @@ use wgpu_dropout::mlp::{Schedule, Schedules};
 /// What the option takes.
 pub const FORM: &str = "lr|momentum|drop=SHAPE";
 
-/// A setting with its schedule.
+/// A setting with its schedule in epochs.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Planned {
     setting: Setting,
-    shape: Shape,
+    shape: Schedule,
+    /// Whether the shape is over one epoch in place of all of them.
+    whole: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,16 +19,6 @@ enum Setting {
     Lr,
     Momentum,
     Drop,
-}
-
-/// A schedule in epochs; where their number is left out, all epochs.
-#[derive(Debug, Clone, Copy, PartialEq)]
-enum Shape {
-    Constant,
-    Linear { from: f64, to: f64, epochs: Option<u32> },
-    Exponential { to: f64, epochs: Option<u32> },
-    Early { epochs: u32 },
-    Late { epochs: u32 },
 }
 
 impl std::str::FromStr for Planned {
@@ -40,45 +32,25 @@ impl std::str::FromStr for Planned {
             "drop" => Setting::Drop,
             _ => return Err("has a schedule of lr, momentum or drop alone".to_owned()),
         };
-        shape_of(shape.trim()).map(|shape| Self { setting, shape }).ok_or_else(|| {
-            "its shape must be constant, linear:FROM..TO[:EPOCHS], exponential:TO[:EPOCHS], early:EPOCHS or late:EPOCHS".to_owned()
-        })
-    }
-}
-
-fn shape_of(text: &str) -> Option<Shape> {
-    let mut parts = text.split(':');
-    let (kind, value, epochs) = (parts.next()?, parts.next(), parts.next());
-    if parts.next().is_some() {
-        return None;
-    }
-    let epochs = epochs.map(|epochs| epochs.parse().ok()).map_or(Some(None), |epochs| epochs.map(Some));
-    Some(match (kind, value, epochs?) {
-        ("constant", None, None) => Shape::Constant,
-        ("linear", Some(value), epochs) => {
-            let (from, to) = value.split_once("..")?;
-            Shape::Linear { from: from.parse().ok()?, to: to.parse().ok()?, epochs }
+        let shape = shape.trim();
+        if let Ok(shape) = shape.parse() {
+            return Ok(Self { setting, shape, whole: false });
         }
-        ("exponential", Some(value), epochs) => Shape::Exponential { to: value.parse().ok()?, epochs },
-        ("early", Some(value), None) => Shape::Early { epochs: value.parse().ok()? },
-        ("late", Some(value), None) => Shape::Late { epochs: value.parse().ok()? },
-        _ => return None,
-    })
+        match format!("{shape}:1").parse() {
+            Ok(shape @ (Schedule::Linear { .. } | Schedule::Exponential { .. })) => Ok(Self { setting, shape, whole: true }),
+            _ => Err("its shape must be constant, linear:FROM..TO[:EPOCHS], exponential:TO[:EPOCHS], early:EPOCHS or late:EPOCHS"
+                .to_owned()),
+        }
+    }
 }
 
-/// The schedules of a run of so many epochs of so many steps; of two for one setting the later counts.
-pub fn schedules(planned: &[Planned], all: u32, steps: usize) -> Schedules {
+/// The schedules of a run of so many epochs of so many steps, where none is given those there were; of two for one setting the later counts.
+pub fn schedules(before: Schedules, planned: &[Planned], epochs: u32, steps: usize) -> Schedules {
     // A run of more steps than the contract counts ends long before its schedule.
-    let steps_of = |epochs: u32| u32::try_from(u64::from(epochs) * steps as u64).unwrap_or(u32::MAX);
-    let mut schedules = Schedules::default();
-    for Planned { setting, shape } in planned {
-        let schedule = match *shape {
-            Shape::Constant => Schedule::Constant,
-            Shape::Linear { from, to, epochs } => Schedule::Linear { from, to, steps: steps_of(epochs.unwrap_or(all)) },
-            Shape::Exponential { to, epochs } => Schedule::Exponential { to, steps: steps_of(epochs.unwrap_or(all)) },
-            Shape::Early { epochs } => Schedule::Early { steps: steps_of(epochs) },
-            Shape::Late { epochs } => Schedule::Late { steps: steps_of(epochs) },
-        };
+    let steps = u32::try_from(steps).unwrap_or(u32::MAX);
+    let mut schedules = before;
+    for Planned { setting, shape, whole } in planned {
+        let schedule = shape.stretched(if *whole { epochs.saturating_mul(steps) } else { steps });
         match setting {
             Setting::Lr => schedules.lr = schedule,
             Setting::Momentum => schedules.momentum = schedule,
@@ -93,7 +65,7 @@ mod tests {
     use super::*;
 
     fn read(text: &str) -> Result<Schedules, String> {
-        text.parse().map(|planned| schedules(&[planned], 20, 10))
+        text.parse().map(|planned| schedules(Schedules::default(), &[planned], 20, 10))
     }
 
     #[test]
@@ -106,7 +78,9 @@ mod tests {
         assert_eq!(read(" drop = late:5").unwrap().drop, Schedule::Late { steps: 50 });
         assert_eq!(read("drop=constant").unwrap(), Schedules::default());
         let two: Vec<Planned> = ["lr=early:1", "lr=late:2"].map(|text| text.parse().unwrap()).to_vec();
-        assert_eq!(schedules(&two, 20, 10).lr, Schedule::Late { steps: 20 });
+        let before = Schedules { drop: Schedule::Early { steps: 7 }, ..Schedules::default() };
+        let after = schedules(before, &two, 20, 10);
+        assert_eq!((after.lr, after.drop), (Schedule::Late { steps: 20 }, before.drop));
     }
 
     #[test]

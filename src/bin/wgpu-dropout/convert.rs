@@ -1,0 +1,83 @@
+//! `convert`: a saved network as a file that PyTorch or Burn reads, and such a file as a saved network.
+
+use crate::args::Common;
+use crate::failure::Failure;
+use crate::output;
+use crate::site::NetworkRates;
+use crate::writable;
+use serde_json::json;
+use std::path::PathBuf;
+use wgpu_dropout::cpu::Cpu;
+use wgpu_dropout::mlp::{Architecture, Interchange, Layout, Mlp};
+
+/// Arguments of `convert`.
+#[derive(Debug, clap::Args)]
+#[command(group(clap::ArgGroup::new("direction").required(true).args(["to", "from"])))]
+pub struct Args {
+    /// The safetensors file to read
+    #[arg(long, value_name = "FILE")]
+    input: PathBuf,
+    /// Write the saved network `--input` for this library: `pytorch` holds weights `[out, in]`, `burn` `[in, out]`
+    #[arg(long, value_name = "pytorch|burn")]
+    to: Option<Layout>,
+    /// Read the weights of fully connected layers that this library wrote, and save them as a network
+    #[arg(long, value_name = "pytorch|burn")]
+    from: Option<Layout>,
+    /// The layers' names in the other library's file, from the input on: what stands before `.weight` and `.bias` [default: with --from
+    /// all, by the numbers in their names; with --to `layers.0`, `layers.1`, …]
+    #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
+    layers: Option<Vec<String>>,
+    /// The safetensors file to write
+    #[arg(long, value_name = "FILE")]
+    output: PathBuf,
+    #[command(flatten)]
+    rates: NetworkRates,
+}
+
+/// Runs `convert`.
+pub fn run(args: &Args, common: &Common) -> Result<(), Failure> {
+    let given = args.rates.given().or(args.rates.input_given()).is_some() || args.rates.mode.is_some();
+    if args.to.is_some() && given {
+        return Err(Failure::usage("--to writes weights and biases alone: rates and mode go with --from"));
+    }
+    writable::check(&args.output)?;
+    let layers = args.layers.clone();
+    let (net, written) = match (args.to, args.from) {
+        (Some(layout), _) => {
+            let mut net = Mlp::load(Cpu::new(), &args.input)?;
+            net.export(&args.output, &Interchange { layout, layers })?;
+            (net, format!("for {layout}"))
+        }
+        (None, layout) => {
+            let layout = layout.unwrap_or_default();
+            let mut net = read(args, &Interchange { layout, layers }, common.seed())?;
+            net.save(&args.output)?;
+            (net, format!("from {layout}"))
+        }
+    };
+    let (widths, output) = (net.architecture().widths(), args.output.display().to_string());
+    if common.json {
+        return output::json(&json!({ "widths": widths, "output": output }));
+    }
+    let shape = widths.iter().map(ToString::to_string).collect::<Vec<_>>().join("-");
+    output::line(&format!("{shape} {written}, in {output}"))
+}
+
+/// The network of another library's file, with the rates that its file does not hold.
+fn read(args: &Args, form: &Interchange, seed: u64) -> Result<Mlp<Cpu>, Failure> {
+    let layers = form.layers(&args.input)?;
+    let mut outputs: Vec<usize> = layers.iter().map(|layer| layer.outputs).collect();
+    let classes = outputs.pop().unwrap_or_default();
+    let architecture = Architecture {
+        inputs: layers.first().map_or(0, |first| first.inputs),
+        hidden: outputs,
+        classes,
+        mode: args.rates.mode(),
+        rate: args.rates.hidden()?,
+        input_rate: args.rates.input(),
+        seed,
+    };
+    let mut net = Mlp::new(Cpu::new(), architecture)?;
+    net.import(&args.input, form)?;
+    Ok(net)
+}

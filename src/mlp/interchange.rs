@@ -1,0 +1,290 @@
+//! Weights in and out, in the layout of other libraries: safetensors files of fully connected layers.
+//!
+//! A layer `NAME` is the tensors `NAME.weight` and `NAME.bias` `[out]`, all F32. PyTorch's `nn.Linear` computes `x·Wᵀ + b` and holds
+//! `W [out, in]`; Burn's `nn::Linear` computes `x·W + b` and holds `W [in, out]`, as this crate does. So [`Layout::PyTorch`] transposes
+//! each weight, on the way in and on the way out, and [`Layout::Burn`] copies it; values are moved and never rounded.
+//!
+//! In Python `safetensors.torch.save_file(model.state_dict(), FILE)` and `model.load_state_dict(safetensors.torch.load_file(FILE))` are
+//! the other side; in Burn `SafetensorsStore` of `burn-store`.
+
+use super::checkpoint::FORMAT;
+use super::container::{self, Container, Named};
+use super::network::Mlp;
+use crate::backend::Backend;
+use crate::{Error, Result, file};
+use std::cmp::Ordering;
+use std::collections::HashSet;
+use std::path::Path;
+use std::str::FromStr;
+
+/// Which way round a library holds the weights of a fully connected layer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Layout {
+    /// `[out, in]`: PyTorch's `nn.Linear`, and JAX's and TensorFlow's weights once transposed to it.
+    #[default]
+    PyTorch,
+    /// `[in, out]`: Burn's `nn::Linear`.
+    Burn,
+}
+
+impl std::fmt::Display for Layout {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::PyTorch => "pytorch",
+            Self::Burn => "burn",
+        })
+    }
+}
+
+impl FromStr for Layout {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        match text {
+            "pytorch" => Ok(Self::PyTorch),
+            "burn" => Ok(Self::Burn),
+            _ => Err(Error::invalid(format!("layout `{text}`: must be pytorch or burn"))),
+        }
+    }
+}
+
+impl Layout {
+    fn shape(self, inputs: usize, outputs: usize) -> [usize; 2] {
+        match self {
+            Self::PyTorch => [outputs, inputs],
+            Self::Burn => [inputs, outputs],
+        }
+    }
+
+    fn other(self) -> Self {
+        match self {
+            Self::PyTorch => Self::Burn,
+            Self::Burn => Self::PyTorch,
+        }
+    }
+}
+
+/// How another library's file holds a network.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Interchange {
+    /// Which way round the weights are.
+    pub layout: Layout,
+    /// The layers' names from the input on, such as `0`, `3`, `6` in an `nn.Sequential`. Without them [`export`](Mlp::export) writes
+    /// `layers.0`, `layers.1`, …, and [`import`](Mlp::import) takes every layer of the file, in the order of the numbers in their names.
+    pub layers: Option<Vec<String>>,
+}
+
+/// A fully connected layer of a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ForeignLayer {
+    /// What stands before `.weight` and `.bias`.
+    pub name: String,
+    /// Features that it takes.
+    pub inputs: usize,
+    /// Features that it gives.
+    pub outputs: usize,
+    /// Whether it has a bias; without one, it counts as 0.
+    pub bias: bool,
+}
+
+impl Interchange {
+    /// The layers of another library's file, from the input on; each takes what the one before gives.
+    ///
+    /// # Errors
+    /// [`Error::File`] where it cannot be read, [`Error::Data`] where it is no safetensors file, holds what no fully connected layer
+    /// has, lacks a layer that is named, or its layers do not fit each other or the layout.
+    pub fn layers(&self, path: &Path) -> Result<Vec<ForeignLayer>> {
+        self.layers_of(&Container::parse(path, &file::read(path)?)?)
+    }
+
+    fn layers_of(&self, file: &Container<'_>) -> Result<Vec<ForeignLayer>> {
+        if file.field("format") == Some(FORMAT) {
+            return Err(file.bad("a network saved by wgpu-dropout, which can be used as it is"));
+        }
+        let names = match &self.layers {
+            Some(names) => names.clone(),
+            None => names(file)?,
+        };
+        let mut layers: Vec<ForeignLayer> = Vec::new();
+        for name in names {
+            let layer = self.layer(file, name)?;
+            if let Some(before) = layers.last().filter(|before| before.outputs != layer.inputs) {
+                let what = format!(
+                    "layer {} takes {} features, {} before it gives {}: name the layers in their order",
+                    layer.name, layer.inputs, before.name, before.outputs
+                );
+                return Err(file.bad(what));
+            }
+            layers.push(layer);
+        }
+        if layers.is_empty() {
+            return Err(file.bad("no tensor NAME.weight of a fully connected layer"));
+        }
+        Ok(layers)
+    }
+
+    fn layer(&self, file: &Container<'_>, name: String) -> Result<ForeignLayer> {
+        let weight = key(&name, "weight");
+        let Some(shape) = file.shape(&weight) else {
+            let mut there = file.names();
+            there.sort_unstable();
+            return Err(file.bad(format!("no tensor {weight}; there are {}", file::shown(&there.join(", ")))));
+        };
+        let &[a, b] = shape.as_slice() else {
+            return Err(file.bad(format!("tensor {weight} is {shape:?}: a fully connected layer's has two dimensions")));
+        };
+        let (inputs, outputs) = if self.layout == Layout::PyTorch { (b, a) } else { (a, b) };
+        // An empty tensor can claim any size without a byte to show for it.
+        if inputs == 0 || outputs == 0 {
+            return Err(file.bad(format!("tensor {weight} is {shape:?}: layers must not be empty")));
+        }
+        let bias = file.shape(&key(&name, "bias"));
+        match bias.as_deref() {
+            Some(&[len]) if len != outputs && len == inputs => {
+                let what = format!("layer {name} has {shape:?} weights and {len} biases: the layout of {}", self.layout.other());
+                Err(file.bad(format!("{what}, not of {}", self.layout)))
+            }
+            _ => Ok(ForeignLayer { name, inputs, outputs, bias: bias.is_some() }),
+        }
+    }
+
+    fn names_for(&self, count: usize) -> Result<Vec<String>> {
+        let names = match &self.layers {
+            Some(names) => names.clone(),
+            None => (0..count).map(|index| format!("layers.{index}")).collect(),
+        };
+        if names.len() != count {
+            return Err(Error::invalid(format!("{} names for a network of {count} layers", names.len())));
+        }
+        if names.iter().collect::<HashSet<_>>().len() != count {
+            return Err(Error::invalid(format!("two layers of one name: {}", names.join(", "))));
+        }
+        Ok(names)
+    }
+}
+
+impl<B: Backend> Mlp<B> {
+    /// Writes weights and biases for another library; rates, momentum and the state of training stay behind.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for another number of names than layers, [`Error::File`] where the file cannot be written, [`Error::Device`]
+    /// where the device was lost.
+    pub fn export(&mut self, path: &Path, form: &Interchange) -> Result<()> {
+        let widths = self.architecture.widths();
+        let mut tensors = Vec::new();
+        for (index, name) in form.names_for(self.layers.len())?.iter().enumerate() {
+            let (inputs, outputs) = (widths[index], widths[index + 1]);
+            let weight = self.backend.read(&self.layers[index].weight)?;
+            let weight = match form.layout {
+                Layout::PyTorch => transposed(&weight, inputs, outputs),
+                Layout::Burn => weight,
+            };
+            tensors.push(Named::new(key(name, "weight"), &form.layout.shape(inputs, outputs), weight));
+            tensors.push(Named::new(key(name, "bias"), &[outputs], self.backend.read(&self.layers[index].bias)?));
+        }
+        // What PyTorch's readers look for.
+        let format = [("format", "pt".to_owned())];
+        container::write(path, &tensors, if form.layout == Layout::PyTorch { &format } else { &[] })
+    }
+
+    /// Overwrites weights and biases with those of another library's file, whose layers must be this network's; momentum starts anew.
+    ///
+    /// # Errors
+    /// As [`Interchange::layers`], and [`Error::Data`] where the file's layers are not this network's or hold other than F32.
+    pub fn import(&mut self, path: &Path, form: &Interchange) -> Result<()> {
+        let bytes = file::read(path)?;
+        let file = Container::parse(path, &bytes)?;
+        let layers = form.layers_of(&file)?;
+        let widths: Vec<usize> =
+            layers.first().map(|first| first.inputs).into_iter().chain(layers.iter().map(|l| l.outputs)).collect();
+        if widths != self.architecture.widths() {
+            return Err(file.bad(format!("layers of widths {widths:?}, the network's are {:?}", self.architecture.widths())));
+        }
+        // All is read before anything is overwritten.
+        let mut parameters = Vec::new();
+        for ForeignLayer { name, inputs, outputs, bias } in &layers {
+            let weight = file.values(&key(name, "weight"), &form.layout.shape(*inputs, *outputs))?;
+            let weight = match form.layout {
+                Layout::PyTorch => transposed(&weight, *outputs, *inputs),
+                Layout::Burn => weight,
+            };
+            let bias = if *bias { file.values(&key(name, "bias"), &[*outputs])? } else { vec![0.0; *outputs] };
+            parameters.push((weight, bias));
+        }
+        for (index, (weight, bias)) in parameters.iter().enumerate() {
+            self.set_parameters(index, weight, bias)?;
+            self.layers[index].velocity = None;
+        }
+        Ok(())
+    }
+}
+
+/// The name of a layer's tensor; a layer that is a whole model has none before it.
+fn key(layer: &str, tensor: &str) -> String {
+    if layer.is_empty() { tensor.to_owned() } else { format!("{layer}.{tensor}") }
+}
+
+/// The names of a file's layers, `a2` before `a10`; every tensor must belong to one.
+fn names(file: &Container<'_>) -> Result<Vec<String>> {
+    let layer = |tensor: &str, end: &str| -> Option<String> {
+        let name = tensor.strip_suffix(end)?;
+        if name.is_empty() { Some(String::new()) } else { name.strip_suffix('.').map(str::to_owned) }
+    };
+    let all = file.names();
+    let is_layer = |tensor: &&str| file.shape(tensor).is_some_and(|shape| shape.len() == 2);
+    let mut names: Vec<String> =
+        all.iter().filter(|tensor| is_layer(tensor)).filter_map(|tensor| layer(tensor, "weight")).collect();
+    names.sort_by(|a, b| natural(a, b));
+    let belongs =
+        |tensor: &&&str| ["weight", "bias"].iter().any(|end| layer(tensor, end).is_some_and(|name| names.contains(&name)));
+    match all.iter().find(|tensor| !belongs(tensor)) {
+        Some(tensor) => {
+            let shape = file.shape(tensor).unwrap_or_default();
+            Err(file.bad(format!("tensor {tensor} {shape:?} is of no fully connected layer: name the layers to take")))
+        }
+        None => Ok(names),
+    }
+}
+
+/// Orders text by what people read: runs of digits as numbers.
+fn natural(a: &str, b: &str) -> Ordering {
+    let parts = |text: &str| -> Vec<(u64, String)> {
+        let mut parts: Vec<(u64, String)> = Vec::new();
+        for c in text.chars() {
+            match (c.to_digit(10), parts.last_mut()) {
+                (Some(digit), Some((number, letters))) if letters.is_empty() => {
+                    *number = number.saturating_mul(10).saturating_add(u64::from(digit));
+                }
+                (Some(digit), _) => parts.push((u64::from(digit), String::new())),
+                (None, Some((_, letters))) if !letters.is_empty() => letters.push(c),
+                (None, _) => parts.push((u64::MAX, c.to_string())),
+            }
+        }
+        parts
+    };
+    parts(a).cmp(&parts(b)).then_with(|| a.cmp(b))
+}
+
+/// A row-major `rows × cols` matrix as its transpose.
+fn transposed(values: &[f32], rows: usize, cols: usize) -> Vec<f32> {
+    (0..rows * cols).map(|i| values[i % rows * cols + i / rows]).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_in_the_order_of_their_numbers() {
+        let mut names = ["layers.10", "layers.9", "fc2", "fc10", "6", "3", "0", "12", "out", "fc", ""];
+        names.sort_by(|a, b| natural(a, b));
+        assert_eq!(names, ["", "0", "3", "6", "12", "fc", "fc2", "fc10", "layers.9", "layers.10", "out"]);
+    }
+
+    #[test]
+    fn a_matrix_transposed_twice_is_itself() {
+        let matrix = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0];
+        assert_eq!(transposed(&matrix, 2, 3), [1.0, 4.0, 2.0, 5.0, 3.0, 6.0]);
+        assert_eq!(transposed(&transposed(&matrix, 2, 3), 3, 2), matrix);
+    }
+}

@@ -1,0 +1,188 @@
+//! Data-parallel training: each process takes a shard of every mini-batch, gradients are summed over all of them, and each updates its replica.
+//!
+//! A mask depends on the row's place in the mini-batch of all shards together, so that shards draw the mask of the whole to the bit, and the
+//! loss is the mean over that mini-batch. What differs from one process is the order in which sums over rows are added. The sum over
+//! shards is the caller's: over MPI, threads, or a loop.
+
+use super::network::Mlp;
+use super::resident::Resident;
+use super::train::{Epoch, Training, backward, forward, loss};
+use crate::backend::Backend;
+use crate::{Error, Result};
+use std::ops::Range;
+
+/// The place of a process among those that train together: `index` of `count`, from 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shard {
+    /// Which one this is.
+    pub index: usize,
+    /// How many there are.
+    pub count: usize,
+}
+
+impl Shard {
+    /// The rows of a mini-batch of `batch` rows that this process takes: a run of them, shorter by at most one than any other's, and none where
+    /// there are fewer rows than processes.
+    pub fn rows(self, batch: usize) -> Range<usize> {
+        // In u128, so that no product overflows.
+        let edge = |index: usize| (batch as u128 * index as u128 / self.count.max(1) as u128) as usize;
+        edge(self.index)..edge(self.index + 1)
+    }
+
+    fn check(self) -> Result<()> {
+        match self.index < self.count {
+            true => Ok(()),
+            false => {
+                Err(Error::invalid(format!("shard {} of {}: must be 0 to one less than their number", self.index, self.count)))
+            }
+        }
+    }
+}
+
+/// What a shard adds to a training step; the sum over all shards is the whole mini-batch's.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Gradients {
+    /// The derivative of the mini-batch's mean loss by each parameter, this shard's part: `dW [in, out]` and `db [out]` of each layer in order, one
+    /// after another. Then two sums: the rows' losses over the rows of the mini-batch, and the number of right answers.
+    pub values: Vec<f32>,
+}
+
+impl Gradients {
+    /// The mean loss, as trained.
+    pub fn loss(&self) -> f32 {
+        self.values.iter().rev().nth(1).copied().unwrap_or(f32::NAN)
+    }
+
+    /// Rows whose largest logit was the label's, as trained.
+    pub fn right(&self) -> f32 {
+        self.values.last().copied().unwrap_or(f32::NAN)
+    }
+}
+
+impl<B: Backend> Mlp<B> {
+    /// Forward and backward pass of a shard, without an update: the rows `x [rows, inputs]` with their labels, of which the first is row `first` of a
+    /// mini-batch of `batch` rows in all. Of the settings the drop rates' schedule counts. Reads the gradients back.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] where `x` and `labels` do not fit or the rows lie past the mini-batch, [`Error::Invalid`] for a label past the
+    /// classes or settings that mean nothing.
+    pub fn gradients(&mut self, x: &[f32], labels: &[u32], first: usize, batch: usize, training: &Training) -> Result<Gradients> {
+        training.check_for(&self.architecture)?;
+        if labels.is_empty() && x.is_empty() {
+            return Ok(self.no_gradients());
+        }
+        let given = self.give(x, labels)?;
+        let gradients = self.gradients_of(&given, None, 0, first..first.saturating_add(labels.len()), batch, training);
+        // Not what `loss` asks for: that is the loss of a whole mini-batch.
+        self.workspaces.forget_given();
+        gradients
+    }
+
+    /// The update of a step from the gradients of the whole mini-batch, those of all shards added up.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] for gradients of another network, [`Error::Invalid`] for settings that mean nothing.
+    pub fn apply_gradients(&mut self, gradients: &Gradients, training: &Training) -> Result<()> {
+        training.check_for(&self.architecture)?;
+        let expected = self.parameter_count() + 2;
+        if gradients.values.len() != expected {
+            return Err(Error::shape("gradients", format!("{} values, the network's are {expected}", gradients.values.len())));
+        }
+        let mut rest = gradients.values.as_slice();
+        for layer in &mut self.layers {
+            layer.prepare_gradient(&mut self.backend)?;
+            layer.prepare_velocity(&mut self.backend, &training.rule)?;
+            let Some((weight, bias)) = &mut layer.grad else { continue };
+            for tensor in [weight, bias] {
+                let (values, after) = rest.split_at(crate::Matrix::rows(tensor) * crate::Matrix::cols(tensor));
+                self.backend.write(tensor, values)?;
+                rest = after;
+            }
+        }
+        let rule = training.schedules.rule(&training.rule, self.step);
+        for layer in &mut self.layers {
+            layer.apply(&mut self.backend, rule)?;
+        }
+        self.backend.submit()?;
+        self.training = Some(*training);
+        self.step = self.step.wrapping_add(1);
+        Ok(())
+    }
+
+    /// One pass over the data as process `shard.index` of `shard.count`, each of which calls this with the same network, data and settings.
+    /// `all_reduce` replaces numbers by their sums over all processes; it is called once a mini-batch, with as many numbers everywhere.
+    ///
+    /// # Errors
+    /// As [`train_epoch`](Self::train_epoch); [`Error::Invalid`] for a shard that there is not; what `all_reduce` ends in.
+    pub fn train_epoch_sharded(
+        &mut self,
+        data: &Resident<B>,
+        training: &Training,
+        shard: Shard,
+        mut all_reduce: impl FnMut(&mut [f32]) -> Result<()>,
+    ) -> Result<Epoch> {
+        training.check_for(&self.architecture)?;
+        shard.check()?;
+        self.check_data(data)?;
+        self.workspaces.forget_given();
+        let order = training.shuffle.then(|| self.order(data.rows())).transpose()?;
+        let (mut losses, mut right) = (Vec::new(), 0);
+        for start in (0..data.rows()).step_by(training.batch) {
+            let batch = training.batch.min(data.rows() - start);
+            let rows = shard.rows(batch);
+            let mut gradients = match rows.is_empty() {
+                true => self.no_gradients(),
+                false => self.gradients_of(data, order.as_ref(), start + rows.start, rows, batch, training)?,
+            };
+            all_reduce(&mut gradients.values)?;
+            self.apply_gradients(&gradients, training)?;
+            losses.push(gradients.loss());
+            right += gradients.right() as u64;
+        }
+        self.workspaces.order = order;
+        self.epoch += 1;
+        Epoch::of(self.epoch, losses, right)
+    }
+
+    /// The gradients of `rows` of a mini-batch of `batch` rows, which lie in the order from `first` on.
+    fn gradients_of(
+        &mut self,
+        data: &Resident<B>,
+        order: Option<&B::Tensor<u32>>,
+        first: usize,
+        rows: Range<usize>,
+        batch: usize,
+        training: &Training,
+    ) -> Result<Gradients> {
+        if rows.end > batch {
+            return Err(Error::shape("network", format!("rows {} to {} of a mini-batch of {batch}", rows.start, rows.end)));
+        }
+        let mut totals = self.totals(1)?;
+        let Self { backend, architecture, layers, step, workspaces, .. } = self;
+        let site = |layer: usize| {
+            let dropout = architecture.training_site(layer, *step, &training.schedules);
+            crate::Dropout { mask: dropout.mask.at(rows.start as u64, 0), ..dropout }
+        };
+        for layer in layers.iter_mut() {
+            layer.prepare_gradient(backend)?;
+        }
+        let workspace = workspaces.get(backend, rows.len(), &architecture.widths(), true)?;
+        forward(backend, layers, workspace, data, order, first, &site)?;
+        loss(backend, workspace, &mut totals, 0, batch)?;
+        backward(backend, layers, workspace, &site, |backend, layer, x, grad_z| layer.gradient(backend, x, grad_z))?;
+        let tensors = layers.iter().flat_map(|layer| &layer.grad).flat_map(|(weight, bias)| [weight, bias]);
+        let mut parts = backend.read_all(&tensors.chain([&totals]).collect::<Vec<_>>())?;
+        let sums = parts.pop().unwrap_or_default();
+        parts.push(sums.iter().zip([batch as f32, 1.0]).map(|(sum, over)| sum / over).collect());
+        self.workspaces.totals = Some(totals);
+        Ok(Gradients { values: parts.concat() })
+    }
+
+    fn no_gradients(&self) -> Gradients {
+        Gradients { values: vec![0.0; self.parameter_count() + 2] }
+    }
+
+    fn parameter_count(&self) -> usize {
+        self.architecture.widths().windows(2).map(|pair| (pair[0] + 1) * pair[1]).sum()
+    }
+}

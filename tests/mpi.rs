@@ -1,0 +1,74 @@
+//! Training over MPI (`examples/mpi`): any number of processes draw the masks of one to the bit, and their losses are the same within 1e-5.
+#![cfg(all(feature = "cli", unix))]
+
+mod common;
+
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// The example, built beside this crate's own tests; `None`, said aloud, where this machine lacks what it needs.
+fn built() -> Option<PathBuf> {
+    for program in ["mpicc", "mpirun"] {
+        if Command::new(program).arg("--version").output().is_err() {
+            let packages = "libopenmpi-dev openmpi-bin libclang1-14 libclang-common-14-dev";
+            common::skipped(&format!("there is no {program}; on Debian 12: apt-get install {packages}"));
+            return None;
+        }
+    }
+    let target = Path::new(env!("CARGO_BIN_EXE_wgpu-dropout")).ancestors().nth(2).unwrap();
+    let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/mpi/Cargo.toml");
+    let mut build = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    build.args(["build", "--quiet", "--locked", "--manifest-path"]).arg(manifest).arg("--target-dir").arg(target);
+    // What cargo set for this test is not the example's.
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("CARGO_PKG_")) {
+        build.env_remove(name);
+    }
+    assert!(build.status().unwrap().success(), "examples/mpi does not build");
+    Some(target.join("debug/wgpu-dropout-mpi"))
+}
+
+/// What a run of so many processes prints, an epoch a line.
+fn run(program: &Path, processes: usize, device: &str) -> Vec<Value> {
+    let mut command = Command::new("mpirun");
+    // The options let it run in a container: as root, and with more processes than cores.
+    command.args(["--allow-run-as-root", "--oversubscribe", "-n", &processes.to_string()]).arg(program).args([device, "3"]);
+    let output = command.env("OMPI_MCA_rmaps_base_oversubscribe", "1").output().unwrap();
+    assert!(output.status.success(), "{processes} processes: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+fn losses(epochs: &[Value]) -> Vec<f64> {
+    epochs.iter().flat_map(|epoch| epoch["losses"].as_array().unwrap()).map(|loss| loss.as_f64().unwrap()).collect()
+}
+
+/// The largest difference; NaN, and another number of losses, count as infinite.
+fn distance(a: &[f64], b: &[f64]) -> f64 {
+    let off = a.iter().zip(b).map(|(a, b)| (a - b).abs()).map(|d| if d.is_nan() { f64::INFINITY } else { d });
+    if a.len() == b.len() { off.fold(0.0, f64::max) } else { f64::INFINITY }
+}
+
+#[test]
+#[ignore = "builds a package of its own, and needs an MPI"]
+fn processes_train_as_one() {
+    let Some(program) = built() else { return };
+    let devices: Vec<&str> = ["cpu"].into_iter().chain(common::gpu().map(|_| "gpu")).collect();
+    for device in devices {
+        let one = run(&program, 1, device);
+        assert_eq!(losses(&one).len(), 3 * 23);
+        assert!(losses(&one)[68] < 0.7 * losses(&one)[0], "it learns: {one:?}");
+        for processes in [2, 3] {
+            let several = run(&program, processes, device);
+            assert_eq!(several.len(), 3, "one process prints");
+            for (one, several) in one.iter().zip(&several) {
+                assert_eq!(several["processes"], processes);
+                assert_eq!(one["masks"], several["masks"], "{processes} on {device}");
+            }
+            let off = distance(&losses(&one), &losses(&several));
+            assert!(off <= 1e-5, "{processes} on {device}: {off:e}");
+        }
+        // The controls: masks of another step, losses of another epoch.
+        assert_ne!(one[0]["masks"], one[1]["masks"]);
+        assert!(distance(&losses(&one[..1]), &losses(&one[1..2])) > 1e-2);
+    }
+}
