@@ -2,8 +2,8 @@
 
 use crate::call::{
     ActivationGrad, AlphaDropoutCall, BatchLoss, DropoutBits, DropoutBroadcast, DropoutCall, Gather, GaussianDropoutCall,
-    GradInput, GradWeight, GradWeightSgd, LinearActivation, LinearForward, MaskBits, MaskBytes, Sgd, SoftmaxCrossEntropy,
-    SquaredError,
+    GradInput, GradWeight, GradWeightSgd, LinearActivation, LinearForward, MaskBits, MaskBytes, Moments, Sgd, SoftmaxCrossEntropy,
+    SquaredError, Subnetworks,
 };
 use crate::shape::Matrix;
 use crate::{Error, Result};
@@ -205,6 +205,18 @@ pub trait Backend {
     /// # Errors
     /// As [`dropout`](Self::dropout).
     fn batch_loss(&mut self, call: BatchLoss<'_, Self::Tensor<f32>>) -> Result<()>;
+
+    /// A dropout site of many sub-networks at once.
+    ///
+    /// # Errors
+    /// As [`dropout`](Self::dropout).
+    fn subnetworks(&mut self, call: Subnetworks<'_, Self::Tensor<f32>>) -> Result<()>;
+
+    /// `p = softmax(z)`, its mean and squares over sub-networks.
+    ///
+    /// # Errors
+    /// As [`dropout`](Self::dropout).
+    fn moments(&mut self, call: Moments<'_, Self::Tensor<f32>>) -> Result<()>;
 
     /// One update of a weight matrix or bias.
     ///

@@ -5,9 +5,11 @@
 //! it: a shape that does not fit is an [`Error::Shape`] that names both sizes.
 
 mod activation;
+mod ensemble;
 mod forms;
 
 pub use activation::{Activation, ActivationGrad, LinearActivation};
+pub use ensemble::{Moments, Subnetworks};
 pub use forms::{AlphaDropoutCall, DropoutBits, DropoutBroadcast, GaussianDropoutCall, MaskBytes};
 
 use crate::shape::{Matrix, expect};

@@ -206,3 +206,28 @@ pub fn sgd(grad: &[f32], weight: &[f32], velocity: &[f32], cols: usize, rule: &S
     }
     [next, next_velocity]
 }
+
+/// Of the softmax of `logits [S·R, C]` of S networks with these weights: `[R, 2·C + 1]`, the weighted mean, the weighted sum of squares about it, and the
+/// weighted mean of the entropies, as [`Moments`](crate::call::Moments) has them.
+pub fn moments(logits: &[f32], weights: &[f64], rows: usize, classes: usize) -> Vec<f64> {
+    let probabilities: Vec<f64> = logits
+        .chunks(classes)
+        .flat_map(|z| {
+            let largest = z.iter().copied().map(f64::from).fold(f64::NEG_INFINITY, f64::max);
+            let exps: Vec<f64> = z.iter().map(|&z| (f64::from(z) - largest).exp()).collect();
+            let sum: f64 = exps.iter().sum();
+            exps.into_iter().map(move |e| e / sum)
+        })
+        .collect();
+    let weight: f64 = weights.iter().sum();
+    let mut moments = Vec::new();
+    for row in 0..rows {
+        let of = |c: usize| weights.iter().enumerate().map(move |(s, &w)| (w, (s * rows + row) * classes + c));
+        let means: Vec<f64> = (0..classes).map(|c| of(c).map(|(w, i)| w * probabilities[i]).sum::<f64>() / weight).collect();
+        let squares = (0..classes).map(|c| of(c).map(|(w, i)| w * (probabilities[i] - means[c]).powi(2)).sum::<f64>());
+        let term = |p: f64| if p > 0.0 { -p * p.ln() } else { 0.0 };
+        let entropy = of(0).map(|(w, i)| w * probabilities[i..i + classes].iter().map(|&p| term(p)).sum::<f64>()).sum::<f64>();
+        moments.extend(means.iter().copied().chain(squares).chain([entropy / weight]));
+    }
+    moments
+}

@@ -48,6 +48,15 @@ fn unseen_images(folder: &Path) {
     }
 }
 
+/// A file of 200 rows of eight features in five classes, on which training takes no time.
+fn small_data(folder: &Path) {
+    let row = |row: u32| {
+        let feature = |col: u32| format!("0.{:02},", (row * (col + 3) * 7 + row / 5 * col) % 100);
+        (0..8).map(feature).collect::<String>() + &format!("{}\n", row * 3 % 5)
+    };
+    std::fs::write(folder.join("small.csv"), (0..200).map(row).collect::<String>()).unwrap();
+}
+
 #[test]
 fn studies_are_listed_with_what_is_published_and_others_are_refused() {
     let (_guard, folder) = folder();
@@ -95,7 +104,8 @@ fn the_mathematics_and_the_course_s_checks_hold_on_every_device() {
 #[test]
 fn a_claim_of_dropout_does_not_hold_where_nothing_is_dropped() {
     let (_guard, folder) = folder();
-    let line = "study ladder regularizers --without-dropout --updates 15 --seeds 2 --device cpu";
+    small_data(&folder);
+    let line = "study ladder regularizers --without-dropout --updates 15 --seeds 2 --device cpu --data small.csv";
     let output = run_in(&folder, line);
     let (text, error) = (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
     assert_eq!(output.status.code(), Some(1), "{text}{error}");
@@ -111,7 +121,8 @@ fn a_claim_of_dropout_does_not_hold_where_nothing_is_dropped() {
 #[test]
 fn what_is_finished_is_not_run_again_and_what_was_stopped_goes_on() {
     let (_guard, folder) = folder();
-    let line = "study ladder --updates 15 --seeds 2 --device cpu --out o";
+    small_data(&folder);
+    let line = "study ladder --updates 15 --seeds 2 --device cpu --out o --data small.csv";
     run_in(&folder, line);
     let whole = results(&folder.join("o"));
     assert_eq!(whole.len(), 6, "three rungs and two seeds");
@@ -136,7 +147,8 @@ fn what_is_finished_is_not_run_again_and_what_was_stopped_goes_on() {
 #[test]
 fn a_process_that_is_killed_loses_the_arm_that_it_was_at() {
     let (_guard, folder) = folder();
-    let line = "study ladder --updates 60 --seeds 1 --device cpu --out o";
+    small_data(&folder);
+    let line = "study ladder --updates 200 --seeds 1 --device cpu --out o --data small.csv";
     let mut child = command(&folder, line).stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null()).spawn().unwrap();
     let file = folder.join("o/results.jsonl");
     let start = Instant::now();

@@ -10,6 +10,8 @@ mod activation;
 mod common;
 #[path = "kernels/elementwise.rs"]
 mod elementwise;
+#[path = "kernels/ensemble.rs"]
+mod ensemble;
 #[path = "kernels/forms.rs"]
 mod forms;
 #[path = "kernels/loss.rs"]

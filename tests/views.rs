@@ -7,8 +7,8 @@ use common::raw::Raw;
 use common::{noise, same_bits};
 use wgpu_dropout::call::{
     Activation, ActivationGrad, AlphaDropoutCall, BatchLoss, DropoutBits, DropoutBroadcast, DropoutCall, Features, Gather,
-    GaussianDropoutCall, GradInput, GradWeight, GradWeightSgd, LinearActivation, LinearForward, MaskBits, Sgd, SgdRule,
-    SoftmaxCrossEntropy, SquaredError,
+    GaussianDropoutCall, GradInput, GradWeight, GradWeightSgd, LinearActivation, LinearForward, MaskBits, Moments, Sgd, SgdRule,
+    SoftmaxCrossEntropy, SquaredError, Subnetworks,
 };
 use wgpu_dropout::gpu::{Kernels, Prepared, View};
 use wgpu_dropout::{AlphaDropout, AxisMap, Dropout, Error, GaussianDropout, Key, Mask, Mode, Rate, Result};
@@ -311,6 +311,33 @@ fn losses_and_updates_take_tensors_wherever_they_lie() {
         let (data, x, labels) = (Features::Floats(&t[0]), &mut { t[3] }, &mut { t[4] });
         kernels.gather(&Gather { data, all_labels: &t[1], order: &t[2], first: 1, unit: 0.5, x, labels, dropout: site() })
     });
+}
+
+#[test]
+fn averages_over_sub_networks_take_tensors_wherever_they_lie() {
+    let Some(raw) = Raw::open() else { return };
+    let kernels = Kernels::new(&raw.device).unwrap();
+    for (rows, cols, networks) in [(1, 1, 1), (3, 5, 1), (5, 9, 7), (2, 4, 130), (40, 3, 4)] {
+        let what = format!("{networks} of {rows}×{cols}");
+        let nan = |rows: usize, cols: usize| (rows, cols, vec![f32::NAN; rows * cols]);
+        for x_rows in [rows, networks * rows] {
+            everywhere(&raw, &format!("subnetworks {what}"), &[tensor(1, x_rows, cols), nan(networks * rows, cols)], false, |t| {
+                kernels.subnetworks(&Subnetworks { x: &t[0], y: &mut { t[1] }, rows, first: 77, bit: 2, scale: 1.25 })
+            });
+        }
+        let weights = (networks + 3, 1, (0..networks + 3).map(|s| (s % 3) as f32 + 1.0).collect());
+        let logits = tensor(2, networks * rows, cols);
+        for (before, moments) in [(0.0, nan(rows, 2 * cols + 1)), (5.0, tensor(3, rows, 2 * cols + 1))] {
+            everywhere(&raw, &format!("moments {what}"), &[weights.clone(), logits.clone(), moments], false, |t| {
+                let (logits, moments) = (&mut { t[1] }, &mut { t[2] });
+                kernels.moments(&Moments { logits, weights: &t[0], first: 3, before, moments })
+            });
+        }
+    }
+    for form in ["moments", "subnetworks"] {
+        let ran = |name: &String| name.starts_with(form) && name.ends_with(".shared");
+        assert!(kernels.compiled().iter().any(ran), "{form} was never run on one buffer: {:?}", kernels.compiled());
+    }
 }
 
 /// Input and output as ranges of the columns of one wide matrix: their bytes interleave, their elements do not.

@@ -16,8 +16,8 @@ use std::cell::Cell;
 use std::sync::{Mutex, PoisonError};
 use wgpu_dropout::backend::Backend;
 use wgpu_dropout::call::{
-    BatchLoss, DropoutCall, Features, Gather, GradInput, GradWeight, GradWeightSgd, LinearForward, MaskBits, Sgd, SgdRule,
-    SoftmaxCrossEntropy, SquaredError,
+    BatchLoss, DropoutCall, Features, Gather, GradInput, GradWeight, GradWeightSgd, LinearForward, MaskBits, Moments, Sgd, SgdRule,
+    SoftmaxCrossEntropy, SquaredError, Subnetworks,
 };
 use wgpu_dropout::gpu::{Gpu, Planner, Tile, Tiles};
 use wgpu_dropout::mask::bits_to_bytes;
@@ -286,6 +286,26 @@ fn gather_from_a_data_set_in_windows() {
     }
 }
 
+/// Averages are not cut, for the order of their sums is that of the networks; their grids are folded.
+#[test]
+fn averages_over_sub_networks_on_a_folded_grid() {
+    let folded = |planner| Planner { grid: 5, ..planner };
+    let (Some(mut whole), Some(mut folded)) = (gpu_with(|planner| planner), gpu_with(folded)) else { return };
+    for (rows, networks) in [(1000, 1), (700, 2), (20, 64)] {
+        let (x, logits) = (noise(1, rows * 3), noise(2, networks * rows * 3));
+        let run = |gpu: &mut Gpu| {
+            let (x, mut y) = (gpu.tensor(rows, 3, &x).unwrap(), poisoned(gpu, networks * rows, 3));
+            gpu.subnetworks(Subnetworks { x: &x, y: &mut y, rows, first: 1, bit: 0, scale: 2.0 }).unwrap();
+            let mut logits = gpu.tensor(networks * rows, 3, &logits).unwrap();
+            let (weights, mut moments) = (gpu.tensor(networks, 1, &vec![1.0; networks]).unwrap(), poisoned(gpu, rows, 7));
+            let call = Moments { logits: &mut logits, weights: &weights, first: 0, before: 0.0, moments: &mut moments };
+            gpu.moments(call).unwrap();
+            [gpu.read(&y).unwrap(), gpu.read(&moments).unwrap()].concat()
+        };
+        equal(&format!("{networks} networks of {rows} rows"), Some([run(&mut whole), run(&mut folded)]));
+    }
+}
+
 /// What no windows can give is refused with the value and the bound, and the device is as good as before.
 #[test]
 fn what_cannot_fit_a_weak_device_is_a_typed_error() {
@@ -318,6 +338,12 @@ fn what_cannot_fit_a_weak_device_is_a_typed_error() {
     let (mut dz, mut losses, labels) = (zeros(gpu, 4, 20_000), zeros(gpu, 4, 2), words(gpu, 4, 1));
     let call = SoftmaxCrossEntropy { logits: &long, labels: &labels, grad_logits: &mut dz, losses: &mut losses, batch: 4 };
     refused("a row of logits", gpu.softmax_cross_entropy(call));
+
+    let (x, mut y) = (zeros(gpu, 1000, 20), zeros(gpu, 1000, 20));
+    refused("the sub-networks", gpu.subnetworks(Subnetworks { x: &x, y: &mut y, rows: 10, first: 0, bit: 0, scale: 1.0 }));
+    let (weights, mut moments) = (zeros(gpu, 100, 1), zeros(gpu, 10, 41));
+    let call = Moments { logits: &mut y, weights: &weights, first: 0, before: 0.0, moments: &mut moments };
+    refused("the sub-networks' logits", gpu.moments(call));
 
     let (losses, mut totals) = (zeros(gpu, 10_000, 2), zeros(gpu, 1, 2));
     refused("the losses", gpu.batch_loss(BatchLoss { losses: &losses, totals: &mut totals, slot: 0 }));

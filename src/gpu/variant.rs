@@ -23,15 +23,17 @@ pub enum Stem {
     LinearForward,
     MaskBits,
     MaskBytes,
+    Moments,
     PhiloxWords,
     Sgd,
     SoftmaxCrossEntropy,
     SquaredError,
+    Subnetworks,
 }
 
 impl Stem {
     /// Every kernel.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 22] = [
         Self::ActivationGrad,
         Self::AlphaDropout,
         Self::BatchLoss,
@@ -48,10 +50,12 @@ impl Stem {
         Self::LinearForward,
         Self::MaskBits,
         Self::MaskBytes,
+        Self::Moments,
         Self::PhiloxWords,
         Self::Sgd,
         Self::SoftmaxCrossEntropy,
         Self::SquaredError,
+        Self::Subnetworks,
     ];
 
     /// The file's name without `.wgsl`.
@@ -73,10 +77,12 @@ impl Stem {
             Self::LinearForward => "linear_forward",
             Self::MaskBits => "mask_bits",
             Self::MaskBytes => "mask_bytes",
+            Self::Moments => "moments",
             Self::PhiloxWords => "philox_words",
             Self::Sgd => "sgd",
             Self::SoftmaxCrossEntropy => "softmax_cross_entropy",
             Self::SquaredError => "squared_error",
+            Self::Subnetworks => "subnetworks",
         }
     }
 
@@ -98,10 +104,12 @@ impl Stem {
             Self::LinearForward => include_str!("../../shaders/linear_forward.wgsl"),
             Self::MaskBits => include_str!("../../shaders/mask_bits.wgsl"),
             Self::MaskBytes => include_str!("../../shaders/mask_bytes.wgsl"),
+            Self::Moments => include_str!("../../shaders/moments.wgsl"),
             Self::PhiloxWords => include_str!("../../shaders/philox_words.wgsl"),
             Self::Sgd => include_str!("../../shaders/sgd.wgsl"),
             Self::SoftmaxCrossEntropy => include_str!("../../shaders/softmax_cross_entropy.wgsl"),
             Self::SquaredError => include_str!("../../shaders/squared_error.wgsl"),
+            Self::Subnetworks => include_str!("../../shaders/subnetworks.wgsl"),
         }
     }
 
@@ -405,7 +413,8 @@ impl Variant {
         match self.stem {
             _ if self.in_place => &Self { in_place: false, ..*self }.writes()[1..],
             Stem::BatchLoss | Stem::Copy | Stem::Dropout | Stem::PhiloxWords => &[false, true],
-            Stem::AlphaDropout | Stem::DropoutBroadcast | Stem::GaussianDropout => &[false, true],
+            Stem::Moments => &[false, true, true],
+            Stem::AlphaDropout | Stem::DropoutBroadcast | Stem::GaussianDropout | Stem::Subnetworks => &[false, true],
             Stem::ActivationGrad | Stem::DropoutBits => &[false, false, true],
             Stem::MaskBits | Stem::MaskBytes => &[true],
             Stem::LinearActivation => &[false, false, false, false, true, true],

@@ -56,6 +56,7 @@ pub(super) fn against_oracle<B: Backend>(forms: &mut [Form<B>], seed: u64, done:
     done(over(forms, seed, "broadcast, bits, bytes, alpha, Gaussian", &bound, super::forms::forms)?);
     done(over(forms, seed, "gather", &bound, gathers)?);
     done(over(forms, seed, "softmax_cross_entropy, squared_error, batch_loss", accuracy, losses)?);
+    done(over(forms, seed, "subnetworks, moments", accuracy, super::ensemble::ensembles)?);
     done(over(forms, seed, "sgd", "over three updates", updates)?);
     done(over(forms, seed, "grad_weight_sgd", "over two updates", layer_updates)?);
     Ok(())
@@ -265,7 +266,7 @@ fn layer_updates<B: Backend>(form: &mut Form<B>, cases: &mut Cases, tally: &mut 
 }
 
 /// Compares so that a NaN fails.
-fn within(what: &str, got: &[f32], exact: &[f64], bound: impl Fn(f64) -> f64) -> std::result::Result<(), String> {
+pub(super) fn within(what: &str, got: &[f32], exact: &[f64], bound: impl Fn(f64) -> f64) -> std::result::Result<(), String> {
     let inside = |(&c, &e): (&f32, &f64)| (f64::from(c) - e).abs() <= bound(e);
     match got.iter().zip(exact).position(|pair| !inside(pair)) {
         _ if got.len() != exact.len() => Err(format!("{what}: {} elements, expected {}", got.len(), exact.len())),

@@ -17,6 +17,7 @@
 mod activation;
 mod battery;
 mod check;
+mod ensemble;
 mod exact;
 mod form;
 mod forms;

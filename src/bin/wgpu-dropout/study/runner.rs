@@ -10,7 +10,7 @@ use crate::train::session::upload;
 use sha2::{Digest, Sha256};
 use std::time::{Duration, Instant};
 use wgpu_dropout::data::{DataSet, Values};
-use wgpu_dropout::mlp::{Mlp, Resident};
+use wgpu_dropout::mlp::{Mlp, Resident, Sharing};
 use wgpu_dropout::{Backend, Device, Error};
 
 /// Points of a learning curve, at most.
@@ -230,7 +230,7 @@ impl<B: Backend> Trained for Bench<'_, B> {
 
     fn monte_carlo(&mut self, samples: u32) -> wgpu_dropout::Result<Vec<f32>> {
         let Self { net, test, .. } = self;
-        test.as_ref().map_or(Ok(Vec::new()), |test| Ok(net.predict_monte_carlo(test, samples)?.mean))
+        test.as_ref().map_or(Ok(Vec::new()), |test| Ok(net.predict_monte_carlo(test, samples, Sharing::PerRow)?.mean))
     }
 }
 

@@ -9,9 +9,9 @@ use crate::study::record::Found;
 use crate::study::results::Results;
 use crate::study::spread::Spread;
 use crate::study::verdict::Verdict;
-use wgpu_dropout::call::{GradWeight, LinearForward, Sgd, SgdRule};
-use wgpu_dropout::mlp::{Architecture, Mlp, MonteCarlo, Resident, Source};
-use wgpu_dropout::{Backend, Dropout, Mode, Rate, Result};
+use wgpu_dropout::call::{GradWeight, LinearForward};
+use wgpu_dropout::mlp::{Architecture, Mlp, Predictive, Resident, Sharing, Source};
+use wgpu_dropout::{Backend, Dropout, Matrix, Mode, Rate, Result};
 
 /// The study.
 pub static STUDY: Study = Study {
@@ -134,7 +134,7 @@ impl Computation for Unit {
     }
 }
 
-/// Least squares with all 4,096 masks of the inputs of every row at once, by gradient descent on the device.
+/// Least squares with all 4,096 masks of the inputs of every row at once, by conjugate gradients whose products are the device's.
 struct Ridge {
     seed: u64,
     keep: f64,
@@ -142,7 +142,7 @@ struct Ridge {
 
 impl Ridge {
     const ROWS: usize = 16;
-    const STEPS: usize = 400;
+    const STEPS: usize = 2 * UNITS;
 }
 
 impl Computation for Ridge {
@@ -161,28 +161,22 @@ impl Computation for Ridge {
         }
         let rows = targets.len();
         let input = backend.tensor(rows, UNITS, &masked)?;
-        let (mut weight, mut velocity, mut output) = (backend.zeros(UNITS, 1)?, backend.zeros(UNITS, 1)?, backend.zeros(rows, 1)?);
-        let (mut grad, mut grad_bias, mut grad_output) = (backend.zeros(UNITS, 1)?, backend.zeros(1, 1)?, backend.zeros(rows, 1)?);
-        // The slope's matrix has the squared lengths of x's columns, of about ROWS, over k on its diagonal.
-        let lr = (0.3 * self.keep / Self::ROWS as f64) as f32;
-        let rule = SgdRule { momentum: 0.8, ..SgdRule::plain(lr) };
+        // Conjugate gradients on the normal equations (Hestenes, Stiefel 1952): in exact numbers they end after as many steps as there are weights.
+        let mut found_weights = vec![0.0; UNITS];
+        let mut residual: Vec<f64> = targets.iter().copied().map(f64::from).collect();
+        let mut slope = products(&mut backend, &input, &residual)?;
+        let (mut direction, mut length) = (slope.clone(), squares(&slope));
         for _ in 0..Self::STEPS {
-            let dropout = Dropout::NONE;
-            backend.linear_forward(LinearForward {
-                x: &input,
-                weight: &weight,
-                bias: None,
-                y: &mut output,
-                relu: false,
-                dropout,
-            })?;
-            let difference: Vec<f32> = backend.read(&output)?.iter().zip(&targets).map(|(y, target)| y - target).collect();
-            backend.write(&mut grad_output, &difference)?;
-            let (grad_output, grad_weight, grad_bias) = (&grad_output, &mut grad, &mut grad_bias);
-            backend.grad_weight(GradWeight { x: &input, grad_output, output: None, grad_weight, grad_bias, dropout })?;
-            backend.sgd(Sgd { grad: &grad, weight: &mut weight, velocity: Some(&mut velocity), rule })?;
+            let weight: Vec<f32> = direction.iter().map(|&d| d as f32).collect();
+            let along = affine_on(&mut backend, &input, &weight, None, false)?;
+            let along: Vec<f64> = along.into_iter().map(f64::from).collect();
+            let step = length / squares(&along).max(f64::MIN_POSITIVE);
+            found_weights.iter_mut().zip(&direction).for_each(|(w, d)| *w += step * d);
+            residual.iter_mut().zip(&along).for_each(|(r, q)| *r -= step * q);
+            slope = products(&mut backend, &input, &residual)?;
+            let before = std::mem::replace(&mut length, squares(&slope));
+            direction = slope.iter().zip(&direction).map(|(s, d)| s + length / before.max(f64::MIN_POSITIVE) * d).collect();
         }
-        let found_weights: Vec<f64> = backend.read(&weight)?.into_iter().map(f64::from).collect();
 
         let k = rate.keep_in_effect();
         let ridge = regression(&x, &y, (1.0 - k) / k);
@@ -191,6 +185,20 @@ impl Computation for Ridge {
         found.value("squares_error", largest(&found_weights, &regression(&x, &y, 0.0)));
         Ok((backend, found))
     }
+}
+
+fn squares(values: &[f64]) -> f64 {
+    values.iter().map(|value| value * value).sum()
+}
+
+/// `Xᵀ·r` on the device.
+fn products<B: Backend>(backend: &mut B, x: &B::Tensor<f32>, r: &[f64]) -> Result<Vec<f64>> {
+    let r: Vec<f32> = r.iter().map(|&r| r as f32).collect();
+    let grad_output = backend.tensor(r.len(), 1, &r)?;
+    let (mut grad_weight, mut grad_bias) = (backend.zeros(UNITS, 1)?, backend.zeros(1, 1)?);
+    let (grad_output, grad_weight, grad_bias) = (&grad_output, &mut grad_weight, &mut grad_bias);
+    backend.grad_weight(GradWeight { x, grad_output, output: None, grad_weight, grad_bias, dropout: Dropout::NONE })?;
+    Ok(backend.read(grad_weight)?.into_iter().map(f64::from).collect())
 }
 
 /// `w` of `(XᵀX + λ·diag(XᵀX))·w = Xᵀy`, by elimination with pivots.
@@ -244,10 +252,10 @@ impl Computation for Deep {
         let x = normal32(seed, 0, Self::INPUTS);
         let scaled = net.predict(&x)?;
         let data = Resident::new(net.backend_mut(), Source::Floats(&x), Self::INPUTS, 1.0, &[0])?;
-        let ensemble = net.predict_ensemble(&data)?;
+        let ensemble = net.predict_ensemble(&data)?.mean;
         let mut found = Found::default();
         for samples in Self::SAMPLES {
-            let MonteCarlo { mean, spread } = net.predict_monte_carlo(&data, samples)?;
+            let Predictive { mean, spread, .. } = net.predict_monte_carlo(&data, samples, Sharing::PerRow)?;
             let error: Vec<f64> = spread.iter().map(|&spread| f64::from(spread) / f64::from(samples).sqrt()).collect();
             found.push("samples", f64::from(samples));
             found.push("monte_carlo", f64::from(mean[0]));
@@ -317,18 +325,24 @@ fn affine<B: Backend>(
     inputs: usize,
     relu: bool,
 ) -> Result<Vec<f32>> {
-    let (rows, outputs) = (x.len() / inputs, weight.len() / inputs);
-    let (x, weight) = (backend.tensor(rows, inputs, x)?, backend.tensor(inputs, outputs, weight)?);
+    let x = backend.tensor(x.len() / inputs, inputs, x)?;
+    affine_on(backend, &x, weight, bias, relu)
+}
+
+/// The same of an `X` that is on the device.
+fn affine_on<B: Backend>(
+    backend: &mut B,
+    x: &B::Tensor<f32>,
+    weight: &[f32],
+    bias: Option<&[f32]>,
+    relu: bool,
+) -> Result<Vec<f32>> {
+    let (rows, inputs) = (x.rows(), x.cols());
+    let outputs = weight.len() / inputs;
+    let weight = backend.tensor(inputs, outputs, weight)?;
     let bias = bias.map(|bias| backend.tensor(1, outputs, bias)).transpose()?;
     let mut y = backend.zeros(rows, outputs)?;
-    backend.linear_forward(LinearForward {
-        x: &x,
-        weight: &weight,
-        bias: bias.as_ref(),
-        y: &mut y,
-        relu,
-        dropout: Dropout::NONE,
-    })?;
+    backend.linear_forward(LinearForward { x, weight: &weight, bias: bias.as_ref(), y: &mut y, relu, dropout: Dropout::NONE })?;
     backend.read(&y)
 }
 
