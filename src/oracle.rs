@@ -38,11 +38,26 @@ impl Exact {
     /// # Errors
     /// [`Error::Invalid`] that names the first element outside, what was computed, what was expected and the bound.
     pub fn check(&self, what: &str, computed: &[f32]) -> Result<()> {
+        self.check_within(what, computed, |_| f64::from(f32::MIN_POSITIVE))
+    }
+
+    /// As [`check`](Self::check), for what was computed so and then stored as f16: to either side, and a number too small to be a normal one may
+    /// have become 0.
+    ///
+    /// # Errors
+    /// As [`check`](Self::check).
+    pub fn check_half(&self, what: &str, computed: &[f32]) -> Result<()> {
+        let (epsilon, smallest) = (1.0 / 1024.0, 1.0 / 16384.0);
+        self.check_within(what, computed, |exact| epsilon * exact.abs() + smallest)
+    }
+
+    /// `stored` is what storing a value may change it by.
+    fn check_within(&self, what: &str, computed: &[f32], stored: impl Fn(f64) -> f64) -> Result<()> {
         if computed.len() != self.values.len() {
             return Err(Error::invalid(format!("{what}: {} elements, expected {}", computed.len(), self.values.len())));
         }
         for (i, (&computed, (&exact, &magnitude))) in computed.iter().zip(self.values.iter().zip(&self.magnitudes)).enumerate() {
-            let bound = C * (self.terms + 2) as f64 * f64::from(f32::EPSILON) * magnitude + f64::from(f32::MIN_POSITIVE);
+            let bound = C * (self.terms + 2) as f64 * f64::from(f32::EPSILON) * magnitude + stored(exact);
             let computed = f64::from(computed);
             let same = if exact.is_finite() && bound.is_finite() {
                 // Written so that a NaN fails.

@@ -178,6 +178,14 @@ impl Kernels {
         self.prepare(&self.planner.dropout(call)?)
     }
 
+    /// Prepares `y = x`, the ceiling of every kernel that reads and writes each element once.
+    ///
+    /// # Errors
+    /// As [`dropout`](Self::dropout).
+    pub fn copy(&self, x: &View<'_>, y: &mut View<'_>) -> Result<Prepared> {
+        self.prepare(&self.planner.copy(*x, *y)?)
+    }
+
     /// Prepares the mask as bits.
     ///
     /// # Errors

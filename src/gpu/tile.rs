@@ -13,6 +13,8 @@ pub enum Tile {
     /// 32 × 8 sums a thread (16 × 8 with scalar loads) in registers, with one factor's values handed around in a subgroup: for adapters
     /// that run on a CPU and have subgroups of eight.
     Shuffle,
+    /// 4 × 16 sums a thread, the threads along the rows: for few columns, where [`Shuffle`](Self::Shuffle) can run.
+    Narrow,
     /// 64 × 64 a workgroup of 64 threads through workgroup memory, 8 × 8 a thread: for real GPUs, as all that follow.
     Workgroup,
     /// 128 × 128 a workgroup of 256 threads, 8 × 8 a thread: half the loads of [`Workgroup`](Self::Workgroup), for large products.
@@ -27,7 +29,8 @@ pub enum Tile {
 
 impl Tile {
     /// Every tile.
-    pub const ALL: [Self; 7] = [Self::Register, Self::Shuffle, Self::Workgroup, Self::Large, Self::Small, Self::Wide, Self::Tall];
+    pub const ALL: [Self; 8] =
+        [Self::Register, Self::Shuffle, Self::Narrow, Self::Workgroup, Self::Large, Self::Small, Self::Wide, Self::Tall];
 
     /// Whether a device can run the tile.
     pub fn runs_on(self, info: &wgpu::AdapterInfo, features: wgpu::Features, limits: &wgpu::Limits) -> bool {
@@ -47,7 +50,7 @@ impl Tile {
         if let Some((name, value, least)) = needs.into_iter().find(|&(_, value, least)| u64::from(value) < least) {
             return Err(Error::Adapter { what: format!("tile {self}: the device's {name} allows {value}, it needs {least}") });
         }
-        if self == Self::Shuffle && !has_octets(info, features) {
+        if matches!(self, Self::Shuffle | Self::Narrow) && !has_octets(info, features) {
             return Err(Error::Adapter { what: format!("tile {self}: it needs SUBGROUP and subgroups of 8") });
         }
         Ok(())
@@ -57,7 +60,7 @@ impl Tile {
     pub(super) fn group(self) -> Option<Group> {
         let group = |thread_rows, rows, cols, lanes| Some(Group { thread_rows, rows, cols, lanes });
         match self {
-            Self::Register | Self::Shuffle => None,
+            Self::Register | Self::Shuffle | Self::Narrow => None,
             Self::Workgroup => group(8, 8, 8, 8),
             Self::Large => group(8, 16, 16, 8),
             Self::Small => group(4, 8, 8, 8),
@@ -68,7 +71,11 @@ impl Tile {
 
     /// Workgroups that cover `rows × cols` sums.
     pub(super) fn workgroups(self, width: Width, rows: usize, cols: usize) -> u64 {
-        let [tile_rows, tile_cols] = self.group().map_or([self.thread_rows(width), 64], Group::shape);
+        let [tile_rows, tile_cols] = match self.group() {
+            Some(group) => group.shape(),
+            None if self == Self::Narrow => [8 * self.thread_rows(width), 16],
+            None => [self.thread_rows(width), 64],
+        };
         (rows as u64).div_ceil(tile_rows) * (cols as u64).div_ceil(tile_cols)
     }
 
@@ -76,6 +83,7 @@ impl Tile {
     fn thread_rows(self, width: Width) -> u64 {
         match (self.group(), self, width) {
             (Some(group), ..) => group.thread_rows,
+            (None, Self::Narrow, _) => 4,
             (None, Self::Register, Width::Scalar) => 8,
             (None, Self::Register, _) | (None, _, Width::Scalar) => 16,
             (None, ..) => 32,
@@ -90,6 +98,7 @@ impl Tile {
     pub(super) fn file(self) -> &'static str {
         match self {
             Self::Register => include_str!("../../shaders/tile_register.wgsl"),
+            Self::Narrow => include_str!("../../shaders/tile_narrow.wgsl"),
             Self::Shuffle => include_str!("../../shaders/tile_shuffle.wgsl"),
             _ => include_str!("../../shaders/tile_workgroup.wgsl"),
         }
@@ -106,6 +115,7 @@ impl std::fmt::Display for Tile {
         f.write_str(match self {
             Self::Register => "register",
             Self::Shuffle => "shuffle",
+            Self::Narrow => "narrow",
             Self::Workgroup => "workgroup",
             Self::Large => "large",
             Self::Small => "small",

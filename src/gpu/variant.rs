@@ -188,7 +188,7 @@ pub struct Variant {
     pub paired: bool,
     /// Whether Philox multiplies in 64-bit integers, which the device must offer.
     pub int64: bool,
-    /// `dropout` and matrix products only: whether tensors are stored as f16, which the device must offer; all is computed in f32.
+    /// `dropout`, `copy` and matrix products only: whether tensors are stored as f16, which the device must offer; all is computed in f32.
     pub half: bool,
     /// Kernels of strips but `copy` only: whether the output takes the input's place.
     pub in_place: bool,
@@ -267,7 +267,9 @@ impl Variant {
     /// in between.
     pub fn all_half() -> Vec<Self> {
         let product = |stem: Stem| stem.is_product() && !matches!(stem, Stem::GradWeightSgd | Stem::LinearActivation);
-        let stored = |variant: &Self| (variant.stem == Stem::Dropout || product(variant.stem)) && variant.width != Width::Vec8;
+        let stored = |variant: &Self| {
+            (matches!(variant.stem, Stem::Dropout | Stem::Copy) || product(variant.stem)) && variant.width != Width::Vec8
+        };
         let exact = |variant: &Self| !(variant.part && variant.stem == Stem::GradWeight);
         Self::all().into_iter().filter(stored).filter(exact).map(|variant| Self { half: true, ..variant }).collect()
     }
@@ -277,7 +279,7 @@ impl Variant {
         let mut features = wgpu::Features::empty();
         features.set(wgpu::Features::SHADER_INT64, self.int64 || self.width == Width::Vec8);
         features.set(wgpu::Features::SHADER_F16, self.half);
-        features.set(wgpu::Features::SUBGROUP, self.stem.is_product() && self.tile == Tile::Shuffle);
+        features.set(wgpu::Features::SUBGROUP, self.stem.is_product() && matches!(self.tile, Tile::Shuffle | Tile::Narrow));
         features
     }
 

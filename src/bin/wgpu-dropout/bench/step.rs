@@ -56,6 +56,7 @@ pub fn entries(Network { batch, widths, steps }: &Network) -> Vec<Entry> {
     let matmul = Entry {
         kernel: "matmul",
         shape,
+        dtype: "f32",
         bytes: 4 * (weights + activations) as u64,
         flops: forward,
         bound: Bound::Flops,
