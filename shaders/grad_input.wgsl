@@ -64,6 +64,17 @@ fn b_strip(k: u32, n: u32) -> array<Eight, 4> {
     return array<Eight, 4>(Eight(low[0], high[0]), Eight(low[1], high[1]), Eight(low[2], high[2]), Eight(low[3], high[3]));
 }
 
+// W[n .. n + 8, k].
+fn b_eight(k: u32, n: u32) -> Eight {
+    return Eight(weight_column(n, k), weight_column(n + 4u, k));
+}
+
+fn weight_column(n: u32, k: u32) -> vec4<f32> {
+    let term = k % 4u;
+    let from_ = k - term;
+    return vec4<f32>(weight_quad(n, from_)[term], weight_quad(n + 1u, from_)[term], weight_quad(n + 2u, from_)[term], weight_quad(n + 3u, from_)[term]);
+}
+
 // The partial sum that the dispatch before left, where there was one.
 fn start(m: u32, n: u32) -> vec4<f32> {
     if (p.flags & FIRST) != 0u || m >= p.rows || n >= p.cols {

@@ -16,7 +16,8 @@ fn weight_quad(k: u32, n: u32) -> vec4<f32> {
     return load_weight(p.b_start + k * p.b_stride + n, select(0u, p.cols - min(n, p.cols), k < p.inner));
 }
 
-fn weight_eight(k: u32, n: u32) -> Eight {
+// W[k, n .. n + 8].
+fn b_eight(k: u32, n: u32) -> Eight {
     return load_weight8(p.b_start + k * p.b_stride + n, select(0u, p.cols - min(n, p.cols), k < p.inner));
 }
 
@@ -40,7 +41,7 @@ fn b_block(fetched: Fetched, k: u32, n: u32) -> mat4x4<f32> {
 
 // Element [k] is W[k + k, n .. n + 8].
 fn b_strip(k: u32, n: u32) -> array<Eight, 4> {
-    return array<Eight, 4>(weight_eight(k, n), weight_eight(k + 1u, n), weight_eight(k + 2u, n), weight_eight(k + 3u, n));
+    return array<Eight, 4>(b_eight(k, n), b_eight(k + 1u, n), b_eight(k + 2u, n), b_eight(k + 3u, n));
 }
 
 // The partial sum that the dispatch before left, where there was one.

@@ -50,7 +50,8 @@ fn b_block(fetched: Fetched, k: u32, n: u32) -> mat4x4<f32> {
     return block;
 }
 
-fn grad_eight(k: u32, n: u32) -> Eight {
+// dZ[k, n .. n + 8].
+fn b_eight(k: u32, n: u32) -> Eight {
     let grad = grad_z8(min(k, p.inner - 1u), n, p.cols - min(n, p.cols));
     let zero = vec4<f32>(0.0);
     return Eight(select(zero, grad.low, k < p.inner), select(zero, grad.high, k < p.inner));
@@ -58,7 +59,7 @@ fn grad_eight(k: u32, n: u32) -> Eight {
 
 // Element [k] is dZ[k + k, n .. n + 8].
 fn b_strip(k: u32, n: u32) -> array<Eight, 4> {
-    return array<Eight, 4>(grad_eight(k, n), grad_eight(k + 1u, n), grad_eight(k + 2u, n), grad_eight(k + 3u, n));
+    return array<Eight, 4>(b_eight(k, n), b_eight(k + 1u, n), b_eight(k + 2u, n), b_eight(k + 3u, n));
 }
 
 fn open(m: u32, n: u32, rows: u32) -> array<vec4<u32>, 2> {

@@ -2,7 +2,8 @@
 
 use crate::call::{
     ActivationGrad, AlphaDropoutCall, BatchLoss, DropoutBits, DropoutBroadcast, DropoutCall, Gather, GaussianDropoutCall,
-    GradInput, GradWeight, GradWeightSgd, LinearActivation, LinearForward, MaskBits, MaskBytes, Sgd, SoftmaxCrossEntropy,
+    GradInput, GradWeight, GradWeightSgd, LinearActivation, LinearForward, MaskBits, MaskBytes, Moments, Sgd, SoftmaxCrossEntropy,
+    SquaredError, Subnetworks,
 };
 use crate::shape::Matrix;
 use crate::{Error, Result};
@@ -193,11 +194,29 @@ pub trait Backend {
     /// As [`dropout`](Self::dropout).
     fn softmax_cross_entropy(&mut self, call: SoftmaxCrossEntropy<'_, Self::Tensor<f32>, Self::Tensor<u32>>) -> Result<()>;
 
+    /// The loss of each row of a regression or reconstruction, and the gradient of their mean.
+    ///
+    /// # Errors
+    /// As [`dropout`](Self::dropout).
+    fn squared_error(&mut self, call: SquaredError<'_, Self::Tensor<f32>>) -> Result<()>;
+
     /// The sums of a mini-batch's losses and right answers.
     ///
     /// # Errors
     /// As [`dropout`](Self::dropout).
     fn batch_loss(&mut self, call: BatchLoss<'_, Self::Tensor<f32>>) -> Result<()>;
+
+    /// A dropout site of many sub-networks at once.
+    ///
+    /// # Errors
+    /// As [`dropout`](Self::dropout).
+    fn subnetworks(&mut self, call: Subnetworks<'_, Self::Tensor<f32>>) -> Result<()>;
+
+    /// `p = softmax(z)`, its mean and squares over sub-networks.
+    ///
+    /// # Errors
+    /// As [`dropout`](Self::dropout).
+    fn moments(&mut self, call: Moments<'_, Self::Tensor<f32>>) -> Result<()>;
 
     /// One update of a weight matrix or bias.
     ///

@@ -5,6 +5,7 @@
 
 mod activation;
 mod forms;
+pub mod network;
 
 pub use activation::{activation_grad, linear_activation};
 pub use forms::{alpha_dropout, dropout_broadcast, dropout_bytes, gaussian_dropout, noise};
@@ -37,11 +38,26 @@ impl Exact {
     /// # Errors
     /// [`Error::Invalid`] that names the first element outside, what was computed, what was expected and the bound.
     pub fn check(&self, what: &str, computed: &[f32]) -> Result<()> {
+        self.check_within(what, computed, |_| f64::from(f32::MIN_POSITIVE))
+    }
+
+    /// As [`check`](Self::check), for what was computed so and then stored as f16: to either side, and a number too small to be a normal one may
+    /// have become 0.
+    ///
+    /// # Errors
+    /// As [`check`](Self::check).
+    pub fn check_half(&self, what: &str, computed: &[f32]) -> Result<()> {
+        let (epsilon, smallest) = (1.0 / 1024.0, 1.0 / 16384.0);
+        self.check_within(what, computed, |exact| epsilon * exact.abs() + smallest)
+    }
+
+    /// `stored` is what storing a value may change it by.
+    fn check_within(&self, what: &str, computed: &[f32], stored: impl Fn(f64) -> f64) -> Result<()> {
         if computed.len() != self.values.len() {
             return Err(Error::invalid(format!("{what}: {} elements, expected {}", computed.len(), self.values.len())));
         }
         for (i, (&computed, (&exact, &magnitude))) in computed.iter().zip(self.values.iter().zip(&self.magnitudes)).enumerate() {
-            let bound = C * (self.terms + 2) as f64 * f64::from(f32::EPSILON) * magnitude + f64::from(f32::MIN_POSITIVE);
+            let bound = C * (self.terms + 2) as f64 * f64::from(f32::EPSILON) * magnitude + stored(exact);
             let computed = f64::from(computed);
             let same = if exact.is_finite() && bound.is_finite() {
                 // Written so that a NaN fails.
@@ -143,14 +159,26 @@ pub fn softmax_cross_entropy(logits: &[f32], labels: &[u32], classes: usize) -> 
     (losses, grad)
 }
 
-/// `v = μ·v + g + λ·W` and `W = W − lr·v` from f32 state.
+/// Losses `[B]` and `dz [B, C]` of the mean of `½·Σ_c (y − t)²`, with `y` the logistic of `z` or `z` itself.
+pub fn squared_error(z: &[f32], targets: &[f32], cols: usize, logistic: bool) -> (Vec<f64>, Vec<f64>) {
+    let output = |&z: &f32| if logistic { 1.0 / (1.0 + (-f64::from(z)).exp()) } else { f64::from(z) };
+    let y: Vec<f64> = z.iter().map(output).collect();
+    let differences: Vec<f64> = y.iter().zip(targets).map(|(y, &t)| y - f64::from(t)).collect();
+    let batch = (z.len() / cols.max(1)) as f64;
+    let slope = |y: f64| if logistic { y * (1.0 - y) } else { 1.0 };
+    let losses = differences.chunks(cols.max(1)).map(|row| 0.5 * row.iter().map(|d| d * d).sum::<f64>()).collect();
+    (losses, differences.iter().zip(&y).map(|(d, &y)| d * slope(y) / batch).collect())
+}
+
+/// `v = μ·v + g + λ·W + α·sign(W)` and `W = W − lr·v` from f32 state.
 fn step(grad: &Exact, weight: &[f32], velocity: &[f32], rule: &SgdRule) -> [Exact; 2] {
     let (lr, momentum, decay) = (f64::from(rule.lr), f64::from(rule.momentum), f64::from(rule.weight_decay));
+    let l1 = |w: f64| if w == 0.0 { 0.0 } else { f64::from(rule.l1) * w.signum() };
     let (mut next, mut next_velocity) =
         (Exact { terms: grad.terms, ..Exact::default() }, Exact { terms: grad.terms, ..Exact::default() });
     for (((&g, &size), &w), &v) in grad.values.iter().zip(&grad.magnitudes).zip(weight).zip(velocity) {
         let (w, v) = (f64::from(w), f64::from(v));
-        let (v, size) = (momentum * v + g + decay * w, (momentum * v).abs() + size + (decay * w).abs());
+        let (v, size) = (momentum * v + g + decay * w + l1(w), (momentum * v).abs() + size + (decay * w).abs() + l1(w).abs());
         next_velocity.push(v, size);
         next.push(w - lr * v, w.abs() + lr * size);
     }
@@ -192,4 +220,29 @@ pub fn sgd(grad: &[f32], weight: &[f32], velocity: &[f32], cols: usize, rule: &S
         }
     }
     [next, next_velocity]
+}
+
+/// Of the softmax of `logits [S·R, C]` of S networks with these weights: `[R, 2·C + 1]`, the weighted mean, the weighted sum of squares about it, and the
+/// weighted mean of the entropies, as [`Moments`](crate::call::Moments) has them.
+pub fn moments(logits: &[f32], weights: &[f64], rows: usize, classes: usize) -> Vec<f64> {
+    let probabilities: Vec<f64> = logits
+        .chunks(classes)
+        .flat_map(|z| {
+            let largest = z.iter().copied().map(f64::from).fold(f64::NEG_INFINITY, f64::max);
+            let exps: Vec<f64> = z.iter().map(|&z| (f64::from(z) - largest).exp()).collect();
+            let sum: f64 = exps.iter().sum();
+            exps.into_iter().map(move |e| e / sum)
+        })
+        .collect();
+    let weight: f64 = weights.iter().sum();
+    let mut moments = Vec::new();
+    for row in 0..rows {
+        let of = |c: usize| weights.iter().enumerate().map(move |(s, &w)| (w, (s * rows + row) * classes + c));
+        let means: Vec<f64> = (0..classes).map(|c| of(c).map(|(w, i)| w * probabilities[i]).sum::<f64>() / weight).collect();
+        let squares = (0..classes).map(|c| of(c).map(|(w, i)| w * (probabilities[i] - means[c]).powi(2)).sum::<f64>());
+        let term = |p: f64| if p > 0.0 { -p * p.ln() } else { 0.0 };
+        let entropy = of(0).map(|(w, i)| w * probabilities[i..i + classes].iter().map(|&p| term(p)).sum::<f64>()).sum::<f64>();
+        moments.extend(means.iter().copied().chain(squares).chain([entropy / weight]));
+    }
+    moments
 }

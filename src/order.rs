@@ -41,6 +41,12 @@ pub fn part(rows: usize, cols: usize, inner: usize) -> Option<usize> {
     (parts > 1).then(|| inner.div_ceil(parts).next_multiple_of(STEP))
 }
 
+/// Chains of an average over so many sub-networks, a power of two: chain t takes networks t, t + chains, … in ascending order, and the chains
+/// are joined in ascending order.
+pub(crate) fn chains(networks: usize) -> usize {
+    1 << networks.clamp(1, 64).ilog2()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -3,24 +3,24 @@
 
 mod common;
 
-use common::{gpu_with, small_integers};
+use common::{gpu_with, noise, small_integers};
 use wgpu_dropout::Dropout;
 use wgpu_dropout::backend::Backend;
-use wgpu_dropout::call::{BatchLoss, LinearForward};
+use wgpu_dropout::call::{BatchLoss, LinearForward, Moments};
 use wgpu_dropout::cpu::reference;
 use wgpu_dropout::gpu::{Gpu, Kernels, Planner, Tile, Tiles};
 use wgpu_dropout::wgpu::DeviceType;
 
 /// The same device with one barrier taken out of the kernel whose text goes on so.
-fn without(gpu: &Gpu, before: &str, after: &str) -> Gpu {
+fn without(gpu: &Gpu, before: &str, barrier: &str, after: &str) -> Gpu {
     let tile = |planner| Planner { tiles: Tiles::all(Tile::Workgroup), ..planner };
     let kernels = Kernels::with_planner(gpu.device(), tile).unwrap();
-    gpu.with_kernels(kernels.edited(&format!("{before}workgroupBarrier();{after}"), &format!("{before}{after}")))
+    gpu.with_kernels(kernels.edited(&format!("{before}{barrier}{after}"), &format!("{before}{after}")))
 }
 
-/// Whether a product and a sum of losses are right, to the bit. Each run has numbers of its own: workgroup memory may still hold what a run
+/// Whether a product and a sum of losses are right, to the bit, and moments of certain predictions nearly. Each run has numbers of its own: workgroup memory may still hold what a run
 /// before left, which must not pass for this one's.
-fn right(gpu: &mut Gpu, run: u64) -> [bool; 2] {
+fn right(gpu: &mut Gpu, run: u64) -> [bool; 3] {
     let (batch, inputs, outputs) = (64, 160, 64);
     let (a, b) = (small_integers(3 * run, batch * inputs), small_integers(3 * run + 1, inputs * outputs));
     let mut product = vec![f32::NAN; batch * outputs];
@@ -34,22 +34,33 @@ fn right(gpu: &mut Gpu, run: u64) -> [bool; 2] {
     let losses = gpu.tensor(640, 2, &losses).unwrap();
     let mut totals = common::poisoned(gpu, 1, 2);
     gpu.batch_loss(BatchLoss { losses: &losses, totals: &mut totals, slot: 0 }).unwrap();
-    [gpu.read(&y).unwrap() == product, gpu.read(&totals).unwrap() == total]
+    let (rows, classes, networks) = (3, 4, 130);
+    let mut logits: Vec<f32> = noise(run + 100, networks * rows * classes).iter().map(|z| 1e6 * z).collect();
+    let weights: Vec<f32> = noise(run + 200, networks).iter().map(|w| 2.0 + w).collect();
+    let mut moments = vec![f32::NAN; rows * (2 * classes + 1)];
+    let (mut z, w) = (gpu.tensor(networks * rows, classes, &logits).unwrap(), gpu.tensor(networks, 1, &weights).unwrap());
+    let mut got = common::poisoned(gpu, rows, 2 * classes + 1);
+    gpu.moments(Moments { logits: &mut z, weights: &w, first: 0, before: 0.0, moments: &mut got }).unwrap();
+    reference::moments(&mut logits, &weights, 0.0, &mut moments, classes);
+    let near = gpu.read(&got).unwrap().iter().zip(&moments).all(|(got, right)| (got - right).abs() <= 1e-3);
+    [gpu.read(&y).unwrap() == product, gpu.read(&totals).unwrap() == total, near]
 }
 
 #[test]
 fn each_barrier_that_is_taken_out_shows_as_wrong_bits() {
     let Some(gpu) = gpu_with(|planner| planner) else { return };
-    assert_eq!(right(&mut without(&gpu, "no such text", ""), 0), [true, true]);
+    assert_eq!(right(&mut without(&gpu, "no such text", "", ""), 0), [true; 3]);
     if gpu.info().device_type != DeviceType::Cpu {
         return common::skipped("a race need not show on a real GPU");
     }
     let store = "\n        for (var load = 0u; load < LOADS; load++) { // unroll\n            store_block";
-    for (run, before, after, shows) in [
-        (1, "        ", store, [false, true]),
-        (2, "store_block(load, lane, next[load]);\n        }\n        ", "", [false, true]),
-        (3, "partial[lane] = sum;\n    ", "", [true, false]),
+    let (one, both) = ("workgroupBarrier();", "storageBarrier();\n    workgroupBarrier();");
+    for (run, before, barrier, after, shows) in [
+        (1, "        ", one, store, [false, true, true]),
+        (2, "store_block(load, lane, next[load]);\n        }\n        ", one, "", [false, true, true]),
+        (3, "partial[lane] = sum;\n    ", one, "", [true, false, true]),
+        (4, "    ", both, "", [true, true, false]),
     ] {
-        assert_eq!(right(&mut without(&gpu, before, after), run), shows, "{before}, {after}");
+        assert_eq!(right(&mut without(&gpu, before, barrier, after), run), shows, "{before}, {after}");
     }
 }

@@ -57,7 +57,8 @@ fn every_row_has_every_figure_and_they_fit_together() {
             assert!(close(row.gflop_per_s * row.median_s + 1.0, row.flops as f64 * 1e-9 + 1.0), "{row:?}");
             assert!(close(row.ratio_to_ceiling * row.median_s, row.ceiling_s), "{row:?}");
             assert!(rows.iter().any(|other| other.kernel == row.ceiling), "a ceiling of the same run: {row:?}");
-            assert!(row.dtype == "f32" && !row.adapter.is_empty() && !row.backend.is_empty() && !row.shape.is_empty(), "{row:?}");
+            assert_eq!(row.dtype, if row.kernel.ends_with("_f16") { "f16" } else { "f32" }, "{row:?}");
+            assert!(!row.adapter.is_empty() && !row.backend.is_empty() && !row.shape.is_empty(), "{row:?}");
         }
         let of = |kernel: &str| rows.iter().filter(|row| row.kernel == kernel).collect::<Vec<_>>();
         let shapes = |kernel| of(kernel).iter().map(|row| row.shape.clone()).collect::<Vec<_>>();
@@ -69,6 +70,17 @@ fn every_row_has_every_figure_and_they_fit_together() {
         }
         assert_eq!(shapes("train_step"), [[8, 16, 12, 4]]);
         assert!(["sgd", "softmax_cross_entropy"].iter().all(|kernel| of(kernel).len() == 1));
+        // f16 where the device has it.
+        let half = device != "cpu" && common::gpu().is_some_and(|gpu| gpu.kernels().planner().half);
+        for (kernel, bytes) in
+            [("copy_f16", 4 * 3072), ("dropout_f16", 4 * 3072), ("linear_forward_f16", of("linear_forward")[0].bytes / 2)]
+        {
+            assert_eq!(
+                of(kernel).iter().map(|row| row.bytes).collect::<Vec<_>>(),
+                if half { vec![bytes] } else { vec![] },
+                "{kernel}"
+            );
+        }
         assert_eq!(of("multiply_add").len(), if device == "cpu" { 0 } else { 2 }, "before and after the products");
     }
 }

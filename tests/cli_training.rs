@@ -79,8 +79,10 @@ fn people_get_a_table_with_the_device_and_what_it_did() {
 fn a_resumed_run_ends_as_one_that_never_stopped() {
     let (_guard, folder) = folder();
     for device in devices() {
-        // The second and third with max-norm, and without shuffle, each with a remainder in its last mini-batch.
-        for (update, step) in [("", "92"), ("--max-norm 1.25 --batch 60 --lr 0.03", "96"), ("--momentum 0.5 --no-shuffle", "92")] {
+        // Each with a remainder in its last mini-batch.
+        let on_schedule = "--l1 1e-6 --schedule lr=exponential:0.1:4,momentum=linear:0.5..1:3,drop=early:3";
+        let updates = ["", "--max-norm 1.25 --batch 60 --lr 0.03", "--momentum 0.5 --no-shuffle", on_schedule];
+        for (update, step) in updates.into_iter().zip(["92", "96", "92", "92"]) {
             resume(&folder, device, update, step);
         }
     }
@@ -235,22 +237,43 @@ fn the_exact_ensemble_is_every_mask_and_samples_come_near_it() {
         let load = |name: &str| npy::read(&folder.join(name)).unwrap().values;
         for device in devices() {
             let predict = format!("predict --model n --data d.csv --json --device {device}");
-            let object = &lines(&succeed_quietly(&folder, &format!("{predict} --output e.npy --ensemble exact")))[0];
-            let exact = load("e.npy");
+            let object =
+                &lines(&succeed_quietly(&folder, &format!("{predict} --output e.npy --ensemble exact --spread es.npy")))[0];
+            let (exact, exact_spread) = (load("e.npy"), load("es.npy"));
             assert_eq!(exact.len(), 24);
             for (&computed, &wanted) in exact.iter().zip(rows.iter().flatten()) {
                 assert!((f64::from(computed) - wanted).abs() < 1e-5, "{mode} on {device}: {computed}, expected {wanted}");
             }
+            let mut passes = Vec::new();
             let loss = rows.iter().zip(&test.labels).map(|(p, &label)| -p[label as usize].ln()).sum::<f64>() / 12.0;
             assert!((number(object, "loss") - loss).abs() < 1e-5, "{object}");
 
-            succeed_quietly(&folder, &format!("{predict} --output m.npy --samples 900 --spread s.npy"));
-            let (mean, spread) = (load("m.npy"), load("s.npy"));
-            assert!(spread.iter().any(|&spread| spread > 0.01));
-            for ((mean, spread), exact) in mean.iter().zip(&spread).zip(&exact) {
-                // Five standard errors of 900 samples.
-                assert!((mean - exact).abs() <= spread * 5.0 / 30.0 + 1e-6, "{mode} on {device}: {mean} ± {spread}, {exact}");
+            for masks in ["", "--masks pass"] {
+                let files = "--output m.npy --samples 900 --spread s.npy --entropy h.npy --information i.npy";
+                let object = &lines(&succeed_quietly(&folder, &format!("{predict} {files} {masks}")))[0];
+                let (mean, spread, entropy) = (load("m.npy"), load("s.npy"), load("h.npy"));
+                // Four dispatches a sample or more, of which one submit holds a thousand or so.
+                assert!(number(object, "submits") <= 7.0 && number(object, "dispatches") >= 3600.0, "{object}");
+                for ((mean, &entropy), &information) in mean.chunks(2).zip(&entropy).zip(&load("i.npy")) {
+                    let right: f32 = mean.iter().map(|p| -p * p.ln()).sum();
+                    assert!(
+                        (entropy - right).abs() < 1e-5 && information > 0.0 && information < entropy,
+                        "{entropy} {information}"
+                    );
+                }
+                assert!(spread.iter().any(|&spread| spread > 0.01));
+                for (((mean, spread), exact), exact_spread) in mean.iter().zip(&spread).zip(&exact).zip(&exact_spread) {
+                    // Five standard errors of 900 samples; a variance of numbers between 0 and 1 has one of at most spread / √900.
+                    assert!(
+                        (mean - exact).abs() <= exact_spread * 5.0 / 30.0 + 1e-6,
+                        "{mode} on {device}: {mean}, {exact} ± {exact_spread}"
+                    );
+                    let off = (spread.powi(2) - exact_spread.powi(2)).abs();
+                    assert!(off <= exact_spread * 5.0 / 30.0 + 1e-6, "{mode} on {device}: {spread}, expected {exact_spread}");
+                }
+                passes.push(mean);
             }
+            assert_ne!(passes.pop(), passes.pop(), "one mask a pass is another than one a row");
         }
     }
     // The masks are drawn from the network's seed unless another is given.
@@ -286,6 +309,11 @@ fn wrong_usage_is_told_in_two_lines() {
         "train --lr nan",
         "train --momentum inf",
         "train --weight-decay x",
+        "train --l1 -1",
+        "train --schedule lr",
+        "train --mode vanilla --schedule drop=early:3 --device cpu",
+        "train --schedule drop=linear:1..2",
+        "train --schedule width=constant",
         "train --max-norm 0",
         "train --mode inverse",
         "train --seed -1",
@@ -298,6 +326,11 @@ fn wrong_usage_is_told_in_two_lines() {
         &format!("{predict} --data digits --samples 2 --ensemble exact"),
         &format!("{predict} --data digits --samples 0"),
         &format!("{predict} --data digits --samples 2 --spread p.npy"),
+        &format!("{predict} --data digits --entropy h.npy"),
+        &format!("{predict} --data digits --masks pass"),
+        &format!("{predict} --data digits --samples 2 --masks col"),
+        &format!("{predict} --data digits --ensemble exact --masks row"),
+        &format!("{predict} --data digits --samples 2 --entropy h.npy --information h.npy"),
         &format!("{predict} --data digits --split both"),
         &format!("{predict} --data digits --ensemble most"),
         &format!("{predict} --data x.npy --split test"),

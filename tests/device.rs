@@ -130,17 +130,18 @@ fn a_device_with_too_little_is_refused_and_one_with_webgpu_s_defaults_is_not() {
     for tile in Tile::ALL {
         let device = with(defaults.clone());
         let kernels = Kernels::with_planner(&device, |planner| Planner { tiles: Tiles::all(tile), ..planner });
-        // Without its feature, the tile that needs one is refused.
-        assert_eq!(kernels.is_ok(), tile != Tile::Shuffle, "{tile}: {:?}", kernels.err());
+        // A tile that needs a feature, or more workgroup memory than the defaults have, is refused.
+        let more = matches!(tile, Tile::Shuffle | Tile::Narrow | Tile::Matrix | Tile::Large);
+        assert_eq!(kernels.is_ok(), !more, "{tile}: {:?}", kernels.err());
     }
     // wgpu enforces the one and not the other: a tile that does not fit is refused before anything is compiled.
     let small = [
-        wgpu::Limits { max_compute_invocations_per_workgroup: 128, ..defaults.clone() },
-        wgpu::Limits { max_compute_workgroup_storage_size: 12_288, ..defaults.clone() },
+        (wgpu::Limits { max_compute_invocations_per_workgroup: 128, ..defaults.clone() }, true),
+        (wgpu::Limits { max_compute_workgroup_storage_size: 12_288, ..defaults.clone() }, false),
     ];
-    for limits in small {
+    for (limits, usual) in small {
         let device = with(limits);
-        for (tile, fits) in [(Tile::Large, false), (Tile::Workgroup, true), (Tile::Tall, true)] {
+        for (tile, fits) in [(Tile::Large, false), (Tile::Workgroup, usual), (Tile::Small, true), (Tile::Tall, true)] {
             let kernels = Kernels::with_planner(&device, |planner| Planner { tiles: Tiles::all(tile), ..planner });
             assert_eq!(kernels.is_ok(), fits, "{tile}: {:?}", kernels.err());
         }

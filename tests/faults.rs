@@ -18,7 +18,7 @@ use wgpu_dropout::backend::Backend;
 use wgpu_dropout::call::{DropoutCall, LinearForward};
 use wgpu_dropout::cpu::{Cpu, reference};
 use wgpu_dropout::gpu::{Gpu, Kernels, View};
-use wgpu_dropout::mlp::{Architecture, Mlp, Resident, Source, Training};
+use wgpu_dropout::mlp::{Architecture, Mlp, Resident, Sharing, Source, Training};
 use wgpu_dropout::{Dropout, Error, Key, Mask, Mode, Rate, Result};
 
 fn setting(name: &str, default: u64) -> u64 {
@@ -50,7 +50,7 @@ fn work(net: &mut Mlp<Gpu>, before: &mut dyn FnMut(&Gpu)) -> Result<()> {
     before(net.backend());
     net.predict(&x)?;
     before(net.backend());
-    net.predict_monte_carlo(&data, 3)?;
+    net.predict_monte_carlo(&data, 3, Sharing::PerRow)?;
     before(net.backend());
     net.parameters(0)?;
     before(net.backend());

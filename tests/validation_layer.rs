@@ -9,7 +9,7 @@ use std::sync::{Mutex, PoisonError};
 use wgpu_dropout::backend::Backend;
 use wgpu_dropout::call::SgdRule;
 use wgpu_dropout::gpu::Gpu;
-use wgpu_dropout::mlp::{Architecture, Mlp, Resident, Source, Training};
+use wgpu_dropout::mlp::{Architecture, Mlp, Resident, Sharing, Source, Training};
 use wgpu_dropout::verify::{self, Check, Options};
 use wgpu_dropout::{Device, Key, Mask, Mode, Rate, wgpu};
 
@@ -74,7 +74,8 @@ fn train(gpu: Gpu) -> Gpu {
         let rule = SgdRule { max_norm, ..Training::default().rule };
         net.train_epoch(&data, &Training { rule, ..Training::default() }).unwrap();
     }
-    net.predict_monte_carlo(&data, 2).unwrap();
+    net.predict_monte_carlo(&data, 2, Sharing::PerRow).unwrap();
+    net.predict_monte_carlo(&data, 2, Sharing::PerPass).unwrap();
     net.evaluate(&data).unwrap();
     net.into_backend()
 }

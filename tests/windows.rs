@@ -16,8 +16,8 @@ use std::cell::Cell;
 use std::sync::{Mutex, PoisonError};
 use wgpu_dropout::backend::Backend;
 use wgpu_dropout::call::{
-    BatchLoss, DropoutCall, Features, Gather, GradInput, GradWeight, GradWeightSgd, LinearForward, MaskBits, Sgd, SgdRule,
-    SoftmaxCrossEntropy,
+    BatchLoss, DropoutCall, Features, Gather, GradInput, GradWeight, GradWeightSgd, LinearForward, MaskBits, Moments, Sgd, SgdRule,
+    SoftmaxCrossEntropy, SquaredError, Subnetworks,
 };
 use wgpu_dropout::gpu::{Gpu, Planner, Tile, Tiles};
 use wgpu_dropout::mask::bits_to_bytes;
@@ -186,7 +186,7 @@ fn grad_weight_in_rows_and_in_parts_of_the_batch() {
 /// Each part of a batch adds its share to the parameters, so a sum in parts has other roundings than the whole.
 #[test]
 fn grad_weight_sgd_in_rows_and_in_parts_of_the_batch() {
-    let rule = |momentum| SgdRule { lr: 0.5, momentum, weight_decay: 0.25, max_norm: None };
+    let rule = |momentum| SgdRule { momentum, weight_decay: 0.25, l1: 0.25, ..SgdRule::plain(0.5) };
     for momentum in [0.0, 0.5] {
         let run = |gpu: &mut Gpu, [batch, inputs, outputs]: [usize; 3], fill: Fill, _: Dropout| {
             let (x, dz) = (fill(1, batch * inputs), fill(4, batch * outputs));
@@ -231,10 +231,24 @@ fn softmax_cross_entropy_in_rows() {
 }
 
 #[test]
+fn squared_error_in_rows() {
+    let (batch, cols) = (5000, 10);
+    let (z, targets) = (noise(1, batch * cols), noise(2, batch * cols));
+    let run = |gpu: &mut Gpu| {
+        let (z, targets) = (gpu.tensor(batch, cols, &z).unwrap(), gpu.tensor(batch, cols, &targets).unwrap());
+        let (mut dz, mut losses) = (poisoned(gpu, batch, cols), poisoned(gpu, batch, 2));
+        let (grad_z, sums) = (&mut dz, &mut losses);
+        gpu.squared_error(SquaredError { z: &z, targets: &targets, grad_z, losses: sums, logistic: true }).unwrap();
+        [gpu.read(&dz).unwrap(), gpu.read(&losses).unwrap()].concat()
+    };
+    equal("squared_error", on_both_plans(Tile::Register, run));
+}
+
+#[test]
 fn sgd_in_rows() {
     let (rows, cols) = (300, 201);
     let (grad, weight) = (noise(1, rows * cols), noise(2, rows * cols));
-    let rule = SgdRule { lr: 0.1, momentum: 0.9, weight_decay: 0.01, max_norm: None };
+    let rule = SgdRule { momentum: 0.9, weight_decay: 0.01, ..SgdRule::plain(0.1) };
     let run = |gpu: &mut Gpu| {
         let (grad, mut weight) = (gpu.tensor(rows, cols, &grad).unwrap(), gpu.tensor(rows, cols, &weight).unwrap());
         let mut velocity = gpu.zeros(rows, cols).unwrap();
@@ -272,6 +286,26 @@ fn gather_from_a_data_set_in_windows() {
     }
 }
 
+/// Averages are not cut, for the order of their sums is that of the networks; their grids are folded.
+#[test]
+fn averages_over_sub_networks_on_a_folded_grid() {
+    let folded = |planner| Planner { grid: 5, ..planner };
+    let (Some(mut whole), Some(mut folded)) = (gpu_with(|planner| planner), gpu_with(folded)) else { return };
+    for (rows, networks) in [(1000, 1), (700, 2), (20, 64)] {
+        let (x, logits) = (noise(1, rows * 3), noise(2, networks * rows * 3));
+        let run = |gpu: &mut Gpu| {
+            let (x, mut y) = (gpu.tensor(rows, 3, &x).unwrap(), poisoned(gpu, networks * rows, 3));
+            gpu.subnetworks(Subnetworks { x: &x, y: &mut y, rows, first: 1, bit: 0, scale: 2.0 }).unwrap();
+            let mut logits = gpu.tensor(networks * rows, 3, &logits).unwrap();
+            let (weights, mut moments) = (gpu.tensor(networks, 1, &vec![1.0; networks]).unwrap(), poisoned(gpu, rows, 7));
+            let call = Moments { logits: &mut logits, weights: &weights, first: 0, before: 0.0, moments: &mut moments };
+            gpu.moments(call).unwrap();
+            [gpu.read(&y).unwrap(), gpu.read(&moments).unwrap()].concat()
+        };
+        equal(&format!("{networks} networks of {rows} rows"), Some([run(&mut whole), run(&mut folded)]));
+    }
+}
+
 /// What no windows can give is refused with the value and the bound, and the device is as good as before.
 #[test]
 fn what_cannot_fit_a_weak_device_is_a_typed_error() {
@@ -305,11 +339,17 @@ fn what_cannot_fit_a_weak_device_is_a_typed_error() {
     let call = SoftmaxCrossEntropy { logits: &long, labels: &labels, grad_logits: &mut dz, losses: &mut losses, batch: 4 };
     refused("a row of logits", gpu.softmax_cross_entropy(call));
 
+    let (x, mut y) = (zeros(gpu, 1000, 20), zeros(gpu, 1000, 20));
+    refused("the sub-networks", gpu.subnetworks(Subnetworks { x: &x, y: &mut y, rows: 10, first: 0, bit: 0, scale: 1.0 }));
+    let (weights, mut moments) = (zeros(gpu, 100, 1), zeros(gpu, 10, 41));
+    let call = Moments { logits: &mut y, weights: &weights, first: 0, before: 0.0, moments: &mut moments };
+    refused("the sub-networks' logits", gpu.moments(call));
+
     let (losses, mut totals) = (zeros(gpu, 10_000, 2), zeros(gpu, 1, 2));
     refused("the losses", gpu.batch_loss(BatchLoss { losses: &losses, totals: &mut totals, slot: 0 }));
 
     let (grad, mut weight) = (zeros(gpu, 200, 100), zeros(gpu, 200, 100));
-    let rule = SgdRule { lr: 0.1, momentum: 0.0, weight_decay: 0.0, max_norm: Some(1.0) };
+    let rule = SgdRule { max_norm: Some(1.0), ..SgdRule::plain(0.1) };
     refused("weights under max-norm", gpu.sgd(Sgd { grad: &grad, weight: &mut weight, velocity: None, rule }));
 
     let (data, mut x) = (zeros(gpu, 300, 100), zeros(gpu, 300, 100));

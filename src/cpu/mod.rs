@@ -8,7 +8,8 @@ pub mod reference;
 use crate::backend::{Backend, Counts, Element, check_len};
 use crate::call::{
     ActivationGrad, AlphaDropoutCall, BatchLoss, DropoutBits, DropoutBroadcast, DropoutCall, Features, Gather, GaussianDropoutCall,
-    GradInput, GradWeight, GradWeightSgd, LinearActivation, LinearForward, MaskBits, MaskBytes, Sgd, SoftmaxCrossEntropy,
+    GradInput, GradWeight, GradWeightSgd, LinearActivation, LinearForward, MaskBits, MaskBytes, Moments, Sgd, SoftmaxCrossEntropy,
+    SquaredError, Subnetworks,
 };
 use crate::shape::{Matrix, elements, expect};
 use crate::{Dropout, Error, Result};
@@ -293,11 +294,40 @@ impl Backend for Cpu {
         Ok(())
     }
 
+    fn squared_error(&mut self, call: SquaredError<'_, CpuTensor<f32>>) -> Result<()> {
+        call.check()?;
+        self.counts.dispatches += 1;
+        let (z, targets, cols) = (&call.z.values, &call.targets.values, call.z.cols);
+        reference::squared_error(z, targets, &mut call.grad_z.values, &mut call.losses.values, cols, call.logistic);
+        Ok(())
+    }
+
     fn batch_loss(&mut self, call: BatchLoss<'_, CpuTensor<f32>>) -> Result<()> {
         call.check()?;
         self.counts.dispatches += 1;
         let total = reference::batch_loss(&call.losses.values);
         call.totals.values[2 * call.slot..2 * call.slot + 2].copy_from_slice(&total);
+        Ok(())
+    }
+
+    fn subnetworks(&mut self, call: Subnetworks<'_, CpuTensor<f32>>) -> Result<()> {
+        call.check()?;
+        self.counts.dispatches += 1;
+        let (x, cols) = (&call.x.values, call.x.cols);
+        reference::subnetworks(x, &mut call.y.values, cols, call.rows, call.first, call.bit, call.scale);
+        Ok(())
+    }
+
+    fn moments(&mut self, call: Moments<'_, CpuTensor<f32>>) -> Result<()> {
+        call.check()?;
+        self.counts.dispatches += 1;
+        let weights = &call.weights.values[call.first..call.first + call.networks()];
+        let classes = call.logits.cols;
+        let (logits, moments) = (&mut call.logits.values, &mut call.moments.values);
+        match self.isa {
+            Some(_) => fast::moments(logits, weights, call.before, moments, classes),
+            None => reference::moments(logits, weights, call.before, moments, classes),
+        }
         Ok(())
     }
 

@@ -7,7 +7,8 @@ use crate::Result;
 use crate::backend::{Backend, Counts, Element, check_len};
 use crate::call::{
     ActivationGrad, AlphaDropoutCall, BatchLoss, DropoutBits, DropoutBroadcast, DropoutCall, Features, Gather, GaussianDropoutCall,
-    GradInput, GradWeight, GradWeightSgd, LinearActivation, LinearForward, MaskBits, MaskBytes, Sgd, SoftmaxCrossEntropy,
+    GradInput, GradWeight, GradWeightSgd, LinearActivation, LinearForward, MaskBits, MaskBytes, Moments, Sgd, SoftmaxCrossEntropy,
+    SquaredError, Subnetworks,
 };
 
 /// Bytes written to the device at a time: a staging area that cannot be had would lose the device.
@@ -201,9 +202,32 @@ impl Backend for Gpu {
         self.enqueue(self.kernels.planner().softmax_cross_entropy(&views)?)
     }
 
+    fn squared_error(&mut self, call: SquaredError<'_, GpuTensor<f32>>) -> Result<()> {
+        let views = SquaredError {
+            z: &call.z.view(),
+            targets: &call.targets.view(),
+            grad_z: &mut call.grad_z.view(),
+            losses: &mut call.losses.view(),
+            logistic: call.logistic,
+        };
+        self.enqueue(self.kernels.planner().squared_error(&views)?)
+    }
+
     fn batch_loss(&mut self, call: BatchLoss<'_, GpuTensor<f32>>) -> Result<()> {
         let views = BatchLoss { losses: &call.losses.view(), totals: &mut call.totals.view(), slot: call.slot };
         self.enqueue(self.kernels.planner().batch_loss(&views)?)
+    }
+
+    fn subnetworks(&mut self, call: Subnetworks<'_, GpuTensor<f32>>) -> Result<()> {
+        let Subnetworks { x, y, rows, first, bit, scale } = call;
+        let views = Subnetworks { x: &x.view(), y: &mut y.view(), rows, first, bit, scale };
+        self.enqueue(self.kernels.planner().subnetworks(&views)?)
+    }
+
+    fn moments(&mut self, call: Moments<'_, GpuTensor<f32>>) -> Result<()> {
+        let Moments { logits, weights, first, before, moments } = call;
+        let views = Moments { logits: &mut logits.view(), weights: &weights.view(), first, before, moments: &mut moments.view() };
+        self.enqueue(self.kernels.planner().moments(&views)?)
     }
 
     fn sgd(&mut self, call: Sgd<'_, GpuTensor<f32>>) -> Result<()> {

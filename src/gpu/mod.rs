@@ -5,6 +5,7 @@
 mod arena;
 mod backend;
 mod device;
+mod ensemble;
 mod experimental;
 mod forms;
 mod group;

@@ -13,6 +13,8 @@ pub enum Tile {
     /// 32 × 8 sums a thread (16 × 8 with scalar loads) in registers, with one factor's values handed around in a subgroup: for adapters
     /// that run on a CPU and have subgroups of eight.
     Shuffle,
+    /// 4 × 16 sums a thread, the threads along the rows: for few columns, where [`Shuffle`](Self::Shuffle) can run.
+    Narrow,
     /// 64 × 64 a workgroup of 64 threads through workgroup memory, 8 × 8 a thread: for real GPUs, as all that follow.
     Workgroup,
     /// 128 × 128 a workgroup of 256 threads, 8 × 8 a thread, in 32 KiB of workgroup memory: half the loads of
@@ -32,8 +34,17 @@ pub enum Tile {
 
 impl Tile {
     /// Every tile.
-    pub const ALL: [Self; 8] =
-        [Self::Register, Self::Shuffle, Self::Workgroup, Self::Large, Self::Small, Self::Wide, Self::Tall, Self::Matrix];
+    pub const ALL: [Self; 9] = [
+        Self::Register,
+        Self::Shuffle,
+        Self::Narrow,
+        Self::Workgroup,
+        Self::Large,
+        Self::Small,
+        Self::Wide,
+        Self::Tall,
+        Self::Matrix,
+    ];
 
     /// Whether a device can run the tile.
     pub fn runs_on(self, info: &wgpu::AdapterInfo, features: wgpu::Features, limits: &wgpu::Limits) -> bool {
@@ -59,7 +70,7 @@ impl Tile {
         if self == Self::Matrix && !has_matrices(info, features) {
             return Err(Error::Adapter { what: format!("tile {self}: it needs cooperative matrices, f16 and subgroups of 32") });
         }
-        if self == Self::Shuffle && !has_octets(info, features) {
+        if matches!(self, Self::Shuffle | Self::Narrow) && !has_octets(info, features) {
             return Err(Error::Adapter { what: format!("tile {self}: it needs SUBGROUP and subgroups of 8") });
         }
         Ok(())
@@ -70,7 +81,7 @@ impl Tile {
         // Two buffers where they fit the 16 KiB that every device has; `Large` asks for more.
         let group = |thread_rows, rows, cols, lanes, buffers| Some(Group { thread_rows, rows, cols, lanes, buffers });
         match self {
-            Self::Register | Self::Shuffle | Self::Matrix => None,
+            Self::Register | Self::Shuffle | Self::Narrow | Self::Matrix => None,
             Self::Workgroup => group(8, 8, 8, 8, 2),
             Self::Large => group(8, 16, 16, 8, 2),
             Self::Small => group(4, 8, 8, 8, 2),
@@ -86,9 +97,11 @@ impl Tile {
 
     /// Workgroups that cover `rows × cols` sums.
     pub(super) fn workgroups(self, width: Width, rows: usize, cols: usize) -> u64 {
-        let [tile_rows, tile_cols] = match self {
-            Self::Matrix => [128, 128],
-            _ => self.group().map_or([self.thread_rows(width), 64], Group::shape),
+        let [tile_rows, tile_cols] = match self.group() {
+            Some(group) => group.shape(),
+            None if self == Self::Matrix => [128, 128],
+            None if self == Self::Narrow => [8 * self.thread_rows(width), 16],
+            None => [self.thread_rows(width), 64],
         };
         (rows as u64).div_ceil(tile_rows) * (cols as u64).div_ceil(tile_cols)
     }
@@ -97,6 +110,7 @@ impl Tile {
     fn thread_rows(self, width: Width) -> u64 {
         match (self.group(), self, width) {
             (Some(group), ..) => group.thread_rows,
+            (None, Self::Narrow, _) => 4,
             (None, Self::Register, Width::Scalar) => 8,
             (None, Self::Register, _) | (None, _, Width::Scalar) => 16,
             (None, ..) => 32,
@@ -111,6 +125,7 @@ impl Tile {
     pub(super) fn file(self) -> &'static str {
         match self {
             Self::Register => include_str!("../../shaders/tile_register.wgsl"),
+            Self::Narrow => include_str!("../../shaders/tile_narrow.wgsl"),
             Self::Shuffle => include_str!("../../shaders/tile_shuffle.wgsl"),
             Self::Matrix => include_str!("../../shaders/tile_matrix.wgsl"),
             _ => include_str!("../../shaders/tile_workgroup.wgsl"),
@@ -134,6 +149,7 @@ impl std::fmt::Display for Tile {
         f.write_str(match self {
             Self::Register => "register",
             Self::Shuffle => "shuffle",
+            Self::Narrow => "narrow",
             Self::Workgroup => "workgroup",
             Self::Large => "large",
             Self::Small => "small",

@@ -57,6 +57,9 @@ impl Class {
     /// The tiles worth trying for the class on a kind of device, that of the rule first.
     pub(super) fn candidates(self, kind: wgpu::DeviceType) -> &'static [Tile] {
         match (kind, self.shape) {
+            (wgpu::DeviceType::Cpu, Shape::FewCols) if self.stem != Stem::GradInput => {
+                &[Tile::Narrow, Tile::Shuffle, Tile::Register]
+            }
             (wgpu::DeviceType::Cpu, _) => &[Tile::Shuffle, Tile::Register],
             // Its sums run over a batch, in one chain: the more threads share them the better.
             (_, Shape::FewRows | Shape::FewCols) if self.stem == Stem::GradWeight => &[Tile::Small, Tile::Wide, Tile::Tall],

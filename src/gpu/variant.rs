@@ -23,14 +23,17 @@ pub enum Stem {
     LinearForward,
     MaskBits,
     MaskBytes,
+    Moments,
     PhiloxWords,
     Sgd,
     SoftmaxCrossEntropy,
+    SquaredError,
+    Subnetworks,
 }
 
 impl Stem {
     /// Every kernel.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 22] = [
         Self::ActivationGrad,
         Self::AlphaDropout,
         Self::BatchLoss,
@@ -47,9 +50,12 @@ impl Stem {
         Self::LinearForward,
         Self::MaskBits,
         Self::MaskBytes,
+        Self::Moments,
         Self::PhiloxWords,
         Self::Sgd,
         Self::SoftmaxCrossEntropy,
+        Self::SquaredError,
+        Self::Subnetworks,
     ];
 
     /// The file's name without `.wgsl`.
@@ -71,9 +77,12 @@ impl Stem {
             Self::LinearForward => "linear_forward",
             Self::MaskBits => "mask_bits",
             Self::MaskBytes => "mask_bytes",
+            Self::Moments => "moments",
             Self::PhiloxWords => "philox_words",
             Self::Sgd => "sgd",
             Self::SoftmaxCrossEntropy => "softmax_cross_entropy",
+            Self::SquaredError => "squared_error",
+            Self::Subnetworks => "subnetworks",
         }
     }
 
@@ -95,9 +104,12 @@ impl Stem {
             Self::LinearForward => include_str!("../../shaders/linear_forward.wgsl"),
             Self::MaskBits => include_str!("../../shaders/mask_bits.wgsl"),
             Self::MaskBytes => include_str!("../../shaders/mask_bytes.wgsl"),
+            Self::Moments => include_str!("../../shaders/moments.wgsl"),
             Self::PhiloxWords => include_str!("../../shaders/philox_words.wgsl"),
             Self::Sgd => include_str!("../../shaders/sgd.wgsl"),
             Self::SoftmaxCrossEntropy => include_str!("../../shaders/softmax_cross_entropy.wgsl"),
+            Self::SquaredError => include_str!("../../shaders/squared_error.wgsl"),
+            Self::Subnetworks => include_str!("../../shaders/subnetworks.wgsl"),
         }
     }
 
@@ -179,7 +191,7 @@ pub struct Variant {
     pub flat: bool,
     /// Whether Philox multiplies in 64-bit integers, which the device must offer.
     pub int64: bool,
-    /// `dropout` and matrix products only: whether tensors are stored as f16, which the device must offer; all is computed in f32.
+    /// `dropout`, `copy` and matrix products only: whether tensors are stored as f16, which the device must offer; all is computed in f32.
     pub half: bool,
     /// Kernels of strips but `copy` only: whether the output takes the input's place.
     pub in_place: bool,
@@ -263,9 +275,17 @@ impl Variant {
     /// in between.
     pub fn all_half() -> Vec<Self> {
         let product = |stem: Stem| stem.is_product() && !matches!(stem, Stem::GradWeightSgd | Stem::LinearActivation);
-        let stored = |variant: &Self| (variant.stem == Stem::Dropout || product(variant.stem)) && variant.width != Width::Vec8;
+        let stored = |variant: &Self| {
+            (matches!(variant.stem, Stem::Dropout | Stem::Copy) || product(variant.stem)) && variant.width != Width::Vec8
+        };
         let exact = |variant: &Self| !(variant.part && variant.stem == Stem::GradWeight);
-        Stem::ALL.into_iter().flat_map(Self::of).filter(stored).filter(exact).map(|variant| Self { half: true, ..variant }).collect()
+        Stem::ALL
+            .into_iter()
+            .flat_map(Self::of)
+            .filter(stored)
+            .filter(exact)
+            .map(|variant| Self { half: true, ..variant })
+            .collect()
     }
 
     /// What a device must offer to run this form beyond the language's baseline.
@@ -273,7 +293,7 @@ impl Variant {
         let mut features = wgpu::Features::empty();
         features.set(wgpu::Features::SHADER_INT64, self.int64 || self.width == Width::Vec8);
         features.set(wgpu::Features::SHADER_F16, self.half);
-        features.set(wgpu::Features::SUBGROUP, self.stem.is_product() && self.tile == Tile::Shuffle);
+        features.set(wgpu::Features::SUBGROUP, self.stem.is_product() && matches!(self.tile, Tile::Shuffle | Tile::Narrow));
         features.set(wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX, self.uses_matrices());
         features
     }
@@ -378,7 +398,8 @@ impl Variant {
                 // A broadcast mask's rows and columns are not the matrix's.
                 let broadcast = stem == Stem::DropoutBroadcast;
                 constants += &format!("const ROWS: u32 = {rows}u;\nconst GROUPS: u32 = {groups}u;\n");
-                constants += &format!("const ALIGNED: bool = {};\nconst SPREAD: bool = {};\n", self.aligned && !broadcast, self.spread());
+                constants +=
+                    &format!("const ALIGNED: bool = {};\nconst SPREAD: bool = {};\n", self.aligned && !broadcast, self.spread());
                 if broadcast {
                     constants += &format!("const GROUPED: bool = {};\nconst ONE_DRAW: bool = {};\n", self.aligned, self.one_draw);
                 }
@@ -418,7 +439,14 @@ impl Variant {
             if self.shared { part.replace("var<storage, read>", "var<storage, read_write>") } else { part }
         };
         let parts: Vec<String> = parts.into_iter().map(placed).collect();
-        let elements = Elements { width: self.width, half: self.half, first_sums: self.join, output_sums: self.part, apart: self.spread(), matrices: self.uses_matrices() };
+        let elements = Elements {
+            width: self.width,
+            half: self.half,
+            first_sums: self.join,
+            output_sums: self.part,
+            apart: self.spread(),
+            matrices: self.uses_matrices(),
+        };
         assemble(&constants, elements, &parts)
     }
 
@@ -427,7 +455,8 @@ impl Variant {
         match self.stem {
             _ if self.in_place => &Self { in_place: false, ..*self }.writes()[1..],
             Stem::BatchLoss | Stem::Copy | Stem::Dropout | Stem::PhiloxWords => &[false, true],
-            Stem::AlphaDropout | Stem::DropoutBroadcast | Stem::GaussianDropout => &[false, true],
+            Stem::Moments => &[false, true, true],
+            Stem::AlphaDropout | Stem::DropoutBroadcast | Stem::GaussianDropout | Stem::Subnetworks => &[false, true],
             Stem::ActivationGrad | Stem::DropoutBits => &[false, false, true],
             Stem::MaskBits | Stem::MaskBytes => &[true],
             Stem::LinearActivation => &[false, false, false, false, true, true],
@@ -435,7 +464,7 @@ impl Variant {
             Stem::GradInput => &[false, false, false, false, true],
             Stem::GradWeight | Stem::Gather => &[false, false, false, true, true],
             Stem::GradWeightSgd if self.momentum => &[false, false, true, true, true, true],
-            Stem::GradWeightSgd | Stem::SoftmaxCrossEntropy => &[false, false, true, true],
+            Stem::GradWeightSgd | Stem::SoftmaxCrossEntropy | Stem::SquaredError => &[false, false, true, true],
             Stem::Sgd if self.momentum => &[false, true, true],
             Stem::Sgd => &[false, true],
         }

@@ -14,7 +14,10 @@ mod interchange;
 mod network;
 mod predict;
 mod resident;
+mod sampling;
+mod schedule;
 mod shard;
+mod subnetworks;
 mod train;
 mod workspace;
 
@@ -22,7 +25,10 @@ pub use ensemble::MAX_UNITS;
 #[cfg(feature = "cli")]
 pub use interchange::{ForeignLayer, Interchange, Layout};
 pub use network::{Architecture, Mlp};
-pub use predict::{Evaluation, MonteCarlo};
+pub use predict::Evaluation;
 pub use resident::{Resident, Source};
+pub use sampling::Sharing;
+pub use schedule::{Schedule, Schedules};
 pub use shard::{Gradients, Shard};
+pub use subnetworks::Predictive;
 pub use train::{Epoch, Training};

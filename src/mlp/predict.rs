@@ -1,14 +1,13 @@
-//! Prediction: plain forward passes without randomness, and Monte-Carlo averages over sampled masks.
+//! Prediction: plain forward passes without randomness.
 
 use super::network::Mlp;
 use super::resident::Resident;
 use super::train::{forward, loss};
 use crate::backend::Backend;
-use crate::mask::PREDICTION;
-use crate::{Dropout, Error, Key, Mask, Result};
+use crate::{Dropout, Result};
 
 /// Rows that a prediction takes at a time.
-const BATCH: usize = 256;
+pub(super) const BATCH: usize = 256;
 
 /// Loss and error on a whole set, in predict mode.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -17,15 +16,6 @@ pub struct Evaluation {
     pub loss: f64,
     /// Rows whose largest logit is not the label's, in percent.
     pub error: f64,
-}
-
-/// Class probabilities averaged over sampled masks.
-#[derive(Debug, Clone, PartialEq)]
-pub struct MonteCarlo {
-    /// `[rows, classes]`, the mean over the samples.
-    pub mean: Vec<f32>,
-    /// `[rows, classes]`, the standard deviation over the samples (divided by their number, not by one less).
-    pub spread: Vec<f32>,
 }
 
 impl<B: Backend> Mlp<B> {
@@ -47,41 +37,9 @@ impl<B: Backend> Mlp<B> {
     /// [`Error::Shape`] for data of another width.
     pub fn predict_on(&mut self, data: &Resident<B>) -> Result<Vec<f32>> {
         let architecture = self.architecture.clone();
-        let mut logits = self.logits(data, |layer, _| architecture.prediction_site(layer))?;
+        let mut logits = self.logits(data, |layer| architecture.prediction_site(layer))?;
         softmax(&mut logits, architecture.classes);
         Ok(logits)
-    }
-
-    /// Mean and spread of the class probabilities over `samples` masks: sample `s` draws with the top bit of `layer` set, `step = s`
-    /// and `row` the index in the data.
-    ///
-    /// Source: Gal, Ghahramani, "Dropout as a Bayesian approximation", ICML 2016; Srivastava et al., JMLR 15 (2014), section 7.5.
-    ///
-    /// # Errors
-    /// [`Error::Invalid`] for no samples, [`Error::Shape`] for data of another width.
-    pub fn predict_monte_carlo(&mut self, data: &Resident<B>, samples: u32) -> Result<MonteCarlo> {
-        if samples == 0 {
-            return Err(Error::invalid("0 samples: must be 1 or more"));
-        }
-        let architecture = self.architecture.clone();
-        // Welford's running mean and sum of squares: no cancellation between large sums.
-        let mut mean = vec![0.0f64; data.rows() * architecture.classes];
-        let mut squares = mean.clone();
-        for sample in 0..samples {
-            let site = |layer: usize, first: usize| {
-                let key = Key { seed: architecture.seed, layer: layer as u32 | PREDICTION, step: sample };
-                Dropout::train(architecture.mode, Mask::new(architecture.rate_of(layer), key).at(first as u64, 0))
-            };
-            let mut probabilities = self.logits(data, site)?;
-            softmax(&mut probabilities, architecture.classes);
-            for ((mean, squares), p) in mean.iter_mut().zip(&mut squares).zip(probabilities) {
-                let before = f64::from(p) - *mean;
-                *mean += before / f64::from(sample + 1);
-                *squares += before * (f64::from(p) - *mean);
-            }
-        }
-        let spread = squares.into_iter().map(|sum| (sum / f64::from(samples)).sqrt() as f32).collect();
-        Ok(MonteCarlo { mean: mean.into_iter().map(|mean| mean as f32).collect(), spread })
     }
 
     /// Loss and error on a whole set, in predict mode; one read-back.
@@ -108,14 +66,14 @@ impl<B: Backend> Mlp<B> {
         Ok(Evaluation { loss: sum(0), error: 100.0 * (1.0 - sum(1)) })
     }
 
-    /// The logits of all rows; `site` gives what site `layer` does to the mini-batch whose first row is `first`.
-    pub(super) fn logits(&mut self, data: &Resident<B>, site: impl Fn(usize, usize) -> Dropout) -> Result<Vec<f32>> {
+    /// The logits of all rows; `site` gives what site `layer` does.
+    fn logits(&mut self, data: &Resident<B>, site: impl Fn(usize) -> Dropout) -> Result<Vec<f32>> {
         self.check_data(data)?;
         let mut logits = Vec::with_capacity(data.rows() * self.architecture.classes);
         for first in (0..data.rows()).step_by(BATCH) {
             let rows = BATCH.min(data.rows() - first);
             let workspace = self.workspaces.get(&mut self.backend, rows, &self.architecture.widths(), false)?;
-            forward(&mut self.backend, &self.layers, workspace, data, None, first, &|layer| site(layer, first))?;
+            forward(&mut self.backend, &self.layers, workspace, data, None, first, &site)?;
             if let Some(last) = workspace.outputs.last() {
                 logits.extend(self.backend.read(last)?);
             }
@@ -125,7 +83,7 @@ impl<B: Backend> Mlp<B> {
 }
 
 /// Softmax of each row in place, the largest logit taken off first.
-pub(super) fn softmax(logits: &mut [f32], classes: usize) {
+fn softmax(logits: &mut [f32], classes: usize) {
     for row in logits.chunks_mut(classes) {
         let largest = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
         let exps: Vec<f64> = row.iter().map(|&z| f64::from(z - largest).exp()).collect();

@@ -57,7 +57,7 @@ pub(super) fn of_gpu(gpu: &Gpu, options: &Options) -> Result<Vec<Form<Gpu>>> {
         for tile in Tile::ALL.into_iter().filter(|&tile| tile != Tile::Matrix) {
             for int64 in [true, false] {
                 // Few forms: the device's own, and the other tiles with Philox in limbs; in parts one tile of each file.
-                let one = matches!(tile, Tile::Register | Tile::Shuffle | Tile::Workgroup);
+                let one = matches!(tile, Tile::Register | Tile::Shuffle | Tile::Narrow | Tile::Workgroup);
                 let chosen = if own.tiles == Tiles::all(tile) { int64 == own.int64 && !weak } else { !int64 && (one || !weak) };
                 if !options.every_form && !chosen {
                     continue;

@@ -2,7 +2,7 @@
 //!
 //! [`gpu`] checks a device of the caller's (see [`Gpu::on`]) in every form in which it can run the kernels, [`cpu`] the CPU backend on every
 //! instruction set. In order: Random123's answers, the contract's check vectors, masks of random keys, rates, shapes and offsets against
-//! the reference; every kernel in every variant against the f64 [`oracle`](crate::oracle); exact arithmetic, bit-equal to the reference;
+//! the reference; every kernel in every variant against the f64 [`oracle`](crate::oracle), where the device has f16 also in that; exact arithmetic, bit-equal to the reference;
 //! invariance over tile, split, shard and grid; then a statistical battery, with controls that must fail. `docs/trust.md` says what each
 //! check is.
 //!
@@ -17,9 +17,11 @@
 mod activation;
 mod battery;
 mod check;
+mod ensemble;
 mod exact;
 mod form;
 mod forms;
+mod half;
 mod kernels;
 mod layer;
 mod masks;
@@ -94,6 +96,9 @@ pub fn gpu(gpu: &Gpu, options: &Options, on_check: Progress<'_>) -> Result<Repor
     if run.contract(&mut forms, options)? {
         run.numbers(&mut forms, options.seed, options.layers)?;
         run.done(kernels::variants(&forms));
+        if let Some(check) = half::against_oracle(&mut forms, options.seed, options.every_form)? {
+            run.done(check);
+        }
         let rows = run.battery(&mut forms[0].backend, options)?;
         run.done(battery::rejects("Philox with 3 rounds", &mut rounds(3)?, options.seed, rows.min(1024))?);
         run.done(battery::finds_planted_lags(options.seed)?);

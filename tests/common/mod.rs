@@ -3,10 +3,11 @@
 
 #[cfg(feature = "cli")]
 pub mod cli;
-pub mod network64;
 pub mod raw;
 
 use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::{Mutex, PoisonError};
 use wgpu_dropout::DeviceChoice;
 use wgpu_dropout::Error;
@@ -44,6 +45,27 @@ pub fn skipped(why: &str) {
     let _ = writeln!(std::io::stderr(), "SKIPPED: {why}");
 }
 
+/// Builds something else, beside this crate's own tests: the folder of its programs, or what cargo said.
+#[cfg(feature = "cli")]
+pub fn build(args: &[&str]) -> Result<PathBuf, String> {
+    let programs = Path::new(env!("CARGO_BIN_EXE_wgpu-dropout")).parent().unwrap();
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.args(["build", "--quiet", "--locked"]).args(args).current_dir(env!("CARGO_MANIFEST_DIR"));
+    command.arg("--target-dir").arg(programs.parent().unwrap());
+    if programs.ends_with("release") {
+        command.arg("--release");
+    }
+    // What cargo set for this test is not the other package's.
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("CARGO_PKG_")) {
+        command.env_remove(name);
+    }
+    let output = command.output().unwrap();
+    match output.status.success() {
+        true => Ok(programs.to_owned()),
+        false => Err(String::from_utf8_lossy(&output.stderr).into_owned()),
+    }
+}
+
 /// The GPU under test: `WGPU_DROPOUT_DEVICE`, else the best adapter. `None`, said aloud, where there is none; a failure where
 /// `WGPU_DROPOUT_REQUIRE_GPU=1`.
 pub fn gpu() -> Option<Gpu> {
@@ -79,7 +101,9 @@ pub fn lend(form: Form, run: impl FnOnce(Gpu) -> Gpu) {
     let (slot, change): (usize, &dyn Fn(Planner) -> Planner) = match form {
         Form::Usual => (0, &|planner| planner),
         Form::Limbs => (1, &|planner| Planner { int64: false, ..planner }),
-        Form::Tile(tile) => (2 + tile as usize, &move |planner| Planner { tiles: Tiles::all(tile), wide: !tile.is_shared(), ..planner }),
+        Form::Tile(tile) => {
+            (2 + tile as usize, &move |planner| Planner { tiles: Tiles::all(tile), wide: !tile.is_shared(), ..planner })
+        }
     };
     let mut slot = SLOTS[slot].lock().unwrap_or_else(PoisonError::into_inner);
     let opened = slot.take().or_else(|| gpu_with(change));

@@ -23,7 +23,7 @@ Usage: cargo xtask <command>
 
   demo [args…]   build in release mode and run `wgpu-dropout demo`; the arguments are passed on
   test [--all]   formatter, lints, tests (on SwiftShader and OpenGL ES too), documentation; --all adds what takes long: ignored
-                 tests, each benchmark once, dependencies, the least Rust, other systems' types
+                 tests, each benchmark once, dependencies, the least Rust, other systems' types, Burn's package
 
 On a Linux without a Vulkan driver, both first install the software one (Mesa's lavapipe) from the distribution; `test` also the
 checkers of shaders, the Vulkan validation layer and Mesa's EGL, and takes SwiftShader out of Debian's chromium-common.

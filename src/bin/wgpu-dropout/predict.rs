@@ -8,7 +8,7 @@ use crate::{engine, writable};
 use serde_json::{Map, Value, json};
 use std::path::{Path, PathBuf};
 use wgpu_dropout::data::{self, Samples};
-use wgpu_dropout::mlp::{Architecture, Evaluation, Mlp, MonteCarlo};
+use wgpu_dropout::mlp::{Architecture, Evaluation, Mlp, Predictive, Sharing};
 use wgpu_dropout::{Backend, Device, npy};
 
 /// Arguments of `predict`.
@@ -27,14 +27,23 @@ pub struct Args {
     #[arg(long, value_name = "P.npy")]
     output: PathBuf,
     /// Average over so many sampled masks, drawn from the network's own seed or from --seed
-    #[arg(long, value_parser = samples, allow_negative_numbers = true, conflicts_with = "ensemble")]
+    #[arg(long, value_parser = samples, allow_negative_numbers = true, group = "average")]
     samples: Option<u32>,
-    /// Where to write the standard deviation over the samples
-    #[arg(long, value_name = "S.npy", requires = "samples")]
-    spread: Option<PathBuf>,
+    /// What has a mask of its own in a sample: each row, or the whole pass over the data [default: row]
+    #[arg(long, value_enum, requires = "samples", conflicts_with = "ensemble")]
+    masks: Option<Masks>,
     /// Average over every mask, each by its probability; for at most 20 units that can be dropped
-    #[arg(long, value_enum)]
+    #[arg(long, value_enum, group = "average")]
     ensemble: Option<Ensemble>,
+    /// Where to write the standard deviation over the masks
+    #[arg(long, value_name = "S.npy", requires = "average")]
+    spread: Option<PathBuf>,
+    /// Where to write the predictive entropy of each row, that of the mean over the masks, in nats
+    #[arg(long, value_name = "H.npy", requires = "average")]
+    entropy: Option<PathBuf>,
+    /// Where to write each row's mutual information of prediction and mask, in nats: how far the masks disagree
+    #[arg(long, value_name = "I.npy", requires = "average")]
+    information: Option<PathBuf>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -48,6 +57,21 @@ enum Ensemble {
     Exact,
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Masks {
+    Row,
+    Pass,
+}
+
+impl Masks {
+    fn sharing(self) -> Sharing {
+        match self {
+            Self::Row => Sharing::PerRow,
+            Self::Pass => Sharing::PerPass,
+        }
+    }
+}
+
 fn samples(text: &str) -> Result<u32, String> {
     integer(text).and_then(|samples| if samples > 0 { Ok(samples) } else { Err("must be 1 or more".to_owned()) })
 }
@@ -59,39 +83,32 @@ struct Input {
     classes: Option<usize>,
 }
 
-/// What is written.
-struct Prediction {
-    /// `[rows, classes]`
-    probabilities: Vec<f32>,
-    /// Of the same shape, where masks were sampled.
-    spread: Option<Vec<f32>>,
-    classes: usize,
-}
-
 /// Runs `predict`.
 pub fn run(args: &Args, common: &Common) -> Result<(), Failure> {
-    check_outputs(&[("--output", &Some(args.output.clone())), ("--spread", &args.spread)])?;
-    for path in [Some(&args.output), args.spread.as_ref()].into_iter().flatten() {
-        writable::check(path)?;
-    }
+    let output = Some(args.output.clone());
+    let files =
+        [("--output", &output), ("--spread", &args.spread), ("--entropy", &args.entropy), ("--information", &args.information)];
+    check_outputs(&files)?;
+    files.iter().filter_map(|(_, path)| path.as_ref()).try_for_each(|path| writable::check(path))?;
     let input = read(args)?;
-    let (prediction, device) = match engine::open(&common.device, common.tile)? {
+    let ((predictive, classes), device) = match engine::open(&common.device, common.tile)? {
         Device::Gpu(gpu) => {
-            let (prediction, gpu) = predict(*gpu, args, common, &input)?;
-            (prediction, Device::Gpu(Box::new(gpu)))
+            let (predicted, gpu) = predict(*gpu, args, common, &input)?;
+            (predicted, Device::Gpu(Box::new(gpu)))
         }
         Device::Cpu(cpu) => {
-            let (prediction, cpu) = predict(cpu, args, common, &input)?;
-            (prediction, Device::Cpu(cpu))
+            let (predicted, cpu) = predict(cpu, args, common, &input)?;
+            (predicted, Device::Cpu(cpu))
         }
     };
-    let Prediction { probabilities, spread, classes } = prediction;
     let rows = input.samples.rows;
-    let measured = input.classes.map(|_| measure(&probabilities, &input.samples.labels, classes));
+    let measured = input.classes.map(|_| measure(&predictive.mean, &input.samples.labels, classes));
     let mut outputs = Outputs::default();
-    outputs.add(&args.output, &[rows, classes], Values::Floats(probabilities));
-    if let (Some(path), Some(spread)) = (&args.spread, spread) {
-        outputs.add(path, &[rows, classes], Values::Floats(spread));
+    let Predictive { mean, spread, entropy, information } = predictive;
+    let each: [&[usize]; 2] = [&[rows, classes], &[rows]];
+    let values = [(mean, each[0]), (spread, each[0]), (entropy, each[1]), (information, each[1])];
+    for ((_, path), (values, shape)) in files.into_iter().zip(values) {
+        path.iter().for_each(|path| outputs.add(path, shape, Values::Floats(values.clone())));
     }
     let written = outputs.write()?;
     let what = match measured {
@@ -128,7 +145,8 @@ fn read(args: &Args) -> Result<Input, Failure> {
     Ok(Input { samples, classes: None })
 }
 
-fn predict<B: Backend>(backend: B, args: &Args, common: &Common, input: &Input) -> Result<(Prediction, B), Failure> {
+/// What the network says, and of how many classes.
+fn predict<B: Backend>(backend: B, args: &Args, common: &Common, input: &Input) -> Result<((Predictive, usize), B), Failure> {
     let mut net = Mlp::load(backend, &args.model)?;
     if let (Some(seed), Some(_)) = (common.seed, args.samples) {
         net = reseeded(net, seed)?;
@@ -136,23 +154,16 @@ fn predict<B: Backend>(backend: B, args: &Args, common: &Common, input: &Input) 
     let classes = net.architecture().classes;
     check_fit(&args.data, input.samples.cols, input.classes.unwrap_or(0), net.architecture())?;
     // The network takes no data of no rows, but an array of none has an answer of none.
-    let (probabilities, spread) = match (input.samples.rows, args.samples, args.ensemble) {
-        (0, samples, _) => (Vec::new(), samples.map(|_| Vec::new())),
-        (_, Some(samples), _) => {
-            let data = upload(net.backend_mut(), &input.samples)?;
-            let MonteCarlo { mean, spread } = net.predict_monte_carlo(&data, samples)?;
-            (mean, Some(spread))
-        }
-        (_, None, ensemble) => {
-            let data = upload(net.backend_mut(), &input.samples)?;
-            let probabilities = match ensemble {
-                Some(Ensemble::Exact) => net.predict_ensemble(&data)?,
-                None => net.predict_on(&data)?,
-            };
-            (probabilities, None)
-        }
+    if input.samples.rows == 0 {
+        return Ok(((Predictive::default(), classes), net.into_backend()));
+    }
+    let data = upload(net.backend_mut(), &input.samples)?;
+    let predictive = match (args.samples, args.ensemble) {
+        (Some(samples), _) => net.predict_monte_carlo(&data, samples, args.masks.map_or(Sharing::PerRow, Masks::sharing))?,
+        (None, Some(Ensemble::Exact)) => net.predict_ensemble(&data)?,
+        (None, None) => Predictive { mean: net.predict_on(&data)?, ..Predictive::default() },
     };
-    Ok((Prediction { probabilities, spread, classes }, net.into_backend()))
+    Ok(((predictive, classes), net.into_backend()))
 }
 
 /// The same network with another seed for its masks.

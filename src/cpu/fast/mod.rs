@@ -18,6 +18,7 @@ mod gather;
 mod linear;
 mod mask_bits;
 mod mask_bytes;
+mod moments;
 #[cfg(target_arch = "aarch64")]
 mod neon;
 mod portable;
@@ -34,6 +35,7 @@ pub use gather::gather;
 pub use linear::{Gradient, grad_input, grad_weight, grad_weight_sgd, linear_forward};
 pub use mask_bits::mask_bits;
 pub use mask_bytes::mask_bytes;
+pub use moments::moments;
 pub use sgd::sgd;
 
 use crate::Dropout;

@@ -20,8 +20,11 @@ mod linear_activation;
 mod linear_forward;
 mod mask_bits;
 mod mask_bytes;
+mod moments;
 mod sgd;
 mod softmax_cross_entropy;
+mod squared_error;
+mod subnetworks;
 
 pub(crate) use activation::{activate, back};
 pub use activation_grad::activation_grad;
@@ -40,9 +43,13 @@ pub use linear_activation::linear_activation;
 pub use linear_forward::linear_forward;
 pub use mask_bits::mask_bits;
 pub use mask_bytes::mask_bytes;
+pub use moments::moments;
+pub(crate) use moments::{join_row, softmax};
 pub use sgd::sgd;
 pub(crate) use sgd::{descend, shrink};
 pub use softmax_cross_entropy::softmax_cross_entropy;
+pub use squared_error::{logistic, squared_error};
+pub use subnetworks::subnetworks;
 
 use crate::Dropout;
 

@@ -5,6 +5,7 @@
 //! a bit of a mask or the order of a sum.
 
 mod elementwise;
+mod ensemble;
 mod forms;
 mod forward;
 mod product;

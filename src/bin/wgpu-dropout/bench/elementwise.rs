@@ -13,6 +13,7 @@ pub fn copy(elements: usize) -> Entry {
     Entry {
         kernel: "copy",
         shape: vec![elements / COLS, COLS],
+        dtype: "f32",
         bytes: 8 * elements as u64,
         flops: 0,
         bound: Bound::Bytes,

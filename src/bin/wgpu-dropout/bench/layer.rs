@@ -10,6 +10,7 @@ fn entry(kernel: &'static str, shape: [usize; 3], elements: impl Fn([u64; 3]) ->
     Entry {
         kernel,
         shape: shape.to_vec(),
+        dtype: "f32",
         bytes: 4 * elements([batch * inputs, inputs * outputs, batch * outputs]),
         flops: 2 * batch * inputs * outputs,
         bound: Bound::Flops,

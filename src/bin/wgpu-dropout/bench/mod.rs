@@ -3,17 +3,19 @@
 //! | what | where |
 //! |---|---|
 //! | what is asked for, and what is measured | [`options`], [`plan`] |
-//! | the kernels with their tensors | [`work`]: [`elementwise`], [`isa`], [`update`], [`layer`], [`step`], [`peak`] |
+//! | the kernels with their tensors | [`work`]: [`elementwise`], [`isa`], [`half`], [`update`], [`layer`], [`step`], [`peak`] |
 //! | how they are timed | [`measure`], [`statistics`] |
 //! | what is left out | [`limits`] |
 //! | what comes out | [`row`] (and JSON), [`table`], [`crate::report`] |
 
 pub mod elementwise;
+mod half;
 mod isa;
 mod layer;
 mod limits;
 mod measure;
 mod options;
+mod pass;
 mod peak;
 mod plan;
 pub mod row;
@@ -30,6 +32,7 @@ pub use row::Row;
 pub use table::{counted, seconds, sorted, table};
 pub use work::{Bound, Entry};
 
+use self::half::Half;
 use crate::args::Common;
 use crate::failure::Failure;
 use crate::machine::{Machine, Place};
@@ -104,6 +107,7 @@ pub fn throughput(devices: &mut Vec<Device>, plan: &Plan) -> Result<Results, Fai
         for (place, slot) in &mut slots {
             bar.say(format!("{} on {}", race.name(), place.kind));
             let left_out = match limits::reason(race, place, &results.rows, plan.effort.call) {
+                _ if !slot.as_ref().is_some_and(|device| is_for(race, device)) => None,
                 Some(reason) => Some(reason),
                 None => match run_race(race, slot, place, plan, &mut results.rows) {
                     // What is short is not broken: the rest can still be measured.
@@ -119,6 +123,15 @@ pub fn throughput(devices: &mut Vec<Device>, plan: &Plan) -> Result<Results, Fai
     Ok(results)
 }
 
+/// Whether a device is of the kind that a race is for.
+fn is_for(race: &Race, device: &Device) -> bool {
+    match (race, device) {
+        (Race::Half(_) | Race::HalfLayer(_), Device::Gpu(gpu)) => gpu.kernels().planner().half,
+        (Race::Half(_) | Race::HalfLayer(_) | Race::Peak, Device::Cpu(_)) | (Race::Isas(_), Device::Gpu(_)) => false,
+        _ => true,
+    }
+}
+
 fn run_race(race: &Race, slot: &mut Option<Device>, place: &Place, plan: &Plan, rows: &mut Vec<Row>) -> wgpu_dropout::Result<()> {
     if let Race::Step(network) = race {
         // A network takes a backend for its own, and gives it back where all went well.
@@ -130,10 +143,12 @@ fn run_race(race: &Race, slot: &mut Option<Device>, place: &Place, plan: &Plan, 
         return Ok(());
     }
     match slot {
-        Some(Device::Gpu(gpu)) if matches!(race, Race::Peak) => {
-            time(&mut Peak::new(gpu), &[peak::entry(gpu.info().device_type)], place, plan, rows)
-        }
-        Some(Device::Gpu(gpu)) => compare(race, gpu.as_mut(), place, plan, rows),
+        Some(Device::Gpu(gpu)) => match race {
+            Race::Peak => time(&mut Peak::new(gpu), &[peak::entry(gpu.info().device_type)], place, plan, rows),
+            Race::Half(elements) => time(&mut Half::elementwise(gpu, *elements, plan.key)?, &race.entries(), place, plan, rows),
+            Race::HalfLayer(shape) => time(&mut Half::layer(gpu, *shape, plan.key)?, &race.entries(), place, plan, rows),
+            _ => compare(race, gpu.as_mut(), place, plan, rows),
+        },
         Some(Device::Cpu(cpu)) => match race {
             Race::Isas(elements) => time(&mut Isas::new(*elements, plan.key)?, &race.entries(), place, plan, rows),
             _ => compare(race, cpu, place, plan, rows),
@@ -149,8 +164,8 @@ fn compare<B: Timed>(race: &Race, backend: &mut B, place: &Place, plan: &Plan, r
         Race::Update(elements) => time(&mut Update::new(backend, *elements)?, &entries, place, plan, rows),
         Race::Layer(shape) => time(&mut Layer::new(backend, *shape, plan.key)?, &entries, place, plan, rows),
         Race::Cost(shape) => time(&mut Cost::new(backend, *shape, plan.key)?, &entries, place, plan, rows),
-        // The first needs a GPU, the second a CPU, the last a backend of its own.
-        Race::Peak | Race::Isas(_) | Race::Step(_) => Ok(()),
+        // Some need a GPU, one a CPU, the last a backend of its own.
+        Race::Peak | Race::Half(_) | Race::HalfLayer(_) | Race::Isas(_) | Race::Step(_) => Ok(()),
     }
 }
 

@@ -2,10 +2,11 @@
 //!
 //! The CPU backend has no such probe: there, the fastest matrix product of the run stands for the peak.
 
+use super::pass::Pass;
 use super::work::{Bound, Entry, Work};
 use std::time::Duration;
 use wgpu_dropout::gpu::Gpu;
-use wgpu_dropout::{Error, Result, wgpu};
+use wgpu_dropout::{Result, wgpu};
 
 /// Independent vectors of four that an invocation works on: enough to hide the latency, few enough to stay in 16 registers.
 const CHAINS: usize = 3;
@@ -22,6 +23,7 @@ pub fn entry(kind: wgpu::DeviceType) -> Entry {
     Entry {
         kernel: "multiply_add",
         shape: vec![invocations, operations],
+        dtype: "f32",
         bytes: 4 * invocations as u64,
         flops: (invocations * operations) as u64,
         bound: Bound::Flops,
@@ -38,7 +40,7 @@ fn workgroups(kind: wgpu::DeviceType) -> u32 {
     }
 }
 
-/// The probe, with queries and buffers of its own.
+/// The probe, with a buffer of its own.
 pub struct Peak<'a> {
     gpu: &'a Gpu,
     pipeline: wgpu::ComputePipeline,
@@ -46,13 +48,7 @@ pub struct Peak<'a> {
     grid: u32,
     /// Calls since the last finish.
     calls: usize,
-    timestamps: Option<Timestamps>,
-}
-
-struct Timestamps {
-    queries: wgpu::QuerySet,
-    resolved: wgpu::Buffer,
-    staging: wgpu::Buffer,
+    pass: Pass,
 }
 
 impl<'a> Peak<'a> {
@@ -69,40 +65,14 @@ impl<'a> Peak<'a> {
             compilation_options: wgpu::PipelineCompilationOptions::default(),
             cache: None,
         });
-        let buffer =
-            |size: u64, usage| device.create_buffer(&wgpu::BufferDescriptor { label, size, usage, mapped_at_creation: false });
-        let y = buffer(4 * u64::from(grid) * WORKGROUP as u64, wgpu::BufferUsages::STORAGE);
+        let (size, usage) = (4 * u64::from(grid) * WORKGROUP as u64, wgpu::BufferUsages::STORAGE);
+        let y = device.create_buffer(&wgpu::BufferDescriptor { label, size, usage, mapped_at_creation: false });
         let output = device.create_bind_group(&wgpu::BindGroupDescriptor {
             label,
             layout: &pipeline.get_bind_group_layout(0),
             entries: &[wgpu::BindGroupEntry { binding: 0, resource: y.as_entire_binding() }],
         });
-        let timestamps = device.features().contains(wgpu::Features::TIMESTAMP_QUERY).then(|| Timestamps {
-            queries: device.create_query_set(&wgpu::QuerySetDescriptor { label, ty: wgpu::QueryType::Timestamp, count: 2 }),
-            resolved: buffer(16, wgpu::BufferUsages::QUERY_RESOLVE | wgpu::BufferUsages::COPY_SRC),
-            staging: buffer(16, wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST),
-        });
-        Self { gpu, pipeline, output, grid, calls: 0, timestamps }
-    }
-
-    fn record(&self) -> wgpu::CommandBuffer {
-        let mut encoder = self.gpu.device().create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
-        {
-            let timestamp_writes = self.timestamps.as_ref().map(|timestamps| wgpu::ComputePassTimestampWrites {
-                query_set: &timestamps.queries,
-                beginning_of_pass_write_index: Some(0),
-                end_of_pass_write_index: Some(1),
-            });
-            let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor { label: None, timestamp_writes });
-            pass.set_pipeline(&self.pipeline);
-            pass.set_bind_group(0, &self.output, &[]);
-            (0..self.calls).for_each(|_| pass.dispatch_workgroups(self.grid, 1, 1));
-        }
-        if let Some(Timestamps { queries, resolved, staging }) = &self.timestamps {
-            encoder.resolve_query_set(queries, 0..2, resolved, 0);
-            encoder.copy_buffer_to_buffer(resolved, 0, staging, 0, 16);
-        }
-        encoder.finish()
+        Self { gpu, pipeline, output, grid, calls: 0, pass: Pass::new(device) }
     }
 }
 
@@ -113,22 +83,12 @@ impl Work for Peak<'_> {
     }
 
     fn finish(&mut self) -> Result<Option<Duration>> {
-        let (device, queue) = (self.gpu.device(), self.gpu.queue());
-        let failed = |what: String| Error::Device { what };
-        queue.submit([self.record()]);
-        self.calls = 0;
-        if let Some(timestamps) = &self.timestamps {
-            timestamps.staging.map_async(wgpu::MapMode::Read, .., |_| {});
-        }
-        device.poll(wgpu::PollType::wait_indefinitely()).map_err(|error| failed(error.to_string()))?;
-        let Some(Timestamps { staging, .. }) = &self.timestamps else { return Ok(None) };
-        let nanoseconds = {
-            let range = staging.get_mapped_range(..).map_err(|error| failed(error.to_string()))?;
-            let tick = |at: usize| u64::from_le_bytes(std::array::from_fn(|i| range[8 * at + i]));
-            tick(1).saturating_sub(tick(0)) as f64 * f64::from(queue.get_timestamp_period())
-        };
-        staging.unmap();
-        Ok(Some(Duration::from_secs_f64(nanoseconds * 1e-9)))
+        let calls = std::mem::take(&mut self.calls);
+        self.pass.run(self.gpu, |pass| {
+            pass.set_pipeline(&self.pipeline);
+            pass.set_bind_group(0, &self.output, &[]);
+            (0..calls).for_each(|_| pass.dispatch_workgroups(self.grid, 1, 1));
+        })
     }
 }
 

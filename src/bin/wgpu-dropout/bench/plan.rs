@@ -3,7 +3,7 @@
 use super::measure::Effort;
 use super::step::{self, Network};
 use super::work::Entry;
-use super::{elementwise, isa, layer, update};
+use super::{elementwise, half, isa, layer, update};
 use std::time::Duration;
 use wgpu_dropout::Key;
 
@@ -31,10 +31,14 @@ pub enum Race {
     Elementwise(usize),
     /// `dropout` on each instruction set of a CPU, beside `copy`.
     Isas(usize),
+    /// `dropout` of tensors stored as f16 on a GPU that has it, beside a copy of such.
+    Half(usize),
     /// `sgd` and `softmax_cross_entropy` beside `copy`.
     Update(usize),
     /// The layer, forward and backward, beside `matmul`.
     Layer([usize; 3]),
+    /// The layer forward with tensors stored as f16 on a GPU that has it, beside a plain product of such.
+    HalfLayer([usize; 3]),
     /// The layer forward with dropout beside the same without.
     Cost([usize; 3]),
     /// A training step beside the matrix products of its forward pass.
@@ -48,8 +52,10 @@ impl Race {
             Self::Peak => Vec::new(),
             Self::Elementwise(elements) => elementwise::entries(*elements),
             Self::Isas(elements) => isa::entries(*elements),
+            Self::Half(elements) => half::entries(*elements),
             Self::Update(elements) => update::entries(*elements),
             Self::Layer(shape) => layer::entries(*shape),
+            Self::HalfLayer(shape) => half::layer_entries(*shape),
             Self::Cost(shape) => layer::cost_entries(*shape).to_vec(),
             Self::Step(network) => step::entries(network),
         }
@@ -62,8 +68,10 @@ impl Race {
             Self::Peak => return "peak of multiply-adds".to_owned(),
             Self::Elementwise(_) => "dropout",
             Self::Isas(_) => "instruction sets",
+            Self::Half(_) => "dropout of f16",
             Self::Update(_) => "update",
             Self::Layer(_) => "layer",
+            Self::HalfLayer(_) => "layer of f16",
             Self::Cost(_) => "cost of dropout",
             Self::Step(_) => "training step",
         };
@@ -153,13 +161,14 @@ impl Plan {
 
     /// What is timed together, in order. The peak comes before and after the products that it is the ceiling of.
     pub fn races(&self) -> Vec<Race> {
-        let layers = self.layers.iter().copied().map(Race::Layer);
+        let layers = self.layers.iter().flat_map(|&shape| [Race::Layer(shape), Race::HalfLayer(shape)]);
         let products: Vec<Race> =
             layers.chain(self.costs.iter().copied().map(Race::Cost)).chain(self.networks.iter().cloned().map(Race::Step)).collect();
         let peak = || (!products.is_empty()).then_some(Race::Peak);
         let elementwise = self.elements.iter().copied().map(Race::Elementwise);
-        let isas = self.elements.iter().copied().filter(|&elements| elements <= 1 << 24).max().map(Race::Isas);
-        let moving = elementwise.chain(isas).chain(self.updates.iter().copied().map(Race::Update));
+        let largest = self.elements.iter().copied().filter(|&elements| elements <= 1 << 24).max();
+        let other = largest.into_iter().flat_map(|elements| [Race::Half(elements), Race::Isas(elements)]);
+        let moving = elementwise.chain(other).chain(self.updates.iter().copied().map(Race::Update));
         moving.chain(peak()).chain(products.iter().cloned()).chain(peak()).collect()
     }
 }

@@ -106,7 +106,7 @@ impl Row {
             "kernel": self.entry.kernel,
             "backend": self.place.interface,
             "adapter": self.place.name,
-            "dtype": "f32",
+            "dtype": self.entry.dtype,
             "shape": self.entry.shape,
             "median_s": self.seconds(),
             "spread": self.timing.seconds.spread(),

@@ -12,6 +12,8 @@ pub struct Entry {
     pub kernel: &'static str,
     /// Rows and columns, or batch, inputs and outputs.
     pub shape: Vec<usize>,
+    /// What tensors are stored as.
+    pub dtype: &'static str,
     /// Bytes that must be read and written at least once.
     pub bytes: u64,
     /// Floating-point operations, a multiply-add counted as two.

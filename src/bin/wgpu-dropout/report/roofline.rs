@@ -159,7 +159,8 @@ mod tests {
 
     #[test]
     fn the_roof_is_the_largest_copy_and_the_highest_peak_of_its_own_device() {
-        let entry = |kernel, bytes, flops| Entry { kernel, shape: vec![1], bytes, flops, bound: Bound::Bytes, per_call: 1 };
+        let entry =
+            |kernel, bytes, flops| Entry { kernel, shape: vec![1], dtype: "f32", bytes, flops, bound: Bound::Bytes, per_call: 1 };
         let row =
             |kernel, bytes, flops, kind| Row::of_race(&[entry(kernel, bytes, flops)], &[steady(1e-9, 1.0)], &place(kind), &[]);
         let rows = [

@@ -1,0 +1,62 @@
+// tile_narrow: the loop of a matrix product of few columns, for adapters that run on a CPU and have subgroups of eight.
+//
+//     C[m, n] = sum over k of A[m, k] B[k, n]
+//
+// tile_shuffle turned round: the eight threads of a workgroup lie along the rows, and each holds TILE_ROWS, which is 4, by 16 sums. So it is B
+// of which they all need the same values, and each loads an eighth of those of four terms and hands them around. Ten classes take 10 of 16
+// columns so, where they would take 10 of 64.
+// The kernel that this is joined with gives a_fetch, a_block, b_eight, start, and open, finish and close for the rows of a thread.
+
+@compute @workgroup_size(8)
+fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(subgroup_invocation_id) lane: u32) {
+    begin(workgroup);
+    // As in tile_shuffle.wgsl: shuffles stand in control flow that is uniform to a compiler's eye too.
+    let inner = params.inner + workgroup.z;
+    let index = workgroup.y * params.grid + workgroup.x;
+    let row_tiles = (params.rows + workgroup.z + 8u * TILE_ROWS - 1u) / (8u * TILE_ROWS);
+    let col_tiles = (params.cols + workgroup.z + 15u) / 16u;
+    let part = part_of(index, row_tiles * col_tiles, inner);
+    let m = ((part.x % row_tiles) * 8u + lane) * TILE_ROWS;
+    let n = (part.x / row_tiles) * 16u;
+    // Indexed by constants alone, so that the sums stay in registers.
+    var sums: array<vec4<f32>, 16>;
+    if PART {
+        for (var row = 0u; row < 4u; row++) { // unroll
+            for (var quad = 0u; quad < 4u; quad++) { // unroll
+                sums[4u * row + quad] = start(m + row, n + 4u * quad);
+            }
+        }
+    }
+    for (var k = part.y; k < part.z; k += 4u) {
+        // Two threads a term, eight columns each.
+        let b = b_eight(k + lane / 2u, n + lane % 2u * 8u);
+        let a = a_block(a_fetch(m, k), m, k);
+        for (var term = 0u; term < 4u; term++) { // unroll
+            for (var half = 0u; half < 2u; half++) { // unroll
+                let low = subgroupShuffle(b.low, 2u * term + half);
+                let high = subgroupShuffle(b.high, 2u * term + half);
+                for (var row = 0u; row < 4u; row++) { // unroll
+                    let terms = a[row];  // see tile_register.wgsl
+                    sums[4u * row + 2u * half] = fma(vec4<f32>(terms[term]), low, sums[4u * row + 2u * half]);
+                    sums[4u * row + 2u * half + 1u] = fma(vec4<f32>(terms[term]), high, sums[4u * row + 2u * half + 1u]);
+                }
+            }
+        }
+    }
+    // Eight columns of a row at a time, chosen by constants; see tile_shuffle.wgsl.
+    for (var part = 0u; part < 2u; part++) {
+        let keep = open(m, n + 8u * part, min(TILE_ROWS, p.rows - min(m, p.rows)));
+        for (var at = 0u; at < 4u; at++) {
+            var low = sums[0];
+            var high = sums[1];
+            for (var row = 0u; row < 4u; row++) { // unroll
+                for (var half = 0u; half < 2u; half++) { // unroll
+                    low = select(low, sums[4u * row + 2u * half], at == row && part == half);
+                    high = select(high, sums[4u * row + 2u * half + 1u], at == row && part == half);
+                }
+            }
+            finish(m + at, n + 8u * part, low, high, keep[0].x >> (8u * at));
+        }
+        close(n + 8u * part);
+    }
+}

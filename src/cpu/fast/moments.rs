@@ -1,0 +1,19 @@
+//! Averages over sub-networks on all threads, with the bits of [`crate::cpu::reference::moments`].
+
+use crate::cpu::reference::{join_row, softmax};
+use rayon::prelude::*;
+
+/// Logits of a job: below that a second thread costs more than it brings.
+const JOB: usize = 1 << 12;
+
+/// As [`crate::cpu::reference::moments`].
+pub fn moments(z: &mut [f32], weights: &[f32], before: f32, moments: &mut [f32], classes: usize) {
+    let rows = moments.len() / (2 * classes + 1);
+    let at_a_time = (JOB / classes).max(1);
+    let entropies: Vec<f32> = z.par_chunks_exact_mut(classes).with_min_len(at_a_time).map(softmax).collect();
+    let all = &*z;
+    let rows_at_a_time = (at_a_time / weights.len().max(1)).max(1);
+    moments.par_chunks_exact_mut(2 * classes + 1).with_min_len(rows_at_a_time).enumerate().for_each(|(row, moments)| {
+        join_row(all, &entropies, weights, before, moments, [rows, row, classes]);
+    });
+}

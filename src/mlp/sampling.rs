@@ -1,0 +1,89 @@
+//! Monte-Carlo prediction: averages over sampled masks.
+
+use super::network::{Architecture, Mlp};
+use super::resident::Resident;
+use super::subnetworks::{ELEMENTS, Place, Predictive, Site, Subnets};
+use crate::backend::Backend;
+use crate::call::{DropoutBroadcast, DropoutCall};
+use crate::mask::PREDICTION;
+use crate::{AxisMap, Dropout, Error, Key, Mask, Matrix, Result};
+
+/// Rows that a sample takes at a time: more than a plain prediction's, since each is taken so many times.
+const BATCH: usize = 1024;
+
+/// Which rows of the data have one mask in common in a sample.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Sharing {
+    /// None: row r of the data draws as row r, a sub-network for each row and sample.
+    #[default]
+    PerRow,
+    /// All: each draws as row 0, so that a sample is one sub-network on the whole data.
+    PerPass,
+}
+
+/// Sampled masks.
+struct Samples<'a, B: Backend> {
+    architecture: &'a Architecture,
+    count: u32,
+    sharing: Sharing,
+    /// The weight of each.
+    one: B::Tensor<f32>,
+}
+
+impl<B: Backend> Mlp<B> {
+    /// Class probabilities averaged over `samples` masks: sample `s` draws with the top bit of `layer` set, `step = s` and `row` the index in the
+    /// data, or 0 where a pass has one mask.
+    ///
+    /// Samples are averaged where they are made: nothing is read back between them, and all of them are one submit, as far as one holds
+    /// so many dispatches. What no mask reaches is computed once for all samples.
+    ///
+    /// Source: Gal, Ghahramani, "Dropout as a Bayesian approximation", ICML 2016; Srivastava et al., JMLR 15 (2014), section 7.5.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for no samples, [`Error::Shape`] for data of another width.
+    pub fn predict_monte_carlo(&mut self, data: &Resident<B>, samples: u32, sharing: Sharing) -> Result<Predictive> {
+        if samples == 0 {
+            return Err(Error::invalid("0 samples: must be 1 or more"));
+        }
+        let architecture = self.architecture.clone();
+        // Without a site that drops, one sample is as good as all.
+        let count = if architecture.droppable().is_empty() { 1 } else { samples };
+        let one = self.backend.tensor(1, 1, &[1.0])?;
+        let samples = Samples { architecture: &architecture, count, sharing, one };
+        let widest = architecture.widths().into_iter().max().unwrap_or(1);
+        let moments = self.average(data, &samples, (ELEMENTS / widest).clamp(1, BATCH), |_| 1)?;
+        Ok(Predictive::of(&moments, architecture.classes, f64::from(count)))
+    }
+}
+
+impl<B: Backend> Samples<'_, B> {
+    /// What a site does in a sample, on the rows of the data from `first` on.
+    fn dropout(&self, site: &Site, sample: usize, first: usize) -> Dropout {
+        let key = Key { seed: self.architecture.seed, layer: site.layer as u32 | PREDICTION, step: sample as u32 };
+        Dropout::train(self.architecture.mode, Mask::new(site.rate, key).at(first as u64, 0))
+    }
+}
+
+impl<B: Backend> Subnets<B> for Samples<'_, B> {
+    fn count(&self) -> usize {
+        self.count as usize
+    }
+
+    fn weights(&self, from: usize) -> (&B::Tensor<f32>, usize, f32) {
+        (&self.one, 0, from as f32)
+    }
+
+    fn fused(&self, site: &Site, at: Place) -> Option<Dropout> {
+        (self.sharing == Sharing::PerRow).then(|| self.dropout(site, at.network, at.first))
+    }
+
+    fn drop(&self, backend: &mut B, site: &Site, at: Place, x: &B::Tensor<f32>, y: &mut B::Tensor<f32>) -> Result<()> {
+        match self.sharing {
+            Sharing::PerRow => backend.dropout(DropoutCall { x, y, dropout: self.dropout(site, at.network, at.first) }),
+            Sharing::PerPass => {
+                let axes = AxisMap::new(&[x.rows(), x.cols()], &[], &[1])?;
+                backend.dropout_broadcast(DropoutBroadcast { x, y, axes: &axes, dropout: self.dropout(site, at.network, 0) })
+            }
+        }
+    }
+}
