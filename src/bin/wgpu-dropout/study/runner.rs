@@ -130,16 +130,23 @@ impl Run<'_> {
     fn on<B: Backend>(&self, backend: B, key: Key) -> Back<B, Record> {
         let data = &self.scene.data;
         let architecture = self.recipe.architecture(data.train.cols, data.classes, self.seed)?;
+        let new = |backend| {
+            let net = Mlp::new(backend, architecture.clone())?;
+            match self.recipe.batch_norm {
+                Some(place) => net.with_batch_norm(place),
+                None => Ok(net),
+            }
+        };
         let (net, record) = match self.partial.of(&key) {
             Some((record, epoch)) => {
                 let net = Mlp::load(backend, &self.partial.network())?;
                 match net.epoch() == epoch && *net.architecture() == architecture {
                     true => (net, record),
                     // The run was stopped between the two files.
-                    false => (Mlp::new(net.into_backend(), architecture)?, fresh(key)),
+                    false => (new(net.into_backend())?, fresh(key)),
                 }
             }
-            None => (Mlp::new(backend, architecture)?, fresh(key)),
+            None => (new(backend)?, fresh(key)),
         };
         let mut bench = Bench { net, test: None, labels: &data.test.labels };
         let result = self.follow(&mut bench, record);
