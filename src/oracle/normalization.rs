@@ -74,7 +74,7 @@ pub fn batch_norm_grad(
         (0..cols).for_each(|col| sums.push(over_rows(col, of), over_rows(col, &|i| of(i).abs())));
     }
     let mut dx = Exact { terms: rows + 2 * ROOT, ..Exact::default() };
-    for i in 0..rows * cols {
+    for (i, &at) in x.iter().enumerate() {
         let col = i % cols;
         let slope = f64::from(affine[col]) * inverse(col);
         let (dgamma, dbeta) = (share * sums.values[col], share * sums.values[cols + col]);
@@ -82,7 +82,7 @@ pub fn batch_norm_grad(
         let value = slope * (beta(i) - dbeta - normal(i) * dgamma);
         let magnitude = slope.abs() * (beta(i).abs() + betas + normal(i).abs() * gammas);
         match through {
-            Some(_) if x[i] <= 0.0 => dx.push(0.0, 0.0),
+            Some(_) if at <= 0.0 => dx.push(0.0, 0.0),
             Some(scale) => dx.push(value * f64::from(scale), magnitude * f64::from(scale)),
             None => dx.push(value, magnitude),
         }

@@ -32,7 +32,7 @@ pub static STUDY: Study = Study {
 
 fn arms(scene: &Scene) -> Vec<Arm> {
     let (hidden, rows, updates) =
-        scene.pick_of((vec![256, 256], 2000, 2000), (vec![512, 512, 1024], 10_000, 6000), (vec![1024, 1024, 2048], 60_000, 36_000));
+        scene.pick_of((vec![256, 256], 2000, 1500), (vec![512, 512, 1024], 10_000, 6000), (vec![1024, 1024, 2048], 60_000, 36_000));
     let plain = Recipe::plain(scene.rows(rows), &hidden, updates);
     let dropped = || plain.clone().keep(0.5, 0.8);
     let (l2, l1) = scene.pick((1e-4, 1e-5), (1e-5, 1e-6));
