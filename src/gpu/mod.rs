@@ -10,6 +10,7 @@ mod experimental;
 mod forms;
 mod group;
 mod kernels;
+mod normalization;
 mod owned;
 mod params;
 mod plan;

@@ -8,6 +8,7 @@ mod elementwise;
 mod ensemble;
 mod forms;
 mod forward;
+mod normalization;
 mod product;
 mod rowwise;
 mod split;
