@@ -31,7 +31,8 @@ fn main() -> Result<()> {
     let mut replicas = [Mlp::new(Cpu::new(), architecture.clone())?, Mlp::new(Cpu::new(), architecture.clone())?];
 
     // The masks: each shard draws its rows, with its offset and nothing else.
-    let mask = architecture.training_site(1, 0).mask;
+    let training = Training { batch: BATCH, ..Training::default() };
+    let mask = architecture.training_site(1, 0, &training.schedules).mask;
     let mut drawn = Vec::new();
     for (index, replica) in replicas.iter_mut().enumerate() {
         let rows = Shard { index, count: SHARDS }.rows(BATCH);
@@ -41,7 +42,6 @@ fn main() -> Result<()> {
     println!("masks: {} of {} kept, as in one process", drawn.iter().filter(|&&kept| kept == 1).count(), drawn.len());
 
     // The training: gradients of both are added up, and each replica makes the same update.
-    let training = Training { batch: BATCH, ..Training::default() };
     for (step, (x, labels)) in x.chunks(BATCH * digits.cols).zip(digits.labels.chunks(BATCH)).take(20).enumerate() {
         let mut sum = Gradients { values: Vec::new() };
         for (index, replica) in replicas.iter_mut().enumerate() {
@@ -51,6 +51,7 @@ fn main() -> Result<()> {
                 &labels[rows.clone()],
                 rows.start,
                 labels.len(),
+                &training,
             )?;
             sum.values.resize(part.values.len(), 0.0);
             sum.values.iter_mut().zip(part.values).for_each(|(sum, part)| *sum += part);

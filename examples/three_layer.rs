@@ -17,7 +17,7 @@ const WIDTHS: [usize; 4] = [2, 100, 100, 3];
 /// Points of all classes, which are also the mini-batch.
 const POINTS: usize = 300;
 const STEPS: u32 = 300;
-const RULE: SgdRule = SgdRule { lr: 0.1, momentum: 0.9, weight_decay: 0.0, max_norm: None };
+const RULE: SgdRule = SgdRule { momentum: 0.9, ..SgdRule::plain(0.1) };
 
 /// The network on a device.
 struct ThreeLayer<B: Backend> {

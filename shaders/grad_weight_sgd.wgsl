@@ -1,11 +1,11 @@
 // grad_weight_sgd: one update of a layer with gradients that are never stored.
 //
-//     g = Xᵀ dZ + decay * W       v = momentum * v + g         W = W - rate * v
-//     g = sum over the batch of dZ       the same for b, without decay
+//     g = Xᵀ dZ + decay * W + l1 * sign(W)       v = momentum * v + g         W = W - rate * v
+//     g = sum over the batch of dZ               the same for b, without penalties
 //
 // Shapes: X [inner, inputs], dZ [inner, cols], W and its v [inputs, cols], b and its v [cols], which start at `count` and `c_stride` of their
 // bindings: `inner` counts the batch. A batch too large for a binding comes in parts, each of which adds its share: the host gives
-// momentum and decay to the first alone and, where there is a velocity, the rate to the last alone. The sum of a part runs over the batch
+// momentum and penalties to the first alone and, where there is a velocity, the rate to the last alone. The sum of a part runs over the batch
 // in ascending order in one chain. outer.wgsl gives the factors, the tile file maps threads to elements.
 // Sources: grad_weight.wgsl and sgd.wgsl. CPU twin: src/cpu/reference/grad_weight_sgd.rs. `velocity` and `bias_velocity` come from
 // grad_weight_sgd_momentum.wgsl or grad_weight_sgd_plain.wgsl.
@@ -34,7 +34,11 @@ fn start(m: u32, n: u32) -> vec4<f32> {
 
 fn put(at: u32, sums: Eight, left: u32) {
     let w = load_weight8(p.d_start + at, left);
-    let v = velocity(at, Eight(sums.low + p.decay * w.low, sums.high + p.decay * w.high), left);
+    var g = Eight(sums.low + p.decay * w.low, sums.high + p.decay * w.high);
+    if p.l1 != 0.0 {
+        g = Eight(g.low + p.l1 * sign(w.low), g.high + p.l1 * sign(w.high));
+    }
+    let v = velocity(at, g, left);
     store_weight8(p.d_start + at, Eight(w.low - p.rate * v.low, w.high - p.rate * v.high), left);
 }
 

@@ -40,6 +40,7 @@ struct Params {
     momentum: f32,
     decay: f32,
     max_norm: f32,
+    l1: f32,
     terms: u32,       // terms of each part of a sum, where parts lie side by side; all of this dispatch elsewhere
     shift: f32,       // what is added to a kept element
     dropped: f32,     // what a dropped element becomes, where that is not 0

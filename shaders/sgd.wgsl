@@ -1,6 +1,6 @@
 // sgd: one update of a weight matrix W [rows, cols] or, with rows = 1, of a bias, as PyTorch defines it.
 //
-//     g = dW + decay * W        v = momentum * v + g        W = W - rate * v
+//     g = dW + decay * W + l1 * sign(W)        v = momentum * v + g        W = W - rate * v
 //     then, with max-norm:      W[:, j] = W[:, j] * c / |W[:, j]|  where  |W[:, j]| > c
 //
 // Without momentum v is g and needs no memory. One thread takes four elements or, for max-norm, four columns in two passes over their
@@ -19,7 +19,10 @@ const MAX_NORM: u32 = 1u;  // flag: columns longer than max_norm are shortened t
 // The new values of four elements from `at` on, of which the first `left` exist.
 fn updated(at: u32, left: u32) -> vec4<f32> {
     let w = load_weight(p.b_start + at, left);
-    let g = load_grad(p.a_start + at, left) + p.decay * w;
+    var g = load_grad(p.a_start + at, left) + p.decay * w;
+    if p.l1 != 0.0 {
+        g += p.l1 * sign(w);
+    }
     return w - p.rate * velocity(at, g, left);
 }
 

@@ -3,7 +3,7 @@
 use crate::call::{
     ActivationGrad, AlphaDropoutCall, BatchLoss, DropoutBits, DropoutBroadcast, DropoutCall, Gather, GaussianDropoutCall,
     GradInput, GradWeight, GradWeightSgd, LinearActivation, LinearForward, MaskBits, MaskBytes, Moments, Sgd, SoftmaxCrossEntropy,
-    Subnetworks,
+    SquaredError, Subnetworks,
 };
 use crate::shape::Matrix;
 use crate::{Error, Result};
@@ -193,6 +193,12 @@ pub trait Backend {
     /// # Errors
     /// As [`dropout`](Self::dropout).
     fn softmax_cross_entropy(&mut self, call: SoftmaxCrossEntropy<'_, Self::Tensor<f32>, Self::Tensor<u32>>) -> Result<()>;
+
+    /// The loss of each row of a regression or reconstruction, and the gradient of their mean.
+    ///
+    /// # Errors
+    /// As [`dropout`](Self::dropout).
+    fn squared_error(&mut self, call: SquaredError<'_, Self::Tensor<f32>>) -> Result<()>;
 
     /// The sums of a mini-batch's losses and right answers.
     ///

@@ -170,10 +170,36 @@ impl<T: Matrix, U: Matrix> SoftmaxCrossEntropy<'_, T, U> {
     }
 }
 
+/// `loss[r] = ½·Σ_c (y[r,c] − t[r,c])²` with `y` the logistic of `z` or `z` itself, and `dz` of the rows' mean: of a regression, or of an
+/// autoencoder, whose targets are its inputs.
+#[derive(Debug)]
+pub struct SquaredError<'a, T> {
+    /// `z [B, C]`, the last layer's output.
+    pub z: &'a T,
+    /// `t [B, C]`
+    pub targets: &'a T,
+    /// `dz [B, C]`, written.
+    pub grad_z: &'a mut T,
+    /// `[B, 2]`, written: a row's loss, and 0.
+    pub losses: &'a mut T,
+    /// Whether `y = 1 / (1 + exp(−z))`, else `y = z`.
+    pub logistic: bool,
+}
+
+impl<T: Matrix> SquaredError<'_, T> {
+    pub(crate) fn check(&self) -> Result<()> {
+        let kernel = "squared_error";
+        let (batch, cols) = (self.z.rows(), self.z.cols());
+        expect(kernel, "targets", self.targets, batch, cols)?;
+        expect(kernel, "grad_z", self.grad_z, batch, cols)?;
+        expect(kernel, "losses", self.losses, batch, 2)
+    }
+}
+
 /// `totals[slot] = Σ_r losses[r]`: the loss and the number of right answers of a mini-batch.
 #[derive(Debug)]
 pub struct BatchLoss<'a, T> {
-    /// `[B, 2]`, from [`SoftmaxCrossEntropy`].
+    /// `[B, 2]`, from [`SoftmaxCrossEntropy`] or [`SquaredError`].
     pub losses: &'a T,
     /// `[any, 2]`, one row written.
     pub totals: &'a mut T,
@@ -193,9 +219,10 @@ impl<T: Matrix> BatchLoss<'_, T> {
     }
 }
 
-/// How weights are updated: `g = dW + λ·W`, `v = μ·v + g`, `W = W − lr·v`, then each column of `W` shortened to a norm of at most c.
+/// How weights are updated: `g = dW + λ·W + α·sign(W)`, `v = μ·v + g`, `W = W − lr·v`, then each column of `W` shortened to a norm of at
+/// most c.
 ///
-/// Sources: PyTorch's `torch.optim.SGD`; max-norm from Srivastava et al., JMLR 15 (2014), section 5.1.
+/// Sources: PyTorch's `torch.optim.SGD`; L1 as the subgradient of `α·Σ|W|` that is 0 at 0; max-norm from Srivastava et al., JMLR 15 (2014), section 5.1.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct SgdRule {
     /// Learning rate `lr`.
@@ -204,14 +231,21 @@ pub struct SgdRule {
     pub momentum: f32,
     /// Weight decay `λ` (L2), on weights and not on biases.
     pub weight_decay: f32,
+    /// L1 penalty `α`, on weights and not on biases.
+    pub l1: f32,
     /// The largest norm `c` of a unit's incoming weights.
     pub max_norm: Option<f32>,
 }
 
 impl SgdRule {
-    /// The rule for a bias: decay and max-norm are for weights, a bias has no length to keep.
+    /// `W = W − lr·dW` and nothing else.
+    pub const fn plain(lr: f32) -> Self {
+        Self { lr, momentum: 0.0, weight_decay: 0.0, l1: 0.0, max_norm: None }
+    }
+
+    /// The rule for a bias: penalties and max-norm are for weights, a bias has no length to keep.
     pub fn for_bias(self) -> Self {
-        Self { weight_decay: 0.0, max_norm: None, ..self }
+        Self { weight_decay: 0.0, l1: 0.0, max_norm: None, ..self }
     }
 }
 

@@ -5,6 +5,7 @@
 
 mod activation;
 mod forms;
+pub mod network;
 
 pub use activation::{activation_grad, linear_activation};
 pub use forms::{alpha_dropout, dropout_broadcast, dropout_bytes, gaussian_dropout, noise};
@@ -158,14 +159,26 @@ pub fn softmax_cross_entropy(logits: &[f32], labels: &[u32], classes: usize) -> 
     (losses, grad)
 }
 
-/// `v = μ·v + g + λ·W` and `W = W − lr·v` from f32 state.
+/// Losses `[B]` and `dz [B, C]` of the mean of `½·Σ_c (y − t)²`, with `y` the logistic of `z` or `z` itself.
+pub fn squared_error(z: &[f32], targets: &[f32], cols: usize, logistic: bool) -> (Vec<f64>, Vec<f64>) {
+    let output = |&z: &f32| if logistic { 1.0 / (1.0 + (-f64::from(z)).exp()) } else { f64::from(z) };
+    let y: Vec<f64> = z.iter().map(output).collect();
+    let differences: Vec<f64> = y.iter().zip(targets).map(|(y, &t)| y - f64::from(t)).collect();
+    let batch = (z.len() / cols.max(1)) as f64;
+    let slope = |y: f64| if logistic { y * (1.0 - y) } else { 1.0 };
+    let losses = differences.chunks(cols.max(1)).map(|row| 0.5 * row.iter().map(|d| d * d).sum::<f64>()).collect();
+    (losses, differences.iter().zip(&y).map(|(d, &y)| d * slope(y) / batch).collect())
+}
+
+/// `v = μ·v + g + λ·W + α·sign(W)` and `W = W − lr·v` from f32 state.
 fn step(grad: &Exact, weight: &[f32], velocity: &[f32], rule: &SgdRule) -> [Exact; 2] {
     let (lr, momentum, decay) = (f64::from(rule.lr), f64::from(rule.momentum), f64::from(rule.weight_decay));
+    let l1 = |w: f64| if w == 0.0 { 0.0 } else { f64::from(rule.l1) * w.signum() };
     let (mut next, mut next_velocity) =
         (Exact { terms: grad.terms, ..Exact::default() }, Exact { terms: grad.terms, ..Exact::default() });
     for (((&g, &size), &w), &v) in grad.values.iter().zip(&grad.magnitudes).zip(weight).zip(velocity) {
         let (w, v) = (f64::from(w), f64::from(v));
-        let (v, size) = (momentum * v + g + decay * w, (momentum * v).abs() + size + (decay * w).abs());
+        let (v, size) = (momentum * v + g + decay * w + l1(w), (momentum * v).abs() + size + (decay * w).abs() + l1(w).abs());
         next_velocity.push(v, size);
         next.push(w - lr * v, w.abs() + lr * size);
     }

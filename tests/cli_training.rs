@@ -79,8 +79,10 @@ fn people_get_a_table_with_the_device_and_what_it_did() {
 fn a_resumed_run_ends_as_one_that_never_stopped() {
     let (_guard, folder) = folder();
     for device in devices() {
-        // The second and third with max-norm, and without shuffle, each with a remainder in its last mini-batch.
-        for (update, step) in [("", "92"), ("--max-norm 1.25 --batch 60 --lr 0.03", "96"), ("--momentum 0.5 --no-shuffle", "92")] {
+        // Each with a remainder in its last mini-batch.
+        let on_schedule = "--l1 1e-6 --schedule lr=exponential:0.1:4,momentum=linear:0.5..1:3,drop=early:3";
+        let updates = ["", "--max-norm 1.25 --batch 60 --lr 0.03", "--momentum 0.5 --no-shuffle", on_schedule];
+        for (update, step) in updates.into_iter().zip(["92", "96", "92", "92"]) {
             resume(&folder, device, update, step);
         }
     }
@@ -307,6 +309,11 @@ fn wrong_usage_is_told_in_two_lines() {
         "train --lr nan",
         "train --momentum inf",
         "train --weight-decay x",
+        "train --l1 -1",
+        "train --schedule lr",
+        "train --mode vanilla --schedule drop=early:3 --device cpu",
+        "train --schedule drop=linear:1..2",
+        "train --schedule width=constant",
         "train --max-norm 0",
         "train --mode inverse",
         "train --seed -1",

@@ -208,7 +208,7 @@ fn a_chain_of_two_roundings_is_told_apart() {
 fn an_update_is_the_reference_s_to_the_bit() {
     for (rows, cols) in [(1, 1), (3, 70), (300, 129), (1000, 64), (0, 3), (3, 0)] {
         for (momentum, weight_decay, max_norm) in [(0.0, 0.0, None), (0.9, 0.1, None), (0.5, 0.0, Some(0.7))] {
-            let rule = SgdRule { lr: 0.25, momentum, weight_decay, max_norm };
+            let rule = SgdRule { momentum, weight_decay, max_norm, ..SgdRule::plain(0.25) };
             let (grad, start, velocity) = (noise(1, rows * cols), noise(2, rows * cols), noise(3, rows * cols));
             let run = |isa: Option<fast::Isa>| {
                 let (mut w, mut v) = (start.clone(), velocity.clone());
@@ -253,7 +253,7 @@ fn a_fused_update_is_the_gradient_and_the_update_to_the_bit() {
         let (x, dz) = (noise(1, batch * inputs), noise(2, batch * outputs));
         let (weight, bias) = (noise(3, inputs * outputs), noise(4, outputs));
         for momentum in [0.0, 0.9] {
-            let rule = SgdRule { lr: 0.25, momentum, weight_decay: 0.1, max_norm: None };
+            let rule = SgdRule { momentum, weight_decay: 0.1, l1: 0.05, ..SgdRule::plain(0.25) };
             for isa in fast::Isa::available() {
                 let dropout = Dropout::NONE;
                 let gradient = fast::Gradient { grad_output: &dz, output: None, dropout: &dropout };

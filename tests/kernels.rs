@@ -20,6 +20,8 @@ mod loss;
 mod products;
 #[path = "kernels/sgd.rs"]
 mod sgd;
+#[path = "kernels/squared_error.rs"]
+mod squared_error;
 
 use wgpu_dropout::oracle::Exact;
 use wgpu_dropout::{Dropout, Key, Mask, Mode, Rate};

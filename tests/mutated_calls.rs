@@ -17,7 +17,7 @@ use wgpu_dropout::call::{
 use wgpu_dropout::cpu::Cpu;
 use wgpu_dropout::gpu::{Kernels, Prepared, View};
 use wgpu_dropout::mask::{MAX_COLS, MAX_ROWS};
-use wgpu_dropout::mlp::{Architecture, Mlp, Training};
+use wgpu_dropout::mlp::{Architecture, Mlp, Schedule, Schedules, Training};
 use wgpu_dropout::{Dropout, Error, Key, Mask, Mode, Rate, Result};
 
 fn cases(default: u64) -> u64 {
@@ -130,7 +130,7 @@ impl Call {
                 backend.batch_loss(BatchLoss { losses, totals, slot })
             }
             (_, [grad], [weight, velocity]) => {
-                let rule = SgdRule { lr: 0.1, momentum: 0.5, weight_decay: 0.01, max_norm: relu.then_some(0.5) };
+                let rule = SgdRule { lr: 0.1, momentum: 0.5, weight_decay: 0.01, l1: 0.01, max_norm: relu.then_some(0.5) };
                 backend.sgd(Sgd { grad, weight, velocity: Some(velocity), rule })
             }
             _ => unreachable!("a call of its tensors"),
@@ -337,8 +337,15 @@ fn arbitrary_networks_and_settings_end_in_finite_numbers_or_a_typed_error() {
         let number =
             |random: &mut StdRng| if random.random_range(0..16) == 0 { one(random, &odd) } else { random.random_range(0.0..0.5) };
         let max_norm = if random.random() { None } else { Some(number(random)) };
-        let rule = SgdRule { lr: number(random), momentum: number(random), weight_decay: number(random), max_norm };
-        let training = Training { rule, batch: one(random, &[1, 2, 3, 64, 64, usize::MAX, 0]), shuffle: random.random() };
+        let rule =
+            SgdRule { lr: number(random), momentum: number(random), weight_decay: number(random), l1: number(random), max_norm };
+        let steps = random.random_range(0..4);
+        let from = number(random).into();
+        let shapes = [Schedule::Constant, Schedule::Late { steps }, Schedule::Linear { from, to: 1.0, steps }];
+        let schedule = one(random, &shapes);
+        let schedules = Schedules { lr: schedule, momentum: schedule, drop: schedule };
+        let (batch, shuffle) = (one(random, &[1, 2, 3, 64, 64, usize::MAX, 0]), random.random());
+        let training = Training { rule, batch, shuffle, schedules };
         let rows = random.random_range(0..9usize);
         let wrong = usize::from(random.random_range(0..8) == 0);
         let label = |random: &mut StdRng| if random.random_range(0..60) == 0 { random.random() } else { 0 };
@@ -355,7 +362,7 @@ fn arbitrary_networks_and_settings_end_in_finite_numbers_or_a_typed_error() {
         match catch_unwind(run).unwrap_or_else(|_| panic!("{what} panics")) {
             // An overflow makes NaN in the end; settings that can't overflow here do not.
             Ok(p) => {
-                let tame = [rule.lr, rule.momentum, rule.weight_decay].iter().all(|x| x.abs() <= 1.0);
+                let tame = [rule.lr, rule.momentum, rule.weight_decay, rule.l1].iter().all(|x| x.abs() <= 1.0);
                 assert!(!tame || p.iter().all(|p| (0.0..=1.0).contains(p)), "{what}: {p:?}");
                 right += 1;
             }

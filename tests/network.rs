@@ -5,16 +5,16 @@
 
 mod common;
 
-use common::network64::{Batch, Network64, prediction, training};
 use common::{Form, lend, noise};
 use wgpu_dropout::backend::{Backend, Counts};
 use wgpu_dropout::call::SgdRule;
 use wgpu_dropout::cpu::Cpu;
 use wgpu_dropout::data::{DataSet, Samples, Values};
-use wgpu_dropout::mlp::{Architecture, Mlp, Resident, Source, Training};
+use wgpu_dropout::mlp::{Architecture, Mlp, Resident, Schedule, Schedules, Source, Training};
+use wgpu_dropout::oracle::network::{Batch, Network64, flat, prediction, training};
 use wgpu_dropout::{Key, Mask, Mode, Rate, init};
 
-const PLAIN: SgdRule = SgdRule { lr: 0.1, momentum: 0.0, weight_decay: 0.0, max_norm: None };
+const PLAIN: SgdRule = SgdRule::plain(0.1);
 
 fn architecture(inputs: usize, hidden: &[usize], classes: usize, mode: Mode) -> Architecture {
     let (rate, input_rate) = (Rate::drop(0.5).unwrap(), Rate::drop(0.2).unwrap());
@@ -53,30 +53,6 @@ fn small<B: Backend>(backend: B, mode: Mode) -> Mlp<B> {
     net
 }
 
-/// The derivative of the loss by each parameter, by central differences.
-fn differences(net: &Network64, batch: Batch<'_>, site: &impl Fn(usize, usize, usize) -> f64) -> Vec<f64> {
-    let (mut net, h) = (net.clone(), 1e-6);
-    let mut derivatives = Vec::new();
-    for layer in 0..net.layers.len() {
-        let weights = net.layers[layer].0.len();
-        for place in 0..weights + net.layers[layer].1.len() {
-            let start = if place < weights { net.layers[layer].0[place] } else { net.layers[layer].1[place - weights] };
-            let mut loss_at = |value: f64| {
-                let (weight, bias) = &mut net.layers[layer];
-                *(if place < weights { &mut weight[place] } else { &mut bias[place - weights] }) = value;
-                net.loss(batch, site)
-            };
-            derivatives.push((loss_at(start + h) - loss_at(start - h)) / (2.0 * h));
-            loss_at(start);
-        }
-    }
-    derivatives
-}
-
-fn flat(layers: &[(Vec<f64>, Vec<f64>)]) -> Vec<f64> {
-    layers.iter().flat_map(|(weight, bias)| weight.iter().chain(bias)).copied().collect()
-}
-
 /// The largest excess of a difference over `absolute + relative·|b|`; NaN counts as infinite.
 fn excess(a: &[f64], b: &[f64], absolute: f64, relative: f64) -> f64 {
     assert_eq!(a.len(), b.len());
@@ -95,20 +71,20 @@ fn a_mini_batch_s_gradient_is_the_loss_s_slope_with_the_mask_held() {
             for _ in 0..3 {
                 net.train_step(&x, &labels, &Training { rule: SgdRule { lr: 0.0, ..PLAIN }, ..Training::default() }).unwrap();
             }
-            let before = Network64::of(&mut net);
+            let before = Network64::of(&mut net).unwrap();
             net.train_step(&x, &labels, &Training { rule: SgdRule { lr: 1.0, ..PLAIN }, ..Training::default() }).unwrap();
-            let after = Network64::of(&mut net);
+            let after = Network64::of(&mut net).unwrap();
             let taken: Vec<f64> =
                 flat(&before.layers).iter().zip(flat(&after.layers)).map(|(before, after)| before - after).collect();
 
             let architecture = net.architecture().clone();
-            let slope = differences(&before, batch, &training(&architecture, 3));
+            let slope = before.differences(batch, &training(&architecture, 3), 1e-6);
             let off = excess(&taken, &slope, 2e-6, 1e-5);
             assert!(off <= 1.0, "{} {mode}: {off} times the tolerance", net.backend().name());
             let off = excess(&flat(&before.gradient(batch, &training(&architecture, 3))), &slope, 1e-8, 1e-7);
             assert!(off <= 1.0, "the f64 network's own gradient, {mode}: {off} times the tolerance");
             // The control: the mask of the step before.
-            let other = differences(&before, batch, &training(&architecture, 2));
+            let other = before.differences(batch, &training(&architecture, 2), 1e-6);
             assert!(mode == Mode::None || excess(&taken, &other, 2e-6, 1e-5) > 1000.0, "{mode}: masks make a difference");
             backend = net.into_backend();
         }
@@ -161,6 +137,7 @@ fn an_epoch_ends_in_the_weights_of_an_independent_f64_network() {
             SgdRule { momentum: 0.9, lr: 0.05, ..PLAIN },
             SgdRule { momentum: 0.9, lr: 0.05, weight_decay: 0.01, ..PLAIN },
             SgdRule { momentum: 0.5, max_norm: Some(0.9), ..PLAIN },
+            SgdRule { momentum: 0.5, l1: 0.01, ..PLAIN },
         ];
         for mode in [Mode::None, Mode::Vanilla, Mode::Inverted] {
             for (i, rule) in rules.into_iter().enumerate() {
@@ -171,7 +148,7 @@ fn an_epoch_ends_in_the_weights_of_an_independent_f64_network() {
                 if shuffle {
                     order = init::shuffle(architecture.seed, 0, 200);
                 }
-                let start = Network64::of(&mut net);
+                let start = Network64::of(&mut net).unwrap();
                 // The control follows other masks, or without dropout another momentum.
                 let (mut exact, mut control) = (start.clone(), start);
                 for (step, rows) in (0..).zip(order.chunks(32)) {
@@ -183,11 +160,11 @@ fn an_epoch_ends_in_the_weights_of_an_independent_f64_network() {
                     control.update(&control.gradient(batch, &training(&architecture, step + 1)), &other);
                 }
                 let data = resident(net.backend_mut(), &samples);
-                net.train_epoch(&data, &Training { batch: 32, shuffle, rule }).unwrap();
+                net.train_epoch(&data, &Training { batch: 32, shuffle, rule, ..Training::default() }).unwrap();
                 let what = format!("{} {mode} {rule:?}", net.backend().name());
-                let distance = exact.distance(&mut net);
+                let distance = exact.distance(&mut net).unwrap();
                 assert!(distance <= 2e-4, "{what}: {distance:e} off");
-                let distance = control.distance(&mut net);
+                let distance = control.distance(&mut net).unwrap();
                 assert!(distance > 2e-3, "{what}: the control is only {distance:e} off");
                 assert_eq!((net.step(), net.epoch()), (7, 1));
                 drop(data);
@@ -195,6 +172,52 @@ fn an_epoch_ends_in_the_weights_of_an_independent_f64_network() {
             }
         }
         backend
+    }
+    check(Cpu::reference());
+    check(Cpu::new());
+    lend(Form::Usual, check);
+}
+
+/// Learning rate, momentum and drop rates that change from step to step, followed in f64. The control follows them one step late.
+#[test]
+fn schedules_are_followed_step_by_step() {
+    fn check<B: Backend>(backend: B) -> B {
+        let samples = cut(&DataSet::digits().unwrap().train, 96);
+        let x = samples.features_f32();
+        let schedules = Schedules {
+            lr: Schedule::Exponential { to: 0.1, steps: 5 },
+            momentum: Schedule::Linear { from: 0.5, to: 1.0, steps: 4 },
+            drop: Schedule::Linear { from: 1.0, to: 0.0, steps: 3 },
+        };
+        let rule = SgdRule { momentum: 0.9, ..SgdRule::plain(0.1) };
+        let mut net = Mlp::new(backend, architecture(64, &[32, 16], 10, Mode::Inverted)).unwrap();
+        let start = Network64::of(&mut net).unwrap();
+        let (mut exact, mut control) = (start.clone(), start);
+        let at = |step: u32| {
+            let whole = architecture(64, &[32, 16], 10, Mode::Inverted);
+            let (rate, input_rate) = (schedules.rate(whole.rate, step), schedules.rate(whole.input_rate, step));
+            Architecture { rate, input_rate, ..whole }
+        };
+        for step in 0..6 {
+            let first = step as usize % 3 * 32;
+            let batch = Batch { x: &x[first * 64..][..32 * 64], labels: &samples.labels[first..][..32] };
+            exact.update(&exact.gradient(batch, &training(&at(step), step)), &schedules.rule(&rule, step));
+            control.update(&control.gradient(batch, &training(&at(step + 1), step)), &schedules.rule(&rule, step + 1));
+        }
+        let data = resident(net.backend_mut(), &samples);
+        let training = Training { batch: 32, shuffle: false, rule, schedules };
+        net.train_epoch(&data, &training).unwrap();
+        net.train_epoch(&data, &training).unwrap();
+        let (distance, off) = (exact.distance(&mut net).unwrap(), control.distance(&mut net).unwrap());
+        assert!(distance <= 2e-4, "{}: {distance:e} off", net.backend().name());
+        assert!(off > 2e-3, "the control is only {off:e} off");
+
+        // Vanilla's prediction scales by one rate.
+        drop(data);
+        let mut vanilla = Mlp::new(net.into_backend(), architecture(64, &[8], 10, Mode::Vanilla)).unwrap();
+        let error = vanilla.train_step(&x[..64], &[3], &training).unwrap_err();
+        assert!(error.to_string().contains("inverted"), "{error}");
+        vanilla.into_backend()
     }
     check(Cpu::reference());
     check(Cpu::new());
@@ -272,7 +295,7 @@ fn prediction_is_the_scaled_network_and_takes_no_randomness() {
         let (x, labels) = noise_batch(6);
         for mode in [Mode::None, Mode::Vanilla, Mode::Inverted] {
             let mut net = small(backend, mode);
-            let exact = Network64::of(&mut net);
+            let exact = Network64::of(&mut net).unwrap();
             let probabilities = net.predict(&x).unwrap();
             let wide: Vec<f64> = probabilities.iter().copied().map(f64::from).collect();
             let architecture = net.architecture().clone();

@@ -20,7 +20,7 @@ macro_rules! offsets {
 fn host() -> Layout {
     let offsets = offsets! {
         rows cols inner grid seed_low seed_high layer step row_offset col_group col_lane threshold scale flags a_start a_stride b_start
-        b_stride c_start c_stride d_start d_stride e_start e_stride f_start f_stride first count rate momentum decay max_norm terms
+        b_stride c_start c_stride d_start d_stride e_start e_stride f_start f_stride first count rate momentum decay max_norm l1 terms
         shift dropped size_1 size_2 row_0 row_1 row_2 col_0 col_1 col_2
     };
     (offsets, size_of::<Params>() as u32)
@@ -42,7 +42,7 @@ fn uniform(module: &Module) -> Layout {
             member.name
         );
         let float =
-            ["scale", "rate", "momentum", "decay", "max_norm", "shift", "dropped"].contains(&member.name.as_deref().unwrap());
+            ["scale", "rate", "momentum", "decay", "max_norm", "l1", "shift", "dropped"].contains(&member.name.as_deref().unwrap());
         let kind = if float { ScalarKind::Float } else { ScalarKind::Uint };
         assert_eq!(scalar.map(|scalar| scalar.kind), Some(kind), "{:?}", member.name);
     }

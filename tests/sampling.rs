@@ -3,12 +3,12 @@
 
 mod common;
 
-use common::network64::Network64;
 use common::{Form, lend, noise};
 use wgpu_dropout::backend::Backend;
 use wgpu_dropout::cpu::Cpu;
 use wgpu_dropout::mask::PREDICTION;
 use wgpu_dropout::mlp::{Architecture, Mlp, Predictive, Resident, Sharing, Source};
+use wgpu_dropout::oracle::network::Network64;
 use wgpu_dropout::{Error, Key, Mask, Mode, Rate};
 
 fn architecture(hidden: &[usize], mode: Mode, input_drop: f64) -> Architecture {
@@ -108,7 +108,7 @@ fn samples_are_those_of_the_contract_and_their_moments_exact() {
         ] {
             let mut net = network(backend, architecture(hidden, mode, input_drop));
             let (x, data) = rows(&mut net, 11);
-            let (exact, architecture) = (Network64::of(&mut net), net.architecture().clone());
+            let (exact, architecture) = (Network64::of(&mut net).unwrap(), net.architecture().clone());
             for (sharing, other) in [(Sharing::PerRow, Sharing::PerPass), (Sharing::PerPass, Sharing::PerRow)] {
                 let got = net.predict_monte_carlo(&data, 40, sharing).unwrap();
                 let what = format!("{} {hidden:?} {mode} {input_drop} {sharing:?}", net.backend().name());
@@ -137,7 +137,7 @@ fn rows_are_the_same_in_any_company() {
     fn check_all<B: Backend>(backend: B) -> B {
         let mut net = network(backend, architecture(&[9, 8], Mode::Inverted, 0.2));
         let (x, data) = rows(&mut net, 1030);
-        let (exact, architecture) = (Network64::of(&mut net), net.architecture().clone());
+        let (exact, architecture) = (Network64::of(&mut net).unwrap(), net.architecture().clone());
         for sharing in [Sharing::PerRow, Sharing::PerPass] {
             let got = net.predict_monte_carlo(&data, 3, sharing).unwrap();
             let what = format!("{} {sharing:?}", net.backend().name());
@@ -213,7 +213,7 @@ fn the_exact_ensemble_is_every_mask() {
         ] {
             let mut net = network(backend, architecture(hidden, mode, input_drop));
             let (x, data) = rows(&mut net, 300);
-            let (exact, architecture) = (Network64::of(&mut net), net.architecture().clone());
+            let (exact, architecture) = (Network64::of(&mut net).unwrap(), net.architecture().clone());
             let before = net.backend().counts();
             let got = net.predict_ensemble(&data).unwrap();
             let counts = net.backend().counts() - before;

@@ -8,7 +8,7 @@ use std::sync::{Barrier, Mutex};
 use wgpu_dropout::backend::Backend;
 use wgpu_dropout::call::SgdRule;
 use wgpu_dropout::cpu::Cpu;
-use wgpu_dropout::mlp::{Architecture, Gradients, Mlp, Resident, Shard, Source, Training};
+use wgpu_dropout::mlp::{Architecture, Gradients, Mlp, Resident, Schedule, Schedules, Shard, Source, Training};
 use wgpu_dropout::{Error, Mode, Rate};
 
 const INPUTS: usize = 7;
@@ -22,9 +22,17 @@ fn batch(rows: usize) -> (Vec<f32>, Vec<u32>) {
     (noise(1, rows * INPUTS), (0..rows as u32).map(|row| row * 3 % 5).collect())
 }
 
-/// With momentum, decay and max-norm: whatever an update can hold.
+/// With momentum, penalties, max-norm and schedules: whatever an update can hold.
 fn training() -> Training {
-    Training { batch: 16, shuffle: true, rule: SgdRule { lr: 0.1, momentum: 0.9, weight_decay: 0.01, max_norm: Some(1.5) } }
+    let rule = SgdRule { lr: 0.1, momentum: 0.9, weight_decay: 0.01, l1: 1e-4, max_norm: Some(1.5) };
+    let (lr, momentum) = (Schedule::Exponential { to: 0.5, steps: 8 }, Schedule::Linear { from: 0.5, to: 1.0, steps: 6 });
+    Training { batch: 16, shuffle: true, rule, schedules: Schedules { lr, momentum, drop: Schedule::Constant } }
+}
+
+/// The same, with drop rates that fall to nothing within the run.
+fn scheduled() -> Training {
+    let Training { schedules, .. } = training();
+    Training { schedules: Schedules { drop: Schedule::Linear { from: 1.0, to: 0.0, steps: 8 }, ..schedules }, ..training() }
 }
 
 /// The gradients of a mini-batch in shards of these sizes, added up; `first` tells where a shard thinks that it starts.
@@ -34,7 +42,7 @@ fn sum<B: Backend>(net: &mut Mlp<B>, rows: &[usize], first: impl Fn(usize) -> us
     let (mut values, mut start) = (Vec::new(), 0);
     for rows in rows {
         let (x, labels) = (&x[start * INPUTS..][..rows * INPUTS], &labels[start..][..*rows]);
-        let part = net.gradients(x, labels, first(start), batch_rows).unwrap();
+        let part = net.gradients(x, labels, first(start), batch_rows, &training()).unwrap();
         values.resize(part.values.len(), 0.0);
         values.iter_mut().zip(part.values).for_each(|(sum, part)| *sum += part);
         start += rows;
@@ -88,7 +96,7 @@ fn run<B: Backend>(backend: B, shard: Shard, all_reduce: impl FnMut(&mut [f32]))
     let (mut losses, mut all_reduce) = (Vec::new(), all_reduce);
     for epoch in 1..=2 {
         let done = net
-            .train_epoch_sharded(&data, &training(), shard, |values| {
+            .train_epoch_sharded(&data, &scheduled(), shard, |values| {
                 all_reduce(values);
                 Ok(())
             })
@@ -138,7 +146,7 @@ fn an_epoch_in_shards_is_an_epoch() {
     let data = Resident::new(net.backend_mut(), Source::Floats(&x), INPUTS, 1.0, &labels).unwrap();
     let mut losses = Vec::new();
     for _ in 0..2 {
-        losses.extend(net.train_epoch(&data, &training()).unwrap().losses);
+        losses.extend(net.train_epoch(&data, &scheduled()).unwrap().losses);
     }
     let parameters: Vec<f32> = (0..3).flat_map(|index| <[_; 2]>::from(net.parameters(index).unwrap().unwrap())).flatten().collect();
     for count in [1, 2, 3] {
@@ -174,10 +182,13 @@ fn what_does_not_fit_is_refused() {
     let mut net = Mlp::new(Cpu::new(), architecture(Mode::Inverted)).unwrap();
     let (x, labels) = batch(4);
     let data = Resident::new(net.backend_mut(), Source::Floats(&x), INPUTS, 1.0, &labels).unwrap();
-    assert!(matches!(net.gradients(&x, &labels, 1, 4), Err(Error::Shape { .. })));
-    assert!(matches!(net.gradients(&x, &labels, usize::MAX, usize::MAX), Err(Error::TooLarge { .. } | Error::Shape { .. })));
-    assert!(matches!(net.gradients(&x, &labels[..3], 0, 4), Err(Error::Shape { .. })));
-    assert!(matches!(net.gradients(&x, &[0, 1, 2, 5], 0, 4), Err(Error::Invalid { .. })));
+    assert!(matches!(net.gradients(&x, &labels, 1, 4, &training()), Err(Error::Shape { .. })));
+    assert!(matches!(
+        net.gradients(&x, &labels, usize::MAX, usize::MAX, &training()),
+        Err(Error::TooLarge { .. } | Error::Shape { .. })
+    ));
+    assert!(matches!(net.gradients(&x, &labels[..3], 0, 4, &training()), Err(Error::Shape { .. })));
+    assert!(matches!(net.gradients(&x, &[0, 1, 2, 5], 0, 4, &training()), Err(Error::Invalid { .. })));
     let short = Gradients { values: vec![0.0; 3] };
     assert!(matches!(net.apply_gradients(&short, &training()), Err(Error::Shape { .. })));
     for shard in [Shard { index: 2, count: 2 }, Shard { index: 0, count: 0 }] {

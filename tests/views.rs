@@ -8,7 +8,7 @@ use common::{noise, same_bits};
 use wgpu_dropout::call::{
     Activation, ActivationGrad, AlphaDropoutCall, BatchLoss, DropoutBits, DropoutBroadcast, DropoutCall, Features, Gather,
     GaussianDropoutCall, GradInput, GradWeight, GradWeightSgd, LinearActivation, LinearForward, MaskBits, Moments, Sgd, SgdRule,
-    SoftmaxCrossEntropy, Subnetworks,
+    SoftmaxCrossEntropy, SquaredError, Subnetworks,
 };
 use wgpu_dropout::gpu::{Kernels, Prepared, View};
 use wgpu_dropout::{AlphaDropout, AxisMap, Dropout, Error, GaussianDropout, Key, Mask, Mode, Rate, Result};
@@ -222,7 +222,7 @@ fn products_take_tensors_wherever_they_lie() {
         }
         let tensors = [x(), dy(), weight(), tensor(6, 1, outputs), tensor(7, inputs, outputs), tensor(8, 1, outputs)];
         everywhere(&raw, &format!("grad_weight_sgd {shape:?}"), &tensors, false, |t| {
-            let rule = SgdRule { lr: 0.1, momentum: 0.9, weight_decay: 0.01, max_norm: None };
+            let rule = SgdRule { momentum: 0.9, weight_decay: 0.01, ..SgdRule::plain(0.1) };
             let (weight, bias) = (&mut { t[2] }, &mut { t[3] });
             let velocity = Some((&mut { t[4] }, &mut { t[5] }));
             kernels.grad_weight_sgd(&GradWeightSgd { x: &t[0], grad_z: &t[1], weight, bias, velocity, rule })
@@ -292,11 +292,15 @@ fn losses_and_updates_take_tensors_wherever_they_lie() {
         let (grad_logits, losses) = (&mut { t[2] }, &mut { t[3] });
         kernels.softmax_cross_entropy(&SoftmaxCrossEntropy { logits: &t[0], labels: &t[1], grad_logits, losses, batch: 5 })
     });
+    everywhere(&raw, "squared_error", &[tensor(1, 5, 9), tensor(2, 5, 9), nan(5, 9), nan(5, 2)], true, |t| {
+        let (grad_z, losses) = (&mut { t[2] }, &mut { t[3] });
+        kernels.squared_error(&SquaredError { z: &t[0], targets: &t[1], grad_z, losses, logistic: true })
+    });
     everywhere(&raw, "batch_loss", &[tensor(1, 100, 2), tensor(2, 3, 2)], true, |t| {
         kernels.batch_loss(&BatchLoss { losses: &t[0], totals: &mut { t[1] }, slot: 1 })
     });
     for max_norm in [None, Some(0.5)] {
-        let rule = SgdRule { lr: 0.1, momentum: 0.9, weight_decay: 0.01, max_norm };
+        let rule = SgdRule { momentum: 0.9, weight_decay: 0.01, max_norm, ..SgdRule::plain(0.1) };
         everywhere(&raw, "sgd", &[tensor(1, 7, 12), tensor(2, 7, 12), tensor(3, 7, 12)], true, |t| {
             let (weight, velocity) = (&mut { t[1] }, Some(&mut { t[2] }));
             kernels.sgd(&Sgd { grad: &t[0], weight, velocity, rule })
@@ -409,7 +413,7 @@ fn tensors_that_meet_are_refused() {
     for (grad_weight, grad_bias) in [(64, 75), (64, 64), (0, 128), (64, 9)] {
         assert!(matches!(grad(grad_weight, grad_bias), Err(Error::Buffer { kernel: "grad_weight", .. })));
     }
-    let rule = SgdRule { lr: 0.1, momentum: 0.0, weight_decay: 0.0, max_norm: None };
+    let rule = SgdRule::plain(0.1);
     let sgd = kernels.sgd(&Sgd { grad: &view(0).strided(12), weight: &mut view(100), velocity: None, rule });
     assert!(matches!(sgd, Err(Error::Buffer { kernel: "sgd", tensor: "grad", .. })), "{sgd:?}");
 }

@@ -17,7 +17,7 @@ use std::sync::{Mutex, PoisonError};
 use wgpu_dropout::backend::Backend;
 use wgpu_dropout::call::{
     BatchLoss, DropoutCall, Features, Gather, GradInput, GradWeight, GradWeightSgd, LinearForward, MaskBits, Moments, Sgd, SgdRule,
-    SoftmaxCrossEntropy, Subnetworks,
+    SoftmaxCrossEntropy, SquaredError, Subnetworks,
 };
 use wgpu_dropout::gpu::{Gpu, Planner, Tile, Tiles};
 use wgpu_dropout::mask::bits_to_bytes;
@@ -186,7 +186,7 @@ fn grad_weight_in_rows_and_in_parts_of_the_batch() {
 /// Each part of a batch adds its share to the parameters, so a sum in parts has other roundings than the whole.
 #[test]
 fn grad_weight_sgd_in_rows_and_in_parts_of_the_batch() {
-    let rule = |momentum| SgdRule { lr: 0.5, momentum, weight_decay: 0.25, max_norm: None };
+    let rule = |momentum| SgdRule { momentum, weight_decay: 0.25, l1: 0.25, ..SgdRule::plain(0.5) };
     for momentum in [0.0, 0.5] {
         let run = |gpu: &mut Gpu, [batch, inputs, outputs]: [usize; 3], fill: Fill, _: Dropout| {
             let (x, dz) = (fill(1, batch * inputs), fill(4, batch * outputs));
@@ -231,10 +231,24 @@ fn softmax_cross_entropy_in_rows() {
 }
 
 #[test]
+fn squared_error_in_rows() {
+    let (batch, cols) = (5000, 10);
+    let (z, targets) = (noise(1, batch * cols), noise(2, batch * cols));
+    let run = |gpu: &mut Gpu| {
+        let (z, targets) = (gpu.tensor(batch, cols, &z).unwrap(), gpu.tensor(batch, cols, &targets).unwrap());
+        let (mut dz, mut losses) = (poisoned(gpu, batch, cols), poisoned(gpu, batch, 2));
+        let (grad_z, sums) = (&mut dz, &mut losses);
+        gpu.squared_error(SquaredError { z: &z, targets: &targets, grad_z, losses: sums, logistic: true }).unwrap();
+        [gpu.read(&dz).unwrap(), gpu.read(&losses).unwrap()].concat()
+    };
+    equal("squared_error", on_both_plans(Tile::Register, run));
+}
+
+#[test]
 fn sgd_in_rows() {
     let (rows, cols) = (300, 201);
     let (grad, weight) = (noise(1, rows * cols), noise(2, rows * cols));
-    let rule = SgdRule { lr: 0.1, momentum: 0.9, weight_decay: 0.01, max_norm: None };
+    let rule = SgdRule { momentum: 0.9, weight_decay: 0.01, ..SgdRule::plain(0.1) };
     let run = |gpu: &mut Gpu| {
         let (grad, mut weight) = (gpu.tensor(rows, cols, &grad).unwrap(), gpu.tensor(rows, cols, &weight).unwrap());
         let mut velocity = gpu.zeros(rows, cols).unwrap();
@@ -384,7 +398,7 @@ fn what_cannot_fit_a_weak_device_is_a_typed_error() {
     refused("the losses", gpu.batch_loss(BatchLoss { losses: &losses, totals: &mut totals, slot: 0 }));
 
     let (grad, mut weight) = (zeros(gpu, 200, 100), zeros(gpu, 200, 100));
-    let rule = SgdRule { lr: 0.1, momentum: 0.0, weight_decay: 0.0, max_norm: Some(1.0) };
+    let rule = SgdRule { max_norm: Some(1.0), ..SgdRule::plain(0.1) };
     refused("weights under max-norm", gpu.sgd(Sgd { grad: &grad, weight: &mut weight, velocity: None, rule }));
 
     let (data, mut x) = (zeros(gpu, 300, 100), zeros(gpu, 300, 100));

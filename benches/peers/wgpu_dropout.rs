@@ -123,8 +123,8 @@ impl<B: Backend> Step<B> {
 
 impl<B: Backend> Work for Step<B> {
     fn call(&mut self) -> std::result::Result<(), Failure> {
-        let rule = SgdRule { lr: LEARNING_RATE, momentum: 0.0, weight_decay: 0.0, max_norm: None };
-        let epoch = self.net.train_epoch(&self.data, &Training { batch: ROWS, shuffle: false, rule })?;
+        let rule = SgdRule::plain(LEARNING_RATE);
+        let epoch = self.net.train_epoch(&self.data, &Training { batch: ROWS, shuffle: false, rule, ..Training::default() })?;
         self.loss = f64::from(epoch.losses[BATCHES - 1]);
         Ok(())
     }

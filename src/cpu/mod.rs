@@ -9,7 +9,7 @@ use crate::backend::{Backend, Counts, Element, check_len};
 use crate::call::{
     ActivationGrad, AlphaDropoutCall, BatchLoss, DropoutBits, DropoutBroadcast, DropoutCall, Features, Gather, GaussianDropoutCall,
     GradInput, GradWeight, GradWeightSgd, LinearActivation, LinearForward, MaskBits, MaskBytes, Moments, Sgd, SoftmaxCrossEntropy,
-    Subnetworks,
+    SquaredError, Subnetworks,
 };
 use crate::shape::{Matrix, elements, expect};
 use crate::{Dropout, Error, Result};
@@ -291,6 +291,14 @@ impl Backend for Cpu {
             classes,
             call.batch,
         );
+        Ok(())
+    }
+
+    fn squared_error(&mut self, call: SquaredError<'_, CpuTensor<f32>>) -> Result<()> {
+        call.check()?;
+        self.counts.dispatches += 1;
+        let (z, targets, cols) = (&call.z.values, &call.targets.values, call.z.cols);
+        reference::squared_error(z, targets, &mut call.grad_z.values, &mut call.losses.values, cols, call.logistic);
         Ok(())
     }
 

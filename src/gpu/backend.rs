@@ -8,7 +8,7 @@ use crate::backend::{Backend, Counts, Element, check_len};
 use crate::call::{
     ActivationGrad, AlphaDropoutCall, BatchLoss, DropoutBits, DropoutBroadcast, DropoutCall, Features, Gather, GaussianDropoutCall,
     GradInput, GradWeight, GradWeightSgd, LinearActivation, LinearForward, MaskBits, MaskBytes, Moments, Sgd, SoftmaxCrossEntropy,
-    Subnetworks,
+    SquaredError, Subnetworks,
 };
 
 /// Bytes written to the device at a time: a staging area that cannot be had would lose the device.
@@ -200,6 +200,17 @@ impl Backend for Gpu {
             batch: call.batch,
         };
         self.enqueue(self.kernels.planner().softmax_cross_entropy(&views)?)
+    }
+
+    fn squared_error(&mut self, call: SquaredError<'_, GpuTensor<f32>>) -> Result<()> {
+        let views = SquaredError {
+            z: &call.z.view(),
+            targets: &call.targets.view(),
+            grad_z: &mut call.grad_z.view(),
+            losses: &mut call.losses.view(),
+            logistic: call.logistic,
+        };
+        self.enqueue(self.kernels.planner().squared_error(&views)?)
     }
 
     fn batch_loss(&mut self, call: BatchLoss<'_, GpuTensor<f32>>) -> Result<()> {

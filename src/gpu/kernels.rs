@@ -6,7 +6,7 @@ use super::variant::Variant;
 use super::view::View;
 use crate::call::{
     ActivationGrad, BatchLoss, DropoutCall, Gather, GradInput, GradWeight, GradWeightSgd, LinearActivation, LinearForward,
-    MaskBits, Sgd, SoftmaxCrossEntropy,
+    MaskBits, Sgd, SoftmaxCrossEntropy, SquaredError,
 };
 use crate::{Error, Result};
 use std::collections::HashMap;
@@ -248,6 +248,14 @@ impl Kernels {
     /// As [`dropout`](Self::dropout).
     pub fn softmax_cross_entropy<'a>(&self, call: &SoftmaxCrossEntropy<'_, View<'a>, View<'a>>) -> Result<Prepared> {
         self.prepare(&self.planner.softmax_cross_entropy(call)?)
+    }
+
+    /// Prepares the loss of each row of a regression or reconstruction, and the gradient of their mean.
+    ///
+    /// # Errors
+    /// As [`dropout`](Self::dropout).
+    pub fn squared_error(&self, call: &SquaredError<'_, View<'_>>) -> Result<Prepared> {
+        self.prepare(&self.planner.squared_error(call)?)
     }
 
     /// Prepares the sums of a mini-batch's losses and right answers.

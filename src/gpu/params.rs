@@ -22,6 +22,8 @@ pub(super) const IN_PLACE: u32 = 256;
 pub(super) const THROUGH: u32 = 2;
 /// Flag of `sgd`.
 pub(super) const MAX_NORM: u32 = 1;
+/// Flag of `squared_error`.
+pub(super) const LOGISTIC: u32 = 1;
 /// Flag of `gather`.
 pub(super) const LABELS: u32 = 1;
 
@@ -62,6 +64,7 @@ pub struct Params {
     pub momentum: f32,
     pub decay: f32,
     pub max_norm: f32,
+    pub l1: f32,
     pub terms: u32,
     pub shift: f32,
     pub dropped: f32,
@@ -77,7 +80,7 @@ pub struct Params {
 
 impl Params {
     /// Every field's name in order, for the test that holds this struct against the shader's.
-    pub const FIELDS: [&'static str; 43] = [
+    pub const FIELDS: [&'static str; 44] = [
         "rows",
         "cols",
         "inner",
@@ -110,6 +113,7 @@ impl Params {
         "momentum",
         "decay",
         "max_norm",
+        "l1",
         "terms",
         "shift",
         "dropped",

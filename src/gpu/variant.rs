@@ -27,12 +27,13 @@ pub enum Stem {
     PhiloxWords,
     Sgd,
     SoftmaxCrossEntropy,
+    SquaredError,
     Subnetworks,
 }
 
 impl Stem {
     /// Every kernel.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::ActivationGrad,
         Self::AlphaDropout,
         Self::BatchLoss,
@@ -53,6 +54,7 @@ impl Stem {
         Self::PhiloxWords,
         Self::Sgd,
         Self::SoftmaxCrossEntropy,
+        Self::SquaredError,
         Self::Subnetworks,
     ];
 
@@ -79,6 +81,7 @@ impl Stem {
             Self::PhiloxWords => "philox_words",
             Self::Sgd => "sgd",
             Self::SoftmaxCrossEntropy => "softmax_cross_entropy",
+            Self::SquaredError => "squared_error",
             Self::Subnetworks => "subnetworks",
         }
     }
@@ -105,6 +108,7 @@ impl Stem {
             Self::PhiloxWords => include_str!("../../shaders/philox_words.wgsl"),
             Self::Sgd => include_str!("../../shaders/sgd.wgsl"),
             Self::SoftmaxCrossEntropy => include_str!("../../shaders/softmax_cross_entropy.wgsl"),
+            Self::SquaredError => include_str!("../../shaders/squared_error.wgsl"),
             Self::Subnetworks => include_str!("../../shaders/subnetworks.wgsl"),
         }
     }
@@ -420,7 +424,7 @@ impl Variant {
             Stem::GradInput => &[false, false, false, false, true],
             Stem::GradWeight | Stem::Gather => &[false, false, false, true, true],
             Stem::GradWeightSgd if self.momentum => &[false, false, true, true, true, true],
-            Stem::GradWeightSgd | Stem::SoftmaxCrossEntropy => &[false, false, true, true],
+            Stem::GradWeightSgd | Stem::SoftmaxCrossEntropy | Stem::SquaredError => &[false, false, true, true],
             Stem::Sgd if self.momentum => &[false, true, true],
             Stem::Sgd => &[false, true],
         }

@@ -2,11 +2,12 @@
 //!
 //! F32 tensors `layers.N.weight` `[in, out]` and `layers.N.bias` `[out]`, N from 0; where there is momentum `optimizer.N.weight` and
 //! `optimizer.N.bias`; metadata strings `format`, `mode`, `drop`, `input_drop`, `seed`, `step`, `epoch`, and where the network was
-//! trained the settings of the latest step: `batch`, `shuffle`, `lr`, `momentum`, `weight_decay`, `max_norm`. Together with the data
-//! that is all that a run needs to go on as if it had not stopped: on the same backend its weights are equal to the byte.
+//! trained the settings of the latest step: `batch`, `shuffle`, `lr`, `momentum`, `weight_decay`, `l1`, `max_norm`, and where they follow one the
+//! [`Schedule`] of `lr_schedule`, `momentum_schedule`, `drop_schedule`. Together with the data that is all that a run needs to go on as if it had not stopped: on the same backend its weights are equal to the byte.
 
 use super::container::{self, Container, Named};
 use super::network::{Architecture, Mlp};
+use super::schedule::{Schedule, Schedules};
 use super::train::Training;
 use crate::backend::Backend;
 use crate::call::SgdRule;
@@ -52,7 +53,7 @@ impl<B: Backend> Mlp<B> {
             ("step", self.step.to_string()),
             ("epoch", self.epoch.to_string()),
         ];
-        if let Some(Training { batch, shuffle, rule }) = self.training {
+        if let Some(Training { batch, shuffle, rule, schedules }) = self.training {
             pairs.extend([
                 ("batch", batch.to_string()),
                 ("shuffle", shuffle.to_string()),
@@ -60,6 +61,12 @@ impl<B: Backend> Mlp<B> {
                 ("momentum", rule.momentum.to_string()),
                 ("weight_decay", rule.weight_decay.to_string()),
             ]);
+            // What is not set is not written, so that equal runs of all versions are equal files.
+            pairs.extend((rule.l1 != 0.0).then(|| ("l1", rule.l1.to_string())));
+            let Schedules { lr, momentum, drop } = schedules;
+            let followed = [("lr_schedule", lr), ("momentum_schedule", momentum), ("drop_schedule", drop)];
+            let followed = followed.into_iter().filter(|&(_, schedule)| schedule != Schedule::Constant);
+            pairs.extend(followed.map(|(name, schedule)| (name, schedule.to_string())));
             pairs.extend(rule.max_norm.map(|norm| ("max_norm", norm.to_string())));
         }
         pairs
@@ -136,9 +143,13 @@ fn training(saved: &Container<'_>) -> Result<Option<Training>> {
         lr: needed(saved, "lr")?,
         momentum: needed(saved, "momentum")?,
         weight_decay: needed(saved, "weight_decay")?,
+        l1: field(saved, "l1")?.unwrap_or(0.0),
         max_norm: field(saved, "max_norm")?,
     };
-    let training = Training { batch, shuffle: needed(saved, "shuffle")?, rule };
+    let schedule = |key: &str| Ok::<Schedule, Error>(field(saved, key)?.unwrap_or_default());
+    let schedules =
+        Schedules { lr: schedule("lr_schedule")?, momentum: schedule("momentum_schedule")?, drop: schedule("drop_schedule")? };
+    let training = Training { batch, shuffle: needed(saved, "shuffle")?, rule, schedules };
     training.check().map_err(|error| saved.bad(format!("metadata: {error}")))?;
     Ok(Some(training))
 }

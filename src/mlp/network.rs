@@ -1,5 +1,6 @@
 //! The network itself: its shape, its parameters, its place in training.
 
+use super::schedule::Schedules;
 use super::train::Training;
 use super::workspace::Workspaces;
 use crate::backend::Backend;
@@ -40,9 +41,9 @@ impl Architecture {
     }
 
     /// What dropout site `layer` does to a mini-batch in training step `step`; its mask [`at`](Mask::at) a row is that of a shard.
-    pub fn training_site(&self, layer: usize, step: u32) -> Dropout {
+    pub fn training_site(&self, layer: usize, step: u32, schedules: &Schedules) -> Dropout {
         let key = Key { seed: self.seed, layer: layer as u32, step };
-        Dropout::train(self.mode, Mask::new(self.rate_of(layer), key))
+        Dropout::train(self.mode, Mask::new(schedules.rate(self.rate_of(layer), step), key))
     }
 
     /// Site `layer` at prediction time: no randomness.

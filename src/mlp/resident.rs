@@ -61,12 +61,18 @@ impl<B: Backend> Resident<B> {
         self.labels.rows()
     }
 
+    /// The labels, `[rows, 1]`.
+    pub fn labels(&self) -> &B::Tensor<u32> {
+        &self.labels
+    }
+
     /// Features of a row.
     pub fn cols(&self) -> usize {
         self.features().cols()
     }
 
-    pub(super) fn features(&self) -> Features<'_, B::Tensor<f32>, B::Tensor<u8>> {
+    /// The features, as [`Backend::gather`] takes them.
+    pub fn features(&self) -> Features<'_, B::Tensor<f32>, B::Tensor<u8>> {
         match &self.features {
             Stored::Bytes(bytes) => Features::Bytes(bytes),
             Stored::Floats(floats) => Features::Floats(floats),

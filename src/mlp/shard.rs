@@ -61,17 +61,18 @@ impl Gradients {
 
 impl<B: Backend> Mlp<B> {
     /// Forward and backward pass of a shard, without an update: the rows `x [rows, inputs]` with their labels, of which the first is row `first` of a
-    /// mini-batch of `batch` rows in all. Reads the gradients back.
+    /// mini-batch of `batch` rows in all. Of the settings the drop rates' schedule counts. Reads the gradients back.
     ///
     /// # Errors
     /// [`Error::Shape`] where `x` and `labels` do not fit or the rows lie past the mini-batch, [`Error::Invalid`] for a label past the
-    /// classes.
-    pub fn gradients(&mut self, x: &[f32], labels: &[u32], first: usize, batch: usize) -> Result<Gradients> {
+    /// classes or settings that mean nothing.
+    pub fn gradients(&mut self, x: &[f32], labels: &[u32], first: usize, batch: usize, training: &Training) -> Result<Gradients> {
+        training.check_for(&self.architecture)?;
         if labels.is_empty() && x.is_empty() {
             return Ok(self.no_gradients());
         }
         let given = self.give(x, labels)?;
-        let gradients = self.gradients_of(&given, None, 0, first..first.saturating_add(labels.len()), batch);
+        let gradients = self.gradients_of(&given, None, 0, first..first.saturating_add(labels.len()), batch, training);
         // Not what `loss` asks for: that is the loss of a whole mini-batch.
         self.workspaces.forget_given();
         gradients
@@ -82,7 +83,7 @@ impl<B: Backend> Mlp<B> {
     /// # Errors
     /// [`Error::Shape`] for gradients of another network, [`Error::Invalid`] for settings that mean nothing.
     pub fn apply_gradients(&mut self, gradients: &Gradients, training: &Training) -> Result<()> {
-        training.check()?;
+        training.check_for(&self.architecture)?;
         let expected = self.parameter_count() + 2;
         if gradients.values.len() != expected {
             return Err(Error::shape("gradients", format!("{} values, the network's are {expected}", gradients.values.len())));
@@ -98,8 +99,9 @@ impl<B: Backend> Mlp<B> {
                 rest = after;
             }
         }
+        let rule = training.schedules.rule(&training.rule, self.step);
         for layer in &mut self.layers {
-            layer.apply(&mut self.backend, training.rule)?;
+            layer.apply(&mut self.backend, rule)?;
         }
         self.backend.submit()?;
         self.training = Some(*training);
@@ -119,7 +121,7 @@ impl<B: Backend> Mlp<B> {
         shard: Shard,
         mut all_reduce: impl FnMut(&mut [f32]) -> Result<()>,
     ) -> Result<Epoch> {
-        training.check()?;
+        training.check_for(&self.architecture)?;
         shard.check()?;
         self.check_data(data)?;
         self.workspaces.forget_given();
@@ -130,7 +132,7 @@ impl<B: Backend> Mlp<B> {
             let rows = shard.rows(batch);
             let mut gradients = match rows.is_empty() {
                 true => self.no_gradients(),
-                false => self.gradients_of(data, order.as_ref(), start + rows.start, rows, batch)?,
+                false => self.gradients_of(data, order.as_ref(), start + rows.start, rows, batch, training)?,
             };
             all_reduce(&mut gradients.values)?;
             self.apply_gradients(&gradients, training)?;
@@ -150,6 +152,7 @@ impl<B: Backend> Mlp<B> {
         first: usize,
         rows: Range<usize>,
         batch: usize,
+        training: &Training,
     ) -> Result<Gradients> {
         if rows.end > batch {
             return Err(Error::shape("network", format!("rows {} to {} of a mini-batch of {batch}", rows.start, rows.end)));
@@ -157,7 +160,7 @@ impl<B: Backend> Mlp<B> {
         let mut totals = self.totals(1)?;
         let Self { backend, architecture, layers, step, workspaces, .. } = self;
         let site = |layer: usize| {
-            let dropout = architecture.training_site(layer, *step);
+            let dropout = architecture.training_site(layer, *step, &training.schedules);
             crate::Dropout { mask: dropout.mask.at(rows.start as u64, 0), ..dropout }
         };
         for layer in layers.iter_mut() {

@@ -2,6 +2,7 @@
 
 use super::network::{Layer, Mlp};
 use super::resident::{Resident, Source};
+use super::schedule::Schedules;
 use super::workspace::{Workspace, Workspaces};
 use crate::backend::Backend;
 use crate::call::{BatchLoss, Gather, GradInput, GradWeight, GradWeightSgd, LinearForward, Sgd, SgdRule, SoftmaxCrossEntropy};
@@ -17,12 +18,14 @@ pub struct Training {
     pub shuffle: bool,
     /// The update.
     pub rule: SgdRule,
+    /// How learning rate, momentum and drop rates change over the run.
+    pub schedules: Schedules,
 }
 
 impl Default for Training {
     fn default() -> Self {
-        let rule = SgdRule { lr: 0.05, momentum: 0.9, weight_decay: 0.0, max_norm: None };
-        Self { batch: 64, shuffle: true, rule }
+        let rule = SgdRule { momentum: 0.9, ..SgdRule::plain(0.05) };
+        Self { batch: 64, shuffle: true, rule, schedules: Schedules::default() }
     }
 }
 
@@ -32,19 +35,19 @@ impl Training {
     /// # Errors
     /// [`Error::Invalid`] that names the setting and its range.
     pub fn check(&self) -> Result<()> {
-        let SgdRule { lr, momentum, weight_decay, max_norm } = self.rule;
+        let SgdRule { lr, momentum, weight_decay, l1, max_norm } = self.rule;
         let fail = |what: String| Err(Error::invalid(what));
         if self.batch == 0 || self.batch > u32::MAX as usize {
             return fail(format!("batch {}: must be 1 to {}", self.batch, u32::MAX));
         }
-        for (name, value) in [("learning rate", lr), ("momentum", momentum), ("weight decay", weight_decay)] {
+        for (name, value) in [("learning rate", lr), ("momentum", momentum), ("weight decay", weight_decay), ("L1 penalty", l1)] {
             if !(value.is_finite() && value >= 0.0) {
                 return fail(format!("{name} {value}: must be 0 or a positive number"));
             }
         }
         match max_norm {
             Some(norm) if !(norm.is_finite() && norm > 0.0) => fail(format!("max-norm {norm}: must be a positive number")),
-            _ => Ok(()),
+            _ => self.schedules.check(),
         }
     }
 }
@@ -77,11 +80,11 @@ impl<B: Backend> Mlp<B> {
     /// # Errors
     /// [`Error::Shape`] where `x` and `labels` do not fit, [`Error::Invalid`] for a label past the classes or settings that mean nothing.
     pub fn train_step(&mut self, x: &[f32], labels: &[u32], training: &Training) -> Result<()> {
-        training.check()?;
+        training.check_for(&self.architecture)?;
         let given = self.give(x, labels)?;
         self.training = Some(*training);
         let result = self.totals(1).and_then(|mut totals| {
-            let result = self.step_on(&given, None, 0, labels.len(), &training.rule, &mut totals, 0);
+            let result = self.step_on(&given, None, 0, labels.len(), training, &mut totals, 0);
             self.workspaces.totals = Some(totals);
             result
         });
@@ -112,7 +115,7 @@ impl<B: Backend> Mlp<B> {
     /// # Errors
     /// As [`train_epoch`](Self::train_epoch).
     pub fn train_epoch_with(&mut self, data: &Resident<B>, training: &Training, mut progress: impl FnMut(usize)) -> Result<Epoch> {
-        training.check()?;
+        training.check_for(&self.architecture)?;
         self.check_data(data)?;
         self.training = Some(*training);
         self.workspaces.forget_given();
@@ -122,7 +125,7 @@ impl<B: Backend> Mlp<B> {
         for step in 0..steps {
             let first = step * training.batch;
             let rows = training.batch.min(data.rows() - first);
-            self.step_on(data, order.as_ref(), first, rows, &training.rule, &mut totals, step)?;
+            self.step_on(data, order.as_ref(), first, rows, training, &mut totals, step)?;
             progress(step + 1);
         }
         let sums = self.backend.read(&totals)?;
@@ -192,19 +195,20 @@ impl<B: Backend> Mlp<B> {
         order: Option<&B::Tensor<u32>>,
         first: usize,
         rows: usize,
-        rule: &SgdRule,
+        training: &Training,
         totals: &mut B::Tensor<f32>,
         slot: usize,
     ) -> Result<()> {
         let Self { backend, architecture, layers, step, workspaces, .. } = self;
-        let site = |layer: usize| architecture.training_site(layer, *step);
+        let rule = training.schedules.rule(&training.rule, *step);
+        let site = |layer: usize| architecture.training_site(layer, *step, &training.schedules);
         for layer in layers.iter_mut() {
-            layer.prepare(backend, rule)?;
+            layer.prepare(backend, &training.rule)?;
         }
         let workspace = workspaces.get(backend, rows, &architecture.widths(), true)?;
         forward(backend, layers, workspace, data, order, first, &site)?;
         loss(backend, workspace, totals, slot, rows)?;
-        backward(backend, layers, workspace, &site, |backend, layer, x, grad_z| layer.update(backend, x, grad_z, *rule))?;
+        backward(backend, layers, workspace, &site, |backend, layer, x, grad_z| layer.update(backend, x, grad_z, rule))?;
         backend.submit()?;
         *step = step.wrapping_add(1);
         Ok(())

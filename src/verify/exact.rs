@@ -66,7 +66,7 @@ fn update<B: Backend>(form: &mut Form<B>, cases: &mut Cases, tally: &mut Tally) 
     let (rows, cols) = (cases.size(1, 20), cases.size(1, 40));
     let [grad, start, speed] = [(); 3].map(|()| cases.whole(rows * cols));
     for momentum in [0.0, 0.5] {
-        let rule = SgdRule { lr: 0.5, momentum, weight_decay: 0.25, max_norm: None };
+        let rule = SgdRule { momentum, weight_decay: 0.25, ..SgdRule::plain(0.5) };
         fn run<B: Backend>(backend: &mut B, shape: (usize, usize), values: [&[f32]; 3], rule: SgdRule) -> Result<Vec<f32>> {
             let [grad, mut weight, mut velocity] = [0, 1, 2].map(|i| backend.tensor(shape.0, shape.1, values[i]));
             let (grad, weight, velocity) =

@@ -7,7 +7,7 @@ use super::check::{Check, Tally, poisoned};
 use super::form::Form;
 use super::layer::Layer;
 use super::random::Cases;
-use crate::call::{BatchLoss, DropoutCall, Features, Gather, GradWeightSgd, Sgd, SgdRule, SoftmaxCrossEntropy};
+use crate::call::{BatchLoss, DropoutCall, Features, Gather, GradWeightSgd, Sgd, SgdRule, SoftmaxCrossEntropy, SquaredError};
 use crate::gpu::{Gpu, Stem, Variant, Width};
 use crate::oracle::{self, Exact};
 use crate::{Backend, Dropout, Mask, Mode, Rate, Result};
@@ -55,7 +55,7 @@ pub(super) fn against_oracle<B: Backend>(forms: &mut [Form<B>], seed: u64, done:
     done(over(forms, seed, "dropout, copy", &bound, elementwise)?);
     done(over(forms, seed, "broadcast, bits, bytes, alpha, Gaussian", &bound, super::forms::forms)?);
     done(over(forms, seed, "gather", &bound, gathers)?);
-    done(over(forms, seed, "softmax_cross_entropy, batch_loss", accuracy, losses)?);
+    done(over(forms, seed, "softmax_cross_entropy, squared_error, batch_loss", accuracy, losses)?);
     done(over(forms, seed, "subnetworks, moments", accuracy, super::ensemble::ensembles)?);
     done(over(forms, seed, "sgd", "over three updates", updates)?);
     done(over(forms, seed, "grad_weight_sgd", "over two updates", layer_updates)?);
@@ -180,6 +180,22 @@ fn losses<B: Backend>(form: &mut Form<B>, cases: &mut Cases, tally: &mut Tally) 
             tally.compare(within(&format!("{what}, loss"), &column(0), &exact, |loss| log + slack + 4.0 * epsilon * loss.abs()));
             let share = 1.0 / batch as f64;
             tally.compare(within(&format!("{what}, dz"), &form.backend.read(&dz)?, &exact_dz, |_| share * (slack + 8.0 * epsilon)));
+            let targets: Vec<f32> = cases.noise(batch * classes).iter().map(|x| 0.5 * (x + 1.0)).collect();
+            let t = form.backend.tensor(batch, classes, &targets)?;
+            let (mut dz, mut losses) = (poisoned(&mut form.backend, batch, classes)?, poisoned(&mut form.backend, batch, 2)?);
+            let call = SquaredError { z: &z, targets: &t, grad_z: &mut dz, losses: &mut losses, logistic: true };
+            form.backend.squared_error(call)?;
+            let (exact, exact_dz) = oracle::squared_error(&logits, &targets, classes, true);
+            let squares = form.backend.read(&losses)?.into_iter().step_by(2).collect::<Vec<f32>>();
+            // The logistic is off by no more than 5·ε, of targets and outputs between 0 and 1.
+            let terms = classes as f64;
+            tally.compare(within(&format!("{what}, squared error"), &squares, &exact, |loss| {
+                (5.0 * terms + (terms + 4.0) * loss) * epsilon
+            }));
+            let dz = form.backend.read(&dz)?;
+            tally.compare(within(&format!("{what}, squared error's dz"), &dz, &exact_dz, |dz| {
+                (12.0 * share + 4.0 * dz.abs()) * epsilon
+            }));
             let sums = [0, 1].map(|c| column(c).iter().copied().map(f64::from).sum());
             let terms = (batch.div_ceil(64) + 64) as f64;
             tally.compare(within(&format!("{what}, batch_loss"), &totals[2..4], &sums, |sum: f64| terms * epsilon * sum.abs()));
@@ -192,7 +208,7 @@ fn updates<B: Backend>(form: &mut Form<B>, cases: &mut Cases, tally: &mut Tally)
     for [rows, cols] in [[1, 1], [7, 1], [8, 9], [65, 63], [64, 64]] {
         for (momentum, weight_decay, max_norm) in [(0.0, 0.0, None), (0.0, 0.1, Some(0.5)), (0.9, 0.1, None), (0.9, 0.1, Some(0.5))]
         {
-            let rule = SgdRule { lr: 0.25, momentum, weight_decay, max_norm };
+            let rule = SgdRule { momentum, weight_decay, l1: weight_decay / 2.0, max_norm, ..SgdRule::plain(0.25) };
             let what = format!("{}: sgd {rows}×{cols} {rule:?}", form.name);
             let (mut state, mut velocities) = (cases.noise(rows * cols), vec![0.0; rows * cols]);
             let mut weight = form.backend.tensor(rows, cols, &state)?;
@@ -219,7 +235,7 @@ fn layer_updates<B: Backend>(form: &mut Form<B>, cases: &mut Cases, tally: &mut 
     for &shape in if form.weak { &LONG_SUMS[..] } else { &SHAPES[..] } {
         let [batch, inputs, outputs] = shape;
         for momentum in [0.0, 0.9] {
-            let rule = SgdRule { lr: 0.25, momentum, weight_decay: 0.1, max_norm: None };
+            let rule = SgdRule { momentum, weight_decay: 0.1, l1: 0.05, ..SgdRule::plain(0.25) };
             let what = format!("{}: grad_weight_sgd {batch}×{inputs}×{outputs} {rule:?}", form.name);
             let rows = [inputs, inputs, 1, 1];
             let mut state = rows.map(|rows| cases.noise(rows * outputs));

@@ -3,7 +3,6 @@
 
 #[cfg(feature = "cli")]
 pub mod cli;
-pub mod network64;
 pub mod raw;
 
 use std::io::Write;

@@ -1,4 +1,4 @@
-//! `sgd` and `grad_weight_sgd`: momentum, weight decay and max-norm against the rule in f64, over several updates.
+//! `sgd` and `grad_weight_sgd`: momentum, weight decay, L1 and max-norm against the rule in f64, over several updates.
 
 use crate::common::{TILES, noise, poisoned, same_bits, small_integers};
 use crate::on_backends;
@@ -13,11 +13,13 @@ fn rules() -> Vec<SgdRule> {
     for momentum in [0.0, 0.9] {
         for weight_decay in [0.0, 0.1] {
             for max_norm in [None, Some(0.5), Some(3.0)] {
-                rules.push(SgdRule { lr: 0.25, momentum, weight_decay, max_norm });
+                rules.push(SgdRule { momentum, weight_decay, max_norm, ..SgdRule::plain(0.25) });
             }
         }
+        rules.push(SgdRule { momentum, l1: 0.05, ..SgdRule::plain(0.25) });
+        rules.push(SgdRule { momentum, weight_decay: 0.1, l1: 0.05, max_norm: Some(3.0), ..SgdRule::plain(0.25) });
     }
-    rules.push(SgdRule { lr: 0.0, momentum: 0.5, weight_decay: 0.1, max_norm: None });
+    rules.push(SgdRule { momentum: 0.5, weight_decay: 0.1, ..SgdRule::plain(0.0) });
     rules
 }
 
@@ -62,7 +64,7 @@ fn every_part_of_the_rule_shows() {
     fn check<B: Backend>(backend: &mut B) {
         let (rows, cols) = (20, 6);
         let (start, gradient) = (noise(1, rows * cols), noise(2, rows * cols));
-        let full = SgdRule { lr: 0.25, momentum: 0.9, weight_decay: 0.1, max_norm: Some(1.5) };
+        let full = SgdRule { momentum: 0.9, weight_decay: 0.1, l1: 0.2, max_norm: Some(1.5), ..SgdRule::plain(0.25) };
         let mut after = |rule: SgdRule| {
             let mut weight = backend.tensor(rows, cols, &start).unwrap();
             let mut velocity = backend.tensor(rows, cols, &vec![0.5; rows * cols]).unwrap();
@@ -75,6 +77,7 @@ fn every_part_of_the_rule_shows() {
             SgdRule { lr: 0.26, ..full },
             SgdRule { momentum: 0.8, ..full },
             SgdRule { weight_decay: 0.0, ..full },
+            SgdRule { l1: 0.0, ..full },
             SgdRule { max_norm: None, ..full },
         ];
         for rule in rest {
@@ -85,11 +88,24 @@ fn every_part_of_the_rule_shows() {
     on_backends!(check);
 }
 
+/// `α·|w|` has no slope at 0: a weight there is left alone, and its neighbours are pulled towards it.
+#[test]
+fn an_l1_penalty_pulls_towards_0_and_leaves_0_alone() {
+    fn check<B: Backend>(backend: &mut B) {
+        let start = [2.0, -2.0, 0.0, -0.0, 0.5, -0.5, 0.0];
+        let (mut weight, grad) = (backend.tensor(7, 1, &start).unwrap(), backend.zeros(7, 1).unwrap());
+        let rule = SgdRule { l1: 0.5, ..SgdRule::plain(0.5) };
+        backend.sgd(Sgd { grad: &grad, weight: &mut weight, velocity: None, rule }).unwrap();
+        assert_eq!(backend.read(&weight).unwrap(), [1.75, -1.75, 0.0, 0.0, 0.25, -0.25, 0.0]);
+    }
+    on_backends!(check);
+}
+
 #[test]
 fn momentum_without_a_velocity_is_refused() {
     fn check<B: Backend>(backend: &mut B) {
         let (grad, mut weight) = (backend.zeros(2, 2).unwrap(), backend.zeros(2, 2).unwrap());
-        let rule = SgdRule { lr: 0.1, momentum: 0.9, weight_decay: 0.0, max_norm: None };
+        let rule = SgdRule { momentum: 0.9, ..SgdRule::plain(0.1) };
         assert!(backend.sgd(Sgd { grad: &grad, weight: &mut weight, velocity: None, rule }).is_err());
     }
     on_backends!(check);
@@ -184,8 +200,10 @@ fn a_fused_update_is_the_gradient_and_then_the_update() {
             let [batch, inputs, outputs] = shape;
             let (x, grad_z) = (small_integers(5, batch * inputs), small_integers(6, batch * outputs));
             let state = start(shape, small_integers);
-            for (momentum, weight_decay) in [(0.0, 0.0), (0.0, 0.25), (0.5, 0.0), (0.5, 0.25)] {
-                let rule = SgdRule { lr: 0.5, momentum, weight_decay, max_norm: None };
+            for (momentum, weight_decay, l1) in
+                [(0.0, 0.0, 0.0), (0.0, 0.25, 0.0), (0.5, 0.0, 0.5), (0.5, 0.25, 0.0), (0.0, 0.25, 0.5)]
+            {
+                let rule = SgdRule { momentum, weight_decay, l1, ..SgdRule::plain(0.5) };
                 let fused = update(backend, &x, &grad_z, &state, shape, rule, true);
                 let apart = update(backend, &x, &grad_z, &state, shape, rule, false);
                 let faster = update(backend, &x, &grad_z, &state, shape, SgdRule { lr: 1.0, ..rule }, true);
@@ -203,7 +221,7 @@ fn a_fused_update_is_the_gradient_and_then_the_update() {
 fn a_fused_update_has_no_max_norm_and_needs_its_velocities() {
     fn check<B: Backend>(backend: &mut B) {
         let [x, grad_z, mut weight, mut bias] = [(2, 3), (2, 4), (3, 4), (1, 4)].map(|(r, c)| backend.zeros(r, c).unwrap());
-        let rule = SgdRule { lr: 0.1, momentum: 0.9, weight_decay: 0.0, max_norm: None };
+        let rule = SgdRule { momentum: 0.9, ..SgdRule::plain(0.1) };
         let mut call = |rule| {
             let (weight, bias) = (&mut weight, &mut bias);
             backend.grad_weight_sgd(GradWeightSgd { x: &x, grad_z: &grad_z, weight, bias, velocity: None, rule })

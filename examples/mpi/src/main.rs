@@ -80,7 +80,7 @@ fn masks<B: Backend>(net: &mut Mlp<B>, world: &SimpleCommunicator, shard: Shard)
     let rows = shard.rows(BATCH);
     let mut hash = Sha256::new();
     for (layer, &cols) in widths[..widths.len() - 1].iter().enumerate() {
-        let mask = net.architecture().training_site(layer, step).mask.at(rows.start as u64, 0);
+        let mask = net.architecture().training_site(layer, step, &Default::default()).mask.at(rows.start as u64, 0);
         let own = net.backend_mut().read_mask(mask, rows.len(), cols)?;
         let root = world.process_at_rank(0);
         if world.rank() != 0 {

@@ -20,6 +20,7 @@ mod progress;
 mod quiet;
 mod report;
 mod site;
+mod study;
 mod train;
 mod trials;
 mod usage;
@@ -45,6 +46,8 @@ struct Cli {
 enum Noun {
     /// The main job in one go: check masks, train without and with dropout on GPU and CPU, time the kernels, write a report
     Demo(demo::Args),
+    /// Run what the papers on dropout claim, and say whether it holds here: exit status 0 or 1, and a page with the figures
+    Study(study::Args),
     /// Train a network with dropout
     Train(train::Args),
     /// Predict with a saved network
@@ -80,6 +83,7 @@ fn main() -> ExitCode {
 fn run(cli: &Cli) -> Result<(), Failure> {
     match &cli.noun {
         Noun::Demo(args) => demo::run(args, &cli.common),
+        Noun::Study(args) => study::run(args, &cli.common),
         Noun::Train(args) => train::run(args, &cli.common),
         Noun::Predict(args) => predict::run(args, &cli.common),
         Noun::Convert(args) => convert::run(args, &cli.common),

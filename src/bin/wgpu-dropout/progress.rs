@@ -28,6 +28,16 @@ impl Bar {
         self.0.inc(1);
     }
 
+    /// So many parts are done.
+    pub fn advance(&self, steps: u64) {
+        self.0.inc(steps);
+    }
+
+    /// There are so many parts more.
+    pub fn lengthen(&self, steps: u64) {
+        self.0.inc_length(steps);
+    }
+
     /// Prints with the bar out of the way.
     pub fn aside<T>(&self, print: impl FnOnce() -> T) -> T {
         self.0.suspend(print)

@@ -23,6 +23,7 @@ mod mask_bytes;
 mod moments;
 mod sgd;
 mod softmax_cross_entropy;
+mod squared_error;
 mod subnetworks;
 
 pub(crate) use activation::{activate, back};
@@ -47,6 +48,7 @@ pub(crate) use moments::{join_row, softmax};
 pub use sgd::sgd;
 pub(crate) use sgd::{descend, shrink};
 pub use softmax_cross_entropy::softmax_cross_entropy;
+pub use squared_error::{logistic, squared_error};
 pub use subnetworks::subnetworks;
 
 use crate::Dropout;

@@ -21,7 +21,10 @@ pub fn sgd(grad: &[f32], weight: &mut [f32], velocity: Option<&mut [f32]>, cols:
 // Inlined into callers that are compiled for other instruction sets.
 #[inline(always)]
 pub(crate) fn descend(grad: &[f32], weight: &mut [f32], velocity: Option<&mut [f32]>, rule: &SgdRule) {
-    let decayed = |g: f32, w: f32| g + rule.weight_decay * w;
+    let decayed = |g: f32, w: f32| {
+        let g = g + rule.weight_decay * w;
+        if rule.l1 != 0.0 { g + rule.l1 * sign(w) } else { g }
+    };
     match velocity {
         Some(velocity) => {
             for ((w, &g), v) in weight.iter_mut().zip(grad).zip(velocity) {
@@ -31,6 +34,12 @@ pub(crate) fn descend(grad: &[f32], weight: &mut [f32], velocity: Option<&mut [f
         }
         None => weight.iter_mut().zip(grad).for_each(|(w, &g)| *w -= rule.lr * decayed(g, *w)),
     }
+}
+
+/// WGSL's `sign`: 0 at 0, where Rust's is 1.
+#[inline(always)]
+fn sign(w: f32) -> f32 {
+    f32::from(w > 0.0) - f32::from(w < 0.0)
 }
 
 /// What a column with this sum of squares is multiplied by, so that its norm is at most `max_norm`.

@@ -154,7 +154,7 @@ impl Planner {
                     bound.extend([weight, bias]);
                     wide.push(weight);
                 }
-                // The first part of the batch changes the velocity and decays, and where there is a velocity the last moves the weights.
+                // The first part of the batch changes the velocity and takes the penalties, and where there is a velocity the last moves the weights.
                 let (first, last) = (k == 0, k + terms == inner);
                 let params = Params {
                     rows: rows as u32,
@@ -173,6 +173,7 @@ impl Planner {
                     rate: if last || velocity.is_none() { call.rule.lr } else { 0.0 },
                     momentum: if first { call.rule.momentum } else { 1.0 },
                     decay: if first { call.rule.weight_decay } else { 0.0 },
+                    l1: if first { call.rule.l1 } else { 0.0 },
                     ..Params::default()
                 };
                 let variant = Variant { momentum: velocity.is_some(), ..Variant::new(Stem::GradWeightSgd) };

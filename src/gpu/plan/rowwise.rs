@@ -1,9 +1,9 @@
-//! Plans of the kernels that take whole rows or whole tensors: `softmax_cross_entropy`, `batch_loss`, `sgd`, `philox_words`.
+//! Plans of the kernels that take whole rows or whole tensors: `softmax_cross_entropy`, `squared_error`, `batch_loss`, `sgd`, `philox_words`.
 
 use super::{Dispatch, Planner, Window, check_operands, read, windows, write};
 use crate::Result;
-use crate::call::{BatchLoss, Sgd, SoftmaxCrossEntropy};
-use crate::gpu::params::{MAX_NORM, Params};
+use crate::call::{BatchLoss, Sgd, SoftmaxCrossEntropy, SquaredError};
+use crate::gpu::params::{LOGISTIC, MAX_NORM, Params};
 use crate::gpu::source::Width;
 use crate::gpu::variant::{Stem, Variant};
 use crate::gpu::view::View;
@@ -39,6 +39,35 @@ impl Planner {
             };
             let variant = Variant::new(Stem::SoftmaxCrossEntropy);
             plan.extend(self.dispatch(variant, &[z, labels, dz, losses], params, (rows as u64).div_ceil(64))?);
+        }
+        Ok(plan)
+    }
+
+    pub(in crate::gpu) fn squared_error<'a>(&self, call: &SquaredError<'_, View<'a>>) -> Result<Vec<Dispatch<'a>>> {
+        call.check()?;
+        let (z, targets, dz, losses) = (*call.z, *call.targets, *call.grad_z, *call.losses);
+        let operands = [read("z", z), read("targets", targets), write("grad_z", dz), write("losses", losses).packed()];
+        check_operands(Stem::SquaredError.name(), 4, &operands)?;
+        let strides = [("z", z.stride), ("targets", targets.stride), ("grad_z", dz.stride), ("losses", 2)];
+        let mut plan = Vec::new();
+        for (from, rows) in windows(z.rows, self.common_rows(z.rows, &strides, 4)?) {
+            let [z, targets, dz, losses] = [z, targets, dz, losses].map(|view| self.window(view, 4, from, rows));
+            let params = Params {
+                rows: rows as u32,
+                cols: z.cols,
+                flags: if call.logistic { LOGISTIC } else { 0 },
+                a_start: z.start,
+                a_stride: z.stride,
+                b_start: targets.start,
+                b_stride: targets.stride,
+                c_start: dz.start,
+                c_stride: dz.stride,
+                d_start: losses.start,
+                scale: (1.0 / call.z.rows as f64) as f32,
+                ..Params::default()
+            };
+            let variant = Variant::new(Stem::SquaredError);
+            plan.extend(self.dispatch(variant, &[z, targets, dz, losses], params, (rows as u64).div_ceil(64))?);
         }
         Ok(plan)
     }
@@ -86,6 +115,7 @@ impl Planner {
                 rate: call.rule.lr,
                 momentum: call.rule.momentum,
                 decay: call.rule.weight_decay,
+                l1: call.rule.l1,
                 max_norm: call.rule.max_norm.unwrap_or(0.0),
                 ..Params::default()
             };

@@ -7,7 +7,7 @@ use wgpu_dropout::mlp::{Architecture, Mlp, Resident, Source, Training};
 use wgpu_dropout::{Backend, Counts, Dropout, Mode, Rate, Result};
 
 /// A step so small that any number of them changes little.
-const RULE: SgdRule = SgdRule { lr: 1e-6, momentum: 0.9, weight_decay: 0.0, max_norm: None };
+const RULE: SgdRule = SgdRule { momentum: 0.9, ..SgdRule::plain(1e-6) };
 
 /// What a device did in some steps.
 #[derive(Debug, Clone, Copy)]
@@ -121,7 +121,7 @@ impl<B: Backend> Step<B> {
     }
 
     fn epoch(&mut self) -> Result<()> {
-        let training = Training { batch: self.shape.batch, shuffle: false, rule: RULE };
+        let training = Training { batch: self.shape.batch, shuffle: false, rule: RULE, ..Training::default() };
         self.net.train_epoch(&self.data, &training).map(|_| ())
     }
 

@@ -9,7 +9,7 @@ use wgpu_dropout::{Backend, Result};
 /// Classes that the loss chooses among.
 const CLASSES: usize = 16;
 /// Momentum, and a step so small that any number of them changes little.
-const RULE: SgdRule = SgdRule { lr: 1e-6, momentum: 0.9, weight_decay: 0.0, max_norm: None };
+const RULE: SgdRule = SgdRule { momentum: 0.9, ..SgdRule::plain(1e-6) };
 
 /// The kernels over `elements` elements, a multiple of [`COLS`].
 pub fn entries(elements: usize) -> Vec<Entry> {

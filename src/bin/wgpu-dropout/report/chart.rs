@@ -14,7 +14,8 @@ pub const SIZE: (u32, u32) = (1760, 1240);
 pub const FONT: u32 = 76;
 
 /// What has a colour, by the place of its stand-in.
-const NAMES: [&str; 7] = ["ink", "grid", "none", "vanilla", "inverted", "gpu", "cpu"];
+const NAMES: [&str; 13] =
+    ["ink", "grid", "none", "vanilla", "inverted", "gpu", "cpu", "line-1", "line-2", "line-3", "line-4", "line-5", "line-6"];
 pub const INK: RGBColor = RGBColor(1, 2, 0);
 const GRID: RGBColor = RGBColor(1, 2, 1);
 

@@ -59,7 +59,7 @@ where
 }
 
 /// The part of a falling line that lies below `high`, from where it comes in.
-fn below(points: &[(f64, f64)], high: f64) -> Vec<(f64, f64)> {
+pub(super) fn below(points: &[(f64, f64)], high: f64) -> Vec<(f64, f64)> {
     let first = points.iter().rposition(|&(_, y)| y > high).map_or(0, |last_above| last_above + 1);
     let entry = first.checked_sub(1).and_then(|above| {
         let (&(x0, y0), &(x1, y1)) = (points.get(above)?, points.get(first)?);

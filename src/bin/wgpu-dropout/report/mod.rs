@@ -1,14 +1,18 @@
-//! What was found, as one page that needs nothing else, light or dark: [`demo`]'s report and [`bench`]'s.
+//! What was found, as one page that needs nothing else, light or dark: [`demo`]'s report, [`bench`]'s and [`study`]'s.
 //!
-//! [`curves`], [`lines`], [`roofline`] and [`bars`] draw the pictures, on what [`chart`] shares among them; `style.css` colours them.
+//! [`curves`], [`lines`], [`plot`], [`histogram`], [`images`], [`roofline`] and [`bars`] draw the pictures, on what [`chart`] shares among them; `style.css` colours them.
 
 mod bars;
 pub mod bench;
 mod chart;
 mod curves;
 pub mod demo;
+pub mod histogram;
+pub mod images;
 mod lines;
+pub mod plot;
 mod roofline;
+pub mod study;
 
 use crate::machine::{Machine, Place};
 
@@ -43,7 +47,7 @@ pub fn escape(text: &str) -> String {
 }
 
 /// A table that scrolls by itself where the page is too narrow for it; the first column is words.
-fn table(heads: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
+pub fn table(heads: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
     let line = |tag: &str, cells: &[String]| {
         let cells = cells.iter().map(|cell| format!("<{tag}>{cell}</{tag}>"));
         format!("<tr>{}</tr>\n", cells.collect::<String>())
@@ -54,6 +58,6 @@ fn table(heads: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String 
 }
 
 /// A picture under its title.
-fn figure(title: &str, svg: &str) -> String {
+pub fn figure(title: &str, svg: &str) -> String {
     format!("<figure>\n<figcaption>{}</figcaption>\n{svg}</figure>\n", escape(title))
 }

@@ -3,6 +3,7 @@
 //! [`options`] says what is asked for, [`session`] trains and measures.
 
 mod options;
+mod schedule;
 pub mod session;
 
 pub use options::Args;
@@ -19,7 +20,7 @@ use wgpu_dropout::{Backend, Counts, Device, Mode};
 /// Runs `train`.
 pub fn run(args: &Args, common: &Common) -> Result<(), Failure> {
     // What was given is refused before anything is read, what goes with a saved network once that is.
-    args.training(None)?;
+    args.training(None, 1)?;
     args.save.as_deref().map_or(Ok(()), writable::check)?;
     let data = session::open(&args.data)?;
     let device = engine::open(&common.device, common.tile)?;
@@ -43,7 +44,8 @@ fn network<B: Backend>(backend: B, args: &Args, common: &Common, data: &DataSet)
 
 fn train<B: Backend>(net: Mlp<B>, data: &DataSet, args: &Args, common: &Common, label: &str) -> Result<(), Failure> {
     let architecture = net.architecture().clone();
-    let training = args.training(net.training())?;
+    let training = args.training(net.training(), data.train.rows)?;
+    training.check_for(&architecture).map_err(Failure::usage)?;
     let (start, before) = (net.epoch(), net.backend().counts());
     let mut session = Session::new(net, data, training)?;
     if !common.json {

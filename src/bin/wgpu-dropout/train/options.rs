@@ -1,5 +1,6 @@
 //! What a training run is asked to do.
 
+use super::schedule;
 use crate::args::integer;
 use crate::failure::Failure;
 use crate::site::NetworkRates;
@@ -35,10 +36,18 @@ pub struct Args {
     /// Weight decay (L2), on weights and not on biases [default: 0]
     #[arg(long, value_name = "LAMBDA", allow_negative_numbers = true)]
     weight_decay: Option<f32>,
+    /// L1 penalty, on weights and not on biases [default: 0]
+    #[arg(long, value_name = "ALPHA", allow_negative_numbers = true)]
+    l1: Option<f32>,
     /// The largest norm of a unit's incoming weights, or `none`; papers state it for vanilla dropout, inverted wants it times the keep
     /// rate [default: none]
     #[arg(long, value_name = "NORM|none", value_parser = norm, allow_negative_numbers = true)]
     max_norm: Option<Norm>,
+    /// How the learning rate, the momentum or the drop rates go over the epochs, as a factor of their value: `constant`,
+    /// `linear:FROM..TO[:EPOCHS]`, `exponential:TO[:EPOCHS]`, `early:EPOCHS` (then 0), `late:EPOCHS` (0 before); EPOCHS left out are all.
+    /// Several with commas between
+    #[arg(long, value_name = schedule::FORM, value_delimiter = ',')]
+    schedule: Vec<schedule::Planned>,
     /// Visit the rows in file order in every epoch [default: in an order of the epoch's own]
     #[arg(long)]
     no_shuffle: bool,
@@ -87,16 +96,19 @@ fn norm(text: &str) -> Result<Norm, String> {
 }
 
 impl Args {
-    /// How the network is trained: as given, else as a resumed one was, else as is usual.
-    pub fn training(&self, resumed: Option<&Training>) -> Result<Training, Failure> {
-        let Training { batch, shuffle, rule } = resumed.copied().unwrap_or_default();
+    /// How the network is trained on so many rows: as given, else as a resumed one was, else as is usual.
+    pub fn training(&self, resumed: Option<&Training>, rows: usize) -> Result<Training, Failure> {
+        let Training { batch, shuffle, rule, schedules } = resumed.copied().unwrap_or_default();
         let rule = SgdRule {
             lr: self.lr.unwrap_or(rule.lr),
             momentum: self.momentum.unwrap_or(rule.momentum),
             weight_decay: self.weight_decay.unwrap_or(rule.weight_decay),
+            l1: self.l1.unwrap_or(rule.l1),
             max_norm: self.max_norm.map_or(rule.max_norm, |norm| norm.0),
         };
-        let training = Training { batch: self.batch.unwrap_or(batch), shuffle: shuffle && !self.no_shuffle, rule };
+        let batch = self.batch.unwrap_or(batch);
+        let schedules = schedule::schedules(schedules, &self.schedule, self.epochs, rows.div_ceil(batch.max(1)));
+        let training = Training { batch, shuffle: shuffle && !self.no_shuffle, rule, schedules };
         training.check().map_err(Failure::usage)?;
         Ok(training)
     }

@@ -2,25 +2,29 @@
 //!
 //! It shares nothing with the library's network but the masks themselves, whose bits the contract's own tests fix.
 
-use wgpu_dropout::backend::Backend;
-use wgpu_dropout::call::SgdRule;
-use wgpu_dropout::mlp::{Architecture, Mlp};
-use wgpu_dropout::{Key, Mask, Mode};
+use crate::backend::Backend;
+use crate::call::SgdRule;
+use crate::mlp::{Architecture, Mlp};
+use crate::{Key, Mask, Mode, Result};
 
 /// Weights `[inputs, outputs]` and bias of a layer, or what belongs to each of them.
 pub type Layer64 = (Vec<f64>, Vec<f64>);
 
 /// A mini-batch: features row-major, and a label a row.
-#[derive(Clone, Copy)]
+#[derive(Debug, Clone, Copy)]
 pub struct Batch<'a> {
+    /// `[rows, inputs]`
     pub x: &'a [f32],
+    /// `[rows]`, each a class of the network.
     pub labels: &'a [u32],
 }
 
 /// The network.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub struct Network64 {
+    /// Units of each layer from the input to the classes.
     pub widths: Vec<usize>,
+    /// Weights and biases.
     pub layers: Vec<Layer64>,
     velocities: Option<Vec<Layer64>>,
 }
@@ -49,12 +53,17 @@ pub fn prediction(architecture: &Architecture) -> impl Fn(usize, usize, usize) -
 
 impl Network64 {
     /// A copy of a network's parameters.
-    pub fn of<B: Backend>(net: &mut Mlp<B>) -> Self {
+    ///
+    /// # Errors
+    /// [`Error::Device`](crate::Error::Device) where the device was lost.
+    pub fn of<B: Backend>(net: &mut Mlp<B>) -> Result<Self> {
         let wide = |values: Vec<f32>| values.into_iter().map(f64::from).collect::<Vec<_>>();
         let widths = net.architecture().widths();
-        let layers = (0..widths.len() - 1).map(|index| net.parameters(index).unwrap().unwrap());
-        let layers = layers.map(|(weight, bias)| (wide(weight), wide(bias))).collect();
-        Self { widths, layers, velocities: None }
+        let mut layers = Vec::new();
+        while let Some((weight, bias)) = net.parameters(layers.len())? {
+            layers.push((wide(weight), wide(bias)));
+        }
+        Ok(Self { widths, layers, velocities: None })
     }
 
     /// What enters each layer, dropout applied, what each layer's sums are before ReLU; the last sums are the logits.
@@ -82,7 +91,7 @@ impl Network64 {
     /// Class probabilities, row-major.
     pub fn probabilities(&self, x: &[f32], site: &impl Fn(usize, usize, usize) -> f64) -> Vec<f64> {
         let (_, mut sums) = self.forward(x, site);
-        let mut p = sums.pop().unwrap();
+        let mut p = sums.pop().unwrap_or_default();
         for row in p.chunks_mut(self.widths[self.widths.len() - 1]) {
             let largest = row.iter().copied().fold(f64::NEG_INFINITY, f64::max);
             row.iter_mut().for_each(|z| *z = (*z - largest).exp());
@@ -127,14 +136,35 @@ impl Network64 {
         gradients
     }
 
-    /// `g = dW + λ·W`, `v = μ·v + g`, `W = W − lr·v`, then max-norm; λ and max-norm for weights alone.
+    /// The derivative of [`loss`](Self::loss) by each parameter, in the order of [`flat`], by central differences of step `h`.
+    pub fn differences(&self, batch: Batch<'_>, site: &impl Fn(usize, usize, usize) -> f64, h: f64) -> Vec<f64> {
+        let mut net = self.clone();
+        let mut derivatives = Vec::new();
+        for layer in 0..net.layers.len() {
+            let weights = net.layers[layer].0.len();
+            for place in 0..weights + net.layers[layer].1.len() {
+                let start = if place < weights { net.layers[layer].0[place] } else { net.layers[layer].1[place - weights] };
+                let mut loss_at = |value: f64| {
+                    let (weight, bias) = &mut net.layers[layer];
+                    *(if place < weights { &mut weight[place] } else { &mut bias[place - weights] }) = value;
+                    net.loss(batch, site)
+                };
+                derivatives.push((loss_at(start + h) - loss_at(start - h)) / (2.0 * h));
+                loss_at(start);
+            }
+        }
+        derivatives
+    }
+
+    /// `g = dW + λ·W + α·sign(W)`, `v = μ·v + g`, `W = W − lr·v`, then max-norm; λ, α and max-norm for weights alone.
     pub fn update(&mut self, gradients: &[Layer64], rule: &SgdRule) {
         let (lr, momentum, decay) = (f64::from(rule.lr), f64::from(rule.momentum), f64::from(rule.weight_decay));
         let zeros = || self.layers.iter().map(|(w, b)| (vec![0.0; w.len()], vec![0.0; b.len()])).collect();
         let mut velocities: Vec<Layer64> = self.velocities.take().unwrap_or_else(zeros);
         for (((weight, bias), (dw, db)), (v, vb)) in self.layers.iter_mut().zip(gradients).zip(&mut velocities) {
             for ((w, g), v) in weight.iter_mut().zip(dw).zip(v) {
-                *v = momentum * *v + g + decay * *w;
+                let l1 = if *w == 0.0 { 0.0 } else { f64::from(rule.l1) * w.signum() };
+                *v = momentum * *v + g + decay * *w + l1;
                 *w -= lr * *v;
             }
             for ((b, g), v) in bias.iter_mut().zip(db).zip(vb) {
@@ -153,9 +183,17 @@ impl Network64 {
     }
 
     /// The largest difference from a network's parameters; NaN counts as infinite.
-    pub fn distance<B: Backend>(&self, net: &mut Mlp<B>) -> f64 {
-        let other = Self::of(net);
+    ///
+    /// # Errors
+    /// As [`of`](Self::of).
+    pub fn distance<B: Backend>(&self, net: &mut Mlp<B>) -> Result<f64> {
+        let other = Self::of(net)?;
         let pairs = self.layers.iter().zip(&other.layers).flat_map(|(a, b)| a.0.iter().zip(&b.0).chain(a.1.iter().zip(&b.1)));
-        pairs.map(|(a, b)| (a - b).abs()).map(|d| if d.is_nan() { f64::INFINITY } else { d }).fold(0.0, f64::max)
+        Ok(pairs.map(|(a, b)| (a - b).abs()).map(|d| if d.is_nan() { f64::INFINITY } else { d }).fold(0.0, f64::max))
     }
+}
+
+/// Weights, then bias, of layer after layer.
+pub fn flat(layers: &[Layer64]) -> Vec<f64> {
+    layers.iter().flat_map(|(weight, bias)| weight.iter().chain(bias)).copied().collect()
 }

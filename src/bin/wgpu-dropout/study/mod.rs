@@ -1,0 +1,128 @@
+//! `study`: what the papers on dropout claim, run again on this program's own kernels, with the published figures beside ours.
+//!
+//! A study is a small file in `studies/`: a claim, arms, a judgement, figures ([`plan`]). [`runner`] runs its arms and keeps their results
+//! ([`record`]), so that a run that was stopped goes on where it was; [`results`] gathers them over seeds, [`verdict`] says whether a claim
+//! holds, [`text`] prints, and [`crate::report`] writes the page.
+
+mod draw;
+mod normal;
+mod plan;
+mod record;
+mod results;
+mod runner;
+mod spread;
+mod studies;
+mod text;
+mod verdict;
+
+pub use plan::Scene;
+pub use results::Points;
+pub use text::Outcome;
+pub use verdict::Verdict;
+
+use crate::args::{Common, integer};
+use crate::failure::Failure;
+use crate::machine::{Machine, Place};
+use crate::train::session;
+use crate::{engine, output, report};
+use plan::{Arm, Extent, Recipe, Study};
+use record::{Partial, Store};
+use results::Results;
+use runner::Runner;
+use std::path::PathBuf;
+use wgpu_dropout::{Mode, file};
+
+/// Arguments of `study`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Studies to run [default: all]
+    #[arg(value_name = "NAME", value_parser = named)]
+    names: Vec<&'static str>,
+    /// Small networks and training sets, and claims of order and sign: minutes on two cores (the default)
+    #[arg(long, conflicts_with = "full")]
+    quick: bool,
+    /// The papers' own sizes, and claims with their figures: a night on a GPU
+    #[arg(long)]
+    full: bool,
+    /// Seeds to run everything with, counted up from --seed
+    #[arg(long, default_value = "3", value_parser = seeds, allow_negative_numbers = true)]
+    seeds: u32,
+    /// Data: the bundled digits, a folder of IDX files such as MNIST's, or a CSV with the label in its last column
+    #[arg(long, default_value = "digits", value_name = "DIR|digits|FILE.csv")]
+    data: String,
+    /// Folder for the results: `results.jsonl`, from which a run that was stopped goes on, and `study.html`
+    #[arg(long, default_value = "study", value_name = "DIR")]
+    out: PathBuf,
+    /// List the studies with their claims and the published figures, and run none
+    #[arg(long)]
+    list: bool,
+    /// Turn dropout off everywhere, to see that the claims notice
+    #[arg(long, hide = true)]
+    without_dropout: bool,
+    /// Train for at most so many updates, to see the rest at work
+    #[arg(long, hide = true, value_parser = integer::<u32>)]
+    updates: Option<u32>,
+}
+
+fn named(text: &str) -> Result<&'static str, String> {
+    let names = || studies::ALL.iter().map(|study| study.name);
+    names().find(|name| *name == text).ok_or_else(|| format!("must be one of {}", names().collect::<Vec<_>>().join(", ")))
+}
+
+fn seeds(text: &str) -> Result<u32, String> {
+    integer(text).and_then(|seeds| if (1..=1000).contains(&seeds) { Ok(seeds) } else { Err("must be 1 to 1000".to_owned()) })
+}
+
+impl Args {
+    fn studies(&self) -> Vec<&'static Study> {
+        studies::ALL.iter().copied().filter(|study| self.names.is_empty() || self.names.contains(&study.name)).collect()
+    }
+}
+
+/// Runs `study`.
+pub fn run(args: &Args, common: &Common) -> Result<(), Failure> {
+    let chosen = args.studies();
+    if args.list {
+        return if common.json { output::json(&text::list_json(&chosen)) } else { output::text(&text::list(&chosen)) };
+    }
+    let data = session::open(&args.data)?;
+    let extent = if args.full { Extent::Full } else { Extent::Quick };
+    let scene = Scene { data, extent, most_updates: args.updates.unwrap_or(u32::MAX) };
+    std::fs::create_dir_all(&args.out).map_err(|error| Failure::Run(format!("{}: {error}", args.out.display())))?;
+    let page = args.out.join("study.html");
+    crate::writable::check(&page)?;
+    let store = Store::open(args.out.join("results.jsonl"))?;
+
+    let device = engine::open(&common.device, common.tile)?;
+    let place = Place::of(&device);
+    let say = |text: String| if common.json { Ok(()) } else { output::text(&text) };
+    say(text::heading(&scene, &place, args.seeds))?;
+    let seeds = (0..u64::from(args.seeds)).map(|seed| common.seed().wrapping_add(seed)).collect();
+    let change = |recipe: &mut Recipe| {
+        if args.without_dropout {
+            recipe.mode = Mode::None;
+        }
+    };
+    let mut runner = Runner::new(device, &scene, store, Partial::new(&args.out), seeds);
+    let arms: Vec<Vec<Arm>> = chosen.iter().map(|study| study.changed_arms(&scene, &change)).collect();
+    chosen.iter().zip(&arms).for_each(|(study, arms)| runner.announce(study, arms));
+
+    let (mut outcomes, mut figures) = (Vec::new(), Vec::new());
+    for (study, arms) in chosen.iter().zip(&arms) {
+        let results = Results { arms, records: runner.run(study, arms)? };
+        let verdicts = (study.judge)(&scene, &results);
+        figures.push((study.figures)(&scene, &results)?.concat());
+        let outcome = Outcome { study, results, verdicts };
+        runner.aside(|| match common.json {
+            true => output::json(&outcome.json(&scene, &place)),
+            false => output::text(&outcome.text()),
+        })?;
+        outcomes.push(outcome);
+        // After each, so that a long run can be watched.
+        let html = report::study::page(&Machine::here(), &place, &scene, &outcomes, &figures);
+        file::write_atomic(&page, |out| out.write_all(html.as_bytes()))?;
+    }
+    drop(runner);
+    say(format!("wrote {}: open it in a browser\n", page.display()))?;
+    text::ending(&outcomes).map_or(Ok(()), |what| Err(Failure::Run(what)))
+}

@@ -1,0 +1,238 @@
+//! What an arm came to with a seed, as a line of JSON, and the file of these lines that lets a run go on where it stopped.
+
+use crate::failure::Failure;
+use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+/// Figures by name.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Found {
+    /// Single ones.
+    pub values: BTreeMap<String, f64>,
+    /// Several in order, such as one an epoch.
+    pub series: BTreeMap<String, Vec<f64>>,
+}
+
+impl Found {
+    /// Adds a single figure.
+    pub fn value(&mut self, name: &str, value: f64) {
+        self.values.insert(name.to_owned(), value);
+    }
+
+    /// Adds one figure to a series.
+    pub fn push(&mut self, name: &str, value: f64) {
+        self.series.entry(name.to_owned()).or_default().push(value);
+    }
+}
+
+/// What an arm is told apart by: the same key, the same result.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Key {
+    /// The study's name.
+    pub study: String,
+    /// The arm's name within it.
+    pub arm: String,
+    /// The seed.
+    pub seed: u64,
+    /// All settings and the data, in words.
+    pub of: String,
+    /// The device.
+    pub device: String,
+}
+
+/// An arm's result with one seed.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Record {
+    /// Which arm, of what, with which seed.
+    pub key: Key,
+    /// Of work, not of waiting.
+    pub seconds: f64,
+    /// The figures; none where the training diverged.
+    pub found: Found,
+}
+
+impl Record {
+    /// The record as an object.
+    pub fn json(&self) -> Value {
+        let Key { study, arm, seed, of, device } = &self.key;
+        json!({
+            "study": study, "arm": arm, "seed": seed, "of": of, "device": device, "seconds": self.seconds,
+            "values": self.found.values, "series": self.found.series,
+        })
+    }
+
+    /// What [`json`](Self::json) made; `None` where it is anything else.
+    pub fn read(value: &Value) -> Option<Self> {
+        let text = |key: &str| Some(value.get(key)?.as_str()?.to_owned());
+        let map = |key: &str| value.get(key)?.as_object();
+        let numbers = |value: &Value| value.as_array()?.iter().map(number).collect::<Option<Vec<f64>>>();
+        let values = map("values")?.iter().map(|(name, value)| Some((name.clone(), number(value)?)));
+        let series = map("series")?.iter().map(|(name, value)| Some((name.clone(), numbers(value)?)));
+        Some(Self {
+            key: Key {
+                study: text("study")?,
+                arm: text("arm")?,
+                seed: value.get("seed")?.as_u64()?,
+                of: text("of")?,
+                device: text("device")?,
+            },
+            seconds: value.get("seconds")?.as_f64()?,
+            found: Found { values: values.collect::<Option<_>>()?, series: series.collect::<Option<_>>()? },
+        })
+    }
+}
+
+/// JSON has no NaN: it is written as null.
+fn number(value: &Value) -> Option<f64> {
+    if value.is_null() { Some(f64::NAN) } else { value.as_f64() }
+}
+
+/// The file of finished arms.
+#[derive(Debug)]
+pub struct Store {
+    path: PathBuf,
+    records: Vec<Record>,
+}
+
+impl Store {
+    /// Reads what there is; lines that are no record, such as one cut off in the middle, are passed over.
+    pub fn open(path: PathBuf) -> Result<Self, Failure> {
+        let text = match std::fs::read(&path) {
+            Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
+            Err(error) => return Err(failed(&path, &error)),
+        };
+        let records = text.lines().filter_map(|line| Record::read(&serde_json::from_str(line).ok()?)).collect();
+        Ok(Self { path, records })
+    }
+
+    /// The finished record of a key.
+    pub fn get(&self, key: &Key) -> Option<&Record> {
+        self.records.iter().rev().find(|record| record.key == *key)
+    }
+
+    /// Adds a finished record, on disk before it is believed.
+    pub fn add(&mut self, record: Record) -> Result<(), Failure> {
+        self.append(&record.json()).map_err(|error| failed(&self.path, &error))?;
+        self.records.push(record);
+        Ok(())
+    }
+
+    fn append(&self, value: &Value) -> std::io::Result<()> {
+        // A line that was cut off is ended before the next begins.
+        let cut = std::fs::read(&self.path).is_ok_and(|bytes| bytes.last().is_some_and(|&last| last != b'\n'));
+        let mut file = OpenOptions::new().create(true).append(true).open(&self.path)?;
+        file.write_all(format!("{}{value}\n", if cut { "\n" } else { "" }).as_bytes())?;
+        file.sync_data()
+    }
+}
+
+fn failed(path: &Path, error: &std::io::Error) -> Failure {
+    Failure::Run(format!("{}: {error}", path.display()))
+}
+
+/// A run that was stopped within an arm: its network, and the figures up to there.
+#[derive(Debug)]
+pub struct Partial {
+    folder: PathBuf,
+}
+
+impl Partial {
+    /// In a folder.
+    pub fn new(folder: &Path) -> Self {
+        Self { folder: folder.to_owned() }
+    }
+
+    /// Where the network is kept.
+    pub fn network(&self) -> PathBuf {
+        self.folder.join("stopped.safetensors")
+    }
+
+    fn figures(&self) -> PathBuf {
+        self.folder.join("stopped.json")
+    }
+
+    /// Keeps the figures of an arm at an epoch, whose network was saved before.
+    pub fn keep(&self, record: &Record, epoch: u32) -> Result<(), Failure> {
+        let text = json!({"record": record.json(), "epoch": epoch}).to_string();
+        Ok(wgpu_dropout::file::write_atomic(&self.figures(), |out| out.write_all(text.as_bytes()))?)
+    }
+
+    /// The figures of a key's arm, and the epoch that its network must be of.
+    pub fn of(&self, key: &Key) -> Option<(Record, u32)> {
+        let value: Map<String, Value> = serde_json::from_slice(&std::fs::read(self.figures()).ok()?).ok()?;
+        let record = Record::read(value.get("record")?)?;
+        let epoch = u32::try_from(value.get("epoch")?.as_u64()?).ok()?;
+        (record.key == *key && self.network().is_file()).then_some((record, epoch))
+    }
+
+    /// Takes both away: the arm is finished.
+    pub fn remove(&self) {
+        // What stays for any reason belongs to a key that is not asked for again.
+        let _ = std::fs::remove_file(self.figures());
+        let _ = std::fs::remove_file(self.network());
+    }
+}
+
+#[cfg(test)]
+pub mod tests {
+    use super::*;
+
+    pub fn record(arm: &str, seed: u64, error: f64) -> Record {
+        let mut found = Found::default();
+        found.value("test_error", error);
+        found.push("epoch", 1.0);
+        let text = str::to_owned;
+        let key = Key { study: text("ladder"), arm: text(arm), seed, of: text("a recipe"), device: text("CPU backend") };
+        Record { key, seconds: 1.5, found }
+    }
+
+    #[test]
+    fn a_record_reads_back_as_it_was_written_nan_included() {
+        let mut written = record("none", 3, 0.1);
+        let read = Record::read(&serde_json::from_str(&written.json().to_string()).unwrap()).unwrap();
+        assert_eq!(read, written);
+        written.found.value("test_error", f64::NAN);
+        let read = Record::read(&serde_json::from_str(&written.json().to_string()).unwrap()).unwrap();
+        assert!(read.found.values["test_error"].is_nan());
+        assert!(Record::read(&json!({"study": "ladder"})).is_none());
+    }
+
+    #[test]
+    fn finished_arms_are_found_by_all_that_they_depend_on() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("results.jsonl");
+        let mut store = Store::open(path.clone()).unwrap();
+        store.add(record("none", 0, 5.0)).unwrap();
+        // Killed while it wrote.
+        let mut file = OpenOptions::new().append(true).open(&path).unwrap();
+        file.write_all(b"{\"study\": \"lad").unwrap();
+        let mut store = Store::open(path.clone()).unwrap();
+        store.add(record("half", 0, 4.0)).unwrap();
+
+        let store = Store::open(path).unwrap();
+        let error = |record: Record| store.get(&record.key).map(|record| record.found.values["test_error"]);
+        assert_eq!(error(record("none", 0, 0.0)), Some(5.0));
+        assert_eq!(error(record("half", 0, 0.0)), Some(4.0));
+        assert_eq!(error(record("half", 1, 0.0)), None, "another seed");
+        let mut other = record("half", 0, 0.0);
+        other.key.of += " with one more epoch";
+        assert_eq!(error(other), None);
+    }
+
+    #[test]
+    fn a_stopped_arm_goes_on_alone_where_its_network_is_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let (partial, stopped) = (Partial::new(folder.path()), record("none", 0, 5.0));
+        partial.keep(&stopped, 7).unwrap();
+        assert!(partial.of(&stopped.key).is_none(), "no network");
+        std::fs::write(partial.network(), "a network").unwrap();
+        assert_eq!(partial.of(&stopped.key), Some((stopped.clone(), 7)));
+        assert!(partial.of(&record("none", 1, 5.0).key).is_none());
+        partial.remove();
+        assert!(partial.of(&stopped.key).is_none() && !partial.network().exists());
+    }
+}

@@ -1,0 +1,81 @@
+//! The figures of a study's arms, over seeds.
+
+use super::plan::Arm;
+use super::record::Record;
+use super::spread::Spread;
+
+/// Points of a line: where, and the spread of a figure there.
+pub type Points = Vec<(f64, Spread)>;
+
+/// A study's arms with their records, in order of the seeds.
+#[derive(Debug)]
+pub struct Results<'a> {
+    /// The arms.
+    pub arms: &'a [Arm],
+    /// A record for each arm and seed.
+    pub records: Vec<Record>,
+}
+
+impl Results<'_> {
+    /// The records of an arm.
+    pub fn of<'b>(&'b self, arm: &'b str) -> impl Iterator<Item = &'b Record> {
+        self.records.iter().filter(move |record| record.key.arm == arm)
+    }
+
+    fn values<'b>(&'b self, arm: &'b str, what: &'b str) -> impl Iterator<Item = f64> + 'b {
+        // A run that diverged has no figures, which no claim survives.
+        self.of(arm).map(move |record| record.found.values.get(what).copied().unwrap_or(f64::NAN))
+    }
+
+    /// A figure of an arm.
+    pub fn value(&self, arm: &str, what: &str) -> Spread {
+        Spread::of(self.values(arm, what))
+    }
+
+    /// How much larger a figure of `a` is than that of `b`, seed by seed.
+    pub fn excess(&self, a: &str, b: &str, what: &str) -> Spread {
+        Spread::of(self.values(a, what).zip(self.values(b, what)).map(|(a, b)| a - b))
+    }
+
+    /// A figure of `a` over that of `b`, seed by seed.
+    pub fn ratio(&self, a: &str, b: &str, what: &str) -> Spread {
+        Spread::of(self.values(a, what).zip(self.values(b, what)).map(|(a, b)| a / b))
+    }
+
+    /// A series of an arm over another, such as an error over epochs.
+    pub fn curve(&self, arm: &str, over: &str, what: &str) -> Points {
+        let series = |name: &str| -> Vec<&Vec<f64>> { self.of(arm).filter_map(|record| record.found.series.get(name)).collect() };
+        let (xs, ys) = (series(over), series(what));
+        let Some(xs) = xs.first() else { return Vec::new() };
+        let at = |i: usize| Spread::of(ys.iter().filter_map(|y| y.get(i).copied()));
+        xs.iter().enumerate().map(|(i, &x)| (x, at(i))).collect()
+    }
+
+    /// A figure of all arms that are points of a line.
+    pub fn line(&self, line: &str, what: &str) -> Points {
+        let points = self.arms.iter().filter_map(|arm| arm.point.filter(|(name, _)| *name == line).map(|(_, x)| (arm, x)));
+        points.map(|(arm, x)| (x, self.value(&arm.name, what))).collect()
+    }
+
+    /// The largest value of a figure over all arms of a line and all seeds; NaN where one is.
+    pub fn worst(&self, line: &str, what: &str) -> f64 {
+        self.all(line, what).reduce(|a, b| if a.is_nan() || a > b { a } else { b }).unwrap_or(f64::NAN)
+    }
+
+    /// The smallest; NaN where one is.
+    pub fn least(&self, line: &str, what: &str) -> f64 {
+        self.all(line, what).reduce(|a, b| if a.is_nan() || a < b { a } else { b }).unwrap_or(f64::NAN)
+    }
+
+    /// A figure of all arms of a line and all seeds.
+    fn all<'b>(&'b self, line: &'b str, what: &'b str) -> impl Iterator<Item = f64> + 'b {
+        let arms = self.arms.iter().filter(move |arm| arm.point.is_some_and(|(name, _)| name == line));
+        arms.flat_map(move |arm| self.values(&arm.name, what))
+    }
+
+    /// The arm at a point of a line.
+    pub fn name_at(&self, line: &str, x: f64) -> &str {
+        let arm = self.arms.iter().find(|arm| arm.point.is_some_and(|(name, at)| name == line && at == x));
+        arm.map_or("", |arm| arm.name.as_str())
+    }
+}

@@ -1,0 +1,66 @@
+//! The ladder of Hinton et al. 2012: each rung of dropout lowers the test error.
+
+use crate::failure::Failure;
+use crate::report::plot::{Line, Plot};
+use crate::study::plan::{Arm, Recipe, Scene, Study};
+use crate::study::results::Results;
+use crate::study::verdict::Verdict;
+
+/// The rungs.
+const RUNGS: [&str; 3] = ["no dropout", "hidden units dropped", "input dropped too"];
+
+/// The study.
+pub static STUDY: Study = Study {
+    name: "ladder",
+    claim: "Dropping half of the hidden units lowers the test error of a fully connected network, and dropping inputs too lowers it further.",
+    published: "MNIST, 784-800-800-10: 1.60 % without, 1.30 % with half of the hidden units dropped, 1.10 % with a fifth of the inputs too",
+    source: "Hinton et al. 2012, arXiv:1207.0580, figure 1",
+    arms,
+    judge,
+    columns: &[("test_error", "test error, %", 2), ("train_error", "train error, %", 2), ("test_loss", "test loss", 3)],
+    figures,
+};
+
+fn arms(scene: &Scene) -> Vec<Arm> {
+    let plain = match scene.quick() {
+        true => Recipe::plain(scene.rows(2000), &[400, 400], 1500),
+        // A plain net ends long before; what dropout needs is given to all.
+        false => Recipe { momentum_start: 0.5, ..Recipe::plain(scene.rows(60_000), &[800, 800], 90_000) },
+    };
+    let dropped = plain.clone().keep(0.5, 1.0);
+    let input_too = plain.clone().keep(0.5, 0.8);
+    let capped = |recipe: Recipe| if scene.quick() { recipe } else { recipe.max_norm(2.0) };
+    let recipes = [plain, capped(dropped), capped(input_too)];
+    RUNGS.into_iter().zip(recipes).map(|(name, recipe)| Arm::train(name, recipe)).collect()
+}
+
+fn judge(scene: &Scene, results: &Results<'_>) -> Vec<Verdict> {
+    let less = |more: &str, less: &str| {
+        let claim = format!("{less}: a lower test error than {more}");
+        Verdict::more(claim, results.excess(more, less, "test_error"), 0.0, "points")
+    };
+    let mut verdicts = vec![less(RUNGS[0], RUNGS[1]), less(RUNGS[1], RUNGS[2])];
+    if !scene.quick() {
+        verdicts.push(Verdict::at_most("the last rung's test error", results.value(RUNGS[2], "test_error"), 1.35, "%"));
+    }
+    verdicts
+}
+
+fn figures(_: &Scene, results: &Results<'_>) -> Result<Vec<String>, Failure> {
+    let lines = |test: &str, train: &str| {
+        RUNGS
+            .iter()
+            .flat_map(|rung| {
+                [
+                    Line::new(*rung, results.curve(rung, "epoch", test)),
+                    Line::dashed("training rows", results.curve(rung, "epoch", train)),
+                ]
+            })
+            .collect()
+    };
+    let plot = |title, y, lines| Plot { title, x: "epoch", y, log: false, falling: true, lines }.draw();
+    Ok(vec![
+        plot("Error on test rows", "error (%)", lines("test_error", "train_error"))?,
+        plot("Loss", "cross-entropy (nats)", lines("test_loss", "train_loss"))?,
+    ])
+}

@@ -1,0 +1,28 @@
+//! The studies, a file each.
+
+mod cs231n_checks;
+mod data_size;
+mod exact_ensemble;
+mod keep_rate;
+mod ladder;
+mod monte_carlo;
+mod regularizers;
+mod sparsity;
+mod table2;
+mod where_it_belongs;
+
+use super::plan::Study;
+
+/// All of them, in the order in which they are run.
+pub static ALL: [&Study; 10] = [
+    &cs231n_checks::STUDY,
+    &exact_ensemble::STUDY,
+    &ladder::STUDY,
+    &table2::STUDY,
+    &regularizers::STUDY,
+    &keep_rate::STUDY,
+    &data_size::STUDY,
+    &monte_carlo::STUDY,
+    &sparsity::STUDY,
+    &where_it_belongs::STUDY,
+];

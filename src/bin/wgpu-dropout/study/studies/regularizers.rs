@@ -1,0 +1,61 @@
+//! Table 9 of Srivastava et al. 2014: dropout beside and with other regularizers.
+
+use crate::failure::Failure;
+use crate::report::plot::{Line, Plot};
+use crate::study::plan::{Arm, Recipe, Scene, Study};
+use crate::study::results::Results;
+use crate::study::verdict::Verdict;
+
+const NONE: &str = "none";
+const L2: &str = "L2";
+const L1: &str = "L2 and L1";
+const NORM: &str = "max-norm";
+const DROPOUT_L2: &str = "dropout and L2";
+const DROPOUT_NORM: &str = "dropout and max-norm";
+
+/// The study.
+pub static STUDY: Study = Study {
+    name: "regularizers",
+    claim: "Dropout with a second regularizer is better than any of the others alone.",
+    published: "MNIST, 784-1024-1024-2048-10: L2 1.62 %, L2 and L1 1.60 %, L2 and KL 1.55 %, max-norm 1.35 %, dropout and L2 1.25 %, dropout \
+                and max-norm 1.05 %",
+    source: "Srivastava et al. 2014, table 9",
+    arms,
+    judge,
+    columns: &[("test_error", "test error, %", 2), ("train_error", "train error, %", 2), ("test_loss", "test loss", 3)],
+    figures,
+};
+
+fn arms(scene: &Scene) -> Vec<Arm> {
+    let (hidden, rows, updates) = scene.pick((vec![256, 256], 2000, 2000), (vec![1024, 1024, 2048], 60_000, 36_000));
+    let plain = Recipe::plain(scene.rows(rows), &hidden, updates);
+    let dropped = || plain.clone().keep(0.5, 0.8);
+    let (l2, l1) = scene.pick((1e-4, 1e-5), (1e-5, 1e-6));
+    vec![
+        Arm::train(NONE, plain.clone()),
+        Arm::train(L2, plain.clone().penalties(l2, 0.0)),
+        Arm::train(L1, plain.clone().penalties(l2, l1)),
+        Arm::train(NORM, plain.clone().max_norm(4.0)),
+        Arm::train(DROPOUT_L2, dropped().penalties(l2, 0.0)),
+        Arm::train(DROPOUT_NORM, dropped().max_norm(4.0)),
+    ]
+}
+
+fn judge(scene: &Scene, results: &Results<'_>) -> Vec<Verdict> {
+    let less = |more: &str, less: &str| {
+        Verdict::more(format!("{less}: a lower test error than {more}"), results.excess(more, less, "test_error"), 0.0, "points")
+    };
+    let mut verdicts = vec![less(L2, DROPOUT_L2), less(L1, DROPOUT_L2), less(NORM, DROPOUT_NORM)];
+    if !scene.quick() {
+        verdicts.push(less(DROPOUT_L2, DROPOUT_NORM));
+        verdicts.push(Verdict::at_most("dropout and max-norm: test error", results.value(DROPOUT_NORM, "test_error"), 1.2, "%"));
+    }
+    verdicts
+}
+
+fn figures(_: &Scene, results: &Results<'_>) -> Result<Vec<String>, Failure> {
+    let lines =
+        results.arms.iter().map(|arm| Line::new(arm.name.as_str(), results.curve(&arm.name, "epoch", "test_error"))).collect();
+    let title = "Error on test rows while training";
+    Ok(vec![Plot { title, x: "epoch", y: "error (%)", log: false, falling: true, lines }.draw()?])
+}

@@ -1,0 +1,201 @@
+//! Figures 7 and 8 of Srivastava et al. 2014: what dropout does to the features of an autoencoder.
+
+use crate::failure::Failure;
+use crate::report::histogram::Histogram;
+use crate::report::images;
+use crate::study::draw::drawn;
+use crate::study::plan::{Arm, Computation, Scene, Study};
+use crate::study::record::Found;
+use crate::study::results::Results;
+use crate::study::verdict::Verdict;
+use crate::train::session::upload;
+use wgpu_dropout::call::{Gather, GradInput, GradWeightSgd, LinearForward, SgdRule, SquaredError};
+use wgpu_dropout::mlp::{Schedule, Schedules};
+use wgpu_dropout::{Backend, Dropout, Key, Mask, Mode, Rate, Result, init};
+
+/// The study.
+pub static STUDY: Study = Study {
+    name: "sparsity",
+    claim: "Under dropout the hidden units of an autoencoder are active less often and less strongly, and each finds a feature of its own.",
+    published: "MNIST, autoencoder with 256 ReLUs: the mean activation goes from about 2.0 to about .7 with half of the units dropped",
+    source: "Srivastava et al. 2014, figures 7 and 8",
+    arms,
+    judge,
+    columns: &[("activation", "mean activation", 3), ("active", "active, %", 1), ("loss", "reconstruction", 2)],
+    figures,
+};
+
+const LINE: &str = "autoencoder, keep";
+const HIDDEN: usize = 256;
+/// Filters in the picture, and how many in a row of it.
+const SHOWN: usize = 64;
+const IN_A_ROW: usize = 8;
+/// Parts of a histogram, and where it ends.
+const PARTS: usize = 40;
+const END: f64 = 8.0;
+
+fn arms(_: &Scene) -> Vec<Arm> {
+    [1.0, 0.5]
+        .map(|keep| Arm::compute(LINE, keep, |scene, device, seed, keep| Autoencoder { scene, seed, keep }.on_device(device)))
+        .to_vec()
+}
+
+fn judge(_: &Scene, results: &Results<'_>) -> Vec<Verdict> {
+    let (without, with) = (results.name_at(LINE, 1.0), results.name_at(LINE, 0.5));
+    let ratio = results.ratio(with, without, "activation");
+    vec![
+        Verdict::at_most("the mean activation with dropout over that without", ratio, 0.6, "times"),
+        Verdict::more("fewer units are active with dropout", results.excess(without, with, "active"), 0.0, "points"),
+    ]
+}
+
+fn figures(_: &Scene, results: &Results<'_>) -> std::result::Result<Vec<String>, Failure> {
+    let mut pictures = Vec::new();
+    let named = [(1.0, "Without dropout"), (0.5, "Half of the units dropped")];
+    for (what, x, series) in
+        [("mean activation of each unit", "mean activation", "means"), ("all activations above 0", "activation", "activations")]
+    {
+        let group = |(keep, name): (f64, &str)| {
+            let record = results.of(results.name_at(LINE, keep)).next();
+            (name.to_lowercase(), record.and_then(|record| record.found.series.get(series).cloned()).unwrap_or_default())
+        };
+        let title = format!("The {what}");
+        let groups = named.map(group).to_vec();
+        pictures.push(Histogram { title: &title, x, y: "count", end: END, groups, marks: Vec::new() }.draw()?);
+    }
+    for (keep, name) in named {
+        let Some(record) = results.of(results.name_at(LINE, keep)).next() else { continue };
+        let Some(filters) = record.found.series.get("filters") else { continue };
+        let pixels = filters.len() / SHOWN;
+        let filters: Vec<&[f64]> = filters.chunks(pixels.max(1)).collect();
+        pictures.push(images::grid(&format!("{name}: {SHOWN} of {HIDDEN} first-layer filters"), &filters, IN_A_ROW)?);
+    }
+    Ok(pictures)
+}
+
+/// `inputs – 256 ReLUs, dropout – inputs`, logistic outputs, squared error; vanilla dropout as in the paper, so that activations compare.
+struct Autoencoder<'a> {
+    scene: &'a Scene,
+    seed: u64,
+    keep: f64,
+}
+
+/// An affine layer with its velocities.
+struct Layer<B: Backend> {
+    weight: B::Tensor<f32>,
+    bias: B::Tensor<f32>,
+    velocity: [B::Tensor<f32>; 2],
+}
+
+impl<B: Backend> Layer<B> {
+    fn new(backend: &mut B, seed: u64, layer: u32, inputs: usize, outputs: usize) -> Result<Self> {
+        let weight = backend.tensor(inputs, outputs, &init::he_uniform(seed, layer, inputs, outputs))?;
+        let velocity = [backend.zeros(inputs, outputs)?, backend.zeros(1, outputs)?];
+        Ok(Self { weight, bias: backend.zeros(1, outputs)?, velocity })
+    }
+
+    fn forward(&self, backend: &mut B, x: &B::Tensor<f32>, y: &mut B::Tensor<f32>, relu: bool, dropout: Dropout) -> Result<()> {
+        backend.linear_forward(LinearForward { x, weight: &self.weight, bias: Some(&self.bias), y, relu, dropout })
+    }
+
+    fn update(&mut self, backend: &mut B, x: &B::Tensor<f32>, grad_z: &B::Tensor<f32>, rule: SgdRule) -> Result<()> {
+        let Self { weight, bias, velocity: [weight_velocity, bias_velocity] } = self;
+        backend.grad_weight_sgd(GradWeightSgd { x, grad_z, weight, bias, velocity: Some((weight_velocity, bias_velocity)), rule })
+    }
+}
+
+impl Computation for Autoencoder<'_> {
+    fn on<B: Backend>(&self, mut backend: B) -> Result<(B, Found)> {
+        const BATCH: usize = 100;
+        let data = &self.scene.data;
+        let train = drawn(&data.train, self.scene.rows(self.scene.pick(5000, 60_000)), self.seed);
+        let (rows, inputs, updates) = (train.rows, train.cols, self.scene.updates(self.scene.pick(2000, 60_000)));
+        let batch = BATCH.min(rows);
+        let resident = upload(&mut backend, &train)?;
+        let (mut encode, mut decode) =
+            (Layer::new(&mut backend, self.seed, 0, inputs, HIDDEN)?, Layer::new(&mut backend, self.seed, 1, HIDDEN, inputs)?);
+        let mut x = backend.zeros(batch, inputs)?;
+        let (mut hidden, mut grad_hidden) = (backend.zeros(batch, HIDDEN)?, backend.zeros(batch, HIDDEN)?);
+        let (mut z, mut grad_z) = (backend.zeros(batch, inputs)?, backend.zeros(batch, inputs)?);
+        let (mut labels, mut losses) = (backend.zeros(batch, 1)?, backend.zeros(batch, 2)?);
+        let mut order = backend.zeros::<u32>(rows, 1)?;
+        let rate = Rate::keep(self.keep)?;
+        let site = |step: u32| Dropout::train(Mode::Vanilla, Mask::new(rate, Key { seed: self.seed, layer: 1, step }));
+        let schedules = Schedules { lr: Schedule::Exponential { to: 0.05, steps: updates }, ..Schedules::default() };
+        let rule = SgdRule { momentum: 0.9, ..SgdRule::plain(0.02) };
+        let steps = (rows / batch).max(1) as u32;
+        for step in 0..updates {
+            if step % steps == 0 {
+                backend.write(&mut order, &init::shuffle(self.seed, step / steps, rows as u32))?;
+            }
+            let first = (step % steps) as usize * batch;
+            let rule = schedules.rule(&rule, step);
+            backend.gather(Gather {
+                data: resident.features(),
+                all_labels: resident.labels(),
+                order: &order,
+                first,
+                unit: train.unit,
+                x: &mut x,
+                labels: &mut labels,
+                dropout: Dropout::NONE,
+            })?;
+            encode.forward(&mut backend, &x, &mut hidden, true, site(step))?;
+            decode.forward(&mut backend, &hidden, &mut z, false, Dropout::NONE)?;
+            let (targets, logistic) = (&x, true);
+            backend.squared_error(SquaredError { z: &z, targets, grad_z: &mut grad_z, losses: &mut losses, logistic })?;
+            let (weight, dropout, through) = (&decode.weight, Dropout::NONE, Some((&hidden, site(step).scale)));
+            let (grad_output, output, grad_input) = (&grad_z, None, &mut grad_hidden);
+            backend.grad_input(GradInput { grad_output, output, weight, grad_input, dropout, through })?;
+            decode.update(&mut backend, &hidden, &grad_z, rule)?;
+            encode.update(&mut backend, &x, &grad_hidden, rule)?;
+            backend.submit()?;
+        }
+        let found = self.measure(&mut backend, &encode, &decode)?;
+        Ok((backend, found))
+    }
+}
+
+impl Autoencoder<'_> {
+    /// Activations and reconstructions of test rows, and the filters.
+    fn measure<B: Backend>(&self, backend: &mut B, encode: &Layer<B>, decode: &Layer<B>) -> Result<Found> {
+        const ROWS: usize = 1000;
+        let test = &self.scene.data.test;
+        let (rows, inputs) = (test.rows.min(ROWS), test.cols);
+        let features = test.features_f32();
+        let x = backend.tensor(rows, inputs, &features[..rows * inputs])?;
+        let (mut hidden, mut z) = (backend.zeros(rows, HIDDEN)?, backend.zeros(rows, inputs)?);
+        let (mut grad_z, mut losses) = (backend.zeros(rows, inputs)?, backend.zeros(rows, 2)?);
+        encode.forward(backend, &x, &mut hidden, true, Dropout::NONE)?;
+        let activations = backend.read(&hidden)?;
+        encode.forward(backend, &x, &mut hidden, true, Dropout::predict(Mode::Vanilla, Rate::keep(self.keep)?))?;
+        decode.forward(backend, &hidden, &mut z, false, Dropout::NONE)?;
+        backend.squared_error(SquaredError { z: &z, targets: &x, grad_z: &mut grad_z, losses: &mut losses, logistic: true })?;
+        let mean = |values: &mut dyn Iterator<Item = f32>, count: usize| values.map(f64::from).sum::<f64>() / count as f64;
+        let loss = mean(&mut backend.read(&losses)?.into_iter().step_by(2), rows);
+        let means: Vec<f64> =
+            (0..HIDDEN).map(|unit| mean(&mut activations.iter().skip(unit).step_by(HIDDEN).copied(), rows)).collect();
+        let filters = backend.read(&encode.weight)?;
+
+        let mut found = Found::default();
+        found.value("loss", loss);
+        found.value("activation", means.iter().sum::<f64>() / HIDDEN as f64);
+        let active = activations.iter().filter(|&&h| h > 0.0).count();
+        found.value("active", 100.0 * active as f64 / activations.len() as f64);
+        found.series.insert("means".to_owned(), counts(means.into_iter()));
+        found.series.insert("activations".to_owned(), counts(activations.into_iter().filter(|&h| h > 0.0).map(f64::from)));
+        // In three digits: the picture has 256 shades.
+        let filter = |unit: usize| filters.iter().skip(unit).step_by(HIDDEN).map(|&w| (f64::from(w) * 1e3).round() / 1e3);
+        found.series.insert("filters".to_owned(), (0..SHOWN).flat_map(filter).collect());
+        Ok(found)
+    }
+}
+
+/// How many values fall into each part; those beyond the end into the last.
+fn counts(values: impl Iterator<Item = f64>) -> Vec<f64> {
+    let mut counts = vec![0.0; PARTS];
+    for value in values {
+        counts[((value / END * PARTS as f64) as usize).min(PARTS - 1)] += 1.0;
+    }
+    counts
+}
