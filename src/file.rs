@@ -7,6 +7,11 @@ use std::io::{self, BufWriter, Read, Write};
 use std::path::Path;
 
 use crate::{Error, Result};
+use fs4::FileExt;
+use tempfile::NamedTempFile;
+
+/// How the names of temporary files end.
+const TEMPORARY: &str = ".wgpu-dropout.tmp";
 
 /// Opens a file for reading.
 ///
@@ -27,8 +32,8 @@ pub fn read(path: &Path) -> Result<Vec<u8>> {
 /// Replaces a file by what `write` writes, or creates it.
 ///
 /// The bytes go to a temporary file in the same folder, are synced to the disk and take the file's name at the end: whoever
-/// opens it sees the old contents or the new ones. A link is followed; what is no ordinary file, such as `/dev/stdout`, is
-/// written to as it stands.
+/// opens it sees the old contents or the new ones. A process that is killed meanwhile leaves its temporary file, which the next write to that
+/// folder removes. A link is followed; what is no ordinary file, such as `/dev/stdout`, is written to as it stands.
 ///
 /// # Errors
 /// [`Error::File`] where `write` or the system fails; the old file is then untouched and nothing is left beside it.
@@ -44,24 +49,55 @@ fn replace(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) ->
     let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     let folder = target.parent().filter(|folder| *folder != OsStr::new("")).unwrap_or(Path::new("."));
 
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(".").suffix(".tmp");
-    // A temporary file is private by default; this one is to be as open as any other that the user makes.
-    #[cfg(unix)]
-    builder.permissions(<fs::Permissions as std::os::unix::fs::PermissionsExt>::from_mode(0o666));
-    let file = builder.tempfile_in(folder)?;
+    sweep(folder);
+    let file = temporary(folder)?;
     buffered(file.as_file(), write)?;
     #[cfg(unix)]
     if let Some(old) = old {
         file.as_file().set_permissions(old.permissions())?;
     }
     file.as_file().sync_all()?;
-    file.persist(&target).map_err(|e| e.error)?;
+    // Closed at once: on Windows nobody else can read a file with a lock.
+    drop(file.persist(&target).map_err(|e| e.error)?);
 
     // The new name is on the disk once its folder is. Some file systems cannot sync a folder: the file is whole all the same.
     #[cfg(unix)]
     let _ = File::open(folder).and_then(|folder| folder.sync_all());
     Ok(())
+}
+
+/// A temporary file with a lock on it, which tells whoever sweeps that its process lives.
+fn temporary(folder: &Path) -> io::Result<NamedTempFile> {
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(".").suffix(TEMPORARY);
+    // A temporary file is private by default; this one is to be as open as any other that the user makes.
+    #[cfg(unix)]
+    builder.permissions(<fs::Permissions as std::os::unix::fs::PermissionsExt>::from_mode(0o666));
+    loop {
+        let file = builder.tempfile_in(folder)?;
+        // A file system without locks has none to offer whoever sweeps, who then removes nothing.
+        let _ = FileExt::lock(file.as_file());
+        // Before the lock the file may have been taken for one of a process that is no more.
+        if file.path().exists() {
+            return Ok(file);
+        }
+    }
+}
+
+/// Removes the temporary files of processes that are no more: those without a lock. What cannot be removed stays.
+fn sweep(folder: &Path) {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let ours = entry.file_name().to_str().is_some_and(|name| name.starts_with('.') && name.ends_with(TEMPORARY));
+        if !ours || !entry.file_type().is_ok_and(|kind| kind.is_file()) {
+            continue;
+        }
+        let path = entry.path();
+        if let Ok(file) = File::options().write(true).open(&path) {
+            if FileExt::try_lock(&file).is_ok() {
+                let _ = fs::remove_file(&path);
+            }
+        }
+    }
 }
 
 fn buffered(file: &File, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
@@ -129,6 +165,30 @@ mod tests {
         assert_eq!(failure.unwrap_err().to_string(), format!("{}: no more", path.display()));
         assert_eq!(fs::read(&path).unwrap(), b"old");
         assert_eq!(names(folder.path()), ["a"]);
+    }
+
+    #[test]
+    fn sweeps_what_killed_processes_left_and_nothing_that_is_being_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let [a, b] = ["a", "b"].map(|name| folder.path().join(name));
+        let others = [".b.tmp", "wgpu-dropout.tmp"];
+        others.iter().for_each(|name| fs::write(folder.path().join(name), "another's").unwrap());
+        let left = format!(".abc{TEMPORARY}");
+        fs::write(folder.path().join(&left), "cut short").unwrap();
+        write_atomic(&a, |out| {
+            let mut mine = names(folder.path());
+            assert!(!mine.contains(&left) && mine.iter().any(|name| name.ends_with(TEMPORARY)), "{mine:?}");
+            out.write_all(b"first, ")?;
+            // Another writer in the same folder.
+            write_atomic(&b, |out| out.write_all(b"b")).unwrap();
+            mine.push("b".to_owned());
+            mine.sort();
+            assert_eq!(names(folder.path()), mine);
+            out.write_all(b"second")
+        })
+        .unwrap();
+        assert_eq!(names(folder.path()), [others[0], "a", "b", others[1]]);
+        assert_eq!(read(&a).unwrap(), b"first, second");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! A process that is killed in the midst of a save leaves the old checkpoint or the new one, whole.
+//! A process that is killed in the midst of a save leaves the old checkpoint or the new one, whole, and the next save removes what else it left.
 //!
 //! The test program is its own victim: it starts itself with the name of a file to save to, again and again, and kills that process after
 //! as many microseconds as a generator says.
@@ -55,8 +55,14 @@ fn a_process_that_saves_for_ever() {
     }
 }
 
-/// Starts the process, waits until it has saved, and kills it a little later.
-fn start_and_kill(path: &Path, naive: bool, after: Duration) {
+/// Temporary files of saves beside a file.
+fn temporaries(path: &Path) -> usize {
+    let entries = std::fs::read_dir(path.parent().unwrap()).unwrap().map(|entry| entry.unwrap().path());
+    entries.filter(|path| path.extension().is_some_and(|e| e == "tmp")).count()
+}
+
+/// Starts the process, waits until it has saved, where `aimed` until it saves again, and kills it a little later.
+fn start_and_kill(path: &Path, naive: bool, aimed: bool, after: Duration) {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command
         .args(["--exact", "a_process_that_saves_for_ever", "--ignored"])
@@ -74,43 +80,51 @@ fn start_and_kill(path: &Path, naive: bool, after: Duration) {
         assert!(child.try_wait().unwrap().is_none(), "it ended by itself");
         std::thread::sleep(Duration::from_micros(200));
     }
+    while aimed && temporaries(path) == 0 && start.elapsed() < Duration::from_secs(60) {
+        std::hint::spin_loop();
+    }
     std::thread::sleep(after);
     child.kill().unwrap();
     child.wait().unwrap();
 }
 
-/// A time to wait of up to 12 ms, in which a save or two happen.
-fn delay(rng: &mut PhiloxRng) -> Duration {
-    Duration::from_micros(u64::from(rng.next_u32() % 12_000))
+/// A time to wait of up to so many microseconds. In 12,000 a save or two happen; one takes some 2,000.
+fn delay(rng: &mut PhiloxRng, most: u32) -> Duration {
+    Duration::from_micros(u64::from(rng.next_u32() % most))
 }
 
 #[test]
 fn a_kill_at_any_moment_leaves_a_whole_checkpoint() {
-    let folder = tempfile::tempdir().unwrap();
-    let (path, reference) = (folder.path().join("n"), folder.path().join("reference"));
+    let [folder, other] = [(); 2].map(|()| tempfile::tempdir().unwrap());
+    let (path, elsewhere) = (folder.path().join("n"), other.path().join("n"));
     let mut rng = PhiloxRng::at(11, 0);
     // What a run that is never killed saves after each step: each process goes on where the file of the one before says.
     let mut net = network();
     let mut steps: HashMap<Vec<u8>, u32> = HashMap::new();
-    let mut latest = 0;
+    let (mut latest, mut cut) = (0, 0);
     for kill in 0..KILLS {
-        start_and_kill(&path, false, delay(&mut rng));
+        // At any moment, and in turn at one when it is known to save.
+        let aimed = kill % 2 == 1;
+        start_and_kill(&path, false, aimed, delay(&mut rng, if aimed { 3000 } else { 12_000 }));
+        // What a kill in the midst of a save leaves beside the file tells that there was such a kill; the next process sweeps it.
+        let left = temporaries(&path);
+        assert!(left <= 1, "kill {kill}: what the kills before left is still there");
+        cut += left;
         let bytes = std::fs::read(&path).unwrap();
         let step = Mlp::load(Cpu::new(), &path).unwrap_or_else(|error| panic!("after kill {kill}: {error}")).step();
         while net.step() < step {
             train(&mut net);
-            net.save(&reference).unwrap();
-            steps.insert(std::fs::read(&reference).unwrap(), net.step());
+            net.save(&elsewhere).unwrap();
+            steps.insert(std::fs::read(&elsewhere).unwrap(), net.step());
         }
         assert_eq!(steps.get(&bytes), Some(&step), "kill {kill}: the file is that of step {step}, to the byte");
         assert!(step > latest, "kill {kill}: each process saved at least once");
         latest = step;
     }
-    // What a kill in the midst of a save leaves beside the file tells that there were such kills.
-    let cut = std::fs::read_dir(folder.path())
-        .unwrap()
-        .filter(|entry| entry.as_ref().unwrap().path().extension().is_some_and(|e| e == "tmp"));
-    assert!(cut.count() > 0, "no kill hit a save");
+    println!("{cut} of {KILLS} kills hit a save");
+    assert!(cut > 1, "no two kills hit a save");
+    net.save(&path).unwrap();
+    assert_eq!(temporaries(&path), 0, "a save sweeps what a kill left");
 }
 
 /// The control: without the temporary file some kill leaves a torn one.
@@ -120,7 +134,7 @@ fn a_kill_while_a_file_is_written_in_place_tears_it() {
     let path = folder.path().join("n");
     let mut rng = PhiloxRng::at(12, 0);
     let torn = (0..20 * KILLS).any(|_| {
-        start_and_kill(&path, true, delay(&mut rng));
+        start_and_kill(&path, true, false, delay(&mut rng, 12_000));
         Mlp::load(Cpu::new(), &path).is_err()
     });
     assert!(torn, "no kill hit a write, so the test above shows nothing");

@@ -16,16 +16,16 @@ fn built() -> Option<PathBuf> {
             return None;
         }
     }
-    let target = Path::new(env!("CARGO_BIN_EXE_wgpu-dropout")).ancestors().nth(2).unwrap();
-    let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/mpi/Cargo.toml");
-    let mut build = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    build.args(["build", "--quiet", "--locked", "--manifest-path"]).arg(manifest).arg("--target-dir").arg(target);
-    // What cargo set for this test is not the example's.
-    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("CARGO_PKG_")) {
-        build.env_remove(name);
+    match common::build(&["--manifest-path", "examples/mpi/Cargo.toml"]) {
+        Ok(programs) => Some(programs.join("wgpu-dropout-mpi")),
+        Err(error) if error.contains("libclang") => {
+            common::skipped(
+                "there is no libclang, with which bindings to MPI are made; on Debian 12: apt-get install libclang1-14",
+            );
+            None
+        }
+        Err(error) => panic!("examples/mpi does not build: {error}"),
     }
-    assert!(build.status().unwrap().success(), "examples/mpi does not build");
-    Some(target.join("debug/wgpu-dropout-mpi"))
 }
 
 /// What a run of so many processes prints, an epoch a line.
@@ -49,7 +49,6 @@ fn distance(a: &[f64], b: &[f64]) -> f64 {
 }
 
 #[test]
-#[ignore = "builds a package of its own, and needs an MPI"]
 fn processes_train_as_one() {
     let Some(program) = built() else { return };
     let devices: Vec<&str> = ["cpu"].into_iter().chain(common::gpu().map(|_| "gpu")).collect();

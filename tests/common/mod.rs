@@ -6,6 +6,8 @@ pub mod cli;
 pub mod raw;
 
 use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::{Mutex, PoisonError};
 use wgpu_dropout::DeviceChoice;
 use wgpu_dropout::Error;
@@ -41,6 +43,27 @@ pub fn required<T>(opened: wgpu_dropout::Result<T>) -> Option<T> {
 /// Says what was left out past the test harness, which keeps the output of tests that pass to itself.
 pub fn skipped(why: &str) {
     let _ = writeln!(std::io::stderr(), "SKIPPED: {why}");
+}
+
+/// Builds something else, beside this crate's own tests: the folder of its programs, or what cargo said.
+#[cfg(feature = "cli")]
+pub fn build(args: &[&str]) -> Result<PathBuf, String> {
+    let programs = Path::new(env!("CARGO_BIN_EXE_wgpu-dropout")).parent().unwrap();
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.args(["build", "--quiet", "--locked"]).args(args).current_dir(env!("CARGO_MANIFEST_DIR"));
+    command.arg("--target-dir").arg(programs.parent().unwrap());
+    if programs.ends_with("release") {
+        command.arg("--release");
+    }
+    // What cargo set for this test is not the other package's.
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("CARGO_PKG_")) {
+        command.env_remove(name);
+    }
+    let output = command.output().unwrap();
+    match output.status.success() {
+        true => Ok(programs.to_owned()),
+        false => Err(String::from_utf8_lossy(&output.stderr).into_owned()),
+    }
 }
 
 /// The GPU under test: `WGPU_DROPOUT_DEVICE`, else the best adapter. `None`, said aloud, where there is none; a failure where

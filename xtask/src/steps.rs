@@ -91,7 +91,7 @@ const STEPS: [Step; 8] = [
 /// Burn's package has a workspace of its own: what it depends on takes ten minutes to build on two cores.
 const BURN: &str = "crates/burn-wgpu-dropout/Cargo.toml";
 
-const LONG_STEPS: [Step; 14] = [
+const LONG_STEPS: [Step; 15] = [
     cargo_step(
         "ignored tests",
         &["test", "--workspace", "--tests", "--locked", "--no-fail-fast", "--", "--ignored"],
@@ -131,13 +131,14 @@ const LONG_STEPS: [Step; 14] = [
         &["clippy", "--manifest-path", BURN, "--all-targets", "--locked", "--", "-D", "warnings"],
         Need::Component("clippy"),
     ),
-    // Its examples are built and its README's snippets too.
+    // Its README's snippets are built too.
     cargo_step("Burn: tests", &["test", "--manifest-path", BURN, "--locked", "--no-fail-fast"], Need::Nothing),
     cargo_step(
         "Burn: no fusion",
         &["test", "--manifest-path", BURN, "--locked", "--no-fail-fast", "--no-default-features", "--tests"],
         Need::Nothing,
     ),
+    cargo_step("Burn: example", &["run", "--manifest-path", BURN, "--locked", "--example", "digits"], Need::Nothing),
 ];
 
 /// The steps of a run; `all` adds those that take long.
@@ -335,7 +336,7 @@ mod tests {
         let names = |all| list(all).iter().map(|step| step.name).collect::<Vec<_>>();
         assert_eq!(names(true)[..names(false).len()], names(false));
         assert_eq!(names(false).len(), 8);
-        assert_eq!(rehearse(true, &complete(), ""), ("22 passed, 0 failed, 0 skipped".into(), names(true)));
+        assert_eq!(rehearse(true, &complete(), ""), ("23 passed, 0 failed, 0 skipped".into(), names(true)));
     }
 
     #[test]
@@ -361,7 +362,7 @@ mod tests {
     #[test]
     fn what_else_is_missing_is_skipped_also_in_ci() {
         let bare = Fake::linux().var("CARGO", "cargo").command("cargo fmt --version", "").command("cargo clippy --version", "");
-        assert_eq!(rehearse(true, &bare.var("CI", "true"), "").0, "12 passed, 0 failed, 10 skipped");
+        assert_eq!(rehearse(true, &bare.var("CI", "true"), "").0, "13 passed, 0 failed, 10 skipped");
         // No GPU, no other implementation of it.
         assert_eq!(rehearse(false, &complete().var("WGPU_DROPOUT_DEVICE", "cpu"), "").0, "6 passed, 0 failed, 2 skipped");
     }

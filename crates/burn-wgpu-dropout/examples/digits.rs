@@ -123,7 +123,10 @@ fn main() -> Result<(), Box<dyn Error>> {
         (resumed, resumed_loss) = train(resumed, &mut optimizer, &data, epoch)?;
     }
     println!("resumed  {resumed_loss:.4}, step {} of {}", resumed.input.steps.get(), net.input.steps.get());
-    println!("the same to the bit: {}", loss.to_bits() == resumed_loss.to_bits());
+    if loss.to_bits() != resumed_loss.to_bits() {
+        return Err("the resumed network is another one".into());
+    }
+    println!("the same to the bit");
 
     let (x, _) = upload(&digits.test, &plain);
     let net = net.valid();
