@@ -1,9 +1,9 @@
 //! One interface to the GPU and the CPU: tensors, the kernels, and when their work is done.
 
 use crate::call::{
-    ActivationGrad, AlphaDropoutCall, BatchLoss, DropoutBits, DropoutBroadcast, DropoutCall, Gather, GaussianDropoutCall,
-    GradInput, GradWeight, GradWeightSgd, LinearActivation, LinearForward, MaskBits, MaskBytes, Moments, Sgd, SoftmaxCrossEntropy,
-    SquaredError, Subnetworks,
+    ActivationGrad, AdamW, AlphaDropoutCall, BatchLoss, BatchNorm, BatchNormGrad, BatchStatistics, DropoutBits, DropoutBroadcast,
+    DropoutCall, Gather, GaussianDropoutCall, GradInput, GradWeight, GradWeightSgd, LinearActivation, LinearForward, MaskBits,
+    MaskBytes, Moments, Sgd, SoftmaxCrossEntropy, SquaredError, Subnetworks,
 };
 use crate::shape::Matrix;
 use crate::{Error, Result};
@@ -223,6 +223,30 @@ pub trait Backend {
     /// # Errors
     /// As [`dropout`](Self::dropout).
     fn sgd(&mut self, call: Sgd<'_, Self::Tensor<f32>>) -> Result<()>;
+
+    /// One update by AdamW.
+    ///
+    /// # Errors
+    /// As [`dropout`](Self::dropout); [`Error::Invalid`] for a β that is not 0 to below 1.
+    fn adamw(&mut self, call: AdamW<'_, Self::Tensor<f32>>) -> Result<()>;
+
+    /// Mean and variance of each column of a mini-batch, and the running ones.
+    ///
+    /// # Errors
+    /// As [`dropout`](Self::dropout).
+    fn batch_statistics(&mut self, call: BatchStatistics<'_, Self::Tensor<f32>>) -> Result<()>;
+
+    /// `Y = M·s·relu(γ·(X − mean)/√(variance + ε) + β)`.
+    ///
+    /// # Errors
+    /// As [`dropout`](Self::dropout).
+    fn batch_norm(&mut self, call: BatchNorm<'_, Self::Tensor<f32>>) -> Result<()>;
+
+    /// The way back through [`batch_norm`](Self::batch_norm): `dγ`, `dβ` and `dX`.
+    ///
+    /// # Errors
+    /// As [`dropout`](Self::dropout).
+    fn batch_norm_grad(&mut self, call: BatchNormGrad<'_, Self::Tensor<f32>>) -> Result<()>;
 
     /// A mini-batch of a data set that lies on the device.
     ///

@@ -5,12 +5,16 @@
 //! it: a shape that does not fit is an [`Error::Shape`] that names both sizes.
 
 mod activation;
+mod adamw;
 mod ensemble;
 mod forms;
+mod normalization;
 
 pub use activation::{Activation, ActivationGrad, LinearActivation};
+pub use adamw::{AdamW, AdamWRule};
 pub use ensemble::{Moments, Subnetworks};
 pub use forms::{AlphaDropoutCall, DropoutBits, DropoutBroadcast, GaussianDropoutCall, MaskBytes};
+pub use normalization::{BatchNorm, BatchNormGrad, BatchStatistics, EPSILON};
 
 use crate::shape::{Matrix, expect};
 use crate::{Dropout, Error, Mask, Result};

@@ -6,9 +6,12 @@
 mod activation;
 mod forms;
 pub mod network;
+mod normalization;
 
 pub use activation::{activation_grad, linear_activation};
 pub use forms::{alpha_dropout, dropout_broadcast, dropout_bytes, gaussian_dropout, noise};
+
+pub use normalization::{adamw, batch_norm, batch_norm_grad, batch_statistics};
 
 use crate::call::SgdRule;
 use crate::{Dropout, Error, Result};

@@ -70,12 +70,13 @@ fn studies_are_listed_with_what_is_published_and_others_are_refused() {
         "keep-rate",
         "data-size",
         "monte-carlo",
+        "gaussian",
         "sparsity",
         "where",
     ] {
         assert!(list.lines().any(|line| line == name), "{name}: {list}");
     }
-    assert_eq!(list.matches("published: ").count(), 10);
+    assert_eq!(list.matches("published: ").count(), 11);
     let list: Value = serde_json::from_str(&succeed_quietly(&folder, "study --list --json ladder")).unwrap();
     assert_eq!((list.as_array().unwrap().len(), &list[0]["study"]), (1, &Value::from("ladder")));
     assert!(refuse(&folder, "study ladders", 2).contains("ladder"));

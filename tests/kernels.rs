@@ -16,6 +16,8 @@ mod ensemble;
 mod forms;
 #[path = "kernels/loss.rs"]
 mod loss;
+#[path = "kernels/normalization.rs"]
+mod normalization;
 #[path = "kernels/products.rs"]
 mod products;
 #[path = "kernels/sgd.rs"]

@@ -49,6 +49,7 @@ fn distance(a: &[f64], b: &[f64]) -> f64 {
 }
 
 #[test]
+#[ignore = "builds a package of its own for minutes, and needs an MPI"]
 fn processes_train_as_one() {
     let Some(program) = built() else { return };
     let devices: Vec<&str> = ["cpu"].into_iter().chain(common::gpu().map(|_| "gpu")).collect();

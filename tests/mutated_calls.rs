@@ -345,7 +345,7 @@ fn arbitrary_networks_and_settings_end_in_finite_numbers_or_a_typed_error() {
         let schedule = one(random, &shapes);
         let schedules = Schedules { lr: schedule, momentum: schedule, drop: schedule };
         let (batch, shuffle) = (one(random, &[1, 2, 3, 64, 64, usize::MAX, 0]), random.random());
-        let training = Training { rule, batch, shuffle, schedules };
+        let training = Training { rule, batch, shuffle, schedules, ..Training::default() };
         let rows = random.random_range(0..9usize);
         let wrong = usize::from(random.random_range(0..8) == 0);
         let label = |random: &mut StdRng| if random.random_range(0..60) == 0 { random.random() } else { 0 };

@@ -205,7 +205,7 @@ fn schedules_are_followed_step_by_step() {
             control.update(&control.gradient(batch, &training(&at(step + 1), step)), &schedules.rule(&rule, step + 1));
         }
         let data = resident(net.backend_mut(), &samples);
-        let training = Training { batch: 32, shuffle: false, rule, schedules };
+        let training = Training { batch: 32, shuffle: false, rule, schedules, ..Training::default() };
         net.train_epoch(&data, &training).unwrap();
         net.train_epoch(&data, &training).unwrap();
         let (distance, off) = (exact.distance(&mut net).unwrap(), control.distance(&mut net).unwrap());

@@ -26,7 +26,8 @@ fn batch(rows: usize) -> (Vec<f32>, Vec<u32>) {
 fn training() -> Training {
     let rule = SgdRule { lr: 0.1, momentum: 0.9, weight_decay: 0.01, l1: 1e-4, max_norm: Some(1.5) };
     let (lr, momentum) = (Schedule::Exponential { to: 0.5, steps: 8 }, Schedule::Linear { from: 0.5, to: 1.0, steps: 6 });
-    Training { batch: 16, shuffle: true, rule, schedules: Schedules { lr, momentum, drop: Schedule::Constant } }
+    let schedules = Schedules { lr, momentum, drop: Schedule::Constant };
+    Training { batch: 16, rule, schedules, ..Training::default() }
 }
 
 /// The same, with drop rates that fall to nothing within the run.

@@ -6,9 +6,9 @@ mod common;
 use common::raw::Raw;
 use common::{noise, same_bits};
 use wgpu_dropout::call::{
-    Activation, ActivationGrad, AlphaDropoutCall, BatchLoss, DropoutBits, DropoutBroadcast, DropoutCall, Features, Gather,
-    GaussianDropoutCall, GradInput, GradWeight, GradWeightSgd, LinearActivation, LinearForward, MaskBits, Moments, Sgd, SgdRule,
-    SoftmaxCrossEntropy, SquaredError, Subnetworks,
+    Activation, ActivationGrad, AdamW, AdamWRule, AlphaDropoutCall, BatchLoss, BatchNorm, BatchNormGrad, BatchStatistics,
+    DropoutBits, DropoutBroadcast, DropoutCall, Features, Gather, GaussianDropoutCall, GradInput, GradWeight, GradWeightSgd,
+    LinearActivation, LinearForward, MaskBits, Moments, Sgd, SgdRule, SoftmaxCrossEntropy, SquaredError, Subnetworks,
 };
 use wgpu_dropout::gpu::{Kernels, Prepared, View};
 use wgpu_dropout::{AlphaDropout, AxisMap, Dropout, Error, GaussianDropout, Key, Mask, Mode, Rate, Result};
@@ -295,6 +295,28 @@ fn losses_and_updates_take_tensors_wherever_they_lie() {
     everywhere(&raw, "squared_error", &[tensor(1, 5, 9), tensor(2, 5, 9), nan(5, 9), nan(5, 2)], true, |t| {
         let (grad_z, losses) = (&mut { t[2] }, &mut { t[3] });
         kernels.squared_error(&SquaredError { z: &t[0], targets: &t[1], grad_z, losses, logistic: true })
+    });
+    let (x, pair) = (|| tensor(1, 5, 9), |seed| tensor(seed, 2, 9));
+    everywhere(&raw, "batch_statistics", &[x(), nan(2, 9), pair(2)], true, |t| {
+        let (statistics, running) = (&mut { t[1] }, &mut { t[2] });
+        kernels.batch_statistics(&BatchStatistics { x: &t[0], statistics, running, momentum: 0.25 })
+    });
+    let positive = (2, 9, noise(3, 18).iter().map(|v| v.abs()).collect());
+    let tensors = [x(), positive, pair(4), nan(5, 9), nan(2, 9), nan(5, 9)];
+    everywhere(&raw, "batch_norm", &tensors[..4], true, |t| {
+        let (x, statistics, affine, y, epsilon) = (&t[0], &t[1], &t[2], &mut { t[3] }, 1e-5);
+        kernels.batch_norm(&BatchNorm { x, statistics, affine, y, epsilon, relu: true, dropout: site() })
+    });
+    everywhere(&raw, "batch_norm_grad", &[&tensors[..3], &[tensor(5, 5, 9)], &tensors[4..]].concat(), true, |t| {
+        let (x, statistics, affine, grad_y) = (&t[0], &t[1], &t[2], &t[3]);
+        let (grad_affine, grad_x, epsilon, through) = (&mut { t[4] }, &mut { t[5] }, 1e-5, Some(1.5));
+        kernels.batch_norm_grad(&BatchNormGrad { x, statistics, affine, grad_y, grad_affine, grad_x, epsilon, through })
+    });
+    let rule = AdamWRule { lr: 0.1, beta1: 0.9, beta2: 0.99, epsilon: 1e-8, weight_decay: 0.1 };
+    let second = (7, 12, noise(4, 84).iter().map(|v| v * v).collect());
+    everywhere(&raw, "adamw", &[tensor(1, 7, 12), tensor(2, 7, 12), tensor(3, 7, 12), second], true, |t| {
+        let (weight, first, second) = (&mut { t[1] }, &mut { t[2] }, &mut { t[3] });
+        kernels.adamw(&AdamW { grad: &t[0], weight, first, second, rule, step: 3 })
     });
     everywhere(&raw, "batch_loss", &[tensor(1, 100, 2), tensor(2, 3, 2)], true, |t| {
         kernels.batch_loss(&BatchLoss { losses: &t[0], totals: &mut { t[1] }, slot: 1 })

@@ -16,8 +16,8 @@ use std::cell::Cell;
 use std::sync::{Mutex, PoisonError};
 use wgpu_dropout::backend::Backend;
 use wgpu_dropout::call::{
-    BatchLoss, DropoutCall, Features, Gather, GradInput, GradWeight, GradWeightSgd, LinearForward, MaskBits, Moments, Sgd, SgdRule,
-    SoftmaxCrossEntropy, SquaredError, Subnetworks,
+    AdamW, AdamWRule, BatchLoss, BatchNorm, DropoutCall, Features, Gather, GradInput, GradWeight, GradWeightSgd, LinearForward,
+    MaskBits, Moments, Sgd, SgdRule, SoftmaxCrossEntropy, SquaredError, Subnetworks,
 };
 use wgpu_dropout::gpu::{Gpu, Planner, Tile, Tiles};
 use wgpu_dropout::mask::bits_to_bytes;
@@ -242,6 +242,27 @@ fn squared_error_in_rows() {
         [gpu.read(&dz).unwrap(), gpu.read(&losses).unwrap()].concat()
     };
     equal("squared_error", on_both_plans(Tile::Register, run));
+}
+
+#[test]
+fn batch_norm_and_adamw_in_rows() {
+    let (rows, cols) = (300, 201);
+    let (x, pair) = (noise(1, rows * cols), noise(2, 2 * cols).iter().map(|v| v.abs()).collect::<Vec<_>>());
+    let rule = AdamWRule { lr: 0.1, beta1: 0.9, beta2: 0.99, epsilon: 1e-8, weight_decay: 0.1 };
+    let run = |gpu: &mut Gpu| {
+        let (x, statistics) = (gpu.tensor(rows, cols, &x).unwrap(), gpu.tensor(2, cols, &pair).unwrap());
+        let mut y = poisoned(gpu, rows, cols);
+        let (affine, epsilon, relu, dropout) = (&statistics, 1e-5, true, site(0.6, 3, 5));
+        gpu.batch_norm(BatchNorm { x: &x, statistics: &statistics, affine, y: &mut y, epsilon, relu, dropout }).unwrap();
+        let [mut first, mut second] = [(); 2].map(|()| gpu.zeros(rows, cols).unwrap());
+        let mut weight = gpu.tensor(rows, cols, &noise(3, rows * cols)).unwrap();
+        for step in 0..2 {
+            let (first, second) = (&mut first, &mut second);
+            gpu.adamw(AdamW { grad: &x, weight: &mut weight, first, second, rule, step }).unwrap();
+        }
+        [&y, &weight, &first, &second].map(|tensor| gpu.read(tensor).unwrap()).concat()
+    };
+    equal("batch_norm, adamw", on_both_plans(Tile::Register, run));
 }
 
 #[test]

@@ -7,9 +7,9 @@ pub mod reference;
 
 use crate::backend::{Backend, Counts, Element, check_len};
 use crate::call::{
-    ActivationGrad, AlphaDropoutCall, BatchLoss, DropoutBits, DropoutBroadcast, DropoutCall, Features, Gather, GaussianDropoutCall,
-    GradInput, GradWeight, GradWeightSgd, LinearActivation, LinearForward, MaskBits, MaskBytes, Moments, Sgd, SoftmaxCrossEntropy,
-    SquaredError, Subnetworks,
+    ActivationGrad, AdamW, AlphaDropoutCall, BatchLoss, BatchNorm, BatchNormGrad, BatchStatistics, DropoutBits, DropoutBroadcast,
+    DropoutCall, Features, Gather, GaussianDropoutCall, GradInput, GradWeight, GradWeightSgd, LinearActivation, LinearForward,
+    MaskBits, MaskBytes, Moments, Sgd, SoftmaxCrossEntropy, SquaredError, Subnetworks,
 };
 use crate::shape::{Matrix, elements, expect};
 use crate::{Dropout, Error, Result};
@@ -337,6 +337,55 @@ impl Backend for Cpu {
             Some(isa) => fast::sgd(isa, grad, weight, velocity, cols, &call.rule),
             None => reference::sgd(grad, weight, velocity, cols, &call.rule),
         }
+        Ok(())
+    }
+
+    fn adamw(&mut self, call: AdamW<'_, CpuTensor<f32>>) -> Result<()> {
+        call.check()?;
+        self.counts.dispatches += 1;
+        let (grad, weight) = (&call.grad.values, &mut call.weight.values);
+        let (first, second) = (&mut call.first.values, &mut call.second.values);
+        match self.isa {
+            Some(_) => fast::adamw(grad, weight, first, second, &call.rule, call.step),
+            None => reference::adamw(grad, weight, first, second, &call.rule, call.step),
+        }
+        Ok(())
+    }
+
+    fn batch_statistics(&mut self, call: BatchStatistics<'_, CpuTensor<f32>>) -> Result<()> {
+        call.check()?;
+        self.counts.dispatches += 1;
+        let (statistics, running) = (&mut call.statistics.values, &mut call.running.values);
+        reference::batch_statistics(&call.x.values, statistics, running, call.x.cols, call.momentum);
+        Ok(())
+    }
+
+    fn batch_norm(&mut self, call: BatchNorm<'_, CpuTensor<f32>>) -> Result<()> {
+        call.check()?;
+        self.counts.dispatches += 1;
+        let (x, statistics, affine) = (&call.x.values, &call.statistics.values, &call.affine.values);
+        let (y, cols, epsilon, relu, dropout) = (&mut call.y.values, call.x.cols, call.epsilon, call.relu, &call.dropout);
+        match self.isa {
+            Some(isa) => fast::batch_norm(isa, x, statistics, affine, y, cols, epsilon, relu, dropout),
+            None => reference::batch_norm(x, statistics, affine, y, cols, epsilon, relu, dropout),
+        }
+        Ok(())
+    }
+
+    fn batch_norm_grad(&mut self, call: BatchNormGrad<'_, CpuTensor<f32>>) -> Result<()> {
+        call.check()?;
+        self.counts.dispatches += 1;
+        reference::batch_norm_grad(
+            &call.x.values,
+            &call.statistics.values,
+            &call.affine.values,
+            &call.grad_y.values,
+            &mut call.grad_affine.values,
+            &mut call.grad_x.values,
+            call.x.cols,
+            call.epsilon,
+            call.through,
+        );
         Ok(())
     }
 

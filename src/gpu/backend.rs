@@ -6,9 +6,9 @@ use super::tensor::GpuTensor;
 use crate::Result;
 use crate::backend::{Backend, Counts, Element, check_len};
 use crate::call::{
-    ActivationGrad, AlphaDropoutCall, BatchLoss, DropoutBits, DropoutBroadcast, DropoutCall, Features, Gather, GaussianDropoutCall,
-    GradInput, GradWeight, GradWeightSgd, LinearActivation, LinearForward, MaskBits, MaskBytes, Moments, Sgd, SoftmaxCrossEntropy,
-    SquaredError, Subnetworks,
+    ActivationGrad, AdamW, AlphaDropoutCall, BatchLoss, BatchNorm, BatchNormGrad, BatchStatistics, DropoutBits, DropoutBroadcast,
+    DropoutCall, Features, Gather, GaussianDropoutCall, GradInput, GradWeight, GradWeightSgd, LinearActivation, LinearForward,
+    MaskBits, MaskBytes, Moments, Sgd, SoftmaxCrossEntropy, SquaredError, Subnetworks,
 };
 
 /// Bytes written to the device at a time: a staging area that cannot be had would lose the device.
@@ -234,6 +234,52 @@ impl Backend for Gpu {
         let mut velocity = call.velocity.map(|velocity| velocity.view());
         let views = Sgd { grad: &call.grad.view(), weight: &mut call.weight.view(), velocity: velocity.as_mut(), rule: call.rule };
         self.enqueue(self.kernels.planner().sgd(&views)?)
+    }
+
+    fn adamw(&mut self, call: AdamW<'_, GpuTensor<f32>>) -> Result<()> {
+        let views = AdamW {
+            grad: &call.grad.view(),
+            weight: &mut call.weight.view(),
+            first: &mut call.first.view(),
+            second: &mut call.second.view(),
+            rule: call.rule,
+            step: call.step,
+        };
+        self.enqueue(self.kernels.planner().adamw(&views)?)
+    }
+
+    fn batch_statistics(&mut self, call: BatchStatistics<'_, GpuTensor<f32>>) -> Result<()> {
+        let (mut statistics, mut running) = (call.statistics.view(), call.running.view());
+        let (x, momentum) = (&call.x.view(), call.momentum);
+        let views = BatchStatistics { x, statistics: &mut statistics, running: &mut running, momentum };
+        self.enqueue(self.kernels.planner().batch_statistics(&views)?)
+    }
+
+    fn batch_norm(&mut self, call: BatchNorm<'_, GpuTensor<f32>>) -> Result<()> {
+        let views = BatchNorm {
+            x: &call.x.view(),
+            statistics: &call.statistics.view(),
+            affine: &call.affine.view(),
+            y: &mut call.y.view(),
+            epsilon: call.epsilon,
+            relu: call.relu,
+            dropout: call.dropout,
+        };
+        self.enqueue(self.kernels.planner().batch_norm(&views)?)
+    }
+
+    fn batch_norm_grad(&mut self, call: BatchNormGrad<'_, GpuTensor<f32>>) -> Result<()> {
+        let views = BatchNormGrad {
+            x: &call.x.view(),
+            statistics: &call.statistics.view(),
+            affine: &call.affine.view(),
+            grad_y: &call.grad_y.view(),
+            grad_affine: &mut call.grad_affine.view(),
+            grad_x: &mut call.grad_x.view(),
+            epsilon: call.epsilon,
+            through: call.through,
+        };
+        self.enqueue(self.kernels.planner().batch_norm_grad(&views)?)
     }
 
     fn gather(&mut self, call: Gather<'_, GpuTensor<f32>, GpuTensor<u32>, GpuTensor<u8>>) -> Result<()> {

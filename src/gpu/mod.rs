@@ -9,6 +9,7 @@ mod ensemble;
 mod forms;
 mod group;
 mod kernels;
+mod normalization;
 mod owned;
 mod params;
 mod plan;

@@ -8,8 +8,12 @@ use super::tile::Tile;
 #[allow(missing_docs)]
 pub enum Stem {
     ActivationGrad,
+    Adamw,
     AlphaDropout,
     BatchLoss,
+    BatchNorm,
+    BatchNormGrad,
+    BatchStatistics,
     Copy,
     Dropout,
     DropoutBits,
@@ -33,10 +37,14 @@ pub enum Stem {
 
 impl Stem {
     /// Every kernel.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 26] = [
         Self::ActivationGrad,
+        Self::Adamw,
         Self::AlphaDropout,
         Self::BatchLoss,
+        Self::BatchNorm,
+        Self::BatchNormGrad,
+        Self::BatchStatistics,
         Self::Copy,
         Self::Dropout,
         Self::DropoutBits,
@@ -63,7 +71,11 @@ impl Stem {
         match self {
             Self::ActivationGrad => "activation_grad",
             Self::AlphaDropout => "alpha_dropout",
+            Self::Adamw => "adamw",
             Self::BatchLoss => "batch_loss",
+            Self::BatchNorm => "batch_norm",
+            Self::BatchNormGrad => "batch_norm_grad",
+            Self::BatchStatistics => "batch_statistics",
             Self::Copy => "copy",
             Self::Dropout => "dropout",
             Self::DropoutBits => "dropout_bits",
@@ -90,7 +102,11 @@ impl Stem {
         match self {
             Self::ActivationGrad => include_str!("../../shaders/activation_grad.wgsl"),
             Self::AlphaDropout => include_str!("../../shaders/alpha_dropout.wgsl"),
+            Self::Adamw => include_str!("../../shaders/adamw.wgsl"),
             Self::BatchLoss => include_str!("../../shaders/batch_loss.wgsl"),
+            Self::BatchNorm => include_str!("../../shaders/batch_norm.wgsl"),
+            Self::BatchNormGrad => include_str!("../../shaders/batch_norm_grad.wgsl"),
+            Self::BatchStatistics => include_str!("../../shaders/batch_statistics.wgsl"),
             Self::Copy => include_str!("../../shaders/copy.wgsl"),
             Self::Dropout => include_str!("../../shaders/dropout.wgsl"),
             Self::DropoutBits => include_str!("../../shaders/dropout_bits.wgsl"),
@@ -118,6 +134,7 @@ impl Stem {
         matches!(
             self,
             Self::ActivationGrad
+                | Self::BatchNorm
                 | Self::Dropout
                 | Self::DropoutBroadcast
                 | Self::Gather
@@ -241,7 +258,7 @@ impl Variant {
         choose(matches!(stem, Stem::GradInput | Stem::GradWeight), &|form| {
             [Gate::None, Gate::Relu, Gate::Mask].map(|gate| Self { gate, ..form }).to_vec()
         });
-        choose(stem.is_product() || strips || stem == Stem::Sgd, &|form| {
+        choose(stem.is_product() || strips || matches!(stem, Stem::Adamw | Stem::Sgd), &|form| {
             let widths = [Width::Scalar, Width::Vec4, Width::Vec8];
             let all = strips || stem.is_product() && stem != Stem::GradInput && form.tile == Tile::Shuffle;
             widths.map(|width| Self { width, ..form })[..if all { 3 } else { 2 }].to_vec()
@@ -425,6 +442,10 @@ impl Variant {
             Stem::GradWeight | Stem::Gather => &[false, false, false, true, true],
             Stem::GradWeightSgd if self.momentum => &[false, false, true, true, true, true],
             Stem::GradWeightSgd | Stem::SoftmaxCrossEntropy | Stem::SquaredError => &[false, false, true, true],
+            Stem::Adamw => &[false, true, true, true],
+            Stem::BatchNorm => &[false, false, false, true],
+            Stem::BatchNormGrad => &[false, false, false, false, true, true],
+            Stem::BatchStatistics => &[false, true, true],
             Stem::Sgd if self.momentum => &[false, true, true],
             Stem::Sgd => &[false, true],
         }

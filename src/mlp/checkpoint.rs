@@ -2,11 +2,15 @@
 //!
 //! F32 tensors `layers.N.weight` `[in, out]` and `layers.N.bias` `[out]`, N from 0; where there is momentum `optimizer.N.weight` and
 //! `optimizer.N.bias`; metadata strings `format`, `mode`, `drop`, `input_drop`, `seed`, `step`, `epoch`, and where the network was
-//! trained the settings of the latest step: `batch`, `shuffle`, `lr`, `momentum`, `weight_decay`, `l1`, `max_norm`, and where they follow one the
-//! [`Schedule`] of `lr_schedule`, `momentum_schedule`, `drop_schedule`. Together with the data that is all that a run needs to go on as if it had not stopped: on the same backend its weights are equal to the byte.
+//! trained the settings of the latest step: `optimizer` and, of AdamW, `beta2` and `epsilon`; `batch`, `shuffle`, `lr`, `momentum`, `weight_decay`, `l1`, `max_norm`, and where they follow one the
+//! [`Schedule`] of `lr_schedule`, `momentum_schedule`, `drop_schedule`. AdamW's second moments are `optimizer.second.N.weight` and `.bias`. A network with batch
+//! normalization has `batch_norm` among its metadata, and for each hidden layer `norms.N.weight`, `.bias`, `.running_mean` and `.running_var` `[out]`, with moments
+//! as the layers'. Together with the data that is all that a run needs to go on as if it had not stopped: on the same backend its weights are equal to
+//! the byte.
 
 use super::container::{self, Container, Named};
 use super::network::{Architecture, Mlp};
+use super::optimizer::Optimizer;
 use super::schedule::{Schedule, Schedules};
 use super::train::Training;
 use crate::backend::Backend;
@@ -17,6 +21,9 @@ use std::str::FromStr;
 
 /// `format` of the metadata.
 pub(super) const FORMAT: &str = "wgpu-dropout 1";
+/// The rows of a normalization's tensors.
+const PARAMETERS: [&str; 2] = ["weight", "bias"];
+const RUNNING: [&str; 2] = ["running_mean", "running_var"];
 
 impl<B: Backend> Mlp<B> {
     /// Saves weights, momentum, step, epoch and how it was trained. Whoever opens the file, even after a crash in the midst of this, finds
@@ -38,12 +45,27 @@ impl<B: Backend> Mlp<B> {
             if let Some((weight, bias)) = &layer.velocity {
                 add("optimizer", weight, bias)?;
             }
+            if let Some((weight, bias)) = &layer.second {
+                add("optimizer.second", weight, bias)?;
+            }
+            let Some(norm) = &layer.norm else { continue };
+            let of = |prefix: &str, names| (format!("{prefix}norms.{index}"), names);
+            let mut rows = vec![(of("", PARAMETERS), &norm.affine), (of("", RUNNING), &norm.running)];
+            rows.extend(norm.first.as_ref().map(|first| (of("optimizer.", PARAMETERS), first)));
+            rows.extend(norm.second.as_ref().map(|second| (of("optimizer.second.", PARAMETERS), second)));
+            for ((of, names), tensor) in rows {
+                let values = self.backend.read(tensor)?;
+                for (name, values) in names.iter().zip(values.chunks(widths[index + 1])) {
+                    tensors.push(Named::new(format!("{of}.{name}"), &[values.len()], values.to_vec()));
+                }
+            }
         }
         container::write(path, &tensors, &self.metadata())
     }
 
     fn metadata(&self) -> Vec<(&'static str, String)> {
         let a = &self.architecture;
+        let norm = self.batch_norm().map(|place| ("batch_norm", place.to_string()));
         let mut pairs = vec![
             ("format", FORMAT.to_owned()),
             ("mode", a.mode.to_string()),
@@ -53,7 +75,8 @@ impl<B: Backend> Mlp<B> {
             ("step", self.step.to_string()),
             ("epoch", self.epoch.to_string()),
         ];
-        if let Some(Training { batch, shuffle, rule, schedules }) = self.training {
+        pairs.extend(norm);
+        if let Some(Training { batch, shuffle, rule, schedules, optimizer }) = self.training {
             pairs.extend([
                 ("batch", batch.to_string()),
                 ("shuffle", shuffle.to_string()),
@@ -62,6 +85,13 @@ impl<B: Backend> Mlp<B> {
                 ("weight_decay", rule.weight_decay.to_string()),
             ]);
             // What is not set is not written, so that equal runs of all versions are equal files.
+            if let Optimizer::AdamW { beta2, epsilon } = optimizer {
+                pairs.extend([
+                    ("optimizer", optimizer.to_string()),
+                    ("beta2", beta2.to_string()),
+                    ("epsilon", epsilon.to_string()),
+                ]);
+            }
             pairs.extend((rule.l1 != 0.0).then(|| ("l1", rule.l1.to_string())));
             let Schedules { lr, momentum, drop } = schedules;
             let followed = [("lr_schedule", lr), ("momentum_schedule", momentum), ("drop_schedule", drop)];
@@ -98,6 +128,9 @@ impl<B: Backend> Mlp<B> {
             seed: needed(&saved, "seed")?,
         };
         let mut net = Self::empty(backend, architecture)?;
+        if let Some(place) = field(&saved, "batch_norm")? {
+            net = net.with_batch_norm(place)?;
+        }
         net.step = needed(&saved, "step")?;
         net.epoch = needed(&saved, "epoch")?;
         net.training = training(&saved)?;
@@ -113,6 +146,23 @@ impl<B: Backend> Mlp<B> {
                 let (weight, bias) = read("optimizer")?;
                 let weight = net.backend.tensor(pair[0], pair[1], &weight)?;
                 net.layers[index].velocity = Some((weight, net.backend.tensor(1, pair[1], &bias)?));
+            }
+            if saved.shape(&format!("optimizer.second.{index}.weight")).is_some() {
+                let (weight, bias) = read("optimizer.second")?;
+                let weight = net.backend.tensor(pair[0], pair[1], &weight)?;
+                net.layers[index].second = Some((weight, net.backend.tensor(1, pair[1], &bias)?));
+            }
+            let Some(norm) = &mut net.layers[index].norm else { continue };
+            let rows = |prefix: &str, names: [&str; 2]| -> Result<Vec<f32>> {
+                let row = |name: &str| saved.values(&format!("{prefix}norms.{index}.{name}"), &[pair[1]]);
+                Ok([row(names[0])?, row(names[1])?].concat())
+            };
+            net.backend.write(&mut norm.affine, &rows("", PARAMETERS)?)?;
+            net.backend.write(&mut norm.running, &rows("", RUNNING)?)?;
+            for (prefix, moments) in [("optimizer.", &mut norm.first), ("optimizer.second.", &mut norm.second)] {
+                if saved.shape(&format!("{prefix}norms.{index}.weight")).is_some() {
+                    *moments = Some(net.backend.tensor(2, pair[1], &rows(prefix, PARAMETERS)?)?);
+                }
             }
         }
         Ok(net)
@@ -149,7 +199,11 @@ fn training(saved: &Container<'_>) -> Result<Option<Training>> {
     let schedule = |key: &str| Ok::<Schedule, Error>(field(saved, key)?.unwrap_or_default());
     let schedules =
         Schedules { lr: schedule("lr_schedule")?, momentum: schedule("momentum_schedule")?, drop: schedule("drop_schedule")? };
-    let training = Training { batch, shuffle: needed(saved, "shuffle")?, rule, schedules };
+    let optimizer = match field(saved, "optimizer")?.unwrap_or_default() {
+        Optimizer::Sgd => Optimizer::Sgd,
+        Optimizer::AdamW { .. } => Optimizer::AdamW { beta2: needed(saved, "beta2")?, epsilon: needed(saved, "epsilon")? },
+    };
+    let training = Training { batch, shuffle: needed(saved, "shuffle")?, rule, schedules, optimizer };
     training.check().map_err(|error| saved.bad(format!("metadata: {error}")))?;
     Ok(Some(training))
 }

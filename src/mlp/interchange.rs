@@ -164,23 +164,23 @@ impl Interchange {
 }
 
 impl<B: Backend> Mlp<B> {
-    /// Writes weights and biases for another library; rates, momentum and the state of training stay behind.
+    /// Writes weights and biases for another library, batch normalization as prediction has it made part of them; rates, momentum and the state of training stay behind.
     ///
     /// # Errors
     /// [`Error::Invalid`] for another number of names than layers, [`Error::File`] where the file cannot be written, [`Error::Device`]
     /// where the device was lost.
     pub fn export(&mut self, path: &Path, form: &Interchange) -> Result<()> {
         let widths = self.architecture.widths();
-        let mut tensors = Vec::new();
+        let (mut tensors, mut layers) = (Vec::new(), self.folded()?.into_iter());
         for (index, name) in form.names_for(self.layers.len())?.iter().enumerate() {
             let (inputs, outputs) = (widths[index], widths[index + 1]);
-            let weight = self.backend.read(&self.layers[index].weight)?;
+            let (weight, bias) = layers.next().unwrap_or_default();
             let weight = match form.layout {
                 Layout::PyTorch => transposed(&weight, inputs, outputs),
                 Layout::Burn => weight,
             };
             tensors.push(Named::new(key(name, "weight"), &form.layout.shape(inputs, outputs), weight));
-            tensors.push(Named::new(key(name, "bias"), &[outputs], self.backend.read(&self.layers[index].bias)?));
+            tensors.push(Named::new(key(name, "bias"), &[outputs], bias));
         }
         // What PyTorch's readers look for.
         let format = [("format", "pt".to_owned())];
@@ -190,8 +190,11 @@ impl<B: Backend> Mlp<B> {
     /// Overwrites weights and biases with those of another library's file, whose layers must be this network's; momentum starts anew.
     ///
     /// # Errors
-    /// As [`Interchange::layers`], and [`Error::Data`] where the file's layers are not this network's or hold other than F32.
+    /// As [`Interchange::layers`], [`Error::Invalid`] for a network with batch normalization, and [`Error::Data`] where the file's layers are not this network's or hold other than F32.
     pub fn import(&mut self, path: &Path, form: &Interchange) -> Result<()> {
+        if self.batch_norm().is_some() {
+            return Err(Error::invalid("a network with batch normalization takes no weights of plain layers"));
+        }
         let bytes = file::read(path)?;
         let file = Container::parse(path, &bytes)?;
         let layers = form.layers_of(&file)?;
@@ -214,6 +217,7 @@ impl<B: Backend> Mlp<B> {
         for (index, (weight, bias)) in parameters.iter().enumerate() {
             self.set_parameters(index, weight, bias)?;
             self.layers[index].velocity = None;
+            self.layers[index].second = None;
         }
         Ok(())
     }

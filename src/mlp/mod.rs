@@ -12,6 +12,8 @@ mod ensemble;
 #[cfg(feature = "cli")]
 mod interchange;
 mod network;
+mod norm;
+mod optimizer;
 mod predict;
 mod resident;
 mod sampling;
@@ -25,6 +27,8 @@ pub use ensemble::MAX_UNITS;
 #[cfg(feature = "cli")]
 pub use interchange::{ForeignLayer, Interchange, Layout};
 pub use network::{Architecture, Mlp};
+pub use norm::{BatchNormPlace, NormParameters};
+pub use optimizer::Optimizer;
 pub use predict::Evaluation;
 pub use resident::{Resident, Source};
 pub use sampling::Sharing;

@@ -1,5 +1,7 @@
 //! The network itself: its shape, its parameters, its place in training.
 
+use super::norm::Norm;
+use super::optimizer::Optimizer;
 use super::schedule::Schedules;
 use super::train::Training;
 use super::workspace::Workspaces;
@@ -79,6 +81,10 @@ pub(super) struct Layer<B: Backend> {
     pub grad: Option<(B::Tensor<f32>, B::Tensor<f32>)>,
     /// Velocities of both; made by the first step with momentum.
     pub velocity: Option<(B::Tensor<f32>, B::Tensor<f32>)>,
+    /// Second moments of both; made by AdamW's first step, whose first moments are the velocities.
+    pub second: Option<(B::Tensor<f32>, B::Tensor<f32>)>,
+    /// Batch normalization, of hidden layers alone.
+    pub norm: Option<Norm<B>>,
 }
 
 /// A multi-layer perceptron with dropout on backend `B`.
@@ -133,7 +139,7 @@ impl<B: Backend> Mlp<B> {
         let mut layers = Vec::new();
         for pair in architecture.widths().windows(2) {
             let (weight, bias) = (backend.zeros(pair[0], pair[1])?, backend.zeros(1, pair[1])?);
-            layers.push(Layer { weight, bias, grad: None, velocity: None });
+            layers.push(Layer { weight, bias, grad: None, velocity: None, second: None, norm: None });
         }
         Ok(Self { backend, architecture, layers, step: 0, epoch: 0, training: None, workspaces: Workspaces::default() })
     }
@@ -156,6 +162,22 @@ impl<B: Backend> Mlp<B> {
     /// How the latest update was made; a saved network remembers. `None` before the first.
     pub fn training(&self) -> Option<&Training> {
         self.training.as_ref()
+    }
+
+    /// Refuses settings that do not go with the network, or with how it was trained so far.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] as [`Training::check_for`], and for another optimizer than that of the updates so far.
+    pub fn check_training(&self, training: &Training) -> Result<()> {
+        training.check_for(&self.architecture)?;
+        let before = self.training.map_or(Optimizer::Sgd, |training| training.optimizer);
+        match self.step > 0 && !before.is_like(&training.optimizer) {
+            true => {
+                let what = format!("optimizer {}: the {} updates so far were {before}'s", training.optimizer, self.step);
+                Err(Error::invalid(what))
+            }
+            false => Ok(()),
+        }
     }
 
     /// The device.

@@ -2,7 +2,7 @@
 
 use super::network::Mlp;
 use super::resident::Resident;
-use super::train::{forward, loss};
+use super::train::{Input, forward, loss};
 use crate::backend::Backend;
 use crate::{Dropout, Result};
 
@@ -51,12 +51,13 @@ impl<B: Backend> Mlp<B> {
         let slots = data.rows().div_ceil(BATCH);
         let mut totals = self.totals(slots)?;
         self.workspaces.forget_given();
-        let architecture = &self.architecture;
+        let (architecture, norm) = (&self.architecture, self.batch_norm().is_some());
         let site = |layer: usize| architecture.prediction_site(layer);
         for (slot, first) in (0..data.rows()).step_by(BATCH).enumerate() {
             let rows = BATCH.min(data.rows() - first);
-            let workspace = self.workspaces.get(&mut self.backend, rows, &architecture.widths(), false)?;
-            forward(&mut self.backend, &self.layers, workspace, data, None, first, &site)?;
+            let workspace = self.workspaces.get(&mut self.backend, rows, &architecture.widths(), norm, false)?;
+            let input = Input { data, order: None, first, training: false };
+            forward(&mut self.backend, &mut self.layers, workspace, input, &site)?;
             loss(&mut self.backend, workspace, &mut totals, slot, rows)?;
             self.backend.submit()?;
         }
@@ -69,11 +70,13 @@ impl<B: Backend> Mlp<B> {
     /// The logits of all rows; `site` gives what site `layer` does.
     fn logits(&mut self, data: &Resident<B>, site: impl Fn(usize) -> Dropout) -> Result<Vec<f32>> {
         self.check_data(data)?;
+        let norm = self.batch_norm().is_some();
         let mut logits = Vec::with_capacity(data.rows() * self.architecture.classes);
         for first in (0..data.rows()).step_by(BATCH) {
             let rows = BATCH.min(data.rows() - first);
-            let workspace = self.workspaces.get(&mut self.backend, rows, &self.architecture.widths(), false)?;
-            forward(&mut self.backend, &self.layers, workspace, data, None, first, &site)?;
+            let workspace = self.workspaces.get(&mut self.backend, rows, &self.architecture.widths(), norm, false)?;
+            let input = Input { data, order: None, first, training: false };
+            forward(&mut self.backend, &mut self.layers, workspace, input, &site)?;
             if let Some(last) = workspace.outputs.last() {
                 logits.extend(self.backend.read(last)?);
             }

@@ -6,7 +6,7 @@
 
 use super::network::Mlp;
 use super::resident::Resident;
-use super::train::{Epoch, Training, backward, forward, loss};
+use super::train::{Epoch, Input, Training, backward, forward, loss};
 use crate::backend::Backend;
 use crate::{Error, Result};
 use std::ops::Range;
@@ -67,7 +67,8 @@ impl<B: Backend> Mlp<B> {
     /// [`Error::Shape`] where `x` and `labels` do not fit or the rows lie past the mini-batch, [`Error::Invalid`] for a label past the
     /// classes or settings that mean nothing.
     pub fn gradients(&mut self, x: &[f32], labels: &[u32], first: usize, batch: usize, training: &Training) -> Result<Gradients> {
-        training.check_for(&self.architecture)?;
+        self.check_training(training)?;
+        self.check_shards()?;
         if labels.is_empty() && x.is_empty() {
             return Ok(self.no_gradients());
         }
@@ -83,7 +84,8 @@ impl<B: Backend> Mlp<B> {
     /// # Errors
     /// [`Error::Shape`] for gradients of another network, [`Error::Invalid`] for settings that mean nothing.
     pub fn apply_gradients(&mut self, gradients: &Gradients, training: &Training) -> Result<()> {
-        training.check_for(&self.architecture)?;
+        self.check_training(training)?;
+        self.check_shards()?;
         let expected = self.parameter_count() + 2;
         if gradients.values.len() != expected {
             return Err(Error::shape("gradients", format!("{} values, the network's are {expected}", gradients.values.len())));
@@ -91,7 +93,7 @@ impl<B: Backend> Mlp<B> {
         let mut rest = gradients.values.as_slice();
         for layer in &mut self.layers {
             layer.prepare_gradient(&mut self.backend)?;
-            layer.prepare_velocity(&mut self.backend, &training.rule)?;
+            layer.prepare_moments(&mut self.backend, training)?;
             let Some((weight, bias)) = &mut layer.grad else { continue };
             for tensor in [weight, bias] {
                 let (values, after) = rest.split_at(crate::Matrix::rows(tensor) * crate::Matrix::cols(tensor));
@@ -99,9 +101,9 @@ impl<B: Backend> Mlp<B> {
                 rest = after;
             }
         }
-        let rule = training.schedules.rule(&training.rule, self.step);
+        let update = training.update(self.step);
         for layer in &mut self.layers {
-            layer.apply(&mut self.backend, rule)?;
+            layer.apply(&mut self.backend, &update)?;
         }
         self.backend.submit()?;
         self.training = Some(*training);
@@ -121,7 +123,8 @@ impl<B: Backend> Mlp<B> {
         shard: Shard,
         mut all_reduce: impl FnMut(&mut [f32]) -> Result<()>,
     ) -> Result<Epoch> {
-        training.check_for(&self.architecture)?;
+        self.check_training(training)?;
+        self.check_shards()?;
         shard.check()?;
         self.check_data(data)?;
         self.workspaces.forget_given();
@@ -166,8 +169,8 @@ impl<B: Backend> Mlp<B> {
         for layer in layers.iter_mut() {
             layer.prepare_gradient(backend)?;
         }
-        let workspace = workspaces.get(backend, rows.len(), &architecture.widths(), true)?;
-        forward(backend, layers, workspace, data, order, first, &site)?;
+        let workspace = workspaces.get(backend, rows.len(), &architecture.widths(), false, true)?;
+        forward(backend, layers, workspace, Input { data, order, first, training: true }, &site)?;
         loss(backend, workspace, &mut totals, 0, batch)?;
         backward(backend, layers, workspace, &site, |backend, layer, x, grad_z| layer.gradient(backend, x, grad_z))?;
         let tensors = layers.iter().flat_map(|layer| &layer.grad).flat_map(|(weight, bias)| [weight, bias]);
@@ -176,6 +179,16 @@ impl<B: Backend> Mlp<B> {
         parts.push(sums.iter().zip([batch as f32, 1.0]).map(|(sum, over)| sum / over).collect());
         self.workspaces.totals = Some(totals);
         Ok(Gradients { values: parts.concat() })
+    }
+
+    /// Refuses what needs the whole mini-batch in one place.
+    fn check_shards(&self) -> Result<()> {
+        match self.batch_norm() {
+            Some(_) => {
+                Err(Error::invalid("batch normalization takes the statistics of a whole mini-batch, which a shard does not have"))
+            }
+            None => Ok(()),
+        }
     }
 
     fn no_gradients(&self) -> Gradients {

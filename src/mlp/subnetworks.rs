@@ -1,6 +1,6 @@
 //! Averages over sub-networks, the networks that masks leave of the whole: what exact ensembles and Monte-Carlo prediction have in common.
 
-use super::network::{Architecture, Mlp};
+use super::network::{Architecture, Layer, Mlp};
 use super::resident::Resident;
 use crate::backend::Backend;
 use crate::call::{Gather, LinearForward, Moments};
@@ -120,6 +120,7 @@ impl<B: Backend> Mlp<B> {
         self.check_data(data)?;
         self.workspaces.forget_given();
         let sites = self.architecture.droppable();
+        let plain = self.plain_layers()?;
         let (mut kept, mut moments) = (None, Vec::new());
         for first in (0..data.rows()).step_by(rows) {
             let rows = rows.min(data.rows() - first);
@@ -129,7 +130,7 @@ impl<B: Backend> Mlp<B> {
                 None => self.chunk(&sites, subnets, rows, at_a_time(rows))?,
             };
             let mut of_chunk = self.backend.zeros(rows, 2 * self.architecture.classes + 1)?;
-            self.average_chunk(data, first, &sites, subnets, &mut chunk, &mut of_chunk)?;
+            self.average_chunk(data, first, (&sites, plain.as_deref()), subnets, &mut chunk, &mut of_chunk)?;
             moments.push(of_chunk);
             kept = Some(chunk);
         }
@@ -154,17 +155,18 @@ impl<B: Backend> Mlp<B> {
         Ok(Chunk { rows, networks, masked, outputs, x, labels })
     }
 
-    /// Averages over all sub-networks on the rows from `first` on.
+    /// Averages over all sub-networks on the rows from `first` on; `plain` are the layers where the network's own are normalized.
     fn average_chunk(
         &mut self,
         data: &Resident<B>,
         first: usize,
-        sites: &[Site],
+        (sites, plain): (&[Site], Option<&[Layer<B>]>),
         subnets: &impl Subnets<B>,
         chunk: &mut Chunk<B>,
         moments: &mut B::Tensor<f32>,
     ) -> Result<()> {
         let Self { backend, layers, .. } = self;
+        let layers = plain.unwrap_or(layers);
         let Chunk { rows, networks, masked, outputs, x, labels } = chunk;
         backend.gather(Gather {
             data: data.features(),

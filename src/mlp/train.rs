@@ -1,11 +1,16 @@
 //! Training: one step is one command buffer and one submit, and nothing is read back inside an epoch.
 
 use super::network::{Layer, Mlp};
+use super::norm::{BatchNormPlace, MOMENTUM, Norm};
+use super::optimizer::{Optimizer, Update};
 use super::resident::{Resident, Source};
 use super::schedule::Schedules;
 use super::workspace::{Workspace, Workspaces};
 use crate::backend::Backend;
-use crate::call::{BatchLoss, Gather, GradInput, GradWeight, GradWeightSgd, LinearForward, Sgd, SgdRule, SoftmaxCrossEntropy};
+use crate::call::{
+    BatchLoss, BatchNorm, BatchNormGrad, BatchStatistics, EPSILON, Gather, GradInput, GradWeight, GradWeightSgd, LinearForward,
+    SgdRule, SoftmaxCrossEntropy,
+};
 use crate::shape::Matrix;
 use crate::{Dropout, Error, Result, init};
 
@@ -20,12 +25,14 @@ pub struct Training {
     pub rule: SgdRule,
     /// How learning rate, momentum and drop rates change over the run.
     pub schedules: Schedules,
+    /// What makes a step of a gradient.
+    pub optimizer: Optimizer,
 }
 
 impl Default for Training {
     fn default() -> Self {
         let rule = SgdRule { momentum: 0.9, ..SgdRule::plain(0.05) };
-        Self { batch: 64, shuffle: true, rule, schedules: Schedules::default() }
+        Self { batch: 64, shuffle: true, rule, schedules: Schedules::default(), optimizer: Optimizer::Sgd }
     }
 }
 
@@ -47,7 +54,7 @@ impl Training {
         }
         match max_norm {
             Some(norm) if !(norm.is_finite() && norm > 0.0) => fail(format!("max-norm {norm}: must be a positive number")),
-            _ => self.schedules.check(),
+            _ => self.optimizer.check(&self.rule).and_then(|()| self.schedules.check()),
         }
     }
 }
@@ -80,7 +87,7 @@ impl<B: Backend> Mlp<B> {
     /// # Errors
     /// [`Error::Shape`] where `x` and `labels` do not fit, [`Error::Invalid`] for a label past the classes or settings that mean nothing.
     pub fn train_step(&mut self, x: &[f32], labels: &[u32], training: &Training) -> Result<()> {
-        training.check_for(&self.architecture)?;
+        self.check_training(training)?;
         let given = self.give(x, labels)?;
         self.training = Some(*training);
         let result = self.totals(1).and_then(|mut totals| {
@@ -115,7 +122,7 @@ impl<B: Backend> Mlp<B> {
     /// # Errors
     /// As [`train_epoch`](Self::train_epoch).
     pub fn train_epoch_with(&mut self, data: &Resident<B>, training: &Training, mut progress: impl FnMut(usize)) -> Result<Epoch> {
-        training.check_for(&self.architecture)?;
+        self.check_training(training)?;
         self.check_data(data)?;
         self.training = Some(*training);
         self.workspaces.forget_given();
@@ -199,16 +206,17 @@ impl<B: Backend> Mlp<B> {
         totals: &mut B::Tensor<f32>,
         slot: usize,
     ) -> Result<()> {
+        let norm = self.batch_norm().is_some();
         let Self { backend, architecture, layers, step, workspaces, .. } = self;
-        let rule = training.schedules.rule(&training.rule, *step);
+        let update = training.update(*step);
         let site = |layer: usize| architecture.training_site(layer, *step, &training.schedules);
         for layer in layers.iter_mut() {
-            layer.prepare(backend, &training.rule)?;
+            layer.prepare(backend, training)?;
         }
-        let workspace = workspaces.get(backend, rows, &architecture.widths(), true)?;
-        forward(backend, layers, workspace, data, order, first, &site)?;
+        let workspace = workspaces.get(backend, rows, &architecture.widths(), norm, true)?;
+        forward(backend, layers, workspace, Input { data, order, first, training: true }, &site)?;
         loss(backend, workspace, totals, slot, rows)?;
-        backward(backend, layers, workspace, &site, |backend, layer, x, grad_z| layer.update(backend, x, grad_z, rule))?;
+        backward(backend, layers, workspace, &site, |backend, layer, x, grad_z| layer.update(backend, x, grad_z, &update))?;
         backend.submit()?;
         *step = step.wrapping_add(1);
         Ok(())
@@ -217,11 +225,11 @@ impl<B: Backend> Mlp<B> {
 
 impl<B: Backend> Layer<B> {
     /// Memory that only training needs.
-    fn prepare(&mut self, backend: &mut B, rule: &SgdRule) -> Result<()> {
-        if rule.max_norm.is_some() {
+    fn prepare(&mut self, backend: &mut B, training: &Training) -> Result<()> {
+        if training.stores_gradients() {
             self.prepare_gradient(backend)?;
         }
-        self.prepare_velocity(backend, rule)
+        self.prepare_moments(backend, training)
     }
 
     /// Memory for the gradients, where they are stored.
@@ -232,27 +240,32 @@ impl<B: Backend> Layer<B> {
         Ok(())
     }
 
-    /// Memory for the velocities, where the rule has momentum.
-    pub(super) fn prepare_velocity(&mut self, backend: &mut B, rule: &SgdRule) -> Result<()> {
-        if rule.momentum != 0.0 && self.velocity.is_none() {
+    /// Memory for the velocities, where the rule has momentum, or for AdamW's moments.
+    pub(super) fn prepare_moments(&mut self, backend: &mut B, training: &Training) -> Result<()> {
+        let adamw = !training.optimizer.is_like(&Optimizer::Sgd);
+        if (adamw || training.rule.momentum != 0.0) && self.velocity.is_none() {
             self.velocity = Some(self.zeros(backend)?);
         }
-        Ok(())
+        if adamw && self.second.is_none() {
+            self.second = Some(self.zeros(backend)?);
+        }
+        self.norm.as_mut().map_or(Ok(()), |norm| norm.prepare(backend, training))
     }
 
     fn zeros(&self, backend: &mut B) -> Result<(B::Tensor<f32>, B::Tensor<f32>)> {
         Ok((backend.zeros(self.weight.rows(), self.weight.cols())?, backend.zeros(1, self.weight.cols())?))
     }
 
-    /// `W, b, v ← sgd(W, b, v)` with the gradients that `X` and `dZ` make. Max-norm needs whole columns, so the gradients are stored for it.
-    fn update(&mut self, backend: &mut B, x: &B::Tensor<f32>, grad_z: &B::Tensor<f32>, rule: SgdRule) -> Result<()> {
-        if rule.max_norm.is_some() {
+    /// `W, b` and their moments by the gradients that `X` and `dZ` make, and γ and β by theirs, which are stored.
+    fn update(&mut self, backend: &mut B, x: &B::Tensor<f32>, grad_z: &B::Tensor<f32>, update: &Update) -> Result<()> {
+        if update.stores_gradients() {
             self.gradient(backend, x, grad_z)?;
-            return self.apply(backend, rule);
+            return self.apply(backend, update);
         }
-        let Self { weight, bias, velocity, .. } = self;
+        let Self { weight, bias, velocity, norm, .. } = self;
         let velocity = velocity.as_mut().map(|(weight, bias)| (weight, bias));
-        backend.grad_weight_sgd(GradWeightSgd { x, grad_z, weight, bias, velocity, rule })
+        backend.grad_weight_sgd(GradWeightSgd { x, grad_z, weight, bias, velocity, rule: update.rule })?;
+        norm.as_mut().map_or(Ok(()), |norm| norm.apply(backend, update))
     }
 
     /// Stores the gradients that `X` and `dZ` make.
@@ -262,25 +275,37 @@ impl<B: Backend> Layer<B> {
         backend.grad_weight(GradWeight { x, grad_output: grad_z, output, grad_weight, grad_bias, dropout })
     }
 
-    /// `W, b, v ← sgd(W, b, v)` with the gradients that are stored.
-    pub(super) fn apply(&mut self, backend: &mut B, rule: SgdRule) -> Result<()> {
-        let Self { weight, bias, grad: Some((grad_weight, grad_bias)), velocity } = self else { return Ok(()) };
-        let (weight_velocity, bias_velocity) = velocity.as_mut().map(|(weight, bias)| (weight, bias)).unzip();
-        backend.sgd(Sgd { grad: grad_weight, weight, velocity: weight_velocity, rule })?;
-        backend.sgd(Sgd { grad: grad_bias, weight: bias, velocity: bias_velocity, rule: rule.for_bias() })
+    /// `W, b` and their moments by the gradients that are stored.
+    pub(super) fn apply(&mut self, backend: &mut B, update: &Update) -> Result<()> {
+        let Self { weight, bias, grad: Some((grad_weight, grad_bias)), velocity, second, norm } = self else { return Ok(()) };
+        let (weight_first, bias_first) = velocity.as_mut().map(|(weight, bias)| (weight, bias)).unzip();
+        let (weight_second, bias_second) = second.as_mut().map(|(weight, bias)| (weight, bias)).unzip();
+        update.apply(backend, grad_weight, weight, weight_first, weight_second)?;
+        update.for_bias().apply(backend, grad_bias, bias, bias_first, bias_second)?;
+        norm.as_mut().map_or(Ok(()), |norm| norm.apply(backend, update))
     }
 }
 
-/// Gathers rows `first .. first + rows` of `order` and takes them through the layers; `site` says what each site does.
+/// The rows that a pass takes.
+pub(super) struct Input<'a, B: Backend> {
+    pub data: &'a Resident<B>,
+    /// In which they are visited; as they stand where there is none.
+    pub order: Option<&'a B::Tensor<u32>>,
+    /// Where in the order they start.
+    pub first: usize,
+    /// Whether batch normalization takes their own statistics.
+    pub training: bool,
+}
+
+/// Gathers a mini-batch and takes it through the layers; `site` says what each site does.
 pub(super) fn forward<B: Backend>(
     backend: &mut B,
-    layers: &[Layer<B>],
+    layers: &mut [Layer<B>],
     workspace: &mut Workspace<B>,
-    data: &Resident<B>,
-    order: Option<&B::Tensor<u32>>,
-    first: usize,
+    input: Input<'_, B>,
     site: &impl Fn(usize) -> Dropout,
 ) -> Result<()> {
+    let Input { data, order, first, training } = input;
     backend.gather(Gather {
         data: data.features(),
         all_labels: &data.labels,
@@ -291,16 +316,33 @@ pub(super) fn forward<B: Backend>(
         labels: &mut workspace.labels,
         dropout: site(0),
     })?;
-    for (index, layer) in layers.iter().enumerate() {
-        let last = index + 1 == layers.len();
+    let last = layers.len() - 1;
+    for (index, layer) in layers.iter_mut().enumerate() {
         let (before, after) = workspace.outputs.split_at_mut(index);
-        backend.linear_forward(LinearForward {
-            x: before.last().unwrap_or(&workspace.x),
-            weight: &layer.weight,
-            bias: Some(&layer.bias),
-            y: &mut after[0],
-            relu: !last,
-            dropout: if last { Dropout::NONE } else { site(index + 1) },
+        let (weight, bias, output) = (&layer.weight, Some(&layer.bias), &mut after[0]);
+        let x = before.last().unwrap_or(&workspace.x);
+        let dropout = if index == last { Dropout::NONE } else { site(index + 1) };
+        let Some(norm) = &mut layer.norm else {
+            backend.linear_forward(LinearForward { x, weight, bias, y: output, relu: index < last, dropout })?;
+            continue;
+        };
+        // ReLU and dropout belong to whichever comes last.
+        let normalized_first = norm.place == BatchNormPlace::Before;
+        let entering = &mut workspace.entering[index];
+        let (here, there) = if normalized_first { (Dropout::NONE, dropout) } else { (dropout, Dropout::NONE) };
+        backend.linear_forward(LinearForward { x, weight, bias, y: entering, relu: !normalized_first, dropout: here })?;
+        if training {
+            let Norm { statistics, running, .. } = norm;
+            backend.batch_statistics(BatchStatistics { x: entering, statistics, running, momentum: MOMENTUM })?;
+        }
+        backend.batch_norm(BatchNorm {
+            x: entering,
+            statistics: if training { &norm.statistics } else { &norm.running },
+            affine: &norm.affine,
+            y: output,
+            epsilon: EPSILON,
+            relu: normalized_first,
+            dropout: there,
         })?;
     }
     Ok(())
@@ -334,13 +376,27 @@ pub(super) fn backward<B: Backend>(
     site: &impl Fn(usize) -> Dropout,
     mut then: impl FnMut(&mut B, &mut Layer<B>, &B::Tensor<f32>, &B::Tensor<f32>) -> Result<()>,
 ) -> Result<()> {
-    for (index, layer) in layers.iter_mut().enumerate().rev() {
-        // What arrives here is dZ: the last layer has neither ReLU nor dropout, and the layer after has gone back through ours.
+    for index in (0..layers.len()).rev() {
+        let (below, above) = layers.split_at_mut(index);
+        let layer = &mut above[0];
+        // What arrives here is the gradient of the sum or, of a normalized layer, of what its normalization gives: the last layer has neither ReLU nor
+        // dropout, and the layer after has gone back through ours.
         let (before, after) = workspace.grads.split_at_mut(index);
-        let grad_z = after.first().unwrap_or(&workspace.grad_logits);
+        let mut grad_z = after.first().unwrap_or(&workspace.grad_logits);
+        if let Some(norm) = &mut layer.norm {
+            let (x, grad_x) = (&workspace.entering[index], &mut workspace.entering_grads[index]);
+            let Norm { statistics, affine, grad: grad_affine, .. } = norm;
+            let through = (norm.place == BatchNormPlace::After).then(|| site(index + 1).scale);
+            let (grad_y, epsilon) = (grad_z, EPSILON);
+            backend.batch_norm_grad(BatchNormGrad { x, statistics, affine, grad_y, grad_affine, grad_x, epsilon, through })?;
+            grad_z = &workspace.entering_grads[index];
+        }
         let x = if index == 0 { &workspace.x } else { &workspace.outputs[index - 1] };
         if let Some(grad_input) = before.last_mut() {
-            let (weight, through) = (&layer.weight, Some((x, site(index).scale)));
+            // Behind a normalization there is no ReLU to go back through.
+            let after_norm =
+                below.last().and_then(|layer| layer.norm.as_ref()).is_some_and(|norm| norm.place == BatchNormPlace::After);
+            let (weight, through) = (&layer.weight, (!after_norm).then(|| (x, site(index).scale)));
             let (grad_output, output, dropout) = (grad_z, None, Dropout::NONE);
             backend.grad_input(GradInput { grad_output, output, weight, grad_input, dropout, through })?;
         }

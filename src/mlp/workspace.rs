@@ -16,6 +16,9 @@ pub(super) struct Workspace<B: Backend> {
     /// Gradients of the outputs; those of hidden layers are made by the first training step.
     pub grads: Vec<B::Tensor<f32>>,
     pub grad_logits: B::Tensor<f32>,
+    /// What enters the normalization of each hidden layer, and its gradients; none without.
+    pub entering: Vec<B::Tensor<f32>>,
+    pub entering_grads: Vec<B::Tensor<f32>>,
     /// `[rows, 2]`
     pub losses: B::Tensor<f32>,
 }
@@ -43,7 +46,7 @@ impl<B: Backend> Workspaces<B> {
     const KEPT: usize = 6;
 
     /// The workspace for mini-batches of `rows` rows of a network of `widths`.
-    pub fn get(&mut self, backend: &mut B, rows: usize, widths: &[usize], training: bool) -> Result<&mut Workspace<B>> {
+    pub fn get(&mut self, backend: &mut B, rows: usize, widths: &[usize], norm: bool, training: bool) -> Result<&mut Workspace<B>> {
         let index = match self.made.iter().position(|workspace| workspace.rows == rows) {
             Some(index) => index,
             None => {
@@ -55,9 +58,17 @@ impl<B: Backend> Workspaces<B> {
             }
         };
         let workspace = &mut self.made[index];
+        let hidden = |backend: &mut B| -> Result<Vec<_>> {
+            widths[1..widths.len() - 1].iter().map(|&width| backend.zeros(rows, width)).collect()
+        };
         if training && workspace.grads.is_empty() {
-            let hidden = &widths[1..widths.len() - 1];
-            workspace.grads = hidden.iter().map(|&width| backend.zeros(rows, width)).collect::<Result<_>>()?;
+            workspace.grads = hidden(backend)?;
+        }
+        if norm && workspace.entering.is_empty() {
+            workspace.entering = hidden(backend)?;
+        }
+        if norm && training && workspace.entering_grads.is_empty() {
+            workspace.entering_grads = hidden(backend)?;
         }
         Ok(workspace)
     }
@@ -72,6 +83,8 @@ impl<B: Backend> Workspace<B> {
             labels: backend.zeros(rows, 1)?,
             outputs: widths[1..].iter().map(|&width| backend.zeros(rows, width)).collect::<Result<_>>()?,
             grads: Vec::new(),
+            entering: Vec::new(),
+            entering_grads: Vec::new(),
             grad_logits: backend.zeros(rows, classes)?,
             losses: backend.zeros(rows, 2)?,
         })

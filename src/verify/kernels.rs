@@ -57,6 +57,8 @@ pub(super) fn against_oracle<B: Backend>(forms: &mut [Form<B>], seed: u64, done:
     done(over(forms, seed, "gather", &bound, gathers)?);
     done(over(forms, seed, "softmax_cross_entropy, squared_error, batch_loss", accuracy, losses)?);
     done(over(forms, seed, "subnetworks, moments", accuracy, super::ensemble::ensembles)?);
+    let normalizations = super::normalization::normalizations;
+    done(over(forms, seed, "batch normalization, adamw", &bound, normalizations)?);
     done(over(forms, seed, "sgd", "over three updates", updates)?);
     done(over(forms, seed, "grad_weight_sgd", "over two updates", layer_updates)?);
     Ok(())

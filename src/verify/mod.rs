@@ -25,6 +25,7 @@ mod half;
 mod kernels;
 mod layer;
 mod masks;
+mod normalization;
 mod random;
 mod statistics;
 mod vectors;

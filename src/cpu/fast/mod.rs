@@ -10,6 +10,7 @@ mod activation;
 mod avx2;
 #[cfg(all(target_arch = "x86_64", has_avx512))]
 mod avx512;
+mod batch_norm;
 mod drawn;
 mod dropout;
 mod dropout_bits;
@@ -28,6 +29,7 @@ mod sgd;
 mod softmax_cross_entropy;
 
 pub use activation::{activation_grad, linear_activation};
+pub use batch_norm::{adamw, batch_norm};
 pub use drawn::{alpha_dropout, gaussian_dropout};
 pub use dropout::{copy, dropout};
 pub use dropout_bits::dropout_bits;

@@ -5,8 +5,12 @@
 
 mod activation;
 mod activation_grad;
+mod adamw;
 mod alpha_dropout;
 mod batch_loss;
+mod batch_norm;
+mod batch_norm_grad;
+mod batch_statistics;
 mod dropout;
 mod dropout_bits;
 mod dropout_broadcast;
@@ -28,8 +32,13 @@ mod subnetworks;
 
 pub(crate) use activation::{activate, back};
 pub use activation_grad::activation_grad;
+pub use adamw::adamw;
 pub use alpha_dropout::alpha_dropout;
 pub use batch_loss::batch_loss;
+pub use batch_norm::batch_norm;
+pub(crate) use batch_norm::{inverse_deviations, normalize_row};
+pub use batch_norm_grad::batch_norm_grad;
+pub use batch_statistics::batch_statistics;
 pub use dropout::dropout;
 pub use dropout_bits::dropout_bits;
 pub use dropout_broadcast::dropout_broadcast;

@@ -9,6 +9,7 @@ mod ensemble;
 mod forms;
 mod forward;
 mod loops;
+mod normalization;
 mod product;
 mod rowwise;
 mod split;

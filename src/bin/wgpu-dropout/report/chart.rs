@@ -14,8 +14,10 @@ pub const SIZE: (u32, u32) = (1760, 1240);
 pub const FONT: u32 = 76;
 
 /// What has a colour, by the place of its stand-in.
-const NAMES: [&str; 13] =
-    ["ink", "grid", "none", "vanilla", "inverted", "gpu", "cpu", "line-1", "line-2", "line-3", "line-4", "line-5", "line-6"];
+const NAMES: [&str; 16] = [
+    "ink", "grid", "none", "vanilla", "inverted", "gpu", "cpu", "line-1", "line-2", "line-3", "line-4", "line-5", "line-6",
+    "line-7", "line-8", "line-9",
+];
 pub const INK: RGBColor = RGBColor(1, 2, 0);
 const GRID: RGBColor = RGBColor(1, 2, 1);
 
@@ -77,7 +79,8 @@ impl Axes<'_> {
     {
         let mut chart = ChartBuilder::on(area)
             .margin(24)
-            .margin_right(48)
+            // Half of the last label lies beyond the axis.
+            .margin_right(110)
             .x_label_area_size(170)
             .y_label_area_size(250)
             .build_cartesian_2d(x, y)?;

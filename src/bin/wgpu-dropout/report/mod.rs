@@ -12,6 +12,7 @@ pub mod images;
 mod lines;
 pub mod plot;
 mod roofline;
+pub mod standalone;
 pub mod study;
 
 use crate::machine::{Machine, Place};

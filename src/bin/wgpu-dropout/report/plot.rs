@@ -8,7 +8,7 @@ use plotters::coord::ranged1d::{AsRangedCoord, ValueFormatter};
 use plotters::prelude::*;
 
 /// The classes of the lines, in order.
-const CLASSES: [&str; 6] = ["line-1", "line-2", "line-3", "line-4", "line-5", "line-6"];
+const CLASSES: [&str; 9] = ["line-1", "line-2", "line-3", "line-4", "line-5", "line-6", "line-7", "line-8", "line-9"];
 
 /// One line.
 #[derive(Debug, Clone)]

@@ -29,8 +29,9 @@ fn summary(scene: &Scene, outcomes: &[Outcome<'_>]) -> String {
         escape(&data.name),
         data.train.rows,
         data.test.rows,
-        scene.pick(
+        scene.pick_of(
             "The quick form: smaller networks and training sets, and claims of order and sign alone.",
+            "The medium form: whole training sets where that takes no GPU, and claims of order and sign alone.",
             "The full form: the papers’ own sizes, and claims with their figures."
         ),
         table(&["study", "claim", "parts that hold", "time"], rows)

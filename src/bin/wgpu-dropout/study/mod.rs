@@ -5,6 +5,7 @@
 //! holds, [`text`] prints, and [`crate::report`] writes the page.
 
 mod draw;
+mod layer;
 mod normal;
 mod plan;
 mod record;
@@ -39,8 +40,11 @@ pub struct Args {
     #[arg(value_name = "NAME", value_parser = named)]
     names: Vec<&'static str>,
     /// Small networks and training sets, and claims of order and sign: minutes on two cores (the default)
-    #[arg(long, conflicts_with = "full")]
+    #[arg(long, conflicts_with_all = ["medium", "full"])]
     quick: bool,
+    /// Whole training sets: `ladder`, `regularizers`, `keep-rate` and `monte-carlo` in an hour or two on two cores
+    #[arg(long, conflicts_with = "full")]
+    medium: bool,
     /// The papers' own sizes, and claims with their figures: a night on a GPU
     #[arg(long)]
     full: bool,
@@ -50,7 +54,7 @@ pub struct Args {
     /// Data: the bundled digits, a folder of IDX files such as MNIST's, or a CSV with the label in its last column
     #[arg(long, default_value = "digits", value_name = "DIR|digits|FILE.csv")]
     data: String,
-    /// Folder for the results: `results.jsonl`, from which a run that was stopped goes on, and `study.html`
+    /// Folder for the results: `results.jsonl`, from which a run that was stopped goes on, `study.html`, and its pictures as SVG
     #[arg(long, default_value = "study", value_name = "DIR")]
     out: PathBuf,
     /// List the studies with their claims and the published figures, and run none
@@ -86,7 +90,11 @@ pub fn run(args: &Args, common: &Common) -> Result<(), Failure> {
         return if common.json { output::json(&text::list_json(&chosen)) } else { output::text(&text::list(&chosen)) };
     }
     let data = session::open(&args.data)?;
-    let extent = if args.full { Extent::Full } else { Extent::Quick };
+    let extent = match args {
+        Args { full: true, .. } => Extent::Full,
+        Args { medium: true, .. } => Extent::Medium,
+        _ => Extent::Quick,
+    };
     let scene = Scene { data, extent, most_updates: args.updates.unwrap_or(u32::MAX) };
     std::fs::create_dir_all(&args.out).map_err(|error| Failure::Run(format!("{}: {error}", args.out.display())))?;
     let page = args.out.join("study.html");
@@ -111,7 +119,12 @@ pub fn run(args: &Args, common: &Common) -> Result<(), Failure> {
     for (study, arms) in chosen.iter().zip(&arms) {
         let results = Results { arms, records: runner.run(study, arms)? };
         let verdicts = (study.judge)(&scene, &results);
-        figures.push((study.figures)(&scene, &results)?.concat());
+        let drawn = (study.figures)(&scene, &results)?;
+        for (number, svg) in drawn.iter().filter_map(|piece| report::standalone::svg(piece)).enumerate() {
+            let path = args.out.join(format!("{}-{}.svg", study.name, number + 1));
+            file::write_atomic(&path, |out| out.write_all(svg.as_bytes()))?;
+        }
+        figures.push(drawn.concat());
         let outcome = Outcome { study, results, verdicts };
         runner.aside(|| match common.json {
             true => output::json(&outcome.json(&scene, &place)),

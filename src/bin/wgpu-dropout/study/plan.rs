@@ -6,7 +6,7 @@ use super::verdict::Verdict;
 use crate::failure::Failure;
 use wgpu_dropout::call::SgdRule;
 use wgpu_dropout::data::DataSet;
-use wgpu_dropout::mlp::{Architecture, Schedule, Schedules, Training};
+use wgpu_dropout::mlp::{Architecture, BatchNormPlace, Schedule, Schedules, Training};
 use wgpu_dropout::{Backend, Device, Mode, Rate, Result};
 
 /// One experiment: a file of its own in `studies/`.
@@ -22,7 +22,7 @@ pub struct Study {
     pub source: &'static str,
     /// What is run.
     pub arms: fn(&Scene) -> Vec<Arm>,
-    /// Whether the claim holds: of order and sign at [`Extent::Quick`], with the paper's figures at [`Extent::Full`].
+    /// Whether the claim holds: of order and sign below [`Extent::Full`], there with the paper's figures at [`Extent::Full`].
     pub judge: fn(&Scene, &Results<'_>) -> Vec<Verdict>,
     /// What is printed of each arm besides its name: a figure's name among the record's, its heading, and digits.
     pub columns: &'static [(&'static str, &'static str, usize)],
@@ -49,6 +49,9 @@ impl Study {
 pub enum Extent {
     /// All studies together in minutes on two cores.
     Quick,
+    /// Whole training sets and wide networks, where the papers' sizes take a GPU: `ladder`, `regularizers`, `keep-rate` and `monte-carlo` in an hour
+    /// or two on two cores. The others, and what is claimed, are as in the quick form.
+    Medium,
     /// The paper's own sizes: a night on a GPU.
     Full,
 }
@@ -65,14 +68,23 @@ pub struct Scene {
 }
 
 impl Scene {
-    /// Whether this is the quick form.
-    pub fn quick(&self) -> bool {
-        self.extent == Extent::Quick
+    /// Whether claims are of order and sign alone.
+    pub fn order_alone(&self) -> bool {
+        self.extent != Extent::Full
     }
 
     /// One of two sizes, by extent.
     pub fn pick<T>(&self, quick: T, full: T) -> T {
-        if self.quick() { quick } else { full }
+        if self.order_alone() { quick } else { full }
+    }
+
+    /// One of three.
+    pub fn pick_of<T>(&self, quick: T, medium: T, full: T) -> T {
+        match self.extent {
+            Extent::Quick => quick,
+            Extent::Medium => medium,
+            Extent::Full => full,
+        }
     }
 
     /// So many updates, or as many as there may be.
@@ -182,6 +194,8 @@ pub struct Recipe {
     pub momentum_start: f64,
     /// How the drop rates go over the run.
     pub drop: Dropping,
+    /// Batch normalization of the hidden layers.
+    pub batch_norm: Option<BatchNormPlace>,
     /// What is done in place of dropout: nothing, unless dropout is turned off to see whether a study notices.
     pub mode: Mode,
 }
@@ -212,8 +226,14 @@ impl Recipe {
             lr_end: 0.01,
             momentum_start: 1.0,
             drop: Dropping::Always,
+            batch_norm: None,
             mode: Mode::Inverted,
         }
+    }
+
+    /// With batch normalization.
+    pub fn normalized(self, place: BatchNormPlace) -> Self {
+        Self { batch_norm: Some(place), ..self }
     }
 
     /// With dropout of the hidden layers and of the input.
@@ -263,7 +283,13 @@ impl Recipe {
             1.0 => Schedule::Constant,
             from => Schedule::Linear { from, to: 1.0, steps: part(0.1) },
         };
-        Training { batch: self.batch, shuffle: true, rule: self.rule, schedules: Schedules { lr, momentum, drop } }
+        Training {
+            batch: self.batch,
+            shuffle: true,
+            rule: self.rule,
+            schedules: Schedules { lr, momentum, drop },
+            ..Training::default()
+        }
     }
 
     /// About how many operations it takes, for the progress bar.

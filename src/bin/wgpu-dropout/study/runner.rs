@@ -13,8 +13,6 @@ use wgpu_dropout::data::{DataSet, Values};
 use wgpu_dropout::mlp::{Mlp, Resident, Sharing};
 use wgpu_dropout::{Backend, Device, Error};
 
-/// Points of a learning curve, at most.
-const POINTS: u32 = 20;
 /// How much work a run that is stopped may lose.
 const KEPT_EVERY: Duration = Duration::from_secs(30);
 
@@ -130,16 +128,23 @@ impl Run<'_> {
     fn on<B: Backend>(&self, backend: B, key: Key) -> Back<B, Record> {
         let data = &self.scene.data;
         let architecture = self.recipe.architecture(data.train.cols, data.classes, self.seed)?;
+        let new = |backend| {
+            let net = Mlp::new(backend, architecture.clone())?;
+            match self.recipe.batch_norm {
+                Some(place) => net.with_batch_norm(place),
+                None => Ok(net),
+            }
+        };
         let (net, record) = match self.partial.of(&key) {
             Some((record, epoch)) => {
                 let net = Mlp::load(backend, &self.partial.network())?;
                 match net.epoch() == epoch && *net.architecture() == architecture {
                     true => (net, record),
                     // The run was stopped between the two files.
-                    false => (Mlp::new(net.into_backend(), architecture)?, fresh(key)),
+                    false => (new(net.into_backend())?, fresh(key)),
                 }
             }
-            None => (Mlp::new(backend, architecture)?, fresh(key)),
+            None => (new(backend)?, fresh(key)),
         };
         let mut bench = Bench { net, test: None, labels: &data.test.labels };
         let result = self.follow(&mut bench, record);
@@ -159,6 +164,8 @@ impl Run<'_> {
             self.bar.advance(now - counted.min(now));
             counted = now;
         };
+        // Of a learning curve, at most: each takes as long as some epochs on a small training set.
+        let points = self.scene.pick_of(10, 20, 20);
         let mut kept = Instant::now();
         for epoch in bench.net.epoch() + 1..=epochs {
             let before = u64::from(epoch - 1) * u64::from(recipe.steps());
@@ -169,7 +176,7 @@ impl Run<'_> {
                 trained => trained?,
             };
             record.seconds += start.elapsed().as_secs_f64();
-            if epoch * POINTS / epochs > (epoch - 1) * POINTS / epochs || epoch == epochs {
+            if epoch * points / epochs > (epoch - 1) * points / epochs || epoch == epochs {
                 self.evaluate(bench, &train, epoch, &mut record.found)?;
             }
             if kept.elapsed() > KEPT_EVERY && epoch < epochs {

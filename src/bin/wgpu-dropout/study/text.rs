@@ -64,7 +64,7 @@ impl Outcome<'_> {
         });
         json!({
             "study": self.study.name,
-            "extent": scene.pick("quick", "full"),
+            "extent": scene.pick_of("quick", "medium", "full"),
             "data": scene.data.name,
             "adapter": place.name,
             "backend": place.interface,
@@ -103,7 +103,11 @@ pub fn heading(scene: &Scene, place: &Place, seeds: u32) -> String {
         data.train.cols,
         data.classes,
         place.label,
-        scene.pick("quick: claims of order and sign", "full: claims with the papers' figures")
+        scene.pick_of(
+            "quick: claims of order and sign",
+            "medium: claims of order and sign, larger sizes",
+            "full: claims with the papers' figures"
+        )
     )
 }
 

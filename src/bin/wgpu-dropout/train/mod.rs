@@ -14,7 +14,7 @@ use crate::progress::Bar;
 use crate::{engine, output, writable};
 use session::{HEADS, Session};
 use wgpu_dropout::data::DataSet;
-use wgpu_dropout::mlp::{Architecture, Mlp};
+use wgpu_dropout::mlp::{Architecture, BatchNormPlace, Mlp};
 use wgpu_dropout::{Backend, Counts, Device, Mode};
 
 /// Runs `train`.
@@ -35,21 +35,25 @@ pub fn run(args: &Args, common: &Common) -> Result<(), Failure> {
 fn network<B: Backend>(backend: B, args: &Args, common: &Common, data: &DataSet) -> Result<Mlp<B>, Failure> {
     let Some(path) = &args.resume else {
         let architecture = args.architecture(data.train.cols, data.classes, common.seed())?;
-        return Ok(Mlp::new(backend, architecture)?);
+        let net = Mlp::new(backend, architecture)?;
+        return Ok(match args.batch_norm {
+            Some(place) => net.with_batch_norm(place)?,
+            None => net,
+        });
     };
     let net = Mlp::load(backend, path)?;
-    args.check_resumed(&path.display().to_string(), net.architecture(), net.epoch(), common.seed)?;
+    args.check_resumed(&path.display().to_string(), (net.architecture(), net.batch_norm()), net.epoch(), common.seed)?;
     Ok(net)
 }
 
 fn train<B: Backend>(net: Mlp<B>, data: &DataSet, args: &Args, common: &Common, label: &str) -> Result<(), Failure> {
     let architecture = net.architecture().clone();
     let training = args.training(net.training(), data.train.rows)?;
-    training.check_for(&architecture).map_err(Failure::usage)?;
+    net.check_training(&training).map_err(Failure::usage)?;
     let (start, before) = (net.epoch(), net.backend().counts());
     let mut session = Session::new(net, data, training)?;
     if !common.json {
-        output::text(&heading(data, &architecture, label))?;
+        output::text(&heading(data, &architecture, session.net.batch_norm(), label))?;
     }
     // With nothing to train, what there is is saved as it stands.
     if let (true, Some(path)) = (start == args.epochs, &args.save) {
@@ -84,9 +88,16 @@ fn train<B: Backend>(net: Mlp<B>, data: &DataSet, args: &Args, common: &Common, 
 }
 
 /// What is trained, on what.
-fn heading(data: &DataSet, architecture: &Architecture, label: &str) -> String {
+fn heading(data: &DataSet, architecture: &Architecture, batch_norm: Option<BatchNormPlace>, label: &str) -> String {
     let widths = architecture.widths();
-    let parameters: usize = widths.windows(2).map(|pair| (pair[0] + 1) * pair[1]).sum();
+    let mut parameters: usize = widths.windows(2).map(|pair| (pair[0] + 1) * pair[1]).sum();
+    let normalized = match batch_norm {
+        Some(place) => {
+            parameters += 2 * architecture.hidden.iter().sum::<usize>();
+            format!("batch normalization {place} ReLU, ")
+        }
+        None => String::new(),
+    };
     let shape = widths.iter().map(ToString::to_string).collect::<Vec<_>>().join("-");
     let dropout = match architecture.mode {
         Mode::None => "no dropout".to_owned(),
@@ -95,7 +106,7 @@ fn heading(data: &DataSet, architecture: &Architecture, label: &str) -> String {
     let (name, train, test) = (&data.name, data.train.rows, data.test.rows);
     format!(
         "data     {name}: {train} training rows, {test} test rows, {} features, {} classes\n\
-         network  {shape}, {parameters} parameters, {dropout}, seed {}\n\
+         network  {shape}, {parameters} parameters, {normalized}{dropout}, seed {}\n\
          device   {label}\n",
         data.train.cols, data.classes, architecture.seed
     )

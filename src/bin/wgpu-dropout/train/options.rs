@@ -7,7 +7,7 @@ use crate::site::NetworkRates;
 use std::fmt::Display;
 use std::path::PathBuf;
 use wgpu_dropout::call::SgdRule;
-use wgpu_dropout::mlp::{Architecture, Training};
+use wgpu_dropout::mlp::{Architecture, BatchNormPlace, Optimizer, Training};
 use wgpu_dropout::{Mode, Rate};
 
 /// Arguments of `train`.
@@ -21,13 +21,25 @@ pub struct Args {
     hidden: Option<Hidden>,
     #[command(flatten)]
     rates: NetworkRates,
+    /// Batch normalization in each hidden layer, before ReLU and dropout or after both [default: none]
+    #[arg(long, value_name = "before|after")]
+    pub batch_norm: Option<BatchNormPlace>,
     /// Epochs in all, those of a resumed run included
     #[arg(long, default_value = "20", value_parser = integer::<u32>, allow_negative_numbers = true)]
     pub epochs: u32,
     /// Rows of a mini-batch [default: 64]
     #[arg(long, value_parser = integer::<usize>, allow_negative_numbers = true)]
     batch: Option<usize>,
-    /// Learning rate [default: 0.05]
+    /// What makes a step of a gradient: `sgd`, or `adamw`, whose β₁ is the momentum [default: sgd]
+    #[arg(long, value_name = "sgd|adamw")]
+    optimizer: Option<Optimizer>,
+    /// AdamW's β₂, how much of the mean square is kept [default: 0.999]
+    #[arg(long, allow_negative_numbers = true)]
+    beta2: Option<f32>,
+    /// AdamW's ε, beside the root of the mean square [default: 1e-8]
+    #[arg(long, allow_negative_numbers = true)]
+    epsilon: Option<f32>,
+    /// Learning rate [default: 0.05, of adamw 0.001]
     #[arg(long, allow_negative_numbers = true)]
     lr: Option<f32>,
     /// Momentum [default: 0.9]
@@ -98,7 +110,8 @@ fn norm(text: &str) -> Result<Norm, String> {
 impl Args {
     /// How the network is trained on so many rows: as given, else as a resumed one was, else as is usual.
     pub fn training(&self, resumed: Option<&Training>, rows: usize) -> Result<Training, Failure> {
-        let Training { batch, shuffle, rule, schedules } = resumed.copied().unwrap_or_default();
+        let Training { batch, shuffle, rule, schedules, optimizer } = resumed.copied().unwrap_or_else(|| self.usual());
+        let optimizer = self.optimizer(optimizer)?;
         let rule = SgdRule {
             lr: self.lr.unwrap_or(rule.lr),
             momentum: self.momentum.unwrap_or(rule.momentum),
@@ -108,9 +121,32 @@ impl Args {
         };
         let batch = self.batch.unwrap_or(batch);
         let schedules = schedule::schedules(schedules, &self.schedule, self.epochs, rows.div_ceil(batch.max(1)));
-        let training = Training { batch, shuffle: shuffle && !self.no_shuffle, rule, schedules };
+        let training = Training { batch, shuffle: shuffle && !self.no_shuffle, rule, schedules, optimizer };
         training.check().map_err(Failure::usage)?;
         Ok(training)
+    }
+
+    /// How a network is trained where nothing is given but the optimizer.
+    fn usual(&self) -> Training {
+        let usual = Training::default();
+        match self.optimizer.unwrap_or_default() {
+            Optimizer::Sgd => usual,
+            optimizer => Training { rule: SgdRule { lr: 0.001, ..usual.rule }, optimizer, ..usual },
+        }
+    }
+
+    /// The optimizer, with what of its settings is given.
+    fn optimizer(&self, before: Optimizer) -> Result<Optimizer, Failure> {
+        let asked = self.optimizer.filter(|asked| !asked.is_like(&before)).unwrap_or(before);
+        match asked {
+            Optimizer::AdamW { beta2, epsilon } => {
+                Ok(Optimizer::AdamW { beta2: self.beta2.unwrap_or(beta2), epsilon: self.epsilon.unwrap_or(epsilon) })
+            }
+            Optimizer::Sgd if self.beta2.is_some() || self.epsilon.is_some() => {
+                Err(Failure::Usage("--beta2 and --epsilon are AdamW's: add --optimizer adamw".to_owned()))
+            }
+            Optimizer::Sgd => Ok(Optimizer::Sgd),
+        }
     }
 
     /// A new network for data of so many features and classes.
@@ -127,7 +163,17 @@ impl Args {
     }
 
     /// Refuses options that contradict the saved network of `file`.
-    pub fn check_resumed(&self, file: &str, saved: &Architecture, epoch: u32, seed: Option<u64>) -> Result<(), Failure> {
+    pub fn check_resumed(
+        &self,
+        file: &str,
+        (saved, batch_norm): (&Architecture, Option<BatchNormPlace>),
+        epoch: u32,
+        seed: Option<u64>,
+    ) -> Result<(), Failure> {
+        if self.batch_norm.is_some() && self.batch_norm != batch_norm {
+            let saved = batch_norm.map_or("none".to_owned(), |place| place.to_string());
+            return Err(Failure::Usage(format!("--batch-norm contradicts {file}, which was saved with {saved}: leave it out")));
+        }
         // Rates are compared as they are in effect: what was asked for may have lost its last bit on the way through the file.
         let effect = |rate: Rate| rate.drop_in_effect();
         agree(file, "--hidden", self.hidden.as_ref(), &Hidden(saved.hidden.clone()))?;

@@ -25,7 +25,8 @@ const HELD: [f64; 6] = [0.1, 0.25, 0.4, 0.6, 0.8, 1.0];
 const WIDER: [f64; 3] = [0.1, 0.25, 0.5];
 
 fn arms(scene: &Scene) -> Vec<Arm> {
-    let (width, kept, rows, updates, layers) = scene.pick((256, 128, 2000, 1500, 2), (2048, 256, 60_000, 24_000, 3));
+    let (width, kept, rows, updates, layers) =
+        scene.pick_of((256, 64, 2000, 1500, 2), (512, 128, 10_000, 5000, 3), (2048, 256, 60_000, 24_000, 3));
     let recipe = |width: usize, keep: f64| {
         // At low keep rates a step's noise is large: the bound keeps the network alive.
         Recipe::plain(scene.rows(rows), &vec![width; layers], updates).keep(keep, 1.0).max_norm(4.0)
@@ -43,7 +44,7 @@ fn judge(scene: &Scene, results: &Results<'_>) -> Vec<Verdict> {
         worse("no dropout errs more than keep .6", arm(WIDTH, 1.0), arm(WIDTH, 0.6)),
         worse("at keep .1, wider layers err less", arm(WIDTH, 0.1), arm(KEPT, 0.1)),
     ];
-    if !scene.quick() {
+    if !scene.order_alone() {
         let flat = results.excess(arm(WIDTH, 0.4), arm(WIDTH, 0.8), "test_error");
         let flat = crate::study::spread::Spread { mean: flat.mean.abs(), ..flat };
         verdicts.push(Verdict::at_most("flat from .4 to .8: the difference", flat, 0.15, "points"));

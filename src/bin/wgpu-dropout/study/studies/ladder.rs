@@ -2,7 +2,7 @@
 
 use crate::failure::Failure;
 use crate::report::plot::{Line, Plot};
-use crate::study::plan::{Arm, Recipe, Scene, Study};
+use crate::study::plan::{Arm, Extent, Recipe, Scene, Study};
 use crate::study::results::Results;
 use crate::study::verdict::Verdict;
 
@@ -22,14 +22,12 @@ pub static STUDY: Study = Study {
 };
 
 fn arms(scene: &Scene) -> Vec<Arm> {
-    let plain = match scene.quick() {
-        true => Recipe::plain(scene.rows(2000), &[400, 400], 1500),
-        // A plain net ends long before; what dropout needs is given to all.
-        false => Recipe { momentum_start: 0.5, ..Recipe::plain(scene.rows(60_000), &[800, 800], 90_000) },
-    };
+    // A plain net ends long before; what dropout needs is given to all.
+    let whole = |updates| Recipe { momentum_start: 0.5, ..Recipe::plain(scene.rows(60_000), &[800, 800], updates) };
+    let plain = scene.pick_of(Recipe::plain(scene.rows(2000), &[400, 400], 1500), whole(24_000), whole(90_000));
     let dropped = plain.clone().keep(0.5, 1.0);
     let input_too = plain.clone().keep(0.5, 0.8);
-    let capped = |recipe: Recipe| if scene.quick() { recipe } else { recipe.max_norm(2.0) };
+    let capped = |recipe: Recipe| if scene.extent == Extent::Quick { recipe } else { recipe.max_norm(2.0) };
     let recipes = [plain, capped(dropped), capped(input_too)];
     RUNGS.into_iter().zip(recipes).map(|(name, recipe)| Arm::train(name, recipe)).collect()
 }
@@ -40,7 +38,7 @@ fn judge(scene: &Scene, results: &Results<'_>) -> Vec<Verdict> {
         Verdict::more(claim, results.excess(more, less, "test_error"), 0.0, "points")
     };
     let mut verdicts = vec![less(RUNGS[0], RUNGS[1]), less(RUNGS[1], RUNGS[2])];
-    if !scene.quick() {
+    if !scene.order_alone() {
         verdicts.push(Verdict::at_most("the last rung's test error", results.value(RUNGS[2], "test_error"), 1.35, "%"));
     }
     verdicts

@@ -3,6 +3,7 @@
 mod cs231n_checks;
 mod data_size;
 mod exact_ensemble;
+mod gaussian;
 mod keep_rate;
 mod ladder;
 mod monte_carlo;
@@ -14,7 +15,7 @@ mod where_it_belongs;
 use super::plan::Study;
 
 /// All of them, in the order in which they are run.
-pub static ALL: [&Study; 10] = [
+pub static ALL: [&Study; 11] = [
     &cs231n_checks::STUDY,
     &exact_ensemble::STUDY,
     &ladder::STUDY,
@@ -23,6 +24,7 @@ pub static ALL: [&Study; 10] = [
     &keep_rate::STUDY,
     &data_size::STUDY,
     &monte_carlo::STUDY,
+    &gaussian::STUDY,
     &sparsity::STUDY,
     &where_it_belongs::STUDY,
 ];

@@ -5,6 +5,7 @@ use crate::report::plot::{Line, Plot};
 use crate::study::plan::{Arm, Recipe, Scene, Study};
 use crate::study::results::Results;
 use crate::study::verdict::Verdict;
+use wgpu_dropout::mlp::BatchNormPlace;
 
 const NONE: &str = "none";
 const L2: &str = "L2";
@@ -12,6 +13,9 @@ const L1: &str = "L2 and L1";
 const NORM: &str = "max-norm";
 const DROPOUT_L2: &str = "dropout and L2";
 const DROPOUT_NORM: &str = "dropout and max-norm";
+const NORMALIZED: &str = "batch normalization";
+const DROPOUT_NORMALIZED: &str = "dropout and batch normalization";
+const NORMALIZED_AFTER: &str = "the same, after dropout";
 
 /// The study.
 pub static STUDY: Study = Study {
@@ -27,7 +31,8 @@ pub static STUDY: Study = Study {
 };
 
 fn arms(scene: &Scene) -> Vec<Arm> {
-    let (hidden, rows, updates) = scene.pick((vec![256, 256], 2000, 2000), (vec![1024, 1024, 2048], 60_000, 36_000));
+    let (hidden, rows, updates) =
+        scene.pick_of((vec![256, 256], 2000, 1500), (vec![512, 512, 1024], 10_000, 6000), (vec![1024, 1024, 2048], 60_000, 36_000));
     let plain = Recipe::plain(scene.rows(rows), &hidden, updates);
     let dropped = || plain.clone().keep(0.5, 0.8);
     let (l2, l1) = scene.pick((1e-4, 1e-5), (1e-5, 1e-6));
@@ -38,6 +43,9 @@ fn arms(scene: &Scene) -> Vec<Arm> {
         Arm::train(NORM, plain.clone().max_norm(4.0)),
         Arm::train(DROPOUT_L2, dropped().penalties(l2, 0.0)),
         Arm::train(DROPOUT_NORM, dropped().max_norm(4.0)),
+        Arm::train(NORMALIZED, plain.clone().normalized(BatchNormPlace::Before)),
+        Arm::train(DROPOUT_NORMALIZED, dropped().normalized(BatchNormPlace::Before)),
+        Arm::train(NORMALIZED_AFTER, dropped().normalized(BatchNormPlace::After)),
     ]
 }
 
@@ -45,8 +53,9 @@ fn judge(scene: &Scene, results: &Results<'_>) -> Vec<Verdict> {
     let less = |more: &str, less: &str| {
         Verdict::more(format!("{less}: a lower test error than {more}"), results.excess(more, less, "test_error"), 0.0, "points")
     };
-    let mut verdicts = vec![less(L2, DROPOUT_L2), less(L1, DROPOUT_L2), less(NORM, DROPOUT_NORM)];
-    if !scene.quick() {
+    let mut verdicts =
+        vec![less(L2, DROPOUT_L2), less(L1, DROPOUT_L2), less(NORM, DROPOUT_NORM), less(NORMALIZED, DROPOUT_NORMALIZED)];
+    if !scene.order_alone() {
         verdicts.push(less(DROPOUT_L2, DROPOUT_NORM));
         verdicts.push(Verdict::at_most("dropout and max-norm: test error", results.value(DROPOUT_NORM, "test_error"), 1.2, "%"));
     }

@@ -4,12 +4,13 @@ use crate::failure::Failure;
 use crate::report::histogram::Histogram;
 use crate::report::images;
 use crate::study::draw::drawn;
+use crate::study::layer::Layer;
 use crate::study::plan::{Arm, Computation, Scene, Study};
 use crate::study::record::Found;
 use crate::study::results::Results;
 use crate::study::verdict::Verdict;
 use crate::train::session::upload;
-use wgpu_dropout::call::{Gather, GradInput, GradWeightSgd, LinearForward, SgdRule, SquaredError};
+use wgpu_dropout::call::{Gather, GradInput, SgdRule, SquaredError};
 use wgpu_dropout::mlp::{Schedule, Schedules};
 use wgpu_dropout::{Backend, Dropout, Key, Mask, Mode, Rate, Result, init};
 
@@ -78,30 +79,6 @@ struct Autoencoder<'a> {
     scene: &'a Scene,
     seed: u64,
     keep: f64,
-}
-
-/// An affine layer with its velocities.
-struct Layer<B: Backend> {
-    weight: B::Tensor<f32>,
-    bias: B::Tensor<f32>,
-    velocity: [B::Tensor<f32>; 2],
-}
-
-impl<B: Backend> Layer<B> {
-    fn new(backend: &mut B, seed: u64, layer: u32, inputs: usize, outputs: usize) -> Result<Self> {
-        let weight = backend.tensor(inputs, outputs, &init::he_uniform(seed, layer, inputs, outputs))?;
-        let velocity = [backend.zeros(inputs, outputs)?, backend.zeros(1, outputs)?];
-        Ok(Self { weight, bias: backend.zeros(1, outputs)?, velocity })
-    }
-
-    fn forward(&self, backend: &mut B, x: &B::Tensor<f32>, y: &mut B::Tensor<f32>, relu: bool, dropout: Dropout) -> Result<()> {
-        backend.linear_forward(LinearForward { x, weight: &self.weight, bias: Some(&self.bias), y, relu, dropout })
-    }
-
-    fn update(&mut self, backend: &mut B, x: &B::Tensor<f32>, grad_z: &B::Tensor<f32>, rule: SgdRule) -> Result<()> {
-        let Self { weight, bias, velocity: [weight_velocity, bias_velocity] } = self;
-        backend.grad_weight_sgd(GradWeightSgd { x, grad_z, weight, bias, velocity: Some((weight_velocity, bias_velocity)), rule })
-    }
 }
 
 impl Computation for Autoencoder<'_> {

@@ -42,7 +42,7 @@ fn judge(scene: &Scene, results: &Results<'_>) -> Vec<Verdict> {
         Verdict::more(format!("{less}: a lower test error than {more}"), results.excess(more, less, "test_error"), 0.0, "points")
     };
     let mut verdicts = vec![less(NONE, DROPOUT), less(NONE, CAPPED), less(NONE, WIDE)];
-    if !scene.quick() {
+    if !scene.order_alone() {
         verdicts.push(Verdict::at_most("dropout, 3×1024: test error", results.value(DROPOUT, "test_error"), 1.35, "%"));
         verdicts.push(less(DROPOUT, CAPPED));
         verdicts.push(Verdict::at_most("with max-norm: test error", results.value(CAPPED, "test_error"), 1.2, "%"));

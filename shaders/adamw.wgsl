@@ -1,0 +1,39 @@
+// adamw: one update by Adam with decoupled weight decay, as PyTorch defines it.
+//
+//     m = b1 * m + (1 - b1) * g        v = b2 * v + (1 - b2) * g^2
+//     W = W - rate * decay * W - rate / (1 - b1^t) * m / (sqrt(v / (1 - b2^t)) + epsilon)
+//
+// Any shape, as `count` elements. The host folds the corrections of step t into `rate`, which is rate * sqrt(1 - b2^t) / (1 - b1^t), and `shift`, which
+// is epsilon * sqrt(1 - b2^t); `decay` is rate * decay, `momentum` b1, `scale` b2. One thread takes four elements.
+// Sources: Loshchilov, Hutter, "Decoupled weight decay regularization", ICLR 2019, algorithm 2; torch.optim.AdamW. CPU twin:
+// src/cpu/reference/adamw.rs.
+
+@group(0) @binding(0) var<storage, read> grad: array<Element>;
+@group(0) @binding(1) var<storage, read_write> weight: array<Element>;
+@group(0) @binding(2) var<storage, read_write> first: array<Element>;
+@group(0) @binding(3) var<storage, read_write> second: array<Element>;
+
+// loader load_grad grad
+// loader load_weight weight
+// storer store_weight weight
+// loader load_first first
+// storer store_first first
+// loader load_second second
+// storer store_second second
+
+@compute @workgroup_size(64)
+fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+    begin(workgroup);
+    let index = ((workgroup.y * p.grid + workgroup.x) * 64u + lane) * 4u;
+    if index >= p.count {
+        return;
+    }
+    let left = p.count - index;
+    let g = load_grad(p.a_start + index, left);
+    let w = load_weight(p.b_start + index, left);
+    let m = p.momentum * load_first(p.c_start + index, left) + (1.0 - p.momentum) * g;
+    let v = p.scale * load_second(p.d_start + index, left) + (1.0 - p.scale) * (g * g);
+    store_first(p.c_start + index, m, left);
+    store_second(p.d_start + index, v, left);
+    store_weight(p.b_start + index, w - p.decay * w - p.rate * (m / (sqrt(v) + p.shift)), left);
+}

@@ -1,0 +1,39 @@
+// batch_norm: each column made of mean 0 and variance 1 by given statistics, scaled and shifted, then ReLU and dropout where asked for.
+//
+//     y[r, c] = M * s * relu(gamma[c] * (x[r, c] - mean[c]) / sqrt(variance[c] + epsilon) + beta[c])
+//
+// Shapes: x, y [rows, cols]; statistics [2, cols], means and variances, of the mini-batch in training and the running ones in prediction; affine
+// [2, cols], gamma and beta. `shift` is epsilon. One thread takes eight columns of one row.
+// Source: Ioffe, Szegedy, "Batch normalization", ICML 2015, algorithms 1 and 2. CPU twin: src/cpu/reference/batch_norm.rs.
+
+@group(0) @binding(0) var<storage, read> x: array<f32>;
+@group(0) @binding(1) var<storage, read> statistics: array<f32>;
+@group(0) @binding(2) var<storage, read> affine: array<f32>;
+@group(0) @binding(3) var<storage, read_write> y: array<f32>;
+
+const RELU: u32 = 4u;  // flag
+
+@compute @workgroup_size(64)
+fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+    begin(workgroup);
+    let strips = (p.cols + 7u) / 8u;
+    let index = (workgroup.y * p.grid + workgroup.x) * 64u + lane;
+    let row = index / strips;
+    let first = (index % strips) * 8u;
+    if row >= p.rows {
+        return;
+    }
+    let keep = keep8(row, first);
+    for (var j = 0u; j < 8u; j++) { // unroll
+        let col = first + j;
+        if col < p.cols {
+            let inverse = 1.0 / sqrt(statistics[p.b_start + p.cols + col] + p.shift);
+            let normal = (x[p.a_start + row * p.a_stride + col] - statistics[p.b_start + col]) * inverse;
+            var v = affine[p.c_start + col] * normal + affine[p.c_start + p.cols + col];
+            if (p.flags & RELU) != 0u {
+                v = select(v, 0.0, v <= 0.0);  // not max(): relu(NaN) is NaN
+            }
+            y[p.d_start + row * p.d_stride + col] = select(0.0, v * p.scale, ((keep >> j) & 1u) != 0u);
+        }
+    }
+}

@@ -1,0 +1,79 @@
+//! A figure of a page as an SVG file of its own, with its title and legend, light or dark: for documents that show pictures.
+
+use super::chart::SIZE;
+
+/// Units: the title's and the legend's letters, their lines, and what a letter is wide at most on average.
+const TITLE: usize = 76;
+const LETTERS: usize = 62;
+const LINE: usize = 96;
+/// From the left edge, and between a legend's sign and its words.
+const MARGIN: usize = 40;
+const SIGN: usize = 130;
+
+/// The file for a figure as [`figure`](super::figure) makes it; `None` for another piece of HTML.
+pub fn svg(figure: &str) -> Option<String> {
+    let width = SIZE.0 as usize;
+    let title = between(figure, "<figcaption>", "</figcaption>")?;
+    let (mut left, mut top, mut signs) = (MARGIN, 2 * LINE, String::new());
+    for item in figure.split("<span").skip(1) {
+        let (name, color) = (between(item, "</svg>", "</span>")?, between(item, "var(--", ")")?);
+        let wide = SIGN + name.chars().count() * LETTERS * 11 / 20 + MARGIN;
+        if left > MARGIN && left + wide > width {
+            (left, top) = (MARGIN, top + LINE);
+        }
+        let dashes = if item.contains("dashed") { " stroke-dasharray=\"26 18\"" } else { "" };
+        let (y, end, words) = (top - LETTERS / 3, left + SIGN - 30, left + SIGN);
+        signs += &format!(
+            "<path d=\"M{left} {y}H{end}\" stroke=\"var(--{color})\" stroke-width=\"11\"{dashes}/>\n\
+             <text x=\"{words}\" y=\"{top}\" font-size=\"{LETTERS}\">{name}</text>\n"
+        );
+        left += wide;
+    }
+    let top = if signs.is_empty() { LINE + LINE / 2 } else { top + LINE / 2 };
+    let (picture, height) = match figure.find("<svg viewBox=\"0 0 1760") {
+        Some(from) => {
+            let to = from + figure[from..].rfind("</svg>")?;
+            let placed =
+                figure[from..to].replacen("<svg ", &format!("<svg y=\"{top}\" width=\"{width}\" height=\"{}\" ", SIZE.1), 1);
+            (placed + "</svg>\n", SIZE.1 as usize)
+        }
+        None => {
+            let source = between(figure, "src=\"", "\"")?;
+            let side = width - 2 * MARGIN;
+            let place = format!("x=\"{MARGIN}\" y=\"{top}\" width=\"{side}\" height=\"{side}\"");
+            (format!("<image {place} style=\"image-rendering:pixelated\" href=\"{source}\"/>\n"), side + MARGIN)
+        }
+    };
+    let colors = include_str!("style.css").split("* {").next()?;
+    let height = top + height;
+    Some(format!(
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width} {height}\" font-family=\"system-ui, sans-serif\">\n\
+         <style>\n{colors}text {{ fill: var(--ink); }}\n</style>\n\
+         <rect width=\"{width}\" height=\"{height}\" rx=\"32\" style=\"fill:var(--panel)\"/>\n\
+         <text x=\"{MARGIN}\" y=\"{LINE}\" font-size=\"{TITLE}\" font-weight=\"600\">{title}</text>\n{signs}{picture}</svg>\n"
+    ))
+}
+
+/// What stands between two marks, the first of which comes first.
+fn between<'a>(text: &'a str, from: &str, to: &str) -> Option<&'a str> {
+    let (_, rest) = text.split_once(from)?;
+    rest.split_once(to).map(|(inner, _)| inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::chart::{legend, picture};
+    use crate::report::{figure, table};
+
+    #[test]
+    fn a_figure_stands_alone_with_title_and_legend() {
+        let lines =
+            [("line-1", false, "without"), ("line-2", true, "a name so long that it takes a line of its own in the legend")];
+        let body = picture("nothing", |_| Ok(())).unwrap();
+        let svg = svg(&figure("Error & loss", &(legend(lines) + &body))).unwrap();
+        assert!(svg.contains(">Error &amp; loss</text>") && svg.contains(">without</text>") && svg.contains("stroke-dasharray"));
+        assert!(svg.contains("--line-2: ") && svg.matches("<svg").count() == svg.matches("</svg>").count());
+        assert!(super::svg(&table(&["a"], [vec!["b".to_owned()]])).is_none());
+    }
+}

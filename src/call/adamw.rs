@@ -1,0 +1,63 @@
+//! Calls of AdamW.
+
+use crate::shape::{Matrix, expect};
+use crate::{Error, Result};
+
+/// How weights are updated by Adam with decoupled weight decay: `m = β₁·m + (1 − β₁)·g`, `v = β₂·v + (1 − β₂)·g²`,
+/// `W = W − lr·λ·W − lr·m̂/(√v̂ + ε)` with `m̂ = m/(1 − β₁ᵗ)`, `v̂ = v/(1 − β₂ᵗ)`.
+///
+/// Sources: Loshchilov, Hutter, "Decoupled weight decay regularization", ICLR 2019, algorithm 2; PyTorch's `torch.optim.AdamW`.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct AdamWRule {
+    /// Learning rate `lr`.
+    pub lr: f32,
+    /// `β₁`, 0 to below 1.
+    pub beta1: f32,
+    /// `β₂`, 0 to below 1.
+    pub beta2: f32,
+    /// `ε`, above 0.
+    pub epsilon: f32,
+    /// Weight decay `λ`.
+    pub weight_decay: f32,
+}
+
+impl AdamWRule {
+    /// The size of step t, of a first moment over the root of a second one: `lr·√(1 − β₂ᵗ)/(1 − β₁ᵗ)`, and ε as that root meets it: `ε·√(1 − β₂ᵗ)`.
+    pub(crate) fn corrected(&self, step: u32) -> [f32; 2] {
+        let power = |beta: f32| 1.0 - f64::from(beta).powf(f64::from(step) + 1.0);
+        let root = power(self.beta2).sqrt();
+        [(f64::from(self.lr) * root / power(self.beta1)) as f32, (f64::from(self.epsilon) * root) as f32]
+    }
+}
+
+/// One update of weights of any shape by [`AdamWRule`].
+#[derive(Debug)]
+pub struct AdamW<'a, T> {
+    /// `g`
+    pub grad: &'a T,
+    /// `W`, updated.
+    pub weight: &'a mut T,
+    /// `m`, updated; 0 before the first update.
+    pub first: &'a mut T,
+    /// `v`, updated; 0 before the first update.
+    pub second: &'a mut T,
+    /// The rule.
+    pub rule: AdamWRule,
+    /// Updates before this one: `t = step + 1`.
+    pub step: u32,
+}
+
+impl<T: Matrix> AdamW<'_, T> {
+    pub(crate) fn check(&self) -> Result<()> {
+        let (rows, cols) = (self.weight.rows(), self.weight.cols());
+        expect("adamw", "grad", self.grad, rows, cols)?;
+        expect("adamw", "first", self.first, rows, cols)?;
+        expect("adamw", "second", self.second, rows, cols)?;
+        for (name, beta) in [("β₁", self.rule.beta1), ("β₂", self.rule.beta2)] {
+            if !(0.0..1.0).contains(&beta) {
+                return Err(Error::invalid(format!("adamw: {name} {beta}: must be 0 to below 1")));
+            }
+        }
+        Ok(())
+    }
+}

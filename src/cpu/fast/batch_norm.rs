@@ -1,0 +1,43 @@
+//! `batch_norm` and `adamw` on all threads, with the bits of their twins. What sums over rows is left to the twins: their loops run along columns.
+
+use super::row::Site;
+use super::{Isa, segment};
+use crate::Dropout;
+use crate::call::AdamWRule;
+use crate::cpu::reference::{self, activate_row};
+use rayon::prelude::*;
+
+/// Elements of a job: below that a second thread costs more than it brings.
+const JOB: usize = 1 << 14;
+
+/// `Y = M·s·relu(γ·(X − mean)/√(variance + ε) + β)`.
+#[allow(clippy::too_many_arguments)]
+pub fn batch_norm(
+    isa: Isa,
+    x: &[f32],
+    statistics: &[f32],
+    affine: &[f32],
+    y: &mut [f32],
+    cols: usize,
+    epsilon: f32,
+    relu: bool,
+    dropout: &Dropout,
+) {
+    let inverse = reference::inverse_deviations(statistics, cols, epsilon);
+    let (site, width) = (Site::new(dropout), cols.max(1));
+    let rows = (JOB / width).max(1);
+    y.par_chunks_mut(rows * width).enumerate().for_each(|(job, y)| {
+        for (row, y) in y.chunks_mut(width).enumerate() {
+            let row = job * rows + row;
+            reference::normalize_row(&x[row * cols..(row + 1) * cols], &statistics[..cols], &inverse, affine, y);
+            activate_row(y, None, relu);
+            segment(isa, None, y, row, 0, &site, false);
+        }
+    });
+}
+
+/// One update of `weight` with its moments.
+pub fn adamw(grad: &[f32], weight: &mut [f32], first: &mut [f32], second: &mut [f32], rule: &AdamWRule, step: u32) {
+    let jobs = weight.par_chunks_mut(JOB).zip(grad.par_chunks(JOB)).zip(first.par_chunks_mut(JOB)).zip(second.par_chunks_mut(JOB));
+    jobs.for_each(|(((weight, grad), first), second)| reference::adamw(grad, weight, first, second, rule, step));
+}

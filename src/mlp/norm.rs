@@ -1,0 +1,202 @@
+//! Batch normalization of hidden layers, with the running statistics that prediction uses.
+
+use super::network::{Layer, Mlp};
+use super::optimizer::Optimizer;
+use super::optimizer::Update;
+use super::train::Training;
+use crate::backend::Backend;
+use crate::call::EPSILON;
+use crate::shape::Matrix;
+use crate::{Error, Result};
+
+/// Where batch normalization stands in a hidden layer.
+///
+/// | place | layer | source |
+/// |---|---|---|
+/// | `Before` | affine – normalization – ReLU – dropout | Ioffe, Szegedy, ICML 2015, section 3.2 |
+/// | `After` | affine – ReLU – dropout – normalization | what Li et al., "Understanding the disharmony between dropout and batch normalization by variance shift", CVPR 2019, warn of: dropout changes the variance in training and not in prediction |
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum BatchNormPlace {
+    /// Before ReLU and dropout.
+    Before,
+    /// After both.
+    After,
+}
+
+impl std::fmt::Display for BatchNormPlace {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Before => "before",
+            Self::After => "after",
+        })
+    }
+}
+
+impl std::str::FromStr for BatchNormPlace {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        match text {
+            "before" => Ok(Self::Before),
+            "after" => Ok(Self::After),
+            _ => Err(Error::invalid(format!("batch normalization `{text}`: must be before or after"))),
+        }
+    }
+}
+
+/// The normalization of a hidden layer, a number a unit; named as in PyTorch.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NormParameters {
+    /// γ
+    pub weight: Vec<f32>,
+    /// β
+    pub bias: Vec<f32>,
+    /// The mean that prediction takes off.
+    pub running_mean: Vec<f32>,
+    /// The variance that prediction divides by.
+    pub running_var: Vec<f32>,
+}
+
+/// How far the running statistics move to those of a mini-batch, as in PyTorch.
+pub(super) const MOMENTUM: f32 = 0.1;
+
+/// The normalization of a layer; all tensors are `[2, units]`.
+#[derive(Debug)]
+pub(super) struct Norm<B: Backend> {
+    pub place: BatchNormPlace,
+    /// γ, then β.
+    pub affine: B::Tensor<f32>,
+    /// Means, then variances, of training so far.
+    pub running: B::Tensor<f32>,
+    /// The same of the latest mini-batch.
+    pub statistics: B::Tensor<f32>,
+    /// dγ, then dβ.
+    pub grad: B::Tensor<f32>,
+    /// Moments of γ and β; made by the first step that needs them.
+    pub first: Option<B::Tensor<f32>>,
+    pub second: Option<B::Tensor<f32>>,
+}
+
+impl<B: Backend> Norm<B> {
+    /// γ = 1, β = 0, running means 0 and variances 1.
+    pub fn new(backend: &mut B, units: usize, place: BatchNormPlace) -> Result<Self> {
+        let rows = |first: f32, second: f32| [vec![first; units], vec![second; units]].concat();
+        Ok(Self {
+            place,
+            affine: backend.tensor(2, units, &rows(1.0, 0.0))?,
+            running: backend.tensor(2, units, &rows(0.0, 1.0))?,
+            statistics: backend.zeros(2, units)?,
+            grad: backend.zeros(2, units)?,
+            first: None,
+            second: None,
+        })
+    }
+
+    /// Memory for the moments that training needs.
+    pub fn prepare(&mut self, backend: &mut B, training: &Training) -> Result<()> {
+        let units = self.affine.cols();
+        let adamw = !training.optimizer.is_like(&Optimizer::Sgd);
+        if (adamw || training.rule.momentum != 0.0) && self.first.is_none() {
+            self.first = Some(backend.zeros(2, units)?);
+        }
+        if adamw && self.second.is_none() {
+            self.second = Some(backend.zeros(2, units)?);
+        }
+        Ok(())
+    }
+
+    /// γ and β by their gradient.
+    pub fn apply(&mut self, backend: &mut B, update: &Update) -> Result<()> {
+        let Self { affine, grad, first, second, .. } = self;
+        update.for_bias().apply(backend, grad, affine, first.as_mut(), second.as_mut())
+    }
+}
+
+impl<B: Backend> Mlp<B> {
+    /// The network with batch normalization in each hidden layer, untrained.
+    ///
+    /// In training a unit is normalized by its mini-batch's mean and variance, in prediction by the running ones, which a tenth of each mini-batch's
+    /// go into. A mini-batch of one row has no variance: it is trained on, and says nothing of the weights before it.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for a network that was trained already, or whatever the backend's memory ends in.
+    pub fn with_batch_norm(mut self, place: BatchNormPlace) -> Result<Self> {
+        if self.step > 0 {
+            return Err(Error::invalid(format!("batch normalization: {} updates were made without it", self.step)));
+        }
+        let hidden = self.architecture.hidden.len();
+        for layer in &mut self.layers[..hidden] {
+            layer.norm = Some(Norm::new(&mut self.backend, layer.weight.cols(), place)?);
+        }
+        Ok(self)
+    }
+
+    /// The normalization of hidden layer `index`, counted from 0; `None` without one.
+    ///
+    /// # Errors
+    /// [`Error::Device`] where the device was lost.
+    pub fn norm_parameters(&mut self, index: usize) -> Result<Option<NormParameters>> {
+        let Some(norm) = self.layers.get(index).and_then(|layer| layer.norm.as_ref()) else { return Ok(None) };
+        let (mut weight, mut running_mean) = (self.backend.read(&norm.affine)?, self.backend.read(&norm.running)?);
+        let (bias, running_var) = (weight.split_off(weight.len() / 2), running_mean.split_off(running_mean.len() / 2));
+        Ok(Some(NormParameters { weight, bias, running_mean, running_var }))
+    }
+
+    /// Where batch normalization stands in the hidden layers, if anywhere.
+    pub fn batch_norm(&self) -> Option<BatchNormPlace> {
+        self.layers.first().and_then(|layer| layer.norm.as_ref()).map(|norm| norm.place)
+    }
+
+    /// Weights `[inputs, outputs]` and bias of each layer with the normalization of prediction made part of them: an affine map before a ReLU belongs
+    /// to the layer's own, one after a dropout to the next layer's. Worked out in f64.
+    pub(super) fn folded(&mut self) -> Result<Vec<(Vec<f32>, Vec<f32>)>> {
+        let mut folded = Vec::new();
+        // What the layer before leaves to this one: a factor and a summand of each of its inputs.
+        let mut left: Option<(Vec<f64>, Vec<f64>)> = None;
+        for layer in &self.layers {
+            let wide = |values: Vec<f32>| values.into_iter().map(f64::from).collect::<Vec<f64>>();
+            let mut weight = wide(self.backend.read(&layer.weight)?);
+            let mut bias = wide(self.backend.read(&layer.bias)?);
+            let units = bias.len();
+            if let Some((factors, summands)) = left.take() {
+                for (row, (factor, summand)) in weight.chunks_mut(units).zip(factors.iter().zip(&summands)) {
+                    bias.iter_mut().zip(&*row).for_each(|(bias, w)| *bias += summand * w);
+                    row.iter_mut().for_each(|w| *w *= factor);
+                }
+            }
+            if let Some(norm) = &layer.norm {
+                let (affine, running) = (wide(self.backend.read(&norm.affine)?), wide(self.backend.read(&norm.running)?));
+                let factors: Vec<f64> = affine
+                    .iter()
+                    .zip(&running[units..])
+                    .map(|(gamma, variance)| gamma / (variance + f64::from(EPSILON)).sqrt())
+                    .collect();
+                let summands: Vec<f64> = (0..units).map(|unit| affine[units + unit] - running[unit] * factors[unit]).collect();
+                match norm.place {
+                    BatchNormPlace::Before => {
+                        weight.iter_mut().enumerate().for_each(|(i, w)| *w *= factors[i % units]);
+                        bias.iter_mut().zip(factors.iter().zip(&summands)).for_each(|(b, (f, s))| *b = *b * f + s);
+                    }
+                    BatchNormPlace::After => left = Some((factors, summands)),
+                }
+            }
+            let narrow = |values: Vec<f64>| values.into_iter().map(|value| value as f32).collect();
+            folded.push((narrow(weight), narrow(bias)));
+        }
+        Ok(folded)
+    }
+
+    /// The layers that sub-networks are made of: those of the network, or with its normalization made part of them.
+    pub(super) fn plain_layers(&mut self) -> Result<Option<Vec<Layer<B>>>> {
+        if self.batch_norm().is_none() {
+            return Ok(None);
+        }
+        let widths = self.architecture.widths();
+        let folded = self.folded()?;
+        let layer = |(pair, (weight, bias)): (&[usize], (Vec<f32>, Vec<f32>))| {
+            let (weight, bias) = (self.backend.tensor(pair[0], pair[1], &weight)?, self.backend.tensor(1, pair[1], &bias)?);
+            Ok(Layer { weight, bias, grad: None, velocity: None, second: None, norm: None })
+        };
+        widths.windows(2).zip(folded).map(layer).collect::<Result<_>>().map(Some)
+    }
+}

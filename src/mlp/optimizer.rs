@@ -1,0 +1,128 @@
+//! How an update is made of a gradient: by SGD, or by AdamW.
+
+use super::train::Training;
+use crate::backend::Backend;
+use crate::call::{AdamW, AdamWRule, Sgd, SgdRule};
+use crate::{Error, Result};
+
+/// What makes a step of a gradient. Learning rate, weight decay, max-norm and momentum are those of [`Training::rule`].
+///
+/// A network keeps to the optimizer of its first update: the moments of one mean nothing to the other.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub enum Optimizer {
+    /// [`SgdRule`].
+    #[default]
+    Sgd,
+    /// [`AdamWRule`], whose `β₁` is the rule's momentum; it takes no L1 penalty.
+    AdamW {
+        /// `β₂`, 0 to below 1; .999 is usual.
+        beta2: f32,
+        /// `ε`, above 0; 10⁻⁸ is usual.
+        epsilon: f32,
+    },
+}
+
+impl Optimizer {
+    /// AdamW with `β₂` = .999 and `ε` = 10⁻⁸, PyTorch's.
+    pub const ADAMW: Self = Self::AdamW { beta2: 0.999, epsilon: 1e-8 };
+
+    /// Whether two keep the same moments.
+    pub fn is_like(&self, other: &Self) -> bool {
+        std::mem::discriminant(self) == std::mem::discriminant(other)
+    }
+
+    /// Refuses settings that mean nothing.
+    pub(super) fn check(&self, rule: &SgdRule) -> Result<()> {
+        let &Self::AdamW { beta2, epsilon } = self else { return Ok(()) };
+        for (name, beta) in [("momentum (β₁)", rule.momentum), ("β₂", beta2)] {
+            if !(0.0..1.0).contains(&beta) {
+                return Err(Error::invalid(format!("{name} {beta}: AdamW's must be 0 to below 1")));
+            }
+        }
+        if !(epsilon.is_finite() && epsilon > 0.0) {
+            return Err(Error::invalid(format!("ε {epsilon}: AdamW's must be a positive number")));
+        }
+        match rule.l1 {
+            0.0 => Ok(()),
+            l1 => Err(Error::invalid(format!("L1 penalty {l1}: AdamW takes none, its weight decay is apart from the gradient"))),
+        }
+    }
+}
+
+impl std::fmt::Display for Optimizer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Sgd => "sgd",
+            Self::AdamW { .. } => "adamw",
+        })
+    }
+}
+
+impl std::str::FromStr for Optimizer {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        match text {
+            "sgd" => Ok(Self::Sgd),
+            "adamw" => Ok(Self::ADAMW),
+            _ => Err(Error::invalid(format!("optimizer `{text}`: must be sgd or adamw"))),
+        }
+    }
+}
+
+/// The update of one step.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Update {
+    pub rule: SgdRule,
+    optimizer: Optimizer,
+    step: u32,
+}
+
+impl Training {
+    /// The update of step `step`.
+    pub(super) fn update(&self, step: u32) -> Update {
+        Update { rule: self.schedules.rule(&self.rule, step), optimizer: self.optimizer, step }
+    }
+
+    /// Whether gradients are stored before they are used: max-norm needs whole columns, and AdamW has no form that makes them.
+    pub(super) fn stores_gradients(&self) -> bool {
+        self.rule.max_norm.is_some() || !self.optimizer.is_like(&Optimizer::Sgd)
+    }
+}
+
+impl Update {
+    /// For biases and what else has no penalties.
+    pub fn for_bias(self) -> Self {
+        Self { rule: self.rule.for_bias(), ..self }
+    }
+
+    /// Whether [`apply`](Self::apply) needs the gradient stored.
+    pub fn stores_gradients(&self) -> bool {
+        self.rule.max_norm.is_some() || !self.optimizer.is_like(&Optimizer::Sgd)
+    }
+
+    /// `W` and its moments by the gradient that is stored; a moment that there is none of is not kept.
+    pub fn apply<B: Backend>(
+        &self,
+        backend: &mut B,
+        grad: &B::Tensor<f32>,
+        weight: &mut B::Tensor<f32>,
+        first: Option<&mut B::Tensor<f32>>,
+        second: Option<&mut B::Tensor<f32>>,
+    ) -> Result<()> {
+        let Self { rule, optimizer, step } = *self;
+        let (beta2, epsilon, first, second) = match (optimizer, first, second) {
+            (Optimizer::AdamW { beta2, epsilon }, Some(first), Some(second)) => (beta2, epsilon, first, second),
+            (_, velocity, _) => return backend.sgd(Sgd { grad, weight, velocity, rule }),
+        };
+        let adamw = AdamWRule { lr: rule.lr, beta1: rule.momentum, beta2, epsilon, weight_decay: rule.weight_decay };
+        backend.adamw(AdamW { grad, weight, first, second, rule: adamw, step })?;
+        match rule.max_norm {
+            // A step of no length, of which max-norm is left.
+            Some(_) => {
+                backend.sgd(Sgd { grad, weight, velocity: None, rule: SgdRule { max_norm: rule.max_norm, ..SgdRule::plain(0.0) } })
+            }
+            None => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! Batch normalization and AdamW, naively and in f64.
+
+use super::{C, Exact};
+use crate::Dropout;
+use crate::call::AdamWRule;
+
+/// Roundings of a reciprocal square root by WGSL's accuracy table: 4.5 ULP of `sqrt`, 2.5 of the division, and of what is around it.
+const ROOT: usize = 10;
+
+/// Means and variances of the columns of `x [B, cols]`, `[2, cols]`.
+pub fn batch_statistics(x: &[f32], cols: usize) -> Exact {
+    let rows = (x.len() / cols.max(1)) as f64;
+    let column = |col: usize| x.iter().skip(col).step_by(cols.max(1)).map(|&x| f64::from(x));
+    let mut exact = Exact { terms: x.len() / cols.max(1) + 2, ..Exact::default() };
+    let mean = |col: usize| (column(col).sum::<f64>() / rows, column(col).map(f64::abs).sum::<f64>() / rows);
+    for col in 0..cols {
+        let (mean, magnitude) = mean(col);
+        exact.push(mean, magnitude);
+    }
+    for col in 0..cols {
+        let (mean, magnitude) = mean(col);
+        let variance = column(col).map(|x| (x - mean).powi(2)).sum::<f64>() / rows;
+        // A mean that is off adds its square: what is of first order in it cancels.
+        let off = C * (rows + 4.0) * f64::from(f32::EPSILON) * magnitude;
+        exact.push(variance, variance + off * magnitude);
+    }
+    exact
+}
+
+/// `Y = M·s·relu(γ·(X − mean)/√(variance + ε) + β)` with given statistics and affine map, both `[2, cols]`.
+pub fn batch_norm(
+    x: &[f32],
+    statistics: &[f32],
+    affine: &[f32],
+    cols: usize,
+    epsilon: f32,
+    relu: bool,
+    dropout: &Dropout,
+) -> Exact {
+    let mut exact = Exact { terms: ROOT, ..Exact::default() };
+    for (i, &x) in x.iter().enumerate() {
+        let (row, col) = (i / cols, i % cols);
+        let [mean, variance, gamma, beta] =
+            [statistics[col], statistics[cols + col], affine[col], affine[cols + col]].map(f64::from);
+        let normal = (f64::from(x) - mean) / (variance + f64::from(epsilon)).sqrt();
+        let v = gamma * normal + beta;
+        let kept = dropout.mask.keeps(row, col);
+        let scale = if kept { f64::from(dropout.scale) } else { 0.0 };
+        let value = if !kept || relu && v <= 0.0 { 0.0 } else { v * scale };
+        exact.push(value, ((gamma * normal).abs() + beta.abs()) * scale);
+    }
+    exact
+}
+
+/// `dγ` and `dβ` `[2, cols]`, and `dX` of [`batch_norm`] with the statistics of `x` itself, of which the given ones are a rounding.
+pub fn batch_norm_grad(
+    x: &[f32],
+    statistics: &[f32],
+    affine: &[f32],
+    grad_y: &[f32],
+    cols: usize,
+    epsilon: f32,
+    through: Option<f32>,
+) -> [Exact; 2] {
+    let rows = x.len() / cols.max(1);
+    let (share, epsilon) = (1.0 / rows.max(1) as f64, f64::from(epsilon));
+    let inverse = |col: usize| 1.0 / (f64::from(statistics[cols + col]) + epsilon).sqrt();
+    let normal = |i: usize| (f64::from(x[i]) - f64::from(statistics[i % cols])) * inverse(i % cols);
+    let over_rows = |col: usize, of: &dyn Fn(usize) -> f64| (0..rows).map(|row| of(row * cols + col)).sum::<f64>();
+    let gamma = |i: usize| f64::from(grad_y[i]) * normal(i);
+    let beta = |i: usize| f64::from(grad_y[i]);
+    let mut sums = Exact { terms: rows + ROOT, ..Exact::default() };
+    for of in [&gamma as &dyn Fn(usize) -> f64, &beta] {
+        (0..cols).for_each(|col| sums.push(over_rows(col, of), over_rows(col, &|i| of(i).abs())));
+    }
+    let mut dx = Exact { terms: rows + 2 * ROOT, ..Exact::default() };
+    for (i, &at) in x.iter().enumerate() {
+        let col = i % cols;
+        let slope = f64::from(affine[col]) * inverse(col);
+        let (dgamma, dbeta) = (share * sums.values[col], share * sums.values[cols + col]);
+        let (gammas, betas) = (share * sums.magnitudes[col], share * sums.magnitudes[cols + col]);
+        let value = slope * (beta(i) - dbeta - normal(i) * dgamma);
+        let magnitude = slope.abs() * (beta(i).abs() + betas + normal(i).abs() * gammas);
+        match through {
+            Some(_) if at <= 0.0 => dx.push(0.0, 0.0),
+            Some(scale) => dx.push(value * f64::from(scale), magnitude * f64::from(scale)),
+            None => dx.push(value, magnitude),
+        }
+    }
+    [sums, dx]
+}
+
+/// One update by [`AdamWRule`] from f32 state, after `step` others: `W`, `m`, `v`.
+pub fn adamw(grad: &[f32], [weight, first, second]: [&[f32]; 3], rule: &AdamWRule, step: u32) -> [Exact; 3] {
+    let [lr, beta1, beta2, epsilon, decay] = [rule.lr, rule.beta1, rule.beta2, rule.epsilon, rule.weight_decay].map(f64::from);
+    let corrected = |beta: f64| 1.0 - beta.powi(step as i32 + 1);
+    let mut next = [(); 3].map(|()| Exact { terms: ROOT, ..Exact::default() });
+    for (((&g, &w), &m), &v) in grad.iter().zip(weight).zip(first).zip(second) {
+        let [g, w, m, v] = [g, w, m, v].map(f64::from);
+        let (m, size) = (beta1 * m + (1.0 - beta1) * g, (beta1 * m).abs() + ((1.0 - beta1) * g).abs());
+        let v = beta2 * v + (1.0 - beta2) * g * g;
+        let step = lr / corrected(beta1) / ((v / corrected(beta2)).sqrt() + epsilon);
+        next[0].push(w - lr * decay * w - step * m, w.abs() + step * size);
+        next[1].push(m, size);
+        next[2].push(v, v);
+    }
+    next
+}
