@@ -12,9 +12,9 @@ use wgpu_dropout::gpu::{Gpu, Kernels, Planner, Tile, Tiles};
 use wgpu_dropout::wgpu::DeviceType;
 
 /// The same device with one barrier taken out of the kernel whose text goes on so.
-fn without(gpu: &Gpu, before: &str, barrier: &str, after: &str) -> Gpu {
-    let tile = |planner| Planner { tiles: Tiles::all(Tile::Workgroup), ..planner };
-    let kernels = Kernels::with_planner(gpu.device(), tile).unwrap();
+fn without(gpu: &Gpu, tile: Tile, before: &str, barrier: &str, after: &str) -> Gpu {
+    let tiled = |planner| Planner { tiles: Tiles::all(tile), ..planner };
+    let kernels = Kernels::with_planner(gpu.device(), tiled).unwrap();
     gpu.with_kernels(kernels.edited(&format!("{before}{barrier}{after}"), &format!("{before}{after}")))
 }
 
@@ -49,18 +49,22 @@ fn right(gpu: &mut Gpu, run: u64) -> [bool; 3] {
 #[test]
 fn each_barrier_that_is_taken_out_shows_as_wrong_bits() {
     let Some(gpu) = gpu_with(|planner| planner) else { return };
-    assert_eq!(right(&mut without(&gpu, "no such text", "", ""), 0), [true; 3]);
+    for tile in [Tile::Workgroup, Tile::Wide] {
+        assert_eq!(right(&mut without(&gpu, tile, "no such text", "", ""), 0), [true; 3], "{tile}");
+    }
     if gpu.info().device_type != DeviceType::Cpu {
         return common::skipped("a race need not show on a real GPU");
     }
-    let store = "\n        for (var load = 0u; load < LOADS; load++) { // unroll\n            store_block";
     let (one, both) = ("workgroupBarrier();", "storageBarrier();\n    workgroupBarrier();");
-    for (run, before, barrier, after, shows) in [
-        (1, "        ", one, store, [false, true, true]),
-        (2, "store_block(load, lane, next[load]);\n        }\n        ", one, "", [false, true, true]),
-        (3, "partial[lane] = sum;\n    ", one, "", [true, false, true]),
-        (4, "    ", both, "", [true, true, false]),
+    let stored = "store(buffer, load, lane, next[load], next_k, tile_row, tile_col);\n        }\n        ";
+    // `workgroup` has two buffers, `wide` one.
+    for (run, tile, before, barrier, after, shows) in [
+        (1, Tile::Workgroup, "    ", one, "\n    var buffer", [false, true, true]),
+        (2, Tile::Workgroup, stored, one, "", [false, true, true]),
+        (5, Tile::Wide, "if BUFFERS == 1u {\n            ", one, "", [false, true, true]),
+        (3, Tile::Workgroup, "partial[lane] = sum;\n    ", one, "", [true, false, true]),
+        (4, Tile::Workgroup, "    ", both, "", [true, true, false]),
     ] {
-        assert_eq!(right(&mut without(&gpu, before, barrier, after), run), shows, "{before}, {after}");
+        assert_eq!(right(&mut without(&gpu, tile, before, barrier, after), run), shows, "{before}, {after}");
     }
 }
