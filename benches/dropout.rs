@@ -5,6 +5,8 @@
 
 #[path = "../src/bin/wgpu-dropout/bench/elementwise.rs"]
 mod elementwise;
+#[path = "../src/bin/wgpu-dropout/bench/forms.rs"]
+mod forms;
 #[path = "../src/bin/wgpu-dropout/bench/layer.rs"]
 mod layer;
 #[path = "../src/bin/wgpu-dropout/bench/step.rs"]
@@ -42,6 +44,9 @@ fn on<B: Timed>(criterion: &mut Criterion, mut backend: B) -> Result<()> {
     let mut elementwise = elementwise::Elementwise::new(&mut backend, ELEMENTS, key)?;
     time(criterion, &device, &mut elementwise, &elementwise::entries(ELEMENTS), 0);
     drop(elementwise);
+    let mut forms = forms::Forms::new(&mut backend, ELEMENTS, key)?;
+    time(criterion, &device, &mut forms, &forms::entries(ELEMENTS), 1);
+    drop(forms);
     let mut update = update::Update::new(&mut backend, ELEMENTS)?;
     time(criterion, &device, &mut update, &update::entries(ELEMENTS), 1);
     drop(update);

@@ -69,6 +69,17 @@ fn every_row_has_every_figure_and_they_fit_together() {
             assert_eq!(of(kernel)[0].flops, 2 * 8 * 16 * 24);
         }
         assert_eq!(shapes("train_step"), [[8, 16, 12, 4]]);
+        let forms = [
+            ("dropout_broadcast", 8 * 3072),
+            ("dropout_bits", 8 * 3072 + 3072 / 8),
+            ("alpha_dropout", 8 * 3072),
+            ("gaussian_dropout", 8 * 3072),
+            ("mask_bits", 3072 / 8),
+            ("mask_bytes", 3072),
+        ];
+        forms.iter().for_each(|(kernel, bytes)| {
+            assert_eq!(of(kernel).iter().map(|row| row.bytes).collect::<Vec<_>>(), [*bytes], "{kernel}")
+        });
         assert!(["sgd", "softmax_cross_entropy"].iter().all(|kernel| of(kernel).len() == 1));
         // f16 where the device has it.
         let half = device != "cpu" && common::gpu().is_some_and(|gpu| gpu.kernels().planner().half);

@@ -74,6 +74,38 @@ fn bits_are_the_reference_s() {
     }
 }
 
+/// Outputs so large that stores go past the caches, of rows that start anywhere in a cache line.
+#[test]
+fn large_alpha_dropout_is_the_reference_to_the_bit() {
+    let (rows, cols) = (8, (1 << 20) + 3);
+    let x = noise(1, rows * cols);
+    let alpha = AlphaDropout::train(site(0.4, 7, 5).mask);
+    let (mut expected, mut y) = (vec![f32::NAN; x.len()], vec![f32::NAN; x.len()]);
+    reference::alpha_dropout(&x, &mut expected, cols, &alpha);
+    for isa in fast::Isa::available() {
+        y.fill(f32::NAN);
+        fast::alpha_dropout(isa, &x, &mut y, cols, &alpha);
+        assert_eq!(difference(&expected, &y), None, "{isa}");
+    }
+}
+
+/// Rows that are divided among threads, labels past the classes among them.
+#[test]
+fn losses_are_the_reference_s_to_the_bit() {
+    for (rows, classes) in [(3, 10), (2000, 10), (4097, 1), (5, 5000), (1500, 33)] {
+        let logits = noise(1, rows * classes);
+        let labels: Vec<u32> = (0..rows as u32).map(|row| row * 7 % (classes as u32 + 1)).collect();
+        let mut results = [(); 2].map(|()| (vec![f32::NAN; logits.len()], vec![f32::NAN; 2 * rows]));
+        let [(expected_dz, expected_losses), (dz, losses)] = &mut results;
+        reference::softmax_cross_entropy(&logits, &labels, expected_dz, expected_losses, classes, rows + 3);
+        fast::softmax_cross_entropy(&logits, &labels, dz, losses, classes, rows + 3);
+        assert_eq!((difference(expected_dz, dz), difference(expected_losses, losses)), (None, None), "{rows}×{classes}");
+        // The control: another batch, another share.
+        fast::softmax_cross_entropy(&logits, &labels, dz, losses, classes, rows);
+        assert!(classes == 1 || difference(expected_dz, dz).is_some());
+    }
+}
+
 #[test]
 fn forms_of_dropout_are_the_reference_s_to_the_bit() {
     for (rows, cols) in SHAPES {

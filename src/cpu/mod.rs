@@ -282,15 +282,12 @@ impl Backend for Cpu {
     fn softmax_cross_entropy(&mut self, call: SoftmaxCrossEntropy<'_, CpuTensor<f32>, CpuTensor<u32>>) -> Result<()> {
         call.check()?;
         self.counts.dispatches += 1;
-        let classes = call.logits.cols;
-        reference::softmax_cross_entropy(
-            &call.logits.values,
-            &call.labels.values,
-            &mut call.grad_logits.values,
-            &mut call.losses.values,
-            classes,
-            call.batch,
-        );
+        let (logits, labels, classes) = (&call.logits.values, &call.labels.values, call.logits.cols);
+        let (grad_logits, losses) = (&mut call.grad_logits.values, &mut call.losses.values);
+        match self.isa {
+            Some(_) => fast::softmax_cross_entropy(logits, labels, grad_logits, losses, classes, call.batch),
+            None => reference::softmax_cross_entropy(logits, labels, grad_logits, losses, classes, call.batch),
+        }
         Ok(())
     }
 

@@ -89,6 +89,20 @@ fn drop_inner(key: &RowKey, place: Place, x: Option<&[f32]>, y: &mut [f32], scal
     portable::drop_with(draws, key.threshold, place, x, y, scale);
 }
 
+/// See [`super::map_part`].
+pub(super) fn map_part(key: &RowKey, place: Place, x: &[f32], y: &mut [f32], one: impl Fn(f32, u16) -> f32) {
+    if !Isa::Avx2.is_available() {
+        return portable::map_with(|group, out| portable::draws(key, group, std::slice::from_mut(out)), place, Some(x), y, one);
+    }
+    // SAFETY: the processor has AVX2.
+    unsafe { map_inner(key, place, x, y, one) }
+}
+
+#[target_feature(enable = "avx2")]
+fn map_inner(key: &RowKey, place: Place, x: &[f32], y: &mut [f32], one: impl Fn(f32, u16) -> f32) {
+    portable::map_with(|group: u32, out: &mut [u16; 64]| store(key, group, out), place, Some(x), y, one);
+}
+
 /// See [`super::draws`].
 pub(super) fn draws(key: &RowKey, group: u32, out: &mut [[u16; 64]]) {
     if !Isa::Avx2.is_available() {

@@ -12,8 +12,8 @@
 // This file is compiled by Rust 1.89 and later alone: see build.rs.
 #![allow(clippy::incompatible_msrv)]
 
-use super::row::{Place, RowKey};
-use super::{Isa, portable};
+use super::row::{Affine, Place, RowKey};
+use super::{Isa, avx2, portable};
 use crate::philox::MULTIPLIERS;
 use std::arch::x86_64::*;
 
@@ -95,12 +95,65 @@ pub(super) fn drop_part(key: &RowKey, place: Place, x: Option<&[f32]>, y: &mut [
     let to = y.as_mut_ptr();
     let from = x.map_or(to.cast_const(), <[f32]>::as_ptr);
     // SAFETY: the processor has AVX-512 F and BW. `to` may be written and `from` read for `len` elements; in place, they are the same.
+    unsafe { inner::<false>(key, place, from, to, len, &Affine { scale, shift: 0.0, dropped: 0.0 }, stream) }
+}
+
+/// See [`super::alpha_part`].
+pub(super) fn alpha_part(key: &RowKey, place: Place, x: &[f32], y: &mut [f32], affine: &Affine, stream: bool) {
+    if !Isa::Avx512.is_available() {
+        return super::alpha_part(Isa::Portable, key, place, x, y, affine, stream);
+    }
+    // SAFETY: the processor has AVX-512 F and BW, and both slices have so many elements.
+    unsafe { inner::<true>(key, place, x.as_ptr(), y.as_mut_ptr(), x.len().min(y.len()), affine, stream) }
+}
+
+/// See [`super::map_part`].
+pub(super) fn map_part(key: &RowKey, place: Place, x: &[f32], y: &mut [f32], one: impl Fn(f32, u16) -> f32) {
+    if !Isa::Avx512.is_available() {
+        return avx2::map_part(key, place, x, y, one);
+    }
+    // SAFETY: the processor has AVX-512 F and BW.
+    unsafe { map_inner(key, place, x, y, one) }
+}
+
+#[target_feature(enable = "avx512f,avx512bw")]
+fn map_inner(key: &RowKey, place: Place, x: &[f32], y: &mut [f32], one: impl Fn(f32, u16) -> f32) {
+    let draw = |group: u32, out: &mut [u16; 64]| avx2::draws(key, group, std::slice::from_mut(out));
+    portable::map_with(draw, place, Some(x), y, one);
+}
+
+/// Dropout, or with `ALPHA` alpha dropout.
+#[target_feature(enable = "avx512f,avx512bw")]
+unsafe fn inner<const ALPHA: bool>(
+    key: &RowKey,
+    place: Place,
+    x: *const f32,
+    y: *mut f32,
+    len: usize,
+    affine: &Affine,
+    stream: bool,
+) {
+    // SAFETY: as the caller promises.
     unsafe {
         if stream {
-            drop_inner::<true>(key, place, from, to, len, scale);
+            drop_inner::<true, ALPHA>(key, place, x, y, len, affine);
         } else {
-            drop_inner::<false>(key, place, from, to, len, scale);
+            drop_inner::<false, ALPHA>(key, place, x, y, len, affine);
         }
+    }
+}
+
+/// What becomes of sixteen elements.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw")]
+fn value<const ALPHA: bool>(kept: u16, x: __m512, affine: &Affine) -> __m512 {
+    let scale = _mm512_set1_ps(affine.scale);
+    if ALPHA {
+        let (shift, dropped) = (_mm512_set1_ps(affine.shift), _mm512_set1_ps(affine.dropped));
+        // Two roundings, as everywhere: not a fused multiply-add.
+        _mm512_mask_add_ps(dropped, kept, _mm512_mul_ps(x, scale), shift)
+    } else {
+        _mm512_maskz_mul_ps(kept, x, scale)
     }
 }
 
@@ -109,19 +162,18 @@ pub(super) fn drop_part(key: &RowKey, place: Place, x: Option<&[f32]>, y: &mut [
 /// Element i is kept where bit `lane + i` of the groups' bits says so. `bits` holds the latest word; a head brings `y` to a whole cache
 /// line, after which every word is put together from two neighbours.
 #[target_feature(enable = "avx512f,avx512bw")]
-unsafe fn drop_inner<const STREAM: bool>(
+unsafe fn drop_inner<const STREAM: bool, const ALPHA: bool>(
     key: &RowKey,
     place: Place,
     mut x: *const f32,
     mut y: *mut f32,
     mut len: usize,
-    scale: f32,
+    affine: &Affine,
 ) {
-    let factor = _mm512_set1_ps(scale);
     let part = |bits: u64, x: *const f32, y: *mut f32, count: usize| {
         let there = ((1u32 << count) - 1) as u16;
         // SAFETY: the mask lets through only the `count` elements that are there.
-        unsafe { _mm512_mask_storeu_ps(y, there, _mm512_maskz_mul_ps(bits as u16, _mm512_maskz_loadu_ps(there, x), factor)) }
+        unsafe { _mm512_mask_storeu_ps(y, there, value::<ALPHA>(bits as u16, _mm512_maskz_loadu_ps(there, x), affine)) }
     };
     // Four parts of a word.
     let parts = |bits: u64, x: *const f32, y: *mut f32, len: usize| {
@@ -164,7 +216,7 @@ unsafe fn drop_inner<const STREAM: bool>(
             }
             for i in 0..8 {
                 let kept = (words[i / 4] >> (16 * (i % 4))) as u16;
-                let value = _mm512_maskz_mul_ps(kept, _mm512_loadu_ps(x.add(16 * i)), factor);
+                let value = value::<ALPHA>(kept, _mm512_loadu_ps(x.add(16 * i)), affine);
                 if STREAM { _mm512_stream_ps(y.add(16 * i), value) } else { _mm512_storeu_ps(y.add(16 * i), value) }
             }
             (x, y, len) = (x.add(128), y.add(128), len - 128);

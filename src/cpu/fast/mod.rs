@@ -26,6 +26,7 @@ mod portable;
 mod product;
 mod row;
 mod sgd;
+mod softmax_cross_entropy;
 
 pub use activation::{activation_grad, linear_activation};
 pub use batch_norm::{adamw, batch_norm};
@@ -39,10 +40,11 @@ pub use mask_bits::mask_bits;
 pub use mask_bytes::mask_bytes;
 pub use moments::moments;
 pub use sgd::sgd;
+pub use softmax_cross_entropy::softmax_cross_entropy;
 
 use crate::Dropout;
 use crate::rate::DRAWS;
-use row::{Place, RowKey, Site};
+use row::{Affine, Place, RowKey, Site};
 
 /// Elements that draws are kept for on the stack: they, input and output stay in the first-level cache.
 pub(crate) const STRIP: usize = 1024;
@@ -140,6 +142,32 @@ fn drop_part(isa: Isa, key: &RowKey, place: Place, x: Option<&[f32]>, y: &mut [f
         #[cfg(target_arch = "aarch64")]
         Isa::Neon => neon::drop_part(key, place, x, y, scale),
         _ => portable::drop_part(key, place, x, y, scale),
+    }
+}
+
+/// `y = x·scale + shift` where an element is kept, else `dropped`, for a part of a row from `place` on. With `stream`, stores may go past the caches.
+fn alpha_part(isa: Isa, key: &RowKey, place: Place, x: &[f32], y: &mut [f32], affine: &Affine, stream: bool) {
+    #[cfg(all(target_arch = "x86_64", has_avx512))]
+    if isa == Isa::Avx512 {
+        return avx512::alpha_part(key, place, x, y, affine, stream);
+    }
+    let _ = stream;
+    let threshold = i32::from(key.threshold);
+    map_part(isa, key, place, x, y, |x, draw| {
+        // As in `portable::drop_with`.
+        let kept = ((i32::from(draw) - threshold) >> 31) as u32;
+        f32::from_bits((x * affine.scale + affine.shift).to_bits() & kept | affine.dropped.to_bits() & !kept)
+    });
+}
+
+/// `y = one(x, draw)` for a part of a row from `place` on.
+fn map_part(isa: Isa, key: &RowKey, place: Place, x: &[f32], y: &mut [f32], one: impl Fn(f32, u16) -> f32) {
+    match isa {
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx2 => avx2::map_part(key, place, x, y, one),
+        #[cfg(all(target_arch = "x86_64", has_avx512))]
+        Isa::Avx512 => avx512::map_part(key, place, x, y, one),
+        _ => portable::map_with(|group, out| draws(isa, key, group, std::slice::from_mut(out)), place, Some(x), y, one),
     }
 }
 

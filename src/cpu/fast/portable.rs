@@ -63,12 +63,27 @@ pub(super) fn drop_part(key: &RowKey, place: Place, x: Option<&[f32]>, y: &mut [
 /// [`super::drop_part`] by way of draws on the stack; inlined into callers that are compiled for other instruction sets.
 #[inline(always)]
 pub(super) fn drop_with(
-    mut draw: impl FnMut(u32, &mut [u16; 64]),
+    draw: impl FnMut(u32, &mut [u16; 64]),
     threshold: u16,
     place: Place,
     x: Option<&[f32]>,
     y: &mut [f32],
     scale: f32,
+) {
+    // All bits where the draw is below the threshold: selecting by a mask vectorises everywhere, where a condition becomes a branch that
+    // no processor can predict.
+    let kept = |draw: u16| ((i32::from(draw) - i32::from(threshold)) >> 31) as u32;
+    map_with(draw, place, x, y, |x, draw| f32::from_bits((x * scale).to_bits() & kept(draw)));
+}
+
+/// [`super::map_part`] by way of draws on the stack, in place without `x`; inlined as [`drop_with`] is.
+#[inline(always)]
+pub(super) fn map_with(
+    mut draw: impl FnMut(u32, &mut [u16; 64]),
+    place: Place,
+    x: Option<&[f32]>,
+    y: &mut [f32],
+    one: impl Fn(f32, u16) -> f32,
 ) {
     let mut draws = [[0; 64]; STRIP / 64 + 1];
     let Place { mut group, lane } = place;
@@ -79,10 +94,6 @@ pub(super) fn drop_with(
         }
         group = group.wrapping_add((STRIP / 8) as u32);
         let draws = &draws.as_flattened()[lane as usize..];
-        // All bits where the draw is below the threshold: selecting by a mask vectorises everywhere, where a condition becomes a branch that
-        // no processor can predict.
-        let kept = |draw: u16| ((i32::from(draw) - i32::from(threshold)) >> 31) as u32;
-        let one = |x: f32, draw: u16| f32::from_bits((x * scale).to_bits() & kept(draw));
         match x {
             Some(x) => y.iter_mut().zip(&x[strip * STRIP..]).zip(draws).for_each(|((y, &x), &draw)| *y = one(x, draw)),
             None => y.iter_mut().zip(draws).for_each(|(y, &draw)| *y = one(*y, draw)),

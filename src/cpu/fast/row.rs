@@ -19,6 +19,14 @@ impl Place {
     }
 }
 
+/// What becomes of an element in alpha dropout: `x·scale + shift` where it is kept, else `dropped`.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Affine {
+    pub scale: f32,
+    pub shift: f32,
+    pub dropped: f32,
+}
+
 /// A dropout with what its draws in all rows have in common.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Site<'a> {

@@ -1,6 +1,6 @@
 //! Plans of the forward matrix products, `linear_forward` and `linear_activation`; and of `activation_grad`, the way back through the latter.
 
-use super::product::{sum_part, whole_in_half, windows_or_one};
+use super::product::{whole_in_half, windows_or_one};
 use super::strips::{Beside, Strips};
 use super::{Binding, Dispatch, Operand, Planner, Window, check_operands, read, windows, write};
 use crate::call::{ActivationGrad, LinearActivation, LinearForward};
@@ -128,7 +128,7 @@ impl Planner {
         if let Some(part) = order::part(y.rows, cols, inner) {
             return self.split_forward(call, part, element);
         }
-        let terms = sum_part(inner, self.common_rows(inner, &[("weight", weight.stride)], element)?)?;
+        let terms = self.sum_part(inner, &[("weight", weight.stride)], element)?;
         let terms = whole_in_half(terms, inner, element)?;
         if terms < inner && call.flags & IN_PLACE != 0 {
             let what = "rows of a weight under a residual in place, whose sums are not cut".to_owned();

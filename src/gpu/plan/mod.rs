@@ -8,6 +8,7 @@ mod elementwise;
 mod ensemble;
 mod forms;
 mod forward;
+mod loops;
 mod normalization;
 mod product;
 mod rowwise;
@@ -35,6 +36,8 @@ pub struct Planner {
     pub grid: u32,
     /// Floating-point operations that a dispatch should not exceed.
     pub flops: u64,
+    /// Iterations to which all loops of a thread may come together.
+    pub loops: u64,
     /// Division of matrix products, a class of them at a time.
     pub tiles: Tiles,
     /// Whether Philox multiplies in 64-bit integers, which the device must have.
@@ -124,6 +127,7 @@ impl Planner {
             grid: limits.max_compute_workgroups_per_dimension,
             // About a tenth of a second on a slow device of each kind.
             flops: if info.device_type == wgpu::DeviceType::Cpu { 1 << 31 } else { 1 << 35 },
+            loops: loops::of_adapter(info),
             tiles: Tiles::for_device(info, features, limits),
             int64: features.contains(wgpu::Features::SHADER_INT64),
             half: features.contains(wgpu::Features::SHADER_F16),
@@ -205,6 +209,7 @@ impl Planner {
         if grid.contains(&0) {
             return Ok(None);
         }
+        self.check_loops(&variant, &params)?;
         let bindings: Vec<Binding<'a>> = windows.iter().map(|window| window.binding).collect();
         // wgpu binds no buffer for reading beside writing, whatever the ranges: then all is bound for both.
         let writes = variant.writes();

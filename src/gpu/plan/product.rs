@@ -86,7 +86,7 @@ impl Planner {
         let element = self.check_numbers(name, &operands)?;
         let (inner, inputs, cols) = (x.rows, x.cols, dy.cols);
         let strides = [("x", x.stride), ("grad_output", dy.stride), ("output", y.stride)];
-        let terms = sum_part(inner, self.common_rows(inner, &strides, element)?)?;
+        let terms = self.sum_part(inner, &strides, element)?;
         let terms = whole_in_half(terms, inner, element)?;
         let part = self.weight_rows("grad_weight", dw, terms)?;
         let db = self.whole("grad_bias", db)?;
@@ -138,7 +138,7 @@ impl Planner {
         }
         check_operands(name, 4, &operands)?;
         let (inner, inputs, cols) = (x.rows, x.cols, dz.cols);
-        let terms = sum_part(inner, self.common_rows(inner, &[("x", x.stride), ("grad_z", dz.stride)], 4)?)?;
+        let terms = self.sum_part(inner, &[("x", x.stride), ("grad_z", dz.stride)], 4)?;
         let part = self.weight_rows("weight", weight, terms)?;
         let bias = self.whole("bias", bias)?;
         let bias_velocity = velocity.map(|(_, bias)| self.whole("bias's velocity", bias)).transpose()?;
@@ -181,6 +181,11 @@ impl Planner {
             }
         }
         Ok(plan)
+    }
+
+    /// Terms of a sum in one dispatch, a term being a row of each of these tensors: see [`common_rows`](Self::common_rows).
+    pub(super) fn sum_part(&self, total: usize, tensors: &[(&'static str, usize)], element: u64) -> Result<usize> {
+        sum_part(total, self.common_rows(total, tensors, element)?.min(self.terms_per_dispatch()))
     }
 
     /// Rows of a weight gradient's dispatch, of the weight's rows and the bias's.

@@ -18,7 +18,8 @@ impl Planner {
         let (inner, all_cols) = (call.weight.rows, call.weight.cols);
         let parts = inner.div_ceil(part);
         let bias = call.bias.map(|bias| self.whole("bias", bias)).transpose()?;
-        let pieces = pieces(inner, part, self.common_rows(inner, &[("weight", call.weight.stride)], element)?)?;
+        let most = self.common_rows(inner, &[("weight", call.weight.stride)], element)?.min(self.terms_per_dispatch());
+        let pieces = pieces(inner, part, most)?;
         let rows = self.common_rows(call.y.rows, &call.strides(), element)?;
         let (rows, cols) = self.split_block(rows, all_cols, inner, parts);
         let mut plan = Vec::new();

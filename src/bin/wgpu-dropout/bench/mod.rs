@@ -3,12 +3,13 @@
 //! | what | where |
 //! |---|---|
 //! | what is asked for, and what is measured | [`options`], [`plan`] |
-//! | the kernels with their tensors | [`work`]: [`elementwise`], [`isa`], [`half`], [`update`], [`layer`], [`step`], [`peak`] |
+//! | the kernels with their tensors | [`work`]: [`elementwise`], [`forms`], [`isa`], [`half`], [`update`], [`layer`], [`step`], [`peak`] |
 //! | how they are timed | [`measure`], [`statistics`] |
 //! | what is left out | [`limits`] |
 //! | what comes out | [`row`] (and JSON), [`table`], [`crate::report`] |
 
 pub mod elementwise;
+mod forms;
 mod half;
 mod isa;
 mod layer;
@@ -39,6 +40,7 @@ use crate::machine::{Machine, Place};
 use crate::progress::Bar;
 use crate::{engine, output, report, writable};
 use elementwise::Elementwise;
+use forms::Forms;
 use isa::Isas;
 use layer::{Cost, Layer};
 use peak::Peak;
@@ -161,6 +163,7 @@ fn compare<B: Timed>(race: &Race, backend: &mut B, place: &Place, plan: &Plan, r
     let entries = race.entries();
     match race {
         Race::Elementwise(elements) => time(&mut Elementwise::new(backend, *elements, plan.key)?, &entries, place, plan, rows),
+        Race::Forms(elements) => time(&mut Forms::new(backend, *elements, plan.key)?, &entries, place, plan, rows),
         Race::Update(elements) => time(&mut Update::new(backend, *elements)?, &entries, place, plan, rows),
         Race::Layer(shape) => time(&mut Layer::new(backend, *shape, plan.key)?, &entries, place, plan, rows),
         Race::Cost(shape) => time(&mut Cost::new(backend, *shape, plan.key)?, &entries, place, plan, rows),

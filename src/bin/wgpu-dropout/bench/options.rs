@@ -20,7 +20,7 @@ pub struct Args {
     /// Only these kernels
     #[arg(long, value_name = "GROUP,...", value_delimiter = ',', value_enum)]
     only: Vec<Group>,
-    /// Elements of the dropout kernel: multiples of 1024, or powers such as 2^20
+    /// Elements of the dropout kernel, and the largest of them of its other forms: multiples of 1024, or powers such as 2^20
     #[arg(long, value_name = "N,...", value_delimiter = ',', value_parser = elements)]
     elements: Vec<usize>,
     /// Shape of the layer: batch, inputs and outputs
@@ -45,6 +45,7 @@ impl Args {
         let mut plan = Plan::new(extent, real);
         if !self.elements.is_empty() {
             plan.elements.clone_from(&self.elements);
+            plan.forms = self.elements.iter().copied().max().into_iter().collect();
         }
         if let Some(shape) = self.shape {
             plan.layers = vec![shape];

@@ -3,7 +3,7 @@
 use super::measure::Effort;
 use super::step::{self, Network};
 use super::work::Entry;
-use super::{elementwise, half, isa, layer, update};
+use super::{elementwise, forms, half, isa, layer, update};
 use std::time::Duration;
 use wgpu_dropout::Key;
 
@@ -12,6 +12,8 @@ use wgpu_dropout::Key;
 pub enum Group {
     /// `dropout`, alone and with its backward pass, over a range of sizes.
     Dropout,
+    /// Dropout's other forms: broadcast, by a mask that is given, alpha, Gaussian; and masks alone.
+    Forms,
     /// The update of the weights and the loss.
     Update,
     /// A layer, forward and backward.
@@ -31,6 +33,8 @@ pub enum Race {
     Elementwise(usize),
     /// `dropout` on each instruction set of a CPU, beside `copy`.
     Isas(usize),
+    /// Dropout's other forms beside `copy`.
+    Forms(usize),
     /// `dropout` of tensors stored as f16 on a GPU that has it, beside a copy of such.
     Half(usize),
     /// `sgd` and `softmax_cross_entropy` beside `copy`.
@@ -52,6 +56,7 @@ impl Race {
             Self::Peak => Vec::new(),
             Self::Elementwise(elements) => elementwise::entries(*elements),
             Self::Isas(elements) => isa::entries(*elements),
+            Self::Forms(elements) => forms::entries(*elements),
             Self::Half(elements) => half::entries(*elements),
             Self::Update(elements) => update::entries(*elements),
             Self::Layer(shape) => layer::entries(*shape),
@@ -68,6 +73,7 @@ impl Race {
             Self::Peak => return "peak of multiply-adds".to_owned(),
             Self::Elementwise(_) => "dropout",
             Self::Isas(_) => "instruction sets",
+            Self::Forms(_) => "forms of dropout",
             Self::Half(_) => "dropout of f16",
             Self::Update(_) => "update",
             Self::Layer(_) => "layer",
@@ -95,6 +101,8 @@ pub enum Extent {
 pub struct Plan {
     /// Elements of the elementwise kernels, whole thousands of 1,024.
     pub elements: Vec<usize>,
+    /// Elements of dropout's other forms.
+    pub forms: Vec<usize>,
     /// Elements of the update.
     pub updates: Vec<usize>,
     /// Batch, inputs and outputs of each layer.
@@ -129,6 +137,7 @@ impl Plan {
         let inner = [128, 256, 512, 1024, 2048, 4096].into_iter().filter(|k| !quick || [128, 1024].contains(k));
         Self {
             elements: powers.iter().map(|power| 1 << power).collect(),
+            forms: vec![if quick { 1 << 20 } else { 1 << 24 }],
             updates: vec![if quick { 1 << 20 } else { 1 << 24 }],
             layers: [layer].into_iter().chain(large.then_some([4096; 3])).collect(),
             costs: inner.map(|inputs| [batch, inputs, outputs]).collect(),
@@ -143,6 +152,9 @@ impl Plan {
         let without = |group| !groups.is_empty() && !groups.contains(&group);
         if without(Group::Dropout) {
             self.elements.clear();
+        }
+        if without(Group::Forms) {
+            self.forms.clear();
         }
         if without(Group::Update) {
             self.updates.clear();
@@ -168,6 +180,7 @@ impl Plan {
         let elementwise = self.elements.iter().copied().map(Race::Elementwise);
         let largest = self.elements.iter().copied().filter(|&elements| elements <= 1 << 24).max();
         let other = largest.into_iter().flat_map(|elements| [Race::Half(elements), Race::Isas(elements)]);
+        let other = other.chain(self.forms.iter().copied().map(Race::Forms));
         let moving = elementwise.chain(other).chain(self.updates.iter().copied().map(Race::Update));
         moving.chain(peak()).chain(products.iter().cloned()).chain(peak()).collect()
     }

@@ -112,6 +112,7 @@ fn bench_plan(quick: bool) -> Plan {
     Plan {
         elements: vec![elements],
         layers: vec![layer],
+        forms: Vec::new(),
         updates: Vec::new(),
         costs: Vec::new(),
         networks: Vec::new(),
