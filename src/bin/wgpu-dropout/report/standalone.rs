@@ -14,7 +14,16 @@ const SIGN: usize = 130;
 pub fn svg(figure: &str) -> Option<String> {
     let width = SIZE.0 as usize;
     let title = between(figure, "<figcaption>", "</figcaption>")?;
-    let (mut left, mut top, mut signs) = (MARGIN, 2 * LINE, String::new());
+    let lines = wrapped(title, (width - 2 * MARGIN) * 5 / 3 / TITLE);
+    let heading: String = lines
+        .iter()
+        .zip(1..)
+        .map(|(line, number)| {
+            let y = number * LINE;
+            format!("<text x=\"{MARGIN}\" y=\"{y}\" font-size=\"{TITLE}\" font-weight=\"600\">{line}</text>\n")
+        })
+        .collect();
+    let (mut left, mut top, mut signs) = (MARGIN, (lines.len() + 1) * LINE, String::new());
     for item in figure.split("<span").skip(1) {
         let (name, color) = (between(item, "</svg>", "</span>")?, between(item, "var(--", ")")?);
         let wide = SIGN + name.chars().count() * LETTERS * 11 / 20 + MARGIN;
@@ -29,7 +38,7 @@ pub fn svg(figure: &str) -> Option<String> {
         );
         left += wide;
     }
-    let top = if signs.is_empty() { LINE + LINE / 2 } else { top + LINE / 2 };
+    let top = if signs.is_empty() { top - LINE / 2 } else { top + LINE / 2 };
     let (picture, height) = match figure.find("<svg viewBox=\"0 0 1760") {
         Some(from) => {
             let to = from + figure[from..].rfind("</svg>")?;
@@ -50,8 +59,24 @@ pub fn svg(figure: &str) -> Option<String> {
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width} {height}\" font-family=\"system-ui, sans-serif\">\n\
          <style>\n{colors}text {{ fill: var(--ink); }}\n</style>\n\
          <rect width=\"{width}\" height=\"{height}\" rx=\"32\" style=\"fill:var(--panel)\"/>\n\
-         <text x=\"{MARGIN}\" y=\"{LINE}\" font-size=\"{TITLE}\" font-weight=\"600\">{title}</text>\n{signs}{picture}</svg>\n"
+         {heading}{signs}{picture}</svg>\n"
     ))
+}
+
+/// Words in lines of at most so many letters, a longer word in a line of its own.
+fn wrapped(text: &str, letters: usize) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    for word in text.split(' ') {
+        let line = lines.last().map_or(0, |line| line.chars().count());
+        match lines.last_mut() {
+            Some(last) if line == 0 || line + 1 + word.chars().count() <= letters => {
+                *last += if line == 0 { "" } else { " " };
+                *last += word;
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines
 }
 
 /// What stands between two marks, the first of which comes first.
@@ -65,6 +90,12 @@ mod tests {
     use super::*;
     use crate::report::chart::{legend, picture};
     use crate::report::{figure, table};
+
+    #[test]
+    fn words_are_wrapped_where_a_line_is_full() {
+        assert_eq!(wrapped("a bc def", 4), ["a bc", "def"]);
+        assert_eq!(wrapped("abcdef a", 4), ["abcdef", "a"]);
+    }
 
     #[test]
     fn a_figure_stands_alone_with_title_and_legend() {

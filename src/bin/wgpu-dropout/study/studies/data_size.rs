@@ -23,14 +23,14 @@ const WITH: &str = "dropout, rows";
 
 /// Sizes that there are rows for.
 fn sizes(scene: &Scene) -> Vec<f64> {
-    let wanted = scene.pick([100, 500, 2000, 8000, 8000, 8000], [100, 500, 1000, 5000, 10_000, 50_000]);
+    let wanted = scene.pick([100, 500, 2000, 4000, 4000, 4000], [100, 500, 1000, 5000, 10_000, 50_000]);
     let mut sizes: Vec<f64> = wanted.iter().map(|&rows| scene.rows(rows) as f64).collect();
     sizes.dedup();
     sizes
 }
 
 fn arms(scene: &Scene) -> Vec<Arm> {
-    let (hidden, updates) = scene.pick((vec![256, 256], 1200), (vec![1024, 1024, 2048], 20_000));
+    let (hidden, updates) = scene.pick((vec![256, 256], 2000), (vec![1024, 1024, 2048], 20_000));
     let pair = |rows: f64| {
         let plain = Recipe::plain(rows as usize, &hidden, updates);
         let plain = Recipe { batch: plain.batch.min(plain.rows), ..plain };

@@ -15,7 +15,7 @@ const DROPOUT_L2: &str = "dropout and L2";
 const DROPOUT_NORM: &str = "dropout and max-norm";
 const NORMALIZED: &str = "batch normalization";
 const DROPOUT_NORMALIZED: &str = "dropout and batch normalization";
-const NORMALIZED_AFTER: &str = "the same, after dropout";
+const NORMALIZED_AFTER: &str = "dropout, then batch normalization";
 
 /// The study.
 pub static STUDY: Study = Study {

@@ -54,15 +54,14 @@ fn figures(_: &Scene, results: &Results<'_>) -> std::result::Result<Vec<String>,
     let mut pictures = Vec::new();
     let named = [(1.0, "Without dropout"), (0.5, "Half of the units dropped")];
     for (what, x, series) in
-        [("mean activation of each unit", "mean activation", "means"), ("all activations above 0", "activation", "activations")]
+        [("Mean activation of each unit", "mean activation", "means"), ("All activations above 0", "activation", "activations")]
     {
         let group = |(keep, name): (f64, &str)| {
             let record = results.of(results.name_at(LINE, keep)).next();
             (name.to_lowercase(), record.and_then(|record| record.found.series.get(series).cloned()).unwrap_or_default())
         };
-        let title = format!("The {what}");
         let groups = named.map(group).to_vec();
-        pictures.push(Histogram { title: &title, x, y: "count", end: END, groups, marks: Vec::new() }.draw()?);
+        pictures.push(Histogram { title: what, x, y: "count", end: END, groups, marks: Vec::new() }.draw()?);
     }
     for (keep, name) in named {
         let Some(record) = results.of(results.name_at(LINE, keep)).next() else { continue };
