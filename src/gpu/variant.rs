@@ -433,7 +433,7 @@ impl Variant {
         if matches!(self.stem, Stem::ActivationGrad | Stem::LinearActivation) {
             parts.push(include_str!("../../shaders/activation.wgsl"));
         }
-        if matches!(self.stem, Stem::ActivationGrad | Stem::LinearActivation | Stem::LinearForward) {
+        if matches!(self.stem, Stem::ActivationGrad | Stem::BatchNorm | Stem::LinearActivation | Stem::LinearForward) {
             parts.push(include_str!("../../shaders/relu.wgsl"));
         }
         parts.push(include_str!("../../shaders/mask.wgsl"));

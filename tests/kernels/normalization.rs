@@ -83,6 +83,23 @@ fn normalized_columns_equal_the_oracle_with_relu_and_dropout() {
     on_backends!(check);
 }
 
+/// Some drivers make a maximum of a comparison, and 0 of a NaN.
+#[test]
+fn a_nan_goes_through_the_rectifier() {
+    fn check<B: Backend>(backend: &mut B) {
+        let x = backend.tensor(2, 3, &[f32::NAN, 2.0, -2.0, 1.0, f32::INFINITY, f32::NEG_INFINITY]).unwrap();
+        // Mean 0 and variance 1, γ 1 and β 0.
+        let given = backend.tensor(2, 3, &[0.0, 0.0, 0.0, 1.0, 1.0, 1.0]).unwrap();
+        let affine = backend.tensor(2, 3, &[1.0, 1.0, 1.0, 0.0, 0.0, 0.0]).unwrap();
+        let mut y = poisoned(backend, 2, 3);
+        let (statistics, dropout) = (&given, Dropout::NONE);
+        backend.batch_norm(BatchNorm { x: &x, statistics, affine: &affine, y: &mut y, epsilon: 0.0, relu: true, dropout }).unwrap();
+        let y = backend.read(&y).unwrap();
+        assert!(y[0].is_nan() && y[1..] == [2.0, 0.0, 1.0, f32::INFINITY, 0.0], "{} {y:?}", backend.name());
+    }
+    on_backends!(check);
+}
+
 #[test]
 fn a_normalized_column_has_mean_0_and_variance_1() {
     fn check<B: Backend>(backend: &mut B) {
