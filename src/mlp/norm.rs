@@ -1,7 +1,6 @@
 //! Batch normalization of hidden layers, with the running statistics that prediction uses.
 
 use super::network::{Layer, Mlp};
-use super::optimizer::Optimizer;
 use super::optimizer::Update;
 use super::train::Training;
 use crate::backend::Backend;
@@ -95,11 +94,11 @@ impl<B: Backend> Norm<B> {
     /// Memory for the moments that training needs.
     pub fn prepare(&mut self, backend: &mut B, training: &Training) -> Result<()> {
         let units = self.affine.cols();
-        let adamw = !training.optimizer.is_like(&Optimizer::Sgd);
-        if (adamw || training.rule.momentum != 0.0) && self.first.is_none() {
+        let [first, second] = training.moments();
+        if first && self.first.is_none() {
             self.first = Some(backend.zeros(2, units)?);
         }
-        if adamw && self.second.is_none() {
+        if second && self.second.is_none() {
             self.second = Some(backend.zeros(2, units)?);
         }
         Ok(())

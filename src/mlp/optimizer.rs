@@ -31,6 +31,11 @@ impl Optimizer {
         std::mem::discriminant(self) == std::mem::discriminant(other)
     }
 
+    /// Whether a gradient is stored before it is used: max-norm needs whole columns, and AdamW has no form that makes it.
+    fn stores_gradients(&self, rule: &SgdRule) -> bool {
+        rule.max_norm.is_some() || !self.is_like(&Self::Sgd)
+    }
+
     /// Refuses settings that mean nothing.
     pub(super) fn check(&self, rule: &SgdRule) -> Result<()> {
         let &Self::AdamW { beta2, epsilon } = self else { return Ok(()) };
@@ -84,9 +89,15 @@ impl Training {
         Update { rule: self.schedules.rule(&self.rule, step), optimizer: self.optimizer, step }
     }
 
-    /// Whether gradients are stored before they are used: max-norm needs whole columns, and AdamW has no form that makes them.
+    /// Whether gradients are stored before they are used.
     pub(super) fn stores_gradients(&self) -> bool {
-        self.rule.max_norm.is_some() || !self.optimizer.is_like(&Optimizer::Sgd)
+        self.optimizer.stores_gradients(&self.rule)
+    }
+
+    /// Whether a first moment is kept, which under SGD is a velocity, and whether a second one is.
+    pub(super) fn moments(&self) -> [bool; 2] {
+        let adamw = !self.optimizer.is_like(&Optimizer::Sgd);
+        [adamw || self.rule.momentum != 0.0, adamw]
     }
 }
 
@@ -98,7 +109,7 @@ impl Update {
 
     /// Whether [`apply`](Self::apply) needs the gradient stored.
     pub fn stores_gradients(&self) -> bool {
-        self.rule.max_norm.is_some() || !self.optimizer.is_like(&Optimizer::Sgd)
+        self.optimizer.stores_gradients(&self.rule)
     }
 
     /// `W` and its moments by the gradient that is stored; a moment that there is none of is not kept.

@@ -242,11 +242,11 @@ impl<B: Backend> Layer<B> {
 
     /// Memory for the velocities, where the rule has momentum, or for AdamW's moments.
     pub(super) fn prepare_moments(&mut self, backend: &mut B, training: &Training) -> Result<()> {
-        let adamw = !training.optimizer.is_like(&Optimizer::Sgd);
-        if (adamw || training.rule.momentum != 0.0) && self.velocity.is_none() {
+        let [first, second] = training.moments();
+        if first && self.velocity.is_none() {
             self.velocity = Some(self.zeros(backend)?);
         }
-        if adamw && self.second.is_none() {
+        if second && self.second.is_none() {
             self.second = Some(self.zeros(backend)?);
         }
         self.norm.as_mut().map_or(Ok(()), |norm| norm.prepare(backend, training))
