@@ -24,24 +24,38 @@ pub(super) fn features(adapter: &wgpu::Adapter) -> (wgpu::Features, wgpu::Experi
     (matrices, unsafe { wgpu::ExperimentalFeatures::enabled() })
 }
 
-/// A product of whole numbers, so that every order of its sums gives the same, on matrix units where a plan names them.
+/// `[rows, terms, cols]` of products that are no whole number of tiles and slabs: in one part, and in parts that end within a slab.
+const SHAPES: [[usize; 3]; 2] = [[132, 72, 136], [20, 528, 136]];
+
+/// Refuses a device whose matrix units do not multiply, where a plan names them.
 ///
 /// # Errors
-/// [`Error::Adapter`] where the result is not the right one.
+/// [`Error::Adapter`] where a product is not the right one.
 pub(super) fn check_matrices(gpu: &mut Gpu) -> Result<()> {
     if gpu.kernels().planner().tiles != Tiles::all(Tile::Matrix) {
         return Ok(());
     }
-    const SHAPE: [usize; 3] = [132, 72, 136];
-    let [rows, terms, cols] = SHAPE;
-    let x = |row: usize, term: usize| (row * 7 + term * 3) % 5;
-    let w = |term: usize, col: usize| (term * 5 + col * 11) % 7;
+    for shape in SHAPES {
+        if let Some([row, col]) = wrong_sum(gpu, shape)? {
+            let what = format!("tile matrix: the device's matrix units give a wrong sum in row {row}, column {col} of {shape:?}");
+            return Err(Error::Adapter { what });
+        }
+    }
+    Ok(())
+}
+
+/// The row and column of the first wrong sum in a product of f16; of whole numbers, so that every order of its sums gives the same.
+fn wrong_sum(gpu: &mut Gpu, [rows, terms, cols]: [usize; 3]) -> Result<Option<[usize; 2]>> {
+    let x = |row: usize, term: usize| (row * 7 + term * 3) % 5 / 3;
+    let w = |term: usize, col: usize| (term * 5 + col * 11) % 7 / 2;
     let mut tensor = |rows: usize, cols: usize, value: &dyn Fn(usize, usize) -> usize| {
         let halves: Vec<u32> = (0..rows * cols).map(|i| whole(value(i / cols, i % cols))).collect();
         let words: Vec<u32> = halves.chunks(2).map(|pair| pair[0] | pair[1] << 16).collect();
         gpu.tensor(1, words.len(), &words)
     };
     let (x_halves, w_halves, y_halves) = (tensor(rows, terms, &x)?, tensor(terms, cols, &w)?, tensor(rows, cols, &|_, _| 1)?);
+    // What is recorded apart comes after them.
+    gpu.wait()?;
     let view = |buffer, rows, cols| View::new(buffer, rows, cols).half();
     let (x_view, weight) = (view(x_halves.view().buffer, rows, terms), view(w_halves.view().buffer, terms, cols));
     let mut y = view(y_halves.view().buffer, rows, cols);
@@ -55,10 +69,7 @@ pub(super) fn check_matrices(gpu: &mut Gpu) -> Result<()> {
         let sum = (0..terms).map(|term| x(i / cols, term) * w(term, i % cols)).sum();
         found[i / 2] >> (16 * (i % 2)) & 0xffff != whole(sum)
     });
-    wrong.map_or(Ok(()), |i| {
-        let what = format!("tile matrix: the device's matrix units give a wrong sum in row {}, column {}", i / cols, i % cols);
-        Err(Error::Adapter { what })
-    })
+    Ok(wrong.map(|i| [i / cols, i % cols]))
 }
 
 /// A whole number up to 2048 as f16.
@@ -71,10 +82,32 @@ fn whole(number: usize) -> u32 {
 
 #[cfg(test)]
 mod tests {
+    use super::*;
+    use crate::gpu::{AdapterChoice, Planner};
+
     #[test]
     fn whole_numbers_are_those_of_f16() {
         for number in 0..=2048 {
-            assert_eq!(super::whole(number), u32::from(half::f16::from_f32(number as f32).to_bits()), "{number}");
+            assert_eq!(whole(number), u32::from(half::f16::from_f32(number as f32).to_bits()), "{number}");
+        }
+    }
+
+    /// The check itself, by a tile that every device has, and with weights that a shader doubles as its control.
+    #[test]
+    fn a_right_product_passes_and_a_wrong_one_is_found() {
+        let tiled = |planner| Planner { tiles: Tiles::all(Tile::Workgroup), ..planner };
+        let Ok(mut gpu) = Gpu::build(&AdapterChoice::Best, tiled) else { return eprintln!("SKIPPED: no adapter") };
+        if !gpu.kernels().planner().half {
+            return eprintln!("SKIPPED: the adapter has no f16");
+        }
+        let head = "fn weight_quad(k: u32, n: u32) -> vec4<f32> {\n    return ";
+        let kernels = gpu.kernels().replanned(tiled).unwrap().edited(head, &format!("{head}2.0 * "));
+        let mut wrong = gpu.with_kernels(kernels);
+        for [rows, terms, cols] in SHAPES {
+            let shape = [rows, terms, cols];
+            assert_eq!(crate::order::part(rows, cols, terms).is_some(), terms > 500, "{shape:?}");
+            assert_eq!(wrong_sum(&mut gpu, shape).unwrap(), None, "{shape:?}");
+            assert_eq!(wrong_sum(&mut wrong, shape).unwrap(), Some([0, 0]), "{shape:?}");
         }
     }
 }
