@@ -16,7 +16,7 @@ pub(super) fn of_adapter(info: &wgpu::AdapterInfo) -> u64 {
 
 /// What a product's loops come to besides those over its terms: masks and epilogue of the largest tile.
 const EPILOGUE: u64 = 512;
-/// What they come to over 16 terms: through workgroup memory one step of 16, within it four of four and the one that ends them; else four of four.
+/// What they come to over 16 terms, at the most: four steps of four in registers, one of 16 through workgroup memory; the rest is room.
 const PER_STEP: u64 = 6;
 
 impl Planner {
