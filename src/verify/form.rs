@@ -53,7 +53,7 @@ pub(super) fn of_gpu(gpu: &Gpu, options: &Options) -> Result<Vec<Form<Gpu>>> {
         forms.push(Form { name: format!("own tiles, {}", philox(own.int64)), backend: gpu.with_kernels(kernels), weak: false });
     }
     for weak in [false, true] {
-        // Matrix units are for f16 alone, which has a check of its own.
+        // Matrix units are for f16 alone; see `on_matrices`.
         for tile in Tile::ALL.into_iter().filter(|&tile| tile != Tile::Matrix) {
             for int64 in [true, false] {
                 // Few forms: the device's own, and the other tiles with Philox in limbs; in parts one tile of each file.
@@ -78,6 +78,13 @@ pub(super) fn of_gpu(gpu: &Gpu, options: &Options) -> Result<Vec<Form<Gpu>>> {
     // The battery runs on the first.
     forms.sort_by_key(|form| form.backend.kernels().planner() != &own);
     Ok(forms)
+}
+
+/// The form that multiplies tensors of f16 on matrix units, where the device has them.
+pub(super) fn on_matrices(gpu: &Gpu) -> Option<Form<Gpu>> {
+    let change = |planner| Planner { tiles: Tiles::all(Tile::Matrix), wide: false, ..planner };
+    let kernels = gpu.kernels().replanned(change).ok()?;
+    Some(Form { name: format!("{} tile", Tile::Matrix), backend: gpu.with_kernels(kernels), weak: false })
 }
 
 fn philox(int64: bool) -> &'static str {

@@ -2,7 +2,8 @@
 //! rounding to f16 at the end.
 
 use super::check::{Check, Tally, same_bits};
-use super::form::Form;
+use super::form::{self, Form};
+use super::kernels::divides_so;
 use super::layer::{Layer, Results};
 use super::random::Cases;
 use crate::call::{DropoutCall, GradInput, GradWeight, LinearForward};
@@ -20,8 +21,9 @@ pub(super) fn against_oracle(forms: &mut [Form<Gpu>], seed: u64, every_form: boo
     }
     let mut tally = Tally::new("f16: dropout, copy, matrix products");
     let mut cases = Cases::new(seed, 9);
+    let mut on_matrices = forms.first().filter(|_| every_form).and_then(|form| form::on_matrices(&form.backend));
     let whole = forms.iter_mut().filter(|form| !form.weak);
-    for form in whole.take(if every_form { usize::MAX } else { 1 }) {
+    for form in whole.take(if every_form { usize::MAX } else { 1 }).chain(&mut on_matrices) {
         elementwise(form, &mut cases, &mut tally)?;
         layers(form, &mut cases, &mut tally)?;
         variants(form, &mut tally);
@@ -74,7 +76,7 @@ fn variants(form: &Form<Gpu>, tally: &mut Tally) {
     let planner = kernels.planner();
     for variant in Variant::all_half() {
         let product = variant.stem.is_product() && !variant.join;
-        if !product || planner.tiles.only() == Some(variant.tile) {
+        if divides_so(planner, &variant) && (!product || planner.tiles.only() == Some(variant.tile)) {
             let name = Variant { int64: planner.int64, ..variant }.name();
             tally.case((!compiled.contains(&name)).then(|| format!("{}: {name} was never run", form.name)));
         }

@@ -8,7 +8,7 @@ use super::form::Form;
 use super::layer::Layer;
 use super::random::Cases;
 use crate::call::{BatchLoss, DropoutCall, Features, Gather, GradWeightSgd, Sgd, SgdRule, SoftmaxCrossEntropy, SquaredError};
-use crate::gpu::{Gpu, Stem, Variant, Width};
+use crate::gpu::{Gpu, Planner, Stem, Variant, Width};
 use crate::oracle::{self, Exact};
 use crate::{Backend, Dropout, Mask, Mode, Rate, Result};
 use rayon::prelude::*;
@@ -286,8 +286,13 @@ pub(super) fn within(what: &str, got: &[f32], exact: &[f64], bound: impl Fn(f64)
     }
 }
 
-/// Whether each variant that the forms can compile was run. Matrix products know their tile; `linear_forward` and `grad_weight` run in parts
-/// on weak forms, and what has few rows and long sums on strong ones.
+/// Whether a plan divides a matrix among threads as the variant does, where that has strips.
+pub(super) fn divides_so(planner: &Planner, variant: &Variant) -> bool {
+    !variant.stem.is_strips() || variant.flat != planner.wide
+}
+
+/// Whether each variant that the forms can compile was run. Matrix products know their tile, kernels of strips whether threads move much at a time;
+/// `linear_forward` and `grad_weight` run in parts on weak forms, and what has few rows and long sums on strong ones.
 pub(super) fn variants(forms: &[Form<Gpu>]) -> Check {
     let mut tally = Tally::new("variants run, of those of the forms checked");
     let compiled: Vec<String> = forms.iter().flat_map(|form| form.backend.kernels().compiled()).collect();
@@ -303,7 +308,7 @@ pub(super) fn variants(forms: &[Form<Gpu>]) -> Check {
                 };
                 let wide = variant.width != Width::Vec8 || planner.wide_loads();
                 let tile = variant.join || planner.tiles.only() == Some(variant.tile);
-                planner.int64 == int64 && wide && (!variant.stem.is_product() || tile && size)
+                planner.int64 == int64 && wide && divides_so(planner, &variant) && (!variant.stem.is_product() || tile && size)
             };
             if forms.iter().any(reaches) {
                 let name = variant.name();
