@@ -23,7 +23,7 @@ impl<B: Backend> Mlp<B> {
     /// dropout does nothing here, vanilla dropout multiplies by the keep rate wherever training dropped.
     ///
     /// # Errors
-    /// [`Error::Shape`] where `x` is not whole rows.
+    /// [`Error::Shape`](crate::Error::Shape) where `x` is not whole rows.
     pub fn predict(&mut self, x: &[f32]) -> Result<Vec<f32>> {
         let labels = vec![0; x.len() / self.architecture.inputs];
         self.workspaces.forget_given();
@@ -34,7 +34,7 @@ impl<B: Backend> Mlp<B> {
     /// Class probabilities of data that lies on the device.
     ///
     /// # Errors
-    /// [`Error::Shape`] for data of another width.
+    /// [`Error::Shape`](crate::Error::Shape) for data of another width.
     pub fn predict_on(&mut self, data: &Resident<B>) -> Result<Vec<f32>> {
         let architecture = self.architecture.clone();
         let mut logits = self.logits(data, |layer| architecture.prediction_site(layer))?;
@@ -45,7 +45,7 @@ impl<B: Backend> Mlp<B> {
     /// Loss and error on a whole set, in predict mode; one read-back.
     ///
     /// # Errors
-    /// [`Error::Shape`] for data of another width.
+    /// [`Error::Shape`](crate::Error::Shape) for data of another width.
     pub fn evaluate(&mut self, data: &Resident<B>) -> Result<Evaluation> {
         self.check_data(data)?;
         let slots = data.rows().div_ceil(BATCH);
