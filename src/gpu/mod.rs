@@ -10,6 +10,8 @@ mod experimental;
 mod forms;
 mod group;
 mod kernels;
+#[cfg(all(test, feature = "cli"))]
+mod metal;
 mod normalization;
 mod owned;
 mod params;
