@@ -75,9 +75,10 @@ const MORE_ELSEWHERE: &[&str] = &[
 const STEPS: [Step; 8] = [
     cargo_step("format", &["fmt", "--all", "--check"], Need::Component("fmt")),
     cargo_step("lints", &["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"], Need::Component("clippy")),
+    // An engine that embeds the crate takes it without features; alone, since the workspace's other members want them all.
     cargo_step(
         "lints, no features",
-        &["clippy", "--package", "wgpu-dropout", "--lib", "--no-default-features", "--locked", "--", "-D", "warnings"],
+        &["clippy", "--package", "embedder", "--all-targets", "--locked", "--", "-D", "warnings"],
         Need::Component("clippy"),
     ),
     // All the test programs run, so that one report shows everything a machine gets wrong.
@@ -91,12 +92,14 @@ const STEPS: [Step; 8] = [
 /// Burn's package has a workspace of its own: what it depends on takes ten minutes to build on two cores.
 const BURN: &str = "crates/burn-wgpu-dropout/Cargo.toml";
 
-const LONG_STEPS: [Step; 15] = [
+const LONG_STEPS: [Step; 16] = [
     cargo_step(
         "ignored tests",
         &["test", "--workspace", "--tests", "--locked", "--no-fail-fast", "--", "--ignored"],
         Need::Nothing,
     ),
+    // Its tests run among the others too, where the crate is built with the features that they want.
+    cargo_step("embedded, alone", &["test", "--package", "embedder", "--locked"], Need::Nothing),
     cargo_step("benchmarks, once", &["test", "--package", "wgpu-dropout", "--bench", "*", "--locked"], Need::Nothing),
     cargo_step("more on SwiftShader", MORE_ELSEWHERE, Need::SwiftShader),
     cargo_step("more on OpenGL ES", MORE_ELSEWHERE, Need::Gles),
@@ -336,7 +339,7 @@ mod tests {
         let names = |all| list(all).iter().map(|step| step.name).collect::<Vec<_>>();
         assert_eq!(names(true)[..names(false).len()], names(false));
         assert_eq!(names(false).len(), 8);
-        assert_eq!(rehearse(true, &complete(), ""), ("23 passed, 0 failed, 0 skipped".into(), names(true)));
+        assert_eq!(rehearse(true, &complete(), ""), ("24 passed, 0 failed, 0 skipped".into(), names(true)));
     }
 
     #[test]
@@ -362,7 +365,7 @@ mod tests {
     #[test]
     fn what_else_is_missing_is_skipped_also_in_ci() {
         let bare = Fake::linux().var("CARGO", "cargo").command("cargo fmt --version", "").command("cargo clippy --version", "");
-        assert_eq!(rehearse(true, &bare.var("CI", "true"), "").0, "13 passed, 0 failed, 10 skipped");
+        assert_eq!(rehearse(true, &bare.var("CI", "true"), "").0, "14 passed, 0 failed, 10 skipped");
         // No GPU, no other implementation of it.
         assert_eq!(rehearse(false, &complete().var("WGPU_DROPOUT_DEVICE", "cpu"), "").0, "6 passed, 0 failed, 2 skipped");
     }

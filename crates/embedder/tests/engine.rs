@@ -1,0 +1,207 @@
+//! Dropout and a fused layer between an engine's own passes, in one encoder, on a device with WebGPU's default limits: the contract's bits, and
+//! nothing made by recording again.
+
+use embedder::{Engine, Pass};
+use sha2::{Digest, Sha256};
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use wgpu_dropout::call::{DropoutCall, LinearForward};
+use wgpu_dropout::gpu::{Kernels, Prepared, View};
+use wgpu_dropout::{Dropout, Key, Mask, Mode, Rate};
+
+/// The system's allocator, which counts what each thread asks for.
+struct Counting;
+
+thread_local! {
+    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
+}
+
+fn count() {
+    // A thread that is being torn down has nothing to count with.
+    let _ = ALLOCATIONS.try_with(|allocations| allocations.set(allocations.get() + 1));
+}
+
+// SAFETY: every call is handed on as it came.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        count();
+        unsafe { System.alloc(layout) }
+    }
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        unsafe { System.dealloc(pointer, layout) }
+    }
+    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        count();
+        unsafe { System.realloc(pointer, layout, size) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+fn allocations(run: impl FnOnce()) -> u64 {
+    let before = ALLOCATIONS.get();
+    run();
+    ALLOCATIONS.get() - before
+}
+
+/// `None`, said aloud, where there is no adapter; a failure where `WGPU_DROPOUT_REQUIRE_GPU=1`.
+fn engine() -> Option<Engine> {
+    let set = |name, value| std::env::var(name).as_deref() == Ok(value);
+    let engine = Some(()).filter(|()| !set("WGPU_DROPOUT_DEVICE", "cpu")).and_then(|()| Engine::new(wgpu::Limits::default()));
+    if engine.is_none() {
+        assert!(!set("WGPU_DROPOUT_REQUIRE_GPU", "1"), "a GPU is required");
+        eprintln!("SKIPPED: no adapter with WebGPU's default limits, or WGPU_DROPOUT_DEVICE is cpu");
+    }
+    engine
+}
+
+/// The check vector of the contract.
+const SIZE: usize = 1000;
+const KEPT: &str = "399c7c7c2634229e7b2bd21740720c0cdc860fed903d3ba3891700bacff94091";
+const OUTPUTS: usize = 33;
+
+fn site(layer: u32) -> Dropout {
+    Dropout::train(Mode::Inverted, Mask::new(Rate::keep(0.5).unwrap(), Key { seed: 42, layer, step: 0 }))
+}
+
+/// What an engine has around the kernels: two passes of its own and two prepared calls, and the buffers of their results.
+struct Frame {
+    kernels: Kernels,
+    fill: Pass,
+    dropout: Prepared,
+    layer: Prepared,
+    double: Pass,
+    dropped: wgpu::Buffer,
+    y: wgpu::Buffer,
+}
+
+impl Frame {
+    fn new(engine: &Engine) -> Self {
+        let nan = |count: usize| engine.buffer(&vec![f32::NAN; count]);
+        let (x, dropped, y) = (nan(SIZE * SIZE), nan(SIZE * SIZE), nan(SIZE * OUTPUTS));
+        let weight = engine.buffer(&[0.5; SIZE * OUTPUTS]);
+        let kernels = Kernels::new(&engine.device).unwrap();
+        let [source, mut target] = [&x, &dropped].map(|buffer| View::new(buffer, SIZE, SIZE));
+        let dropout = kernels.dropout(&DropoutCall { x: &source, y: &mut target, dropout: site(0) }).unwrap();
+        let layer = LinearForward {
+            x: &target,
+            weight: &View::new(&weight, SIZE, OUTPUTS),
+            bias: None,
+            y: &mut View::new(&y, SIZE, OUTPUTS),
+            relu: true,
+            dropout: site(1),
+        };
+        let layer = kernels.linear_forward(&layer).unwrap();
+        let (fill, double) = (engine.pass("v[i] = 1.0;", &x), engine.pass("v[i] = 2.0 * v[i];", &y));
+        Self { kernels, fill, dropout, layer, double, dropped, y }
+    }
+
+    /// Dropout in a pass of its own, the layer in one with the engine's.
+    fn submit(&self, engine: &Engine) {
+        let mut encoder = engine.device.create_command_encoder(&Default::default());
+        self.fill.record(&mut encoder.begin_compute_pass(&Default::default()));
+        self.dropout.record(&mut encoder.begin_compute_pass(&Default::default()));
+        {
+            let mut pass = encoder.begin_compute_pass(&Default::default());
+            self.layer.record(&mut pass);
+            self.double.record(&mut pass);
+        }
+        engine.queue.submit([encoder.finish()]);
+    }
+
+    /// The contract's bits: of the mask, and of sums that are whole numbers.
+    fn check(&self, engine: &Engine) {
+        let dropped = engine.read(&self.dropped);
+        assert!(dropped.iter().all(|&value| value == 0.0 || value == 2.0));
+        let kept: Vec<u8> = dropped.iter().map(|&value| u8::from(value != 0.0)).collect();
+        let digest: String = Sha256::digest(&kept).iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(digest, KEPT);
+        for (row, outputs) in engine.read(&self.y).chunks(OUTPUTS).enumerate() {
+            // Half of twice the number kept, twice that for the layer's own dropout, twice that in the engine's last pass.
+            let sum: f32 = kept[row * SIZE..][..SIZE].iter().map(|&kept| 4.0 * f32::from(kept)).sum();
+            for (col, &value) in outputs.iter().enumerate() {
+                assert_eq!(value, if site(1).mask.keeps(row, col) { sum } else { 0.0 }, "row {row}, output {col}");
+            }
+        }
+    }
+}
+
+/// What wgpu has made and not dropped, by its own count.
+fn objects(device: &wgpu::Device) -> [isize; 6] {
+    let hal = device.get_internal_counters().hal;
+    [&hal.buffers, &hal.bind_groups, &hal.bind_group_layouts, &hal.pipeline_layouts, &hal.shader_modules, &hal.compute_pipelines]
+        .map(|counter| counter.read())
+}
+
+#[test]
+fn dropout_and_a_layer_between_an_engines_own_passes_have_the_contracts_bits() {
+    let Some(engine) = engine() else { return };
+    let frame = Frame::new(&engine);
+    frame.submit(&engine);
+    frame.check(&engine);
+    frame.submit(&engine);
+    frame.check(&engine);
+}
+
+#[test]
+fn a_second_recording_makes_no_object() {
+    let Some(engine) = engine() else { return };
+    let frame = Frame::new(&engine);
+    let submitted = || {
+        frame.submit(&engine);
+        engine.device.poll(wgpu::PollType::wait_indefinitely()).unwrap();
+        objects(&engine.device)
+    };
+    let first = submitted();
+    assert!(first.iter().all(|&count| count > 0), "wgpu counts nothing: {first:?}");
+    assert_eq!(submitted(), first);
+    // The control: a call that is prepared again has a parameter block and bind groups of its own.
+    let buffer = View::new(&frame.y, SIZE, OUTPUTS);
+    let again = frame.kernels.dropout(&DropoutCall { x: &buffer, y: &mut { buffer }, dropout: site(2) }).unwrap();
+    let then = submitted();
+    assert!(then[0] > first[0] && then[1] > first[1], "{first:?} {then:?}");
+    drop(again);
+}
+
+/// How many of `times` recordings of something, one after another into one pass, asked for memory.
+fn recordings_that_allocate(engine: &Engine, times: usize, record: impl Fn(&mut wgpu::ComputePass<'_>)) -> usize {
+    let mut encoder = engine.device.create_command_encoder(&Default::default());
+    let mut pass = encoder.begin_compute_pass(&Default::default());
+    (0..times).filter(|_| allocations(|| record(&mut pass)) > 0).count()
+}
+
+/// A pass's list of commands, which is wgpu's, grows to twice its length now and then; between that no recording allocates anything.
+#[test]
+fn recording_allocates_nothing_of_our_own() {
+    let Some(engine) = engine() else { return };
+    let frame = Frame::new(&engine);
+    let times: usize = 256;
+    let ours = recordings_that_allocate(&engine, times, |pass| {
+        frame.dropout.record(pass);
+        frame.layer.record(pass);
+    });
+    let engines = recordings_that_allocate(&engine, times, |pass| frame.fill.record(pass));
+    println!("of {times} recordings {ours} allocated, of an engine's own {engines}");
+    assert!(ours <= 2 * times.ilog2() as usize, "{ours} of {times} recordings allocated, of an engine's own {engines}");
+    // The control: a recording that allocates one byte is seen each time, and so is a call prepared anew.
+    let seen = |extra: &dyn Fn()| {
+        recordings_that_allocate(&engine, times, |pass| {
+            frame.dropout.record(pass);
+            extra();
+        })
+    };
+    assert_eq!(seen(&|| drop(std::hint::black_box(Box::new(1u8)))), times);
+    let buffer = View::new(&frame.y, SIZE, OUTPUTS);
+    let prepare = || frame.kernels.dropout(&DropoutCall { x: &buffer, y: &mut { buffer }, dropout: site(2) }).map(drop).unwrap();
+    assert_eq!(seen(&prepare), times);
+}
+
+/// Kernels and prepared calls may be shared by an engine's threads.
+#[test]
+fn kernels_and_calls_are_send_and_sync() {
+    fn check<T: Send + Sync + 'static>() {}
+    check::<Kernels>();
+    check::<Prepared>();
+    check::<wgpu_dropout::gpu::State>();
+}
