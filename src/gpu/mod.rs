@@ -4,6 +4,7 @@
 
 mod arena;
 mod backend;
+mod convolution;
 mod device;
 mod ensemble;
 mod experimental;

@@ -28,7 +28,11 @@ pub enum Stem {
     MaskBits,
     MaskBytes,
     Moments,
+    Patches,
+    PatchesGrad,
     PhiloxWords,
+    Pool,
+    PoolGrad,
     Sgd,
     SoftmaxCrossEntropy,
     SquaredError,
@@ -37,7 +41,7 @@ pub enum Stem {
 
 impl Stem {
     /// Every kernel.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 30] = [
         Self::ActivationGrad,
         Self::Adamw,
         Self::AlphaDropout,
@@ -59,7 +63,11 @@ impl Stem {
         Self::MaskBits,
         Self::MaskBytes,
         Self::Moments,
+        Self::Patches,
+        Self::PatchesGrad,
         Self::PhiloxWords,
+        Self::Pool,
+        Self::PoolGrad,
         Self::Sgd,
         Self::SoftmaxCrossEntropy,
         Self::SquaredError,
@@ -90,7 +98,11 @@ impl Stem {
             Self::MaskBits => "mask_bits",
             Self::MaskBytes => "mask_bytes",
             Self::Moments => "moments",
+            Self::Patches => "patches",
+            Self::PatchesGrad => "patches_grad",
             Self::PhiloxWords => "philox_words",
+            Self::Pool => "pool",
+            Self::PoolGrad => "pool_grad",
             Self::Sgd => "sgd",
             Self::SoftmaxCrossEntropy => "softmax_cross_entropy",
             Self::SquaredError => "squared_error",
@@ -121,7 +133,11 @@ impl Stem {
             Self::MaskBits => include_str!("../../shaders/mask_bits.wgsl"),
             Self::MaskBytes => include_str!("../../shaders/mask_bytes.wgsl"),
             Self::Moments => include_str!("../../shaders/moments.wgsl"),
+            Self::Patches => include_str!("../../shaders/patches.wgsl"),
+            Self::PatchesGrad => include_str!("../../shaders/patches_grad.wgsl"),
             Self::PhiloxWords => include_str!("../../shaders/philox_words.wgsl"),
+            Self::Pool => include_str!("../../shaders/pool.wgsl"),
+            Self::PoolGrad => include_str!("../../shaders/pool_grad.wgsl"),
             Self::Sgd => include_str!("../../shaders/sgd.wgsl"),
             Self::SoftmaxCrossEntropy => include_str!("../../shaders/softmax_cross_entropy.wgsl"),
             Self::SquaredError => include_str!("../../shaders/squared_error.wgsl"),
@@ -423,6 +439,7 @@ impl Variant {
             }
             Stem::Sgd if self.momentum => parts.push(include_str!("../../shaders/sgd_momentum.wgsl")),
             Stem::Sgd => parts.push(include_str!("../../shaders/sgd_plain.wgsl")),
+            Stem::Pool | Stem::PoolGrad => parts.push(include_str!("../../shaders/window.wgsl")),
             _ => {}
         }
         match self.stem {
@@ -472,6 +489,8 @@ impl Variant {
         match self.stem {
             _ if self.in_place => &Self { in_place: false, ..*self }.writes()[1..],
             Stem::BatchLoss | Stem::Copy | Stem::Dropout | Stem::PhiloxWords => &[false, true],
+            Stem::Patches | Stem::Pool => &[false, true],
+            Stem::PatchesGrad | Stem::PoolGrad => &[false, false, true],
             Stem::Moments => &[false, true, true],
             Stem::AlphaDropout | Stem::DropoutBroadcast | Stem::GaussianDropout | Stem::Subnetworks => &[false, true],
             Stem::ActivationGrad | Stem::DropoutBits => &[false, false, true],
