@@ -80,7 +80,7 @@ fn whole(number: usize) -> u32 {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "verify"))]
 mod tests {
     use super::*;
     use crate::gpu::{AdapterChoice, Planner};
