@@ -4,12 +4,14 @@
 
 mod arena;
 mod backend;
+mod bindings;
 mod device;
 mod ensemble;
 mod experimental;
 mod forms;
 mod group;
 mod kernels;
+mod memory;
 mod normalization;
 mod owned;
 mod params;
@@ -24,8 +26,10 @@ mod trial;
 mod tuning;
 mod variant;
 mod view;
+mod warm_up;
 
-pub use device::{AdapterChoice, adapters, open, required_features, required_limits};
+pub use bindings::Bound;
+pub use device::{AdapterChoice, adapters, adapters_async, open, open_async, required_features, required_limits};
 pub use kernels::{Kernels, Prepared};
 pub use owned::Gpu;
 pub use params::Params;

@@ -21,6 +21,7 @@ mod schedule;
 mod shard;
 mod subnetworks;
 mod train;
+mod wait;
 mod workspace;
 
 pub use ensemble::MAX_UNITS;
