@@ -412,12 +412,17 @@ impl Kernels {
         names
     }
 
+    /// A variant's text here.
+    pub(super) fn source(&self, variant: Variant) -> String {
+        variant.edited_source(&self.edits)
+    }
+
     fn compile(&self, variant: Variant) -> Pipeline {
         let name = variant.name();
         let label = Some(name.as_str());
         let module = self.device.create_shader_module(wgpu::ShaderModuleDescriptor {
             label,
-            source: wgpu::ShaderSource::Wgsl(variant.edited_source(&self.edits).into()),
+            source: wgpu::ShaderSource::Wgsl(self.source(variant).into()),
         });
         let entries: Vec<wgpu::BindGroupLayoutEntry> = (0..)
             .zip(variant.writes())

@@ -12,6 +12,8 @@ mod forms;
 mod group;
 mod kernels;
 mod memory;
+#[cfg(all(test, feature = "cli"))]
+mod metal;
 mod normalization;
 mod owned;
 mod params;

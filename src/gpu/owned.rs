@@ -49,6 +49,9 @@ pub struct Gpu {
     pub(super) counts: Counts,
     /// How the plan came about.
     pub(super) chosen: Chosen,
+    /// What runs dispatches in place of a device that computes nothing.
+    #[cfg(all(test, feature = "cli"))]
+    pub(super) metal: Option<super::metal::Metal>,
 }
 
 #[derive(Debug)]
@@ -118,7 +121,12 @@ impl Gpu {
 
     /// Another backend on the same device, with kernels of the caller's making for it: another plan, or other shaders.
     pub fn with_kernels(&self, kernels: Kernels) -> Self {
-        Self::assemble(self.info.clone(), self.device.clone(), self.queue.clone(), kernels, self.fault.clone())
+        let (info, device, queue) = (self.info.clone(), self.device.clone(), self.queue.clone());
+        Self {
+            #[cfg(all(test, feature = "cli"))]
+            metal: self.metal.clone(),
+            ..Self::assemble(info, device, queue, kernels, self.fault.clone())
+        }
     }
 
     fn assemble(
@@ -148,6 +156,8 @@ impl Gpu {
             in_flight: VecDeque::new(),
             counts: Counts::default(),
             chosen: Chosen::default(),
+            #[cfg(all(test, feature = "cli"))]
+            metal: None,
         }
     }
 
@@ -270,6 +280,10 @@ impl Gpu {
 
     /// Queues a plan's dispatches.
     pub(super) fn enqueue(&mut self, plan: Vec<Dispatch<'_>>) -> Result<()> {
+        #[cfg(all(test, feature = "cli"))]
+        if let Some(metal) = &self.metal {
+            return metal.run(&self.device, &self.queue, &self.kernels, &plan);
+        }
         self.grow_scratch(scratch_bytes(&plan))?;
         for dispatch in plan {
             if self.pending.len() == self.params.slots() {

@@ -1,0 +1,334 @@
+//! The kernels as Metal would be given them, run on the CPU: naga's MSL, compiled as C++ behind a shim of Metal's vectors and threads
+//! (`tests/portability/metal`). A [`Gpu`](super::Gpu) on wgpu's noop backend hands its plans over, so that whatever runs on a device runs here.
+//!
+//! A workgroup's threads run one after another, each to the next barrier, and workgroups one after another; every dispatch runs once in
+//! ascending order and once in descending. Results that differ are a race, which a driver may hide; workgroup memory begins as NaN.
+
+use super::kernels::Kernels;
+use super::plan::{Binding, Dispatch, scratch_bytes};
+use super::readback;
+use super::variant::Variant;
+use crate::{Error, Result};
+use naga::back::msl;
+use naga::valid::{Capabilities, ValidationFlags, Validator};
+use std::collections::HashMap;
+use std::fmt::Write as _;
+use std::io::{Read, Write};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+/// A kernel that runs: a process that takes dispatches and gives buffers back. Compiled by whoever comes first.
+type Program = Arc<Mutex<Option<Child>>>;
+
+/// Kernels compiled so far, by their text.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Metal {
+    programs: Arc<Mutex<HashMap<String, Program>>>,
+    /// Dispatches run, each in both orders.
+    dispatches: Arc<AtomicUsize>,
+}
+
+fn wrong(what: impl ToString) -> Error {
+    Error::Device { what: what.to_string() }
+}
+
+impl Metal {
+    /// Runs a plan on the contents of its buffers.
+    pub fn run(&self, device: &wgpu::Device, queue: &wgpu::Queue, kernels: &Kernels, plan: &[Dispatch<'_>]) -> Result<()> {
+        let mut buffers: Vec<wgpu::Buffer> = Vec::new();
+        for binding in plan.iter().flat_map(|dispatch| &dispatch.bindings) {
+            buffers.extend(binding.buffer.filter(|buffer| !buffers.contains(buffer)).cloned());
+        }
+        let mut contents: Vec<Vec<u8>> = buffers.iter().map(|buffer| download(device, queue, buffer)).collect::<Result<_>>()?;
+        // The last is scratch, in which nothing outlives a plan.
+        contents.push(vec![0xFF; scratch_bytes(plan) as usize]);
+        for dispatch in plan {
+            let index = |binding: &Binding<'_>| match binding.buffer {
+                Some(buffer) => buffers.iter().position(|other| other == buffer).unwrap_or(buffers.len()),
+                None => buffers.len(),
+            };
+            let bound: Vec<usize> = dispatch.bindings.iter().map(index).collect();
+            let variant = Variant { int64: kernels.planner().int64, ..dispatch.variant };
+            // The device sees the kernel too, and counts it among those that were run.
+            let _ = kernels.pipeline(variant);
+            let program = self.program(kernels.source(variant));
+            let mut program = program.lock().unwrap();
+            let child = match &mut *program {
+                Some(child) => child,
+                none => none.insert(compile(&variant.name(), &kernels.source(variant))?),
+            };
+            let [ascending, descending] = [false, true].map(|descending| exchange(child, dispatch, &bound, &contents, descending));
+            let (ascending, descending) = (ascending?, descending?);
+            if ascending != descending {
+                return Err(wrong(format!("{}: its result depends on the order of its threads", dispatch.variant.name())));
+            }
+            contents = ascending;
+            self.dispatches.fetch_add(1, Ordering::Relaxed);
+        }
+        for (buffer, bytes) in buffers.iter().zip(&contents) {
+            queue.write_buffer(buffer, 0, bytes);
+        }
+        queue.submit([]);
+        Ok(())
+    }
+
+    fn program(&self, wgsl: String) -> Program {
+        self.programs.lock().unwrap().entry(wgsl).or_default().clone()
+    }
+}
+
+/// A buffer's bytes.
+fn download(device: &wgpu::Device, queue: &wgpu::Queue, buffer: &wgpu::Buffer) -> Result<Vec<u8>> {
+    let staging = device.create_buffer(&wgpu::BufferDescriptor {
+        label: None,
+        size: buffer.size(),
+        usage: wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST,
+        mapped_at_creation: false,
+    });
+    let download = readback::download(device, queue, &[(buffer, 0, buffer.size())], &staging);
+    download.poll(device)?;
+    let mut bytes = Vec::new();
+    pollster::block_on(download.finish(&mut bytes))?;
+    Ok(bytes)
+}
+
+/// One dispatch in one order: all buffers as they then are.
+fn exchange(
+    child: &mut Child,
+    dispatch: &Dispatch<'_>,
+    bound: &[usize],
+    contents: &[Vec<u8>],
+    descending: bool,
+) -> Result<Vec<Vec<u8>>> {
+    let mut message: Vec<u8> = Vec::new();
+    let mut put = |word: u32| message.extend(word.to_le_bytes());
+    let [width, height] = dispatch.grid;
+    [u32::from(descending), width, height, bound.len() as u32].into_iter().for_each(&mut put);
+    for (binding, &buffer) in dispatch.bindings.iter().zip(bound) {
+        [buffer as u32, binding.offset as u32, binding.size as u32].into_iter().for_each(&mut put);
+    }
+    message.extend(bytemuck::bytes_of(&dispatch.params));
+    message.extend((contents.len() as u32).to_le_bytes());
+    for bytes in contents {
+        message.extend((bytes.len() as u32).to_le_bytes());
+        message.extend(bytes);
+    }
+    let (Some(input), Some(output)) = (child.stdin.as_mut(), child.stdout.as_mut()) else { return Err(wrong("no pipe")) };
+    let sent = input.write_all(&message).and_then(|()| input.flush());
+    let mut after = contents.to_vec();
+    let received = after.iter_mut().try_for_each(|bytes| output.read_exact(bytes));
+    match sent.and(received) {
+        Ok(()) => Ok(after),
+        Err(error) => {
+            let mut said = String::new();
+            let _ = child.stderr.as_mut().map(|errors| errors.read_to_string(&mut said));
+            Err(wrong(format!("{}: {error}: {said}", dispatch.variant.name())))
+        }
+    }
+}
+
+/// Whether there is a C++ compiler.
+fn compiler() -> Option<&'static str> {
+    ["g++", "clang++"].into_iter().find(|name| Command::new(name).arg("--version").output().is_ok())
+}
+
+/// The program of a kernel.
+fn compile(name: &str, wgsl: &str) -> Result<Child> {
+    let folder = tempfile::tempdir().map_err(wrong)?;
+    let path = folder.path().join(format!("{name}.cpp"));
+    std::fs::write(&path, translate(wgsl)).map_err(wrong)?;
+    let program = path.with_extension("out");
+    // Literals are floats in Metal, and nothing is contracted: what is fused says so.
+    let output = Command::new(compiler().unwrap_or("g++"))
+        .args([
+            "-std=c++20",
+            "-O1",
+            "-w",
+            "-fsingle-precision-constant",
+            "-ffp-contract=off",
+            "-fno-strict-aliasing",
+            "-mfma",
+            "-I",
+        ])
+        .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/portability/metal"))
+        .arg(&path)
+        .arg("-o")
+        .arg(&program)
+        .output()
+        .map_err(wrong)?;
+    if !output.status.success() {
+        return Err(wrong(format!("{name}: {}", String::from_utf8_lossy(&output.stderr))));
+    }
+    // Its folder may go as soon as it runs.
+    Command::new(&program).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().map_err(wrong)
+}
+
+/// A kernel's MSL in C++ around it: what binds its arguments.
+fn translate(wgsl: &str) -> String {
+    let module = naga::front::wgsl::parse_str(wgsl).unwrap();
+    let info = Validator::new(ValidationFlags::all(), Capabilities::SHADER_INT64).validate(&module).unwrap();
+    let mut resources = msl::EntryPointResources { sizes_buffer: Some(30), ..Default::default() };
+    for (_, variable) in module.global_variables.iter() {
+        if let Some(binding) = variable.binding {
+            let target =
+                msl::BindTarget { buffer: Some((16 * binding.group + binding.binding) as u8), mutable: true, ..Default::default() };
+            resources.resources.insert(binding, target);
+        }
+    }
+    let options = msl::Options {
+        lang_version: (2, 4),
+        per_entry_point_map: [("main".to_owned(), resources)].into(),
+        zero_initialize_workgroup_memory: false,
+        fake_missing_bindings: false,
+        ..Default::default()
+    };
+    let entry = msl::PipelineOptions { entry_point: Some((naga::ShaderStage::Compute, "main".to_owned())), ..Default::default() };
+    let (text, _) = msl::write_string(&module, &info, &options, &entry).unwrap();
+    let body: String = text.lines().filter(|line| !line.starts_with("#include")).map(|line| format!("{line}\n")).collect();
+    // A swizzle is a method in C++.
+    let swizzles = ["xy", "zw", "yzw", "yzww"].into_iter().flat_map(|name| [")", ",", ";", " "].map(|end| (name, end)));
+    let body = swizzles.fold(body, |body, (name, end)| body.replace(&format!(".{name}{end}"), &format!(".{name}(){end}")));
+    // The sizes that run-time arrays are told, each under its variable's number.
+    let mut sizes = String::new();
+    for (handle, variable) in module.global_variables.iter() {
+        let field = format!("size{}", handle.index());
+        if let (Some(binding), true) = (variable.binding, body.contains(&format!("uint {field};"))) {
+            let _ = write!(sizes, "sizes.{field} = bytes[{}]; ", binding.binding);
+        }
+    }
+    let (mut arguments, mut variables) = (Vec::new(), 0);
+    let head = body.split_once("kernel void main_(").and_then(|(_, rest)| rest.split_once("\n)")).map(|(head, _)| head).unwrap();
+    for line in head.lines().map(|line| line.trim_start_matches([',', ' '])).filter(|line| !line.is_empty()) {
+        let buffer =
+            line.split_once("[[buffer(").and_then(|(_, rest)| rest.split_once(')')).map(|(n, _)| n.parse::<u32>().unwrap());
+        arguments.push(match buffer {
+            Some(30) => "sizes".to_owned(),
+            Some(16) => "shim::Any{const_cast<void*>(block)}".to_owned(),
+            Some(n) => format!("shim::Any{{at[{n}]}}"),
+            None if line.contains("threadgroup_position_in_grid") => "workgroup".to_owned(),
+            None if line.contains("thread_index_in_threadgroup") => "lane".to_owned(),
+            None if line.starts_with("threadgroup ") => {
+                variables += 1;
+                format!("shim::shared_variable({})", variables - 1)
+            }
+            None => panic!("an argument that the shim does not know: {line}"),
+        });
+    }
+    let threads = module.entry_points[0].workgroup_size[0];
+    let (barriers, arguments) = (body.contains("threadgroup_barrier("), arguments.join(", "));
+    let sizes_type = if sizes.is_empty() { "" } else { "static shader::_mslBufferSizes sizes;" };
+    format!(
+        "#include \"threads.hpp\"\nnamespace shader {{\n{body}}}\nstatic std::vector<void*> at; static const void* block; {sizes_type}\n\
+         static void one(metal::uint3 workgroup, unsigned lane) {{ shader::main_({arguments}); }}\n\
+         int main() {{ shim::serve({threads}, {variables}, {barriers}, sizeof(shader::Params), [](const std::vector<void*>& to, \
+         const std::vector<uint32_t>& bytes, const void* parameters) {{ at = to; block = parameters; {sizes}}}, one); }}\n"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::call::{BatchLoss, LinearForward};
+    use crate::cpu::reference;
+    use crate::gpu::{Gpu, Planner, Tile, Tiles};
+    use crate::verify::{self, Options};
+    use crate::{Backend, Dropout, Key, Mask, Rate};
+    use wgpu::{Features, Limits};
+
+    /// A device that computes nothing, with this in its place.
+    fn metal() -> Gpu {
+        let (features, limits) = (Features::SHADER_INT64, Limits::default());
+        let noop = wgpu::NoopBackendOptions {
+            features: Some(features),
+            limits: Some(limits.clone()),
+            device_type: Some(wgpu::DeviceType::IntegratedGpu),
+            ..wgpu::NoopBackendOptions::enabled()
+        };
+        let instance = wgpu::Instance::new(wgpu::InstanceDescriptor {
+            backends: wgpu::Backends::NOOP,
+            backend_options: wgpu::BackendOptions { noop, ..Default::default() },
+            ..wgpu::InstanceDescriptor::new_without_display_handle()
+        });
+        let adapters = pollster::block_on(instance.enumerate_adapters(wgpu::Backends::NOOP));
+        let descriptor = wgpu::DeviceDescriptor { required_features: features, required_limits: limits, ..Default::default() };
+        let (device, queue) = pollster::block_on(adapters[0].request_device(&descriptor)).unwrap();
+        let mut gpu = Gpu::on(device, queue).unwrap();
+        gpu.metal = Some(Metal::default());
+        gpu
+    }
+
+    fn there() -> bool {
+        let found = compiler().is_some();
+        if !found {
+            let _ = writeln!(std::io::stderr(), "SKIPPED: neither g++ nor clang++ is installed");
+        }
+        found
+    }
+
+    /// The conformance suite of `wgpu-dropout verify --quick`, with fewer masks: every kernel in the tiles that need no subgroups.
+    #[test]
+    #[ignore = "takes minutes: some 250 kernels are compiled"]
+    fn the_suite_passes() {
+        if !there() {
+            return;
+        }
+        let options = Options { masks: 100, layers: 40, draws: 1 << 14, ..Options::quick(7) };
+        let gpu = metal();
+        let report = verify::gpu(&gpu, &options, &mut |check| println!("{check}")).unwrap();
+        println!("{} dispatches in both orders", gpu.metal.as_ref().unwrap().dispatches.load(Ordering::Relaxed));
+        assert!(report.passed(), "{:?}", report.failure());
+    }
+
+    /// A shard's mask, a product through workgroup memory and a sum of losses: whether each is right, to the bit.
+    fn right(gpu: &mut Gpu) -> Result<[bool; 3]> {
+        let mask = Mask::new(Rate::keep(0.25)?, Key { seed: u64::MAX, layer: 5, step: 123_456 }).at(100, 1000);
+        let drawn = gpu.read_mask(mask, 33, 77)? == mask.bytes(33, 77)?;
+        let (batch, inputs, outputs) = (64, 48, 64);
+        let whole = |seed: usize, count: usize| (0..count).map(|i| ((i * 7 + i / 5 + seed) % 9) as f32 - 4.0).collect::<Vec<_>>();
+        let (a, b, losses) = (whole(1, batch * inputs), whole(2, inputs * outputs), whole(3, 2 * 640));
+        let mut product = vec![f32::NAN; batch * outputs];
+        reference::linear_forward(&a, &b, None, &mut product, [inputs, outputs], true, &Dropout::NONE);
+        let (x, weight) = (gpu.tensor(batch, inputs, &a)?, gpu.tensor(inputs, outputs, &b)?);
+        let mut y = gpu.tensor(batch, outputs, &vec![f32::NAN; batch * outputs])?;
+        gpu.linear_forward(LinearForward { x: &x, weight: &weight, bias: None, y: &mut y, relu: true, dropout: Dropout::NONE })?;
+        let total = [0, 1].map(|column| losses.iter().skip(column).step_by(2).sum::<f32>());
+        let (losses, mut totals) = (gpu.tensor(640, 2, &losses)?, gpu.tensor(1, 2, &[f32::NAN; 2])?);
+        gpu.batch_loss(BatchLoss { losses: &losses, totals: &mut totals, slot: 0 })?;
+        Ok([drawn, gpu.read(&y)? == product, gpu.read(&totals)? == total])
+    }
+
+    /// With each barrier taken out, and with a race between two neighbouring threads, which hides where they keep step, the result depends on
+    /// the order of the threads. A constant of Philox that is changed shows in the mask.
+    #[test]
+    fn kernels_are_right_and_races_show() {
+        if !there() {
+            return;
+        }
+        let gpu = metal();
+        let tiled = |planner| Planner { tiles: Tiles::all(Tile::Workgroup), ..planner };
+        let edited = |from: &str, to: &str| {
+            let kernels = Kernels::with_planner(gpu.device(), tiled).unwrap();
+            right(&mut gpu.with_kernels(kernels.edited(from, to)))
+        };
+        assert_eq!(edited("no such text", "").unwrap(), [true; 3]);
+        assert_eq!(edited("D2511F53", "D2511F52").unwrap(), [false, true, true]);
+        let barrier = "workgroupBarrier();";
+        let stored = "store(buffer, load, lane, next[load], next_k, tile_row, tile_col);\n        }\n        ";
+        let races = [
+            (format!("    {barrier}\n    var buffer"), "\n    var buffer".to_owned(), "linear_forward"),
+            (format!("{stored}{barrier}"), stored.to_owned(), "linear_forward"),
+            (format!("partial[lane] = sum;\n    {barrier}"), "partial[lane] = sum;\n".to_owned(), "batch_loss"),
+            (
+                format!("{barrier}\n    if lane"),
+                format!("{barrier}\n    partial[lane] += partial[lane ^ 1u];\n    if lane"),
+                "batch_loss",
+            ),
+        ];
+        for (from, to, kernel) in races {
+            let error = edited(&from, &to).unwrap_err().to_string();
+            assert!(error.contains(kernel) && error.contains("depends on the order of its threads"), "{error}");
+        }
+    }
+}
