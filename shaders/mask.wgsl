@@ -44,7 +44,8 @@ struct Params {
     terms: u32,       // terms of each part of a sum, where parts lie side by side; all of this dispatch elsewhere
     shift: f32,       // what is added to a kept element
     dropped: f32,     // what a dropped element becomes, where that is not 0
-    // A broadcast mask: the sizes of the second and third run of axes, and how far row and column get with a step along each run.
+    // A broadcast mask: the sizes of the second and third run of axes, and how far row and column get with a step along each run. Images: as
+    // the kernel states.
     size_1: u32,
     size_2: u32,
     row_0: u32,

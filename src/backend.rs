@@ -3,7 +3,7 @@
 use crate::call::{
     ActivationGrad, AdamW, AlphaDropoutCall, BatchLoss, BatchNorm, BatchNormGrad, BatchStatistics, DropoutBits, DropoutBroadcast,
     DropoutCall, Gather, GaussianDropoutCall, GradInput, GradWeight, GradWeightSgd, LinearActivation, LinearForward, MaskBits,
-    MaskBytes, Moments, Sgd, SoftmaxCrossEntropy, SquaredError, Subnetworks,
+    MaskBytes, Moments, Patches, PatchesGrad, PoolCall, PoolGrad, Sgd, SoftmaxCrossEntropy, SquaredError, Subnetworks,
 };
 use crate::shape::Matrix;
 use crate::{Error, Result};
@@ -281,6 +281,30 @@ pub trait Backend {
     /// # Errors
     /// As [`dropout`](Self::dropout).
     fn batch_norm_grad(&mut self, call: BatchNormGrad<'_, Self::Tensor<f32>>) -> Result<()>;
+
+    /// The windows of images, a row each: a convolution is a matrix product over them.
+    ///
+    /// # Errors
+    /// As [`dropout`](Self::dropout).
+    fn patches(&mut self, call: Patches<'_, Self::Tensor<f32>>) -> Result<()>;
+
+    /// The way back through [`patches`](Self::patches).
+    ///
+    /// # Errors
+    /// As [`dropout`](Self::dropout).
+    fn patches_grad(&mut self, call: PatchesGrad<'_, Self::Tensor<f32>>) -> Result<()>;
+
+    /// The largest element or the mean of each window of images.
+    ///
+    /// # Errors
+    /// As [`dropout`](Self::dropout).
+    fn pool(&mut self, call: PoolCall<'_, Self::Tensor<f32>>) -> Result<()>;
+
+    /// The way back through [`pool`](Self::pool).
+    ///
+    /// # Errors
+    /// As [`dropout`](Self::dropout).
+    fn pool_grad(&mut self, call: PoolGrad<'_, Self::Tensor<f32>>) -> Result<()>;
 
     /// A mini-batch of a data set that lies on the device.
     ///

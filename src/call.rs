@@ -6,12 +6,14 @@
 
 mod activation;
 mod adamw;
+mod convolution;
 mod ensemble;
 mod forms;
 mod normalization;
 
 pub use activation::{Activation, ActivationGrad, LinearActivation};
 pub use adamw::{AdamW, AdamWRule};
+pub use convolution::{Filter, Image, Patches, PatchesGrad, Pool, PoolCall, PoolGrad, Pooling};
 pub use ensemble::{Moments, Subnetworks};
 pub use forms::{AlphaDropoutCall, DropoutBits, DropoutBroadcast, GaussianDropoutCall, MaskBytes};
 pub use normalization::{BatchNorm, BatchNormGrad, BatchStatistics, EPSILON};

@@ -20,7 +20,7 @@
 //! |---|---|---|
 //! | kernels | an engine with a `wgpu::Device` of its own: prepare a call for its buffers, record it into its own pass | [`gpu::Kernels`] |
 //! | backend | GPU and CPU behind one trait, tensors with shapes | [`Backend`], [`gpu::Gpu`], [`cpu::Cpu`], [`Device::best`] |
-//! | network | training and prediction with dropout | [`mlp::Mlp`] |
+//! | network | training and prediction with dropout | [`mlp::Mlp`]; [`mlp::ConvNet`] behind convolutions |
 //!
 //! What a kernel is called with is the same on every level: [`call`]. `wgpu` itself is re-exported.
 //!

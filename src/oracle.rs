@@ -4,11 +4,13 @@
 //! `|f32 − f64| ≤ c·(terms + 2)·ε·magnitude` with ε = 2^-24·2 (Higham, "Accuracy and Stability of Numerical Algorithms", section 3.1).
 
 mod activation;
+mod convolution;
 mod forms;
 pub mod network;
 mod normalization;
 
 pub use activation::{activation_grad, linear_activation};
+pub use convolution::{patches, patches_grad, pool, pool_grad};
 pub use forms::{alpha_dropout, dropout_broadcast, dropout_bytes, gaussian_dropout, noise};
 
 pub use normalization::{adamw, batch_norm, batch_norm_grad, batch_statistics};

@@ -8,6 +8,8 @@
 #[path = "kernels/activation.rs"]
 mod activation;
 mod common;
+#[path = "kernels/convolution.rs"]
+mod convolution;
 #[path = "kernels/elementwise.rs"]
 mod elementwise;
 #[path = "kernels/ensemble.rs"]

@@ -7,8 +7,9 @@ use common::raw::Raw;
 use common::{noise, same_bits};
 use wgpu_dropout::call::{
     Activation, ActivationGrad, AdamW, AdamWRule, AlphaDropoutCall, BatchLoss, BatchNorm, BatchNormGrad, BatchStatistics,
-    DropoutBits, DropoutBroadcast, DropoutCall, Features, Gather, GaussianDropoutCall, GradInput, GradWeight, GradWeightSgd,
-    LinearActivation, LinearForward, MaskBits, Moments, Sgd, SgdRule, SoftmaxCrossEntropy, SquaredError, Subnetworks,
+    DropoutBits, DropoutBroadcast, DropoutCall, Features, Filter, Gather, GaussianDropoutCall, GradInput, GradWeight,
+    GradWeightSgd, Image, LinearActivation, LinearForward, MaskBits, Moments, Patches, PatchesGrad, Pool, PoolCall, PoolGrad,
+    Pooling, Sgd, SgdRule, SoftmaxCrossEntropy, SquaredError, Subnetworks,
 };
 use wgpu_dropout::gpu::{Kernels, Prepared, View};
 use wgpu_dropout::{AlphaDropout, AxisMap, Dropout, Error, GaussianDropout, Key, Mask, Mode, Rate, Result};
@@ -312,6 +313,24 @@ fn losses_and_updates_take_tensors_wherever_they_lie() {
         let (grad_affine, grad_x, epsilon, through) = (&mut { t[4] }, &mut { t[5] }, 1e-5, Some(1.5));
         kernels.batch_norm_grad(&BatchNormGrad { x, statistics, affine, grad_y, grad_affine, grad_x, epsilon, through })
     });
+    let (image, filter) = (Image { height: 4, width: 5, channels: 2 }, Filter { side: 3, padding: 1 });
+    everywhere(&raw, "patches", &[tensor(1, 3, 40), nan(60, 18)], true, |t| {
+        kernels.patches(&Patches { x: &t[0], image, filter, patches: &mut { t[1] } })
+    });
+    everywhere(&raw, "patches_grad", &[tensor(1, 60, 18), tensor(2, 3, 40), nan(3, 40)], true, |t| {
+        let (grad_patches, grad_x, through) = (&t[0], &mut { t[2] }, Some((&t[1], 1.5)));
+        kernels.patches_grad(&PatchesGrad { grad_patches, image, filter, grad_x, through })
+    });
+    for pooling in [Pooling::Max, Pooling::Average] {
+        let pool = Pool { pooling, height: 2, width: 2 };
+        everywhere(&raw, "pool", &[tensor(1, 3, 40), nan(3, 8)], true, |t| {
+            kernels.pool(&PoolCall { x: &t[0], image, pool, y: &mut { t[1] } })
+        });
+        everywhere(&raw, "pool_grad", &[tensor(1, 3, 40), tensor(2, 3, 8), nan(3, 40)], true, |t| {
+            let (x, grad_y, grad_x) = (&t[0], &t[1], &mut { t[2] });
+            kernels.pool_grad(&PoolGrad { x, image, pool, grad_y, grad_x, through: Some(1.5) })
+        });
+    }
     let rule = AdamWRule { lr: 0.1, beta1: 0.9, beta2: 0.99, epsilon: 1e-8, weight_decay: 0.1 };
     let second = (7, 12, noise(4, 84).iter().map(|v| v * v).collect());
     everywhere(&raw, "adamw", &[tensor(1, 7, 12), tensor(2, 7, 12), tensor(3, 7, 12), second], true, |t| {

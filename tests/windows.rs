@@ -16,8 +16,9 @@ use std::cell::Cell;
 use std::sync::{Mutex, PoisonError};
 use wgpu_dropout::backend::Backend;
 use wgpu_dropout::call::{
-    AdamW, AdamWRule, BatchLoss, BatchNorm, DropoutCall, Features, Gather, GradInput, GradWeight, GradWeightSgd, LinearForward,
-    MaskBits, Moments, Sgd, SgdRule, SoftmaxCrossEntropy, SquaredError, Subnetworks,
+    AdamW, AdamWRule, BatchLoss, BatchNorm, DropoutCall, Features, Filter, Gather, GradInput, GradWeight, GradWeightSgd, Image,
+    LinearForward, MaskBits, Moments, Patches, PatchesGrad, Pool, PoolCall, PoolGrad, Pooling, Sgd, SgdRule, SoftmaxCrossEntropy,
+    SquaredError, Subnetworks,
 };
 use wgpu_dropout::gpu::{Gpu, Planner, Tile, Tiles};
 use wgpu_dropout::mask::bits_to_bytes;
@@ -263,6 +264,33 @@ fn batch_norm_and_adamw_in_rows() {
         [&y, &weight, &first, &second].map(|tensor| gpu.read(tensor).unwrap()).concat()
     };
     equal("batch_norm, adamw", on_both_plans(Tile::Register, run));
+}
+
+#[test]
+fn patches_and_pooling_in_images() {
+    let (count, image, filter) = (150, Image { height: 9, width: 7, channels: 5 }, Filter { side: 3, padding: 1 });
+    let (patches, pool) = (filter.patches(image).unwrap(), Pool { pooling: Pooling::Max, height: 2, width: 3 });
+    let pooled = pool.pooled(image).unwrap();
+    let run = |gpu: &mut Gpu| {
+        let x = gpu.tensor(count, image.elements(), &noise(1, count * image.elements())).unwrap();
+        let mut y = poisoned(gpu, count * patches.pixels(), patches.channels);
+        gpu.patches(Patches { x: &x, image, filter, patches: &mut y }).unwrap();
+        let mut back = poisoned(gpu, count, image.elements());
+        gpu.patches_grad(PatchesGrad { grad_patches: &y, image, filter, grad_x: &mut back, through: Some((&x, 1.5)) }).unwrap();
+        let (mut most, mut through) = (poisoned(gpu, count, pooled.elements()), poisoned(gpu, count, image.elements()));
+        gpu.pool(PoolCall { x: &x, image, pool, y: &mut most }).unwrap();
+        let grad_x = &mut through;
+        gpu.pool_grad(PoolGrad { x: &x, image, pool, grad_y: &most, grad_x, through: Some(1.5) }).unwrap();
+        [&y, &back, &most, &through].map(|tensor| gpu.read(tensor).unwrap()).concat()
+    };
+    equal("patches, pool", on_both_plans(Tile::Register, run));
+    // An image that no binding holds.
+    let Some(mut gpu) = gpu_with(weak) else { return };
+    let image = Image { height: 150, width: 150, channels: 1 };
+    let (x, mut y) = (gpu.zeros(1, image.elements()).unwrap(), gpu.zeros(1, 75 * 75).unwrap());
+    let pool = Pool { pooling: Pooling::Max, height: 2, width: 2 };
+    let refused = gpu.pool(PoolCall { x: &x, image, pool, y: &mut y });
+    assert!(matches!(refused, Err(Error::TooLarge { .. })), "{refused:?}");
 }
 
 #[test]

@@ -9,7 +9,7 @@ use crate::backend::{Backend, Counts, Element, check_len};
 use crate::call::{
     ActivationGrad, AdamW, AlphaDropoutCall, BatchLoss, BatchNorm, BatchNormGrad, BatchStatistics, DropoutBits, DropoutBroadcast,
     DropoutCall, Features, Gather, GaussianDropoutCall, GradInput, GradWeight, GradWeightSgd, LinearActivation, LinearForward,
-    MaskBits, MaskBytes, Moments, Sgd, SoftmaxCrossEntropy, SquaredError, Subnetworks,
+    MaskBits, MaskBytes, Moments, Patches, PatchesGrad, PoolCall, PoolGrad, Sgd, SoftmaxCrossEntropy, SquaredError, Subnetworks,
 };
 use crate::shape::{Matrix, elements, expect};
 use crate::{Dropout, Error, Result};
@@ -386,6 +386,51 @@ impl Backend for Cpu {
             call.epsilon,
             call.through,
         );
+        Ok(())
+    }
+
+    fn patches(&mut self, call: Patches<'_, CpuTensor<f32>>) -> Result<()> {
+        let (_, made) = call.check()?;
+        self.counts.dispatches += 1;
+        let Patches { x, image, filter, patches } = call;
+        match self.isa {
+            Some(_) => fast::patches(&x.values, &mut patches.values, image, filter, made),
+            None => reference::patches(&x.values, &mut patches.values, image, filter, made),
+        }
+        Ok(())
+    }
+
+    fn patches_grad(&mut self, call: PatchesGrad<'_, CpuTensor<f32>>) -> Result<()> {
+        let (_, made) = call.check()?;
+        self.counts.dispatches += 1;
+        let PatchesGrad { grad_patches, image, filter, grad_x, through } = call;
+        let through = through.map(|(x, scale)| (x.values(), scale));
+        match self.isa {
+            Some(_) => fast::patches_grad(&grad_patches.values, &mut grad_x.values, image, filter, made, through),
+            None => reference::patches_grad(&grad_patches.values, &mut grad_x.values, image, filter, made, through),
+        }
+        Ok(())
+    }
+
+    fn pool(&mut self, call: PoolCall<'_, CpuTensor<f32>>) -> Result<()> {
+        let (_, made) = call.check()?;
+        self.counts.dispatches += 1;
+        let PoolCall { x, image, pool, y } = call;
+        match self.isa {
+            Some(_) => fast::pool(&x.values, &mut y.values, image, pool, made),
+            None => reference::pool(&x.values, &mut y.values, image, pool, made),
+        }
+        Ok(())
+    }
+
+    fn pool_grad(&mut self, call: PoolGrad<'_, CpuTensor<f32>>) -> Result<()> {
+        let (_, made) = call.check()?;
+        self.counts.dispatches += 1;
+        let PoolGrad { x, image, pool, grad_y, grad_x, through } = call;
+        match self.isa {
+            Some(_) => fast::pool_grad(&x.values, &grad_y.values, &mut grad_x.values, image, pool, made, through),
+            None => reference::pool_grad(&x.values, &grad_y.values, &mut grad_x.values, image, pool, made, through),
+        }
         Ok(())
     }
 

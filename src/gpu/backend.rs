@@ -8,7 +8,7 @@ use crate::backend::{Backend, Counts, Element, check_len};
 use crate::call::{
     ActivationGrad, AdamW, AlphaDropoutCall, BatchLoss, BatchNorm, BatchNormGrad, BatchStatistics, DropoutBits, DropoutBroadcast,
     DropoutCall, Features, Gather, GaussianDropoutCall, GradInput, GradWeight, GradWeightSgd, LinearActivation, LinearForward,
-    MaskBits, MaskBytes, Moments, Sgd, SoftmaxCrossEntropy, SquaredError, Subnetworks,
+    MaskBits, MaskBytes, Moments, Patches, PatchesGrad, PoolCall, PoolGrad, Sgd, SoftmaxCrossEntropy, SquaredError, Subnetworks,
 };
 
 /// Bytes written to the device at a time: a staging area that cannot be had would lose the device.
@@ -298,6 +298,32 @@ impl Backend for Gpu {
             through: call.through,
         };
         self.enqueue(self.kernels.planner().batch_norm_grad(&views)?)
+    }
+
+    fn patches(&mut self, call: Patches<'_, GpuTensor<f32>>) -> Result<()> {
+        let Patches { x, image, filter, patches } = call;
+        let views = Patches { x: &x.view(), image, filter, patches: &mut patches.view() };
+        self.enqueue(self.kernels.planner().patches(&views)?)
+    }
+
+    fn patches_grad(&mut self, call: PatchesGrad<'_, GpuTensor<f32>>) -> Result<()> {
+        let PatchesGrad { grad_patches, image, filter, grad_x, through } = call;
+        let through = through.map(|(x, scale)| (x.view(), scale));
+        let through = through.as_ref().map(|(x, scale)| (x, *scale));
+        let views = PatchesGrad { grad_patches: &grad_patches.view(), image, filter, grad_x: &mut grad_x.view(), through };
+        self.enqueue(self.kernels.planner().patches_grad(&views)?)
+    }
+
+    fn pool(&mut self, call: PoolCall<'_, GpuTensor<f32>>) -> Result<()> {
+        let PoolCall { x, image, pool, y } = call;
+        self.enqueue(self.kernels.planner().pool(&PoolCall { x: &x.view(), image, pool, y: &mut y.view() })?)
+    }
+
+    fn pool_grad(&mut self, call: PoolGrad<'_, GpuTensor<f32>>) -> Result<()> {
+        let PoolGrad { x, image, pool, grad_y, grad_x, through } = call;
+        let (x, grad_y, mut grad_x) = (x.view(), grad_y.view(), grad_x.view());
+        let views = PoolGrad { x: &x, image, pool, grad_y: &grad_y, grad_x: &mut grad_x, through };
+        self.enqueue(self.kernels.planner().pool_grad(&views)?)
     }
 
     fn gather(&mut self, call: Gather<'_, GpuTensor<f32>, GpuTensor<u32>, GpuTensor<u8>>) -> Result<()> {

@@ -5,6 +5,7 @@
 mod arena;
 mod backend;
 mod bindings;
+mod convolution;
 mod device;
 mod ensemble;
 mod experimental;

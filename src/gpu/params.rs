@@ -18,12 +18,14 @@ pub(super) const SAVE: u32 = 64;
 pub(super) const RESIDUAL: u32 = 128;
 /// Flag of `linear_activation`.
 pub(super) const IN_PLACE: u32 = 256;
-/// Flag of `grad_input`.
+/// Flag of `grad_input`, `batch_norm_grad` and `pool_grad`.
 pub(super) const THROUGH: u32 = 2;
 /// Flag of `sgd`.
 pub(super) const MAX_NORM: u32 = 1;
 /// Flag of `squared_error`.
 pub(super) const LOGISTIC: u32 = 1;
+/// Flag of `pool` and `pool_grad`.
+pub(super) const AVERAGE: u32 = 1;
 /// Flag of `gather`.
 pub(super) const LABELS: u32 = 1;
 

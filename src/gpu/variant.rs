@@ -29,7 +29,11 @@ pub enum Stem {
     MaskBits,
     MaskBytes,
     Moments,
+    Patches,
+    PatchesGrad,
     PhiloxWords,
+    Pool,
+    PoolGrad,
     Sgd,
     SoftmaxCrossEntropy,
     SquaredError,
@@ -38,7 +42,7 @@ pub enum Stem {
 
 impl Stem {
     /// Every kernel.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 30] = [
         Self::ActivationGrad,
         Self::Adamw,
         Self::AlphaDropout,
@@ -60,7 +64,11 @@ impl Stem {
         Self::MaskBits,
         Self::MaskBytes,
         Self::Moments,
+        Self::Patches,
+        Self::PatchesGrad,
         Self::PhiloxWords,
+        Self::Pool,
+        Self::PoolGrad,
         Self::Sgd,
         Self::SoftmaxCrossEntropy,
         Self::SquaredError,
@@ -91,7 +99,11 @@ impl Stem {
             Self::MaskBits => "mask_bits",
             Self::MaskBytes => "mask_bytes",
             Self::Moments => "moments",
+            Self::Patches => "patches",
+            Self::PatchesGrad => "patches_grad",
             Self::PhiloxWords => "philox_words",
+            Self::Pool => "pool",
+            Self::PoolGrad => "pool_grad",
             Self::Sgd => "sgd",
             Self::SoftmaxCrossEntropy => "softmax_cross_entropy",
             Self::SquaredError => "squared_error",
@@ -122,7 +134,11 @@ impl Stem {
             Self::MaskBits => include_str!("../../shaders/mask_bits.wgsl"),
             Self::MaskBytes => include_str!("../../shaders/mask_bytes.wgsl"),
             Self::Moments => include_str!("../../shaders/moments.wgsl"),
+            Self::Patches => include_str!("../../shaders/patches.wgsl"),
+            Self::PatchesGrad => include_str!("../../shaders/patches_grad.wgsl"),
             Self::PhiloxWords => include_str!("../../shaders/philox_words.wgsl"),
+            Self::Pool => include_str!("../../shaders/pool.wgsl"),
+            Self::PoolGrad => include_str!("../../shaders/pool_grad.wgsl"),
             Self::Sgd => include_str!("../../shaders/sgd.wgsl"),
             Self::SoftmaxCrossEntropy => include_str!("../../shaders/softmax_cross_entropy.wgsl"),
             Self::SquaredError => include_str!("../../shaders/squared_error.wgsl"),
@@ -449,6 +465,7 @@ impl Variant {
             }
             Stem::Sgd if self.momentum => parts.push(include_str!("../../shaders/sgd_momentum.wgsl")),
             Stem::Sgd => parts.push(include_str!("../../shaders/sgd_plain.wgsl")),
+            Stem::Pool | Stem::PoolGrad => parts.push(include_str!("../../shaders/window.wgsl")),
             _ => {}
         }
         match self.stem {

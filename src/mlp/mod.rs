@@ -2,12 +2,13 @@
 //!
 //! `affine – ReLU – dropout` for each hidden layer, `affine` for the last, softmax cross-entropy over it; dropout on the input too
 //! where asked. A dropout site is layer 0 for the input and layer i for the i-th hidden layer, `row` is the place in the mini-batch,
-//! `step` counts updates from 0: together with the seed that is all the state a mask has.
+//! `step` counts updates from 0: together with the seed that is all the state a mask has. [`ConvNet`] sets convolutions before it.
 
 #[cfg(feature = "cli")]
 mod checkpoint;
 #[cfg(feature = "cli")]
 mod container;
+mod convolution;
 mod ensemble;
 #[cfg(feature = "cli")]
 mod interchange;
@@ -24,6 +25,7 @@ mod train;
 mod wait;
 mod workspace;
 
+pub use convolution::{ConvNet, Front, Stage};
 pub use ensemble::MAX_UNITS;
 #[cfg(feature = "cli")]
 pub use interchange::{ForeignLayer, Interchange, Layout};

@@ -1,5 +1,6 @@
 //! The network itself: its shape, its parameters, its place in training.
 
+use super::convolution::Convolutions;
 use super::norm::Norm;
 use super::optimizer::Optimizer;
 use super::schedule::Schedules;
@@ -113,6 +114,8 @@ pub struct Mlp<B: Backend> {
     pub(super) backend: B,
     pub(super) architecture: Architecture,
     pub(super) layers: Vec<Layer<B>>,
+    /// What stands before them, of a [`ConvNet`](super::ConvNet) alone.
+    pub(super) front: Option<Convolutions<B>>,
     pub(super) step: u32,
     pub(super) epoch: u32,
     /// How the latest update was made.
@@ -142,7 +145,8 @@ impl<B: Backend> Mlp<B> {
             let (weight, bias) = (backend.zeros(pair[0], pair[1])?, backend.zeros(1, pair[1])?);
             layers.push(Layer { weight, bias, grad: None, velocity: None, second: None, norm: None });
         }
-        Ok(Self { backend, architecture, layers, step: 0, epoch: 0, training: None, workspaces: Workspaces::default() })
+        let workspaces = Workspaces::default();
+        Ok(Self { backend, architecture, layers, front: None, step: 0, epoch: 0, training: None, workspaces })
     }
 
     /// Shape, rates and seed.

@@ -26,7 +26,7 @@ impl<B: Backend> Mlp<B> {
     /// # Errors
     /// [`Error::Shape`](crate::Error::Shape) where `x` is not whole rows.
     pub fn predict(&mut self, x: &[f32]) -> Result<Vec<f32>> {
-        let labels = vec![0; x.len() / self.architecture.inputs];
+        let labels = vec![0; x.len() / self.features()];
         self.workspaces.forget_given();
         let data = self.give(x, &labels)?;
         self.predict_on(&data)
@@ -37,7 +37,7 @@ impl<B: Backend> Mlp<B> {
     /// # Errors
     /// As [`predict`](Self::predict).
     pub async fn predict_async(&mut self, x: &[f32]) -> Result<Vec<f32>> {
-        let labels = vec![0; x.len() / self.architecture.inputs];
+        let labels = vec![0; x.len() / self.features()];
         self.workspaces.forget_given();
         let data = self.give(x, &labels)?;
         self.probabilities(&data, Wait::Yield).await
@@ -91,8 +91,9 @@ impl<B: Backend> Mlp<B> {
         let site = |layer: usize| architecture.prediction_site(layer);
         for (slot, first) in (0..data.rows()).step_by(BATCH).enumerate() {
             let rows = BATCH.min(data.rows() - first);
-            let workspace = self.workspaces.get(&mut self.backend, rows, &architecture.widths(), norm, false)?;
-            let input = Input { data, order: None, first, training: false };
+            let workspace =
+                self.workspaces.get(&mut self.backend, rows, &architecture.widths(), self.front.as_ref(), norm, false)?;
+            let input = Input { data, order: None, first, front: self.front.as_ref(), training: false };
             forward(&mut self.backend, &mut self.layers, workspace, input, &site)?;
             loss(&mut self.backend, workspace, &mut totals, slot, rows)?;
             wait.submit(&mut self.backend).await?;
@@ -110,8 +111,9 @@ impl<B: Backend> Mlp<B> {
         let mut logits = Vec::with_capacity(data.rows() * self.architecture.classes);
         for first in (0..data.rows()).step_by(BATCH) {
             let rows = BATCH.min(data.rows() - first);
-            let workspace = self.workspaces.get(&mut self.backend, rows, &self.architecture.widths(), norm, false)?;
-            let input = Input { data, order: None, first, training: false };
+            let workspace =
+                self.workspaces.get(&mut self.backend, rows, &self.architecture.widths(), self.front.as_ref(), norm, false)?;
+            let input = Input { data, order: None, first, front: self.front.as_ref(), training: false };
             forward(&mut self.backend, &mut self.layers, workspace, input, &site)?;
             if let Some(last) = workspace.outputs.last() {
                 logits.extend(wait.read(&mut self.backend, last).await?);

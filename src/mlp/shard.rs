@@ -169,8 +169,8 @@ impl<B: Backend> Mlp<B> {
         for layer in layers.iter_mut() {
             layer.prepare_gradient(backend)?;
         }
-        let workspace = workspaces.get(backend, rows.len(), &architecture.widths(), false, true)?;
-        forward(backend, layers, workspace, Input { data, order, first, training: true }, &site)?;
+        let workspace = workspaces.get(backend, rows.len(), &architecture.widths(), None, false, true)?;
+        forward(backend, layers, workspace, Input { data, order, first, front: None, training: true }, &site)?;
         loss(backend, workspace, &mut totals, 0, batch)?;
         backward(backend, layers, workspace, &site, |backend, layer, x, grad_z| layer.gradient(backend, x, grad_z))?;
         let tensors = layers.iter().flat_map(|layer| &layer.grad).flat_map(|(weight, bias)| [weight, bias]);

@@ -1,5 +1,6 @@
 //! Training: one step is one command buffer and one submit, and nothing is read back inside an epoch.
 
+use super::convolution::{Convolutions, Spaces};
 use super::network::{Layer, Mlp};
 use super::norm::{BatchNormPlace, MOMENTUM, Norm};
 use super::optimizer::{Optimizer, Update};
@@ -179,7 +180,7 @@ impl<B: Backend> Mlp<B> {
 
     /// A mini-batch from the host on the device, in memory that is used again where the size allows.
     pub(super) fn give(&mut self, x: &[f32], labels: &[u32]) -> Result<Resident<B>> {
-        let inputs = self.architecture.inputs;
+        let inputs = self.features();
         if x.len() != labels.len() * inputs || labels.is_empty() {
             return Err(Error::shape("network", format!("{} features for {} rows of {inputs}", x.len(), labels.len())));
         }
@@ -195,10 +196,15 @@ impl<B: Backend> Mlp<B> {
         }
     }
 
+    /// Features of a row of the data.
+    pub(super) fn features(&self) -> usize {
+        self.front.as_ref().map_or(self.architecture.inputs, |convolutions| convolutions.front.image.elements())
+    }
+
     /// Refuses data that the network cannot take.
     pub(super) fn check_data(&self, data: &Resident<B>) -> Result<()> {
-        if data.cols() != self.architecture.inputs {
-            let what = format!("the data has {} features a row, the network {} inputs", data.cols(), self.architecture.inputs);
+        if data.cols() != self.features() {
+            let what = format!("the data has {} features a row, the network {} inputs", data.cols(), self.features());
             return Err(Error::shape("network", what));
         }
         if data.rows() == 0 {
@@ -239,16 +245,18 @@ impl<B: Backend> Mlp<B> {
         slot: usize,
     ) -> Result<()> {
         let norm = self.batch_norm().is_some();
-        let Self { backend, architecture, layers, step, workspaces, .. } = self;
+        let Self { backend, architecture, layers, front, step, workspaces, .. } = self;
         let update = training.update(*step);
         let site = |layer: usize| architecture.training_site(layer, *step, &training.schedules);
-        for layer in layers.iter_mut() {
+        let filters = front.iter_mut().flat_map(|front| front.layers.iter_mut().flatten());
+        for layer in filters.chain(layers.iter_mut()) {
             layer.prepare(backend, training)?;
         }
-        let workspace = workspaces.get(backend, rows, &architecture.widths(), norm, true)?;
-        forward(backend, layers, workspace, Input { data, order, first, training: true }, &site)?;
+        let workspace = workspaces.get(backend, rows, &architecture.widths(), front.as_ref(), norm, true)?;
+        forward(backend, layers, workspace, Input { data, order, first, front: front.as_ref(), training: true }, &site)?;
         loss(backend, workspace, totals, slot, rows)?;
         backward(backend, layers, workspace, &site, |backend, layer, x, grad_z| layer.update(backend, x, grad_z, &update))?;
+        front.as_mut().map_or(Ok(()), |front| front.backward(backend, workspace, &update))?;
         *step = step.wrapping_add(1);
         Ok(())
     }
@@ -288,7 +296,7 @@ impl<B: Backend> Layer<B> {
     }
 
     /// `W, b` and their moments by the gradients that `X` and `dZ` make, and γ and β by theirs, which are stored.
-    fn update(&mut self, backend: &mut B, x: &B::Tensor<f32>, grad_z: &B::Tensor<f32>, update: &Update) -> Result<()> {
+    pub(super) fn update(&mut self, backend: &mut B, x: &B::Tensor<f32>, grad_z: &B::Tensor<f32>, update: &Update) -> Result<()> {
         if update.stores_gradients() {
             self.gradient(backend, x, grad_z)?;
             return self.apply(backend, update);
@@ -324,6 +332,8 @@ pub(super) struct Input<'a, B: Backend> {
     pub order: Option<&'a B::Tensor<u32>>,
     /// Where in the order they start.
     pub first: usize,
+    /// What stands before the layers.
+    pub front: Option<&'a Convolutions<B>>,
     /// Whether batch normalization takes their own statistics.
     pub training: bool,
 }
@@ -336,17 +346,23 @@ pub(super) fn forward<B: Backend>(
     input: Input<'_, B>,
     site: &impl Fn(usize) -> Dropout,
 ) -> Result<()> {
-    let Input { data, order, first, training } = input;
+    let Input { data, order, first, front, training } = input;
+    // Behind a front, dropout of the input is that of its features.
+    let (x, dropout) = match &mut workspace.front {
+        Some(spaces) => (&mut spaces.images, Dropout::NONE),
+        None => (&mut workspace.x, site(0)),
+    };
     backend.gather(Gather {
         data: data.features(),
         all_labels: &data.labels,
         order: order.unwrap_or(&data.order),
         first,
         unit: data.unit,
-        x: &mut workspace.x,
+        x,
         labels: &mut workspace.labels,
-        dropout: site(0),
+        dropout,
     })?;
+    front.map_or(Ok(()), |front| front.forward(backend, workspace, site(0)))?;
     let last = layers.len() - 1;
     for (index, layer) in layers.iter_mut().enumerate() {
         let (before, after) = workspace.outputs.split_at_mut(index);
@@ -423,7 +439,8 @@ pub(super) fn backward<B: Backend>(
             grad_z = &workspace.entering_grads[index];
         }
         let x = if index == 0 { &workspace.x } else { &workspace.outputs[index - 1] };
-        if let Some(grad_input) = before.last_mut() {
+        let of_features = workspace.front.as_mut().and_then(Spaces::grad_features);
+        if let Some(grad_input) = before.last_mut().or(of_features) {
             // Behind a normalization there is no ReLU to go back through.
             let after_norm =
                 below.last().and_then(|layer| layer.norm.as_ref()).is_some_and(|norm| norm.place == BatchNormPlace::After);

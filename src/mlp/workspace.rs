@@ -1,5 +1,6 @@
 //! Activations and gradients of a mini-batch, made once for each number of rows and then used again.
 
+use super::convolution::{Convolutions, Spaces};
 use super::resident::Resident;
 use crate::Result;
 use crate::backend::Backend;
@@ -21,6 +22,8 @@ pub(super) struct Workspace<B: Backend> {
     pub entering_grads: Vec<B::Tensor<f32>>,
     /// `[rows, 2]`
     pub losses: B::Tensor<f32>,
+    /// What a convolutional front writes, whose features are `x`; none without.
+    pub front: Option<Spaces<B>>,
 }
 
 /// All that a network keeps between passes besides its parameters.
@@ -46,7 +49,15 @@ impl<B: Backend> Workspaces<B> {
     const KEPT: usize = 6;
 
     /// The workspace for mini-batches of `rows` rows of a network of `widths`.
-    pub fn get(&mut self, backend: &mut B, rows: usize, widths: &[usize], norm: bool, training: bool) -> Result<&mut Workspace<B>> {
+    pub fn get(
+        &mut self,
+        backend: &mut B,
+        rows: usize,
+        widths: &[usize],
+        front: Option<&Convolutions<B>>,
+        norm: bool,
+        training: bool,
+    ) -> Result<&mut Workspace<B>> {
         let index = match self.made.iter().position(|workspace| workspace.rows == rows) {
             Some(index) => index,
             None => {
@@ -70,6 +81,14 @@ impl<B: Backend> Workspaces<B> {
         if norm && training && workspace.entering_grads.is_empty() {
             workspace.entering_grads = hidden(backend)?;
         }
+        if let Some(front) = front {
+            if workspace.front.is_none() {
+                workspace.front = Some(front.spaces(backend, rows)?);
+            }
+            if let (Some(spaces), true) = (&mut workspace.front, training) {
+                front.make_grads(backend, spaces)?;
+            }
+        }
         Ok(workspace)
     }
 }
@@ -87,6 +106,7 @@ impl<B: Backend> Workspace<B> {
             entering_grads: Vec::new(),
             grad_logits: backend.zeros(rows, classes)?,
             losses: backend.zeros(rows, 2)?,
+            front: None,
         })
     }
 }

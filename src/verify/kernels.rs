@@ -60,6 +60,7 @@ pub(super) fn against_oracle<B: Backend + Send>(forms: &mut [Form<B>], seed: u64
     done(over(forms, seed, "subnetworks, moments", accuracy, super::ensemble::ensembles)?);
     let normalizations = super::normalization::normalizations;
     done(over(forms, seed, "batch normalization, adamw", &bound, normalizations)?);
+    done(over(forms, seed, "patches, pool, and their ways back", &bound, super::convolution::convolutions)?);
     done(over(forms, seed, "sgd", "over three updates", updates)?);
     done(over(forms, seed, "grad_weight_sgd", "over two updates", layer_updates)?);
     Ok(())

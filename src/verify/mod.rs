@@ -17,6 +17,7 @@
 mod activation;
 mod battery;
 mod check;
+mod convolution;
 mod ensemble;
 mod exact;
 mod form;

@@ -11,6 +11,7 @@ mod avx2;
 #[cfg(all(target_arch = "x86_64", has_avx512))]
 mod avx512;
 mod batch_norm;
+mod convolution;
 mod drawn;
 mod dropout;
 mod dropout_bits;
@@ -30,6 +31,7 @@ mod softmax_cross_entropy;
 
 pub use activation::{activation_grad, linear_activation};
 pub use batch_norm::{adamw, batch_norm};
+pub use convolution::{patches, patches_grad, pool, pool_grad};
 pub use drawn::{alpha_dropout, gaussian_dropout};
 pub use dropout::{copy, dropout};
 pub use dropout_bits::dropout_bits;

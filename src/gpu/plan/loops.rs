@@ -47,6 +47,8 @@ fn iterations(variant: &Variant, params: &Params) -> u64 {
         Stem::Sgd if params.flags & MAX_NORM != 0 => 2 * (rows + 1),
         Stem::BatchStatistics | Stem::BatchNormGrad => 2 * (rows + 1),
         Stem::SquaredError => cols + 1,
+        Stem::PatchesGrad | Stem::Pool => inner + 1,
+        Stem::PoolGrad => 2 * (inner + 1),
         Stem::Moments => {
             let (chains, networks) = (terms.max(1), count.div_ceil(terms.max(1)));
             let (softmax, sums) = (3 * (cols + 1), cols * (networks + 2));

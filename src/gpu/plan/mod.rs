@@ -4,6 +4,7 @@
 //! another's partial results in order, and a large product in dispatches short enough for a desktop's watchdog; none of it changes
 //! a bit of a mask or the order of a sum.
 
+mod convolution;
 mod elementwise;
 mod ensemble;
 mod forms;

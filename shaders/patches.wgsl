@@ -1,0 +1,42 @@
+// patches: the square windows of images, a row each, so that a convolution is a matrix product over them (im2col).
+//
+//     y[(b, i, j), (u, v, c)] = x[b, i + u - P, j + v - P, c] inside of the image, else 0
+//
+// Shapes: x [B, H, W, C], y [B * I * J, S * S * C] with I = H + 2P - S + 1 and J = W + 2P - S + 1; channels lie side by side, so that S * C numbers
+// of a patch lie in one run of x. `size_1`, `size_2` are H and W, `count` C, `first` P, `inner` S * C, `row_0`, `row_1` I and J. One thread takes
+// eight columns of one row.
+// Source: Chellapilla, Puri, Simard, "High performance convolutional neural networks for document processing", 2006. CPU twin:
+// src/cpu/reference/patches.rs.
+
+@group(0) @binding(0) var<storage, read> x: array<f32>;
+@group(0) @binding(1) var<storage, read_write> y: array<f32>;
+
+@compute @workgroup_size(64)
+fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+    begin(workgroup);
+    let strips = (p.cols + 7u) / 8u;
+    let index = (workgroup.y * p.grid + workgroup.x) * 64u + lane;
+    let row = index / strips;
+    let first = (index % strips) * 8u;
+    if row >= p.rows {
+        return;
+    }
+    let image = row / (p.row_0 * p.row_1);
+    let out_row = row / p.row_1 % p.row_0;
+    let out_col = row % p.row_1;
+    let width = p.size_2 * p.count;
+    for (var j = 0u; j < 8u; j++) { // unroll
+        let col = first + j;
+        if col < p.cols {
+            let line = col / p.inner;
+            // Rows and columns before the image wrap around and are past its end.
+            let in_row = out_row + line - p.first;
+            let in_col = (out_col - p.first) * p.count + col - line * p.inner;
+            var v = 0.0;
+            if in_row < p.size_1 && in_col < width {
+                v = x[p.a_start + (image * p.size_1 + in_row) * width + in_col];
+            }
+            y[p.b_start + row * p.cols + col] = v;
+        }
+    }
+}

@@ -1,0 +1,359 @@
+//! A convolutional front before the layers of a network: just enough to set one head of it beside another.
+//!
+//! A convolution is a product over patches with its ReLU in the same kernel, so weights, updates and optimizers are those of any other layer. The
+//! front drops nothing itself; the network's input dropout is that of its features.
+
+use super::network::{Architecture, Layer, Mlp};
+use super::optimizer::Update;
+use super::predict::Evaluation;
+use super::resident::Resident;
+use super::train::{Epoch, Training};
+use super::workspace::Workspace;
+use crate::backend::Backend;
+use crate::call::{DropoutCall, Filter, GradInput, Image, LinearForward, Patches, PatchesGrad, Pool, PoolCall, PoolGrad};
+use crate::{Dropout, Error, Result, init};
+
+/// The initial weights of stage `i` are those of layer `FIRST + i`, which no network's own layers reach.
+const FIRST: u32 = 1 << 16;
+
+/// A step from images to images.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// A convolution with ReLU, to so many channels.
+    Convolution {
+        /// Filters, the channels of what it makes.
+        channels: usize,
+        /// Their windows.
+        filter: Filter,
+    },
+    /// Pooling.
+    Pool(Pool),
+}
+
+impl Stage {
+    /// What becomes of an image.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] where its windows do not fit, or for no channels.
+    pub fn output(self, image: Image) -> Result<Image> {
+        match self {
+            Self::Convolution { channels, filter } => {
+                let output = Image { channels, ..filter.patches(image)? };
+                output.check("convolution").map(|()| output)
+            }
+            Self::Pool(pool) => pool.pooled(image),
+        }
+    }
+}
+
+/// The stages from the images of the data to the features that a network takes; the last one pools.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Front {
+    /// A row of the data.
+    pub image: Image,
+    /// What is done to it, in order.
+    pub stages: Vec<Stage>,
+}
+
+impl Front {
+    /// What the last stage makes of an image: the features of a row.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] where a stage does not fit what the one before makes.
+    pub fn maps(&self) -> Result<Image> {
+        self.stages.iter().try_fold(self.image, |image, stage| stage.output(image))
+    }
+
+    /// Weights and biases of all stages.
+    ///
+    /// # Errors
+    /// As [`maps`](Self::maps).
+    pub fn parameters(&self) -> Result<usize> {
+        let (mut image, mut sum) = (self.image, 0);
+        for stage in &self.stages {
+            if let Stage::Convolution { channels, filter } = *stage {
+                sum += (filter.patches(image)?.channels + 1) * channels;
+            }
+            image = stage.output(image)?;
+        }
+        Ok(sum)
+    }
+}
+
+/// A front with its weights.
+#[derive(Debug)]
+pub(super) struct Convolutions<B: Backend> {
+    pub front: Front,
+    /// What enters each stage.
+    entering: Vec<Image>,
+    /// Of each stage that is a convolution.
+    pub layers: Vec<Option<Layer<B>>>,
+}
+
+/// What a stage writes for a mini-batch. The gradients are made by the first training step.
+#[derive(Debug)]
+struct Space<B: Backend> {
+    output: B::Tensor<f32>,
+    /// Of a convolution, one row a place.
+    patches: Option<B::Tensor<f32>>,
+    /// The gradient of the output, gone back through its ReLU.
+    grad: Option<B::Tensor<f32>>,
+    grad_patches: Option<B::Tensor<f32>>,
+}
+
+/// What a front writes for a mini-batch.
+#[derive(Debug)]
+pub(super) struct Spaces<B: Backend> {
+    pub images: B::Tensor<f32>,
+    stages: Vec<Space<B>>,
+}
+
+impl<B: Backend> Spaces<B> {
+    /// The gradient of the features.
+    pub fn grad_features(&mut self) -> Option<&mut B::Tensor<f32>> {
+        self.stages.last_mut().and_then(|stage| stage.grad.as_mut())
+    }
+}
+
+impl<B: Backend> Convolutions<B> {
+    fn new(backend: &mut B, front: &Front, seed: u64) -> Result<Self> {
+        if !matches!(front.stages.last(), Some(Stage::Pool(_))) {
+            return Err(Error::invalid("a front must end with a stage that pools: its maps are the features of a row"));
+        }
+        let (mut image, mut entering, mut layers) = (front.image, Vec::new(), Vec::new());
+        for (number, stage) in (FIRST..).zip(&front.stages) {
+            entering.push(image);
+            layers.push(match *stage {
+                Stage::Convolution { channels, filter } => {
+                    let inputs = filter.patches(image)?.channels;
+                    let weight = backend.tensor(inputs, channels, &init::he_uniform(seed, number, inputs, channels))?;
+                    let bias = backend.zeros(1, channels)?;
+                    Some(Layer { weight, bias, grad: None, velocity: None, second: None, norm: None })
+                }
+                Stage::Pool(_) => None,
+            });
+            image = stage.output(image)?;
+        }
+        Ok(Self { front: front.clone(), entering, layers })
+    }
+
+    /// Memory for mini-batches of so many rows.
+    pub fn spaces(&self, backend: &mut B, rows: usize) -> Result<Spaces<B>> {
+        let mut stages = Vec::new();
+        for (stage, &image) in self.front.stages.iter().zip(&self.entering) {
+            let made = stage.output(image)?;
+            let (output, patches) = match stage {
+                Stage::Convolution { filter, .. } => {
+                    let patches = filter.patches(image)?;
+                    let places = rows * patches.pixels();
+                    (backend.zeros(places, made.channels)?, Some(backend.zeros(places, patches.channels)?))
+                }
+                Stage::Pool(_) => (backend.zeros(rows, made.elements())?, None),
+            };
+            stages.push(Space { output, patches, grad: None, grad_patches: None });
+        }
+        Ok(Spaces { images: backend.zeros(rows, self.front.image.elements())?, stages })
+    }
+
+    /// Memory for gradients of these rows; the first convolution's patches need none, since the data does not.
+    pub fn make_grads(&self, backend: &mut B, spaces: &mut Spaces<B>) -> Result<()> {
+        let mut zeros = |of: &B::Tensor<f32>| backend.zeros(crate::Matrix::rows(of), crate::Matrix::cols(of));
+        for (index, space) in spaces.stages.iter_mut().enumerate().filter(|(_, space)| space.grad.is_none()) {
+            space.grad = Some(zeros(&space.output)?);
+            space.grad_patches = space.patches.as_ref().filter(|_| index > 0).map(&mut zeros).transpose()?;
+        }
+        Ok(())
+    }
+
+    /// From the images of a workspace to its features `X`, with their dropout.
+    pub fn forward(&self, backend: &mut B, workspace: &mut Workspace<B>, dropout: Dropout) -> Result<()> {
+        let Some(Spaces { images, stages }) = &mut workspace.front else { return Ok(()) };
+        for (index, stage) in self.front.stages.iter().enumerate() {
+            let (before, after) = stages.split_at_mut(index);
+            let (x, image) = (before.last().map_or(&*images, |space| &space.output), self.entering[index]);
+            let Space { output: y, patches, .. } = &mut after[0];
+            match (stage, &self.layers[index], patches) {
+                (Stage::Convolution { filter, .. }, Some(Layer { weight, bias, .. }), Some(patches)) => {
+                    backend.patches(Patches { x, image, filter: *filter, patches })?;
+                    let (x, bias, relu, dropout) = (&*patches, Some(bias), true, Dropout::NONE);
+                    backend.linear_forward(LinearForward { x, weight, bias, y, relu, dropout })?;
+                }
+                (Stage::Pool(pool), ..) => backend.pool(PoolCall { x, image, pool: *pool, y })?,
+                (Stage::Convolution { .. }, ..) => {}
+            }
+        }
+        let Some(features) = stages.last() else { return Ok(()) };
+        backend.dropout(DropoutCall { x: &features.output, y: &mut workspace.x, dropout })
+    }
+
+    /// From the gradient of the features, gone back through their dropout, to the first stage, with an update of each.
+    pub fn backward(&mut self, backend: &mut B, workspace: &mut Workspace<B>, update: &Update) -> Result<()> {
+        let Some(Spaces { images, stages }) = &mut workspace.front else { return Ok(()) };
+        for (index, stage) in self.front.stages.iter().enumerate().rev() {
+            let (before, after) = stages.split_at_mut(index);
+            let Space { patches, grad: Some(grad), grad_patches, .. } = &mut after[0] else { continue };
+            let (image, below) = (self.entering[index], before.last_mut());
+            // Whatever enters a stage but the first is what a ReLU left, or pooled from that: where it is 0 nothing goes back.
+            let (x, grad_x) = match below {
+                Some(Space { output, grad: Some(grad_x), .. }) => (&*output, Some(grad_x)),
+                _ => (&*images, None),
+            };
+            match (stage, &mut self.layers[index], patches, grad_x) {
+                (Stage::Convolution { filter, .. }, Some(layer), Some(patches), grad_x) => {
+                    if let (Some(grad_x), Some(grad_input)) = (grad_x, grad_patches) {
+                        let (weight, output, dropout, through) = (&layer.weight, None, Dropout::NONE, None);
+                        let grad_output = &*grad;
+                        backend.grad_input(GradInput { grad_output, output, weight, grad_input, dropout, through })?;
+                        let (filter, grad_patches, through) = (*filter, &*grad_input, Some((x, 1.0)));
+                        backend.patches_grad(PatchesGrad { grad_patches, image, filter, grad_x, through })?;
+                    }
+                    layer.update(backend, patches, grad, update)?;
+                }
+                (Stage::Pool(pool), .., Some(grad_x)) => {
+                    let (pool, grad_y, through) = (*pool, &*grad, Some(1.0));
+                    backend.pool_grad(PoolGrad { x, image, pool, grad_y, grad_x, through })?;
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A network behind a convolutional front, trained and used on any [`Backend`].
+///
+/// ```
+/// use wgpu_dropout::call::{Filter, Image, Pool, Pooling};
+/// use wgpu_dropout::mlp::{Architecture, ConvNet, Front, Stage, Training};
+/// use wgpu_dropout::{Mode, Rate, cpu::Cpu};
+///
+/// let front = Front {
+///     image: Image { height: 8, width: 8, channels: 1 },
+///     stages: vec![
+///         Stage::Convolution { channels: 4, filter: Filter { side: 3, padding: 1 } },
+///         Stage::Pool(Pool { pooling: Pooling::Max, height: 2, width: 2 }),
+///     ],
+/// };
+/// let head = Architecture {
+///     inputs: front.maps()?.elements(),
+///     hidden: vec![16],
+///     classes: 2,
+///     mode: Mode::Inverted,
+///     rate: Rate::drop(0.5)?,
+///     input_rate: Rate::KEEP_ALL,
+///     seed: 42,
+/// };
+/// let mut net = ConvNet::new(Cpu::new(), &front, head)?;
+/// net.train_step(&[0.5; 128], &[1, 0], &Training::default())?;
+/// assert_eq!(net.predict(&[0.5; 64])?.len(), 2);
+/// # Ok::<(), wgpu_dropout::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct ConvNet<B: Backend> {
+    net: Mlp<B>,
+}
+
+impl<B: Backend> ConvNet<B> {
+    /// A front and the network that takes its features, with He's uniform weights and biases of 0. Fronts of one shape and seed start with the same
+    /// weights, whatever stands behind them.
+    ///
+    /// # Errors
+    /// As [`Front::maps`] and [`Mlp::new`]; [`Error::Invalid`] for a front that does not end with pooling, [`Error::Shape`] for a network with other inputs
+    /// than the features.
+    pub fn new(mut backend: B, front: &Front, architecture: Architecture) -> Result<Self> {
+        let features = front.maps()?.elements();
+        if architecture.inputs != features {
+            return Err(Error::shape("network", format!("{} inputs behind a front of {features} features", architecture.inputs)));
+        }
+        let convolutions = Convolutions::new(&mut backend, front, architecture.seed)?;
+        let net = Mlp::new(backend, architecture)?;
+        Ok(Self { net: Mlp { front: Some(convolutions), ..net } })
+    }
+
+    /// The network behind the front: its shape, its place in training, its device.
+    pub fn head(&self) -> &Mlp<B> {
+        &self.net
+    }
+
+    /// The front.
+    pub fn front(&self) -> Option<&Front> {
+        self.net.front.as_ref().map(|convolutions| &convolutions.front)
+    }
+
+    /// The device, for uploading data to it.
+    pub fn backend_mut(&mut self) -> &mut B {
+        &mut self.net.backend
+    }
+
+    /// Gives the device back.
+    pub fn into_backend(self) -> B {
+        self.net.into_backend()
+    }
+
+    /// Filters `[side·side·channels, filters]` and biases of stage `index` of the front; `None` where it has none.
+    ///
+    /// # Errors
+    /// [`Error::Device`] where the device was lost.
+    pub fn filters(&mut self, index: usize) -> Result<Option<(Vec<f32>, Vec<f32>)>> {
+        let Mlp { backend, front, .. } = &mut self.net;
+        let layer = front.as_ref().and_then(|front| front.layers.get(index)?.as_ref());
+        let Some(Layer { weight, bias, .. }) = layer else { return Ok(None) };
+        Ok(Some((backend.read(weight)?, backend.read(bias)?)))
+    }
+
+    /// As [`Mlp::parameters`], of the network behind the front.
+    ///
+    /// # Errors
+    /// As [`Mlp::parameters`].
+    pub fn parameters(&mut self, index: usize) -> Result<Option<(Vec<f32>, Vec<f32>)>> {
+        self.net.parameters(index)
+    }
+
+    /// As [`Mlp::train_step`], on images.
+    ///
+    /// # Errors
+    /// As [`Mlp::train_step`].
+    pub fn train_step(&mut self, x: &[f32], labels: &[u32], training: &Training) -> Result<()> {
+        self.net.train_step(x, labels, training)
+    }
+
+    /// As [`Mlp::loss`].
+    ///
+    /// # Errors
+    /// As [`Mlp::loss`].
+    pub fn loss(&mut self) -> Result<Option<f32>> {
+        self.net.loss()
+    }
+
+    /// As [`Mlp::train_epoch`], on images.
+    ///
+    /// # Errors
+    /// As [`Mlp::train_epoch`].
+    pub fn train_epoch(&mut self, data: &Resident<B>, training: &Training) -> Result<Epoch> {
+        self.net.train_epoch(data, training)
+    }
+
+    /// As [`Mlp::evaluate`], on images.
+    ///
+    /// # Errors
+    /// As [`Mlp::evaluate`].
+    pub fn evaluate(&mut self, data: &Resident<B>) -> Result<Evaluation> {
+        self.net.evaluate(data)
+    }
+
+    /// As [`Mlp::predict`], on images.
+    ///
+    /// # Errors
+    /// As [`Mlp::predict`].
+    pub fn predict(&mut self, x: &[f32]) -> Result<Vec<f32>> {
+        self.net.predict(x)
+    }
+
+    /// As [`Mlp::predict_on`], on images.
+    ///
+    /// # Errors
+    /// As [`Mlp::predict_on`].
+    pub fn predict_on(&mut self, data: &Resident<B>) -> Result<Vec<f32>> {
+        self.net.predict_on(data)
+    }
+}
