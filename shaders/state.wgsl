@@ -9,6 +9,8 @@ struct State {
     step: u32,
     seed_low: u32,
     seed_high: u32,
+    shift: f32,      // of alpha dropout alone, as the next
+    dropped: f32,
 }
 
 @group(1) @binding(1) var<uniform> state: State;
@@ -19,4 +21,8 @@ fn take_state() {
     p.step = state.step;
     p.seed_low = state.seed_low;
     p.seed_high = state.seed_high;
+    if SHIFTED {
+        p.shift = state.shift;
+        p.dropped = state.dropped;
+    }
 }

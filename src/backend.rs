@@ -95,7 +95,40 @@ pub trait Backend {
         tensors.iter().map(|tensor| self.read(tensor)).collect()
     }
 
-    /// Hands pending work to the device.
+    /// [`read`](Self::read) without blocking. A GPU is to be polled by somebody else meanwhile: a browser does so, elsewhere the executor or
+    /// the engine's loop by [`poll`](wgpu::Device::poll) with [`PollType::Poll`](wgpu::PollType::Poll). The CPU backend is done when it is called.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    fn read_async<T: Element>(&mut self, tensor: &Self::Tensor<T>) -> impl Future<Output = Result<Vec<T>>> {
+        async { self.read(tensor) }
+    }
+
+    /// [`read_all`](Self::read_all) without blocking, as [`read_async`](Self::read_async).
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    fn read_all_async<T: Element>(&mut self, tensors: &[&Self::Tensor<T>]) -> impl Future<Output = Result<Vec<Vec<T>>>> {
+        async { self.read_all(tensors) }
+    }
+
+    /// [`submit`](Self::submit) without blocking, where the device is behind, as [`read_async`](Self::read_async).
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    fn submit_async(&mut self) -> impl Future<Output = Result<()>> {
+        async { self.submit() }
+    }
+
+    /// [`wait`](Self::wait) without blocking, as [`read_async`](Self::read_async).
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    fn wait_async(&mut self) -> impl Future<Output = Result<()>> {
+        async { self.wait() }
+    }
+
+    /// Hands pending work to the device; waits where that is several submits behind.
     ///
     /// # Errors
     /// As [`read`](Self::read).
@@ -113,7 +146,8 @@ pub trait Backend {
     /// `y = M·s·x`.
     ///
     /// # Errors
-    /// [`Error::Shape`] or [`Error::TooLarge`], as every kernel here.
+    /// As every kernel here: [`Error::Shape`] for sizes that do not fit one another, [`Error::TooLarge`] past what the mask contract or the device
+    /// holds, [`Error::Adapter`] where the device binds too few tensors, [`Error::OutOfMemory`], or [`Error::Device`] where it was lost.
     fn dropout(&mut self, call: DropoutCall<'_, Self::Tensor<f32>>) -> Result<()>;
 
     /// `y = M·s·x` with a mask that is broadcast.

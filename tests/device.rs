@@ -147,7 +147,7 @@ fn a_device_with_too_little_is_refused_and_one_with_webgpu_s_defaults_is_not() {
         }
     }
     let lacking = [
-        ("max_storage_buffers_per_shader_stage", wgpu::Limits { max_storage_buffers_per_shader_stage: 4, ..defaults.clone() }),
+        ("max_storage_buffers_per_shader_stage", wgpu::Limits { max_storage_buffers_per_shader_stage: 3, ..defaults.clone() }),
         ("max_compute_invocations_per_workgroup", wgpu::Limits { max_compute_invocations_per_workgroup: 32, ..defaults.clone() }),
         ("max_compute_workgroup_size_x", wgpu::Limits { max_compute_workgroup_size_x: 32, ..defaults.clone() }),
         ("max_compute_workgroup_storage_size", wgpu::Limits { max_compute_workgroup_storage_size: 4096, ..defaults.clone() }),

@@ -75,13 +75,16 @@ fn a_device_lost_at_any_step_is_an_error_and_nothing_hangs() {
     work(&mut Mlp::new(gpu, small()).unwrap(), &mut |_| steps += 1).unwrap();
     for lost in 0..steps {
         let mut net = Mlp::new(common::gpu().unwrap(), small()).unwrap();
-        let (mut step, start) = (0, Instant::now());
+        let (mut step, start, mut gone) = (0, Instant::now(), Instant::now());
         let outcome = work(&mut net, &mut |gpu| {
             if step == lost {
                 gpu.device().destroy();
+                gone = Instant::now();
             }
             step += 1;
         });
+        let took = gone.elapsed();
+        assert!(took < Duration::from_secs(1), "lost before step {lost}: {took:?} until it was said");
         let error = outcome.expect_err("a device that is gone gives no result");
         assert!(matches!(error, Error::Device { .. } | Error::OutOfMemory { .. }), "lost before step {lost}: {error:?}");
         // It stays gone, and says so.

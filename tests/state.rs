@@ -5,9 +5,9 @@ mod common;
 
 use common::raw::Raw;
 use common::{noise, same_bits};
-use wgpu_dropout::call::{DropoutCall, GradInput, GradWeight, LinearForward, MaskBits};
+use wgpu_dropout::call::{AlphaDropoutCall, DropoutCall, GaussianDropoutCall, GradInput, GradWeight, LinearForward, MaskBits};
 use wgpu_dropout::gpu::{Kernels, Planner, Prepared, State, View};
-use wgpu_dropout::{Dropout, Error, Key, Mask, Mode, Rate, Result};
+use wgpu_dropout::{AlphaDropout, Dropout, Error, GaussianDropout, Key, Mask, Mode, Rate, Result};
 
 /// A place of the state in its buffer that every device allows.
 const OFFSET: u64 = 256;
@@ -120,6 +120,49 @@ fn prepared_calls_follow_the_state() {
         }
     }
     assert!(kernels.compiled().iter().any(|name| name.ends_with(".state")), "{:?}", kernels.compiled());
+}
+
+/// Alpha and Gaussian dropout follow states of their own, through rates that are the identity as values.
+#[test]
+fn dropout_s_other_forms_follow_their_states() {
+    let Some(raw) = Raw::open() else { return };
+    let kernels = Kernels::new(&raw.device).unwrap();
+    let state = raw.buffer_for(&[0u32; 16], wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST);
+    let reading = kernels.reading(&state, 0).unwrap();
+    for [rows, cols] in [[9, 24], [5, 13]] {
+        let (x, y) = (raw.buffer(&noise(1, rows * cols)), raw.buffer(&vec![f32::NAN; rows * cols]));
+        let alpha = |kernels: &Kernels, dropout| {
+            kernels.alpha_dropout(&AlphaDropoutCall { x: &View::new(&x, rows, cols), y: &mut View::new(&y, rows, cols), dropout })
+        };
+        let gaussian = |kernels: &Kernels, dropout| {
+            kernels.gaussian_dropout(&GaussianDropoutCall {
+                x: &View::new(&x, rows, cols),
+                y: &mut View::new(&y, rows, cols),
+                dropout,
+            })
+        };
+        let said = site(1.0, Mode::Inverted, 99, 99).mask;
+        let replayed = [
+            alpha(&reading, AlphaDropout::train(said)).unwrap(),
+            gaussian(&reading, GaussianDropout::train(said).unwrap()).unwrap(),
+        ];
+        let mut seen: Vec<Vec<f32>> = Vec::new();
+        for (keep, seed, step) in [(0.5, 7, 0), (0.5, 7, 1), (0.9, 7 << 40, 1), (1.0, 7, 2), (0.1, u64::MAX, u32::MAX)] {
+            let mask = site(keep, Mode::Inverted, seed, step).mask;
+            let (a, g) = (AlphaDropout::train(mask), GaussianDropout::train(mask).unwrap());
+            let calls = [alpha(&kernels, a).unwrap(), gaussian(&kernels, g).unwrap()];
+            for ((state_of, replayed), call) in [State::alpha(&a), State::gaussian(&g)].iter().zip(&replayed).zip(&calls) {
+                raw.queue.write_buffer(&state, 0, state_of.bytes());
+                submit(&raw, replayed);
+                let got = raw.read::<f32>(&y);
+                submit(&raw, call);
+                same_bits(&format!("keep {keep}, step {step}"), &got, &raw.read(&y)).unwrap();
+                // The control: no two states give the same, but for the identities of rate 1.
+                assert!(keep == 1.0 || seen.iter().all(|before| same_bits("", before, &got).is_err()), "keep {keep}, step {step}");
+                seen.push(got);
+            }
+        }
+    }
 }
 
 #[test]

@@ -1,6 +1,8 @@
 //! Small things that a [`Gpu`](super::Gpu) keeps from submit to submit: the parameter blocks, and a timer.
 
 use super::kernels::Kernels;
+use super::memory::{buffer, buffer_or_error};
+use crate::Result;
 
 /// The parameter blocks of one submit, in one buffer at dynamic offsets.
 #[derive(Debug)]
@@ -19,16 +21,21 @@ pub(super) struct Timer {
 }
 
 impl ParamsArena {
-    pub fn new(device: &wgpu::Device, kernels: &Kernels, slots: usize) -> Self {
+    /// Room for so many blocks, and whether there was memory for it: without, nothing can be done with it.
+    pub fn new(device: &wgpu::Device, kernels: &Kernels, slots: usize) -> (Self, Result<()>) {
         let slot = kernels.slot() as usize;
-        let buffer = device.create_buffer(&wgpu::BufferDescriptor {
+        let descriptor = wgpu::BufferDescriptor {
             label: Some("wgpu-dropout params"),
             size: (slots * slot) as u64,
             usage: wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST,
             mapped_at_creation: false,
-        });
+        };
+        let (buffer, made) = buffer_or_error(device, &descriptor);
+        // What is bound of a buffer that is none is an error of wgpu's own, which is told here.
+        let silent = device.push_error_scope(wgpu::ErrorFilter::Validation);
         let group = kernels.bind_params(&buffer);
-        Self { buffer, group, host: vec![0; slots * slot], slot }
+        drop(silent);
+        (Self { buffer, group, host: vec![0; slots * slot], slot }, made)
     }
 
     pub fn slots(&self) -> usize {
@@ -37,18 +44,18 @@ impl ParamsArena {
 }
 
 impl Timer {
-    pub fn new(device: &wgpu::Device) -> Self {
+    pub fn new(device: &wgpu::Device) -> Result<Self> {
         let queries = device.create_query_set(&wgpu::QuerySetDescriptor {
             label: Some("wgpu-dropout timer"),
             ty: wgpu::QueryType::Timestamp,
             count: 2,
         });
-        let resolved = device.create_buffer(&wgpu::BufferDescriptor {
+        let descriptor = wgpu::BufferDescriptor {
             label: Some("wgpu-dropout timer"),
             size: 16,
             usage: wgpu::BufferUsages::QUERY_RESOLVE | wgpu::BufferUsages::COPY_SRC,
             mapped_at_creation: false,
-        });
-        Self { queries, resolved }
+        };
+        Ok(Self { queries, resolved: buffer(device, &descriptor)? })
     }
 }

@@ -30,7 +30,7 @@ impl Backend for Gpu {
     fn write<T: Element>(&mut self, tensor: &mut GpuTensor<T>, values: &[T]) -> Result<()> {
         check_len(tensor, values.len())?;
         // A write takes effect before the next submit, so what is pending must go first.
-        self.submit()?;
+        self.flush(None)?;
         let bytes: &[u8] = bytemuck::cast_slice(values);
         for (i, chunk) in bytes.chunks(UPLOAD).enumerate() {
             if i > 0 {
@@ -49,22 +49,40 @@ impl Backend for Gpu {
     }
 
     fn read<T: Element>(&mut self, tensor: &GpuTensor<T>) -> Result<Vec<T>> {
-        pollster::block_on(self.read_parts(tensor, true))
+        pollster::block_on(self.read_pieces(tensor, true))
+    }
+
+    async fn read_async<T: Element>(&mut self, tensor: &GpuTensor<T>) -> Result<Vec<T>> {
+        self.read_pieces(tensor, false).await
     }
 
     fn read_all<T: Element>(&mut self, tensors: &[&GpuTensor<T>]) -> Result<Vec<Vec<T>>> {
-        match tensors.iter().map(|tensor| tensor.bytes().next_multiple_of(4)).sum() {
-            1..=readback::CHUNK => self.read_together(tensors),
-            _ => tensors.iter().map(|tensor| self.read(tensor)).collect(),
-        }
+        pollster::block_on(self.read_tensors(tensors, true))
+    }
+
+    async fn read_all_async<T: Element>(&mut self, tensors: &[&GpuTensor<T>]) -> Result<Vec<Vec<T>>> {
+        self.read_tensors(tensors, false).await
     }
 
     fn submit(&mut self) -> Result<()> {
-        self.flush(None)
+        self.flush(None)?;
+        while self.is_behind() {
+            self.in_flight.pop_front().map_or(Ok(()), |oldest| readback::wait(&self.device, oldest))?;
+        }
+        self.check()
+    }
+
+    async fn submit_async(&mut self) -> Result<()> {
+        self.flush(None)?;
+        if self.is_behind() { self.finish().await } else { Ok(()) }
+    }
+
+    async fn wait_async(&mut self) -> Result<()> {
+        self.finish().await
     }
 
     fn wait(&mut self) -> Result<()> {
-        self.submit()?;
+        self.flush(None)?;
         if let Some(latest) = self.in_flight.pop_back() {
             readback::wait(&self.device, latest)?;
             self.in_flight.clear();

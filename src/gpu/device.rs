@@ -23,16 +23,24 @@ pub enum AdapterChoice {
 /// # Errors
 /// [`Error::Invalid`] where `WGPU_BACKEND` names no backend.
 pub fn adapters() -> Result<Vec<wgpu::Adapter>> {
+    pollster::block_on(adapters_async())
+}
+
+/// [`adapters`] without blocking, as for a browser.
+///
+/// # Errors
+/// As [`adapters`].
+pub async fn adapters_async() -> Result<Vec<wgpu::Adapter>> {
     let wanted = backends(std::env::var("WGPU_BACKEND").ok().as_deref())?;
     // With none compiled in, wgpu panics.
     if wgpu::Instance::enabled_backend_features().is_empty() {
         return Ok(Vec::new());
     }
-    let found = adapters_of(wanted - wgpu::Backends::GL);
-    Ok(if found.is_empty() { adapters_of(wanted & wgpu::Backends::GL) } else { found })
+    let found = adapters_of(wanted - wgpu::Backends::GL).await;
+    Ok(if found.is_empty() { adapters_of(wanted & wgpu::Backends::GL).await } else { found })
 }
 
-fn adapters_of(backends: wgpu::Backends) -> Vec<wgpu::Adapter> {
+async fn adapters_of(backends: wgpu::Backends) -> Vec<wgpu::Adapter> {
     if backends.is_empty() {
         return Vec::new();
     }
@@ -41,7 +49,7 @@ fn adapters_of(backends: wgpu::Backends) -> Vec<wgpu::Adapter> {
         flags: wgpu::InstanceFlags::empty().with_env(),
         ..wgpu::InstanceDescriptor::new_without_display_handle()
     });
-    let mut adapters = pollster::block_on(instance.enumerate_adapters(backends));
+    let mut adapters = instance.enumerate_adapters(backends).await;
     adapters.retain(|adapter| {
         adapter.get_downlevel_capabilities().flags.contains(wgpu::DownlevelFlags::COMPUTE_SHADERS)
             && adapter.get_info().backend != wgpu::Backend::Noop
@@ -136,19 +144,30 @@ pub fn required_limits(adapter: &wgpu::Adapter) -> wgpu::Limits {
 /// # Errors
 /// [`Error::Adapter`] where nothing or more than one thing matches, or the adapter gives no device.
 pub fn open(choice: &AdapterChoice) -> Result<(wgpu::AdapterInfo, wgpu::Device, wgpu::Queue)> {
-    let adapters = adapters()?;
+    pollster::block_on(open_async(choice))
+}
+
+/// [`open`] without blocking, as for a browser.
+///
+/// # Errors
+/// As [`open`].
+pub async fn open_async(choice: &AdapterChoice) -> Result<(wgpu::AdapterInfo, wgpu::Device, wgpu::Queue)> {
+    let adapters = adapters_async().await?;
     let infos: Vec<wgpu::AdapterInfo> = adapters.iter().map(wgpu::Adapter::get_info).collect();
     let index = choose(choice, &infos)?;
     let adapter = &adapters[index];
     let (experimental, experimental_features) = experimental::features(adapter);
-    let (device, queue) = pollster::block_on(adapter.request_device(&wgpu::DeviceDescriptor {
+    let descriptor = wgpu::DeviceDescriptor {
         label: Some("wgpu-dropout"),
         required_features: required_features(adapter) | experimental,
         required_limits: adapter.limits(),
         experimental_features,
         ..Default::default()
-    }))
-    .map_err(|error| Error::Adapter { what: format!("{} gives no device: {error}", line(index, &infos[index])) })?;
+    };
+    let (device, queue) = adapter
+        .request_device(&descriptor)
+        .await
+        .map_err(|error| Error::Adapter { what: format!("{} gives no device: {error}", line(index, &infos[index])) })?;
     Ok((infos[index].clone(), device, queue))
 }
 

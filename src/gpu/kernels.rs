@@ -1,5 +1,6 @@
 //! Kernels on a device that somebody else owns: compile, prepare a call for its buffers, record it into the caller's pass.
 
+use super::memory;
 use super::params::Params;
 use super::plan::{Binding, Dispatch, Planner, scratch_bytes};
 use super::variant::Variant;
@@ -52,6 +53,9 @@ pub(super) fn ranges(bindings: &[Binding<'_>], scratch: Option<&wgpu::Buffer>) -
 /// }
 /// ```
 ///
+/// Equation, shapes and units of each call are at its struct in [`call`](crate::call); pipelines are compiled when the first call of a kind is
+/// prepared, or [ahead](Self::warm_up).
+///
 /// A clone is the same kernels: what either compiles is compiled for both.
 #[derive(Debug, Clone)]
 pub struct Kernels {
@@ -64,6 +68,8 @@ pub struct Kernels {
     cache: Option<wgpu::PipelineCache>,
     /// Text replaced in every shader.
     edits: Vec<[String; 2]>,
+    /// Whether calls are compiled and no more.
+    ahead: bool,
     pipelines: Arc<Mutex<HashMap<Variant, Arc<Pipeline>>>>,
 }
 
@@ -96,8 +102,9 @@ impl Kernels {
         let needs = [
             ("max_storage_buffer_binding_size", planner.binding, 1 << 16, most.binding),
             ("max_compute_workgroups_per_dimension", u64::from(planner.grid), 1, u64::from(most.grid)),
-            ("max_storage_buffers_per_shader_stage", u64::from(limits.max_storage_buffers_per_shader_stage), 6, u64::MAX),
-            ("max_bindings_per_bind_group", u64::from(limits.max_bindings_per_bind_group), 6, u64::MAX),
+            ("max_storage_buffers_per_shader_stage", u64::from(limits.max_storage_buffers_per_shader_stage), 4, u64::MAX),
+            ("max_bindings_per_bind_group", u64::from(limits.max_bindings_per_bind_group), 4, u64::MAX),
+            ("max_storage_buffers_per_shader_stage", u64::from(planner.buffers), 4, u64::from(most.buffers)),
             ("max_bind_groups", u64::from(limits.max_bind_groups), 2, u64::MAX),
             ("max_uniform_buffers_per_shader_stage", u64::from(limits.max_uniform_buffers_per_shader_stage), 1, u64::MAX),
             ("max_uniform_buffer_binding_size", limits.max_uniform_buffer_binding_size, size_of::<Params>() as u64, u64::MAX),
@@ -123,14 +130,22 @@ impl Kernels {
             return Err(Error::Adapter { what });
         }
         let params = params_layout(device, false);
-        Ok(Self { device: device.clone(), planner, params, state: None, cache: None, edits: Vec::new(), pipelines: Arc::default() })
+        Ok(Self {
+            device: device.clone(),
+            planner,
+            params,
+            state: None,
+            cache: None,
+            edits: Vec::new(),
+            ahead: false,
+            pipelines: Arc::default(),
+        })
     }
 
     /// The same kernels, but that rate, scale, step and seed of a call's dropout are read when it runs, from a [`State`](super::State) at byte
     /// `offset` of `buffer`; the call's own are ignored, its layer and offsets are not. What either compiles is compiled for both.
     ///
-    /// [`alpha_dropout`](Self::alpha_dropout) and [`gaussian_dropout`](Self::gaussian_dropout) have constants made from their rate and are
-    /// refused. The buffer needs the usage UNIFORM, besides what writes it. A training loop prepares its calls once, writes the next state before
+    /// [`alpha_dropout`](Self::alpha_dropout) and [`gaussian_dropout`](Self::gaussian_dropout) take the states that are made for them. The buffer needs the usage UNIFORM, besides what writes it. A training loop prepares its calls once, writes the next state before
     /// each submit, and records the same calls again.
     ///
     /// # Errors
@@ -165,6 +180,15 @@ impl Kernels {
         Ok(Self { planner: Planner { state: self.state.is_some(), ..planner }, ..self.clone() })
     }
 
+    /// The same kernels, whose calls are compiled and no more.
+    pub(super) fn ahead(&self) -> Self {
+        Self { ahead: true, ..self.clone() }
+    }
+
+    pub(super) fn device(&self) -> &wgpu::Device {
+        &self.device
+    }
+
     /// How calls are divided into dispatches.
     pub fn planner(&self) -> &Planner {
         &self.planner
@@ -173,7 +197,10 @@ impl Kernels {
     /// Prepares `y = M·s·x`.
     ///
     /// # Errors
-    /// A shape, buffer or size that does not fit, as every `prepare` here.
+    /// As every call here: [`Error::Shape`] for sizes that do not fit one another; [`Error::Buffer`] for a buffer without STORAGE, a range outside
+    /// it, an offset that is no multiple of 4, an output that shares an element with another tensor; [`Error::TooLarge`] past what the mask
+    /// contract, 32 bits or the device's bindings hold; [`Error::Adapter`] for f16 on a device without it, or more tensors than the device
+    /// binds; [`Error::OutOfMemory`] where there is none for the parameters of the call or for the parts of its sums.
     pub fn dropout(&self, call: &DropoutCall<'_, View<'_>>) -> Result<Prepared> {
         self.prepare(&self.planner.dropout(call)?)
     }
@@ -283,17 +310,22 @@ impl Kernels {
     }
 
     pub(super) fn prepare(&self, plan: &[Dispatch<'_>]) -> Result<Prepared> {
+        if self.ahead {
+            plan.iter().for_each(|dispatch| drop(self.pipeline(dispatch.variant)));
+            return Ok(Prepared { steps: Vec::new(), params: None });
+        }
         let slot = self.slot();
         let scratch = match scratch_bytes(plan) {
             0 => None,
             bytes => Some(self.scratch(bytes)?),
         };
-        let buffer = self.device.create_buffer(&wgpu::BufferDescriptor {
+        let descriptor = wgpu::BufferDescriptor {
             label: Some("wgpu-dropout params"),
             size: (plan.len().max(1) as u64) * slot,
             usage: wgpu::BufferUsages::UNIFORM,
             mapped_at_creation: true,
-        });
+        };
+        let buffer = memory::buffer(&self.device, &descriptor)?;
         let lost = |_| Error::Device { what: "its buffers can no longer be mapped".to_owned() };
         {
             let mut mapped = buffer.get_mapped_range_mut(..).map_err(lost)?;
@@ -309,7 +341,7 @@ impl Kernels {
             let tensors = self.bind(&pipeline, &ranges(&dispatch.bindings, scratch.as_ref()));
             Step { pipeline, tensors, offset: i as u32 * slot as u32, grid: dispatch.grid }
         });
-        Ok(Prepared { steps: steps.collect(), params })
+        Ok(Prepared { steps: steps.collect(), params: Some(params) })
     }
 
     /// Distance between two parameter blocks of one buffer.
@@ -333,17 +365,13 @@ impl Kernels {
 
     /// A buffer for the parts of sums, in which nothing outlives a call.
     pub(super) fn scratch(&self, bytes: u64) -> Result<wgpu::Buffer> {
-        let memory = self.device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
-        let buffer = self.device.create_buffer(&wgpu::BufferDescriptor {
+        let descriptor = wgpu::BufferDescriptor {
             label: Some("wgpu-dropout scratch"),
             size: bytes.next_multiple_of(16),
             usage: wgpu::BufferUsages::STORAGE,
             mapped_at_creation: false,
-        });
-        match pollster::block_on(memory.pop()) {
-            Some(_) => Err(Error::OutOfMemory { bytes }),
-            None => Ok(buffer),
-        }
+        };
+        memory::buffer(&self.device, &descriptor)
     }
 
     pub(super) fn bind(&self, pipeline: &Pipeline, ranges: &[Range]) -> wgpu::BindGroup {
@@ -398,7 +426,7 @@ impl Kernels {
         });
         let entries: Vec<wgpu::BindGroupLayoutEntry> = (0..)
             .zip(variant.writes())
-            .map(|(binding, &written)| wgpu::BindGroupLayoutEntry {
+            .map(|(binding, written)| wgpu::BindGroupLayoutEntry {
                 binding,
                 visibility: wgpu::ShaderStages::COMPUTE,
                 ty: wgpu::BindingType::Buffer {
@@ -451,7 +479,8 @@ fn params_layout(device: &wgpu::Device, state: bool) -> wgpu::BindGroupLayout {
 #[derive(Debug)]
 pub struct Prepared {
     steps: Vec<Step>,
-    params: wgpu::BindGroup,
+    /// None where there are no steps.
+    params: Option<wgpu::BindGroup>,
 }
 
 #[derive(Debug)]
@@ -468,7 +497,7 @@ impl Prepared {
         for step in &self.steps {
             pass.set_pipeline(&step.pipeline.pipeline);
             pass.set_bind_group(0, &step.tensors, &[]);
-            pass.set_bind_group(1, &self.params, &[step.offset]);
+            pass.set_bind_group(1, self.params.as_ref(), &[step.offset]);
             pass.dispatch_workgroups(step.grid[0], step.grid[1], 1);
         }
     }

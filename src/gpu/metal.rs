@@ -87,7 +87,7 @@ fn download(device: &wgpu::Device, queue: &wgpu::Queue, buffer: &wgpu::Buffer) -
         usage: wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST,
         mapped_at_creation: false,
     });
-    let download = readback::download(device, queue, [(buffer, 0, buffer.size())], &staging);
+    let download = readback::download(device, queue, &[(buffer, 0, buffer.size())], &staging);
     download.poll(device)?;
     let mut bytes = Vec::new();
     pollster::block_on(download.finish(&mut bytes))?;

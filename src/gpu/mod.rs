@@ -4,6 +4,7 @@
 
 mod arena;
 mod backend;
+mod bindings;
 mod convolution;
 mod device;
 mod ensemble;
@@ -11,6 +12,7 @@ mod experimental;
 mod forms;
 mod group;
 mod kernels;
+mod memory;
 #[cfg(all(test, feature = "cli"))]
 mod metal;
 mod normalization;
@@ -27,8 +29,10 @@ mod trial;
 mod tuning;
 mod variant;
 mod view;
+mod warm_up;
 
-pub use device::{AdapterChoice, adapters, open, required_features, required_limits};
+pub use bindings::Bound;
+pub use device::{AdapterChoice, adapters, adapters_async, open, open_async, required_features, required_limits};
 pub use kernels::{Kernels, Prepared};
 pub use owned::Gpu;
 pub use params::Params;

@@ -1,9 +1,10 @@
 //! A GPU of our own: dispatches are queued, and one submit hands them all over in one pass.
 
 use super::arena::{ParamsArena, Timer};
-use super::device::{AdapterChoice, open};
+use super::device::{AdapterChoice, open, open_async};
 use super::experimental::check_matrices;
 use super::kernels::{Kernels, Pipeline, Range, ranges};
+use super::memory;
 use super::plan::{Dispatch, Planner, scratch_bytes};
 use super::readback;
 use super::tensor::{GpuTensor, Retired};
@@ -19,6 +20,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 const IN_FLIGHT: usize = 8;
 /// Parameter blocks of one submit to begin with.
 const SLOTS: usize = 1024;
+
+/// A part of a buffer: from a byte on, and how many.
+type Part<'a> = (&'a wgpu::Buffer, u64, u64);
 
 /// What a bind group is kept by: the kernel, and each binding's buffer, offset and size.
 type BindKey = (Variant, Vec<Range>);
@@ -72,7 +76,21 @@ impl Gpu {
     /// # Errors
     /// As [`open`](Self::open), and where the plan goes beyond what the device can do.
     pub fn build(choice: &AdapterChoice, change: impl FnOnce(Planner) -> Planner) -> Result<Self> {
-        let (info, device, queue) = open(choice)?;
+        Self::own(open(choice)?, change)
+    }
+
+    /// A device on the chosen adapter without blocking, as for a browser; by the rule, since a trial would wait.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub async fn open_async(choice: &AdapterChoice) -> Result<Self> {
+        Self::own(open_async(choice).await?, |planner| planner)
+    }
+
+    fn own(
+        (info, device, queue): (wgpu::AdapterInfo, wgpu::Device, wgpu::Queue),
+        change: impl FnOnce(Planner) -> Planner,
+    ) -> Result<Self> {
         let fault = Arc::new(Mutex::new(None));
         let note = fault.clone();
         device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| {
@@ -118,7 +136,10 @@ impl Gpu {
         kernels: Kernels,
         fault: Arc<Mutex<Option<Error>>>,
     ) -> Self {
-        let params = ParamsArena::new(&device, &kernels, SLOTS);
+        let (params, made) = ParamsArena::new(&device, &kernels, SLOTS);
+        if let Err(error) = made {
+            record_fault(&fault, error);
+        }
         Self {
             info,
             device,
@@ -169,52 +190,63 @@ impl Gpu {
         self.enqueue(plan)
     }
 
-    /// The values of a tensor without blocking: the device is polled by somebody else, such as a browser or the engine's loop.
-    ///
-    /// # Errors
-    /// As [`Backend::read`].
-    pub async fn read_async<T: Element>(&mut self, tensor: &GpuTensor<T>) -> Result<Vec<T>> {
-        self.read_parts(tensor, false).await
+    /// Copies parts of buffers to the host, once all that was called so far is done; without any it just waits for that. With `polls` the device is
+    /// polled here until they have come, and nothing is left to await. Who gives up awaiting drops the staging buffer with its mapping.
+    async fn fetch(&mut self, parts: &[Part<'_>], polls: bool, sink: &mut Vec<u8>) -> Result<()> {
+        let staging = self.staging(parts.iter().map(|part| part.2.next_multiple_of(4)).sum())?;
+        let download = readback::download(&self.device, &self.queue, parts, &staging);
+        if polls {
+            download.poll(&self.device)?;
+        }
+        download.finish(sink).await?;
+        self.staging = Some(staging);
+        self.in_flight.clear();
+        Ok(())
     }
 
-    /// Reads part by part; with `polls` the device is polled here until each part has come, and nothing is left to wait for.
-    pub(super) async fn read_parts<T: Element>(&mut self, tensor: &GpuTensor<T>, polls: bool) -> Result<Vec<T>> {
-        self.submit()?;
+    /// Reads piece by piece.
+    pub(super) async fn read_pieces<T: Element>(&mut self, tensor: &GpuTensor<T>, polls: bool) -> Result<Vec<T>> {
+        self.flush(None)?;
         let mut bytes = Vec::new();
         while (bytes.len() as u64) < tensor.bytes() {
             let offset = bytes.len() as u64;
-            let part = readback::CHUNK.min(tensor.bytes() - offset);
-            let staging = self.staging(part);
-            let download = readback::download(&self.device, &self.queue, [(&tensor.buffer, offset, part)], &staging);
-            if polls {
-                download.poll(&self.device)?;
-            }
-            download.finish(&mut bytes).await?;
+            self.fetch(&[(&tensor.buffer, offset, readback::CHUNK.min(tensor.bytes() - offset))], polls, &mut bytes).await?;
         }
         self.counts.bytes_read += tensor.bytes();
         self.check()?;
         Ok(bytemuck::pod_collect_to_vec(&bytes))
     }
 
-    /// Reads tensors that together fit one part, through one copy to the host.
-    pub(super) fn read_together<T: Element>(&mut self, tensors: &[&GpuTensor<T>]) -> Result<Vec<Vec<T>>> {
-        self.submit()?;
+    /// Reads tensors, those that together fit one piece through one copy to the host.
+    pub(super) async fn read_tensors<T: Element>(&mut self, tensors: &[&GpuTensor<T>], polls: bool) -> Result<Vec<Vec<T>>> {
         let sizes = tensors.iter().map(|tensor| tensor.bytes());
-        let staging = self.staging(sizes.clone().map(|bytes| bytes.next_multiple_of(4)).sum());
-        let parts = tensors.iter().zip(sizes.clone()).map(|(tensor, bytes)| (&tensor.buffer, 0, bytes)).filter(|part| part.2 > 0);
-        let download = readback::download(&self.device, &self.queue, parts, &staging);
-        download.poll(&self.device)?;
+        if !(1..=readback::CHUNK).contains(&sizes.clone().map(|bytes| bytes.next_multiple_of(4)).sum()) {
+            let mut values = Vec::with_capacity(tensors.len());
+            for tensor in tensors {
+                values.push(self.read_pieces(tensor, polls).await?);
+            }
+            return Ok(values);
+        }
+        self.flush(None)?;
+        let parts = tensors.iter().zip(sizes.clone()).map(|(tensor, bytes)| (&tensor.buffer, 0, bytes));
         let mut bytes = Vec::new();
-        pollster::block_on(download.finish(&mut bytes))?;
+        self.fetch(&parts.filter(|part| part.2 > 0).collect::<Vec<_>>(), polls, &mut bytes).await?;
         self.counts.bytes_read += sizes.clone().sum::<u64>();
         self.check()?;
         let mut rest = bytes.as_slice();
         let values = sizes.map(|size| {
-            let (padded, after) = rest.split_at(size.next_multiple_of(4) as usize);
+            let (padded, after) = rest.split_at((size.next_multiple_of(4) as usize).min(rest.len()));
             rest = after;
             bytemuck::pod_collect_to_vec(&padded[..size as usize])
         });
         Ok(values.collect())
+    }
+
+    /// Waits for all that was called so far.
+    pub(super) async fn finish(&mut self) -> Result<()> {
+        self.flush(None)?;
+        self.fetch(&[], false, &mut Vec::new()).await?;
+        self.check()
     }
 
     /// Submits what is pending, waits, and tells how long the device took by its own clock; `None` where it has no timestamps.
@@ -227,17 +259,17 @@ impl Gpu {
             self.wait()?;
             return Ok(None);
         }
-        let timer = self.timer.take().unwrap_or_else(|| {
-            // Queries and the buffer that they are resolved into.
-            self.counts.objects += 2;
-            Timer::new(&self.device)
-        });
+        let timer = match self.timer.take() {
+            Some(timer) => timer,
+            None => {
+                // Queries and the buffer that they are resolved into.
+                self.counts.objects += 2;
+                Timer::new(&self.device)?
+            }
+        };
         let result = self.flush(Some(&timer)).and_then(|()| {
             let mut bytes = Vec::new();
-            let staging = self.staging(16);
-            let download = readback::download(&self.device, &self.queue, [(&timer.resolved, 0, 16)], &staging);
-            download.poll(&self.device)?;
-            pollster::block_on(download.finish(&mut bytes))?;
+            pollster::block_on(self.fetch(&[(&timer.resolved, 0, 16)], true, &mut bytes))?;
             let ticks: Vec<u64> = bytemuck::pod_collect_to_vec(&bytes);
             let nanoseconds = ticks[1].saturating_sub(ticks[0]) as f64 * f64::from(self.queue.get_timestamp_period());
             Ok(Some(std::time::Duration::from_secs_f64(nanoseconds * 1e-9)))
@@ -256,8 +288,10 @@ impl Gpu {
         for dispatch in plan {
             if self.pending.len() == self.params.slots() {
                 // More calls than parameter blocks: hand over what there is, and make room for the next time.
-                self.submit()?;
-                self.params = ParamsArena::new(&self.device, &self.kernels, 2 * self.params.slots());
+                self.flush(None)?;
+                let (params, made) = ParamsArena::new(&self.device, &self.kernels, 2 * self.params.slots());
+                made?;
+                self.params = params;
                 self.counts.objects += 2;
             }
             let (pipeline, compiled) = self.kernels.pipeline(dispatch.variant);
@@ -323,9 +357,6 @@ impl Gpu {
             self.counts.submits += 1;
             self.in_flight.push_back(self.queue.submit([encoder.finish()]));
             self.pending.clear();
-            if self.in_flight.len() > IN_FLIGHT {
-                self.in_flight.pop_front().map_or(Ok(()), |oldest| readback::wait(&self.device, oldest))?;
-            }
         }
         self.forget_retired();
         self.check()
@@ -339,22 +370,25 @@ impl Gpu {
         }
     }
 
-    /// A buffer that the host can map, kept for the next time.
-    pub(super) fn staging(&mut self, bytes: u64) -> wgpu::Buffer {
-        let size = bytes.next_multiple_of(1 << 16);
-        match &self.staging {
-            Some(buffer) if buffer.size() >= size => buffer.clone(),
-            _ => {
-                self.counts.objects += 1;
-                let buffer = self.device.create_buffer(&wgpu::BufferDescriptor {
-                    label: Some("wgpu-dropout staging"),
-                    size,
-                    usage: wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST,
-                    mapped_at_creation: false,
-                });
-                self.staging.insert(buffer).clone()
-            }
+    /// A buffer that the host can map: the one that was put back the last time, or a larger one.
+    fn staging(&mut self, bytes: u64) -> Result<wgpu::Buffer> {
+        let size = bytes.max(4).next_multiple_of(1 << 16);
+        if let Some(buffer) = self.staging.take().filter(|buffer| buffer.size() >= size) {
+            return Ok(buffer);
         }
+        self.counts.objects += 1;
+        let descriptor = wgpu::BufferDescriptor {
+            label: Some("wgpu-dropout staging"),
+            size,
+            usage: wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST,
+            mapped_at_creation: false,
+        };
+        memory::buffer(&self.device, &descriptor)
+    }
+
+    /// Whether the device is so many submits behind that more are to wait.
+    pub(super) fn is_behind(&self) -> bool {
+        self.in_flight.len() > IN_FLIGHT
     }
 
     pub(super) fn check(&self) -> Result<()> {

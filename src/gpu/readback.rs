@@ -22,19 +22,24 @@ pub(super) struct Download<'a> {
 
 /// Copies parts of buffers, each from an offset on and so many bytes long, into `staging` one after another, each padded to whole
 /// words, and asks for its mapping.
-pub(super) fn download<'a, 'b>(
+pub(super) fn download<'a>(
     device: &wgpu::Device,
     queue: &wgpu::Queue,
-    parts: impl IntoIterator<Item = (&'b wgpu::Buffer, u64, u64)>,
+    parts: &[(&wgpu::Buffer, u64, u64)],
     staging: &'a wgpu::Buffer,
 ) -> Download<'a> {
     let mut encoder = device.create_command_encoder(&wgpu::CommandEncoderDescriptor { label: Some("wgpu-dropout read") });
     let (mut bytes, mut end) = (0, 0);
-    for (source, offset, size) in parts {
+    for &(source, offset, size) in parts {
         let padded = size.next_multiple_of(4);
         encoder.copy_buffer_to_buffer(source, offset, staging, end, padded);
         bytes = end + size;
         end += padded;
+    }
+    if end == 0 {
+        // Nothing but the wait for what was submitted before: a buffer is mapped when the last that writes it is done.
+        encoder.clear_buffer(staging, 0, Some(4));
+        bytes = 4;
     }
     let submission = queue.submit([encoder.finish()]);
     let (sender, mapped) = oneshot_channel();

@@ -60,19 +60,6 @@ impl Elements {
     }
 }
 
-/// The text of a kernel whose output `y` takes the place of its first input `x`: a binding alone may write what it reads.
-pub(super) fn in_place(text: &str) -> String {
-    let lines = text.lines().filter(|line| !line.ends_with("var<storage, read> x: array<Element>;"));
-    let moved = |line: &str| {
-        let binding = line.strip_prefix("@group(0) @binding(").and_then(|rest| rest.split_once(')'));
-        match binding.and_then(|(binding, rest)| Some((binding.parse::<u32>().ok()?.checked_sub(1)?, rest))) {
-            Some((binding, rest)) => format!("@group(0) @binding({binding}){rest}\n"),
-            None => line.replace("// loader load_x x", "// loader load_x y") + "\n",
-        }
-    };
-    lines.map(moved).collect()
-}
-
 /// Joins the parts and expands what is marked.
 pub(super) fn assemble(constants: &str, elements: Elements, parts: &[String]) -> String {
     // On the first line, which is a comment, so that line numbers stay those of the file.

@@ -1,8 +1,8 @@
 //! What of a dropout site changes from step to step, in a buffer that kernels read when they run; its twin is `shaders/state.wgsl`.
 
-use crate::{Dropout, Error, Result};
+use crate::{AlphaDropout, Dropout, Error, GaussianDropout, Result};
 
-/// Threshold, scale, step and seed of a dropout site, as they lie in a caller's buffer.
+/// Threshold, scale, step and seed of a dropout site, of any kind, as they lie in a caller's buffer.
 ///
 /// [`Kernels::reading`](super::Kernels::reading) gives kernels that take them from there when they run: a call prepared once is recorded and
 /// submitted again with the next step, the next rate of a schedule or another seed. The buffer is written as the caller likes, such as by
@@ -11,9 +11,11 @@ use crate::{Dropout, Error, Result};
 /// | byte | field | |
 /// |---|---|---|
 /// | 0 | threshold | u32, `t = round_half_up(keep · 65536)`, 0 ..= 65536 |
-/// | 4 | scale | f32, 65536 / t for inverted dropout (0 where t is 0), 1 for vanilla |
+/// | 4 | scale | f32, 65536 / t for inverted dropout (0 where t is 0), 1 for vanilla; `a` of alpha dropout; `σ·c` of Gaussian dropout |
 /// | 8 | step | u32 |
 /// | 12, 16 | seed | its low and its high word |
+/// | 20 | shift | f32, `b` of alpha dropout, 0 elsewhere |
+/// | 24 | dropped | f32, `a·α' + b` of alpha dropout, 0 elsewhere |
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, bytemuck::Pod, bytemuck::Zeroable)]
 pub struct State {
@@ -21,6 +23,8 @@ pub struct State {
     scale: f32,
     step: u32,
     seed: [u32; 2],
+    shift: f32,
+    dropped: f32,
 }
 
 impl State {
@@ -35,7 +39,19 @@ impl State {
             scale: dropout.scale,
             step: key.step,
             seed: [key.seed as u32, (key.seed >> 32) as u32],
+            shift: 0.0,
+            dropped: 0.0,
         }
+    }
+
+    /// The state of a site of alpha dropout; its way back is [`dropout`](super::Kernels::dropout), which reads of it what it needs.
+    pub fn alpha(dropout: &AlphaDropout) -> Self {
+        Self { shift: dropout.shift, dropped: dropout.dropped, ..Self::new(&dropout.backward()) }
+    }
+
+    /// The state of a site of Gaussian dropout.
+    pub fn gaussian(dropout: &GaussianDropout) -> Self {
+        Self::new(&Dropout { mask: *dropout.mask(), scale: dropout.scale() })
     }
 
     /// The bytes to write into the buffer.

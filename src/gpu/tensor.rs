@@ -1,5 +1,6 @@
 //! A matrix in a buffer of a [`Gpu`](super::Gpu).
 
+use super::memory;
 use super::view::View;
 use crate::backend::Element;
 use crate::{Error, Matrix, Result, shape::elements};
@@ -28,16 +29,13 @@ impl<T: Element> GpuTensor<T> {
         if size > bound {
             return Err(Error::TooLarge { what: format!("a {rows}×{cols} tensor in bytes"), value: size, bound });
         }
-        let memory = device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
-        let buffer = device.create_buffer(&wgpu::BufferDescriptor {
+        let descriptor = wgpu::BufferDescriptor {
             label: Some("wgpu-dropout tensor"),
             size,
             usage: wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST,
             mapped_at_creation: false,
-        });
-        if pollster::block_on(memory.pop()).is_some() {
-            return Err(Error::OutOfMemory { bytes: size });
-        }
+        };
+        let buffer = memory::buffer(device, &descriptor)?;
         Ok(Self { rows, cols, buffer, retired: retired.clone(), element: PhantomData })
     }
 

@@ -1,6 +1,7 @@
 //! Which WGSL a dispatch runs: the kernel's stem and the choices that are compiled in.
 
-use super::source::{Elements, Width, assemble, in_place};
+use super::bindings::Bound;
+use super::source::{Elements, Width, assemble};
 use super::tile::Tile;
 
 /// A kernel by the name of its file in `shaders/`.
@@ -150,10 +151,12 @@ impl Stem {
         matches!(
             self,
             Self::ActivationGrad
+                | Self::AlphaDropout
                 | Self::BatchNorm
                 | Self::Dropout
                 | Self::DropoutBroadcast
                 | Self::Gather
+                | Self::GaussianDropout
                 | Self::GradInput
                 | Self::GradWeight
                 | Self::LinearActivation
@@ -228,6 +231,8 @@ pub struct Variant {
     pub half: bool,
     /// Kernels of strips but `copy` only: whether the output takes the input's place.
     pub in_place: bool,
+    /// Which of the kernel's tensors are bound.
+    pub bound: Bound,
     /// Whether an output is another range of a buffer that is read from: then all tensors are bound for reading and writing.
     pub shared: bool,
     /// Whether rate, scale, step and seed are read from a buffer, by kernels that draw masks.
@@ -254,6 +259,7 @@ impl Variant {
             int64: false,
             half: false,
             in_place: false,
+            bound: Bound::All,
             shared: false,
             state: false,
         }
@@ -301,7 +307,22 @@ impl Variant {
         if matches!(stem, Stem::LinearActivation | Stem::LinearForward | Stem::GradInput) {
             forms.extend([Width::Scalar, Width::Vec4].map(|width| Self { width, join: true, ..Self::new(stem) }));
         }
-        forms
+        let bound = |form: &Self, bound| Self { bound, ..*form };
+        let few: Vec<Self> = forms.iter().filter(|form| form.comes_with_few()).map(|form| bound(form, Bound::Few)).collect();
+        let labels = forms.iter().filter(|form| form.stem == Stem::Gather && form.bytes).map(|form| bound(form, Bound::Labels));
+        few.into_iter().chain(labels.collect::<Vec<_>>()).chain(forms).collect()
+    }
+
+    /// Whether there is a form of few bindings beside it.
+    fn comes_with_few(&self) -> bool {
+        match self.stem {
+            Stem::GradInput => self.gate == Gate::Relu,
+            Stem::GradWeight => self.gate == Gate::Relu && self.width == Width::Scalar,
+            Stem::GradWeightSgd => self.momentum && self.width == Width::Scalar,
+            Stem::LinearActivation => self.join,
+            Stem::Gather => true,
+            _ => false,
+        }
     }
 
     /// Every form for tensors stored as f16, without [`int64`](Self::int64). `grad_weight` is not in parts there: they would be rounded to f16
@@ -389,6 +410,11 @@ impl Variant {
         if self.in_place {
             name += ".in_place";
         }
+        match self.bound {
+            Bound::All => {}
+            Bound::Few => name += ".few",
+            Bound::Labels => name += ".labels",
+        }
         if self.shared {
             name += ".shared";
         }
@@ -463,13 +489,16 @@ impl Variant {
             false => include_str!("../../shaders/philox.wgsl"),
         });
         match self.state && self.stem.reads_state() {
-            true => parts.push(include_str!("../../shaders/state.wgsl")),
+            true => {
+                parts.push(include_str!("../../shaders/state.wgsl"));
+                constants += &format!("const SHIFTED: bool = {};\n", self.stem == Stem::AlphaDropout);
+            }
             false => constants += "fn take_state() {}\n",
         }
         let edit = |part: &str| edits.iter().fold(part.to_owned(), |text, [from, to]| text.replace(from, to));
         let parts: Vec<String> = parts.into_iter().map(edit).collect();
         let placed = |part: String| {
-            let part = if self.in_place { in_place(&part) } else { part };
+            let part = self.without_left_out(part);
             if self.shared { part.replace("var<storage, read>", "var<storage, read_write>") } else { part }
         };
         let parts: Vec<String> = parts.into_iter().map(placed).collect();
@@ -482,31 +511,5 @@ impl Variant {
             matrices: self.uses_matrices(),
         };
         assemble(&constants, elements, &parts)
-    }
-
-    /// Which of the kernel's bindings in group 0 are written, in order. Under [`shared`](Self::shared) all are bound so.
-    pub(super) fn writes(&self) -> &'static [bool] {
-        match self.stem {
-            _ if self.in_place => &Self { in_place: false, ..*self }.writes()[1..],
-            Stem::BatchLoss | Stem::Copy | Stem::Dropout | Stem::PhiloxWords => &[false, true],
-            Stem::Patches | Stem::Pool => &[false, true],
-            Stem::PatchesGrad | Stem::PoolGrad => &[false, false, true],
-            Stem::Moments => &[false, true, true],
-            Stem::AlphaDropout | Stem::DropoutBroadcast | Stem::GaussianDropout | Stem::Subnetworks => &[false, true],
-            Stem::ActivationGrad | Stem::DropoutBits => &[false, false, true],
-            Stem::MaskBits | Stem::MaskBytes => &[true],
-            Stem::LinearActivation => &[false, false, false, false, true, true],
-            Stem::LinearForward => &[false, false, false, true],
-            Stem::GradInput => &[false, false, false, false, true],
-            Stem::GradWeight | Stem::Gather => &[false, false, false, true, true],
-            Stem::GradWeightSgd if self.momentum => &[false, false, true, true, true, true],
-            Stem::GradWeightSgd | Stem::SoftmaxCrossEntropy | Stem::SquaredError => &[false, false, true, true],
-            Stem::Adamw => &[false, true, true, true],
-            Stem::BatchNorm => &[false, false, false, true],
-            Stem::BatchNormGrad => &[false, false, false, false, true, true],
-            Stem::BatchStatistics => &[false, true, true],
-            Stem::Sgd if self.momentum => &[false, true, true],
-            Stem::Sgd => &[false, true],
-        }
     }
 }

@@ -4,6 +4,7 @@ use super::network::Mlp;
 use super::predict::BATCH;
 use super::resident::Resident;
 use super::subnetworks::{ELEMENTS, Place, Predictive, Site, Subnets};
+use super::wait::{Wait, blocking};
 use crate::backend::Backend;
 use crate::call::Subnetworks;
 use crate::{Dropout, Error, Mode, Result};
@@ -33,6 +34,18 @@ impl<B: Backend> Mlp<B> {
     /// # Errors
     /// [`Error::TooLarge`] for more than [`MAX_UNITS`] droppable units, [`Error::Shape`] for data of another width.
     pub fn predict_ensemble(&mut self, data: &Resident<B>) -> Result<Predictive> {
+        blocking(self.enumerated(data, Wait::Block))
+    }
+
+    /// [`predict_ensemble`](Self::predict_ensemble) without blocking, as [`Backend::read_async`].
+    ///
+    /// # Errors
+    /// As [`predict_ensemble`](Self::predict_ensemble).
+    pub async fn predict_ensemble_async(&mut self, data: &Resident<B>) -> Result<Predictive> {
+        self.enumerated(data, Wait::Yield).await
+    }
+
+    async fn enumerated(&mut self, data: &Resident<B>, wait: Wait) -> Result<Predictive> {
         let sites = self.architecture.droppable();
         let units: usize = sites.iter().map(|site| site.units).sum();
         if units > MAX_UNITS {
@@ -54,7 +67,7 @@ impl<B: Backend> Mlp<B> {
             let most = (ROWS / rows).min(ELEMENTS / rows / widest).max(1);
             masks.before.len().min(1 << most.ilog2())
         };
-        let moments = self.average(data, &masks, BATCH, at_a_time)?;
+        let moments = self.average(data, &masks, BATCH, at_a_time, wait).await?;
         Ok(Predictive::of(&moments, self.architecture.classes, 1.0))
     }
 }

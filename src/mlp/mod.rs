@@ -22,6 +22,7 @@ mod schedule;
 mod shard;
 mod subnetworks;
 mod train;
+mod wait;
 mod workspace;
 
 pub use convolution::{ConvNet, Front, Stage};

@@ -5,6 +5,7 @@ use super::norm::Norm;
 use super::optimizer::Optimizer;
 use super::schedule::Schedules;
 use super::train::Training;
+use super::wait::{Wait, blocking};
 use super::workspace::Workspaces;
 use crate::backend::Backend;
 use crate::{Dropout, Error, Key, Mask, Mode, Rate, Result, init};
@@ -204,8 +205,21 @@ impl<B: Backend> Mlp<B> {
     /// # Errors
     /// [`Error::Device`] where the device was lost.
     pub fn parameters(&mut self, index: usize) -> Result<Option<(Vec<f32>, Vec<f32>)>> {
+        blocking(self.parameters_of(index, Wait::Block))
+    }
+
+    /// [`parameters`](Self::parameters) without blocking, as [`Backend::read_async`].
+    ///
+    /// # Errors
+    /// As [`parameters`](Self::parameters).
+    pub async fn parameters_async(&mut self, index: usize) -> Result<Option<(Vec<f32>, Vec<f32>)>> {
+        self.parameters_of(index, Wait::Yield).await
+    }
+
+    async fn parameters_of(&mut self, index: usize, wait: Wait) -> Result<Option<(Vec<f32>, Vec<f32>)>> {
         let Some(layer) = self.layers.get(index) else { return Ok(None) };
-        Ok(Some((self.backend.read(&layer.weight)?, self.backend.read(&layer.bias)?)))
+        let mut both = wait.read_all(&mut self.backend, &[&layer.weight, &layer.bias]).await?.into_iter();
+        Ok(both.next().zip(both.next()))
     }
 
     /// Overwrites weights and bias of layer `index`.

@@ -3,6 +3,7 @@
 use super::network::Mlp;
 use super::resident::Resident;
 use super::train::{Input, forward, loss};
+use super::wait::{Wait, blocking};
 use crate::backend::Backend;
 use crate::{Dropout, Result};
 
@@ -31,13 +32,36 @@ impl<B: Backend> Mlp<B> {
         self.predict_on(&data)
     }
 
+    /// [`predict`](Self::predict) without blocking, as [`Backend::read_async`].
+    ///
+    /// # Errors
+    /// As [`predict`](Self::predict).
+    pub async fn predict_async(&mut self, x: &[f32]) -> Result<Vec<f32>> {
+        let labels = vec![0; x.len() / self.features()];
+        self.workspaces.forget_given();
+        let data = self.give(x, &labels)?;
+        self.probabilities(&data, Wait::Yield).await
+    }
+
     /// Class probabilities of data that lies on the device.
     ///
     /// # Errors
     /// [`Error::Shape`](crate::Error::Shape) for data of another width.
     pub fn predict_on(&mut self, data: &Resident<B>) -> Result<Vec<f32>> {
+        blocking(self.probabilities(data, Wait::Block))
+    }
+
+    /// [`predict_on`](Self::predict_on) without blocking, as [`Backend::read_async`].
+    ///
+    /// # Errors
+    /// As [`predict_on`](Self::predict_on).
+    pub async fn predict_on_async(&mut self, data: &Resident<B>) -> Result<Vec<f32>> {
+        self.probabilities(data, Wait::Yield).await
+    }
+
+    async fn probabilities(&mut self, data: &Resident<B>, wait: Wait) -> Result<Vec<f32>> {
         let architecture = self.architecture.clone();
-        let mut logits = self.logits(data, |layer| architecture.prediction_site(layer))?;
+        let mut logits = self.logits(data, |layer| architecture.prediction_site(layer), wait).await?;
         softmax(&mut logits, architecture.classes);
         Ok(logits)
     }
@@ -47,6 +71,18 @@ impl<B: Backend> Mlp<B> {
     /// # Errors
     /// [`Error::Shape`](crate::Error::Shape) for data of another width.
     pub fn evaluate(&mut self, data: &Resident<B>) -> Result<Evaluation> {
+        blocking(self.evaluation(data, Wait::Block))
+    }
+
+    /// [`evaluate`](Self::evaluate) without blocking, as [`Backend::read_async`].
+    ///
+    /// # Errors
+    /// As [`evaluate`](Self::evaluate).
+    pub async fn evaluate_async(&mut self, data: &Resident<B>) -> Result<Evaluation> {
+        self.evaluation(data, Wait::Yield).await
+    }
+
+    async fn evaluation(&mut self, data: &Resident<B>, wait: Wait) -> Result<Evaluation> {
         self.check_data(data)?;
         let slots = data.rows().div_ceil(BATCH);
         let mut totals = self.totals(slots)?;
@@ -60,16 +96,16 @@ impl<B: Backend> Mlp<B> {
             let input = Input { data, order: None, first, front: self.front.as_ref(), training: false };
             forward(&mut self.backend, &mut self.layers, workspace, input, &site)?;
             loss(&mut self.backend, workspace, &mut totals, slot, rows)?;
-            self.backend.submit()?;
+            wait.submit(&mut self.backend).await?;
         }
-        let sums = self.backend.read(&totals)?;
+        let sums = wait.read(&mut self.backend, &totals).await?;
         self.workspaces.totals = Some(totals);
         let sum = |column: usize| sums.chunks(2).take(slots).map(|row| f64::from(row[column])).sum::<f64>() / data.rows() as f64;
         Ok(Evaluation { loss: sum(0), error: 100.0 * (1.0 - sum(1)) })
     }
 
     /// The logits of all rows; `site` gives what site `layer` does.
-    fn logits(&mut self, data: &Resident<B>, site: impl Fn(usize) -> Dropout) -> Result<Vec<f32>> {
+    async fn logits(&mut self, data: &Resident<B>, site: impl Fn(usize) -> Dropout, wait: Wait) -> Result<Vec<f32>> {
         self.check_data(data)?;
         let norm = self.batch_norm().is_some();
         let mut logits = Vec::with_capacity(data.rows() * self.architecture.classes);
@@ -80,7 +116,7 @@ impl<B: Backend> Mlp<B> {
             let input = Input { data, order: None, first, front: self.front.as_ref(), training: false };
             forward(&mut self.backend, &mut self.layers, workspace, input, &site)?;
             if let Some(last) = workspace.outputs.last() {
-                logits.extend(self.backend.read(last)?);
+                logits.extend(wait.read(&mut self.backend, last).await?);
             }
         }
         Ok(logits)

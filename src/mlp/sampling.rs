@@ -3,6 +3,7 @@
 use super::network::{Architecture, Mlp};
 use super::resident::Resident;
 use super::subnetworks::{ELEMENTS, Place, Predictive, Site, Subnets};
+use super::wait::{Wait, blocking};
 use crate::backend::Backend;
 use crate::call::{DropoutBroadcast, DropoutCall};
 use crate::mask::PREDICTION;
@@ -42,6 +43,18 @@ impl<B: Backend> Mlp<B> {
     /// # Errors
     /// [`Error::Invalid`] for no samples, [`Error::Shape`] for data of another width.
     pub fn predict_monte_carlo(&mut self, data: &Resident<B>, samples: u32, sharing: Sharing) -> Result<Predictive> {
+        blocking(self.sampled(data, samples, sharing, Wait::Block))
+    }
+
+    /// [`predict_monte_carlo`](Self::predict_monte_carlo) without blocking, as [`Backend::read_async`].
+    ///
+    /// # Errors
+    /// As [`predict_monte_carlo`](Self::predict_monte_carlo).
+    pub async fn predict_monte_carlo_async(&mut self, data: &Resident<B>, samples: u32, sharing: Sharing) -> Result<Predictive> {
+        self.sampled(data, samples, sharing, Wait::Yield).await
+    }
+
+    async fn sampled(&mut self, data: &Resident<B>, samples: u32, sharing: Sharing, wait: Wait) -> Result<Predictive> {
         if samples == 0 {
             return Err(Error::invalid("0 samples: must be 1 or more"));
         }
@@ -51,7 +64,7 @@ impl<B: Backend> Mlp<B> {
         let one = self.backend.tensor(1, 1, &[1.0])?;
         let samples = Samples { architecture: &architecture, count, sharing, one };
         let widest = architecture.widths().into_iter().max().unwrap_or(1);
-        let moments = self.average(data, &samples, (ELEMENTS / widest).clamp(1, BATCH), |_| 1)?;
+        let moments = self.average(data, &samples, (ELEMENTS / widest).clamp(1, BATCH), |_| 1, wait).await?;
         Ok(Predictive::of(&moments, architecture.classes, f64::from(count)))
     }
 }

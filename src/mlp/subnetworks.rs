@@ -2,6 +2,7 @@
 
 use super::network::{Architecture, Layer, Mlp};
 use super::resident::Resident;
+use super::wait::Wait;
 use crate::backend::Backend;
 use crate::call::{Gather, LinearForward, Moments};
 use crate::{Dropout, Mode, Rate, Result};
@@ -110,12 +111,13 @@ struct Chunk<B: Backend> {
 impl<B: Backend> Mlp<B> {
     /// Averages over all sub-networks, on at most `rows` rows of the data and `at_a_time(rows)` sub-networks at a time, which divides their number:
     /// `[rows, 2·classes + 1]` as [`Moments`] has them. They are read back once, at the end.
-    pub(super) fn average(
+    pub(super) async fn average(
         &mut self,
         data: &Resident<B>,
         subnets: &impl Subnets<B>,
         rows: usize,
         at_a_time: impl Fn(usize) -> usize,
+        wait: Wait,
     ) -> Result<Vec<f32>> {
         self.check_data(data)?;
         self.workspaces.forget_given();
@@ -134,7 +136,7 @@ impl<B: Backend> Mlp<B> {
             moments.push(of_chunk);
             kept = Some(chunk);
         }
-        Ok(self.backend.read_all(&moments.iter().collect::<Vec<_>>())?.concat())
+        Ok(wait.read_all(&mut self.backend, &moments.iter().collect::<Vec<_>>()).await?.concat())
     }
 
     fn chunk(&mut self, sites: &[Site], subnets: &impl Subnets<B>, rows: usize, networks: usize) -> Result<Chunk<B>> {

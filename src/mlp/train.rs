@@ -6,6 +6,7 @@ use super::norm::{BatchNormPlace, MOMENTUM, Norm};
 use super::optimizer::{Optimizer, Update};
 use super::resident::{Resident, Source};
 use super::schedule::Schedules;
+use super::wait::{Wait, blocking};
 use super::workspace::{Workspace, Workspaces};
 use crate::backend::Backend;
 use crate::call::{
@@ -92,7 +93,7 @@ impl<B: Backend> Mlp<B> {
         let given = self.give(x, labels)?;
         self.training = Some(*training);
         let result = self.totals(1).and_then(|mut totals| {
-            let result = self.step_on(&given, None, 0, labels.len(), training, &mut totals, 0);
+            let result = self.step_on(&given, None, 0, labels.len(), training, &mut totals, 0).and_then(|()| self.backend.submit());
             self.workspaces.totals = Some(totals);
             result
         });
@@ -105,8 +106,20 @@ impl<B: Backend> Mlp<B> {
     /// # Errors
     /// [`Error::Device`] where the device was lost.
     pub fn loss(&mut self) -> Result<Option<f32>> {
+        blocking(self.loss_of_step(Wait::Block))
+    }
+
+    /// [`loss`](Self::loss) without blocking, as [`Backend::read_async`].
+    ///
+    /// # Errors
+    /// As [`loss`](Self::loss).
+    pub async fn loss_async(&mut self) -> Result<Option<f32>> {
+        self.loss_of_step(Wait::Yield).await
+    }
+
+    async fn loss_of_step(&mut self, wait: Wait) -> Result<Option<f32>> {
         let (Some(totals), Some(given)) = (&self.workspaces.totals, &self.workspaces.given) else { return Ok(None) };
-        let totals = self.backend.read(totals)?;
+        let totals = wait.read(&mut self.backend, totals).await?;
         Ok(Some(totals[0] / given.rows() as f32))
     }
 
@@ -122,7 +135,25 @@ impl<B: Backend> Mlp<B> {
     ///
     /// # Errors
     /// As [`train_epoch`](Self::train_epoch).
-    pub fn train_epoch_with(&mut self, data: &Resident<B>, training: &Training, mut progress: impl FnMut(usize)) -> Result<Epoch> {
+    pub fn train_epoch_with(&mut self, data: &Resident<B>, training: &Training, progress: impl FnMut(usize)) -> Result<Epoch> {
+        blocking(self.epoch_on(data, training, progress, Wait::Block))
+    }
+
+    /// [`train_epoch`](Self::train_epoch) without blocking, as [`Backend::read_async`].
+    ///
+    /// # Errors
+    /// As [`train_epoch`](Self::train_epoch).
+    pub async fn train_epoch_async(&mut self, data: &Resident<B>, training: &Training) -> Result<Epoch> {
+        self.epoch_on(data, training, |_| {}, Wait::Yield).await
+    }
+
+    async fn epoch_on(
+        &mut self,
+        data: &Resident<B>,
+        training: &Training,
+        mut progress: impl FnMut(usize),
+        wait: Wait,
+    ) -> Result<Epoch> {
         self.check_training(training)?;
         self.check_data(data)?;
         self.training = Some(*training);
@@ -134,9 +165,10 @@ impl<B: Backend> Mlp<B> {
             let first = step * training.batch;
             let rows = training.batch.min(data.rows() - first);
             self.step_on(data, order.as_ref(), first, rows, training, &mut totals, step)?;
+            wait.submit(&mut self.backend).await?;
             progress(step + 1);
         }
-        let sums = self.backend.read(&totals)?;
+        let sums = wait.read(&mut self.backend, &totals).await?;
         self.workspaces.totals = Some(totals);
         self.workspaces.order = order;
         self.epoch += 1;
@@ -200,7 +232,7 @@ impl<B: Backend> Mlp<B> {
         }
     }
 
-    /// Gather, forward, loss, backward, update: recorded together, submitted once.
+    /// Gather, forward, loss, backward, update: recorded together, for one submit.
     #[allow(clippy::too_many_arguments)]
     fn step_on(
         &mut self,
@@ -225,7 +257,6 @@ impl<B: Backend> Mlp<B> {
         loss(backend, workspace, totals, slot, rows)?;
         backward(backend, layers, workspace, &site, |backend, layer, x, grad_z| layer.update(backend, x, grad_z, &update))?;
         front.as_mut().map_or(Ok(()), |front| front.backward(backend, workspace, &update))?;
-        backend.submit()?;
         *step = step.wrapping_add(1);
         Ok(())
     }

@@ -8,7 +8,7 @@ use super::form::Form;
 use super::layer::Layer;
 use super::random::Cases;
 use crate::call::{BatchLoss, DropoutCall, Features, Gather, GradWeightSgd, Sgd, SgdRule, SoftmaxCrossEntropy, SquaredError};
-use crate::gpu::{Gpu, Planner, Stem, Variant, Width};
+use crate::gpu::{Bound, Gpu, Planner, Stem, Variant, Width};
 use crate::oracle::{self, Exact};
 use crate::{Backend, Dropout, Mask, Mode, Rate, Result};
 use rayon::prelude::*;
@@ -308,8 +308,17 @@ pub(super) fn variants(forms: &[Form<Gpu>]) -> Check {
                     _ => !form.weak,
                 };
                 let wide = variant.width != Width::Vec8 || planner.wide_loads();
+                let room = planner.buffers as usize;
+                let bound = match variant.bound {
+                    Bound::All => variant.tensors() <= room,
+                    _ => Variant { bound: Bound::All, ..variant }.tensors() > room,
+                };
                 let tile = variant.join || planner.tiles.only() == Some(variant.tile);
-                planner.int64 == int64 && wide && divides_so(planner, &variant) && (!variant.stem.is_product() || tile && size)
+                planner.int64 == int64
+                    && wide
+                    && bound
+                    && divides_so(planner, &variant)
+                    && (!variant.stem.is_product() || tile && size)
             };
             if forms.iter().any(reaches) {
                 let name = variant.name();

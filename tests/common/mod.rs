@@ -92,21 +92,40 @@ pub enum Form {
     Tile(Tile),
     /// Philox in 16-bit limbs, also where the device has 64-bit integers.
     Limbs,
+    /// A device of wgpu's downlevel limits: four storage buffers, and no feature.
+    Downlevel,
+}
+
+/// The adapter under test as a device that was asked for wgpu's `downlevel_defaults` and for no feature.
+pub fn downlevel() -> Option<Gpu> {
+    let (info, ..) = required(wgpu_dropout::gpu::open(&adapter()?))?;
+    let same = |adapter: &wgpu::Adapter| (adapter.get_info().name, adapter.get_info().backend) == (info.name.clone(), info.backend);
+    let adapter = wgpu_dropout::gpu::adapters().unwrap().into_iter().find(same).expect("it was opened");
+    let required_limits = wgpu::Limits::downlevel_defaults();
+    let descriptor = wgpu::DeviceDescriptor { required_limits, ..Default::default() };
+    match pollster::block_on(adapter.request_device(&descriptor)) {
+        Ok((device, queue)) => Some(Gpu::on(device, queue).unwrap()),
+        Err(error) => {
+            skipped(&format!("no device of the downlevel limits: {error}"));
+            None
+        }
+    }
 }
 
 /// Lends the one GPU of a form that all tests of a file use in turns, so that each kernel is compiled once. A test that panics
 /// drops it, and the next one opens another.
 pub fn lend(form: Form, run: impl FnOnce(Gpu) -> Gpu) {
-    static SLOTS: [Mutex<Option<Gpu>>; 2 + Tile::ALL.len()] = [const { Mutex::new(None) }; 2 + Tile::ALL.len()];
+    static SLOTS: [Mutex<Option<Gpu>>; 3 + Tile::ALL.len()] = [const { Mutex::new(None) }; 3 + Tile::ALL.len()];
     let (slot, change): (usize, &dyn Fn(Planner) -> Planner) = match form {
         Form::Usual => (0, &|planner| planner),
         Form::Limbs => (1, &|planner| Planner { int64: false, ..planner }),
+        Form::Downlevel => (2, &|planner| planner),
         Form::Tile(tile) => {
-            (2 + tile as usize, &move |planner| Planner { tiles: Tiles::all(tile), wide: !tile.is_shared(), ..planner })
+            (3 + tile as usize, &move |planner| Planner { tiles: Tiles::all(tile), wide: !tile.is_shared(), ..planner })
         }
     };
     let mut slot = SLOTS[slot].lock().unwrap_or_else(PoisonError::into_inner);
-    let opened = slot.take().or_else(|| gpu_with(change));
+    let opened = slot.take().or_else(|| if matches!(form, Form::Downlevel) { downlevel() } else { gpu_with(change) });
     *slot = opened.map(run);
 }
 
@@ -132,6 +151,11 @@ macro_rules! on_backends {
             $crate::common::with_gpu(form, |gpu| $run(gpu));
         }
     }};
+}
+
+/// Every tile of matrix products, and where few tensors can be bound.
+pub fn tiles_and_downlevel() -> impl Iterator<Item = Form> {
+    TILES.into_iter().chain([Form::Downlevel])
 }
 
 /// Every tile of matrix products.

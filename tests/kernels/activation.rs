@@ -1,6 +1,6 @@
 //! `linear_activation` and `activation_grad`: the epilogues of a transformer's layers, and the way back.
 
-use crate::common::{TILES, noise, poisoned, same_bits};
+use crate::common::{noise, poisoned, same_bits, tiles_and_downlevel};
 use crate::{mask, on_backends, sites};
 use wgpu_dropout::backend::Backend;
 use wgpu_dropout::call::{Activation, ActivationGrad, LinearActivation, LinearForward};
@@ -67,7 +67,7 @@ fn layers_with_every_activation_equal_the_oracle() {
             }
         }
     }
-    on_backends!(check, TILES);
+    on_backends!(check, tiles_and_downlevel());
 }
 
 /// The derivatives against central differences of the activations themselves, both on the device.

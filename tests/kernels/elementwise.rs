@@ -1,6 +1,6 @@
 //! `dropout`, `copy` and `gather`: one read and one write an element.
 
-use crate::common::{MULTIPLICATIONS, noise, poisoned, same_bits};
+use crate::common::{Form, MULTIPLICATIONS, noise, poisoned, same_bits};
 use crate::{on_backends, sites};
 use wgpu_dropout::backend::Backend;
 use wgpu_dropout::call::{DropoutCall, Features, Gather};
@@ -166,7 +166,7 @@ fn gather_equals_the_oracle() {
             }
         }
     }
-    on_backends!(check);
+    on_backends!(check, [Form::Usual, Form::Downlevel]);
 }
 
 /// An order that names no row of the data harms nothing but its own row of the mini-batch.

@@ -1,6 +1,6 @@
 //! `linear_forward`, `grad_input`, `grad_weight`: matrix products with dropout fused in, on the CPU and in each tile.
 
-use crate::common::{TILES, noise, poisoned, same_bits, small_integers, with_gpu};
+use crate::common::{TILES, noise, poisoned, same_bits, small_integers, tiles_and_downlevel, with_gpu};
 use crate::{exact_sites, mask, on_backends, sites};
 use wgpu_dropout::backend::Backend;
 use wgpu_dropout::call::{GradInput, GradWeight, LinearForward};
@@ -134,7 +134,7 @@ fn products_equal_the_oracle() {
             check_case(backend, &case);
         }
     }
-    on_backends!(check, TILES);
+    on_backends!(check, tiles_and_downlevel());
 }
 
 #[test]
@@ -150,7 +150,7 @@ fn whole_numbers_give_the_same_bits_everywhere() {
             }
         }
     }
-    on_backends!(check, TILES);
+    on_backends!(check, tiles_and_downlevel());
 }
 
 /// The order of each sum is that of the CPU's reference, in one chain or in parts, as `order::part` says. Products by 1 and -1 are exact,
@@ -226,7 +226,7 @@ fn prediction_scales_the_activation_and_draws_nothing() {
             }
         }
     }
-    on_backends!(check, TILES);
+    on_backends!(check, tiles_and_downlevel());
 }
 
 /// relu(NaN) is NaN, relu(−∞) is 0, and what is dropped is 0 whatever it was.
@@ -255,7 +255,7 @@ fn nan_and_infinity_go_through_a_layer_as_through_the_oracle() {
             }
         }
     }
-    on_backends!(check, TILES);
+    on_backends!(check, tiles_and_downlevel());
 }
 
 /// dZ = dY·s where the saved output is a NaN, as autograd has it; 0 where it is 0 or below, whatever dY is.
@@ -290,5 +290,5 @@ fn the_gradient_passes_where_the_saved_output_is_nan() {
             same_bits("grad_bias", &backend.read(&db).unwrap(), &right).unwrap();
         }
     }
-    on_backends!(check, TILES);
+    on_backends!(check, tiles_and_downlevel());
 }

@@ -1,6 +1,6 @@
 //! `sgd` and `grad_weight_sgd`: momentum, weight decay, L1 and max-norm against the rule in f64, over several updates.
 
-use crate::common::{TILES, noise, poisoned, same_bits, small_integers};
+use crate::common::{noise, poisoned, same_bits, small_integers, tiles_and_downlevel};
 use crate::on_backends;
 use wgpu_dropout::backend::Backend;
 use wgpu_dropout::call::{GradWeight, GradWeightSgd, Sgd, SgdRule};
@@ -189,7 +189,7 @@ fn a_layer_is_updated_as_the_rule_says() {
             }
         }
     }
-    on_backends!(check, TILES);
+    on_backends!(check, tiles_and_downlevel());
 }
 
 /// Whole numbers and factors that are powers of two are exact in any order. The control: another rule gives other bits.
@@ -214,7 +214,7 @@ fn a_fused_update_is_the_gradient_and_then_the_update() {
             }
         }
     }
-    on_backends!(check, TILES);
+    on_backends!(check, tiles_and_downlevel());
 }
 
 #[test]

@@ -5,7 +5,7 @@ use embedder::{Engine, Pass};
 use sha2::{Digest, Sha256};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
-use wgpu_dropout::call::{DropoutCall, LinearForward};
+use wgpu_dropout::call::{DropoutCall, GradInput, LinearForward};
 use wgpu_dropout::gpu::{Kernels, Prepared, View};
 use wgpu_dropout::{Dropout, Key, Mask, Mode, Rate};
 
@@ -204,4 +204,45 @@ fn kernels_and_calls_are_send_and_sync() {
     check::<Kernels>();
     check::<Prepared>();
     check::<wgpu_dropout::gpu::State>();
+}
+
+/// What an engine warms up with the shapes that it will use is not compiled in its first frame.
+#[test]
+fn calls_that_were_warmed_up_compile_nothing() {
+    let Some(engine) = engine() else { return };
+    let kernels = Kernels::new(&engine.device).unwrap();
+    let (batch, inputs, outputs) = (24, 40, 36);
+    // What the engine will call, on some buffers: a layer, its way back, and a dropout in place.
+    let calls = |kernels: &Kernels, [x, weight, bias, y, grad, more]: [&wgpu::Buffer; 6]| {
+        let [x, weight, bias] =
+            [(x, batch, inputs), (weight, inputs, outputs), (bias, 1, outputs)].map(|(b, r, c)| View::new(b, r, c));
+        let [mut y, grad_output] = [y, grad].map(|buffer| View::new(buffer, batch, outputs));
+        let (grad_input, relu, dropout) = (&mut View::new(more, batch, inputs), true, site(1));
+        let forward =
+            kernels.linear_forward(&LinearForward { x: &x, weight: &weight, bias: Some(&bias), y: &mut y, relu, dropout })?;
+        let (grad_output, output, weight) = (&grad_output, Some(&y), &weight);
+        let back = GradInput { grad_output, output, weight, grad_input, dropout, through: None };
+        Ok::<_, wgpu_dropout::Error>([
+            forward,
+            kernels.grad_input(&back)?,
+            kernels.dropout(&DropoutCall { x: &y, y: &mut { y }, dropout })?,
+        ])
+    };
+    let [_, before, .., modules, pipelines] = objects(&engine.device);
+    assert_eq!(kernels.warm_up(|kernels, buffers| calls(kernels, buffers).map(drop)).unwrap(), 3);
+    let compiled = kernels.compiled();
+    let [_, groups, .., more_modules, more_pipelines] = objects(&engine.device);
+    assert_eq!((groups, more_pipelines, more_modules), (before, pipelines + 3, modules + 3));
+    let buffers = [batch * inputs, inputs * outputs, outputs, batch * outputs, batch * outputs, batch * inputs];
+    let buffers = buffers.map(|count| engine.buffer(&vec![0.0; count]));
+    let prepared = calls(&kernels, buffers.each_ref()).unwrap();
+    let mut encoder = engine.device.create_command_encoder(&Default::default());
+    prepared.iter().for_each(|call| call.record(&mut encoder.begin_compute_pass(&Default::default())));
+    engine.queue.submit([encoder.finish()]);
+    assert_eq!((kernels.compiled(), objects(&engine.device)[5]), (compiled.clone(), more_pipelines));
+    // Again there is nothing to do; the control: another shape, whose rows are not whole vectors, is another form.
+    assert_eq!(kernels.warm_up(|kernels, buffers| calls(kernels, buffers).map(drop)).unwrap(), 0);
+    let odd = View::new(&buffers[0], 9, 9);
+    kernels.dropout(&DropoutCall { x: &odd, y: &mut { odd }, dropout: site(1) }).unwrap();
+    assert_eq!((kernels.compiled().len(), objects(&engine.device)[5]), (compiled.len() + 1, more_pipelines + 1));
 }

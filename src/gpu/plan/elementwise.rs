@@ -3,6 +3,7 @@
 use super::strips::Strips;
 use super::{Dispatch, Operand, Planner, check_operands, read, windows, write};
 use crate::call::{DropoutCall, Features, Gather, MaskBits};
+use crate::gpu::bindings::Bound;
 use crate::gpu::params::{LABELS, Params};
 use crate::gpu::variant::{Stem, Variant};
 use crate::gpu::view::View;
@@ -61,6 +62,8 @@ impl Planner {
         let (order, all_labels) = (self.whole("order", order)?, self.whole("all_labels", all_labels)?);
         let (labels, x) = (self.whole("labels", labels)?, self.whole("x", x)?);
         let mut plan = Vec::new();
+        // Features and labels together bind one tensor more than some devices allow.
+        let apart = self.buffers < 5;
         for (from, count) in windows(data.rows, self.rows_per_binding("data", data.cols, element)?) {
             let window = self.window(data, element, from, count);
             let params = Params {
@@ -82,8 +85,16 @@ impl Planner {
             .with_dropout(&call.dropout, 0, 0);
             // Rows without features still have labels.
             let strips = call.x.rows as u64 * data.cols.div_ceil(8).max(1) as u64;
+            let bound = [window, order, all_labels, x, labels];
             let variant = Variant { bytes: element == 1, ..Variant::new(Stem::Gather) };
-            plan.extend(self.dispatch(variant, &[window, order, all_labels, x, labels], params, strips.div_ceil(64))?);
+            if apart && from == 0 {
+                let (labels, params) =
+                    (Variant { bytes: true, bound: Bound::Labels, ..variant }, Params { cols: 0, count: 0, ..params });
+                plan.extend(self.dispatch(labels, &bound, params, (call.x.rows as u64).div_ceil(64))?);
+            }
+            let (bound_here, flags) = if apart { (Bound::Few, 0) } else { (Bound::All, params.flags) };
+            let (variant, params) = (Variant { bound: bound_here, ..variant }, Params { flags, ..params });
+            plan.extend(self.dispatch(variant, &bound, params, strips.div_ceil(64))?);
         }
         Ok(plan)
     }

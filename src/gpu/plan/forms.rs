@@ -56,9 +56,8 @@ impl Planner {
 
     pub(in crate::gpu) fn alpha_dropout<'a>(&self, call: &AlphaDropoutCall<'_, View<'a>>) -> Result<Vec<Dispatch<'a>>> {
         call.check()?;
-        self.refuse_state(Stem::AlphaDropout)?;
         let site = &call.dropout;
-        if site.is_identity() {
+        if site.is_identity() && !self.state {
             return self.same(Stem::AlphaDropout, *call.x, *call.y);
         }
         let params = |row, col| {
@@ -70,23 +69,14 @@ impl Planner {
 
     pub(in crate::gpu) fn gaussian_dropout<'a>(&self, call: &GaussianDropoutCall<'_, View<'a>>) -> Result<Vec<Dispatch<'a>>> {
         call.check()?;
-        self.refuse_state(Stem::GaussianDropout)?;
         let site = &call.dropout;
-        if site.is_identity() {
+        if site.is_identity() && !self.state {
             return self.same(Stem::GaussianDropout, *call.x, *call.y);
         }
         let noise = Dropout { mask: *site.mask(), scale: site.scale() };
         let params = |row, col| Params::default().with_dropout(&noise, row, col);
         let variant = Variant { aligned: true, ..Variant::new(Stem::GaussianDropout) };
         self.strips(&Strips { variant, x: *call.x, beside: None, y: *call.y, params: &params })
-    }
-
-    /// Refuses a rate that is yet to be read, for a kernel that has constants made from it.
-    fn refuse_state(&self, stem: Stem) -> Result<()> {
-        match self.state {
-            true => Err(Error::invalid(format!("{}: its rate is a value, it cannot be read from a buffer", stem.name()))),
-            false => Ok(()),
-        }
     }
 
     /// What a kernel that changes nothing does.

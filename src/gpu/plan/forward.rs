@@ -119,13 +119,24 @@ impl Planner {
             dropout: call.dropout,
         };
         check_operands(forward.stem.name(), 4, &forward.operands())?;
-        self.forward(&forward, 4)
+        match residual.filter(|_| self.buffers < 6) {
+            // Where not all can be bound at once, the residual is first copied to where it is read in place.
+            Some(residual) => {
+                let mut plan = self.copy(residual, *call.y)?;
+                let flags = flags & !RESIDUAL | IN_PLACE;
+                plan.extend(self.forward(&Forward { residual: None, flags, ..forward }, 4)?);
+                Ok(plan)
+            }
+            None => self.forward(&forward, 4),
+        }
     }
 
     fn forward<'a>(&self, call: &Forward<'a>, element: u64) -> Result<Vec<Dispatch<'a>>> {
         let (x, weight, y) = (call.x, call.weight, call.y);
         let (inner, cols) = (weight.rows, weight.cols);
-        if let Some(part) = order::part(y.rows, cols, inner) {
+        // Where not all can be bound at once, what follows the sum is a dispatch of its own, as after a sum in parts.
+        let few = call.stem == Stem::LinearActivation && self.buffers < 6;
+        if let Some(part) = order::part(y.rows, cols, inner).or(few.then_some(inner.max(1))) {
             return self.split_forward(call, part, element);
         }
         let terms = self.sum_part(inner, &[("weight", weight.stride)], element)?;

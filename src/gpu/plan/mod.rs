@@ -33,6 +33,8 @@ pub struct Planner {
     pub binding: u64,
     /// Alignment of a storage binding's offset in bytes.
     pub align: u64,
+    /// Storage buffers that a dispatch binds: with less than 6 some calls take more dispatches, and `batch_norm_grad` is refused.
+    pub buffers: u32,
     /// Workgroups in a dimension.
     pub grid: u32,
     /// Floating-point operations that a dispatch should not exceed.
@@ -125,6 +127,7 @@ impl Planner {
         Self {
             binding: limits.max_storage_buffer_binding_size.min(limits.max_buffer_size).min(MAX_BINDING),
             align: u64::from(limits.min_storage_buffer_offset_alignment).max(4),
+            buffers: limits.max_storage_buffers_per_shader_stage.min(limits.max_bindings_per_bind_group),
             grid: limits.max_compute_workgroups_per_dimension,
             // About a tenth of a second on a slow device of each kind.
             flops: if info.device_type == wgpu::DeviceType::Cpu { 1 << 31 } else { 1 << 35 },
@@ -211,7 +214,13 @@ impl Planner {
             return Ok(None);
         }
         self.check_loops(&variant, &params)?;
-        let bindings: Vec<Binding<'a>> = windows.iter().map(|window| window.binding).collect();
+        let bindings: Vec<Binding<'a>> = variant.bound_of(windows).iter().map(|window| window.binding).collect();
+        if bindings.len() as u64 > u64::from(self.buffers) {
+            let (name, most) = (variant.stem.name(), self.buffers);
+            let what =
+                format!("{name} binds {} buffers: the device's max_storage_buffers_per_shader_stage allows {most}", bindings.len());
+            return Err(Error::Adapter { what });
+        }
         // wgpu binds no buffer for reading beside writing, whatever the ranges: then all is bound for both.
         let writes = variant.writes();
         let meets = |i: usize, j: usize| i != j && bindings[i].buffer == bindings[j].buffer && writes[i] && !writes[j];

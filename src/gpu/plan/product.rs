@@ -5,6 +5,7 @@
 
 use super::{Dispatch, Operand, Planner, Window, check_operands, read, windows, write};
 use crate::call::{GradInput, GradWeight, GradWeightSgd};
+use crate::gpu::bindings::Bound;
 use crate::gpu::params::{FIRST, Params, THROUGH};
 use crate::gpu::source::Width;
 use crate::gpu::tile::Tile;
@@ -30,7 +31,9 @@ impl Planner {
             [read("grad_output", dy), read("output", y), read("weight", weight), read("through", x), write("grad_input", dx)];
         let element = self.check_numbers(name, &operands)?;
         let (inner, cols) = (dy.cols, weight.rows);
-        if let Some(part) = order::part(dx.rows, cols, inner) {
+        // Where not all can be bound at once, what follows the sum is a dispatch of its own, as after a sum in parts.
+        let few = self.buffers < 5 && call.output.is_some();
+        if let Some(part) = order::part(dx.rows, cols, inner).or((few && call.through.is_some()).then_some(inner.max(1))) {
             return self.split_grad_input(call, part);
         }
         let part = self.common_rows(cols, &[("weight", weight.stride)], element)?;
@@ -69,6 +72,7 @@ impl Planner {
                 let variant = Variant {
                     gate: self.gate(call.output.is_some(), &call.dropout),
                     half: element == 2,
+                    bound: if few { Bound::Few } else { Bound::All },
                     ..Variant::new(Stem::GradInput)
                 };
                 plan.extend(self.product(variant, &[w, dy, y, x, dx], &[w, dy, y, x, dx], params)?);
@@ -90,9 +94,9 @@ impl Planner {
         let terms = whole_in_half(terms, inner, element)?;
         let part = self.weight_rows("grad_weight", dw, terms)?;
         let db = self.whole("grad_bias", db)?;
+        let few = self.buffers < 5 && call.output.is_some();
         let mut plan = Vec::new();
-        // The row after the last is the bias gradient.
-        for (m, rows) in windows(inputs + 1, part) {
+        for (m, rows) in rows_and_bias(inputs, part, few) {
             let held = rows.min(inputs - m.min(inputs));
             for (k, terms) in windows_or_one(inner, terms) {
                 let [x, dy, y] = [x, dy, y].map(|view| self.window(view, element, k, terms));
@@ -116,8 +120,10 @@ impl Planner {
                 }
                 .with_dropout(&call.dropout, k, 0);
                 let gate = self.gate(call.output.is_some(), &call.dropout);
-                let variant = Variant { gate, part: terms < inner, half: element == 2, ..Variant::new(Stem::GradWeight) };
-                plan.extend(self.product(variant, &[x, dy, y, dw, db], &[x, dy, y, dw], params)?);
+                let bound = if few { Bound::Few } else { Bound::All };
+                let variant = Variant { gate, part: terms < inner, half: element == 2, bound, ..Variant::new(Stem::GradWeight) };
+                let output = if few && held == 0 { db } else { dw };
+                plan.extend(self.product(variant, &[x, dy, y, output, db], &[x, dy, y, dw], params)?);
             }
         }
         Ok(plan)
@@ -142,8 +148,9 @@ impl Planner {
         let part = self.weight_rows("weight", weight, terms)?;
         let bias = self.whole("bias", bias)?;
         let bias_velocity = velocity.map(|(_, bias)| self.whole("bias's velocity", bias)).transpose()?;
+        let few = self.buffers < 6 && velocity.is_some();
         let mut plan = Vec::new();
-        for (m, rows) in windows(inputs + 1, part) {
+        for (m, rows) in rows_and_bias(inputs, part, few) {
             let held = rows.min(inputs - m.min(inputs));
             let weight = self.window(weight, 4, m.min(inputs), held);
             let velocity = velocity.map(|(velocity, _)| self.window(velocity, 4, m.min(inputs), held)).zip(bias_velocity);
@@ -176,7 +183,11 @@ impl Planner {
                     l1: if first { call.rule.l1 } else { 0.0 },
                     ..Params::default()
                 };
-                let variant = Variant { momentum: velocity.is_some(), ..Variant::new(Stem::GradWeightSgd) };
+                if few && held == 0 {
+                    (bound[2], bound[4]) = (bound[3], bound[5]);
+                }
+                let bound_here = if few { Bound::Few } else { Bound::All };
+                let variant = Variant { momentum: velocity.is_some(), bound: bound_here, ..Variant::new(Stem::GradWeightSgd) };
                 plan.extend(self.product(variant, &bound, &wide, params)?);
             }
         }
@@ -209,7 +220,9 @@ impl Planner {
             tile => tile,
         };
         let eight = tile == Tile::Shuffle && variant.stem != Stem::GradInput && !variant.half;
-        let width = self.width(wide, &params, eight);
+        // A weight's rows and a bias that are bound at one place are taken number by number.
+        let by_numbers = variant.bound == Bound::Few && matches!(variant.stem, Stem::GradWeight | Stem::GradWeightSgd);
+        let width = if by_numbers { Width::Scalar } else { self.width(wide, &params, eight) };
         let variant = Variant { tile, width, ..variant };
         // Without parts side by side, all terms are of one part.
         let params = Params { terms: if params.terms == 0 { params.inner.max(1) } else { params.terms }, ..params };
@@ -228,6 +241,11 @@ impl Planner {
             () => Width::Scalar,
         }
     }
+}
+
+/// Windows of a weight gradient's rows, the bias gradient's after the last; `apart` where that is to have a window of its own.
+fn rows_and_bias(inputs: usize, most: usize, apart: bool) -> impl Iterator<Item = (usize, usize)> {
+    windows(if apart { inputs } else { inputs + 1 }, most).chain(apart.then_some((inputs, 1)))
 }
 
 /// As [`windows`], but an empty sum is still one window, whose result is 0.

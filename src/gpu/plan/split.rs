@@ -7,6 +7,7 @@ use super::forward::Forward;
 use super::product::sum_part;
 use super::{Binding, Dispatch, Planner, Window, windows};
 use crate::call::GradInput;
+use crate::gpu::bindings::Bound;
 use crate::gpu::params::{BIAS, FIRST, LAST, Params, THROUGH};
 use crate::gpu::variant::{Stem, Variant};
 use crate::gpu::view::View;
@@ -16,7 +17,7 @@ impl Planner {
     /// A forward product with sums cut in parts of `part` terms.
     pub(super) fn split_forward<'a>(&self, call: &Forward<'a>, part: usize, element: u64) -> Result<Vec<Dispatch<'a>>> {
         let (inner, all_cols) = (call.weight.rows, call.weight.cols);
-        let parts = inner.div_ceil(part);
+        let parts = inner.div_ceil(part).max(1);
         let bias = call.bias.map(|bias| self.whole("bias", bias)).transpose()?;
         let most = self.common_rows(inner, &[("weight", call.weight.stride)], element)?.min(self.terms_per_dispatch());
         let pieces = pieces(inner, part, most)?;
@@ -68,7 +69,7 @@ impl Planner {
         let y = call.output.copied().unwrap_or(dy);
         let (x, rate) = call.through.map_or((dy, 0.0), |(x, scale)| (*x, scale));
         let (inner, all_cols, element) = (dy.cols, weight.rows, weight.number());
-        let parts = inner.div_ceil(part);
+        let parts = inner.div_ceil(part).max(1);
         let cols = self.common_rows(all_cols, &[("weight", weight.stride)], element)?;
         let rows = self.common_rows(
             dx.rows,
@@ -98,7 +99,8 @@ impl Planner {
                 }
                 .with_dropout(&call.dropout, m, 0);
                 let gate = self.gate(call.output.is_some(), &call.dropout);
-                let variant = Variant { gate, part: true, half: element == 2, ..Variant::new(Stem::GradInput) };
+                let bound = if self.buffers < 5 && call.output.is_some() { Bound::Few } else { Bound::All };
+                let variant = Variant { gate, part: true, half: element == 2, bound, ..Variant::new(Stem::GradInput) };
                 plan.extend(self.product(variant, &[w, dy, y, x, scratch], &[w, dy, y, scratch], params)?);
                 let params = Params {
                     inner: parts as u32,
@@ -133,7 +135,10 @@ impl Planner {
     /// The dispatch that adds the parts.
     fn join<'a>(&self, stem: Stem, bound: &[Window<'a>], wide: &[Window<'a>], params: Params) -> Result<Option<Dispatch<'a>>> {
         let half = wide.iter().any(|tensor| tensor.element == 2);
-        let variant = Variant { join: true, half, width: self.width(wide, &params, false), ..Variant::new(stem) };
+        let few = stem == Stem::LinearActivation && self.buffers < 6;
+        let bound_here = if few { Bound::Few } else { Bound::All };
+        let width = self.width(wide, &params, false);
+        let variant = Variant { join: true, half, width, bound: bound_here, ..Variant::new(stem) };
         let strips = u64::from(params.rows) * u64::from(params.cols.div_ceil(8));
         self.dispatch(variant, bound, params, strips.div_ceil(64))
     }
@@ -153,6 +158,10 @@ fn scratch<'a>(rows: usize, cols: usize) -> Window<'a> {
 
 /// Terms of each dispatch where a binding holds `most` rows of the weights: whole parts, or pieces of one.
 fn pieces(inner: usize, part: usize, most: usize) -> Result<Vec<(usize, usize)>> {
+    // An empty sum is still made, of no terms.
+    if inner == 0 {
+        return Ok(vec![(0, 0)]);
+    }
     if most >= part {
         let most = if most < inner { most / part * part } else { inner };
         return Ok(windows(inner, most).collect());

@@ -146,7 +146,7 @@ impl Planner {
             let aligned = call.variant.aligned && params.col_lane == 0 && (params.threshold < DRAWS || self.state);
             let in_place = call.in_place();
             let variant = Variant { width, aligned, paired, flat, half: x.half, in_place, ..call.variant };
-            let bound: Vec<Window<'a>> = (!in_place).then_some(a).into_iter().chain(beside).chain([b]).collect();
+            let bound: Vec<Window<'a>> = [a].into_iter().chain(beside).chain([b]).collect();
             let grid = [threads[1].div_ceil(1 << block.shift), rows.div_ceil(block.rows * per_thread[0])];
             plan.extend(self.dispatch_grid(variant, &bound, params, grid.map(|workgroups| workgroups as u32))?);
         }

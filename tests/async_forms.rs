@@ -1,0 +1,145 @@
+//! The `async` forms under an executor that never blocks and polls the device between: the same results to the bit, and none waits inside.
+
+mod common;
+
+use common::{adapter, gpu, noise, same_bits};
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+use wgpu_dropout::backend::Backend;
+use wgpu_dropout::cpu::Cpu;
+use wgpu_dropout::gpu::Gpu;
+use wgpu_dropout::mlp::{Architecture, Mlp, Resident, Sharing, Source, Training};
+use wgpu_dropout::{Mode, Rate};
+
+/// Runs a future as a browser would: it is polled, then the device is, neither of which waits.
+fn run<R>(device: &wgpu::Device, future: impl Future<Output = R>) -> R {
+    let mut future = pin!(future);
+    loop {
+        if let Poll::Ready(result) = future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+            return result;
+        }
+        device.poll(wgpu::PollType::Poll).unwrap();
+        std::thread::sleep(Duration::from_micros(200));
+    }
+}
+
+/// Whether a future waits for somebody else to poll the device: so long as nobody does, it is not ready, however often it is asked. One that
+/// waits inside is ready when it is asked first.
+fn awaits<R>(device: &wgpu::Device, future: impl Future<Output = R>) -> (bool, R) {
+    let mut future = pin!(future);
+    for _ in 0..50 {
+        match future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(result) => return (false, result),
+            Poll::Pending => std::thread::sleep(Duration::from_micros(500)),
+        }
+    }
+    (true, run(device, future))
+}
+
+#[test]
+fn nothing_is_waited_for_inside() {
+    let Some(gpu) = gpu() else { return };
+    let device = gpu.device().clone();
+    let mut net = Mlp::new(gpu, architecture()).unwrap();
+    let (x, labels) = (noise(1, 60 * 20), [0, 1, 2].repeat(20));
+    let data = Resident::new(net.backend_mut(), Source::Floats(&x), 20, 1.0, &labels).unwrap();
+    let training = Training { batch: 2, ..Training::default() };
+    // More submits than the device may be behind.
+    assert!(awaits(&device, net.train_epoch_async(&data, &training)).0);
+    net.train_step(&x, &labels, &training).unwrap();
+    assert!(awaits(&device, net.loss_async()).0);
+    assert!(awaits(&device, net.evaluate_async(&data)).0);
+    assert!(awaits(&device, net.predict_async(&x)).0);
+    assert!(awaits(&device, net.predict_monte_carlo_async(&data, 2, Sharing::PerRow)).0);
+    assert!(awaits(&device, net.parameters_async(0)).0);
+    let mut gpu = net.into_backend();
+    let tensor = gpu.tensor(1, 3, &[1.0f32, 2.0, 3.0]).unwrap();
+    assert!(awaits(&device, gpu.read_async(&tensor)).0);
+    assert!(awaits(&device, gpu.read_all_async(&[&tensor, &tensor])).0);
+    assert!(awaits(&device, gpu.wait_async()).0);
+    // The control: a call that blocks, in a future.
+    let (awaited, values) = awaits(&device, async { gpu.read(&tensor) });
+    assert!(!awaited && values.unwrap() == [1.0, 2.0, 3.0]);
+}
+
+fn architecture() -> Architecture {
+    let (rate, input_rate) = (Rate::drop(0.5).unwrap(), Rate::KEEP_ALL);
+    Architecture { inputs: 20, hidden: vec![5, 4], classes: 3, mode: Mode::Inverted, rate, input_rate, seed: 1 }
+}
+
+/// Everything that reads back, each in its blocking form or in its `async` one.
+async fn day<B: Backend>(mut net: Mlp<B>, waits: bool) -> wgpu_dropout::Result<Vec<f32>> {
+    let rows = 300;
+    let (x, labels) = (noise(1, rows * 20), (0..rows as u32).map(|row| row % 3).collect::<Vec<_>>());
+    let data = Resident::new(net.backend_mut(), Source::Floats(&x), 20, 1.0, &labels)?;
+    let training = Training { batch: 16, ..Training::default() };
+    net.train_step(&x, &labels, &training)?;
+    let mut seen = Vec::new();
+    if waits {
+        seen.extend(net.loss()?);
+        seen.extend(net.train_epoch(&data, &training)?.losses);
+        seen.push(net.evaluate(&data)?.loss as f32);
+        seen.extend(net.predict(&x)?);
+        seen.extend(net.predict_on(&data)?);
+        seen.extend(net.predict_monte_carlo(&data, 3, Sharing::PerRow)?.mean);
+        seen.extend(net.predict_ensemble(&data)?.mean);
+        seen.extend(net.parameters(0)?.unwrap().0);
+    } else {
+        seen.extend(net.loss_async().await?);
+        seen.extend(net.train_epoch_async(&data, &training).await?.losses);
+        seen.push(net.evaluate_async(&data).await?.loss as f32);
+        seen.extend(net.predict_async(&x).await?);
+        seen.extend(net.predict_on_async(&data).await?);
+        seen.extend(net.predict_monte_carlo_async(&data, 3, Sharing::PerRow).await?.mean);
+        seen.extend(net.predict_ensemble_async(&data).await?.mean);
+        seen.extend(net.parameters_async(0).await?.unwrap().0);
+    }
+    let backend = net.backend_mut();
+    let tensor = backend.tensor(1, 3, &[1.0f32, 2.0, 3.0])?;
+    let both = [&tensor, &tensor];
+    seen.extend(if waits { backend.read_all(&both)? } else { backend.read_all_async(&both).await? }.concat());
+    Ok(seen)
+}
+
+#[test]
+fn the_async_forms_give_what_the_blocking_ones_give() {
+    let on_cpu = |waits| pollster::block_on(day(Mlp::new(Cpu::new(), architecture()).unwrap(), waits)).unwrap();
+    same_bits("CPU", &on_cpu(false), &on_cpu(true)).unwrap();
+    let Some(choice) = adapter() else { return };
+    let Some(waiting) = gpu() else { return };
+    // Opening needs no device to poll: where nobody is asked for permission it is ready at once.
+    let gpu = pollster::block_on(Gpu::open_async(&choice)).unwrap();
+    let device = gpu.device().clone();
+    let awaited = run(&device, day(Mlp::new(gpu, architecture()).unwrap(), false)).unwrap();
+    let blocked = pollster::block_on(day(Mlp::new(waiting, architecture()).unwrap(), true)).unwrap();
+    same_bits("GPU", &awaited, &blocked).unwrap();
+}
+
+/// Who gives up leaves nothing behind that harms the next.
+#[test]
+fn a_read_that_is_given_up_harms_nothing() {
+    let Some(mut gpu) = gpu() else { return };
+    let values = noise(3, 1000);
+    let tensor = gpu.tensor(10, 100, &values).unwrap();
+    for _ in 0..3 {
+        let mut future = Box::pin(gpu.read_async(&tensor));
+        assert!(future.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+        drop(future);
+        same_bits("read", &gpu.read(&tensor).unwrap(), &values).unwrap();
+    }
+    let device = gpu.device().clone();
+    same_bits("read", &run(&device, gpu.read_async(&tensor)).unwrap(), &values).unwrap();
+}
+
+/// A lost device ends what awaits it, within a second.
+#[test]
+fn a_lost_device_ends_what_awaits_it() {
+    let Some(mut gpu) = gpu() else { return };
+    let tensor = gpu.zeros::<f32>(100, 100).unwrap();
+    let device = gpu.device().clone();
+    device.destroy();
+    let start = Instant::now();
+    assert!(run(&device, gpu.read_async(&tensor)).is_err() && run(&device, gpu.wait_async()).is_err());
+    assert!(start.elapsed() < Duration::from_secs(1), "{:?}", start.elapsed());
+}
