@@ -96,6 +96,14 @@ mod tests {
     }
 
     #[test]
+    fn an_element_is_scaled_and_shifted_or_saturated() {
+        let site = site(0.5);
+        assert_eq!((site.apply(3.0, true), site.apply(f32::NAN, false)), (3.0 * site.scale + site.shift, site.dropped));
+        assert!(site.scale > 0.8 && site.shift > 0.7, "neither is lost in these figures");
+        assert_eq!([0.0, 0.5, 1.0].map(|keep| super::tests::site(keep).is_identity()), [false, false, true]);
+    }
+
+    #[test]
     fn the_saturation_is_selu_s() {
         let (lambda, alpha) = (1.050_700_987_355_480_5, 1.673_263_242_354_377_2);
         assert!((SATURATION + lambda * alpha).abs() < 1e-15);

@@ -284,6 +284,16 @@ mod tests {
     }
 
     #[test]
+    fn helpers_name_the_axes_that_they_say() {
+        let (shape, axes) = (&[2, 3, 4, 5][..], |cols: &[usize]| AxisMap::new(&[2, 3, 4, 5], &[0], cols).unwrap());
+        assert_eq!(AxisMap::channels(shape).unwrap(), axes(&[1]));
+        assert_eq!(AxisMap::channels_last(shape).unwrap(), axes(&[3]));
+        assert_eq!(AxisMap::over_time(shape).unwrap(), axes(&[2]));
+        assert_eq!(AxisMap::drop_path(shape).unwrap(), axes(&[]));
+        assert_eq!(axes(&[1]).shape(), shape);
+    }
+
+    #[test]
     fn what_is_no_map_is_refused() {
         let refused = |shape: &[usize], rows: &[usize], cols: &[usize]| AxisMap::new(shape, rows, cols).unwrap_err().to_string();
         assert!(refused(&[2, 3], &[2], &[]).contains("axis 2"));

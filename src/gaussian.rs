@@ -107,6 +107,24 @@ mod tests {
     }
 
     #[test]
+    fn its_scale_is_sigma_times_what_makes_the_variance_1() {
+        for keep in [0.1, 0.5, 0.9] {
+            let site = GaussianDropout::train(Mask::new(Rate::keep(keep).unwrap(), Key::default())).unwrap();
+            assert!((f64::from(site.scale()) / site.sigma() - UNIT_VARIANCE).abs() < 1e-7, "{keep}");
+            assert!(!site.is_identity());
+        }
+    }
+
+    /// Values of the standard normal distribution's quantile, in both of its halves and on both sides of where they meet.
+    #[test]
+    fn the_quantile_is_the_normal_distribution_s() {
+        let right = [(0, -4.324919), (655, -2.326268), (4914, -1.439607), (4915, -1.439499), (19660, -0.524414), (32768, 0.000019)];
+        for (draw, z) in right {
+            assert!((f64::from(quantile(draw)) - z).abs() < 3e-6, "{draw}: {} is not {z}", quantile(draw));
+        }
+    }
+
+    #[test]
     fn the_quantile_is_odd_and_rises() {
         assert!((0..=u16::MAX).all(|draw| quantile(draw) == -quantile(!draw)));
         // Neighbours are 3.8e-5 apart at the least: far more than an error.

@@ -71,6 +71,29 @@ mod tests {
         assert!((variance / (f64::from(bound * bound) / 3.0) - 1.0).abs() < 0.06, "{variance}");
     }
 
+    /// By the rules above, written down a second time in another language.
+    #[test]
+    fn weights_and_shuffles_are_these() {
+        let bits: Vec<u32> = he_uniform(42, 1, 2, 6).iter().map(|weight| weight.to_bits()).collect();
+        let right = [
+            0xbefb_67b5,
+            0x3f32_c27d,
+            0xbfdb_ed25,
+            0x3f8f_d713,
+            0x3f76_de4c,
+            0x3fae_d74a,
+            0x3fd7_e175,
+            0x3fc3_e4a2,
+            0xbee4_c3ce,
+            0xbe2d_0f96,
+            0x3fd0_bc85,
+            0xbefb_4046,
+        ];
+        assert_eq!(bits, right);
+        assert_eq!(shuffle(42, 0, 8), [7, 1, 5, 3, 6, 4, 0, 2]);
+        assert_eq!(shuffle(0xDEAD_BEEF_CAFE_F00D, 7, 11), [2, 9, 5, 7, 1, 10, 3, 6, 4, 8, 0]);
+    }
+
     #[test]
     fn a_narrower_layer_starts_with_the_same_columns() {
         let (wide, narrow) = (he_uniform(5, 2, 8, 10), he_uniform(5, 2, 8, 7));

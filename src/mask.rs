@@ -233,6 +233,35 @@ mod tests {
     }
 
     #[test]
+    fn a_draw_that_equals_the_threshold_is_dropped() {
+        // Column 0 of row 0 draws 0xf053.
+        for (threshold, kept) in [(0xf053, 0), (0xf054, 1)] {
+            let mask = Mask::new(Rate::keep(f64::from(threshold) / 65536.0).unwrap(), Key { seed: 42, layer: 0, step: 0 });
+            assert_eq!((mask.keeps(0, 0), mask.keep8(0, 0) & 1, mask.bytes(1, 1).unwrap()), (kept == 1, kept, vec![kept]));
+        }
+    }
+
+    #[test]
+    fn bits_are_read_from_the_lowest_and_rows_begin_with_a_word() {
+        let words = [0b1010_0110, 1, 0xffff_fff0, 0];
+        let bytes = bits_to_bytes(&words, 2, 33).unwrap();
+        assert_eq!(bytes.len(), 66);
+        assert_eq!(
+            (&bytes[..8], bytes[32], &bytes[33..39], bytes[65]),
+            (&[0, 1, 1, 0, 0, 1, 0, 1][..], 1, &[0, 0, 0, 0, 1, 1][..], 0)
+        );
+        assert!(bits_to_bytes(&words, 2, 32).is_err() && bits_to_bytes(&words, 4, 33).is_err());
+    }
+
+    #[test]
+    fn predicting_scales_in_vanilla_alone() {
+        let rate = Rate::keep(0.3).unwrap();
+        let scale = |mode| Dropout::predict(mode, rate).scale;
+        assert_eq!([Mode::None, Mode::Inverted, Mode::Vanilla].map(scale), [1.0, 1.0, rate.keep_in_effect() as f32]);
+        assert_eq!(Dropout::predict(Mode::Vanilla, rate).mask, Mask::KEEP_ALL);
+    }
+
+    #[test]
     fn offsets_end_where_the_contract_does() {
         let mask = Mask::new(Rate::KEEP_ALL, Key::default());
         assert!(mask.at(MAX_ROWS - 4, MAX_COLS - 4).check(4, 4).is_ok());

@@ -68,7 +68,18 @@ mod tests {
             }
         }
         assert!(cut > 100, "{cut} shapes are cut");
+        // At each bound, and one past it.
+        assert_eq!(
+            [part(32, 64, 512), part(64, 32, 512), part(33, 64, 512), part(32, 64, 511)],
+            [Some(128), Some(128), None, None]
+        );
+        assert_eq!([part(32, 64 * 256, 1024), part(32, 64 * 257, 1024)], [Some(512), None], "two parts, and one");
         assert_eq!(part(0, 10, 1024), None);
         assert_eq!(part(32, 1 << 20, 1024), None, "enough blocks as it is");
+    }
+
+    #[test]
+    fn chains_are_a_power_of_two_up_to_64() {
+        assert_eq!([0, 1, 2, 3, 4, 63, 64, 65, 1 << 20].map(chains), [1, 1, 2, 2, 4, 32, 64, 64, 64]);
     }
 }

@@ -28,6 +28,13 @@ fn figures(record: &Value) -> (Value, Value, Value, Value) {
     (record["arm"].clone(), record["seed"].clone(), record["values"].clone(), record["series"].clone())
 }
 
+/// The figures of all records: which training ends first is left to chance.
+fn in_order(records: &[Value]) -> Vec<(Value, Value, Value, Value)> {
+    let mut figures: Vec<_> = records.iter().map(figures).collect();
+    figures.sort_by_key(|(arm, seed, ..)| format!("{seed} {arm}"));
+    figures
+}
+
 /// A folder of IDX files of 28×28 grey images in ten classes: a bright bar whose height tells the class, among noise.
 fn unseen_images(folder: &Path) {
     std::fs::create_dir_all(folder).unwrap();
@@ -138,7 +145,7 @@ fn what_is_finished_is_not_run_again_and_what_was_stopped_goes_on() {
     let again: Vec<Value> = text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
     assert_eq!(again.len(), 6);
     assert_eq!(again[..2], whole[..2], "finished records stand, seconds included");
-    assert!(again.iter().zip(&whole).all(|(again, whole)| figures(again) == figures(whole)), "the rest comes out the same");
+    assert_eq!(in_order(&again), in_order(&whole), "the rest comes out the same");
 
     // Other settings are other arms.
     run_in(&folder, &line.replace("15", "30"));

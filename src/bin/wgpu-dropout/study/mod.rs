@@ -1,6 +1,6 @@
 //! `study`: what the papers on dropout claim, run again on this program's own kernels, with the published figures beside ours.
 //!
-//! A study is a small file in `studies/`: a claim, arms, a judgement, figures ([`plan`]). [`runner`] runs its arms and keeps their results
+//! A study is a small file in `studies/`: a claim, arms, a judgement, figures ([`plan`]). [`runner`] runs its arms ([`training`]) and keeps their results
 //! ([`record`]), so that a run that was stopped goes on where it was; [`results`] gathers them over seeds, [`verdict`] says whether a claim
 //! holds, [`text`] prints, and [`crate::report`] writes the page.
 
@@ -14,6 +14,7 @@ mod runner;
 mod spread;
 mod studies;
 mod text;
+mod training;
 mod verdict;
 
 pub use plan::Scene;
@@ -112,12 +113,12 @@ pub fn run(args: &Args, common: &Common) -> Result<(), Failure> {
         }
     };
     let mut runner = Runner::new(device, &scene, store, Partial::new(&args.out), seeds);
-    let arms: Vec<Vec<Arm>> = chosen.iter().map(|study| study.changed_arms(&scene, &change)).collect();
-    chosen.iter().zip(&arms).for_each(|(study, arms)| runner.announce(study, arms));
+    let studies: Vec<(&Study, Vec<Arm>)> = chosen.iter().map(|study| (*study, study.changed_arms(&scene, &change))).collect();
 
     let (mut outcomes, mut figures) = (Vec::new(), Vec::new());
-    for (study, arms) in chosen.iter().zip(&arms) {
-        let results = Results { arms, records: runner.run(study, arms)? };
+    runner.run(&studies, &mut |number, records, bar| {
+        let (study, arms) = &studies[number];
+        let results = Results { arms, records };
         let verdicts = (study.judge)(&scene, &results);
         let drawn = (study.figures)(&scene, &results)?;
         for (number, svg) in drawn.iter().filter_map(|piece| report::standalone::svg(piece)).enumerate() {
@@ -126,15 +127,15 @@ pub fn run(args: &Args, common: &Common) -> Result<(), Failure> {
         }
         figures.push(drawn.concat());
         let outcome = Outcome { study, results, verdicts };
-        runner.aside(|| match common.json {
+        bar.aside(|| match common.json {
             true => output::json(&outcome.json(&scene, &place)),
             false => output::text(&outcome.text()),
         })?;
         outcomes.push(outcome);
         // After each, so that a long run can be watched.
         let html = report::study::page(&Machine::here(), &place, &scene, &outcomes, &figures);
-        file::write_atomic(&page, |out| out.write_all(html.as_bytes()))?;
-    }
+        Ok(file::write_atomic(&page, |out| out.write_all(html.as_bytes()))?)
+    })?;
     drop(runner);
     say(format!("wrote {}: open it in a browser\n", page.display()))?;
     text::ending(&outcomes).map_or(Ok(()), |what| Err(Failure::Run(what)))

@@ -2,6 +2,7 @@
 
 use crate::failure::Failure;
 use serde_json::{Map, Value, json};
+use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::fs::OpenOptions;
 use std::io::Write;
@@ -41,6 +42,13 @@ pub struct Key {
     pub of: String,
     /// The device.
     pub device: String,
+}
+
+impl Key {
+    /// A name for files.
+    fn digest(&self) -> String {
+        Sha256::digest(format!("{self:?}")).iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+    }
 }
 
 /// An arm's result with one seed.
@@ -134,8 +142,8 @@ fn failed(path: &Path, error: &std::io::Error) -> Failure {
     Failure::Run(format!("{}: {error}", path.display()))
 }
 
-/// A run that was stopped within an arm: its network, and the figures up to there.
-#[derive(Debug)]
+/// Runs that were stopped within an arm: each one's network, and the figures up to there.
+#[derive(Debug, Clone)]
 pub struct Partial {
     folder: PathBuf,
 }
@@ -147,33 +155,33 @@ impl Partial {
     }
 
     /// Where the network is kept.
-    pub fn network(&self) -> PathBuf {
-        self.folder.join("stopped.safetensors")
+    pub fn network(&self, key: &Key) -> PathBuf {
+        self.folder.join(format!("stopped-{}.safetensors", key.digest()))
     }
 
-    fn figures(&self) -> PathBuf {
-        self.folder.join("stopped.json")
+    fn figures(&self, key: &Key) -> PathBuf {
+        self.folder.join(format!("stopped-{}.json", key.digest()))
     }
 
     /// Keeps the figures of an arm at an epoch, whose network was saved before.
     pub fn keep(&self, record: &Record, epoch: u32) -> Result<(), Failure> {
         let text = json!({"record": record.json(), "epoch": epoch}).to_string();
-        Ok(wgpu_dropout::file::write_atomic(&self.figures(), |out| out.write_all(text.as_bytes()))?)
+        Ok(wgpu_dropout::file::write_atomic(&self.figures(&record.key), |out| out.write_all(text.as_bytes()))?)
     }
 
     /// The figures of a key's arm, and the epoch that its network must be of.
     pub fn of(&self, key: &Key) -> Option<(Record, u32)> {
-        let value: Map<String, Value> = serde_json::from_slice(&std::fs::read(self.figures()).ok()?).ok()?;
+        let value: Map<String, Value> = serde_json::from_slice(&std::fs::read(self.figures(key)).ok()?).ok()?;
         let record = Record::read(value.get("record")?)?;
         let epoch = u32::try_from(value.get("epoch")?.as_u64()?).ok()?;
-        (record.key == *key && self.network().is_file()).then_some((record, epoch))
+        (record.key == *key && self.network(key).is_file()).then_some((record, epoch))
     }
 
     /// Takes both away: the arm is finished.
-    pub fn remove(&self) {
+    pub fn remove(&self, key: &Key) {
         // What stays for any reason belongs to a key that is not asked for again.
-        let _ = std::fs::remove_file(self.figures());
-        let _ = std::fs::remove_file(self.network());
+        let _ = std::fs::remove_file(self.figures(key));
+        let _ = std::fs::remove_file(self.network(key));
     }
 }
 
@@ -229,10 +237,10 @@ pub mod tests {
         let (partial, stopped) = (Partial::new(folder.path()), record("none", 0, 5.0));
         partial.keep(&stopped, 7).unwrap();
         assert!(partial.of(&stopped.key).is_none(), "no network");
-        std::fs::write(partial.network(), "a network").unwrap();
+        std::fs::write(partial.network(&stopped.key), "a network").unwrap();
         assert_eq!(partial.of(&stopped.key), Some((stopped.clone(), 7)));
         assert!(partial.of(&record("none", 1, 5.0).key).is_none());
-        partial.remove();
-        assert!(partial.of(&stopped.key).is_none() && !partial.network().exists());
+        partial.remove(&stopped.key);
+        assert!(partial.of(&stopped.key).is_none() && !partial.network(&stopped.key).exists());
     }
 }

@@ -1,33 +1,43 @@
-//! Runs arms on a device, one after the other, and keeps what they came to.
+//! Runs the arms of studies and keeps what they came to. On the CPU trainings run side by side, one a thread: small networks are trained faster
+//! so than by all threads together, and to the same bits. A GPU has one after the other.
 
-use super::draw::drawn;
-use super::plan::{Arm, Measure, Recipe, Scene, Study, Trained, Work};
-use super::record::{Found, Key, Partial, Record, Store};
+use super::plan::{Arm, Measure, Recipe, Scene, Study, Work};
+use super::record::{Key, Partial, Record, Store};
+use super::training::{Run, parts};
 use crate::engine;
 use crate::failure::Failure;
 use crate::progress::Bar;
-use crate::train::session::upload;
 use sha2::{Digest, Sha256};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::Instant;
+use wgpu_dropout::Device;
+use wgpu_dropout::cpu::Cpu;
 use wgpu_dropout::data::{DataSet, Values};
-use wgpu_dropout::mlp::{Mlp, Resident, Sharing};
-use wgpu_dropout::{Backend, Device, Error};
-
-/// How much work a run that is stopped may lose.
-const KEPT_EVERY: Duration = Duration::from_secs(30);
 
 /// A device at work on studies.
 pub struct Runner<'a> {
-    /// The device; none only while a network has it.
+    /// The device; none only while something has it.
     device: Option<Device>,
     label: String,
     scene: &'a Scene,
     data: String,
     store: Store,
     partial: Partial,
-    bar: Bar,
+    bar: Arc<Bar>,
     seeds: Vec<u64>,
 }
+
+/// A training that is yet to be done.
+struct Job<'a> {
+    key: Key,
+    recipe: &'a Recipe,
+    measure: Option<Measure>,
+}
+
+/// What is done with a study's records once there are all.
+type Finish<'a> = &'a mut dyn FnMut(usize, Vec<Record>, &Bar) -> Result<(), Failure>;
 
 /// The device was lost on the way.
 fn no_device() -> Failure {
@@ -39,7 +49,7 @@ impl<'a> Runner<'a> {
     pub fn new(device: Device, scene: &'a Scene, store: Store, partial: Partial, seeds: Vec<u64>) -> Self {
         let label = engine::describe(&device);
         let data = identity(&scene.data);
-        Self { device: Some(device), label, scene, data, store, partial, bar: Bar::new(0), seeds }
+        Self { device: Some(device), label, scene, data, store, partial, bar: Arc::new(Bar::new(0)), seeds }
     }
 
     fn key(&self, study: &Study, arm: &Arm, seed: u64) -> Key {
@@ -52,192 +62,128 @@ impl<'a> Runner<'a> {
         Key { study: study.name.to_owned(), arm: arm.name.clone(), seed, of, device: self.label.clone() }
     }
 
-    /// Tells the progress bar how much there is to do for a study.
-    pub fn announce(&self, study: &Study, arms: &[Arm]) {
-        let data = &self.scene.data;
-        for arm in arms {
-            let left = self.seeds.iter().filter(|seed| self.store.get(&self.key(study, arm, **seed)).is_none()).count();
-            if let Work::Train(recipe, _) = &arm.work {
-                self.bar.lengthen(left as u64 * (recipe.cost(data.train.cols, data.classes) / UNIT));
-            }
-        }
-    }
-
-    /// Prints with the bar out of the way.
-    pub fn aside<T>(&self, print: impl FnOnce() -> T) -> T {
-        self.bar.aside(print)
-    }
-
-    /// Every arm with every seed, those from the store that are finished.
-    pub fn run(&mut self, study: &Study, arms: &[Arm]) -> Result<Vec<Record>, Failure> {
-        let mut records = Vec::new();
-        // Seed by seed, so that a run that is stopped has something to compare.
-        for seed in self.seeds.clone() {
-            for arm in arms {
-                let key = self.key(study, arm, seed);
-                if let Some(finished) = self.store.get(&key) {
-                    records.push(finished.clone());
-                    continue;
-                }
-                self.bar.say(format!("{}: {}, seed {seed}", study.name, arm.name));
-                let record = match &arm.work {
-                    Work::Train(recipe, measure) => self.train(key, recipe, *measure, seed)?,
-                    Work::Compute(compute, setting) => {
-                        let start = Instant::now();
-                        let (device, found) = compute(self.scene, self.device.take().ok_or_else(no_device)?, seed, *setting)?;
-                        self.device = Some(device);
-                        Record { key, seconds: start.elapsed().as_secs_f64(), found }
+    /// Every arm of every study with every seed, but for what the store has. `finish` is given each study's records, in order.
+    pub fn run(&mut self, studies: &[(&Study, Vec<Arm>)], finish: Finish<'_>) -> Result<(), Failure> {
+        let mut jobs = Vec::new();
+        for (study, arms) in studies {
+            // Seed by seed, so that a run that is stopped has something to compare.
+            for &seed in &self.seeds {
+                for arm in arms {
+                    let key = self.key(study, arm, seed);
+                    if let (Work::Train(recipe, measure), None) = (&arm.work, self.store.get(&key)) {
+                        self.bar.lengthen(parts(recipe, &self.scene.data));
+                        jobs.push(Job { key, recipe, measure: *measure });
                     }
-                };
-                self.store.add(record.clone())?;
-                self.partial.remove();
-                records.push(record);
+                }
             }
         }
-        Ok(records)
+        let threads = match &self.device {
+            Some(Device::Cpu(_)) => rayon::current_num_threads().min(jobs.len()),
+            _ => 0,
+        };
+        let (next, stop, (sender, trained)) = (AtomicUsize::new(0), AtomicBool::new(false), channel());
+        let (scene, partial, bar) = (self.scene, self.partial.clone(), self.bar.clone());
+        std::thread::scope(|scope| {
+            for _ in 0..threads {
+                let (sender, work) =
+                    (sender.clone(), Shared { jobs: &jobs, next: &next, stop: &stop, scene, partial: &partial, bar: &bar });
+                scope.spawn(move || work.on_one_thread(&sender));
+            }
+            drop(sender);
+            let result = self.follow(studies, &stop, (threads > 0).then_some(&trained), finish);
+            // Whoever is still at work need not go on.
+            stop.store(true, Ordering::Relaxed);
+            result
+        })
     }
 
-    fn train(&mut self, key: Key, recipe: &Recipe, measure: Option<Measure>, seed: u64) -> Result<Record, Failure> {
-        let run = Run { scene: self.scene, recipe, measure, seed, partial: &self.partial, bar: &self.bar };
+    /// Study after study: waits for its trainings, or does them where nobody else does, computes what is to be computed, and hands its
+    /// records over.
+    fn follow(
+        &mut self,
+        studies: &[(&Study, Vec<Arm>)],
+        stop: &AtomicBool,
+        trained: Option<&Receiver<Result<Record, Failure>>>,
+        finish: Finish<'_>,
+    ) -> Result<(), Failure> {
+        for (number, (study, arms)) in studies.iter().enumerate() {
+            let mut records = Vec::new();
+            for seed in self.seeds.clone() {
+                for arm in arms {
+                    let key = self.key(study, arm, seed);
+                    while self.store.get(&key).is_none() {
+                        let record = match (&arm.work, trained) {
+                            // Of this arm, or of one that is asked for later.
+                            (Work::Train(..), Some(trained)) => trained.recv().map_err(|_| no_device())??,
+                            (Work::Train(recipe, measure), None) => {
+                                self.train(&Job { key: key.clone(), recipe, measure: *measure }, stop)?
+                            }
+                            (Work::Compute(compute, setting), _) => {
+                                self.bar.say(format!("{}: {}, seed {seed}", study.name, arm.name));
+                                let start = Instant::now();
+                                let (device, found) =
+                                    compute(self.scene, self.device.take().ok_or_else(no_device)?, seed, *setting)?;
+                                self.device = Some(device);
+                                Record { key: key.clone(), seconds: start.elapsed().as_secs_f64(), found }
+                            }
+                        };
+                        self.partial.remove(&record.key);
+                        self.store.add(record)?;
+                    }
+                    records.extend(self.store.get(&key).cloned());
+                }
+            }
+            finish(number, records, &self.bar)?;
+        }
+        Ok(())
+    }
+
+    /// One training on the device.
+    fn train(&mut self, job: &Job<'_>, stop: &AtomicBool) -> Result<Record, Failure> {
+        let run = job.run(self.scene, &self.partial, &self.bar, stop);
         let (device, record) = match self.device.take().ok_or_else(no_device)? {
-            Device::Gpu(gpu) => run.on(*gpu, key).map(|(gpu, record)| (Device::Gpu(Box::new(gpu)), record))?,
-            Device::Cpu(cpu) => run.on(cpu, key).map(|(cpu, record)| (Device::Cpu(cpu), record))?,
+            Device::Gpu(gpu) => run.on(*gpu, job.key.clone()).map(|(gpu, record)| (Device::Gpu(Box::new(gpu)), record))?,
+            Device::Cpu(cpu) => run.on(cpu, job.key.clone()).map(|(cpu, record)| (Device::Cpu(cpu), record))?,
         };
         self.device = Some(device);
         record
     }
 }
 
-/// Operations that the progress bar counts as one.
-const UNIT: u64 = 1_000_000;
+impl<'a> Job<'a> {
+    fn run<'b>(&self, scene: &'b Scene, partial: &'b Partial, bar: &'b Bar, stop: &'b AtomicBool) -> Run<'b>
+    where
+        'a: 'b,
+    {
+        let Self { key, recipe, measure } = self;
+        bar.say(format!("{}: {}, seed {}", key.study, key.arm, key.seed));
+        Run { scene, recipe, measure: *measure, seed: key.seed, partial, bar, stop }
+    }
+}
 
-/// One training.
-struct Run<'a> {
+/// What those who train side by side have in common.
+struct Shared<'a> {
+    jobs: &'a [Job<'a>],
+    /// The first job that nobody has taken.
+    next: &'a AtomicUsize,
+    stop: &'a AtomicBool,
     scene: &'a Scene,
-    recipe: &'a Recipe,
-    measure: Option<Measure>,
-    seed: u64,
     partial: &'a Partial,
     bar: &'a Bar,
 }
 
-/// A backend that comes back, whatever became of the work on it.
-type Back<B, T> = Result<(B, Result<T, Failure>), Failure>;
-
-impl Run<'_> {
-    fn on<B: Backend>(&self, backend: B, key: Key) -> Back<B, Record> {
-        let data = &self.scene.data;
-        let architecture = self.recipe.architecture(data.train.cols, data.classes, self.seed)?;
-        let new = |backend| {
-            let net = Mlp::new(backend, architecture.clone())?;
-            match self.recipe.batch_norm {
-                Some(place) => net.with_batch_norm(place),
-                None => Ok(net),
-            }
-        };
-        let (net, record) = match self.partial.of(&key) {
-            Some((record, epoch)) => {
-                let net = Mlp::load(backend, &self.partial.network())?;
-                match net.epoch() == epoch && *net.architecture() == architecture {
-                    true => (net, record),
-                    // The run was stopped between the two files.
-                    false => (new(net.into_backend())?, fresh(key)),
-                }
-            }
-            None => (new(backend)?, fresh(key)),
-        };
-        let mut bench = Bench { net, test: None, labels: &data.test.labels };
-        let result = self.follow(&mut bench, record);
-        Ok((bench.net.into_backend(), result))
-    }
-
-    fn follow<B: Backend>(&self, bench: &mut Bench<'_, B>, mut record: Record) -> Result<Record, Failure> {
-        let (recipe, data) = (self.recipe, &self.scene.data);
-        let drawn = drawn(&data.train, recipe.rows, self.seed);
-        let train = upload(bench.net.backend_mut(), &drawn)?;
-        bench.test = Some(upload(bench.net.backend_mut(), &data.test)?);
-        let (epochs, training) = (recipe.epochs(), recipe.training());
-        let cost = recipe.cost(data.train.cols, data.classes) / UNIT;
-        let (mut counted, all) = (0, u64::from(epochs) * u64::from(recipe.steps()));
-        let mut advance = |step: u64| {
-            let now = cost * step / all;
-            self.bar.advance(now - counted.min(now));
-            counted = now;
-        };
-        // Of a learning curve, at most: each takes as long as some epochs on a small training set.
-        let points = self.scene.pick_of(10, 20, 20);
-        let mut kept = Instant::now();
-        for epoch in bench.net.epoch() + 1..=epochs {
-            let before = u64::from(epoch - 1) * u64::from(recipe.steps());
-            let start = Instant::now();
-            match bench.net.train_epoch_with(&train, &training, |step| advance(before + step as u64)) {
-                // An arm that diverges is a result, one without figures.
-                Err(Error::Diverged { .. }) => return Ok(Record { found: Found::default(), ..record }),
-                trained => trained?,
-            };
-            record.seconds += start.elapsed().as_secs_f64();
-            if epoch * points / epochs > (epoch - 1) * points / epochs || epoch == epochs {
-                self.evaluate(bench, &train, epoch, &mut record.found)?;
-            }
-            if kept.elapsed() > KEPT_EVERY && epoch < epochs {
-                bench.net.save(&self.partial.network())?;
-                self.partial.keep(&record, epoch)?;
-                kept = Instant::now();
+impl Shared<'_> {
+    /// Takes job after job and sends what each comes to.
+    fn on_one_thread(&self, sender: &Sender<Result<Record, Failure>>) {
+        let Ok(alone) = rayon::ThreadPoolBuilder::new().num_threads(1).build() else { return };
+        while !self.stop.load(Ordering::Relaxed) {
+            let Some(job) = self.jobs.get(self.next.fetch_add(1, Ordering::Relaxed)) else { return };
+            let run = job.run(self.scene, self.partial, self.bar, self.stop);
+            let record = alone.install(|| run.on(Cpu::new(), job.key.clone()).and_then(|(_, record)| record));
+            if sender.send(record).is_err() {
+                return;
             }
         }
-        advance(all);
-        if let Some(measure) = self.measure {
-            measure(bench, &mut record.found)?;
-        }
-        Ok(record)
-    }
-
-    /// Errors and losses of both sets: a point of the curves and, of the last epoch, the figures of the arm. The best epoch is not looked
-    /// for: chosen on the test set, it would flatter every arm.
-    fn evaluate<B: Backend>(
-        &self,
-        bench: &mut Bench<'_, B>,
-        train: &Resident<B>,
-        epoch: u32,
-        found: &mut Found,
-    ) -> Result<(), Failure> {
-        let seen = bench.net.evaluate(train)?;
-        let unseen = bench.net.evaluate(bench.test.as_ref().ok_or_else(no_device)?)?;
-        found.push("epoch", f64::from(epoch));
-        for (name, value) in
-            [("train_error", seen.error), ("train_loss", seen.loss), ("test_error", unseen.error), ("test_loss", unseen.loss)]
-        {
-            found.push(name, value);
-            found.value(name, value);
-        }
-        Ok(())
-    }
-}
-
-fn fresh(key: Key) -> Record {
-    Record { key, seconds: 0.0, found: Found::default() }
-}
-
-/// A network with the test set on its device.
-struct Bench<'a, B: Backend> {
-    net: Mlp<B>,
-    test: Option<Resident<B>>,
-    labels: &'a [u32],
-}
-
-impl<B: Backend> Trained for Bench<'_, B> {
-    fn labels(&self) -> &[u32] {
-        self.labels
-    }
-
-    fn predict(&mut self) -> wgpu_dropout::Result<Vec<f32>> {
-        let Self { net, test, .. } = self;
-        test.as_ref().map_or(Ok(Vec::new()), |test| net.predict_on(test))
-    }
-
-    fn monte_carlo(&mut self, samples: u32) -> wgpu_dropout::Result<Vec<f32>> {
-        let Self { net, test, .. } = self;
-        test.as_ref().map_or(Ok(Vec::new()), |test| Ok(net.predict_monte_carlo(test, samples, Sharing::PerRow)?.mean))
     }
 }
 

@@ -1,0 +1,165 @@
+//! One training: an arm's network with a seed, from its first update or from where a run before stopped to its figures.
+
+use super::draw::drawn;
+use super::plan::{Measure, Recipe, Scene, Trained};
+use super::record::{Found, Key, Partial, Record};
+use crate::failure::Failure;
+use crate::progress::Bar;
+use crate::train::session::upload;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+use wgpu_dropout::data::DataSet;
+use wgpu_dropout::mlp::{Mlp, Resident, Sharing};
+use wgpu_dropout::{Backend, Error};
+
+/// How much work a run that is stopped may lose.
+const KEPT_EVERY: Duration = Duration::from_secs(30);
+
+/// Operations that the progress bar counts as one.
+const UNIT: u64 = 1_000_000;
+
+/// What the progress bar counts of a training.
+pub fn parts(recipe: &Recipe, data: &DataSet) -> u64 {
+    recipe.cost(data.train.cols, data.classes) / UNIT
+}
+
+/// One training.
+pub struct Run<'a> {
+    pub scene: &'a Scene,
+    pub recipe: &'a Recipe,
+    pub measure: Option<Measure>,
+    pub seed: u64,
+    pub partial: &'a Partial,
+    pub bar: &'a Bar,
+    /// Set where another has failed: this one is then of no use any more.
+    pub stop: &'a AtomicBool,
+}
+
+/// A backend that comes back, whatever became of the work on it.
+pub type Back<B, T> = Result<(B, Result<T, Failure>), Failure>;
+
+impl Run<'_> {
+    /// Trains on a backend, which comes back.
+    pub fn on<B: Backend>(&self, backend: B, key: Key) -> Back<B, Record> {
+        let data = &self.scene.data;
+        let architecture = self.recipe.architecture(data.train.cols, data.classes, self.seed)?;
+        let new = |backend| {
+            let net = Mlp::new(backend, architecture.clone())?;
+            match self.recipe.batch_norm {
+                Some(place) => net.with_batch_norm(place),
+                None => Ok(net),
+            }
+        };
+        let (net, record) = match self.partial.of(&key) {
+            Some((record, epoch)) => {
+                let net = Mlp::load(backend, &self.partial.network(&key))?;
+                match net.epoch() == epoch && *net.architecture() == architecture {
+                    true => (net, record),
+                    // The run was stopped between the two files.
+                    false => (new(net.into_backend())?, fresh(key)),
+                }
+            }
+            None => (new(backend)?, fresh(key)),
+        };
+        let mut bench = Bench { net, test: None, labels: &data.test.labels };
+        let result = self.follow(&mut bench, record);
+        Ok((bench.net.into_backend(), result))
+    }
+
+    fn follow<B: Backend>(&self, bench: &mut Bench<'_, B>, mut record: Record) -> Result<Record, Failure> {
+        let (recipe, data) = (self.recipe, &self.scene.data);
+        let drawn = drawn(&data.train, recipe.rows, self.seed);
+        let train = upload(bench.net.backend_mut(), &drawn)?;
+        bench.test = Some(upload(bench.net.backend_mut(), &data.test)?);
+        let (epochs, training) = (recipe.epochs(), recipe.training());
+        let cost = parts(recipe, data);
+        let (mut counted, all) = (0, u64::from(epochs) * u64::from(recipe.steps()));
+        let mut advance = |step: u64| {
+            let now = cost * step / all;
+            self.bar.advance(now - counted.min(now));
+            counted = now;
+        };
+        // Of a learning curve, at most: each takes as long as some epochs on a small training set.
+        let points = self.scene.pick_of(10, 20, 20);
+        let mut kept = Instant::now();
+        for epoch in bench.net.epoch() + 1..=epochs {
+            if self.stop.load(Ordering::Relaxed) {
+                return Err(stopped());
+            }
+            let before = u64::from(epoch - 1) * u64::from(recipe.steps());
+            let start = Instant::now();
+            match bench.net.train_epoch_with(&train, &training, |step| advance(before + step as u64)) {
+                // An arm that diverges is a result, one without figures.
+                Err(Error::Diverged { .. }) => return Ok(Record { found: Found::default(), ..record }),
+                trained => trained?,
+            };
+            record.seconds += start.elapsed().as_secs_f64();
+            if epoch * points / epochs > (epoch - 1) * points / epochs || epoch == epochs {
+                self.evaluate(bench, &train, epoch, &mut record.found)?;
+            }
+            if kept.elapsed() > KEPT_EVERY && epoch < epochs {
+                bench.net.save(&self.partial.network(&record.key))?;
+                self.partial.keep(&record, epoch)?;
+                kept = Instant::now();
+            }
+        }
+        advance(all);
+        if let Some(measure) = self.measure {
+            measure(bench, &mut record.found)?;
+        }
+        Ok(record)
+    }
+
+    /// Errors and losses of both sets: a point of the curves and, of the last epoch, the figures of the arm. The best epoch is not looked
+    /// for: chosen on the test set, it would flatter every arm.
+    fn evaluate<B: Backend>(
+        &self,
+        bench: &mut Bench<'_, B>,
+        train: &Resident<B>,
+        epoch: u32,
+        found: &mut Found,
+    ) -> Result<(), Failure> {
+        let seen = bench.net.evaluate(train)?;
+        let unseen = bench.net.evaluate(bench.test.as_ref().ok_or_else(stopped)?)?;
+        found.push("epoch", f64::from(epoch));
+        for (name, value) in
+            [("train_error", seen.error), ("train_loss", seen.loss), ("test_error", unseen.error), ("test_loss", unseen.loss)]
+        {
+            found.push(name, value);
+            found.value(name, value);
+        }
+        Ok(())
+    }
+}
+
+/// What nobody hears of: the first failure is told.
+fn stopped() -> Failure {
+    Failure::Run("another training failed".to_owned())
+}
+
+fn fresh(key: Key) -> Record {
+    Record { key, seconds: 0.0, found: Found::default() }
+}
+
+/// A network with the test set on its device.
+struct Bench<'a, B: Backend> {
+    net: Mlp<B>,
+    test: Option<Resident<B>>,
+    labels: &'a [u32],
+}
+
+impl<B: Backend> Trained for Bench<'_, B> {
+    fn labels(&self) -> &[u32] {
+        self.labels
+    }
+
+    fn predict(&mut self) -> wgpu_dropout::Result<Vec<f32>> {
+        let Self { net, test, .. } = self;
+        test.as_ref().map_or(Ok(Vec::new()), |test| net.predict_on(test))
+    }
+
+    fn monte_carlo(&mut self, samples: u32) -> wgpu_dropout::Result<Vec<f32>> {
+        let Self { net, test, .. } = self;
+        test.as_ref().map_or(Ok(Vec::new()), |test| Ok(net.predict_monte_carlo(test, samples, Sharing::PerRow)?.mean))
+    }
+}
