@@ -94,16 +94,14 @@ fn figures(scene: &Scene, results: &Results<'_>) -> Result<Vec<String>, Failure>
     let ours = heads::networks(scene);
     let rows = networks.iter().chain(ours.iter().flatten()).map(|network| {
         let Network { name, convolution, hidden, classes } = network;
-        let millions = |count: &u64| format!("{:.2} M", *count as f64 / 1e6);
-        vec![
-            (*name).to_owned(),
-            millions(convolution),
-            millions(hidden),
-            millions(classes),
-            format!("{:.1} %", 100.0 * network.share()),
-        ]
+        let short = |count: &u64| match *count as f64 {
+            0.0 => "0".to_owned(),
+            count if count < 1e5 => format!("{:.1} k", count / 1e3),
+            count => format!("{:.2} M", count / 1e6),
+        };
+        vec![(*name).to_owned(), short(convolution), short(hidden), short(classes), format!("{:.1} %", 100.0 * network.share())]
     });
-    let columns = ["network", "convolution", "hidden, fully connected", "last layer", "fully connected"];
+    let columns = ["network", "convolution", "hidden", "last layer", "fully connected"];
     let plot = |title, net: &str| {
         let lines = WAYS.map(|way| Line::new(way, results.curve(&name(net, way), "epoch", "test_error"))).to_vec();
         Plot { title, x: "epoch", y: "error on test rows (%)", log: false, falling: true, lines }.draw()
