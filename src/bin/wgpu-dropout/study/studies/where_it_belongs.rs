@@ -1,5 +1,7 @@
-//! Where dropout belongs: which networks have the layers that it was made for, and what early and late dropout do to nets that underfit
-//! and overfit.
+//! Where dropout belongs: which networks have the layers that it was made for, what it does to two heads on the same convolutions, and what early and
+//! late dropout do to nets that underfit and overfit.
+
+mod heads;
 
 use crate::failure::Failure;
 use crate::report::plot::{Line, Plot};
@@ -8,13 +10,15 @@ use crate::study::plan::{Arm, Dropping, Recipe, Scene, Study};
 use crate::study::results::Results;
 use crate::study::spread::Spread;
 use crate::study::verdict::Verdict;
+use heads::Head;
 
 /// The study.
 pub static STUDY: Study = Study {
     name: "where",
-    claim: "Dropout is a tool of large fully connected layers and of networks that overfit: one that underfits it hurts, unless it ends early.",
+    claim: "Dropout is a tool of large fully connected layers and of networks that overfit: one that underfits it hurts, unless it ends early, and \
+            before a head of global average pooling it does too.",
     published: "VGG-16 has 123 M of 138 M parameters in its fully connected layers (Simonyan, Zisserman 2014), a network that ends in global \
-                average pooling none to drop; cited, not run here: ViT-T 73.9 % without, 67.9 with standard, 74.3 with early dropout (Liu et \
+                average pooling none to drop (Lin et al. 2014); cited, not run here: ViT-T 73.9 % without, 67.9 with standard, 74.3 with early dropout (Liu et \
                 al. 2023, accuracy); dropout before batch normalization 77.4 to 68.6 % on CIFAR-100 (Li et al. 2018, accuracy)",
     source: "Liu et al. 2023, Dropout reduces underfitting; layer shapes as published",
     arms,
@@ -42,10 +46,10 @@ fn arms(scene: &Scene) -> Vec<Arm> {
         let recipes = [recipe, dropped.clone(), scheduled(Dropping::Early(0.4)), scheduled(Dropping::Late(0.4))];
         WAYS.into_iter().zip(recipes).map(move |(way, recipe)| Arm::train(name(net, way), recipe))
     };
-    ways(SMALL, small).chain(ways(LARGE, large)).collect()
+    ways(SMALL, small).chain(ways(LARGE, large)).chain(heads::arms(scene)).collect()
 }
 
-fn judge(_: &Scene, results: &Results<'_>) -> Vec<Verdict> {
+fn judge(scene: &Scene, results: &Results<'_>) -> Vec<Verdict> {
     let less = |net: &str, more: &str, less: &str| {
         let difference = results.excess(&name(net, more), &name(net, less), "test_error");
         Verdict::more(
@@ -56,7 +60,7 @@ fn judge(_: &Scene, results: &Results<'_>) -> Vec<Verdict> {
         )
     };
     let share = |network: &Network| Spread::of([100.0 * network.share()]);
-    vec![
+    let mut verdicts = vec![
         Verdict::more("VGG-16: the share of its fully connected layers, above 85 %", share(&vgg16()), 85.0, "%"),
         Verdict::more("AlexNet: the share of its fully connected layers, above 85 %", share(&alexnet()), 85.0, "%"),
         Verdict::at_most(
@@ -69,32 +73,57 @@ fn judge(_: &Scene, results: &Results<'_>) -> Vec<Verdict> {
         less(SMALL, "standard", "early"),
         less(LARGE, "none", "standard"),
         less(LARGE, "none", "late"),
-    ]
+    ];
+    if let Some([connected, average]) = heads::networks(scene) {
+        let less = |head: Head, more: f64, less: f64, claim: &str| {
+            let difference = results.excess(&heads::name(head, more), &heads::name(head, less), "test_error");
+            Verdict::more(claim, difference, 0.0, "points")
+        };
+        verdicts.extend([
+            Verdict::more("the fully connected head here: its share of the parameters, above 85 %", share(&connected), 85.0, "%"),
+            Verdict::more(
+                "the head behind global average pooling: a smaller share than that",
+                Spread::of([100.0 * (connected.share() - average.share())]),
+                0.0,
+                "points",
+            ),
+            less(Head::Connected, 1.0, heads::KEEP, "the fully connected head: a lower test error with dropout"),
+            less(Head::Average, heads::KEEP, 1.0, "global average pooling: a lower test error without dropout"),
+        ]);
+    }
+    verdicts
 }
 
-fn figures(_: &Scene, results: &Results<'_>) -> Result<Vec<String>, Failure> {
+fn figures(scene: &Scene, results: &Results<'_>) -> Result<Vec<String>, Failure> {
     let networks = [alexnet(), vgg16(), resnet50()];
-    let rows = networks.iter().map(|network| {
+    let ours = heads::networks(scene);
+    let rows = networks.iter().chain(ours.iter().flatten()).map(|network| {
         let Network { name, convolution, hidden, classes } = network;
-        let millions = |count: &u64| format!("{:.2} M", *count as f64 / 1e6);
-        vec![
-            (*name).to_owned(),
-            millions(convolution),
-            millions(hidden),
-            millions(classes),
-            format!("{:.1} %", 100.0 * network.share()),
-        ]
+        let short = |count: &u64| match *count as f64 {
+            0.0 => "0".to_owned(),
+            count if count < 1e5 => format!("{:.1} k", count / 1e3),
+            count => format!("{:.2} M", count / 1e6),
+        };
+        vec![(*name).to_owned(), short(convolution), short(hidden), short(classes), format!("{:.1} %", 100.0 * network.share())]
     });
-    let heads = ["network", "convolution", "hidden, fully connected", "last layer", "fully connected"];
+    let columns = ["network", "convolution", "hidden", "last layer", "fully connected"];
     let plot = |title, net: &str| {
         let lines = WAYS.map(|way| Line::new(way, results.curve(&name(net, way), "epoch", "test_error"))).to_vec();
         Plot { title, x: "epoch", y: "error on test rows (%)", log: false, falling: true, lines }.draw()
     };
-    Ok(vec![
-        figure("Parameters by kind of layer, from the published shapes", &table(&heads, rows)),
+    let mut pictures = vec![
+        figure("Parameters by kind of layer, from the published shapes, and of what is trained here", &table(&columns, rows)),
         plot("A net that underfits", SMALL)?,
         plot("A net that overfits", LARGE)?,
-    ])
+    ];
+    if ours.is_some() {
+        let arms =
+            [Head::Connected, Head::Average].into_iter().flat_map(|head| [1.0, heads::KEEP].map(|keep| heads::name(head, keep)));
+        let lines = arms.map(|arm| Line::new(arm.as_str(), results.curve(&arm, "epoch", "test_error"))).collect();
+        let (title, x, y) = ("Two heads on the same convolutions", "epoch", "error on test rows (%)");
+        pictures.push(Plot { title, x, y, log: false, falling: true, lines }.draw()?);
+    }
+    Ok(pictures)
 }
 
 /// Parameters of a network by kind of layer.
