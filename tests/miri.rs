@@ -2,8 +2,12 @@
 //! instruction set, whole vectors and ragged ends, beside the reference. Miri sees each access outside an allocation, each misaligned one and each data race.
 //!
 //! ```sh
-//! RUSTFLAGS="-C target-feature=+avx2,+fma" cargo +nightly miri test --test miri --no-default-features
+//! export RUSTFLAGS="-C target-feature=+avx2,+fma" MIRIFLAGS="-Zmiri-tree-borrows -Zmiri-ignore-leaks -Zmiri-permissive-provenance \
+//!     -Zmiri-disable-isolation -Zmiri-deterministic-floats"
+//! cargo +nightly miri test --test miri --no-default-features
 //! ```
+//!
+//! Tree borrows, leaks and provenance are for rayon's queues; logarithms that differ by chance, as Miri has them, would be another Gaussian.
 
 use wgpu_dropout::call::{
     AlphaDropoutCall, DropoutCall, GaussianDropoutCall, GradInput, GradWeight, GradWeightSgd, LinearForward, MaskBits, MaskBytes,

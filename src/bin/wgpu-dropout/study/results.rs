@@ -37,6 +37,14 @@ impl Results<'_> {
         Spread::of(self.values(a, what).zip(self.values(b, what)).map(|(a, b)| a - b))
     }
 
+    /// How much larger a figure's rise from the second to the first of `a` is than that of `b`, seed by seed.
+    pub fn excess_of_rise(&self, a: [&str; 2], b: [&str; 2], what: &str) -> Spread {
+        let rise = |[to, from]: [&'_ str; 2]| -> Vec<f64> {
+            self.values(to, what).zip(self.values(from, what)).map(|(to, from)| to - from).collect()
+        };
+        Spread::of(rise(a).into_iter().zip(rise(b)).map(|(a, b)| a - b))
+    }
+
     /// A figure of `a` over that of `b`, seed by seed.
     pub fn ratio(&self, a: &str, b: &str, what: &str) -> Spread {
         Spread::of(self.values(a, what).zip(self.values(b, what)).map(|(a, b)| a / b))
