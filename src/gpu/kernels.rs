@@ -2,7 +2,7 @@
 
 use super::memory;
 use super::params::Params;
-use super::plan::{Binding, Dispatch, Planner, scratch_bytes};
+use super::plan::{Binding, Dispatch, HALF_BUFFERS, Planner, scratch_bytes};
 use super::variant::Variant;
 use super::view::View;
 use crate::call::{
@@ -89,7 +89,8 @@ impl Kernels {
     pub fn with_planner(device: &wgpu::Device, change: impl FnOnce(Planner) -> Planner) -> Result<Self> {
         let (info, features, limits) = (device.adapter_info(), device.features(), device.limits());
         let most = Planner::new(&info, features, &limits);
-        let planner = change(most);
+        let changed = change(most);
+        let planner = Planner { half: changed.half && changed.buffers >= HALF_BUFFERS, ..changed };
         if planner.state {
             return Err(Error::invalid("Planner::state: a buffer to read from is named by Kernels::reading alone"));
         }

@@ -332,7 +332,7 @@ impl Variant {
         let stored = |variant: &Self| {
             (matches!(variant.stem, Stem::Dropout | Stem::Copy) || product(variant.stem)) && variant.width != Width::Vec8
         };
-        let exact = |variant: &Self| !(variant.part && variant.stem == Stem::GradWeight);
+        let exact = |variant: &Self| !(variant.part && variant.stem == Stem::GradWeight) && variant.bound == Bound::All;
         Stem::ALL
             .into_iter()
             .flat_map(Self::of)

@@ -26,6 +26,9 @@ use crate::{Dropout, Error, Result};
 /// f32 bindings of 2^29 elements and more break on Vulkan.
 const MAX_BINDING: u64 = (1 << 31) - (1 << 16);
 
+/// Storage buffers that a dispatch must be able to bind for tensors of f16: a device that has f16 has these too.
+pub(super) const HALF_BUFFERS: u32 = 6;
+
 /// What a plan depends on besides the call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Planner {
@@ -45,7 +48,7 @@ pub struct Planner {
     pub tiles: Tiles,
     /// Whether Philox multiplies in 64-bit integers, which the device must have.
     pub int64: bool,
-    /// Whether tensors may be stored as f16, which the device must have.
+    /// Whether tensors may be stored as f16, which the device must have; never with less than six [`buffers`](Self::buffers).
     pub half: bool,
     /// Whether a thread moves much at a time, as adapters that run on a CPU like it: eight numbers as four 64-bit integers, where rows
     /// allow it and [`int64`](Self::int64) holds, and blocks of a matrix. Elsewhere neighbouring threads move neighbouring quads.
@@ -124,17 +127,18 @@ impl Window<'_> {
 impl Planner {
     /// The plan for an adapter, or for a device on it with these features and limits.
     pub fn new(info: &wgpu::AdapterInfo, features: wgpu::Features, limits: &wgpu::Limits) -> Self {
+        let buffers = limits.max_storage_buffers_per_shader_stage.min(limits.max_bindings_per_bind_group);
         Self {
             binding: limits.max_storage_buffer_binding_size.min(limits.max_buffer_size).min(MAX_BINDING),
             align: u64::from(limits.min_storage_buffer_offset_alignment).max(4),
-            buffers: limits.max_storage_buffers_per_shader_stage.min(limits.max_bindings_per_bind_group),
+            buffers,
             grid: limits.max_compute_workgroups_per_dimension,
             // About a tenth of a second on a slow device of each kind.
             flops: if info.device_type == wgpu::DeviceType::Cpu { 1 << 31 } else { 1 << 35 },
             loops: loops::of_adapter(info),
             tiles: Tiles::for_device(info, features, limits),
             int64: features.contains(wgpu::Features::SHADER_INT64),
-            half: features.contains(wgpu::Features::SHADER_F16),
+            half: features.contains(wgpu::Features::SHADER_F16) && buffers >= HALF_BUFFERS,
             wide: info.device_type == wgpu::DeviceType::Cpu,
             state: false,
         }
