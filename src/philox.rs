@@ -137,6 +137,16 @@ mod tests {
     }
 
     #[test]
+    fn longer_numbers_are_words_in_order_the_low_one_first() {
+        let [a, b, c, d] = philox4x32([0; 4], [3, 0]);
+        let mut rng = PhiloxRng::seed_from_u64(3);
+        assert_eq!(rng.next_u64(), u64::from(a) | u64::from(b) << 32);
+        let mut bytes = [0; 7];
+        rng.fill_bytes(&mut bytes);
+        assert_eq!((&bytes[..4], &bytes[4..]), (&c.to_le_bytes()[..], &d.to_le_bytes()[..3]));
+    }
+
+    #[test]
     fn the_counter_carries_into_every_word() {
         let mut rng = PhiloxRng::at(7, u128::MAX);
         assert_eq!(rng.next_u32(), philox4x32([u32::MAX; 4], [7, 0])[0]);

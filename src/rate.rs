@@ -147,6 +147,14 @@ mod tests {
     }
 
     #[test]
+    fn what_was_asked_and_what_is_in_effect_are_told_apart() {
+        let rate = Rate::drop(0.7).unwrap();
+        assert_eq!((rate.keep_asked(), rate.drop_asked()), (1.0 - 0.7, 1.0 - (1.0 - 0.7)));
+        // 0.3 · 65536 = 19660.8
+        assert_eq!((rate.keep_in_effect(), rate.drop_in_effect()), (19_661.0 / 65_536.0, 45_875.0 / 65_536.0));
+    }
+
+    #[test]
     fn what_is_no_probability_is_refused() {
         for bad in [f64::NAN, -0.1, 1.5, f64::INFINITY, -f64::INFINITY] {
             assert!(matches!(Rate::drop(bad), Err(Error::Rate { what: "drop", .. })), "{bad}");
