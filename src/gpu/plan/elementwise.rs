@@ -63,7 +63,8 @@ impl Planner {
         let (labels, x) = (self.whole("labels", labels)?, self.whole("x", x)?);
         let mut plan = Vec::new();
         // Features and labels together bind one tensor more than some devices allow.
-        let apart = self.buffers < 5;
+        let variant = self.bindable(Variant { bytes: element == 1, ..Variant::new(Stem::Gather) });
+        let apart = variant.bound == Bound::Few;
         for (from, count) in windows(data.rows, self.rows_per_binding("data", data.cols, element)?) {
             let window = self.window(data, element, from, count);
             let params = Params {
@@ -86,14 +87,12 @@ impl Planner {
             // Rows without features still have labels.
             let strips = call.x.rows as u64 * data.cols.div_ceil(8).max(1) as u64;
             let bound = [window, order, all_labels, x, labels];
-            let variant = Variant { bytes: element == 1, ..Variant::new(Stem::Gather) };
             if apart && from == 0 {
                 let (labels, params) =
                     (Variant { bytes: true, bound: Bound::Labels, ..variant }, Params { cols: 0, count: 0, ..params });
                 plan.extend(self.dispatch(labels, &bound, params, (call.x.rows as u64).div_ceil(64))?);
             }
-            let (bound_here, flags) = if apart { (Bound::Few, 0) } else { (Bound::All, params.flags) };
-            let (variant, params) = (Variant { bound: bound_here, ..variant }, Params { flags, ..params });
+            let params = Params { flags: if apart { 0 } else { params.flags }, ..params };
             plan.extend(self.dispatch(variant, &bound, params, strips.div_ceil(64))?);
         }
         Ok(plan)

@@ -4,6 +4,7 @@ use super::product::{whole_in_half, windows_or_one};
 use super::strips::{Beside, Strips};
 use super::{Binding, Dispatch, Operand, Planner, Window, check_operands, read, windows, write};
 use crate::call::{ActivationGrad, LinearActivation, LinearForward};
+use crate::gpu::bindings::Bound;
 use crate::gpu::params::{ACTIVATION, BIAS, FIRST, IN_PLACE, LAST, Params, RELU, RESIDUAL, SAVE};
 use crate::gpu::variant::{Stem, Variant};
 use crate::gpu::view::View;
@@ -119,7 +120,7 @@ impl Planner {
             dropout: call.dropout,
         };
         check_operands(forward.stem.name(), 4, &forward.operands())?;
-        match residual.filter(|_| self.buffers < 6) {
+        match residual.filter(|_| self.has_few(forward.stem)) {
             // Where not all can be bound at once, the residual is first copied to where it is read in place.
             Some(residual) => {
                 let mut plan = self.copy(residual, *call.y)?;
@@ -131,12 +132,16 @@ impl Planner {
         }
     }
 
+    /// Whether not all tensors of a forward product can be bound at once.
+    fn has_few(&self, stem: Stem) -> bool {
+        self.bindable(Variant::new(stem)).bound == Bound::Few
+    }
+
     fn forward<'a>(&self, call: &Forward<'a>, element: u64) -> Result<Vec<Dispatch<'a>>> {
         let (x, weight, y) = (call.x, call.weight, call.y);
         let (inner, cols) = (weight.rows, weight.cols);
         // Where not all can be bound at once, what follows the sum is a dispatch of its own, as after a sum in parts.
-        let few = call.stem == Stem::LinearActivation && self.buffers < 6;
-        if let Some(part) = order::part(y.rows, cols, inner).or(few.then_some(inner.max(1))) {
+        if let Some(part) = order::part(y.rows, cols, inner).or(self.has_few(call.stem).then_some(inner.max(1))) {
             return self.split_forward(call, part, element);
         }
         let terms = self.sum_part(inner, &[("weight", weight.stride)], element)?;

@@ -16,6 +16,7 @@ mod rowwise;
 mod split;
 mod strips;
 
+use super::bindings::Bound;
 use super::params::Params;
 use super::tiles::Tiles;
 use super::variant::{Gate, Variant};
@@ -241,6 +242,12 @@ impl Planner {
     }
 
     /// Where `dZ` comes from: where a rate is yet to be read, from a mask.
+    /// The variant as the device binds it: all of its tensors, or few where it cannot bind them all.
+    fn bindable(&self, variant: Variant) -> Variant {
+        let all = Variant { bound: Bound::All, ..variant };
+        if all.tensors() > self.buffers as usize { Variant { bound: Bound::Few, ..variant } } else { all }
+    }
+
     fn gate(&self, relu: bool, dropout: &Dropout) -> Gate {
         if relu {
             Gate::Relu

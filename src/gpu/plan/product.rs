@@ -32,7 +32,9 @@ impl Planner {
         let element = self.check_numbers(name, &operands)?;
         let (inner, cols) = (dy.cols, weight.rows);
         // Where not all can be bound at once, what follows the sum is a dispatch of its own, as after a sum in parts.
-        let few = self.buffers < 5 && call.output.is_some();
+        let gate = self.gate(call.output.is_some(), &call.dropout);
+        let variant = self.bindable(Variant { gate, half: element == 2, ..Variant::new(Stem::GradInput) });
+        let few = variant.bound == Bound::Few;
         if let Some(part) = order::part(dx.rows, cols, inner).or((few && call.through.is_some()).then_some(inner.max(1))) {
             return self.split_grad_input(call, part);
         }
@@ -69,12 +71,6 @@ impl Planner {
                     ..Params::default()
                 }
                 .with_dropout(&call.dropout, m, 0);
-                let variant = Variant {
-                    gate: self.gate(call.output.is_some(), &call.dropout),
-                    half: element == 2,
-                    bound: if few { Bound::Few } else { Bound::All },
-                    ..Variant::new(Stem::GradInput)
-                };
                 plan.extend(self.product(variant, &[w, dy, y, x, dx], &[w, dy, y, x, dx], params)?);
             }
         }
@@ -94,7 +90,9 @@ impl Planner {
         let terms = whole_in_half(terms, inner, element)?;
         let part = self.weight_rows("grad_weight", dw, terms)?;
         let db = self.whole("grad_bias", db)?;
-        let few = self.buffers < 5 && call.output.is_some();
+        let gate = self.gate(call.output.is_some(), &call.dropout);
+        let variant = self.bindable(Variant { gate, half: element == 2, ..Variant::new(Stem::GradWeight) });
+        let few = variant.bound == Bound::Few;
         let mut plan = Vec::new();
         for (m, rows) in rows_and_bias(inputs, part, few) {
             let held = rows.min(inputs - m.min(inputs));
@@ -119,9 +117,7 @@ impl Planner {
                     ..Params::default()
                 }
                 .with_dropout(&call.dropout, k, 0);
-                let gate = self.gate(call.output.is_some(), &call.dropout);
-                let bound = if few { Bound::Few } else { Bound::All };
-                let variant = Variant { gate, part: terms < inner, half: element == 2, bound, ..Variant::new(Stem::GradWeight) };
+                let variant = Variant { part: terms < inner, ..variant };
                 let output = if few && held == 0 { db } else { dw };
                 plan.extend(self.product(variant, &[x, dy, y, output, db], &[x, dy, y, dw], params)?);
             }
@@ -148,7 +144,8 @@ impl Planner {
         let part = self.weight_rows("weight", weight, terms)?;
         let bias = self.whole("bias", bias)?;
         let bias_velocity = velocity.map(|(_, bias)| self.whole("bias's velocity", bias)).transpose()?;
-        let few = self.buffers < 6 && velocity.is_some();
+        let variant = self.bindable(Variant { momentum: velocity.is_some(), ..Variant::new(Stem::GradWeightSgd) });
+        let few = variant.bound == Bound::Few;
         let mut plan = Vec::new();
         for (m, rows) in rows_and_bias(inputs, part, few) {
             let held = rows.min(inputs - m.min(inputs));
@@ -186,8 +183,6 @@ impl Planner {
                 if few && held == 0 {
                     (bound[2], bound[4]) = (bound[3], bound[5]);
                 }
-                let bound_here = if few { Bound::Few } else { Bound::All };
-                let variant = Variant { momentum: velocity.is_some(), bound: bound_here, ..Variant::new(Stem::GradWeightSgd) };
                 plan.extend(self.product(variant, &bound, &wide, params)?);
             }
         }

@@ -7,7 +7,6 @@ use super::forward::Forward;
 use super::product::sum_part;
 use super::{Binding, Dispatch, Planner, Window, windows};
 use crate::call::GradInput;
-use crate::gpu::bindings::Bound;
 use crate::gpu::params::{BIAS, FIRST, LAST, Params, THROUGH};
 use crate::gpu::variant::{Stem, Variant};
 use crate::gpu::view::View;
@@ -99,8 +98,7 @@ impl Planner {
                 }
                 .with_dropout(&call.dropout, m, 0);
                 let gate = self.gate(call.output.is_some(), &call.dropout);
-                let bound = if self.buffers < 5 && call.output.is_some() { Bound::Few } else { Bound::All };
-                let variant = Variant { gate, part: true, half: element == 2, bound, ..Variant::new(Stem::GradInput) };
+                let variant = self.bindable(Variant { gate, part: true, half: element == 2, ..Variant::new(Stem::GradInput) });
                 plan.extend(self.product(variant, &[w, dy, y, x, scratch], &[w, dy, y, scratch], params)?);
                 let params = Params {
                     inner: parts as u32,
@@ -135,10 +133,7 @@ impl Planner {
     /// The dispatch that adds the parts.
     fn join<'a>(&self, stem: Stem, bound: &[Window<'a>], wide: &[Window<'a>], params: Params) -> Result<Option<Dispatch<'a>>> {
         let half = wide.iter().any(|tensor| tensor.element == 2);
-        let few = stem == Stem::LinearActivation && self.buffers < 6;
-        let bound_here = if few { Bound::Few } else { Bound::All };
-        let width = self.width(wide, &params, false);
-        let variant = Variant { join: true, half, width, bound: bound_here, ..Variant::new(stem) };
+        let variant = self.bindable(Variant { join: true, half, width: self.width(wide, &params, false), ..Variant::new(stem) });
         let strips = u64::from(params.rows) * u64::from(params.cols.div_ceil(8));
         self.dispatch(variant, bound, params, strips.div_ceil(64))
     }
