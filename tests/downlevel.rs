@@ -2,6 +2,8 @@
 //! whole training and every kernel are as elsewhere, in more dispatches; `tests/kernels` holds each of them against the oracle there.
 
 mod common;
+#[path = "common/noop.rs"]
+mod noop;
 
 use common::{downlevel, gpu, noise, same_bits};
 use wgpu_dropout::backend::Backend;
@@ -117,16 +119,5 @@ fn what_cannot_be_done_there_says_which_limit_it_is() {
         (0..5).map(|i| format!("@group(0) @binding({i}) var<storage, read_write> b{i}: array<u32>;\n")).collect::<String>();
     let sum = (0..5).map(|i| format!("b{i}[0] = 1u;")).collect::<String>();
     let wgsl = format!("{bindings}@compute @workgroup_size(1) fn main() {{ {sum} }}");
-    let scope = gpu.device().push_error_scope(wgpu::ErrorFilter::Validation);
-    let source = wgpu::ShaderSource::Wgsl(wgsl.into());
-    let module = gpu.device().create_shader_module(wgpu::ShaderModuleDescriptor { label: None, source });
-    drop(gpu.device().create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
-        label: None,
-        layout: None,
-        module: &module,
-        entry_point: None,
-        compilation_options: Default::default(),
-        cache: None,
-    }));
-    assert!(pollster::block_on(scope.pop()).is_some());
+    assert!(noop::refuses(gpu.device(), &wgsl));
 }

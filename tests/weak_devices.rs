@@ -1,6 +1,8 @@
 //! Devices that offer less, played by wgpu's noop backend, which validates everything and computes nothing: at each limit's bound every
 //! kernel is accepted, one past it the refusal is typed and names the limit, and the device's own error handlers hear of nothing.
 
+#[path = "common/noop.rs"]
+mod noop;
 #[path = "common/shaders.rs"]
 mod shaders;
 
@@ -15,20 +17,7 @@ use wgpu_dropout::{Error, Key, Mask, Mode, Rate};
 
 /// A device of the noop backend with just these features and limits.
 fn pretend(features: Features, limits: &Limits) -> (wgpu::Device, wgpu::Queue) {
-    let noop = wgpu::NoopBackendOptions {
-        features: Some(features),
-        limits: Some(limits.clone()),
-        device_type: Some(wgpu::DeviceType::DiscreteGpu),
-        ..wgpu::NoopBackendOptions::enabled()
-    };
-    let instance = wgpu::Instance::new(wgpu::InstanceDescriptor {
-        backends: wgpu::Backends::NOOP,
-        backend_options: wgpu::BackendOptions { noop, ..Default::default() },
-        ..wgpu::InstanceDescriptor::new_without_display_handle()
-    });
-    let adapters = pollster::block_on(instance.enumerate_adapters(wgpu::Backends::NOOP));
-    let descriptor = wgpu::DeviceDescriptor { required_features: features, required_limits: limits.clone(), ..Default::default() };
-    pollster::block_on(adapters[0].request_device(&descriptor)).unwrap()
+    noop::pretend(features, limits, wgpu::DeviceType::DiscreteGpu)
 }
 
 /// The least that the kernels' documentation asks of a device.
@@ -217,19 +206,7 @@ fn each_tile_is_accepted_at_its_bound_and_refused_one_past_it() {
 #[test]
 fn the_pretended_device_refuses_and_computes_nothing() {
     let (device, queue) = pretend(Features::empty(), &least());
-    let scope = device.push_error_scope(wgpu::ErrorFilter::Validation);
-    let wgsl = "@compute @workgroup_size(65) fn main() {}";
-    let module =
-        device.create_shader_module(wgpu::ShaderModuleDescriptor { label: None, source: wgpu::ShaderSource::Wgsl(wgsl.into()) });
-    let _ = device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
-        label: None,
-        layout: None,
-        module: &module,
-        entry_point: None,
-        compilation_options: Default::default(),
-        cache: None,
-    });
-    assert!(pollster::block_on(scope.pop()).is_some());
+    assert!(noop::refuses(&device, "@compute @workgroup_size(65) fn main() {}"));
     let mut gpu = Gpu::on(device, queue).unwrap();
     let mask = Mask::new(Rate::keep(0.5).unwrap(), Key { seed: 1, layer: 2, step: 3 });
     assert_ne!(gpu.read_mask(mask, 9, 99).unwrap(), Cpu::new().read_mask(mask, 9, 99).unwrap());

@@ -19,6 +19,9 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
+#[path = "../../tests/common/noop.rs"]
+mod noop;
+
 /// A kernel that runs: a process that takes dispatches and gives buffers back. Compiled by whoever comes first.
 type Program = Arc<Mutex<Option<Child>>>;
 
@@ -53,11 +56,12 @@ impl Metal {
             let variant = Variant { int64: kernels.planner().int64, ..dispatch.variant };
             // The device sees the kernel too, and counts it among those that were run.
             let _ = kernels.pipeline(variant);
-            let program = self.program(kernels.source(variant));
+            let wgsl = kernels.source(variant);
+            let program = self.program(&wgsl);
             let mut program = program.lock().unwrap();
             let child = match &mut *program {
                 Some(child) => child,
-                none => none.insert(compile(&variant.name(), &kernels.source(variant))?),
+                none => none.insert(compile(&variant.name(), &wgsl)?),
             };
             let [ascending, descending] = [false, true].map(|descending| exchange(child, dispatch, &bound, &contents, descending));
             let (ascending, descending) = (ascending?, descending?);
@@ -74,8 +78,8 @@ impl Metal {
         Ok(())
     }
 
-    fn program(&self, wgsl: String) -> Program {
-        self.programs.lock().unwrap().entry(wgsl).or_default().clone()
+    fn program(&self, wgsl: &str) -> Program {
+        self.programs.lock().unwrap().entry(wgsl.to_owned()).or_default().clone()
     }
 }
 
@@ -235,25 +239,11 @@ mod tests {
     use crate::gpu::{Gpu, Planner, Tile, Tiles};
     use crate::verify::{self, Options};
     use crate::{Backend, Dropout, Key, Mask, Rate};
-    use wgpu::{Features, Limits};
+    use wgpu::{DeviceType, Features, Limits};
 
     /// A device that computes nothing, with this in its place.
     fn metal() -> Gpu {
-        let (features, limits) = (Features::SHADER_INT64, Limits::default());
-        let noop = wgpu::NoopBackendOptions {
-            features: Some(features),
-            limits: Some(limits.clone()),
-            device_type: Some(wgpu::DeviceType::IntegratedGpu),
-            ..wgpu::NoopBackendOptions::enabled()
-        };
-        let instance = wgpu::Instance::new(wgpu::InstanceDescriptor {
-            backends: wgpu::Backends::NOOP,
-            backend_options: wgpu::BackendOptions { noop, ..Default::default() },
-            ..wgpu::InstanceDescriptor::new_without_display_handle()
-        });
-        let adapters = pollster::block_on(instance.enumerate_adapters(wgpu::Backends::NOOP));
-        let descriptor = wgpu::DeviceDescriptor { required_features: features, required_limits: limits, ..Default::default() };
-        let (device, queue) = pollster::block_on(adapters[0].request_device(&descriptor)).unwrap();
+        let (device, queue) = noop::pretend(Features::SHADER_INT64, &Limits::default(), DeviceType::IntegratedGpu);
         let mut gpu = Gpu::on(device, queue).unwrap();
         gpu.metal = Some(Metal::default());
         gpu
