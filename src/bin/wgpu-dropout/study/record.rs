@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::fs::OpenOptions;
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use wgpu_dropout::mlp::Evaluation;
 
 /// Figures by name.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -21,6 +22,18 @@ impl Found {
     /// Adds a single figure.
     pub fn value(&mut self, name: &str, value: f64) {
         self.values.insert(name.to_owned(), value);
+    }
+
+    /// Adds an epoch's errors and losses on training and test rows: a point of the curves and, of the last epoch, the figures of the arm. The
+    /// best epoch is not looked for: chosen on the test set, it would flatter every arm.
+    pub fn epoch(&mut self, epoch: u32, seen: Evaluation, unseen: Evaluation) {
+        self.push("epoch", f64::from(epoch));
+        for (name, value) in
+            [("train_error", seen.error), ("train_loss", seen.loss), ("test_error", unseen.error), ("test_loss", unseen.loss)]
+        {
+            self.push(name, value);
+            self.value(name, value);
+        }
     }
 
     /// Adds one figure to a series.

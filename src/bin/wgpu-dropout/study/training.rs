@@ -50,7 +50,7 @@ impl Run<'_> {
                 None => Ok(net),
             }
         };
-        let (net, record) = match self.partial.of(&key) {
+        let (mut net, record) = match self.partial.of(&key) {
             Some((record, epoch)) => {
                 let net = Mlp::load(backend, &self.partial.network(&key))?;
                 match net.epoch() == epoch && *net.architecture() == architecture {
@@ -61,16 +61,16 @@ impl Run<'_> {
             }
             None => (new(backend)?, fresh(key)),
         };
-        let mut bench = Bench { net, test: None, labels: &data.test.labels };
-        let result = self.follow(&mut bench, record);
-        Ok((bench.net.into_backend(), result))
+        let result = self.follow(&mut net, record);
+        Ok((net.into_backend(), result))
     }
 
-    fn follow<B: Backend>(&self, bench: &mut Bench<'_, B>, mut record: Record) -> Result<Record, Failure> {
+    fn follow<B: Backend>(&self, net: &mut Mlp<B>, mut record: Record) -> Result<Record, Failure> {
         let (recipe, data) = (self.recipe, &self.scene.data);
         let drawn = drawn(&data.train, recipe.rows, self.seed);
-        let train = upload(bench.net.backend_mut(), &drawn)?;
-        bench.test = Some(upload(bench.net.backend_mut(), &data.test)?);
+        let train = upload(net.backend_mut(), &drawn)?;
+        let test = upload(net.backend_mut(), &data.test)?;
+        let mut bench = Bench { net, test, labels: &data.test.labels };
         let (epochs, training) = (recipe.epochs(), recipe.training());
         let cost = parts(recipe, data);
         let (mut counted, all) = (0, u64::from(epochs) * u64::from(recipe.steps()));
@@ -94,8 +94,8 @@ impl Run<'_> {
                 trained => trained?,
             };
             record.seconds += start.elapsed().as_secs_f64();
-            if epoch * points / epochs > (epoch - 1) * points / epochs || epoch == epochs {
-                self.evaluate(bench, &train, epoch, &mut record.found)?;
+            if is_point(epoch, epochs, points) {
+                record.found.epoch(epoch, bench.net.evaluate(&train)?, bench.net.evaluate(&bench.test)?);
             }
             if kept.elapsed() > KEPT_EVERY && epoch < epochs {
                 bench.net.save(&self.partial.network(&record.key))?;
@@ -105,31 +105,15 @@ impl Run<'_> {
         }
         advance(all);
         if let Some(measure) = self.measure {
-            measure(bench, &mut record.found)?;
+            measure(&mut bench, &mut record.found)?;
         }
         Ok(record)
     }
+}
 
-    /// Errors and losses of both sets: a point of the curves and, of the last epoch, the figures of the arm. The best epoch is not looked
-    /// for: chosen on the test set, it would flatter every arm.
-    fn evaluate<B: Backend>(
-        &self,
-        bench: &mut Bench<'_, B>,
-        train: &Resident<B>,
-        epoch: u32,
-        found: &mut Found,
-    ) -> Result<(), Failure> {
-        let seen = bench.net.evaluate(train)?;
-        let unseen = bench.net.evaluate(bench.test.as_ref().ok_or_else(stopped)?)?;
-        found.push("epoch", f64::from(epoch));
-        for (name, value) in
-            [("train_error", seen.error), ("train_loss", seen.loss), ("test_error", unseen.error), ("test_loss", unseen.loss)]
-        {
-            found.push(name, value);
-            found.value(name, value);
-        }
-        Ok(())
-    }
+/// Whether a learning curve of so many points has one at this epoch; the last always is one.
+pub fn is_point(epoch: u32, epochs: u32, points: u32) -> bool {
+    epoch * points / epochs > (epoch - 1) * points / epochs || epoch == epochs
 }
 
 /// What nobody hears of: the first failure is told.
@@ -143,8 +127,8 @@ fn fresh(key: Key) -> Record {
 
 /// A network with the test set on its device.
 struct Bench<'a, B: Backend> {
-    net: Mlp<B>,
-    test: Option<Resident<B>>,
+    net: &'a mut Mlp<B>,
+    test: Resident<B>,
     labels: &'a [u32],
 }
 
@@ -154,12 +138,10 @@ impl<B: Backend> Trained for Bench<'_, B> {
     }
 
     fn predict(&mut self) -> wgpu_dropout::Result<Vec<f32>> {
-        let Self { net, test, .. } = self;
-        test.as_ref().map_or(Ok(Vec::new()), |test| net.predict_on(test))
+        self.net.predict_on(&self.test)
     }
 
     fn monte_carlo(&mut self, samples: u32) -> wgpu_dropout::Result<Vec<f32>> {
-        let Self { net, test, .. } = self;
-        test.as_ref().map_or(Ok(Vec::new()), |test| Ok(net.predict_monte_carlo(test, samples, Sharing::PerRow)?.mean))
+        Ok(self.net.predict_monte_carlo(&self.test, samples, Sharing::PerRow)?.mean)
     }
 }

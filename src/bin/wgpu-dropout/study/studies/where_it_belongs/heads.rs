@@ -4,6 +4,7 @@ use super::Network;
 use crate::study::draw::drawn;
 use crate::study::plan::{Arm, Computation, Compute, Scene};
 use crate::study::record::Found;
+use crate::study::training::is_point;
 use crate::train::session::upload;
 use wgpu_dropout::call::{Filter, Image, Pool, Pooling, SgdRule};
 use wgpu_dropout::mlp::{Architecture, ConvNet, Front, Schedule, Schedules, Stage, Training};
@@ -126,18 +127,8 @@ impl Computation for Net<'_> {
                 Err(Error::Diverged { .. }) => return Ok((net.into_backend(), Found::default())),
                 trained => trained?,
             };
-            if epoch * POINTS / epochs > (epoch - 1) * POINTS / epochs || epoch == epochs {
-                let (seen, unseen) = (net.evaluate(&train)?, net.evaluate(&test)?);
-                found.push("epoch", f64::from(epoch));
-                for (name, value) in [
-                    ("train_error", seen.error),
-                    ("train_loss", seen.loss),
-                    ("test_error", unseen.error),
-                    ("test_loss", unseen.loss),
-                ] {
-                    found.push(name, value);
-                    found.value(name, value);
-                }
+            if is_point(epoch, epochs, POINTS) {
+                found.epoch(epoch, net.evaluate(&train)?, net.evaluate(&test)?);
             }
         }
         Ok((net.into_backend(), found))
