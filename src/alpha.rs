@@ -97,10 +97,10 @@ mod tests {
 
     #[test]
     fn an_element_is_scaled_and_shifted_or_saturated() {
-        let site = site(0.5);
-        assert_eq!((site.apply(3.0, true), site.apply(f32::NAN, false)), (3.0 * site.scale + site.shift, site.dropped));
-        assert!(site.scale > 0.8 && site.shift > 0.7, "neither is lost in these figures");
-        assert_eq!([0.0, 0.5, 1.0].map(|keep| super::tests::site(keep).is_identity()), [false, false, true]);
+        let half = site(0.5);
+        assert_eq!((half.apply(3.0, true), half.apply(f32::NAN, false)), (3.0 * half.scale + half.shift, half.dropped));
+        assert!(half.scale > 0.8 && half.shift > 0.7, "neither is lost in these figures");
+        assert_eq!([0.0, 0.5, 1.0].map(|keep| site(keep).is_identity()), [false, false, true]);
     }
 
     #[test]

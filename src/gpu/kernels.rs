@@ -146,8 +146,9 @@ impl Kernels {
     /// The same kernels, but that rate, scale, step and seed of a call's dropout are read when it runs, from a [`State`](super::State) at byte
     /// `offset` of `buffer`; the call's own are ignored, its layer and offsets are not. What either compiles is compiled for both.
     ///
-    /// [`alpha_dropout`](Self::alpha_dropout) and [`gaussian_dropout`](Self::gaussian_dropout) take the states that are made for them. The buffer needs the usage UNIFORM, besides what writes it. A training loop prepares its calls once, writes the next state before
-    /// each submit, and records the same calls again.
+    /// [`alpha_dropout`](Self::alpha_dropout) and [`gaussian_dropout`](Self::gaussian_dropout) take the states that are made for them. The
+    /// buffer needs the usage UNIFORM, besides what writes it. A training loop prepares its calls once, writes the next state before each
+    /// submit, and records the same calls again.
     ///
     /// # Errors
     /// [`Error::Buffer`] for a buffer without UNIFORM, a place outside it, or an offset that is no multiple of the device's
