@@ -6,9 +6,9 @@ struct Eight {
     high: vec4<f32>,
 }
 
-// A block of 4 x 4 of a product's factor as it is in memory, with what it takes to make the factor of it: so that a loop can ask for the next
-// block, work, and only then use it, while a thread that uses what it asks for waits for it.
+// Four lines of four of a product's factor as they are in memory, with what it takes to make the factor of them: so that a loop can ask for the
+// next lines, work, and only then use them, while a thread that uses what it asks for, be it to convert it to f32, waits for it.
 struct Fetched {
-    values: mat4x4<f32>,
-    output: mat4x4<f32>,  // of a layer, under GATE_RELU
+    values: mat4x4<Number>,
+    output: mat4x4<Number>,  // of a layer, under GATE_RELU
 }

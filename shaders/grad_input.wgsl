@@ -21,11 +21,12 @@
 const FIRST: u32 = 1u;    // flag: the sum starts in this dispatch
 const THROUGH: u32 = 2u;  // flag: of dispatches that end a sum
 
-fn weight_quad(n: u32, k: u32) -> vec4<f32> {
-    return load_weight(p.a_start + min(n, p.cols - 1u) * p.a_stride + k, p.inner - k);
+fn weight_quad(n: u32, k: u32) -> vec4<Number> {
+    return load_weight_stored(p.a_start + min(n, p.cols - 1u) * p.a_stride + k, p.inner - k);
 }
 
-const A_BY_TERM: bool = false;
+const A_BY_TERM: bool = false;  // a line of A holds four terms
+const B_BY_TERM: bool = false;  // and so does a line of B
 
 fn a_quad(m: u32, k: u32) -> vec4<f32> {
     return grad_z(min(m, p.rows - 1u), k, p.inner - k);
@@ -40,27 +41,27 @@ fn a_fetch(m: u32, k: u32) -> Fetched {
     return fetched;
 }
 
-// Element [r][k] is dZ[m + r, k + k].
-fn a_block(fetched: Fetched, m: u32, k: u32) -> mat4x4<f32> {
-    var block: mat4x4<f32>;
+// Line [r] is dZ[m + r, k .. k + 4].
+fn a_lines(fetched: Fetched, m: u32, k: u32) -> mat4x4<f32> {
+    var lines: mat4x4<f32>;
     for (var r = 0u; r < 4u; r++) { // unroll
-        block[r] = gated(fetched.values[r], fetched.output[r], min(m + r, p.rows - 1u), k);
+        lines[r] = gated(vec4<f32>(fetched.values[r]), vec4<f32>(fetched.output[r]), min(m + r, p.rows - 1u), k);
     }
-    return block;
+    return lines;
 }
 
 fn b_fetch(k: u32, n: u32) -> Fetched {
-    return Fetched(mat4x4<f32>(weight_quad(n, k), weight_quad(n + 1u, k), weight_quad(n + 2u, k), weight_quad(n + 3u, k)), mat4x4<f32>());
+    return Fetched(mat4x4<Number>(weight_quad(n, k), weight_quad(n + 1u, k), weight_quad(n + 2u, k), weight_quad(n + 3u, k)), mat4x4<Number>());
 }
 
-// Element [k][c] is W[n + c, k + k].
-fn b_block(fetched: Fetched, k: u32, n: u32) -> mat4x4<f32> {
-    return transpose(fetched.values);
+// Line [c] is W[n + c, k .. k + 4].
+fn b_lines(fetched: Fetched, k: u32, n: u32) -> mat4x4<f32> {
+    return mat4x4<f32>(fetched.values);
 }
 
 fn b_strip(k: u32, n: u32) -> array<Eight, 4> {
-    let low = b_block(b_fetch(k, n), k, n);
-    let high = b_block(b_fetch(k, n + 4u), k, n + 4u);
+    let low = transpose(b_lines(b_fetch(k, n), k, n));
+    let high = transpose(b_lines(b_fetch(k, n + 4u), k, n + 4u));
     return array<Eight, 4>(Eight(low[0], high[0]), Eight(low[1], high[1]), Eight(low[2], high[2]), Eight(low[3], high[3]));
 }
 
@@ -72,7 +73,7 @@ fn b_eight(k: u32, n: u32) -> Eight {
 fn weight_column(n: u32, k: u32) -> vec4<f32> {
     let term = k % 4u;
     let from_ = k - term;
-    return vec4<f32>(weight_quad(n, from_)[term], weight_quad(n + 1u, from_)[term], weight_quad(n + 2u, from_)[term], weight_quad(n + 3u, from_)[term]);
+    return vec4<f32>(vec4<Number>(weight_quad(n, from_)[term], weight_quad(n + 1u, from_)[term], weight_quad(n + 2u, from_)[term], weight_quad(n + 3u, from_)[term]));
 }
 
 // The partial sum that the dispatch before left, where there was one.

@@ -20,12 +20,12 @@
 // loader load_weight weight
 // storer store_weight weight
 
-fn grad_of(row: u32, col: u32, left: u32) -> vec4<f32> {
-    return load_gradient(p.b_start + row * p.b_stride + col, left);
+fn grad_of(row: u32, col: u32, left: u32) -> vec4<Number> {
+    return load_gradient_stored(p.b_start + row * p.b_stride + col, left);
 }
 
-fn output_of(row: u32, col: u32, left: u32) -> vec4<f32> {
-    return vec4<f32>(0.0);
+fn output_of(row: u32, col: u32, left: u32) -> vec4<Number> {
+    return vec4<Number>();
 }
 
 fn gated(grad: vec4<f32>, y: vec4<f32>, row: u32, col: u32) -> vec4<f32> {

@@ -12,16 +12,16 @@ const GATE_RELU: u32 = 1u;
 const GATE_MASK: u32 = 2u;
 
 // dY[row, col .. col + 4], of which the first `left` exist; col is a multiple of 4.
-fn grad_of(row: u32, col: u32, left: u32) -> vec4<f32> {
-    return load_grad_output(p.b_start + row * p.b_stride + col, left);
+fn grad_of(row: u32, col: u32, left: u32) -> vec4<Number> {
+    return load_grad_output_stored(p.b_start + row * p.b_stride + col, left);
 }
 
 // Y of the same elements, where it is asked.
-fn output_of(row: u32, col: u32, left: u32) -> vec4<f32> {
+fn output_of(row: u32, col: u32, left: u32) -> vec4<Number> {
     if GATE == GATE_RELU {
-        return load_output(p.c_start + row * p.c_stride + col, left);
+        return load_output_stored(p.c_start + row * p.c_stride + col, left);
     }
-    return vec4<f32>(0.0);
+    return vec4<Number>();
 }
 
 // Their dZ.
@@ -36,7 +36,7 @@ fn gated(grad: vec4<f32>, y: vec4<f32>, row: u32, col: u32) -> vec4<f32> {
 }
 
 fn grad_z(row: u32, col: u32, left: u32) -> vec4<f32> {
-    return gated(grad_of(row, col, left), output_of(row, col, left), row, col);
+    return gated(vec4<f32>(grad_of(row, col, left)), vec4<f32>(output_of(row, col, left)), row, col);
 }
 
 // dZ[row, col .. col + 8]; col is a multiple of 8.

@@ -6,14 +6,19 @@ const FIRST: u32 = 1u;  // flag: the sum starts in this dispatch
 const LAST: u32 = 2u;   // flag: the sum ends in this dispatch
 const BIAS: u32 = 8u;   // flag: there is one
 
-const A_BY_TERM: bool = false;
+const A_BY_TERM: bool = false;  // a line of A holds four terms
+const B_BY_TERM: bool = true;   // a line of B holds four columns
 
-fn a_quad(m: u32, k: u32) -> vec4<f32> {
-    return load_x(p.a_start + min(m, p.rows - 1u) * p.a_stride + k, p.inner - k);
+fn x_quad(m: u32, k: u32) -> vec4<Number> {
+    return load_x_stored(p.a_start + min(m, p.rows - 1u) * p.a_stride + k, p.inner - k);
 }
 
-fn weight_quad(k: u32, n: u32) -> vec4<f32> {
-    return load_weight(p.b_start + k * p.b_stride + n, select(0u, p.cols - min(n, p.cols), k < p.inner));
+fn a_quad(m: u32, k: u32) -> vec4<f32> {
+    return vec4<f32>(x_quad(m, k));
+}
+
+fn weight_quad(k: u32, n: u32) -> vec4<Number> {
+    return load_weight_stored(p.b_start + k * p.b_stride + n, select(0u, p.cols - min(n, p.cols), k < p.inner));
 }
 
 // W[k, n .. n + 8].
@@ -22,21 +27,21 @@ fn b_eight(k: u32, n: u32) -> Eight {
 }
 
 fn a_fetch(m: u32, k: u32) -> Fetched {
-    return Fetched(mat4x4<f32>(a_quad(m, k), a_quad(m + 1u, k), a_quad(m + 2u, k), a_quad(m + 3u, k)), mat4x4<f32>());
+    return Fetched(mat4x4<Number>(x_quad(m, k), x_quad(m + 1u, k), x_quad(m + 2u, k), x_quad(m + 3u, k)), mat4x4<Number>());
 }
 
-// Element [r][k] is X[m + r, k + k].
-fn a_block(fetched: Fetched, m: u32, k: u32) -> mat4x4<f32> {
-    return fetched.values;
+// Line [r] is X[m + r, k .. k + 4].
+fn a_lines(fetched: Fetched, m: u32, k: u32) -> mat4x4<f32> {
+    return mat4x4<f32>(fetched.values);
 }
 
 fn b_fetch(k: u32, n: u32) -> Fetched {
-    return Fetched(mat4x4<f32>(weight_quad(k, n), weight_quad(k + 1u, n), weight_quad(k + 2u, n), weight_quad(k + 3u, n)), mat4x4<f32>());
+    return Fetched(mat4x4<Number>(weight_quad(k, n), weight_quad(k + 1u, n), weight_quad(k + 2u, n), weight_quad(k + 3u, n)), mat4x4<Number>());
 }
 
-// Element [k][c] is W[k + k, n + c].
-fn b_block(fetched: Fetched, k: u32, n: u32) -> mat4x4<f32> {
-    return fetched.values;
+// Line [t] is W[k + t, n .. n + 4].
+fn b_lines(fetched: Fetched, k: u32, n: u32) -> mat4x4<f32> {
+    return mat4x4<f32>(fetched.values);
 }
 
 // Element [k] is W[k + k, n .. n + 8].

@@ -4,16 +4,17 @@
 // included, and `first` is the local row of the ones (past the end where another dispatch has it). The including kernel declares x, gives
 // grad_z and grad_z8, and takes what is summed: put() eight columns of dW, put_bias() one column of db.
 
-const A_BY_TERM: bool = true;  // a_quad holds four rows of A, not four terms
+const A_BY_TERM: bool = true;  // a line of A holds four rows
+const B_BY_TERM: bool = true;  // a line of B holds four columns
 
-fn x_quad(m: u32, k: u32) -> vec4<f32> {
-    return load_x(p.a_start + k * p.a_stride + m, p.first - min(m, p.first));
+fn x_quad(m: u32, k: u32) -> vec4<Number> {
+    return load_x_stored(p.a_start + k * p.a_stride + m, p.first - min(m, p.first));
 }
 
 // X[k, m .. m + 4] with the column of ones; 0 past the batch.
-fn with_ones(values: vec4<f32>, m: u32, k: u32) -> vec4<f32> {
+fn with_ones(values: vec4<Number>, m: u32, k: u32) -> vec4<f32> {
     let ones = vec4<u32>(m, m + 1u, m + 2u, m + 3u) == vec4<u32>(p.first);
-    return select(vec4<f32>(0.0), select(values, vec4<f32>(1.0), ones), k < p.inner);
+    return select(vec4<f32>(0.0), select(vec4<f32>(values), vec4<f32>(1.0), ones), k < p.inner);
 }
 
 fn a_quad(m: u32, k: u32) -> vec4<f32> {
@@ -21,13 +22,13 @@ fn a_quad(m: u32, k: u32) -> vec4<f32> {
 }
 
 fn a_fetch(m: u32, k: u32) -> Fetched {
-    return Fetched(mat4x4<f32>(x_quad(m, k), x_quad(m, k + 1u), x_quad(m, k + 2u), x_quad(m, k + 3u)), mat4x4<f32>());
+    return Fetched(mat4x4<Number>(x_quad(m, k), x_quad(m, k + 1u), x_quad(m, k + 2u), x_quad(m, k + 3u)), mat4x4<Number>());
 }
 
-// Element [r][k] is X[k + k, m + r].
-fn a_block(fetched: Fetched, m: u32, k: u32) -> mat4x4<f32> {
+// Line [t] is X[k + t, m .. m + 4].
+fn a_lines(fetched: Fetched, m: u32, k: u32) -> mat4x4<f32> {
     let x = fetched.values;
-    return transpose(mat4x4<f32>(with_ones(x[0], m, k), with_ones(x[1], m, k + 1u), with_ones(x[2], m, k + 2u), with_ones(x[3], m, k + 3u)));
+    return mat4x4<f32>(with_ones(x[0], m, k), with_ones(x[1], m, k + 1u), with_ones(x[2], m, k + 2u), with_ones(x[3], m, k + 3u));
 }
 
 fn b_fetch(k: u32, n: u32) -> Fetched {
@@ -40,14 +41,14 @@ fn b_fetch(k: u32, n: u32) -> Fetched {
     return fetched;
 }
 
-// Element [k][c] is dZ[k + k, n + c].
-fn b_block(fetched: Fetched, k: u32, n: u32) -> mat4x4<f32> {
-    var block: mat4x4<f32>;
-    for (var r = 0u; r < 4u; r++) { // unroll
-        let grad = gated(fetched.values[r], fetched.output[r], min(k + r, p.inner - 1u), n);
-        block[r] = select(vec4<f32>(0.0), grad, k + r < p.inner);
+// Line [t] is dZ[k + t, n .. n + 4].
+fn b_lines(fetched: Fetched, k: u32, n: u32) -> mat4x4<f32> {
+    var lines: mat4x4<f32>;
+    for (var t = 0u; t < 4u; t++) { // unroll
+        let grad = gated(vec4<f32>(fetched.values[t]), vec4<f32>(fetched.output[t]), min(k + t, p.inner - 1u), n);
+        lines[t] = select(vec4<f32>(0.0), grad, k + t < p.inner);
     }
-    return block;
+    return lines;
 }
 
 // dZ[k, n .. n + 8].

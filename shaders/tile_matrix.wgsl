@@ -2,150 +2,166 @@
 //
 //     C[m, n] = sum over k of A[m, k] B[k, n]
 //
-// A workgroup of eight subgroups of 32 threads makes a tile of 128 x 128, each subgroup 64 x 32 of it as eight cooperative matrices, from slabs of
-// 32 terms that all threads load together, a 4 x 4 block of each factor a thread. Both factors lie in workgroup memory with the terms of a row or a
-// column side by side, as f16, eight more than there are apart so that the rows of a matrix come from different banks, in two buffers. A finished
-// matrix goes through workgroup memory too, since none but the device knows which thread has which of its elements; there a thread takes
-// eight columns of a row.
-// The kernel that this is joined with gives a_fetch, a_block, b_fetch, b_block, start, and open, finish and close for the rows of a thread.
-// Sources: NVIDIA's CUTLASS (the hierarchy of tiles); SPV_KHR_cooperative_matrix.
+// A workgroup makes a tile of 128 rows by COL_BLOCKS times 64 columns, each of its subgroups of 32 threads 64 x 64 of it as sixteen cooperative
+// matrices, from slabs of 32 terms that all threads load together, four lines of four at a time, as they lie in memory: what is by row and what by
+// column, the matrices' loads sort out. While a slab is multiplied the next is on its way to registers; what is past the last term becomes 0
+// by selection, since behind a branch a compiler would ask for it only there. A finished matrix goes through workgroup memory, for none but
+// the device knows which thread has which of its elements; there a thread takes eight columns of a row. Where a matrix lies in workgroup memory is
+// a subgroup's block, which does not change, and a literal, so that no index is checked in the loop.
+// The kernel that this is joined with gives a_fetch, a_lines, b_fetch, b_lines and A_BY_TERM and B_BY_TERM, start, and open, finish and close for
+// the rows of a thread. Sources: NVIDIA's CUTLASS (the hierarchy of tiles); SPV_KHR_cooperative_matrix.
 
 const STEP: u32 = 32u;
-const APART_TERMS: u32 = 10u;  // quads of terms from one row to the next
-const EDGE: u32 = 128u;        // rows and columns of the tile
+const BLOCK: u32 = 64u;         // rows and columns of a subgroup's block
+const ROW_BLOCKS: u32 = 2u;
+const SUBGROUPS: u32 = ROW_BLOCKS * COL_BLOCKS;
+const THREADS: u32 = SUBGROUPS * 32u;
+const LOADERS: u32 = 128u;      // threads that load a block of a slab
+const A_LOADS: u32 = ROW_BLOCKS * LOADERS / THREADS;
+const B_LOADS: u32 = COL_BLOCKS * LOADERS / THREADS;
+const STAGED: u32 = 16u / SUBGROUPS;  // matrices of a subgroup that are finished at once, side by side
+const LINE_TERMS: u32 = 10u;    // quads from one line of 32 terms to the next: two more than it has, so that lines are apart in banks
+const LINE_BLOCK: u32 = 18u;    // the same of a line of 64 rows or columns
+const A_APART: u32 = select(LINE_TERMS, LINE_BLOCK, A_BY_TERM);
+const B_APART: u32 = select(LINE_TERMS, LINE_BLOCK, B_BY_TERM);
+// Quads from one matrix of a block to the next along rows or columns, and along terms.
+const A_NEXT: u32 = select(16u * LINE_TERMS, 4u, A_BY_TERM);
+const A_TERMS: u32 = select(4u, 16u * LINE_BLOCK, A_BY_TERM);
+const B_NEXT: u32 = select(16u * LINE_TERMS, 4u, B_BY_TERM);
+const B_TERMS: u32 = select(4u, 16u * LINE_BLOCK, B_BY_TERM);
 
-var<workgroup> a_tile: array<array<vec4<f16>, 1280>, 2>;
-var<workgroup> b_tile: array<array<vec4<f16>, 1280>, 2>;
-var<workgroup> stage: array<array<vec4<f32>, 64>, 8>;
+// [block][quad], of all lines of a slab that cross the block.
+var<workgroup> a_tile: array<array<vec4<f16>, 640>, ROW_BLOCKS>;
+var<workgroup> b_tile: array<array<vec4<f16>, 640>, COL_BLOCKS>;
+var<workgroup> stage: array<array<vec4<f32>, 64u * STAGED>, SUBGROUPS>;
 
-// Stores a block of a slab in a buffer, row by row, 0 from the term `end` on.
-fn store_a(buffer: u32, at: u32, fetched: Fetched, m: u32, k: u32, end: u32) {
-    var values: mat4x4<f32>;
-    if k < end {
-        values = a_block(fetched, m, k);
-    }
-    for (var r = 0u; r < 4u; r++) { // unroll
-        a_tile[buffer][at + r * APART_TERMS] = vec4<f16>(values[r]);
+// Where in a block of a slab a thread's four lines of four start: the row or column, and the term.
+fn lines_of(thread: u32, by_term: bool) -> vec2<u32> {
+    let loader = thread % LOADERS;
+    return select(vec2<u32>(loader / 8u, loader % 8u), vec2<u32>(loader % 16u, loader / 16u), by_term) * 4u;
+}
+
+// Stores a thread's lines of a block from its quad `at` on, 0 where they are past the last term.
+fn store_a(block: u32, at: u32, fetched: Fetched, m: u32, k: u32, end: u32) {
+    let lines = a_lines(fetched, m, k);
+    for (var line = 0u; line < 4u; line++) { // unroll
+        a_tile[block][at + line * A_APART] = select(vec4<f16>(), vec4<f16>(lines[line]), k < end);
     }
 }
 
-// As store_a, column by column.
-fn store_b(buffer: u32, at: u32, fetched: Fetched, k: u32, n: u32, end: u32) {
-    var values: mat4x4<f32>;
-    if k < end {
-        values = transpose(b_block(fetched, k, n));
-    }
-    for (var r = 0u; r < 4u; r++) { // unroll
-        b_tile[buffer][at + r * APART_TERMS] = vec4<f16>(values[r]);
+fn store_b(block: u32, at: u32, fetched: Fetched, k: u32, n: u32, end: u32) {
+    let lines = b_lines(fetched, k, n);
+    for (var line = 0u; line < 4u; line++) { // unroll
+        b_tile[block][at + line * B_APART] = select(vec4<f16>(), vec4<f16>(lines[line]), k < end);
     }
 }
 
-// Finishes what a subgroup has of eight columns of 16 rows from (m, n) on, from its place in workgroup memory.
-fn finish_matrix(subgroup: u32, lane: u32, m: u32, n: u32) {
-    workgroupBarrier();
-    let row = m + lane / 2u;
-    let col = n + lane % 2u * 8u;
-    var low = stage[subgroup][lane * 2u];
-    var high = stage[subgroup][lane * 2u + 1u];
-    if PART {
-        low += start(row, col);
-        high += start(row, col + 4u);
+// Finishes 16 rows of a subgroup from (m, n) on, of which it has put STAGED matrices side by side in workgroup memory.
+fn finish_rows(subgroup: u32, lane: u32, m: u32, n: u32) {
+    for (var part = 0u; part < STAGED; part++) {
+        let strip = part * 32u + lane;
+        let row = m + strip / (2u * STAGED);
+        let col = n + strip % (2u * STAGED) * 8u;
+        var low = stage[subgroup][strip * 2u];
+        var high = stage[subgroup][strip * 2u + 1u];
+        if PART {
+            low += start(row, col);
+            high += start(row, col + 4u);
+        }
+        let keep = open(row, col, 1u);
+        finish(row, col, low, high, keep[0][0]);
+        close(col);
     }
-    let keep = open(row, col, 1u);
-    finish(row, col, low, high, keep[0][0]);
-    close(col);
-    workgroupBarrier();
 }
 
-@compute @workgroup_size(256)
+@compute @workgroup_size(THREADS)
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
     begin(workgroup);
     // As in tile_workgroup.wgsl: uniform to a compiler's eye too.
     let inner = params.inner + workgroup.z;
     let index = workgroup.y * params.grid + workgroup.x;
-    let col_tiles = (params.cols + EDGE - 1u) / EDGE;
-    let row_tiles = (params.rows + EDGE - 1u) / EDGE;
+    let row_tiles = (params.rows + ROW_BLOCKS * BLOCK - 1u) / (ROW_BLOCKS * BLOCK);
+    let col_tiles = (params.cols + COL_BLOCKS * BLOCK - 1u) / (COL_BLOCKS * BLOCK);
     let part = part_of(index, row_tiles * col_tiles, inner);
-    let tile_row = (part.x / col_tiles) * EDGE;
-    let tile_col = (part.x % col_tiles) * EDGE;
+    let tile_row = (part.x / col_tiles) * (ROW_BLOCKS * BLOCK);
+    let tile_col = (part.x % col_tiles) * (COL_BLOCKS * BLOCK);
     // No return here where a folded grid has no tile: matrices ask for control flow that naga too sees is uniform. Nothing is stored then.
-    // The thread's block of each factor in a slab.
-    let term = thread % 8u * 4u;
-    let m = tile_row + thread / 8u * 4u;
-    let n = tile_col + thread / 8u * 4u;
-    let at = thread / 8u * 4u * APART_TERMS + thread % 8u;
+    let a_from = lines_of(thread, A_BY_TERM);
+    let b_from = lines_of(thread, B_BY_TERM);
+    let a_at = select(a_from.x * A_APART + a_from.y / 4u, a_from.y * A_APART + a_from.x / 4u, A_BY_TERM);
+    let b_at = select(b_from.x * B_APART + b_from.y / 4u, b_from.y * B_APART + b_from.x / 4u, B_BY_TERM);
+    // The first block that the thread loads, and how many further the next one is.
+    let first = thread / LOADERS;
+    let further = THREADS / LOADERS;
+    let m = tile_row + first * BLOCK + a_from.x;
+    let n = tile_col + first * BLOCK + b_from.x;
     let subgroup = thread / 32u;
-    let first_row = subgroup / 4u * 64u;
-    let first_col = subgroup % 4u * 32u;
+    let row_block = subgroup / COL_BLOCKS;
+    let col_block = subgroup % COL_BLOCKS;
 
-    // One by one: not every driver keeps an array of matrices in registers.
-    var sums_00: coop_mat16x16<f32, C>;
-    var sums_01: coop_mat16x16<f32, C>;
-    var sums_10: coop_mat16x16<f32, C>;
-    var sums_11: coop_mat16x16<f32, C>;
-    var sums_20: coop_mat16x16<f32, C>;
-    var sums_21: coop_mat16x16<f32, C>;
-    var sums_30: coop_mat16x16<f32, C>;
-    var sums_31: coop_mat16x16<f32, C>;
-    var next_a = a_fetch(m, part.y + term);
-    var next_b = b_fetch(part.y + term, n);
-    store_a(0u, at, next_a, m, part.y + term, part.z);
-    store_b(0u, at, next_b, part.y + term, n, part.z);
+    // Indexed by constants alone, so that the sums stay in registers.
+    var sums: array<coop_mat16x16<f32, C>, 16>;
+    var next_a: array<Fetched, A_LOADS>;
+    var next_b: array<Fetched, B_LOADS>;
+    for (var load = 0u; load < A_LOADS; load++) { // unroll
+        next_a[load] = a_fetch(m + load * further * BLOCK, part.y + a_from.y);
+        store_a(first + load * further, a_at, next_a[load], m + load * further * BLOCK, part.y + a_from.y, part.z);
+    }
+    for (var load = 0u; load < B_LOADS; load++) { // unroll
+        next_b[load] = b_fetch(part.y + b_from.y, n + load * further * BLOCK);
+        store_b(first + load * further, b_at, next_b[load], part.y + b_from.y, n + load * further * BLOCK, part.z);
+    }
     workgroupBarrier();
-    var buffer = 0u;
     for (var k = part.y; k < part.z; k += STEP) {
         // After the last slab comes the last again, which is not used.
-        let next_k = select(k, k + STEP, k + STEP < part.z) + term;
-        next_a = a_fetch(m, next_k);
-        next_b = b_fetch(next_k, n);
-        for (var half = 0u; half < 2u; half++) { // unroll
-            let a_at = first_row * APART_TERMS + half * 4u;
-            let b_at = first_col * APART_TERMS + half * 4u;
-            let b_0 = coopLoad<coop_mat16x16<f16, B>>(&b_tile[buffer][b_at], APART_TERMS);
-            let b_1 = coopLoad<coop_mat16x16<f16, B>>(&b_tile[buffer][b_at + 16u * APART_TERMS], APART_TERMS);
-            let a_0 = coopLoadT<coop_mat16x16<f16, A>>(&a_tile[buffer][a_at], APART_TERMS);
-            let a_1 = coopLoadT<coop_mat16x16<f16, A>>(&a_tile[buffer][a_at + 16u * APART_TERMS], APART_TERMS);
-            let a_2 = coopLoadT<coop_mat16x16<f16, A>>(&a_tile[buffer][a_at + 32u * APART_TERMS], APART_TERMS);
-            let a_3 = coopLoadT<coop_mat16x16<f16, A>>(&a_tile[buffer][a_at + 48u * APART_TERMS], APART_TERMS);
-            sums_00 = coopMultiplyAdd(a_0, b_0, sums_00);
-            sums_01 = coopMultiplyAdd(a_0, b_1, sums_01);
-            sums_10 = coopMultiplyAdd(a_1, b_0, sums_10);
-            sums_11 = coopMultiplyAdd(a_1, b_1, sums_11);
-            sums_20 = coopMultiplyAdd(a_2, b_0, sums_20);
-            sums_21 = coopMultiplyAdd(a_2, b_1, sums_21);
-            sums_30 = coopMultiplyAdd(a_3, b_0, sums_30);
-            sums_31 = coopMultiplyAdd(a_3, b_1, sums_31);
+        let next_k = select(k, k + STEP, k + STEP < part.z);
+        for (var load = 0u; load < A_LOADS; load++) { // unroll
+            next_a[load] = a_fetch(m + load * further * BLOCK, next_k + a_from.y);
         }
-        buffer = 1u - buffer;
-        store_a(buffer, at, next_a, m, next_k, part.z);
-        store_b(buffer, at, next_b, next_k, n, part.z);
+        for (var load = 0u; load < B_LOADS; load++) { // unroll
+            next_b[load] = b_fetch(next_k + b_from.y, n + load * further * BLOCK);
+        }
+        for (var half = 0u; half < 2u; half++) { // unroll
+            var b: array<coop_mat16x16<f16, B>, 4>;
+            for (var j = 0u; j < 4u; j++) { // unroll
+                if B_BY_TERM {
+                    b[j] = coopLoadT<coop_mat16x16<f16, B>>(&b_tile[col_block][half * B_TERMS + j * B_NEXT], B_APART);
+                } else {
+                    b[j] = coopLoad<coop_mat16x16<f16, B>>(&b_tile[col_block][half * B_TERMS + j * B_NEXT], B_APART);
+                }
+            }
+            for (var i = 0u; i < 4u; i++) { // unroll
+                var a: coop_mat16x16<f16, A>;
+                if A_BY_TERM {
+                    a = coopLoad<coop_mat16x16<f16, A>>(&a_tile[row_block][half * A_TERMS + i * A_NEXT], A_APART);
+                } else {
+                    a = coopLoadT<coop_mat16x16<f16, A>>(&a_tile[row_block][half * A_TERMS + i * A_NEXT], A_APART);
+                }
+                for (var j = 0u; j < 4u; j++) { // unroll
+                    sums[i * 4u + j] = coopMultiplyAdd(a, b[j], sums[i * 4u + j]);
+                }
+            }
+        }
+        workgroupBarrier();
+        for (var load = 0u; load < A_LOADS; load++) { // unroll
+            store_a(first + load * further, a_at, next_a[load], m + load * further * BLOCK, next_k + a_from.y, part.z);
+        }
+        for (var load = 0u; load < B_LOADS; load++) { // unroll
+            store_b(first + load * further, b_at, next_b[load], next_k + b_from.y, n + load * further * BLOCK, part.z);
+        }
         workgroupBarrier();
     }
-    let lane = thread % 32u;
-    let row = tile_row + first_row;
-    let col = tile_col + first_col;
-    let done_00 = sums_00;
-    coopStoreT(done_00, &stage[subgroup][0], 4u);
-    finish_matrix(subgroup, lane, row, col);
-    let done_01 = sums_01;
-    coopStoreT(done_01, &stage[subgroup][0], 4u);
-    finish_matrix(subgroup, lane, row, col + 16u);
-    let done_10 = sums_10;
-    coopStoreT(done_10, &stage[subgroup][0], 4u);
-    finish_matrix(subgroup, lane, row + 16u, col);
-    let done_11 = sums_11;
-    coopStoreT(done_11, &stage[subgroup][0], 4u);
-    finish_matrix(subgroup, lane, row + 16u, col + 16u);
-    let done_20 = sums_20;
-    coopStoreT(done_20, &stage[subgroup][0], 4u);
-    finish_matrix(subgroup, lane, row + 32u, col);
-    let done_21 = sums_21;
-    coopStoreT(done_21, &stage[subgroup][0], 4u);
-    finish_matrix(subgroup, lane, row + 32u, col + 16u);
-    let done_30 = sums_30;
-    coopStoreT(done_30, &stage[subgroup][0], 4u);
-    finish_matrix(subgroup, lane, row + 48u, col);
-    let done_31 = sums_31;
-    coopStoreT(done_31, &stage[subgroup][0], 4u);
-    finish_matrix(subgroup, lane, row + 48u, col + 16u);
+    let row = tile_row + row_block * BLOCK;
+    let col = tile_col + col_block * BLOCK;
+    for (var i = 0u; i < 4u; i++) { // unroll
+        for (var j = 0u; j < 4u; j++) { // unroll
+            let done = sums[i * 4u + j];
+            coopStoreT(done, &stage[subgroup][j % STAGED * 4u], 4u * STAGED);
+            if j % STAGED == STAGED - 1u {
+                workgroupBarrier();
+                finish_rows(subgroup, thread % 32u, row + i * 16u, col + (j + 1u - STAGED) * 16u);
+                workgroupBarrier();
+            }
+        }
+    }
 }

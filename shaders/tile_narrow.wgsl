@@ -5,7 +5,7 @@
 // tile_shuffle turned round: the eight threads of a workgroup lie along the rows, and each holds TILE_ROWS, which is 4, by 16 sums. So it is B
 // of which they all need the same values, and each loads an eighth of those of four terms and hands them around. Ten classes take 10 of 16
 // columns so, where they would take 10 of 64.
-// The kernel that this is joined with gives a_fetch, a_block, b_eight, start, and open, finish and close for the rows of a thread.
+// The kernel that this is joined with gives a_fetch, a_lines, b_eight, start, and open, finish and close for the rows of a thread.
 
 @compute @workgroup_size(8)
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(subgroup_invocation_id) lane: u32) {
@@ -30,7 +30,10 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(subgroup_invocatio
     for (var k = part.y; k < part.z; k += 4u) {
         // Two threads a term, eight columns each.
         let b = b_eight(k + lane / 2u, n + lane % 2u * 8u);
-        let a = a_block(a_fetch(m, k), m, k);
+        var a = a_lines(a_fetch(m, k), m, k);
+        if A_BY_TERM {
+            a = transpose(a);
+        }
         for (var term = 0u; term < 4u; term++) { // unroll
             for (var half = 0u; half < 2u; half++) { // unroll
                 let low = subgroupShuffle(b.low, 2u * term + half);

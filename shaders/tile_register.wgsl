@@ -4,7 +4,7 @@
 //
 // One thread holds TILE_ROWS x 8 sums in registers and shares nothing: barriers and workgroup memory cost more than they save
 // there, and loads are dear. Eight threads of a workgroup lie along the columns, so that a load of A is the same for all of them;
-// row blocks run fastest over the grid. The kernel that this is joined with gives a_fetch, a_block, b_strip, start, and
+// row blocks run fastest over the grid. The kernel that this is joined with gives a_fetch, a_lines, b_strip, start, and
 // open, finish and close for the rows of a thread.
 
 const HALVES: u32 = TILE_ROWS * 2u;
@@ -30,7 +30,10 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     for (var k = part.y; k < part.z; k += 4u) {
         let b = b_strip(k, n);
         for (var block = 0u; block < BLOCKS; block++) { // unroll
-            let a = a_block(a_fetch(m + 4u * block, k), m + 4u * block, k);
+            var a = a_lines(a_fetch(m + 4u * block, k), m + 4u * block, k);
+            if A_BY_TERM {
+                a = transpose(a);
+            }
             for (var row = 0u; row < 4u; row++) { // unroll
                 let terms = a[row];  // a vector of its own: DXC dies of an element of a matrix made a vector
                 for (var term = 0u; term < 4u; term++) { // unroll

@@ -8,7 +8,7 @@
 // so that threads meet once a slab, not twice.
 // LANES threads lie along the columns, then all rows, then the next LANES columns: 32 threads, a subgroup of most devices, have a tile
 // of their own that is near square (32 x 64 with LANES = 8) and read few different values. Column tiles run fastest over the grid.
-// The kernel that this is joined with gives a_fetch, a_block, b_fetch, b_block, start, and open, finish and close for the rows of a thread.
+// The kernel that this is joined with gives a_fetch, a_lines, b_fetch, b_lines, start, and open, finish and close for the rows of a thread.
 // Source: siboehm/SGEMM_CUDA, kernels 6 (vec4 loads, A transposed), 10 (warp tiles) and 12 (two buffers).
 
 const THREADS: u32 = GROUP_ROWS * GROUP_COLS;
@@ -62,30 +62,31 @@ fn fetch(load: u32, lane: u32, k: u32, tile_row: u32, tile_col: u32) -> Fetched 
     return Fetched();
 }
 
-// Stores it in a buffer, as rows of four; zeros past the last term.
+// Stores it in a buffer, as rows of four; zeros past the last term, by selection, since behind a branch a compiler would ask for the block only
+// there.
 fn store(buffer: u32, load: u32, lane: u32, fetched: Fetched, k: u32, tile_row: u32, tile_col: u32) {
     let block = load * THREADS + lane;
     if is_of_a(load, block) {
         let terms = terms_of(block, M_QUADS);
         let quad = quad_of(block, M_QUADS);
         let at = place(quad, M_QUADS, terms);
-        var values: mat4x4<f32>;
-        if k + 4u * terms < p.inner {
-            values = transpose(a_block(fetched, tile_row + 4u * quad, k + 4u * terms));
+        var values = a_lines(fetched, tile_row + 4u * quad, k + 4u * terms);
+        if !A_BY_TERM {
+            values = transpose(values);
         }
         for (var term = 0u; term < 4u; term++) { // unroll
-            a_tile[buffer][terms][term][at] = values[term];
+            a_tile[buffer][terms][term][at] = select(vec4<f32>(0.0), values[term], k + 4u * terms < p.inner);
         }
     } else if is_there(load, block) {
         let terms = terms_of(block - A_BLOCKS, N_QUADS);
         let quad = quad_of(block - A_BLOCKS, N_QUADS);
         let at = place(quad, N_QUADS, terms);
-        var values: mat4x4<f32>;
-        if k + 4u * terms < p.inner {
-            values = b_block(fetched, k + 4u * terms, tile_col + 4u * quad);
+        var values = b_lines(fetched, k + 4u * terms, tile_col + 4u * quad);
+        if !B_BY_TERM {
+            values = transpose(values);
         }
         for (var term = 0u; term < 4u; term++) { // unroll
-            b_tile[buffer][terms][term][at] = values[term];
+            b_tile[buffer][terms][term][at] = select(vec4<f32>(0.0), values[term], k + 4u * terms < p.inner);
         }
     }
 }

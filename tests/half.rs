@@ -151,7 +151,7 @@ fn layers(raw: &Raw, base: &Kernels, tiles: &[Tile]) {
 
 /// Several rows and one, whole vectors and not, aligned to a group of draws and not; the same mask as in f32, and twice the value where it is kept.
 fn dropout_forms(raw: &Raw, kernels: &Kernels) {
-    for (rows, cols) in [(5, 64), (7, 37), (1, 64), (1, 37)] {
+    for (rows, cols) in [(5, 64), (7, 60), (7, 37), (1, 64), (1, 37)] {
         for col in [0, 3] {
             let site = Dropout::train(Mode::Inverted, mask(0.5).at(1, col));
             let values = rounded(&noise(7, rows * cols));

@@ -1,7 +1,9 @@
 //! What wgpu offers behind `unsafe` alone: cooperative matrices, for [`Tile::Matrix`](super::Tile::Matrix).
 #![allow(unsafe_code)]
 
+use super::kernels::Kernels;
 use super::owned::Gpu;
+use super::plan::Planner;
 use super::tile::Tile;
 use super::tiles::Tiles;
 use super::view::View;
@@ -32,20 +34,25 @@ const SHAPES: [[usize; 3]; 2] = [[132, 72, 136], [20, 528, 136]];
 /// # Errors
 /// [`Error::Adapter`] where a product is not the right one.
 pub(super) fn check_matrices(gpu: &mut Gpu) -> Result<()> {
-    if gpu.kernels().planner().tiles != Tiles::all(Tile::Matrix) {
+    let named = |tile| gpu.kernels().planner().tiles == Tiles::all(tile);
+    if !named(Tile::Matrix) && !named(Tile::MatrixLarge) {
         return Ok(());
     }
-    for shape in SHAPES {
-        if let Some([row, col]) = wrong_sum(gpu, shape)? {
-            let what = format!("tile matrix: the device's matrix units give a wrong sum in row {row}, column {col} of {shape:?}");
-            return Err(Error::Adapter { what });
+    for tile in [Tile::Matrix, Tile::MatrixLarge] {
+        let kernels = gpu.kernels().replanned(|planner| Planner { tiles: Tiles::all(tile), ..planner })?;
+        for shape in SHAPES {
+            if let Some([row, col]) = wrong_sum(gpu, &kernels, shape)? {
+                let what =
+                    format!("tile {tile}: the device's matrix units give a wrong sum in row {row}, column {col} of {shape:?}");
+                return Err(Error::Adapter { what });
+            }
         }
     }
     Ok(())
 }
 
 /// The row and column of the first wrong sum in a product of f16; of whole numbers, so that every order of its sums gives the same.
-fn wrong_sum(gpu: &mut Gpu, [rows, terms, cols]: [usize; 3]) -> Result<Option<[usize; 2]>> {
+fn wrong_sum(gpu: &mut Gpu, kernels: &Kernels, [rows, terms, cols]: [usize; 3]) -> Result<Option<[usize; 2]>> {
     let x = |row: usize, term: usize| (row * 7 + term * 3) % 5 / 3;
     let w = |term: usize, col: usize| (term * 5 + col * 11) % 7 / 2;
     let mut tensor = |rows: usize, cols: usize, value: &dyn Fn(usize, usize) -> usize| {
@@ -60,7 +67,7 @@ fn wrong_sum(gpu: &mut Gpu, [rows, terms, cols]: [usize; 3]) -> Result<Option<[u
     let (x_view, weight) = (view(x_halves.view().buffer, rows, terms), view(w_halves.view().buffer, terms, cols));
     let mut y = view(y_halves.view().buffer, rows, cols);
     let call = LinearForward { x: &x_view, weight: &weight, bias: None, y: &mut y, relu: false, dropout: Dropout::NONE };
-    let prepared = gpu.kernels().linear_forward(&call)?;
+    let prepared = kernels.linear_forward(&call)?;
     let mut encoder = gpu.device().create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
     prepared.record(&mut encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default()));
     gpu.queue().submit([encoder.finish()]);
@@ -83,7 +90,7 @@ fn whole(number: usize) -> u32 {
 #[cfg(all(test, feature = "verify"))]
 mod tests {
     use super::*;
-    use crate::gpu::{AdapterChoice, Planner};
+    use crate::gpu::AdapterChoice;
 
     #[test]
     fn whole_numbers_are_those_of_f16() {
@@ -100,14 +107,14 @@ mod tests {
         if !gpu.kernels().planner().half {
             return eprintln!("SKIPPED: the adapter has no f16");
         }
-        let head = "fn weight_quad(k: u32, n: u32) -> vec4<f32> {\n    return ";
-        let kernels = gpu.kernels().replanned(tiled).unwrap().edited(head, &format!("{head}2.0 * "));
-        let mut wrong = gpu.with_kernels(kernels);
+        let head = "fn weight_quad(k: u32, n: u32) -> vec4<Number> {\n    return ";
+        let right = gpu.kernels().replanned(tiled).unwrap();
+        let wrong = gpu.kernels().replanned(tiled).unwrap().edited(head, &format!("{head}2.0 * "));
         for [rows, terms, cols] in SHAPES {
             let shape = [rows, terms, cols];
             assert_eq!(crate::order::part(rows, cols, terms).is_some(), terms > 500, "{shape:?}");
-            assert_eq!(wrong_sum(&mut gpu, shape).unwrap(), None, "{shape:?}");
-            assert_eq!(wrong_sum(&mut wrong, shape).unwrap(), Some([0, 0]), "{shape:?}");
+            assert_eq!(wrong_sum(&mut gpu, &right, shape).unwrap(), None, "{shape:?}");
+            assert_eq!(wrong_sum(&mut gpu, &wrong, shape).unwrap(), Some([0, 0]), "{shape:?}");
         }
     }
 }

@@ -4,9 +4,9 @@
 //!
 //! - `for (var i = 0u; i < N; i++) { // unroll` is replaced by its body N times with `i` a literal, so that arrays in registers are
 //!   indexed by constants and no driver has to find that out. `N` is a literal or a `const` of the text.
-//! - `// loader NAME BUFFER` becomes two functions, `NAME` and `NAME8`, that load four and eight elements from an index on, of which the
-//!   first `left` exist: in 128-bit loads where rows are whole vectors ([`Width::Vec4`]), in 256-bit loads ([`Width::Vec8`]), else one
-//!   by one ([`Width::Scalar`]). `// storer` likewise, but that [`Width::Vec8`] stores eight alone. What is stored is `Element`, or the
+//! - `// loader NAME BUFFER` becomes `NAME` and `NAME8`, functions that load four and eight elements from an index on, of which the
+//!   first `left` exist: in 128-bit loads where rows are whole vectors ([`Width::Vec4`]), eight in one load ([`Width::Vec8`]), else one
+//!   by one ([`Width::Scalar`]); and `NAME_stored`, which does not convert its four to f32. `// storer` likewise, but that [`Width::Vec8`] stores eight alone. What is stored is `Element`, or the
 //!   element that the line ends with.
 //! - `Element` is the type that goes with it: f32, or f16 where tensors are stored so; sums are f32 always.
 
@@ -19,8 +19,8 @@ pub enum Width {
     Scalar,
     /// Rows and starts are multiples of four elements.
     Vec4,
-    /// Rows and starts are multiples of eight elements, moved as four 64-bit integers, which the device must offer: for adapters that run
-    /// on a CPU.
+    /// Rows and starts are multiples of eight elements: of f32 moved as four 64-bit integers, which the device must offer, for adapters that run
+    /// on a CPU; of f16 moved as four words, for real GPUs.
     Vec8,
 }
 
@@ -47,7 +47,7 @@ impl Elements {
         let element = |half| match self.width {
             Width::Scalar => number(half).to_owned(),
             Width::Vec4 => format!("vec4<{}>", number(half)),
-            Width::Vec8 => "vec4<u64>".to_owned(),
+            Width::Vec8 => if half { "vec4<u32>" } else { "vec4<u64>" }.to_owned(),
         };
         let (first, output) = (self.half && !self.first_sums, self.half && !self.output_sums);
         let aliases = [
@@ -75,32 +75,45 @@ pub(super) fn assemble(constants: &str, elements: Elements, parts: &[String]) ->
 fn accessor(line: &str, Elements { width, apart, .. }: Elements) -> Option<String> {
     let mut words = line.strip_prefix("// ")?.split(' ');
     let (kind, name, buffer, stored) = (words.next()?, words.next()?, words.next()?, words.next().unwrap_or("Element"));
-    let element = |j: usize| match kind {
-        "loader" => format!("select(0.0, f32({buffer}[at + {j}u]), left > {j}u)"),
-        _ => format!("if left > {j}u {{ {buffer}[at + {j}u] = {stored}(v[{j}]); }}"),
-    };
-    let four = [0, 1, 2, 3].map(element);
-    let (head, head8) = match kind {
-        "loader" => (format!("fn {name}(at: u32, left: u32) -> vec4<f32>"), format!("fn {name}8(at: u32, left: u32) -> Eight")),
-        "storer" => (format!("fn {name}(at: u32, v: vec4<f32>, left: u32)"), format!("fn {name}8(at: u32, v: Eight, left: u32)")),
-        _ => return None,
-    };
-    let loader = kind == "loader";
-    let body = match width {
-        Width::Scalar if loader => format!("return vec4<f32>({});", four.join(", ")),
-        Width::Scalar => four.join(" "),
-        Width::Vec4 if loader => format!("return vec4<f32>({buffer}[at / 4u]);"),
-        Width::Vec4 => format!("{buffer}[at / 4u] = {stored}(v);"),
-        Width::Vec8 if loader => format!("let v = {name}8(at, left); return select(v.low, v.high, at % 8u >= 4u);"),
-        Width::Vec8 => return Some(format!("{head8} {{ {buffer}[at / 8u] = pack8(v); }}")),
+    // Four elements, as f32 or as they are stored.
+    let load = |number: &str| match width {
+        Width::Scalar => {
+            let element = |j: usize| format!("select({number}(0.0), {number}({buffer}[at + {j}u]), left > {j}u)");
+            format!("return vec4<{number}>({});", [0, 1, 2, 3].map(element).join(", "))
+        }
+        Width::Vec4 => format!("return vec4<{number}>({buffer}[at / 4u]);"),
+        Width::Vec8 => format!("let v = {name}8(at, left); return vec4<{number}>(select(v.low, v.high, at % 8u >= 4u));"),
     };
     let high = if apart { "APART" } else { "4u" };
-    let body8 = match width {
-        Width::Vec8 => format!("return unpack8({buffer}[at / 8u]);"),
-        _ if loader => format!("return Eight({name}(at, left), {name}(at + {high}, max(left, {high}) - {high}));"),
-        _ => format!("{name}(at, v.low, left); if left > {high} {{ {name}(at + {high}, v.high, left - {high}); }}"),
-    };
-    Some(format!("{head} {{ {body} }} {head8} {{ {body8} }}"))
+    match kind {
+        "loader" => {
+            let eight = match width {
+                Width::Vec8 => format!("return unpack8({buffer}[at / 8u]);"),
+                _ => format!("return Eight({name}(at, left), {name}(at + {high}, max(left, {high}) - {high}));"),
+            };
+            Some(format!(
+                "fn {name}(at: u32, left: u32) -> vec4<f32> {{ {} }} fn {name}_stored(at: u32, left: u32) -> vec4<Number> {{ {} }} \
+                 fn {name}8(at: u32, left: u32) -> Eight {{ {eight} }}",
+                load("f32"),
+                load("Number")
+            ))
+        }
+        "storer" => {
+            let element = |j: usize| format!("if left > {j}u {{ {buffer}[at + {j}u] = {stored}(v[{j}]); }}");
+            let four = match width {
+                Width::Scalar => [0, 1, 2, 3].map(element).join(" "),
+                Width::Vec4 => format!("{buffer}[at / 4u] = {stored}(v);"),
+                Width::Vec8 => {
+                    return Some(format!("fn {name}8(at: u32, v: Eight, left: u32) {{ {buffer}[at / 8u] = pack8(v); }}"));
+                }
+            };
+            Some(format!(
+                "fn {name}(at: u32, v: vec4<f32>, left: u32) {{ {four} }} fn {name}8(at: u32, v: Eight, left: u32) {{ \
+                 {name}(at, v.low, left); if left > {high} {{ {name}(at + {high}, v.high, left - {high}); }} }}"
+            ))
+        }
+        _ => None,
+    }
 }
 
 /// Expands every marked loop, the outer ones first.

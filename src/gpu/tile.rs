@@ -26,15 +26,18 @@ pub enum Tile {
     Wide,
     /// 128 × 16 a workgroup of 64 threads, 4 × 8 a thread: for few columns, such as ten classes.
     Tall,
-    /// 128 × 128 a workgroup of 256 threads on a GPU's matrix units, for tensors stored as f16: summed in f32 in an order that is the device's own,
-    /// so it is used where it is named, and never chosen by time. Other tensors go by [`Workgroup`](Self::Workgroup). It needs cooperative matrices
-    /// (experimental in wgpu), subgroups of 32 and 48 KiB of workgroup memory.
+    /// 128 × 128 a workgroup of 128 threads on a GPU's matrix units, for tensors stored as f16: summed in f32 in an order that is the device's own,
+    /// so it is used where it is named, and never chosen by time. Results of 2²² elements and more go by [`MatrixLarge`](Self::MatrixLarge), which
+    /// sums in the same order, and tensors that are not f16 by [`Workgroup`](Self::Workgroup). It needs cooperative matrices (experimental in
+    /// wgpu) and what `MatrixLarge` does.
     Matrix,
+    /// 128 × 256 a workgroup of 256 threads on a GPU's matrix units. It needs cooperative matrices, subgroups of 32 and 46 KiB of workgroup memory.
+    MatrixLarge,
 }
 
 impl Tile {
     /// Every tile.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Register,
         Self::Shuffle,
         Self::Narrow,
@@ -44,6 +47,7 @@ impl Tile {
         Self::Wide,
         Self::Tall,
         Self::Matrix,
+        Self::MatrixLarge,
     ];
 
     /// Whether a device can run the tile.
@@ -54,7 +58,7 @@ impl Tile {
     /// What a device lacks for the tile, where it lacks something.
     pub(super) fn check(self, info: &wgpu::AdapterInfo, features: wgpu::Features, limits: &wgpu::Limits) -> Result<()> {
         let (threads, memory) = match self {
-            Self::Matrix => (256, 49_152),
+            Self::Matrix | Self::MatrixLarge => (256, 47_104),
             // A tile of registers needs what every kernel does.
             _ => self.group().map_or((64, 512), |group| (group.threads(), group.memory())),
         };
@@ -67,7 +71,7 @@ impl Tile {
         if let Some((name, value, least)) = needs.into_iter().find(|&(_, value, least)| u64::from(value) < least) {
             return Err(Error::Adapter { what: format!("tile {self}: the device's {name} allows {value}, it needs {least}") });
         }
-        if self == Self::Matrix && !has_matrices(info, features) {
+        if self.is_matrix() && !has_matrices(info, features) {
             return Err(Error::Adapter { what: format!("tile {self}: it needs cooperative matrices, f16 and subgroups of 32") });
         }
         if matches!(self, Self::Shuffle | Self::Narrow) && !has_octets(info, features) {
@@ -81,7 +85,7 @@ impl Tile {
         // Two buffers where they fit the 16 KiB that every device has; `Large` asks for more.
         let group = |thread_rows, rows, cols, lanes, buffers| Some(Group { thread_rows, rows, cols, lanes, buffers });
         match self {
-            Self::Register | Self::Shuffle | Self::Narrow | Self::Matrix => None,
+            Self::Register | Self::Shuffle | Self::Narrow | Self::Matrix | Self::MatrixLarge => None,
             Self::Workgroup => group(8, 8, 8, 8, 2),
             Self::Large => group(8, 16, 16, 8, 2),
             Self::Small => group(4, 8, 8, 8, 2),
@@ -92,7 +96,21 @@ impl Tile {
 
     /// Whether a workgroup makes the tile together, in workgroup memory: a tile for real GPUs.
     pub fn is_shared(self) -> bool {
-        self == Self::Matrix || self.group().is_some()
+        self.is_matrix() || self.group().is_some()
+    }
+
+    /// Whether it runs on matrix units.
+    pub fn is_matrix(self) -> bool {
+        matches!(self, Self::Matrix | Self::MatrixLarge)
+    }
+
+    /// The tile for a product whose result has `rows × cols` elements, of f16 or not, where this one is asked for.
+    pub(super) fn for_result(self, rows: usize, cols: usize, half: bool) -> Self {
+        match self {
+            Self::Matrix | Self::MatrixLarge if !half => Self::Workgroup,
+            Self::Matrix if rows.saturating_mul(cols) >= 1 << 22 => Self::MatrixLarge,
+            tile => tile,
+        }
     }
 
     /// Workgroups that cover `rows × cols` sums.
@@ -100,6 +118,7 @@ impl Tile {
         let [tile_rows, tile_cols] = match self.group() {
             Some(group) => group.shape(),
             None if self == Self::Matrix => [128, 128],
+            None if self == Self::MatrixLarge => [128, 256],
             None if self == Self::Narrow => [8 * self.thread_rows(width), 16],
             None => [self.thread_rows(width), 64],
         };
@@ -119,7 +138,13 @@ impl Tile {
 
     /// What the tile's file is compiled with.
     pub(super) fn constants(self, width: Width) -> String {
-        format!("const TILE_ROWS: u32 = {}u;\n{}", self.thread_rows(width), self.group().map_or(String::new(), Group::constants))
+        let blocks = if self == Self::MatrixLarge { 4 } else { 2 };
+        match self.group() {
+            None if self.is_matrix() => format!("const COL_BLOCKS: u32 = {blocks}u;\n"),
+            group => {
+                format!("const TILE_ROWS: u32 = {}u;\n{}", self.thread_rows(width), group.map_or(String::new(), Group::constants))
+            }
+        }
     }
 
     pub(super) fn file(self) -> &'static str {
@@ -127,7 +152,7 @@ impl Tile {
             Self::Register => include_str!("../../shaders/tile_register.wgsl"),
             Self::Narrow => include_str!("../../shaders/tile_narrow.wgsl"),
             Self::Shuffle => include_str!("../../shaders/tile_shuffle.wgsl"),
-            Self::Matrix => include_str!("../../shaders/tile_matrix.wgsl"),
+            Self::Matrix | Self::MatrixLarge => include_str!("../../shaders/tile_matrix.wgsl"),
             _ => include_str!("../../shaders/tile_workgroup.wgsl"),
         }
     }
@@ -156,6 +181,7 @@ impl std::fmt::Display for Tile {
             Self::Wide => "wide",
             Self::Tall => "tall",
             Self::Matrix => "matrix",
+            Self::MatrixLarge => "matrix_large",
         })
     }
 }

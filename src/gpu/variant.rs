@@ -267,7 +267,8 @@ impl Variant {
 
     /// Every form that a kernel comes in, without [`int64`](Self::int64).
     pub fn all() -> Vec<Self> {
-        Stem::ALL.into_iter().flat_map(Self::of).filter(|variant| !variant.uses_matrices()).collect()
+        let of_half = |variant: &Self| variant.uses_matrices() || variant.flat && variant.width == Width::Vec8;
+        Stem::ALL.into_iter().flat_map(Self::of).filter(|variant| !of_half(variant)).collect()
     }
 
     /// Every form of one kernel: each choice that it has, with each of the others.
@@ -301,7 +302,7 @@ impl Variant {
         });
         choose(stem.is_paired(), &|form| [false, true].map(|paired| Self { paired, ..form }).to_vec());
         choose(strips, &|form| {
-            let flat = (form.width != Width::Vec8 && !form.paired).then_some(Self { flat: true, ..form });
+            let flat = (!form.paired).then_some(Self { flat: true, ..form });
             [form].into_iter().chain(flat).collect()
         });
         if matches!(stem, Stem::LinearActivation | Stem::LinearForward | Stem::GradInput) {
@@ -330,7 +331,8 @@ impl Variant {
     pub fn all_half() -> Vec<Self> {
         let product = |stem: Stem| stem.is_product() && !matches!(stem, Stem::GradWeightSgd | Stem::LinearActivation);
         let stored = |variant: &Self| {
-            (matches!(variant.stem, Stem::Dropout | Stem::Copy) || product(variant.stem)) && variant.width != Width::Vec8
+            matches!(variant.stem, Stem::Dropout | Stem::Copy) && (variant.width != Width::Vec8 || variant.flat)
+                || product(variant.stem) && variant.width != Width::Vec8
         };
         let exact = |variant: &Self| !(variant.part && variant.stem == Stem::GradWeight) && variant.bound == Bound::All;
         Stem::ALL
@@ -345,7 +347,7 @@ impl Variant {
     /// What a device must offer to run this form beyond the language's baseline.
     pub fn features(&self) -> wgpu::Features {
         let mut features = wgpu::Features::empty();
-        features.set(wgpu::Features::SHADER_INT64, self.int64 || self.width == Width::Vec8);
+        features.set(wgpu::Features::SHADER_INT64, self.int64 || self.width == Width::Vec8 && !self.half);
         features.set(wgpu::Features::SHADER_F16, self.half);
         features.set(wgpu::Features::SUBGROUP, self.stem.is_product() && matches!(self.tile, Tile::Shuffle | Tile::Narrow));
         features.set(wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX, self.uses_matrices());
@@ -354,12 +356,14 @@ impl Variant {
 
     /// Whether a product runs on matrix units.
     pub fn uses_matrices(&self) -> bool {
-        self.stem.is_product() && self.tile == Tile::Matrix && !self.join
+        self.stem.is_product() && self.tile.is_matrix() && !self.join
     }
 
-    /// Whether the two quads of a strip lie apart: where what becomes of a column does not rest on where it is, or on its draw alone.
+    /// Whether the two quads of a strip lie apart: where they are not moved as one, and what becomes of a column does not rest on where it is,
+    /// or on its draw alone.
     fn spread(&self) -> bool {
-        self.flat && (self.stem == Stem::Copy || self.aligned && self.stem != Stem::DropoutBroadcast)
+        let parts = self.stem == Stem::Copy || self.aligned && self.stem != Stem::DropoutBroadcast;
+        self.flat && self.width != Width::Vec8 && parts
     }
 
     /// A name for labels and listings.
@@ -482,7 +486,10 @@ impl Variant {
         parts.push(include_str!("../../shaders/mask.wgsl"));
         parts.push(include_str!("../../shaders/eight.wgsl"));
         if self.width == Width::Vec8 {
-            parts.push(include_str!("../../shaders/eight_int64.wgsl"));
+            parts.push(match self.half {
+                true => include_str!("../../shaders/eight_half.wgsl"),
+                false => include_str!("../../shaders/eight_int64.wgsl"),
+            });
         }
         parts.push(match self.int64 {
             true => include_str!("../../shaders/philox_int64.wgsl"),

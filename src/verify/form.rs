@@ -54,7 +54,7 @@ pub(super) fn of_gpu(gpu: &Gpu, options: &Options) -> Result<Vec<Form<Gpu>>> {
     }
     for weak in [false, true] {
         // Matrix units are for f16 alone; see `on_matrices`.
-        for tile in Tile::ALL.into_iter().filter(|&tile| tile != Tile::Matrix) {
+        for tile in Tile::ALL.into_iter().filter(|tile| !tile.is_matrix()) {
             for int64 in [true, false] {
                 // Few forms: the device's own, and the other tiles with Philox in limbs; in parts one tile of each file.
                 let one = matches!(tile, Tile::Register | Tile::Shuffle | Tile::Narrow | Tile::Workgroup);

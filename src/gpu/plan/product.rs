@@ -210,10 +210,7 @@ impl Planner {
         params: Params,
     ) -> Result<Option<Dispatch<'a>>> {
         let (rows, cols) = (params.rows as usize, params.cols as usize);
-        let tile = match self.tiles.pick(variant.stem, rows, cols) {
-            Tile::Matrix if !variant.half => Tile::Workgroup,
-            tile => tile,
-        };
+        let tile = self.tiles.pick(variant.stem, rows, cols).for_result(rows, cols, variant.half);
         let eight = tile == Tile::Shuffle && variant.stem != Stem::GradInput && !variant.half;
         // A weight's rows and a bias that are bound at one place are taken number by number.
         let by_numbers = variant.bound == Bound::Few && matches!(variant.stem, Stem::GradWeight | Stem::GradWeightSgd);

@@ -127,7 +127,7 @@ impl Planner {
             let numbers = beside.filter(|_| matches!(call.beside, Some(Beside::Numbers(..))));
             let wide = |elements| [Some(a), Some(b), numbers].iter().flatten().all(|window| window.is_wide(elements));
             let width = match () {
-                () if self.wide_loads() && !x.half && wide(8) => Width::Vec8,
+                () if (if x.half { flat } else { self.wide_loads() }) && wide(8) => Width::Vec8,
                 () if wide(4) => Width::Vec4,
                 () => Width::Scalar,
             };
