@@ -26,7 +26,7 @@ const WIDER: [f64; 3] = [0.1, 0.25, 0.5];
 
 fn arms(scene: &Scene) -> Vec<Arm> {
     let (width, kept, rows, updates, layers) =
-        scene.pick_of((256, 64, 2000, 1500, 2), (512, 128, 10_000, 5000, 3), (2048, 256, 60_000, 24_000, 3));
+        scene.pick_of((256, 64, 2000, 1500, 2), (512, 128, 10_000, 10_000, 2), (2048, 256, 60_000, 24_000, 3));
     let recipe = |width: usize, keep: f64| {
         // At low keep rates a step's noise is large: the bound keeps the network alive.
         Recipe::plain(scene.rows(rows), &vec![width; layers], updates).keep(keep, 1.0).max_norm(4.0)

@@ -17,6 +17,9 @@ const NORMALIZED: &str = "batch normalization";
 const DROPOUT_NORMALIZED: &str = "dropout and batch normalization";
 const NORMALIZED_AFTER: &str = "dropout, then batch normalization";
 
+/// Max-norm's c. Twice it would bind no weight of a net without dropout: its arm would be that without a regularizer.
+const BOUND: f64 = 2.0;
+
 /// The study.
 pub static STUDY: Study = Study {
     name: "regularizers",
@@ -32,7 +35,7 @@ pub static STUDY: Study = Study {
 
 fn arms(scene: &Scene) -> Vec<Arm> {
     let (hidden, rows, updates) =
-        scene.pick_of((vec![256, 256], 2000, 1500), (vec![512, 512, 1024], 10_000, 6000), (vec![1024, 1024, 2048], 60_000, 36_000));
+        scene.pick_of((vec![256, 256], 2000, 1500), (vec![512, 512], 10_000, 12_000), (vec![1024, 1024, 2048], 60_000, 36_000));
     let plain = Recipe::plain(scene.rows(rows), &hidden, updates);
     let dropped = || plain.clone().keep(0.5, 0.8);
     let (l2, l1) = scene.pick((1e-4, 1e-5), (1e-5, 1e-6));
@@ -40,9 +43,9 @@ fn arms(scene: &Scene) -> Vec<Arm> {
         Arm::train(NONE, plain.clone()),
         Arm::train(L2, plain.clone().penalties(l2, 0.0)),
         Arm::train(L1, plain.clone().penalties(l2, l1)),
-        Arm::train(NORM, plain.clone().max_norm(4.0)),
+        Arm::train(NORM, plain.clone().max_norm(BOUND)),
         Arm::train(DROPOUT_L2, dropped().penalties(l2, 0.0)),
-        Arm::train(DROPOUT_NORM, dropped().max_norm(4.0)),
+        Arm::train(DROPOUT_NORM, dropped().max_norm(BOUND)),
         Arm::train(NORMALIZED, plain.clone().normalized(BatchNormPlace::Before)),
         Arm::train(DROPOUT_NORMALIZED, dropped().normalized(BatchNormPlace::Before)),
         Arm::train(NORMALIZED_AFTER, dropped().normalized(BatchNormPlace::After)),
