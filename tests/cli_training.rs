@@ -10,7 +10,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use tempfile::TempDir;
+use wgpu_dropout::cpu::Cpu;
 use wgpu_dropout::data::DataSet;
+use wgpu_dropout::mlp::Mlp;
 use wgpu_dropout::{Rate, init, npy};
 
 fn folder() -> (TempDir, PathBuf) {
@@ -106,6 +108,86 @@ fn resume(folder: &Path, device: &str, update: &str, step: &str) {
     for (name, values) in &whole.0 {
         let bits = |values: &[f32]| values.iter().map(|value| value.to_bits()).collect::<Vec<_>>();
         assert_eq!(bits(values), bits(&part.0[name]), "{name} on {device} {update}");
+    }
+}
+
+/// A setting has one name: an option of `train`, with `-` for `_`, is a key of the saved network and a field of what the library gives of it.
+#[test]
+fn a_setting_has_the_same_name_on_the_command_line_in_the_file_and_in_the_library() {
+    // The option, its value, and the value as the library writes it. AdamW takes no L1 penalty, and SGD no moments: each leaves some out.
+    const SETTINGS: [(&str, &str, &str); 14] = [
+        ("mode", "inverted", "Inverted"),
+        ("drop", "0.25", "Rate"),
+        ("input-drop", "0.125", "Rate"),
+        ("seed", "9", "9"),
+        ("batch-norm", "after", "After"),
+        ("batch", "32", "32"),
+        ("optimizer", "adamw", "AdamW"),
+        ("beta2", "0.75", "0.75"),
+        ("epsilon", "0.5", "0.5"),
+        ("lr", "0.001", "0.001"),
+        ("momentum", "0.625", "0.625"),
+        ("weight-decay", "0.03125", "0.03125"),
+        ("l1", "0.0625", "0.0625"),
+        ("max-norm", "1.5", "Some(1.5)"),
+    ];
+    // What says which data, how long, where to and on what, and other ways to say a setting of the table.
+    const OTHERS: [&str; 13] = [
+        "data",
+        "hidden",
+        "epochs",
+        "save",
+        "resume",
+        "device",
+        "tile",
+        "json",
+        "help",
+        "keep",
+        "input-keep",
+        "no-shuffle",
+        "schedule",
+    ];
+    let (_guard, folder) = folder();
+    let help = succeed_quietly(&folder, "train --help");
+    let is_option = |line: &str| line.trim_start().starts_with("--") || line.trim_start().starts_with("-h, --");
+    let options: Vec<&str> = help
+        .lines()
+        .filter(|line| is_option(line))
+        .filter_map(|line| line.split("--").nth(1)?.split([' ', '<', '[']).next())
+        .collect();
+    let known = |name: &str| OTHERS.contains(&name) || SETTINGS.iter().any(|(option, ..)| *option == name);
+    assert_eq!(options.iter().copied().filter(|name| !known(name)).collect::<Vec<_>>(), [""; 0], "in neither table");
+    assert!(SETTINGS.iter().all(|(option, ..)| options.contains(option)), "{options:?}");
+
+    for left_out in [&["l1"][..], &["optimizer", "beta2", "epsilon"]] {
+        let settings = SETTINGS.iter().filter(|(option, ..)| !left_out.contains(option));
+        let given: String = settings.clone().map(|(option, value, _)| format!("--{option} {value} ")).collect();
+        let schedules = ["lr=exponential:0.5:9", "momentum=linear:0.5..1:9", "drop=early:9"];
+        let line = format!("train --epochs 1 --hidden 8 --no-shuffle --schedule {} {given}", schedules.join(","));
+        succeed_quietly(&folder, &format!("{line} --save n --device cpu --json"));
+        let (_, metadata) = saved(&folder.join("n"));
+        let net = Mlp::load(Cpu::new(), &folder.join("n")).unwrap();
+        let (architecture, training, place) = (net.architecture(), net.training().unwrap(), net.batch_norm().unwrap());
+        let library = format!("{architecture:?} {training:?} batch_norm: {place:?}");
+        for (option, value, debug) in settings {
+            let key = option.replace('-', "_");
+            assert_eq!(metadata.get(&key).map(String::as_str), Some(*value), "--{option} in the file");
+            // The library's rates may be made of what is kept, too, and are named by what they are of.
+            let field = match *option {
+                "drop" => "rate: Rate".to_owned(),
+                "input-drop" => "input_rate: Rate".to_owned(),
+                _ => format!("{key}: {debug}"),
+            };
+            assert!(library.contains(&field), "--{option}: no `{field}` in {library}");
+        }
+        assert_eq!(metadata["shuffle"], "false");
+        assert!(library.contains("shuffle: false"), "{library}");
+        for (schedule, shape) in schedules.iter().zip(["exponential", "linear", "linear"]) {
+            let (name, _) = schedule.split_once('=').unwrap();
+            assert!(metadata[&format!("{name}_schedule")].starts_with(shape), "{metadata:?}");
+            let debug = format!("{name}: {}{}", shape[..1].to_uppercase(), &shape[1..]);
+            assert!(library.contains(&debug), "{debug} in {library}");
+        }
     }
 }
 
