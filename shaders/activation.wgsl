@@ -1,8 +1,9 @@
 // activation: what stands between a layer's sum and its dropout, and its derivative.
 //
 //     relu(z) = z where z > 0, else 0         gelu(z) = z * Phi(z)        silu(z) = z * sigmoid(z)
+//     sigmoid(z) = 1 / (1 + exp(-z))
 //
-// Phi is the normal distribution's, by Abramowitz and Stegun, 7.1.26: off by no more than 8e-8. `flags` names one, in two bits from ACTIVATION on.
+// Phi is the normal distribution's, by Abramowitz and Stegun, 7.1.26: off by no more than 8e-8. `flags` names one, in three bits from ACTIVATION on.
 // Sources: Hendrycks and Gimpel, "Gaussian error linear units" (2016), its exact form; Elfwing et al. (2018) for SiLU. CPU twin:
 // src/cpu/reference/activation.rs.
 
@@ -10,6 +11,7 @@ const ACTIVATION: u32 = 16u;
 const ACTIVATION_RELU: u32 = 1u;
 const ACTIVATION_GELU: u32 = 2u;
 const ACTIVATION_SILU: u32 = 3u;
+const ACTIVATION_SIGMOID: u32 = 4u;
 
 // z, or the bound of its sign: beyond it nothing changes but that a square or an exponential would overflow. A NaN stays one.
 fn bounded(z: vec4<f32>, bound: f32) -> vec4<f32> {
@@ -28,7 +30,7 @@ fn normal(z: vec4<f32>, bell: vec4<f32>) -> vec4<f32> {
 }
 
 fn activate(z: vec4<f32>) -> vec4<f32> {
-    let kind = (p.flags / ACTIVATION) & 3u;
+    let kind = (p.flags / ACTIVATION) & 7u;
     if kind == ACTIVATION_RELU {
         return relu(z);
     }
@@ -39,12 +41,15 @@ fn activate(z: vec4<f32>) -> vec4<f32> {
     if kind == ACTIVATION_SILU {
         return z * sigmoid(z);
     }
+    if kind == ACTIVATION_SIGMOID {
+        return sigmoid(z);
+    }
     return z;
 }
 
 // act'(z) * grad.
 fn back(z: vec4<f32>, grad: vec4<f32>) -> vec4<f32> {
-    let kind = (p.flags / ACTIVATION) & 3u;
+    let kind = (p.flags / ACTIVATION) & 7u;
     if kind == ACTIVATION_RELU {
         // By selection; where z is NaN the gradient passes, as autograd has it.
         return select(grad, vec4<f32>(0.0), z <= vec4<f32>(0.0));
@@ -58,6 +63,10 @@ fn back(z: vec4<f32>, grad: vec4<f32>) -> vec4<f32> {
         let near = bounded(z, 80.0);
         let s = sigmoid(near);
         return s * (1.0 + near * (1.0 - s)) * grad;
+    }
+    if kind == ACTIVATION_SIGMOID {
+        let s = sigmoid(z);
+        return s * (1.0 - s) * grad;
     }
     return grad;
 }

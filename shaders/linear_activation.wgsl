@@ -19,9 +19,9 @@
 // storer store_y y
 // storer store_z z
 
-const SAVE: u32 = 64u;       // flag: Z is kept
-const RESIDUAL: u32 = 128u;   // flag: there is an R
-const IN_PLACE: u32 = 256u;   // flag: R is what Y holds
+const SAVE: u32 = 128u;      // flag: Z is kept
+const RESIDUAL: u32 = 256u;  // flag: there is an R
+const IN_PLACE: u32 = 512u;  // flag: R is what Y holds
 
 // Writes eight columns of a row.
 fn finish(m: u32, n: u32, low: vec4<f32>, high: vec4<f32>, keep: u32) {

@@ -3,7 +3,8 @@
 use crate::call::{
     ActivationGrad, AdamW, AlphaDropoutCall, BatchLoss, BatchNorm, BatchNormGrad, BatchStatistics, DropoutBits, DropoutBroadcast,
     DropoutCall, Gather, GaussianDropoutCall, GradInput, GradWeight, GradWeightSgd, LinearActivation, LinearForward, MaskBits,
-    MaskBytes, Moments, Patches, PatchesGrad, PoolCall, PoolGrad, Sgd, SoftmaxCrossEntropy, SquaredError, Subnetworks,
+    MaskBytes, Moments, Patches, PatchesGrad, PoolCall, PoolGrad, Sgd, SoftmaxCrossEntropy, SparsityGrad, SquaredError,
+    Subnetworks,
 };
 use crate::shape::Matrix;
 use crate::{Error, Result};
@@ -281,6 +282,12 @@ pub trait Backend {
     /// # Errors
     /// As [`dropout`](Self::dropout).
     fn batch_norm_grad(&mut self, call: BatchNormGrad<'_, Self::Tensor<f32>>) -> Result<()>;
+
+    /// The gradient of `λ·Σ KL(ρ ‖ mean of each column)`, added to that of a layer.
+    ///
+    /// # Errors
+    /// As [`dropout`](Self::dropout); [`Error::Invalid`] for a target that is not above 0 and below 1.
+    fn sparsity_grad(&mut self, call: SparsityGrad<'_, Self::Tensor<f32>>) -> Result<()>;
 
     /// The windows of images, a row each: a convolution is a matrix product over them.
     ///

@@ -10,6 +10,7 @@ mod convolution;
 mod ensemble;
 mod forms;
 mod normalization;
+mod sparsity;
 
 pub use activation::{Activation, ActivationGrad, LinearActivation};
 pub use adamw::{AdamW, AdamWRule};
@@ -17,6 +18,7 @@ pub use convolution::{Filter, Image, Patches, PatchesGrad, Pool, PoolCall, PoolG
 pub use ensemble::{Moments, Subnetworks};
 pub use forms::{AlphaDropoutCall, DropoutBits, DropoutBroadcast, GaussianDropoutCall, MaskBytes};
 pub use normalization::{BatchNorm, BatchNormGrad, BatchStatistics, EPSILON};
+pub use sparsity::SparsityGrad;
 
 use crate::shape::{Matrix, expect};
 use crate::{Dropout, Error, Mask, Result};

@@ -13,7 +13,7 @@ pub use activation::{activation_grad, linear_activation};
 pub use convolution::{patches, patches_grad, pool, pool_grad};
 pub use forms::{alpha_dropout, dropout_broadcast, dropout_bytes, gaussian_dropout, noise};
 
-pub use normalization::{adamw, batch_norm, batch_norm_grad, batch_statistics};
+pub use normalization::{adamw, batch_norm, batch_norm_grad, batch_statistics, sparsity, sparsity_grad};
 
 use crate::call::SgdRule;
 use crate::{Dropout, Error, Result};

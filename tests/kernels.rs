@@ -24,6 +24,8 @@ mod normalization;
 mod products;
 #[path = "kernels/sgd.rs"]
 mod sgd;
+#[path = "kernels/sparsity.rs"]
+mod sparsity;
 #[path = "kernels/squared_error.rs"]
 mod squared_error;
 

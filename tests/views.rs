@@ -9,7 +9,7 @@ use wgpu_dropout::call::{
     Activation, ActivationGrad, AdamW, AdamWRule, AlphaDropoutCall, BatchLoss, BatchNorm, BatchNormGrad, BatchStatistics,
     DropoutBits, DropoutBroadcast, DropoutCall, Features, Filter, Gather, GaussianDropoutCall, GradInput, GradWeight,
     GradWeightSgd, Image, LinearActivation, LinearForward, MaskBits, Moments, Patches, PatchesGrad, Pool, PoolCall, PoolGrad,
-    Pooling, Sgd, SgdRule, SoftmaxCrossEntropy, SquaredError, Subnetworks,
+    Pooling, Sgd, SgdRule, SoftmaxCrossEntropy, SparsityGrad, SquaredError, Subnetworks,
 };
 use wgpu_dropout::gpu::{Kernels, Prepared, View};
 use wgpu_dropout::{AlphaDropout, AxisMap, Dropout, Error, GaussianDropout, Key, Mask, Mode, Rate, Result};
@@ -312,6 +312,9 @@ fn losses_and_updates_take_tensors_wherever_they_lie() {
         let (x, statistics, affine, grad_y) = (&t[0], &t[1], &t[2], &t[3]);
         let (grad_affine, grad_x, epsilon, through) = (&mut { t[4] }, &mut { t[5] }, 1e-5, Some(1.5));
         kernels.batch_norm_grad(&BatchNormGrad { x, statistics, affine, grad_y, grad_affine, grad_x, epsilon, through })
+    });
+    everywhere(&raw, "sparsity_grad", &[pair(6), tensor(7, 5, 9)], true, |t| {
+        kernels.sparsity_grad(&SparsityGrad { statistics: &t[0], grad_y: &mut { t[1] }, target: 0.05, weight: 2.0 })
     });
     let (image, filter) = (Image { height: 4, width: 5, channels: 2 }, Filter { side: 3, padding: 1 });
     everywhere(&raw, "patches", &[tensor(1, 3, 40), nan(60, 18)], true, |t| {

@@ -11,6 +11,7 @@ use crate::{Dropout, Result};
 /// | `Relu` | z where z > 0, else 0; NaN stays NaN | |
 /// | `Gelu` | z·Φ(z), Φ the normal distribution's, within 10⁻⁷·\|z\| | Hendrycks and Gimpel, "Gaussian error linear units" (2016), the exact form |
 /// | `Silu` | z/(1 + exp(−z)) | Elfwing et al., Neural Networks 107 (2018) |
+/// | `Sigmoid` | 1/(1 + exp(−z)), the logistic function | Rumelhart, Hinton, Williams, Nature 323 (1986) |
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[repr(u32)]
 #[allow(missing_docs)]
@@ -20,11 +21,12 @@ pub enum Activation {
     Relu = 1,
     Gelu = 2,
     Silu = 3,
+    Sigmoid = 4,
 }
 
 impl Activation {
     /// Every activation.
-    pub const ALL: [Self; 4] = [Self::None, Self::Relu, Self::Gelu, Self::Silu];
+    pub const ALL: [Self; 5] = [Self::None, Self::Relu, Self::Gelu, Self::Silu, Self::Sigmoid];
 }
 
 /// `Y = R + M·s·act(Z)` with `Z = X·W + b`, of which `Z` is saved where [`ActivationGrad`] will want it.

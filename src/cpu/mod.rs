@@ -9,7 +9,8 @@ use crate::backend::{Backend, Counts, Element, check_len};
 use crate::call::{
     ActivationGrad, AdamW, AlphaDropoutCall, BatchLoss, BatchNorm, BatchNormGrad, BatchStatistics, DropoutBits, DropoutBroadcast,
     DropoutCall, Features, Gather, GaussianDropoutCall, GradInput, GradWeight, GradWeightSgd, LinearActivation, LinearForward,
-    MaskBits, MaskBytes, Moments, Patches, PatchesGrad, PoolCall, PoolGrad, Sgd, SoftmaxCrossEntropy, SquaredError, Subnetworks,
+    MaskBits, MaskBytes, Moments, Patches, PatchesGrad, PoolCall, PoolGrad, Sgd, SoftmaxCrossEntropy, SparsityGrad, SquaredError,
+    Subnetworks,
 };
 use crate::shape::{Matrix, elements, expect};
 use crate::{Dropout, Error, Result};
@@ -357,6 +358,14 @@ impl Backend for Cpu {
         self.counts.dispatches += 1;
         let (statistics, running) = (&mut call.statistics.values, &mut call.running.values);
         reference::batch_statistics(&call.x.values, statistics, running, call.x.cols, call.momentum);
+        Ok(())
+    }
+
+    fn sparsity_grad(&mut self, call: SparsityGrad<'_, CpuTensor<f32>>) -> Result<()> {
+        call.check()?;
+        self.counts.dispatches += 1;
+        let (statistics, cols) = (&call.statistics.values, call.grad_y.cols);
+        reference::sparsity_grad(statistics, &mut call.grad_y.values, cols, call.target, call.weight);
         Ok(())
     }
 

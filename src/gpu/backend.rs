@@ -8,7 +8,8 @@ use crate::backend::{Backend, Counts, Element, check_len};
 use crate::call::{
     ActivationGrad, AdamW, AlphaDropoutCall, BatchLoss, BatchNorm, BatchNormGrad, BatchStatistics, DropoutBits, DropoutBroadcast,
     DropoutCall, Features, Gather, GaussianDropoutCall, GradInput, GradWeight, GradWeightSgd, LinearActivation, LinearForward,
-    MaskBits, MaskBytes, Moments, Patches, PatchesGrad, PoolCall, PoolGrad, Sgd, SoftmaxCrossEntropy, SquaredError, Subnetworks,
+    MaskBits, MaskBytes, Moments, Patches, PatchesGrad, PoolCall, PoolGrad, Sgd, SoftmaxCrossEntropy, SparsityGrad, SquaredError,
+    Subnetworks,
 };
 
 /// Bytes written to the device at a time: a staging area that cannot be had would lose the device.
@@ -271,6 +272,12 @@ impl Backend for Gpu {
         let (x, momentum) = (&call.x.view(), call.momentum);
         let views = BatchStatistics { x, statistics: &mut statistics, running: &mut running, momentum };
         self.enqueue(self.kernels.planner().batch_statistics(&views)?)
+    }
+
+    fn sparsity_grad(&mut self, call: SparsityGrad<'_, GpuTensor<f32>>) -> Result<()> {
+        let (statistics, grad_y) = (&call.statistics.view(), &mut call.grad_y.view());
+        let views = SparsityGrad { statistics, grad_y, target: call.target, weight: call.weight };
+        self.enqueue(self.kernels.planner().sparsity_grad(&views)?)
     }
 
     fn batch_norm(&mut self, call: BatchNorm<'_, GpuTensor<f32>>) -> Result<()> {

@@ -65,7 +65,7 @@ impl Variant {
     pub(super) fn writes(&self) -> Vec<bool> {
         let all: &[bool] = match self.stem {
             Stem::BatchLoss | Stem::Copy | Stem::Dropout | Stem::PhiloxWords => &[false, true],
-            Stem::Patches | Stem::Pool => &[false, true],
+            Stem::Patches | Stem::Pool | Stem::SparsityGrad => &[false, true],
             Stem::PatchesGrad | Stem::PoolGrad => &[false, false, true],
             Stem::Moments => &[false, true, true],
             Stem::AlphaDropout | Stem::DropoutBroadcast | Stem::GaussianDropout | Stem::Subnetworks => &[false, true],

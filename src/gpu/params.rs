@@ -10,14 +10,14 @@ pub(super) const LAST: u32 = 2;
 pub(super) const RELU: u32 = 4;
 /// Flag of `linear_forward`.
 pub(super) const BIAS: u32 = 8;
-/// What an activation's number is multiplied by among the flags.
+/// What an activation's number is multiplied by among the flags, where it takes three bits.
 pub(super) const ACTIVATION: u32 = 16;
 /// Flag of `linear_activation`.
-pub(super) const SAVE: u32 = 64;
+pub(super) const SAVE: u32 = 128;
 /// Flag of `linear_activation`.
-pub(super) const RESIDUAL: u32 = 128;
+pub(super) const RESIDUAL: u32 = 256;
 /// Flag of `linear_activation`.
-pub(super) const IN_PLACE: u32 = 256;
+pub(super) const IN_PLACE: u32 = 512;
 /// Flag of `grad_input`, `batch_norm_grad` and `pool_grad`.
 pub(super) const THROUGH: u32 = 2;
 /// Flag of `sgd`.

@@ -36,13 +36,14 @@ pub enum Stem {
     PoolGrad,
     Sgd,
     SoftmaxCrossEntropy,
+    SparsityGrad,
     SquaredError,
     Subnetworks,
 }
 
 impl Stem {
     /// Every kernel.
-    pub const ALL: [Self; 30] = [
+    pub const ALL: [Self; 31] = [
         Self::ActivationGrad,
         Self::Adamw,
         Self::AlphaDropout,
@@ -71,6 +72,7 @@ impl Stem {
         Self::PoolGrad,
         Self::Sgd,
         Self::SoftmaxCrossEntropy,
+        Self::SparsityGrad,
         Self::SquaredError,
         Self::Subnetworks,
     ];
@@ -106,6 +108,7 @@ impl Stem {
             Self::PoolGrad => "pool_grad",
             Self::Sgd => "sgd",
             Self::SoftmaxCrossEntropy => "softmax_cross_entropy",
+            Self::SparsityGrad => "sparsity_grad",
             Self::SquaredError => "squared_error",
             Self::Subnetworks => "subnetworks",
         }
@@ -141,6 +144,7 @@ impl Stem {
             Self::PoolGrad => include_str!("../../shaders/pool_grad.wgsl"),
             Self::Sgd => include_str!("../../shaders/sgd.wgsl"),
             Self::SoftmaxCrossEntropy => include_str!("../../shaders/softmax_cross_entropy.wgsl"),
+            Self::SparsityGrad => include_str!("../../shaders/sparsity_grad.wgsl"),
             Self::SquaredError => include_str!("../../shaders/squared_error.wgsl"),
             Self::Subnetworks => include_str!("../../shaders/subnetworks.wgsl"),
         }

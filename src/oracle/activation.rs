@@ -20,6 +20,10 @@ fn normal(z: f64) -> (f64, f64) {
     (density, 0.5 + density * sum)
 }
 
+fn sigmoid(z: f64) -> f64 {
+    1.0 / (1.0 + (-z).exp())
+}
+
 fn act(activation: Activation, z: f64) -> f64 {
     match activation {
         Activation::None => z,
@@ -27,6 +31,7 @@ fn act(activation: Activation, z: f64) -> f64 {
         Activation::Relu => z,
         Activation::Gelu => z * normal(z).1,
         Activation::Silu => z / (1.0 + (-z).exp()),
+        Activation::Sigmoid => sigmoid(z),
     }
 }
 
@@ -40,18 +45,22 @@ fn slope(activation: Activation, z: f64) -> f64 {
             below + z * density
         }
         Activation::Silu => {
-            let s = 1.0 / (1.0 + (-z).exp());
+            let s = sigmoid(z);
             s * (1.0 + z * (1.0 - s))
         }
+        // 1 − s without a difference.
+        Activation::Sigmoid => sigmoid(z) * sigmoid(-z),
     }
 }
 
 /// What a coarse activation at z may be off by, in terms of the bound's smallest unit, 4 ε: GELU's polynomial by 8·10⁻⁸·|z|, which is 0.7 ε·|z|; an
-/// exponential of −d by (3 + 2·d)·ε of itself (WGSL's accuracy), which times |z| is no more than 3 ε for d = |z| or z²/2, and divisions by 2.5 ε.
+/// exponential of −d by (3 + 2·d)·ε of itself (WGSL's accuracy), which times |z| is no more than 3 ε for d = |z| or z²/2, and divisions by 2.5 ε. The logistic
+/// function s by s·(1 − s)·(3 + 2·|z|) + 2.5 + ½, of which the first is below 0.9.
 fn coarse(activation: Activation, z: f64) -> f64 {
     match activation {
         Activation::None | Activation::Relu => 0.0,
         Activation::Gelu | Activation::Silu => 2.0 * (1.0 + z.abs()),
+        Activation::Sigmoid => 1.0,
     }
 }
 
@@ -78,7 +87,8 @@ pub fn activation_grad(grad_output: &[f32], z: &[f32], cols: usize, activation: 
             _ => slope(activation, f64::from(z)) * dy,
         };
         let value = super::drop_one(dropout, i / cols, i % cols, back);
-        let kind = if matches!(activation, Activation::None | Activation::Relu) { 1.0 } else { 2.4 };
+        // The logistic function's is no more than 4 ε off, as above.
+        let kind = if matches!(activation, Activation::Gelu | Activation::Silu) { 2.4 } else { 1.0 };
         grad_z.push(value, super::drop_one(dropout, i / cols, i % cols, kind * dy).abs());
     }
     grad_z

@@ -1,4 +1,4 @@
-//! Batch normalization and AdamW, naively and in f64.
+//! Batch normalization, the sparsity penalty and AdamW, naively and in f64.
 
 use super::{C, Exact};
 use crate::Dropout;
@@ -88,6 +88,26 @@ pub fn batch_norm_grad(
         }
     }
     [sums, dx]
+}
+
+/// `weight·Σ KL(target ‖ mean)`.
+pub fn sparsity(means: &[f64], target: f64, weight: f64) -> f64 {
+    let kl = |mean: &f64| target * (target / mean).ln() + (1.0 - target) * ((1.0 - target) / (1.0 - mean)).ln();
+    weight * means.iter().map(kl).sum::<f64>()
+}
+
+/// `dY` with the gradient of [`sparsity`] added, from the means that are the first `cols` of `statistics`; each within 10⁻⁶ of neither end.
+pub fn sparsity_grad(statistics: &[f32], grad_y: &[f32], cols: usize, target: f32, weight: f32) -> Exact {
+    let (target, share) = (f64::from(target), f64::from(weight) / (grad_y.len() / cols.max(1)).max(1) as f64);
+    let mut exact = Exact { terms: ROOT, ..Exact::default() };
+    for (i, &grad) in grad_y.iter().enumerate() {
+        let mean = f64::from(statistics[i % cols]).clamp(1e-6, 1.0 - 1e-6);
+        let (over, under) = (share * (1.0 - target) / (1.0 - mean), share * target / mean);
+        // 1 − mean is rounded, in proportion to 1, and 1 − 10⁻⁶ before it.
+        let rounded = over * (1.0 + 0.25 / (1.0 - mean));
+        exact.push(f64::from(grad) + over - under, f64::from(grad).abs() + rounded + under);
+    }
+    exact
 }
 
 /// One update by [`AdamWRule`] from f32 state, after `step` others: `W`, `m`, `v`.

@@ -1,10 +1,10 @@
-//! Batch normalization and AdamW, against the f64 oracle.
+//! Batch normalization, the sparsity penalty and AdamW, against the f64 oracle.
 
 use super::check::{Tally, poisoned};
 use super::form::Form;
 use super::kernels::sites;
 use super::random::Cases;
-use crate::call::{AdamW, AdamWRule, BatchNorm, BatchNormGrad, BatchStatistics, EPSILON};
+use crate::call::{AdamW, AdamWRule, BatchNorm, BatchNormGrad, BatchStatistics, EPSILON, SparsityGrad};
 use crate::{Backend, Error, Result, oracle};
 
 /// Statistics, what is made of them, the way back, and an update of the same shape: ragged and of whole vectors.
@@ -48,6 +48,12 @@ pub(super) fn normalizations<B: Backend>(form: &mut Form<B>, cases: &mut Cases, 
                 tally.compare(exact.check(&format!("batch_norm_grad {what} {through:?}"), &on.read(got)?));
             }
         }
+        // Means from below the least that is told apart to above the most.
+        let means: Vec<f32> = affine.iter().map(|&value| 0.5 + value).collect();
+        let (means_of, mut grad_y_of, target, weight) = (on.tensor(2, cols, &means)?, on.tensor(rows, cols, &grad)?, 0.05, 3.0);
+        on.sparsity_grad(SparsityGrad { statistics: &means_of, grad_y: &mut grad_y_of, target, weight })?;
+        let exact = oracle::sparsity_grad(&means, &grad, cols, target, weight);
+        tally.compare(exact.check(&format!("sparsity_grad {what}"), &on.read(&grad_y_of)?));
         let rule = AdamWRule { lr: 0.01, beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weight_decay: 0.1 };
         let (mut weight, mut first, mut second) = (x, on.zeros(rows, cols)?, on.zeros(rows, cols)?);
         for step in 0..3 {

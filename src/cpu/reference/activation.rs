@@ -34,6 +34,7 @@ pub(crate) fn activate(activation: Activation, z: f32) -> f32 {
             z * normal(near, bell)
         }
         Activation::Silu => z * sigmoid(z),
+        Activation::Sigmoid => sigmoid(z),
     }
 }
 
@@ -51,6 +52,10 @@ pub(crate) fn back(activation: Activation, z: f32, grad: f32) -> f32 {
         Activation::Silu => {
             let (near, s) = (z.clamp(-80.0, 80.0), sigmoid(z));
             s * (1.0 + near * (1.0 - s)) * grad
+        }
+        Activation::Sigmoid => {
+            let s = sigmoid(z);
+            s * (1.0 - s) * grad
         }
     }
 }

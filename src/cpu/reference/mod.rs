@@ -31,6 +31,7 @@ mod pool;
 mod pool_grad;
 mod sgd;
 mod softmax_cross_entropy;
+mod sparsity_grad;
 mod squared_error;
 mod subnetworks;
 
@@ -65,6 +66,7 @@ pub use pool_grad::pool_grad;
 pub use sgd::sgd;
 pub(crate) use sgd::{descend, shrink};
 pub use softmax_cross_entropy::softmax_cross_entropy;
+pub use sparsity_grad::sparsity_grad;
 pub use squared_error::{logistic, squared_error};
 pub use subnetworks::subnetworks;
 

@@ -46,6 +46,7 @@ fn iterations(variant: &Variant, params: &Params) -> u64 {
         Stem::BatchLoss => rows.div_ceil(64) + 66,
         Stem::Sgd if params.flags & MAX_NORM != 0 => 2 * (rows + 1),
         Stem::BatchStatistics | Stem::BatchNormGrad => 2 * (rows + 1),
+        Stem::SparsityGrad => rows + 1,
         Stem::SquaredError => cols + 1,
         Stem::PatchesGrad | Stem::Pool => inner + 1,
         Stem::PoolGrad => 2 * (inner + 1),

@@ -1,8 +1,8 @@
-//! Plans of `batch_statistics`, `batch_norm`, `batch_norm_grad`, and of the update `adamw`.
+//! Plans of `batch_statistics`, `batch_norm`, `batch_norm_grad`, `sparsity_grad`, and of the update `adamw`.
 
 use super::{Dispatch, Planner, Window, check_operands, read, windows, write};
 use crate::Result;
-use crate::call::{AdamW, BatchNorm, BatchNormGrad, BatchStatistics};
+use crate::call::{AdamW, BatchNorm, BatchNormGrad, BatchStatistics, SparsityGrad};
 use crate::gpu::params::{Params, RELU, THROUGH};
 use crate::gpu::source::Width;
 use crate::gpu::variant::{Stem, Variant};
@@ -97,6 +97,30 @@ impl Planner {
             ..Params::default()
         };
         Ok(self.dispatch(Variant::new(stem), &bound, params, u64::from(x.cols).div_ceil(64))?.into_iter().collect())
+    }
+
+    pub(in crate::gpu) fn sparsity_grad<'a>(&self, call: &SparsityGrad<'_, View<'a>>) -> Result<Vec<Dispatch<'a>>> {
+        call.check()?;
+        let (statistics, grad_y) = (*call.statistics, *call.grad_y);
+        let stem = Stem::SparsityGrad;
+        check_operands(stem.name(), 4, &[read("statistics", statistics).packed(), write("grad_y", grad_y)])?;
+        let statistics = self.whole("statistics", statistics)?;
+        let mut plan = Vec::new();
+        for (from, rows) in windows(grad_y.rows, self.rows_per_binding("grad_y", grad_y.stride, 4)?) {
+            let bound = [statistics, self.window(grad_y, 4, from, rows)];
+            let params = Params {
+                rows: rows as u32,
+                cols: grad_y.cols as u32,
+                a_start: statistics.start,
+                b_start: bound[1].start,
+                b_stride: bound[1].stride,
+                rate: call.target,
+                scale: (f64::from(call.weight) / grad_y.rows as f64) as f32,
+                ..Params::default()
+            };
+            plan.extend(self.dispatch(Variant::new(stem), &bound, params, (grad_y.cols as u64).div_ceil(64))?);
+        }
+        Ok(plan)
     }
 
     pub(in crate::gpu) fn adamw<'a>(&self, call: &AdamW<'_, View<'a>>) -> Result<Vec<Dispatch<'a>>> {
