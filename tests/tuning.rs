@@ -34,7 +34,7 @@ const SLOW: [(Tile, &str, &str); 2] = [
     ),
     (
         Tile::Register,
-        "            let a = a_block(a_fetch(m + 4u * block, k), m + 4u * block, k);\n",
+        "            var a = a_lines(a_fetch(m + 4u * block, k), m + 4u * block, k);\n",
         "            for (var i = 0u; i < 6u; i++) {\n                for (var j = 0u; j < 64u; j++) { // unroll\n                    slow = fma(slow, vec4<f32>(0.5), vec4<f32>(f32(i + j)));\n                }\n            }\n            if slow.x == 7.0 { sums[0] = slow; }\n",
     ),
 ];

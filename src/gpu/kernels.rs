@@ -2,6 +2,7 @@
 
 use super::memory;
 use super::params::Params;
+use super::pipelines::{Pipeline, Pipelines};
 use super::plan::{Binding, Dispatch, HALF_BUFFERS, Planner, scratch_bytes};
 use super::variant::Variant;
 use super::view::View;
@@ -10,17 +11,10 @@ use crate::call::{
     MaskBits, Sgd, SoftmaxCrossEntropy, SquaredError,
 };
 use crate::{Error, Result};
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// A compiled variant.
-#[derive(Debug)]
-pub(super) struct Pipeline {
-    pub pipeline: wgpu::ComputePipeline,
-    /// Layout of the tensors, group 0.
-    pub tensors: wgpu::BindGroupLayout,
-}
+/// What calls will use, and the kernels that they are made on.
+pub(super) type Noted = Arc<Mutex<Vec<(Kernels, Variant)>>>;
 
 /// A buffer, an offset in it and a size.
 pub(super) type Range = (wgpu::Buffer, u64, u64);
@@ -68,9 +62,9 @@ pub struct Kernels {
     cache: Option<wgpu::PipelineCache>,
     /// Text replaced in every shader.
     edits: Vec<[String; 2]>,
-    /// Whether calls are compiled and no more.
-    ahead: bool,
-    pipelines: Arc<Mutex<HashMap<Variant, Arc<Pipeline>>>>,
+    /// Where calls only note what they will use; see [`warm_up`](Self::warm_up).
+    ahead: Option<Noted>,
+    pipelines: Pipelines,
 }
 
 impl Kernels {
@@ -138,8 +132,8 @@ impl Kernels {
             state: None,
             cache: None,
             edits: Vec::new(),
-            ahead: false,
-            pipelines: Arc::default(),
+            ahead: None,
+            pipelines: Pipelines::default(),
         })
     }
 
@@ -170,7 +164,7 @@ impl Kernels {
     /// promises. For controls that must fail, such as Philox with too few rounds.
     pub fn edited(mut self, from: &str, to: &str) -> Self {
         self.edits.push([from.to_owned(), to.to_owned()]);
-        Self { pipelines: Arc::default(), ..self }
+        Self { pipelines: Pipelines::default(), ..self }
     }
 
     /// The same kernels under another plan, made from the device's. What either compiles is compiled for both.
@@ -182,9 +176,9 @@ impl Kernels {
         Ok(Self { planner: Planner { state: self.state.is_some(), ..planner }, ..self.clone() })
     }
 
-    /// The same kernels, whose calls are compiled and no more.
-    pub(super) fn ahead(&self) -> Self {
-        Self { ahead: true, ..self.clone() }
+    /// The same kernels, whose calls only note what they will use.
+    pub(super) fn ahead(&self, noted: &Noted) -> Self {
+        Self { ahead: Some(noted.clone()), ..self.clone() }
     }
 
     pub(super) fn device(&self) -> &wgpu::Device {
@@ -314,8 +308,10 @@ impl Kernels {
     }
 
     pub(super) fn prepare(&self, plan: &[Dispatch<'_>]) -> Result<Prepared> {
-        if self.ahead {
-            plan.iter().for_each(|dispatch| drop(self.pipeline(dispatch.variant)));
+        if let Some(noted) = &self.ahead {
+            let kernels = Self { ahead: None, ..self.clone() };
+            let uses = plan.iter().map(|dispatch| (kernels.clone(), dispatch.variant));
+            noted.lock().unwrap_or_else(PoisonError::into_inner).extend(uses);
             return Ok(Prepared { steps: Vec::new(), params: None });
         }
         let slot = self.slot();
@@ -400,20 +396,12 @@ impl Kernels {
     /// The compiled form of a variant, and whether it was compiled just now.
     pub(super) fn pipeline(&self, variant: Variant) -> (Arc<Pipeline>, bool) {
         let variant = Variant { int64: self.planner.int64, ..variant };
-        // A panic elsewhere leaves whole entries behind, so a poisoned map is still good.
-        let mut pipelines = self.pipelines.lock().unwrap_or_else(PoisonError::into_inner);
-        match pipelines.entry(variant) {
-            Entry::Occupied(entry) => (entry.get().clone(), false),
-            Entry::Vacant(entry) => (entry.insert(Arc::new(self.compile(variant))).clone(), true),
-        }
+        self.pipelines.get(variant, || self.compile(variant))
     }
 
     /// Names of the variants compiled so far.
     pub fn compiled(&self) -> Vec<String> {
-        let pipelines = self.pipelines.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut names: Vec<String> = pipelines.keys().map(Variant::name).collect();
-        names.sort();
-        names
+        self.pipelines.names()
     }
 
     /// A variant's text here.
@@ -421,7 +409,7 @@ impl Kernels {
         variant.edited_source(&self.edits)
     }
 
-    fn compile(&self, variant: Variant) -> Pipeline {
+    pub(super) fn compile(&self, variant: Variant) -> Pipeline {
         let name = variant.name();
         let label = Some(name.as_str());
         let module = self.device.create_shader_module(wgpu::ShaderModuleDescriptor {

@@ -15,9 +15,17 @@ pub(super) fn buffer_or_error(device: &wgpu::Device, descriptor: &wgpu::BufferDe
     let scope = device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
     let buffer = device.create_buffer(descriptor);
     // A browser tells only later, when nobody here waits any more: there the next read-back fails instead.
-    let made = match pin!(scope.pop()).poll(&mut Context::from_waker(Waker::noop())) {
-        Poll::Ready(Some(_)) => Err(Error::OutOfMemory { bytes: descriptor.size }),
-        Poll::Ready(None) | Poll::Pending => Ok(()),
+    let made = match error_of(scope) {
+        Some(_) => Err(Error::OutOfMemory { bytes: descriptor.size }),
+        None => Ok(()),
     };
     (buffer, made)
+}
+
+/// What went wrong in a scope, where that is known already, which in a browser it is not.
+pub(super) fn error_of(scope: wgpu::ErrorScopeGuard) -> Option<wgpu::Error> {
+    match pin!(scope.pop()).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(error) => error,
+        Poll::Pending => None,
+    }
 }

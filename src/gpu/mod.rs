@@ -18,6 +18,7 @@ mod metal;
 mod normalization;
 mod owned;
 mod params;
+mod pipelines;
 mod plan;
 mod readback;
 mod source;

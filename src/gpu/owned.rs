@@ -3,8 +3,9 @@
 use super::arena::{ParamsArena, Timer};
 use super::device::{AdapterChoice, open, open_async};
 use super::experimental::check_matrices;
-use super::kernels::{Kernels, Pipeline, Range, ranges};
+use super::kernels::{Kernels, Range, ranges};
 use super::memory;
+use super::pipelines::Pipeline;
 use super::plan::{Dispatch, Planner, scratch_bytes};
 use super::readback;
 use super::tensor::{GpuTensor, Retired};

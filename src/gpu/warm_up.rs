@@ -1,11 +1,14 @@
 //! Pipelines compiled ahead of the calls that will use them.
 
-use super::kernels::Kernels;
-use crate::Result;
+use super::kernels::{Kernels, Noted};
+use super::memory::error_of;
+use super::variant::Variant;
+use crate::{Error, Result};
+use std::sync::PoisonError;
 
 impl Kernels {
-    /// Compiles ahead what calls of some kinds and shapes will use, so that none of them compiles anything when it is prepared; gives the
-    /// number of pipelines that were compiled just now.
+    /// Compiles ahead what calls of some kinds and shapes will use, side by side on as many threads as there are, so that none of
+    /// them compiles anything when it is prepared; gives the number of pipelines that were compiled just now.
     ///
     /// `calls` describes them as they will be made, on kernels that only compile (what they prepare records nothing), and on six buffers that
     /// have a size but no memory: no larger than the device allows. Which pipeline a call takes depends on its kind and what it has (a bias,
@@ -26,7 +29,7 @@ impl Kernels {
     /// ```
     ///
     /// # Errors
-    /// Those of the calls.
+    /// Those of the calls; [`Error::Device`] where the driver refuses a kernel.
     pub fn warm_up(&self, calls: impl FnOnce(&Self, [&wgpu::Buffer; 6]) -> Result<()>) -> Result<usize> {
         let device = self.device();
         // Past the largest size wgpu makes no buffer: what it gives instead knows its size, and is never bound.
@@ -40,8 +43,35 @@ impl Kernels {
             })
         });
         drop(error);
-        let before = self.compiled().len();
-        calls(&self.ahead(), buffers.each_ref())?;
-        Ok(self.compiled().len() - before)
+        let noted = Noted::default();
+        calls(&self.ahead(&noted), buffers.each_ref())?;
+        let uses = std::mem::take(&mut *noted.lock().unwrap_or_else(PoisonError::into_inner));
+        let compiled = side_by_side(&uses)?;
+        Ok(compiled.into_iter().filter(|&compiled| compiled).count())
+    }
+}
+
+/// Compiles all of it, on as many threads as there are; whether each was compiled just now.
+#[cfg(not(target_arch = "wasm32"))]
+fn side_by_side(uses: &[(Kernels, Variant)]) -> Result<Vec<bool>> {
+    use rayon::prelude::*;
+    uses.par_iter().map(|(kernels, variant)| compiled_now(kernels, *variant)).collect()
+}
+
+#[cfg(target_arch = "wasm32")]
+fn side_by_side(uses: &[(Kernels, Variant)]) -> Result<Vec<bool>> {
+    uses.iter().map(|(kernels, variant)| compiled_now(kernels, *variant)).collect()
+}
+
+/// Error scopes belong to a thread, so that those of the caller see nothing of this one.
+fn compiled_now(kernels: &Kernels, variant: Variant) -> Result<bool> {
+    let filters = [wgpu::ErrorFilter::Internal, wgpu::ErrorFilter::OutOfMemory, wgpu::ErrorFilter::Validation];
+    let scopes = filters.map(|filter| kernels.device().push_error_scope(filter));
+    let (_, now) = kernels.pipeline(variant);
+    // The scope that was opened last closes first. A browser tells only later: there the first use of the pipeline fails instead.
+    let errors: Vec<wgpu::Error> = scopes.into_iter().rev().filter_map(error_of).collect();
+    match errors.first() {
+        Some(error) => Err(Error::Device { what: format!("{} does not compile: {error}", variant.name()) }),
+        None => Ok(now),
     }
 }

@@ -13,6 +13,8 @@ const MAX_REPEATS: f64 = 256.0;
 /// How thoroughly a race is timed.
 #[derive(Debug, Clone, Copy)]
 pub struct Effort {
+    /// How long the first kernel is called before the first round: a GPU that was idle, while something compiled say, is slow at first.
+    pub warm_up: Duration,
     /// Rounds in which each kernel has a turn.
     pub rounds: usize,
     /// What a turn should take: short kernels are called repeatedly.
@@ -50,6 +52,10 @@ pub fn race(work: &mut impl Work, entries: &[Entry], effort: &Effort) -> Result<
     let count = entries.len();
     let repeats: Vec<usize> =
         entries.iter().enumerate().map(|(index, entry)| repeats(work, index, entry, effort)).collect::<Result<_>>()?;
+    let start = Instant::now();
+    while count > 0 && start.elapsed() < effort.warm_up {
+        turn(work, 0, &entries[0], repeats[0])?;
+    }
     let mut rounds: Vec<Round> = Vec::with_capacity(effort.rounds);
     let start = Instant::now();
     while rounds.len() < effort.rounds && (rounds.len() < MIN_ROUNDS || start.elapsed() < effort.budget) {
@@ -147,10 +153,15 @@ mod tests {
     #[test]
     fn every_round_begins_and_ends_with_the_ceiling() {
         let entries = elementwise::entries(1024);
-        let effort = Effort { rounds: 2, turn: Duration::ZERO, budget: Duration::from_secs(9), call: Duration::MAX };
+        let none = Duration::ZERO;
+        let effort = Effort { warm_up: none, rounds: 2, turn: none, budget: Duration::from_secs(9), call: Duration::MAX };
         let mut work = Noted(Vec::new());
         let timings = race(&mut work, &entries, &effort).unwrap();
         assert_eq!(work.0, [0, 0, 1, 1, 2, 2, /* round */ 0, 1, 2, 0, /* round */ 0, 2, 1, 0]);
         assert!(timings.iter().all(|timing| timing.seconds.median == 1.0 && timing.wall < 1.0));
+        let warm_up = Duration::from_millis(5);
+        let (mut work, start) = (Noted(Vec::new()), Instant::now());
+        race(&mut work, &entries, &Effort { warm_up, ..effort }).unwrap();
+        assert!(start.elapsed() >= warm_up && work.0.len() > 14 && work.0[6..work.0.len() - 7].iter().all(|&entry| entry == 0));
     }
 }

@@ -178,8 +178,9 @@ impl Plan {
             layers.chain(self.costs.iter().copied().map(Race::Cost)).chain(self.networks.iter().cloned().map(Race::Step)).collect();
         let peak = || (!products.is_empty()).then_some(Race::Peak);
         let elementwise = self.elements.iter().copied().map(Race::Elementwise);
-        let largest = self.elements.iter().copied().filter(|&elements| elements <= 1 << 24).max();
-        let other = largest.into_iter().flat_map(|elements| [Race::Half(elements), Race::Isas(elements)]);
+        let largest = |most| self.elements.iter().copied().filter(|&elements| elements <= most).max();
+        let isas = largest(1 << 24).map(Race::Isas);
+        let other = largest(usize::MAX).map(Race::Half).into_iter().chain(isas);
         let other = other.chain(self.forms.iter().copied().map(Race::Forms));
         let moving = elementwise.chain(other).chain(self.updates.iter().copied().map(Race::Update));
         moving.chain(peak()).chain(products.iter().cloned()).chain(peak()).collect()
@@ -189,12 +190,12 @@ impl Plan {
 impl Effort {
     /// How thoroughly an extent is measured.
     pub const fn new(extent: Extent) -> Self {
-        let (rounds, turn, budget, call) = match extent {
-            Extent::Quick => (5, 5, 500, 1_000),
-            Extent::Usual => (11, 10, 3_000, 3_000),
-            Extent::Full => (31, 20, 20_000, 30_000),
+        let (warm_up, rounds, turn, budget, call) = match extent {
+            Extent::Quick => (50, 5, 5, 500, 1_000),
+            Extent::Usual => (250, 11, 10, 3_000, 3_000),
+            Extent::Full => (500, 31, 20, 20_000, 30_000),
         };
         let millis = Duration::from_millis;
-        Self { rounds, turn: millis(turn), budget: millis(budget), call: millis(call) }
+        Self { warm_up: millis(warm_up), rounds, turn: millis(turn), budget: millis(budget), call: millis(call) }
     }
 }
