@@ -178,6 +178,7 @@ impl<T: Matrix, U: Matrix> SoftmaxCrossEntropy<'_, T, U> {
 
 /// `loss[r] = ½·Σ_c (y[r,c] − t[r,c])²` with `y` the logistic of `z` or `z` itself, and the gradient of the rows' mean, `dz = (y − t)/B`, times
 /// `y·(1 − y)` of the logistic: of a regression, or of an autoencoder, whose targets are its inputs.
+///
 /// Source: Hinton, Salakhutdinov, "Reducing the dimensionality of data with neural networks", Science 313 (2006).
 #[derive(Debug)]
 pub struct SquaredError<'a, T> {
