@@ -117,8 +117,8 @@ fn a_setting_has_the_same_name_on_the_command_line_in_the_file_and_in_the_librar
     // The option, its value, and the value as the library writes it. AdamW takes no L1 penalty, and SGD no moments: each leaves some out.
     const SETTINGS: [(&str, &str, &str); 14] = [
         ("mode", "inverted", "Inverted"),
-        ("drop", "0.25", "Rate"),
-        ("input-drop", "0.125", "Rate"),
+        ("drop", "0.25", "Rate { keep: 0.75 }"),
+        ("input-drop", "0.125", "Rate { keep: 0.875 }"),
         ("seed", "9", "9"),
         ("batch-norm", "after", "After"),
         ("batch", "32", "32"),
@@ -174,19 +174,20 @@ fn a_setting_has_the_same_name_on_the_command_line_in_the_file_and_in_the_librar
             assert_eq!(metadata.get(&key).map(String::as_str), Some(*value), "--{option} in the file");
             // The library's rates may be made of what is kept, too, and are named by what they are of.
             let field = match *option {
-                "drop" => "rate: Rate".to_owned(),
-                "input-drop" => "input_rate: Rate".to_owned(),
+                "drop" => format!(" rate: {debug}"),
+                "input-drop" => format!("input_rate: {debug}"),
                 _ => format!("{key}: {debug}"),
             };
             assert!(library.contains(&field), "--{option}: no `{field}` in {library}");
         }
         assert_eq!(metadata["shuffle"], "false");
         assert!(library.contains("shuffle: false"), "{library}");
-        for (schedule, shape) in schedules.iter().zip(["exponential", "linear", "linear"]) {
-            let (name, _) = schedule.split_once('=').unwrap();
-            assert!(metadata[&format!("{name}_schedule")].starts_with(shape), "{metadata:?}");
-            let debug = format!("{name}: {}{}", shape[..1].to_uppercase(), &shape[1..]);
-            assert!(library.contains(&debug), "{debug} in {library}");
+        for schedule in schedules {
+            let (name, planned) = schedule.split_once('=').unwrap();
+            let (kind, _) = planned.split_once(':').unwrap();
+            assert!(metadata[&format!("{name}_schedule")].starts_with(kind), "{metadata:?}");
+            let shape = kind[..1].to_uppercase() + &kind[1..];
+            assert!(library.contains(&format!("{name}: {shape} {{")), "{schedule}: {library}");
         }
     }
 }
