@@ -5,45 +5,82 @@
 //     through: dx * s where x > 0, else 0, where x is what ReLU and dropout of the scale s gave
 //
 // Shapes: x, dy, dx [rows, cols]; statistics, affine and its gradient [2, cols]: means and variances, gamma and beta. `shift` is epsilon, `rate` is
-// 1/B. The sums are in ascending order. One thread takes one column.
+// 1/B. The sums are in ascending order. In three dispatches, told apart by a flag, so that none binds more than four tensors:
+//
+//              a        b             c            d, written                                                one thread takes
+//     SUMS     x        dy            statistics   dgamma, dbeta                                             a column
+//     SLOPES   affine   dgamma, dbeta statistics   [5, cols]: mean, 1/sqrt, gamma/sqrt, dgamma/B, dbeta/B    a column
+//     (none)   x        dy            these five   dx                                                        eight columns of a row
+//
 // Source: Ioffe, Szegedy, "Batch normalization", ICML 2015, section 3. CPU twin: src/cpu/reference/batch_norm_grad.rs.
 
-@group(0) @binding(0) var<storage, read> x: array<f32>;
-@group(0) @binding(1) var<storage, read> statistics: array<f32>;
-@group(0) @binding(2) var<storage, read> affine: array<f32>;
-@group(0) @binding(3) var<storage, read> grad_y: array<f32>;
-@group(0) @binding(4) var<storage, read_write> grad_affine: array<f32>;
-@group(0) @binding(5) var<storage, read_write> grad_x: array<f32>;
+@group(0) @binding(0) var<storage, read> a: array<f32>;
+@group(0) @binding(1) var<storage, read> b: array<f32>;
+@group(0) @binding(2) var<storage, read> c: array<f32>;
+@group(0) @binding(3) var<storage, read_write> d: array<f32>;
 
 const THROUGH: u32 = 2u;  // flag
+const SUMS: u32 = 4u;     // flag
+const SLOPES: u32 = 8u;   // flag
+
+fn inverse_deviation(col: u32) -> f32 {
+    return 1.0 / sqrt(c[p.c_start + p.cols + col] + p.shift);
+}
+
+fn sums(col: u32) {
+    let mean = c[p.c_start + col];
+    let inverse = inverse_deviation(col);
+    var gamma = 0.0;
+    var beta = 0.0;
+    for (var row = 0u; row < p.rows; row++) {
+        let g = b[p.b_start + row * p.b_stride + col];
+        gamma += g * ((a[p.a_start + row * p.a_stride + col] - mean) * inverse);
+        beta += g;
+    }
+    d[p.d_start + col] = gamma;
+    d[p.d_start + p.cols + col] = beta;
+}
+
+fn slopes(col: u32) {
+    let inverse = inverse_deviation(col);
+    d[p.d_start + col] = c[p.c_start + col];
+    d[p.d_start + p.cols + col] = inverse;
+    d[p.d_start + 2u * p.cols + col] = a[p.a_start + col] * inverse;
+    d[p.d_start + 3u * p.cols + col] = b[p.b_start + col] * p.rate;
+    d[p.d_start + 4u * p.cols + col] = b[p.b_start + p.cols + col] * p.rate;
+}
+
+fn grad_x(row: u32, col: u32) {
+    let at = p.c_start + col;
+    let value = a[p.a_start + row * p.a_stride + col];
+    let normal = (value - c[at]) * c[at + p.cols];
+    var g = b[p.b_start + row * p.b_stride + col];
+    g = c[at + 2u * p.cols] * (g - c[at + 4u * p.cols] - normal * c[at + 3u * p.cols]);
+    if (p.flags & THROUGH) != 0u {
+        g = select(g * p.scale, 0.0, value <= 0.0);
+    }
+    d[p.d_start + row * p.d_stride + col] = g;
+}
 
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     begin(workgroup);
-    let col = (workgroup.y * p.grid + workgroup.x) * 64u + lane;
-    if col >= p.cols {
+    let index = (workgroup.y * p.grid + workgroup.x) * 64u + lane;
+    if (p.flags & (SUMS | SLOPES)) != 0u {
+        if index < p.cols && (p.flags & SUMS) != 0u {
+            sums(index);
+        } else if index < p.cols {
+            slopes(index);
+        }
         return;
     }
-    let mean = statistics[p.b_start + col];
-    let inverse = 1.0 / sqrt(statistics[p.b_start + p.cols + col] + p.shift);
-    var gamma = 0.0;
-    var beta = 0.0;
-    for (var row = 0u; row < p.rows; row++) {
-        let g = grad_y[p.d_start + row * p.d_stride + col];
-        gamma += g * ((x[p.a_start + row * p.a_stride + col] - mean) * inverse);
-        beta += g;
+    let strips = (p.cols + 7u) / 8u;
+    let row = index / strips;
+    let first = (index % strips) * 8u;
+    if row >= p.rows {
+        return;
     }
-    grad_affine[p.e_start + col] = gamma;
-    grad_affine[p.e_start + p.cols + col] = beta;
-    let slope = affine[p.c_start + col] * inverse;
-    gamma *= p.rate;
-    beta *= p.rate;
-    for (var row = 0u; row < p.rows; row++) {
-        let value = x[p.a_start + row * p.a_stride + col];
-        var g = slope * (grad_y[p.d_start + row * p.d_stride + col] - beta - (value - mean) * inverse * gamma);
-        if (p.flags & THROUGH) != 0u {
-            g = select(g * p.scale, 0.0, value <= 0.0);
-        }
-        grad_x[p.f_start + row * p.f_stride + col] = g;
+    for (var col = first; col < min(first + 8u, p.cols); col++) {
+        grad_x(row, col);
     }
 }

@@ -147,16 +147,16 @@ pub trait Backend {
     ///
     /// # Errors
     /// As every kernel here: [`Error::Shape`] for sizes that do not fit one another, [`Error::TooLarge`] past what the mask contract or the device
-    /// holds, [`Error::Adapter`] where the device binds too few tensors, [`Error::OutOfMemory`], or [`Error::Device`] where it was lost.
+    /// holds, [`Error::OutOfMemory`], or [`Error::Device`] where it was lost.
     fn dropout(&mut self, call: DropoutCall<'_, Self::Tensor<f32>>) -> Result<()>;
 
-    /// `y = M·s·x` with a mask that is broadcast.
+    /// `y = M·s·x` with a mask that is broadcast: the element at `(row, col)` of an [`AxisMap`](crate::AxisMap).
     ///
     /// # Errors
     /// As [`dropout`](Self::dropout).
     fn dropout_broadcast(&mut self, call: DropoutBroadcast<'_, Self::Tensor<f32>>) -> Result<()>;
 
-    /// `y = M·s·x` with a mask that is given as bits.
+    /// `y = M·s·x` with a mask that is given, a bit an element.
     ///
     /// # Errors
     /// As [`dropout`](Self::dropout).
@@ -174,13 +174,13 @@ pub trait Backend {
     /// As [`dropout`](Self::dropout).
     fn gaussian_dropout(&mut self, call: GaussianDropoutCall<'_, Self::Tensor<f32>>) -> Result<()>;
 
-    /// The mask as bits.
+    /// The mask as bits: element (r, c), `1` where `draw < t`, is bit c % 32 of word c / 32 of row r.
     ///
     /// # Errors
     /// As [`dropout`](Self::dropout).
     fn mask_bits(&mut self, call: MaskBits<'_, Self::Tensor<u32>>) -> Result<()>;
 
-    /// The mask as bytes.
+    /// The mask as bytes: `1` where `draw < t`, else `0`, row-major.
     ///
     /// # Errors
     /// As [`dropout`](Self::dropout).
@@ -204,67 +204,67 @@ pub trait Backend {
     /// As [`dropout`](Self::dropout).
     fn activation_grad(&mut self, call: ActivationGrad<'_, Self::Tensor<f32>>) -> Result<()>;
 
-    /// `dX = dZ·Wᵀ`.
+    /// `dX = dZ·Wᵀ`, with `dZ = dY·s` where `Y > 0` after ReLU, else `dZ = M·s·dY`.
     ///
     /// # Errors
     /// As [`dropout`](Self::dropout).
     fn grad_input(&mut self, call: GradInput<'_, Self::Tensor<f32>>) -> Result<()>;
 
-    /// `dW = Xᵀ·dZ`, `db = Σ_rows dZ`.
+    /// `dW = Xᵀ·dZ` and `db = Σ_rows dZ`, with `dZ` as in [`grad_input`](Self::grad_input).
     ///
     /// # Errors
     /// As [`dropout`](Self::dropout).
     fn grad_weight(&mut self, call: GradWeight<'_, Self::Tensor<f32>>) -> Result<()>;
 
-    /// `W, b, v ← sgd(Xᵀ·dZ, Σ_rows dZ)`: a layer's gradient and its update in one, without max-norm.
+    /// One update of a layer, `sgd` of `dW = Xᵀ·dZ` and `db = Σ_rows dZ`, which are not stored.
     ///
     /// # Errors
     /// As [`dropout`](Self::dropout); [`Error::Invalid`] for a rule with max-norm.
     fn grad_weight_sgd(&mut self, call: GradWeightSgd<'_, Self::Tensor<f32>>) -> Result<()>;
 
-    /// The loss of each row and the gradient of their mean.
+    /// `loss[r] = −log softmax(z[r])[label]` in nats, whether row r is right, and `dz = (softmax(z) − onehot)/N`, the gradient of the mean.
     ///
     /// # Errors
     /// As [`dropout`](Self::dropout).
     fn softmax_cross_entropy(&mut self, call: SoftmaxCrossEntropy<'_, Self::Tensor<f32>, Self::Tensor<u32>>) -> Result<()>;
 
-    /// The loss of each row of a regression or reconstruction, and the gradient of their mean.
+    /// `loss[r] = ½·Σ_c (y − t)²` with `y = z` or the logistic of z, and `dz = (y − t)/B`, times `y·(1 − y)` of the logistic.
     ///
     /// # Errors
     /// As [`dropout`](Self::dropout).
     fn squared_error(&mut self, call: SquaredError<'_, Self::Tensor<f32>>) -> Result<()>;
 
-    /// The sums of a mini-batch's losses and right answers.
+    /// `totals[slot] = Σ_r losses[r]`: the sums of a mini-batch's losses and right answers.
     ///
     /// # Errors
     /// As [`dropout`](Self::dropout).
     fn batch_loss(&mut self, call: BatchLoss<'_, Self::Tensor<f32>>) -> Result<()>;
 
-    /// A dropout site of many sub-networks at once.
+    /// `y[m·R + r, c] = M[m, c]·s·x[r, c]`: a dropout site of many sub-networks m at once.
     ///
     /// # Errors
     /// As [`dropout`](Self::dropout).
     fn subnetworks(&mut self, call: Subnetworks<'_, Self::Tensor<f32>>) -> Result<()>;
 
-    /// `p = softmax(z)`, its mean and squares over sub-networks.
+    /// `p = softmax(z)`, and over sub-networks its weighted mean and squares, and its mean entropy in nats.
     ///
     /// # Errors
     /// As [`dropout`](Self::dropout).
     fn moments(&mut self, call: Moments<'_, Self::Tensor<f32>>) -> Result<()>;
 
-    /// One update of a weight matrix or bias.
+    /// One update of a weight matrix or bias: `v = μ·v + dW + λ·W + α·sign(W)`, `W = W − lr·v`, then max-norm.
     ///
     /// # Errors
     /// As [`dropout`](Self::dropout).
     fn sgd(&mut self, call: Sgd<'_, Self::Tensor<f32>>) -> Result<()>;
 
-    /// One update by AdamW.
+    /// One update by AdamW: `m = β₁·m + (1 − β₁)·g`, `v = β₂·v + (1 − β₂)·g²`, `W = W − lr·λ·W − lr·m̂/(√v̂ + ε)`.
     ///
     /// # Errors
     /// As [`dropout`](Self::dropout); [`Error::Invalid`] for a β that is not 0 to below 1.
     fn adamw(&mut self, call: AdamW<'_, Self::Tensor<f32>>) -> Result<()>;
 
-    /// Mean and variance of each column of a mini-batch, and the running ones.
+    /// `mean = Σ_r x/B` and `variance = Σ_r (x − mean)²/B` of each column, and the running ones.
     ///
     /// # Errors
     /// As [`dropout`](Self::dropout).
@@ -276,37 +276,37 @@ pub trait Backend {
     /// As [`dropout`](Self::dropout).
     fn batch_norm(&mut self, call: BatchNorm<'_, Self::Tensor<f32>>) -> Result<()>;
 
-    /// The way back through [`batch_norm`](Self::batch_norm): `dγ`, `dβ` and `dX`.
+    /// The way back through [`batch_norm`](Self::batch_norm): `dγ = Σ_r dY·n`, `dβ = Σ_r dY`, `dX = γ/√(variance + ε)·(dY − dβ/B − n·dγ/B)`.
     ///
     /// # Errors
     /// As [`dropout`](Self::dropout).
     fn batch_norm_grad(&mut self, call: BatchNormGrad<'_, Self::Tensor<f32>>) -> Result<()>;
 
-    /// The windows of images, a row each: a convolution is a matrix product over them.
+    /// `Y[(b, i, j), (u, v, c)] = X[b, i + u − P, j + v − P, c]`: the windows of images, a row each.
     ///
     /// # Errors
     /// As [`dropout`](Self::dropout).
     fn patches(&mut self, call: Patches<'_, Self::Tensor<f32>>) -> Result<()>;
 
-    /// The way back through [`patches`](Self::patches).
+    /// The way back through [`patches`](Self::patches): `dX[b, h, w, c] = Σ_uv dY[(b, h + P − u, w + P − v), (u, v, c)]`.
     ///
     /// # Errors
     /// As [`dropout`](Self::dropout).
     fn patches_grad(&mut self, call: PatchesGrad<'_, Self::Tensor<f32>>) -> Result<()>;
 
-    /// The largest element or the mean of each window of images.
+    /// `Y[b, i, j, c] = max or mean over u, v of X[b, i·U + u, j·V + v, c]`.
     ///
     /// # Errors
     /// As [`dropout`](Self::dropout).
     fn pool(&mut self, call: PoolCall<'_, Self::Tensor<f32>>) -> Result<()>;
 
-    /// The way back through [`pool`](Self::pool).
+    /// The way back through [`pool`](Self::pool): a mean's `dY` in equal shares, a maximum's to the first of the largest elements.
     ///
     /// # Errors
     /// As [`dropout`](Self::dropout).
     fn pool_grad(&mut self, call: PoolGrad<'_, Self::Tensor<f32>>) -> Result<()>;
 
-    /// A mini-batch of a data set that lies on the device.
+    /// `X[r] = M·s·(unit·data[order[first + r]])` with its labels: a mini-batch of a data set that lies on the device.
     ///
     /// # Errors
     /// As [`dropout`](Self::dropout).

@@ -146,7 +146,7 @@ impl<T: Matrix> GradWeight<'_, T> {
     }
 }
 
-/// `loss[r] = log Σ_c exp(z[r,c] − max) − (z[r,label] − max)`, whether the row is right, and `dz = (softmax(z) − onehot)/N`, the gradient of
+/// `loss[r] = log Σ_c exp(z[r,c] − max) − (z[r,label] − max)`, in nats, whether the row is right, and `dz = (softmax(z) − onehot)/N`, the gradient of
 /// the mean of N losses.
 #[derive(Debug)]
 pub struct SoftmaxCrossEntropy<'a, T, U> {
@@ -176,8 +176,10 @@ impl<T: Matrix, U: Matrix> SoftmaxCrossEntropy<'_, T, U> {
     }
 }
 
-/// `loss[r] = ½·Σ_c (y[r,c] − t[r,c])²` with `y` the logistic of `z` or `z` itself, and `dz` of the rows' mean: of a regression, or of an
-/// autoencoder, whose targets are its inputs.
+/// `loss[r] = ½·Σ_c (y[r,c] − t[r,c])²` with `y` the logistic of `z` or `z` itself, and the gradient of the rows' mean, `dz = (y − t)/B`, times
+/// `y·(1 − y)` of the logistic: of a regression, or of an autoencoder, whose targets are its inputs.
+///
+/// Source: Hinton, Salakhutdinov, "Reducing the dimensionality of data with neural networks", Science 313 (2006).
 #[derive(Debug)]
 pub struct SquaredError<'a, T> {
     /// `z [B, C]`, the last layer's output.

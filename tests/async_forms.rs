@@ -3,13 +3,15 @@
 mod common;
 
 use common::{adapter, gpu, noise, same_bits};
+use std::cell::RefCell;
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 use wgpu_dropout::backend::Backend;
+use wgpu_dropout::call::{Filter, Image, Pool, Pooling};
 use wgpu_dropout::cpu::Cpu;
 use wgpu_dropout::gpu::Gpu;
-use wgpu_dropout::mlp::{Architecture, Mlp, Resident, Sharing, Source, Training};
+use wgpu_dropout::mlp::{Architecture, BatchNormPlace, ConvNet, Front, Mlp, Resident, Shard, Sharing, Source, Stage, Training};
 use wgpu_dropout::{Mode, Rate};
 
 /// Runs a future as a browser would: it is polled, then the device is, neither of which waits.
@@ -53,6 +55,51 @@ fn nothing_is_waited_for_inside() {
     assert!(awaits(&device, net.predict_async(&x)).0);
     assert!(awaits(&device, net.predict_monte_carlo_async(&data, 2, Sharing::PerRow)).0);
     assert!(awaits(&device, net.parameters_async(0)).0);
+    // Steps and shards, each more submits than the device may be behind.
+    assert!(
+        awaits(&device, async {
+            for _ in 0..30 {
+                net.train_step_async(&x, &labels, &training).await.unwrap()
+            }
+        })
+        .0
+    );
+    let gradients = net.gradients(&x, &labels, 0, 60, &training).unwrap();
+    assert!(awaits(&device, net.gradients_async(&x, &labels, 0, 60, &training)).0);
+    assert!(
+        awaits(&device, async {
+            for _ in 0..30 {
+                net.apply_gradients_async(&gradients, &training).await.unwrap()
+            }
+        })
+        .0
+    );
+    let whole = Shard { index: 0, count: 1 };
+    assert!(awaits(&device, net.train_epoch_sharded_async(&data, &training, whole, async |_| Ok(()))).0);
+    let gpu = net.into_backend();
+    let mut net = Mlp::new(gpu, architecture()).unwrap().with_batch_norm(BatchNormPlace::After).unwrap();
+    assert!(awaits(&device, net.norm_parameters_async(0)).0);
+    // Its normalization is made part of the weights first, on the host; 9,000 rows are more chunks than the device may be behind.
+    let many = Resident::new(net.backend_mut(), Source::Floats(&noise(2, 9000 * 20)), 20, 1.0, &vec![0; 9000]).unwrap();
+    assert!(awaits(&device, net.predict_monte_carlo_async(&many, 1, Sharing::PerRow)).0);
+    let mut net = ConvNet::new(net.into_backend(), &front(), architecture()).unwrap();
+    let images = noise(3, 60 * 16);
+    let data = Resident::new(net.backend_mut(), Source::Floats(&images), 16, 1.0, &labels).unwrap();
+    assert!(awaits(&device, net.train_epoch_async(&data, &training)).0);
+    assert!(
+        awaits(&device, async {
+            for _ in 0..30 {
+                net.train_step_async(&images, &labels, &training).await.unwrap()
+            }
+        })
+        .0
+    );
+    assert!(awaits(&device, net.loss_async()).0);
+    assert!(awaits(&device, net.evaluate_async(&data)).0);
+    assert!(awaits(&device, net.predict_async(&images)).0);
+    assert!(awaits(&device, net.predict_on_async(&data)).0);
+    assert!(awaits(&device, net.filters_async(0)).0);
+    assert!(awaits(&device, net.parameters_async(0)).0);
     let mut gpu = net.into_backend();
     let tensor = gpu.tensor(1, 3, &[1.0f32, 2.0, 3.0]).unwrap();
     assert!(awaits(&device, gpu.read_async(&tensor)).0);
@@ -66,6 +113,14 @@ fn nothing_is_waited_for_inside() {
 fn architecture() -> Architecture {
     let (rate, input_rate) = (Rate::drop(0.5).unwrap(), Rate::KEEP_ALL);
     Architecture { inputs: 20, hidden: vec![5, 4], classes: 3, mode: Mode::Inverted, rate, input_rate, seed: 1 }
+}
+
+/// A convolution and a pool of images of 4 × 4, for a network of 20 inputs.
+fn front() -> Front {
+    let filter = Filter { side: 3, padding: 1 };
+    let pool = Pool { pooling: Pooling::Max, height: 2, width: 2 };
+    let stages = vec![Stage::Convolution { channels: 5, filter }, Stage::Pool(pool)];
+    Front { image: Image { height: 4, width: 4, channels: 1 }, stages }
 }
 
 /// Everything that reads back, each in its blocking form or in its `async` one.
@@ -94,6 +149,78 @@ async fn day<B: Backend>(mut net: Mlp<B>, waits: bool) -> wgpu_dropout::Result<V
         seen.extend(net.predict_monte_carlo_async(&data, 3, Sharing::PerRow).await?.mean);
         seen.extend(net.predict_ensemble_async(&data).await?.mean);
         seen.extend(net.parameters_async(0).await?.unwrap().0);
+    }
+    let shard = Shard { index: 1, count: 2 };
+    let (twice, calls) = (|sums: &mut [f32]| sums.iter_mut().for_each(|sum| *sum *= 2.0), RefCell::new(0));
+    if waits {
+        let gradients = net.gradients(&x, &labels, 0, rows, &training)?;
+        net.apply_gradients(&gradients, &training)?;
+        seen.extend(gradients.values);
+        let all_reduce = |sums: &mut [f32]| {
+            *calls.borrow_mut() += 1;
+            twice(sums);
+            Ok(())
+        };
+        seen.extend(net.train_epoch_sharded(&data, &training, shard, all_reduce)?.losses);
+    } else {
+        let gradients = net.gradients_async(&x, &labels, 0, rows, &training).await?;
+        net.apply_gradients_async(&gradients, &training).await?;
+        seen.extend(gradients.values);
+        // As one that sends: it is not ready when it is asked first.
+        let all_reduce = async |sums: &mut [f32]| {
+            *calls.borrow_mut() += 1;
+            let mut asked = false;
+            std::future::poll_fn(|context| {
+                context.waker().wake_by_ref();
+                if std::mem::replace(&mut asked, true) { Poll::Ready(()) } else { Poll::Pending }
+            })
+            .await;
+            twice(sums);
+            Ok(())
+        };
+        seen.extend(net.train_epoch_sharded_async(&data, &training, shard, all_reduce).await?.losses);
+    }
+    seen.push(*calls.borrow() as f32);
+    let mut net = Mlp::new(net.into_backend(), architecture())?.with_batch_norm(BatchNormPlace::Before)?;
+    if waits {
+        net.train_step(&x, &labels, &training)?;
+        let norm = net.norm_parameters(1)?.unwrap();
+        seen.extend([norm.weight, norm.bias, norm.running_mean, norm.running_var].concat());
+        seen.extend(net.predict_monte_carlo(&data, 3, Sharing::PerPass)?.mean);
+    } else {
+        net.train_step_async(&x, &labels, &training).await?;
+        let norm = net.norm_parameters_async(1).await?.unwrap();
+        seen.extend([norm.weight, norm.bias, norm.running_mean, norm.running_var].concat());
+        seen.extend(net.predict_monte_carlo_async(&data, 3, Sharing::PerPass).await?.mean);
+    }
+    seen.extend(images(&mut ConvNet::new(net.into_backend(), &front(), architecture())?, waits).await?);
+    Ok(seen)
+}
+
+/// The same with convolutions.
+async fn images<B: Backend>(net: &mut ConvNet<B>, waits: bool) -> wgpu_dropout::Result<Vec<f32>> {
+    let (x, labels) = (noise(5, 30 * 16), [0, 1, 2].repeat(10));
+    let data = Resident::new(net.backend_mut(), Source::Floats(&x), 16, 1.0, &labels)?;
+    let training = Training { batch: 8, ..Training::default() };
+    let mut seen = Vec::new();
+    if waits {
+        net.train_step(&x, &labels, &training)?;
+        seen.extend(net.loss()?);
+        seen.extend(net.train_epoch(&data, &training)?.losses);
+        seen.push(net.evaluate(&data)?.loss as f32);
+        seen.extend(net.predict(&x)?);
+        seen.extend(net.predict_on(&data)?);
+        seen.extend(net.filters(0)?.unwrap().0);
+        seen.extend(net.parameters(1)?.unwrap().0);
+    } else {
+        net.train_step_async(&x, &labels, &training).await?;
+        seen.extend(net.loss_async().await?);
+        seen.extend(net.train_epoch_async(&data, &training).await?.losses);
+        seen.push(net.evaluate_async(&data).await?.loss as f32);
+        seen.extend(net.predict_async(&x).await?);
+        seen.extend(net.predict_on_async(&data).await?);
+        seen.extend(net.filters_async(0).await?.unwrap().0);
+        seen.extend(net.parameters_async(1).await?.unwrap().0);
     }
     let backend = net.backend_mut();
     let tensor = backend.tensor(1, 3, &[1.0f32, 2.0, 3.0])?;

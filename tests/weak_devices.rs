@@ -104,7 +104,7 @@ fn the_least_device_is_enough_for_everything() {
         other => panic!("{other:?}"),
     }
     for variant in variants().filter(|variant| variant.features().is_empty() && !variant.state) {
-        // What binds more than such a device can has another form, or is refused.
+        // What binds more than such a device can has another form.
         let few = variant.tensors() <= 4;
         if variant.stem.is_product() && variant.tile != Tile::Register || !few {
             continue;

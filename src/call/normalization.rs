@@ -3,7 +3,7 @@
 use crate::shape::{Matrix, expect};
 use crate::{Dropout, Error, Result};
 
-/// What is added to a variance before its root is taken, as in PyTorch and Keras's papers.
+/// What is added to a variance before its root is taken, as in PyTorch.
 pub const EPSILON: f32 = 1e-5;
 
 /// Mean and variance of each column of `X [B, C]`, and the running ones, which move by `m` towards them.

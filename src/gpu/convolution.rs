@@ -6,7 +6,7 @@ use crate::Result;
 use crate::call::{Patches, PatchesGrad, PoolCall, PoolGrad};
 
 impl Kernels {
-    /// Prepares the windows of images, a row each.
+    /// Prepares `Y[(b, i, j), (u, v, c)] = X[b, i + u − P, j + v − P, c]`: the windows of images, a row each.
     ///
     /// # Errors
     /// As [`dropout`](Self::dropout).
@@ -14,7 +14,7 @@ impl Kernels {
         self.prepare(&self.planner().patches(call)?)
     }
 
-    /// Prepares the way back through [`patches`](Self::patches).
+    /// Prepares the way back through [`patches`](Self::patches): `dX[b, h, w, c] = Σ_uv dY[(b, h + P − u, w + P − v), (u, v, c)]`.
     ///
     /// # Errors
     /// As [`dropout`](Self::dropout).
@@ -22,7 +22,7 @@ impl Kernels {
         self.prepare(&self.planner().patches_grad(call)?)
     }
 
-    /// Prepares the largest element or the mean of each window of images.
+    /// Prepares `Y[b, i, j, c] = max or mean over u, v of X[b, i·U + u, j·V + v, c]`.
     ///
     /// # Errors
     /// As [`dropout`](Self::dropout).
@@ -30,7 +30,7 @@ impl Kernels {
         self.prepare(&self.planner().pool(call)?)
     }
 
-    /// Prepares the way back through [`pool`](Self::pool).
+    /// Prepares the way back through [`pool`](Self::pool): a mean's `dY` in equal shares, a maximum's to the first of the largest elements.
     ///
     /// # Errors
     /// As [`dropout`](Self::dropout).

@@ -6,7 +6,7 @@ use crate::Result;
 use crate::call::{Moments, Subnetworks};
 
 impl Kernels {
-    /// Prepares a dropout site of many sub-networks at once.
+    /// Prepares `y[m·R + r, c] = M[m, c]·s·x[r, c]`: a dropout site of many sub-networks m at once.
     ///
     /// # Errors
     /// As [`dropout`](Self::dropout).
@@ -14,7 +14,7 @@ impl Kernels {
         self.prepare(&self.planner().subnetworks(call)?)
     }
 
-    /// Prepares mean and squares of class probabilities over sub-networks.
+    /// Prepares `p = softmax(z)`, and over sub-networks its weighted mean and squares, and its mean entropy in nats.
     ///
     /// # Errors
     /// As [`dropout`](Self::dropout).

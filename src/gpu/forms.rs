@@ -6,7 +6,7 @@ use crate::Result;
 use crate::call::{AlphaDropoutCall, DropoutBits, DropoutBroadcast, GaussianDropoutCall, MaskBytes};
 
 impl Kernels {
-    /// Prepares `y = M·s·x` with a mask that is broadcast.
+    /// Prepares `y = M·s·x` with a mask that is broadcast: the element at `(row, col)` of an [`AxisMap`](crate::AxisMap).
     ///
     /// # Errors
     /// As [`dropout`](Self::dropout).
@@ -14,7 +14,7 @@ impl Kernels {
         self.prepare(&self.planner().dropout_broadcast(call)?)
     }
 
-    /// Prepares `y = M·s·x` with a mask that is given as bits.
+    /// Prepares `y = M·s·x` with a mask that is given, a bit an element.
     ///
     /// # Errors
     /// As [`dropout`](Self::dropout).
@@ -38,7 +38,7 @@ impl Kernels {
         self.prepare(&self.planner().gaussian_dropout(call)?)
     }
 
-    /// Prepares the mask as bytes.
+    /// Prepares the mask as bytes: `1` where `draw < t`, else `0`, row-major.
     ///
     /// # Errors
     /// As [`dropout`](Self::dropout).

@@ -195,8 +195,9 @@ impl Kernels {
     /// # Errors
     /// As every call here: [`Error::Shape`] for sizes that do not fit one another; [`Error::Buffer`] for a buffer without STORAGE, a range outside
     /// it, an offset that is no multiple of 4, an output that shares an element with another tensor; [`Error::TooLarge`] past what the mask
-    /// contract, 32 bits or the device's bindings hold; [`Error::Adapter`] for f16 on a device without it, or more tensors than the device
-    /// binds; [`Error::OutOfMemory`] where there is none for the parameters of the call or for the parts of its sums.
+    /// contract, 32 bits or the device's bindings hold; [`Error::Adapter`] for f16 on a device without it;
+    /// [`Error::OutOfMemory`] where there is none for the parameters of the call or for the parts of its sums; [`Error::Device`] where the device
+    /// was lost, which may also be told as the former.
     pub fn dropout(&self, call: &DropoutCall<'_, View<'_>>) -> Result<Prepared> {
         self.prepare(&self.planner.dropout(call)?)
     }
@@ -209,7 +210,7 @@ impl Kernels {
         self.prepare(&self.planner.copy(*x, *y)?)
     }
 
-    /// Prepares the mask as bits.
+    /// Prepares the mask as bits: element (r, c), `1` where `draw < t`, is bit c % 32 of word c / 32 of row r.
     ///
     /// # Errors
     /// As [`dropout`](Self::dropout).
@@ -241,7 +242,7 @@ impl Kernels {
         self.prepare(&self.planner.activation_grad(call)?)
     }
 
-    /// Prepares `dX = dZ·Wᵀ`.
+    /// Prepares `dX = dZ·Wᵀ`, with `dZ = dY·s` where `Y > 0` after ReLU, else `dZ = M·s·dY`.
     ///
     /// # Errors
     /// As [`dropout`](Self::dropout).
@@ -249,7 +250,7 @@ impl Kernels {
         self.prepare(&self.planner.grad_input(call)?)
     }
 
-    /// Prepares `dW = Xᵀ·dZ` and `db = Σ_rows dZ`.
+    /// Prepares `dW = Xᵀ·dZ` and `db = Σ_rows dZ`, with `dZ` as in [`grad_input`](Self::grad_input).
     ///
     /// # Errors
     /// As [`dropout`](Self::dropout).
@@ -257,7 +258,7 @@ impl Kernels {
         self.prepare(&self.planner.grad_weight(call)?)
     }
 
-    /// Prepares one update of a layer, its gradient included.
+    /// Prepares one update of a layer, `sgd` of `dW = Xᵀ·dZ` and `db = Σ_rows dZ`, which are not stored.
     ///
     /// # Errors
     /// As [`dropout`](Self::dropout), and for a rule with max-norm.
@@ -265,7 +266,8 @@ impl Kernels {
         self.prepare(&self.planner.grad_weight_sgd(call)?)
     }
 
-    /// Prepares the loss of each row and the gradient of their mean.
+    /// Prepares `loss[r] = −log softmax(z[r])[label]` in nats, whether row r is right, and `dz = (softmax(z) − onehot)/N`, the gradient of the
+    /// mean.
     ///
     /// # Errors
     /// As [`dropout`](Self::dropout).
@@ -273,7 +275,7 @@ impl Kernels {
         self.prepare(&self.planner.softmax_cross_entropy(call)?)
     }
 
-    /// Prepares the loss of each row of a regression or reconstruction, and the gradient of their mean.
+    /// Prepares `loss[r] = ½·Σ_c (y − t)²` with `y = z` or the logistic of z, and `dz = (y − t)/B`, times `y·(1 − y)` of the logistic.
     ///
     /// # Errors
     /// As [`dropout`](Self::dropout).
@@ -281,7 +283,7 @@ impl Kernels {
         self.prepare(&self.planner.squared_error(call)?)
     }
 
-    /// Prepares the sums of a mini-batch's losses and right answers.
+    /// Prepares `totals[slot] = Σ_r losses[r]`: the sums of a mini-batch's losses and right answers.
     ///
     /// # Errors
     /// As [`dropout`](Self::dropout).
@@ -289,7 +291,7 @@ impl Kernels {
         self.prepare(&self.planner.batch_loss(call)?)
     }
 
-    /// Prepares one update of a weight matrix or bias.
+    /// Prepares one update of a weight matrix or bias: `v = μ·v + dW + λ·W + α·sign(W)`, `W = W − lr·v`, then max-norm.
     ///
     /// # Errors
     /// As [`dropout`](Self::dropout).
@@ -297,7 +299,7 @@ impl Kernels {
         self.prepare(&self.planner.sgd(call)?)
     }
 
-    /// Prepares the gathering of a mini-batch.
+    /// Prepares `X[r] = M·s·(unit·data[order[first + r]])` with its labels: a mini-batch of a data set that lies on the device.
     ///
     /// # Errors
     /// As [`dropout`](Self::dropout).

@@ -2,6 +2,9 @@
 //!
 //! A call goes `call` → `plan` (which dispatches, without touching a device) → `kernels` (pipelines, bind groups) → a pass.
 
+// First, so that the page of `Kernels` begins with how they are made.
+mod kernels;
+
 mod arena;
 mod backend;
 mod bindings;
@@ -11,7 +14,6 @@ mod ensemble;
 mod experimental;
 mod forms;
 mod group;
-mod kernels;
 mod memory;
 #[cfg(all(test, feature = "cli"))]
 mod metal;

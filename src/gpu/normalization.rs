@@ -6,7 +6,7 @@ use crate::Result;
 use crate::call::{AdamW, BatchNorm, BatchNormGrad, BatchStatistics};
 
 impl Kernels {
-    /// Prepares mean and variance of each column, and the running ones.
+    /// Prepares `mean = Σ_r x/B` and `variance = Σ_r (x − mean)²/B` of each column, and the running ones.
     ///
     /// # Errors
     /// As [`dropout`](Self::dropout).
@@ -22,7 +22,8 @@ impl Kernels {
         self.prepare(&self.planner().batch_norm(call)?)
     }
 
-    /// Prepares the way back through [`batch_norm`](Self::batch_norm).
+    /// Prepares the way back through [`batch_norm`](Self::batch_norm): `dγ = Σ_r dY·n`, `dβ = Σ_r dY`, `dX = γ/√(variance + ε)·(dY − dβ/B −
+    /// n·dγ/B)`.
     ///
     /// # Errors
     /// As [`dropout`](Self::dropout).
@@ -30,7 +31,7 @@ impl Kernels {
         self.prepare(&self.planner().batch_norm_grad(call)?)
     }
 
-    /// Prepares one update by AdamW.
+    /// Prepares one update by AdamW: `m = β₁·m + (1 − β₁)·g`, `v = β₂·v + (1 − β₂)·g²`, `W = W − lr·λ·W − lr·m̂/(√v̂ + ε)`.
     ///
     /// # Errors
     /// As [`dropout`](Self::dropout); [`Error::Invalid`](crate::Error::Invalid) for a β that is not 0 to below 1.

@@ -20,6 +20,10 @@ pub(super) const RESIDUAL: u32 = 128;
 pub(super) const IN_PLACE: u32 = 256;
 /// Flag of `grad_input`, `batch_norm_grad` and `pool_grad`.
 pub(super) const THROUGH: u32 = 2;
+/// Flag of `batch_norm_grad`.
+pub(super) const SUMS: u32 = 4;
+/// Flag of `batch_norm_grad`.
+pub(super) const SLOPES: u32 = 8;
 /// Flag of `sgd`.
 pub(super) const MAX_NORM: u32 = 1;
 /// Flag of `squared_error`.

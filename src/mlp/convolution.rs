@@ -8,6 +8,7 @@ use super::optimizer::Update;
 use super::predict::Evaluation;
 use super::resident::Resident;
 use super::train::{Epoch, Training};
+use super::wait::{Wait, blocking};
 use super::workspace::Workspace;
 use crate::backend::Backend;
 use crate::call::{DropoutCall, Filter, GradInput, Image, LinearForward, Patches, PatchesGrad, Pool, PoolCall, PoolGrad};
@@ -295,10 +296,23 @@ impl<B: Backend> ConvNet<B> {
     /// # Errors
     /// [`Error::Device`] where the device was lost.
     pub fn filters(&mut self, index: usize) -> Result<Option<(Vec<f32>, Vec<f32>)>> {
+        blocking(self.filters_of(index, Wait::Block))
+    }
+
+    /// [`filters`](Self::filters) without blocking, as [`Backend::read_async`].
+    ///
+    /// # Errors
+    /// As [`filters`](Self::filters).
+    pub async fn filters_async(&mut self, index: usize) -> Result<Option<(Vec<f32>, Vec<f32>)>> {
+        self.filters_of(index, Wait::Yield).await
+    }
+
+    async fn filters_of(&mut self, index: usize, wait: Wait) -> Result<Option<(Vec<f32>, Vec<f32>)>> {
         let Mlp { backend, front, .. } = &mut self.net;
         let layer = front.as_ref().and_then(|front| front.layers.get(index)?.as_ref());
         let Some(Layer { weight, bias, .. }) = layer else { return Ok(None) };
-        Ok(Some((backend.read(weight)?, backend.read(bias)?)))
+        let mut both = wait.read_all(backend, &[weight, bias]).await?.into_iter();
+        Ok(both.next().zip(both.next()))
     }
 
     /// As [`Mlp::parameters`], of the network behind the front.
@@ -309,12 +323,28 @@ impl<B: Backend> ConvNet<B> {
         self.net.parameters(index)
     }
 
+    /// As [`Mlp::parameters_async`], of the network behind the front.
+    ///
+    /// # Errors
+    /// As [`Mlp::parameters`].
+    pub async fn parameters_async(&mut self, index: usize) -> Result<Option<(Vec<f32>, Vec<f32>)>> {
+        self.net.parameters_async(index).await
+    }
+
     /// As [`Mlp::train_step`], on images.
     ///
     /// # Errors
     /// As [`Mlp::train_step`].
     pub fn train_step(&mut self, x: &[f32], labels: &[u32], training: &Training) -> Result<()> {
         self.net.train_step(x, labels, training)
+    }
+
+    /// As [`Mlp::train_step_async`], on images.
+    ///
+    /// # Errors
+    /// As [`Mlp::train_step`].
+    pub async fn train_step_async(&mut self, x: &[f32], labels: &[u32], training: &Training) -> Result<()> {
+        self.net.train_step_async(x, labels, training).await
     }
 
     /// As [`Mlp::loss`].
@@ -325,12 +355,28 @@ impl<B: Backend> ConvNet<B> {
         self.net.loss()
     }
 
+    /// As [`Mlp::loss_async`].
+    ///
+    /// # Errors
+    /// As [`Mlp::loss`].
+    pub async fn loss_async(&mut self) -> Result<Option<f32>> {
+        self.net.loss_async().await
+    }
+
     /// As [`Mlp::train_epoch`], on images.
     ///
     /// # Errors
     /// As [`Mlp::train_epoch`].
     pub fn train_epoch(&mut self, data: &Resident<B>, training: &Training) -> Result<Epoch> {
         self.net.train_epoch(data, training)
+    }
+
+    /// As [`Mlp::train_epoch_async`], on images.
+    ///
+    /// # Errors
+    /// As [`Mlp::train_epoch`].
+    pub async fn train_epoch_async(&mut self, data: &Resident<B>, training: &Training) -> Result<Epoch> {
+        self.net.train_epoch_async(data, training).await
     }
 
     /// As [`Mlp::evaluate`], on images.
@@ -341,6 +387,14 @@ impl<B: Backend> ConvNet<B> {
         self.net.evaluate(data)
     }
 
+    /// As [`Mlp::evaluate_async`], on images.
+    ///
+    /// # Errors
+    /// As [`Mlp::evaluate`].
+    pub async fn evaluate_async(&mut self, data: &Resident<B>) -> Result<Evaluation> {
+        self.net.evaluate_async(data).await
+    }
+
     /// As [`Mlp::predict`], on images.
     ///
     /// # Errors
@@ -349,11 +403,27 @@ impl<B: Backend> ConvNet<B> {
         self.net.predict(x)
     }
 
+    /// As [`Mlp::predict_async`], on images.
+    ///
+    /// # Errors
+    /// As [`Mlp::predict`].
+    pub async fn predict_async(&mut self, x: &[f32]) -> Result<Vec<f32>> {
+        self.net.predict_async(x).await
+    }
+
     /// As [`Mlp::predict_on`], on images.
     ///
     /// # Errors
     /// As [`Mlp::predict_on`].
     pub fn predict_on(&mut self, data: &Resident<B>) -> Result<Vec<f32>> {
         self.net.predict_on(data)
+    }
+
+    /// As [`Mlp::predict_on_async`], on images.
+    ///
+    /// # Errors
+    /// As [`Mlp::predict_on`].
+    pub async fn predict_on_async(&mut self, data: &Resident<B>) -> Result<Vec<f32>> {
+        self.net.predict_on_async(data).await
     }
 }

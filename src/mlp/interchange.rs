@@ -10,6 +10,7 @@
 use super::checkpoint::FORMAT;
 use super::container::{self, Container, Named};
 use super::network::Mlp;
+use super::wait::{Wait, blocking};
 use crate::backend::Backend;
 use crate::{Error, Result, file};
 use std::cmp::Ordering;
@@ -171,7 +172,7 @@ impl<B: Backend> Mlp<B> {
     /// where the device was lost.
     pub fn export(&mut self, path: &Path, form: &Interchange) -> Result<()> {
         let widths = self.architecture.widths();
-        let (mut tensors, mut layers) = (Vec::new(), self.folded()?.into_iter());
+        let (mut tensors, mut layers) = (Vec::new(), blocking(self.folded(Wait::Block))?.into_iter());
         for (index, name) in form.names_for(self.layers.len())?.iter().enumerate() {
             let (inputs, outputs) = (widths[index], widths[index + 1]);
             let (weight, bias) = layers.next().unwrap_or_default();

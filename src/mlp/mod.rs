@@ -4,6 +4,11 @@
 //! where asked. A dropout site is layer 0 for the input and layer i for the i-th hidden layer, `row` is the place in the mini-batch,
 //! `step` counts updates from 0: together with the seed that is all the state a mask has. [`ConvNet`] sets convolutions before it.
 
+// First, so that the page of `Mlp` begins with how one is made and used.
+mod network;
+mod predict;
+mod train;
+
 #[cfg(feature = "cli")]
 mod checkpoint;
 #[cfg(feature = "cli")]
@@ -12,16 +17,13 @@ mod convolution;
 mod ensemble;
 #[cfg(feature = "cli")]
 mod interchange;
-mod network;
 mod norm;
 mod optimizer;
-mod predict;
 mod resident;
 mod sampling;
 mod schedule;
 mod shard;
 mod subnetworks;
-mod train;
 mod wait;
 mod workspace;
 

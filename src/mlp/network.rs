@@ -89,7 +89,10 @@ pub(super) struct Layer<B: Backend> {
     pub norm: Option<Norm<B>>,
 }
 
-/// A multi-layer perceptron with dropout on backend `B`.
+/// A multi-layer perceptron with dropout on backend `B`: `H₀ = dropout(X)`, `Hᵢ = dropout(relu(Hᵢ₋₁·Wᵢ + bᵢ))`, `p = softmax(Hₙ·W + b)`.
+///
+/// `X [B, inputs]`, `Wᵢ [inputs of the layer, its units]`, `p [B, classes]`; trained on the mean cross-entropy of a mini-batch, in nats. Source:
+/// Srivastava et al., "Dropout: a simple way to prevent neural networks from overfitting", JMLR 15 (2014).
 ///
 /// ```
 /// use wgpu_dropout::{Mode, Rate, cpu::Cpu, mlp::{Architecture, Mlp, Training}};

@@ -3,6 +3,7 @@
 use super::network::{Layer, Mlp};
 use super::optimizer::Update;
 use super::train::Training;
+use super::wait::{Wait, blocking};
 use crate::backend::Backend;
 use crate::call::EPSILON;
 use crate::shape::Matrix;
@@ -135,8 +136,21 @@ impl<B: Backend> Mlp<B> {
     /// # Errors
     /// [`Error::Device`] where the device was lost.
     pub fn norm_parameters(&mut self, index: usize) -> Result<Option<NormParameters>> {
+        blocking(self.norm_parameters_of(index, Wait::Block))
+    }
+
+    /// [`norm_parameters`](Self::norm_parameters) without blocking, as [`Backend::read_async`].
+    ///
+    /// # Errors
+    /// As [`norm_parameters`](Self::norm_parameters).
+    pub async fn norm_parameters_async(&mut self, index: usize) -> Result<Option<NormParameters>> {
+        self.norm_parameters_of(index, Wait::Yield).await
+    }
+
+    async fn norm_parameters_of(&mut self, index: usize, wait: Wait) -> Result<Option<NormParameters>> {
         let Some(norm) = self.layers.get(index).and_then(|layer| layer.norm.as_ref()) else { return Ok(None) };
-        let (mut weight, mut running_mean) = (self.backend.read(&norm.affine)?, self.backend.read(&norm.running)?);
+        let mut weight = wait.read(&mut self.backend, &norm.affine).await?;
+        let mut running_mean = wait.read(&mut self.backend, &norm.running).await?;
         let (bias, running_var) = (weight.split_off(weight.len() / 2), running_mean.split_off(running_mean.len() / 2));
         Ok(Some(NormParameters { weight, bias, running_mean, running_var }))
     }
@@ -148,14 +162,14 @@ impl<B: Backend> Mlp<B> {
 
     /// Weights `[inputs, outputs]` and bias of each layer with the normalization of prediction made part of them: an affine map before a ReLU belongs
     /// to the layer's own, one after a dropout to the next layer's. Worked out in f64.
-    pub(super) fn folded(&mut self) -> Result<Vec<(Vec<f32>, Vec<f32>)>> {
+    pub(super) async fn folded(&mut self, wait: Wait) -> Result<Vec<(Vec<f32>, Vec<f32>)>> {
         let mut folded = Vec::new();
         // What the layer before leaves to this one: a factor and a summand of each of its inputs.
         let mut left: Option<(Vec<f64>, Vec<f64>)> = None;
         for layer in &self.layers {
             let wide = |values: Vec<f32>| values.into_iter().map(f64::from).collect::<Vec<f64>>();
-            let mut weight = wide(self.backend.read(&layer.weight)?);
-            let mut bias = wide(self.backend.read(&layer.bias)?);
+            let mut weight = wide(wait.read(&mut self.backend, &layer.weight).await?);
+            let mut bias = wide(wait.read(&mut self.backend, &layer.bias).await?);
             let units = bias.len();
             if let Some((factors, summands)) = left.take() {
                 for (row, (factor, summand)) in weight.chunks_mut(units).zip(factors.iter().zip(&summands)) {
@@ -164,7 +178,8 @@ impl<B: Backend> Mlp<B> {
                 }
             }
             if let Some(norm) = &layer.norm {
-                let (affine, running) = (wide(self.backend.read(&norm.affine)?), wide(self.backend.read(&norm.running)?));
+                let affine = wide(wait.read(&mut self.backend, &norm.affine).await?);
+                let running = wide(wait.read(&mut self.backend, &norm.running).await?);
                 let factors: Vec<f64> = affine
                     .iter()
                     .zip(&running[units..])
@@ -186,12 +201,12 @@ impl<B: Backend> Mlp<B> {
     }
 
     /// The layers that sub-networks are made of: those of the network, or with its normalization made part of them.
-    pub(super) fn plain_layers(&mut self) -> Result<Option<Vec<Layer<B>>>> {
+    pub(super) async fn plain_layers(&mut self, wait: Wait) -> Result<Option<Vec<Layer<B>>>> {
         if self.batch_norm().is_none() {
             return Ok(None);
         }
         let widths = self.architecture.widths();
-        let folded = self.folded()?;
+        let folded = self.folded(wait).await?;
         let layer = |(pair, (weight, bias)): (&[usize], (Vec<f32>, Vec<f32>))| {
             let (weight, bias) = (self.backend.tensor(pair[0], pair[1], &weight)?, self.backend.tensor(1, pair[1], &bias)?);
             Ok(Layer { weight, bias, grad: None, velocity: None, second: None, norm: None })

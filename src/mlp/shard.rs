@@ -7,6 +7,7 @@
 use super::network::Mlp;
 use super::resident::Resident;
 use super::train::{Epoch, Input, Training, backward, forward, loss};
+use super::wait::{Wait, blocking};
 use crate::backend::Backend;
 use crate::{Error, Result};
 use std::ops::Range;
@@ -67,13 +68,41 @@ impl<B: Backend> Mlp<B> {
     /// [`Error::Shape`] where `x` and `labels` do not fit or the rows lie past the mini-batch, [`Error::Invalid`] for a label past the
     /// classes or settings that mean nothing.
     pub fn gradients(&mut self, x: &[f32], labels: &[u32], first: usize, batch: usize, training: &Training) -> Result<Gradients> {
+        blocking(self.gradients_on(x, labels, first, batch, training, Wait::Block))
+    }
+
+    /// [`gradients`](Self::gradients) without blocking, as [`Backend::read_async`].
+    ///
+    /// # Errors
+    /// As [`gradients`](Self::gradients).
+    pub async fn gradients_async(
+        &mut self,
+        x: &[f32],
+        labels: &[u32],
+        first: usize,
+        batch: usize,
+        training: &Training,
+    ) -> Result<Gradients> {
+        self.gradients_on(x, labels, first, batch, training, Wait::Yield).await
+    }
+
+    async fn gradients_on(
+        &mut self,
+        x: &[f32],
+        labels: &[u32],
+        first: usize,
+        batch: usize,
+        training: &Training,
+        wait: Wait,
+    ) -> Result<Gradients> {
         self.check_training(training)?;
         self.check_shards()?;
         if labels.is_empty() && x.is_empty() {
             return Ok(self.no_gradients());
         }
         let given = self.give(x, labels)?;
-        let gradients = self.gradients_of(&given, None, 0, first..first.saturating_add(labels.len()), batch, training);
+        let rows = first..first.saturating_add(labels.len());
+        let gradients = self.gradients_of(&given, None, 0, rows, batch, training, wait).await;
         // Not what `loss` asks for: that is the loss of a whole mini-batch.
         self.workspaces.forget_given();
         gradients
@@ -84,6 +113,18 @@ impl<B: Backend> Mlp<B> {
     /// # Errors
     /// [`Error::Shape`] for gradients of another network, [`Error::Invalid`] for settings that mean nothing.
     pub fn apply_gradients(&mut self, gradients: &Gradients, training: &Training) -> Result<()> {
+        blocking(self.update_by(gradients, training, Wait::Block))
+    }
+
+    /// [`apply_gradients`](Self::apply_gradients) without blocking, where the device is behind, as [`Backend::read_async`].
+    ///
+    /// # Errors
+    /// As [`apply_gradients`](Self::apply_gradients).
+    pub async fn apply_gradients_async(&mut self, gradients: &Gradients, training: &Training) -> Result<()> {
+        self.update_by(gradients, training, Wait::Yield).await
+    }
+
+    async fn update_by(&mut self, gradients: &Gradients, training: &Training, wait: Wait) -> Result<()> {
         self.check_training(training)?;
         self.check_shards()?;
         let expected = self.parameter_count() + 2;
@@ -105,7 +146,7 @@ impl<B: Backend> Mlp<B> {
         for layer in &mut self.layers {
             layer.apply(&mut self.backend, &update)?;
         }
-        self.backend.submit()?;
+        wait.submit(&mut self.backend).await?;
         self.training = Some(*training);
         self.step = self.step.wrapping_add(1);
         Ok(())
@@ -123,6 +164,31 @@ impl<B: Backend> Mlp<B> {
         shard: Shard,
         mut all_reduce: impl FnMut(&mut [f32]) -> Result<()>,
     ) -> Result<Epoch> {
+        blocking(self.epoch_of_shard(data, training, shard, async |sums: &mut [f32]| all_reduce(sums), Wait::Block))
+    }
+
+    /// [`train_epoch_sharded`](Self::train_epoch_sharded) without blocking, as [`Backend::read_async`]; `all_reduce` is awaited.
+    ///
+    /// # Errors
+    /// As [`train_epoch_sharded`](Self::train_epoch_sharded).
+    pub async fn train_epoch_sharded_async(
+        &mut self,
+        data: &Resident<B>,
+        training: &Training,
+        shard: Shard,
+        all_reduce: impl AsyncFnMut(&mut [f32]) -> Result<()>,
+    ) -> Result<Epoch> {
+        self.epoch_of_shard(data, training, shard, all_reduce, Wait::Yield).await
+    }
+
+    async fn epoch_of_shard(
+        &mut self,
+        data: &Resident<B>,
+        training: &Training,
+        shard: Shard,
+        mut all_reduce: impl AsyncFnMut(&mut [f32]) -> Result<()>,
+        wait: Wait,
+    ) -> Result<Epoch> {
         self.check_training(training)?;
         self.check_shards()?;
         shard.check()?;
@@ -135,10 +201,10 @@ impl<B: Backend> Mlp<B> {
             let rows = shard.rows(batch);
             let mut gradients = match rows.is_empty() {
                 true => self.no_gradients(),
-                false => self.gradients_of(data, order.as_ref(), start + rows.start, rows, batch, training)?,
+                false => self.gradients_of(data, order.as_ref(), start + rows.start, rows, batch, training, wait).await?,
             };
-            all_reduce(&mut gradients.values)?;
-            self.apply_gradients(&gradients, training)?;
+            all_reduce(&mut gradients.values).await?;
+            self.update_by(&gradients, training, wait).await?;
             losses.push(gradients.loss());
             right += gradients.right() as u64;
         }
@@ -148,7 +214,8 @@ impl<B: Backend> Mlp<B> {
     }
 
     /// The gradients of `rows` of a mini-batch of `batch` rows, which lie in the order from `first` on.
-    fn gradients_of(
+    #[allow(clippy::too_many_arguments)]
+    async fn gradients_of(
         &mut self,
         data: &Resident<B>,
         order: Option<&B::Tensor<u32>>,
@@ -156,6 +223,7 @@ impl<B: Backend> Mlp<B> {
         rows: Range<usize>,
         batch: usize,
         training: &Training,
+        wait: Wait,
     ) -> Result<Gradients> {
         if rows.end > batch {
             return Err(Error::shape("network", format!("rows {} to {} of a mini-batch of {batch}", rows.start, rows.end)));
@@ -174,7 +242,7 @@ impl<B: Backend> Mlp<B> {
         loss(backend, workspace, &mut totals, 0, batch)?;
         backward(backend, layers, workspace, &site, |backend, layer, x, grad_z| layer.gradient(backend, x, grad_z))?;
         let tensors = layers.iter().flat_map(|layer| &layer.grad).flat_map(|(weight, bias)| [weight, bias]);
-        let mut parts = backend.read_all(&tensors.chain([&totals]).collect::<Vec<_>>())?;
+        let mut parts = wait.read_all(backend, &tensors.chain([&totals]).collect::<Vec<_>>()).await?;
         let sums = parts.pop().unwrap_or_default();
         parts.push(sums.iter().zip([batch as f32, 1.0]).map(|(sum, over)| sum / over).collect());
         self.workspaces.totals = Some(totals);

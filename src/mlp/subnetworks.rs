@@ -122,7 +122,7 @@ impl<B: Backend> Mlp<B> {
         self.check_data(data)?;
         self.workspaces.forget_given();
         let sites = self.architecture.droppable();
-        let plain = self.plain_layers()?;
+        let plain = self.plain_layers(wait).await?;
         let (mut kept, mut moments) = (None, Vec::new());
         for first in (0..data.rows()).step_by(rows) {
             let rows = rows.min(data.rows() - first);
@@ -133,6 +133,7 @@ impl<B: Backend> Mlp<B> {
             };
             let mut of_chunk = self.backend.zeros(rows, 2 * self.architecture.classes + 1)?;
             self.average_chunk(data, first, (&sites, plain.as_deref()), subnets, &mut chunk, &mut of_chunk)?;
+            wait.submit(&mut self.backend).await?;
             moments.push(of_chunk);
             kept = Some(chunk);
         }
@@ -208,6 +209,6 @@ impl<B: Backend> Mlp<B> {
             let (weights, first, before) = subnets.weights(from);
             backend.moments(Moments { logits, weights, first, before, moments })?;
         }
-        backend.submit()
+        Ok(())
     }
 }

@@ -89,11 +89,25 @@ impl<B: Backend> Mlp<B> {
     /// # Errors
     /// [`Error::Shape`] where `x` and `labels` do not fit, [`Error::Invalid`] for a label past the classes or settings that mean nothing.
     pub fn train_step(&mut self, x: &[f32], labels: &[u32], training: &Training) -> Result<()> {
+        self.step_on_given(x, labels, training)?;
+        self.backend.submit()
+    }
+
+    /// [`train_step`](Self::train_step) without blocking, where the device is behind, as [`Backend::read_async`].
+    ///
+    /// # Errors
+    /// As [`train_step`](Self::train_step).
+    pub async fn train_step_async(&mut self, x: &[f32], labels: &[u32], training: &Training) -> Result<()> {
+        self.step_on_given(x, labels, training)?;
+        self.backend.submit_async().await
+    }
+
+    fn step_on_given(&mut self, x: &[f32], labels: &[u32], training: &Training) -> Result<()> {
         self.check_training(training)?;
         let given = self.give(x, labels)?;
         self.training = Some(*training);
         let result = self.totals(1).and_then(|mut totals| {
-            let result = self.step_on(&given, None, 0, labels.len(), training, &mut totals, 0).and_then(|()| self.backend.submit());
+            let result = self.step_on(&given, None, 0, labels.len(), training, &mut totals, 0);
             self.workspaces.totals = Some(totals);
             result
         });

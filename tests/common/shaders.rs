@@ -61,7 +61,9 @@ pub fn validated(variant: &Variant, wgsl: &str) -> (Module, ModuleInfo) {
     let needs = variant.features();
     let mut capabilities = Capabilities::empty();
     capabilities.set(Capabilities::SHADER_INT64, needs.contains(Features::SHADER_INT64));
-    capabilities.set(Capabilities::SHADER_FLOAT16, needs.contains(Features::SHADER_F16));
+    // `unpack2x16float` is the language's own: wgpu has it wherever it has f16.
+    let halves = Capabilities::SHADER_FLOAT16 | Capabilities::SHADER_FLOAT16_IN_FLOAT32;
+    capabilities.set(halves, needs.contains(Features::SHADER_F16));
     capabilities.set(Capabilities::SUBGROUP, needs.contains(Features::SUBGROUP));
     capabilities.set(Capabilities::COOPERATIVE_MATRIX, needs.contains(Features::EXPERIMENTAL_COOPERATIVE_MATRIX));
     let info = Validator::new(ValidationFlags::all(), capabilities)

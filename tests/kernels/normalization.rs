@@ -1,6 +1,6 @@
 //! `batch_statistics`, `batch_norm`, `batch_norm_grad` and `adamw`.
 
-use crate::common::{noise, poisoned};
+use crate::common::{Form, noise, poisoned};
 use crate::{on_backends, sites};
 use wgpu_dropout::backend::Backend;
 use wgpu_dropout::call::{AdamW, AdamWRule, BatchNorm, BatchNormGrad, BatchStatistics, EPSILON};
@@ -50,7 +50,7 @@ fn statistics_equal_the_oracle_and_running_ones_follow() {
             Exact { values, magnitudes, terms: exact.terms }.check(&what, &backend.read(&running).unwrap()).unwrap();
         }
     }
-    on_backends!(check);
+    on_backends!(check, [Form::Usual, Form::Downlevel]);
 }
 
 #[test]
@@ -80,7 +80,7 @@ fn normalized_columns_equal_the_oracle_with_relu_and_dropout() {
             }
         }
     }
-    on_backends!(check);
+    on_backends!(check, [Form::Usual, Form::Downlevel]);
 }
 
 /// Some drivers make a maximum of a comparison, and 0 of a NaN.
@@ -97,7 +97,7 @@ fn a_nan_goes_through_the_rectifier() {
         let y = backend.read(&y).unwrap();
         assert!(y[0].is_nan() && y[1..] == [2.0, 0.0, 1.0, f32::INFINITY, 0.0], "{} {y:?}", backend.name());
     }
-    on_backends!(check);
+    on_backends!(check, [Form::Usual, Form::Downlevel]);
 }
 
 #[test]
@@ -117,7 +117,7 @@ fn a_normalized_column_has_mean_0_and_variance_1() {
         assert!(after[..cols].iter().all(|mean| mean.abs() < 1e-5), "{after:?}");
         assert!(after[cols..].iter().all(|variance| (variance - 1.0).abs() < 1e-5), "{after:?}");
     }
-    on_backends!(check);
+    on_backends!(check, [Form::Usual, Form::Downlevel]);
 }
 
 /// `dγ`, `dβ` and `dX` of `L = Σ dy·y`, and how far `x`, γ and β are from what the device made of them.
@@ -160,7 +160,7 @@ fn gradients_equal_the_oracle() {
             }
         }
     }
-    on_backends!(check);
+    on_backends!(check, [Form::Usual, Form::Downlevel]);
 }
 
 /// The oracle's gradient against central differences of the whole, statistics included, in f64.
@@ -208,7 +208,7 @@ fn the_gradient_is_the_slope_through_the_statistics_too() {
             .collect();
         assert!(off(&frozen, true) > 1e-2);
     }
-    on_backends!(check);
+    on_backends!(check, [Form::Usual, Form::Downlevel]);
 }
 
 #[test]
@@ -237,7 +237,7 @@ fn adamw_equals_the_oracle_over_several_steps() {
             }
         }
     }
-    on_backends!(check);
+    on_backends!(check, [Form::Usual, Form::Downlevel]);
 }
 
 #[test]
@@ -261,5 +261,5 @@ fn what_does_not_fit_is_refused() {
         let call = AdamW { grad: &x, weight: &mut y, first: &mut first, second: &mut second, rule, step: 0 };
         assert!(matches!(backend.adamw(call), Err(Error::Invalid { .. })));
     }
-    on_backends!(check);
+    on_backends!(check, [Form::Usual, Form::Downlevel]);
 }

@@ -1,9 +1,10 @@
 //! Plans of `batch_statistics`, `batch_norm`, `batch_norm_grad`, and of the update `adamw`.
 
+use super::split::scratch;
 use super::{Dispatch, Planner, Window, check_operands, read, windows, write};
 use crate::Result;
 use crate::call::{AdamW, BatchNorm, BatchNormGrad, BatchStatistics};
-use crate::gpu::params::{Params, RELU, THROUGH};
+use crate::gpu::params::{Params, RELU, SLOPES, SUMS, THROUGH};
 use crate::gpu::source::Width;
 use crate::gpu::variant::{Stem, Variant};
 use crate::gpu::view::View;
@@ -78,25 +79,37 @@ impl Planner {
         let bound: Vec<Window<'a>> =
             operands.iter().map(|operand| self.whole(operand.name, operand.view)).collect::<Result<_>>()?;
         let [x, statistics, affine, grad_y, grad_affine, grad_x] = bound[..] else { return Ok(Vec::new()) };
-        let params = Params {
-            rows: call.x.rows as u32,
-            cols: x.cols,
-            flags: if call.through.is_some() { THROUGH } else { 0 },
-            a_start: x.start,
-            a_stride: x.stride,
-            b_start: statistics.start,
-            c_start: affine.start,
-            d_start: grad_y.start,
-            d_stride: grad_y.stride,
-            e_start: grad_affine.start,
-            f_start: grad_x.start,
-            f_stride: grad_x.stride,
-            scale: call.through.unwrap_or(1.0),
-            shift: call.epsilon,
-            rate: (1.0 / call.x.rows.max(1) as f64) as f32,
-            ..Params::default()
-        };
-        Ok(self.dispatch(Variant::new(stem), &bound, params, u64::from(x.cols).div_ceil(64))?.into_iter().collect())
+        let slopes = scratch(5, call.x.cols.max(1));
+        let through = if call.through.is_some() { THROUGH } else { 0 };
+        let columns = u64::from(x.cols);
+        let strips = call.x.rows as u64 * columns.div_ceil(8);
+        // Three dispatches bind no more than four tensors each, wherever they run.
+        let mut plan = Vec::new();
+        for (flags, bound, threads) in [
+            (SUMS, [x, grad_y, statistics, grad_affine], columns),
+            (SLOPES, [affine, grad_affine, statistics, slopes], columns),
+            (through, [x, grad_y, slopes, grad_x], strips),
+        ] {
+            let [a, b, c, d] = bound;
+            let params = Params {
+                rows: call.x.rows as u32,
+                cols: x.cols,
+                flags,
+                a_start: a.start,
+                a_stride: a.stride,
+                b_start: b.start,
+                b_stride: b.stride,
+                c_start: c.start,
+                d_start: d.start,
+                d_stride: d.stride,
+                scale: call.through.unwrap_or(1.0),
+                shift: call.epsilon,
+                rate: (1.0 / call.x.rows.max(1) as f64) as f32,
+                ..Params::default()
+            };
+            plan.extend(self.dispatch(Variant::new(stem), &bound, params, threads.div_ceil(64))?);
+        }
+        Ok(plan)
     }
 
     pub(in crate::gpu) fn adamw<'a>(&self, call: &AdamW<'_, View<'a>>) -> Result<Vec<Dispatch<'a>>> {

@@ -140,7 +140,7 @@ impl Planner {
 }
 
 /// The scratch buffer's first rows.
-fn scratch<'a>(rows: usize, cols: usize) -> Window<'a> {
+pub(super) fn scratch<'a>(rows: usize, cols: usize) -> Window<'a> {
     let size = (4 * rows * cols) as u64;
     Window {
         binding: Binding { buffer: None, offset: 0, size: size.next_multiple_of(16) },
