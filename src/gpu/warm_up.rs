@@ -55,7 +55,12 @@ impl Kernels {
 #[cfg(not(target_arch = "wasm32"))]
 fn side_by_side(uses: &[(Kernels, Variant)]) -> Result<Vec<bool>> {
     use rayon::prelude::*;
-    uses.par_iter().map(|(kernels, variant)| compiled_now(kernels, *variant)).collect()
+    let one = |(kernels, variant): &(Kernels, Variant)| compiled_now(kernels, *variant);
+    // On OpenGL wgpu panics if a thread waits for another's compiling for a second.
+    match uses.iter().any(|(kernels, _)| kernels.device().adapter_info().backend == wgpu::Backend::Gl) {
+        true => uses.iter().map(one).collect(),
+        false => uses.par_iter().map(one).collect(),
+    }
 }
 
 #[cfg(target_arch = "wasm32")]

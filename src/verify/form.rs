@@ -19,6 +19,11 @@ pub(super) struct Form<B> {
 pub(super) trait Subject: Backend {
     /// The words of counters and keys.
     fn philox(&mut self, inputs: &[[u32; 6]]) -> Result<Vec<[u32; 4]>>;
+
+    /// Whether forms may be checked side by side: not on OpenGL, where wgpu panics if a thread waits for another's compiling for a second.
+    fn is_shared(&self) -> bool {
+        true
+    }
 }
 
 impl Subject for Gpu {
@@ -27,6 +32,10 @@ impl Subject for Gpu {
         let mut words = self.tensor(inputs.len(), 4, &vec![0xdead_beef; 4 * inputs.len()])?;
         self.philox_words(&counters, &mut words)?;
         Ok(self.read(&words)?.chunks_exact(4).map(|w| [w[0], w[1], w[2], w[3]]).collect())
+    }
+
+    fn is_shared(&self) -> bool {
+        self.info().backend != wgpu::Backend::Gl
     }
 }
 

@@ -165,7 +165,7 @@ impl Run<'_> {
     }
 
     /// The floats.
-    fn numbers<B: Backend + Send>(&mut self, forms: &mut [Form<B>], seed: u64, layers: usize) -> Result<()> {
+    fn numbers<B: Subject + Send>(&mut self, forms: &mut [Form<B>], seed: u64, layers: usize) -> Result<()> {
         kernels::against_oracle(forms, seed, &mut |check| self.done(check))?;
         self.done(exact::layers(forms, seed, layers)?);
         self.done(exact::invariance(forms, seed)?);
