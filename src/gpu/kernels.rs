@@ -185,6 +185,11 @@ impl Kernels {
         &self.device
     }
 
+    /// Whether several threads may use the device at once: not on OpenGL, where wgpu panics if a thread waits for another's compiling for a second.
+    pub(crate) fn is_shared(&self) -> bool {
+        self.device.adapter_info().backend != wgpu::Backend::Gl
+    }
+
     /// How calls are divided into dispatches.
     pub fn planner(&self) -> &Planner {
         &self.planner

@@ -56,10 +56,9 @@ impl Kernels {
 fn side_by_side(uses: &[(Kernels, Variant)]) -> Result<Vec<bool>> {
     use rayon::prelude::*;
     let one = |(kernels, variant): &(Kernels, Variant)| compiled_now(kernels, *variant);
-    // On OpenGL wgpu panics if a thread waits for another's compiling for a second.
-    match uses.iter().any(|(kernels, _)| kernels.device().adapter_info().backend == wgpu::Backend::Gl) {
-        true => uses.iter().map(one).collect(),
-        false => uses.par_iter().map(one).collect(),
+    match uses.iter().all(|(kernels, _)| kernels.is_shared()) {
+        true => uses.par_iter().map(one).collect(),
+        false => uses.iter().map(one).collect(),
     }
 }
 

@@ -20,7 +20,7 @@ pub(super) trait Subject: Backend {
     /// The words of counters and keys.
     fn philox(&mut self, inputs: &[[u32; 6]]) -> Result<Vec<[u32; 4]>>;
 
-    /// Whether forms may be checked side by side: not on OpenGL, where wgpu panics if a thread waits for another's compiling for a second.
+    /// Whether forms may be checked side by side.
     fn is_shared(&self) -> bool {
         true
     }
@@ -35,7 +35,7 @@ impl Subject for Gpu {
     }
 
     fn is_shared(&self) -> bool {
-        self.info().backend != wgpu::Backend::Gl
+        self.kernels().is_shared()
     }
 }
 
