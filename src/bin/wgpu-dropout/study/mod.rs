@@ -5,6 +5,7 @@
 //! holds, [`text`] prints, and [`crate::report`] writes the page.
 
 mod draw;
+mod handmade;
 mod layer;
 mod normal;
 mod plan;

@@ -2,18 +2,14 @@
 
 use crate::failure::Failure;
 use crate::report::plot::{Line, Plot};
-use crate::study::draw::drawn;
+use crate::study::handmade::{self, Handmade};
 use crate::study::layer::Layer;
-use crate::study::plan::{Arm, Computation, Scene, Study};
+use crate::study::plan::{Arm, Computation, Recipe, Scene, Study};
 use crate::study::record::Found;
 use crate::study::results::Results;
 use crate::study::verdict::Verdict;
-use crate::train::session::upload;
-use wgpu_dropout::call::{
-    Activation, ActivationGrad, BatchLoss, DropoutCall, Gather, GaussianDropoutCall, GradInput, SgdRule, SoftmaxCrossEntropy,
-};
-use wgpu_dropout::mlp::{Resident, Schedule, Schedules};
-use wgpu_dropout::{Backend, Dropout, GaussianDropout, Key, Mask, Matrix, Mode, Rate, Result, init};
+use wgpu_dropout::call::{Activation, ActivationGrad, DropoutCall, GaussianDropoutCall, SgdRule};
+use wgpu_dropout::{Backend, Dropout, GaussianDropout, Key, Mask, Mode, Rate, Result};
 
 /// The study.
 pub static STUDY: Study = Study {
@@ -32,10 +28,6 @@ const BERNOULLI: &str = "Bernoulli noise";
 const GAUSSIAN: &str = "Gaussian noise";
 /// Keep rates of the input and of the hidden layers.
 const KEEP: [f64; 3] = [0.8, 0.5, 0.5];
-/// Rows of a mini-batch.
-const BATCH: usize = 100;
-/// Points of a learning curve.
-const POINTS: u32 = 10;
 
 fn arms(_: &Scene) -> Vec<Arm> {
     vec![
@@ -67,9 +59,9 @@ fn judge(scene: &Scene, results: &Results<'_>) -> Vec<Verdict> {
 }
 
 fn figures(_: &Scene, results: &Results<'_>) -> std::result::Result<Vec<String>, Failure> {
-    let lines = [NONE, BERNOULLI, GAUSSIAN].map(|arm| Line::new(arm, results.curve(arm, "updates", "test_error"))).to_vec();
+    let lines = [NONE, BERNOULLI, GAUSSIAN].map(|arm| Line::new(arm, results.curve(arm, "epoch", "test_error"))).to_vec();
     let title = "Error on test rows while training";
-    Ok(vec![Plot { title, x: "updates", y: "error (%)", log: false, falling: true, lines }.draw()?])
+    Ok(vec![Plot { title, x: "epoch", y: "error (%)", log: false, falling: true, lines }.draw()?])
 }
 
 /// What units are multiplied by in training; all have the mean 1, so that prediction leaves them alone.
@@ -90,145 +82,92 @@ fn net(scene: &Scene, seed: u64, noise: Noise) -> Net<'_> {
     Net { scene, seed, noise }
 }
 
-/// Tensors of a mini-batch: of each layer what ReLU gives, what noise makes of that, and the gradients of both.
-struct Batch<B: Backend> {
-    x: B::Tensor<f32>,
-    labels: B::Tensor<u32>,
+impl Computation for Net<'_> {
+    fn on<B: Backend>(&self, mut backend: B) -> Result<(B, Found)> {
+        let Self { scene, seed, noise } = *self;
+        let (rows, width, updates) = scene.pick((2000, 256, 1500), (60_000, 1024, 36_000));
+        let recipe = Recipe::plain(scene.rows(rows), &[width, width], scene.updates(updates));
+        let noisy = Noisy::new(&mut backend, seed, noise, recipe.batch, &recipe.widths(scene.data.train.cols, scene.data.classes))?;
+        handmade::train(backend, scene, &recipe, seed, noisy)
+    }
+}
+
+/// Layers, and of a mini-batch what ReLU gives, what noise makes of that, and the gradients of both.
+struct Noisy<B: Backend> {
+    seed: u64,
+    noise: Noise,
+    layers: Vec<Layer<B>>,
     /// The input and the hidden layers.
     noisy: Vec<B::Tensor<f32>>,
     /// Hidden layers.
     clean: Vec<B::Tensor<f32>>,
+    /// By noisy and by clean activations, and by the sums before them.
     grads: [Vec<B::Tensor<f32>>; 3],
-    logits: B::Tensor<f32>,
-    grad_logits: B::Tensor<f32>,
-    losses: B::Tensor<f32>,
-    totals: B::Tensor<f32>,
 }
 
-impl<B: Backend> Batch<B> {
-    fn new(backend: &mut B, rows: usize, widths: &[usize]) -> Result<Self> {
-        let (inner, classes) = (&widths[..widths.len() - 1], widths[widths.len() - 1]);
-        let mut each = |widths: &[usize]| widths.iter().map(|&width| backend.zeros(rows, width)).collect::<Result<Vec<_>>>();
+impl<B: Backend> Noisy<B> {
+    fn new(backend: &mut B, seed: u64, noise: Noise, batch: usize, widths: &[usize]) -> Result<Self> {
+        let layers = Layer::stack(backend, seed, widths)?;
+        let inner = &widths[..widths.len() - 1];
+        let mut each = |widths: &[usize]| widths.iter().map(|&width| backend.zeros(batch, width)).collect::<Result<Vec<_>>>();
         let (noisy, clean, grads) =
             (each(inner)?, each(&inner[1..])?, [each(&inner[1..])?, each(&inner[1..])?, each(&inner[1..])?]);
-        Ok(Self {
-            x: backend.zeros(rows, widths[0])?,
-            labels: backend.zeros(rows, 1)?,
-            noisy,
-            clean,
-            grads,
-            logits: backend.zeros(rows, classes)?,
-            grad_logits: backend.zeros(rows, classes)?,
-            losses: backend.zeros(rows, 2)?,
-            totals: backend.zeros(1, 2)?,
-        })
+        Ok(Self { seed, noise, layers, noisy, clean, grads })
+    }
+
+    /// What multiplies at a site in a step; nothing without one.
+    fn site(&self, site: usize, step: Option<u32>) -> Site {
+        Site { noise: self.noise, site, key: step.map(|step| Key { seed: self.seed, layer: site as u32, step }) }
     }
 }
 
-impl Computation for Net<'_> {
-    fn on<B: Backend>(&self, mut backend: B) -> Result<(B, Found)> {
-        let data = &self.scene.data;
-        let (rows, width, updates) = self.scene.pick((2000, 256, 1500), (60_000, 1024, 36_000));
-        let updates = self.scene.updates(updates);
-        let samples = drawn(&data.train, self.scene.rows(rows), self.seed);
-        let (train, test) = (upload(&mut backend, &samples)?, upload(&mut backend, &data.test)?);
-        let widths = [samples.cols, width, width, data.classes];
-        let pairs = (0..).zip(widths.windows(2));
-        let mut layers: Vec<Layer<B>> =
-            pairs.map(|(layer, pair)| Layer::new(&mut backend, self.seed, layer, pair[0], pair[1])).collect::<Result<_>>()?;
-        let rows = BATCH.min(samples.rows);
-        let mut batch = Batch::new(&mut backend, rows, &widths)?;
-        let mut order = backend.zeros::<u32>(samples.rows, 1)?;
-        let rule = SgdRule { momentum: 0.9, ..SgdRule::plain(0.1) };
-        let schedules = Schedules { lr: Schedule::Exponential { to: 0.01, steps: updates }, ..Schedules::default() };
-        let (steps, mut found) = ((samples.rows / rows).max(1) as u32, Found::default());
-        for step in 0..updates {
-            if step % steps == 0 {
-                backend.write(&mut order, &init::shuffle(self.seed, step / steps, samples.rows as u32))?;
-            }
-            let first = (step % steps) as usize * rows;
-            self.forward(&mut backend, &layers, &mut batch, (&train, &order, first), Some(step))?;
-            self.backward(&mut backend, &mut layers, &mut batch, step, schedules.rule(&rule, step))?;
-            backend.submit()?;
-            if (step + 1) * POINTS / updates > step * POINTS / updates {
-                found.push("updates", f64::from(step + 1));
-                let error = self.error(&mut backend, &layers, &mut batch, &test)?;
-                found.push("test_error", error);
-                found.value("test_error", error);
-            }
-        }
-        let error = self.error(&mut backend, &layers, &mut batch, &train)?;
-        found.value("train_error", error);
-        Ok((backend, found))
-    }
+/// The noise of a layer in a step.
+struct Site {
+    noise: Noise,
+    site: usize,
+    key: Option<Key>,
 }
 
-impl Net<'_> {
-    /// `y = x·noise` at a site in a step; it is linear, so that it is its own backward pass. Without a step, `y = x`.
-    fn noise<B: Backend>(
-        &self,
-        backend: &mut B,
-        x: &B::Tensor<f32>,
-        y: &mut B::Tensor<f32>,
-        site: usize,
-        step: Option<u32>,
-    ) -> Result<()> {
-        let Some(step) = step.filter(|_| self.noise != Noise::None) else { return backend.copy(x, y) };
-        let mask = Mask::new(Rate::keep(KEEP[site])?, Key { seed: self.seed, layer: site as u32, step });
+impl Site {
+    /// `y = x·noise`: it is linear, so that it is its own backward pass. Without a step, `y = x`.
+    fn noise<B: Backend>(&self, backend: &mut B, x: &B::Tensor<f32>, y: &mut B::Tensor<f32>) -> Result<()> {
+        let Some(key) = self.key.filter(|_| self.noise != Noise::None) else { return backend.copy(x, y) };
+        let mask = Mask::new(Rate::keep(KEEP[self.site])?, key);
         match self.noise {
             Noise::Gaussian => backend.gaussian_dropout(GaussianDropoutCall { x, y, dropout: GaussianDropout::train(mask)? }),
             _ => backend.dropout(DropoutCall { x, y, dropout: Dropout::train(Mode::Inverted, mask) }),
         }
     }
+}
 
-    /// Losses, right answers and the logits' gradient of rows from `first` on.
-    fn forward<B: Backend>(
-        &self,
-        backend: &mut B,
-        layers: &[Layer<B>],
-        batch: &mut Batch<B>,
-        (data, order, first): (&Resident<B>, &B::Tensor<u32>, usize),
-        step: Option<u32>,
-    ) -> Result<()> {
-        let Batch { x, labels, noisy, clean, logits, grad_logits, losses, totals, .. } = batch;
-        backend.gather(Gather {
-            data: data.features(),
-            all_labels: data.labels(),
-            order,
-            first,
-            unit: self.scene.data.train.unit,
-            x,
-            labels,
-            dropout: Dropout::NONE,
-        })?;
-        self.noise(backend, x, &mut noisy[0], 0, step)?;
+impl<B: Backend> Handmade<B> for Noisy<B> {
+    fn forward(&mut self, backend: &mut B, x: &B::Tensor<f32>, logits: &mut B::Tensor<f32>, step: Option<u32>) -> Result<()> {
+        let sites: Vec<Site> = (0..self.noisy.len()).map(|site| self.site(site, step)).collect();
+        let Self { layers, noisy, clean, .. } = self;
+        sites[0].noise(backend, x, &mut noisy[0])?;
         for (index, clean) in clean.iter_mut().enumerate() {
             layers[index].forward(backend, &noisy[index], clean, true, Dropout::NONE)?;
-            self.noise(backend, clean, &mut noisy[index + 1], index + 1, step)?;
+            sites[index + 1].noise(backend, clean, &mut noisy[index + 1])?;
         }
         let last = layers.len() - 1;
-        layers[last].forward(backend, &noisy[last], logits, false, Dropout::NONE)?;
-        let rows = logits.rows();
-        backend.softmax_cross_entropy(SoftmaxCrossEntropy { logits, labels, grad_logits, losses, batch: rows })?;
-        backend.batch_loss(BatchLoss { losses, totals, slot: 0 })
+        layers[last].forward(backend, &noisy[last], logits, false, Dropout::NONE)
     }
 
-    fn backward<B: Backend>(
-        &self,
+    fn backward(
+        &mut self,
         backend: &mut B,
-        layers: &mut [Layer<B>],
-        batch: &mut Batch<B>,
+        _: &B::Tensor<f32>,
+        grad_logits: &B::Tensor<f32>,
         step: u32,
         rule: SgdRule,
     ) -> Result<()> {
-        let Batch { noisy, clean, grads: [of_noisy, of_clean, of_sums], grad_logits, .. } = batch;
-        for index in (0..layers.len()).rev() {
+        for index in (0..self.layers.len()).rev() {
+            let site = self.site(index, Some(step));
+            let Self { layers, noisy, clean, grads: [of_noisy, of_clean, of_sums], .. } = self;
             let grad_z = of_sums.get(index).unwrap_or(grad_logits);
             if index > 0 {
-                let (weight, grad_input) = (&layers[index].weight, &mut of_noisy[index - 1]);
-                let (grad_output, output, dropout, through) = (grad_z, None, Dropout::NONE, None);
-                backend.grad_input(GradInput { grad_output, output, weight, grad_input, dropout, through })?;
-                self.noise(backend, &of_noisy[index - 1], &mut of_clean[index - 1], index, Some(step))?;
+                layers[index].grad_input(backend, grad_z, &mut of_noisy[index - 1])?;
+                site.noise(backend, &of_noisy[index - 1], &mut of_clean[index - 1])?;
             }
             layers[index].update(backend, &noisy[index], grad_z, rule)?;
             if index > 0 {
@@ -239,19 +178,5 @@ impl Net<'_> {
             }
         }
         Ok(())
-    }
-
-    /// Of whole mini-batches, in percent.
-    fn error<B: Backend>(&self, backend: &mut B, layers: &[Layer<B>], batch: &mut Batch<B>, data: &Resident<B>) -> Result<f64> {
-        let rows = batch.x.rows();
-        let order: Vec<u32> = (0..data.rows() as u32).collect();
-        let order = backend.tensor(order.len(), 1, &order)?;
-        let (mut right, mut seen) = (0.0, 0);
-        for first in (0..=data.rows().saturating_sub(rows)).step_by(rows) {
-            self.forward(backend, layers, batch, (data, &order, first), None)?;
-            right += f64::from(backend.read(&batch.totals)?[1]);
-            seen += rows;
-        }
-        Ok(100.0 * (1.0 - right / f64::from(seen.max(1) as u32)))
     }
 }

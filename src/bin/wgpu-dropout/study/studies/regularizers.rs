@@ -1,15 +1,20 @@
 //! Table 9 of Srivastava et al. 2014: dropout beside and with other regularizers.
 
+mod sparse;
+
 use crate::failure::Failure;
 use crate::report::plot::{Line, Plot};
-use crate::study::plan::{Arm, Recipe, Scene, Study};
+use crate::study::plan::{Arm, Computation, Recipe, Scene, Study};
 use crate::study::results::Results;
 use crate::study::verdict::Verdict;
+use wgpu_dropout::call::SgdRule;
 use wgpu_dropout::mlp::BatchNormPlace;
 
 const NONE: &str = "none";
 const L2: &str = "L2";
 const L1: &str = "L2 and L1";
+const LOGISTIC: &str = "L2, logistic units";
+const KL: &str = "L2 and KL, logistic units";
 const NORM: &str = "max-norm";
 const DROPOUT_L2: &str = "dropout and L2";
 const DROPOUT_NORM: &str = "dropout and max-norm";
@@ -19,6 +24,10 @@ const NORMALIZED_AFTER: &str = "dropout, then batch normalization";
 
 /// Max-norm's c. Twice it would bind no weight of a net without dropout: its arm would be that without a regularizer.
 const BOUND: f64 = 2.0;
+/// λ of the Kullback-Leibler penalty.
+const SPARSITY: f64 = 1e-2;
+/// The learning rate of logistic units: their slope is 1/4 at most, where that of ReLUs is 1.
+const LOGISTIC_LR: f32 = 0.3;
 
 /// The study.
 pub static STUDY: Study = Study {
@@ -33,12 +42,30 @@ pub static STUDY: Study = Study {
     figures,
 };
 
-fn arms(scene: &Scene) -> Vec<Arm> {
+/// Without a regularizer.
+fn plain(scene: &Scene) -> Recipe {
     let (hidden, rows, updates) =
         scene.pick_of((vec![256, 256], 2000, 1500), (vec![512, 512], 10_000, 12_000), (vec![1024, 1024, 2048], 60_000, 36_000));
-    let plain = Recipe::plain(scene.rows(rows), &hidden, updates);
+    Recipe::plain(scene.rows(rows), &hidden, updates)
+}
+
+/// Weight decay, and the L1 penalty beside it.
+fn decay(scene: &Scene) -> (f32, f32) {
+    scene.pick((1e-4, 1e-5), (1e-5, 1e-6))
+}
+
+fn arms(scene: &Scene) -> Vec<Arm> {
+    let (plain, (l2, l1)) = (plain(scene), decay(scene));
     let dropped = || plain.clone().keep(0.5, 0.8);
-    let (l2, l1) = scene.pick((1e-4, 1e-5), (1e-5, 1e-6));
+    let logistic = |name: &str, weight| {
+        let arm = Arm::compute("", weight, |scene, device, seed, weight| {
+            let recipe = self::plain(scene).penalties(decay(scene).0, 0.0);
+            let rule = SgdRule { lr: LOGISTIC_LR, ..recipe.rule };
+            let recipe = Recipe { updates: scene.updates(recipe.updates), rule, ..recipe };
+            sparse::Net { scene, recipe, seed, weight: weight as f32 }.on_device(device)
+        });
+        Arm { name: name.to_owned(), point: None, ..arm }
+    };
     vec![
         Arm::train(NONE, plain.clone()),
         Arm::train(L2, plain.clone().penalties(l2, 0.0)),
@@ -49,6 +76,8 @@ fn arms(scene: &Scene) -> Vec<Arm> {
         Arm::train(NORMALIZED, plain.clone().normalized(BatchNormPlace::Before)),
         Arm::train(DROPOUT_NORMALIZED, dropped().normalized(BatchNormPlace::Before)),
         Arm::train(NORMALIZED_AFTER, dropped().normalized(BatchNormPlace::After)),
+        logistic(LOGISTIC, 0.0),
+        logistic(KL, SPARSITY),
     ]
 }
 
@@ -56,8 +85,14 @@ fn judge(scene: &Scene, results: &Results<'_>) -> Vec<Verdict> {
     let less = |more: &str, less: &str| {
         Verdict::more(format!("{less}: a lower test error than {more}"), results.excess(more, less, "test_error"), 0.0, "points")
     };
-    let mut verdicts =
-        vec![less(L2, DROPOUT_L2), less(L1, DROPOUT_L2), less(NORM, DROPOUT_NORM), less(NORMALIZED, DROPOUT_NORMALIZED)];
+    let mut verdicts = vec![
+        less(L2, DROPOUT_L2),
+        less(L1, DROPOUT_L2),
+        less(LOGISTIC, KL),
+        less(KL, DROPOUT_L2),
+        less(NORM, DROPOUT_NORM),
+        less(NORMALIZED, DROPOUT_NORMALIZED),
+    ];
     if !scene.order_alone() {
         verdicts.push(less(DROPOUT_L2, DROPOUT_NORM));
         verdicts.push(Verdict::at_most("dropout and max-norm: test error", results.value(DROPOUT_NORM, "test_error"), 1.2, "%"));
