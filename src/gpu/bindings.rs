@@ -1,7 +1,8 @@
 //! Which of a kernel's tensors a form of it binds. What a form never touches it leaves out; where a device binds fewer storage buffers than a
 //! kernel has tensors, dispatches share the work, each with those that it can bind.
 
-use super::variant::{Gate, Stem, Variant};
+use super::stem::Stem;
+use super::variant::{Gate, Variant};
 
 /// Which of its tensors a dispatch binds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -138,11 +138,12 @@ impl Tile {
 
     /// What the tile's file is compiled with.
     pub(super) fn constants(self, width: Width) -> String {
-        let blocks = if self == Self::MatrixLarge { 4 } else { 2 };
-        match self.group() {
-            None if self.is_matrix() => format!("const COL_BLOCKS: u32 = {blocks}u;\n"),
-            group => {
-                format!("const TILE_ROWS: u32 = {}u;\n{}", self.thread_rows(width), group.map_or(String::new(), Group::constants))
+        match self {
+            Self::Matrix => "const COL_BLOCKS: u32 = 2u;\n".to_owned(),
+            Self::MatrixLarge => "const COL_BLOCKS: u32 = 4u;\n".to_owned(),
+            _ => {
+                let group = self.group().map_or(String::new(), Group::constants);
+                format!("const TILE_ROWS: u32 = {}u;\n{group}", self.thread_rows(width))
             }
         }
     }

@@ -1,7 +1,7 @@
 //! Which tile goes with which product: a table by class, a class being a kernel and what its result is shaped like.
 
+use super::stem::Stem;
 use super::tile::Tile;
-use super::variant::Stem;
 use crate::order::FEW;
 
 /// What the result of a product is shaped like.

@@ -6,10 +6,10 @@
 use super::kernels::Kernels;
 use super::owned::Gpu;
 use super::plan::Planner;
+use super::stem::Stem;
 use super::tensor::GpuTensor;
 use super::tile::Tile;
 use super::tiles::{Class, Shape, Tiles};
-use super::variant::Stem;
 use crate::backend::Backend;
 use crate::call::{DropoutCall, GradInput, GradWeight, LinearForward};
 use crate::{Dropout, Key, Mask, Mode, Rate, Result};

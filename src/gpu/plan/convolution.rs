@@ -4,7 +4,8 @@ use super::{Dispatch, Operand, Planner, Window, check_operands, read, windows, w
 use crate::Result;
 use crate::call::{Image, Patches, PatchesGrad, Pool, PoolCall, PoolGrad, Pooling};
 use crate::gpu::params::{AVERAGE, Params, THROUGH};
-use crate::gpu::variant::{Stem, Variant};
+use crate::gpu::stem::Stem;
+use crate::gpu::variant::Variant;
 use crate::gpu::view::View;
 
 /// A plan over images: tensors that hold as many of them, and what one of each is.

@@ -5,7 +5,8 @@ use super::{Dispatch, Operand, Planner, check_operands, read, windows, write};
 use crate::call::{DropoutCall, Features, Gather, MaskBits};
 use crate::gpu::bindings::Bound;
 use crate::gpu::params::{LABELS, Params};
-use crate::gpu::variant::{Stem, Variant};
+use crate::gpu::stem::Stem;
+use crate::gpu::variant::Variant;
 use crate::gpu::view::View;
 use crate::{Error, Result};
 

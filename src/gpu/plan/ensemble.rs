@@ -4,7 +4,8 @@ use super::{Dispatch, Planner, check_operands, read, write};
 use crate::Result;
 use crate::call::{Moments, Subnetworks};
 use crate::gpu::params::{FIRST, Params};
-use crate::gpu::variant::{Stem, Variant};
+use crate::gpu::stem::Stem;
+use crate::gpu::variant::Variant;
 use crate::gpu::view::View;
 use crate::order;
 

@@ -6,7 +6,8 @@ use super::{Binding, Dispatch, Operand, Planner, Window, check_operands, read, w
 use crate::call::{ActivationGrad, LinearActivation, LinearForward};
 use crate::gpu::bindings::Bound;
 use crate::gpu::params::{ACTIVATION, BIAS, FIRST, IN_PLACE, LAST, Params, RELU, RESIDUAL, SAVE};
-use crate::gpu::variant::{Stem, Variant};
+use crate::gpu::stem::Stem;
+use crate::gpu::variant::Variant;
 use crate::gpu::view::View;
 use crate::{Dropout, Error, Result, order};
 

@@ -6,7 +6,8 @@
 
 use super::Planner;
 use crate::gpu::params::{MAX_NORM, Params};
-use crate::gpu::variant::{Stem, Variant};
+use crate::gpu::stem::Stem;
+use crate::gpu::variant::Variant;
 use crate::{Error, Result};
 
 /// What the loops of an adapter's threads may come to.

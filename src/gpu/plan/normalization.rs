@@ -6,7 +6,8 @@ use crate::Result;
 use crate::call::{AdamW, BatchNorm, BatchNormGrad, BatchStatistics, SparsityGrad};
 use crate::gpu::params::{Params, RELU, SLOPES, SUMS, THROUGH};
 use crate::gpu::source::Width;
-use crate::gpu::variant::{Stem, Variant};
+use crate::gpu::stem::Stem;
+use crate::gpu::variant::Variant;
 use crate::gpu::view::View;
 
 impl Planner {

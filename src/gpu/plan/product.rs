@@ -8,8 +8,9 @@ use crate::call::{GradInput, GradWeight, GradWeightSgd};
 use crate::gpu::bindings::Bound;
 use crate::gpu::params::{FIRST, Params, THROUGH};
 use crate::gpu::source::Width;
+use crate::gpu::stem::Stem;
 use crate::gpu::tile::Tile;
-use crate::gpu::variant::{Stem, Variant};
+use crate::gpu::variant::Variant;
 use crate::gpu::view::View;
 use crate::{Error, Result, order};
 

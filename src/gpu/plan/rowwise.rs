@@ -5,7 +5,8 @@ use crate::Result;
 use crate::call::{BatchLoss, Sgd, SoftmaxCrossEntropy, SquaredError};
 use crate::gpu::params::{LOGISTIC, MAX_NORM, Params};
 use crate::gpu::source::Width;
-use crate::gpu::variant::{Stem, Variant};
+use crate::gpu::stem::Stem;
+use crate::gpu::variant::Variant;
 use crate::gpu::view::View;
 
 impl Planner {

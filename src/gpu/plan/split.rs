@@ -8,7 +8,8 @@ use super::product::sum_part;
 use super::{Binding, Dispatch, Planner, Window, windows};
 use crate::call::GradInput;
 use crate::gpu::params::{BIAS, FIRST, LAST, Params, THROUGH};
-use crate::gpu::variant::{Stem, Variant};
+use crate::gpu::stem::Stem;
+use crate::gpu::variant::Variant;
 use crate::gpu::view::View;
 use crate::{Dropout, Result};
 

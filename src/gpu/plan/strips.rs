@@ -4,7 +4,8 @@ use super::{Dispatch, Operand, Planner, Window, check_operands, read, windows, w
 use crate::Result;
 use crate::gpu::params::Params;
 use crate::gpu::source::Width;
-use crate::gpu::variant::{Stem, Variant};
+use crate::gpu::stem::Stem;
+use crate::gpu::variant::Variant;
 use crate::gpu::view::View;
 use crate::rate::DRAWS;
 
