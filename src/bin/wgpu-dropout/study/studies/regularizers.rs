@@ -101,8 +101,13 @@ fn judge(scene: &Scene, results: &Results<'_>) -> Vec<Verdict> {
 }
 
 fn figures(_: &Scene, results: &Results<'_>) -> Result<Vec<String>, Failure> {
-    let lines =
-        results.arms.iter().map(|arm| Line::new(arm.name.as_str(), results.curve(&arm.name, "epoch", "test_error"))).collect();
-    let title = "Error on test rows while training";
-    Ok(vec![Plot { title, x: "epoch", y: "error (%)", log: false, falling: true, lines }.draw()?])
+    let plot = |title, arms: &[&'static str]| {
+        let lines = arms.iter().map(|&arm| Line::new(arm, results.curve(arm, "epoch", "test_error"))).collect();
+        Plot { title, x: "epoch", y: "error (%)", log: false, falling: true, lines }.draw()
+    };
+    Ok(vec![
+        plot("Error on test rows: penalties and bounds", &[NONE, L2, L1, NORM, DROPOUT_L2, DROPOUT_NORM])?,
+        plot("Error on test rows: batch normalization", &[NONE, NORMALIZED, DROPOUT_NORMALIZED, NORMALIZED_AFTER])?,
+        plot("Error on test rows: logistic units", &[LOGISTIC, KL])?,
+    ])
 }
