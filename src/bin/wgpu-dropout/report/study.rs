@@ -22,16 +22,13 @@ fn summary(scene: &Scene, outcomes: &[Outcome<'_>]) -> String {
             format!("{:.0} s", outcome.seconds()),
         ]
     });
-    let data = &scene.data;
     format!(
-        "<h2>In short</h2>\n<p>{}, {} rows to train on and {} to test with. {} Figures are means ± standard deviations over seeds; an \
+        "<h2>In short</h2>\n<p>{}. {} Figures are means ± standard deviations over seeds; an \
          error is that of the last epoch.</p>\n{}",
-        escape(&data.name),
-        data.train.rows,
-        data.test.rows,
+        escape(&scene.describe()),
         scene.pick_of(
             "The quick form: smaller networks and training sets, and claims of order and sign alone.",
-            "The medium form: whole training sets where that takes no GPU, and claims of order and sign alone.",
+            "The medium form: more rows and updates, and claims of order and sign alone.",
             "The full form: the papers’ own sizes, and claims with their figures."
         ),
         table(&["study", "claim", "parts that hold", "time"], rows)

@@ -1,30 +1,56 @@
-//! Smaller training sets.
+//! Which rows are trained on: smaller training sets, and small data sets divided anew.
 
-use wgpu_dropout::data::{Samples, Values};
+use wgpu_dropout::data::{DataSet, Samples, Values};
 use wgpu_dropout::init;
 
 /// The shuffle that draws the rows: no training gets to this epoch.
 const DRAW: u32 = u32::MAX;
 
+/// Test rows from which on a row is no more than a tenth of a point of error.
+const ENOUGH: usize = 1000;
+
 /// So many rows, drawn by a seed; all of them in their own order where that is how many there are.
 pub fn drawn(samples: &Samples, rows: usize, seed: u64) -> Samples {
-    if rows >= samples.rows {
-        return samples.clone();
+    match rows < samples.rows {
+        true => chosen(samples, &init::shuffle(seed, DRAW, samples.rows as u32)[..rows]),
+        false => samples.clone(),
     }
-    let order = init::shuffle(seed, DRAW, samples.rows as u32);
-    let chosen = || order[..rows].iter().map(|&row| row as usize);
+}
+
+/// Data with few test rows, on which errors differ by chance alone, and so with few rows in all: a quarter of them to train on, drawn always alike, and the
+/// others to test with. `None` where there are enough, or next to none.
+pub fn divided(data: &DataSet) -> Option<DataSet> {
+    let all = joined(&data.train, &data.test).filter(|all| data.test.rows < ENOUGH && all.rows >= 4)?;
+    let order = init::shuffle(0, DRAW, all.rows as u32);
+    let (few, others) = order.split_at(all.rows / 4);
+    Some(DataSet { train: chosen(&all, few), test: chosen(&all, others), ..data.clone() })
+}
+
+/// The rows of both.
+fn joined(train: &Samples, test: &Samples) -> Option<Samples> {
+    let values = match (&train.values, &test.values) {
+        (Values::Bytes(a), Values::Bytes(b)) => Values::Bytes([&a[..], b].concat()),
+        (Values::Floats(a), Values::Floats(b)) => Values::Floats([&a[..], b].concat()),
+        _ => return None,
+    };
+    let labels = [&train.labels[..], &test.labels].concat();
+    (train.unit == test.unit).then_some(Samples { values, rows: labels.len(), labels, ..*train })
+}
+
+fn chosen(samples: &Samples, rows: &[u32]) -> Samples {
+    let rows = || rows.iter().map(|&row| row as usize);
     let cols = samples.cols;
     let values = match &samples.values {
-        Values::Bytes(all) => Values::Bytes(chosen().flat_map(|row| &all[row * cols..][..cols]).copied().collect()),
-        Values::Floats(all) => Values::Floats(chosen().flat_map(|row| &all[row * cols..][..cols]).copied().collect()),
+        Values::Bytes(all) => Values::Bytes(rows().flat_map(|row| &all[row * cols..][..cols]).copied().collect()),
+        Values::Floats(all) => Values::Floats(rows().flat_map(|row| &all[row * cols..][..cols]).copied().collect()),
     };
-    Samples { values, rows, labels: chosen().map(|row| samples.labels[row]).collect(), ..*samples }
+    let labels: Vec<u32> = rows().map(|row| samples.labels[row]).collect();
+    Samples { values, rows: labels.len(), labels, ..*samples }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use wgpu_dropout::data::DataSet;
 
     #[test]
     fn rows_are_drawn_by_the_seed_without_repetition() {
@@ -36,5 +62,25 @@ mod tests {
         assert_eq!(drawn(&data, 5000, 1), data);
         // A larger draw begins with the smaller one.
         assert_eq!(drawn(&data, 200, 1).labels[..100], a.labels);
+    }
+
+    #[test]
+    fn few_rows_are_divided_anew_and_none_is_lost() {
+        let digits = DataSet::digits().unwrap();
+        let data = divided(&digits).unwrap();
+        assert_eq!((data.train.rows, data.test.rows), (449, 1348));
+        let rows = |data: &DataSet| {
+            let of = |samples: &Samples| {
+                let features = samples.features_f32();
+                let row = |row: usize| (samples.labels[row], features[row * 64..][..64].iter().map(|f| f.to_bits()).collect());
+                (0..samples.rows).map(row).collect::<Vec<(u32, Vec<u32>)>>()
+            };
+            let mut rows = [of(&data.train), of(&data.test)].concat();
+            rows.sort();
+            rows
+        };
+        assert_eq!(rows(&data), rows(&digits));
+        let enough = DataSet { test: Samples { rows: ENOUGH, ..digits.test.clone() }, ..digits };
+        assert_eq!(divided(&enough), None);
     }
 }

@@ -44,7 +44,7 @@ pub struct Args {
     /// Small networks and training sets, and claims of order and sign: minutes on two cores (the default)
     #[arg(long, conflicts_with_all = ["medium", "full"])]
     quick: bool,
-    /// Whole training sets: `ladder`, `regularizers`, `keep-rate` and `monte-carlo` in an hour or two on two cores
+    /// More rows and updates: `ladder`, `regularizers`, `keep-rate` and `monte-carlo` in an hour or two on two cores
     #[arg(long, conflicts_with = "full")]
     medium: bool,
     /// The papers' own sizes, and claims with their figures: a night on a GPU
@@ -97,7 +97,7 @@ pub fn run(args: &Args, common: &Common) -> Result<(), Failure> {
         Args { medium: true, .. } => Extent::Medium,
         _ => Extent::Quick,
     };
-    let scene = Scene { data, extent, most_updates: args.updates.unwrap_or(u32::MAX) };
+    let scene = Scene::new(data, extent, args.updates.unwrap_or(u32::MAX));
     std::fs::create_dir_all(&args.out).map_err(|error| Failure::Run(format!("{}: {error}", args.out.display())))?;
     let page = args.out.join("study.html");
     crate::writable::check(&page)?;

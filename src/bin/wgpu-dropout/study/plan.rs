@@ -1,5 +1,6 @@
 //! What a study is made of: a claim with its source, arms to run, a judgement of their figures and the pictures of them.
 
+use super::draw::divided;
 use super::record::Found;
 use super::results::Results;
 use super::verdict::Verdict;
@@ -49,7 +50,7 @@ impl Study {
 pub enum Extent {
     /// All studies together in minutes on two cores.
     Quick,
-    /// Whole training sets and wide networks, where the papers' sizes take a GPU: `ladder`, `regularizers`, `keep-rate` and `monte-carlo` in an hour
+    /// More rows and updates, where the papers' sizes take a GPU: `ladder`, `regularizers`, `keep-rate` and `monte-carlo` in an hour
     /// or two on two cores. The others, and what is claimed, are as in the quick form.
     Medium,
     /// The paper's own sizes: a night on a GPU.
@@ -59,8 +60,10 @@ pub enum Extent {
 /// What all studies of a run have in common.
 #[derive(Debug)]
 pub struct Scene {
-    /// What is trained on.
+    /// What is trained on and tested with.
     pub data: DataSet,
+    /// Whether that is another division than the data set's own.
+    pub divided: bool,
     /// How much.
     pub extent: Extent,
     /// No training is longer.
@@ -68,6 +71,32 @@ pub struct Scene {
 }
 
 impl Scene {
+    /// Data that a run sees as they are, or divided anew.
+    pub fn new(data: DataSet, extent: Extent, most_updates: u32) -> Self {
+        match divided(&data) {
+            Some(data) => Self { data, divided: true, extent, most_updates },
+            None => Self { data, divided: false, extent, most_updates },
+        }
+    }
+
+    /// The data in words.
+    pub fn describe(&self) -> String {
+        let DataSet { name, train, test, .. } = &self.data;
+        let anew = if self.divided { ", divided anew so that enough are tested" } else { "" };
+        format!("{name}: {} training rows, {} test rows{anew}", train.rows, test.rows)
+    }
+
+    /// Whether rows have features to spare, as images of 20×20 pixels and more have: what is published is of such, and 8×8 pixels err more where some are
+    /// dropped.
+    pub fn has_spare_inputs(&self) -> bool {
+        self.data.train.cols >= 400
+    }
+
+    /// Keep rate of inputs where they are dropped beside hidden units.
+    pub fn input_keep(&self) -> f64 {
+        if self.has_spare_inputs() { 0.8 } else { 1.0 }
+    }
+
     /// Whether claims are of order and sign alone.
     pub fn order_alone(&self) -> bool {
         self.extent != Extent::Full
@@ -241,7 +270,7 @@ impl Recipe {
         Self { keep, input_keep, ..self }
     }
 
-    /// With max-norm as a paper states it, for vanilla dropout: with inverted dropout weights are larger by the keep rate's inverse, so
+    /// With max-norm as a paper states it, for vanilla dropout: its weights are larger by the keep rate's inverse, so
     /// that the bound is the paper's times the keep rate.
     pub fn max_norm(self, norm: f64) -> Self {
         let max_norm = Some((norm * self.keep) as f32);

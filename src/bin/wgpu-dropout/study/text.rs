@@ -96,10 +96,8 @@ pub fn list_json(studies: &[&Study]) -> Value {
 pub fn heading(scene: &Scene, place: &Place, seeds: u32) -> String {
     let data = &scene.data;
     format!(
-        "data     {}: {} training rows, {} test rows, {} features, {} classes\ndevice   {}\nextent   {}, {seeds} seeds\n\n",
-        data.name,
-        data.train.rows,
-        data.test.rows,
+        "data     {}; {} features, {} classes\ndevice   {}\nextent   {}, {seeds} seeds\n\n",
+        scene.describe(),
         data.train.cols,
         data.classes,
         place.label,

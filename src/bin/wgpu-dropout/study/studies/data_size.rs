@@ -21,9 +21,10 @@ pub static STUDY: Study = Study {
 const WITHOUT: &str = "no dropout, rows";
 const WITH: &str = "dropout, rows";
 
-/// Sizes that there are rows for.
+/// Sizes that there are rows for: in the quick form parts of 4,000 rows, or of fewer where there are no more.
 fn sizes(scene: &Scene) -> Vec<f64> {
-    let wanted = scene.pick([100, 500, 2000, 4000, 4000, 4000], [100, 500, 1000, 5000, 10_000, 50_000]);
+    let parts = [40, 8, 2, 1, 1, 1].map(|part| scene.rows(4000).div_ceil(part));
+    let wanted = scene.pick(parts, [100, 500, 1000, 5000, 10_000, 50_000]);
     let mut sizes: Vec<f64> = wanted.iter().map(|&rows| scene.rows(rows) as f64).collect();
     sizes.dedup();
     sizes
@@ -34,7 +35,7 @@ fn arms(scene: &Scene) -> Vec<Arm> {
     let pair = |rows: f64| {
         let plain = Recipe::plain(rows as usize, &hidden, updates);
         let plain = Recipe { batch: plain.batch.min(plain.rows), ..plain };
-        [Arm::at(WITHOUT, rows, plain.clone()), Arm::at(WITH, rows, plain.keep(0.5, 0.8))]
+        [Arm::at(WITHOUT, rows, plain.clone()), Arm::at(WITH, rows, plain.keep(0.5, scene.input_keep()))]
     };
     sizes(scene).into_iter().flat_map(pair).collect()
 }

@@ -26,8 +26,8 @@ pub static STUDY: Study = Study {
 const NONE: &str = "no noise";
 const BERNOULLI: &str = "Bernoulli noise";
 const GAUSSIAN: &str = "Gaussian noise";
-/// Keep rates of the input and of the hidden layers.
-const KEEP: [f64; 3] = [0.8, 0.5, 0.5];
+/// Keep rate of the hidden layers.
+const KEEP: f64 = 0.5;
 
 fn arms(_: &Scene) -> Vec<Arm> {
     vec![
@@ -87,7 +87,9 @@ impl Computation for Net<'_> {
         let Self { scene, seed, noise } = *self;
         let (rows, width, updates) = scene.pick((2000, 256, 1500), (60_000, 1024, 36_000));
         let recipe = Recipe::plain(scene.rows(rows), &[width, width], scene.updates(updates));
-        let noisy = Noisy::new(&mut backend, seed, noise, recipe.batch, &recipe.widths(scene.data.train.cols, scene.data.classes))?;
+        let widths = recipe.widths(scene.data.train.cols, scene.data.classes);
+        let noisy = Noisy::new(&mut backend, recipe.batch, &widths, seed)?;
+        let noisy = Noisy { noise, input_keep: scene.input_keep(), ..noisy };
         handmade::train(backend, scene, &recipe, seed, noisy)
     }
 }
@@ -96,6 +98,7 @@ impl Computation for Net<'_> {
 struct Noisy<B: Backend> {
     seed: u64,
     noise: Noise,
+    input_keep: f64,
     layers: Vec<Layer<B>>,
     /// The input and the hidden layers.
     noisy: Vec<B::Tensor<f32>>,
@@ -106,43 +109,45 @@ struct Noisy<B: Backend> {
 }
 
 impl<B: Backend> Noisy<B> {
-    fn new(backend: &mut B, seed: u64, noise: Noise, batch: usize, widths: &[usize]) -> Result<Self> {
+    fn new(backend: &mut B, batch: usize, widths: &[usize], seed: u64) -> Result<Self> {
         let layers = Layer::stack(backend, seed, widths)?;
         let inner = &widths[..widths.len() - 1];
         let mut each = |widths: &[usize]| widths.iter().map(|&width| backend.zeros(batch, width)).collect::<Result<Vec<_>>>();
         let (noisy, clean, grads) =
             (each(inner)?, each(&inner[1..])?, [each(&inner[1..])?, each(&inner[1..])?, each(&inner[1..])?]);
-        Ok(Self { seed, noise, layers, noisy, clean, grads })
+        Ok(Self { seed, noise: Noise::None, input_keep: 1.0, layers, noisy, clean, grads })
     }
 
     /// What multiplies at a site in a step; nothing without one.
-    fn site(&self, site: usize, step: Option<u32>) -> Site {
-        Site { noise: self.noise, site, key: step.map(|step| Key { seed: self.seed, layer: site as u32, step }) }
+    fn site(&self, site: usize, step: Option<u32>) -> Result<Site> {
+        let keep = Rate::keep(if site == 0 { self.input_keep } else { KEEP })?;
+        let mask = step.map(|step| Mask::new(keep, Key { seed: self.seed, layer: site as u32, step }));
+        Ok(Site { noise: self.noise, mask })
     }
 }
 
 /// The noise of a layer in a step.
 struct Site {
     noise: Noise,
-    site: usize,
-    key: Option<Key>,
+    mask: Option<Mask>,
 }
 
 impl Site {
     /// `y = x·noise`: it is linear, so that it is its own backward pass. Without a step, `y = x`.
     fn noise<B: Backend>(&self, backend: &mut B, x: &B::Tensor<f32>, y: &mut B::Tensor<f32>) -> Result<()> {
-        let Some(key) = self.key.filter(|_| self.noise != Noise::None) else { return backend.copy(x, y) };
-        let mask = Mask::new(Rate::keep(KEEP[self.site])?, key);
-        match self.noise {
-            Noise::Gaussian => backend.gaussian_dropout(GaussianDropoutCall { x, y, dropout: GaussianDropout::train(mask)? }),
-            _ => backend.dropout(DropoutCall { x, y, dropout: Dropout::train(Mode::Inverted, mask) }),
+        match (self.noise, self.mask) {
+            (Noise::None, _) | (_, None) => backend.copy(x, y),
+            (Noise::Gaussian, Some(mask)) => {
+                backend.gaussian_dropout(GaussianDropoutCall { x, y, dropout: GaussianDropout::train(mask)? })
+            }
+            (Noise::Bernoulli, Some(mask)) => backend.dropout(DropoutCall { x, y, dropout: Dropout::train(Mode::Inverted, mask) }),
         }
     }
 }
 
 impl<B: Backend> Handmade<B> for Noisy<B> {
     fn forward(&mut self, backend: &mut B, x: &B::Tensor<f32>, logits: &mut B::Tensor<f32>, step: Option<u32>) -> Result<()> {
-        let sites: Vec<Site> = (0..self.noisy.len()).map(|site| self.site(site, step)).collect();
+        let sites: Vec<Site> = (0..self.noisy.len()).map(|site| self.site(site, step)).collect::<Result<_>>()?;
         let Self { layers, noisy, clean, .. } = self;
         sites[0].noise(backend, x, &mut noisy[0])?;
         for (index, clean) in clean.iter_mut().enumerate() {
@@ -162,7 +167,7 @@ impl<B: Backend> Handmade<B> for Noisy<B> {
         rule: SgdRule,
     ) -> Result<()> {
         for index in (0..self.layers.len()).rev() {
-            let site = self.site(index, Some(step));
+            let site = self.site(index, Some(step))?;
             let Self { layers, noisy, clean, grads: [of_noisy, of_clean, of_sums], .. } = self;
             let grad_z = of_sums.get(index).unwrap_or(grad_logits);
             if index > 0 {

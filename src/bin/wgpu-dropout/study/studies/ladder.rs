@@ -37,7 +37,10 @@ fn judge(scene: &Scene, results: &Results<'_>) -> Vec<Verdict> {
         let claim = format!("{less}: a lower test error than {more}");
         Verdict::more(claim, results.excess(more, less, "test_error"), 0.0, "points")
     };
-    let mut verdicts = vec![less(RUNGS[0], RUNGS[1]), less(RUNGS[1], RUNGS[2])];
+    let mut verdicts = vec![less(RUNGS[0], RUNGS[1])];
+    if scene.has_spare_inputs() {
+        verdicts.push(less(RUNGS[1], RUNGS[2]));
+    }
     if !scene.order_alone() {
         verdicts.push(Verdict::at_most("the last rung's test error", results.value(RUNGS[2], "test_error"), 1.35, "%"));
     }

@@ -31,7 +31,7 @@ const SAMPLES: [u32; 7] = [1, 2, 5, 10, 20, 50, 100];
 fn arms(scene: &Scene) -> Vec<Arm> {
     let (rows, hidden, updates) =
         scene.pick_of((5000, vec![256, 256], 2000), (60_000, vec![1024, 1024], 18_000), (60_000, vec![1024; 3], 36_000));
-    let recipe = Recipe::plain(scene.rows(rows), &hidden, updates).keep(0.5, 0.8);
+    let recipe = Recipe::plain(scene.rows(rows), &hidden, updates).keep(0.5, scene.input_keep());
     let arm = Arm::train(ARM, recipe.clone());
     vec![Arm { work: Work::Train(recipe, Some(sample)), ..arm }]
 }

@@ -22,8 +22,9 @@ const NORMALIZED: &str = "batch normalization";
 const DROPOUT_NORMALIZED: &str = "dropout and batch normalization";
 const NORMALIZED_AFTER: &str = "dropout, then batch normalization";
 
-/// Max-norm's c. Twice it would bind no weight of a net without dropout: its arm would be that without a regularizer.
-const BOUND: f64 = 2.0;
+/// Max-norm's c, in the quick form and the others. From 3 on it binds no weight of a net without dropout, whose arm would be that without a regularizer; below
+/// 2.5 it holds small nets with dropout to less than their weights start with.
+const BOUND: [f64; 2] = [2.5, 2.0];
 /// λ of the Kullback-Leibler penalty.
 const SPARSITY: f64 = 1e-2;
 /// The learning rate of logistic units: their slope is 1/4 at most, where that of ReLUs is 1.
@@ -56,7 +57,8 @@ fn decay(scene: &Scene) -> (f32, f32) {
 
 fn arms(scene: &Scene) -> Vec<Arm> {
     let (plain, (l2, l1)) = (plain(scene), decay(scene));
-    let dropped = || plain.clone().keep(0.5, 0.8);
+    let bound = scene.pick_of(BOUND[0], BOUND[1], BOUND[1]);
+    let dropped = || plain.clone().keep(0.5, scene.input_keep());
     let logistic = |name: &str, weight| {
         let arm = Arm::compute("", weight, |scene, device, seed, weight| {
             let recipe = self::plain(scene).penalties(decay(scene).0, 0.0);
@@ -70,9 +72,9 @@ fn arms(scene: &Scene) -> Vec<Arm> {
         Arm::train(NONE, plain.clone()),
         Arm::train(L2, plain.clone().penalties(l2, 0.0)),
         Arm::train(L1, plain.clone().penalties(l2, l1)),
-        Arm::train(NORM, plain.clone().max_norm(BOUND)),
+        Arm::train(NORM, plain.clone().max_norm(bound)),
         Arm::train(DROPOUT_L2, dropped().penalties(l2, 0.0)),
-        Arm::train(DROPOUT_NORM, dropped().max_norm(BOUND)),
+        Arm::train(DROPOUT_NORM, dropped().max_norm(bound)),
         Arm::train(NORMALIZED, plain.clone().normalized(BatchNormPlace::Before)),
         Arm::train(DROPOUT_NORMALIZED, dropped().normalized(BatchNormPlace::Before)),
         Arm::train(NORMALIZED_AFTER, dropped().normalized(BatchNormPlace::After)),

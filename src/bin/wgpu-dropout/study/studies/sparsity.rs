@@ -27,13 +27,19 @@ pub static STUDY: Study = Study {
 };
 
 const LINE: &str = "autoencoder, keep";
-const HIDDEN: usize = 256;
+/// Hidden units at most. There are a third as many as inputs, as in the paper.
+const MOST: usize = 256;
 /// Filters in the picture, and how many in a row of it.
 const SHOWN: usize = 64;
 const IN_A_ROW: usize = 8;
 /// Parts of a histogram, and where it ends.
 const PARTS: usize = 40;
 const END: f64 = 8.0;
+
+/// Hidden units.
+fn hidden(scene: &Scene) -> usize {
+    (scene.data.train.cols / 3).clamp(1, MOST)
+}
 
 fn arms(_: &Scene) -> Vec<Arm> {
     [1.0, 0.5]
@@ -50,7 +56,7 @@ fn judge(_: &Scene, results: &Results<'_>) -> Vec<Verdict> {
     ]
 }
 
-fn figures(_: &Scene, results: &Results<'_>) -> std::result::Result<Vec<String>, Failure> {
+fn figures(scene: &Scene, results: &Results<'_>) -> std::result::Result<Vec<String>, Failure> {
     let mut pictures = Vec::new();
     let named = [(1.0, "Without dropout"), (0.5, "Half of the units dropped")];
     for (what, x, series) in
@@ -66,9 +72,10 @@ fn figures(_: &Scene, results: &Results<'_>) -> std::result::Result<Vec<String>,
     for (keep, name) in named {
         let Some(record) = results.of(results.name_at(LINE, keep)).next() else { continue };
         let Some(filters) = record.found.series.get("filters") else { continue };
-        let pixels = filters.len() / SHOWN;
+        let pixels = scene.data.train.cols;
         let filters: Vec<&[f64]> = filters.chunks(pixels.max(1)).collect();
-        pictures.push(images::grid(&format!("{name}: {SHOWN} of {HIDDEN} first-layer filters"), &filters, IN_A_ROW)?);
+        let title = format!("{name}: {} of {} first-layer filters", filters.len(), hidden(scene));
+        pictures.push(images::grid(&title, &filters, IN_A_ROW)?);
     }
     Ok(pictures)
 }
@@ -85,13 +92,14 @@ impl Computation for Autoencoder<'_> {
         const BATCH: usize = 100;
         let data = &self.scene.data;
         let train = drawn(&data.train, self.scene.rows(self.scene.pick(5000, 60_000)), self.seed);
+        let units = hidden(self.scene);
         let (rows, inputs, updates) = (train.rows, train.cols, self.scene.updates(self.scene.pick(2000, 60_000)));
         let batch = BATCH.min(rows);
         let resident = upload(&mut backend, &train)?;
         let (mut encode, mut decode) =
-            (Layer::new(&mut backend, self.seed, 0, inputs, HIDDEN)?, Layer::new(&mut backend, self.seed, 1, HIDDEN, inputs)?);
+            (Layer::new(&mut backend, self.seed, 0, inputs, units)?, Layer::new(&mut backend, self.seed, 1, units, inputs)?);
         let mut x = backend.zeros(batch, inputs)?;
-        let (mut hidden, mut grad_hidden) = (backend.zeros(batch, HIDDEN)?, backend.zeros(batch, HIDDEN)?);
+        let (mut hidden, mut grad_hidden) = (backend.zeros(batch, units)?, backend.zeros(batch, units)?);
         let (mut z, mut grad_z) = (backend.zeros(batch, inputs)?, backend.zeros(batch, inputs)?);
         let (mut labels, mut losses) = (backend.zeros(batch, 1)?, backend.zeros(batch, 2)?);
         let mut order = backend.zeros::<u32>(rows, 1)?;
@@ -137,10 +145,10 @@ impl Autoencoder<'_> {
     fn measure<B: Backend>(&self, backend: &mut B, encode: &Layer<B>, decode: &Layer<B>) -> Result<Found> {
         const ROWS: usize = 1000;
         let test = &self.scene.data.test;
-        let (rows, inputs) = (test.rows.min(ROWS), test.cols);
+        let (rows, inputs, units) = (test.rows.min(ROWS), test.cols, hidden(self.scene));
         let features = test.features_f32();
         let x = backend.tensor(rows, inputs, &features[..rows * inputs])?;
-        let (mut hidden, mut z) = (backend.zeros(rows, HIDDEN)?, backend.zeros(rows, inputs)?);
+        let (mut hidden, mut z) = (backend.zeros(rows, units)?, backend.zeros(rows, inputs)?);
         let (mut grad_z, mut losses) = (backend.zeros(rows, inputs)?, backend.zeros(rows, 2)?);
         encode.forward(backend, &x, &mut hidden, true, Dropout::NONE)?;
         let activations = backend.read(&hidden)?;
@@ -150,19 +158,19 @@ impl Autoencoder<'_> {
         let mean = |values: &mut dyn Iterator<Item = f32>, count: usize| values.map(f64::from).sum::<f64>() / count as f64;
         let loss = mean(&mut backend.read(&losses)?.into_iter().step_by(2), rows);
         let means: Vec<f64> =
-            (0..HIDDEN).map(|unit| mean(&mut activations.iter().skip(unit).step_by(HIDDEN).copied(), rows)).collect();
+            (0..units).map(|unit| mean(&mut activations.iter().skip(unit).step_by(units).copied(), rows)).collect();
         let filters = backend.read(&encode.weight)?;
 
         let mut found = Found::default();
         found.value("loss", loss);
-        found.value("activation", means.iter().sum::<f64>() / HIDDEN as f64);
+        found.value("activation", means.iter().sum::<f64>() / units as f64);
         let active = activations.iter().filter(|&&h| h > 0.0).count();
         found.value("active", 100.0 * active as f64 / activations.len() as f64);
         found.series.insert("means".to_owned(), counts(means.into_iter()));
         found.series.insert("activations".to_owned(), counts(activations.into_iter().filter(|&h| h > 0.0).map(f64::from)));
         // In three digits: the picture has 256 shades.
-        let filter = |unit: usize| filters.iter().skip(unit).step_by(HIDDEN).map(|&w| (f64::from(w) * 1e3).round() / 1e3);
-        found.series.insert("filters".to_owned(), (0..SHOWN).flat_map(filter).collect());
+        let filter = |unit: usize| filters.iter().skip(unit).step_by(units).map(|&w| (f64::from(w) * 1e3).round() / 1e3);
+        found.series.insert("filters".to_owned(), (0..SHOWN.min(units)).flat_map(filter).collect());
         Ok(found)
     }
 }

@@ -25,10 +25,10 @@ pub static STUDY: Study = Study {
 };
 
 fn arms(scene: &Scene) -> Vec<Arm> {
-    let (width, rows, updates) = scene.pick((256, 2000, 2000), (1024, 60_000, 36_000));
+    let (width, rows, updates) = scene.pick((192, 2000, 3000), (1024, 60_000, 36_000));
     let plain = |hidden: &[usize]| Recipe { momentum_start: 0.5, ..Recipe::plain(scene.rows(rows), hidden, updates) };
     let three = plain(&[width; 3]);
-    let dropped = |recipe: Recipe| recipe.keep(0.5, 0.8);
+    let dropped = |recipe: Recipe| recipe.keep(0.5, scene.input_keep());
     vec![
         Arm::train(NONE, three.clone()),
         Arm::train(DROPOUT, dropped(three.clone())),
