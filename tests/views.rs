@@ -35,7 +35,7 @@ fn tensor(seed: u64, rows: usize, cols: usize) -> Tensor {
 enum Place {
     /// A buffer each.
     Apart,
-    /// One buffer: words between tensors, and between the end of a row and the next.
+    /// One buffer: words before each tensor, and between the end of a row and the next.
     Together { between: usize, gap: usize },
 }
 
@@ -50,12 +50,13 @@ fn run(raw: &Raw, place: Place, tensors: &[Tensor], prepare: impl Fn(&[View<'_>]
     let mut starts = Vec::new();
     let mut contents: Vec<Vec<f32>> = Vec::new();
     for tensor in tensors {
-        if let (Place::Together { between, .. }, Some(words)) = (place, contents.first_mut()) {
-            words.resize(words.len() + between, GUARD);
-        } else {
+        if contents.is_empty() || matches!(place, Place::Apart) {
             contents.push(Vec::new());
         }
         let words = contents.last_mut().unwrap();
+        if let Place::Together { between, .. } = place {
+            words.resize(words.len() + between, GUARD);
+        }
         let start = words.len();
         starts.push((contents.len() - 1, start));
         let words = contents.last_mut().unwrap();
