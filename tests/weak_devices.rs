@@ -1,6 +1,8 @@
 //! Devices that offer less, played by wgpu's noop backend, which validates everything and computes nothing: at each limit's bound every
 //! kernel is accepted, one past it the refusal is typed and names the limit, and the device's own error handlers hear of nothing.
 
+#[path = "weak_devices/large.rs"]
+mod large;
 #[path = "common/noop.rs"]
 mod noop;
 #[path = "common/shaders.rs"]
