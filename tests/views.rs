@@ -391,13 +391,17 @@ fn tensors_may_lie_side_by_side() {
     let Some(raw) = Raw::open() else { return };
     let kernels = Kernels::new(&raw.device).unwrap();
     for (cols, wide) in [(8, 24), (5, 11), (12, 24)] {
-        let (rows, values) = (6, noise(1, 6 * wide));
+        // The matrix starts at the buffer's third word.
+        let (rows, start, values) = (6, 3, noise(1, 3 + 6 * wide));
         let buffer = raw.buffer(&values);
-        let column = |col: usize| View::new(&buffer, rows, cols).at(4 * col as u64).strided(wide);
+        let column = |col: usize| View::new(&buffer, rows, cols).at(4 * (start + col) as u64).strided(wide);
         for (from, to) in [(0, cols), (cols, 0), (wide - cols, 0)] {
             let call = DropoutCall { x: &column(from), y: &mut column(to), dropout: site() };
             kernels.dropout(&call).unwrap_or_else(|error| panic!("{cols} of {wide}, {from} to {to}: {error}"));
         }
+        // Rows of another distance come to lie on those beside them.
+        let call = DropoutCall { x: &column(0), y: &mut column(cols).strided(wide - 1), dropout: site() };
+        assert!(matches!(kernels.dropout(&call), Err(Error::Buffer { .. })), "{cols} of {wide} and of {}", wide - 1);
         for (from, to) in [(0, cols - 1), (cols - 1, 0), (wide - cols + 1, 0)] {
             let call = DropoutCall { x: &column(from), y: &mut column(to), dropout: site() };
             assert!(matches!(kernels.dropout(&call), Err(Error::Buffer { .. })), "{cols} of {wide}, {from} to {to}");
@@ -409,8 +413,8 @@ fn tensors_may_lie_side_by_side() {
         let mut right = values.clone();
         for row in 0..rows {
             for col in 0..cols {
-                let kept = site().mask.keeps(row, col);
-                right[row * wide + cols + col] = if kept { values[row * wide + col] * site().scale } else { 0.0 };
+                let (kept, from) = (site().mask.keeps(row, col), start + row * wide + col);
+                right[from + cols] = if kept { values[from] * site().scale } else { 0.0 };
             }
         }
         same_bits(&format!("{cols} of {wide}"), &raw.read(&buffer), &right).unwrap();
@@ -437,6 +441,9 @@ fn tensors_that_meet_are_refused() {
     // The last word of one is the first of the other, or just not.
     assert!(kernels.dropout(&DropoutCall { x: &view(0), y: &mut view(32), dropout: site() }).is_ok());
     assert!(kernels.dropout(&DropoutCall { x: &view(32), y: &mut view(0), dropout: site() }).is_ok());
+    // One row is where it is, whatever the distance to a next one.
+    let row = |stride: usize| View::new(&buffer, 1, 8).at(40).strided(stride);
+    assert!(kernels.dropout(&DropoutCall { x: &row(8), y: &mut row(12), dropout: site() }).is_ok());
     // The same place, other rows.
     assert!(refused(view(0), view(0).strided(9)).contains("in common"));
     assert!(refused(view(0).strided(7), view(100)).contains("7 apart"));
