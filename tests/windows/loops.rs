@@ -163,6 +163,9 @@ fn what_is_not_cut_comes_to_the_end_of_its_loops_or_is_refused() {
         let more = looped(&mut gpu, kernel, most + 1);
         assert_eq!(matches!(more, Err(Error::TooLarge { bound: 65_535, .. })), ends, "{kernel} of {}: {:?}", most + 1, more.err());
     }
+    // Without max-norm an update has no loop.
+    let (grad, mut weight) = (gpu.zeros(70_000, 1).unwrap(), gpu.zeros(70_000, 1).unwrap());
+    gpu.sgd(Sgd { grad: &grad, weight: &mut weight, velocity: None, rule: SgdRule::plain(0.1) }).unwrap();
     // A square more is much more.
     looped(&mut gpu, "patches_grad", 20).unwrap();
     if ends {
