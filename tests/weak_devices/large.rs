@@ -123,3 +123,24 @@ fn a_residual_in_place_is_refused_where_its_sum_is_cut() {
     let cut = layer(500, true);
     assert!(matches!(cut, Err(Error::TooLarge { value: 500, bound: 112, .. })), "{cut:?}");
 }
+
+/// What must lie in one binding is taken up to its last byte; the refusal says how many bytes there are and may be.
+#[test]
+fn a_tensor_that_must_be_whole_fits_to_the_byte() {
+    let (device, _queue) = pretend(DeviceFeatures::empty(), &least());
+    let kernels = Kernels::new(&device).unwrap();
+    let usage = wgpu::BufferUsages::STORAGE;
+    let buffers = [(); 2]
+        .map(|()| device.create_buffer(&wgpu::BufferDescriptor { label: None, size: 1 << 17, usage, mapped_at_creation: false }));
+    // Wherever a tensor starts: the binding less the alignment and a word.
+    let most = (1 << 16) - (1 << 15) - 4;
+    let updated = |cols: usize, max_norm: Option<f32>| {
+        let (grad, mut weight) = (View::new(&buffers[0], 1, cols), View::new(&buffers[1], 1, cols));
+        kernels.sgd(&Sgd { grad: &grad, weight: &mut weight, velocity: None, rule: SgdRule { max_norm, ..SgdRule::plain(0.1) } })
+    };
+    for max_norm in [None, Some(1.0)] {
+        updated(most as usize / 4, max_norm).unwrap();
+        let more = updated(most as usize / 4 + 1, max_norm);
+        assert!(matches!(more, Err(Error::TooLarge { value, bound, .. }) if (value, bound) == (most + 4, most)), "{more:?}");
+    }
+}
