@@ -468,4 +468,18 @@ fn tensors_that_meet_are_refused() {
     let rule = SgdRule::plain(0.1);
     let sgd = kernels.sgd(&Sgd { grad: &view(0).strided(12), weight: &mut view(100), velocity: None, rule });
     assert!(matches!(sgd, Err(Error::Buffer { kernel: "sgd", tensor: "grad", .. })), "{sgd:?}");
+
+    // A velocity has its weight's distance between rows, where there is more than one.
+    let update = |rows: usize, stride: usize| {
+        let (x, grad_z) = (&View::new(&buffer, 2, rows), &View::new(&buffer, 2, 4).at(32));
+        let at = |word: u64, rows: usize| View::new(&buffer, rows, 4).at(4 * word);
+        let (weight, bias) = (&mut at(64, rows), &mut at(128, 1));
+        let (of_weight, of_bias) = (&mut at(192, rows).strided(stride), &mut at(256, 1));
+        kernels.grad_weight_sgd(&GradWeightSgd { x, grad_z, weight, bias, velocity: Some((of_weight, of_bias)), rule })
+    };
+    assert!(update(3, 4).is_ok() && update(1, 5).is_ok());
+    for rows in [2, 3] {
+        let refused = update(rows, 5);
+        assert!(matches!(refused, Err(Error::Buffer { tensor: "weight's velocity", .. })), "{refused:?}");
+    }
 }
