@@ -210,6 +210,12 @@ mod tests {
     }
 
     #[test]
+    fn tiles_of_registers_share_no_memory() {
+        let apart = [Tile::Register, Tile::Shuffle, Tile::Narrow];
+        assert!(Tile::ALL.iter().all(|tile| tile.is_shared() != apart.contains(tile)));
+    }
+
+    #[test]
     fn tiles_of_subgroups_and_matrix_units_run_where_all_that_they_need_is_there() {
         let limits = wgpu::Limits {
             max_compute_workgroup_storage_size: 47_104,
