@@ -60,6 +60,9 @@ fn large(gpu: &mut Gpu) -> Result<u64> {
         gpu.mask_bytes(MaskBytes { bytes: &mut bytes, mask })?;
         gpu.read_mask(mask, 32 * batch, inputs)?;
     }
+    // A row that no binding holds, though a grid is wide enough for it.
+    let (long, mut out) = (gpu.zeros(2, 20_000)?, gpu.zeros(2, 20_000)?);
+    gpu.dropout(DropoutCall { x: &long, y: &mut out, dropout })?;
     rowwise(gpu, mask)?;
     gpu.wait()?;
     Ok(gpu.counts().dispatches)
