@@ -273,6 +273,17 @@ mod tests {
     }
 
     #[test]
+    fn a_header_may_be_as_long_as_its_bound_and_no_longer() {
+        let padded = |length: usize| {
+            let header = "{'descr': '<f4', 'fortran_order': False, 'shape': (1,), }";
+            let text = header.to_owned() + &" ".repeat(length - header.len());
+            [MAGIC, &[2, 0], &(length as u32).to_le_bytes(), text.as_bytes(), &1f32.to_le_bytes()].concat()
+        };
+        assert_eq!(parse(&padded(MAX_HEADER as usize)).unwrap().values, [1.0]);
+        assert_eq!(error(&padded(MAX_HEADER as usize + 1)), "x.npy: a header of 65536 bytes: at most 65535");
+    }
+
+    #[test]
     fn another_type_or_order_is_refused_with_the_call_that_converts_it() {
         let load = r#"np.load("x.npy")"#;
         let pickle = r#"np.load("x.npy", allow_pickle=True)"#;
@@ -318,6 +329,10 @@ mod tests {
         );
         for shape in ["(4611686018427387904,)", "(4294967296, 4294967296)", "(4294967296, 4294967296, 4294967296, 0)"] {
             assert_eq!(error(&f4(shape, &[])), format!("x.npy: shape {shape}: more than a file can hold"));
+        }
+        for order in ["0", "None", "'True'", ""] {
+            let header = format!("{{'descr': '<f4', 'fortran_order': {order}, 'shape': (1,), }}");
+            assert!(error(&npy(&header, &[0; 4])).starts_with("x.npy: corrupt header `"), "{order}");
         }
         for shape in ["(-1,)", "(1e3,)", "(99999999999999999999,)", "(1,,2)", "(,)", "3", "[3]", "(True,)"] {
             assert!(error(&f4(shape, &[])).starts_with("x.npy: corrupt header `"), "{shape}");

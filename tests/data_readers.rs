@@ -51,7 +51,7 @@ fn open(path: &Path) -> Result<DataSet, Error> {
 fn check(data: &DataSet) {
     for Samples { values, rows, cols, labels, .. } in [&data.train, &data.test] {
         assert!(*rows > 0 && *cols > 0 && *cols == data.train.cols);
-        assert_eq!((values.len(), labels.len()), (rows * cols, *rows));
+        assert_eq!((values.len(), values.is_empty(), labels.len()), (rows * cols, false, *rows));
         assert!(labels.iter().all(|&label| (label as usize) < data.classes));
     }
     assert!(data.train.features_f32().iter().chain(&data.test.features_f32()).all(|f| f.is_finite()));
@@ -134,6 +134,28 @@ fn csv_files_are_read_plain_and_packed() {
 }
 
 #[test]
+fn features_are_values_times_the_unit() {
+    let samples = |values: Values| Samples { values, unit: 0.25, rows: 1, cols: 2, labels: vec![0] };
+    assert_eq!(samples(Values::Bytes(vec![2, 255])).features_f32(), [0.5, 63.75]);
+    assert_eq!(samples(Values::Floats(vec![-3.0, 8.0])).features_f32(), [-0.75, 2.0]);
+    assert!(Values::Bytes(Vec::new()).is_empty() && Values::Floats(Vec::new()).is_empty());
+}
+
+#[test]
+fn a_gzip_stream_that_is_cut_short_or_damaged_is_data_that_cannot_be_used() {
+    let mut packed = gzip(small_csv().as_bytes());
+    let folder = folder(&[("cut.csv", &packed[..packed.len() - 9])]);
+    // Its checksum.
+    let at = packed.len() - 8;
+    packed[at] ^= 1;
+    fs::write(folder.path().join("damaged.csv"), packed).unwrap();
+    for (name, what) in [("cut.csv", "truncated: its gzip stream ends too early"), ("damaged.csv", "corrupt gzip stream: ")] {
+        let error = open(&folder.path().join(name)).unwrap_err();
+        assert!(matches!(error, Error::Data { .. }) && error.to_string().contains(what), "{error:?}");
+    }
+}
+
+#[test]
 fn other_sources_are_refused_with_what_there_is() {
     let files = folder(&[("a.txt", b"1,0")]);
     let error = open(&files.path().join("a.txt")).unwrap_err();
@@ -195,6 +217,14 @@ fn npy_arrays_come_back_bit_for_bit() {
         let array = npy::read(&path).unwrap();
         assert_eq!(array.shape, shape);
         assert!(array.values.iter().map(|v| v.to_bits()).eq(values.iter().map(|v| v.to_bits())), "{shape:?}");
+    }
+    // Headers of every length that a row of 64 bytes can end at.
+    for rank in 0..=64 {
+        let shape = vec![1; rank];
+        npy::write_f32(&path, &shape, &[2.0]).unwrap();
+        assert_eq!(fs::read(&path).unwrap().len() % 64, 4, "{rank} axes");
+        let array = npy::read(&path).unwrap();
+        assert_eq!((array.shape, array.values), (shape, vec![2.0]));
     }
     let error = npy::read(&files.path().join("none.npy")).unwrap_err();
     assert!(matches!(error, Error::File { .. }), "{error:?}");

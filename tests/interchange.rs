@@ -79,6 +79,9 @@ fn what_is_exported_comes_back_to_the_bit() {
             let first = if names.is_empty() { "layers.0" } else { "fc1" };
             assert_eq!(tensors.tensor(&format!("{first}.weight")).unwrap().shape(), shape);
             assert_eq!(tensors.len(), 6, "weights and biases alone");
+            let metadata = SafeTensors::read_metadata(&bytes).unwrap().1.metadata().clone();
+            let format = metadata.and_then(|metadata| metadata.get("format").cloned());
+            assert_eq!(format.as_deref(), (layout == Layout::PyTorch).then_some("pt"), "PyTorch's readers look for it");
             let mut other = Mlp::new(Cpu::new(), Architecture { seed: 6, ..architecture(7, &[9, 9], 4) }).unwrap();
             assert_ne!(parameters(&mut other), own);
             other.import(&path, &form(layout, names)).unwrap();

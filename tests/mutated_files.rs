@@ -242,14 +242,28 @@ fn an_empty_tensor_that_claims_a_width_allocates_nothing() {
     };
     let metadata = "\"__metadata__\":{\"format\":\"wgpu-dropout 1\",\"mode\":\"inverted\",\"drop\":\"0.5\",\"input_drop\":\"0\",\
                     \"seed\":\"0\",\"step\":\"0\",\"epoch\":\"0\"}";
-    let write = |second: &str| {
-        let tensors = [header("layers.0.weight", "[1,1]", 0, 4), header("layers.1.weight", second, 4, 4)].join(",");
-        let text = format!("{{{metadata},{tensors}}}");
-        let bytes = [&(text.len() as u64).to_le_bytes()[..], text.as_bytes(), &[0; 4]].concat();
+    let write = |shapes: &[&str]| {
+        let mut end = 0;
+        let tensors = shapes.iter().enumerate().map(|(index, shape)| {
+            let elements: usize = shape.trim_matches(['[', ']']).split(',').map(|axis| axis.parse::<usize>().unwrap()).product();
+            let start = end;
+            end += 4 * elements;
+            header(&format!("layers.{index}.weight"), shape, start, end)
+        });
+        let text = format!("{{{metadata},{}}}", tensors.collect::<Vec<_>>().join(","));
+        let bytes = [&(text.len() as u64).to_le_bytes()[..], text.as_bytes(), &vec![0; end]].concat();
         std::fs::write(&path, bytes).unwrap();
     };
-    for second in ["[0,1099511627776]", "[1099511627776,0]", "[0,268435456]"] {
-        write(second);
+    for shapes in [
+        &["[1,1]", "[0,1099511627776]"][..],
+        &["[1,1]", "[1099511627776,0]"],
+        &["[1,1]", "[0,268435456]"],
+        &["[1,1]", "[1,0]"],
+        &["[0,1]"],
+        &["[1,0]"],
+        &["[1,2]", "[3,1]"],
+    ] {
+        write(shapes);
         let before = LIVE.load(Relaxed);
         PEAK.store(before, Relaxed);
         let error = open_network(&path).unwrap_err();

@@ -35,7 +35,7 @@ fn tensor(seed: u64, rows: usize, cols: usize) -> Tensor {
 enum Place {
     /// A buffer each.
     Apart,
-    /// One buffer: words between tensors, and between the end of a row and the next.
+    /// One buffer: words before each tensor, and between the end of a row and the next.
     Together { between: usize, gap: usize },
 }
 
@@ -50,12 +50,13 @@ fn run(raw: &Raw, place: Place, tensors: &[Tensor], prepare: impl Fn(&[View<'_>]
     let mut starts = Vec::new();
     let mut contents: Vec<Vec<f32>> = Vec::new();
     for tensor in tensors {
-        if let (Place::Together { between, .. }, Some(words)) = (place, contents.first_mut()) {
-            words.resize(words.len() + between, GUARD);
-        } else {
+        if contents.is_empty() || matches!(place, Place::Apart) {
             contents.push(Vec::new());
         }
         let words = contents.last_mut().unwrap();
+        if let Place::Together { between, .. } = place {
+            words.resize(words.len() + between, GUARD);
+        }
         let start = words.len();
         starts.push((contents.len() - 1, start));
         let words = contents.last_mut().unwrap();
@@ -390,16 +391,27 @@ fn tensors_may_lie_side_by_side() {
     let Some(raw) = Raw::open() else { return };
     let kernels = Kernels::new(&raw.device).unwrap();
     for (cols, wide) in [(8, 24), (5, 11), (12, 24)] {
-        let (rows, values) = (6, noise(1, 6 * wide));
+        // The matrix starts at the buffer's third word.
+        let (rows, start, values) = (6, 3, noise(1, 3 + 7 * wide));
         let buffer = raw.buffer(&values);
-        let column = |col: usize| View::new(&buffer, rows, cols).at(4 * col as u64).strided(wide);
+        let column = |col: usize| View::new(&buffer, rows, cols).at(4 * (start + col) as u64).strided(wide);
         for (from, to) in [(0, cols), (cols, 0), (wide - cols, 0)] {
             let call = DropoutCall { x: &column(from), y: &mut column(to), dropout: site() };
             kernels.dropout(&call).unwrap_or_else(|error| panic!("{cols} of {wide}, {from} to {to}: {error}"));
         }
+        // Rows of another distance come to lie on those beside them.
+        let call = DropoutCall { x: &column(0), y: &mut column(cols).strided(wide - 1), dropout: site() };
+        assert!(
+            matches!(kernels.dropout(&call), Err(Error::Buffer { what, .. }) if what.contains("in common")),
+            "{cols} of {wide} and of {}",
+            wide - 1
+        );
         for (from, to) in [(0, cols - 1), (cols - 1, 0), (wide - cols + 1, 0)] {
             let call = DropoutCall { x: &column(from), y: &mut column(to), dropout: site() };
-            assert!(matches!(kernels.dropout(&call), Err(Error::Buffer { .. })), "{cols} of {wide}, {from} to {to}");
+            assert!(
+                matches!(kernels.dropout(&call), Err(Error::Buffer { what, .. }) if what.contains("in common")),
+                "{cols} of {wide}, {from} to {to}"
+            );
         }
         let call = kernels.dropout(&DropoutCall { x: &column(0), y: &mut column(cols), dropout: site() }).unwrap();
         let mut encoder = raw.device.create_command_encoder(&Default::default());
@@ -408,8 +420,8 @@ fn tensors_may_lie_side_by_side() {
         let mut right = values.clone();
         for row in 0..rows {
             for col in 0..cols {
-                let kept = site().mask.keeps(row, col);
-                right[row * wide + cols + col] = if kept { values[row * wide + col] * site().scale } else { 0.0 };
+                let (kept, from) = (site().mask.keeps(row, col), start + row * wide + col);
+                right[from + cols] = if kept { values[from] * site().scale } else { 0.0 };
             }
         }
         same_bits(&format!("{cols} of {wide}"), &raw.read(&buffer), &right).unwrap();
@@ -436,6 +448,9 @@ fn tensors_that_meet_are_refused() {
     // The last word of one is the first of the other, or just not.
     assert!(kernels.dropout(&DropoutCall { x: &view(0), y: &mut view(32), dropout: site() }).is_ok());
     assert!(kernels.dropout(&DropoutCall { x: &view(32), y: &mut view(0), dropout: site() }).is_ok());
+    // One row is where it is, whatever the distance to a next one.
+    let row = |stride: usize| View::new(&buffer, 1, 8).at(40).strided(stride);
+    assert!(kernels.dropout(&DropoutCall { x: &row(8), y: &mut row(12), dropout: site() }).is_ok());
     // The same place, other rows.
     assert!(refused(view(0), view(0).strided(9)).contains("in common"));
     assert!(refused(view(0).strided(7), view(100)).contains("7 apart"));
@@ -460,4 +475,18 @@ fn tensors_that_meet_are_refused() {
     let rule = SgdRule::plain(0.1);
     let sgd = kernels.sgd(&Sgd { grad: &view(0).strided(12), weight: &mut view(100), velocity: None, rule });
     assert!(matches!(sgd, Err(Error::Buffer { kernel: "sgd", tensor: "grad", .. })), "{sgd:?}");
+
+    // A velocity has its weight's distance between rows, where there is more than one.
+    let update = |rows: usize, stride: usize| {
+        let (x, grad_z) = (&View::new(&buffer, 2, rows), &View::new(&buffer, 2, 4).at(32));
+        let at = |word: u64, rows: usize| View::new(&buffer, rows, 4).at(4 * word);
+        let (weight, bias) = (&mut at(64, rows), &mut at(128, 1));
+        let (of_weight, of_bias) = (&mut at(192, rows).strided(stride), &mut at(256, 1));
+        kernels.grad_weight_sgd(&GradWeightSgd { x, grad_z, weight, bias, velocity: Some((of_weight, of_bias)), rule })
+    };
+    assert!(update(3, 4).is_ok() && update(1, 5).is_ok());
+    for rows in [2, 3] {
+        let refused = update(rows, 5);
+        assert!(matches!(refused, Err(Error::Buffer { tensor: "weight's velocity", .. })), "{refused:?}");
+    }
 }

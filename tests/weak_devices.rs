@@ -1,6 +1,8 @@
 //! Devices that offer less, played by wgpu's noop backend, which validates everything and computes nothing: at each limit's bound every
 //! kernel is accepted, one past it the refusal is typed and names the limit, and the device's own error handlers hear of nothing.
 
+#[path = "weak_devices/large.rs"]
+mod large;
 #[path = "common/noop.rs"]
 mod noop;
 #[path = "common/shaders.rs"]
@@ -8,12 +10,12 @@ mod shaders;
 
 use shaders::variants;
 use wgpu_dropout::backend::Backend;
-use wgpu_dropout::call::SgdRule;
+use wgpu_dropout::call::{DropoutBroadcast, MaskBits, MaskBytes, SgdRule};
 use wgpu_dropout::cpu::Cpu;
-use wgpu_dropout::gpu::{Gpu, Kernels, Params, Planner, Tile, Tiles};
+use wgpu_dropout::gpu::{Gpu, Kernels, Params, Planner, Tile, Tiles, View};
 use wgpu_dropout::mlp::{Architecture, Mlp, Training};
 use wgpu_dropout::wgpu::{self, Features, Limits};
-use wgpu_dropout::{Error, Key, Mask, Mode, Rate};
+use wgpu_dropout::{AxisMap, Dropout, Error, Key, Mask, Mode, Rate};
 
 /// A device of the noop backend with just these features and limits.
 fn pretend(features: Features, limits: &Limits) -> (wgpu::Device, wgpu::Queue) {
@@ -210,4 +212,71 @@ fn the_pretended_device_refuses_and_computes_nothing() {
     let mut gpu = Gpu::on(device, queue).unwrap();
     let mask = Mask::new(Rate::keep(0.5).unwrap(), Key { seed: 1, layer: 2, step: 3 });
     assert_ne!(gpu.read_mask(mask, 9, 99).unwrap(), Cpu::new().read_mask(mask, 9, 99).unwrap());
+}
+
+/// What a device is asked and told by a plan, field by field.
+#[test]
+fn a_planner_takes_from_a_device_what_it_offers_and_no_more() {
+    let info = |kind| wgpu::AdapterInfo::new(kind, wgpu::Backend::Vulkan);
+    let (gpu, cpu) = (info(wgpu::DeviceType::DiscreteGpu), info(wgpu::DeviceType::Cpu));
+    let limits = Limits { max_storage_buffers_per_shader_stage: 6, max_bindings_per_bind_group: 7, ..Limits::default() };
+    let usual = Planner::new(&gpu, Features::empty(), &limits);
+    assert_eq!((usual.flops, usual.wide, usual.int64, usual.half), (1 << 35, false, false, false));
+    assert_eq!((usual.binding, usual.align, usual.buffers, usual.grid, usual.loops), (128 << 20, 256, 6, 65_535, u64::MAX));
+    assert!(!usual.state && Planner::new(&gpu, Features::SHADER_INT64, &limits).int64);
+    let on_cpu = Planner::new(&cpu, Features::empty(), &limits);
+    assert_eq!((on_cpu.flops, on_cpu.wide), (1 << 31, true));
+
+    // Tensors of f16 need as many buffers as their kernels bind.
+    for (per_stage, per_group, half) in [(6, 6, true), (5, 9, false), (9, 5, false)] {
+        let limits =
+            Limits { max_storage_buffers_per_shader_stage: per_stage, max_bindings_per_bind_group: per_group, ..limits.clone() };
+        let planner = Planner::new(&gpu, Features::SHADER_F16, &limits);
+        assert_eq!((planner.half, planner.buffers), (half, per_stage.min(per_group)));
+    }
+    // The least of three bounds of a binding, and the largest of two alignments.
+    let binding = |max_storage_buffer_binding_size, max_buffer_size| {
+        let limits = Limits { max_storage_buffer_binding_size, max_buffer_size, ..limits.clone() };
+        Planner::new(&gpu, Features::empty(), &limits).binding
+    };
+    assert_eq!(
+        (binding(1 << 20, 1 << 30), binding(1 << 30, 1 << 20), binding(1 << 32, 1 << 33)),
+        (1 << 20, 1 << 20, (1 << 31) - (1 << 16))
+    );
+    let align = |min_storage_buffer_offset_alignment| {
+        Planner::new(&gpu, Features::empty(), &Limits { min_storage_buffer_offset_alignment, ..limits.clone() }).align
+    };
+    assert_eq!((align(1), align(32)), (4, 32));
+}
+
+/// Shaders count in 32 bits: what just fits is planned, and one more is refused before a buffer is looked at or bound.
+#[test]
+#[cfg(target_pointer_width = "64")]
+fn columns_and_strips_that_32_bits_do_not_count_are_refused() {
+    let limits = Limits { max_storage_buffer_binding_size: (1 << 31) - 4, max_buffer_size: 1 << 31, ..Limits::default() };
+    let (device, _queue) = pretend(Features::empty(), &limits);
+    let kernels = Kernels::with_planner(&device, registers).unwrap();
+    let usage = wgpu::BufferUsages::STORAGE;
+    let buffer = |size| device.create_buffer(&wgpu::BufferDescriptor { label: None, size, usage, mapped_at_creation: false });
+    let rate = Rate::drop(0.5).unwrap();
+    let mask = Mask::new(rate, Key { seed: 1, layer: 2, step: 3 });
+    fn refused<T: std::fmt::Debug>(planned: wgpu_dropout::Result<T>) -> Option<u64> {
+        match planned {
+            Ok(_) | Err(Error::Buffer { .. }) => None,
+            Err(Error::TooLarge { value, bound, .. }) if value == bound + 1 => Some(value),
+            Err(error) => panic!("{error:?}"),
+        }
+    }
+    let large = buffer((1 << 30) + 4);
+    let bits = |cols: usize| kernels.mask_bits(&MaskBits { bits: &mut View::new(&large, 1, cols.div_ceil(32)), cols, mask });
+    assert_eq!((refused(bits((1 << 32) - 32)), refused(bits((1 << 32) - 31))), (None, Some((1 << 32) - 31)));
+    let bytes = |cols: usize| kernels.mask_bytes(&MaskBytes { bytes: &mut View::new(&large, 1, cols), mask });
+    assert_eq!((refused(bytes(1 << 30)), refused(bytes((1 << 30) + 1))), (None, Some((1 << 30) + 1)));
+    // 2^32 - 1 strips and 2^32, of two elements each, of which no buffer is large enough for either.
+    let strips = |rows: usize, cols: usize| {
+        let (axes, dropout) = (&AxisMap::channels(&[rows, cols, 2]).unwrap(), Dropout::train(Mode::Inverted, mask));
+        let tensor = View::new(&large, rows, 2 * cols);
+        kernels.dropout_broadcast(&DropoutBroadcast { x: &tensor, y: &mut { tensor }, axes, dropout })
+    };
+    assert_eq!((refused(strips(65_535, 65_537)), refused(strips(1 << 16, 1 << 16))), (None, Some(1 << 32)));
 }

@@ -10,6 +10,8 @@
 mod common;
 #[path = "windows/forms.rs"]
 mod forms;
+#[path = "windows/loops.rs"]
+mod loops;
 #[path = "windows/rowwise.rs"]
 mod rowwise;
 
@@ -262,55 +264,6 @@ fn averages_over_sub_networks_on_a_folded_grid() {
         };
         equal(&format!("{networks} networks of {rows} rows"), Some([run(&mut whole), run(&mut folded)]));
     }
-}
-
-/// Sums of ones, longer than llvmpipe goes on with a loop; `order::part` cuts none of them.
-#[test]
-fn sums_of_more_terms_than_a_loop_may_have() {
-    let terms = 300_000;
-    for tile in [Tile::Register, Tile::Workgroup] {
-        let Some(mut gpu) = gpu_with(|planner| Planner { tiles: Tiles::all(tile), ..planner }) else { continue };
-        let gpu = &mut gpu;
-        let (x, weight) =
-            (gpu.tensor(33, terms, &vec![1.0; 33 * terms]).unwrap(), gpu.tensor(terms, 33, &vec![1.0; 33 * terms]).unwrap());
-        let mut y = poisoned(gpu, 33, 33);
-        let call = LinearForward { x: &x, weight: &weight, bias: None, y: &mut y, relu: false, dropout: Dropout::NONE };
-        gpu.linear_forward(call).unwrap();
-        let (mut dw, mut db) = (poisoned(gpu, 33, 33), poisoned(gpu, 1, 33));
-        let (grad_weight, grad_bias, dropout) = (&mut dw, &mut db, Dropout::NONE);
-        gpu.grad_weight(GradWeight { x: &weight, grad_output: &weight, output: None, grad_weight, grad_bias, dropout }).unwrap();
-        for (what, sums) in [("forward", y), ("grad_weight", dw), ("grad_bias", db)] {
-            let sums = gpu.read(&sums).unwrap();
-            assert!(sums.iter().all(|&sum| sum == terms as f32), "{tile}, {what}: {:?}", &sums[..4]);
-        }
-        if gpu.kernels().planner().loops < u64::MAX {
-            let (grad_output, grad_input, through) = (&x, &mut gpu.zeros(33, 33).unwrap(), None);
-            let w = gpu.zeros(33, terms).unwrap();
-            let long = gpu.grad_input(GradInput { grad_output, output: None, weight: &w, grad_input, dropout, through });
-            assert!(matches!(long, Err(Error::TooLarge { .. })), "{tile}: {long:?}");
-        }
-    }
-    // What is not cut: as many classes as three loops come to the end of, and one more.
-    let Some(mut usual) = gpu_with(|planner| planner) else { return };
-    for cols in [21_844, 21_845] {
-        let (logits, labels) = (usual.zeros(1, cols).unwrap(), usual.zeros(1, 1).unwrap());
-        let (mut dz, mut losses) = (poisoned(&mut usual, 1, cols), poisoned(&mut usual, 1, 2));
-        let call = SoftmaxCrossEntropy { logits: &logits, labels: &labels, grad_logits: &mut dz, losses: &mut losses, batch: 1 };
-        match usual.softmax_cross_entropy(call) {
-            Ok(()) => assert!((usual.read(&dz).unwrap()[cols - 1] * cols as f32 - 1.0).abs() < 1e-3, "{cols}"),
-            Err(error) => assert!(cols == 21_845 && usual.kernels().planner().loops < u64::MAX, "{error}"),
-        }
-    }
-    // The control: without the bound the sums are short, where a loop has an end.
-    let unbound = |planner| Planner { loops: u64::MAX, tiles: Tiles::all(Tile::Register), ..planner };
-    let Some(mut gpu) = gpu_with(unbound) else { return };
-    let (x, weight) =
-        (gpu.tensor(33, terms, &vec![1.0; 33 * terms]).unwrap(), gpu.tensor(terms, 33, &vec![1.0; 33 * terms]).unwrap());
-    let mut y = gpu.zeros(33, 33).unwrap();
-    let call = LinearForward { x: &x, weight: &weight, bias: None, y: &mut y, relu: false, dropout: Dropout::NONE };
-    gpu.linear_forward(call).unwrap();
-    let short = gpu.read(&y).unwrap().iter().any(|&sum| sum != terms as f32);
-    assert_eq!(short, usual.kernels().planner().loops < u64::MAX);
 }
 
 /// What no windows can give is refused with the value and the bound, and the device is as good as before.

@@ -143,7 +143,11 @@ mod tests {
         for (bytes, what) in [
             (vec![], "not an IDX file: starts with bytes [], expected [00, 00, 08, rank]"),
             (vec![1, 0, 8, 1], "not an IDX file: starts with bytes [01, 00, 08, 01], expected [00, 00, 08, rank]"),
+            (file(0x09, &[1], &[0]), "holds i8, expected u8 (type code 0x08)"),
+            (file(0x0b, &[1], &[0; 2]), "holds i16, expected u8 (type code 0x08)"),
+            (file(0x0c, &[1], &[0; 4]), "holds i32, expected u8 (type code 0x08)"),
             (file(0x0d, &[1], &[0; 4]), "holds f32, expected u8 (type code 0x08)"),
+            (file(0x0e, &[1], &[0; 8]), "holds f64, expected u8 (type code 0x08)"),
             (file(0x07, &[1], &[0]), "holds unknown type code 0x07, expected u8 (type code 0x08)"),
             (file(8, &[], &[]), "no dimensions: expected at least 1"),
             (vec![0, 0, 8, 2, 0, 0, 0, 1, 0], "truncated: ends after 9 of the header's 12 bytes"),

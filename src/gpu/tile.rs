@@ -196,3 +196,62 @@ impl std::str::FromStr for Tile {
         found.ok_or_else(|| Error::invalid(format!("tile `{text}`: must be one of {names}")))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tile_is_read_by_its_name() {
+        for tile in Tile::ALL {
+            assert_eq!(tile.to_string().parse::<Tile>().unwrap(), tile);
+        }
+        assert!("matrix_larger".parse::<Tile>().is_err());
+    }
+
+    #[test]
+    fn tiles_of_registers_share_no_memory() {
+        let apart = [Tile::Register, Tile::Shuffle, Tile::Narrow];
+        assert!(Tile::ALL.iter().all(|tile| tile.is_shared() != apart.contains(tile)));
+    }
+
+    #[test]
+    fn tiles_of_subgroups_and_matrix_units_run_where_all_that_they_need_is_there() {
+        let limits = wgpu::Limits {
+            max_compute_workgroup_storage_size: 47_104,
+            max_compute_invocations_per_workgroup: 256,
+            ..wgpu::Limits::default()
+        };
+        let info = |least: u32, most: u32| wgpu::AdapterInfo {
+            subgroup_min_size: least,
+            subgroup_max_size: most,
+            ..wgpu::AdapterInfo::new(wgpu::DeviceType::Other, wgpu::Backend::Vulkan)
+        };
+        let matrices = wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX;
+        let (half, subgroup) = (wgpu::Features::SHADER_F16, wgpu::Features::SUBGROUP);
+        for tile in [Tile::Shuffle, Tile::Narrow] {
+            assert!(tile.runs_on(&info(8, 8), subgroup, &limits));
+            assert!(!tile.runs_on(&info(8, 8), matrices | half, &limits));
+            assert!([(4, 8), (8, 16), (32, 32)].iter().all(|&(least, most)| !tile.runs_on(&info(least, most), subgroup, &limits)));
+        }
+        for tile in [Tile::Matrix, Tile::MatrixLarge] {
+            assert!(tile.runs_on(&info(32, 32), matrices | half, &limits));
+            assert!([matrices, half, subgroup].iter().all(|&lacking| !tile.runs_on(&info(32, 32), lacking, &limits)));
+            assert!([(8, 8), (16, 32), (32, 64)].iter().all(|&(a, b)| !tile.runs_on(&info(a, b), matrices | half, &limits)));
+            let little = wgpu::Limits { max_compute_workgroup_storage_size: 47_103, ..limits.clone() };
+            let few = wgpu::Limits { max_compute_invocations_per_workgroup: 255, ..limits.clone() };
+            assert!([little, few].iter().all(|less| !tile.runs_on(&info(32, 32), matrices | half, less)));
+        }
+    }
+
+    #[test]
+    fn matrix_units_make_results_of_f16_and_large_ones_in_large_tiles() {
+        let for_result = |tile: Tile, rows, half| tile.for_result(rows, 1 << 11, half);
+        for tile in [Tile::Matrix, Tile::MatrixLarge] {
+            assert_eq!(for_result(tile, 1 << 11, false), Tile::Workgroup);
+            assert_eq!(for_result(tile, 1 << 11, true), Tile::MatrixLarge);
+            assert_eq!(for_result(tile, (1 << 11) - 1, true), tile);
+        }
+        assert_eq!(for_result(Tile::Wide, 1 << 30, true), Tile::Wide);
+    }
+}

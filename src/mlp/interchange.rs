@@ -253,16 +253,14 @@ fn names(file: &Container<'_>) -> Result<Vec<String>> {
 
 /// Orders text by what people read: runs of digits as numbers.
 fn natural(a: &str, b: &str) -> Ordering {
-    let parts = |text: &str| -> Vec<(u64, String)> {
-        let mut parts: Vec<(u64, String)> = Vec::new();
+    // A number comes before any letter.
+    let parts = |text: &str| -> Vec<std::result::Result<u64, char>> {
+        let mut parts = Vec::new();
         for c in text.chars() {
             match (c.to_digit(10), parts.last_mut()) {
-                (Some(digit), Some((number, letters))) if letters.is_empty() => {
-                    *number = number.saturating_mul(10).saturating_add(u64::from(digit));
-                }
-                (Some(digit), _) => parts.push((u64::from(digit), String::new())),
-                (None, Some((_, letters))) if !letters.is_empty() => letters.push(c),
-                (None, _) => parts.push((u64::MAX, c.to_string())),
+                (Some(digit), Some(Ok(number))) => *number = u64::saturating_mul(*number, 10).saturating_add(u64::from(digit)),
+                (Some(digit), _) => parts.push(Ok(u64::from(digit))),
+                (None, _) => parts.push(Err(c)),
             }
         }
         parts

@@ -39,7 +39,7 @@ pub(super) enum Beside<'a> {
 impl<'a> Beside<'a> {
     fn operand(self) -> Operand<'a> {
         match self {
-            Self::Bits(view) => Operand { element: Some(4), ..read("bits", view) },
+            Self::Bits(view) => read("bits", view),
             Self::Numbers(name, view) => read(name, view),
         }
     }
