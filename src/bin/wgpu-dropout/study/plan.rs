@@ -288,11 +288,6 @@ impl Recipe {
         Ok(Architecture { inputs, hidden: self.hidden.clone(), classes, mode: self.mode, rate, input_rate, seed })
     }
 
-    /// Features, units of the hidden layers, classes.
-    pub fn widths(&self, inputs: usize, classes: usize) -> Vec<usize> {
-        [&[inputs], self.hidden.as_slice(), &[classes]].concat()
-    }
-
     /// Mini-batches of an epoch.
     pub fn steps(&self) -> u32 {
         self.rows.div_ceil(self.batch).max(1) as u32
@@ -328,7 +323,8 @@ impl Recipe {
 
     /// About how many operations it takes, for the progress bar.
     pub fn cost(&self, inputs: usize, classes: usize) -> u64 {
-        let parameters: usize = self.widths(inputs, classes).windows(2).map(|pair| pair[0] * pair[1]).sum();
+        let widths = [&[inputs], self.hidden.as_slice(), &[classes]].concat();
+        let parameters: usize = widths.windows(2).map(|pair| pair[0] * pair[1]).sum();
         u64::from(self.epochs()) * self.rows as u64 * parameters as u64
     }
 }

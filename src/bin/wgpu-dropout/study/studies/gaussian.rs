@@ -87,7 +87,7 @@ impl Computation for Net<'_> {
         let Self { scene, seed, noise } = *self;
         let (rows, width, updates) = scene.pick((2000, 256, 1500), (60_000, 1024, 36_000));
         let recipe = Recipe::plain(scene.rows(rows), &[width, width], scene.updates(updates));
-        let widths = recipe.widths(scene.data.train.cols, scene.data.classes);
+        let widths = recipe.architecture(scene.data.train.cols, scene.data.classes, seed)?.widths();
         let noisy = Noisy::new(&mut backend, recipe.batch, &widths, seed)?;
         let noisy = Noisy { noise, input_keep: scene.input_keep(), ..noisy };
         handmade::train(backend, scene, &recipe, seed, noisy)

@@ -24,7 +24,7 @@ pub struct Net<'a> {
 impl Computation for Net<'_> {
     fn on<B: Backend>(&self, mut backend: B) -> Result<(B, Found)> {
         let (scene, recipe) = (self.scene, &self.recipe);
-        let widths = recipe.widths(scene.data.train.cols, scene.data.classes);
+        let widths = recipe.architecture(scene.data.train.cols, scene.data.classes, self.seed)?.widths();
         let layers = Layer::stack(&mut backend, self.seed, &widths)?;
         let hidden = recipe.hidden.iter().map(|&units| Hidden::new(&mut backend, recipe.batch, units)).collect::<Result<_>>()?;
         handmade::train(backend, scene, recipe, self.seed, Sparse { layers, hidden, weight: self.weight })
