@@ -18,7 +18,6 @@
 // loader load_grad_input grad_input
 // storer store_grad_input grad_input OutputElement
 
-const FIRST: u32 = 1u;    // flag: the sum starts in this dispatch
 const THROUGH: u32 = 2u;  // flag: of dispatches that end a sum
 
 fn weight_quad(n: u32, k: u32) -> vec4<Number> {
@@ -76,9 +75,9 @@ fn weight_column(n: u32, k: u32) -> vec4<f32> {
     return vec4<f32>(vec4<Number>(weight_quad(n, from_)[term], weight_quad(n + 1u, from_)[term], weight_quad(n + 2u, from_)[term], weight_quad(n + 3u, from_)[term]));
 }
 
-// The partial sum that the dispatch before left, where there was one.
+// The partial sum that the dispatch before left.
 fn start(m: u32, n: u32) -> vec4<f32> {
-    if (p.flags & FIRST) != 0u || m >= p.rows || n >= p.cols {
+    if m >= p.rows || n >= p.cols {
         return vec4<f32>(0.0);
     }
     return load_grad_input(p.d_start + m * p.d_stride + n, p.cols - n);

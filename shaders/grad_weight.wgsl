@@ -17,11 +17,9 @@
 // loader load_grad_weight grad_weight
 // storer store_grad_weight grad_weight
 
-const FIRST: u32 = 1u;  // flag: the sum starts in this dispatch
-
-// The partial sum that the dispatch before left, where there was one.
+// The partial sum that the dispatch before left.
 fn start(m: u32, n: u32) -> vec4<f32> {
-    if (p.flags & FIRST) != 0u || m >= p.rows || n >= p.cols {
+    if m >= p.rows || n >= p.cols {
         return vec4<f32>(0.0);
     }
     if m == p.first {

@@ -2,7 +2,6 @@
 //
 // The including kernel declares x, weight, bias and y, and takes what is summed: finish() eight columns of a row of Y.
 
-const FIRST: u32 = 1u;  // flag: the sum starts in this dispatch
 const LAST: u32 = 2u;   // flag: the sum ends in this dispatch
 const BIAS: u32 = 8u;   // flag: there is one
 
@@ -49,9 +48,9 @@ fn b_strip(k: u32, n: u32) -> array<Eight, 4> {
     return array<Eight, 4>(b_eight(k, n), b_eight(k + 1u, n), b_eight(k + 2u, n), b_eight(k + 3u, n));
 }
 
-// The partial sum that the dispatch before left, where there was one.
+// The partial sum that the dispatch before left.
 fn start(m: u32, n: u32) -> vec4<f32> {
-    if (p.flags & FIRST) != 0u || m >= p.rows || n >= p.cols {
+    if m >= p.rows || n >= p.cols {
         return vec4<f32>(0.0);
     }
     return load_y(p.d_start + m * p.d_stride + n, p.cols - n);

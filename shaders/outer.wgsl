@@ -91,12 +91,9 @@ fn close(n: u32) {
     if !has_bias {
         return;
     }
-    for (var j = 0u; j < 4u; j++) { // unroll
-        if n + j < p.cols {
-            put_bias(n + j, bias_low[j]);
-        }
-        if n + 4u + j < p.cols {
-            put_bias(n + 4u + j, bias_high[j]);
-        }
+    for (var j = 0u; j < min(8u, p.cols - min(n, p.cols)); j++) {
+        let quad = select(bias_high, bias_low, j < 4u);
+        let pair = select(quad.zw, quad.xy, j % 4u < 2u);
+        put_bias(n + j, select(pair.y, pair.x, j % 2u == 0u));
     }
 }

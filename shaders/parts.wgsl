@@ -16,3 +16,10 @@ fn part_of(index: u32, tiles: u32, inner: u32) -> vec3<u32> {
     let tile = select(index % tiles, tiles, part > 0u && first >= inner);
     return vec3<u32>(tile, first, min(inner, first + params.terms));
 }
+
+const FIRST: u32 = 1u;  // flag: the sum starts in this dispatch
+
+// Whether a dispatch before has begun the sums.
+fn begun() -> bool {
+    return PART && (p.flags & FIRST) == 0u;
+}

@@ -64,7 +64,7 @@ fn finish_rows(subgroup: u32, lane: u32, m: u32, n: u32) {
         let col = n + strip % (2u * STAGED) * 8u;
         var low = stage[subgroup][strip * 2u];
         var high = stage[subgroup][strip * 2u + 1u];
-        if PART {
+        if begun() {
             low += start(row, col);
             high += start(row, col + 4u);
         }

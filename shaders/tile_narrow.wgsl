@@ -18,12 +18,13 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(subgroup_invocatio
     let part = part_of(index, row_tiles * col_tiles, inner);
     let m = ((part.x % row_tiles) * 8u + lane) * TILE_ROWS;
     let n = (part.x / row_tiles) * 16u;
-    // Indexed by constants alone, so that the sums stay in registers.
+    // Indexed by constants alone, and a row chosen by comparisons; see tile_shuffle.wgsl.
     var sums: array<vec4<f32>, 16>;
-    if PART {
-        for (var row = 0u; row < 4u; row++) { // unroll
-            for (var quad = 0u; quad < 4u; quad++) { // unroll
-                sums[4u * row + quad] = start(m + row, n + 4u * quad);
+    for (var row = 0u; row < select(0u, 4u, begun()); row++) {
+        for (var quad = 0u; quad < 4u; quad++) { // unroll
+            let sum = start(m + row, n + 4u * quad);
+            for (var place = 0u; place < 4u; place++) { // unroll
+                sums[4u * place + quad] = select(sums[4u * place + quad], sum, row == place);
             }
         }
     }
@@ -46,7 +47,6 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(subgroup_invocatio
             }
         }
     }
-    // Eight columns of a row at a time, chosen by constants; see tile_shuffle.wgsl.
     for (var part = 0u; part < 2u; part++) {
         let keep = open(m, n + 8u * part, min(TILE_ROWS, p.rows - min(m, p.rows)));
         for (var at = 0u; at < 4u; at++) {

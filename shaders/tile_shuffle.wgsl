@@ -30,12 +30,15 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(subgroup_invocatio
     let part = part_of(index, row_tiles * col_tiles, inner);
     let m = (part.x % row_tiles) * TILE_ROWS;
     let n = ((part.x / row_tiles) * 8u + lane) * 8u;
-    // Indexed by constants alone, so that the sums stay in registers.
+    // Indexed by constants alone, so that the sums stay in registers. Before and after the loop over terms a row is chosen by comparisons with
+    // constants: unrolled, what happens to a row would be most of what there is to compile.
     var sums: array<vec4<f32>, HALVES>;
-    if PART {
-        for (var row = 0u; row < TILE_ROWS; row++) { // unroll
-            sums[2u * row] = start(m + row, n);
-            sums[2u * row + 1u] = start(m + row, n + 4u);
+    for (var row = 0u; row < select(0u, TILE_ROWS, begun()); row++) {
+        let low = start(m + row, n);
+        let high = start(m + row, n + 4u);
+        for (var place = 0u; place < TILE_ROWS; place++) { // unroll
+            sums[2u * place] = select(sums[2u * place], low, row == place);
+            sums[2u * place + 1u] = select(sums[2u * place + 1u], high, row == place);
         }
     }
     // The thread's place in the two blocks of each eight rows.
@@ -57,19 +60,15 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(subgroup_invocatio
             }
         }
     }
-    // Four rows at a time, chosen by constants: unrolled whole, what happens to a row would be most of what there is to compile, and
-    // indexed by a variable the sums would leave the registers.
-    var keep = open(m, n, min(TILE_ROWS, p.rows - m));
-    for (var part = 0u; part < BLOCKS; part++) {
-        for (var row = 0u; row < 4u; row++) { // unroll
-            var low = sums[2u * row];
-            var high = sums[2u * row + 1u];
-            for (var block = 0u; block < BLOCKS; block++) { // unroll
-                low = select(low, sums[8u * block + 2u * row], part == block);
-                high = select(high, sums[8u * block + 2u * row + 1u], part == block);
-            }
-            finish(m + 4u * part + row, n, low, high, keep[part / 4u][part % 4u] >> (8u * row));
+    let keep = open(m, n, min(TILE_ROWS, p.rows - m));
+    for (var row = 0u; row < TILE_ROWS; row++) {
+        var low: vec4<f32>;
+        var high: vec4<f32>;
+        for (var place = 0u; place < TILE_ROWS; place++) { // unroll
+            low = select(low, sums[2u * place], row == place);
+            high = select(high, sums[2u * place + 1u], row == place);
         }
+        finish(m + row, n, low, high, keep[row / 16u][row / 4u % 4u] >> (8u * (row % 4u)));
     }
     close(n);
 }

@@ -112,7 +112,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
 
     // Indexed by constants alone, so that the sums stay in registers.
     var sums: array<vec4<f32>, HALVES>;
-    if PART {
+    if begun() {
         for (var row = 0u; row < TILE_ROWS; row++) { // unroll
             sums[2u * row] = start(m + row, n);
             sums[2u * row + 1u] = start(m + row, n + 4u);

@@ -186,7 +186,7 @@ fn an_interrupted_run_leaves_nothing_behind() {
     let folder = TempDir::new().unwrap();
     let mut run = command(folder.path(), "bench --full --device cpu --html b.html").stdout(Stdio::piped()).spawn().unwrap();
     std::thread::sleep(Duration::from_millis(1500));
-    assert!(std::process::Command::new("kill").args(["-INT", &run.id().to_string()]).status().unwrap().success());
-    assert_eq!(run.wait().unwrap().signal(), Some(2));
+    assert!(std::process::Command::new("kill").args(["-TERM", &run.id().to_string()]).status().unwrap().success());
+    assert_eq!(run.wait().unwrap().signal(), Some(15));
     assert!(files(folder.path()).is_empty());
 }
