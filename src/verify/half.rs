@@ -31,9 +31,9 @@ pub(super) fn against_oracle(forms: &mut [Form<Gpu>], seed: u64, every_form: boo
     Ok(Some(tally.finish("within one rounding to f16 of the bound")))
 }
 
-/// Several rows and one, whole vectors and not, aligned to a group of draws and not.
+/// Several rows and one, in vectors of eight, of four and neither, aligned to a group of draws and not.
 fn elementwise(form: &mut Form<Gpu>, cases: &mut Cases, tally: &mut Tally) -> Result<()> {
-    for [rows, cols] in [[5, 64], [7, 37], [1, 64], [1, 37]] {
+    for [rows, cols] in [5, 1].into_iter().flat_map(|rows| [64, 44, 37].map(|cols| [rows, cols])) {
         for col in [0, 3] {
             let (values, site) = (noise(cases, rows * cols), site(cases.key(), col)?);
             let gpu = &mut form.backend;
@@ -153,4 +153,31 @@ fn download(gpu: &mut Gpu, tensor: &GpuTensor<u32>, count: usize) -> Result<Vec<
 
 fn half_view(tensor: &GpuTensor<u32>, [rows, cols]: [usize; 2]) -> View<'_> {
     View::new(tensor.view().buffer, rows, cols).half()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gpu::{AdapterChoice, Planner, Tile, Tiles};
+
+    #[test]
+    fn every_form_of_a_kernel_of_strips_is_run() {
+        let Ok(gpu) = Gpu::open(&AdapterChoice::Best) else { return eprintln!("SKIPPED: no adapter") };
+        if !gpu.kernels().planner().half {
+            return eprintln!("SKIPPED: no f16");
+        }
+        for wide in [true, false] {
+            let tiles = Tiles::all(if wide { Tile::Register } else { Tile::Workgroup });
+            let kernels = gpu.kernels().replanned(|planner| Planner { tiles, wide, ..planner }).unwrap();
+            let mut form = Form { name: format!("wide {wide}"), backend: gpu.with_kernels(kernels), weak: false };
+            let mut tally = Tally::new("");
+            elementwise(&mut form, &mut Cases::new(1, 9), &mut tally).unwrap();
+            assert_eq!(tally.finish("").differences, 0);
+            let (planner, compiled) = (*form.backend.kernels().planner(), form.backend.kernels().compiled());
+            for variant in Variant::all_half().iter().filter(|variant| variant.stem.is_strips() && divides_so(&planner, variant)) {
+                let name = Variant { int64: planner.int64, ..*variant }.name();
+                assert!(compiled.contains(&name), "{name} was not run");
+            }
+        }
+    }
 }
