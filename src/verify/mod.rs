@@ -61,7 +61,7 @@ pub struct Options {
 }
 
 impl Options {
-    /// About a minute on a device, battery included.
+    /// Some minutes on a device, battery included: most of them what its driver takes to compile every form of the kernels for the first time.
     pub fn new(seed: u64) -> Self {
         let patience = Duration::from_secs(20);
         Self { seed, masks: 50_000, layers: 4_000, draws: 1 << 26, every_form: true, patience, edits: Vec::new() }
