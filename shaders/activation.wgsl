@@ -18,8 +18,10 @@ fn bounded(z: vec4<f32>, bound: f32) -> vec4<f32> {
     return select(z, sign(z) * bound, abs(z) > vec4<f32>(bound));
 }
 
+// A NaN by selection: a device's exp may lose it.
 fn sigmoid(z: vec4<f32>) -> vec4<f32> {
-    return 1.0 / (1.0 + exp(-bounded(z, 80.0)));
+    let near = bounded(z, 80.0);
+    return select(near, 1.0 / (1.0 + exp(-near)), abs(near) <= vec4<f32>(80.0));
 }
 
 // Phi(z); `bell` is exp(-z^2 / 2).
