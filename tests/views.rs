@@ -487,32 +487,7 @@ fn tensors_that_meet_are_refused() {
     assert!(update(3, 4).is_ok() && update(1, 5).is_ok());
     for rows in [2, 3] {
         let refused = update(rows, 5);
-        assert!(matches!(refused, Err(Error::Buffer { tensor: "weight's velocity", .. })), "{refused:?}");
+        let Err(Error::Buffer { tensor: "weight's velocity", what, .. }) = refused else { panic!("{refused:?}") };
+        assert!(what.contains("5 elements apart"), "{what}");
     }
-}
-
-#[test]
-fn a_velocity_s_rows_are_as_far_apart_as_the_weight_s() {
-    let Some(raw) = Raw::open() else { return };
-    let kernels = Kernels::new(&raw.device).unwrap();
-    let buffer = raw.buffer(&[0.0f32; 400]);
-    let view = |word: u64, rows: usize, cols: usize| View::new(&buffer, rows, cols).at(4 * word);
-    let update = |inputs: usize, stride: usize| {
-        kernels.grad_weight_sgd(&GradWeightSgd {
-            x: &view(0, 5, inputs),
-            grad_z: &view(32, 5, 8),
-            weight: &mut view(100, inputs, 8).strided(8),
-            bias: &mut view(200, 1, 8),
-            velocity: Some((&mut view(240, inputs, 8).strided(stride), &mut view(320, 1, 8))),
-            rule: SgdRule { momentum: 0.9, ..SgdRule::plain(0.1) },
-        })
-    };
-    for inputs in [2, 3] {
-        assert!(update(inputs, 8).is_ok());
-        assert!(
-            matches!(update(inputs, 12), Err(Error::Buffer { tensor: "weight's velocity", what, .. }) if what.contains("12 elements apart"))
-        );
-    }
-    // One row is where it is.
-    assert!(update(1, 8).is_ok() && update(1, 12).is_ok());
 }
