@@ -88,8 +88,7 @@ impl Computation for Net<'_> {
         let (rows, width, updates) = scene.pick((2000, 256, 1500), (60_000, 1024, 36_000));
         let recipe = Recipe::plain(scene.rows(rows), &[width, width], scene.updates(updates));
         let widths = recipe.architecture(scene.data.train.cols, scene.data.classes, seed)?.widths();
-        let noisy = Noisy::new(&mut backend, recipe.batch, &widths, seed)?;
-        let noisy = Noisy { noise, input_keep: scene.input_keep(), ..noisy };
+        let noisy = Noisy::new(&mut backend, recipe.batch, &widths, seed, noise, scene.input_keep())?;
         handmade::train(backend, scene, &recipe, seed, noisy)
     }
 }
@@ -109,13 +108,13 @@ struct Noisy<B: Backend> {
 }
 
 impl<B: Backend> Noisy<B> {
-    fn new(backend: &mut B, batch: usize, widths: &[usize], seed: u64) -> Result<Self> {
+    fn new(backend: &mut B, batch: usize, widths: &[usize], seed: u64, noise: Noise, input_keep: f64) -> Result<Self> {
         let layers = Layer::stack(backend, seed, widths)?;
         let inner = &widths[..widths.len() - 1];
         let mut each = |widths: &[usize]| widths.iter().map(|&width| backend.zeros(batch, width)).collect::<Result<Vec<_>>>();
         let (noisy, clean, grads) =
             (each(inner)?, each(&inner[1..])?, [each(&inner[1..])?, each(&inner[1..])?, each(&inner[1..])?]);
-        Ok(Self { seed, noise: Noise::None, input_keep: 1.0, layers, noisy, clean, grads })
+        Ok(Self { seed, noise, input_keep, layers, noisy, clean, grads })
     }
 
     /// What multiplies at a site in a step; nothing without one.
