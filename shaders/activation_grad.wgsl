@@ -11,7 +11,7 @@
 // loader load_z z
 // storer store_y y
 
-fn strip(row: u32, col: u32, draws: vec4<u32>) {
+fn strip(row: u32, col: u32) {
     let left = p.cols - col;
     let grad = load_x8(p.a_start + row * p.a_stride + col, left);
     let at = load_z8(p.c_start + row * p.c_stride + col, left);

@@ -1,7 +1,7 @@
 // alpha_dropout: y = a * x + b where the mask keeps, else a * alpha' + b, with a and b such that mean and variance stay.
 //
 // Shapes: x, y [rows, cols]. `scale` is a, `shift` is b and `dropped` is a * alpha' + b, worked out in f64 by the host from the rate in effect. The
-// derivative is dropout.wgsl's with the scale a. block.wgsl maps threads to elements and draws where it can.
+// derivative is dropout.wgsl's with the scale a. block.wgsl maps threads to elements, rows.wgsl loads, draws where it can and stores.
 // Source: Klambauer et al., "Self-normalizing neural networks", NeurIPS 2017. CPU twin: src/cpu/reference/alpha_dropout.rs.
 
 @group(0) @binding(0) var<storage, read> x: array<Element>;
@@ -14,14 +14,10 @@ fn alpha4(v: vec4<f32>, kept: vec4<bool>) -> vec4<f32> {
     return select(vec4<f32>(p.dropped), v * p.scale + p.shift, kept);
 }
 
-fn strip(row: u32, col: u32, draws: vec4<u32>) {
-    let left = p.cols - col;
-    var v = load_x8(p.a_start + row * p.a_stride + col, left);
+fn becomes(row: u32, col: u32, v: Eight, draws: vec4<u32>) -> Eight {
     if ALIGNED {
-        v = Eight(alpha4(v.low, kept_words(draws.xy)), alpha4(v.high, kept_words(draws.zw)));
-    } else {
-        let keep = keep8(row, col);
-        v = Eight(alpha4(v.low, kept4(keep)), alpha4(v.high, kept4(keep >> 4u)));
+        return Eight(alpha4(v.low, kept_words(draws.xy)), alpha4(v.high, kept_words(draws.zw)));
     }
-    store_y8(p.b_start + row * p.b_stride + col, v, left);
+    let keep = keep8(row, col);
+    return Eight(alpha4(v.low, kept4(keep)), alpha4(v.high, kept4(keep >> 4u)));
 }

@@ -14,8 +14,6 @@ fn moved(v: vec4<f32>) -> vec4<f32> {
     return bitcast<vec4<f32>>(bitcast<vec4<u32>>(v) + vec4<u32>(p.flags));
 }
 
-fn strip(row: u32, col: u32, draws: vec4<u32>) {
-    let left = p.cols - col;
-    let v = load_x8(p.a_start + row * p.a_stride + col, left);
-    store_y8(p.b_start + row * p.b_stride + col, Eight(moved(v.low), moved(v.high)), left);
+fn becomes(row: u32, col: u32, v: Eight, draws: vec4<u32>) -> Eight {
+    return Eight(moved(v.low), moved(v.high));
 }

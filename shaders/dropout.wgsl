@@ -1,6 +1,6 @@
 // dropout: y = M * s * x, and, since it is its own derivative, dx = M * s * dy.
 //
-// Shapes: x, y [rows, cols]. block.wgsl maps threads to elements and draws where it can.
+// Shapes: x, y [rows, cols]. block.wgsl maps threads to elements, rows.wgsl loads, draws where it can and stores.
 // Source: Srivastava et al., JMLR 15 (2014), section 4; scaled while training as in the CS231n notes. CPU twin:
 // src/cpu/reference/dropout.rs.
 
@@ -10,14 +10,10 @@
 // loader load_x x
 // storer store_y y
 
-fn strip(row: u32, col: u32, draws: vec4<u32>) {
-    let left = p.cols - col;
-    var v = load_x8(p.a_start + row * p.a_stride + col, left);
+fn becomes(row: u32, col: u32, v: Eight, draws: vec4<u32>) -> Eight {
     if ALIGNED {
-        v = Eight(drop_words(v.low, draws.xy), drop_words(v.high, draws.zw));
-    } else {
-        let keep = keep8(row, col);
-        v = Eight(drop4(v.low, keep), drop4(v.high, keep >> 4u));
+        return Eight(drop_words(v.low, draws.xy), drop_words(v.high, draws.zw));
     }
-    store_y8(p.b_start + row * p.b_stride + col, v, left);
+    let keep = keep8(row, col);
+    return Eight(drop4(v.low, keep), drop4(v.high, keep >> 4u));
 }

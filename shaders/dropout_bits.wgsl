@@ -11,7 +11,7 @@
 // loader load_x x
 // storer store_y y
 
-fn strip(row: u32, col: u32, draws: vec4<u32>) {
+fn strip(row: u32, col: u32) {
     let left = p.cols - col;
     let v = load_x8(p.a_start + row * p.a_stride + col, left);
     let keep = bits[p.c_start + row * p.c_stride + col / 32u] >> (col % 32u);

@@ -26,7 +26,7 @@ fn keep_one(row: u32, col: u32) -> u32 {
     return select(0u, 0xffu, ((bits >> (at % 8u)) & 1u) != 0u);
 }
 
-fn strip(row: u32, col: u32, draws: vec4<u32>) {
+fn strip(row: u32, col: u32) {
     let left = p.cols - col;
     let upper = (p.count + row) / p.size_2;
     let i0 = upper / p.size_1;

@@ -1,7 +1,7 @@
 // gaussian_dropout: y = x * (1 + sigma * n), n standard normal, and, since it is its own derivative, dx = dy * (1 + sigma * n).
 //
 // Shapes: x, y [rows, cols]. n = c * quantile((d + 1/2) / 65536) of the element's draw d; `scale` is sigma * c, worked out in f64 by the host.
-// block.wgsl maps threads to elements and draws where it can.
+// block.wgsl maps threads to elements, rows.wgsl loads, draws where it can and stores.
 // Sources: Srivastava et al., JMLR 15 (2014), section 10; Wichura, "Algorithm AS 241", Applied Statistics 37 (1988), PPND7. CPU twin:
 // src/cpu/reference/gaussian_dropout.rs.
 
@@ -34,12 +34,10 @@ fn noise4(v: vec4<f32>, words: vec2<u32>) -> vec4<f32> {
     return v * (1.0 + p.scale * quantile4(draws4(words)));
 }
 
-fn strip(row: u32, col: u32, draws: vec4<u32>) {
-    let left = p.cols - col;
-    let v = load_x8(p.a_start + row * p.a_stride + col, left);
+fn becomes(row: u32, col: u32, v: Eight, draws: vec4<u32>) -> Eight {
     var words = draws;
     if !ALIGNED {
         words = draws8(row, col);
     }
-    store_y8(p.b_start + row * p.b_stride + col, Eight(noise4(v.low, words.xy), noise4(v.high, words.zw)), left);
+    return Eight(noise4(v.low, words.xy), noise4(v.high, words.zw));
 }

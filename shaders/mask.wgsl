@@ -80,9 +80,9 @@ fn draw_group(row: u32, group: u32) -> vec4<u32> {
     return philox4x32(vec4<u32>(group, row + p.row_offset, p.layer, p.step), vec2<u32>(p.seed_low, p.seed_high));
 }
 
-// The draws of two rows by two groups, row by row.
-fn draw_block(row: u32, group: u32) -> array<vec4<u32>, 4> {
-    return philox4x32_block(vec4<u32>(group, row + p.row_offset, p.layer, p.step), vec2<u32>(p.seed_low, p.seed_high));
+// The draws of a group in four rows.
+fn draw_rows(row: u32, group: u32) -> array<vec4<u32>, 4> {
+    return philox4x32_rows(vec4<u32>(group, row + p.row_offset, p.layer, p.step), vec2<u32>(p.seed_low, p.seed_high));
 }
 
 fn keep_group(row: u32, group: u32) -> u32 {

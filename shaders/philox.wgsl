@@ -30,13 +30,11 @@ fn philox4x32(counter: vec4<u32>, seed: vec2<u32>) -> vec4<u32> {
     return c;
 }
 
-// The words of four neighbours: of the counter, of it with c0 + 1, with c1 + 1, and with both.
-fn philox4x32_block(counter: vec4<u32>, seed: vec2<u32>) -> array<vec4<u32>, 4> {
+// The words of four rows: of the counter, and of it with c1 + 1, c1 + 2 and c1 + 3.
+fn philox4x32_rows(counter: vec4<u32>, seed: vec2<u32>) -> array<vec4<u32>, 4> {
     var words: array<vec4<u32>, 4>;
-    for (var j = 0u; j < 2u; j++) { // unroll
-        for (var i = 0u; i < 2u; i++) { // unroll
-            words[2u * j + i] = philox4x32(counter + vec4<u32>(i, j, 0u, 0u), seed);
-        }
+    for (var i = 0u; i < 4u; i++) { // unroll
+        words[i] = philox4x32(counter + vec4<u32>(0u, i, 0u, 0u), seed);
     }
     return words;
 }

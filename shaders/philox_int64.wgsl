@@ -30,23 +30,20 @@ fn philox4x32(counter: vec4<u32>, seed: vec2<u32>) -> vec4<u32> {
     return vec4<u32>(u32(c0), u32(c1), u32(c2), u32(c3));
 }
 
-// The words of four neighbours: of the counter, of it with c0 + 1, with c1 + 1, and with both.
+// The words of four rows: of the counter, and of it with c1 + 1, c1 + 2 and c1 + 3.
 //
-// A product of round 1 depends on c0 alone or is fixed, one of round 2 depends on c0 or on c1 alone, one of round 3 on c0 alone or on both: each is
-// made once for all that share it. From round 4 on the four advance together, so that none waits for its own products.
-fn philox4x32_block(counter: vec4<u32>, seed: vec2<u32>) -> array<vec4<u32>, 4> {
+// A product of round 1 depends on c0 alone or is fixed, one of round 2 depends on c0 or on c1 alone, one of round 3 on c0 alone or on both: those of
+// c0 are made once for all rows. From round 4 on the four advance together, so that none waits for its own products.
+fn philox4x32_rows(counter: vec4<u32>, seed: vec2<u32>) -> array<vec4<u32>, 4> {
     var k0 = u64(seed.x);
     var k1 = u64(seed.y);
     let fixed = u64(counter.z) * M1;
-    var first: array<u64, 2>;   // of round 1, by c0
-    var second: array<u64, 2>;  // of round 2, by c0
-    var by_c1: array<u64, 2>;   // of round 2, by c1
-    var third: array<u64, 2>;   // of round 3, by c0
-    for (var i = 0u; i < 2u; i++) { // unroll
-        first[i] = u64(counter.x + i) * M0;
-        second[i] = (((first[i] >> 32u) ^ u64(counter.w) ^ k1) & LOW) * M1;
-        by_c1[i] = (((fixed >> 32u) ^ u64(counter.y + i) ^ k0) & LOW) * M0;
-        third[i] = (((second[i] >> 32u) ^ fixed ^ (k0 + W0)) & LOW) * M0;
+    let first = u64(counter.x) * M0;
+    let second = (((first >> 32u) ^ u64(counter.w) ^ k1) & LOW) * M1;
+    let third = (((second >> 32u) ^ fixed ^ (k0 + W0)) & LOW) * M0;
+    var by_row: array<u64, 4>;  // the other product of round 2
+    for (var i = 0u; i < 4u; i++) { // unroll
+        by_row[i] = (((fixed >> 32u) ^ u64(counter.y + i) ^ k0) & LOW) * M0;
     }
     k0 += 2lu * W0;
     k1 += W1;
@@ -54,13 +51,11 @@ fn philox4x32_block(counter: vec4<u32>, seed: vec2<u32>) -> array<vec4<u32>, 4> 
     var c1: array<u64, 4>;
     var c2: array<u64, 4>;
     var c3: array<u64, 4>;
-    for (var j = 0u; j < 2u; j++) { // unroll
-        for (var i = 0u; i < 2u; i++) { // unroll
-            c1[2u * j + i] = (((by_c1[j] >> 32u) ^ first[i] ^ k1) & LOW) * M1;
-            c0[2u * j + i] = (c1[2u * j + i] >> 32u) ^ (second[i] ^ k0);
-            c2[2u * j + i] = (third[i] >> 32u) ^ (by_c1[j] ^ (k1 + W1));
-            c3[2u * j + i] = third[i];
-        }
+    for (var i = 0u; i < 4u; i++) { // unroll
+        c1[i] = (((by_row[i] >> 32u) ^ first ^ k1) & LOW) * M1;
+        c0[i] = (c1[i] >> 32u) ^ (second ^ k0);
+        c2[i] = (third >> 32u) ^ (by_row[i] ^ (k1 + W1));
+        c3[i] = third;
     }
     k1 += W1;
     for (var round = 3u; round < PHILOX_ROUNDS; round++) {

@@ -125,7 +125,7 @@ fn elementwise_kernels_take_tensors_wherever_they_lie() {
         });
     }
     let compiled = kernels.compiled().join(" ");
-    for form in ["dropout.vec4", ".shared", ".in_place", ".paired"] {
+    for form in ["dropout.vec4", ".shared", ".in_place", ".stacked"] {
         assert!(compiled.contains(form), "{form} was never run: {compiled}");
     }
 }

@@ -95,8 +95,8 @@ impl Stem {
         self.draws_strips() || matches!(self, Self::ActivationGrad | Self::Copy | Self::DropoutBits)
     }
 
-    /// Whether a thread may take two rows, for what they share.
-    pub(super) fn is_paired(self) -> bool {
+    /// Whether a thread may take four rows, for what they share.
+    pub(super) fn is_stacked(self) -> bool {
         matches!(self, Self::AlphaDropout | Self::Copy | Self::Dropout | Self::GaussianDropout)
     }
 

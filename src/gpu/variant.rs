@@ -38,8 +38,8 @@ pub struct Variant {
     pub aligned: bool,
     /// `dropout_broadcast` only: whether a strip shares one draw.
     pub one_draw: bool,
-    /// Kernels of strips that have something to share between two rows: whether a thread takes two.
-    pub paired: bool,
+    /// Kernels of strips that have something to share between rows: whether a thread takes one strip of four rows, not two of one.
+    pub stacked: bool,
     /// Kernels of strips only: whether a thread takes a single strip, whose two quads lie apart where the kernel allows it, so that
     /// neighbouring threads move neighbouring quads: for real GPUs.
     pub flat: bool,
@@ -72,7 +72,7 @@ impl Variant {
             join: false,
             aligned: false,
             one_draw: false,
-            paired: false,
+            stacked: false,
             flat: false,
             int64: false,
             half: false,
@@ -118,9 +118,9 @@ impl Variant {
             let one_draw = (!form.aligned).then_some(Self { one_draw: true, ..form });
             [form].into_iter().chain(one_draw).collect()
         });
-        choose(stem.is_paired(), &|form| [false, true].map(|paired| Self { paired, ..form }).to_vec());
+        choose(stem.is_stacked(), &|form| [false, true].map(|stacked| Self { stacked, ..form }).to_vec());
         choose(strips, &|form| {
-            let flat = (!form.paired).then_some(Self { flat: true, ..form });
+            let flat = (!form.stacked).then_some(Self { flat: true, ..form });
             [form].into_iter().chain(flat).collect()
         });
         if matches!(stem, Stem::LinearActivation | Stem::LinearForward | Stem::GradInput) {
@@ -217,8 +217,8 @@ impl Variant {
         if self.one_draw {
             name += ".one_draw";
         }
-        if self.paired {
-            name += ".paired";
+        if self.stacked {
+            name += ".stacked";
         }
         if self.flat {
             name += ".flat";
@@ -275,7 +275,10 @@ impl Variant {
             }
             stem if stem.is_strips() => {
                 parts.push(include_str!("../../shaders/block.wgsl"));
-                let [rows, groups] = [self.paired, !self.flat].map(|two| if two { 2 } else { 1 });
+                if stem.is_stacked() {
+                    parts.push(include_str!("../../shaders/rows.wgsl"));
+                }
+                let [rows, groups] = if self.stacked { [4, 1] } else { [1, if self.flat { 1 } else { 2 }] };
                 // A broadcast mask's rows and columns are not the matrix's.
                 let broadcast = stem == Stem::DropoutBroadcast;
                 constants += &format!("const ROWS: u32 = {rows}u;\nconst GROUPS: u32 = {groups}u;\n");

@@ -11,6 +11,8 @@ use crate::rate::DRAWS;
 
 /// Threads of a workgroup of `block.wgsl`.
 const THREADS: usize = 64;
+/// Rows of a thread that takes several.
+const STACK: usize = 4;
 
 /// A workgroup's threads as a block of `rows` rows, a power of two, by as many columns as there are threads left: 2^`shift`.
 struct Block {
@@ -113,8 +115,8 @@ impl Planner {
     fn strips_of_rows<'a>(&self, plan: &mut Vec<Dispatch<'a>>, call: &Strips<'a, '_>) -> Result<()> {
         let (x, y) = (call.x, call.y);
         let flat = !self.wide;
-        let paired = !flat && call.variant.stem.is_paired() && x.rows > 1;
-        let per_thread = [if paired { 2 } else { 1 }, if flat { 8 } else { 16 }];
+        let stacked = !flat && call.variant.stem.is_stacked() && x.rows >= STACK;
+        let per_thread = [if stacked { STACK } else { 1 }, if flat || stacked { 8 } else { 16 }];
         let threads = [x.rows.div_ceil(per_thread[0]), x.cols.div_ceil(per_thread[1])];
         let block = Block::new(threads[0], threads[1]);
         let held = self.common_rows(x.rows, &[("x", x.stride), ("y", y.stride)], x.number())?;
@@ -146,7 +148,7 @@ impl Planner {
             };
             let aligned = call.variant.aligned && params.col_lane == 0 && (params.threshold < DRAWS || self.state);
             let in_place = call.in_place();
-            let variant = Variant { width, aligned, paired, flat, half: x.half, in_place, ..call.variant };
+            let variant = Variant { width, aligned, stacked, flat, half: x.half, in_place, ..call.variant };
             let bound: Vec<Window<'a>> = [a].into_iter().chain(beside).chain([b]).collect();
             let grid = [threads[1].div_ceil(1 << block.shift), rows.div_ceil(block.rows * per_thread[0])];
             plan.extend(self.dispatch_grid(variant, &bound, params, grid.map(|workgroups| workgroups as u32))?);

@@ -1,0 +1,35 @@
+// rows: a strip of ROWS rows of a kernel that reads x and writes y, whose becomes() says what becomes of eight columns of a row.
+//
+// All rows are loaded before one is stored, and drawn in between. Of four rows the chains of Philox share products and hide each other's latency, and
+// an adapter that runs on a CPU does not wait at a load to learn whether it is of what was just stored.
+// `ALIGNED`, set by the host where the shard's column offset is a multiple of 8 and something is dropped, says that becomes() is given the
+// strip's draws, two a word. It is compiled in, since adapters that run on a CPU execute both sides of a branch. Where the strip's quads lie
+// apart, half of what Philox gives is drawn by two threads, which costs nothing beside the memory of a real GPU.
+
+// The draws of the quad that starts at a column.
+fn draw_quad(row: u32, col: u32) -> vec2<u32> {
+    let words = draw_group(row, p.col_group + col / 8u);
+    return select(words.xy, words.zw, (col & 4u) != 0u);
+}
+
+fn strip(row: u32, col: u32) {
+    let left = p.cols - col;
+    var values: array<Eight, 4>;
+    for (var r = 0u; r < ROWS; r++) { // unroll
+        // Without a branch: past the end it is the thread's own last row, which is not stored.
+        values[r] = load_x8(p.a_start + min(row + r, p.rows - 1u) * p.a_stride + col, left);
+    }
+    var draws: array<vec4<u32>, 4>;
+    if ALIGNED && SPREAD {
+        draws[0] = vec4<u32>(draw_quad(row, col), draw_quad(row, col + APART));
+    } else if ALIGNED && ROWS == 4u {
+        draws = draw_rows(row, p.col_group + col / 8u);
+    } else if ALIGNED {
+        draws[0] = draw_group(row, p.col_group + col / 8u);
+    }
+    for (var r = 0u; r < ROWS; r++) { // unroll
+        if row + r < p.rows {
+            store_y8(p.b_start + (row + r) * p.b_stride + col, becomes(row + r, col, values[r], draws[r]), left);
+        }
+    }
+}
