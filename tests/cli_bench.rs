@@ -36,6 +36,7 @@ struct Row {
     objects_per_step: Option<f64>,
     mask_bytes_per_step: Option<f64>,
     bytes_read_per_step: Option<f64>,
+    start_s: Option<f64>,
 }
 
 fn rows(line: &str) -> Vec<Row> {
@@ -119,6 +120,7 @@ fn a_training_step_s_counts_are_those_of_the_recording_layer() {
         assert_eq!((step.dispatches_per_step, step.bytes_read_per_step), (Some(11.0), Some(8.0)));
         let submits = if device == "cpu" { 0.0 } else { 1.0 };
         assert_eq!((step.submits_per_step, step.objects_per_step, step.mask_bytes_per_step), (Some(submits), Some(0.0), Some(0.0)));
+        assert!(rows.iter().all(|row| row.start_s.is_some() == (row.kernel == "train_step")), "{rows:?}");
         // One layer: gather, forward, loss and its sum, the gradient with its update.
         let rows = self::rows(&format!("bench --quick --only step --network 8x16x4 --device {device}"));
         assert_eq!(rows.iter().find_map(|row| row.dispatches_per_step), Some(5.0));

@@ -174,10 +174,10 @@ fn compare<B: Timed>(race: &Race, backend: &mut B, place: &Place, plan: &Plan, r
 
 fn train<B: Timed>(network: &Network, backend: B, place: &Place, plan: &Plan, rows: &mut Vec<Row>) -> wgpu_dropout::Result<B> {
     let mut step = Step::new(backend, network, plan.key.seed)?;
+    let first = step.timed()?;
     time(&mut step, &step::entries(network), place, plan, rows)?;
-    let per_step = step.counted()?;
     if let Some(row) = rows.last_mut() {
-        row.per_step = Some(per_step);
+        row.per_step = Some(step.counted(first, row.seconds())?);
     }
     Ok(step.into_backend())
 }

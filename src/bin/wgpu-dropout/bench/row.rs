@@ -122,6 +122,9 @@ impl Row {
             object["cost_percent"] = json!(cost.median);
             object["cost_percent_quartiles"] = json!([cost.low, cost.high]);
         }
+        if let Some(per_step) = &self.per_step {
+            object["start_s"] = json!(per_step.start);
+        }
         for (what, count) in self.per_step.iter().flat_map(PerStep::each) {
             object[format!("{what}_per_step")] = json!(count);
         }
@@ -179,10 +182,11 @@ pub mod tests {
     fn counts_are_given_for_each_step() {
         let counts = Counts { dispatches: 34, submits: 2, objects: 1, mask_bytes: 0, bytes_read: 16 };
         let mut rows = Row::of_race(&layer::cost_entries([2, 3, 4]), &[steady(1.0, 1.0)], &place("CPU"), &[]);
-        rows[0].per_step = Some(PerStep { steps: 2, counts });
+        rows[0].per_step = Some(PerStep { steps: 2, counts, start: 0.25 });
         let json = rows[0].json();
         let members =
             ["dispatches", "submits", "objects", "mask_bytes", "bytes_read"].map(|what| json[format!("{what}_per_step")].clone());
         assert_eq!(members, [17.0, 1.0, 0.5, 0.0, 8.0].map(Value::from));
+        assert_eq!(json["start_s"], 0.25);
     }
 }

@@ -1,7 +1,7 @@
 //! A training step of a whole network, beside the plain matrix products of its forward pass, and what the step makes its device do.
 
 use super::work::{Bound, Entry, Timed, Work, filled, numbers};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use wgpu_dropout::call::{LinearForward, SgdRule};
 use wgpu_dropout::mlp::{Architecture, Mlp, Resident, Source, Training};
 use wgpu_dropout::{Backend, Counts, Dropout, Mode, Rate, Result};
@@ -9,13 +9,16 @@ use wgpu_dropout::{Backend, Counts, Dropout, Mode, Rate, Result};
 /// A step so small that any number of them changes little.
 const RULE: SgdRule = SgdRule { momentum: 0.9, ..SgdRule::plain(1e-6) };
 
-/// What a device did in some steps.
+/// What a device did in some steps, and what they took the first time.
 #[derive(Debug, Clone, Copy)]
 pub struct PerStep {
     /// The steps.
     pub steps: usize,
     /// All of it.
     pub counts: Counts,
+    /// How much longer as many steps took the first time, in seconds: what it takes to compile those of their pipelines that nothing before
+    /// has used and the driver has not kept.
+    pub start: f64,
 }
 
 impl PerStep {
@@ -113,11 +116,19 @@ impl<B: Backend> Step<B> {
         Ok(Self { shape: shape.clone(), net, data, products })
     }
 
-    /// Trains an epoch, and tells what the device did meanwhile, the read-back of the epoch's losses included.
-    pub fn counted(&mut self) -> Result<PerStep> {
-        let before = self.net.backend().counts();
+    /// Trains an epoch, and tells how long it took, in seconds.
+    pub fn timed(&mut self) -> Result<f64> {
+        let start = Instant::now();
         self.epoch()?;
-        Ok(PerStep { steps: self.shape.steps, counts: self.net.backend().counts() - before })
+        Ok(start.elapsed().as_secs_f64())
+    }
+
+    /// Trains an epoch, and tells what the device did meanwhile, the read-back of the epoch's losses included. The first took `first`
+    /// seconds, a step takes `each`.
+    pub fn counted(&mut self, first: f64, each: f64) -> Result<PerStep> {
+        let (steps, before) = (self.shape.steps, self.net.backend().counts());
+        self.epoch()?;
+        Ok(PerStep { steps, counts: self.net.backend().counts() - before, start: (first - steps as f64 * each).max(0.0) })
     }
 
     fn epoch(&mut self) -> Result<()> {

@@ -84,7 +84,9 @@ fn steps(rows: &[&Row]) -> String {
         told.map(|(row, per_step)| format!("  {}  {}  {}\n", row.entry.shape(), row.place.kind, counted(per_step))).collect();
     match lines.is_empty() {
         true => lines,
-        false => format!("\ncounted in a training step after warm-up, losses read once an epoch\n{lines}"),
+        false => format!(
+            "\ncounted in a training step after warm-up, losses read once an epoch; the first one compiles what was not compiled before\n{lines}"
+        ),
     }
 }
 
@@ -93,7 +95,8 @@ pub fn counted(per_step: &PerStep) -> String {
     let [dispatches, submits, objects, mask_bytes, bytes_read] = per_step.each().map(|(_, count)| count);
     format!(
         "{dispatches} dispatches, {submits} submits, {objects} wgpu objects besides the encoder and its buffer, {mask_bytes} bytes of \
-         masks, {bytes_read} bytes read back"
+         masks, {bytes_read} bytes read back; {} more the first time",
+        seconds(per_step.start)
     )
 }
 

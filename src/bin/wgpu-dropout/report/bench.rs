@@ -109,7 +109,7 @@ fn steps(rows: &[Row]) -> String {
         true => items,
         false => format!(
             "<h2>What a training step does</h2>\n<p>Counted where it is done, over an epoch after warm-up; the losses are read once, at its \
-             end.</p>\n<ul>\n{items}</ul>\n"
+             end. The first one compiles what was not compiled before.</p>\n<ul>\n{items}</ul>\n"
         ),
     }
 }
