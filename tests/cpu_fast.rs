@@ -12,6 +12,8 @@ use wgpu_dropout::{AlphaDropout, AxisMap, Backend, Dropout, GaussianDropout, Key
 
 const SHAPES: [(usize, usize); 10] =
     [(1, 1), (3, 7), (5, 64), (64, 5), (2, 1000), (9, 2049), (1, 70_001), (2, 40_000), (0, 5), (5, 0)];
+/// Rows of whole pairs of words, which AVX-512 takes several at a time: fewer than a job, more than one, and a last job of one row.
+const RUNS: [(usize, usize); 5] = [(3, 128), (2, 384), (70, 1024), (257, 256), (9, 40_064)];
 
 fn site(keep: f64, row: u64, col: u64) -> Dropout {
     let key = Key { seed: 0xDEAD_BEEF_CAFE_F00D, layer: 3, step: 7 };
@@ -74,18 +76,41 @@ fn bits_are_the_reference_s() {
     }
 }
 
-/// Outputs so large that stores go past the caches, of rows that start anywhere in a cache line.
+/// From local column 0 on, which is a whole group's first or not, into outputs that start anywhere in a cache line.
+#[test]
+fn runs_of_rows_are_the_reference_to_the_bit() {
+    for (rows, cols) in RUNS {
+        let x = noise(1, rows * cols);
+        for (start, col) in [(0, 0), (1, 8), (6, 1000), (15, (1 << 35) - 128), (3, 5)] {
+            let dropout = site(0.3, (1 << 32) - 2, col);
+            let alpha = AlphaDropout::train(dropout.mask);
+            let (mut expected, mut y) = (vec![f32::NAN; x.len()], vec![f32::NAN; start + x.len()]);
+            for isa in fast::Isa::available() {
+                reference::dropout(&x, &mut expected, cols, &dropout);
+                fast::dropout(isa, &x, &mut y[start..], cols, &dropout);
+                assert_eq!(difference(&expected, &y[start..]), None, "{isa} {rows}×{cols} from column {col}");
+                reference::alpha_dropout(&x, &mut expected, cols, &alpha);
+                fast::alpha_dropout(isa, &x, &mut y[start..], cols, &alpha);
+                assert_eq!(difference(&expected, &y[start..]), None, "{isa} {rows}×{cols} from column {col}, alpha");
+            }
+            assert!(y[..start].iter().all(|y| y.is_nan()), "nothing before the output is written");
+        }
+    }
+}
+
+/// Outputs so large that stores go past the caches, of rows that start anywhere in a cache line, and of runs.
 #[test]
 fn large_alpha_dropout_is_the_reference_to_the_bit() {
-    let (rows, cols) = (8, (1 << 20) + 3);
-    let x = noise(1, rows * cols);
-    let alpha = AlphaDropout::train(site(0.4, 7, 5).mask);
-    let (mut expected, mut y) = (vec![f32::NAN; x.len()], vec![f32::NAN; x.len()]);
-    reference::alpha_dropout(&x, &mut expected, cols, &alpha);
-    for isa in fast::Isa::available() {
-        y.fill(f32::NAN);
-        fast::alpha_dropout(isa, &x, &mut y, cols, &alpha);
-        assert_eq!(difference(&expected, &y), None, "{isa}");
+    for (rows, cols, col) in [(8, (1 << 20) + 3, 5), ((1 << 13) + 1, 1024, 8)] {
+        let x = noise(1, rows * cols);
+        let alpha = AlphaDropout::train(site(0.4, 7, col).mask);
+        let (mut expected, mut y) = (vec![f32::NAN; x.len()], vec![f32::NAN; x.len()]);
+        reference::alpha_dropout(&x, &mut expected, cols, &alpha);
+        for isa in fast::Isa::available() {
+            y.fill(f32::NAN);
+            fast::alpha_dropout(isa, &x, &mut y, cols, &alpha);
+            assert_eq!(difference(&expected, &y), None, "{isa} {rows}×{cols}");
+        }
     }
 }
 

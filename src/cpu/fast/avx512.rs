@@ -12,9 +12,10 @@
 // This file is compiled by Rust 1.89 and later alone: see build.rs.
 #![allow(clippy::incompatible_msrv)]
 
-use super::row::{Affine, Place, RowKey};
+use super::row::{Affine, Place, RowKey, Site};
 use super::{Isa, avx2, portable};
 use crate::philox::MULTIPLIERS;
+use crate::rate::DRAWS;
 use std::arch::x86_64::*;
 
 /// Elements up to which a row is short: bringing its stores to whole cache lines would cost more draws than it saves.
@@ -86,6 +87,71 @@ fn draw<const N: usize>(key: &RowKey, group: u32) -> [u64; N] {
     })
 }
 
+/// Whole rows one after another, whose elements and draws are one stream, so that neither stands still at the end of a row: each row is whole pairs of
+/// words, of a mask that is neither all ones nor all zeros.
+#[derive(Clone, Copy)]
+pub(super) struct Run<'a> {
+    site: &'a Site<'a>,
+    /// The first of the rows.
+    row: usize,
+    cols: usize,
+}
+
+impl<'a> Run<'a> {
+    /// The rows from `row` on that make `len` elements, where they can be taken so and are more than one.
+    pub fn of(isa: Isa, site: &'a Site<'a>, row: usize, cols: usize, len: usize) -> Option<Self> {
+        let mask = &site.dropout.mask;
+        let draws = !matches!(mask.rate.threshold(), 0 | DRAWS);
+        let whole = len > cols && cols.is_multiple_of(128) && Place::new(mask, 0).lane == 0;
+        (draws && whole && isa == Isa::Avx512 && isa.is_available()).then_some(Self { site, row, cols })
+    }
+
+    /// The draws of its first row.
+    fn words(&self) -> Words<'a> {
+        let group = Place::new(&self.site.dropout.mask, 0).group;
+        Words { key: self.site.row(self.row), group, left: self.cols, after: Some(Self { row: self.row + 1, ..*self }) }
+    }
+}
+
+/// The bits of draws from some group on, a word of 64 at a time: of one row, or of whole rows one after another.
+struct Words<'a> {
+    key: RowKey<'a>,
+    group: u32,
+    /// Elements to the end of the row, and the rows after it.
+    left: usize,
+    after: Option<Run<'a>>,
+}
+
+impl<'a> Words<'a> {
+    fn of_row(key: RowKey<'a>, place: Place) -> Self {
+        // As long as it may be, the row has no end.
+        Self { key, group: place.group, left: usize::MAX, after: None }
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw")]
+    fn one(&mut self) -> u64 {
+        let [word] = draw::<1>(&self.key, self.group);
+        self.group = self.group.wrapping_add(8);
+        word
+    }
+
+    /// Two words; of a run, whose rows are whole pairs, always two of the same row.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw")]
+    fn two(&mut self) -> [u64; 2] {
+        let words = draw::<2>(&self.key, self.group);
+        self.group = self.group.wrapping_add(16);
+        self.left = self.left.wrapping_sub(128);
+        if self.left == 0
+            && let Some(run) = self.after
+        {
+            *self = run.words();
+        }
+        words
+    }
+}
+
 /// See [`super::drop_part`].
 pub(super) fn drop_part(key: &RowKey, place: Place, x: Option<&[f32]>, y: &mut [f32], scale: f32, stream: bool) {
     if !Isa::Avx512.is_available() {
@@ -95,7 +161,23 @@ pub(super) fn drop_part(key: &RowKey, place: Place, x: Option<&[f32]>, y: &mut [
     let to = y.as_mut_ptr();
     let from = x.map_or(to.cast_const(), <[f32]>::as_ptr);
     // SAFETY: the processor has AVX-512 F and BW. `to` may be written and `from` read for `len` elements; in place, they are the same.
-    unsafe { inner::<false>(key, place, from, to, len, &Affine { scale, shift: 0.0, dropped: 0.0 }, stream) }
+    unsafe { inner::<false>(Words::of_row(*key, place), place.lane, from, to, len, &Affine::scaled(scale), stream) }
+}
+
+/// Dropout of a run.
+pub(super) fn drop_run(run: &Run<'_>, x: &[f32], y: &mut [f32], scale: f32, stream: bool) {
+    alpha_run_of::<false>(run, x, y, &Affine::scaled(scale), stream);
+}
+
+/// Alpha dropout of a run.
+pub(super) fn alpha_run(run: &Run<'_>, x: &[f32], y: &mut [f32], affine: &Affine, stream: bool) {
+    alpha_run_of::<true>(run, x, y, affine, stream);
+}
+
+fn alpha_run_of<const ALPHA: bool>(run: &Run<'_>, x: &[f32], y: &mut [f32], affine: &Affine, stream: bool) {
+    let len = x.len().min(y.len());
+    // SAFETY: who made the run has seen that the processor has AVX-512 F and BW, and both slices have so many elements.
+    unsafe { inner::<ALPHA>(run.words(), 0, x.as_ptr(), y.as_mut_ptr(), len, affine, stream) }
 }
 
 /// See [`super::alpha_part`].
@@ -104,7 +186,9 @@ pub(super) fn alpha_part(key: &RowKey, place: Place, x: &[f32], y: &mut [f32], a
         return super::alpha_part(Isa::Portable, key, place, x, y, affine, stream);
     }
     // SAFETY: the processor has AVX-512 F and BW, and both slices have so many elements.
-    unsafe { inner::<true>(key, place, x.as_ptr(), y.as_mut_ptr(), x.len().min(y.len()), affine, stream) }
+    unsafe {
+        inner::<true>(Words::of_row(*key, place), place.lane, x.as_ptr(), y.as_mut_ptr(), x.len().min(y.len()), affine, stream)
+    }
 }
 
 /// See [`super::map_part`].
@@ -122,11 +206,11 @@ fn map_inner(key: &RowKey, place: Place, x: &[f32], y: &mut [f32], one: impl Fn(
     portable::map_with(draw, place, Some(x), y, one);
 }
 
-/// Dropout, or with `ALPHA` alpha dropout.
+/// Dropout, or with `ALPHA` alpha dropout, of elements whose first draw is that of bit `lane` of the first word.
 #[target_feature(enable = "avx512f,avx512bw")]
 unsafe fn inner<const ALPHA: bool>(
-    key: &RowKey,
-    place: Place,
+    words: Words<'_>,
+    lane: u32,
     x: *const f32,
     y: *mut f32,
     len: usize,
@@ -136,9 +220,9 @@ unsafe fn inner<const ALPHA: bool>(
     // SAFETY: as the caller promises.
     unsafe {
         if stream {
-            drop_inner::<true, ALPHA>(key, place, x, y, len, affine);
+            drop_inner::<true, ALPHA>(words, lane, x, y, len, affine);
         } else {
-            drop_inner::<false, ALPHA>(key, place, x, y, len, affine);
+            drop_inner::<false, ALPHA>(words, lane, x, y, len, affine);
         }
     }
 }
@@ -159,12 +243,12 @@ fn value<const ALPHA: bool>(kept: u16, x: __m512, affine: &Affine) -> __m512 {
 
 /// With `STREAM`, stores go past the caches: lines that are overwritten whole are then not read first.
 ///
-/// Element i is kept where bit `lane + i` of the groups' bits says so. `bits` holds the latest word; a head brings `y` to a whole cache
-/// line, after which every word is put together from two neighbours.
+/// Element i is kept where bit `lane + i` of the words says so. A head brings `y` to a whole cache line, after which every word is put together
+/// from two neighbours, the second of them drawn while the first is used.
 #[target_feature(enable = "avx512f,avx512bw")]
 unsafe fn drop_inner<const STREAM: bool, const ALPHA: bool>(
-    key: &RowKey,
-    place: Place,
+    mut words: Words<'_>,
+    lane: u32,
     mut x: *const f32,
     mut y: *mut f32,
     mut len: usize,
@@ -182,52 +266,49 @@ unsafe fn drop_inner<const STREAM: bool, const ALPHA: bool>(
         }
     };
     let join = |low: u64, high: u64, shift: u32| ((u128::from(high) << 64 | u128::from(low)) >> shift) as u64;
-    let Place { mut group, lane } = place;
     if lane == 0 && len <= SHORT {
         // Words of draws and of elements coincide, as in the rows of a product's blocks.
         for at in (0..len).step_by(128) {
             let (x, y, len) = (x.wrapping_add(at), y.wrapping_add(at), len - at);
             if len > 64 {
-                let [first, second] = draw::<2>(key, group);
+                let [first, second] = words.two();
                 parts(first, x, y, 64);
                 parts(second, x.wrapping_add(64), y.wrapping_add(64), len - 64);
             } else {
-                let [bits] = draw::<1>(key, group);
-                parts(bits, x, y, len);
+                parts(words.one(), x, y, len);
             }
-            group = group.wrapping_add(16);
         }
         return;
     }
-    let [mut bits] = draw::<1>(key, group);
-    group = group.wrapping_add(8);
+    let [mut first, mut second] = words.two();
     let head = ((y as usize).wrapping_neg() % 64 / 4).min(len);
-    part(bits >> lane, x, y, head);
+    part(first >> lane, x, y, head);
     let shift = lane + head as u32;
     // SAFETY: `head` is at most `len`, and every step below goes on by as many elements as `len` has left.
     unsafe {
         (x, y, len) = (x.add(head), y.add(head), len - head);
         while len >= 128 {
-            let [first, second] = draw::<2>(key, group);
-            let words = [join(bits, first, shift), join(first, second, shift)];
-            (bits, group) = (second, group.wrapping_add(16));
+            let next = words.two();
+            let bits = [join(first, second, shift), join(second, next[0], shift)];
+            [first, second] = next;
             if STREAM {
                 (0..8).for_each(|i| _mm_prefetch::<_MM_HINT_T0>(x.wrapping_add(AHEAD + 16 * i).cast()));
             }
             for i in 0..8 {
-                let kept = (words[i / 4] >> (16 * (i % 4))) as u16;
+                let kept = (bits[i / 4] >> (16 * (i % 4))) as u16;
                 let value = value::<ALPHA>(kept, _mm512_loadu_ps(x.add(16 * i)), affine);
                 if STREAM { _mm512_stream_ps(y.add(16 * i), value) } else { _mm512_storeu_ps(y.add(16 * i), value) }
             }
             (x, y, len) = (x.add(128), y.add(128), len - 128);
         }
         while len > 0 {
-            let [next] = draw::<1>(key, group);
-            let word = join(bits, next, shift);
-            (bits, group) = (next, group.wrapping_add(8));
-            parts(word, x, y, len);
+            let bits = join(first, second, shift);
             let count = len.min(64);
+            parts(bits, x, y, count);
             (x, y, len) = (x.add(count), y.add(count), len - count);
+            if len > 0 {
+                (first, second) = (second, words.one());
+            }
         }
     }
     if STREAM {

@@ -1,8 +1,10 @@
 //! Alpha and Gaussian dropout on all threads: a function of each element and its draw.
 
-use super::dropout::{STREAM, each_part};
+#[cfg(all(target_arch = "x86_64", has_avx512))]
+use super::avx512::{self, Run};
+use super::dropout::{JOB, each_job, each_part};
 use super::row::{Affine, Place, Site};
-use super::{Isa, alpha_part, map_part};
+use super::{Isa, alpha_part, map_part, stream};
 use crate::gaussian::quantile;
 use crate::{AlphaDropout, Dropout, GaussianDropout};
 use std::sync::LazyLock;
@@ -16,12 +18,18 @@ pub fn alpha_dropout(isa: Isa, x: &[f32], y: &mut [f32], cols: usize, dropout: &
     if dropout.mask.rate.threshold() == 0 {
         return each_part(y, cols, |y, _, _| y.fill(affine.dropped));
     }
-    let stream = y.len() >= STREAM;
+    let stream = stream::is_large(y.len());
     let site = Dropout { mask: dropout.mask, ..Dropout::NONE };
     let site = Site::new(&site);
-    each_part(y, cols, |y, row, col| {
-        let (key, place, x) = (site.row(row), Place::new(&dropout.mask, col), &x[row * cols + col..][..y.len()]);
-        alpha_part(isa, &key, place, x, y, &affine, stream);
+    each_job(JOB, y, cols, |y, row, col| {
+        let x = &x[row * cols + col..][..y.len()];
+        #[cfg(all(target_arch = "x86_64", has_avx512))]
+        if let Some(run) = Run::of(isa, &site, row, cols, y.len()) {
+            return avx512::alpha_run(&run, x, y, &affine, stream);
+        }
+        for (row, (x, y)) in (row..).zip(x.chunks(cols).zip(y.chunks_mut(cols))) {
+            alpha_part(isa, &site.row(row), Place::new(&dropout.mask, col), x, y, &affine, stream);
+        }
     });
 }
 

@@ -1,14 +1,14 @@
 //! Dropout by a mask that is broadcast, on all threads.
 
-use super::dropout::{STREAM, each_part};
+use super::dropout::each_part;
 use super::row::Site;
-use super::{Isa, segment};
+use super::{Isa, segment, stream};
 use crate::{AxisMap, Dropout};
 
 /// See [`crate::cpu::reference::dropout_broadcast`].
 pub fn dropout_broadcast(isa: Isa, x: &[f32], y: &mut [f32], axes: &AxisMap, dropout: &Dropout) {
     let (site, strips) = (Site::new(dropout), axes.strips());
-    let stream = y.len() >= STREAM;
+    let stream = stream::is_large(y.len());
     each_part(y, strips.cols, |y, index, at| {
         let x = &x[index * strips.cols + at..][..y.len()];
         let (row, col) = strips.place(index);

@@ -28,6 +28,7 @@ mod product;
 mod row;
 mod sgd;
 mod softmax_cross_entropy;
+mod stream;
 
 pub use activation::{activation_grad, linear_activation};
 pub use batch_norm::{adamw, batch_norm};

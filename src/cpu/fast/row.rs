@@ -27,6 +27,14 @@ pub(super) struct Affine {
     pub dropped: f32,
 }
 
+impl Affine {
+    /// Dropout's own: what is dropped is 0, what is kept is scaled.
+    #[cfg(all(target_arch = "x86_64", has_avx512))]
+    pub fn scaled(scale: f32) -> Self {
+        Self { scale, shift: 0.0, dropped: 0.0 }
+    }
+}
+
 /// A dropout with what its draws in all rows have in common.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Site<'a> {
