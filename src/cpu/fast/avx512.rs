@@ -166,15 +166,15 @@ pub(super) fn drop_part(key: &RowKey, place: Place, x: Option<&[f32]>, y: &mut [
 
 /// Dropout of a run.
 pub(super) fn drop_run(run: &Run<'_>, x: &[f32], y: &mut [f32], scale: f32, stream: bool) {
-    alpha_run_of::<false>(run, x, y, &Affine::scaled(scale), stream);
+    whole_rows::<false>(run, x, y, &Affine::scaled(scale), stream);
 }
 
 /// Alpha dropout of a run.
 pub(super) fn alpha_run(run: &Run<'_>, x: &[f32], y: &mut [f32], affine: &Affine, stream: bool) {
-    alpha_run_of::<true>(run, x, y, affine, stream);
+    whole_rows::<true>(run, x, y, affine, stream);
 }
 
-fn alpha_run_of<const ALPHA: bool>(run: &Run<'_>, x: &[f32], y: &mut [f32], affine: &Affine, stream: bool) {
+fn whole_rows<const ALPHA: bool>(run: &Run<'_>, x: &[f32], y: &mut [f32], affine: &Affine, stream: bool) {
     let len = x.len().min(y.len());
     // SAFETY: who made the run has seen that the processor has AVX-512 F and BW, and both slices have so many elements.
     unsafe { inner::<ALPHA>(run.words(), 0, x.as_ptr(), y.as_mut_ptr(), len, affine, stream) }

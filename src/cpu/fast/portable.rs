@@ -4,25 +4,36 @@ use super::STRIP;
 use super::row::{Place, RowKey};
 use crate::philox::MULTIPLIERS;
 
-/// Groups side by side: a word's worth of bits.
+/// Groups of a word's worth of bits.
 const LANES: usize = 8;
+/// Groups that advance side by side: as many as have their counters in registers where there are 16 of 128 bits, and still two chains of vectors, which
+/// hide each other's latency.
+const SIDE_BY_SIDE: usize = 4;
 
-/// The 64 draws of eight groups. Each counter word is in the lower half of a 64-bit lane, where vector units multiply 32 by 32 bits.
+/// The 64 draws of eight groups.
 #[inline(always)]
 fn draw(key: &RowKey, group: u32, out: &mut [u16; 64]) {
+    for (part, out) in out.chunks_exact_mut(8 * SIDE_BY_SIDE).enumerate() {
+        draw_side_by_side(key, group.wrapping_add((part * SIDE_BY_SIDE) as u32), out);
+    }
+}
+
+/// The draws of some groups. Each counter word is in the lower half of a 64-bit lane, where vector units multiply 32 by 32 bits.
+#[inline(always)]
+fn draw_side_by_side(key: &RowKey, group: u32, out: &mut [u16]) {
     let low = 0xffff_ffff;
     let [m0, m1] = MULTIPLIERS.map(u64::from);
-    let [mut c0, mut c1, mut c2, mut c3] = [[0u64; LANES]; 4];
-    for lane in 0..LANES {
+    let [mut c0, mut c1, mut c2, mut c3] = [[0u64; SIDE_BY_SIDE]; 4];
+    for lane in 0..SIDE_BY_SIDE {
         let first = m0 * u64::from(group.wrapping_add(lane as u32));
-        let second = m1 * (first >> 32 ^ key.first[0]);
-        c3[lane] = m0 * (second >> 32 ^ key.first[1]);
+        let second = m1 * ((first >> 32 ^ key.first[0]) & low);
+        c3[lane] = m0 * ((second >> 32 ^ key.first[1]) & low);
         c1[lane] = m1 * ((first ^ key.first[2]) & low);
         c0[lane] = c1[lane] >> 32 ^ second ^ key.keys[2][0];
         c2[lane] = c3[lane] >> 32 ^ key.first[3];
     }
     for [k0, k1] in &key.keys[3..] {
-        for lane in 0..LANES {
+        for lane in 0..SIDE_BY_SIDE {
             let a = m0 * (c0[lane] & low);
             let b = m1 * (c2[lane] & low);
             c0[lane] = b >> 32 ^ c1[lane] ^ k0;
