@@ -123,9 +123,9 @@ struct Words<'a> {
 }
 
 impl<'a> Words<'a> {
-    fn of_row(key: RowKey<'a>, place: Place) -> Self {
+    fn of_row(key: RowKey<'a>, group: u32) -> Self {
         // As long as it may be, the row has no end.
-        Self { key, group: place.group, left: usize::MAX, after: None }
+        Self { key, group, left: usize::MAX, after: None }
     }
 
     #[inline]
@@ -161,7 +161,7 @@ pub(super) fn drop_part(key: &RowKey, place: Place, x: Option<&[f32]>, y: &mut [
     let to = y.as_mut_ptr();
     let from = x.map_or(to.cast_const(), <[f32]>::as_ptr);
     // SAFETY: the processor has AVX-512 F and BW. `to` may be written and `from` read for `len` elements; in place, they are the same.
-    unsafe { inner::<false>(Words::of_row(*key, place), place.lane, from, to, len, &Affine::scaled(scale), stream) }
+    unsafe { of_row::<false>(key, place, from, to, len, &Affine::scaled(scale), stream) }
 }
 
 /// Dropout of a run.
@@ -186,9 +186,7 @@ pub(super) fn alpha_part(key: &RowKey, place: Place, x: &[f32], y: &mut [f32], a
         return super::alpha_part(Isa::Portable, key, place, x, y, affine, stream);
     }
     // SAFETY: the processor has AVX-512 F and BW, and both slices have so many elements.
-    unsafe {
-        inner::<true>(Words::of_row(*key, place), place.lane, x.as_ptr(), y.as_mut_ptr(), x.len().min(y.len()), affine, stream)
-    }
+    unsafe { of_row::<true>(key, place, x.as_ptr(), y.as_mut_ptr(), x.len().min(y.len()), affine, stream) }
 }
 
 /// See [`super::map_part`].
@@ -204,6 +202,57 @@ pub(super) fn map_part(key: &RowKey, place: Place, x: &[f32], y: &mut [f32], one
 fn map_inner(key: &RowKey, place: Place, x: &[f32], y: &mut [f32], one: impl Fn(f32, u16) -> f32) {
     let draw = |group: u32, out: &mut [u16; 64]| avx2::draws(key, group, std::slice::from_mut(out));
     portable::map_with(draw, place, Some(x), y, one);
+}
+
+/// A part of one row.
+#[target_feature(enable = "avx512f,avx512bw")]
+unsafe fn of_row<const ALPHA: bool>(
+    key: &RowKey,
+    Place { mut group, lane }: Place,
+    x: *const f32,
+    y: *mut f32,
+    len: usize,
+    affine: &Affine,
+    stream: bool,
+) {
+    // SAFETY: as the caller promises.
+    unsafe {
+        if lane != 0 || len > SHORT {
+            return inner::<ALPHA>(Words::of_row(*key, group), lane, x, y, len, affine, stream);
+        }
+        // Words of draws and of elements coincide, as in the rows of a product's blocks.
+        for at in (0..len).step_by(128) {
+            let (x, y, len) = (x.add(at), y.add(at), len - at);
+            if len > 64 {
+                let [first, second] = draw::<2>(key, group);
+                parts::<ALPHA>(first, x, y, 64, affine);
+                parts::<ALPHA>(second, x.add(64), y.add(64), len - 64, affine);
+            } else {
+                let [bits] = draw::<1>(key, group);
+                parts::<ALPHA>(bits, x, y, len, affine);
+            }
+            group = group.wrapping_add(16);
+        }
+    }
+}
+
+/// At most sixteen elements by the lowest bits of a word.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw")]
+unsafe fn part<const ALPHA: bool>(bits: u64, x: *const f32, y: *mut f32, count: usize, affine: &Affine) {
+    let there = ((1u32 << count) - 1) as u16;
+    // SAFETY: the mask lets through only the `count` elements that are there.
+    unsafe { _mm512_mask_storeu_ps(y, there, value::<ALPHA>(bits as u16, _mm512_maskz_loadu_ps(there, x), affine)) }
+}
+
+/// At most 64 elements by a word.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw")]
+unsafe fn parts<const ALPHA: bool>(bits: u64, x: *const f32, y: *mut f32, len: usize, affine: &Affine) {
+    for i in (0..len.min(64)).step_by(16) {
+        // SAFETY: there are as many elements from `i` on.
+        unsafe { part::<ALPHA>(bits >> i, x.add(i), y.add(i), (len - i).min(16), affine) }
+    }
 }
 
 /// Dropout, or with `ALPHA` alpha dropout, of elements whose first draw is that of bit `lane` of the first word.
@@ -254,35 +303,11 @@ unsafe fn drop_inner<const STREAM: bool, const ALPHA: bool>(
     mut len: usize,
     affine: &Affine,
 ) {
-    let part = |bits: u64, x: *const f32, y: *mut f32, count: usize| {
-        let there = ((1u32 << count) - 1) as u16;
-        // SAFETY: the mask lets through only the `count` elements that are there.
-        unsafe { _mm512_mask_storeu_ps(y, there, value::<ALPHA>(bits as u16, _mm512_maskz_loadu_ps(there, x), affine)) }
-    };
-    // Four parts of a word.
-    let parts = |bits: u64, x: *const f32, y: *mut f32, len: usize| {
-        for i in (0..len.min(64)).step_by(16) {
-            part(bits >> i, x.wrapping_add(i), y.wrapping_add(i), (len - i).min(16));
-        }
-    };
     let join = |low: u64, high: u64, shift: u32| ((u128::from(high) << 64 | u128::from(low)) >> shift) as u64;
-    if lane == 0 && len <= SHORT {
-        // Words of draws and of elements coincide, as in the rows of a product's blocks.
-        for at in (0..len).step_by(128) {
-            let (x, y, len) = (x.wrapping_add(at), y.wrapping_add(at), len - at);
-            if len > 64 {
-                let [first, second] = words.two();
-                parts(first, x, y, 64);
-                parts(second, x.wrapping_add(64), y.wrapping_add(64), len - 64);
-            } else {
-                parts(words.one(), x, y, len);
-            }
-        }
-        return;
-    }
     let [mut first, mut second] = words.two();
     let head = ((y as usize).wrapping_neg() % 64 / 4).min(len);
-    part(first >> lane, x, y, head);
+    // SAFETY: as the caller promises.
+    unsafe { part::<ALPHA>(first >> lane, x, y, head, affine) };
     let shift = lane + head as u32;
     // SAFETY: `head` is at most `len`, and every step below goes on by as many elements as `len` has left.
     unsafe {
@@ -304,7 +329,7 @@ unsafe fn drop_inner<const STREAM: bool, const ALPHA: bool>(
         while len > 0 {
             let bits = join(first, second, shift);
             let count = len.min(64);
-            parts(bits, x, y, count);
+            parts::<ALPHA>(bits, x, y, count, affine);
             (x, y, len) = (x.add(count), y.add(count), len - count);
             if len > 0 {
                 (first, second) = (second, words.one());
