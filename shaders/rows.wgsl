@@ -1,7 +1,7 @@
 // rows: a strip of ROWS rows of a kernel that reads x and writes y, whose becomes() says what becomes of eight columns of a row.
 //
-// All rows are loaded before one is stored, and drawn in between. Of four rows the chains of Philox share products and hide each other's latency, and
-// an adapter that runs on a CPU does not wait at a load to learn whether it is of what was just stored.
+// All rows are drawn, then all loaded, then all stored. Of four rows the chains of Philox share products and hide each other's latency, and an
+// adapter that runs on a CPU does not wait at a load to learn whether it is of what was just stored.
 // `ALIGNED`, set by the host where the shard's column offset is a multiple of 8 and something is dropped, says that becomes() is given the
 // strip's draws, two a word. It is compiled in, since adapters that run on a CPU execute both sides of a branch. Where the strip's quads lie
 // apart, half of what Philox gives is drawn by two threads, which costs nothing beside the memory of a real GPU.
@@ -14,11 +14,6 @@ fn draw_quad(row: u32, col: u32) -> vec2<u32> {
 
 fn strip(row: u32, col: u32) {
     let left = p.cols - col;
-    var values: array<Eight, 4>;
-    for (var r = 0u; r < ROWS; r++) { // unroll
-        // Without a branch: past the end it is the thread's own last row, which is not stored.
-        values[r] = load_x8(p.a_start + min(row + r, p.rows - 1u) * p.a_stride + col, left);
-    }
     var draws: array<vec4<u32>, 4>;
     if ALIGNED && SPREAD {
         draws[0] = vec4<u32>(draw_quad(row, col), draw_quad(row, col + APART));
@@ -26,6 +21,11 @@ fn strip(row: u32, col: u32) {
         draws = draw_rows(row, p.col_group + col / 8u);
     } else if ALIGNED {
         draws[0] = draw_group(row, p.col_group + col / 8u);
+    }
+    var values: array<Eight, 4>;
+    for (var r = 0u; r < ROWS; r++) { // unroll
+        // Without a branch: past the end it is the thread's own last row, which is not stored.
+        values[r] = load_x8(p.a_start + min(row + r, p.rows - 1u) * p.a_stride + col, left);
     }
     for (var r = 0u; r < ROWS; r++) { // unroll
         if row + r < p.rows {
