@@ -102,9 +102,12 @@ pub fn draw(rows: &[Row], place: &Place, roof: &Roof<'_>) -> Result<String, Fail
         let is_left = |pixel: &(i32, i32)| pixel.0 < SIZE.0 as i32 / 2;
         let left = 70 + pixels.iter().filter(|pixel| is_left(pixel)).map(|pixel| pixel.0).max().unwrap_or(0);
         let right = -70 + pixels.iter().filter(|pixel| !is_left(pixel)).map(|pixel| pixel.0).min().unwrap_or(0);
-        let wanted: Vec<i32> = pixels.iter().map(|pixel| pixel.1.max(flat.1 + LEADING)).collect();
-        let heights = apart(&wanted, LEADING, 60, SIZE.1 as i32 - 240);
-        let text = |horizontal| ("sans-serif", FONT).into_font().color(&INK).pos(Pos::new(horizontal, VPos::Center));
+        let wanted: Vec<i32> = pixels.iter().map(|pixel| pixel.1).collect();
+        let (top, bottom) = (flat.1 + LEADING, SIZE.1 as i32 - 240);
+        let leading = leading(pixels.len(), bottom - top);
+        let heights = apart(&wanted, leading, top, bottom);
+        let text = |size, horizontal| ("sans-serif", size).into_font().color(&INK).pos(Pos::new(horizontal, VPos::Center));
+        let small = FONT * leading as u32 / LEADING as u32;
         for (pixel, height) in pixels.iter().zip(&heights) {
             let end = if is_left(pixel) { left } else { right };
             area.draw(&PathElement::new([*pixel, (end, *height)], INK.mix(0.35).stroke_width(3)))?;
@@ -112,18 +115,23 @@ pub fn draw(rows: &[Row], place: &Place, roof: &Roof<'_>) -> Result<String, Fail
         for ((point, pixel), height) in points.iter().zip(&pixels).zip(&heights) {
             let (end, side) = if is_left(pixel) { (left + 8, HPos::Left) } else { (right - 8, HPos::Right) };
             area.draw(&Circle::new(*pixel, 15, paint(&place.kind.to_lowercase()).filled()))?;
-            area.draw(&Text::new(point.kernel, (end, *height), text(side)))?;
+            area.draw(&Text::new(point.kernel, (end, *height), text(small, side)))?;
         }
         // Above the roof there is nothing else.
         let below = (x.start * 1.5).min(ridge);
         let slope = chart.backend_coord(&(below, roof.at(below)));
         area.draw(&PathElement::new([(slope.0, flat.1 - 15), slope], INK.mix(0.35).stroke_width(3)))?;
         let copy = format!("copy {:.1} GB/s", roof.copy.gb_per_s());
-        area.draw(&Text::new(copy, (slope.0 - 40, flat.1 - 50), text(HPos::Left)))?;
+        area.draw(&Text::new(copy, (slope.0 - 40, flat.1 - 50), text(FONT, HPos::Left)))?;
         let peak = format!("{} {:.0} GFLOP/s", roof.peak.entry.kernel, roof.peak.gflop_per_s());
-        area.draw(&Text::new(peak, (flat.0 - 10, flat.1 - 50), text(HPos::Right)))?;
+        area.draw(&Text::new(peak, (flat.0 - 10, flat.1 - 50), text(FONT, HPos::Right)))?;
         Ok(())
     })
+}
+
+/// How far apart the baselines of so many labels can be in so much room; then no label is above the roof or below the picture.
+fn leading(labels: usize, room: i32) -> i32 {
+    (room / (labels as i32 - 1).max(1)).clamp(1, LEADING)
 }
 
 /// Heights near the given ones, at least `leading` apart and between `top` and `bottom` as far as there is room.
@@ -155,6 +163,10 @@ mod tests {
         assert_eq!(apart(&[100, 500], 70, 0, 1000), [100, 500]);
         assert_eq!(apart(&[500, 100, 510, 505], 70, 0, 1000), [500, 100, 640, 570]);
         assert_eq!(apart(&[990, 995, 20], 70, 50, 1000), [930, 1000, 50]);
+        // As many as fit closer together only.
+        assert_eq!([leading(0, 700), leading(1, 700), leading(11, 700), leading(15, 700)], [70, 70, 70, 50]);
+        let heights = apart(&[0; 15], leading(15, 700), 100, 800);
+        assert_eq!((heights.iter().min(), heights.iter().max()), (Some(&100), Some(&800)));
     }
 
     #[test]
