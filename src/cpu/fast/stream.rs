@@ -24,8 +24,8 @@ fn threshold(last_level: Option<usize>) -> usize {
     last_level.map_or(MOST, |bytes| (bytes / 16).clamp(LEAST, MOST))
 }
 
-/// Bytes of the largest cache that the processor tells of.
-#[cfg(target_arch = "x86_64")]
+/// Bytes of the largest cache that the processor tells of. Miri has none to ask.
+#[cfg(all(target_arch = "x86_64", not(miri)))]
 fn last_level_cache() -> Option<usize> {
     use std::arch::x86_64::{__cpuid, __cpuid_count};
     // SAFETY: every processor of this architecture has the instruction. It answers for leaves up to the one that it names.
@@ -41,7 +41,7 @@ fn last_level_cache() -> Option<usize> {
     sizes.map(|told| bytes(told.ebx, told.ecx)).max()
 }
 
-#[cfg(not(target_arch = "x86_64"))]
+#[cfg(not(all(target_arch = "x86_64", not(miri))))]
 fn last_level_cache() -> Option<usize> {
     None
 }
