@@ -1,7 +1,7 @@
 // alpha_dropout: y = a * x + b where the mask keeps, else a * alpha' + b, with a and b such that mean and variance stay.
 //
 // Shapes: x, y [rows, cols]. `scale` is a, `shift` is b and `dropped` is a * alpha' + b, worked out in f64 by the host from the rate in effect. The
-// derivative is dropout.wgsl's with the scale a. block.wgsl maps threads to elements, rows.wgsl loads, draws where it can and stores.
+// derivative is dropout.wgsl's with the scale a. block.wgsl maps threads to elements, rows.wgsl draws where it can, loads and stores.
 // Source: Klambauer et al., "Self-normalizing neural networks", NeurIPS 2017. CPU twin: src/cpu/reference/alpha_dropout.rs.
 
 @group(0) @binding(0) var<storage, read> x: array<Element>;

@@ -1,6 +1,6 @@
 // dropout: y = M * s * x, and, since it is its own derivative, dx = M * s * dy.
 //
-// Shapes: x, y [rows, cols]. block.wgsl maps threads to elements, rows.wgsl loads, draws where it can and stores.
+// Shapes: x, y [rows, cols]. block.wgsl maps threads to elements, rows.wgsl draws where it can, loads and stores.
 // Source: Srivastava et al., JMLR 15 (2014), section 4; scaled while training as in the CS231n notes. CPU twin:
 // src/cpu/reference/dropout.rs.
 

@@ -1,7 +1,7 @@
 // gaussian_dropout: y = x * (1 + sigma * n), n standard normal, and, since it is its own derivative, dx = dy * (1 + sigma * n).
 //
 // Shapes: x, y [rows, cols]. n = c * quantile((d + 1/2) / 65536) of the element's draw d; `scale` is sigma * c, worked out in f64 by the host.
-// block.wgsl maps threads to elements, rows.wgsl loads, draws where it can and stores.
+// block.wgsl maps threads to elements, rows.wgsl draws where it can, loads and stores.
 // Sources: Srivastava et al., JMLR 15 (2014), section 10; Wichura, "Algorithm AS 241", Applied Statistics 37 (1988), PPND7. CPU twin:
 // src/cpu/reference/gaussian_dropout.rs.
 

@@ -15,6 +15,9 @@ pub enum Gate {
     Mask = 2,
 }
 
+/// Rows of a thread that takes several; `rows.wgsl`.
+pub(super) const STACK: usize = 4;
+
 /// One compiled form of a kernel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Variant {
@@ -177,6 +180,11 @@ impl Variant {
         self.stem.is_product() && self.tile.is_matrix() && !self.join
     }
 
+    /// Rows of a thread of a kernel of strips, and strips of each.
+    pub(super) fn block(&self) -> [usize; 2] {
+        if self.stacked { [STACK, 1] } else { [1, if self.flat { 1 } else { 2 }] }
+    }
+
     /// Whether the two quads of a strip lie apart: where they are not moved as one, and what becomes of a column does not rest on where it is,
     /// or on its draw alone.
     fn spread(&self) -> bool {
@@ -278,7 +286,7 @@ impl Variant {
                 if stem.is_stacked() {
                     parts.push(include_str!("../../shaders/rows.wgsl"));
                 }
-                let [rows, groups] = if self.stacked { [4, 1] } else { [1, if self.flat { 1 } else { 2 }] };
+                let [rows, groups] = self.block();
                 // A broadcast mask's rows and columns are not the matrix's.
                 let broadcast = stem == Stem::DropoutBroadcast;
                 constants += &format!("const ROWS: u32 = {rows}u;\nconst GROUPS: u32 = {groups}u;\n");

@@ -5,14 +5,12 @@ use crate::Result;
 use crate::gpu::params::Params;
 use crate::gpu::source::Width;
 use crate::gpu::stem::Stem;
-use crate::gpu::variant::Variant;
+use crate::gpu::variant::{STACK, Variant};
 use crate::gpu::view::View;
 use crate::rate::DRAWS;
 
 /// Threads of a workgroup of `block.wgsl`.
 const THREADS: usize = 64;
-/// Rows of a thread that takes several.
-const STACK: usize = 4;
 
 /// A workgroup's threads as a block of `rows` rows, a power of two, by as many columns as there are threads left: 2^`shift`.
 struct Block {
@@ -116,7 +114,8 @@ impl Planner {
         let (x, y) = (call.x, call.y);
         let flat = !self.wide;
         let stacked = !flat && call.variant.stem.is_stacked() && x.rows >= STACK;
-        let per_thread = [if stacked { STACK } else { 1 }, if flat || stacked { 8 } else { 16 }];
+        let [rows, strips] = Variant { stacked, flat, ..call.variant }.block();
+        let per_thread = [rows, 8 * strips];
         let threads = [x.rows.div_ceil(per_thread[0]), x.cols.div_ceil(per_thread[1])];
         let block = Block::new(threads[0], threads[1]);
         let held = self.common_rows(x.rows, &[("x", x.stride), ("y", y.stride)], x.number())?;

@@ -124,9 +124,9 @@ impl Row {
         }
         if let Some(per_step) = &self.per_step {
             object["start_s"] = json!(per_step.start);
-        }
-        for (what, count) in self.per_step.iter().flat_map(PerStep::each) {
-            object[format!("{what}_per_step")] = json!(count);
+            for (what, count) in per_step.each() {
+                object[format!("{what}_per_step")] = json!(count);
+            }
         }
         object
     }
