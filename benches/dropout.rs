@@ -1,6 +1,6 @@
-//! Criterion benchmarks of the kernels that `wgpu-dropout bench` times, each beside its ceiling, on the CPU and, where there is an
-//! adapter, on the GPU: for comparing two versions of the code, which Criterion does and `bench` does not. What is called is shared
-//! with `bench`.
+//! Criterion benchmarks of the kernels that `wgpu-dropout bench` times, each beside its ceiling, on
+//! the CPU and, where there is an adapter, on the GPU: for comparing two versions of the code,
+//! which Criterion does and `bench` does not. What is called is shared with `bench`.
 #![allow(dead_code)]
 
 #[path = "../src/bin/wgpu-dropout/bench/elementwise.rs"]
@@ -58,8 +58,15 @@ fn on<B: Timed>(criterion: &mut Criterion, mut backend: B) -> Result<()> {
     Ok(())
 }
 
-/// Times the kernels from the `first` on, by calls that are queued and handed over a batch at a time, as a program that cares for speed does.
-fn time(criterion: &mut Criterion, device: &str, work: &mut impl Work, entries: &[Entry], first: usize) {
+/// Times the kernels from the `first` on, by calls that are queued and handed over a batch at a
+/// time, as a program that cares for speed does.
+fn time(
+    criterion: &mut Criterion,
+    device: &str,
+    work: &mut impl Work,
+    entries: &[Entry],
+    first: usize,
+) {
     for (index, entry) in entries.iter().enumerate().skip(first) {
         let mut run = |calls: u64| -> Result<Duration> {
             let start = Instant::now();
@@ -71,14 +78,20 @@ fn time(criterion: &mut Criterion, device: &str, work: &mut impl Work, entries: 
             }
             Ok(start.elapsed())
         };
-        let mut group = criterion.benchmark_group(format!("{} {}/{device}", entry.kernel, entry.shape()));
+        let mut group =
+            criterion.benchmark_group(format!("{} {}/{device}", entry.kernel, entry.shape()));
         let amount = entry.amount() * entry.per_call as u64;
         group.throughput(match entry.bound {
             Bound::Bytes => Throughput::Bytes(amount),
             Bound::Flops => Throughput::Elements(amount),
         });
-        group.sample_size(10).measurement_time(Duration::from_secs(2)).warm_up_time(Duration::from_millis(500));
-        group.bench_function(entry.kernel, |bencher| bencher.iter_custom(|calls| run(calls).expect("the kernel runs")));
+        group
+            .sample_size(10)
+            .measurement_time(Duration::from_secs(2))
+            .warm_up_time(Duration::from_millis(500));
+        group.bench_function(entry.kernel, |bencher| {
+            bencher.iter_custom(|calls| run(calls).expect("the kernel runs"))
+        });
         group.finish();
     }
 }

@@ -1,4 +1,5 @@
-//! Dropout in an engine that owns its wgpu device: two buffers of its own, one recorded call between its own commands.
+//! Dropout in an engine that owns its wgpu device: two buffers of its own, one recorded call
+//! between its own commands.
 //!
 //! ```sh
 //! cargo run --example embed
@@ -14,15 +15,24 @@ const COLS: usize = 16;
 
 fn main() -> Result<(), Box<dyn Error>> {
     // The engine's own: instance, adapter, device, buffers.
-    let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle_from_env());
-    let Ok(adapter) = pollster::block_on(instance.request_adapter(&wgpu::RequestAdapterOptions::default())) else {
+    let instance =
+        wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle_from_env());
+    let Ok(adapter) =
+        pollster::block_on(instance.request_adapter(&wgpu::RequestAdapterOptions::default()))
+    else {
         println!("no adapter here");
         return Ok(());
     };
-    let (device, queue) = pollster::block_on(adapter.request_device(&wgpu::DeviceDescriptor::default()))?;
+    let (device, queue) =
+        pollster::block_on(adapter.request_device(&wgpu::DeviceDescriptor::default()))?;
     let buffer = |usage| {
         let size = (4 * ROWS * COLS) as u64;
-        device.create_buffer(&wgpu::BufferDescriptor { label: None, size, usage, mapped_at_creation: false })
+        device.create_buffer(&wgpu::BufferDescriptor {
+            label: None,
+            size,
+            usage,
+            mapped_at_creation: false,
+        })
     };
     let x = buffer(wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_DST);
     let y = buffer(wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC);
@@ -46,11 +56,16 @@ fn main() -> Result<(), Box<dyn Error>> {
     host.map_async(wgpu::MapMode::Read, .., |_| {});
     device.poll(wgpu::PollType::wait_indefinitely())?;
     let bytes = host.get_mapped_range(..)?;
-    let values: Vec<f32> = bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
+    let values: Vec<f32> =
+        bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
     for (row, values) in values.chunks(COLS).enumerate() {
         println!("{values:?}");
         for (col, &value) in values.iter().enumerate() {
-            assert_eq!(value, if mask.keeps(row, col) { 2.0 } else { 0.0 }, "row {row} column {col}");
+            assert_eq!(
+                value,
+                if mask.keeps(row, col) { 2.0 } else { 0.0 },
+                "row {row} column {col}"
+            );
         }
     }
     println!("{}: the contract's bits", adapter.get_info().name);

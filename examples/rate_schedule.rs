@@ -1,5 +1,6 @@
-//! A schedule of dropout rates, replayed: one prepared call, recorded again for every step, whose rate, scale and step come from a small
-//! buffer. No pipeline, bind group or parameter block is made after the first step.
+//! A schedule of dropout rates, replayed: one prepared call, recorded again for every step, whose
+//! rate, scale and step come from a small buffer. No pipeline, bind group or parameter block is
+//! made after the first step.
 //!
 //! ```sh
 //! cargo run --example rate_schedule
@@ -15,21 +16,35 @@ const ROWS: usize = 64;
 const COLS: usize = 96;
 const STEPS: u32 = 6;
 
-/// "Early dropout": the rate falls from a half to nothing (Liu et al., "Dropout Reduces Underfitting", 2023).
+/// "Early dropout": the rate falls from a half to nothing (Liu et al., "Dropout Reduces
+/// Underfitting", 2023).
 fn site(step: u32) -> wgpu_dropout::Result<Dropout> {
     let drop = 0.5 * (1.0 - f64::from(step) / f64::from(STEPS - 1));
-    Ok(Dropout::train(Mode::Inverted, Mask::new(Rate::drop(drop)?, Key { seed: 42, layer: 1, step })))
+    Ok(Dropout::train(
+        Mode::Inverted,
+        Mask::new(Rate::drop(drop)?, Key { seed: 42, layer: 1, step }),
+    ))
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle_from_env());
-    let Ok(adapter) = pollster::block_on(instance.request_adapter(&wgpu::RequestAdapterOptions::default())) else {
+    let instance =
+        wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle_from_env());
+    let Ok(adapter) =
+        pollster::block_on(instance.request_adapter(&wgpu::RequestAdapterOptions::default()))
+    else {
         println!("no adapter here");
         return Ok(());
     };
-    let (device, queue) = pollster::block_on(adapter.request_device(&wgpu::DeviceDescriptor::default()))?;
-    let buffer =
-        |size, usage| device.create_buffer(&wgpu::BufferDescriptor { label: None, size, usage, mapped_at_creation: false });
+    let (device, queue) =
+        pollster::block_on(adapter.request_device(&wgpu::DeviceDescriptor::default()))?;
+    let buffer = |size, usage| {
+        device.create_buffer(&wgpu::BufferDescriptor {
+            label: None,
+            size,
+            usage,
+            mapped_at_creation: false,
+        })
+    };
     let size = (4 * ROWS * COLS.div_ceil(32)) as u64;
     let bits = buffer(size, wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC);
     let host = buffer(size, wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST);
@@ -38,7 +53,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     // Prepared once. The site that it names gives the layer; the rest is read when it runs.
     let kernels = Kernels::new(&device)?.reading(&state, 0)?;
     let mask = site(0)?.mask;
-    let call = kernels.mask_bits(&MaskBits { bits: &mut View::new(&bits, ROWS, COLS.div_ceil(32)), cols: COLS, mask })?;
+    let call = kernels.mask_bits(&MaskBits {
+        bits: &mut View::new(&bits, ROWS, COLS.div_ceil(32)),
+        cols: COLS,
+        mask,
+    })?;
 
     for step in 0..STEPS {
         let site = site(step)?;

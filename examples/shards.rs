@@ -4,8 +4,9 @@
 //! cargo run --example shards
 //! ```
 //!
-//! A process that has rows 16 to 31 of a mini-batch draws rows 16 to 31 of its mask: nothing is sent. What is exchanged is the gradients'
-//! sum. Here the two shards take turns in one process; `examples/mpi` is the same over MPI.
+//! A process that has rows 16 to 31 of a mini-batch draws rows 16 to 31 of its mask: nothing is
+//! sent. What is exchanged is the gradients' sum. Here the two shards take turns in one process;
+//! `examples/mpi` is the same over MPI.
 
 use wgpu_dropout::cpu::Cpu;
 use wgpu_dropout::data::DataSet;
@@ -28,7 +29,8 @@ fn main() -> Result<()> {
         seed: 42,
     };
     let mut whole = Mlp::new(Cpu::new(), architecture.clone())?;
-    let mut replicas = [Mlp::new(Cpu::new(), architecture.clone())?, Mlp::new(Cpu::new(), architecture.clone())?];
+    let mut replicas =
+        [Mlp::new(Cpu::new(), architecture.clone())?, Mlp::new(Cpu::new(), architecture.clone())?];
 
     // The masks: each shard draws its rows, with its offset and nothing else.
     let training = Training { batch: BATCH, ..Training::default() };
@@ -36,13 +38,23 @@ fn main() -> Result<()> {
     let mut drawn = Vec::new();
     for (index, replica) in replicas.iter_mut().enumerate() {
         let rows = Shard { index, count: SHARDS }.rows(BATCH);
-        drawn.extend(replica.backend_mut().read_mask(mask.at(rows.start as u64, 0), rows.len(), 64)?);
+        drawn.extend(replica.backend_mut().read_mask(
+            mask.at(rows.start as u64, 0),
+            rows.len(),
+            64,
+        )?);
     }
     assert_eq!(drawn, mask.bytes(BATCH, 64)?, "the mask of the whole, to the bit");
-    println!("masks: {} of {} kept, as in one process", drawn.iter().filter(|&&kept| kept == 1).count(), drawn.len());
+    println!(
+        "masks: {} of {} kept, as in one process",
+        drawn.iter().filter(|&&kept| kept == 1).count(),
+        drawn.len()
+    );
 
     // The training: gradients of both are added up, and each replica makes the same update.
-    for (step, (x, labels)) in x.chunks(BATCH * digits.cols).zip(digits.labels.chunks(BATCH)).take(20).enumerate() {
+    for (step, (x, labels)) in
+        x.chunks(BATCH * digits.cols).zip(digits.labels.chunks(BATCH)).take(20).enumerate()
+    {
         let mut sum = Gradients { values: Vec::new() };
         for (index, replica) in replicas.iter_mut().enumerate() {
             let rows = Shard { index, count: SHARDS }.rows(labels.len());
@@ -63,7 +75,11 @@ fn main() -> Result<()> {
         let loss = whole.loss()?.unwrap_or(f32::NAN);
         assert!((sum.loss() - loss).abs() <= 1e-5, "step {step}: {} and {loss}", sum.loss());
         if step % 5 == 4 {
-            println!("step {:>2}: loss {:.6} in two shards, {loss:.6} in one", step + 1, sum.loss());
+            println!(
+                "step {:>2}: loss {:.6} in two shards, {loss:.6} in one",
+                step + 1,
+                sum.loss()
+            );
         }
     }
     Ok(())

@@ -1,5 +1,6 @@
-//! The three-layer network of the CS231n course notes ("Neural Networks Part 2", Regularization) with vanilla and with inverted
-//! dropout, kernel by kernel: what `wgpu_dropout::mlp::Mlp` does inside. Its data are the spirals of the same notes.
+//! The three-layer network of the CS231n course notes ("Neural Networks Part 2", Regularization)
+//! with vanilla and with inverted dropout, kernel by kernel: what `wgpu_dropout::mlp::Mlp` does
+//! inside. Its data are the spirals of the same notes.
 //!
 //! ```sh
 //! cargo run --release --example three_layer
@@ -29,7 +30,8 @@ struct ThreeLayer<B: Backend> {
 }
 
 impl<B: Backend> ThreeLayer<B> {
-    /// One update. What vanilla and inverted dropout differ in here is the scale inside of [`Dropout::train`]: 1, or 1 / keep.
+    /// One update. What vanilla and inverted dropout differ in here is the scale inside of
+    /// [`Dropout::train`]: 1, or 1 / keep.
     fn train_step(&mut self, x: &B::Tensor<f32>, labels: &B::Tensor<u32>, step: u32) -> Result<()> {
         let Self { gpu, mode, rate, layers: [first, second, third], losses } = self;
         let site = |layer| Dropout::train(*mode, Mask::new(*rate, Key { seed: SEED, layer, step }));
@@ -37,7 +39,13 @@ impl<B: Backend> ThreeLayer<B> {
         second.forward(gpu, &first.y, site(2))?;
         third.forward(gpu, &second.y, Dropout::NONE)?;
         let batch = wgpu_dropout::Matrix::rows(labels);
-        gpu.softmax_cross_entropy(SoftmaxCrossEntropy { logits: &third.y, labels, grad_logits: &mut third.dy, losses, batch })?;
+        gpu.softmax_cross_entropy(SoftmaxCrossEntropy {
+            logits: &third.y,
+            labels,
+            grad_logits: &mut third.dy,
+            losses,
+            batch,
+        })?;
         third.backward(gpu, &second.y, Some(&mut second.dy), Dropout::NONE)?;
         second.backward(gpu, &first.y, Some(&mut first.dy), site(2))?;
         first.backward(gpu, x, None, site(1))?;
@@ -45,7 +53,8 @@ impl<B: Backend> ThreeLayer<B> {
         gpu.submit()
     }
 
-    /// The scores of `x`. Takes no key, since nothing is random: vanilla dropout multiplies by the keep rate, inverted does nothing.
+    /// The scores of `x`. Takes no key, since nothing is random: vanilla dropout multiplies by the
+    /// keep rate, inverted does nothing.
     fn predict(&mut self, x: &B::Tensor<f32>) -> Result<Vec<f32>> {
         let Self { gpu, mode, rate, layers: [first, second, third], .. } = self;
         let site = Dropout::predict(*mode, *rate);
@@ -63,33 +72,59 @@ impl<B: Backend> ThreeLayer<B> {
 
     /// Training: the mean of the losses of the latest step.
     fn loss(&mut self) -> Result<f32> {
-        Ok(self.gpu.read(&self.losses)?.chunks(2).map(|loss_and_right| loss_and_right[0]).sum::<f32>() / POINTS as f32)
+        Ok(self
+            .gpu
+            .read(&self.losses)?
+            .chunks(2)
+            .map(|loss_and_right| loss_and_right[0])
+            .sum::<f32>()
+            / POINTS as f32)
     }
 
-    /// Why prediction may do without masks: how far the first layer's output, averaged over masks, is from its predict output, in
-    /// standard errors of that mean and for the unit that is farthest.
+    /// Why prediction may do without masks: how far the first layer's output, averaged over masks,
+    /// is from its predict output, in standard errors of that mean and for the unit that is
+    /// farthest.
     fn mean_over_masks(&mut self, point: &[f32]) -> Result<f64> {
-        // Every row of a batch draws a mask of its own: so many copies of a point meet so many masks in one call.
+        // Every row of a batch draws a mask of its own: so many copies of a point meet so many
+        // masks in one call.
         let masks = 4096;
         let Self { gpu, mode, rate, layers: [Layer { w, b, .. }, ..], .. } = self;
         let mut output = |rows: usize, dropout| {
-            let (x, mut y) = (gpu.tensor(rows, point.len(), &point.repeat(rows))?, gpu.zeros(rows, WIDTHS[1])?);
-            gpu.linear_forward(LinearForward { x: &x, weight: w, bias: Some(b), y: &mut y, relu: true, dropout })?;
+            let (x, mut y) =
+                (gpu.tensor(rows, point.len(), &point.repeat(rows))?, gpu.zeros(rows, WIDTHS[1])?);
+            gpu.linear_forward(LinearForward {
+                x: &x,
+                weight: w,
+                bias: Some(b),
+                y: &mut y,
+                relu: true,
+                dropout,
+            })?;
             gpu.read(&y)
         };
         let predicted = output(1, Dropout::predict(*mode, *rate))?;
-        let sampled = output(masks, Dropout::train(*mode, Mask::new(*rate, Key { seed: SEED, layer: 1, step: 0 })))?;
-        let farthest = predicted.iter().enumerate().filter(|&(_, &predicted)| predicted != 0.0).map(|(unit, &predicted)| {
-            let values = || sampled.iter().skip(unit).step_by(WIDTHS[1]).map(|&value| f64::from(value));
-            let mean = values().sum::<f64>() / masks as f64;
-            let variance = values().map(|value| (value - mean).powi(2)).sum::<f64>() / masks as f64;
-            (mean - f64::from(predicted)).abs() / (variance / masks as f64).sqrt()
-        });
+        let sampled = output(
+            masks,
+            Dropout::train(*mode, Mask::new(*rate, Key { seed: SEED, layer: 1, step: 0 })),
+        )?;
+        let farthest = predicted
+            .iter()
+            .enumerate()
+            .filter(|&(_, &predicted)| predicted != 0.0)
+            .map(|(unit, &predicted)| {
+                let values =
+                    || sampled.iter().skip(unit).step_by(WIDTHS[1]).map(|&value| f64::from(value));
+                let mean = values().sum::<f64>() / masks as f64;
+                let variance =
+                    values().map(|value| (value - mean).powi(2)).sum::<f64>() / masks as f64;
+                (mean - f64::from(predicted)).abs() / (variance / masks as f64).sqrt()
+            });
         Ok(farthest.fold(0.0, f64::max))
     }
 }
 
-/// `y = dropout(relu(x·w + b))`, without the last two in the last layer, with what its update needs.
+/// `y = dropout(relu(x·w + b))`, without the last two in the last layer, with what its update
+/// needs.
 struct Layer<B: Backend> {
     relu: bool,
     w: B::Tensor<f32>,
@@ -119,21 +154,52 @@ impl<B: Backend> Layer<B> {
     }
 
     fn forward(&mut self, gpu: &mut B, x: &B::Tensor<f32>, dropout: Dropout) -> Result<()> {
-        gpu.linear_forward(LinearForward { x, weight: &self.w, bias: Some(&self.b), y: &mut self.y, relu: self.relu, dropout })
+        gpu.linear_forward(LinearForward {
+            x,
+            weight: &self.w,
+            bias: Some(&self.b),
+            y: &mut self.y,
+            relu: self.relu,
+            dropout,
+        })
     }
 
-    /// `dw`, `db` and `dx` from `dy`. After ReLU the output itself tells which units were left, so that no mask is drawn again.
-    fn backward(&mut self, gpu: &mut B, x: &B::Tensor<f32>, dx: Option<&mut B::Tensor<f32>>, dropout: Dropout) -> Result<()> {
+    /// `dw`, `db` and `dx` from `dy`. After ReLU the output itself tells which units were left, so
+    /// that no mask is drawn again.
+    fn backward(
+        &mut self,
+        gpu: &mut B,
+        x: &B::Tensor<f32>,
+        dx: Option<&mut B::Tensor<f32>>,
+        dropout: Dropout,
+    ) -> Result<()> {
         let (grad_output, output) = (&self.dy, self.relu.then_some(&self.y));
         let (grad_weight, grad_bias) = (&mut self.dw, &mut self.db);
         gpu.grad_weight(GradWeight { x, grad_output, output, grad_weight, grad_bias, dropout })?;
         let Some(grad_input) = dx else { return Ok(()) };
-        gpu.grad_input(GradInput { grad_output, output, weight: &self.w, grad_input, dropout, through: None })
+        gpu.grad_input(GradInput {
+            grad_output,
+            output,
+            weight: &self.w,
+            grad_input,
+            dropout,
+            through: None,
+        })
     }
 
     fn update(&mut self, gpu: &mut B) -> Result<()> {
-        gpu.sgd(Sgd { grad: &self.dw, weight: &mut self.w, velocity: Some(&mut self.vw), rule: RULE })?;
-        gpu.sgd(Sgd { grad: &self.db, weight: &mut self.b, velocity: Some(&mut self.vb), rule: RULE })
+        gpu.sgd(Sgd {
+            grad: &self.dw,
+            weight: &mut self.w,
+            velocity: Some(&mut self.vw),
+            rule: RULE,
+        })?;
+        gpu.sgd(Sgd {
+            grad: &self.db,
+            weight: &mut self.b,
+            velocity: Some(&mut self.vb),
+            rule: RULE,
+        })
     }
 }
 
@@ -155,7 +221,8 @@ fn run<B: Backend>(mut gpu: B) -> Result<()> {
     println!("on {}", gpu.name());
     for mode in [Mode::Vanilla, Mode::Inverted] {
         let mut net = ThreeLayer::new(gpu, mode, Rate::drop(0.5)?)?;
-        let (x, y) = (net.gpu.tensor(POINTS, WIDTHS[0], &points)?, net.gpu.tensor(POINTS, 1, &labels)?);
+        let (x, y) =
+            (net.gpu.tensor(POINTS, WIDTHS[0], &points)?, net.gpu.tensor(POINTS, 1, &labels)?);
         for step in 0..STEPS {
             net.train_step(&x, &y, step)?;
         }
@@ -170,7 +237,9 @@ fn run<B: Backend>(mut gpu: B) -> Result<()> {
         println!(
             "{mode}: after {STEPS} steps the loss with dropout is {loss:.3}, and predict gets {right} of {POINTS} points right;"
         );
-        println!("  the mean of a layer over 4096 masks is its predict output, to {apart:.1} standard errors at most");
+        println!(
+            "  the mean of a layer over 4096 masks is its predict output, to {apart:.1} standard errors at most"
+        );
         assert!(apart < 5.0, "mean over masks and predict output differ");
         gpu = net.gpu;
     }

@@ -5,7 +5,8 @@ use crate::{Dropout, Mask};
 /// What SELU tends to far below 0, `−λ·α`: the value that alpha dropout gives to what it drops.
 const SATURATION: f64 = -1.758_099_340_847_376_6;
 
-/// What one site of alpha dropout does: `y = a·x + b` where the mask keeps, `a·α' + b` where it drops.
+/// What one site of alpha dropout does: `y = a·x + b` where the mask keeps, `a·α' + b` where it
+/// drops.
 ///
 /// With the keep rate `k` in effect and `α' = −λα ≈ −1.7581`, the value at which SELU saturates,
 ///
@@ -13,11 +14,13 @@ const SATURATION: f64 = -1.758_099_340_847_376_6;
 /// a = (k + α'²·k·(1 − k))^(−1/2)        b = −a·α'·(1 − k)
 /// ```
 ///
-/// so that an `x` of mean 0 and variance 1 has a `y` of mean 0 and variance 1. They are worked out in f64 and rounded once. At `k = 1` it is
-/// the identity, at `k = 0` all is 0, to which `a·α' + b` tends. Prediction leaves `x` alone. The mask is the contract's, and what is dropped is
+/// so that an `x` of mean 0 and variance 1 has a `y` of mean 0 and variance 1. They are worked out
+/// in f64 and rounded once. At `k = 1` it is the identity, at `k = 0` all is 0, to which `a·α' + b`
+/// tends. Prediction leaves `x` alone. The mask is the contract's, and what is dropped is
 /// replaced by selection: NaN and infinity do not survive it.
 ///
-/// Source: Klambauer et al., "Self-normalizing neural networks", NeurIPS 2017, section "New dropout technique".
+/// Source: Klambauer et al., "Self-normalizing neural networks", NeurIPS 2017, section "New dropout
+/// technique".
 ///
 /// ```
 /// use wgpu_dropout::{AlphaDropout, Key, Mask, Rate};
@@ -75,7 +78,8 @@ mod tests {
         AlphaDropout::train(Mask::new(Rate::keep(keep).unwrap(), Key::default()))
     }
 
-    /// Mean and variance over the mask of a standard input: `k·b + (1 − k)·d`, and `k·(a² + b²) + (1 − k)·d²` less its square.
+    /// Mean and variance over the mask of a standard input: `k·b + (1 − k)·d`, and `k·(a² + b²) +
+    /// (1 − k)·d²` less its square.
     fn moments(site: &AlphaDropout) -> [f64; 2] {
         let k = site.mask.rate.keep_in_effect();
         let [a, b, d] = [site.scale, site.shift, site.dropped].map(f64::from);
@@ -87,7 +91,10 @@ mod tests {
     fn mean_and_variance_are_kept() {
         for keep in [0.001, 0.05, 0.5, 0.9, 0.95, 0.999, 1.0] {
             let [mean, variance] = moments(&site(keep));
-            assert!(mean.abs() < 1e-6 && (variance - 1.0).abs() < 1e-5, "keep {keep}: mean {mean}, variance {variance}");
+            assert!(
+                mean.abs() < 1e-6 && (variance - 1.0).abs() < 1e-5,
+                "keep {keep}: mean {mean}, variance {variance}"
+            );
         }
         // The control: the rate to drop, taken for the rate to keep.
         let wrong = AlphaDropout { mask: site(0.1).mask, ..site(0.9) };
@@ -98,7 +105,10 @@ mod tests {
     #[test]
     fn an_element_is_scaled_and_shifted_or_saturated() {
         let half = site(0.5);
-        assert_eq!((half.apply(3.0, true), half.apply(f32::NAN, false)), (3.0 * half.scale + half.shift, half.dropped));
+        assert_eq!(
+            (half.apply(3.0, true), half.apply(f32::NAN, false)),
+            (3.0 * half.scale + half.shift, half.dropped)
+        );
         assert!(half.scale > 0.8 && half.shift > 0.7, "neither is lost in these figures");
         assert_eq!([0.0, 0.5, 1.0].map(|keep| site(keep).is_identity()), [false, false, true]);
     }

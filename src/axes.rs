@@ -2,14 +2,17 @@
 
 use crate::{Error, Mask, Result};
 
-/// Runs of neighbouring axes that may stand before the last one: as many as the kernel takes an index apart into.
+/// Runs of neighbouring axes that may stand before the last one: as many as the kernel takes an
+/// index apart into.
 pub(crate) const RUNS: usize = 3;
 
-/// Which axes of a tensor feed `row` and `col` of its mask. Elements that differ along the other axes alone share one draw.
+/// Which axes of a tensor feed `row` and `col` of its mask. Elements that differ along the other
+/// axes alone share one draw.
 ///
-/// `row` and `col` are row-major indices over the axes that each is given, in the order in which they are given: over the axes
-/// `a, b` of sizes `A, B` an element at `i` along `a` and `j` along `b` has the index `i·B + j`; over no axes it is 0. So a mask
-/// broadcast over a tensor is the contract's mask `[rows, cols]`, each element of it used for many of the tensor's.
+/// `row` and `col` are row-major indices over the axes that each is given, in the order in which
+/// they are given: over the axes `a, b` of sizes `A, B` an element at `i` along `a` and `j` along
+/// `b` has the index `i·B + j`; over no axes it is 0. So a mask broadcast over a tensor is the
+/// contract's mask `[rows, cols]`, each element of it used for many of the tensor's.
 ///
 /// | what | tensor | row | col | here | elsewhere |
 /// |---|---|---|---|---|---|
@@ -18,9 +21,10 @@ pub(crate) const RUNS: usize = 3;
 /// | the same mask at each step of time | `[B, T, F]` | b | f | [`over_time`](Self::over_time) | variational dropout |
 /// | whole samples | `[B, …]` | b | 0 | [`drop_path`](Self::drop_path) | DropPath, stochastic depth |
 ///
-/// Sources: Tompson et al., "Efficient object localization using convolutional networks", CVPR 2015, section 3.2 (channels); Gal and
-/// Ghahramani, "A theoretically grounded application of dropout in recurrent neural networks", NeurIPS 2016, section 4 (time); Huang
-/// et al., "Deep networks with stochastic depth", ECCV 2016, section 3 (paths).
+/// Sources: Tompson et al., "Efficient object localization using convolutional networks", CVPR
+/// 2015, section 3.2 (channels); Gal and Ghahramani, "A theoretically grounded application of
+/// dropout in recurrent neural networks", NeurIPS 2016, section 4 (time); Huang et al., "Deep
+/// networks with stochastic depth", ECCV 2016, section 3 (paths).
 ///
 /// ```
 /// use wgpu_dropout::{AxisMap, Key, Mask, Rate};
@@ -44,18 +48,21 @@ pub struct AxisMap {
     strips: Strips,
 }
 
-/// A tensor seen as a matrix: the last run of axes along its columns, the others, which are at most [`RUNS`], down its rows.
+/// A tensor seen as a matrix: the last run of axes along its columns, the others, which are at most
+/// [`RUNS`], down its rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Strips {
     pub rows: usize,
     pub cols: usize,
-    /// Runs of axes before the last, the outermost first; those that are not there have the size 1.
+    /// Runs of axes before the last, the outermost first; those that are not there have the size
+    /// 1.
     pub runs: [Run; RUNS],
     /// Whether the mask's columns run along the matrix's; else a row shares one draw.
     pub along: bool,
 }
 
-/// Neighbouring axes along which `row` and `col` advance as along one: their size, and how far a step along it gets.
+/// Neighbouring axes along which `row` and `col` advance as along one: their size, and how far a
+/// step along it gets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Run {
     pub size: usize,
@@ -64,23 +71,32 @@ pub(crate) struct Run {
 }
 
 impl AxisMap {
-    /// The map that takes `row` from `row_axes` and `col` from `col_axes` of a row-major tensor of this shape.
+    /// The map that takes `row` from `row_axes` and `col` from `col_axes` of a row-major tensor of
+    /// this shape.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for an axis that the tensor has not, or that is named twice; and where neighbouring axes change from `row` to
-    /// `col` to neither too often: at most three runs of axes may stand before the last one. [`Error::TooLarge`] where the elements
-    /// overflow the machine's word, or where rows or columns are more than 2^32 − 16.
+    /// [`Error::Invalid`] for an axis that the tensor has not, or that is named twice; and where
+    /// neighbouring axes change from `row` to `col` to neither too often: at most three runs of
+    /// axes may stand before the last one. [`Error::TooLarge`] where the elements overflow the
+    /// machine's word, or where rows or columns are more than 2^32 − 16.
     pub fn new(shape: &[usize], row_axes: &[usize], col_axes: &[usize]) -> Result<Self> {
         let named = [row_axes, col_axes].concat();
         for (i, &axis) in named.iter().enumerate() {
             if axis >= shape.len() {
-                return Err(Error::invalid(format!("axis {axis} of a tensor of {} axes: must be below that", shape.len())));
+                return Err(Error::invalid(format!(
+                    "axis {axis} of a tensor of {} axes: must be below that",
+                    shape.len()
+                )));
             }
             if named[..i].contains(&axis) {
-                return Err(Error::invalid(format!("axis {axis} is mapped twice: to rows or to columns, and once")));
+                return Err(Error::invalid(format!(
+                    "axis {axis} is mapped twice: to rows or to columns, and once"
+                )));
             }
         }
-        shape.iter().try_fold(1, |elements, &size| crate::shape::elements("tensor", elements, size))?;
+        shape
+            .iter()
+            .try_fold(1, |elements, &size| crate::shape::elements("tensor", elements, size))?;
         let mut steps = vec![[0; 2]; shape.len()];
         let mut sizes = [1, 1];
         for (which, axes) in [row_axes, col_axes].into_iter().enumerate() {
@@ -93,7 +109,11 @@ impl AxisMap {
         let bound = u64::from(u32::MAX) - 15;
         for (what, size) in ["rows", "columns"].into_iter().zip(sizes) {
             if size as u64 > bound {
-                return Err(Error::TooLarge { what: format!("{what} of a broadcast mask"), value: size as u64, bound });
+                return Err(Error::TooLarge {
+                    what: format!("{what} of a broadcast mask"),
+                    value: size as u64,
+                    bound,
+                });
             }
         }
         let strips = Strips::new(shape, &steps)?;
@@ -180,7 +200,9 @@ impl Strips {
         for (&size, &[row, col]) in shape.iter().zip(steps).filter(|&(&size, _)| size != 1) {
             match runs.last_mut() {
                 // A step along the outer axis gets as far as all of the inner one.
-                Some(last) if [last.row, last.col] == [row * size, col * size] => *last = Run { size: last.size * size, row, col },
+                Some(last) if [last.row, last.col] == [row * size, col * size] => {
+                    *last = Run { size: last.size * size, row, col }
+                }
                 _ => runs.push(Run { size, row, col }),
             }
         }
@@ -205,15 +227,18 @@ impl Strips {
     /// Row and column of the mask at which a row of the matrix starts.
     pub fn place(&self, row: usize) -> (usize, usize) {
         let [first, second, third] = self.runs;
-        let indices = [row / third.size / second.size, row / third.size % second.size, row % third.size];
-        let sum = |step: fn(&Run) -> usize| [first, second, third].iter().zip(indices).map(|(run, i)| i * step(run)).sum();
+        let indices =
+            [row / third.size / second.size, row / third.size % second.size, row % third.size];
+        let sum = |step: fn(&Run) -> usize| {
+            [first, second, third].iter().zip(indices).map(|(run, i)| i * step(run)).sum()
+        };
         (sum(|run| run.row), sum(|run| run.col))
     }
 }
 
 impl Mask {
-    /// The mask of a tensor over which it is broadcast, as bytes 0 and 1, row-major: for an element at `(row, col)` of the map what
-    /// [`keeps`](Self::keeps) says of those.
+    /// The mask of a tensor over which it is broadcast, as bytes 0 and 1, row-major: for an element
+    /// at `(row, col)` of the map what [`keeps`](Self::keeps) says of those.
     ///
     /// # Errors
     /// As [`check`](Self::check), of the map's rows and columns.
@@ -232,7 +257,8 @@ mod tests {
     use super::*;
     use crate::{Key, Rate};
 
-    /// The place of an element by the definition: an index over the named axes, the last of which varies fastest.
+    /// The place of an element by the definition: an index over the named axes, the last of which
+    /// varies fastest.
     fn naive(shape: &[usize], axes: &[usize], index: usize) -> usize {
         let along = |axis: usize| index / shape[axis + 1..].iter().product::<usize>() % shape[axis];
         axes.iter().fold(0, |place, &axis| place * shape[axis] + along(axis))
@@ -266,7 +292,11 @@ mod tests {
                 let right = (naive(shape, row_axes, index), naive(shape, col_axes, index));
                 assert_eq!(axes.place(index), right, "{axes:?} at {index}");
                 let (row, col) = strips.place(index / strips.cols);
-                assert_eq!((row, col + if strips.along { index % strips.cols } else { 0 }), right, "{axes:?} at {index}");
+                assert_eq!(
+                    (row, col + if strips.along { index % strips.cols } else { 0 }),
+                    right,
+                    "{axes:?} at {index}"
+                );
                 assert!(right.0 < axes.rows() && right.1 < axes.cols());
             }
         }
@@ -274,7 +304,9 @@ mod tests {
 
     #[test]
     fn neighbours_of_one_role_are_one_run() {
-        let strips = |shape: &[usize], rows: &[usize], cols: &[usize]| *AxisMap::new(shape, rows, cols).unwrap().strips();
+        let strips = |shape: &[usize], rows: &[usize], cols: &[usize]| {
+            *AxisMap::new(shape, rows, cols).unwrap().strips()
+        };
         let channels = strips(&[2, 3, 4, 5], &[0], &[1]);
         assert_eq!((channels.rows, channels.cols, channels.along), (6, 20, false));
         let whole = strips(&[2, 3, 4, 5], &[0, 1, 2], &[3]);
@@ -285,7 +317,8 @@ mod tests {
 
     #[test]
     fn helpers_name_the_axes_that_they_say() {
-        let (shape, axes) = (&[2, 3, 4, 5][..], |cols: &[usize]| AxisMap::new(&[2, 3, 4, 5], &[0], cols).unwrap());
+        let (shape, axes) =
+            (&[2, 3, 4, 5][..], |cols: &[usize]| AxisMap::new(&[2, 3, 4, 5], &[0], cols).unwrap());
         assert_eq!(AxisMap::channels(shape).unwrap(), axes(&[1]));
         assert_eq!(AxisMap::channels_last(shape).unwrap(), axes(&[3]));
         assert_eq!(AxisMap::over_time(shape).unwrap(), axes(&[2]));
@@ -295,7 +328,9 @@ mod tests {
 
     #[test]
     fn what_is_no_map_is_refused() {
-        let refused = |shape: &[usize], rows: &[usize], cols: &[usize]| AxisMap::new(shape, rows, cols).unwrap_err().to_string();
+        let refused = |shape: &[usize], rows: &[usize], cols: &[usize]| {
+            AxisMap::new(shape, rows, cols).unwrap_err().to_string()
+        };
         assert!(refused(&[2, 3], &[2], &[]).contains("axis 2"));
         assert!(refused(&[2, 3], &[0], &[0]).contains("twice"));
         assert!(refused(&[2, 3], &[1, 1], &[]).contains("twice"));
@@ -311,7 +346,8 @@ mod tests {
 
     #[test]
     fn a_map_without_sharing_is_the_mask_itself() {
-        let mask = Mask::new(Rate::keep(0.4).unwrap(), Key { seed: 9, layer: 2, step: 3 }).at(7, 11);
+        let mask =
+            Mask::new(Rate::keep(0.4).unwrap(), Key { seed: 9, layer: 2, step: 3 }).at(7, 11);
         let axes = AxisMap::new(&[6, 35], &[0], &[1]).unwrap();
         assert_eq!(mask.broadcast(&axes).unwrap(), mask.bytes(6, 35).unwrap());
         assert!(mask.at(u64::MAX, 0).broadcast(&axes).is_err());

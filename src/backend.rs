@@ -1,9 +1,10 @@
 //! One interface to the GPU and the CPU: tensors, the kernels, and when their work is done.
 
 use crate::call::{
-    ActivationGrad, AdamW, AlphaDropoutCall, BatchLoss, BatchNorm, BatchNormGrad, BatchStatistics, DropoutBits, DropoutBroadcast,
-    DropoutCall, Gather, GaussianDropoutCall, GradInput, GradWeight, GradWeightSgd, LinearActivation, LinearForward, MaskBits,
-    MaskBytes, Moments, Patches, PatchesGrad, PoolCall, PoolGrad, Sgd, SoftmaxCrossEntropy, SparsityGrad, SquaredError,
+    ActivationGrad, AdamW, AlphaDropoutCall, BatchLoss, BatchNorm, BatchNormGrad, BatchStatistics,
+    DropoutBits, DropoutBroadcast, DropoutCall, Gather, GaussianDropoutCall, GradInput, GradWeight,
+    GradWeightSgd, LinearActivation, LinearForward, MaskBits, MaskBytes, Moments, Patches,
+    PatchesGrad, PoolCall, PoolGrad, Sgd, SoftmaxCrossEntropy, SparsityGrad, SquaredError,
     Subnetworks,
 };
 use crate::shape::Matrix;
@@ -20,12 +21,13 @@ impl Element for u8 {}
 pub struct Counts {
     /// Kernels run.
     pub dispatches: u64,
-    /// Command buffers of kernels submitted; the copies that read back are counted by their bytes alone.
+    /// Command buffers of kernels submitted; the copies that read back are counted by their bytes
+    /// alone.
     pub submits: u64,
     /// Bytes read back to the host.
     pub bytes_read: u64,
-    /// Bytes of masks written to the device's memory: by [`mask_bits`](Backend::mask_bits) and [`mask_bytes`](Backend::mask_bytes), the
-    /// kernels that write any.
+    /// Bytes of masks written to the device's memory: by [`mask_bits`](Backend::mask_bits) and
+    /// [`mask_bytes`](Backend::mask_bytes), the kernels that write any.
     pub mask_bytes: u64,
     /// `wgpu` objects made, besides a command encoder and its buffer a submit.
     pub objects: u64,
@@ -61,8 +63,9 @@ impl std::ops::Sub for Counts {
 
 /// A device that runs the kernels: [`Cpu`](crate::cpu::Cpu) or [`Gpu`](crate::gpu::Gpu).
 ///
-/// Kernels run in the order in which they are called. On a GPU they are recorded, and one [`submit`](Self::submit) hands them all
-/// over; reading a tensor submits what is pending and waits for it.
+/// Kernels run in the order in which they are called. On a GPU they are recorded, and one
+/// [`submit`](Self::submit) hands them all over; reading a tensor submits what is pending and waits
+/// for it.
 pub trait Backend {
     /// A row-major matrix on the device.
     type Tensor<T: Element>: Matrix + std::fmt::Debug;
@@ -79,7 +82,8 @@ pub trait Backend {
     /// Overwrites a tensor with as many values as it has elements.
     ///
     /// # Errors
-    /// [`Error::Shape`] where `values` has another length, [`Error::Device`] where the device was lost.
+    /// [`Error::Shape`] where `values` has another length, [`Error::Device`] where the device was
+    /// lost.
     fn write<T: Element>(&mut self, tensor: &mut Self::Tensor<T>, values: &[T]) -> Result<()>;
 
     /// The values of a tensor, once all work called so far is done.
@@ -88,7 +92,8 @@ pub trait Backend {
     /// [`Error::Device`] where the device was lost, or whatever work called so far ended in.
     fn read<T: Element>(&mut self, tensor: &Self::Tensor<T>) -> Result<Vec<T>>;
 
-    /// The values of several tensors, as [`read`](Self::read) gives each of them; a GPU is waited for once.
+    /// The values of several tensors, as [`read`](Self::read) gives each of them; a GPU is waited
+    /// for once.
     ///
     /// # Errors
     /// As [`read`](Self::read).
@@ -96,12 +101,17 @@ pub trait Backend {
         tensors.iter().map(|tensor| self.read(tensor)).collect()
     }
 
-    /// [`read`](Self::read) without blocking. A GPU is to be polled by somebody else meanwhile: a browser does so, elsewhere the executor or
-    /// the engine's loop by [`poll`](wgpu::Device::poll) with [`PollType::Poll`](wgpu::PollType::Poll). The CPU backend is done when it is called.
+    /// [`read`](Self::read) without blocking. A GPU is to be polled by somebody else meanwhile: a
+    /// browser does so, elsewhere the executor or the engine's loop by
+    /// [`poll`](wgpu::Device::poll) with [`PollType::Poll`](wgpu::PollType::Poll). The CPU backend
+    /// is done when it is called.
     ///
     /// # Errors
     /// As [`read`](Self::read).
-    fn read_async<T: Element>(&mut self, tensor: &Self::Tensor<T>) -> impl Future<Output = Result<Vec<T>>> {
+    fn read_async<T: Element>(
+        &mut self,
+        tensor: &Self::Tensor<T>,
+    ) -> impl Future<Output = Result<Vec<T>>> {
         async { self.read(tensor) }
     }
 
@@ -109,11 +119,15 @@ pub trait Backend {
     ///
     /// # Errors
     /// As [`read`](Self::read).
-    fn read_all_async<T: Element>(&mut self, tensors: &[&Self::Tensor<T>]) -> impl Future<Output = Result<Vec<Vec<T>>>> {
+    fn read_all_async<T: Element>(
+        &mut self,
+        tensors: &[&Self::Tensor<T>],
+    ) -> impl Future<Output = Result<Vec<Vec<T>>>> {
         async { self.read_all(tensors) }
     }
 
-    /// [`submit`](Self::submit) without blocking, where the device is behind, as [`read_async`](Self::read_async).
+    /// [`submit`](Self::submit) without blocking, where the device is behind, as
+    /// [`read_async`](Self::read_async).
     ///
     /// # Errors
     /// As [`read`](Self::read).
@@ -147,11 +161,13 @@ pub trait Backend {
     /// `y = M·s·x`.
     ///
     /// # Errors
-    /// As every kernel here: [`Error::Shape`] for sizes that do not fit one another, [`Error::TooLarge`] past what the mask contract or the device
+    /// As every kernel here: [`Error::Shape`] for sizes that do not fit one another,
+    /// [`Error::TooLarge`] past what the mask contract or the device
     /// holds, [`Error::OutOfMemory`], or [`Error::Device`] where it was lost.
     fn dropout(&mut self, call: DropoutCall<'_, Self::Tensor<f32>>) -> Result<()>;
 
-    /// `y = M·s·x` with a mask that is broadcast: the element at `(row, col)` of an [`AxisMap`](crate::AxisMap).
+    /// `y = M·s·x` with a mask that is broadcast: the element at `(row, col)` of an
+    /// [`AxisMap`](crate::AxisMap).
     ///
     /// # Errors
     /// As [`dropout`](Self::dropout).
@@ -161,7 +177,10 @@ pub trait Backend {
     ///
     /// # Errors
     /// As [`dropout`](Self::dropout).
-    fn dropout_bits(&mut self, call: DropoutBits<'_, Self::Tensor<f32>, Self::Tensor<u32>>) -> Result<()>;
+    fn dropout_bits(
+        &mut self,
+        call: DropoutBits<'_, Self::Tensor<f32>, Self::Tensor<u32>>,
+    ) -> Result<()>;
 
     /// `y = a·x + b` where the mask keeps, else `a·α' + b`.
     ///
@@ -175,7 +194,8 @@ pub trait Backend {
     /// As [`dropout`](Self::dropout).
     fn gaussian_dropout(&mut self, call: GaussianDropoutCall<'_, Self::Tensor<f32>>) -> Result<()>;
 
-    /// The mask as bits: element (r, c), `1` where `draw < t`, is bit c % 32 of word c / 32 of row r.
+    /// The mask as bits: element (r, c), `1` where `draw < t`, is bit c % 32 of word c / 32 of row
+    /// r.
     ///
     /// # Errors
     /// As [`dropout`](Self::dropout).
@@ -223,13 +243,18 @@ pub trait Backend {
     /// As [`dropout`](Self::dropout); [`Error::Invalid`] for a rule with max-norm.
     fn grad_weight_sgd(&mut self, call: GradWeightSgd<'_, Self::Tensor<f32>>) -> Result<()>;
 
-    /// `loss[r] = −log softmax(z[r])[label]` in nats, whether row r is right, and `dz = (softmax(z) − onehot)/N`, the gradient of the mean.
+    /// `loss[r] = −log softmax(z[r])[label]` in nats, whether row r is right, and `dz = (softmax(z)
+    /// − onehot)/N`, the gradient of the mean.
     ///
     /// # Errors
     /// As [`dropout`](Self::dropout).
-    fn softmax_cross_entropy(&mut self, call: SoftmaxCrossEntropy<'_, Self::Tensor<f32>, Self::Tensor<u32>>) -> Result<()>;
+    fn softmax_cross_entropy(
+        &mut self,
+        call: SoftmaxCrossEntropy<'_, Self::Tensor<f32>, Self::Tensor<u32>>,
+    ) -> Result<()>;
 
-    /// `loss[r] = ½·Σ_c (y − t)²` with `y = z` or the logistic of z, and `dz = (y − t)/B`, times `y·(1 − y)` of the logistic.
+    /// `loss[r] = ½·Σ_c (y − t)²` with `y = z` or the logistic of z, and `dz = (y − t)/B`, times
+    /// `y·(1 − y)` of the logistic.
     ///
     /// # Errors
     /// As [`dropout`](Self::dropout).
@@ -247,19 +272,22 @@ pub trait Backend {
     /// As [`dropout`](Self::dropout).
     fn subnetworks(&mut self, call: Subnetworks<'_, Self::Tensor<f32>>) -> Result<()>;
 
-    /// `p = softmax(z)`, and over sub-networks its weighted mean and squares, and its mean entropy in nats.
+    /// `p = softmax(z)`, and over sub-networks its weighted mean and squares, and its mean entropy
+    /// in nats.
     ///
     /// # Errors
     /// As [`dropout`](Self::dropout).
     fn moments(&mut self, call: Moments<'_, Self::Tensor<f32>>) -> Result<()>;
 
-    /// One update of a weight matrix or bias: `v = μ·v + dW + λ·W + α·sign(W)`, `W = W − lr·v`, then max-norm.
+    /// One update of a weight matrix or bias: `v = μ·v + dW + λ·W + α·sign(W)`, `W = W − lr·v`,
+    /// then max-norm.
     ///
     /// # Errors
     /// As [`dropout`](Self::dropout).
     fn sgd(&mut self, call: Sgd<'_, Self::Tensor<f32>>) -> Result<()>;
 
-    /// One update by AdamW: `m = β₁·m + (1 − β₁)·g`, `v = β₂·v + (1 − β₂)·g²`, `W = W − lr·λ·W − lr·m̂/(√v̂ + ε)`.
+    /// One update by AdamW: `m = β₁·m + (1 − β₁)·g`, `v = β₂·v + (1 − β₂)·g²`, `W = W − lr·λ·W −
+    /// lr·m̂/(√v̂ + ε)`.
     ///
     /// # Errors
     /// As [`dropout`](Self::dropout); [`Error::Invalid`] for a β that is not 0 to below 1.
@@ -277,25 +305,30 @@ pub trait Backend {
     /// As [`dropout`](Self::dropout).
     fn batch_norm(&mut self, call: BatchNorm<'_, Self::Tensor<f32>>) -> Result<()>;
 
-    /// The way back through [`batch_norm`](Self::batch_norm): `dγ = Σ_r dY·n`, `dβ = Σ_r dY`, `dX = γ/√(variance + ε)·(dY − dβ/B − n·dγ/B)`.
+    /// The way back through [`batch_norm`](Self::batch_norm): `dγ = Σ_r dY·n`, `dβ = Σ_r dY`, `dX =
+    /// γ/√(variance + ε)·(dY − dβ/B − n·dγ/B)`.
     ///
     /// # Errors
     /// As [`dropout`](Self::dropout).
     fn batch_norm_grad(&mut self, call: BatchNormGrad<'_, Self::Tensor<f32>>) -> Result<()>;
 
-    /// `dY += λ/B·((1 − ρ)/(1 − mean) − ρ/mean)`, the gradient of the sparsity penalty `λ·Σ KL(ρ ‖ mean of each column)`.
+    /// `dY += λ/B·((1 − ρ)/(1 − mean) − ρ/mean)`, the gradient of the sparsity penalty `λ·Σ KL(ρ ‖
+    /// mean of each column)`.
     ///
     /// # Errors
-    /// As [`dropout`](Self::dropout); [`Error::Invalid`] for a target that is not above 0 and below 1.
+    /// As [`dropout`](Self::dropout); [`Error::Invalid`] for a target that is not above 0 and below
+    /// 1.
     fn sparsity_grad(&mut self, call: SparsityGrad<'_, Self::Tensor<f32>>) -> Result<()>;
 
-    /// `Y[(b, i, j), (u, v, c)] = X[b, i + u − P, j + v − P, c]`: the windows of images, a row each.
+    /// `Y[(b, i, j), (u, v, c)] = X[b, i + u − P, j + v − P, c]`: the windows of images, a row
+    /// each.
     ///
     /// # Errors
     /// As [`dropout`](Self::dropout).
     fn patches(&mut self, call: Patches<'_, Self::Tensor<f32>>) -> Result<()>;
 
-    /// The way back through [`patches`](Self::patches): `dX[b, h, w, c] = Σ_uv dY[(b, h + P − u, w + P − v), (u, v, c)]`.
+    /// The way back through [`patches`](Self::patches): `dX[b, h, w, c] = Σ_uv dY[(b, h + P − u, w
+    /// + P − v), (u, v, c)]`.
     ///
     /// # Errors
     /// As [`dropout`](Self::dropout).
@@ -307,17 +340,22 @@ pub trait Backend {
     /// As [`dropout`](Self::dropout).
     fn pool(&mut self, call: PoolCall<'_, Self::Tensor<f32>>) -> Result<()>;
 
-    /// The way back through [`pool`](Self::pool): a mean's `dY` in equal shares, a maximum's to the first of the largest elements.
+    /// The way back through [`pool`](Self::pool): a mean's `dY` in equal shares, a maximum's to the
+    /// first of the largest elements.
     ///
     /// # Errors
     /// As [`dropout`](Self::dropout).
     fn pool_grad(&mut self, call: PoolGrad<'_, Self::Tensor<f32>>) -> Result<()>;
 
-    /// `X[r] = M·s·(unit·data[order[first + r]])` with its labels: a mini-batch of a data set that lies on the device.
+    /// `X[r] = M·s·(unit·data[order[first + r]])` with its labels: a mini-batch of a data set that
+    /// lies on the device.
     ///
     /// # Errors
     /// As [`dropout`](Self::dropout).
-    fn gather(&mut self, call: Gather<'_, Self::Tensor<f32>, Self::Tensor<u32>, Self::Tensor<u8>>) -> Result<()>;
+    fn gather(
+        &mut self,
+        call: Gather<'_, Self::Tensor<f32>, Self::Tensor<u32>, Self::Tensor<u8>>,
+    ) -> Result<()>;
 
     /// `y = x`: the ceiling that [`dropout`](Self::dropout) is measured against.
     ///
@@ -329,13 +367,19 @@ pub trait Backend {
     ///
     /// # Errors
     /// As [`zeros`](Self::zeros) and [`write`](Self::write).
-    fn tensor<T: Element>(&mut self, rows: usize, cols: usize, values: &[T]) -> Result<Self::Tensor<T>> {
+    fn tensor<T: Element>(
+        &mut self,
+        rows: usize,
+        cols: usize,
+        values: &[T],
+    ) -> Result<Self::Tensor<T>> {
         let mut tensor = self.zeros(rows, cols)?;
         self.write(&mut tensor, values)?;
         Ok(tensor)
     }
 
-    /// The mask of `rows × cols` elements as bytes 0 and 1, drawn on the device and read back as bits.
+    /// The mask of `rows × cols` elements as bytes 0 and 1, drawn on the device and read back as
+    /// bits.
     ///
     /// # Errors
     /// As [`dropout`](Self::dropout).

@@ -1,8 +1,10 @@
-//! What each kernel is called with: one description a kernel, the same for the CPU, a [`Gpu`](crate::gpu::Gpu) and a caller's own device.
+//! What each kernel is called with: one description a kernel, the same for the CPU, a
+//! [`Gpu`](crate::gpu::Gpu) and a caller's own device.
 //!
-//! Row-major. `X [B, I]`, `W [I, O]`, `b [1, O]`, `Y, dY [B, O]`, `M` the mask, `s` the scale of its [`Dropout`].
-//! `T` holds f32, `U` u32 and `V` bytes; on a caller's device all are [`View`](crate::gpu::View)s. Every call is checked before a device sees
-//! it: a shape that does not fit is an [`Error::Shape`] that names both sizes.
+//! Row-major. `X [B, I]`, `W [I, O]`, `b [1, O]`, `Y, dY [B, O]`, `M` the mask, `s` the scale of
+//! its [`Dropout`]. `T` holds f32, `U` u32 and `V` bytes; on a caller's device all are
+//! [`View`](crate::gpu::View)s. Every call is checked before a device sees it: a shape that does
+//! not fit is an [`Error::Shape`] that names both sizes.
 
 mod activation;
 mod adamw;
@@ -89,13 +91,15 @@ impl<T: Matrix> LinearForward<'_, T> {
 
 /// `dX = dZ·Wᵀ`, with `dZ = dY·s` where `Y > 0` after ReLU, else `dZ = M·s·dY`.
 ///
-/// In a chain of layers `X` is the output of the one before, and its `dZ` is wanted rather than its `dY`: with [`through`](Self::through) the
-/// kernel writes that, `dX·s` where `X > 0`, else 0, and the layer before is called with `output: None` and [`Dropout::NONE`].
+/// In a chain of layers `X` is the output of the one before, and its `dZ` is wanted rather than its
+/// `dY`: with [`through`](Self::through) the kernel writes that, `dX·s` where `X > 0`, else 0, and
+/// the layer before is called with `output: None` and [`Dropout::NONE`].
 #[derive(Debug)]
 pub struct GradInput<'a, T> {
     /// `dY [B, O]`
     pub grad_output: &'a T,
-    /// `Y [B, O]`, as the forward pass left it, where ReLU stood before the dropout; `None` where no ReLU did.
+    /// `Y [B, O]`, as the forward pass left it, where ReLU stood before the dropout; `None` where
+    /// no ReLU did.
     pub output: Option<&'a T>,
     /// `W [I, O]`
     pub weight: &'a T,
@@ -103,14 +107,16 @@ pub struct GradInput<'a, T> {
     pub grad_input: &'a mut T,
     /// Mask and scale of the forward pass.
     pub dropout: Dropout,
-    /// `X [B, I]` and the scale `s` of its dropout, where it is the output of a ReLU and dropout to go back through as well.
+    /// `X [B, I]` and the scale `s` of its dropout, where it is the output of a ReLU and dropout
+    /// to go back through as well.
     pub through: Option<(&'a T, f32)>,
 }
 
 impl<T: Matrix> GradInput<'_, T> {
     pub(crate) fn check(&self) -> Result<()> {
         let kernel = "grad_input";
-        let (batch, outputs, inputs) = (self.grad_output.rows(), self.grad_output.cols(), self.weight.rows());
+        let (batch, outputs, inputs) =
+            (self.grad_output.rows(), self.grad_output.cols(), self.weight.rows());
         expect(kernel, "weight", self.weight, inputs, outputs)?;
         self.output.map_or(Ok(()), |y| expect(kernel, "output", y, batch, outputs))?;
         expect(kernel, "grad_input", self.grad_input, batch, inputs)?;
@@ -126,7 +132,8 @@ pub struct GradWeight<'a, T> {
     pub x: &'a T,
     /// `dY [B, O]`
     pub grad_output: &'a T,
-    /// `Y [B, O]`, as the forward pass left it, where ReLU stood before the dropout; `None` where no ReLU did.
+    /// `Y [B, O]`, as the forward pass left it, where ReLU stood before the dropout; `None` where
+    /// no ReLU did.
     pub output: Option<&'a T>,
     /// `dW [I, O]`, written.
     pub grad_weight: &'a mut T,
@@ -148,8 +155,8 @@ impl<T: Matrix> GradWeight<'_, T> {
     }
 }
 
-/// `loss[r] = log Σ_c exp(z[r,c] − max) − (z[r,label] − max)`, in nats, whether the row is right, and `dz = (softmax(z) − onehot)/N`, the gradient of
-/// the mean of N losses.
+/// `loss[r] = log Σ_c exp(z[r,c] − max) − (z[r,label] − max)`, in nats, whether the row is right,
+/// and `dz = (softmax(z) − onehot)/N`, the gradient of the mean of N losses.
 #[derive(Debug)]
 pub struct SoftmaxCrossEntropy<'a, T, U> {
     /// `z [B, C]`
@@ -158,9 +165,11 @@ pub struct SoftmaxCrossEntropy<'a, T, U> {
     pub labels: &'a U,
     /// `dz [B, C]`, written.
     pub grad_logits: &'a mut T,
-    /// `[B, 2]`, written: a row's loss, and 1 where its largest logit (the first of equal ones) is the label's, else 0.
+    /// `[B, 2]`, written: a row's loss, and 1 where its largest logit (the first of equal ones) is
+    /// the label's, else 0.
     pub losses: &'a mut T,
-    /// Rows N whose mean the loss is: B, or those of the whole mini-batch where these are a shard of it.
+    /// Rows N whose mean the loss is: B, or those of the whole mini-batch where these are a shard
+    /// of it.
     pub batch: usize,
 }
 
@@ -172,16 +181,20 @@ impl<T: Matrix, U: Matrix> SoftmaxCrossEntropy<'_, T, U> {
         expect(kernel, "grad_logits", self.grad_logits, batch, classes)?;
         expect(kernel, "losses", self.losses, batch, 2)?;
         match self.batch < batch {
-            true => Err(Error::shape(kernel, format!("{batch} rows of a mini-batch of {}", self.batch))),
+            true => {
+                Err(Error::shape(kernel, format!("{batch} rows of a mini-batch of {}", self.batch)))
+            }
             false => Ok(()),
         }
     }
 }
 
-/// `loss[r] = ½·Σ_c (y[r,c] − t[r,c])²` with `y` the logistic of `z` or `z` itself, and the gradient of the rows' mean, `dz = (y − t)/B`, times
-/// `y·(1 − y)` of the logistic: of a regression, or of an autoencoder, whose targets are its inputs.
+/// `loss[r] = ½·Σ_c (y[r,c] − t[r,c])²` with `y` the logistic of `z` or `z` itself, and the
+/// gradient of the rows' mean, `dz = (y − t)/B`, times `y·(1 − y)` of the logistic: of a
+/// regression, or of an autoencoder, whose targets are its inputs.
 ///
-/// Source: Hinton, Salakhutdinov, "Reducing the dimensionality of data with neural networks", Science 313 (2006).
+/// Source: Hinton, Salakhutdinov, "Reducing the dimensionality of data with neural networks",
+/// Science 313 (2006).
 #[derive(Debug)]
 pub struct SquaredError<'a, T> {
     /// `z [B, C]`, the last layer's output.
@@ -223,16 +236,20 @@ impl<T: Matrix> BatchLoss<'_, T> {
         expect(kernel, "losses", self.losses, self.losses.rows(), 2)?;
         expect(kernel, "totals", self.totals, self.totals.rows(), 2)?;
         if self.slot >= self.totals.rows() {
-            return Err(Error::shape(kernel, format!("slot {} of totals with {} rows", self.slot, self.totals.rows())));
+            return Err(Error::shape(
+                kernel,
+                format!("slot {} of totals with {} rows", self.slot, self.totals.rows()),
+            ));
         }
         Ok(())
     }
 }
 
-/// How weights are updated: `g = dW + λ·W + α·sign(W)`, `v = μ·v + g`, `W = W − lr·v`, then each column of `W` shortened to a norm of at
-/// most c.
+/// How weights are updated: `g = dW + λ·W + α·sign(W)`, `v = μ·v + g`, `W = W − lr·v`, then each
+/// column of `W` shortened to a norm of at most c.
 ///
-/// Sources: PyTorch's `torch.optim.SGD`; L1 as the subgradient of `α·Σ|W|` that is 0 at 0; max-norm from Srivastava et al., JMLR 15 (2014), section 5.1.
+/// Sources: PyTorch's `torch.optim.SGD`; L1 as the subgradient of `α·Σ|W|` that is 0 at 0; max-norm
+/// from Srivastava et al., JMLR 15 (2014), section 5.1.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct SgdRule {
     /// Learning rate `lr`.
@@ -259,7 +276,8 @@ impl SgdRule {
     }
 }
 
-/// One update of a weight matrix by [`SgdRule`]; a bias is a matrix of one row, without decay and max-norm.
+/// One update of a weight matrix by [`SgdRule`]; a bias is a matrix of one row, without decay and
+/// max-norm.
 #[derive(Debug)]
 pub struct Sgd<'a, T> {
     /// `dW`
@@ -278,15 +296,19 @@ impl<T: Matrix> Sgd<'_, T> {
         expect("sgd", "grad", self.grad, rows, cols)?;
         match &self.velocity {
             Some(velocity) => expect("sgd", "velocity", *velocity, rows, cols),
-            None if self.rule.momentum != 0.0 => Err(Error::shape("sgd", "momentum needs a velocity tensor".to_owned())),
+            None if self.rule.momentum != 0.0 => {
+                Err(Error::shape("sgd", "momentum needs a velocity tensor".to_owned()))
+            }
             None => Ok(()),
         }
     }
 }
 
-/// One update of a layer by [`SgdRule`], with `dW = Xᵀ·dZ` and `db = Σ_rows dZ` made and used without being stored.
+/// One update of a layer by [`SgdRule`], with `dW = Xᵀ·dZ` and `db = Σ_rows dZ` made and used
+/// without being stored.
 ///
-/// A rule with max-norm is refused: the norm of a column needs all of it at once, so it takes [`GradWeight`] and then [`Sgd`].
+/// A rule with max-norm is refused: the norm of a column needs all of it at once, so it takes
+/// [`GradWeight`] and then [`Sgd`].
 #[derive(Debug)]
 pub struct GradWeightSgd<'a, T> {
     /// `X [B, I]`
@@ -311,14 +333,18 @@ impl<T: Matrix> GradWeightSgd<'_, T> {
         expect(kernel, "weight", self.weight, inputs, outputs)?;
         expect(kernel, "bias", self.bias, 1, outputs)?;
         if let Some(max_norm) = self.rule.max_norm {
-            return Err(Error::invalid(format!("max-norm {max_norm}: grad_weight_sgd has none, use grad_weight and sgd")));
+            return Err(Error::invalid(format!(
+                "max-norm {max_norm}: grad_weight_sgd has none, use grad_weight and sgd"
+            )));
         }
         match &self.velocity {
             Some((weight, bias)) => {
                 expect(kernel, "weight's velocity", *weight, inputs, outputs)?;
                 expect(kernel, "bias's velocity", *bias, 1, outputs)
             }
-            None if self.rule.momentum != 0.0 => Err(Error::shape(kernel, "momentum needs velocity tensors".to_owned())),
+            None if self.rule.momentum != 0.0 => {
+                Err(Error::shape(kernel, "momentum needs velocity tensors".to_owned()))
+            }
             None => Ok(()),
         }
     }
@@ -359,7 +385,8 @@ impl<T: Matrix, V: Matrix> Matrix for Features<'_, T, V> {
 
 /// The mini-batch `X[r] = M·s·(unit·data[order[first + r]])` with its labels.
 ///
-/// Every entry of `order` must be a row of the data; others give rows of unspecified values, never an access out of bounds.
+/// Every entry of `order` must be a row of the data; others give rows of unspecified values, never
+/// an access out of bounds.
 #[derive(Debug)]
 pub struct Gather<'a, T, U, V> {
     /// `[N, I]`

@@ -21,16 +21,24 @@ impl std::str::FromStr for DeviceChoice {
 
     fn from_str(text: &str) -> Result<Self> {
         Ok(match text.trim() {
-            "" => return Err(Error::invalid("device ``: must be auto, gpu, cpu, an adapter's index or a part of its name")),
+            "" => {
+                return Err(Error::invalid(
+                    "device ``: must be auto, gpu, cpu, an adapter's index or a part of its name",
+                ));
+            }
             "auto" => Self::Auto,
             "cpu" => Self::Cpu,
             "gpu" => Self::Adapter(AdapterChoice::Best),
-            name => Self::Adapter(name.parse().map_or_else(|_| AdapterChoice::Name(name.to_owned()), AdapterChoice::Index)),
+            name => Self::Adapter(
+                name.parse()
+                    .map_or_else(|_| AdapterChoice::Name(name.to_owned()), AdapterChoice::Index),
+            ),
         })
     }
 }
 
-/// A backend chosen at run time. What runs on it is generic over [`Backend`]: match once, then call.
+/// A backend chosen at run time. What runs on it is generic over [`Backend`]: match once, then
+/// call.
 #[derive(Debug)]
 pub enum Device {
     /// A GPU of our own.
@@ -68,7 +76,10 @@ impl Device {
     ///
     /// # Errors
     /// Those of `open`.
-    pub fn with_gpu(choice: &DeviceChoice, open: impl FnOnce(&AdapterChoice) -> Result<Gpu>) -> Result<Self> {
+    pub fn with_gpu(
+        choice: &DeviceChoice,
+        open: impl FnOnce(&AdapterChoice) -> Result<Gpu>,
+    ) -> Result<Self> {
         let gpu = |adapter: &AdapterChoice| open(adapter).map(|gpu| Self::Gpu(Box::new(gpu)));
         match choice {
             DeviceChoice::Cpu => Ok(Self::Cpu(Cpu::new())),

@@ -31,13 +31,18 @@ pub fn read(path: &Path) -> Result<Vec<u8>> {
 
 /// Replaces a file by what `write` writes, or creates it.
 ///
-/// The bytes go to a temporary file in the same folder, are synced to the disk and take the file's name at the end: whoever
-/// opens it sees the old contents or the new ones. A process that is killed meanwhile leaves its temporary file, which the next write to that
-/// folder removes. A link is followed; what is no ordinary file, such as `/dev/stdout`, is written to as it stands.
+/// The bytes go to a temporary file in the same folder, are synced to the disk and take the file's
+/// name at the end: whoever opens it sees the old contents or the new ones. A process that is
+/// killed meanwhile leaves its temporary file, which the next write to that folder removes. A link
+/// is followed; what is no ordinary file, such as `/dev/stdout`, is written to as it stands.
 ///
 /// # Errors
-/// [`Error::File`] where `write` or the system fails; the old file is then untouched and nothing is left beside it.
-pub fn write_atomic(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<()> {
+/// [`Error::File`] where `write` or the system fails; the old file is then untouched and nothing is
+/// left beside it.
+pub fn write_atomic(
+    path: &Path,
+    write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+) -> Result<()> {
     replace(path, write).map_err(|e| failed(path, &e))
 }
 
@@ -47,7 +52,8 @@ fn replace(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) ->
         return buffered(&File::options().write(true).open(path)?, write);
     }
     let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-    let folder = target.parent().filter(|folder| *folder != OsStr::new("")).unwrap_or(Path::new("."));
+    let folder =
+        target.parent().filter(|folder| *folder != OsStr::new("")).unwrap_or(Path::new("."));
 
     sweep(folder);
     let file = temporary(folder)?;
@@ -60,7 +66,8 @@ fn replace(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) ->
     // Closed at once: on Windows nobody else can read a file with a lock.
     drop(file.persist(&target).map_err(|e| e.error)?);
 
-    // The new name is on the disk once its folder is. Some file systems cannot sync a folder: the file is whole all the same.
+    // The new name is on the disk once its folder is. Some file systems cannot sync a folder: the
+    // file is whole all the same.
     #[cfg(unix)]
     let _ = File::open(folder).and_then(|folder| folder.sync_all());
     Ok(())
@@ -70,7 +77,8 @@ fn replace(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) ->
 fn temporary(folder: &Path) -> io::Result<NamedTempFile> {
     let mut builder = tempfile::Builder::new();
     builder.prefix(".").suffix(TEMPORARY);
-    // A temporary file is private by default; this one is to be as open as any other that the user makes.
+    // A temporary file is private by default; this one is to be as open as any other that the user
+    // makes.
     #[cfg(unix)]
     builder.permissions(<fs::Permissions as std::os::unix::fs::PermissionsExt>::from_mode(0o666));
     loop {
@@ -84,10 +92,14 @@ fn temporary(folder: &Path) -> io::Result<NamedTempFile> {
     }
 }
 
-/// Removes the temporary files of processes that are no more: those without a lock. What cannot be removed stays.
+/// Removes the temporary files of processes that are no more: those without a lock. What cannot be
+/// removed stays.
 fn sweep(folder: &Path) {
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
-        let ours = entry.file_name().to_str().is_some_and(|name| name.starts_with('.') && name.ends_with(TEMPORARY));
+        let ours = entry
+            .file_name()
+            .to_str()
+            .is_some_and(|name| name.starts_with('.') && name.ends_with(TEMPORARY));
         if !ours || !entry.file_type().is_ok_and(|kind| kind.is_file()) {
             continue;
         }
@@ -106,8 +118,8 @@ fn buffered(file: &File, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -
     out.flush()
 }
 
-/// Reads `most` bytes, or fewer where the input ends. Memory grows with the bytes that arrive, never with a size that a
-/// header claims.
+/// Reads `most` bytes, or fewer where the input ends. Memory grows with the bytes that arrive,
+/// never with a size that a header claims.
 pub(crate) fn take(input: &mut dyn Read, most: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     input.take(most).read_to_end(&mut bytes)?;
@@ -137,7 +149,10 @@ mod tests {
     use super::*;
 
     fn names(folder: &Path) -> Vec<String> {
-        let mut names: Vec<_> = fs::read_dir(folder).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+        let mut names: Vec<_> = fs::read_dir(folder)
+            .unwrap()
+            .map(|e| e.unwrap().file_name().into_string().unwrap())
+            .collect();
         names.sort();
         names
     }
@@ -177,7 +192,10 @@ mod tests {
         fs::write(folder.path().join(&left), "cut short").unwrap();
         write_atomic(&a, |out| {
             let mut mine = names(folder.path());
-            assert!(!mine.contains(&left) && mine.iter().any(|name| name.ends_with(TEMPORARY)), "{mine:?}");
+            assert!(
+                !mine.contains(&left) && mine.iter().any(|name| name.ends_with(TEMPORARY)),
+                "{mine:?}"
+            );
             out.write_all(b"first, ")?;
             // Another writer in the same folder.
             write_atomic(&b, |out| out.write_all(b"b")).unwrap();
@@ -196,9 +214,16 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         for path in [folder.path().join("none/a"), folder.path().to_owned()] {
             let start = format!("{}: ", path.display());
-            let (written, read) = (write_atomic(&path, |_| Ok(())).unwrap_err(), read(&path).unwrap_err());
-            assert!(matches!(&written, Error::File { .. }) && written.to_string().starts_with(&start), "{written}");
-            assert!(matches!(&read, Error::File { .. }) && read.to_string().starts_with(&start), "{read}");
+            let (written, read) =
+                (write_atomic(&path, |_| Ok(())).unwrap_err(), read(&path).unwrap_err());
+            assert!(
+                matches!(&written, Error::File { .. }) && written.to_string().starts_with(&start),
+                "{written}"
+            );
+            assert!(
+                matches!(&read, Error::File { .. }) && read.to_string().starts_with(&start),
+                "{read}"
+            );
         }
         assert!(names(folder.path()).is_empty());
     }

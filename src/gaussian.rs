@@ -3,23 +3,27 @@
 use crate::rate::DRAWS;
 use crate::{Error, Mask, Result};
 
-/// What one site of Gaussian dropout does: `y = x·(1 + σ·n)`, with n standard normal and independent for each element.
+/// What one site of Gaussian dropout does: `y = x·(1 + σ·n)`, with n standard normal and
+/// independent for each element.
 ///
-/// At a keep rate `k` in effect `σ = √((1 − k) / k)`, so that the noise has the mean 1 and the variance of inverted dropout's. Nothing is
-/// dropped, prediction leaves `x` alone, and it is its own backward pass: `dx = dy·(1 + σ·n)` with the same n. At `k = 1` it is the
-/// identity and draws nothing.
+/// At a keep rate `k` in effect `σ = √((1 − k) / k)`, so that the noise has the mean 1 and the
+/// variance of inverted dropout's. Nothing is dropped, prediction leaves `x` alone, and it is its
+/// own backward pass: `dx = dy·(1 + σ·n)` with the same n. At `k = 1` it is the identity and draws
+/// nothing.
 ///
-/// n comes from the element's 16-bit draw d of the [mask contract](mod@crate::mask), so it depends on `(seed, layer, step, row, col)` alone:
+/// n comes from the element's 16-bit draw d of the [mask contract](mod@crate::mask), so it depends
+/// on `(seed, layer, step, row, col)` alone:
 ///
 /// ```text
 /// n = c·Φ⁻¹((d + ½) / 65536)        c = 1.0000101408279614
 /// ```
 ///
-/// Over the 65,536 draws n has the mean 0, by symmetry, and with this c the variance 1, both exactly; no |n| exceeds 4.4. `Φ⁻¹` is
-/// computed in f32, so that backends agree within an error and not to the bit: `|n − exact| ≤ 23·2⁻²³·|n|`.
+/// Over the 65,536 draws n has the mean 0, by symmetry, and with this c the variance 1, both
+/// exactly; no |n| exceeds 4.4. `Φ⁻¹` is computed in f32, so that backends agree within an error
+/// and not to the bit: `|n − exact| ≤ 23·2⁻²³·|n|`.
 ///
-/// Sources: Srivastava et al., JMLR 15 (2014), section 10; `Φ⁻¹` by Wichura, "Algorithm AS 241: the percentage points of the normal
-/// distribution", Applied Statistics 37 (1988), `PPND7`.
+/// Sources: Srivastava et al., JMLR 15 (2014), section 10; `Φ⁻¹` by Wichura, "Algorithm AS 241: the
+/// percentage points of the normal distribution", Applied Statistics 37 (1988), `PPND7`.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct GaussianDropout {
     mask: Mask,
@@ -33,7 +37,8 @@ impl GaussianDropout {
     /// A site while training. Of the mask its key, rate and offsets are taken: nothing is masked.
     ///
     /// # Errors
-    /// [`Error::Invalid`] where the keep rate in effect is 0: the noise would have no finite variance.
+    /// [`Error::Invalid`] where the keep rate in effect is 0: the noise would have no finite
+    /// variance.
     pub fn train(mask: Mask) -> Result<Self> {
         match mask.rate.keep_in_effect() {
             0.0 => Err(Error::invalid(format!(
@@ -66,7 +71,8 @@ impl GaussianDropout {
     }
 }
 
-/// `Φ⁻¹((draw + ½) / 65536)` in f32, the twin of `quantile4` in `shaders/gaussian_dropout.wgsl`. The coefficients are as published.
+/// `Φ⁻¹((draw + ½) / 65536)` in f32, the twin of `quantile4` in `shaders/gaussian_dropout.wgsl`.
+/// The coefficients are as published.
 #[allow(clippy::excessive_precision)]
 pub(crate) fn quantile(draw: u16) -> f32 {
     // Both exact: whole numbers of 2^-17.
@@ -75,14 +81,16 @@ pub(crate) fn quantile(draw: u16) -> f32 {
     let (numerator, denominator, factor) = if q.abs() <= 0.425 {
         let r = 0.180625 - q * q;
         (
-            ((5.910_937_472_0e1 * r + 1.592_911_320_2e2) * r + 5.043_427_193_8e1) * r + 3.387_132_717_9,
+            ((5.910_937_472_0e1 * r + 1.592_911_320_2e2) * r + 5.043_427_193_8e1) * r
+                + 3.387_132_717_9,
             ((6.718_756_360_0e1 * r + 7.875_775_766_4e1) * r + 1.789_516_946_9e1) * r + 1.0,
             q,
         )
     } else {
         let r = (-u.min(1.0 - u).ln()).sqrt() - 1.6;
         (
-            ((1.702_382_110_3e-1 * r + 1.306_728_481_6) * r + 2.756_815_390_0) * r + 1.423_437_277_7,
+            ((1.702_382_110_3e-1 * r + 1.306_728_481_6) * r + 2.756_815_390_0) * r
+                + 1.423_437_277_7,
             (1.202_113_297_5e-1 * r + 7.370_016_425_0e-1) * r + 1.0,
             1f32.copysign(q),
         )
@@ -97,9 +105,12 @@ mod tests {
 
     #[test]
     fn sigma_is_inverted_dropout_s() {
-        let site = |keep| GaussianDropout::train(Mask::new(Rate::keep(keep).unwrap(), Key::default()));
+        let site =
+            |keep| GaussianDropout::train(Mask::new(Rate::keep(keep).unwrap(), Key::default()));
         assert_eq!(site(0.5).unwrap().sigma(), 1.0);
-        assert!((site(0.2).unwrap().sigma() - ((65536.0 - 13107.0) / 13107.0f64).sqrt()).abs() < 1e-12);
+        assert!(
+            (site(0.2).unwrap().sigma() - ((65536.0 - 13107.0) / 13107.0f64).sqrt()).abs() < 1e-12
+        );
         assert!(site(1.0).unwrap().is_identity() && site(1.0).unwrap().scale() == 0.0);
         for keep in [0.0, 0.4 / 65536.0] {
             assert!(matches!(site(keep), Err(Error::Invalid { .. })), "{keep}");
@@ -109,18 +120,34 @@ mod tests {
     #[test]
     fn its_scale_is_sigma_times_what_makes_the_variance_1() {
         for keep in [0.1, 0.5, 0.9] {
-            let site = GaussianDropout::train(Mask::new(Rate::keep(keep).unwrap(), Key::default())).unwrap();
-            assert!((f64::from(site.scale()) / site.sigma() - UNIT_VARIANCE).abs() < 1e-7, "{keep}");
+            let site = GaussianDropout::train(Mask::new(Rate::keep(keep).unwrap(), Key::default()))
+                .unwrap();
+            assert!(
+                (f64::from(site.scale()) / site.sigma() - UNIT_VARIANCE).abs() < 1e-7,
+                "{keep}"
+            );
             assert!(!site.is_identity());
         }
     }
 
-    /// Values of the standard normal distribution's quantile, in both of its halves and on both sides of where they meet.
+    /// Values of the standard normal distribution's quantile, in both of its halves and on both
+    /// sides of where they meet.
     #[test]
     fn the_quantile_is_the_normal_distribution_s() {
-        let right = [(0, -4.324919), (655, -2.326268), (4914, -1.439607), (4915, -1.439499), (19660, -0.524414), (32768, 0.000019)];
+        let right = [
+            (0, -4.324919),
+            (655, -2.326268),
+            (4914, -1.439607),
+            (4915, -1.439499),
+            (19660, -0.524414),
+            (32768, 0.000019),
+        ];
         for (draw, z) in right {
-            assert!((f64::from(quantile(draw)) - z).abs() < 3e-6, "{draw}: {} is not {z}", quantile(draw));
+            assert!(
+                (f64::from(quantile(draw)) - z).abs() < 3e-6,
+                "{draw}: {} is not {z}",
+                quantile(draw)
+            );
         }
     }
 

@@ -1,8 +1,10 @@
-//! Initial weights and shuffles, drawn by written rules from the generator of the masks, so that they are the same on every machine.
+//! Initial weights and shuffles, drawn by written rules from the generator of the masks, so that
+//! they are the same on every machine.
 //!
 //! Their counters never meet a mask's: the layers [`WEIGHTS`] and [`SHUFFLE`] are reserved.
 //!
-//! **Weights** of layer `l`, He's uniform distribution (He et al., "Delving deep into rectifiers", ICCV 2015, section 2.2):
+//! **Weights** of layer `l`, He's uniform distribution (He et al., "Delving deep into rectifiers",
+//! ICCV 2015, section 2.2):
 //!
 //! ```text
 //! w        = Philox4x32-10((out / 4, in, 0x7fffffff, l), key)[out % 4]
@@ -67,14 +69,16 @@ mod tests {
         assert_eq!(weights.len(), 150 * 37);
         assert!(weights.iter().all(|w| w.abs() <= bound));
         let variance = weights.iter().map(|w| f64::from(w * w)).sum::<f64>() / weights.len() as f64;
-        // Var = bound² / 3; 5,550 samples of a uniform put the estimate within 6 % of it at five sigma.
+        // Var = bound² / 3; 5,550 samples of a uniform put the estimate within 6 % of it at five
+        // sigma.
         assert!((variance / (f64::from(bound * bound) / 3.0) - 1.0).abs() < 0.06, "{variance}");
     }
 
     /// By the rules above, written down a second time in another language.
     #[test]
     fn weights_and_shuffles_are_these() {
-        let bits: Vec<u32> = he_uniform(42, 1, 2, 6).iter().map(|weight| weight.to_bits()).collect();
+        let bits: Vec<u32> =
+            he_uniform(42, 1, 2, 6).iter().map(|weight| weight.to_bits()).collect();
         let right = [
             0xbefb_67b5,
             0x3f32_c27d,

@@ -1,9 +1,10 @@
 //! Dropout on the GPU whose **mask is a specification**.
 //!
 //! WGSL compute shaders run through [wgpu](https://docs.rs/wgpu) on Vulkan, Metal and DX12: the fused forward pass
-//! `Y = dropout(relu(X·W + b))`, the masked backward pass, loss and update, with masks drawn inside the kernels by a counter-based
-//! generator. No mask is ever stored, moved or read back, and every mask is a pure function of `(seed, layer, step, row, col, rate)`:
-//! the same bits on every vendor, on the CPU, under any tiling, batch split, sharding or resume. The contract is [`mask`].
+//! `Y = dropout(relu(X·W + b))`, the masked backward pass, loss and update, with masks drawn inside
+//! the kernels by a counter-based generator. No mask is ever stored, moved or read back, and every
+//! mask is a pure function of `(seed, layer, step, row, col, rate)`: the same bits on every vendor,
+//! on the CPU, under any tiling, batch split, sharding or resume. The contract is [`mask`].
 //!
 //! ```
 //! use wgpu_dropout::{Key, Mask, Rate};
@@ -26,9 +27,10 @@
 //!
 //! # What dropout means here
 //!
-//! The letter `p` is the probability to *keep* a unit in papers and to *drop* it in frameworks, so a [`Rate`] says which it is.
-//! [`Mode::Inverted`] scales kept units while training and leaves prediction alone; [`Mode::Vanilla`] multiplies by the keep rate at
-//! prediction. A dropped element is 0 by selection: NaN and infinity do not survive being dropped.
+//! The letter `p` is the probability to *keep* a unit in papers and to *drop* it in frameworks, so
+//! a [`Rate`] says which it is. [`Mode::Inverted`] scales kept units while training and leaves
+//! prediction alone; [`Mode::Vanilla`] multiplies by the keep rate at prediction. A dropped element
+//! is 0 by selection: NaN and infinity do not survive being dropped.
 //!
 //! | to drop | take |
 //! |---|---|
@@ -46,7 +48,8 @@
 //! | `cli` (default) | `verify`, the command line, readers of data sets (`data`), arrays (`npy`), saved networks |
 //! | `vulkan`, `metal`, `dx12`, `gles` (default) | that backend of wgpu |
 //!
-//! With `default-features = false` there remain the kernels for a device of your own, the CPU backend and the network.
+//! With `default-features = false` there remain the kernels for a device of your own, the CPU
+//! backend and the network.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 

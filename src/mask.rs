@@ -1,4 +1,5 @@
-//! The mask contract, version 1: a mask is a pure function of `(seed, layer, step, row, col, rate)`.
+//! The mask contract, version 1: a mask is a pure function of `(seed, layer, step, row, col,
+//! rate)`.
 //!
 //! ```text
 //! key     = (seed & 0xffffffff, seed >> 32)
@@ -10,10 +11,11 @@
 //! scale   = inverted: 65536 / t (0 when t = 0)    vanilla: 1
 //! ```
 //!
-//! `row` and `col` are global coordinates: a tensor of any rank is seen as rows (the product of its leading dimensions) and cols
-//! (its last dimension), and a shard of a larger tensor adds its offsets, so that a split over devices draws the mask of the whole.
-//! Nothing else enters: not the device, the tile, the batch split, the number of threads or the order of execution. A change would
-//! be a version 2 beside this one. GPU twin: `shaders/mask.wgsl`.
+//! `row` and `col` are global coordinates: a tensor of any rank is seen as rows (the product of its
+//! leading dimensions) and cols (its last dimension), and a shard of a larger tensor adds its
+//! offsets, so that a split over devices draws the mask of the whole. Nothing else enters: not the
+//! device, the tile, the batch split, the number of threads or the order of execution. A change
+//! would be a version 2 beside this one. GPU twin: `shaders/mask.wgsl`.
 
 use crate::philox::{key, philox4x32};
 use crate::{Error, Mode, Rate, Result};
@@ -32,7 +34,8 @@ pub const MAX_COLS: u64 = 1 << 35;
 pub struct Key {
     /// The run's seed: the key of Philox.
     pub seed: u64,
-    /// The dropout site. In a network: 0 for the input, i for the i-th hidden layer; the top bit is set at prediction time.
+    /// The dropout site. In a network: 0 for the input, i for the i-th hidden layer; the top bit
+    /// is set at prediction time.
     pub layer: u32,
     /// The training step, counted from 0; at prediction time the sample.
     pub step: u32,
@@ -93,22 +96,29 @@ impl Mask {
     /// # Errors
     /// [`Error::TooLarge`] where `rows + row_offset > 2^32` or `cols + col_offset > 2^35`.
     pub fn check(&self, rows: usize, cols: usize) -> Result<()> {
-        let end = |what: &str, offset: u64, size: usize, bound: u64| match offset.checked_add(size as u64) {
+        let end = |what: &str, offset: u64, size: usize, bound: u64| match offset
+            .checked_add(size as u64)
+        {
             Some(end) if end <= bound => Ok(()),
-            end => Err(Error::TooLarge { what: format!("{what} offset + {what}s"), value: end.unwrap_or(u64::MAX), bound }),
+            end => Err(Error::TooLarge {
+                what: format!("{what} offset + {what}s"),
+                value: end.unwrap_or(u64::MAX),
+                bound,
+            }),
         };
         end("row", self.row_offset, rows, MAX_ROWS)?;
         end("col", self.col_offset, cols, MAX_COLS)
     }
 
-    /// Whether the element at local `(row, col)` is kept. The coordinates must pass [`check`](Self::check).
+    /// Whether the element at local `(row, col)` is kept. The coordinates must pass
+    /// [`check`](Self::check).
     pub fn keeps(&self, row: usize, col: usize) -> bool {
         let (row, col) = (self.row_offset + row as u64, self.col_offset + col as u64);
         u32::from(self.key.draw(row as u32, col)) < self.rate.threshold()
     }
 
-    /// Bit j of the result tells whether local `(row, col + j)` is kept, for eight columns; the twin of `keep8` in
-    /// `shaders/mask.wgsl`.
+    /// Bit j of the result tells whether local `(row, col + j)` is kept, for eight columns; the
+    /// twin of `keep8` in `shaders/mask.wgsl`.
     #[inline]
     pub fn keep8(&self, row: usize, col: usize) -> u8 {
         let t = self.rate.threshold();
@@ -118,11 +128,15 @@ impl Mask {
         let (row, col) = ((self.row_offset + row as u64) as u32, self.col_offset + col as u64);
         let group = |group: u64| {
             let draws = self.key.draws(row, group as u32);
-            draws.iter().enumerate().fold(0u8, |bits, (j, &draw)| bits | u8::from(u32::from(draw) < t) << j)
+            draws
+                .iter()
+                .enumerate()
+                .fold(0u8, |bits, (j, &draw)| bits | u8::from(u32::from(draw) < t) << j)
         };
         match (col / GROUP, col % GROUP) {
             (first, 0) => group(first),
-            // Columns past the contract's last group are never asked for, so their bits may be anything.
+            // Columns past the contract's last group are never asked for, so their bits may be
+            // anything.
             (first, lane) => group(first) >> lane | group(first.wrapping_add(1)) << (GROUP - lane),
         }
     }
@@ -137,13 +151,16 @@ impl Mask {
         }
         // As in `keep8`.
         let next = self.key.draws(row, group.wrapping_add(1));
-        std::array::from_fn(|j| first.get(lane + j).copied().unwrap_or_else(|| next[(lane + j) % 8]))
+        std::array::from_fn(|j| {
+            first.get(lane + j).copied().unwrap_or_else(|| next[(lane + j) % 8])
+        })
     }
 
     /// The mask of `rows × cols` elements as bytes 0 and 1, row-major.
     ///
     /// # Errors
-    /// As [`check`](Self::check), [`Error::TooLarge`] where `rows · cols` overflows, [`Error::OutOfMemory`] where there is no room.
+    /// As [`check`](Self::check), [`Error::TooLarge`] where `rows · cols` overflows,
+    /// [`Error::OutOfMemory`] where there is no room.
     pub fn bytes(&self, rows: usize, cols: usize) -> Result<Vec<u8>> {
         self.check(rows, cols)?;
         let len = crate::shape::elements("mask", rows, cols)?;
@@ -159,14 +176,18 @@ impl Mask {
     }
 }
 
-/// The bytes 0 and 1 of a mask in bit form: element (r, c) is bit c % 32 of word c / 32 of row r, rows padded to whole words.
+/// The bytes 0 and 1 of a mask in bit form: element (r, c) is bit c % 32 of word c / 32 of row r,
+/// rows padded to whole words.
 ///
 /// # Errors
 /// [`Error::Shape`] where there are not `rows · ⌈cols / 32⌉` words.
 pub fn bits_to_bytes(words: &[u32], rows: usize, cols: usize) -> Result<Vec<u8>> {
     let per_row = cols.div_ceil(32);
     if rows.checked_mul(per_row) != Some(words.len()) {
-        return Err(Error::shape("bits_to_bytes", format!("{} words for {rows} rows of {per_row}", words.len())));
+        return Err(Error::shape(
+            "bits_to_bytes",
+            format!("{} words for {rows} rows of {per_row}", words.len()),
+        ));
     }
     let mut bytes = Vec::with_capacity(crate::shape::elements("mask", rows, cols)?);
     for row in words.chunks(per_row.max(1)) {
@@ -177,8 +198,8 @@ pub fn bits_to_bytes(words: &[u32], rows: usize, cols: usize) -> Result<Vec<u8>>
 
 /// What one dropout site does to its elements: `y = M·s·x`.
 ///
-/// At training time `M` is a mask and `s` the scale of its mode; at prediction time `M` is all ones and `s` is 1, or the keep rate
-/// in effect for vanilla dropout, so prediction takes no key.
+/// At training time `M` is a mask and `s` the scale of its mode; at prediction time `M` is all ones
+/// and `s` is 1, or the keep rate in effect for vanilla dropout, so prediction takes no key.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Dropout {
     /// Which elements are kept.
@@ -200,7 +221,8 @@ impl Dropout {
         }
     }
 
-    /// A site while predicting: vanilla multiplies by the keep rate in effect, which f32 holds exactly; the others do nothing.
+    /// A site while predicting: vanilla multiplies by the keep rate in effect, which f32 holds
+    /// exactly; the others do nothing.
     pub fn predict(mode: Mode, rate: Rate) -> Self {
         match mode {
             Mode::None | Mode::Inverted => Self::NONE,
@@ -216,18 +238,26 @@ mod tests {
     #[test]
     fn draws_of_seed_42_are_the_published_ones() {
         let key = Key { seed: 42, layer: 0, step: 0 };
-        assert_eq!(key.draws(0, 0), [0xf053, 0x9cea, 0x493b, 0x77f5, 0x50ad, 0x12bf, 0xb3d7, 0x5742]);
+        assert_eq!(
+            key.draws(0, 0),
+            [0xf053, 0x9cea, 0x493b, 0x77f5, 0x50ad, 0x12bf, 0xb3d7, 0x5742]
+        );
         assert_eq!(key.draw(0, 2), 0x493b);
     }
 
     #[test]
     fn eight_columns_at_once_equal_one_at_a_time_at_every_offset() {
         for lane in 0..9 {
-            let mask = Mask::new(Rate::keep(0.6).unwrap(), Key { seed: 9, layer: 1, step: 2 }).at(5, 1000 + lane);
+            let mask = Mask::new(Rate::keep(0.6).unwrap(), Key { seed: 9, layer: 1, step: 2 })
+                .at(5, 1000 + lane);
             let bits = mask.keep8(3, 16);
             for j in 0..8 {
                 assert_eq!(bits >> j & 1 == 1, mask.keeps(3, 16 + j), "offset {lane} column {j}");
-                assert_eq!(mask.draws8(3, 16)[j], mask.key.draw(8, 1016 + (lane + j as u64)), "offset {lane} column {j}");
+                assert_eq!(
+                    mask.draws8(3, 16)[j],
+                    mask.key.draw(8, 1016 + (lane + j as u64)),
+                    "offset {lane} column {j}"
+                );
             }
         }
     }
@@ -236,8 +266,14 @@ mod tests {
     fn a_draw_that_equals_the_threshold_is_dropped() {
         // Column 0 of row 0 draws 0xf053.
         for (threshold, kept) in [(0xf053, 0), (0xf054, 1)] {
-            let mask = Mask::new(Rate::keep(f64::from(threshold) / 65536.0).unwrap(), Key { seed: 42, layer: 0, step: 0 });
-            assert_eq!((mask.keeps(0, 0), mask.keep8(0, 0) & 1, mask.bytes(1, 1).unwrap()), (kept == 1, kept, vec![kept]));
+            let mask = Mask::new(
+                Rate::keep(f64::from(threshold) / 65536.0).unwrap(),
+                Key { seed: 42, layer: 0, step: 0 },
+            );
+            assert_eq!(
+                (mask.keeps(0, 0), mask.keep8(0, 0) & 1, mask.bytes(1, 1).unwrap()),
+                (kept == 1, kept, vec![kept])
+            );
         }
     }
 
@@ -257,7 +293,10 @@ mod tests {
     fn predicting_scales_in_vanilla_alone() {
         let rate = Rate::keep(0.3).unwrap();
         let scale = |mode| Dropout::predict(mode, rate).scale;
-        assert_eq!([Mode::None, Mode::Inverted, Mode::Vanilla].map(scale), [1.0, 1.0, rate.keep_in_effect() as f32]);
+        assert_eq!(
+            [Mode::None, Mode::Inverted, Mode::Vanilla].map(scale),
+            [1.0, 1.0, rate.keep_in_effect() as f32]
+        );
         assert_eq!(Dropout::predict(Mode::Vanilla, rate).mask, Mask::KEEP_ALL);
     }
 
@@ -265,15 +304,33 @@ mod tests {
     fn offsets_end_where_the_contract_does() {
         let mask = Mask::new(Rate::KEEP_ALL, Key::default());
         assert!(mask.at(MAX_ROWS - 4, MAX_COLS - 4).check(4, 4).is_ok());
-        assert!(matches!(mask.at(MAX_ROWS - 4, 0).check(5, 4), Err(Error::TooLarge { bound: MAX_ROWS, .. })));
-        assert!(matches!(mask.at(0, MAX_COLS - 4).check(4, 5), Err(Error::TooLarge { bound: MAX_COLS, .. })));
+        assert!(matches!(
+            mask.at(MAX_ROWS - 4, 0).check(5, 4),
+            Err(Error::TooLarge { bound: MAX_ROWS, .. })
+        ));
+        assert!(matches!(
+            mask.at(0, MAX_COLS - 4).check(4, 5),
+            Err(Error::TooLarge { bound: MAX_COLS, .. })
+        ));
         assert!(mask.at(u64::MAX, 0).check(1, 1).is_err());
     }
 
     #[test]
     fn rates_zero_and_one_drop_all_and_none() {
         let key = Key { seed: 3, layer: 0, step: 0 };
-        assert!(Mask::new(Rate::keep(0.0).unwrap(), key).bytes(9, 9).unwrap().iter().all(|&kept| kept == 0));
-        assert!(Mask::new(Rate::keep(1.0).unwrap(), key).bytes(9, 9).unwrap().iter().all(|&kept| kept == 1));
+        assert!(
+            Mask::new(Rate::keep(0.0).unwrap(), key)
+                .bytes(9, 9)
+                .unwrap()
+                .iter()
+                .all(|&kept| kept == 0)
+        );
+        assert!(
+            Mask::new(Rate::keep(1.0).unwrap(), key)
+                .bytes(9, 9)
+                .unwrap()
+                .iter()
+                .all(|&kept| kept == 1)
+        );
     }
 }

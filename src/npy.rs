@@ -1,8 +1,9 @@
 //! NPY files, NumPy's format for one array: f32 in C order in and out, bytes out.
 //!
-//! The header is a Python dictionary of three keys, and it is read here in that form alone. A general reader, such as the crate
-//! npyz, parses any Python literal, in time exponential in the depth of its brackets, and multiplies the axes unchecked: a
-//! file of a hundred bytes could hang or stop the program.
+//! The header is a Python dictionary of three keys, and it is read here in that form alone. A
+//! general reader, such as the crate npyz, parses any Python literal, in time exponential in the
+//! depth of its brackets, and multiplies the axes unchecked: a file of a hundred bytes could hang
+//! or stop the program.
 
 use std::io::{self, Write};
 use std::path::Path;
@@ -24,20 +25,25 @@ pub struct Array {
 }
 
 impl Array {
-    /// The array as the mask contract sees it: the product of the leading axes × the last. A vector is one row, a scalar 1×1.
+    /// The array as the mask contract sees it: the product of the leading axes × the last. A vector
+    /// is one row, a scalar 1×1.
     pub fn rows_cols(&self) -> (usize, usize) {
         match self.shape.split_last() {
-            Some((&cols, leading)) => (leading.iter().copied().fold(1, usize::saturating_mul), cols),
+            Some((&cols, leading)) => {
+                (leading.iter().copied().fold(1, usize::saturating_mul), cols)
+            }
             None => (1, 1),
         }
     }
 }
 
-/// Reads an array of `<f4` in C order. NaN and infinity are ordinary values, and an empty axis gives an empty array.
+/// Reads an array of `<f4` in C order. NaN and infinity are ordinary values, and an empty axis
+/// gives an empty array.
 ///
 /// # Errors
-/// [`Error::File`] where the file cannot be read. [`Error::Data`] where it holds another type or order, with the NumPy call that
-/// converts it, or is truncated, corrupt or longer than its header claims.
+/// [`Error::File`] where the file cannot be read. [`Error::Data`] where it holds another type or
+/// order, with the NumPy call that converts it, or is truncated, corrupt or longer than its header
+/// claims.
 pub fn read(path: &Path) -> Result<Array> {
     let mut input = file::open(path)?;
     let mut take = |most: u64| file::take(&mut input, most).map_err(|e| file::failed(path, &e));
@@ -47,8 +53,15 @@ pub fn read(path: &Path) -> Result<Array> {
     let width = match start.strip_prefix(MAGIC) {
         Some([1, 0]) => 2,
         Some([2 | 3, 0]) => 4,
-        Some(&[major, minor]) => return refuse(format!("NPY version {major}.{minor}: expected 1.0, 2.0 or 3.0")),
-        _ => return refuse("not an NPY file: expected the bytes \\x93NUMPY and a version at its start".to_owned()),
+        Some(&[major, minor]) => {
+            return refuse(format!("NPY version {major}.{minor}: expected 1.0, 2.0 or 3.0"));
+        }
+        _ => {
+            return refuse(
+                "not an NPY file: expected the bytes \\x93NUMPY and a version at its start"
+                    .to_owned(),
+            );
+        }
     };
     let length = take(width)?;
     if length.len() as u64 != width {
@@ -60,7 +73,10 @@ pub fn read(path: &Path) -> Result<Array> {
     }
     let text = take(length)?;
     if text.len() as u64 != length {
-        return refuse(format!("truncated: ends after {} of the header's {length} bytes", text.len()));
+        return refuse(format!(
+            "truncated: ends after {} of the header's {length} bytes",
+            text.len()
+        ));
     }
     let text = String::from_utf8_lossy(&text);
     let Some(header) = Header::parse(&text) else {
@@ -77,17 +93,26 @@ pub fn read(path: &Path) -> Result<Array> {
     let bytes = take(claim.saturating_add(1))?;
     let found = bytes.len() as u64;
     if found != claim {
-        let what = if found < claim { format!("the file holds {found}") } else { "the file goes on after them".to_owned() };
+        let what = if found < claim {
+            format!("the file holds {found}")
+        } else {
+            "the file goes on after them".to_owned()
+        };
         return refuse(format!("shape {} needs {claim} bytes, {what}", tuple(&header.shape)));
     }
-    let values = bytes.chunks_exact(4).filter_map(|four| four.first_chunk()).map(|four| f32::from_le_bytes(*four)).collect();
+    let values = bytes
+        .chunks_exact(4)
+        .filter_map(|four| four.first_chunk())
+        .map(|four| f32::from_le_bytes(*four))
+        .collect();
     Ok(Array { shape, values })
 }
 
 /// Writes an array of `<f4` in C order, replacing the file whole.
 ///
 /// # Errors
-/// [`Error::Invalid`] where `shape` does not have as many elements as `values`, [`Error::File`] where the system refuses.
+/// [`Error::Invalid`] where `shape` does not have as many elements as `values`, [`Error::File`]
+/// where the system refuses.
 pub fn write_f32(path: &Path, shape: &[usize], values: &[f32]) -> Result<()> {
     write(path, "<f4", shape, values.len(), |out| {
         values.chunks(1 << 14).try_for_each(|part| {
@@ -114,13 +139,20 @@ fn write(
 ) -> Result<()> {
     let axes: Vec<u64> = shape.iter().map(|&axis| axis as u64).collect();
     if shape.iter().try_fold(1usize, |n, &axis| n.checked_mul(axis)) != Some(elements) {
-        return Err(Error::invalid(format!("an array of shape {} cannot hold {elements} elements", tuple(&axes))));
+        return Err(Error::invalid(format!(
+            "an array of shape {} cannot hold {elements} elements",
+            tuple(&axes)
+        )));
     }
-    let header = format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': {}, }}", tuple(&axes));
+    let header =
+        format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': {}, }}", tuple(&axes));
     // Spaces and a line end make the data start at a multiple of 64, as the format asks for.
     let length = (10 + header.len() + 1).next_multiple_of(64) - 10;
     let Ok(size) = u16::try_from(length) else {
-        return Err(Error::invalid(format!("an array of {} axes: more than an NPY header can name", shape.len())));
+        return Err(Error::invalid(format!(
+            "an array of {} axes: more than an NPY header can name",
+            shape.len()
+        )));
     };
     file::write_atomic(path, |out| {
         out.write_all(MAGIC)?;
@@ -147,7 +179,9 @@ impl<'a> Header<'a> {
             let value = value.trim();
             match unquoted(key.trim())? {
                 "descr" => descr = Some(unquoted(value).unwrap_or(value)),
-                "fortran_order" if matches!(value, "True" | "False") => fortran = Some(value == "True"),
+                "fortran_order" if matches!(value, "True" | "False") => {
+                    fortran = Some(value == "True")
+                }
                 "shape" => {
                     let axes = items(value.strip_prefix('(')?.strip_suffix(')')?);
                     shape = Some(axes.map(|axis| axis.parse().ok()).collect::<Option<_>>()?);
@@ -173,11 +207,14 @@ impl<'a> Header<'a> {
     fn conversion(&self, path: &str) -> String {
         let pickle = if self.descr.contains('O') { ", allow_pickle=True" } else { "" };
         let field = if self.descr.starts_with('[') { r#"["FIELD"]"# } else { "" };
-        format!(r#"np.save({path:?}, np.ascontiguousarray(np.load({path:?}{pickle}){field}, dtype="<f4"))"#)
+        format!(
+            r#"np.save({path:?}, np.ascontiguousarray(np.load({path:?}{pickle}){field}, dtype="<f4"))"#
+        )
     }
 }
 
-/// The items of a Python literal, cut at the commas that stand in no string and no bracket; one may follow the last.
+/// The items of a Python literal, cut at the commas that stand in no string and no bracket; one may
+/// follow the last.
 fn items(text: &str) -> impl Iterator<Item = &str> {
     let (mut depth, mut quote) = (0, None);
     let text = text.trim();
@@ -199,10 +236,13 @@ fn unquoted(text: &str) -> Option<&str> {
     ['\'', '"'].into_iter().find_map(|quote| text.strip_prefix(quote)?.strip_suffix(quote))
 }
 
-/// The axes and the number of bytes of a `<f4` array, where a machine can hold them. As in NumPy, the axes beside an empty one
-/// count too, so that no part of their product can overflow later.
+/// The axes and the number of bytes of a `<f4` array, where a machine can hold them. As in NumPy,
+/// the axes beside an empty one count too, so that no part of their product can overflow later.
 fn sizes(shape: &[u64]) -> Option<(Vec<usize>, u64)> {
-    let bytes = shape.iter().try_fold(4u64, |n, &axis| n.checked_mul(axis.max(1))).filter(|&n| isize::try_from(n).is_ok())?;
+    let bytes = shape
+        .iter()
+        .try_fold(4u64, |n, &axis| n.checked_mul(axis.max(1)))
+        .filter(|&n| isize::try_from(n).is_ok())?;
     let axes = shape.iter().map(|&axis| usize::try_from(axis).ok()).collect::<Option<_>>()?;
     Some((axes, if shape.contains(&0) { 0 } else { bytes }))
 }
@@ -230,9 +270,10 @@ mod tests {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), bytes).unwrap();
         read(file.path()).map_err(|e| match e {
-            Error::Data { path, what } => {
-                Error::Data { what: what.replace(&format!("{path:?}"), "\"x.npy\""), path: "x.npy".to_owned() }
-            }
+            Error::Data { path, what } => Error::Data {
+                what: what.replace(&format!("{path:?}"), "\"x.npy\""),
+                path: "x.npy".to_owned(),
+            },
             other => other,
         })
     }
@@ -268,7 +309,11 @@ mod tests {
             r#"{"shape":(1),"fortran_order":True,"descr":"<f4"}"#,
             " {'fortran_order' :False ,'descr' :'<f4' ,'shape' :( 1 , ) } ",
         ] {
-            assert_eq!(parse(&npy(header, &one)).unwrap(), Array { shape: vec![1], values: vec![1.0] }, "{header}");
+            assert_eq!(
+                parse(&npy(header, &one)).unwrap(),
+                Array { shape: vec![1], values: vec![1.0] },
+                "{header}"
+            );
         }
     }
 
@@ -277,10 +322,14 @@ mod tests {
         let padded = |length: usize| {
             let header = "{'descr': '<f4', 'fortran_order': False, 'shape': (1,), }";
             let text = header.to_owned() + &" ".repeat(length - header.len());
-            [MAGIC, &[2, 0], &(length as u32).to_le_bytes(), text.as_bytes(), &1f32.to_le_bytes()].concat()
+            [MAGIC, &[2, 0], &(length as u32).to_le_bytes(), text.as_bytes(), &1f32.to_le_bytes()]
+                .concat()
         };
         assert_eq!(parse(&padded(MAX_HEADER as usize)).unwrap().values, [1.0]);
-        assert_eq!(error(&padded(MAX_HEADER as usize + 1)), "x.npy: a header of 65536 bytes: at most 65535");
+        assert_eq!(
+            error(&padded(MAX_HEADER as usize + 1)),
+            "x.npy: a header of 65536 bytes: at most 65535"
+        );
     }
 
     #[test]
@@ -293,12 +342,23 @@ mod tests {
             ("'>f4'", "False", ">f4", load),
             ("'|u1'", "True", "|u1", load),
             ("'|O'", "False", "|O", pickle),
-            ("[('a, b', '<f4'), ('}', '<i4', (2, 2))]", "False", "[('a, b', '<f4'), ('}', '<i4', (2, 2))]", field),
+            (
+                "[('a, b', '<f4'), ('}', '<i4', (2, 2))]",
+                "False",
+                "[('a, b', '<f4'), ('}', '<i4', (2, 2))]",
+                field,
+            ),
             ("'<f4'", "True", "<f4 in Fortran order", load),
         ] {
-            let bytes = npy(&format!("{{'descr': {descr}, 'fortran_order': {order}, 'shape': (1, 1), }}"), &[0; 64]);
+            let bytes = npy(
+                &format!("{{'descr': {descr}, 'fortran_order': {order}, 'shape': (1, 1), }}"),
+                &[0; 64],
+            );
             let call = format!(r#"np.save("x.npy", np.ascontiguousarray({load}, dtype="<f4"))"#);
-            assert_eq!(error(&bytes), format!("x.npy: holds {found}, expected <f4 in C order; convert with {call}"));
+            assert_eq!(
+                error(&bytes),
+                format!("x.npy: holds {found}, expected <f4 in C order; convert with {call}")
+            );
         }
     }
 
@@ -307,10 +367,16 @@ mod tests {
         let long = [MAGIC, &[2, 0], &u32::MAX.to_le_bytes()].concat();
         for (bytes, what) in [
             (vec![], "not an NPY file: expected the bytes \\x93NUMPY and a version at its start"),
-            (b"PK\x03\x04 an archive".to_vec(), "not an NPY file: expected the bytes \\x93NUMPY and a version at its start"),
+            (
+                b"PK\x03\x04 an archive".to_vec(),
+                "not an NPY file: expected the bytes \\x93NUMPY and a version at its start",
+            ),
             ([MAGIC, &[9, 0]].concat(), "NPY version 9.0: expected 1.0, 2.0 or 3.0"),
             ([MAGIC, &[1, 0, 5]].concat(), "truncated: ends before its header"),
-            ([MAGIC, &[1, 0, 5, 0, b'{']].concat(), "truncated: ends after 1 of the header's 5 bytes"),
+            (
+                [MAGIC, &[1, 0, 5, 0, b'{']].concat(),
+                "truncated: ends after 1 of the header's 5 bytes",
+            ),
             (long, "a header of 4294967295 bytes: at most 65535"),
             (npy("{'descr': '<f4'}", &[]), "corrupt header `{'descr': '<f4'}`"),
             (f4("(1, 2)", &[0; 7]), "shape (1, 2) needs 8 bytes, the file holds 7"),
@@ -327,14 +393,26 @@ mod tests {
             error(&f4("(1073741824, 1073741824)", &[0; 8])),
             "x.npy: shape (1073741824, 1073741824) needs 4611686018427387904 bytes, the file holds 8"
         );
-        for shape in ["(4611686018427387904,)", "(4294967296, 4294967296)", "(4294967296, 4294967296, 4294967296, 0)"] {
-            assert_eq!(error(&f4(shape, &[])), format!("x.npy: shape {shape}: more than a file can hold"));
+        for shape in [
+            "(4611686018427387904,)",
+            "(4294967296, 4294967296)",
+            "(4294967296, 4294967296, 4294967296, 0)",
+        ] {
+            assert_eq!(
+                error(&f4(shape, &[])),
+                format!("x.npy: shape {shape}: more than a file can hold")
+            );
         }
         for order in ["0", "None", "'True'", ""] {
             let header = format!("{{'descr': '<f4', 'fortran_order': {order}, 'shape': (1,), }}");
-            assert!(error(&npy(&header, &[0; 4])).starts_with("x.npy: corrupt header `"), "{order}");
+            assert!(
+                error(&npy(&header, &[0; 4])).starts_with("x.npy: corrupt header `"),
+                "{order}"
+            );
         }
-        for shape in ["(-1,)", "(1e3,)", "(99999999999999999999,)", "(1,,2)", "(,)", "3", "[3]", "(True,)"] {
+        for shape in
+            ["(-1,)", "(1e3,)", "(99999999999999999999,)", "(1,,2)", "(,)", "3", "[3]", "(True,)"]
+        {
             assert!(error(&f4(shape, &[])).starts_with("x.npy: corrupt header `"), "{shape}");
         }
     }
@@ -342,7 +420,10 @@ mod tests {
     #[test]
     fn a_header_of_brackets_is_refused_at_once() {
         for bracket in ["{", "[", "(", "}", "'", ",", ":"] {
-            assert!(error(&npy(&format!("{{{}}}", bracket.repeat(60_000)), &[])).starts_with("x.npy: corrupt header `"));
+            assert!(
+                error(&npy(&format!("{{{}}}", bracket.repeat(60_000)), &[]))
+                    .starts_with("x.npy: corrupt header `")
+            );
         }
     }
 

@@ -1,7 +1,9 @@
-//! The oracle: every kernel again, naively, in f64, as the equations are written. Slow on purpose; tests and `demo` compare with it.
+//! The oracle: every kernel again, naively, in f64, as the equations are written. Slow on purpose;
+//! tests and `demo` compare with it.
 //!
-//! Beside each sum it gives the sum of the terms' magnitudes, from which the error bound of an f32 sum follows:
-//! `|f32 − f64| ≤ c·(terms + 2)·ε·magnitude` with ε = 2^-24·2 (Higham, "Accuracy and Stability of Numerical Algorithms", section 3.1).
+//! Beside each sum it gives the sum of the terms' magnitudes, from which the error bound of an f32
+//! sum follows: `|f32 − f64| ≤ c·(terms + 2)·ε·magnitude` with ε = 2^-24·2 (Higham, "Accuracy and
+//! Stability of Numerical Algorithms", section 3.1).
 
 mod activation;
 mod convolution;
@@ -13,7 +15,9 @@ pub use activation::{activation_grad, linear_activation};
 pub use convolution::{patches, patches_grad, pool, pool_grad};
 pub use forms::{alpha_dropout, dropout_broadcast, dropout_bytes, gaussian_dropout, noise};
 
-pub use normalization::{adamw, batch_norm, batch_norm_grad, batch_statistics, sparsity, sparsity_grad};
+pub use normalization::{
+    adamw, batch_norm, batch_norm_grad, batch_statistics, sparsity, sparsity_grad,
+};
 
 use crate::call::SgdRule;
 use crate::{Dropout, Error, Result};
@@ -29,7 +33,8 @@ pub struct Exact {
     pub terms: usize,
 }
 
-/// The factor c of the bound: each of the at most `terms + 2` operations rounds once, and a scale is itself rounded.
+/// The factor c of the bound: each of the at most `terms + 2` operations rounds once, and a scale
+/// is itself rounded.
 pub const C: f64 = 2.0;
 
 impl Exact {
@@ -38,16 +43,18 @@ impl Exact {
         self.magnitudes.push(magnitude);
     }
 
-    /// Whether `computed` lies within the bound of every value; NaN must meet NaN, and an infinity its like.
+    /// Whether `computed` lies within the bound of every value; NaN must meet NaN, and an infinity
+    /// its like.
     ///
     /// # Errors
-    /// [`Error::Invalid`] that names the first element outside, what was computed, what was expected and the bound.
+    /// [`Error::Invalid`] that names the first element outside, what was computed, what was
+    /// expected and the bound.
     pub fn check(&self, what: &str, computed: &[f32]) -> Result<()> {
         self.check_within(what, computed, |_| f64::from(f32::MIN_POSITIVE))
     }
 
-    /// As [`check`](Self::check), for what was computed so and then stored as f16: to either side, and a number too small to be a normal one may
-    /// have become 0.
+    /// As [`check`](Self::check), for what was computed so and then stored as f16: to either side,
+    /// and a number too small to be a normal one may have become 0.
     ///
     /// # Errors
     /// As [`check`](Self::check).
@@ -57,22 +64,37 @@ impl Exact {
     }
 
     /// `stored` is what storing a value may change it by.
-    fn check_within(&self, what: &str, computed: &[f32], stored: impl Fn(f64) -> f64) -> Result<()> {
+    fn check_within(
+        &self,
+        what: &str,
+        computed: &[f32],
+        stored: impl Fn(f64) -> f64,
+    ) -> Result<()> {
         if computed.len() != self.values.len() {
-            return Err(Error::invalid(format!("{what}: {} elements, expected {}", computed.len(), self.values.len())));
+            return Err(Error::invalid(format!(
+                "{what}: {} elements, expected {}",
+                computed.len(),
+                self.values.len()
+            )));
         }
-        for (i, (&computed, (&exact, &magnitude))) in computed.iter().zip(self.values.iter().zip(&self.magnitudes)).enumerate() {
-            let bound = C * (self.terms + 2) as f64 * f64::from(f32::EPSILON) * magnitude + stored(exact);
+        for (i, (&computed, (&exact, &magnitude))) in
+            computed.iter().zip(self.values.iter().zip(&self.magnitudes)).enumerate()
+        {
+            let bound =
+                C * (self.terms + 2) as f64 * f64::from(f32::EPSILON) * magnitude + stored(exact);
             let computed = f64::from(computed);
             let same = if exact.is_finite() && bound.is_finite() {
                 // Written so that a NaN fails.
                 (computed - exact).abs() <= bound
             } else {
-                // Also a finite result of terms that are not: what was dropped, or cut off by ReLU, is 0 and nothing else.
+                // Also a finite result of terms that are not: what was dropped, or cut off by ReLU,
+                // is 0 and nothing else.
                 computed.is_nan() && exact.is_nan() || computed == exact
             };
             if !same {
-                return Err(Error::invalid(format!("{what}: element {i} is {computed}, expected {exact} ± {bound:e}")));
+                return Err(Error::invalid(format!(
+                    "{what}: element {i} is {computed}, expected {exact} ± {bound:e}"
+                )));
             }
         }
         Ok(())
@@ -94,12 +116,20 @@ pub fn dropout(x: &[f32], cols: usize, dropout: &Dropout) -> Exact {
 }
 
 /// `Y = M·s·relu(X·W + b)`; `shape` is `[B, I, O]`.
-pub fn linear_forward(x: &[f32], weight: &[f32], bias: Option<&[f32]>, shape: [usize; 3], relu: bool, dropout: &Dropout) -> Exact {
+pub fn linear_forward(
+    x: &[f32],
+    weight: &[f32],
+    bias: Option<&[f32]>,
+    shape: [usize; 3],
+    relu: bool,
+    dropout: &Dropout,
+) -> Exact {
     let [batch, inputs, outputs] = shape;
     let mut y = Exact { terms: inputs, ..Exact::default() };
     for row in 0..batch {
         for col in 0..outputs {
-            let terms = (0..inputs).map(|i| f64::from(x[row * inputs + i]) * f64::from(weight[i * outputs + col]));
+            let terms = (0..inputs)
+                .map(|i| f64::from(x[row * inputs + i]) * f64::from(weight[i * outputs + col]));
             let bias = bias.map_or(0.0, |bias| f64::from(bias[col]));
             let z = terms.clone().sum::<f64>() + bias;
             let magnitude = terms.map(f64::abs).sum::<f64>() + bias.abs();
@@ -111,7 +141,12 @@ pub fn linear_forward(x: &[f32], weight: &[f32], bias: Option<&[f32]>, shape: [u
 }
 
 /// `dZ` from `dY` and, after ReLU, `Y`; all `[B, cols]`.
-pub fn gradient(grad_output: &[f32], output: Option<&[f32]>, cols: usize, dropout: &Dropout) -> Vec<f64> {
+pub fn gradient(
+    grad_output: &[f32],
+    output: Option<&[f32]>,
+    cols: usize,
+    dropout: &Dropout,
+) -> Vec<f64> {
     let one = |(i, &dy): (usize, &f32)| match output {
         Some(output) if output[i] <= 0.0 => 0.0,
         Some(_) => f64::from(dy) * f64::from(dropout.scale),
@@ -126,7 +161,8 @@ pub fn grad_input(grad_z: &[f64], weight: &[f32], shape: [usize; 3]) -> Exact {
     let mut dx = Exact { terms: outputs, ..Exact::default() };
     for row in 0..batch {
         for input in 0..inputs {
-            let terms = (0..outputs).map(|o| grad_z[row * outputs + o] * f64::from(weight[input * outputs + o]));
+            let terms = (0..outputs)
+                .map(|o| grad_z[row * outputs + o] * f64::from(weight[input * outputs + o]));
             dx.push(terms.clone().sum(), terms.map(f64::abs).sum());
         }
     }
@@ -136,10 +172,12 @@ pub fn grad_input(grad_z: &[f64], weight: &[f32], shape: [usize; 3]) -> Exact {
 /// `dW = Xᵀ·dZ` and `db = Σ_rows dZ`; `shape` is `[B, I, O]`.
 pub fn grad_weight(x: &[f32], grad_z: &[f64], shape: [usize; 3]) -> (Exact, Exact) {
     let [batch, inputs, outputs] = shape;
-    let (mut dw, mut db) = (Exact { terms: batch, ..Exact::default() }, Exact { terms: batch, ..Exact::default() });
+    let (mut dw, mut db) =
+        (Exact { terms: batch, ..Exact::default() }, Exact { terms: batch, ..Exact::default() });
     for input in 0..inputs {
         for output in 0..outputs {
-            let terms = (0..batch).map(|b| f64::from(x[b * inputs + input]) * grad_z[b * outputs + output]);
+            let terms =
+                (0..batch).map(|b| f64::from(x[b * inputs + input]) * grad_z[b * outputs + output]);
             dw.push(terms.clone().sum(), terms.map(f64::abs).sum());
         }
     }
@@ -151,7 +189,11 @@ pub fn grad_weight(x: &[f32], grad_z: &[f64], shape: [usize; 3]) -> (Exact, Exac
 }
 
 /// Losses `[B]` and `dz [B, C]` of the mean loss.
-pub fn softmax_cross_entropy(logits: &[f32], labels: &[u32], classes: usize) -> (Vec<f64>, Vec<f64>) {
+pub fn softmax_cross_entropy(
+    logits: &[f32],
+    labels: &[u32],
+    classes: usize,
+) -> (Vec<f64>, Vec<f64>) {
     let (mut losses, mut grad) = (Vec::new(), Vec::new());
     for (z, &label) in logits.chunks(classes).zip(labels) {
         let largest = z.iter().copied().map(f64::from).fold(f64::NEG_INFINITY, f64::max);
@@ -159,39 +201,59 @@ pub fn softmax_cross_entropy(logits: &[f32], labels: &[u32], classes: usize) -> 
         let sum: f64 = exps.iter().sum();
         losses.push(sum.ln() - (f64::from(z[label as usize]) - largest));
         let target = |c: usize| if c == label as usize { 1.0 } else { 0.0 };
-        grad.extend(exps.iter().enumerate().map(|(c, e)| (e / sum - target(c)) / labels.len() as f64));
+        grad.extend(
+            exps.iter().enumerate().map(|(c, e)| (e / sum - target(c)) / labels.len() as f64),
+        );
     }
     (losses, grad)
 }
 
-/// Losses `[B]` and `dz [B, C]` of the mean of `½·Σ_c (y − t)²`, with `y` the logistic of `z` or `z` itself.
-pub fn squared_error(z: &[f32], targets: &[f32], cols: usize, logistic: bool) -> (Vec<f64>, Vec<f64>) {
-    let output = |&z: &f32| if logistic { 1.0 / (1.0 + (-f64::from(z)).exp()) } else { f64::from(z) };
+/// Losses `[B]` and `dz [B, C]` of the mean of `½·Σ_c (y − t)²`, with `y` the logistic of `z` or
+/// `z` itself.
+pub fn squared_error(
+    z: &[f32],
+    targets: &[f32],
+    cols: usize,
+    logistic: bool,
+) -> (Vec<f64>, Vec<f64>) {
+    let output =
+        |&z: &f32| if logistic { 1.0 / (1.0 + (-f64::from(z)).exp()) } else { f64::from(z) };
     let y: Vec<f64> = z.iter().map(output).collect();
     let differences: Vec<f64> = y.iter().zip(targets).map(|(y, &t)| y - f64::from(t)).collect();
     let batch = (z.len() / cols.max(1)) as f64;
     let slope = |y: f64| if logistic { y * (1.0 - y) } else { 1.0 };
-    let losses = differences.chunks(cols.max(1)).map(|row| 0.5 * row.iter().map(|d| d * d).sum::<f64>()).collect();
+    let losses = differences
+        .chunks(cols.max(1))
+        .map(|row| 0.5 * row.iter().map(|d| d * d).sum::<f64>())
+        .collect();
     (losses, differences.iter().zip(&y).map(|(d, &y)| d * slope(y) / batch).collect())
 }
 
 /// `v = μ·v + g + λ·W + α·sign(W)` and `W = W − lr·v` from f32 state.
 fn step(grad: &Exact, weight: &[f32], velocity: &[f32], rule: &SgdRule) -> [Exact; 2] {
-    let (lr, momentum, decay) = (f64::from(rule.lr), f64::from(rule.momentum), f64::from(rule.weight_decay));
+    let (lr, momentum, decay) =
+        (f64::from(rule.lr), f64::from(rule.momentum), f64::from(rule.weight_decay));
     let l1 = |w: f64| if w == 0.0 { 0.0 } else { f64::from(rule.l1) * w.signum() };
-    let (mut next, mut next_velocity) =
-        (Exact { terms: grad.terms, ..Exact::default() }, Exact { terms: grad.terms, ..Exact::default() });
-    for (((&g, &size), &w), &v) in grad.values.iter().zip(&grad.magnitudes).zip(weight).zip(velocity) {
+    let (mut next, mut next_velocity) = (
+        Exact { terms: grad.terms, ..Exact::default() },
+        Exact { terms: grad.terms, ..Exact::default() },
+    );
+    for (((&g, &size), &w), &v) in
+        grad.values.iter().zip(&grad.magnitudes).zip(weight).zip(velocity)
+    {
         let (w, v) = (f64::from(w), f64::from(v));
-        let (v, size) = (momentum * v + g + decay * w + l1(w), (momentum * v).abs() + size + (decay * w).abs() + l1(w).abs());
+        let (v, size) = (
+            momentum * v + g + decay * w + l1(w),
+            (momentum * v).abs() + size + (decay * w).abs() + l1(w).abs(),
+        );
         next_velocity.push(v, size);
         next.push(w - lr * v, w.abs() + lr * size);
     }
     [next, next_velocity]
 }
 
-/// One update of a layer by [`SgdRule`] from f32 state, W and b with their v, without max-norm: `W`, its `v`, `b`, its `v`. `shape` is
-/// `[B, I, O]`.
+/// One update of a layer by [`SgdRule`] from f32 state, W and b with their v, without max-norm:
+/// `W`, its `v`, `b`, its `v`. `shape` is `[B, I, O]`.
 pub fn grad_weight_sgd(
     x: &[f32],
     grad_z: &[f64],
@@ -206,20 +268,29 @@ pub fn grad_weight_sgd(
 }
 
 /// One update by [`SgdRule`] from f32 state: `W` and `v`.
-pub fn sgd(grad: &[f32], weight: &[f32], velocity: &[f32], cols: usize, rule: &SgdRule) -> [Exact; 2] {
+pub fn sgd(
+    grad: &[f32],
+    weight: &[f32],
+    velocity: &[f32],
+    cols: usize,
+    rule: &SgdRule,
+) -> [Exact; 2] {
     let mut gradient = Exact::default();
     grad.iter().for_each(|&g| gradient.push(f64::from(g), f64::from(g).abs()));
     let [mut next, next_velocity] = step(&gradient, weight, velocity, rule);
-    // Bounds of (rows + 4)·ε, since a norm sums a column, and of 4·ε: as many roundings, of half the factor C each.
+    // Bounds of (rows + 4)·ε, since a norm sums a column, and of 4·ε: as many roundings, of half
+    // the factor C each.
     next.terms = weight.len() / cols.max(1) / 2;
     for col in 0..cols {
         let column = || (col..weight.len()).step_by(cols);
         let norm = column().map(|i| next.values[i].powi(2)).sum::<f64>().sqrt();
         if let Some(most) = rule.max_norm.map(f64::from).filter(|&most| norm > most) {
-            // The norm's own error grows with the rows; an element's share of it is no larger than the element.
+            // The norm's own error grows with the rows; an element's share of it is no larger than
+            // the element.
             let worst = column().map(|i| next.magnitudes[i] / norm).fold(0.0, f64::max);
             column().for_each(|i| {
-                next.magnitudes[i] = (next.magnitudes[i] + (1.0 + worst) * next.values[i].abs()) * most / norm;
+                next.magnitudes[i] =
+                    (next.magnitudes[i] + (1.0 + worst) * next.values[i].abs()) * most / norm;
                 next.values[i] *= most / norm;
             });
         }
@@ -227,8 +298,9 @@ pub fn sgd(grad: &[f32], weight: &[f32], velocity: &[f32], cols: usize, rule: &S
     [next, next_velocity]
 }
 
-/// Of the softmax of `logits [S·R, C]` of S networks with these weights: `[R, 2·C + 1]`, the weighted mean, the weighted sum of squares about it, and the
-/// weighted mean of the entropies, as [`Moments`](crate::call::Moments) has them.
+/// Of the softmax of `logits [S·R, C]` of S networks with these weights: `[R, 2·C + 1]`, the
+/// weighted mean, the weighted sum of squares about it, and the weighted mean of the entropies, as
+/// [`Moments`](crate::call::Moments) has them.
 pub fn moments(logits: &[f32], weights: &[f64], rows: usize, classes: usize) -> Vec<f64> {
     let probabilities: Vec<f64> = logits
         .chunks(classes)
@@ -242,11 +314,18 @@ pub fn moments(logits: &[f32], weights: &[f64], rows: usize, classes: usize) -> 
     let weight: f64 = weights.iter().sum();
     let mut moments = Vec::new();
     for row in 0..rows {
-        let of = |c: usize| weights.iter().enumerate().map(move |(s, &w)| (w, (s * rows + row) * classes + c));
-        let means: Vec<f64> = (0..classes).map(|c| of(c).map(|(w, i)| w * probabilities[i]).sum::<f64>() / weight).collect();
-        let squares = (0..classes).map(|c| of(c).map(|(w, i)| w * (probabilities[i] - means[c]).powi(2)).sum::<f64>());
+        let of = |c: usize| {
+            weights.iter().enumerate().map(move |(s, &w)| (w, (s * rows + row) * classes + c))
+        };
+        let means: Vec<f64> = (0..classes)
+            .map(|c| of(c).map(|(w, i)| w * probabilities[i]).sum::<f64>() / weight)
+            .collect();
+        let squares = (0..classes)
+            .map(|c| of(c).map(|(w, i)| w * (probabilities[i] - means[c]).powi(2)).sum::<f64>());
         let term = |p: f64| if p > 0.0 { -p * p.ln() } else { 0.0 };
-        let entropy = of(0).map(|(w, i)| w * probabilities[i..i + classes].iter().map(|&p| term(p)).sum::<f64>()).sum::<f64>();
+        let entropy = of(0)
+            .map(|(w, i)| w * probabilities[i..i + classes].iter().map(|&p| term(p)).sum::<f64>())
+            .sum::<f64>();
         moments.extend(means.iter().copied().chain(squares).chain([entropy / weight]));
     }
     moments

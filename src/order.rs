@@ -1,13 +1,16 @@
-//! The order in which the terms of a matrix product's sums are added: a function of its shape alone, so that results can be compared from
-//! device to device, whatever tile was chosen there.
+//! The order in which the terms of a matrix product's sums are added: a function of its shape
+//! alone, so that results can be compared from device to device, whatever tile was chosen there.
 //!
-//! As a rule every element is **one chain** of fused multiply-adds over all terms in ascending order. `linear_forward` and `grad_input`
-//! of few rows or few columns have few elements but sums as long as ever, and a GPU would have nothing to do but wait for one chain. There
-//! the sum is cut into **parts** of equally many terms: each part is one ascending chain from 0, and the parts are added in
-//! ascending order from 0. `grad_weight` is never cut: it has as many elements as the layer has weights.
+//! As a rule every element is **one chain** of fused multiply-adds over all terms in ascending
+//! order. `linear_forward` and `grad_input` of few rows or few columns have few elements but sums
+//! as long as ever, and a GPU would have nothing to do but wait for one chain. There the sum is cut
+//! into **parts** of equally many terms: each part is one ascending chain from 0, and the parts are
+//! added in ascending order from 0. `grad_weight` is never cut: it has as many elements as the
+//! layer has weights.
 //!
-//! The rule, [`part`]: a product of at most 32 rows or 32 columns, with at least 512 terms a sum, is cut into as many parts as bring it to
-//! some 512 blocks of 32 × 64 elements, with at least 128 terms a part and at most 128 parts.
+//! The rule, [`part`]: a product of at most 32 rows or 32 columns, with at least 512 terms a sum,
+//! is cut into as many parts as bring it to some 512 blocks of 32 × 64 elements, with at least 128
+//! terms a part and at most 128 parts.
 
 /// A product has few rows, or few columns, up to here.
 pub(crate) const FEW: usize = 32;
@@ -15,15 +18,16 @@ pub(crate) const FEW: usize = 32;
 const LONG: usize = 512;
 /// Blocks that are enough to keep a large GPU busy: four for each of 128 multiprocessors.
 const BLOCKS: usize = 512;
-/// The fewest terms of a part: with fewer, writing and reading the parts takes longer than what it saves.
+/// The fewest terms of a part: with fewer, writing and reading the parts takes longer than what it
+/// saves.
 const TERMS: usize = 128;
 /// The most parts, so that some columns of all of them fit the smallest binding.
 const PARTS: usize = 128;
 /// Parts are multiples of the largest step of a tile.
 const STEP: usize = 16;
 
-/// Terms of each part of a sum (the last part may have fewer) in a product of `rows × cols` elements that sum `inner` terms each; `None`
-/// where each sum is one chain.
+/// Terms of each part of a sum (the last part may have fewer) in a product of `rows × cols`
+/// elements that sum `inner` terms each; `None` where each sum is one chain.
 ///
 /// ```
 /// use wgpu_dropout::order::part;
@@ -41,8 +45,8 @@ pub fn part(rows: usize, cols: usize, inner: usize) -> Option<usize> {
     (parts > 1).then(|| inner.div_ceil(parts).next_multiple_of(STEP))
 }
 
-/// Chains of an average over so many sub-networks, a power of two: chain t takes networks t, t + chains, … in ascending order, and the chains
-/// are joined in ascending order.
+/// Chains of an average over so many sub-networks, a power of two: chain t takes networks t, t +
+/// chains, … in ascending order, and the chains are joined in ascending order.
 pub(crate) fn chains(networks: usize) -> usize {
     1 << networks.clamp(1, 64).ilog2()
 }
@@ -61,8 +65,14 @@ mod tests {
                     let Some(terms) = part(rows, cols, inner) else { continue };
                     cut += 1;
                     let parts = inner.div_ceil(terms);
-                    assert!((2..=PARTS).contains(&parts), "{rows}×{cols}×{inner}: {parts} parts of {terms}");
-                    assert!(terms >= TERMS && terms.is_multiple_of(STEP), "{rows}×{cols}×{inner}: {terms} terms");
+                    assert!(
+                        (2..=PARTS).contains(&parts),
+                        "{rows}×{cols}×{inner}: {parts} parts of {terms}"
+                    );
+                    assert!(
+                        terms >= TERMS && terms.is_multiple_of(STEP),
+                        "{rows}×{cols}×{inner}: {terms} terms"
+                    );
                     assert!(rows.min(cols) <= FEW && inner >= LONG);
                 }
             }
@@ -73,13 +83,20 @@ mod tests {
             [part(32, 64, 512), part(64, 32, 512), part(33, 64, 512), part(32, 64, 511)],
             [Some(128), Some(128), None, None]
         );
-        assert_eq!([part(32, 64 * 256, 1024), part(32, 64 * 257, 1024)], [Some(512), None], "two parts, and one");
+        assert_eq!(
+            [part(32, 64 * 256, 1024), part(32, 64 * 257, 1024)],
+            [Some(512), None],
+            "two parts, and one"
+        );
         assert_eq!(part(0, 10, 1024), None);
         assert_eq!(part(32, 1 << 20, 1024), None, "enough blocks as it is");
     }
 
     #[test]
     fn chains_are_a_power_of_two_up_to_64() {
-        assert_eq!([0, 1, 2, 3, 4, 63, 64, 65, 1 << 20].map(chains), [1, 1, 2, 2, 4, 32, 64, 64, 64]);
+        assert_eq!(
+            [0, 1, 2, 3, 4, 63, 64, 65, 1 << 20].map(chains),
+            [1, 1, 2, 2, 4, 32, 64, 64, 64]
+        );
     }
 }

@@ -1,8 +1,9 @@
 //! Philox4x32, the counter-based generator behind every random bit of this crate.
 //!
-//! Source: Salmon, Moraes, Dror, Shaw, "Parallel random numbers: as easy as 1, 2, 3", SC'11, section 4; constants from its
-//! reference implementation, Random123. A call maps a 128-bit counter and a 64-bit key to four words and keeps no state, which is
-//! why any thread of any device can draw its own part of a mask. GPU twin: `shaders/philox.wgsl`.
+//! Source: Salmon, Moraes, Dror, Shaw, "Parallel random numbers: as easy as 1, 2, 3", SC'11,
+//! section 4; constants from its reference implementation, Random123. A call maps a 128-bit counter
+//! and a 64-bit key to four words and keeps no state, which is why any thread of any device can
+//! draw its own part of a mask. GPU twin: `shaders/philox.wgsl`.
 
 use core::convert::Infallible;
 use rand::{SeedableRng, TryRng};
@@ -24,8 +25,8 @@ pub fn philox4x32(counter: [u32; 4], key: [u32; 2]) -> [u32; 4] {
     philox4x32_rounds::<ROUNDS>(counter, key)
 }
 
-/// Philox4x32 with any number of rounds: the published answers cover 7 as well as 10, and 3 is a generator that tests of
-/// randomness must reject.
+/// Philox4x32 with any number of rounds: the published answers cover 7 as well as 10, and 3 is a
+/// generator that tests of randomness must reject.
 #[inline]
 pub fn philox4x32_rounds<const N: u32>(counter: [u32; 4], key: [u32; 2]) -> [u32; 4] {
     let [mut c0, mut c1, mut c2, mut c3] = counter;
@@ -46,10 +47,12 @@ fn multiply(a: u32, b: u32) -> (u32, u32) {
     ((product >> 32) as u32, product as u32)
 }
 
-/// A stream of Philox words for use with the `rand` crate: the words of counter 0, 1, 2, … in order.
+/// A stream of Philox words for use with the `rand` crate: the words of counter 0, 1, 2, … in
+/// order.
 ///
-/// Masks, initial weights and shuffles do not come from a stream but from counters of their own ([`crate::mask`],
-/// [`crate::init`]); this is for other random numbers of a program that wants them equal on every machine.
+/// Masks, initial weights and shuffles do not come from a stream but from counters of their own
+/// ([`crate::mask`], [`crate::init`]); this is for other random numbers of a program that wants
+/// them equal on every machine.
 ///
 /// ```
 /// use rand::{Rng, SeedableRng};
@@ -75,7 +78,10 @@ impl PhiloxRng {
     fn word(&mut self) -> u32 {
         if self.used == self.block.len() {
             let c = self.counter;
-            self.block = philox4x32([c as u32, (c >> 32) as u32, (c >> 64) as u32, (c >> 96) as u32], self.key);
+            self.block = philox4x32(
+                [c as u32, (c >> 32) as u32, (c >> 64) as u32, (c >> 96) as u32],
+                self.key,
+            );
             self.counter = c.wrapping_add(1);
             self.used = 0;
         }
@@ -96,7 +102,8 @@ impl SeedableRng for PhiloxRng {
         Self::at(u64::from_le_bytes(seed), 0)
     }
 
-    /// The seed is the key itself, so that a number means the same stream here as in the mask contract.
+    /// The seed is the key itself, so that a number means the same stream here as in the mask
+    /// contract.
     fn seed_from_u64(seed: u64) -> Self {
         Self::at(seed, 0)
     }

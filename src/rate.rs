@@ -7,11 +7,12 @@ pub(crate) const DRAWS: u32 = 1 << 16;
 
 /// The probability with which a unit is kept, or dropped.
 ///
-/// In papers `p` is mostly the probability to *keep* a unit, in frameworks the probability to *drop* it: a rate says which.
+/// In papers `p` is mostly the probability to *keep* a unit, in frameworks the probability to
+/// *drop* it: a rate says which.
 ///
-/// A draw is 16 bits wide and is kept if it lies below the threshold `t = round_half_up(keep · 65536)`, so the rate in effect
-/// is exactly `t / 65536`. The scale of inverted dropout is the inverse of that rate, not of the one asked for: the expectation
-/// is unbiased whatever was asked.
+/// A draw is 16 bits wide and is kept if it lies below the threshold `t = round_half_up(keep ·
+/// 65536)`, so the rate in effect is exactly `t / 65536`. The scale of inverted dropout is the
+/// inverse of that rate, not of the one asked for: the expectation is unbiased whatever was asked.
 ///
 /// ```
 /// use wgpu_dropout::Rate;
@@ -93,8 +94,8 @@ fn check(what: &'static str, value: f64) -> Result<f64> {
 /// | `Vanilla` | kept units as they are | activations times the keep rate |
 /// | `Inverted` | kept units divided by the keep rate | nothing |
 ///
-/// Vanilla: Srivastava et al., "Dropout", JMLR 15 (2014), section 4. Inverted: the form of the CS231n course notes and of every
-/// framework.
+/// Vanilla: Srivastava et al., "Dropout", JMLR 15 (2014), section 4. Inverted: the form of the
+/// CS231n course notes and of every framework.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Mode {
     /// No dropout: rates are accepted and ignored.
@@ -136,9 +137,15 @@ mod tests {
     #[test]
     fn thresholds_round_half_up_and_scales_are_their_inverse() {
         let half_step = 0.5 / 65536.0;
-        for (keep, threshold) in
-            [(0.0, 0), (1.0, 65536), (0.5, 32768), (0.25, 16384), (half_step, 1), (half_step * 0.999, 0), (1.0 - half_step, 65536)]
-        {
+        for (keep, threshold) in [
+            (0.0, 0),
+            (1.0, 65536),
+            (0.5, 32768),
+            (0.25, 16384),
+            (half_step, 1),
+            (half_step * 0.999, 0),
+            (1.0 - half_step, 65536),
+        ] {
             assert_eq!(Rate::keep(keep).unwrap().threshold(), threshold, "keep {keep}");
         }
         assert_eq!(Rate::drop(0.5).unwrap().inverse(), 2.0);
@@ -151,7 +158,10 @@ mod tests {
         let rate = Rate::drop(0.7).unwrap();
         assert_eq!((rate.keep_asked(), rate.drop_asked()), (1.0 - 0.7, 1.0 - (1.0 - 0.7)));
         // 0.3 · 65536 = 19660.8
-        assert_eq!((rate.keep_in_effect(), rate.drop_in_effect()), (19_661.0 / 65_536.0, 45_875.0 / 65_536.0));
+        assert_eq!(
+            (rate.keep_in_effect(), rate.drop_in_effect()),
+            (19_661.0 / 65_536.0, 45_875.0 / 65_536.0)
+        );
     }
 
     #[test]

@@ -15,17 +15,28 @@ pub trait Matrix {
 /// # Errors
 /// [`Error::TooLarge`] where the product overflows the machine's word.
 pub fn elements(what: &str, rows: usize, cols: usize) -> Result<usize> {
-    rows.checked_mul(cols).filter(|&n| n <= isize::MAX as usize / 8).ok_or_else(|| Error::TooLarge {
-        what: format!("{what} {rows}×{cols}"),
-        value: u64::MAX,
-        bound: isize::MAX as u64 / 8,
+    rows.checked_mul(cols).filter(|&n| n <= isize::MAX as usize / 8).ok_or_else(|| {
+        Error::TooLarge {
+            what: format!("{what} {rows}×{cols}"),
+            value: u64::MAX,
+            bound: isize::MAX as u64 / 8,
+        }
     })
 }
 
 /// Refuses a tensor whose shape is not the one expected.
-pub(crate) fn expect(kernel: &'static str, name: &str, tensor: &impl Matrix, rows: usize, cols: usize) -> Result<()> {
+pub(crate) fn expect(
+    kernel: &'static str,
+    name: &str,
+    tensor: &impl Matrix,
+    rows: usize,
+    cols: usize,
+) -> Result<()> {
     if (tensor.rows(), tensor.cols()) == (rows, cols) {
         return Ok(());
     }
-    Err(Error::shape(kernel, format!("{name} is {}×{}, expected {rows}×{cols}", tensor.rows(), tensor.cols())))
+    Err(Error::shape(
+        kernel,
+        format!("{name} is {}×{}, expected {rows}×{cols}", tensor.rows(), tensor.cols()),
+    ))
 }

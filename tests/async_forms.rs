@@ -1,4 +1,5 @@
-//! The `async` forms under an executor that never blocks and polls the device between: the same results to the bit, and none waits inside.
+//! The `async` forms under an executor that never blocks and polls the device between: the same
+//! results to the bit, and none waits inside.
 
 mod common;
 
@@ -11,7 +12,10 @@ use wgpu_dropout::backend::Backend;
 use wgpu_dropout::call::{Filter, Image, Pool, Pooling};
 use wgpu_dropout::cpu::Cpu;
 use wgpu_dropout::gpu::Gpu;
-use wgpu_dropout::mlp::{Architecture, BatchNormPlace, ConvNet, Front, Mlp, Resident, Shard, Sharing, Source, Stage, Training};
+use wgpu_dropout::mlp::{
+    Architecture, BatchNormPlace, ConvNet, Front, Mlp, Resident, Shard, Sharing, Source, Stage,
+    Training,
+};
 use wgpu_dropout::{Mode, Rate};
 
 /// Runs a future as a browser would: it is polled, then the device is, neither of which waits.
@@ -26,8 +30,8 @@ fn run<R>(device: &wgpu::Device, future: impl Future<Output = R>) -> R {
     }
 }
 
-/// Whether a future waits for somebody else to poll the device: so long as nobody does, it is not ready, however often it is asked. One that
-/// waits inside is ready when it is asked first.
+/// Whether a future waits for somebody else to poll the device: so long as nobody does, it is not
+/// ready, however often it is asked. One that waits inside is ready when it is asked first.
 fn awaits<R>(device: &wgpu::Device, future: impl Future<Output = R>) -> (bool, R) {
     let mut future = pin!(future);
     for _ in 0..50 {
@@ -75,12 +79,23 @@ fn nothing_is_waited_for_inside() {
         .0
     );
     let whole = Shard { index: 0, count: 1 };
-    assert!(awaits(&device, net.train_epoch_sharded_async(&data, &training, whole, async |_| Ok(()))).0);
+    assert!(
+        awaits(&device, net.train_epoch_sharded_async(&data, &training, whole, async |_| Ok(()))).0
+    );
     let gpu = net.into_backend();
-    let mut net = Mlp::new(gpu, architecture()).unwrap().with_batch_norm(BatchNormPlace::After).unwrap();
+    let mut net =
+        Mlp::new(gpu, architecture()).unwrap().with_batch_norm(BatchNormPlace::After).unwrap();
     assert!(awaits(&device, net.norm_parameters_async(0)).0);
-    // Its normalization is made part of the weights first, on the host; 9,000 rows are more chunks than the device may be behind.
-    let many = Resident::new(net.backend_mut(), Source::Floats(&noise(2, 9000 * 20)), 20, 1.0, &vec![0; 9000]).unwrap();
+    // Its normalization is made part of the weights first, on the host; 9,000 rows are more chunks
+    // than the device may be behind.
+    let many = Resident::new(
+        net.backend_mut(),
+        Source::Floats(&noise(2, 9000 * 20)),
+        20,
+        1.0,
+        &vec![0; 9000],
+    )
+    .unwrap();
     assert!(awaits(&device, net.predict_monte_carlo_async(&many, 1, Sharing::PerRow)).0);
     let mut net = ConvNet::new(net.into_backend(), &front(), architecture()).unwrap();
     let images = noise(3, 60 * 16);
@@ -112,7 +127,15 @@ fn nothing_is_waited_for_inside() {
 
 fn architecture() -> Architecture {
     let (rate, input_rate) = (Rate::drop(0.5).unwrap(), Rate::KEEP_ALL);
-    Architecture { inputs: 20, hidden: vec![5, 4], classes: 3, mode: Mode::Inverted, rate, input_rate, seed: 1 }
+    Architecture {
+        inputs: 20,
+        hidden: vec![5, 4],
+        classes: 3,
+        mode: Mode::Inverted,
+        rate,
+        input_rate,
+        seed: 1,
+    }
 }
 
 /// A convolution and a pool of images of 4 × 4, for a network of 20 inputs.
@@ -126,7 +149,8 @@ fn front() -> Front {
 /// Everything that reads back, each in its blocking form or in its `async` one.
 async fn day<B: Backend>(mut net: Mlp<B>, waits: bool) -> wgpu_dropout::Result<Vec<f32>> {
     let rows = 300;
-    let (x, labels) = (noise(1, rows * 20), (0..rows as u32).map(|row| row % 3).collect::<Vec<_>>());
+    let (x, labels) =
+        (noise(1, rows * 20), (0..rows as u32).map(|row| row % 3).collect::<Vec<_>>());
     let data = Resident::new(net.backend_mut(), Source::Floats(&x), 20, 1.0, &labels)?;
     let training = Training { batch: 16, ..Training::default() };
     net.train_step(&x, &labels, &training)?;
@@ -151,7 +175,8 @@ async fn day<B: Backend>(mut net: Mlp<B>, waits: bool) -> wgpu_dropout::Result<V
         seen.extend(net.parameters_async(0).await?.unwrap().0);
     }
     let shard = Shard { index: 1, count: 2 };
-    let (twice, calls) = (|sums: &mut [f32]| sums.iter_mut().for_each(|sum| *sum *= 2.0), RefCell::new(0));
+    let (twice, calls) =
+        (|sums: &mut [f32]| sums.iter_mut().for_each(|sum| *sum *= 2.0), RefCell::new(0));
     if waits {
         let gradients = net.gradients(&x, &labels, 0, rows, &training)?;
         net.apply_gradients(&gradients, &training)?;
@@ -178,10 +203,13 @@ async fn day<B: Backend>(mut net: Mlp<B>, waits: bool) -> wgpu_dropout::Result<V
             twice(sums);
             Ok(())
         };
-        seen.extend(net.train_epoch_sharded_async(&data, &training, shard, all_reduce).await?.losses);
+        seen.extend(
+            net.train_epoch_sharded_async(&data, &training, shard, all_reduce).await?.losses,
+        );
     }
     seen.push(*calls.borrow() as f32);
-    let mut net = Mlp::new(net.into_backend(), architecture())?.with_batch_norm(BatchNormPlace::Before)?;
+    let mut net =
+        Mlp::new(net.into_backend(), architecture())?.with_batch_norm(BatchNormPlace::Before)?;
     if waits {
         net.train_step(&x, &labels, &training)?;
         let norm = net.norm_parameters(1)?.unwrap();
@@ -193,7 +221,9 @@ async fn day<B: Backend>(mut net: Mlp<B>, waits: bool) -> wgpu_dropout::Result<V
         seen.extend([norm.weight, norm.bias, norm.running_mean, norm.running_var].concat());
         seen.extend(net.predict_monte_carlo_async(&data, 3, Sharing::PerPass).await?.mean);
     }
-    seen.extend(images(&mut ConvNet::new(net.into_backend(), &front(), architecture())?, waits).await?);
+    seen.extend(
+        images(&mut ConvNet::new(net.into_backend(), &front(), architecture())?, waits).await?,
+    );
     Ok(seen)
 }
 
@@ -225,13 +255,18 @@ async fn images<B: Backend>(net: &mut ConvNet<B>, waits: bool) -> wgpu_dropout::
     let backend = net.backend_mut();
     let tensor = backend.tensor(1, 3, &[1.0f32, 2.0, 3.0])?;
     let both = [&tensor, &tensor];
-    seen.extend(if waits { backend.read_all(&both)? } else { backend.read_all_async(&both).await? }.concat());
+    seen.extend(
+        if waits { backend.read_all(&both)? } else { backend.read_all_async(&both).await? }
+            .concat(),
+    );
     Ok(seen)
 }
 
 #[test]
 fn the_async_forms_give_what_the_blocking_ones_give() {
-    let on_cpu = |waits| pollster::block_on(day(Mlp::new(Cpu::new(), architecture()).unwrap(), waits)).unwrap();
+    let on_cpu = |waits| {
+        pollster::block_on(day(Mlp::new(Cpu::new(), architecture()).unwrap(), waits)).unwrap()
+    };
     same_bits("CPU", &on_cpu(false), &on_cpu(true)).unwrap();
     let Some(choice) = adapter() else { return };
     let Some(waiting) = gpu() else { return };
@@ -239,7 +274,8 @@ fn the_async_forms_give_what_the_blocking_ones_give() {
     let gpu = pollster::block_on(Gpu::open_async(&choice)).unwrap();
     let device = gpu.device().clone();
     let awaited = run(&device, day(Mlp::new(gpu, architecture()).unwrap(), false)).unwrap();
-    let blocked = pollster::block_on(day(Mlp::new(waiting, architecture()).unwrap(), true)).unwrap();
+    let blocked =
+        pollster::block_on(day(Mlp::new(waiting, architecture()).unwrap(), true)).unwrap();
     same_bits("GPU", &awaited, &blocked).unwrap();
 }
 
@@ -267,6 +303,8 @@ fn a_lost_device_ends_what_awaits_it() {
     let device = gpu.device().clone();
     device.destroy();
     let start = Instant::now();
-    assert!(run(&device, gpu.read_async(&tensor)).is_err() && run(&device, gpu.wait_async()).is_err());
+    assert!(
+        run(&device, gpu.read_async(&tensor)).is_err() && run(&device, gpu.wait_async()).is_err()
+    );
     assert!(start.elapsed() < Duration::from_secs(1), "{:?}", start.elapsed());
 }

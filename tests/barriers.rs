@@ -1,5 +1,5 @@
-//! A barrier that is missing shows: with any one of them taken out, the kernels that have barriers give wrong bits. naga and the drivers
-//! accept such a shader, so nothing else would tell.
+//! A barrier that is missing shows: with any one of them taken out, the kernels that have barriers
+//! give wrong bits. naga and the drivers accept such a shader, so nothing else would tell.
 
 mod common;
 
@@ -15,19 +15,31 @@ use wgpu_dropout::wgpu::DeviceType;
 fn without(gpu: &Gpu, tile: Tile, before: &str, barrier: &str, after: &str) -> Gpu {
     let tiled = |planner| Planner { tiles: Tiles::all(tile), ..planner };
     let kernels = Kernels::with_planner(gpu.device(), tiled).unwrap();
-    gpu.with_kernels(kernels.edited(&format!("{before}{barrier}{after}"), &format!("{before}{after}")))
+    gpu.with_kernels(
+        kernels.edited(&format!("{before}{barrier}{after}"), &format!("{before}{after}")),
+    )
 }
 
-/// Whether a product and a sum of losses are right, to the bit, and moments of certain predictions nearly. Each run has numbers of its own: workgroup memory may still hold what a run
-/// before left, which must not pass for this one's.
+/// Whether a product and a sum of losses are right, to the bit, and moments of certain predictions
+/// nearly. Each run has numbers of its own: workgroup memory may still hold what a run before left,
+/// which must not pass for this one's.
 fn right(gpu: &mut Gpu, run: u64) -> [bool; 3] {
     let (batch, inputs, outputs) = (64, 160, 64);
-    let (a, b) = (small_integers(3 * run, batch * inputs), small_integers(3 * run + 1, inputs * outputs));
+    let (a, b) =
+        (small_integers(3 * run, batch * inputs), small_integers(3 * run + 1, inputs * outputs));
     let mut product = vec![f32::NAN; batch * outputs];
     reference::linear_forward(&a, &b, None, &mut product, [inputs, outputs], false, &Dropout::NONE);
-    let (x, weight) = (gpu.tensor(batch, inputs, &a).unwrap(), gpu.tensor(inputs, outputs, &b).unwrap());
+    let (x, weight) =
+        (gpu.tensor(batch, inputs, &a).unwrap(), gpu.tensor(inputs, outputs, &b).unwrap());
     let mut y = common::poisoned(gpu, batch, outputs);
-    let call = LinearForward { x: &x, weight: &weight, bias: None, y: &mut y, relu: false, dropout: Dropout::NONE };
+    let call = LinearForward {
+        x: &x,
+        weight: &weight,
+        bias: None,
+        y: &mut y,
+        relu: false,
+        dropout: Dropout::NONE,
+    };
     gpu.linear_forward(call).unwrap();
     let losses = small_integers(3 * run + 2, 2 * 640);
     let total = [0, 1].map(|column| losses.iter().skip(column).step_by(2).sum::<f32>());
@@ -35,14 +47,24 @@ fn right(gpu: &mut Gpu, run: u64) -> [bool; 3] {
     let mut totals = common::poisoned(gpu, 1, 2);
     gpu.batch_loss(BatchLoss { losses: &losses, totals: &mut totals, slot: 0 }).unwrap();
     let (rows, classes, networks) = (3, 4, 130);
-    let mut logits: Vec<f32> = noise(run + 100, networks * rows * classes).iter().map(|z| 1e6 * z).collect();
+    let mut logits: Vec<f32> =
+        noise(run + 100, networks * rows * classes).iter().map(|z| 1e6 * z).collect();
     let weights: Vec<f32> = noise(run + 200, networks).iter().map(|w| 2.0 + w).collect();
     let mut moments = vec![f32::NAN; rows * (2 * classes + 1)];
-    let (mut z, w) = (gpu.tensor(networks * rows, classes, &logits).unwrap(), gpu.tensor(networks, 1, &weights).unwrap());
+    let (mut z, w) = (
+        gpu.tensor(networks * rows, classes, &logits).unwrap(),
+        gpu.tensor(networks, 1, &weights).unwrap(),
+    );
     let mut got = common::poisoned(gpu, rows, 2 * classes + 1);
-    gpu.moments(Moments { logits: &mut z, weights: &w, first: 0, before: 0.0, moments: &mut got }).unwrap();
+    gpu.moments(Moments { logits: &mut z, weights: &w, first: 0, before: 0.0, moments: &mut got })
+        .unwrap();
     reference::moments(&mut logits, &weights, 0.0, &mut moments, classes);
-    let near = gpu.read(&got).unwrap().iter().zip(&moments).all(|(got, right)| (got - right).abs() <= 1e-3);
+    let near = gpu
+        .read(&got)
+        .unwrap()
+        .iter()
+        .zip(&moments)
+        .all(|(got, right)| (got - right).abs() <= 1e-3);
     [gpu.read(&y).unwrap() == product, gpu.read(&totals).unwrap() == total, near]
 }
 
@@ -56,7 +78,8 @@ fn each_barrier_that_is_taken_out_shows_as_wrong_bits() {
         return common::skipped("a race need not show on a real GPU");
     }
     let (one, both) = ("workgroupBarrier();", "storageBarrier();\n    workgroupBarrier();");
-    let stored = "store(buffer, load, lane, next[load], next_k, tile_row, tile_col);\n        }\n        ";
+    let stored =
+        "store(buffer, load, lane, next[load], next_k, tile_row, tile_col);\n        }\n        ";
     // `workgroup` has two buffers, `wide` one.
     for (run, tile, before, barrier, after, shows) in [
         (1, Tile::Workgroup, "    ", one, "\n    var buffer", [false, true, true]),
@@ -65,6 +88,10 @@ fn each_barrier_that_is_taken_out_shows_as_wrong_bits() {
         (3, Tile::Workgroup, "partial[lane] = sum;\n    ", one, "", [true, false, true]),
         (4, Tile::Workgroup, "    ", both, "", [true, true, false]),
     ] {
-        assert_eq!(right(&mut without(&gpu, tile, before, barrier, after), run), shows, "{before}, {after}");
+        assert_eq!(
+            right(&mut without(&gpu, tile, before, barrier, after), run),
+            shows,
+            "{before}, {after}"
+        );
     }
 }

@@ -8,7 +8,10 @@ use wgpu_dropout::backend::Backend;
 use wgpu_dropout::call::{EPSILON, SgdRule};
 use wgpu_dropout::cpu::Cpu;
 use wgpu_dropout::data::DataSet;
-use wgpu_dropout::mlp::{Architecture, BatchNormPlace, Interchange, Layout, Mlp, Optimizer, Resident, Sharing, Source, Training};
+use wgpu_dropout::mlp::{
+    Architecture, BatchNormPlace, Interchange, Layout, Mlp, Optimizer, Resident, Sharing, Source,
+    Training,
+};
 use wgpu_dropout::oracle::network::training;
 use wgpu_dropout::{Error, Mode, Rate};
 
@@ -16,7 +19,15 @@ const PLACES: [BatchNormPlace; 2] = [BatchNormPlace::Before, BatchNormPlace::Aft
 
 fn architecture(inputs: usize, hidden: &[usize], classes: usize) -> Architecture {
     let (rate, input_rate) = (Rate::drop(0.4).unwrap(), Rate::drop(0.1).unwrap());
-    Architecture { inputs, hidden: hidden.to_vec(), classes, mode: Mode::Inverted, rate, input_rate, seed: 0xba7c }
+    Architecture {
+        inputs,
+        hidden: hidden.to_vec(),
+        classes,
+        mode: Mode::Inverted,
+        rate,
+        input_rate,
+        seed: 0xba7c,
+    }
 }
 
 /// All parameters in f64: weight, bias, γ and β of each layer, the latter empty for the last.
@@ -27,7 +38,8 @@ fn parameters<B: Backend>(net: &mut Mlp<B>) -> Parameters {
     let mut layers = Vec::new();
     while let Some((weight, bias)) = net.parameters(layers.len()).unwrap() {
         let norm = net.norm_parameters(layers.len()).unwrap();
-        let [gamma, beta] = norm.map_or([Vec::new(), Vec::new()], |norm| [wide(norm.weight), wide(norm.bias)]);
+        let [gamma, beta] =
+            norm.map_or([Vec::new(), Vec::new()], |norm| [wide(norm.weight), wide(norm.bias)]);
         layers.push([wide(weight), wide(bias), gamma, beta]);
     }
     layers
@@ -49,7 +61,10 @@ fn loss(
     let mut values = drop(x.iter().copied().map(f64::from).collect(), 0);
     for (index, [weight, bias, gamma, beta]) in parameters.iter().enumerate() {
         let (inputs, units) = (values.len() / rows, bias.len());
-        let sum = |r: usize, o: usize| bias[o] + (0..inputs).map(|i| values[r * inputs + i] * weight[i * units + o]).sum::<f64>();
+        let sum = |r: usize, o: usize| {
+            bias[o]
+                + (0..inputs).map(|i| values[r * inputs + i] * weight[i * units + o]).sum::<f64>()
+        };
         values = (0..rows * units).map(|i| sum(i / units, i % units)).collect();
         if gamma.is_empty() {
             break;
@@ -57,36 +72,51 @@ fn loss(
         let normalized = |values: Vec<f64>| -> Vec<f64> {
             let column = |col: usize| values.iter().skip(col).step_by(units);
             let mean = |col: usize| column(col).sum::<f64>() / rows as f64;
-            let variance = |col: usize| column(col).map(|v| (v - mean(col)).powi(2)).sum::<f64>() / rows as f64;
-            let normal = |i: usize| (values[i] - mean(i % units)) / (variance(i % units) + f64::from(EPSILON)).sqrt();
+            let variance = |col: usize| {
+                column(col).map(|v| (v - mean(col)).powi(2)).sum::<f64>() / rows as f64
+            };
+            let normal = |i: usize| {
+                (values[i] - mean(i % units)) / (variance(i % units) + f64::from(EPSILON)).sqrt()
+            };
             (0..values.len()).map(|i| gamma[i % units] * normal(i) + beta[i % units]).collect()
         };
-        let active = |values: Vec<f64>| drop(values.into_iter().map(|v| v.max(0.0)).collect(), index + 1);
+        let active =
+            |values: Vec<f64>| drop(values.into_iter().map(|v| v.max(0.0)).collect(), index + 1);
         values = match place {
             BatchNormPlace::Before => active(normalized(values)),
             BatchNormPlace::After => normalized(active(values)),
         };
     }
     let classes = values.len() / rows;
-    let row = |(z, &label): (&[f64], &u32)| z.iter().map(|z| z.exp()).sum::<f64>().ln() - z[label as usize];
+    let row = |(z, &label): (&[f64], &u32)| {
+        z.iter().map(|z| z.exp()).sum::<f64>().ln() - z[label as usize]
+    };
     values.chunks(classes).zip(labels).map(row).sum::<f64>() / rows as f64
 }
 
-/// An update by plain SGD with the learning rate 1 is the gradient: of every parameter, against central differences in f64 with the masks held.
+/// An update by plain SGD with the learning rate 1 is the gradient: of every parameter, against
+/// central differences in f64 with the masks held.
 #[test]
 fn a_network_s_gradient_is_its_slope_through_batch_normalization() {
     fn check<B: Backend>(mut backend: B) -> B {
         for place in PLACES {
             let (rows, shape) = (9, architecture(5, &[6, 4], 3));
-            let (x, labels) = (noise(1, rows * 5), (0..rows as u32).map(|row| row % 3).collect::<Vec<_>>());
+            let (x, labels) =
+                (noise(1, rows * 5), (0..rows as u32).map(|row| row % 3).collect::<Vec<_>>());
             let mut net = Mlp::new(backend, shape.clone()).unwrap().with_batch_norm(place).unwrap();
             let before = parameters(&mut net);
             let plain = Training { rule: SgdRule::plain(1.0), ..Training::default() };
             net.train_step(&x, &labels, &plain).unwrap();
             let after = parameters(&mut net);
-            let at = |parameters: &Parameters, place| loss(parameters, place, &x, &labels, training(&shape, 0));
+            let at = |parameters: &Parameters, place| {
+                loss(parameters, place, &x, &labels, training(&shape, 0))
+            };
             let device = f64::from(net.loss().unwrap().unwrap());
-            assert!((device - at(&before, place)).abs() < 1e-5, "{} {place}: {device}", net.backend().name());
+            assert!(
+                (device - at(&before, place)).abs() < 1e-5,
+                "{} {place}: {device}",
+                net.backend().name()
+            );
             let other = if place == PLACES[0] { PLACES[1] } else { PLACES[0] };
             let (mut worst, mut other_worst) = (0.0f64, 0.0f64);
             for layer in 0..before.len() {
@@ -122,13 +152,19 @@ fn resident<B: Backend>(backend: &mut B, samples: &wgpu_dropout::data::Samples) 
 }
 
 /// Trained on the digits for some epochs.
-fn trained<B: Backend>(backend: B, place: Option<BatchNormPlace>, training: &Training, epochs: u32) -> (Mlp<B>, f64) {
+fn trained<B: Backend>(
+    backend: B,
+    place: Option<BatchNormPlace>,
+    training: &Training,
+    epochs: u32,
+) -> (Mlp<B>, f64) {
     let digits = DataSet::digits().unwrap();
     let mut net = Mlp::new(backend, architecture(64, &[48, 32], 10)).unwrap();
     if let Some(place) = place {
         net = net.with_batch_norm(place).unwrap();
     }
-    let (train, test) = (resident(net.backend_mut(), &digits.train), resident(net.backend_mut(), &digits.test));
+    let (train, test) =
+        (resident(net.backend_mut(), &digits.train), resident(net.backend_mut(), &digits.test));
     for _ in 0..epochs {
         net.train_epoch(&train, training).unwrap();
     }
@@ -144,7 +180,9 @@ fn adamw() -> Training {
 #[test]
 fn digits_are_learned_and_prediction_is_a_plain_network() {
     fn check<B: Backend>(mut backend: B) -> B {
-        for (place, training) in [(Some(PLACES[0]), adamw()), (Some(PLACES[1]), Training::default()), (None, adamw())] {
+        for (place, training) in
+            [(Some(PLACES[0]), adamw()), (Some(PLACES[1]), Training::default()), (None, adamw())]
+        {
             let (mut net, error) = trained(backend, place, &training, 20);
             let name = net.backend().name();
             assert!(error < 10.0, "{name} {place:?} {}: {error} %", training.optimizer);
@@ -152,22 +190,30 @@ fn digits_are_learned_and_prediction_is_a_plain_network() {
             let predicted = net.predict(&x).unwrap();
             // Exported, the normalization of prediction is part of the layers.
             let folder = tempfile::TempDir::new().unwrap();
-            let (file, form) = (folder.path().join("n"), Interchange { layout: Layout::PyTorch, layers: None });
+            let (file, form) =
+                (folder.path().join("n"), Interchange { layout: Layout::PyTorch, layers: None });
             net.export(&file, &form).unwrap();
             let mut plain = Mlp::new(Cpu::new(), net.architecture().clone()).unwrap();
             plain.import(&file, &form).unwrap();
-            let off = |other: &[f32]| predicted.iter().zip(other).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+            let off = |other: &[f32]| {
+                predicted.iter().zip(other).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
+            };
             assert!(off(&plain.predict(&x).unwrap()) < 1e-4, "{name} {place:?}");
             // And so it is for sampled masks, whose mean lies near.
             let labels = vec![0; 40];
-            let data = Resident::new(net.backend_mut(), Source::Floats(&x), 64, 1.0, &labels).unwrap();
+            let data =
+                Resident::new(net.backend_mut(), Source::Floats(&x), 64, 1.0, &labels).unwrap();
             let sampled = net.predict_monte_carlo(&data, 200, Sharing::PerRow).unwrap().mean;
-            let mean_off = predicted.iter().zip(&sampled).map(|(a, b)| (a - b).abs()).sum::<f32>() / sampled.len() as f32;
+            let mean_off = predicted.iter().zip(&sampled).map(|(a, b)| (a - b).abs()).sum::<f32>()
+                / sampled.len() as f32;
             assert!(mean_off < 0.05, "{name} {place:?}: {mean_off}");
             if place.is_some() {
                 let net = Mlp::new(Cpu::new(), net.architecture().clone()).unwrap();
-                let norm = net.with_batch_norm(PLACES[0]).unwrap().norm_parameters(0).unwrap().unwrap();
-                assert!(norm.running_var.iter().all(|&v| v == 1.0) && norm.weight == norm.running_var);
+                let norm =
+                    net.with_batch_norm(PLACES[0]).unwrap().norm_parameters(0).unwrap().unwrap();
+                assert!(
+                    norm.running_var.iter().all(|&v| v == 1.0) && norm.weight == norm.running_var
+                );
             }
             drop(data);
             backend = net.into_backend();
@@ -195,8 +241,18 @@ fn what_does_not_go_together_is_refused() {
     for (change, word) in [
         (Box::new(|t: &mut Training| t.rule.l1 = 0.1) as Box<dyn Fn(&mut Training)>, "L1"),
         (Box::new(|t: &mut Training| t.rule.momentum = 1.0), "β₁"),
-        (Box::new(|t: &mut Training| t.optimizer = Optimizer::AdamW { beta2: f32::NAN, epsilon: 1e-8 }), "β₂"),
-        (Box::new(|t: &mut Training| t.optimizer = Optimizer::AdamW { beta2: 0.9, epsilon: 0.0 }), "ε"),
+        (
+            Box::new(|t: &mut Training| {
+                t.optimizer = Optimizer::AdamW { beta2: f32::NAN, epsilon: 1e-8 }
+            }),
+            "β₂",
+        ),
+        (
+            Box::new(|t: &mut Training| {
+                t.optimizer = Optimizer::AdamW { beta2: 0.9, epsilon: 0.0 }
+            }),
+            "ε",
+        ),
     ] {
         let mut training = adamw();
         change(&mut training);

@@ -1,8 +1,10 @@
-//! The claim behind dropout: the mean of a site's output over masks is its output at prediction time.
+//! The claim behind dropout: the mean of a site's output over masks is its output at prediction
+//! time.
 //!
-//! Over 4,096 masks, the steps of a run, an element a of a site is on average k·s·a, with a known variance: a kept element is
-//! s·a, kept with probability k = t / 65536, so that σ² = (s·a)²·k·(1 − k). Every mean must lie within 5σ/64 of the prediction. A control
-//! without the factor must not, and the spread of the means must be what σ says: a σ too large would let anything pass.
+//! Over 4,096 masks, the steps of a run, an element a of a site is on average k·s·a, with a known
+//! variance: a kept element is s·a, kept with probability k = t / 65536, so that σ² = (s·a)²·k·(1 −
+//! k). Every mean must lie within 5σ/64 of the prediction. A control without the factor must not,
+//! and the spread of the means must be what σ says: a σ too large would let anything pass.
 
 mod common;
 
@@ -40,7 +42,8 @@ struct Fixture<B: Backend> {
 impl<B: Backend> Fixture<B> {
     fn new(backend: &mut B, site: Site) -> Self {
         let inputs = if matches!(site, Site::Hidden) { 5 } else { COLS };
-        let bytes: Vec<u8> = noise(3, ROWS * COLS).iter().map(|x| (x * 127.5 + 127.5) as u8).collect();
+        let bytes: Vec<u8> =
+            noise(3, ROWS * COLS).iter().map(|x| (x * 127.5 + 127.5) as u8).collect();
         Self {
             site,
             x: backend.tensor(ROWS, inputs, &noise(1, ROWS * inputs)).unwrap(),
@@ -57,7 +60,14 @@ impl<B: Backend> Fixture<B> {
         match self.site {
             Site::Plain => backend.dropout(DropoutCall { x: &self.x, y, dropout }),
             Site::Hidden => {
-                let call = LinearForward { x: &self.x, weight: &self.weight, bias: None, y, relu: true, dropout };
+                let call = LinearForward {
+                    x: &self.x,
+                    weight: &self.weight,
+                    bias: None,
+                    y,
+                    relu: true,
+                    dropout,
+                };
                 backend.linear_forward(call)
             }
             Site::Input => backend.gather(Gather {
@@ -76,7 +86,8 @@ impl<B: Backend> Fixture<B> {
     }
 }
 
-/// The means' distances from a prediction in standard deviations, and the largest distance where there is no deviation.
+/// The means' distances from a prediction in standard deviations, and the largest distance where
+/// there is no deviation.
 fn distances(mean: &[f64], prediction: &[f64], sigma: &[f64]) -> (Vec<f64>, f64) {
     let (mut distances, mut fixed) = (Vec::new(), 0.0f64);
     for ((mean, prediction), sigma) in mean.iter().zip(prediction).zip(sigma) {
@@ -110,9 +121,13 @@ fn check_site<B: Backend>(backend: &mut B, site: Site, mode: Mode, rate: Rate) {
     assert!(fixed <= 1e-9, "{what}: an element that is 0 stays 0, not {fixed}");
     // z² averages 1, with a deviation of √(2/n).
     let square = z.iter().map(|z| z * z).sum::<f64>() / z.len() as f64;
-    assert!((square - 1.0).abs() <= 5.0 * (2.0 / z.len() as f64).sqrt(), "{what}: the means spread by {square} of σ²");
+    assert!(
+        (square - 1.0).abs() <= 5.0 * (2.0 / z.len() as f64).sqrt(),
+        "{what}: the means spread by {square} of σ²"
+    );
 
-    // The control: inverted without its scale while training, vanilla without its factor at prediction.
+    // The control: inverted without its scale while training, vanilla without its factor at
+    // prediction.
     let unscaled: Vec<f64> = match mode {
         Mode::Inverted => mean.iter().map(|mean| mean * keep).collect(),
         _ => mean.clone(),

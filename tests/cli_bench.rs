@@ -49,17 +49,32 @@ fn rows(line: &str) -> Vec<Row> {
 #[test]
 fn every_row_has_every_figure_and_they_fit_together() {
     for device in devices() {
-        let rows = rows(&format!("bench --quick --elements 2^10,3072 --shape 8x16x24 --network 8x16x12x4 --device {device}"));
+        let rows = rows(&format!(
+            "bench --quick --elements 2^10,3072 --shape 8x16x24 --network 8x16x12x4 --device {device}"
+        ));
         for row in &rows {
             let positive = [row.median_s, row.ceiling_s, row.gb_per_s, row.ratio_to_ceiling];
             assert!(positive.iter().all(|value| *value > 0.0) && row.spread >= 0.0, "{row:?}");
             let close = |a: f64, b: f64| (a - b).abs() <= 1e-9 * b;
             assert!(close(row.gb_per_s * row.median_s, row.bytes as f64 * 1e-9), "{row:?}");
-            assert!(close(row.gflop_per_s * row.median_s + 1.0, row.flops as f64 * 1e-9 + 1.0), "{row:?}");
+            assert!(
+                close(row.gflop_per_s * row.median_s + 1.0, row.flops as f64 * 1e-9 + 1.0),
+                "{row:?}"
+            );
             assert!(close(row.ratio_to_ceiling * row.median_s, row.ceiling_s), "{row:?}");
-            assert!(rows.iter().any(|other| other.kernel == row.ceiling), "a ceiling of the same run: {row:?}");
-            assert_eq!(row.dtype, if row.kernel.ends_with("_f16") { "f16" } else { "f32" }, "{row:?}");
-            assert!(!row.adapter.is_empty() && !row.backend.is_empty() && !row.shape.is_empty(), "{row:?}");
+            assert!(
+                rows.iter().any(|other| other.kernel == row.ceiling),
+                "a ceiling of the same run: {row:?}"
+            );
+            assert_eq!(
+                row.dtype,
+                if row.kernel.ends_with("_f16") { "f16" } else { "f32" },
+                "{row:?}"
+            );
+            assert!(
+                !row.adapter.is_empty() && !row.backend.is_empty() && !row.shape.is_empty(),
+                "{row:?}"
+            );
         }
         let of = |kernel: &str| rows.iter().filter(|row| row.kernel == kernel).collect::<Vec<_>>();
         let shapes = |kernel| of(kernel).iter().map(|row| row.shape.clone()).collect::<Vec<_>>();
@@ -79,21 +94,31 @@ fn every_row_has_every_figure_and_they_fit_together() {
             ("mask_bytes", 3072),
         ];
         forms.iter().for_each(|(kernel, bytes)| {
-            assert_eq!(of(kernel).iter().map(|row| row.bytes).collect::<Vec<_>>(), [*bytes], "{kernel}")
+            assert_eq!(
+                of(kernel).iter().map(|row| row.bytes).collect::<Vec<_>>(),
+                [*bytes],
+                "{kernel}"
+            )
         });
         assert!(["sgd", "softmax_cross_entropy"].iter().all(|kernel| of(kernel).len() == 1));
         // f16 where the device has it.
         let half = device != "cpu" && common::gpu().is_some_and(|gpu| gpu.kernels().planner().half);
-        for (kernel, bytes) in
-            [("copy_f16", 4 * 3072), ("dropout_f16", 4 * 3072), ("linear_forward_f16", of("linear_forward")[0].bytes / 2)]
-        {
+        for (kernel, bytes) in [
+            ("copy_f16", 4 * 3072),
+            ("dropout_f16", 4 * 3072),
+            ("linear_forward_f16", of("linear_forward")[0].bytes / 2),
+        ] {
             assert_eq!(
                 of(kernel).iter().map(|row| row.bytes).collect::<Vec<_>>(),
                 if half { vec![bytes] } else { vec![] },
                 "{kernel}"
             );
         }
-        assert_eq!(of("multiply_add").len(), if device == "cpu" { 0 } else { 2 }, "before and after the products");
+        assert_eq!(
+            of("multiply_add").len(),
+            if device == "cpu" { 0 } else { 2 },
+            "before and after the products"
+        );
     }
 }
 
@@ -104,9 +129,13 @@ fn the_cost_of_dropout_is_given_for_each_inner_size() {
         let costs: Vec<&Row> = rows.iter().filter(|row| row.cost_percent.is_some()).collect();
         assert_eq!(costs.iter().map(|row| row.shape[1]).collect::<Vec<_>>(), [128, 1024]);
         for row in costs {
-            let (cost, [low, high]) = (row.cost_percent.unwrap(), row.cost_percent_quartiles.unwrap());
+            let (cost, [low, high]) =
+                (row.cost_percent.unwrap(), row.cost_percent_quartiles.unwrap());
             assert!(low <= cost && cost <= high && low > -100.0, "{row:?}");
-            assert_eq!((row.kernel.as_str(), row.ceiling.as_str()), ("linear_forward", "linear_forward_plain"));
+            assert_eq!(
+                (row.kernel.as_str(), row.ceiling.as_str()),
+                ("linear_forward", "linear_forward_plain")
+            );
         }
     }
 }
@@ -114,15 +143,24 @@ fn the_cost_of_dropout_is_given_for_each_inner_size() {
 #[test]
 fn a_training_step_s_counts_are_those_of_the_recording_layer() {
     for device in devices() {
-        let rows = rows(&format!("bench --quick --only step --network 8x16x12x12x4 --device {device}"));
+        let rows =
+            rows(&format!("bench --quick --only step --network 8x16x12x12x4 --device {device}"));
         let step = rows.iter().find(|row| row.kernel == "train_step").unwrap();
-        // Gather, 3 forward, loss and its sum, 2 backward, 3 gradients with their updates; a loss and a count of right answers, read once an epoch.
+        // Gather, 3 forward, loss and its sum, 2 backward, 3 gradients with their updates; a loss
+        // and a count of right answers, read once an epoch.
         assert_eq!((step.dispatches_per_step, step.bytes_read_per_step), (Some(11.0), Some(8.0)));
         let submits = if device == "cpu" { 0.0 } else { 1.0 };
-        assert_eq!((step.submits_per_step, step.objects_per_step, step.mask_bytes_per_step), (Some(submits), Some(0.0), Some(0.0)));
-        assert!(rows.iter().all(|row| row.start_s.is_some() == (row.kernel == "train_step")), "{rows:?}");
+        assert_eq!(
+            (step.submits_per_step, step.objects_per_step, step.mask_bytes_per_step),
+            (Some(submits), Some(0.0), Some(0.0))
+        );
+        assert!(
+            rows.iter().all(|row| row.start_s.is_some() == (row.kernel == "train_step")),
+            "{rows:?}"
+        );
         // One layer: gather, forward, loss and its sum, the gradient with its update.
-        let rows = self::rows(&format!("bench --quick --only step --network 8x16x4 --device {device}"));
+        let rows =
+            self::rows(&format!("bench --quick --only step --network 8x16x4 --device {device}"));
         assert_eq!(rows.iter().find_map(|row| row.dispatches_per_step), Some(5.0));
     }
 }
@@ -131,14 +169,34 @@ fn a_training_step_s_counts_are_those_of_the_recording_layer() {
 fn the_page_is_one_file_that_needs_nothing_else() {
     let folder = TempDir::new().unwrap();
     for device in devices() {
-        let text = succeed_quietly(folder.path(), &format!("bench --quick --html b.html --device {device}"));
-        assert!(text.contains("dropout adds to the layer") && text.contains("bytes of masks"), "{text}");
+        let text = succeed_quietly(
+            folder.path(),
+            &format!("bench --quick --html b.html --device {device}"),
+        );
+        assert!(
+            text.contains("dropout adds to the layer") && text.contains("bytes of masks"),
+            "{text}"
+        );
         let page = std::fs::read_to_string(folder.path().join("b.html")).unwrap();
-        assert_eq!(page.matches("src=").count() + page.matches("href=").count() + page.matches("@import").count(), 0);
-        assert_eq!(page.matches("<svg viewBox=\"0 0 1760").count(), 3, "roofline, throughput, cost");
-        for what in
-            ["arithmetic intensity (FLOP/byte)", "elements of the tensor", "GB/s", "inner size K", "softmax_cross_entropy", "copy"]
-        {
+        assert_eq!(
+            page.matches("src=").count()
+                + page.matches("href=").count()
+                + page.matches("@import").count(),
+            0
+        );
+        assert_eq!(
+            page.matches("<svg viewBox=\"0 0 1760").count(),
+            3,
+            "roofline, throughput, cost"
+        );
+        for what in [
+            "arithmetic intensity (FLOP/byte)",
+            "elements of the tensor",
+            "GB/s",
+            "inner size K",
+            "softmax_cross_entropy",
+            "copy",
+        ] {
             assert!(page.contains(what), "{device}: {what}");
         }
         assert!(!page.contains("NaN") && !page.contains("#0102"), "{device}");
@@ -165,7 +223,10 @@ fn wrong_usage_ends_with_status_2_and_an_unwritable_page_with_status_1_before_an
     // Hours, were it to begin.
     let start = std::time::Instant::now();
     for path in ["none/b.html", "."] {
-        assert!(refuse(folder.path(), &format!("bench --full --device cpu --html {path}"), 1).contains(path));
+        assert!(
+            refuse(folder.path(), &format!("bench --full --device cpu --html {path}"), 1)
+                .contains(path)
+        );
     }
     assert!(start.elapsed() < Duration::from_secs(60));
 }
@@ -174,10 +235,21 @@ fn wrong_usage_ends_with_status_2_and_an_unwritable_page_with_status_1_before_an
 #[test]
 fn what_memory_is_short_of_is_left_out_and_said_so() {
     let folder = TempDir::new().unwrap();
-    let output = run_in(folder.path(), "bench --quick --json --only layer --shape 1048576x1048576x1048576 --device cpu");
+    let output = run_in(
+        folder.path(),
+        "bench --quick --json --only layer --shape 1048576x1048576x1048576 --device cpu",
+    );
     let stderr = String::from_utf8(output.stderr).unwrap();
-    assert_eq!((output.status.code(), output.stdout.trim_ascii()), (Some(0), &b"[]"[..]), "{stderr}");
-    assert!(stderr.starts_with("left out: layer 1048576×1048576×1048576 on ") && stderr.lines().count() == 1, "{stderr}");
+    assert_eq!(
+        (output.status.code(), output.stdout.trim_ascii()),
+        (Some(0), &b"[]"[..]),
+        "{stderr}"
+    );
+    assert!(
+        stderr.starts_with("left out: layer 1048576×1048576×1048576 on ")
+            && stderr.lines().count() == 1,
+        "{stderr}"
+    );
 }
 
 #[cfg(unix)]
@@ -186,9 +258,18 @@ fn an_interrupted_run_leaves_nothing_behind() {
     use std::os::unix::process::ExitStatusExt;
 
     let folder = TempDir::new().unwrap();
-    let mut run = command(folder.path(), "bench --full --device cpu --html b.html").stdout(Stdio::piped()).spawn().unwrap();
+    let mut run = command(folder.path(), "bench --full --device cpu --html b.html")
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
     std::thread::sleep(Duration::from_millis(1500));
-    assert!(std::process::Command::new("kill").args(["-TERM", &run.id().to_string()]).status().unwrap().success());
+    assert!(
+        std::process::Command::new("kill")
+            .args(["-TERM", &run.id().to_string()])
+            .status()
+            .unwrap()
+            .success()
+    );
     assert_eq!(run.wait().unwrap().signal(), Some(15));
     assert!(files(folder.path()).is_empty());
 }

@@ -1,4 +1,5 @@
-//! The command line as a user meets it: the nouns `mask`, `dropout`, `linear` and `devices`, on the CPU and on the GPU under test.
+//! The command line as a user meets it: the nouns `mask`, `dropout`, `linear` and `devices`, on the
+//! CPU and on the GPU under test.
 #![cfg(feature = "cli")]
 
 mod common;
@@ -58,7 +59,10 @@ fn masks_have_the_sums_of_the_contract() {
     let folder = guard.path();
     for device in devices() {
         for (arguments, kept, sum) in cases {
-            let json = succeed(folder, &format!("--device {device} mask {arguments} --format npy --output m.npy --json"));
+            let json = succeed(
+                folder,
+                &format!("--device {device} mask {arguments} --format npy --output m.npy --json"),
+            );
             assert_eq!(serde_json::from_str::<Value>(&json).unwrap()["kept"], kept);
             let bytes = load_mask(folder, "m.npy").1;
             assert_eq!(format!("{:x}", Sha256::digest(&bytes)), sum, "{device}: {arguments}");
@@ -71,16 +75,20 @@ fn bits_are_the_bytes_of_the_array_as_lines() {
     let guard = TempDir::new().unwrap();
     let folder = guard.path();
     for device in devices() {
-        let arguments = format!("mask --device {device} --rows 5 --cols 37 --drop 0.3 --seed 9 --row-offset 0x10");
+        let arguments = format!(
+            "mask --device {device} --rows 5 --cols 37 --drop 0.3 --seed 9 --row-offset 0x10"
+        );
         let stdout = succeed(folder, &arguments);
         succeed(folder, &format!("{arguments} --format npy --output m.npy"));
         let (shape, bytes) = load_mask(folder, "m.npy");
         assert_eq!(shape, [5, 37]);
-        let lines: Vec<String> = bytes.chunks(37).map(|row| row.iter().map(u8::to_string).collect()).collect();
+        let lines: Vec<String> =
+            bytes.chunks(37).map(|row| row.iter().map(u8::to_string).collect()).collect();
         assert_eq!(stdout, lines.join("\n") + "\n");
         succeed(folder, &format!("{arguments} --output m.txt"));
         assert_eq!(std::fs::read_to_string(folder.join("m.txt")).unwrap(), stdout);
-        let json: Value = serde_json::from_str(&succeed(folder, &format!("{arguments} --json"))).unwrap();
+        let json: Value =
+            serde_json::from_str(&succeed(folder, &format!("{arguments} --json"))).unwrap();
         assert_eq!(json["mask"], serde_json::json!(lines));
     }
     assert_eq!(succeed(folder, "mask --rows 2 --cols 0 --drop .5"), "\n\n");
@@ -89,11 +97,17 @@ fn bits_are_the_bytes_of_the_array_as_lines() {
 
 #[test]
 fn a_reader_that_has_seen_enough_ends_the_command_quietly() {
-    let mut command = command(Path::new("."), "mask --device cpu --rows 4000 --cols 1000 --drop .5");
+    let mut command =
+        command(Path::new("."), "mask --device cpu --rows 4000 --cols 1000 --drop .5");
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     drop(child.stdout.take());
     let output = child.wait_with_output().unwrap();
-    assert_eq!((output.status.code(), output.stderr.len()), (Some(0), 0), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(
+        (output.status.code(), output.stderr.len()),
+        (Some(0), 0),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
 }
 
 /// Sites as arguments, and as the library knows them, while training and while predicting.
@@ -112,7 +126,8 @@ fn sites() -> Vec<(&'static str, Dropout)> {
     ]
 }
 
-/// A GPU process compiles its kernels anew each time, so it runs a third of the cases, each shape and each site among them.
+/// A GPU process compiles its kernels anew each time, so it runs a third of the cases, each shape
+/// and each site among them.
 fn worthwhile(device: &str, case: usize) -> bool {
     device == "cpu" || case.is_multiple_of(3)
 }
@@ -130,15 +145,23 @@ fn dropout_agrees_with_the_oracle_at_every_rank() {
             let (x, dy) = (noise(1, len), noise(2, len));
             save(folder, "x.npy", shape, &x);
             save(folder, "dy.npy", shape, &dy);
-            for (_, (site, dropout)) in sites().into_iter().enumerate().filter(|(i, _)| worthwhile(device, s + i)) {
-                let backward = if site.contains("--predict") { "" } else { "--grad-output dy.npy --grad-input dx.npy" };
-                let line =
-                    format!("dropout --device {device} {PLACE} {site} --input x.npy --output y.npy --mask-output m.npy {backward}");
+            for (_, (site, dropout)) in
+                sites().into_iter().enumerate().filter(|(i, _)| worthwhile(device, s + i))
+            {
+                let backward = if site.contains("--predict") {
+                    ""
+                } else {
+                    "--grad-output dy.npy --grad-input dx.npy"
+                };
+                let line = format!(
+                    "dropout --device {device} {PLACE} {site} --input x.npy --output y.npy --mask-output m.npy {backward}"
+                );
                 succeed(folder, &line);
                 let y = load(folder, "y.npy");
                 assert_eq!(y.shape, shape, "{line}");
                 oracle::dropout(&x, cols, &dropout).check(&line, &y.values).unwrap();
-                let mask: Vec<u8> = (0..len).map(|i| u8::from(dropout.mask.keeps(i / cols, i % cols))).collect();
+                let mask: Vec<u8> =
+                    (0..len).map(|i| u8::from(dropout.mask.keeps(i / cols, i % cols))).collect();
                 assert_eq!(load_mask(folder, "m.npy"), (shape.to_vec(), mask), "{line}");
                 if !backward.is_empty() {
                     let dx = load(folder, "dx.npy");
@@ -170,12 +193,24 @@ fn axes_that_are_not_named_share_one_draw() {
             let files = "--input x.npy --output y.npy --mask-output m.npy --grad-output dy.npy --grad-input dx.npy";
             let line = format!("dropout --device {device} {PLACE} --drop 0.3 {arguments} {files}");
             succeed(folder, &line);
-            oracle::dropout_broadcast(&x, axes, &dropout).check(&line, &load(folder, "y.npy").values).unwrap();
-            oracle::dropout_broadcast(&dy, axes, &dropout).check(&line, &load(folder, "dx.npy").values).unwrap();
-            assert_eq!(load_mask(folder, "m.npy"), (shape.to_vec(), dropout.mask.broadcast(axes).unwrap()), "{line}");
+            oracle::dropout_broadcast(&x, axes, &dropout)
+                .check(&line, &load(folder, "y.npy").values)
+                .unwrap();
+            oracle::dropout_broadcast(&dy, axes, &dropout)
+                .check(&line, &load(folder, "dx.npy").values)
+                .unwrap();
+            assert_eq!(
+                load_mask(folder, "m.npy"),
+                (shape.to_vec(), dropout.mask.broadcast(axes).unwrap()),
+                "{line}"
+            );
         }
     }
-    for (wrong, why) in [("--row-axes 4", "axis 4"), ("--row-axes 0 --col-axes 0", "twice"), ("--row-axes x", "row-axes")] {
+    for (wrong, why) in [
+        ("--row-axes 4", "axis 4"),
+        ("--row-axes 0 --col-axes 0", "twice"),
+        ("--row-axes x", "row-axes"),
+    ] {
         let line = format!("dropout --device cpu --drop .5 --input x.npy --output z.npy {wrong}");
         assert!(refuse(folder, &line, 2).contains(why), "{line}");
     }
@@ -186,24 +221,38 @@ fn linear_agrees_with_the_oracle_forward_and_backward() {
     let guard = TempDir::new().unwrap();
     let folder = guard.path();
     // Leading axes of the input, inputs, outputs.
-    let shapes: [(&[usize], usize, usize); 7] =
-        [(&[], 3, 5), (&[1], 1, 1), (&[9], 17, 33), (&[2, 3], 8, 64), (&[0], 3, 4), (&[3], 0, 4), (&[3], 4, 0)];
+    let shapes: [(&[usize], usize, usize); 7] = [
+        (&[], 3, 5),
+        (&[1], 1, 1),
+        (&[9], 17, 33),
+        (&[2, 3], 8, 64),
+        (&[0], 3, 4),
+        (&[3], 0, 4),
+        (&[3], 4, 0),
+    ];
     for device in devices() {
         for (s, (leading, inputs, outputs)) in shapes.into_iter().enumerate() {
             let batch = leading.iter().product();
             let (x, weight) = (noise(1, batch * inputs), noise(2, inputs * outputs));
             let (bias, dy) = (noise(3, outputs), noise(4, batch * outputs));
-            let (x_shape, y_shape) = ([leading, &[inputs]].concat(), [leading, &[outputs]].concat());
+            let (x_shape, y_shape) =
+                ([leading, &[inputs]].concat(), [leading, &[outputs]].concat());
             save(folder, "x.npy", &x_shape, &x);
             save(folder, "w.npy", &[inputs, outputs], &weight);
             save(folder, "b.npy", &[outputs], &bias);
             save(folder, "dy.npy", &y_shape, &dy);
-            for (i, (site, dropout)) in sites().into_iter().enumerate().filter(|(i, _)| worthwhile(device, s + i)) {
+            for (i, (site, dropout)) in
+                sites().into_iter().enumerate().filter(|(i, _)| worthwhile(device, s + i))
+            {
                 let (relu, with_bias) = (i.is_multiple_of(2), i % 3 != 1);
                 let backward = !site.contains("--predict");
-                let mut line = format!("linear --device {device} {PLACE} {site} --input x.npy --weight w.npy --output y.npy");
+                let mut line = format!(
+                    "linear --device {device} {PLACE} {site} --input x.npy --weight w.npy --output y.npy"
+                );
                 let gradients = "--grad-output dy.npy --grad-input dx.npy --grad-weight dw.npy --grad-bias db.npy";
-                for (set, more) in [(!relu, "--no-relu"), (with_bias, "--bias b.npy"), (backward, gradients)] {
+                for (set, more) in
+                    [(!relu, "--no-relu"), (with_bias, "--bias b.npy"), (backward, gradients)]
+                {
                     line += &if set { format!(" {more}") } else { String::new() };
                 }
                 line += " --mask-output m.npy";
@@ -212,12 +261,23 @@ fn linear_agrees_with_the_oracle_forward_and_backward() {
                 assert_eq!(y.shape, y_shape, "{line}");
                 let shape = [batch, inputs, outputs];
                 let bias = with_bias.then_some(&bias[..]);
-                oracle::linear_forward(&x, &weight, bias, shape, relu, &dropout).check(&line, &y.values).unwrap();
-                assert_eq!(load_mask(folder, "m.npy"), (y_shape.clone(), dropout.mask.bytes(batch, outputs).unwrap()), "{line}");
+                oracle::linear_forward(&x, &weight, bias, shape, relu, &dropout)
+                    .check(&line, &y.values)
+                    .unwrap();
+                assert_eq!(
+                    load_mask(folder, "m.npy"),
+                    (y_shape.clone(), dropout.mask.bytes(batch, outputs).unwrap()),
+                    "{line}"
+                );
                 if backward {
                     let dz = oracle::gradient(&dy, relu.then_some(&y.values), outputs, &dropout);
-                    let (dx, dw, db) = (load(folder, "dx.npy"), load(folder, "dw.npy"), load(folder, "db.npy"));
-                    assert_eq!((&dx.shape, &dw.shape, &db.shape), (&x_shape, &vec![inputs, outputs], &vec![outputs]), "{line}");
+                    let (dx, dw, db) =
+                        (load(folder, "dx.npy"), load(folder, "dw.npy"), load(folder, "db.npy"));
+                    assert_eq!(
+                        (&dx.shape, &dw.shape, &db.shape),
+                        (&x_shape, &vec![inputs, outputs], &vec![outputs]),
+                        "{line}"
+                    );
                     oracle::grad_input(&dz, &weight, shape).check(&line, &dx.values).unwrap();
                     let (exact_dw, exact_db) = oracle::grad_weight(&x, &dz, shape);
                     exact_dw.check(&line, &dw.values).unwrap();
@@ -236,7 +296,9 @@ fn each_gradient_can_be_asked_for_alone() {
     save(folder, "w.npy", &[3, 5], &noise(2, 15));
     save(folder, "dy.npy", &[4, 5], &noise(3, 20));
     for (flag, shape) in [("input", vec![4, 3]), ("weight", vec![3, 5]), ("bias", vec![5])] {
-        let line = format!("linear --device cpu --drop .5 --input x.npy --weight w.npy --grad-output dy.npy --grad-{flag} d.npy");
+        let line = format!(
+            "linear --device cpu --drop .5 --input x.npy --weight w.npy --grad-output dy.npy --grad-{flag} d.npy"
+        );
         succeed(folder, &line);
         assert_eq!(load(folder, "d.npy").shape, shape);
     }
@@ -250,7 +312,9 @@ fn tiles_give_the_same_floats() {
     save(folder, "w.npy", &[40, 70], &noise(2, 40 * 70));
     for device in devices() {
         let run = |tile: &str| {
-            let line = format!("linear --device {device} --tile {tile} --drop .2 --input x.npy --weight w.npy --output y.npy");
+            let line = format!(
+                "linear --device {device} --tile {tile} --drop .2 --input x.npy --weight w.npy --output y.npy"
+            );
             succeed(folder, &line);
             load(folder, "y.npy").values
         };
@@ -269,7 +333,16 @@ fn wrong_usage_is_refused_with_status_2_in_two_lines() {
     let dropout = "dropout --input x.npy --output y.npy";
     let linear = "linear --input x.npy --weight x.npy --output y.npy --drop .5";
     for (start, ends) in [
-        ("", &["", "frobnicate", "mask --drop .5", "mask --rows two --cols 3 --drop .5", "mask --rows -2 --cols 3 --drop .5"][..]),
+        (
+            "",
+            &[
+                "",
+                "frobnicate",
+                "mask --drop .5",
+                "mask --rows two --cols 3 --drop .5",
+                "mask --rows -2 --cols 3 --drop .5",
+            ][..],
+        ),
         (
             "",
             &[
@@ -278,12 +351,55 @@ fn wrong_usage_is_refused_with_status_2_in_two_lines() {
                 "linear --input x.npy --output y.npy --drop .5",
             ],
         ),
-        (mask, &["", "--drop 1.5", "--drop -0.1", "--drop nan", "--keep inf", "--keep half", "--drop .5 --keep .5"]),
-        (mask, &["--drop .5 --unknown", "--drop .5 --format png", "--drop .5 --format npy", "--drop .5 --device="]),
-        (mask, &["--drop .5 --seed 18446744073709551616", "--drop .5 --seed -1", "--drop .5 --layer 4294967296"]),
-        (mask, &["--drop .5 --step 1e3", "--drop .5 --row-offset 4294967295", "--drop .5 --col-offset 0x800000000"]),
-        (dropout, &["", "--mode vanilla --predict", "--drop .5 --mode inverse", "--mode none --drop 2"]),
-        (dropout, &["--drop .5 --grad-output x.npy", "--drop .5 --grad-input dx.npy", "--drop .5 --mask-output ./y.npy"]),
+        (
+            mask,
+            &[
+                "",
+                "--drop 1.5",
+                "--drop -0.1",
+                "--drop nan",
+                "--keep inf",
+                "--keep half",
+                "--drop .5 --keep .5",
+            ],
+        ),
+        (
+            mask,
+            &[
+                "--drop .5 --unknown",
+                "--drop .5 --format png",
+                "--drop .5 --format npy",
+                "--drop .5 --device=",
+            ],
+        ),
+        (
+            mask,
+            &[
+                "--drop .5 --seed 18446744073709551616",
+                "--drop .5 --seed -1",
+                "--drop .5 --layer 4294967296",
+            ],
+        ),
+        (
+            mask,
+            &[
+                "--drop .5 --step 1e3",
+                "--drop .5 --row-offset 4294967295",
+                "--drop .5 --col-offset 0x800000000",
+            ],
+        ),
+        (
+            dropout,
+            &["", "--mode vanilla --predict", "--drop .5 --mode inverse", "--mode none --drop 2"],
+        ),
+        (
+            dropout,
+            &[
+                "--drop .5 --grad-output x.npy",
+                "--drop .5 --grad-input dx.npy",
+                "--drop .5 --mask-output ./y.npy",
+            ],
+        ),
         (dropout, &["--drop .5 --predict --grad-output x.npy --grad-input dx.npy"]),
         (linear, &["--keep .5", "--grad-output x.npy", "--grad-weight dw.npy", "--tile hexagon"]),
         (linear, &["--predict --grad-output x.npy --grad-bias db.npy"]),
@@ -314,9 +430,18 @@ fn failed_runs_end_with_status_1_and_name_what_is_at_fault() {
             "dropout --input x.npy --output y.npy --drop .5 --grad-output w.npy --grad-input dx.npy",
             "w.npy: shape (4, 5), expected (2, 3)",
         ),
-        ("linear --input x.npy --weight w.npy --output y.npy --drop .5", "w.npy: shape (4, 5), expected (3, outputs)"),
-        ("linear --input x.npy --weight v.npy --bias x.npy --output y.npy --drop .5", "x.npy: shape (2, 3), expected (5,)"),
-        ("linear --input x.npy --weight v.npy --output y.npy --drop .5 --grad-output x.npy --grad-input dx.npy", "expected (2, 5)"),
+        (
+            "linear --input x.npy --weight w.npy --output y.npy --drop .5",
+            "w.npy: shape (4, 5), expected (3, outputs)",
+        ),
+        (
+            "linear --input x.npy --weight v.npy --bias x.npy --output y.npy --drop .5",
+            "x.npy: shape (2, 3), expected (5,)",
+        ),
+        (
+            "linear --input x.npy --weight v.npy --output y.npy --drop .5 --grad-output x.npy --grad-input dx.npy",
+            "expected (2, 5)",
+        ),
         ("mask --rows 2 --cols 3 --drop .5 --device 4096", "4096"),
         ("mask --rows 2 --cols 3 --drop .5 --device no-such-adapter", "adapter"),
         ("mask --rows 2 --cols 3 --drop .5 --device cpu --output none/m.txt", "none"),
@@ -343,7 +468,11 @@ fn json_is_one_object_and_all_of_stdout() {
             let object: Value = serde_json::from_str(&json).unwrap();
             assert!(object["adapter"].as_str().is_some_and(|name| !name.is_empty()), "{json}");
             assert_eq!(object["dispatches"], dispatches, "{json}");
-            assert!(object["submits"].is_u64() && object["bytes_read"].as_u64().is_some_and(|bytes| bytes > 0), "{json}");
+            assert!(
+                object["submits"].is_u64()
+                    && object["bytes_read"].as_u64().is_some_and(|bytes| bytes > 0),
+                "{json}"
+            );
         }
     }
 }
@@ -356,8 +485,14 @@ fn devices_are_listed_with_what_they_are_and_run() {
     let listed: Value = serde_json::from_str(&succeed(folder, "devices --json")).unwrap();
     for (index, adapter) in listed.as_array().unwrap().iter().enumerate() {
         assert_eq!(adapter["index"], index);
-        assert!(["name", "backend", "type", "driver"].iter().all(|key| adapter[*key].is_string()), "{adapter}");
+        assert!(
+            ["name", "backend", "type", "driver"].iter().all(|key| adapter[*key].is_string()),
+            "{adapter}"
+        );
         assert!(adapter["features"].is_array() && adapter["limits"].is_object(), "{adapter}");
-        assert!(adapter["kernels"].as_array().is_some_and(|kernels| !kernels.is_empty()), "{adapter}");
+        assert!(
+            adapter["kernels"].as_array().is_some_and(|kernels| !kernels.is_empty()),
+            "{adapter}"
+        );
     }
 }

@@ -1,4 +1,5 @@
-//! `study` as a user meets it: its claims, its results, going on after a stop, and data that it has not seen.
+//! `study` as a user meets it: its claims, its results, going on after a stop, and data that it has
+//! not seen.
 #![cfg(feature = "cli")]
 
 mod common;
@@ -16,7 +17,9 @@ fn folder() -> (TempDir, PathBuf) {
 }
 
 fn lines(text: &str) -> Vec<Value> {
-    text.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"))).collect()
+    text.lines()
+        .map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}")))
+        .collect()
 }
 
 fn results(folder: &Path) -> Vec<Value> {
@@ -25,7 +28,12 @@ fn results(folder: &Path) -> Vec<Value> {
 
 /// A record without what differs from run to run.
 fn figures(record: &Value) -> (Value, Value, Value, Value) {
-    (record["arm"].clone(), record["seed"].clone(), record["values"].clone(), record["series"].clone())
+    (
+        record["arm"].clone(),
+        record["seed"].clone(),
+        record["values"].clone(),
+        record["series"].clone(),
+    )
 }
 
 /// The figures of all records: which training ends first is left to chance.
@@ -35,7 +43,8 @@ fn in_order(records: &[Value]) -> Vec<(Value, Value, Value, Value)> {
     figures
 }
 
-/// A folder of IDX files of 28×28 grey images in ten classes: a bright bar whose height tells the class, among noise.
+/// A folder of IDX files of 28×28 grey images in ten classes: a bright bar whose height tells the
+/// class, among noise.
 fn unseen_images(folder: &Path) {
     std::fs::create_dir_all(folder).unwrap();
     let mut state = 1u32;
@@ -46,12 +55,26 @@ fn unseen_images(folder: &Path) {
     for (name, rows) in [("train", 300u32), ("t10k", 200)] {
         let labels: Vec<u8> = (0..rows).map(|row| (row * 7 % 10) as u8).collect();
         let image = |label: &u8| -> Vec<u8> {
-            (0..784u32).map(|pixel| if pixel / 28 / 2 == u32::from(*label) + 2 { 200 } else { noise() / 4 }).collect()
+            (0..784u32)
+                .map(
+                    |pixel| if pixel / 28 / 2 == u32::from(*label) + 2 { 200 } else { noise() / 4 },
+                )
+                .collect()
         };
         let images: Vec<u8> = labels.iter().flat_map(image).collect();
-        let header = |numbers: &[u32]| numbers.iter().flat_map(|number| number.to_be_bytes()).collect::<Vec<u8>>();
-        std::fs::write(folder.join(format!("{name}-images-idx3-ubyte")), [header(&[2051, rows, 28, 28]), images].concat()).unwrap();
-        std::fs::write(folder.join(format!("{name}-labels-idx1-ubyte")), [header(&[2049, rows]), labels].concat()).unwrap();
+        let header = |numbers: &[u32]| {
+            numbers.iter().flat_map(|number| number.to_be_bytes()).collect::<Vec<u8>>()
+        };
+        std::fs::write(
+            folder.join(format!("{name}-images-idx3-ubyte")),
+            [header(&[2051, rows, 28, 28]), images].concat(),
+        )
+        .unwrap();
+        std::fs::write(
+            folder.join(format!("{name}-labels-idx1-ubyte")),
+            [header(&[2049, rows]), labels].concat(),
+        )
+        .unwrap();
     }
 }
 
@@ -84,7 +107,8 @@ fn studies_are_listed_with_what_is_published_and_others_are_refused() {
         assert!(list.lines().any(|line| line == name), "{name}: {list}");
     }
     assert_eq!(list.matches("published: ").count(), 11);
-    let list: Value = serde_json::from_str(&succeed_quietly(&folder, "study --list --json ladder")).unwrap();
+    let list: Value =
+        serde_json::from_str(&succeed_quietly(&folder, "study --list --json ladder")).unwrap();
     assert_eq!((list.as_array().unwrap().len(), &list[0]["study"]), (1, &Value::from("ladder")));
     assert!(refuse(&folder, "study ladders", 2).contains("ladder"));
     assert!(refuse(&folder, "study --quick --full", 2).contains("--full"));
@@ -96,7 +120,9 @@ fn studies_are_listed_with_what_is_published_and_others_are_refused() {
 fn the_mathematics_and_the_course_s_checks_hold_on_every_device() {
     let (_guard, folder) = folder();
     for (out, device) in devices().enumerate() {
-        let line = format!("study cs231n-checks exact-ensemble --seeds 1 --device {device} --json --out {out}");
+        let line = format!(
+            "study cs231n-checks exact-ensemble --seeds 1 --device {device} --json --out {out}"
+        );
         let text = succeed_quietly(&folder, &line);
         let studies = lines(&text);
         assert_eq!(studies.len(), 2);
@@ -104,8 +130,12 @@ fn the_mathematics_and_the_course_s_checks_hold_on_every_device() {
             assert_eq!(study["holds"], true, "{study}");
             assert!(study["claims"].as_array().unwrap().len() >= 6, "{study}");
         }
-        let page = std::fs::read_to_string(folder.join(out.to_string()).join("study.html")).unwrap();
-        assert!(page.contains("<svg") && !page.contains("<script") && !page.contains("http"), "a page that needs nothing else");
+        let page =
+            std::fs::read_to_string(folder.join(out.to_string()).join("study.html")).unwrap();
+        assert!(
+            page.contains("<svg") && !page.contains("<script") && !page.contains("http"),
+            "a page that needs nothing else"
+        );
     }
 }
 
@@ -115,15 +145,31 @@ fn a_claim_of_dropout_does_not_hold_where_nothing_is_dropped() {
     small_data(&folder);
     let line = "study ladder regularizers --without-dropout --updates 15 --seeds 2 --device cpu --data small.csv";
     let output = run_in(&folder, line);
-    let (text, error) = (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
+    let (text, error) =
+        (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
     assert_eq!(output.status.code(), Some(1), "{text}{error}");
-    for claim in ["hidden units dropped: a lower test error than no dropout", "dropout and L2: a lower test error than L2"] {
-        let verdict = text.lines().find(|line| line.contains(claim)).unwrap_or_else(|| panic!("{claim}: {text}"));
-        assert!(verdict.trim_start().starts_with("FAILS") && verdict.contains("short by"), "{verdict}");
+    for claim in [
+        "hidden units dropped: a lower test error than no dropout",
+        "dropout and L2: a lower test error than L2",
+    ] {
+        let verdict = text
+            .lines()
+            .find(|line| line.contains(claim))
+            .unwrap_or_else(|| panic!("{claim}: {text}"));
+        assert!(
+            verdict.trim_start().starts_with("FAILS") && verdict.contains("short by"),
+            "{verdict}"
+        );
     }
-    assert!(error.starts_with("error: ") && error.contains("claims do not hold: ladder: hidden units dropped"), "{error}");
+    assert!(
+        error.starts_with("error: ")
+            && error.contains("claims do not hold: ladder: hidden units dropped"),
+        "{error}"
+    );
     // The page says it too.
-    assert!(std::fs::read_to_string(folder.join("study/study.html")).unwrap().contains("does not hold"));
+    assert!(
+        std::fs::read_to_string(folder.join("study/study.html")).unwrap().contains("does not hold")
+    );
 }
 
 #[test]
@@ -142,7 +188,8 @@ fn what_is_finished_is_not_run_again_and_what_was_stopped_goes_on() {
     std::fs::write(&file, &text[..cut]).unwrap();
     run_in(&folder, line);
     let text = std::fs::read_to_string(&file).unwrap();
-    let again: Vec<Value> = text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    let again: Vec<Value> =
+        text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
     assert_eq!(again.len(), 6);
     assert_eq!(again[..2], whole[..2], "finished records stand, seconds included");
     assert_eq!(in_order(&again), in_order(&whole), "the rest comes out the same");
@@ -157,10 +204,16 @@ fn a_process_that_is_killed_loses_the_arm_that_it_was_at() {
     let (_guard, folder) = folder();
     small_data(&folder);
     let line = "study ladder --updates 200 --seeds 1 --device cpu --out o --data small.csv";
-    let mut child = command(&folder, line).stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null()).spawn().unwrap();
+    let mut child = command(&folder, line)
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
     let file = folder.join("o/results.jsonl");
     let start = Instant::now();
-    while !std::fs::read_to_string(&file).is_ok_and(|text| text.contains('\n')) && start.elapsed() < Duration::from_secs(300) {
+    while !std::fs::read_to_string(&file).is_ok_and(|text| text.contains('\n'))
+        && start.elapsed() < Duration::from_secs(300)
+    {
         std::thread::sleep(Duration::from_millis(20));
     }
     child.kill().unwrap();
@@ -177,21 +230,36 @@ fn a_process_that_is_killed_loses_the_arm_that_it_was_at() {
 fn data_that_was_not_seen_before_goes_through_train_predict_and_study() {
     let (_guard, folder) = folder();
     unseen_images(&folder.join("bars"));
-    let text = succeed(&folder, "train --data bars --hidden 32 --epochs 8 --drop 0.2 --save n --device cpu --json");
+    let text = succeed(
+        &folder,
+        "train --data bars --hidden 32 --epochs 8 --drop 0.2 --save n --device cpu --json",
+    );
     let last = lines(&text).pop().unwrap();
     assert!(last["test_error"].as_f64().unwrap() < 20.0, "{last}");
-    let predicted = lines(&succeed(&folder, "predict --model n --data bars --output p.npy --device cpu --json"));
+    let predicted = lines(&succeed(
+        &folder,
+        "predict --model n --data bars --output p.npy --device cpu --json",
+    ));
     assert_eq!(predicted[0]["error"], last["test_error"]);
-    let output = run_in(&folder, "study ladder monte-carlo where --data bars --updates 20 --seeds 1 --device cpu --json");
+    let output = run_in(
+        &folder,
+        "study ladder monte-carlo where --data bars --updates 20 --seeds 1 --device cpu --json",
+    );
     let studies = lines(&String::from_utf8(output.stdout).unwrap());
     assert_eq!(
         studies.iter().map(|study| study["study"].as_str().unwrap()).collect::<Vec<_>>(),
         ["ladder", "monte-carlo", "where"]
     );
     assert!(studies.iter().all(|study| study["data"] == "bars"));
-    // 20 updates are too few for some claim: then the exit status says so, and otherwise that all hold.
+    // 20 updates are too few for some claim: then the exit status says so, and otherwise that all
+    // hold.
     let hold = studies.iter().all(|study| study["holds"] == true);
-    assert_eq!(output.status.code(), Some(i32::from(!hold)), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(
+        output.status.code(),
+        Some(i32::from(!hold)),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
 }
 
 /// The slow one: every study in its quick form.
@@ -201,7 +269,10 @@ fn every_quick_claim_holds() {
     let (_guard, folder) = folder();
     succeed_quietly(&folder, "study --quick --device cpu --out digits");
     match std::env::var("WGPU_DROPOUT_MNIST") {
-        Ok(mnist) => drop(succeed_quietly(&folder, &format!("study --quick --device cpu --data {mnist} --out mnist"))),
+        Ok(mnist) => drop(succeed_quietly(
+            &folder,
+            &format!("study --quick --device cpu --data {mnist} --out mnist"),
+        )),
         Err(_) => common::skipped("WGPU_DROPOUT_MNIST names no folder with MNIST"),
     }
 }

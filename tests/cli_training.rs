@@ -1,4 +1,5 @@
-//! The command line as a user meets it: the nouns `train`, `predict` and `demo`, on the CPU and on the GPU under test.
+//! The command line as a user meets it: the nouns `train`, `predict` and `demo`, on the CPU and on
+//! the GPU under test.
 #![cfg(feature = "cli")]
 
 mod common;
@@ -26,7 +27,9 @@ fn saved(path: &Path) -> (BTreeMap<String, Vec<f32>>, BTreeMap<String, String>) 
     let bytes = std::fs::read(path).unwrap();
     let (_, header) = SafeTensors::read_metadata(&bytes).unwrap();
     let metadata = header.metadata().clone().unwrap().into_iter().collect();
-    let floats = |data: &[u8]| data.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
+    let floats = |data: &[u8]| {
+        data.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()
+    };
     let tensors = SafeTensors::deserialize(&bytes).unwrap();
     (tensors.iter().map(|(name, view)| (name.to_owned(), floats(view.data()))).collect(), metadata)
 }
@@ -41,7 +44,9 @@ fn number(object: &Value, key: &str) -> f64 {
 
 /// A small labelled file: two features of three tell the class.
 fn write_csv(folder: &Path) {
-    let row = |i: u32| format!("{}.5,-0.{},{},{}\n", i % 3, i % 7, (i * i) % 5, u32::from(i % 3 + (i * i) % 5 > 3));
+    let row = |i: u32| {
+        format!("{}.5,-0.{},{},{}\n", i % 3, i % 7, (i * i) % 5, u32::from(i % 3 + (i * i) % 5 > 3))
+    };
     std::fs::write(folder.join("d.csv"), (0..60).map(row).collect::<String>()).unwrap();
 }
 
@@ -49,19 +54,34 @@ fn write_csv(folder: &Path) {
 fn json_is_a_line_an_epoch_and_nothing_else() {
     let (_guard, folder) = folder();
     for device in devices() {
-        let epochs = lines(&succeed_quietly(&folder, &format!("train --json --epochs 3 --hidden 64 --drop 0.2 --device {device}")));
+        let epochs = lines(&succeed_quietly(
+            &folder,
+            &format!("train --json --epochs 3 --hidden 64 --drop 0.2 --device {device}"),
+        ));
         assert_eq!(epochs.len(), 3);
         for (i, epoch) in epochs.iter().enumerate() {
             let mut keys: Vec<_> = epoch.as_object().unwrap().keys().map(String::as_str).collect();
             keys.sort_unstable();
-            let wanted =
-                ["epoch", "images_per_second", "running_loss", "seconds", "test_error", "test_loss", "train_error", "train_loss"];
+            let wanted = [
+                "epoch",
+                "images_per_second",
+                "running_loss",
+                "seconds",
+                "test_error",
+                "test_loss",
+                "train_error",
+                "train_loss",
+            ];
             assert_eq!(keys, wanted);
             assert_eq!(epoch["epoch"], i + 1);
             let rate = number(epoch, "images_per_second") * number(epoch, "seconds");
             assert!((rate - 1438.0).abs() < 1e-6, "{epoch}");
         }
-        assert!(number(&epochs[2], "test_error") < 12.0 && number(&epochs[2], "train_loss") < 0.4, "{}", epochs[2]);
+        assert!(
+            number(&epochs[2], "test_error") < 12.0 && number(&epochs[2], "train_loss") < 0.4,
+            "{}",
+            epochs[2]
+        );
         assert!(number(&epochs[2], "running_loss") < number(&epochs[0], "running_loss"));
     }
 }
@@ -69,11 +89,23 @@ fn json_is_a_line_an_epoch_and_nothing_else() {
 #[test]
 fn people_get_a_table_with_the_device_and_what_it_did() {
     let (_guard, folder) = folder();
-    let text = succeed_quietly(&folder, "train --epochs 2 --hidden none --mode none --save n --device cpu");
+    let text = succeed_quietly(
+        &folder,
+        "train --epochs 2 --hidden none --mode none --save n --device cpu",
+    );
     let text: Vec<&str> = text.lines().collect();
-    assert!(text[0].contains("1438 training rows, 359 test rows, 64 features, 10 classes"), "{text:?}");
-    assert!(text[1].contains("64-10, 650 parameters, no dropout") && text[2].contains("CPU"), "{text:?}");
-    assert!(text[4].trim().starts_with('1') && text[5].trim().starts_with('2') && text.len() == 7, "{text:?}");
+    assert!(
+        text[0].contains("1438 training rows, 359 test rows, 64 features, 10 classes"),
+        "{text:?}"
+    );
+    assert!(
+        text[1].contains("64-10, 650 parameters, no dropout") && text[2].contains("CPU"),
+        "{text:?}"
+    );
+    assert!(
+        text[4].trim().starts_with('1') && text[5].trim().starts_with('2') && text.len() == 7,
+        "{text:?}"
+    );
     assert!(text[6].starts_with("saved in n;") && text[6].contains("dispatches"), "{text:?}");
 }
 
@@ -82,9 +114,16 @@ fn a_resumed_run_ends_as_one_that_never_stopped() {
     let (_guard, folder) = folder();
     for device in devices() {
         // Each with a remainder in its last mini-batch.
-        let on_schedule = "--l1 1e-6 --schedule lr=exponential:0.1:4,momentum=linear:0.5..1:3,drop=early:3";
+        let on_schedule =
+            "--l1 1e-6 --schedule lr=exponential:0.1:4,momentum=linear:0.5..1:3,drop=early:3";
         let normalized = "--batch-norm before --optimizer adamw --max-norm 2";
-        let updates = ["", "--max-norm 1.25 --batch 60 --lr 0.03", "--momentum 0.5 --no-shuffle", on_schedule, normalized];
+        let updates = [
+            "",
+            "--max-norm 1.25 --batch 60 --lr 0.03",
+            "--momentum 0.5 --no-shuffle",
+            on_schedule,
+            normalized,
+        ];
         for (update, step) in updates.into_iter().zip(["92", "96", "92", "92", "92"]) {
             resume(&folder, device, update, step);
         }
@@ -92,29 +131,38 @@ fn a_resumed_run_ends_as_one_that_never_stopped() {
 }
 
 fn resume(folder: &Path, device: &str, update: &str, step: &str) {
-    let options =
-        format!("--hidden 24,16 --drop 0.3 --input-keep 0.9 --seed 7 --weight-decay 1e-4 {update} --device {device} --json");
+    let options = format!(
+        "--hidden 24,16 --drop 0.3 --input-keep 0.9 --seed 7 --weight-decay 1e-4 {update} --device {device} --json"
+    );
     succeed_quietly(folder, &format!("train --epochs 4 --save whole {options}"));
     succeed_quietly(folder, &format!("train --epochs 2 --save part {options}"));
     // Shape, rates, seed, mini-batch and update come from the file.
     let rest = format!("train --epochs 4 --resume part --save part --device {device} --json");
     let epochs = lines(&succeed_quietly(folder, &rest));
-    assert_eq!(epochs.iter().map(|epoch| epoch["epoch"].as_u64().unwrap()).collect::<Vec<_>>(), [3, 4]);
+    assert_eq!(
+        epochs.iter().map(|epoch| epoch["epoch"].as_u64().unwrap()).collect::<Vec<_>>(),
+        [3, 4]
+    );
     let (whole, part) = (saved(&folder.join("whole")), saved(&folder.join("part")));
     assert_eq!(whole.1, part.1);
     assert_eq!((whole.1["epoch"].as_str(), whole.1["step"].as_str()), ("4", step));
     assert_eq!(whole.0.keys().collect::<Vec<_>>(), part.0.keys().collect::<Vec<_>>());
-    assert!(whole.0.contains_key("optimizer.2.bias") && whole.0.len() == if update.contains("adamw") { 18 + 2 * 8 } else { 12 });
+    assert!(
+        whole.0.contains_key("optimizer.2.bias")
+            && whole.0.len() == if update.contains("adamw") { 18 + 2 * 8 } else { 12 }
+    );
     for (name, values) in &whole.0 {
         let bits = |values: &[f32]| values.iter().map(|value| value.to_bits()).collect::<Vec<_>>();
         assert_eq!(bits(values), bits(&part.0[name]), "{name} on {device} {update}");
     }
 }
 
-/// A setting has one name: an option of `train`, with `-` for `_`, is a key of the saved network and a field of what the library gives of it.
+/// A setting has one name: an option of `train`, with `-` for `_`, is a key of the saved network
+/// and a field of what the library gives of it.
 #[test]
 fn a_setting_has_the_same_name_on_the_command_line_in_the_file_and_in_the_library() {
-    // The option, its value, and the value as the library writes it. AdamW takes no L1 penalty, and SGD no moments: each leaves some out.
+    // The option, its value, and the value as the library writes it. AdamW takes no L1 penalty, and
+    // SGD no moments: each leaves some out.
     const SETTINGS: [(&str, &str, &str); 14] = [
         ("mode", "inverted", "Inverted"),
         ("drop", "0.25", "Rate { keep: 0.75 }"),
@@ -131,7 +179,8 @@ fn a_setting_has_the_same_name_on_the_command_line_in_the_file_and_in_the_librar
         ("l1", "0.0625", "0.0625"),
         ("max-norm", "1.5", "Some(1.5)"),
     ];
-    // What says which data, how long, where to and on what, and other ways to say a setting of the table.
+    // What says which data, how long, where to and on what, and other ways to say a setting of the
+    // table.
     const OTHERS: [&str; 13] = [
         "data",
         "hidden",
@@ -149,30 +198,46 @@ fn a_setting_has_the_same_name_on_the_command_line_in_the_file_and_in_the_librar
     ];
     let (_guard, folder) = folder();
     let help = succeed_quietly(&folder, "train --help");
-    let is_option = |line: &str| line.trim_start().starts_with("--") || line.trim_start().starts_with("-h, --");
+    let is_option =
+        |line: &str| line.trim_start().starts_with("--") || line.trim_start().starts_with("-h, --");
     let options: Vec<&str> = help
         .lines()
         .filter(|line| is_option(line))
         .filter_map(|line| line.split("--").nth(1)?.split([' ', '<', '[']).next())
         .collect();
-    let known = |name: &str| OTHERS.contains(&name) || SETTINGS.iter().any(|(option, ..)| *option == name);
-    assert_eq!(options.iter().copied().filter(|name| !known(name)).collect::<Vec<_>>(), [""; 0], "in neither table");
+    let known =
+        |name: &str| OTHERS.contains(&name) || SETTINGS.iter().any(|(option, ..)| *option == name);
+    assert_eq!(
+        options.iter().copied().filter(|name| !known(name)).collect::<Vec<_>>(),
+        [""; 0],
+        "in neither table"
+    );
     assert!(SETTINGS.iter().all(|(option, ..)| options.contains(option)), "{options:?}");
 
     for left_out in [&["l1"][..], &["optimizer", "beta2", "epsilon"]] {
         let settings = SETTINGS.iter().filter(|(option, ..)| !left_out.contains(option));
-        let given: String = settings.clone().map(|(option, value, _)| format!("--{option} {value} ")).collect();
+        let given: String =
+            settings.clone().map(|(option, value, _)| format!("--{option} {value} ")).collect();
         let schedules = ["lr=exponential:0.5:9", "momentum=linear:0.5..1:9", "drop=early:9"];
-        let line = format!("train --epochs 1 --hidden 8 --no-shuffle --schedule {} {given}", schedules.join(","));
+        let line = format!(
+            "train --epochs 1 --hidden 8 --no-shuffle --schedule {} {given}",
+            schedules.join(",")
+        );
         succeed_quietly(&folder, &format!("{line} --save n --device cpu --json"));
         let (_, metadata) = saved(&folder.join("n"));
         let net = Mlp::load(Cpu::new(), &folder.join("n")).unwrap();
-        let (architecture, training, place) = (net.architecture(), net.training().unwrap(), net.batch_norm().unwrap());
+        let (architecture, training, place) =
+            (net.architecture(), net.training().unwrap(), net.batch_norm().unwrap());
         let library = format!("{architecture:?} {training:?} batch_norm: {place:?}");
         for (option, value, debug) in settings {
             let key = option.replace('-', "_");
-            assert_eq!(metadata.get(&key).map(String::as_str), Some(*value), "--{option} in the file");
-            // The library's rates may be made of what is kept, too, and are named by what they are of.
+            assert_eq!(
+                metadata.get(&key).map(String::as_str),
+                Some(*value),
+                "--{option} in the file"
+            );
+            // The library's rates may be made of what is kept, too, and are named by what they are
+            // of.
             let field = match *option {
                 "drop" => format!(" rate: {debug}"),
                 "input-drop" => format!("input_rate: {debug}"),
@@ -195,7 +260,10 @@ fn a_setting_has_the_same_name_on_the_command_line_in_the_file_and_in_the_librar
 #[test]
 fn what_contradicts_a_saved_network_is_refused_and_what_agrees_is_not() {
     let (_guard, folder) = folder();
-    succeed_quietly(&folder, "train --epochs 2 --hidden 8 --keep 0.7 --seed 3 --save n --device cpu --json");
+    succeed_quietly(
+        &folder,
+        "train --epochs 2 --hidden 8 --keep 0.7 --seed 3 --save n --device cpu --json",
+    );
     succeed_quietly(
         &folder,
         "train --epochs 3 --hidden 8 --drop 0.3 --mode inverted --seed 3 --lr 0.01 --resume n --device cpu --json",
@@ -212,20 +280,35 @@ fn what_contradicts_a_saved_network_is_refused_and_what_agrees_is_not() {
         assert!(error.contains(named), "{error}");
     }
     // A value of the update is no contradiction, but another one from here on.
-    succeed_quietly(&folder, "train --resume n --epochs 3 --lr 0.5 --max-norm 2 --save other --device cpu --json");
+    succeed_quietly(
+        &folder,
+        "train --resume n --epochs 3 --lr 0.5 --max-norm 2 --save other --device cpu --json",
+    );
     let (_, metadata) = saved(&folder.join("other"));
-    assert_eq!((metadata["lr"].as_str(), metadata["max_norm"].as_str(), metadata["batch"].as_str()), ("0.5", "2", "64"));
-    succeed_quietly(&folder, "train --resume other --epochs 4 --max-norm none --save other --device cpu --json");
+    assert_eq!(
+        (metadata["lr"].as_str(), metadata["max_norm"].as_str(), metadata["batch"].as_str()),
+        ("0.5", "2", "64")
+    );
+    succeed_quietly(
+        &folder,
+        "train --resume other --epochs 4 --max-norm none --save other --device cpu --json",
+    );
     let (_, metadata) = saved(&folder.join("other"));
     assert_eq!((metadata["lr"].as_str(), metadata.get("max_norm")), ("0.5", None));
-    assert_eq!(succeed_quietly(&folder, "train --resume n --epochs 2 --save m --device cpu --json"), "");
+    assert_eq!(
+        succeed_quietly(&folder, "train --resume n --epochs 2 --save m --device cpu --json"),
+        ""
+    );
     assert_eq!(saved(&folder.join("m")), saved(&folder.join("n")));
 }
 
 #[test]
 fn no_epochs_save_the_starting_weights() {
     let (_guard, folder) = folder();
-    let printed = succeed_quietly(&folder, "train --epochs 0 --hidden 16,8 --seed 0xFFFFFFFFFF --save start --device cpu --json");
+    let printed = succeed_quietly(
+        &folder,
+        "train --epochs 0 --hidden 16,8 --seed 0xFFFFFFFFFF --save start --device cpu --json",
+    );
     assert_eq!(printed, "");
     let (tensors, metadata) = saved(&folder.join("start"));
     assert_eq!(tensors.len(), 6);
@@ -234,22 +317,35 @@ fn no_epochs_save_the_starting_weights() {
         assert_eq!(tensors[&format!("layers.{layer}.weight")], weights);
         assert_eq!(tensors[&format!("layers.{layer}.bias")], vec![0.0; pair[1]]);
     }
-    assert_eq!((metadata["seed"].as_str(), metadata["step"].as_str(), metadata["epoch"].as_str()), ("1099511627775", "0", "0"));
+    assert_eq!(
+        (metadata["seed"].as_str(), metadata["step"].as_str(), metadata["epoch"].as_str()),
+        ("1099511627775", "0", "0")
+    );
 }
 
 #[test]
 fn predictions_are_as_good_as_training_said() {
     let (_guard, folder) = folder();
     for device in devices() {
-        let train = format!("train --json --epochs 2 --hidden 32 --mode vanilla --save n --device {device}");
+        let train = format!(
+            "train --json --epochs 2 --hidden 32 --mode vanilla --save n --device {device}"
+        );
         let epochs = lines(&succeed_quietly(&folder, &train));
         for (split, rows) in [("test", 359), ("train", 1438)] {
-            let line = format!("predict --model n --data digits --split {split} --output p.npy --json --device {device}");
+            let line = format!(
+                "predict --model n --data digits --split {split} --output p.npy --json --device {device}"
+            );
             let object = &lines(&succeed_quietly(&folder, &line))[0];
             assert_eq!((&object["rows"], &object["classes"]), (&rows.into(), &10.into()));
             let (loss, error) = (number(object, "loss"), number(object, "error"));
-            assert!((loss / number(&epochs[1], &format!("{split}_loss")) - 1.0).abs() < 1e-5, "{object}");
-            assert!((error - number(&epochs[1], &format!("{split}_error"))).abs() < 1e-9, "{object}");
+            assert!(
+                (loss / number(&epochs[1], &format!("{split}_loss")) - 1.0).abs() < 1e-5,
+                "{object}"
+            );
+            assert!(
+                (error - number(&epochs[1], &format!("{split}_error"))).abs() < 1e-9,
+                "{object}"
+            );
             let p = npy::read(&folder.join("p.npy")).unwrap();
             assert_eq!(p.shape, [rows, 10]);
             assert!(p.values.chunks(10).all(|row| (row.iter().sum::<f32>() - 1.0).abs() < 1e-5));
@@ -265,26 +361,48 @@ fn an_array_is_predicted_as_it_stands() {
     npy::write_f32(&folder.join("x.npy"), &[359, 64], &features).unwrap();
     npy::write_f32(&folder.join("none.npy"), &[0, 64], &[]).unwrap();
     npy::write_f32(&folder.join("narrow.npy"), &[2, 3], &[0.0; 6]).unwrap();
-    let predict = |data: &str, output: &str| format!("predict --model n --device cpu --json --data {data} --output {output}");
+    let predict = |data: &str, output: &str| {
+        format!("predict --model n --device cpu --json --data {data} --output {output}")
+    };
     succeed_quietly(&folder, &predict("digits", "p.npy"));
     let object = &lines(&succeed_quietly(&folder, &predict("x.npy", "q.npy")))[0];
-    assert!(object.get("loss").is_none() && object.get("error").is_none() && number(object, "dispatches") > 0.0, "{object}");
-    assert_eq!(npy::read(&folder.join("p.npy")).unwrap(), npy::read(&folder.join("q.npy")).unwrap());
+    assert!(
+        object.get("loss").is_none()
+            && object.get("error").is_none()
+            && number(object, "dispatches") > 0.0,
+        "{object}"
+    );
+    assert_eq!(
+        npy::read(&folder.join("p.npy")).unwrap(),
+        npy::read(&folder.join("q.npy")).unwrap()
+    );
     succeed_quietly(&folder, &predict("none.npy", "empty.npy"));
     assert_eq!(npy::read(&folder.join("empty.npy")).unwrap().shape, [0, 10]);
-    assert!(refuse(&folder, &predict("narrow.npy", "r.npy"), 1).contains("3 features a row, the network takes 64"));
+    assert!(
+        refuse(&folder, &predict("narrow.npy", "r.npy"), 1)
+            .contains("3 features a row, the network takes 64")
+    );
 }
 
 type Network = BTreeMap<String, Vec<f32>>;
 
 fn affine(network: &Network, layer: usize, x: &[f64]) -> Vec<f64> {
-    let (w, b) = (&network[&format!("layers.{layer}.weight")], &network[&format!("layers.{layer}.bias")]);
-    let dot = |o: usize| x.iter().enumerate().map(|(i, x)| x * f64::from(w[i * b.len() + o])).sum::<f64>();
+    let (w, b) =
+        (&network[&format!("layers.{layer}.weight")], &network[&format!("layers.{layer}.bias")]);
+    let dot = |o: usize| {
+        x.iter().enumerate().map(|(i, x)| x * f64::from(w[i * b.len() + o])).sum::<f64>()
+    };
     b.iter().enumerate().map(|(o, &b)| f64::from(b) + dot(o)).collect()
 }
 
-/// The class probabilities of a network with one hidden layer, averaged over every mask of input and hidden units, in f64.
-fn ensemble(network: &Network, row: &[f32], [input, hidden]: [Rate; 2], inverted: bool) -> Vec<f64> {
+/// The class probabilities of a network with one hidden layer, averaged over every mask of input
+/// and hidden units, in f64.
+fn ensemble(
+    network: &Network,
+    row: &[f32],
+    [input, hidden]: [Rate; 2],
+    inverted: bool,
+) -> Vec<f64> {
     let units = row.len() + network["layers.0.bias"].len();
     let mut mean = vec![0.0; network["layers.1.bias"].len()];
     for mask in 0..1u32 << units {
@@ -315,45 +433,76 @@ fn the_exact_ensemble_is_every_mask_and_samples_come_near_it() {
     let test = DataSet::open(folder.join("d.csv").to_str().unwrap()).unwrap().test;
     for (mode, inverted) in [("inverted", true), ("vanilla", false)] {
         let options = format!("--hidden 4 --drop 0.4 --input-drop 0.2 --mode {mode}");
-        succeed_quietly(&folder, &format!("train --data d.csv --json --epochs 8 --save n --device cpu {options}"));
+        succeed_quietly(
+            &folder,
+            &format!("train --data d.csv --json --epochs 8 --save n --device cpu {options}"),
+        );
         let (network, _) = saved(&folder.join("n"));
-        let rows: Vec<Vec<f64>> = test.features_f32().chunks(3).map(|row| ensemble(&network, row, rates, inverted)).collect();
+        let rows: Vec<Vec<f64>> = test
+            .features_f32()
+            .chunks(3)
+            .map(|row| ensemble(&network, row, rates, inverted))
+            .collect();
         let load = |name: &str| npy::read(&folder.join(name)).unwrap().values;
         for device in devices() {
             let predict = format!("predict --model n --data d.csv --json --device {device}");
-            let object =
-                &lines(&succeed_quietly(&folder, &format!("{predict} --output e.npy --ensemble exact --spread es.npy")))[0];
+            let object = &lines(&succeed_quietly(
+                &folder,
+                &format!("{predict} --output e.npy --ensemble exact --spread es.npy"),
+            ))[0];
             let (exact, exact_spread) = (load("e.npy"), load("es.npy"));
             assert_eq!(exact.len(), 24);
             for (&computed, &wanted) in exact.iter().zip(rows.iter().flatten()) {
-                assert!((f64::from(computed) - wanted).abs() < 1e-5, "{mode} on {device}: {computed}, expected {wanted}");
+                assert!(
+                    (f64::from(computed) - wanted).abs() < 1e-5,
+                    "{mode} on {device}: {computed}, expected {wanted}"
+                );
             }
             let mut passes = Vec::new();
-            let loss = rows.iter().zip(&test.labels).map(|(p, &label)| -p[label as usize].ln()).sum::<f64>() / 12.0;
+            let loss = rows
+                .iter()
+                .zip(&test.labels)
+                .map(|(p, &label)| -p[label as usize].ln())
+                .sum::<f64>()
+                / 12.0;
             assert!((number(object, "loss") - loss).abs() < 1e-5, "{object}");
 
             for masks in ["", "--masks pass"] {
                 let files = "--output m.npy --samples 900 --spread s.npy --entropy h.npy --information i.npy";
-                let object = &lines(&succeed_quietly(&folder, &format!("{predict} {files} {masks}")))[0];
+                let object =
+                    &lines(&succeed_quietly(&folder, &format!("{predict} {files} {masks}")))[0];
                 let (mean, spread, entropy) = (load("m.npy"), load("s.npy"), load("h.npy"));
                 // Four dispatches a sample or more, of which one submit holds a thousand or so.
-                assert!(number(object, "submits") <= 7.0 && number(object, "dispatches") >= 3600.0, "{object}");
-                for ((mean, &entropy), &information) in mean.chunks(2).zip(&entropy).zip(&load("i.npy")) {
+                assert!(
+                    number(object, "submits") <= 7.0 && number(object, "dispatches") >= 3600.0,
+                    "{object}"
+                );
+                for ((mean, &entropy), &information) in
+                    mean.chunks(2).zip(&entropy).zip(&load("i.npy"))
+                {
                     let right: f32 = mean.iter().map(|p| -p * p.ln()).sum();
                     assert!(
-                        (entropy - right).abs() < 1e-5 && information > 0.0 && information < entropy,
+                        (entropy - right).abs() < 1e-5
+                            && information > 0.0
+                            && information < entropy,
                         "{entropy} {information}"
                     );
                 }
                 assert!(spread.iter().any(|&spread| spread > 0.01));
-                for (((mean, spread), exact), exact_spread) in mean.iter().zip(&spread).zip(&exact).zip(&exact_spread) {
-                    // Five standard errors of 900 samples; a variance of numbers between 0 and 1 has one of at most spread / √900.
+                for (((mean, spread), exact), exact_spread) in
+                    mean.iter().zip(&spread).zip(&exact).zip(&exact_spread)
+                {
+                    // Five standard errors of 900 samples; a variance of numbers between 0 and 1
+                    // has one of at most spread / √900.
                     assert!(
                         (mean - exact).abs() <= exact_spread * 5.0 / 30.0 + 1e-6,
                         "{mode} on {device}: {mean}, {exact} ± {exact_spread}"
                     );
                     let off = (spread.powi(2) - exact_spread.powi(2)).abs();
-                    assert!(off <= exact_spread * 5.0 / 30.0 + 1e-6, "{mode} on {device}: {spread}, expected {exact_spread}");
+                    assert!(
+                        off <= exact_spread * 5.0 / 30.0 + 1e-6,
+                        "{mode} on {device}: {spread}, expected {exact_spread}"
+                    );
                 }
                 passes.push(mean);
             }
@@ -362,7 +511,12 @@ fn the_exact_ensemble_is_every_mask_and_samples_come_near_it() {
     }
     // The masks are drawn from the network's seed unless another is given.
     let sample = |seed: &str| {
-        succeed_quietly(&folder, &format!("predict --model n --data d.csv --output m.npy --samples 3 --device cpu {seed}"));
+        succeed_quietly(
+            &folder,
+            &format!(
+                "predict --model n --data d.csv --output m.npy --samples 3 --device cpu {seed}"
+            ),
+        );
         std::fs::read(folder.join("m.npy")).unwrap()
     };
     assert_eq!(sample(""), sample("--seed 0"));
@@ -433,7 +587,10 @@ fn wrong_usage_is_told_in_two_lines() {
         ("predict --model none --data digits --output p.npy --device cpu", "none"),
         ("predict --model n --data none.npy --output p.npy --device cpu", "none.npy"),
         ("predict --model n --data digits --output none/p.npy --device cpu", "no folder none"),
-        ("predict --model n --data digits --output p.npy --ensemble exact --device cpu", "at most 20"),
+        (
+            "predict --model n --data digits --output p.npy --ensemble exact --device cpu",
+            "at most 20",
+        ),
         ("demo --output none/r.html", "no folder none"),
         ("demo --device no-such-adapter", "no-such-adapter"),
     ] {
@@ -448,7 +605,8 @@ fn a_run_that_diverges_fails_and_leaves_the_last_good_network() {
     let (_guard, folder) = folder();
     refuse(&folder, "train --json --epochs 2 --lr 1e30 --save n --device cpu", 1);
     succeed_quietly(&folder, "train --json --epochs 1 --hidden 8 --save n --device cpu");
-    let error = refuse(&folder, "train --json --epochs 3 --lr 1e30 --resume n --save n --device cpu", 1);
+    let error =
+        refuse(&folder, "train --json --epochs 3 --lr 1e30 --resume n --save n --device cpu", 1);
     assert!(error.contains("epoch 2") && error.contains("learning rate"), "{error}");
 }
 
@@ -462,8 +620,13 @@ fn a_file_that_is_cut_short_or_damaged_is_no_network() {
     let half = whole.len() / 2;
     for bytes in [&[][..], &whole[..4], &whole[..half], &whole[..whole.len() - 1], &huge] {
         std::fs::write(folder.join("bad"), bytes).unwrap();
-        assert!(refuse(&folder, "train --json --resume bad --save bad --device cpu", 1).contains("bad"));
-        assert!(refuse(&folder, "predict --model bad --data digits --output p.npy --device cpu", 1).contains("bad"));
+        assert!(
+            refuse(&folder, "train --json --resume bad --save bad --device cpu", 1).contains("bad")
+        );
+        assert!(
+            refuse(&folder, "predict --model bad --data digits --output p.npy --device cpu", 1)
+                .contains("bad")
+        );
     }
 }
 
@@ -474,14 +637,20 @@ fn a_reader_that_leaves_ends_the_run_quietly() {
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     drop(child.stdout.take());
     let output = child.wait_with_output().unwrap();
-    assert_eq!((output.status.code(), String::from_utf8_lossy(&output.stderr).as_ref()), (Some(0), ""));
+    assert_eq!(
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).as_ref()),
+        (Some(0), "")
+    );
 }
 
 #[test]
 fn the_demo_checks_trains_times_and_reports() {
     let (_guard, folder) = folder();
     let device = devices().last().unwrap();
-    let objects = lines(&succeed_quietly(&folder, &format!("demo --quick --json --device {device} --output r.html")));
+    let objects = lines(&succeed_quietly(
+        &folder,
+        &format!("demo --quick --json --device {device} --output r.html"),
+    ));
     let object = &objects[0];
     assert_eq!((objects.len(), object["report"].as_str()), (1, Some("r.html")));
     let places = object["devices"].as_array().unwrap();
@@ -489,13 +658,22 @@ fn the_demo_checks_trains_times_and_reports() {
     assert!(number(object, "dispatches") > 0.0 && number(object, "bytes_read") > 0.0);
     assert!(device == "cpu" || number(object, "submits") > 0.0);
     let masks = object["masks"].as_array().unwrap();
-    assert!(masks.len() == 5 * places.len() && masks.iter().all(|check| check["ok"] == true), "{masks:?}");
+    assert!(
+        masks.len() == 5 * places.len() && masks.iter().all(|check| check["ok"] == true),
+        "{masks:?}"
+    );
     let runs = object["training"].as_array().unwrap();
     let modes: Vec<_> = runs.iter().map(|run| run["mode"].as_str().unwrap()).collect();
     assert_eq!(modes, ["none", "vanilla", "inverted"].repeat(places.len()));
-    assert!(runs.iter().all(|run| run["epochs"].as_array().is_some_and(|epochs| epochs.len() == 3)));
+    assert!(
+        runs.iter().all(|run| run["epochs"].as_array().is_some_and(|epochs| epochs.len() == 3))
+    );
     let kernels = object["throughput"].as_array().unwrap();
-    assert!(["dropout", "copy", "linear_forward", "matmul"].iter().all(|name| kernels.iter().any(|row| row["kernel"] == *name)));
+    assert!(
+        ["dropout", "copy", "linear_forward", "matmul"]
+            .iter()
+            .all(|name| kernels.iter().any(|row| row["kernel"] == *name))
+    );
 
     let page = std::fs::read_to_string(folder.join("r.html")).unwrap();
     let count = |what: &str| page.matches(what).count();
@@ -504,7 +682,15 @@ fn the_demo_checks_trains_times_and_reports() {
     assert_eq!(count(">OK</span>"), masks.len());
     assert!(count("<polyline") >= 6 * places.len());
     assert!(page.starts_with("<!doctype html>") && page.ends_with("</html>\n"));
-    for piece in ["prefers-color-scheme: dark", "name=\"viewport\"", "loss (nats)", "error (%)", "\nepoch\n", "GB/s", "GFLOP/s"] {
+    for piece in [
+        "prefers-color-scheme: dark",
+        "name=\"viewport\"",
+        "loss (nats)",
+        "error (%)",
+        "\nepoch\n",
+        "GB/s",
+        "GFLOP/s",
+    ] {
         assert!(page.contains(piece), "{piece}");
     }
     // Nothing is fetched, and no colour of a drawing was left without its name.
@@ -517,9 +703,15 @@ fn the_demo_checks_trains_times_and_reports() {
 fn the_demo_tells_people_what_it_found() {
     let (_guard, folder) = folder();
     let text = succeed_quietly(&folder, "demo --quick --device cpu");
-    for piece in
-        ["CPU", "OK    mask 1000×1000", "no dropout", "vanilla", "inverted", "test loss above train loss", "wrote report.html"]
-    {
+    for piece in [
+        "CPU",
+        "OK    mask 1000×1000",
+        "no dropout",
+        "vanilla",
+        "inverted",
+        "test loss above train loss",
+        "wrote report.html",
+    ] {
         assert!(text.contains(piece), "{piece} in {text}");
     }
     assert!(!text.contains("WRONG") && folder.join("report.html").is_file());

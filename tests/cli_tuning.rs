@@ -1,4 +1,5 @@
-//! How the command line chooses tiles: `--tile`, `WGPU_DROPOUT_TILE`, and trials kept in the cache folder, whatever is found there.
+//! How the command line chooses tiles: `--tile`, `WGPU_DROPOUT_TILE`, and trials kept in the cache
+//! folder, whatever is found there.
 #![cfg(feature = "cli")]
 
 mod common;
@@ -12,7 +13,8 @@ use tempfile::TempDir;
 /// The object of `devices` for the GPU under test.
 fn chosen(folder: &Path, name: &str, arguments: &str, variable: &str) -> Value {
     let mut command = command(folder, &format!("devices --json {arguments}"));
-    let output = command.env("XDG_CACHE_HOME", folder).env("WGPU_DROPOUT_TILE", variable).output().unwrap();
+    let output =
+        command.env("XDG_CACHE_HOME", folder).env("WGPU_DROPOUT_TILE", variable).output().unwrap();
     assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
     let list: Value = serde_json::from_slice(&output.stdout).unwrap();
     list.as_array().unwrap().iter().find(|device| device["name"] == name).unwrap()["chosen"].clone()
@@ -24,10 +26,16 @@ fn tiles_are_chosen_by_name_by_rule_and_by_trials_that_are_kept() {
     let guard = TempDir::new().unwrap();
     let folder = guard.path();
     let file = folder.join("wgpu-dropout/tiles.json");
-    let chosen = |arguments: &str, variable: &str| chosen(folder, &gpu.info().name, arguments, variable);
-    for (arguments, variable) in [("--tile small", ""), ("", "small"), ("--tile small", "register")] {
+    let chosen =
+        |arguments: &str, variable: &str| chosen(folder, &gpu.info().name, arguments, variable);
+    for (arguments, variable) in [("--tile small", ""), ("", "small"), ("--tile small", "register")]
+    {
         let chosen = chosen(arguments, variable);
-        assert_eq!((&chosen["by"], &chosen["tiles"]), (&"name".into(), &"small".into()), "{arguments} {variable}");
+        assert_eq!(
+            (&chosen["by"], &chosen["tiles"]),
+            (&"name".into(), &"small".into()),
+            "{arguments} {variable}"
+        );
     }
     assert_eq!(chosen("--tile rule", "")["by"], "rule");
     assert!(!file.exists());
@@ -41,14 +49,21 @@ fn tiles_are_chosen_by_name_by_rule_and_by_trials_that_are_kept() {
     std::fs::create_dir_all(file.parent().unwrap()).unwrap();
     std::fs::write(&file, b"{\"trials\": [[[[3, {\"of\": \xff").unwrap();
     let first = chosen("--tile trial", "");
-    assert!(first["by"] == "trial" && !first["trial"]["timings"].as_array().unwrap().is_empty(), "{first}");
+    assert!(
+        first["by"] == "trial" && !first["trial"]["timings"].as_array().unwrap().is_empty(),
+        "{first}"
+    );
     let kept = std::fs::read_to_string(&file).unwrap();
     assert_eq!(serde_json::from_str::<Value>(&kept).unwrap()["trials"][0]["trial"], first["trial"]);
     assert_eq!(chosen("", "trial"), first, "a second run measures nothing");
 
     // What the file says is taken: another table than the one that was measured.
     let mut changed: Value = serde_json::from_str(&kept).unwrap();
-    changed["trials"][0]["trial"]["tiles"].as_object_mut().unwrap().values_mut().for_each(|tile| *tile = "tall".into());
+    changed["trials"][0]["trial"]["tiles"]
+        .as_object_mut()
+        .unwrap()
+        .values_mut()
+        .for_each(|tile| *tile = "tall".into());
     std::fs::write(&file, changed.to_string()).unwrap();
     assert_eq!(chosen("--tile trial", "")["tiles"], "tall");
     // Of another driver, or with a tile of no name, it is not.
@@ -60,13 +75,25 @@ fn tiles_are_chosen_by_name_by_rule_and_by_trials_that_are_kept() {
     let again = chosen("--tile trial", "");
     assert!(again["by"] == "trial" && again["tiles"] != "tall", "{again}");
     let kept: Value = serde_json::from_str(&std::fs::read_to_string(&file).unwrap()).unwrap();
-    assert_eq!(kept["trials"].as_array().unwrap().len(), 2, "the other driver's stays, the nameless one is replaced");
+    assert_eq!(
+        kept["trials"].as_array().unwrap().len(),
+        2,
+        "the other driver's stays, the nameless one is replaced"
+    );
 }
 
 #[test]
 fn a_variable_that_names_no_tile_is_named_in_the_error() {
-    let output = command(Path::new("."), "devices --device cpu").env("WGPU_DROPOUT_TILE", "hexagon").output().unwrap();
+    let output = command(Path::new("."), "devices --device cpu")
+        .env("WGPU_DROPOUT_TILE", "hexagon")
+        .output()
+        .unwrap();
     let stderr = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1), "{stderr}");
-    assert!(stderr.contains("WGPU_DROPOUT_TILE: tile `hexagon`: must be auto, rule, trial, or one of register"), "{stderr}");
+    assert!(
+        stderr.contains(
+            "WGPU_DROPOUT_TILE: tile `hexagon`: must be auto, rule, trial, or one of register"
+        ),
+        "{stderr}"
+    );
 }

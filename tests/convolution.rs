@@ -1,4 +1,5 @@
-//! The network behind a convolutional front: its gradient against differences of an independent f64 network, GPU against CPU, what it learns.
+//! The network behind a convolutional front: its gradient against differences of an independent f64
+//! network, GPU against CPU, what it learns.
 
 #![cfg(feature = "cli")]
 
@@ -9,7 +10,9 @@ use wgpu_dropout::backend::Backend;
 use wgpu_dropout::call::{Filter, Image, Pool, Pooling, SgdRule};
 use wgpu_dropout::cpu::Cpu;
 use wgpu_dropout::data::DataSet;
-use wgpu_dropout::mlp::{Architecture, ConvNet, Front, Optimizer, Resident, Source, Stage, Training};
+use wgpu_dropout::mlp::{
+    Architecture, ConvNet, Front, Optimizer, Resident, Source, Stage, Training,
+};
 use wgpu_dropout::{Error, Key, Mask, Mode, Rate};
 
 fn pool(pooling: Pooling, height: usize, width: usize) -> Stage {
@@ -20,7 +23,8 @@ fn convolution(channels: usize, side: usize, padding: usize) -> Stage {
     Stage::Convolution { channels, filter: Filter { side, padding } }
 }
 
-/// A convolution behind another and behind pooling that leaves a rest, both kinds of pooling, padding and none.
+/// A convolution behind another and behind pooling that leaves a rest, both kinds of pooling,
+/// padding and none.
 fn front() -> Front {
     let stages = vec![
         convolution(3, 3, 1),
@@ -47,8 +51,16 @@ fn head(front: &Front, hidden: &[usize], classes: usize) -> Architecture {
 /// Weights and bias of a layer, in f64.
 type Layer = (Vec<f64>, Vec<f64>);
 
-/// The mean loss as the equations say, with the dropout of step `step`: convolutions as sums over windows.
-fn loss(front: &Front, head: &Architecture, layers: &[Layer], x: &[f32], labels: &[u32], step: u32) -> f64 {
+/// The mean loss as the equations say, with the dropout of step `step`: convolutions as sums over
+/// windows.
+fn loss(
+    front: &Front,
+    head: &Architecture,
+    layers: &[Layer],
+    x: &[f32],
+    labels: &[u32],
+    step: u32,
+) -> f64 {
     let (mut image, mut rows) = (front.image, x.len() / front.image.elements());
     let mut values: Vec<f64> = x.iter().map(|&x| f64::from(x)).collect();
     let mut layers = layers.iter();
@@ -58,29 +70,48 @@ fn loss(front: &Front, head: &Architecture, layers: &[Layer], x: &[f32], labels:
             if row < 0 || col < 0 || row >= image.height as isize || col >= image.width as isize {
                 return 0.0;
             }
-            values[((b * image.height + row as usize) * image.width + col as usize) * image.channels + channel]
+            values[((b * image.height + row as usize) * image.width + col as usize)
+                * image.channels
+                + channel]
         };
         let layer = matches!(stage, Stage::Convolution { .. }).then(|| layers.next().unwrap());
         let mut next = Vec::new();
         for (b, row, col, o) in (0..rows * made.elements()).map(|i| {
             let pixel = i / made.channels;
-            (pixel / made.pixels(), pixel / made.width % made.height, pixel % made.width, i % made.channels)
+            (
+                pixel / made.pixels(),
+                pixel / made.width % made.height,
+                pixel % made.width,
+                i % made.channels,
+            )
         }) {
             let (row, col) = (row as isize, col as isize);
             next.push(match (stage, layer) {
-                (Stage::Convolution { channels, filter: Filter { side, padding } }, Some((weight, bias))) => {
+                (
+                    Stage::Convolution { channels, filter: Filter { side, padding } },
+                    Some((weight, bias)),
+                ) => {
                     let mut sum = bias[o];
-                    for (u, v, c) in (0..side * side * image.channels)
-                        .map(|i| (i / image.channels / side, i / image.channels % side, i % image.channels))
-                    {
-                        let (row, col) = (row + u as isize - padding as isize, col + v as isize - padding as isize);
-                        sum += weight[((u * side + v) * image.channels + c) * channels + o] * at(b, row, col, c);
+                    for (u, v, c) in (0..side * side * image.channels).map(|i| {
+                        (i / image.channels / side, i / image.channels % side, i % image.channels)
+                    }) {
+                        let (row, col) = (
+                            row + u as isize - padding as isize,
+                            col + v as isize - padding as isize,
+                        );
+                        sum += weight[((u * side + v) * image.channels + c) * channels + o]
+                            * at(b, row, col, c);
                     }
                     sum.max(0.0)
                 }
                 (Stage::Pool(Pool { pooling, height, width }), _) => {
                     let window = (0..height * width).map(|i| {
-                        at(b, row * height as isize + (i / width) as isize, col * width as isize + (i % width) as isize, o)
+                        at(
+                            b,
+                            row * height as isize + (i / width) as isize,
+                            col * width as isize + (i % width) as isize,
+                            o,
+                        )
                     });
                     match pooling {
                         Pooling::Max => window.fold(f64::NEG_INFINITY, f64::max),
@@ -97,14 +128,20 @@ fn loss(front: &Front, head: &Architecture, layers: &[Layer], x: &[f32], labels:
         let rate = head.rate_of(site);
         let mask = Mask::new(rate, Key { seed: head.seed, layer: site as u32, step });
         for (i, value) in values.iter_mut().enumerate() {
-            *value *= if mask.keeps(i / widths[site], i % widths[site]) { 65536.0 / f64::from(rate.threshold()) } else { 0.0 };
+            *value *= if mask.keeps(i / widths[site], i % widths[site]) {
+                65536.0 / f64::from(rate.threshold())
+            } else {
+                0.0
+            };
         }
     };
     drop(&mut values, 0);
     let last = widths.len() - 2;
     for (index, (weight, bias)) in layers.enumerate() {
         let (from, to) = (widths[index], widths[index + 1]);
-        let sum = |r: usize, o: usize| bias[o] + (0..from).map(|i| values[r * from + i] * weight[i * to + o]).sum::<f64>();
+        let sum = |r: usize, o: usize| {
+            bias[o] + (0..from).map(|i| values[r * from + i] * weight[i * to + o]).sum::<f64>()
+        };
         let mut next: Vec<f64> = (0..rows * to).map(|i| sum(i / to, i % to)).collect();
         if index < last {
             next.iter_mut().for_each(|z| *z = z.max(0.0));
@@ -114,7 +151,9 @@ fn loss(front: &Front, head: &Architecture, layers: &[Layer], x: &[f32], labels:
     }
     rows = labels.len();
     let of = values.chunks(head.classes).zip(labels);
-    of.map(|(z, &label)| z.iter().map(|z| z.exp()).sum::<f64>().ln() - z[label as usize]).sum::<f64>() / rows as f64
+    of.map(|(z, &label)| z.iter().map(|z| z.exp()).sum::<f64>().ln() - z[label as usize])
+        .sum::<f64>()
+        / rows as f64
 }
 
 /// All parameters in order, front first.
@@ -124,7 +163,8 @@ fn parameters<B: Backend>(net: &mut ConvNet<B>) -> Vec<Layer> {
         (wide(weight), wide(bias))
     };
     let stages = net.front().unwrap().stages.len();
-    let filters: Vec<Layer> = (0..stages).filter_map(|stage| net.filters(stage).unwrap().map(wide)).collect();
+    let filters: Vec<Layer> =
+        (0..stages).filter_map(|stage| net.filters(stage).unwrap().map(wide)).collect();
     let layers = (0..).map_while(|layer| net.parameters(layer).unwrap().map(wide));
     filters.into_iter().chain(layers).collect()
 }
@@ -148,7 +188,8 @@ fn the_gradient_is_the_slope_of_an_independent_network() {
         let name = net.head().backend().name();
         let right = loss(&front, &head, &before, &x, &labels, 0);
         assert!((f64::from(net.loss().unwrap().unwrap()) - right).abs() < 1e-5, "{name}: the loss");
-        let gradient: Vec<f64> = flat(&before).iter().zip(flat(&parameters(&mut net))).map(|(a, b)| a - b).collect();
+        let gradient: Vec<f64> =
+            flat(&before).iter().zip(flat(&parameters(&mut net))).map(|(a, b)| a - b).collect();
         let off = |step: u32| {
             let (h, mut layers, mut most) = (1e-5, before.clone(), 0.0f64);
             let mut place = 0;
@@ -157,7 +198,11 @@ fn the_gradient_is_the_slope_of_an_independent_network() {
                     let mut at = |by: f64| {
                         let (weight, bias) = &mut layers[layer];
                         let weights = weight.len();
-                        *(if index < weights { &mut weight[index] } else { &mut bias[index - weights] }) += by;
+                        *(if index < weights {
+                            &mut weight[index]
+                        } else {
+                            &mut bias[index - weights]
+                        }) += by;
                         loss(&front, &head, &layers, &x, &labels, step)
                     };
                     let slope = (at(h) - at(-2.0 * h)) / (2.0 * h);
@@ -168,7 +213,10 @@ fn the_gradient_is_the_slope_of_an_independent_network() {
             }
             most
         };
-        assert!(gradient[..flat(&before[..1]).len()].iter().any(|g| g.abs() > 1e-3), "{name}: something reaches the first filters");
+        assert!(
+            gradient[..flat(&before[..1]).len()].iter().any(|g| g.abs() > 1e-3),
+            "{name}: something reaches the first filters"
+        );
         assert!(off(0) < 1e-5, "{name}: off by {}", off(0));
         assert!(off(1) > 1e-2, "{name}: {}", off(1));
     }
@@ -181,12 +229,18 @@ fn the_gradient_is_the_slope_of_an_independent_network() {
     });
 }
 
-/// The digits as they are, with momentum, max-norm and AdamW: far below what guessing gives, and alike on the GPU and the CPU.
+/// The digits as they are, with momentum, max-norm and AdamW: far below what guessing gives, and
+/// alike on the GPU and the CPU.
 #[test]
 fn it_learns_the_digits_alike_on_both_backends() {
     fn train<B: Backend>(backend: B, optimizer: Optimizer, epochs: usize) -> (Vec<f64>, f64) {
         let set = DataSet::digits().unwrap();
-        let stages = vec![convolution(6, 3, 1), pool(Pooling::Max, 2, 2), convolution(8, 3, 1), pool(Pooling::Max, 2, 2)];
+        let stages = vec![
+            convolution(6, 3, 1),
+            pool(Pooling::Max, 2, 2),
+            convolution(8, 3, 1),
+            pool(Pooling::Max, 2, 2),
+        ];
         let front = Front { image: Image { height: 8, width: 8, channels: 1 }, stages };
         let rate = Rate::drop(0.2).unwrap();
         let head = Architecture { rate, input_rate: Rate::KEEP_ALL, ..head(&front, &[32], 10) };
@@ -194,20 +248,31 @@ fn it_learns_the_digits_alike_on_both_backends() {
         let features = set.train.features_f32();
         let rows = 512;
         let source = Source::Floats(&features[..rows * 64]);
-        let train = Resident::new(net.backend_mut(), source, 64, 1.0, &set.train.labels[..rows]).unwrap();
+        let train =
+            Resident::new(net.backend_mut(), source, 64, 1.0, &set.train.labels[..rows]).unwrap();
         let test = set.test.features_f32();
-        let test = Resident::new(net.backend_mut(), Source::Floats(&test), 64, 1.0, &set.test.labels).unwrap();
+        let test =
+            Resident::new(net.backend_mut(), Source::Floats(&test), 64, 1.0, &set.test.labels)
+                .unwrap();
         let rule = match optimizer {
-            Optimizer::Sgd => SgdRule { momentum: 0.9, max_norm: Some(3.0), ..SgdRule::plain(0.05) },
-            Optimizer::AdamW { .. } => SgdRule { momentum: 0.9, weight_decay: 0.01, ..SgdRule::plain(0.003) },
+            Optimizer::Sgd => {
+                SgdRule { momentum: 0.9, max_norm: Some(3.0), ..SgdRule::plain(0.05) }
+            }
+            Optimizer::AdamW { .. } => {
+                SgdRule { momentum: 0.9, weight_decay: 0.01, ..SgdRule::plain(0.003) }
+            }
         };
         let training = Training { batch: 48, rule, optimizer, ..Training::default() };
-        let losses = (0..epochs).map(|_| net.train_epoch(&train, &training).unwrap().running_loss).collect();
+        let losses =
+            (0..epochs).map(|_| net.train_epoch(&train, &training).unwrap().running_loss).collect();
         (losses, net.evaluate(&test).unwrap().error)
     }
     for optimizer in [Optimizer::Sgd, Optimizer::ADAMW] {
         let (losses, error) = train(Cpu::new(), optimizer, 12);
-        assert!(error < 20.0 && losses[11] < 0.5 * losses[0], "{optimizer}: {error} % after {losses:?}");
+        assert!(
+            error < 20.0 && losses[11] < 0.5 * losses[0],
+            "{optimizer}: {error} % after {losses:?}"
+        );
         let (right, _) = train(Cpu::new(), optimizer, 1);
         let reference = train(Cpu::reference(), optimizer, 1).0;
         assert!((reference[0] - right[0]).abs() < 1e-3, "{optimizer}: {reference:?} {right:?}");
@@ -231,9 +296,15 @@ fn fronts_that_do_not_fit_are_refused() {
     assert!(matches!(net(&with(&[convolution(1, 3, 1)]), 36), Some(Error::Invalid { .. })));
     assert!(matches!(net(&with(&[]), 36), Some(Error::Invalid { .. })));
     assert!(matches!(net(&with(&[pool(Pooling::Max, 7, 1)]), 1), Some(Error::Shape { .. })));
-    assert!(matches!(net(&with(&[convolution(0, 1, 0), pool(Pooling::Max, 1, 1)]), 1), Some(Error::Shape { .. })));
+    assert!(matches!(
+        net(&with(&[convolution(0, 1, 0), pool(Pooling::Max, 1, 1)]), 1),
+        Some(Error::Shape { .. })
+    ));
     let mut net = ConvNet::new(Cpu::new(), &front(), head(&front(), &[], 3)).unwrap();
     assert!(matches!(net.predict(&[0.0; 35]), Err(Error::Shape { .. })));
     assert_eq!(net.predict(&[0.0; 72]).unwrap().len(), 6);
-    assert!(matches!(net.train_step(&[0.0; 36], &[3], &Training::default()), Err(Error::Invalid { .. })));
+    assert!(matches!(
+        net.train_step(&[0.0; 36], &[3], &Training::default()),
+        Err(Error::Invalid { .. })
+    ));
 }

@@ -1,5 +1,5 @@
-//! The fast CPU path: on every instruction set the bits of the reference, whatever the shape, offset and number of threads, and floats
-//! within the oracle's bound.
+//! The fast CPU path: on every instruction set the bits of the reference, whatever the shape,
+//! offset and number of threads, and floats within the oracle's bound.
 
 #![cfg(feature = "cli")]
 
@@ -8,11 +8,24 @@ mod common;
 use common::{noise, poisoned};
 use wgpu_dropout::call::{GradInput, GradWeight, LinearForward, SgdRule};
 use wgpu_dropout::cpu::{Cpu, fast, reference};
-use wgpu_dropout::{AlphaDropout, AxisMap, Backend, Dropout, GaussianDropout, Key, Mask, Mode, Rate, oracle};
+use wgpu_dropout::{
+    AlphaDropout, AxisMap, Backend, Dropout, GaussianDropout, Key, Mask, Mode, Rate, oracle,
+};
 
-const SHAPES: [(usize, usize); 10] =
-    [(1, 1), (3, 7), (5, 64), (64, 5), (2, 1000), (9, 2049), (1, 70_001), (2, 40_000), (0, 5), (5, 0)];
-/// Rows of whole pairs of words, which AVX-512 takes several at a time: fewer than a job, more than one, and a last job of one row.
+const SHAPES: [(usize, usize); 10] = [
+    (1, 1),
+    (3, 7),
+    (5, 64),
+    (64, 5),
+    (2, 1000),
+    (9, 2049),
+    (1, 70_001),
+    (2, 40_000),
+    (0, 5),
+    (5, 0),
+];
+/// Rows of whole pairs of words, which AVX-512 takes several at a time: fewer than a job, more than
+/// one, and a last job of one row.
 const RUNS: [(usize, usize); 5] = [(3, 128), (2, 384), (70, 1024), (257, 256), (9, 40_064)];
 
 fn site(keep: f64, row: u64, col: u64) -> Dropout {
@@ -39,7 +52,11 @@ fn dropout_is_the_reference_to_the_bit() {
                 for isa in fast::Isa::available() {
                     let mut y = vec![f32::NAN; x.len()];
                     fast::dropout(isa, &x, &mut y, cols, &dropout);
-                    assert_eq!(difference(&expected, &y), None, "{isa} {rows}×{cols} from column {col}, keep {keep}");
+                    assert_eq!(
+                        difference(&expected, &y),
+                        None,
+                        "{isa} {rows}×{cols} from column {col}, keep {keep}"
+                    );
                 }
             }
         }
@@ -69,14 +86,18 @@ fn bits_are_the_reference_s() {
                 for isa in fast::Isa::available() {
                     let mut bits = vec![u32::MAX; words];
                     fast::mask_bits(isa, &mut bits, cols, &mask);
-                    assert_eq!(bits, expected, "{isa} {rows}×{cols} from column {col}, keep {keep}");
+                    assert_eq!(
+                        bits, expected,
+                        "{isa} {rows}×{cols} from column {col}, keep {keep}"
+                    );
                 }
             }
         }
     }
 }
 
-/// From local column 0 on, which is a whole group's first or not, into outputs that start anywhere in a cache line.
+/// From local column 0 on, which is a whole group's first or not, into outputs that start anywhere
+/// in a cache line.
 #[test]
 fn runs_of_rows_are_the_reference_to_the_bit() {
     for (rows, cols) in RUNS {
@@ -88,17 +109,26 @@ fn runs_of_rows_are_the_reference_to_the_bit() {
             for isa in fast::Isa::available() {
                 reference::dropout(&x, &mut expected, cols, &dropout);
                 fast::dropout(isa, &x, &mut y[start..], cols, &dropout);
-                assert_eq!(difference(&expected, &y[start..]), None, "{isa} {rows}×{cols} from column {col}");
+                assert_eq!(
+                    difference(&expected, &y[start..]),
+                    None,
+                    "{isa} {rows}×{cols} from column {col}"
+                );
                 reference::alpha_dropout(&x, &mut expected, cols, &alpha);
                 fast::alpha_dropout(isa, &x, &mut y[start..], cols, &alpha);
-                assert_eq!(difference(&expected, &y[start..]), None, "{isa} {rows}×{cols} from column {col}, alpha");
+                assert_eq!(
+                    difference(&expected, &y[start..]),
+                    None,
+                    "{isa} {rows}×{cols} from column {col}, alpha"
+                );
             }
             assert!(y[..start].iter().all(|y| y.is_nan()), "nothing before the output is written");
         }
     }
 }
 
-/// Outputs so large that stores go past the caches, of rows that start anywhere in a cache line, and of runs.
+/// Outputs so large that stores go past the caches, of rows that start anywhere in a cache line,
+/// and of runs.
 #[test]
 fn large_alpha_dropout_is_the_reference_to_the_bit() {
     for (rows, cols, col) in [(8, (1 << 20) + 3, 5), ((1 << 13) + 1, 1024, 8)] {
@@ -120,11 +150,23 @@ fn losses_are_the_reference_s_to_the_bit() {
     for (rows, classes) in [(3, 10), (2000, 10), (4097, 1), (5, 5000), (1500, 33)] {
         let logits = noise(1, rows * classes);
         let labels: Vec<u32> = (0..rows as u32).map(|row| row * 7 % (classes as u32 + 1)).collect();
-        let mut results = [(); 2].map(|()| (vec![f32::NAN; logits.len()], vec![f32::NAN; 2 * rows]));
+        let mut results =
+            [(); 2].map(|()| (vec![f32::NAN; logits.len()], vec![f32::NAN; 2 * rows]));
         let [(expected_dz, expected_losses), (dz, losses)] = &mut results;
-        reference::softmax_cross_entropy(&logits, &labels, expected_dz, expected_losses, classes, rows + 3);
+        reference::softmax_cross_entropy(
+            &logits,
+            &labels,
+            expected_dz,
+            expected_losses,
+            classes,
+            rows + 3,
+        );
         fast::softmax_cross_entropy(&logits, &labels, dz, losses, classes, rows + 3);
-        assert_eq!((difference(expected_dz, dz), difference(expected_losses, losses)), (None, None), "{rows}×{classes}");
+        assert_eq!(
+            (difference(expected_dz, dz), difference(expected_losses, losses)),
+            (None, None),
+            "{rows}×{classes}"
+        );
         // The control: another batch, another share.
         fast::softmax_cross_entropy(&logits, &labels, dz, losses, classes, rows);
         assert!(classes == 1 || difference(expected_dz, dz).is_some());
@@ -146,7 +188,8 @@ fn forms_of_dropout_are_the_reference_s_to_the_bit() {
                 AxisMap::new(&[rows, cols], &[], &[1, 0]),
             ]
             .map(Result::unwrap);
-            let bits: Vec<u32> = noise(2, rows * cols.div_ceil(32)).iter().map(|x| x.to_bits() << 9).collect();
+            let bits: Vec<u32> =
+                noise(2, rows * cols.div_ceil(32)).iter().map(|x| x.to_bits() << 9).collect();
             let all = |isa: Option<fast::Isa>| {
                 let mut ys = vec![vec![f32::NAN; x.len()]; 3 + axes.len()];
                 let mut bytes = vec![7u8; x.len()];
@@ -154,16 +197,24 @@ fn forms_of_dropout_are_the_reference_s_to_the_bit() {
                 match isa {
                     Some(isa) => {
                         fast::alpha_dropout(isa, &x, &mut ys[0], cols, &alpha);
-                        gaussian.iter().for_each(|site| fast::gaussian_dropout(isa, &x, &mut ys[1], cols, site));
+                        gaussian.iter().for_each(|site| {
+                            fast::gaussian_dropout(isa, &x, &mut ys[1], cols, site)
+                        });
                         fast::dropout_bits(&x, &bits, &mut ys[2], cols, 0.3);
-                        ys[3..].iter_mut().zip(&axes).for_each(|(y, axes)| fast::dropout_broadcast(isa, &x, y, axes, &dropout));
+                        ys[3..].iter_mut().zip(&axes).for_each(|(y, axes)| {
+                            fast::dropout_broadcast(isa, &x, y, axes, &dropout)
+                        });
                         fast::mask_bytes(isa, &mut bytes, cols, &dropout.mask);
                     }
                     None => {
                         reference::alpha_dropout(&x, &mut ys[0], cols, &alpha);
-                        gaussian.iter().for_each(|site| reference::gaussian_dropout(&x, &mut ys[1], cols, site));
+                        gaussian.iter().for_each(|site| {
+                            reference::gaussian_dropout(&x, &mut ys[1], cols, site)
+                        });
                         reference::dropout_bits(&x, &bits, &mut ys[2], cols, 0.3);
-                        ys[3..].iter_mut().zip(&axes).for_each(|(y, axes)| reference::dropout_broadcast(&x, y, axes, &dropout));
+                        ys[3..].iter_mut().zip(&axes).for_each(|(y, axes)| {
+                            reference::dropout_broadcast(&x, y, axes, &dropout)
+                        });
                         reference::mask_bytes(&mut bytes, cols, &dropout.mask);
                     }
                 }
@@ -173,12 +224,18 @@ fn forms_of_dropout_are_the_reference_s_to_the_bit() {
             let expected = all(None);
             for isa in fast::Isa::available() {
                 for (i, (expected, got)) in expected.iter().zip(all(Some(isa))).enumerate() {
-                    assert_eq!(difference(expected, &got), None, "{isa} form {i} {rows}×{cols} from column {col}, keep {keep}");
+                    assert_eq!(
+                        difference(expected, &got),
+                        None,
+                        "{isa} form {i} {rows}×{cols} from column {col}, keep {keep}"
+                    );
                 }
             }
             // The control: no two of them are alike.
             if x.len() > 1000 && rows > 1 && keep == 0.3 {
-                (1..expected.len()).for_each(|i| assert!(difference(&expected[i - 1], &expected[i]).is_some(), "forms {i}"));
+                (1..expected.len()).for_each(|i| {
+                    assert!(difference(&expected[i - 1], &expected[i]).is_some(), "forms {i}")
+                });
             }
         }
     }
@@ -187,28 +244,64 @@ fn forms_of_dropout_are_the_reference_s_to_the_bit() {
 #[test]
 fn a_layer_is_within_the_oracle_s_bound() {
     for isa in fast::Isa::available() {
-        // Past a block of terms and a panel of rows too, and one row, whose weights are read where they lie.
-        for shape in
-            [[1, 1, 1], [7, 13, 129], [64, 65, 63], [130, 200, 150], [3, 0, 5], [29, 1030, 77], [1, 700, 200], [600, 9, 20]]
-        {
+        // Past a block of terms and a panel of rows too, and one row, whose weights are read where
+        // they lie.
+        for shape in [
+            [1, 1, 1],
+            [7, 13, 129],
+            [64, 65, 63],
+            [130, 200, 150],
+            [3, 0, 5],
+            [29, 1030, 77],
+            [1, 700, 200],
+            [600, 9, 20],
+        ] {
             let [batch, inputs, outputs] = shape;
             let mut cpu = Cpu::with_isa(isa);
-            let (x, w, b, dy) =
-                (noise(1, batch * inputs), noise(2, inputs * outputs), noise(3, outputs), noise(4, batch * outputs));
-            let tensors = [(batch, inputs, &x), (inputs, outputs, &w), (1, outputs, &b), (batch, outputs, &dy)];
-            let [tx, tw, tb, tdy] = tensors.map(|(rows, cols, values)| cpu.tensor(rows, cols, values).unwrap());
+            let (x, w, b, dy) = (
+                noise(1, batch * inputs),
+                noise(2, inputs * outputs),
+                noise(3, outputs),
+                noise(4, batch * outputs),
+            );
+            let tensors = [
+                (batch, inputs, &x),
+                (inputs, outputs, &w),
+                (1, outputs, &b),
+                (batch, outputs, &dy),
+            ];
+            let [tx, tw, tb, tdy] =
+                tensors.map(|(rows, cols, values)| cpu.tensor(rows, cols, values).unwrap());
             for relu in [true, false] {
                 let dropout = site(0.6, 3, 5);
                 let mut y = poisoned(&mut cpu, batch, outputs);
-                cpu.linear_forward(LinearForward { x: &tx, weight: &tw, bias: Some(&tb), y: &mut y, relu, dropout }).unwrap();
-                oracle::linear_forward(&x, &w, Some(&b), shape, relu, &dropout).check("y", y.values()).unwrap();
+                cpu.linear_forward(LinearForward {
+                    x: &tx,
+                    weight: &tw,
+                    bias: Some(&tb),
+                    y: &mut y,
+                    relu,
+                    dropout,
+                })
+                .unwrap();
+                oracle::linear_forward(&x, &w, Some(&b), shape, relu, &dropout)
+                    .check("y", y.values())
+                    .unwrap();
                 let output = relu.then_some(&y);
                 let dz = oracle::gradient(&dy, output.map(|y| y.values()), outputs, &dropout);
                 let mut dx = poisoned(&mut cpu, batch, inputs);
-                cpu.grad_input(GradInput { grad_output: &tdy, output, weight: &tw, grad_input: &mut dx, dropout, through: None })
-                    .unwrap();
+                cpu.grad_input(GradInput {
+                    grad_output: &tdy,
+                    output,
+                    weight: &tw,
+                    grad_input: &mut dx,
+                    dropout,
+                    through: None,
+                })
+                .unwrap();
                 oracle::grad_input(&dz, &w, shape).check("dx", dx.values()).unwrap();
-                let (mut dw, mut db) = (poisoned(&mut cpu, inputs, outputs), poisoned(&mut cpu, 1, outputs));
+                let (mut dw, mut db) =
+                    (poisoned(&mut cpu, inputs, outputs), poisoned(&mut cpu, 1, outputs));
                 cpu.grad_weight(GradWeight {
                     x: &tx,
                     grad_output: &tdy,
@@ -245,7 +338,18 @@ fn a_product_is_one_ascending_chain_whatever_the_blocks_and_threads() {
             for threads in [1, 2, 7] {
                 let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
                 let mut y = vec![f32::NAN; expected.len()];
-                pool.install(|| fast::linear_forward(isa, &x, &w, None, &mut y, [inputs, outputs], false, &Dropout::NONE));
+                pool.install(|| {
+                    fast::linear_forward(
+                        isa,
+                        &x,
+                        &w,
+                        None,
+                        &mut y,
+                        [inputs, outputs],
+                        false,
+                        &Dropout::NONE,
+                    )
+                });
                 assert_eq!(difference(&expected, &y), None, "{isa} {shape:?} on {threads} threads");
             }
         }
@@ -264,9 +368,12 @@ fn a_chain_of_two_roundings_is_told_apart() {
 #[test]
 fn an_update_is_the_reference_s_to_the_bit() {
     for (rows, cols) in [(1, 1), (3, 70), (300, 129), (1000, 64), (0, 3), (3, 0)] {
-        for (momentum, weight_decay, max_norm) in [(0.0, 0.0, None), (0.9, 0.1, None), (0.5, 0.0, Some(0.7))] {
+        for (momentum, weight_decay, max_norm) in
+            [(0.0, 0.0, None), (0.9, 0.1, None), (0.5, 0.0, Some(0.7))]
+        {
             let rule = SgdRule { momentum, weight_decay, max_norm, ..SgdRule::plain(0.25) };
-            let (grad, start, velocity) = (noise(1, rows * cols), noise(2, rows * cols), noise(3, rows * cols));
+            let (grad, start, velocity) =
+                (noise(1, rows * cols), noise(2, rows * cols), noise(3, rows * cols));
             let run = |isa: Option<fast::Isa>| {
                 let (mut w, mut v) = (start.clone(), velocity.clone());
                 let kept = (momentum != 0.0).then_some(&mut v[..]);
@@ -279,7 +386,11 @@ fn an_update_is_the_reference_s_to_the_bit() {
             };
             let expected = run(None);
             for isa in fast::Isa::available() {
-                assert_eq!(difference(&expected, &run(Some(isa))), None, "{isa} {rows}×{cols} {rule:?}");
+                assert_eq!(
+                    difference(&expected, &run(Some(isa))),
+                    None,
+                    "{isa} {rows}×{cols} {rule:?}"
+                );
             }
         }
     }
@@ -297,7 +408,17 @@ fn a_mini_batch_is_the_reference_s_to_the_bit() {
         reference::gather(&data, value, &all_labels, &order, &mut x, &mut labels, cols, &dropout);
         for isa in fast::Isa::available() {
             let (mut y, mut found) = (vec![9.0; 90 * cols], vec![9; 90]);
-            fast::gather(isa, &data, value, &all_labels, &order, &mut y, &mut found, cols, &dropout);
+            fast::gather(
+                isa,
+                &data,
+                value,
+                &all_labels,
+                &order,
+                &mut y,
+                &mut found,
+                cols,
+                &dropout,
+            );
             assert_eq!((difference(&x, &y), &labels), (None, &found), "{isa} {cols} columns");
         }
     }
@@ -316,7 +437,8 @@ fn a_fused_update_is_the_gradient_and_the_update_to_the_bit() {
                 let gradient = fast::Gradient { grad_output: &dz, output: None, dropout: &dropout };
                 let (mut dw, mut db) = (vec![f32::NAN; weight.len()], vec![f32::NAN; outputs]);
                 fast::grad_weight(isa, &x, gradient, &mut dw, &mut db, [inputs, outputs]);
-                let mut expected = [weight.clone(), vec![0.5; weight.len()], bias.clone(), vec![0.5; outputs]];
+                let mut expected =
+                    [weight.clone(), vec![0.5; weight.len()], bias.clone(), vec![0.5; outputs]];
                 let mut fused = expected.clone();
                 let [w, vw, b, vb] = &mut expected;
                 let kept = |v| (momentum != 0.0).then_some(v);
@@ -326,7 +448,11 @@ fn a_fused_update_is_the_gradient_and_the_update_to_the_bit() {
                 let velocity = (momentum != 0.0).then_some((&mut vw[..], &mut vb[..]));
                 fast::grad_weight_sgd(isa, &x, &dz, w, b, velocity, [inputs, outputs], &rule);
                 for (fused, expected) in fused.iter().zip(&expected) {
-                    assert_eq!(difference(expected, fused), None, "{isa} {shape:?} momentum {momentum}");
+                    assert_eq!(
+                        difference(expected, fused),
+                        None,
+                        "{isa} {shape:?} momentum {momentum}"
+                    );
                 }
             }
         }

@@ -1,4 +1,5 @@
-//! The readers of data sets and arrays: what they take, and that no file, however cut or changed, makes them panic.
+//! The readers of data sets and arrays: what they take, and that no file, however cut or changed,
+//! makes them panic.
 #![cfg(feature = "cli")]
 
 use std::fs;
@@ -11,7 +12,12 @@ use tempfile::TempDir;
 use wgpu_dropout::data::{DataSet, Samples, Values};
 use wgpu_dropout::{Error, npy};
 
-const IDX: [&str; 4] = ["train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"];
+const IDX: [&str; 4] = [
+    "train-images-idx3-ubyte",
+    "train-labels-idx1-ubyte",
+    "t10k-images-idx3-ubyte",
+    "t10k-labels-idx1-ubyte",
+];
 
 fn gzip(bytes: &[u8]) -> Vec<u8> {
     let mut packed = GzEncoder::new(Vec::new(), Compression::default());
@@ -27,11 +33,17 @@ fn idx(dims: &[u32], data: &[u8]) -> Vec<u8> {
 /// Three training and two test images of 2×2 pixels.
 fn small_idx() -> [Vec<u8>; 4] {
     let pixels: Vec<u8> = (0..12).map(|i| i * 20).collect();
-    [idx(&[3, 2, 2], &pixels), idx(&[3], &[1, 0, 2]), idx(&[2, 2, 2], &pixels[..8]), idx(&[2], &[0, 3])]
+    [
+        idx(&[3, 2, 2], &pixels),
+        idx(&[3], &[1, 0, 2]),
+        idx(&[2, 2, 2], &pixels[..8]),
+        idx(&[2], &[0, 3]),
+    ]
 }
 
 fn small_csv() -> String {
-    "x,y,label\n".to_owned() + &(0..11).map(|i| format!("{i}.5,-{i}e-1,{}\n", i % 3)).collect::<String>()
+    "x,y,label\n".to_owned()
+        + &(0..11).map(|i| format!("{i}.5,-{i}e-1,{}\n", i % 3)).collect::<String>()
 }
 
 /// A folder of these files, which opens as a data set.
@@ -54,7 +66,9 @@ fn check(data: &DataSet) {
         assert_eq!((values.len(), values.is_empty(), labels.len()), (rows * cols, false, *rows));
         assert!(labels.iter().all(|&label| (label as usize) < data.classes));
     }
-    assert!(data.train.features_f32().iter().chain(&data.test.features_f32()).all(|f| f.is_finite()));
+    assert!(
+        data.train.features_f32().iter().chain(&data.test.features_f32()).all(|f| f.is_finite())
+    );
 }
 
 /// An error that names the file or, where it is about two files, their folder.
@@ -66,7 +80,12 @@ fn check_error(error: &Error, folder: &Path) {
 #[test]
 fn idx_folders_are_read_under_every_name_and_packing() {
     let [images, labels, test_images, test_labels] = small_idx();
-    let plain = folder(&[(IDX[0], &images), (IDX[1], &labels), (IDX[2], &test_images), (IDX[3], &test_labels)]);
+    let plain = folder(&[
+        (IDX[0], &images),
+        (IDX[1], &labels),
+        (IDX[2], &test_images),
+        (IDX[3], &test_labels),
+    ]);
     let other = folder(&[
         ("train-images.idx3-ubyte.gz", &gzip(&images)),
         ("train-labels.idx1-ubyte", &gzip(&labels)),
@@ -78,7 +97,10 @@ fn idx_folders_are_read_under_every_name_and_packing() {
     assert_eq!(data.name, plain.path().file_name().unwrap().to_str().unwrap());
     assert_eq!((data.classes, data.train.rows, data.test.rows, data.train.cols), (4, 3, 2, 4));
     assert_eq!(data.train.values, Values::Bytes(images[16..].to_vec()));
-    assert_eq!((data.train.labels.as_slice(), data.test.labels.as_slice()), (&[1, 0, 2][..], &[0, 3][..]));
+    assert_eq!(
+        (data.train.labels.as_slice(), data.test.labels.as_slice()),
+        (&[1, 0, 2][..], &[0, 3][..])
+    );
     assert_eq!(data.train.features_f32()[..3], [0.0, 20.0 * (1.0 / 255.0), 40.0 * (1.0 / 255.0)]);
 
     let same = open(other.path()).unwrap();
@@ -92,7 +114,11 @@ fn idx_files_that_do_not_fit_one_another_are_refused() {
         (1, idx(&[3, 1], &[1, 0, 2]), "2 dimensions: labels have 1"),
         (0, idx(&[3], &[1, 0, 2]), "1 dimension: images need at least 2"),
         (2, idx(&[2, 1, 4], &[0; 8]), "images of 2×2 for training, of 1×4 for the test"),
-        (3, idx(&[1 << 30, 1 << 30], &[]), "its header claims 1073741824×1073741824 = 1152921504606846976 bytes, the file holds 0"),
+        (
+            3,
+            idx(&[1 << 30, 1 << 30], &[]),
+            "its header claims 1073741824×1073741824 = 1152921504606846976 bytes, the file holds 0",
+        ),
     ] {
         let mut files = small_idx();
         files[file] = bytes;
@@ -106,28 +132,45 @@ fn idx_files_that_do_not_fit_one_another_are_refused() {
 
 #[test]
 fn parts_without_rows_or_features_and_missing_files_are_refused() {
-    let (none, no_pixels, labels) = (idx(&[0, 2, 2], &[]), idx(&[3, 0, 2], &[]), idx(&[3], &[1, 0, 2]));
+    let (none, no_pixels, labels) =
+        (idx(&[0, 2, 2], &[]), idx(&[3, 0, 2], &[]), idx(&[3], &[1, 0, 2]));
     let no_labels = idx(&[0], &[]);
     let images = &small_idx()[0];
     for (files, what) in [
         ([images, &labels, &none, &no_labels], "the test set has no rows: at least 1 is needed"),
-        ([&none, &no_labels, images, &labels], "the training set has no rows: at least 1 is needed"),
-        ([&no_pixels, &labels, &no_pixels, &labels], "the training set has no features: at least 1 is needed"),
+        (
+            [&none, &no_labels, images, &labels],
+            "the training set has no rows: at least 1 is needed",
+        ),
+        (
+            [&no_pixels, &labels, &no_pixels, &labels],
+            "the training set has no features: at least 1 is needed",
+        ),
     ] {
         let names: Vec<_> = IDX.into_iter().zip(files.iter().map(|f| f.as_slice())).collect();
         let error = open(folder(&names).path()).unwrap_err().to_string();
         assert!(error.ends_with(what), "{error}");
     }
-    let error = open(folder(&[(IDX[0], images), (IDX[1], &labels)]).path()).unwrap_err().to_string();
-    assert!(error.ends_with("has no `t10k-images-idx3-ubyte` or `test-images-idx3-ubyte`, plain or with .gz"), "{error}");
+    let error =
+        open(folder(&[(IDX[0], images), (IDX[1], &labels)]).path()).unwrap_err().to_string();
+    assert!(
+        error.ends_with(
+            "has no `t10k-images-idx3-ubyte` or `test-images-idx3-ubyte`, plain or with .gz"
+        ),
+        "{error}"
+    );
 }
 
 #[test]
 fn csv_files_are_read_plain_and_packed() {
-    let files = folder(&[("a.csv", small_csv().as_bytes()), ("b.CSV.gz", &gzip(small_csv().as_bytes()))]);
+    let files =
+        folder(&[("a.csv", small_csv().as_bytes()), ("b.CSV.gz", &gzip(small_csv().as_bytes()))]);
     let data = open(&files.path().join("a.csv")).unwrap();
     check(&data);
-    assert_eq!((data.name.as_str(), data.classes, data.train.rows, data.test.rows, data.train.cols), ("a.csv", 3, 9, 2, 2));
+    assert_eq!(
+        (data.name.as_str(), data.classes, data.train.rows, data.test.rows, data.train.cols),
+        ("a.csv", 3, 9, 2, 2)
+    );
     assert_eq!(data.test.values, Values::Floats(vec![4.5, -0.4, 9.5, -0.9]));
     let packed = open(&files.path().join("b.CSV.gz")).unwrap();
     assert_eq!((packed.train, packed.test), (data.train, data.test));
@@ -135,7 +178,8 @@ fn csv_files_are_read_plain_and_packed() {
 
 #[test]
 fn features_are_values_times_the_unit() {
-    let samples = |values: Values| Samples { values, unit: 0.25, rows: 1, cols: 2, labels: vec![0] };
+    let samples =
+        |values: Values| Samples { values, unit: 0.25, rows: 1, cols: 2, labels: vec![0] };
     assert_eq!(samples(Values::Bytes(vec![2, 255])).features_f32(), [0.5, 63.75]);
     assert_eq!(samples(Values::Floats(vec![-3.0, 8.0])).features_f32(), [-0.75, 2.0]);
     assert!(Values::Bytes(Vec::new()).is_empty() && Values::Floats(Vec::new()).is_empty());
@@ -149,9 +193,15 @@ fn a_gzip_stream_that_is_cut_short_or_damaged_is_data_that_cannot_be_used() {
     let at = packed.len() - 8;
     packed[at] ^= 1;
     fs::write(folder.path().join("damaged.csv"), packed).unwrap();
-    for (name, what) in [("cut.csv", "truncated: its gzip stream ends too early"), ("damaged.csv", "corrupt gzip stream: ")] {
+    for (name, what) in [
+        ("cut.csv", "truncated: its gzip stream ends too early"),
+        ("damaged.csv", "corrupt gzip stream: "),
+    ] {
         let error = open(&folder.path().join(name)).unwrap_err();
-        assert!(matches!(error, Error::Data { .. }) && error.to_string().contains(what), "{error:?}");
+        assert!(
+            matches!(error, Error::Data { .. }) && error.to_string().contains(what),
+            "{error:?}"
+        );
     }
 }
 
@@ -177,7 +227,10 @@ fn mnist_is_read() {
     };
     let mnist = DataSet::open(&folder).unwrap();
     check(&mnist);
-    assert_eq!((mnist.train.rows, mnist.test.rows, mnist.train.cols, mnist.classes), (60_000, 10_000, 784, 10));
+    assert_eq!(
+        (mnist.train.rows, mnist.test.rows, mnist.train.cols, mnist.classes),
+        (60_000, 10_000, 784, 10)
+    );
     assert_eq!(mnist.train.labels[..3], [5, 0, 4]);
     assert_eq!(mnist.test.labels[..3], [7, 2, 1]);
 }
@@ -194,7 +247,10 @@ fn npy_files_are_what_numpy_writes() {
     npy::write_u8(&path, &[3], &[1, 0, 1]).unwrap();
     assert_eq!(fs::read(&path).unwrap(), [header("|u1", "(3,)"), vec![1, 0, 1]].concat());
     npy::write_f32(&path, &[2, 1], &[1.0, -2.5]).unwrap();
-    assert_eq!(fs::read(&path).unwrap(), [header("<f4", "(2, 1)"), vec![0, 0, 0x80, 0x3f, 0, 0, 0x20, 0xc0]].concat());
+    assert_eq!(
+        fs::read(&path).unwrap(),
+        [header("<f4", "(2, 1)"), vec![0, 0, 0x80, 0x3f, 0, 0, 0x20, 0xc0]].concat()
+    );
 }
 
 #[test]
@@ -216,7 +272,10 @@ fn npy_arrays_come_back_bit_for_bit() {
         npy::write_f32(&path, shape, values).unwrap();
         let array = npy::read(&path).unwrap();
         assert_eq!(array.shape, shape);
-        assert!(array.values.iter().map(|v| v.to_bits()).eq(values.iter().map(|v| v.to_bits())), "{shape:?}");
+        assert!(
+            array.values.iter().map(|v| v.to_bits()).eq(values.iter().map(|v| v.to_bits())),
+            "{shape:?}"
+        );
     }
     // Headers of every length that a row of 64 bytes can end at.
     for rank in 0..=64 {
@@ -263,7 +322,10 @@ fn every_prefix_of_a_file_is_refused_or_a_shorter_csv() {
         for &(name, whole) in &names {
             let folder = folder(&names);
             for length in 0..whole.len() {
-                assert!(!try_data(folder.path(), folder.path(), name, &whole[..length]), "{name} cut to {length} bytes");
+                assert!(
+                    !try_data(folder.path(), folder.path(), name, &whole[..length]),
+                    "{name} cut to {length} bytes"
+                );
             }
         }
     }
@@ -271,7 +333,8 @@ fn every_prefix_of_a_file_is_refused_or_a_shorter_csv() {
     let folder = folder(&[]);
     let (csv, packed) = (folder.path().join("a.csv"), gzip(small_csv().as_bytes()));
     let whole = small_csv();
-    let read = (0..=whole.len()).filter(|&n| try_data(folder.path(), &csv, "a.csv", &whole.as_bytes()[..n]));
+    let read = (0..=whole.len())
+        .filter(|&n| try_data(folder.path(), &csv, "a.csv", &whole.as_bytes()[..n]));
     assert!(read.count() > 10, "from the fifth row on, a line more is a row more");
     assert!((0..packed.len()).all(|n| !try_data(folder.path(), &csv, "a.csv", &packed[..n])));
 
@@ -288,7 +351,11 @@ fn no_change_to_a_files_bytes_makes_a_reader_panic() {
         let mut bytes = whole.to_vec();
         for _ in 0..random.random_range(1..4) {
             let at = random.random_range(0..bytes.len());
-            bytes[at] = if random.random() { random.random() } else { bytes[at] ^ (1 << random.random_range(0..8)) };
+            bytes[at] = if random.random() {
+                random.random()
+            } else {
+                bytes[at] ^ (1 << random.random_range(0..8))
+            };
         }
         bytes
     };
@@ -307,7 +374,8 @@ fn no_change_to_a_files_bytes_makes_a_reader_panic() {
     let folder = folder(&[]);
     let (csv, array) = (folder.path().join("a.csv"), folder.path().join("a.npy"));
     npy::write_f32(&array, &[2, 3], &[1.0; 6]).unwrap();
-    let (plain, packed, whole) = (small_csv(), gzip(small_csv().as_bytes()), fs::read(&array).unwrap());
+    let (plain, packed, whole) =
+        (small_csv(), gzip(small_csv().as_bytes()), fs::read(&array).unwrap());
     for _ in 0..500 {
         try_data(folder.path(), &csv, "a.csv", &changed(plain.as_bytes()));
         try_data(folder.path(), &csv, "a.csv", &changed(&packed));

@@ -1,4 +1,5 @@
-//! Devices, ours and a caller's: what is refused and how, kernels between a caller's own passes, reading without blocking.
+//! Devices, ours and a caller's: what is refused and how, kernels between a caller's own passes,
+//! reading without blocking.
 
 mod common;
 
@@ -13,7 +14,10 @@ use wgpu_dropout::mask::{MAX_COLS, MAX_ROWS};
 use wgpu_dropout::{Device, DeviceChoice, Dropout, Error, Key, Mask, Mode, Rate};
 
 fn site() -> Dropout {
-    Dropout::train(Mode::Inverted, Mask::new(Rate::keep(0.5).unwrap(), Key { seed: 8, layer: 1, step: 2 }).at(3, 5))
+    Dropout::train(
+        Mode::Inverted,
+        Mask::new(Rate::keep(0.5).unwrap(), Key { seed: 8, layer: 1, step: 2 }).at(3, 5),
+    )
 }
 
 fn dropped(x: &[f32], cols: usize) -> Vec<f32> {
@@ -28,8 +32,13 @@ fn an_adapter_that_is_not_there_is_an_error_that_lists_those_that_are() {
         let choice: DeviceChoice = name.parse().unwrap();
         let Err(error) = Device::open(&choice) else { panic!("{name} opened") };
         assert!(matches!(error, Error::Adapter { .. }), "{error:?}");
-        let Some(first) = adapters().unwrap().first().map(wgpu::Adapter::get_info) else { continue };
-        assert!(error.to_string().contains(name) && error.to_string().contains(&first.name), "{error}");
+        let Some(first) = adapters().unwrap().first().map(wgpu::Adapter::get_info) else {
+            continue;
+        };
+        assert!(
+            error.to_string().contains(name) && error.to_string().contains(&first.name),
+            "{error}"
+        );
     }
     assert!(matches!(Gpu::open(&AdapterChoice::Index(usize::MAX)), Err(Error::Adapter { .. })));
     assert!(matches!("cpu".parse().map(|choice| Device::open(&choice)), Ok(Ok(Device::Cpu(_)))));
@@ -47,7 +56,8 @@ fn buffers_that_a_kernel_cannot_use_are_typed_errors() {
     let kernels = Kernels::new(&raw.device).unwrap();
     let scope = raw.device.push_error_scope(wgpu::ErrorFilter::Validation);
     let (a, b) = (raw.buffer(&[0.0f32; 64]), raw.buffer(&[0.0f32; 64]));
-    let plain = raw.buffer_for(&[0.0f32; 64], wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::VERTEX);
+    let plain =
+        raw.buffer_for(&[0.0f32; 64], wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::VERTEX);
     let view = |buffer, offset| View::new(buffer, 4, 8).at(offset);
     prepare(&kernels, view(&a, 0), view(&b, 128)).unwrap();
     let refused = [
@@ -62,13 +72,18 @@ fn buffers_that_a_kernel_cannot_use_are_typed_errors() {
     ];
     for (what, x, y, says) in refused {
         match prepare(&kernels, x, y) {
-            Err(error @ Error::Buffer { kernel: "dropout", .. }) => assert!(error.to_string().contains(says), "{what}: {error}"),
+            Err(error @ Error::Buffer { kernel: "dropout", .. }) => {
+                assert!(error.to_string().contains(says), "{what}: {error}")
+            }
             other => panic!("{what}: {other:?}"),
         }
     }
     let huge = View::new(&a, usize::MAX, 2);
     assert!(prepare(&kernels, huge, huge).is_err());
-    assert!(matches!(prepare(&kernels, View::new(&a, 4, 8), View::new(&b, 8, 4)), Err(Error::Shape { kernel: "dropout", .. })));
+    assert!(matches!(
+        prepare(&kernels, View::new(&a, 4, 8), View::new(&b, 8, 4)),
+        Err(Error::Shape { kernel: "dropout", .. })
+    ));
 
     // Coordinates past the contract.
     for (row, col) in [(MAX_ROWS - 3, 0), (0, MAX_COLS - 7), (u64::MAX, 0), (0, u64::MAX)] {
@@ -82,7 +97,8 @@ fn buffers_that_a_kernel_cannot_use_are_typed_errors() {
     assert!(error.is_none(), "{error:?}");
 }
 
-/// What the planner is told is checked against the device, so that no plan divides by zero or binds past a limit.
+/// What the planner is told is checked against the device, so that no plan divides by zero or binds
+/// past a limit.
 #[test]
 fn plans_beyond_the_device_are_refused() {
     let Some(raw) = Raw::open() else { return };
@@ -101,15 +117,25 @@ fn plans_beyond_the_device_are_refused() {
     ];
     for planner in bad {
         match Kernels::with_planner(&raw.device, |_| planner) {
-            Err(Error::Adapter { what }) => assert!(what.contains("max_") || what.contains("min_"), "{what}"),
+            Err(Error::Adapter { what }) => {
+                assert!(what.contains("max_") || what.contains("min_"), "{what}")
+            }
             other => panic!("{planner:?}: {other:?}"),
         }
     }
     // A plan of no operations a dispatch is slow, not wrong.
     let kernels = Kernels::with_planner(&raw.device, |_| Planner { flops: 0, ..good }).unwrap();
-    let (a, b, c) = (raw.buffer(&[1.0f32; 16]), raw.buffer(&[1.0f32; 16]), raw.buffer(&[0.0f32; 16]));
+    let (a, b, c) =
+        (raw.buffer(&[1.0f32; 16]), raw.buffer(&[1.0f32; 16]), raw.buffer(&[0.0f32; 16]));
     let (x, weight, mut y) = (View::new(&a, 4, 4), View::new(&b, 4, 4), View::new(&c, 4, 4));
-    let call = LinearForward { x: &x, weight: &weight, bias: None, y: &mut y, relu: true, dropout: Dropout::NONE };
+    let call = LinearForward {
+        x: &x,
+        weight: &weight,
+        bias: None,
+        y: &mut y,
+        relu: true,
+        dropout: Dropout::NONE,
+    };
     assert_eq!(kernels.linear_forward(&call).unwrap().dispatches(), 1);
 }
 
@@ -129,32 +155,62 @@ fn a_device_with_too_little_is_refused_and_one_with_webgpu_s_defaults_is_not() {
     let defaults = wgpu::Limits::default();
     for tile in Tile::ALL {
         let device = with(defaults.clone());
-        let kernels = Kernels::with_planner(&device, |planner| Planner { tiles: Tiles::all(tile), ..planner });
+        let kernels = Kernels::with_planner(&device, |planner| Planner {
+            tiles: Tiles::all(tile),
+            ..planner
+        });
         // A tile that needs a feature, or more workgroup memory than the defaults have, is refused.
         let more = tile.is_matrix() || matches!(tile, Tile::Shuffle | Tile::Narrow | Tile::Large);
         assert_eq!(kernels.is_ok(), !more, "{tile}: {:?}", kernels.err());
     }
-    // wgpu enforces the one and not the other: a tile that does not fit is refused before anything is compiled.
+    // wgpu enforces the one and not the other: a tile that does not fit is refused before anything
+    // is compiled.
     let small = [
         (wgpu::Limits { max_compute_invocations_per_workgroup: 128, ..defaults.clone() }, true),
         (wgpu::Limits { max_compute_workgroup_storage_size: 12_288, ..defaults.clone() }, false),
     ];
     for (limits, usual) in small {
         let device = with(limits);
-        for (tile, fits) in [(Tile::Large, false), (Tile::Workgroup, usual), (Tile::Small, true), (Tile::Tall, true)] {
-            let kernels = Kernels::with_planner(&device, |planner| Planner { tiles: Tiles::all(tile), ..planner });
+        for (tile, fits) in [
+            (Tile::Large, false),
+            (Tile::Workgroup, usual),
+            (Tile::Small, true),
+            (Tile::Tall, true),
+        ] {
+            let kernels = Kernels::with_planner(&device, |planner| Planner {
+                tiles: Tiles::all(tile),
+                ..planner
+            });
             assert_eq!(kernels.is_ok(), fits, "{tile}: {:?}", kernels.err());
         }
     }
     let lacking = [
-        ("max_storage_buffers_per_shader_stage", wgpu::Limits { max_storage_buffers_per_shader_stage: 3, ..defaults.clone() }),
-        ("max_compute_invocations_per_workgroup", wgpu::Limits { max_compute_invocations_per_workgroup: 32, ..defaults.clone() }),
-        ("max_compute_workgroup_size_x", wgpu::Limits { max_compute_workgroup_size_x: 32, ..defaults.clone() }),
-        ("max_compute_workgroup_storage_size", wgpu::Limits { max_compute_workgroup_storage_size: 4096, ..defaults.clone() }),
-        ("max_storage_buffer_binding_size", wgpu::Limits { max_storage_buffer_binding_size: 1 << 15, ..defaults }),
+        (
+            "max_storage_buffers_per_shader_stage",
+            wgpu::Limits { max_storage_buffers_per_shader_stage: 3, ..defaults.clone() },
+        ),
+        (
+            "max_compute_invocations_per_workgroup",
+            wgpu::Limits { max_compute_invocations_per_workgroup: 32, ..defaults.clone() },
+        ),
+        (
+            "max_compute_workgroup_size_x",
+            wgpu::Limits { max_compute_workgroup_size_x: 32, ..defaults.clone() },
+        ),
+        (
+            "max_compute_workgroup_storage_size",
+            wgpu::Limits { max_compute_workgroup_storage_size: 4096, ..defaults.clone() },
+        ),
+        (
+            "max_storage_buffer_binding_size",
+            wgpu::Limits { max_storage_buffer_binding_size: 1 << 15, ..defaults },
+        ),
     ];
     for (name, limits) in lacking {
-        match Kernels::with_planner(&with(limits), |planner| Planner { tiles: Tiles::all(Tile::Workgroup), ..planner }) {
+        match Kernels::with_planner(&with(limits), |planner| Planner {
+            tiles: Tiles::all(Tile::Workgroup),
+            ..planner
+        }) {
             Err(Error::Adapter { what }) => assert!(what.contains(name), "{what}"),
             other => panic!("{name}: {other:?}"),
         }
@@ -178,13 +234,19 @@ fn kernels_run_between_a_caller_s_own_passes() {
     let (fill_group, triple_group) = (raw.group(&fill, 0, &[&x]), raw.group(&triple, 0, &[&y]));
     let kernels = Kernels::new(&raw.device).unwrap();
     let (source, mut target) = (View::new(&x, rows, cols), View::new(&y, rows, cols));
-    let ours = kernels.dropout(&DropoutCall { x: &source, y: &mut target, dropout: site() }).unwrap();
+    let ours =
+        kernels.dropout(&DropoutCall { x: &source, y: &mut target, dropout: site() }).unwrap();
     assert!(ours.dispatches() == 1 && kernels.compiled().len() == 1, "{:?}", kernels.compiled());
 
-    let right: Vec<f32> = dropped(&(0..count).map(|i| i as f32).collect::<Vec<_>>(), cols).iter().map(|y| 3.0 * y).collect();
+    let right: Vec<f32> = dropped(&(0..count).map(|i| i as f32).collect::<Vec<_>>(), cols)
+        .iter()
+        .map(|y| 3.0 * y)
+        .collect();
     for in_one_pass in [false, true] {
         let mut encoder = raw.device.create_command_encoder(&Default::default());
-        let dispatch = |pass: &mut wgpu::ComputePass<'_>, pipeline: &wgpu::ComputePipeline, group: &wgpu::BindGroup| {
+        let dispatch = |pass: &mut wgpu::ComputePass<'_>,
+                        pipeline: &wgpu::ComputePipeline,
+                        group: &wgpu::BindGroup| {
             pass.set_pipeline(pipeline);
             pass.set_bind_group(0, group, &[]);
             pass.dispatch_workgroups(count.div_ceil(64) as u32, 1, 1);
@@ -215,14 +277,22 @@ fn tensors_are_ranges_of_buffers() {
         for (from, to) in [(0, 4), (1, 64), (13, 2), (65, 67), (130, 128)] {
             let (count, values) = (rows * cols, noise(1, 300));
             let (x, y) = (raw.buffer(&values), raw.buffer(&[9.0f32; 300]));
-            let (source, target) = (View::new(&x, rows, cols).at(4 * from), &mut View::new(&y, rows, cols).at(4 * to));
-            let call = kernels.dropout(&DropoutCall { x: &source, y: target, dropout: site() }).unwrap();
+            let (source, target) =
+                (View::new(&x, rows, cols).at(4 * from), &mut View::new(&y, rows, cols).at(4 * to));
+            let call =
+                kernels.dropout(&DropoutCall { x: &source, y: target, dropout: site() }).unwrap();
             let mut encoder = raw.device.create_command_encoder(&Default::default());
             call.record(&mut encoder.begin_compute_pass(&Default::default()));
             raw.queue.submit([encoder.finish()]);
             let mut right = vec![9.0; 300];
-            right[to as usize..][..count].copy_from_slice(&dropped(&values[from as usize..][..count], cols));
-            same_bits(&format!("{rows}×{cols} from word {from} to word {to}"), &raw.read(&y), &right).unwrap();
+            right[to as usize..][..count]
+                .copy_from_slice(&dropped(&values[from as usize..][..count], cols));
+            same_bits(
+                &format!("{rows}×{cols} from word {from} to word {to}"),
+                &raw.read(&y),
+                &right,
+            )
+            .unwrap();
         }
     }
 }
@@ -237,9 +307,21 @@ fn a_product_in_parts_is_recorded_like_any_other_and_again() {
     let (x, weight) = values.split_at(batch * inputs);
     let mut right = vec![f32::NAN; batch * outputs];
     reference::linear_forward(x, weight, None, &mut right, [inputs, outputs], true, &site());
-    let (a, b, c) = (raw.buffer(x), raw.buffer(weight), raw.buffer(&vec![f32::NAN; batch * outputs]));
-    let (a, b, mut y) = (View::new(&a, batch, inputs), View::new(&b, inputs, outputs), View::new(&c, batch, outputs));
-    let call = kernels.linear_forward(&LinearForward { x: &a, weight: &b, bias: None, y: &mut y, relu: true, dropout: site() });
+    let (a, b, c) =
+        (raw.buffer(x), raw.buffer(weight), raw.buffer(&vec![f32::NAN; batch * outputs]));
+    let (a, b, mut y) = (
+        View::new(&a, batch, inputs),
+        View::new(&b, inputs, outputs),
+        View::new(&c, batch, outputs),
+    );
+    let call = kernels.linear_forward(&LinearForward {
+        x: &a,
+        weight: &b,
+        bias: None,
+        y: &mut y,
+        relu: true,
+        dropout: site(),
+    });
     let call = call.unwrap();
     assert_eq!(call.dispatches(), 2);
     for _ in 0..2 {
@@ -262,7 +344,15 @@ fn products_in_parts_make_no_objects_again() {
             for _ in 0..3 {
                 let before = gpu.counts().objects;
                 let dropout = Dropout::NONE;
-                gpu.linear_forward(LinearForward { x: &x, weight: &weight, bias: None, y: &mut y, relu: false, dropout }).unwrap();
+                gpu.linear_forward(LinearForward {
+                    x: &x,
+                    weight: &weight,
+                    bias: None,
+                    y: &mut y,
+                    relu: false,
+                    dropout,
+                })
+                .unwrap();
                 gpu.submit().unwrap();
                 objects.push(gpu.counts().objects - before);
             }
@@ -298,7 +388,8 @@ fn reading_need_not_block_where_somebody_else_polls() {
     });
 }
 
-/// Typed errors, and neither a panic nor a hang, from everything that is called after a device is gone.
+/// Typed errors, and neither a panic nor a hang, from everything that is called after a device is
+/// gone.
 #[test]
 fn a_device_that_is_gone_gives_typed_errors() {
     let Some(mut gpu) = gpu() else { return };
@@ -307,7 +398,8 @@ fn a_device_that_is_gone_gives_typed_errors() {
     gpu.wait().unwrap();
     gpu.device().destroy();
     let call = gpu.dropout(DropoutCall { x: &x, y: &mut y, dropout: site() });
-    let results = [call, gpu.submit(), gpu.wait(), gpu.read(&y).map(drop), gpu.write(&mut y, &[0.0; 16])];
+    let results =
+        [call, gpu.submit(), gpu.wait(), gpu.read(&y).map(drop), gpu.write(&mut y, &[0.0; 16])];
     for result in &results {
         assert!(matches!(result, Ok(()) | Err(Error::Device { .. })), "{result:?}");
     }
@@ -318,7 +410,8 @@ fn a_device_that_is_gone_gives_typed_errors() {
 #[test]
 fn tensors_that_no_device_holds_are_typed_errors() {
     fn check<B: Backend>(backend: &mut B) {
-        for (rows, cols) in [(usize::MAX, 2), (usize::MAX / 8, 1), (1 << 40, 1 << 20), (1 << 45, 1)] {
+        for (rows, cols) in [(usize::MAX, 2), (usize::MAX / 8, 1), (1 << 40, 1 << 20), (1 << 45, 1)]
+        {
             let error = backend.zeros::<f32>(rows, cols).map(drop).unwrap_err();
             assert!(
                 matches!(error, Error::TooLarge { .. } | Error::OutOfMemory { .. }),
@@ -328,7 +421,10 @@ fn tensors_that_no_device_holds_are_typed_errors() {
         }
         let mut tensor = backend.zeros::<f32>(2, 3).unwrap();
         for length in [0, 5, 7] {
-            assert!(matches!(backend.write(&mut tensor, &vec![0.0; length]), Err(Error::Shape { .. })));
+            assert!(matches!(
+                backend.write(&mut tensor, &vec![0.0; length]),
+                Err(Error::Shape { .. })
+            ));
         }
         assert_eq!(backend.read(&tensor).unwrap(), [0.0; 6], "nothing was written");
     }

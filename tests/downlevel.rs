@@ -1,5 +1,6 @@
-//! A device of wgpu's `downlevel_defaults`: four storage buffers, 16 KiB of workgroup memory, 256 invocations, no feature. Masks, a network's
-//! whole training and every kernel are as elsewhere, in more dispatches; `tests/kernels` holds each of them against the oracle there.
+//! A device of wgpu's `downlevel_defaults`: four storage buffers, 16 KiB of workgroup memory, 256
+//! invocations, no feature. Masks, a network's whole training and every kernel are as elsewhere, in
+//! more dispatches; `tests/kernels` holds each of them against the oracle there.
 
 mod common;
 #[path = "common/noop.rs"]
@@ -14,14 +15,20 @@ use wgpu_dropout::mlp::{Architecture, Mlp, Resident, Sharing, Source, Training};
 use wgpu_dropout::{Dropout, Error, Key, Mask, Mode, Rate};
 
 fn site(keep: f64) -> Dropout {
-    Dropout::train(Mode::Inverted, Mask::new(Rate::keep(keep).unwrap(), Key { seed: 42, layer: 0, step: 0 }))
+    Dropout::train(
+        Mode::Inverted,
+        Mask::new(Rate::keep(keep).unwrap(), Key { seed: 42, layer: 0, step: 0 }),
+    )
 }
 
 #[test]
 fn masks_are_the_contract_s() {
     let Some(mut gpu) = downlevel() else { return };
     let limits = gpu.device().limits();
-    assert!(limits.max_storage_buffers_per_shader_stage == 4 && gpu.device().features().is_empty(), "{limits:?}");
+    assert!(
+        limits.max_storage_buffers_per_shader_stage == 4 && gpu.device().features().is_empty(),
+        "{limits:?}"
+    );
     let mask = site(0.5).mask;
     let kept = gpu.read_mask(mask, 1000, 1000).unwrap();
     assert_eq!(kept.iter().filter(|&&kept| kept == 1).count(), 500_239);
@@ -31,13 +38,21 @@ fn masks_are_the_contract_s() {
 /// What a training leaves: losses, weights, and predictions of both kinds.
 fn train(gpu: Gpu) -> (Vec<f32>, Vec<String>) {
     let (rate, input_rate) = (Rate::drop(0.5).unwrap(), Rate::drop(0.2).unwrap());
-    let architecture =
-        Architecture { inputs: 20, hidden: vec![33, 24], classes: 5, mode: Mode::Inverted, rate, input_rate, seed: 3 };
+    let architecture = Architecture {
+        inputs: 20,
+        hidden: vec![33, 24],
+        classes: 5,
+        mode: Mode::Inverted,
+        rate,
+        input_rate,
+        seed: 3,
+    };
     let mut net = Mlp::new(gpu, architecture).unwrap();
     let rows = 70;
     let bytes: Vec<u8> = noise(1, rows * 20).iter().map(|x| (x * 127.5 + 127.5) as u8).collect();
     let labels: Vec<u32> = (0..rows as u32).map(|row| row * 3 % 5).collect();
-    let data = Resident::new(net.backend_mut(), Source::Bytes(&bytes), 20, 1.0 / 255.0, &labels).unwrap();
+    let data =
+        Resident::new(net.backend_mut(), Source::Bytes(&bytes), 20, 1.0 / 255.0, &labels).unwrap();
     let training = Training { batch: 32, ..Training::default() };
     let mut left = Vec::new();
     for _ in 0..3 {
@@ -65,17 +80,25 @@ fn a_network_trains_and_predicts_as_elsewhere() {
     }
 }
 
-/// The parts into which a call is divided there follow the state as the call does: without the residual, dropout is the only thing left.
+/// The parts into which a call is divided there follow the state as the call does: without the
+/// residual, dropout is the only thing left.
 #[test]
 fn a_divided_call_reads_a_state_once() {
     let Some(gpu) = downlevel() else { return };
     let usage = wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST;
-    let state = gpu.device().create_buffer(&wgpu::BufferDescriptor { label: None, size: 256, usage, mapped_at_creation: false });
+    let state = gpu.device().create_buffer(&wgpu::BufferDescriptor {
+        label: None,
+        size: 256,
+        usage,
+        mapped_at_creation: false,
+    });
     gpu.queue().write_buffer(&state, 0, State::new(&site(0.5)).bytes());
     let mut gpu = gpu.with_kernels(gpu.kernels().reading(&state, 0).unwrap());
     let [batch, inputs, outputs] = [9, 12, 20];
-    let (x, weight, r) = (noise(1, batch * inputs), noise(2, inputs * outputs), noise(3, batch * outputs));
-    let (a, b) = (gpu.tensor(batch, inputs, &x).unwrap(), gpu.tensor(inputs, outputs, &weight).unwrap());
+    let (x, weight, r) =
+        (noise(1, batch * inputs), noise(2, inputs * outputs), noise(3, batch * outputs));
+    let (a, b) =
+        (gpu.tensor(batch, inputs, &x).unwrap(), gpu.tensor(inputs, outputs, &weight).unwrap());
     let residual = gpu.tensor(batch, outputs, &r).unwrap();
     let (mut z, mut y) = (gpu.zeros(batch, outputs).unwrap(), gpu.zeros(batch, outputs).unwrap());
     gpu.linear_activation(LinearActivation {
@@ -90,7 +113,15 @@ fn a_divided_call_reads_a_state_once() {
     })
     .unwrap();
     let mut sums = vec![f32::NAN; batch * outputs];
-    reference::linear_forward(&x, &weight, None, &mut sums, [inputs, outputs], false, &Dropout::NONE);
+    reference::linear_forward(
+        &x,
+        &weight,
+        None,
+        &mut sums,
+        [inputs, outputs],
+        false,
+        &Dropout::NONE,
+    );
     let (z, y) = (gpu.read(&z).unwrap(), gpu.read(&y).unwrap());
     assert!(z.iter().zip(&sums).all(|(a, b)| (a - b).abs() < 1e-5), "{z:?} {sums:?}");
     let activated: Vec<f32> = z.iter().map(|z| z.max(0.0)).collect();
@@ -106,15 +137,18 @@ fn what_cannot_be_done_there_says_which_limit_it_is() {
     for buffers in [3, 5] {
         match Kernels::with_planner(gpu.device(), |planner| Planner { buffers, ..planner }) {
             Err(Error::Adapter { what }) => {
-                let right = format!("max_storage_buffers_per_shader_stage allows {buffers}: the kernels need 4 to 4");
+                let right = format!(
+                    "max_storage_buffers_per_shader_stage allows {buffers}: the kernels need 4 to 4"
+                );
                 assert!(what.contains(&right), "{what}");
             }
             other => panic!("{other:?}"),
         }
     }
     // The control: such a device makes no pipeline of five.
-    let bindings =
-        (0..5).map(|i| format!("@group(0) @binding({i}) var<storage, read_write> b{i}: array<u32>;\n")).collect::<String>();
+    let bindings = (0..5)
+        .map(|i| format!("@group(0) @binding({i}) var<storage, read_write> b{i}: array<u32>;\n"))
+        .collect::<String>();
     let sum = (0..5).map(|i| format!("b{i}[0] = 1u;")).collect::<String>();
     let wgsl = format!("{bindings}@compute @workgroup_size(1) fn main() {{ {sum} }}");
     assert!(noop::refuses(gpu.device(), &wgsl));

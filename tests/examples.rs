@@ -1,4 +1,5 @@
-//! The examples run, check themselves, and say what they are there to say. `examples/mpi` has a test of its own.
+//! The examples run, check themselves, and say what they are there to say. `examples/mpi` has a
+//! test of its own.
 #![cfg(feature = "cli")]
 
 mod common;
@@ -16,9 +17,13 @@ fn each_example_runs_and_ends_as_it_should() {
         ("three_layer", false, "standard errors at most"),
     ] {
         let output = Command::new(programs.join("examples").join(name)).output().unwrap();
-        let (said, complaint) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        let (said, complaint) =
+            (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
         assert!(output.status.success(), "{name}: {said}{complaint}");
         let last = if needs_gpu && !there { "no adapter here" } else { last };
-        assert!(said.lines().last().is_some_and(|line| line.ends_with(last)), "{name}, expected `{last}`: {said}{complaint}");
+        assert!(
+            said.lines().last().is_some_and(|line| line.ends_with(last)),
+            "{name}, expected `{last}`: {said}{complaint}"
+        );
     }
 }

@@ -1,5 +1,6 @@
-//! A driver that fails at any call: between wgpu and Vulkan stand functions of our own, which refuse memory, a submit or a wait from the n-th call
-//! on. Each ends in a typed error, within a second of the failure, and nothing hangs or panics.
+//! A driver that fails at any call: between wgpu and Vulkan stand functions of our own, which
+//! refuse memory, a submit or a wait from the n-th call on. Each ends in a typed error, within a
+//! second of the failure, and nothing hangs or panics.
 #![cfg(all(feature = "vulkan", target_os = "linux"))]
 
 mod common;
@@ -53,7 +54,8 @@ static SEMAPHORES: AtomicPtr<()> = AtomicPtr::new(std::ptr::null_mut());
 static FENCES: AtomicPtr<()> = AtomicPtr::new(std::ptr::null_mut());
 static ALLOCATE: AtomicPtr<()> = AtomicPtr::new(std::ptr::null_mut());
 
-/// Vulkan's functions with some replaced: every call goes on to the driver as it came, unless it is refused.
+/// Vulkan's functions with some replaced: every call goes on to the driver as it came, unless it is
+/// refused.
 #[allow(unsafe_code)]
 mod between {
     use super::*;
@@ -61,19 +63,27 @@ mod between {
     /// Any function, whose type goes with its name.
     type Function = unsafe extern "system" fn();
 
-    pub unsafe extern "system" fn instance_proc(instance: vk::Instance, name: *const c_char) -> vk::PFN_vkVoidFunction {
-        // SAFETY: as Vulkan has it, `name` is a string; the types are those of the functions by their names.
+    pub unsafe extern "system" fn instance_proc(
+        instance: vk::Instance,
+        name: *const c_char,
+    ) -> vk::PFN_vkVoidFunction {
+        // SAFETY: as Vulkan has it, `name` is a string; the types are those of the functions by
+        // their names.
         unsafe {
             let real = INSTANCE_PROC.get()?(instance, name);
             if CStr::from_ptr(name) != c"vkGetDeviceProcAddr" {
                 return real;
             }
-            DEVICE_PROC.get_or_init(|| transmute::<Function, vk::PFN_vkGetDeviceProcAddr>(real.unwrap()));
+            DEVICE_PROC
+                .get_or_init(|| transmute::<Function, vk::PFN_vkGetDeviceProcAddr>(real.unwrap()));
             Some(transmute::<vk::PFN_vkGetDeviceProcAddr, Function>(device_proc))
         }
     }
 
-    unsafe extern "system" fn device_proc(device: vk::Device, name: *const c_char) -> vk::PFN_vkVoidFunction {
+    unsafe extern "system" fn device_proc(
+        device: vk::Device,
+        name: *const c_char,
+    ) -> vk::PFN_vkVoidFunction {
         // SAFETY: as above.
         unsafe {
             let real = DEVICE_PROC.get()?(device, name)?;
@@ -82,8 +92,12 @@ mod between {
                 b"vkWaitSemaphores" | b"vkWaitSemaphoresKHR" => {
                     (&SEMAPHORES, transmute::<vk::PFN_vkWaitSemaphores, Function>(semaphores))
                 }
-                b"vkWaitForFences" => (&FENCES, transmute::<vk::PFN_vkWaitForFences, Function>(fences)),
-                b"vkAllocateMemory" => (&ALLOCATE, transmute::<vk::PFN_vkAllocateMemory, Function>(allocate)),
+                b"vkWaitForFences" => {
+                    (&FENCES, transmute::<vk::PFN_vkWaitForFences, Function>(fences))
+                }
+                b"vkAllocateMemory" => {
+                    (&ALLOCATE, transmute::<vk::PFN_vkAllocateMemory, Function>(allocate))
+                }
                 _ => return Some(real),
             };
             kept.store(real as *mut (), SeqCst);
@@ -99,13 +113,26 @@ mod between {
     ) -> vk::Result {
         // SAFETY: the function that was asked for by this name.
         let real = unsafe { transmute::<*mut (), vk::PFN_vkQueueSubmit>(SUBMIT.load(SeqCst)) };
-        if fails(Fault::Submit) { vk::Result::ERROR_DEVICE_LOST } else { unsafe { real(queue, count, submits, fence) } }
+        if fails(Fault::Submit) {
+            vk::Result::ERROR_DEVICE_LOST
+        } else {
+            unsafe { real(queue, count, submits, fence) }
+        }
     }
 
-    unsafe extern "system" fn semaphores(device: vk::Device, info: *const vk::SemaphoreWaitInfo<'_>, timeout: u64) -> vk::Result {
+    unsafe extern "system" fn semaphores(
+        device: vk::Device,
+        info: *const vk::SemaphoreWaitInfo<'_>,
+        timeout: u64,
+    ) -> vk::Result {
         // SAFETY: as above.
-        let real = unsafe { transmute::<*mut (), vk::PFN_vkWaitSemaphores>(SEMAPHORES.load(SeqCst)) };
-        if fails(Fault::Wait) { vk::Result::ERROR_DEVICE_LOST } else { unsafe { real(device, info, timeout) } }
+        let real =
+            unsafe { transmute::<*mut (), vk::PFN_vkWaitSemaphores>(SEMAPHORES.load(SeqCst)) };
+        if fails(Fault::Wait) {
+            vk::Result::ERROR_DEVICE_LOST
+        } else {
+            unsafe { real(device, info, timeout) }
+        }
     }
 
     unsafe extern "system" fn fences(
@@ -117,7 +144,11 @@ mod between {
     ) -> vk::Result {
         // SAFETY: as above.
         let real = unsafe { transmute::<*mut (), vk::PFN_vkWaitForFences>(FENCES.load(SeqCst)) };
-        if fails(Fault::Wait) { vk::Result::ERROR_DEVICE_LOST } else { unsafe { real(device, count, fences, all, timeout) } }
+        if fails(Fault::Wait) {
+            vk::Result::ERROR_DEVICE_LOST
+        } else {
+            unsafe { real(device, count, fences, all, timeout) }
+        }
     }
 
     unsafe extern "system" fn allocate(
@@ -137,31 +168,40 @@ mod between {
     /// wgpu on Vulkan with these functions between.
     pub fn instance() -> Option<wgpu::Instance> {
         let flags = wgpu::InstanceFlags::empty();
-        // SAFETY: the loader stays loaded; an instance is made from the same entry and with the extensions that wgpu wants, and is wgpu's own
-        // from there on.
+        // SAFETY: the loader stays loaded; an instance is made from the same entry and with the
+        // extensions that wgpu wants, and is wgpu's own from there on.
         unsafe {
             let loaded = Box::leak(Box::new(ash::Entry::load().ok()?));
             INSTANCE_PROC.get_or_init(|| loaded.static_fn().get_instance_proc_addr);
-            let entry = ash::Entry::from_static_fn(ash::StaticFn { get_instance_proc_addr: instance_proc });
+            let entry =
+                ash::Entry::from_static_fn(ash::StaticFn { get_instance_proc_addr: instance_proc });
             let version = vk::API_VERSION_1_3;
-            let extensions = hal::vulkan::Instance::desired_extensions(&entry, version, flags).ok()?;
+            let extensions =
+                hal::vulkan::Instance::desired_extensions(&entry, version, flags).ok()?;
             let names: Vec<_> = extensions.iter().map(|name| name.as_ptr()).collect();
             let application = vk::ApplicationInfo::default().api_version(version);
-            let info = vk::InstanceCreateInfo::default().application_info(&application).enabled_extension_names(&names);
+            let info = vk::InstanceCreateInfo::default()
+                .application_info(&application)
+                .enabled_extension_names(&names);
             let raw = entry.create_instance(&info, None).ok()?;
             let budget = wgpu::MemoryBudgetThresholds::default();
-            let of_hal =
-                hal::vulkan::Instance::from_raw(entry, raw, version, 0, None, extensions, flags, budget, false, None).ok()?;
+            let of_hal = hal::vulkan::Instance::from_raw(
+                entry, raw, version, 0, None, extensions, flags, budget, false, None,
+            )
+            .ok()?;
             Some(wgpu::Instance::from_hal::<hal::api::Vulkan>(of_hal))
         }
     }
 }
 
-/// A device under the failing functions, which succeed until a fault is armed; what goes wrong outside of calls is heard.
+/// A device under the failing functions, which succeed until a fault is armed; what goes wrong
+/// outside of calls is heard.
 fn device() -> Option<(wgpu::Device, wgpu::Queue)> {
     static INSTANCE: OnceLock<Option<wgpu::Instance>> = OnceLock::new();
     let instance = INSTANCE.get_or_init(between::instance).as_ref()?;
-    let adapter = pollster::block_on(instance.enumerate_adapters(wgpu::Backends::VULKAN)).into_iter().next()?;
+    let adapter = pollster::block_on(instance.enumerate_adapters(wgpu::Backends::VULKAN))
+        .into_iter()
+        .next()?;
     let (device, queue) = pollster::block_on(adapter.request_device(&Default::default())).ok()?;
     device.on_uncaptured_error(Arc::new(|_| {}));
     Some((device, queue))
@@ -172,8 +212,15 @@ fn work(device: &wgpu::Device, queue: &wgpu::Queue) -> Result<Vec<f32>> {
     let mut gpu = Gpu::on(device.clone(), queue.clone())?;
     gpu.read_mask(Mask::new(Rate::drop(0.5)?, Key { seed: 4, layer: 1, step: 0 }), 9, 99)?;
     let rate = Rate::drop(0.5)?;
-    let architecture =
-        Architecture { inputs: 20, hidden: vec![16], classes: 3, mode: Mode::Inverted, rate, input_rate: rate, seed: 1 };
+    let architecture = Architecture {
+        inputs: 20,
+        hidden: vec![16],
+        classes: 3,
+        mode: Mode::Inverted,
+        rate,
+        input_rate: rate,
+        seed: 1,
+    };
     let mut net = Mlp::new(gpu, architecture)?;
     let (x, labels) = (noise(1, 90 * 20), [0, 1, 2].repeat(30));
     let data = Resident::new(net.backend_mut(), Source::Floats(&x), 20, 1.0, &labels)?;
@@ -194,7 +241,8 @@ fn a_driver_that_fails_at_any_call_is_a_typed_error_within_a_second() {
         arm(fault, u64::MAX);
     }
     let right = work(&first, &queue).unwrap();
-    let calls = [Fault::Memory, Fault::Submit, Fault::Wait].map(|fault| (fault, CALLS[fault as usize].load(SeqCst)));
+    let calls = [Fault::Memory, Fault::Submit, Fault::Wait]
+        .map(|fault| (fault, CALLS[fault as usize].load(SeqCst)));
     println!("calls that can fail: {calls:?}");
     for (fault, count) in calls {
         assert!(count > 1, "{fault:?} is called {count} times");
@@ -207,14 +255,20 @@ fn a_driver_that_fails_at_any_call_is_a_typed_error_within_a_second() {
             let failed = FAILED.lock().unwrap().take();
             arm(fault, u64::MAX);
             let Some(failed) = failed else {
-                assert!(outcome.is_ok_and(|values| values == right), "{fault:?} after {succeed} calls");
+                assert!(
+                    outcome.is_ok_and(|values| values == right),
+                    "{fault:?} after {succeed} calls"
+                );
                 continue;
             };
             let took = returned - failed;
             match outcome {
                 Err(Error::OutOfMemory { .. }) if fault == Fault::Memory => {
                     // No memory is not the end of a device.
-                    assert!(work(&device, &queue).is_ok_and(|values| values == right), "after {fault:?} at {succeed}");
+                    assert!(
+                        work(&device, &queue).is_ok_and(|values| values == right),
+                        "after {fault:?} at {succeed}"
+                    );
                 }
                 Err(Error::Device { .. } | Error::OutOfMemory { .. }) => {}
                 other => panic!("{fault:?} after {succeed} calls: {other:?}"),

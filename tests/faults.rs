@@ -1,6 +1,7 @@
-//! Faults from outside: a device that is lost at any call, processes killed while they save, disks that are full, folders that take
-//! nothing, two writers of one file, threads that submit at once. Each ends in a typed error or the right result; nothing hangs, and
-//! no file is ever half of one and half of another.
+//! Faults from outside: a device that is lost at any call, processes killed while they save, disks
+//! that are full, folders that take nothing, two writers of one file, threads that submit at once.
+//! Each ends in a typed error or the right result; nothing hangs, and no file is ever half of one
+//! and half of another.
 #![cfg(feature = "cli")]
 
 mod common;
@@ -31,7 +32,15 @@ fn mask(step: u32) -> Mask {
 
 fn small() -> Architecture {
     let (rate, input_rate) = (Rate::drop(0.5).unwrap(), Rate::KEEP_ALL);
-    Architecture { inputs: 20, hidden: vec![16], classes: 3, mode: Mode::Inverted, rate, input_rate, seed: 1 }
+    Architecture {
+        inputs: 20,
+        hidden: vec![16],
+        classes: 3,
+        mode: Mode::Inverted,
+        rate,
+        input_rate,
+        seed: 1,
+    }
 }
 
 /// A day's work of a network; `before` is told of each step before it is done.
@@ -84,12 +93,25 @@ fn a_device_lost_at_any_step_is_an_error_and_nothing_hangs() {
             step += 1;
         });
         let took = gone.elapsed();
-        assert!(took < Duration::from_secs(1), "lost before step {lost}: {took:?} until it was said");
+        assert!(
+            took < Duration::from_secs(1),
+            "lost before step {lost}: {took:?} until it was said"
+        );
         let error = outcome.expect_err("a device that is gone gives no result");
-        assert!(matches!(error, Error::Device { .. } | Error::OutOfMemory { .. }), "lost before step {lost}: {error:?}");
+        assert!(
+            matches!(error, Error::Device { .. } | Error::OutOfMemory { .. }),
+            "lost before step {lost}: {error:?}"
+        );
         // It stays gone, and says so.
-        assert!(net.predict(&noise(1, 20)).is_err() && net.backend_mut().wait().is_err(), "lost before step {lost}");
-        assert!(start.elapsed() < Duration::from_secs(20), "lost before step {lost}: {:?}", start.elapsed());
+        assert!(
+            net.predict(&noise(1, 20)).is_err() && net.backend_mut().wait().is_err(),
+            "lost before step {lost}"
+        );
+        assert!(
+            start.elapsed() < Duration::from_secs(20),
+            "lost before step {lost}: {:?}",
+            start.elapsed()
+        );
     }
     println!("lost before each of {steps} steps");
 }
@@ -126,14 +148,17 @@ fn quietly(mut command: Command) -> Child {
     command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
 }
 
-/// Killed at any moment, whatever was saved last is there, whole: the old network or the new one. `WGPU_DROPOUT_KILLS=1000` kills more.
+/// Killed at any moment, whatever was saved last is there, whole: the old network or the new one.
+/// `WGPU_DROPOUT_KILLS=1000` kills more.
 #[test]
 fn a_process_killed_while_it_saves_leaves_the_old_network_or_the_new_one() {
     let folder = TempDir::new().unwrap();
     let folder = folder.path();
     data(folder);
     let path = folder.join("net");
-    command(folder, "train --device cpu --data d.csv --hidden 64,64 --epochs 1 --save net").output().unwrap();
+    command(folder, "train --device cpu --data d.csv --hidden 64,64 --epochs 1 --save net")
+        .output()
+        .unwrap();
     let (mut last, mut moved) = (epoch_of(&path), 0);
     let kills = setting("WGPU_DROPOUT_KILLS", 40);
     let mut random = StdRng::seed_from_u64(2026);
@@ -148,12 +173,16 @@ fn a_process_killed_while_it_saves_leaves_the_old_network_or_the_new_one() {
         last = epoch;
     }
     // What a killed process leaves beside the file is not in the way of the next.
-    let left = files(folder).keys().filter(|path| path.extension().is_some_and(|end| end == "tmp")).count();
+    let left = files(folder)
+        .keys()
+        .filter(|path| path.extension().is_some_and(|end| end == "tmp"))
+        .count();
     println!("{kills} kills, {moved} after a save, {left} temporary files left, epoch {last}");
     assert!(moved > kills / 10, "the kills come while it saves: {moved} of {kills}");
 }
 
-/// Two runs that save to one file: it is always a network of the one or of the other. (Windows may refuse to replace a file that is open.)
+/// Two runs that save to one file: it is always a network of the one or of the other. (Windows may
+/// refuse to replace a file that is open.)
 #[test]
 #[cfg(unix)]
 fn two_processes_that_save_to_one_file_leave_a_whole_one() {
@@ -164,14 +193,17 @@ fn two_processes_that_save_to_one_file_leave_a_whole_one() {
     let run = |width: u32| {
         quietly(command(
             folder,
-            &format!("train --device cpu --data d.csv --hidden {width} --epochs 200 --save net --seed {width}"),
+            &format!(
+                "train --device cpu --data d.csv --hidden {width} --epochs 200 --save net --seed {width}"
+            ),
         ))
     };
     let mut children = [run(30), run(50)];
     let mut seen = std::collections::BTreeSet::new();
     while children.iter_mut().any(|child| child.try_wait().unwrap().is_none()) {
         if path.exists() {
-            let net = Mlp::load(Cpu::new(), &path).unwrap_or_else(|error| panic!("half a file: {error}"));
+            let net =
+                Mlp::load(Cpu::new(), &path).unwrap_or_else(|error| panic!("half a file: {error}"));
             assert_eq!(u64::from(net.architecture().hidden[0] as u32), net.architecture().seed);
             seen.insert(net.architecture().seed);
         }
@@ -188,11 +220,15 @@ fn two_processes_that_save_to_one_file_leave_a_whole_one() {
 fn limited(folder: &Path, limit: &str, line: &str) -> std::process::Output {
     let script = format!("{limit}; exec \"$@\"");
     let mut shell = Command::new("sh");
-    shell.args(["-c", &script, "sh", env!("CARGO_BIN_EXE_wgpu-dropout")]).args(line.split(' ')).current_dir(folder);
+    shell
+        .args(["-c", &script, "sh", env!("CARGO_BIN_EXE_wgpu-dropout")])
+        .args(line.split(' '))
+        .current_dir(folder);
     shell.stdin(Stdio::null()).output().unwrap()
 }
 
-/// A disk that takes four kilobytes: every file that a command writes stays what it was, or is not there.
+/// A disk that takes four kilobytes: every file that a command writes stays what it was, or is not
+/// there.
 #[test]
 #[cfg(unix)]
 fn a_full_disk_ends_in_an_error_and_leaves_the_old_file() {
@@ -210,7 +246,10 @@ fn a_full_disk_ends_in_an_error_and_leaves_the_old_file() {
             let output = limited(folder, "trap '' XFSZ; ulimit -f 8", line);
             let stderr = String::from_utf8(output.stderr).unwrap();
             assert_eq!(output.status.code(), Some(1), "`{line}`: {stderr}");
-            assert!(stderr.starts_with("error: out: ") && stderr.lines().count() <= 2, "`{line}`: {stderr}");
+            assert!(
+                stderr.starts_with("error: out: ") && stderr.lines().count() <= 2,
+                "`{line}`: {stderr}"
+            );
             assert_eq!(files(folder), before, "`{line}`");
         }
         // The control: with room it is written.
@@ -218,13 +257,15 @@ fn a_full_disk_ends_in_an_error_and_leaves_the_old_file() {
     }
     // A stream that takes nothing.
     if Path::new("/dev/full").exists() {
-        let output = limited(folder, "exec >/dev/full", "mask --device cpu --rows 9 --cols 9 --keep 0.5");
+        let output =
+            limited(folder, "exec >/dev/full", "mask --device cpu --rows 9 --cols 9 --keep 0.5");
         assert_eq!(output.status.code(), Some(1), "{}", String::from_utf8_lossy(&output.stderr));
         assert!(String::from_utf8_lossy(&output.stderr).starts_with("error: "));
     }
 }
 
-/// A folder that takes no new file is found out before any work is done. The superuser writes everywhere, so that the test takes another user.
+/// A folder that takes no new file is found out before any work is done. The superuser writes
+/// everywhere, so that the test takes another user.
 #[test]
 #[cfg(unix)]
 fn a_folder_that_cannot_be_written_is_refused_before_the_work() {
@@ -240,14 +281,17 @@ fn a_folder_that_cannot_be_written_is_refused_before_the_work() {
     let before = files(&inner);
     for file in ["new", "old"] {
         let line = format!("{ENDLESS} --save {file}");
-        let mut shell = Command::new(if root { "setpriv" } else { env!("CARGO_BIN_EXE_wgpu-dropout") });
+        let mut shell =
+            Command::new(if root { "setpriv" } else { env!("CARGO_BIN_EXE_wgpu-dropout") });
         if root {
             // A copy that another user can reach.
             let program = folder.path().join("program");
             std::fs::copy(env!("CARGO_BIN_EXE_wgpu-dropout"), &program).unwrap();
             shell.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).arg(program);
         }
-        let Ok(output) = shell.args(line.split(' ')).current_dir(&inner).stdin(Stdio::null()).output() else {
+        let Ok(output) =
+            shell.args(line.split(' ')).current_dir(&inner).stdin(Stdio::null()).output()
+        else {
             return common::skipped("setpriv is not installed");
         };
         let stderr = String::from_utf8(output.stderr).unwrap();
@@ -258,7 +302,8 @@ fn a_folder_that_cannot_be_written_is_refused_before_the_work() {
     std::fs::set_permissions(&inner, std::fs::Permissions::from_mode(0o755)).unwrap();
 }
 
-/// Eight threads share a device and its kernels, and each records and submits for itself. `WGPU_DROPOUT_THREAD_SECONDS=60` takes a minute.
+/// Eight threads share a device and its kernels, and each records and submits for itself.
+/// `WGPU_DROPOUT_THREAD_SECONDS=60` takes a minute.
 #[test]
 fn eight_threads_that_submit_at_once_get_what_one_gets() {
     let Some(raw) = Raw::open() else { return };
@@ -266,7 +311,9 @@ fn eight_threads_that_submit_at_once_get_what_one_gets() {
     let until = Instant::now() + Duration::from_secs(setting("WGPU_DROPOUT_THREAD_SECONDS", 2));
     let (raw, kernels) = (&raw, &kernels);
     let rounds = std::thread::scope(|scope| {
-        let threads: Vec<_> = (0..8u32).map(|thread| scope.spawn(move || submit_until(raw, kernels, thread, until))).collect();
+        let threads: Vec<_> = (0..8u32)
+            .map(|thread| scope.spawn(move || submit_until(raw, kernels, thread, until)))
+            .collect();
         threads.into_iter().map(|thread| thread.join().unwrap()).collect::<Vec<_>>()
     });
     println!("rounds of each thread: {rounds:?}");
@@ -275,7 +322,8 @@ fn eight_threads_that_submit_at_once_get_what_one_gets() {
 
 fn submit_until(raw: &Raw, kernels: &Kernels, thread: u32, until: Instant) -> u32 {
     let (rows, inner, cols) = (5 + thread as usize, 17, 24 + thread as usize);
-    let [x, weight] = [(1, rows * inner), (2, inner * cols)].map(|(seed, count)| common::small_integers(seed, count));
+    let [x, weight] = [(1, rows * inner), (2, inner * cols)]
+        .map(|(seed, count)| common::small_integers(seed, count));
     let (a, b) = (raw.buffer(&x), raw.buffer(&weight));
     let mut rounds = 0;
     while Instant::now() < until {
@@ -283,8 +331,16 @@ fn submit_until(raw: &Raw, kernels: &Kernels, thread: u32, until: Instant) -> u3
         let [c, d] = [(); 2].map(|()| raw.buffer(&vec![f32::NAN; rows * cols]));
         let mut y = View::new(&c, rows, cols);
         let (a, b) = (View::new(&a, rows, inner), View::new(&b, inner, cols));
-        let first = kernels.linear_forward(&LinearForward { x: &a, weight: &b, bias: None, y: &mut y, relu: true, dropout });
-        let second = kernels.dropout(&DropoutCall { x: &y, y: &mut View::new(&d, rows, cols), dropout });
+        let first = kernels.linear_forward(&LinearForward {
+            x: &a,
+            weight: &b,
+            bias: None,
+            y: &mut y,
+            relu: true,
+            dropout,
+        });
+        let second =
+            kernels.dropout(&DropoutCall { x: &y, y: &mut View::new(&d, rows, cols), dropout });
         let mut encoder = raw.device.create_command_encoder(&Default::default());
         {
             let mut pass = encoder.begin_compute_pass(&Default::default());

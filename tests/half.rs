@@ -1,5 +1,6 @@
-//! Tensors stored as f16: every form of dropout and of the matrix products, recorded on a caller's device, against the f64 oracle with one
-//! rounding to f16 at the end; the same masks; what does not go together refused.
+//! Tensors stored as f16: every form of dropout and of the matrix products, recorded on a caller's
+//! device, against the f64 oracle with one rounding to f16 at the end; the same masks; what does
+//! not go together refused.
 #![cfg(feature = "cli")]
 
 mod common;
@@ -14,7 +15,8 @@ use wgpu_dropout::oracle::{self, Exact};
 use wgpu_dropout::{Dropout, Error, Key, Mask, Mode, Rate};
 
 /// `[B, I, O]`: ragged, whole vectors, and sums in parts, forward and backward.
-const SHAPES: [[usize; 3]; 6] = [[9, 13, 29], [33, 68, 132], [3, 517, 9], [5, 520, 12], [4, 9, 517], [3, 12, 520]];
+const SHAPES: [[usize; 3]; 6] =
+    [[9, 13, 29], [33, 68, 132], [3, 517, 9], [5, 520, 12], [4, 9, 517], [3, 12, 520]];
 
 fn mask(keep: f64) -> Mask {
     Mask::new(Rate::keep(keep).unwrap(), Key { seed: 99, layer: 1, step: 4 }).at(3, 5)
@@ -64,19 +66,43 @@ fn layer(
     let [batch, inputs, outputs] = shape;
     let sizes = [batch * inputs, inputs * outputs, outputs, batch * outputs];
     let [x, w, b, dy] = [0, 1, 2, 3].map(|i| upload(raw, &rounded(&fill(1 + i as u64, sizes[i]))));
-    let [y, dx, dw, db] = [batch * outputs, batch * inputs, inputs * outputs, outputs].map(|count| poisoned(raw, count));
+    let [y, dx, dw, db] = [batch * outputs, batch * inputs, inputs * outputs, outputs]
+        .map(|count| poisoned(raw, count));
     let view = |buffer, rows, cols| View::new(buffer, rows, cols).half();
-    let (x, weight, bias, grad_output) =
-        (view(&x, batch, inputs), view(&w, inputs, outputs), view(&b, 1, outputs), view(&dy, batch, outputs));
+    let (x, weight, bias, grad_output) = (
+        view(&x, batch, inputs),
+        view(&w, inputs, outputs),
+        view(&b, 1, outputs),
+        view(&dy, batch, outputs),
+    );
     let (mut y_view, mut dx_view) = (view(&y, batch, outputs), view(&dx, batch, inputs));
     let (mut dw_view, mut db_view) = (view(&dw, inputs, outputs), view(&db, 1, outputs));
-    let forward =
-        kernels.linear_forward(&LinearForward { x: &x, weight: &weight, bias: Some(&bias), y: &mut y_view, relu, dropout });
+    let forward = kernels.linear_forward(&LinearForward {
+        x: &x,
+        weight: &weight,
+        bias: Some(&bias),
+        y: &mut y_view,
+        relu,
+        dropout,
+    });
     let (output, grad_output) = (relu.then_some(&y_view), &grad_output);
-    let grad_input =
-        GradInput { grad_output, output, weight: &weight, grad_input: &mut dx_view, dropout, through: Some((&x, 2.0)) };
+    let grad_input = GradInput {
+        grad_output,
+        output,
+        weight: &weight,
+        grad_input: &mut dx_view,
+        dropout,
+        through: Some((&x, 2.0)),
+    };
     let (grad_weight, grad_bias) = (&mut dw_view, &mut db_view);
-    let backward = kernels.grad_weight(&GradWeight { x: &x, grad_output, output, grad_weight, grad_bias, dropout });
+    let backward = kernels.grad_weight(&GradWeight {
+        x: &x,
+        grad_output,
+        output,
+        grad_weight,
+        grad_bias,
+        dropout,
+    });
     submit(raw, &[forward.unwrap(), kernels.grad_input(&grad_input).unwrap(), backward.unwrap()]);
     [(&y, batch * outputs), (&dx, batch * inputs), (&dw, inputs * outputs), (&db, outputs)]
         .map(|(buffer, count)| download(raw, buffer, count))
@@ -113,35 +139,61 @@ fn every_form_agrees_with_the_oracle_and_whole_numbers_with_the_cpu() {
 fn layers(raw: &Raw, base: &Kernels, tiles: &[Tile]) {
     let sites = [Dropout::NONE, Dropout::train(Mode::Inverted, mask(0.5))];
     for &tile in tiles {
-        let Ok(kernels) = base.replanned(|planner| Planner { tiles: Tiles::all(tile), ..planner }) else { continue };
+        let Ok(kernels) = base.replanned(|planner| Planner { tiles: Tiles::all(tile), ..planner })
+        else {
+            continue;
+        };
         for shape in SHAPES {
             let [batch, inputs, outputs] = shape;
             for (i, dropout) in sites.into_iter().enumerate() {
-                for (relu, fill) in [(false, noise as fn(u64, usize) -> Vec<f32>), (true, small_integers)] {
+                for (relu, fill) in
+                    [(false, noise as fn(u64, usize) -> Vec<f32>), (true, small_integers)]
+                {
                     if i == 0 && relu {
                         continue;
                     }
                     let what = format!("{tile} {shape:?} relu {relu} {dropout:?}");
                     let [y, dx, dw, db] = layer(raw, &kernels, shape, fill, relu, dropout);
                     let fill = |seed, count| rounded(&fill(seed, count));
-                    let (x, w, b) = (fill(1, batch * inputs), fill(2, inputs * outputs), fill(3, outputs));
+                    let (x, w, b) =
+                        (fill(1, batch * inputs), fill(2, inputs * outputs), fill(3, outputs));
                     let forward = oracle::linear_forward(&x, &w, Some(&b), shape, relu, &dropout);
                     check(&format!("{what} y"), &forward, &y);
-                    let grad_z = oracle::gradient(&fill(4, batch * outputs), relu.then_some(&y), outputs, &dropout);
+                    let grad_z = oracle::gradient(
+                        &fill(4, batch * outputs),
+                        relu.then_some(&y),
+                        outputs,
+                        &dropout,
+                    );
                     let mut grad_input = oracle::grad_input(&grad_z, &w, shape);
                     for values in [&mut grad_input.values, &mut grad_input.magnitudes] {
-                        values.iter_mut().zip(&x).for_each(|(dx, &x)| *dx *= if x <= 0.0 { 0.0 } else { 2.0 });
+                        values
+                            .iter_mut()
+                            .zip(&x)
+                            .for_each(|(dx, &x)| *dx *= if x <= 0.0 { 0.0 } else { 2.0 });
                     }
                     check(&format!("{what} dx"), &grad_input, &dx);
                     let (weight, bias) = oracle::grad_weight(&x, &grad_z, shape);
                     check(&format!("{what} dw"), &weight, &dw);
                     check(&format!("{what} db"), &bias, &db);
                     if relu {
-                        // The CPU's twin: its f32 kernel on the same numbers, rounded at the end, which up to 2048 changes no whole number.
+                        // The CPU's twin: its f32 kernel on the same numbers, rounded at the end,
+                        // which up to 2048 changes no whole number.
                         let mut twin = vec![f32::NAN; batch * outputs];
-                        reference::linear_forward(&x, &w, Some(&b), &mut twin, [inputs, outputs], relu, &dropout);
+                        reference::linear_forward(
+                            &x,
+                            &w,
+                            Some(&b),
+                            &mut twin,
+                            [inputs, outputs],
+                            relu,
+                            &dropout,
+                        );
                         let small = || twin.iter().zip(&y).filter(|(twin, _)| twin.abs() <= 2048.0);
-                        assert!(small().all(|(twin, y)| twin == y) && small().count() > twin.len() / 2, "{what}");
+                        assert!(
+                            small().all(|(twin, y)| twin == y) && small().count() > twin.len() / 2,
+                            "{what}"
+                        );
                     }
                 }
             }
@@ -149,21 +201,42 @@ fn layers(raw: &Raw, base: &Kernels, tiles: &[Tile]) {
     }
 }
 
-/// Several rows and one, whole vectors and not, aligned to a group of draws and not; the same mask as in f32, and twice the value where it is kept.
+/// Several rows and one, whole vectors and not, aligned to a group of draws and not; the same mask
+/// as in f32, and twice the value where it is kept.
 fn dropout_forms(raw: &Raw, kernels: &Kernels) {
     for (rows, cols) in [(5, 64), (7, 60), (7, 37), (1, 64), (1, 37)] {
         for col in [0, 3] {
             let site = Dropout::train(Mode::Inverted, mask(0.5).at(1, col));
             let values = rounded(&noise(7, rows * cols));
             let (x, y) = (upload(raw, &values), poisoned(raw, rows * cols));
-            let (source, mut target) = (View::new(&x, rows, cols).half(), View::new(&y, rows, cols).half());
-            submit(raw, &[kernels.dropout(&DropoutCall { x: &source, y: &mut target, dropout: site }).unwrap()]);
+            let (source, mut target) =
+                (View::new(&x, rows, cols).half(), View::new(&y, rows, cols).half());
+            submit(
+                raw,
+                &[kernels
+                    .dropout(&DropoutCall { x: &source, y: &mut target, dropout: site })
+                    .unwrap()],
+            );
             let kept = site.mask.bytes(rows, cols).unwrap();
-            let right: Vec<f32> = values.iter().zip(&kept).map(|(x, &kept)| if kept == 1 { 2.0 * x } else { 0.0 }).collect();
-            common::same_bits(&format!("{rows}×{cols} from column {col}"), &download(raw, &y, rows * cols), &right).unwrap();
+            let right: Vec<f32> = values
+                .iter()
+                .zip(&kept)
+                .map(|(x, &kept)| if kept == 1 { 2.0 * x } else { 0.0 })
+                .collect();
+            common::same_bits(
+                &format!("{rows}×{cols} from column {col}"),
+                &download(raw, &y, rows * cols),
+                &right,
+            )
+            .unwrap();
             let y = poisoned(raw, rows * cols);
             submit(raw, &[kernels.copy(&source, &mut View::new(&y, rows, cols).half()).unwrap()]);
-            common::same_bits(&format!("copy of {rows}×{cols}"), &download(raw, &y, rows * cols), &values).unwrap();
+            common::same_bits(
+                &format!("copy of {rows}×{cols}"),
+                &download(raw, &y, rows * cols),
+                &values,
+            )
+            .unwrap();
         }
     }
 }
@@ -176,9 +249,19 @@ fn the_bound_is_one_rounding() {
     check("changed", &exact, &[1.0 + 1.0 / 1024.0, 1.0 + 1.5 / 1024.0 + 1.0 / 16384.0]);
 }
 
-fn forward<'a>(kernels: &Kernels, [x, weight, bias, mut y]: [View<'a>; 4]) -> wgpu_dropout::Result<Prepared> {
+fn forward<'a>(
+    kernels: &Kernels,
+    [x, weight, bias, mut y]: [View<'a>; 4],
+) -> wgpu_dropout::Result<Prepared> {
     let (bias, dropout) = (Some(&bias), Dropout::NONE);
-    kernels.linear_forward(&LinearForward { x: &x, weight: &weight, bias, y: &mut y, relu: true, dropout })
+    kernels.linear_forward(&LinearForward {
+        x: &x,
+        weight: &weight,
+        bias,
+        y: &mut y,
+        relu: true,
+        dropout,
+    })
 }
 
 #[test]
@@ -200,7 +283,10 @@ fn what_does_not_go_together_is_a_typed_error() {
         refused(forward(view(a).half(), view(b), bias.half(), view(d).half()), "weight");
         refused(forward(view(a).half(), view(b).half(), bias, view(d).half()), "bias");
         refused(forward(view(a), view(b), bias, view(d).half()), "y");
-        refused(kernels.dropout(&DropoutCall { x: &view(a), y: &mut view(b).half(), dropout }), "y");
+        refused(
+            kernels.dropout(&DropoutCall { x: &view(a), y: &mut view(b).half(), dropout }),
+            "y",
+        );
         let call = SoftmaxCrossEntropy {
             logits: &view(a).half(),
             labels: &View::new(b, 4, 1),
@@ -212,13 +298,23 @@ fn what_does_not_go_together_is_a_typed_error() {
     }
     // A device without the feature.
     let Some(adapter) = wgpu_dropout::gpu::adapters().unwrap().into_iter().next() else { return };
-    let Ok((device, _)) = pollster::block_on(adapter.request_device(&Default::default())) else { return };
+    let Ok((device, _)) = pollster::block_on(adapter.request_device(&Default::default())) else {
+        return;
+    };
     let plain = Kernels::new(&device).unwrap();
     let [x, y] = [(); 2].map(|()| {
         let usage = wgpu::BufferUsages::STORAGE;
-        device.create_buffer(&wgpu::BufferDescriptor { label: None, size: 64, usage, mapped_at_creation: false })
+        device.create_buffer(&wgpu::BufferDescriptor {
+            label: None,
+            size: 64,
+            usage,
+            mapped_at_creation: false,
+        })
     });
     let call = DropoutCall { x: &view(&x).half(), y: &mut view(&y).half(), dropout: Dropout::NONE };
     assert!(matches!(plain.dropout(&call), Err(Error::Adapter { .. })));
-    assert!(matches!(Kernels::with_planner(&device, |planner| Planner { half: true, ..planner }), Err(Error::Adapter { .. })));
+    assert!(matches!(
+        Kernels::with_planner(&device, |planner| Planner { half: true, ..planner }),
+        Err(Error::Adapter { .. })
+    ));
 }

@@ -1,6 +1,8 @@
-//! Every kernel against the f64 oracle, on the CPU and on the GPU in each tile: ragged shapes, rates, modes, poisoned outputs.
+//! Every kernel against the f64 oracle, on the CPU and on the GPU in each tile: ragged shapes,
+//! rates, modes, poisoned outputs.
 //!
-//! One module a stem. Sums of small whole numbers are exact in f32, so there every backend and tile must give the same bits.
+//! One module a stem. Sums of small whole numbers are exact in f32, so there every backend and tile
+//! must give the same bits.
 
 // The oracle and the data sets are the command line's.
 #![cfg(feature = "cli")]
@@ -36,7 +38,8 @@ fn mask(keep: f64) -> Mask {
     Mask::new(Rate::keep(keep).unwrap(), Key { seed: 0x1234_5678_9abc, layer: 3, step: 17 })
 }
 
-/// What a dropout site can do: rates 0, 1 and between, every mode, training and prediction, whole tensors and shards.
+/// What a dropout site can do: rates 0, 1 and between, every mode, training and prediction, whole
+/// tensors and shards.
 fn sites() -> Vec<Dropout> {
     let mut sites = vec![Dropout::NONE, Dropout::predict(Mode::Vanilla, Rate::keep(0.3).unwrap())];
     for mode in [Mode::None, Mode::Vanilla, Mode::Inverted] {
@@ -52,14 +55,19 @@ fn sites() -> Vec<Dropout> {
 
 /// Sites whose scale is a power of two, so that whole numbers stay exact.
 fn exact_sites() -> [Dropout; 4] {
-    let sites = [(Mode::Inverted, 0.5), (Mode::Inverted, 0.25), (Mode::Vanilla, 0.5), (Mode::None, 0.5)];
+    let sites =
+        [(Mode::Inverted, 0.5), (Mode::Inverted, 0.25), (Mode::Vanilla, 0.5), (Mode::None, 0.5)];
     sites.map(|(mode, keep)| Dropout::train(mode, mask(keep).at(2, 3)))
 }
 
 /// The control of all that is checked against the oracle: what the comparison must not let pass.
 #[test]
 fn the_comparator_rejects_what_it_must() {
-    let exact = |values: &[f64], terms| Exact { values: values.to_vec(), magnitudes: vec![10.0; values.len()], terms };
+    let exact = |values: &[f64], terms| Exact {
+        values: values.to_vec(),
+        magnitudes: vec![10.0; values.len()],
+        terms,
+    };
     let right = exact(&[1.0, -2.0, 0.0, f64::NAN, f64::INFINITY], 8);
     let good = [1.0, -2.0, 0.0, f32::NAN, f32::INFINITY];
     right.check("as it is", &good).unwrap();
@@ -89,7 +97,12 @@ fn the_comparator_rejects_what_it_must() {
     assert!(exact(&[], 1).check("nothing", &[]).is_ok());
     // The bit comparison, too.
     assert!(common::same_bits("", &[1.0, f32::NAN], &[1.0, -f32::NAN]).is_ok());
-    for (a, b) in [(&[0.0][..], &[-0.0][..]), (&[1.0], &[f32::NAN]), (&[1.0], &[1.0 + f32::EPSILON]), (&[1.0], &[1.0, 2.0])] {
+    for (a, b) in [
+        (&[0.0][..], &[-0.0][..]),
+        (&[1.0], &[f32::NAN]),
+        (&[1.0], &[1.0 + f32::EPSILON]),
+        (&[1.0], &[1.0, 2.0]),
+    ] {
         assert!(common::same_bits("", a, b).is_err(), "{a:?} {b:?}");
     }
 }

@@ -1,7 +1,8 @@
-//! A process that is killed in the midst of a save leaves the old checkpoint or the new one, whole, and the next save removes what else it left.
+//! A process that is killed in the midst of a save leaves the old checkpoint or the new one, whole,
+//! and the next save removes what else it left.
 //!
-//! The test program is its own victim: it starts itself with the name of a file to save to, again and again, and kills that process after
-//! as many microseconds as a generator says.
+//! The test program is its own victim: it starts itself with the name of a file to save to, again
+//! and again, and kills that process after as many microseconds as a generator says.
 #![cfg(all(feature = "cli", unix))]
 
 mod common;
@@ -25,8 +26,15 @@ const NAIVE: &str = "WGPU_DROPOUT_TEST_KILLED_NAIVE";
 /// A network of some 2 MB with its momentum: large enough to be caught while it is written.
 fn network() -> Mlp<Cpu> {
     let (rate, input_rate) = (Rate::drop(0.5).unwrap(), Rate::KEEP_ALL);
-    let architecture =
-        Architecture { inputs: 8, hidden: vec![500, 500], classes: 4, mode: Mode::Inverted, rate, input_rate, seed: 3 };
+    let architecture = Architecture {
+        inputs: 8,
+        hidden: vec![500, 500],
+        classes: 4,
+        mode: Mode::Inverted,
+        rate,
+        input_rate,
+        seed: 3,
+    };
     Mlp::new(Cpu::new(), architecture).unwrap()
 }
 
@@ -41,7 +49,8 @@ fn train(net: &mut Mlp<Cpu>) {
 fn a_process_that_saves_for_ever() {
     let Ok(path) = std::env::var(FILE) else { return };
     let (path, naive) = (Path::new(&path), std::env::var(NAIVE).is_ok());
-    let mut net = if path.exists() && !naive { Mlp::load(Cpu::new(), path).unwrap() } else { network() };
+    let mut net =
+        if path.exists() && !naive { Mlp::load(Cpu::new(), path).unwrap() } else { network() };
     let other = path.with_extension("whole");
     loop {
         train(&mut net);
@@ -57,11 +66,13 @@ fn a_process_that_saves_for_ever() {
 
 /// Temporary files of saves beside a file.
 fn temporaries(path: &Path) -> usize {
-    let entries = std::fs::read_dir(path.parent().unwrap()).unwrap().map(|entry| entry.unwrap().path());
+    let entries =
+        std::fs::read_dir(path.parent().unwrap()).unwrap().map(|entry| entry.unwrap().path());
     entries.filter(|path| path.extension().is_some_and(|e| e == "tmp")).count()
 }
 
-/// Starts the process, waits until it has saved, where `aimed` until it saves again, and kills it a little later.
+/// Starts the process, waits until it has saved, where `aimed` until it saves again, and kills it a
+/// little later.
 fn start_and_kill(path: &Path, naive: bool, aimed: bool, after: Duration) {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command
@@ -88,7 +99,8 @@ fn start_and_kill(path: &Path, naive: bool, aimed: bool, after: Duration) {
     child.wait().unwrap();
 }
 
-/// A time to wait of up to so many microseconds. In 12,000 a save or two happen; one takes some 2,000.
+/// A time to wait of up to so many microseconds. In 12,000 a save or two happen; one takes some
+/// 2,000.
 fn delay(rng: &mut PhiloxRng, most: u32) -> Duration {
     Duration::from_micros(u64::from(rng.next_u32() % most))
 }
@@ -98,7 +110,8 @@ fn a_kill_at_any_moment_leaves_a_whole_checkpoint() {
     let [folder, other] = [(); 2].map(|()| tempfile::tempdir().unwrap());
     let (path, elsewhere) = (folder.path().join("n"), other.path().join("n"));
     let mut rng = PhiloxRng::at(11, 0);
-    // What a run that is never killed saves after each step: each process goes on where the file of the one before says.
+    // What a run that is never killed saves after each step: each process goes on where the file of
+    // the one before says.
     let mut net = network();
     let mut steps: HashMap<Vec<u8>, u32> = HashMap::new();
     let (mut latest, mut cut) = (0, 0);
@@ -106,18 +119,25 @@ fn a_kill_at_any_moment_leaves_a_whole_checkpoint() {
         // At any moment, and in turn at one when it is known to save.
         let aimed = kill % 2 == 1;
         start_and_kill(&path, false, aimed, delay(&mut rng, if aimed { 3000 } else { 12_000 }));
-        // What a kill in the midst of a save leaves beside the file tells that there was such a kill; the next process sweeps it.
+        // What a kill in the midst of a save leaves beside the file tells that there was such a
+        // kill; the next process sweeps it.
         let left = temporaries(&path);
         assert!(left <= 1, "kill {kill}: what the kills before left is still there");
         cut += left;
         let bytes = std::fs::read(&path).unwrap();
-        let step = Mlp::load(Cpu::new(), &path).unwrap_or_else(|error| panic!("after kill {kill}: {error}")).step();
+        let step = Mlp::load(Cpu::new(), &path)
+            .unwrap_or_else(|error| panic!("after kill {kill}: {error}"))
+            .step();
         while net.step() < step {
             train(&mut net);
             net.save(&elsewhere).unwrap();
             steps.insert(std::fs::read(&elsewhere).unwrap(), net.step());
         }
-        assert_eq!(steps.get(&bytes), Some(&step), "kill {kill}: the file is that of step {step}, to the byte");
+        assert_eq!(
+            steps.get(&bytes),
+            Some(&step),
+            "kill {kill}: the file is that of step {step}, to the byte"
+        );
         assert!(step > latest, "kill {kill}: each process saved at least once");
         latest = step;
     }

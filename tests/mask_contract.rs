@@ -1,4 +1,5 @@
-//! The mask contract, version 1: the published check vectors, and the same bits from every backend, kernel, shard and offset.
+//! The mask contract, version 1: the published check vectors, and the same bits from every backend,
+//! kernel, shard and offset.
 
 mod common;
 
@@ -7,7 +8,9 @@ use common::{MULTIPLICATIONS, poisoned};
 use rand::Rng;
 use sha2::{Digest, Sha256};
 use wgpu_dropout::backend::Backend;
-use wgpu_dropout::call::{DropoutCall, Features, Gather, GradInput, GradWeight, LinearForward, MaskBits};
+use wgpu_dropout::call::{
+    DropoutCall, Features, Gather, GradInput, GradWeight, LinearForward, MaskBits,
+};
 use wgpu_dropout::gpu::{Params, Stem, Variant};
 use wgpu_dropout::mask::{MAX_COLS, MAX_ROWS, bits_to_bytes};
 use wgpu_dropout::philox::{PhiloxRng, philox4x32};
@@ -22,7 +25,13 @@ fn mask(seed: u64, layer: u32, step: u32, keep: f64) -> Mask {
 
 fn published() -> [Vector; 4] {
     [
-        (mask(42, 0, 0, 0.5), 1000, 1000, 500_239, "399c7c7c2634229e7b2bd21740720c0cdc860fed903d3ba3891700bacff94091"),
+        (
+            mask(42, 0, 0, 0.5),
+            1000,
+            1000,
+            500_239,
+            "399c7c7c2634229e7b2bd21740720c0cdc860fed903d3ba3891700bacff94091",
+        ),
         (
             mask(0xDEAD_BEEF_CAFE_F00D, 3, 7, 0.8),
             257,
@@ -62,7 +71,10 @@ fn naive(mask: &Mask, rows: usize, cols: usize) -> Vec<u8> {
         u8::from(draw < t)
     };
     let rows = mask.row_offset..mask.row_offset + rows as u64;
-    rows.flat_map(|row| (mask.col_offset..mask.col_offset + cols as u64).map(move |col| kept(row, col))).collect()
+    rows.flat_map(|row| {
+        (mask.col_offset..mask.col_offset + cols as u64).map(move |col| kept(row, col))
+    })
+    .collect()
 }
 
 /// 1 where an output is 1, 0 where it is 0; anything else fails.
@@ -83,7 +95,9 @@ fn as_bytes(output: &[f32]) -> Vec<u8> {
 fn through_dropout<B: Backend>(backend: &mut B, mask: Mask, rows: usize, cols: usize) -> Vec<u8> {
     let x = backend.tensor(rows, cols, &vec![1.0; rows * cols]).unwrap();
     let mut y = poisoned(backend, rows, cols);
-    backend.dropout(DropoutCall { x: &x, y: &mut y, dropout: Dropout::train(Mode::Vanilla, mask) }).unwrap();
+    backend
+        .dropout(DropoutCall { x: &x, y: &mut y, dropout: Dropout::train(Mode::Vanilla, mask) })
+        .unwrap();
     as_bytes(&backend.read(&y).unwrap())
 }
 
@@ -91,8 +105,16 @@ fn through_dropout<B: Backend>(backend: &mut B, mask: Mask, rows: usize, cols: u
 fn the_check_vectors_hold_on_every_backend() {
     fn check<B: Backend>(backend: &mut B) {
         for (mask, rows, cols, kept, sum) in published() {
-            for bytes in [backend.read_mask(mask, rows, cols).unwrap(), through_dropout(backend, mask, rows, cols)] {
-                assert_eq!(bytes.iter().filter(|&&byte| byte == 1).count(), kept, "{} {mask:?}", backend.name());
+            for bytes in [
+                backend.read_mask(mask, rows, cols).unwrap(),
+                through_dropout(backend, mask, rows, cols),
+            ] {
+                assert_eq!(
+                    bytes.iter().filter(|&&byte| byte == 1).count(),
+                    kept,
+                    "{} {mask:?}",
+                    backend.name()
+                );
                 assert_eq!(sha256(&bytes), sum, "{} {mask:?}", backend.name());
             }
         }
@@ -100,7 +122,8 @@ fn the_check_vectors_hold_on_every_backend() {
     on_backends!(check, MULTIPLICATIONS);
 }
 
-/// The control of the check vectors: whatever part of the key, the place or the rate is off by the least there is, the sum shows it.
+/// The control of the check vectors: whatever part of the key, the place or the rate is off by the
+/// least there is, the sum shows it.
 #[test]
 fn every_part_of_a_key_changes_the_mask() {
     fn check<B: Backend>(backend: &mut B) {
@@ -119,13 +142,19 @@ fn every_part_of_a_key_changes_the_mask() {
             Mask { rate: Rate::keep(0.26).unwrap(), ..right },
         ];
         for wrong in wrong {
-            assert_ne!(sha256(&backend.read_mask(wrong, rows, cols).unwrap()), sum, "{} {wrong:?}", backend.name());
+            assert_ne!(
+                sha256(&backend.read_mask(wrong, rows, cols).unwrap()),
+                sum,
+                "{} {wrong:?}",
+                backend.name()
+            );
         }
     }
     on_backends!(check, MULTIPLICATIONS);
 }
 
-/// Keys, rates, shapes and places by chance, and on purpose every lane of a group of eight and the ends of the coordinates.
+/// Keys, rates, shapes and places by chance, and on purpose every lane of a group of eight and the
+/// ends of the coordinates.
 fn sweep() -> Vec<(Mask, usize, usize)> {
     let mut rng = PhiloxRng::at(2026, 0);
     let mut cases = Vec::new();
@@ -148,7 +177,11 @@ fn sweep() -> Vec<(Mask, usize, usize)> {
             2 => 8 * u64::from(rng.next_u32() % 1000) + i / 4 % 9,
             _ => (rng.next_u64() % MAX_COLS).min(MAX_COLS - cols as u64),
         };
-        cases.push((mask(rng.next_u64(), rng.next_u32(), rng.next_u32(), keep).at(row, col), rows, cols));
+        cases.push((
+            mask(rng.next_u64(), rng.next_u32(), rng.next_u32(), keep).at(row, col),
+            rows,
+            cols,
+        ));
     }
     cases
 }
@@ -159,8 +192,16 @@ fn every_backend_equals_the_equations_to_the_bit_over_a_sweep() {
         let mut differ = 0;
         for (mask, rows, cols) in sweep() {
             let right = naive(&mask, rows, cols);
-            assert!(backend.read_mask(mask, rows, cols).unwrap() == right, "{} mask_bits {mask:?} {rows}×{cols}", backend.name());
-            assert!(through_dropout(backend, mask, rows, cols) == right, "{} dropout {mask:?} {rows}×{cols}", backend.name());
+            assert!(
+                backend.read_mask(mask, rows, cols).unwrap() == right,
+                "{} mask_bits {mask:?} {rows}×{cols}",
+                backend.name()
+            );
+            assert!(
+                through_dropout(backend, mask, rows, cols) == right,
+                "{} dropout {mask:?} {rows}×{cols}",
+                backend.name()
+            );
             assert_eq!(mask.bytes(rows, cols).unwrap(), right);
             // The control: the mask of the next step is another.
             let next = Mask { key: Key { step: mask.key.step ^ 1, ..mask.key }, ..mask };
@@ -171,7 +212,8 @@ fn every_backend_equals_the_equations_to_the_bit_over_a_sweep() {
     on_backends!(check, MULTIPLICATIONS);
 }
 
-/// With ones, or the identity where a product is in the way, the output of every kernel that draws is the mask itself.
+/// With ones, or the identity where a product is in the way, the output of every kernel that draws
+/// is the mask itself.
 #[test]
 fn every_kernel_draws_the_same_mask() {
     fn check<B: Backend>(backend: &mut B) {
@@ -180,27 +222,61 @@ fn every_kernel_draws_the_same_mask() {
             let mask = mask(99, 2, 5, 0.4).at(at.0, at.1);
             let dropout = Dropout::train(Mode::Vanilla, mask);
             let right = naive(&mask, rows, cols);
-            let identity = |n: usize| (0..n * n).map(|i| if i / n == i % n { 1.0 } else { 0.0 }).collect::<Vec<f32>>();
+            let identity = |n: usize| {
+                (0..n * n).map(|i| if i / n == i % n { 1.0 } else { 0.0 }).collect::<Vec<f32>>()
+            };
             let ones = backend.tensor(rows, cols, &vec![1.0; rows * cols]).unwrap();
             let square = backend.tensor(cols, cols, &identity(cols)).unwrap();
             let small = backend.tensor(rows, rows, &identity(rows)).unwrap();
 
             let mut y = poisoned(backend, rows, cols);
             for relu in [false, true] {
-                let call = LinearForward { x: &ones, weight: &square, bias: None, y: &mut y, relu, dropout };
+                let call = LinearForward {
+                    x: &ones,
+                    weight: &square,
+                    bias: None,
+                    y: &mut y,
+                    relu,
+                    dropout,
+                };
                 backend.linear_forward(call).unwrap();
-                assert!(as_bytes(&backend.read(&y).unwrap()) == right, "{} linear_forward {rows}×{cols}", backend.name());
+                assert!(
+                    as_bytes(&backend.read(&y).unwrap()) == right,
+                    "{} linear_forward {rows}×{cols}",
+                    backend.name()
+                );
             }
             let mut dx = poisoned(backend, rows, cols);
-            let call = GradInput { grad_output: &ones, output: None, weight: &square, grad_input: &mut dx, dropout, through: None };
+            let call = GradInput {
+                grad_output: &ones,
+                output: None,
+                weight: &square,
+                grad_input: &mut dx,
+                dropout,
+                through: None,
+            };
             backend.grad_input(call).unwrap();
-            assert!(as_bytes(&backend.read(&dx).unwrap()) == right, "{} grad_input {rows}×{cols}", backend.name());
+            assert!(
+                as_bytes(&backend.read(&dx).unwrap()) == right,
+                "{} grad_input {rows}×{cols}",
+                backend.name()
+            );
 
             let (mut dw, mut db) = (poisoned(backend, rows, cols), poisoned(backend, 1, cols));
-            let call =
-                GradWeight { x: &small, grad_output: &ones, output: None, grad_weight: &mut dw, grad_bias: &mut db, dropout };
+            let call = GradWeight {
+                x: &small,
+                grad_output: &ones,
+                output: None,
+                grad_weight: &mut dw,
+                grad_bias: &mut db,
+                dropout,
+            };
             backend.grad_weight(call).unwrap();
-            assert!(as_bytes(&backend.read(&dw).unwrap()) == right, "{} grad_weight {rows}×{cols}", backend.name());
+            assert!(
+                as_bytes(&backend.read(&dw).unwrap()) == right,
+                "{} grad_weight {rows}×{cols}",
+                backend.name()
+            );
 
             let bytes = backend.tensor(rows, cols, &vec![1u8; rows * cols]).unwrap();
             let labels = backend.tensor(rows, 1, &vec![0u32; rows]).unwrap();
@@ -208,9 +284,22 @@ fn every_kernel_draws_the_same_mask() {
             for data in [Features::Bytes(&bytes), Features::Floats(&ones)] {
                 let mut x = poisoned(backend, rows, cols);
                 let (order, labels_out) = (&labels, &mut batch_labels);
-                let call = Gather { data, all_labels: &labels, order, first: 0, unit: 1.0, x: &mut x, labels: labels_out, dropout };
+                let call = Gather {
+                    data,
+                    all_labels: &labels,
+                    order,
+                    first: 0,
+                    unit: 1.0,
+                    x: &mut x,
+                    labels: labels_out,
+                    dropout,
+                };
                 backend.gather(call).unwrap();
-                assert!(as_bytes(&backend.read(&x).unwrap()) == right, "{} gather {rows}×{cols}", backend.name());
+                assert!(
+                    as_bytes(&backend.read(&x).unwrap()) == right,
+                    "{} gather {rows}×{cols}",
+                    backend.name()
+                );
             }
         }
     }
@@ -235,7 +324,10 @@ fn shards_together_are_the_whole() {
         }
         assert!(joined == right, "{}", backend.name());
         // The control: a shard that does not say where it lies draws something else.
-        assert!(through_dropout(backend, whole, 17, 38) != through_dropout(backend, whole.at(1020, 66), 17, 38));
+        assert!(
+            through_dropout(backend, whole, 17, 38)
+                != through_dropout(backend, whole.at(1020, 66), 17, 38)
+        );
     }
     on_backends!(check, MULTIPLICATIONS);
 }
@@ -247,13 +339,24 @@ fn bits_past_the_last_column_are_zero() {
             for keep in [0.0, 0.6, 1.0] {
                 let (rows, mask) = (5, mask(3, 1, 4, keep).at(2, 5));
                 let words = cols.div_ceil(32);
-                let mut bits = backend.tensor(rows, words, &vec![0xdead_beef; rows * words]).unwrap();
+                let mut bits =
+                    backend.tensor(rows, words, &vec![0xdead_beef; rows * words]).unwrap();
                 backend.mask_bits(MaskBits { bits: &mut bits, cols, mask }).unwrap();
                 let read = backend.read(&bits).unwrap();
-                assert_eq!(bits_to_bytes(&read, rows, cols).unwrap(), naive(&mask, rows, cols), "{} {cols}", backend.name());
+                assert_eq!(
+                    bits_to_bytes(&read, rows, cols).unwrap(),
+                    naive(&mask, rows, cols),
+                    "{} {cols}",
+                    backend.name()
+                );
                 let padding = if cols % 32 == 0 { 0 } else { u32::MAX << (cols % 32) };
                 for row in read.chunks(words) {
-                    assert_eq!(row[words - 1] & padding, 0, "{} {cols} columns, keep {keep}", backend.name());
+                    assert_eq!(
+                        row[words - 1] & padding,
+                        0,
+                        "{} {cols} columns, keep {keep}",
+                        backend.name()
+                    );
                 }
             }
         }
@@ -289,13 +392,17 @@ fn a_tensor_of_no_elements_has_an_empty_mask() {
     on_backends!(check, MULTIPLICATIONS);
 }
 
-/// Coordinates end at 2^32 rows and 2^35 columns: one further is refused, the last ones are the equations' (see the sweep).
+/// Coordinates end at 2^32 rows and 2^35 columns: one further is refused, the last ones are the
+/// equations' (see the sweep).
 #[test]
 fn coordinates_past_the_contract_are_refused() {
     fn check<B: Backend>(backend: &mut B) {
-        for (row, col, bound) in
-            [(MAX_ROWS - 4, 0, MAX_ROWS), (u64::MAX, 0, MAX_ROWS), (0, MAX_COLS - 8, MAX_COLS), (0, u64::MAX, MAX_COLS)]
-        {
+        for (row, col, bound) in [
+            (MAX_ROWS - 4, 0, MAX_ROWS),
+            (u64::MAX, 0, MAX_ROWS),
+            (0, MAX_COLS - 8, MAX_COLS),
+            (0, u64::MAX, MAX_COLS),
+        ] {
             let error = backend.read_mask(mask(1, 2, 3, 0.5).at(row, col), 5, 9).unwrap_err();
             assert!(
                 matches!(error, Error::TooLarge { value, bound: b, .. } if b == bound && value > b),
@@ -340,7 +447,8 @@ fn mask_of(raw: &Raw, wgsl: &str, mask: &Mask, rows: usize, cols: usize) -> Vec<
     bits_to_bytes(&raw.read(&bits), rows, cols).unwrap()
 }
 
-/// The control of all of the above: a shader that differs in one bit of one constant, or loses a carry, gives another mask.
+/// The control of all of the above: a shader that differs in one bit of one constant, or loses a
+/// carry, gives another mask.
 #[test]
 fn one_changed_constant_of_philox_shows() {
     let Some(raw) = Raw::open() else { return };
@@ -348,7 +456,10 @@ fn one_changed_constant_of_philox_shows() {
     let right = mask.bytes(rows, cols).unwrap();
     for int64 in [false, raw.device.features().contains(wgpu::Features::SHADER_INT64)] {
         let wgsl = Variant { int64, ..Variant::new(Stem::MaskBits) }.source();
-        assert!(mask_of(&raw, &wgsl, &mask, rows, cols) == right, "the text as it is gives the contract's mask");
+        assert!(
+            mask_of(&raw, &wgsl, &mask, rows, cols) == right,
+            "the text as it is gives the contract's mask"
+        );
         let own = if int64 { ("(b >> 32u)", "(b >> 31u)") } else { (" + (cross >> 16u)", "") };
         for (constant, changed) in [
             ("0xD2511F53", "0xD2511F52"),

@@ -1,5 +1,7 @@
-//! The CPU backend's core on shapes so small that Miri, Rust's interpreter, can run it in minutes: every kernel with code of its own for an
-//! instruction set, whole vectors and ragged ends, beside the reference. Miri sees each access outside an allocation, each misaligned one and each data race.
+//! The CPU backend's core on shapes so small that Miri, Rust's interpreter, can run it in minutes:
+//! every kernel with code of its own for an instruction set, whole vectors and ragged ends, beside
+//! the reference. Miri sees each access outside an allocation, each misaligned one and each data
+//! race.
 //!
 //! ```sh
 //! export RUSTFLAGS="-C target-feature=+avx2,+fma" MIRIFLAGS="-Zmiri-tree-borrows -Zmiri-ignore-leaks -Zmiri-permissive-provenance \
@@ -7,21 +9,25 @@
 //! cargo +nightly miri test --test miri --no-default-features
 //! ```
 //!
-//! Tree borrows, leaks and provenance are for rayon's queues; logarithms that differ by chance, as Miri has them, would be another Gaussian.
+//! Tree borrows, leaks and provenance are for rayon's queues; logarithms that differ by chance, as
+//! Miri has them, would be another Gaussian.
 
 use wgpu_dropout::call::{
-    AlphaDropoutCall, DropoutCall, GaussianDropoutCall, GradInput, GradWeight, GradWeightSgd, LinearForward, MaskBits, MaskBytes,
-    Sgd, SgdRule, SoftmaxCrossEntropy,
+    AlphaDropoutCall, DropoutCall, GaussianDropoutCall, GradInput, GradWeight, GradWeightSgd,
+    LinearForward, MaskBits, MaskBytes, Sgd, SgdRule, SoftmaxCrossEntropy,
 };
 use wgpu_dropout::cpu::{Cpu, CpuTensor, fast::Isa};
-use wgpu_dropout::{AlphaDropout, Backend, Dropout, GaussianDropout, Key, Mask, Mode, Rate, Result};
+use wgpu_dropout::{
+    AlphaDropout, Backend, Dropout, GaussianDropout, Key, Mask, Mode, Rate, Result,
+};
 
 fn numbers(seed: usize, count: usize) -> Vec<f32> {
     (0..count).map(|i| ((i * 37 + seed * 11) % 23) as f32 / 8.0 - 1.25).collect()
 }
 
 fn site(col: u64) -> Mask {
-    Mask::new(Rate::keep(0.6).unwrap(), Key { seed: 0xDEAD_BEEF_CAFE_F00D, layer: 3, step: 7 }).at(5, col)
+    Mask::new(Rate::keep(0.6).unwrap(), Key { seed: 0xDEAD_BEEF_CAFE_F00D, layer: 3, step: 7 })
+        .at(5, col)
 }
 
 fn empty(cpu: &mut Cpu, rows: usize, cols: usize) -> Result<CpuTensor<f32>> {
@@ -38,9 +44,14 @@ fn drawn(cpu: &mut Cpu, rows: usize, cols: usize, col: u64) -> Result<Vec<Vec<u3
     all.push(cpu.read(&y)?);
     cpu.alpha_dropout(AlphaDropoutCall { x: &x, y: &mut y, dropout: AlphaDropout::train(mask) })?;
     all.push(cpu.read(&y)?);
-    cpu.gaussian_dropout(GaussianDropoutCall { x: &x, y: &mut y, dropout: GaussianDropout::train(mask)? })?;
+    cpu.gaussian_dropout(GaussianDropoutCall {
+        x: &x,
+        y: &mut y,
+        dropout: GaussianDropout::train(mask)?,
+    })?;
     all.push(cpu.read(&y)?);
-    let mut all: Vec<Vec<u32>> = all.iter().map(|values| values.iter().map(|value| value.to_bits()).collect()).collect();
+    let mut all: Vec<Vec<u32>> =
+        all.iter().map(|values| values.iter().map(|value| value.to_bits()).collect()).collect();
     let mut bits = cpu.tensor(rows, cols.div_ceil(32), &vec![7; rows * cols.div_ceil(32)])?;
     cpu.mask_bits(MaskBits { bits: &mut bits, cols, mask })?;
     all.push(cpu.read(&bits)?);
@@ -54,12 +65,23 @@ fn drawn(cpu: &mut Cpu, rows: usize, cols: usize, col: u64) -> Result<Vec<Vec<u3
 fn layer(cpu: &mut Cpu, [batch, inputs, outputs]: [usize; 3]) -> Result<Vec<f32>> {
     let dropout = Dropout::train(Mode::Inverted, site(3));
     let rule = SgdRule { lr: 0.1, momentum: 0.5, weight_decay: 0.01, l1: 0.001, max_norm: None };
-    let (x, mut weight) =
-        (cpu.tensor(batch, inputs, &numbers(1, batch * inputs))?, cpu.tensor(inputs, outputs, &numbers(2, inputs * outputs))?);
-    let (mut bias, mut y) = (cpu.tensor(1, outputs, &numbers(3, outputs))?, empty(cpu, batch, outputs)?);
-    cpu.linear_forward(LinearForward { x: &x, weight: &weight, bias: Some(&bias), y: &mut y, relu: true, dropout })?;
+    let (x, mut weight) = (
+        cpu.tensor(batch, inputs, &numbers(1, batch * inputs))?,
+        cpu.tensor(inputs, outputs, &numbers(2, inputs * outputs))?,
+    );
+    let (mut bias, mut y) =
+        (cpu.tensor(1, outputs, &numbers(3, outputs))?, empty(cpu, batch, outputs)?);
+    cpu.linear_forward(LinearForward {
+        x: &x,
+        weight: &weight,
+        bias: Some(&bias),
+        y: &mut y,
+        relu: true,
+        dropout,
+    })?;
     let labels: Vec<u32> = (0..batch as u32).map(|row| row % outputs as u32).collect();
-    let (labels, mut losses, mut grad) = (cpu.tensor(batch, 1, &labels)?, empty(cpu, batch, 2)?, empty(cpu, batch, outputs)?);
+    let (labels, mut losses, mut grad) =
+        (cpu.tensor(batch, 1, &labels)?, empty(cpu, batch, 2)?, empty(cpu, batch, outputs)?);
     cpu.softmax_cross_entropy(SoftmaxCrossEntropy {
         logits: &y,
         labels: &labels,
@@ -67,7 +89,8 @@ fn layer(cpu: &mut Cpu, [batch, inputs, outputs]: [usize; 3]) -> Result<Vec<f32>
         grad_logits: &mut grad,
         batch,
     })?;
-    let (mut dx, mut dw, mut db) = (empty(cpu, batch, inputs)?, empty(cpu, inputs, outputs)?, empty(cpu, 1, outputs)?);
+    let (mut dx, mut dw, mut db) =
+        (empty(cpu, batch, inputs)?, empty(cpu, inputs, outputs)?, empty(cpu, 1, outputs)?);
     cpu.grad_input(GradInput {
         grad_output: &grad,
         output: Some(&y),
@@ -76,12 +99,26 @@ fn layer(cpu: &mut Cpu, [batch, inputs, outputs]: [usize; 3]) -> Result<Vec<f32>
         dropout,
         through: None,
     })?;
-    cpu.grad_weight(GradWeight { x: &x, grad_output: &grad, output: Some(&y), grad_weight: &mut dw, grad_bias: &mut db, dropout })?;
+    cpu.grad_weight(GradWeight {
+        x: &x,
+        grad_output: &grad,
+        output: Some(&y),
+        grad_weight: &mut dw,
+        grad_bias: &mut db,
+        dropout,
+    })?;
     let mut velocity = cpu.tensor(inputs, outputs, &vec![0.0; inputs * outputs])?;
     let mut bias_velocity = cpu.tensor(1, outputs, &vec![0.0; outputs])?;
     cpu.sgd(Sgd { weight: &mut weight, grad: &dw, velocity: Some(&mut velocity), rule })?;
     let both = Some((&mut velocity, &mut bias_velocity));
-    cpu.grad_weight_sgd(GradWeightSgd { x: &x, grad_z: &grad, weight: &mut weight, bias: &mut bias, velocity: both, rule })?;
+    cpu.grad_weight_sgd(GradWeightSgd {
+        x: &x,
+        grad_z: &grad,
+        weight: &mut weight,
+        bias: &mut bias,
+        velocity: both,
+        rule,
+    })?;
     let mut all = Vec::new();
     for tensor in [&y, &losses, &grad, &dx, &dw, &db, &weight, &bias] {
         all.extend(cpu.read(tensor)?);
@@ -94,10 +131,16 @@ fn every_instruction_set_draws_the_reference_s_masks() {
     for (rows, cols, col) in [(1, 1, 0), (3, 70, 0), (2, 133, 5)] {
         let expected = drawn(&mut Cpu::reference(), rows, cols, col).unwrap();
         for isa in Isa::available() {
-            assert_eq!(drawn(&mut Cpu::with_isa(isa), rows, cols, col).unwrap(), expected, "{isa} {rows}×{cols}");
+            assert_eq!(
+                drawn(&mut Cpu::with_isa(isa), rows, cols, col).unwrap(),
+                expected,
+                "{isa} {rows}×{cols}"
+            );
         }
         // The control: a neighbouring column.
-        assert!(cols == 1 || drawn(&mut Cpu::reference(), rows, cols, col + 1).unwrap() != expected);
+        assert!(
+            cols == 1 || drawn(&mut Cpu::reference(), rows, cols, col + 1).unwrap() != expected
+        );
     }
 }
 
@@ -108,7 +151,11 @@ fn every_instruction_set_computes_the_reference_s_layers() {
         assert!(expected.iter().all(|value| value.is_finite()));
         for isa in Isa::available() {
             let got = layer(&mut Cpu::with_isa(isa), shape).unwrap();
-            let worst = got.iter().zip(&expected).map(|(a, b)| (a - b).abs() / (1.0 + b.abs())).fold(0.0, f32::max);
+            let worst = got
+                .iter()
+                .zip(&expected)
+                .map(|(a, b)| (a - b).abs() / (1.0 + b.abs()))
+                .fold(0.0, f32::max);
             assert!(worst < 1e-5, "{isa} {shape:?}: off by {worst}");
         }
     }

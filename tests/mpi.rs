@@ -1,4 +1,5 @@
-//! Training over MPI (`examples/mpi`): any number of processes draw the masks of one to the bit, and their losses are the same within 1e-5.
+//! Training over MPI (`examples/mpi`): any number of processes draw the masks of one to the bit,
+//! and their losses are the same within 1e-5.
 #![cfg(all(feature = "cli", unix))]
 
 mod common;
@@ -7,12 +8,15 @@ use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// The example, built beside this crate's own tests; `None`, said aloud, where this machine lacks what it needs.
+/// The example, built beside this crate's own tests; `None`, said aloud, where this machine lacks
+/// what it needs.
 fn built() -> Option<PathBuf> {
     for program in ["mpicc", "mpirun"] {
         if Command::new(program).arg("--version").output().is_err() {
             let packages = "libopenmpi-dev openmpi-bin libclang1-14 libclang-common-14-dev";
-            common::skipped(&format!("there is no {program}; on Debian 12: apt-get install {packages}"));
+            common::skipped(&format!(
+                "there is no {program}; on Debian 12: apt-get install {packages}"
+            ));
             return None;
         }
     }
@@ -32,19 +36,38 @@ fn built() -> Option<PathBuf> {
 fn run(program: &Path, processes: usize, device: &str) -> Vec<Value> {
     let mut command = Command::new("mpirun");
     // The options let it run in a container: as root, and with more processes than cores.
-    command.args(["--allow-run-as-root", "--oversubscribe", "-n", &processes.to_string()]).arg(program).args([device, "3"]);
+    command
+        .args(["--allow-run-as-root", "--oversubscribe", "-n", &processes.to_string()])
+        .arg(program)
+        .args([device, "3"]);
     let output = command.env("OMPI_MCA_rmaps_base_oversubscribe", "1").output().unwrap();
-    assert!(output.status.success(), "{processes} processes: {}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    assert!(
+        output.status.success(),
+        "{processes} processes: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    String::from_utf8(output.stdout)
+        .unwrap()
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
 }
 
 fn losses(epochs: &[Value]) -> Vec<f64> {
-    epochs.iter().flat_map(|epoch| epoch["losses"].as_array().unwrap()).map(|loss| loss.as_f64().unwrap()).collect()
+    epochs
+        .iter()
+        .flat_map(|epoch| epoch["losses"].as_array().unwrap())
+        .map(|loss| loss.as_f64().unwrap())
+        .collect()
 }
 
 /// The largest difference; NaN, and another number of losses, count as infinite.
 fn distance(a: &[f64], b: &[f64]) -> f64 {
-    let off = a.iter().zip(b).map(|(a, b)| (a - b).abs()).map(|d| if d.is_nan() { f64::INFINITY } else { d });
+    let off = a
+        .iter()
+        .zip(b)
+        .map(|(a, b)| (a - b).abs())
+        .map(|d| if d.is_nan() { f64::INFINITY } else { d });
     if a.len() == b.len() { off.fold(0.0, f64::max) } else { f64::INFINITY }
 }
 

@@ -1,7 +1,9 @@
-//! Mutated calls: whatever shapes, rates, offsets, settings and buffers a caller gives, a call ends in the right result or in a typed error,
-//! never in a panic, and never reaches the device's own error handlers.
+//! Mutated calls: whatever shapes, rates, offsets, settings and buffers a caller gives, a call ends
+//! in the right result or in a typed error, never in a panic, and never reaches the device's own
+//! error handlers.
 //!
-//! Seeded, so that a case has a number. Some hundreds run by default; `WGPU_DROPOUT_CALLS=100000` runs that many of each kind.
+//! Seeded, so that a case has a number. Some hundreds run by default; `WGPU_DROPOUT_CALLS=100000`
+//! runs that many of each kind.
 
 mod common;
 
@@ -12,7 +14,8 @@ use std::collections::HashSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use wgpu_dropout::backend::Backend;
 use wgpu_dropout::call::{
-    BatchLoss, DropoutCall, GradInput, GradWeight, LinearForward, MaskBits, Sgd, SgdRule, SoftmaxCrossEntropy,
+    BatchLoss, DropoutCall, GradInput, GradWeight, LinearForward, MaskBits, Sgd, SgdRule,
+    SoftmaxCrossEntropy,
 };
 use wgpu_dropout::cpu::Cpu;
 use wgpu_dropout::gpu::{Kernels, Prepared, View};
@@ -21,7 +24,8 @@ use wgpu_dropout::mlp::{Architecture, Mlp, Schedule, Schedules, Training};
 use wgpu_dropout::{Dropout, Error, Key, Mask, Mode, Rate, Result};
 
 fn cases(default: u64) -> u64 {
-    std::env::var("WGPU_DROPOUT_CALLS").map_or(default, |count| count.parse().expect("a number of calls"))
+    std::env::var("WGPU_DROPOUT_CALLS")
+        .map_or(default, |count| count.parse().expect("a number of calls"))
 }
 
 fn one<T: Copy>(random: &mut StdRng, of: &[T]) -> T {
@@ -33,7 +37,8 @@ fn dim(random: &mut StdRng) -> usize {
 }
 
 fn rate(random: &mut StdRng) -> Rate {
-    let keep = one(random, &[0.0, 1.0, 0.5, 0.25, 1.0 / 65536.0, 0.5 / 65536.0, 65535.0 / 65536.0, -0.0]);
+    let keep =
+        one(random, &[0.0, 1.0, 0.5, 0.25, 1.0 / 65536.0, 0.5 / 65536.0, 65535.0 / 65536.0, -0.0]);
     Rate::keep(if random.random() { keep } else { random.random() }).unwrap()
 }
 
@@ -55,7 +60,9 @@ fn site(random: &mut StdRng) -> Dropout {
 }
 
 fn fits(dropout: &Dropout, rows: usize, cols: usize) -> bool {
-    let end = |offset: u64, size: usize, bound| offset.checked_add(size as u64).is_some_and(|end| end <= bound);
+    let end = |offset: u64, size: usize, bound| {
+        offset.checked_add(size as u64).is_some_and(|end| end <= bound)
+    };
     end(dropout.mask.row_offset, rows, MAX_ROWS) && end(dropout.mask.col_offset, cols, MAX_COLS)
 }
 
@@ -86,7 +93,8 @@ impl Call {
         // Some draw nothing.
         let mut right = kernel > 3 || fits(&dropout, drawn[0], drawn[1]);
         if random.random_range(0..4) == 0 {
-            let (tensor, axis, other) = (random.random_range(0..shapes.len()), random.random_range(0..2), dim(random));
+            let (tensor, axis, other) =
+                (random.random_range(0..shapes.len()), random.random_range(0..2), dim(random));
             right &= shapes[tensor][axis] == other;
             shapes[tensor][axis] = other;
         }
@@ -103,7 +111,8 @@ impl Call {
         let tensors = self.shapes.iter().zip(0..).map(|(&[rows, cols], i)| {
             // What is updated starts as it is; what is written alone starts as NaN.
             let poisoned = i >= inputs && self.kernel != 6;
-            let values = if poisoned { vec![f32::NAN; rows * cols] } else { noise(i as u64, rows * cols) };
+            let values =
+                if poisoned { vec![f32::NAN; rows * cols] } else { noise(i as u64, rows * cols) };
             backend.tensor(rows, cols, &values)
         });
         let mut tensors = tensors.collect::<Result<Vec<_>>>()?;
@@ -112,25 +121,58 @@ impl Call {
         let labels: Vec<u32> = (0..self.shapes[0][0] as u32).map(|r| r % 3).collect();
         match (self.kernel, tensors.as_slice(), outputs.as_mut_slice()) {
             (0, [x], [y]) => backend.dropout(DropoutCall { x, y, dropout }),
-            (1, [x, weight, bias], [y]) => backend.linear_forward(LinearForward { x, weight, bias: Some(bias), y, relu, dropout }),
+            (1, [x, weight, bias], [y]) => backend.linear_forward(LinearForward {
+                x,
+                weight,
+                bias: Some(bias),
+                y,
+                relu,
+                dropout,
+            }),
             (2, [grad_output, y, weight], [grad_input]) => {
                 let output = relu.then_some(y);
-                backend.grad_input(GradInput { grad_output, output, weight, grad_input, dropout, through: None })
+                backend.grad_input(GradInput {
+                    grad_output,
+                    output,
+                    weight,
+                    grad_input,
+                    dropout,
+                    through: None,
+                })
             }
             (3, [x, grad_output, y], [grad_weight, grad_bias]) => {
                 let output = relu.then_some(y);
-                backend.grad_weight(GradWeight { x, grad_output, output, grad_weight, grad_bias, dropout })
+                backend.grad_weight(GradWeight {
+                    x,
+                    grad_output,
+                    output,
+                    grad_weight,
+                    grad_bias,
+                    dropout,
+                })
             }
             (4, [logits], [grad_logits, losses]) => {
                 let (batch, labels) = (labels.len(), backend.tensor(labels.len(), 1, &labels)?);
-                backend.softmax_cross_entropy(SoftmaxCrossEntropy { logits, labels: &labels, grad_logits, losses, batch })
+                backend.softmax_cross_entropy(SoftmaxCrossEntropy {
+                    logits,
+                    labels: &labels,
+                    grad_logits,
+                    losses,
+                    batch,
+                })
             }
             (5, [losses], [totals]) => {
                 let slot = self.shapes[1][0].saturating_sub(1);
                 backend.batch_loss(BatchLoss { losses, totals, slot })
             }
             (_, [grad], [weight, velocity]) => {
-                let rule = SgdRule { lr: 0.1, momentum: 0.5, weight_decay: 0.01, l1: 0.01, max_norm: relu.then_some(0.5) };
+                let rule = SgdRule {
+                    lr: 0.1,
+                    momentum: 0.5,
+                    weight_decay: 0.01,
+                    l1: 0.01,
+                    max_norm: relu.then_some(0.5),
+                };
                 backend.sgd(Sgd { grad, weight, velocity: Some(velocity), rule })
             }
             _ => unreachable!("a call of its tensors"),
@@ -144,19 +186,30 @@ impl Call {
     }
 }
 
-/// Within what two orders of a sum may differ, 2·(terms + 2)·ε·magnitude, with at most 70 terms below 1 and the scale; NaN is NaN.
+/// Within what two orders of a sum may differ, 2·(terms + 2)·ε·magnitude, with at most 70 terms
+/// below 1 and the scale; NaN is NaN.
 fn close(a: &[Vec<f32>], b: &[Vec<f32>], scale: f32) -> bool {
     let bound = 2.0 * 72.0 * f32::EPSILON * 70.0 * scale.max(1.0);
     let near = |a: f32, b: f32| (a.is_nan() && b.is_nan()) || a == b || (a - b).abs() <= bound;
-    a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.len() == b.len() && a.iter().zip(b).all(|(&a, &b)| near(a, b)))
+    a.len() == b.len()
+        && a.iter()
+            .zip(b)
+            .all(|(a, b)| a.len() == b.len() && a.iter().zip(b).all(|(&a, &b)| near(a, b)))
 }
 
 fn calls_on<B: Backend>(backend: &mut B, count: u64) -> [usize; 2] {
     let mut ended = [0, 0];
     for case in 0..count {
         let call = Call::arbitrary(&mut StdRng::seed_from_u64(case));
-        let what = format!("case {case} on {}: kernel {}, {:?}, {:?}", backend.name(), call.kernel, call.shapes, call.dropout);
-        let outcome = catch_unwind(AssertUnwindSafe(|| call.run(backend))).unwrap_or_else(|_| panic!("{what} panics"));
+        let what = format!(
+            "case {case} on {}: kernel {}, {:?}, {:?}",
+            backend.name(),
+            call.kernel,
+            call.shapes,
+            call.dropout
+        );
+        let outcome = catch_unwind(AssertUnwindSafe(|| call.run(backend)))
+            .unwrap_or_else(|_| panic!("{what} panics"));
         match outcome {
             Ok(got) => {
                 assert!(call.right || call.forgives(), "{what} is accepted");
@@ -166,7 +219,13 @@ fn calls_on<B: Backend>(backend: &mut B, count: u64) -> [usize; 2] {
             }
             Err(error) => {
                 assert!(!call.right, "{what}: {error}");
-                assert!(matches!(error, Error::Shape { .. } | Error::TooLarge { .. } | Error::Invalid { .. }), "{what}: {error:?}");
+                assert!(
+                    matches!(
+                        error,
+                        Error::Shape { .. } | Error::TooLarge { .. } | Error::Invalid { .. }
+                    ),
+                    "{what}: {error:?}"
+                );
                 ended[1] += 1;
             }
         }
@@ -206,41 +265,63 @@ fn arbitrary_buffers_end_in_the_right_result_or_a_typed_error() {
             2 => u64::MAX - random.random_range(0..8),
             _ => 4 * random.random_range(0..80),
         };
-        let usage = |random: &mut StdRng| if random.random_range(0..10) == 0 { one(random, &others) } else { storage };
-        let strides = [0, 1].map(|_| if random.random_range(0..4) == 0 { cols + one(random, &[1, 3, 8]) } else { cols });
-        let extent = |stride: usize| if rows * cols == 0 { 0 } else { (((rows - 1) * stride + cols) * 4) as u64 };
+        let usage = |random: &mut StdRng| {
+            if random.random_range(0..10) == 0 { one(random, &others) } else { storage }
+        };
+        let strides = [0, 1].map(|_| {
+            if random.random_range(0..4) == 0 { cols + one(random, &[1, 3, 8]) } else { cols }
+        });
+        let extent = |stride: usize| {
+            if rows * cols == 0 { 0 } else { (((rows - 1) * stride + cols) * 4) as u64 }
+        };
         let length = |random: &mut StdRng, at: u64, stride: usize| {
             let exact = at.saturating_add(extent(stride)).min(100_000).next_multiple_of(4).max(4);
-            if random.random_range(0..5) == 0 { exact.saturating_sub(4).max(4) } else { exact + 4 * random.random_range(0..3) }
+            if random.random_range(0..5) == 0 {
+                exact.saturating_sub(4).max(4)
+            } else {
+                exact + 4 * random.random_range(0..3)
+            }
         };
         let mut at = [place(random), place(random)];
         let usages = [usage(random), usage(random)];
         let shared = random.random_range(0..6) == 0;
         if shared && random.random() {
             // In place, or the one behind the other.
-            at[1] = if random.random() { at[0] } else { at[0].saturating_add(extent(strides[0]).next_multiple_of(4)) & !3 };
+            at[1] = if random.random() {
+                at[0]
+            } else {
+                at[0].saturating_add(extent(strides[0]).next_multiple_of(4)) & !3
+            };
         }
         let sizes = [0, 1].map(|i| length(random, at[i], strides[i]));
-        let buffers = [0, 1].map(|i| raw.buffer_for(&noise(i as u64, sizes[i] as usize / 4), usages[i]));
+        let buffers =
+            [0, 1].map(|i| raw.buffer_for(&noise(i as u64, sizes[i] as usize / 4), usages[i]));
         // Where both lie in one, it is the second's.
         let holders = [usize::from(shared), 1];
-        let views = [0, 1].map(|i| View::new(&buffers[holders[i]], rows, cols).at(at[i]).strided(strides[i]));
+        let views = [0, 1]
+            .map(|i| View::new(&buffers[holders[i]], rows, cols).at(at[i]).strided(strides[i]));
         let fits_in = |view: &View<'_>| {
             let end = view.offset.checked_add(extent(view.stride).max(4));
             let inside = end.is_some_and(|end| end <= view.buffer.size());
-            view.buffer.usage().contains(wgpu::BufferUsages::STORAGE) && view.offset.is_multiple_of(4) && inside
+            view.buffer.usage().contains(wgpu::BufferUsages::STORAGE)
+                && view.offset.is_multiple_of(4)
+                && inside
         };
         let words = |i: usize| {
             let first = (at[i] / 4) as usize;
-            (0..rows * cols).map(move |element| first + element / cols * strides[i] + element % cols)
+            (0..rows * cols)
+                .map(move |element| first + element / cols * strides[i] + element % cols)
         };
         let dropout = site(random);
         let empty = rows * cols == 0;
         let valid = views.iter().all(fits_in) && fits(&dropout, rows, cols);
         let in_place = at[0] == at[1] && (rows <= 1 || strides[0] == strides[1]);
-        // Views that share no element are refused too where rows of the one lie between rows of the other.
-        let apart = at[0].saturating_add(extent(strides[0])) <= at[1] || at[1].saturating_add(extent(strides[1])) <= at[0];
-        let meet = || words(0).collect::<HashSet<_>>().intersection(&words(1).collect()).next().is_some();
+        // Views that share no element are refused too where rows of the one lie between rows of the
+        // other.
+        let apart = at[0].saturating_add(extent(strides[0])) <= at[1]
+            || at[1].saturating_add(extent(strides[1])) <= at[0];
+        let meet =
+            || words(0).collect::<HashSet<_>>().intersection(&words(1).collect()).next().is_some();
         let must_pass = valid && (!shared || empty || in_place || apart);
         let may_pass = valid && (must_pass || !meet());
         let what = format!(
@@ -250,7 +331,8 @@ fn arbitrary_buffers_end_in_the_right_result_or_a_typed_error() {
         let scope = raw.device.push_error_scope(wgpu::ErrorFilter::Validation);
         let (x, mut y) = (views[0], views[1]);
         let attempt = || kernels.dropout(&DropoutCall { x: &x, y: &mut y, dropout });
-        let outcome: Result<Prepared> = catch_unwind(AssertUnwindSafe(attempt)).unwrap_or_else(|_| panic!("{what} panics"));
+        let outcome: Result<Prepared> =
+            catch_unwind(AssertUnwindSafe(attempt)).unwrap_or_else(|_| panic!("{what} panics"));
         match outcome {
             Ok(call) => {
                 assert!(may_pass, "{what} is accepted");
@@ -259,7 +341,8 @@ fn arbitrary_buffers_end_in_the_right_result_or_a_typed_error() {
                 raw.queue.submit([encoder.finish()]);
                 if !empty {
                     let mut whole = noise(1, sizes[1] as usize / 4);
-                    let source = if shared { whole.clone() } else { noise(0, sizes[0] as usize / 4) };
+                    let source =
+                        if shared { whole.clone() } else { noise(0, sizes[0] as usize / 4) };
                     let input: Vec<f32> = words(0).map(|word| source[word]).collect();
                     let mut output = vec![f32::NAN; rows * cols];
                     wgpu_dropout::cpu::reference::dropout(&input, &mut output, cols, &dropout);
@@ -292,7 +375,10 @@ fn sizes_past_every_bound_allocate_nothing() {
                     continue;
                 }
                 let error = backend.zeros::<f32>(rows, cols).unwrap_err();
-                assert!(matches!(error, Error::TooLarge { .. } | Error::OutOfMemory { .. }), "{rows}×{cols}: {error:?}");
+                assert!(
+                    matches!(error, Error::TooLarge { .. } | Error::OutOfMemory { .. }),
+                    "{rows}×{cols}: {error:?}"
+                );
                 let mask = Mask::new(Rate::keep(0.5).unwrap(), Key { seed: 1, layer: 2, step: 3 });
                 assert!(backend.read_mask(mask, rows, cols).is_err(), "{rows}×{cols}");
                 assert!(mask.bytes(rows, cols).is_err(), "{rows}×{cols}");
@@ -334,23 +420,40 @@ fn arbitrary_networks_and_settings_end_in_finite_numbers_or_a_typed_error() {
         let random = &mut random;
         let architecture = network(random);
         let odd = [f32::NAN, f32::INFINITY, -1.0, 0.0, 1.0, 1e-3, f32::MAX, f32::MIN_POSITIVE];
-        let number =
-            |random: &mut StdRng| if random.random_range(0..16) == 0 { one(random, &odd) } else { random.random_range(0.0..0.5) };
+        let number = |random: &mut StdRng| {
+            if random.random_range(0..16) == 0 {
+                one(random, &odd)
+            } else {
+                random.random_range(0.0..0.5)
+            }
+        };
         let max_norm = if random.random() { None } else { Some(number(random)) };
-        let rule =
-            SgdRule { lr: number(random), momentum: number(random), weight_decay: number(random), l1: number(random), max_norm };
+        let rule = SgdRule {
+            lr: number(random),
+            momentum: number(random),
+            weight_decay: number(random),
+            l1: number(random),
+            max_norm,
+        };
         let steps = random.random_range(0..4);
         let from = number(random).into();
-        let shapes = [Schedule::Constant, Schedule::Late { steps }, Schedule::Linear { from, to: 1.0, steps }];
+        let shapes = [
+            Schedule::Constant,
+            Schedule::Late { steps },
+            Schedule::Linear { from, to: 1.0, steps },
+        ];
         let schedule = one(random, &shapes);
         let schedules = Schedules { lr: schedule, momentum: schedule, drop: schedule };
         let (batch, shuffle) = (one(random, &[1, 2, 3, 64, 64, usize::MAX, 0]), random.random());
         let training = Training { rule, batch, shuffle, schedules, ..Training::default() };
         let rows = random.random_range(0..9usize);
         let wrong = usize::from(random.random_range(0..8) == 0);
-        let label = |random: &mut StdRng| if random.random_range(0..60) == 0 { random.random() } else { 0 };
+        let label =
+            |random: &mut StdRng| if random.random_range(0..60) == 0 { random.random() } else { 0 };
         let labels: Vec<u32> = (0..rows).map(|_| label(random)).collect();
-        let what = format!("case {case}: {architecture:?}, {training:?}, labels {labels:?}, {wrong} features too many");
+        let what = format!(
+            "case {case}: {architecture:?}, {training:?}, labels {labels:?}, {wrong} features too many"
+        );
         let run = AssertUnwindSafe(|| -> Result<Vec<f32>> {
             let inputs = architecture.inputs;
             let mut net = Mlp::new(Cpu::new(), architecture)?;
@@ -362,7 +465,9 @@ fn arbitrary_networks_and_settings_end_in_finite_numbers_or_a_typed_error() {
         match catch_unwind(run).unwrap_or_else(|_| panic!("{what} panics")) {
             // An overflow makes NaN in the end; settings that can't overflow here do not.
             Ok(p) => {
-                let tame = [rule.lr, rule.momentum, rule.weight_decay, rule.l1].iter().all(|x| x.abs() <= 1.0);
+                let tame = [rule.lr, rule.momentum, rule.weight_decay, rule.l1]
+                    .iter()
+                    .all(|x| x.abs() <= 1.0);
                 assert!(!tame || p.iter().all(|p| (0.0..=1.0).contains(p)), "{what}: {p:?}");
                 right += 1;
             }

@@ -1,7 +1,8 @@
-//! Mutated files: whatever is done to the bytes of a file, its reader gives data or a typed error, within a second, and no more memory than
-//! twice the file and 64 MiB.
+//! Mutated files: whatever is done to the bytes of a file, its reader gives data or a typed error,
+//! within a second, and no more memory than twice the file and 64 MiB.
 //!
-//! Seeded, so that a case has a number. Some thousands run by default; `WGPU_DROPOUT_MUTATIONS=1000000` runs a million.
+//! Seeded, so that a case has a number. Some thousands run by default;
+//! `WGPU_DROPOUT_MUTATIONS=1000000` runs a million.
 #![cfg(feature = "cli")]
 // The allocator counts; that needs the trait, which is unsafe.
 #![allow(unsafe_code)]
@@ -86,7 +87,8 @@ fn open_data(path: &Path) -> Result<(), Error> {
 }
 
 fn open_npy(path: &Path) -> Result<(), Error> {
-    npy::read(path).map(|array| assert_eq!(array.values.len(), array.shape.iter().product::<usize>()))
+    npy::read(path)
+        .map(|array| assert_eq!(array.values.len(), array.shape.iter().product::<usize>()))
 }
 
 fn open_network(path: &Path) -> Result<(), Error> {
@@ -95,8 +97,15 @@ fn open_network(path: &Path) -> Result<(), Error> {
 
 fn network(path: &Path) -> Vec<u8> {
     let rate = Rate::drop(0.5).unwrap();
-    let architecture =
-        Architecture { inputs: 3, hidden: vec![4, 2], classes: 2, mode: Mode::Inverted, rate, input_rate: Rate::KEEP_ALL, seed: 1 };
+    let architecture = Architecture {
+        inputs: 3,
+        hidden: vec![4, 2],
+        classes: 2,
+        mode: Mode::Inverted,
+        rate,
+        input_rate: Rate::KEEP_ALL,
+        seed: 1,
+    };
     let mut net = Mlp::new(Cpu::new(), architecture).unwrap();
     net.train_step(&[0.5; 6], &[0, 1], &Training::default()).unwrap();
     net.save(path).unwrap();
@@ -111,7 +120,8 @@ fn targets(folder: &Path) -> Vec<Target> {
         ("t10k-images-idx3-ubyte", idx(&[2, 2, 2], &pixels[..8])),
         ("t10k-labels-idx1-ubyte", idx(&[2], &[0, 3])),
     ];
-    let csv = "x,y,label\n".to_owned() + &(0..11).map(|i| format!("{i}.5,-{i}e-1,{}\n", i % 3)).collect::<String>();
+    let csv = "x,y,label\n".to_owned()
+        + &(0..11).map(|i| format!("{i}.5,-{i}e-1,{}\n", i % 3)).collect::<String>();
     let mut targets = Vec::new();
     let mut add = |name, file: PathBuf, bytes: &[u8], packs, opened: PathBuf, open| {
         targets.push(Target { name, file, bytes: bytes.to_vec(), packs, opened, open });
@@ -126,8 +136,22 @@ fn targets(folder: &Path) -> Vec<Target> {
         add("IDX, gzip", own.join(part), &gzip(bytes), false, own.clone(), open_data);
     }
     add("CSV", folder.join("a.csv"), csv.as_bytes(), false, folder.join("a.csv"), open_data);
-    add("CSV, packed", folder.join("b.csv.gz"), csv.as_bytes(), true, folder.join("b.csv.gz"), open_data);
-    add("CSV, gzip", folder.join("c.csv.gz"), &gzip(csv.as_bytes()), false, folder.join("c.csv.gz"), open_data);
+    add(
+        "CSV, packed",
+        folder.join("b.csv.gz"),
+        csv.as_bytes(),
+        true,
+        folder.join("b.csv.gz"),
+        open_data,
+    );
+    add(
+        "CSV, gzip",
+        folder.join("c.csv.gz"),
+        &gzip(csv.as_bytes()),
+        false,
+        folder.join("c.csv.gz"),
+        open_data,
+    );
     let array = folder.join("a.npy");
     npy::write_f32(&array, &[2, 3], &[1.0; 6]).unwrap();
     add("NPY", array.clone(), &std::fs::read(&array).unwrap(), false, array, open_npy);
@@ -136,7 +160,8 @@ fn targets(folder: &Path) -> Vec<Target> {
     targets
 }
 
-/// A file's bytes with one to six changes: bits, bytes, lengths, digits, and parts cut, doubled, moved or put in.
+/// A file's bytes with one to six changes: bits, bytes, lengths, digits, and parts cut, doubled,
+/// moved or put in.
 fn mutated(random: &mut StdRng, whole: &[u8]) -> Vec<u8> {
     const EDGES: [&[u8]; 12] = [
         &[0; 8],
@@ -171,13 +196,19 @@ fn mutated(random: &mut StdRng, whole: &[u8]) -> Vec<u8> {
             }
             5 => {
                 // A number of a header in text becomes another.
-                let digits: Vec<usize> = (0..bytes.len()).filter(|&i| bytes[i].is_ascii_digit()).collect();
+                let digits: Vec<usize> =
+                    (0..bytes.len()).filter(|&i| bytes[i].is_ascii_digit()).collect();
                 if !digits.is_empty() {
-                    bytes[digits[random.random_range(0..digits.len())]] = b'0' + random.random_range(0..10u8);
+                    bytes[digits[random.random_range(0..digits.len())]] =
+                        b'0' + random.random_range(0..10u8);
                 }
             }
             _ if at < bytes.len() => {
-                bytes[at] = if random.random() { random.random() } else { bytes[at] ^ 1 << random.random_range(0..8) };
+                bytes[at] = if random.random() {
+                    random.random()
+                } else {
+                    bytes[at] ^ 1 << random.random_range(0..8)
+                };
             }
             _ => bytes.push(random.random()),
         }
@@ -188,7 +219,8 @@ fn mutated(random: &mut StdRng, whole: &[u8]) -> Vec<u8> {
 #[test]
 fn no_mutated_file_panics_hangs_or_takes_memory_that_it_does_not_hold() {
     let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-    let cases: usize = std::env::var("WGPU_DROPOUT_MUTATIONS").map_or(6000, |count| count.parse().expect("a number of cases"));
+    let cases: usize = std::env::var("WGPU_DROPOUT_MUTATIONS")
+        .map_or(6000, |count| count.parse().expect("a number of cases"));
     let folder = TempDir::new().unwrap();
     let targets = targets(folder.path());
     for target in &targets {
@@ -208,7 +240,8 @@ fn no_mutated_file_panics_hangs_or_takes_memory_that_it_does_not_hold() {
             let before = LIVE.load(Relaxed);
             PEAK.store(before, Relaxed);
             let start = Instant::now();
-            let outcome = catch_unwind(|| (target.open)(&target.opened)).unwrap_or_else(|_| panic!("{what} panics"));
+            let outcome = catch_unwind(|| (target.open)(&target.opened))
+                .unwrap_or_else(|_| panic!("{what} panics"));
             (outcome, start.elapsed(), PEAK.load(Relaxed) - before)
         };
         let (outcome, mut took, memory) = attempt();
@@ -217,7 +250,11 @@ fn no_mutated_file_panics_hangs_or_takes_memory_that_it_does_not_hold() {
             took = attempt().1;
         }
         assert!(took <= Duration::from_secs(1), "{what} takes {took:?}");
-        assert!(memory <= 2 * bytes.len() + (64 << 20), "{what}: {memory} bytes of memory for a file of {}", bytes.len());
+        assert!(
+            memory <= 2 * bytes.len() + (64 << 20),
+            "{what}: {memory} bytes of memory for a file of {}",
+            bytes.len()
+        );
         match outcome {
             Ok(()) => read[index] += 1,
             Err(error) => assert!(!error.to_string().is_empty(), "{what}"),
@@ -226,7 +263,10 @@ fn no_mutated_file_panics_hangs_or_takes_memory_that_it_does_not_hold() {
         // Other targets open the same folder.
         std::fs::write(&target.file, &target.bytes).unwrap();
     }
-    println!("{cases} files, {} of them readable, slowest {slowest:?}, most memory {most} bytes", read.iter().sum::<usize>());
+    println!(
+        "{cases} files, {} of them readable, slowest {slowest:?}, most memory {most} bytes",
+        read.iter().sum::<usize>()
+    );
     // The control: mutation leaves some files of every kind readable, and not all.
     assert!(read.iter().zip(0..).all(|(&read, _)| read < cases / targets.len()), "{read:?}");
     assert!(cases < 2000 || read.iter().sum::<usize>() > cases / 100, "{read:?}");
@@ -245,13 +285,18 @@ fn an_empty_tensor_that_claims_a_width_allocates_nothing() {
     let write = |shapes: &[&str]| {
         let mut end = 0;
         let tensors = shapes.iter().enumerate().map(|(index, shape)| {
-            let elements: usize = shape.trim_matches(['[', ']']).split(',').map(|axis| axis.parse::<usize>().unwrap()).product();
+            let elements: usize = shape
+                .trim_matches(['[', ']'])
+                .split(',')
+                .map(|axis| axis.parse::<usize>().unwrap())
+                .product();
             let start = end;
             end += 4 * elements;
             header(&format!("layers.{index}.weight"), shape, start, end)
         });
         let text = format!("{{{metadata},{}}}", tensors.collect::<Vec<_>>().join(","));
-        let bytes = [&(text.len() as u64).to_le_bytes()[..], text.as_bytes(), &vec![0; end]].concat();
+        let bytes =
+            [&(text.len() as u64).to_le_bytes()[..], text.as_bytes(), &vec![0; end]].concat();
         std::fs::write(&path, bytes).unwrap();
     };
     for shapes in [
@@ -267,7 +312,10 @@ fn an_empty_tensor_that_claims_a_width_allocates_nothing() {
         let before = LIVE.load(Relaxed);
         PEAK.store(before, Relaxed);
         let error = open_network(&path).unwrap_err();
-        assert!(matches!(error, Error::Data { .. }) && error.to_string().contains("must fit"), "{error}");
+        assert!(
+            matches!(error, Error::Data { .. }) && error.to_string().contains("must fit"),
+            "{error}"
+        );
         assert!(PEAK.load(Relaxed) < before + (64 << 20));
     }
     // The control: the count sees an allocation, whether its pages are used or not.

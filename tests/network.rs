@@ -1,4 +1,5 @@
-//! The network on both backends: gradients, whole epochs followed in f64, equal losses, what a step costs, what prediction is.
+//! The network on both backends: gradients, whole epochs followed in f64, equal losses, what a step
+//! costs, what prediction is.
 
 // The oracle and the data sets are the command line's.
 #![cfg(feature = "cli")]
@@ -18,7 +19,15 @@ const PLAIN: SgdRule = SgdRule::plain(0.1);
 
 fn architecture(inputs: usize, hidden: &[usize], classes: usize, mode: Mode) -> Architecture {
     let (rate, input_rate) = (Rate::drop(0.5).unwrap(), Rate::drop(0.2).unwrap());
-    Architecture { inputs, hidden: hidden.to_vec(), classes, mode, rate, input_rate, seed: 0xfeed_0000_0011 }
+    Architecture {
+        inputs,
+        hidden: hidden.to_vec(),
+        classes,
+        mode,
+        rate,
+        input_rate,
+        seed: 0xfeed_0000_0011,
+    }
 }
 
 /// The first `rows` rows of a data set's part.
@@ -69,23 +78,47 @@ fn a_mini_batch_s_gradient_is_the_loss_s_slope_with_the_mask_held() {
             let (x, labels) = noise_batch(6);
             let batch = Batch { x: &x, labels: &labels };
             for _ in 0..3 {
-                net.train_step(&x, &labels, &Training { rule: SgdRule { lr: 0.0, ..PLAIN }, ..Training::default() }).unwrap();
+                net.train_step(
+                    &x,
+                    &labels,
+                    &Training { rule: SgdRule { lr: 0.0, ..PLAIN }, ..Training::default() },
+                )
+                .unwrap();
             }
             let before = Network64::of(&mut net).unwrap();
-            net.train_step(&x, &labels, &Training { rule: SgdRule { lr: 1.0, ..PLAIN }, ..Training::default() }).unwrap();
+            net.train_step(
+                &x,
+                &labels,
+                &Training { rule: SgdRule { lr: 1.0, ..PLAIN }, ..Training::default() },
+            )
+            .unwrap();
             let after = Network64::of(&mut net).unwrap();
-            let taken: Vec<f64> =
-                flat(&before.layers).iter().zip(flat(&after.layers)).map(|(before, after)| before - after).collect();
+            let taken: Vec<f64> = flat(&before.layers)
+                .iter()
+                .zip(flat(&after.layers))
+                .map(|(before, after)| before - after)
+                .collect();
 
             let architecture = net.architecture().clone();
             let slope = before.differences(batch, &training(&architecture, 3), 1e-6);
             let off = excess(&taken, &slope, 2e-6, 1e-5);
             assert!(off <= 1.0, "{} {mode}: {off} times the tolerance", net.backend().name());
-            let off = excess(&flat(&before.gradient(batch, &training(&architecture, 3))), &slope, 1e-8, 1e-7);
-            assert!(off <= 1.0, "the f64 network's own gradient, {mode}: {off} times the tolerance");
+            let off = excess(
+                &flat(&before.gradient(batch, &training(&architecture, 3))),
+                &slope,
+                1e-8,
+                1e-7,
+            );
+            assert!(
+                off <= 1.0,
+                "the f64 network's own gradient, {mode}: {off} times the tolerance"
+            );
             // The control: the mask of the step before.
             let other = before.differences(batch, &training(&architecture, 2), 1e-6);
-            assert!(mode == Mode::None || excess(&taken, &other, 2e-6, 1e-5) > 1000.0, "{mode}: masks make a difference");
+            assert!(
+                mode == Mode::None || excess(&taken, &other, 2e-6, 1e-5) > 1000.0,
+                "{mode}: masks make a difference"
+            );
             backend = net.into_backend();
         }
         backend
@@ -97,7 +130,9 @@ fn a_mini_batch_s_gradient_is_the_loss_s_slope_with_the_mask_held() {
 
 /// Losses of the first 20 mini-batches of 16.
 fn first_losses<B: Backend>(backend: B, data: &DataSet) -> (B, Vec<f32>) {
-    let mut net = Mlp::new(backend, architecture(data.train.cols, &[256, 256], data.classes, Mode::Inverted)).unwrap();
+    let mut net =
+        Mlp::new(backend, architecture(data.train.cols, &[256, 256], data.classes, Mode::Inverted))
+            .unwrap();
     let train = resident(net.backend_mut(), &cut(&data.train, 320));
     let epoch = net.train_epoch(&train, &Training { batch: 16, ..Training::default() }).unwrap();
     drop(train);
@@ -112,7 +147,10 @@ fn compare_losses(data: &DataSet) {
         for (step, (c, g)) in cpu_losses.iter().zip(&gpu_losses).enumerate() {
             assert!((c - g).abs() <= 1e-4 * c.abs(), "{} step {step}: CPU {c}, GPU {g}", data.name);
         }
-        assert!(cpu_losses.windows(2).all(|pair| (pair[0] - pair[1]).abs() > 1e-4 * pair[0]), "steps differ by more than that");
+        assert!(
+            cpu_losses.windows(2).all(|pair| (pair[0] - pair[1]).abs() > 1e-4 * pair[0]),
+            "steps differ by more than that"
+        );
         gpu
     });
 }
@@ -152,15 +190,30 @@ fn an_epoch_ends_in_the_weights_of_an_independent_f64_network() {
                 // The control follows other masks, or without dropout another momentum.
                 let (mut exact, mut control) = (start.clone(), start);
                 for (step, rows) in (0..).zip(order.chunks(32)) {
-                    let features = rows.iter().flat_map(|&row| &x[row as usize * 64..][..64]).copied().collect::<Vec<_>>();
-                    let labels = rows.iter().map(|&row| samples.labels[row as usize]).collect::<Vec<_>>();
+                    let features = rows
+                        .iter()
+                        .flat_map(|&row| &x[row as usize * 64..][..64])
+                        .copied()
+                        .collect::<Vec<_>>();
+                    let labels =
+                        rows.iter().map(|&row| samples.labels[row as usize]).collect::<Vec<_>>();
                     let batch = Batch { x: &features, labels: &labels };
                     exact.update(&exact.gradient(batch, &training(&architecture, step)), &rule);
-                    let other = SgdRule { momentum: rule.momentum + if mode == Mode::None { 0.1 } else { 0.0 }, ..rule };
-                    control.update(&control.gradient(batch, &training(&architecture, step + 1)), &other);
+                    let other = SgdRule {
+                        momentum: rule.momentum + if mode == Mode::None { 0.1 } else { 0.0 },
+                        ..rule
+                    };
+                    control.update(
+                        &control.gradient(batch, &training(&architecture, step + 1)),
+                        &other,
+                    );
                 }
                 let data = resident(net.backend_mut(), &samples);
-                net.train_epoch(&data, &Training { batch: 32, shuffle, rule, ..Training::default() }).unwrap();
+                net.train_epoch(
+                    &data,
+                    &Training { batch: 32, shuffle, rule, ..Training::default() },
+                )
+                .unwrap();
                 let what = format!("{} {mode} {rule:?}", net.backend().name());
                 let distance = exact.distance(&mut net).unwrap();
                 assert!(distance <= 2e-4, "{what}: {distance:e} off");
@@ -178,7 +231,8 @@ fn an_epoch_ends_in_the_weights_of_an_independent_f64_network() {
     lend(Form::Usual, check);
 }
 
-/// Learning rate, momentum and drop rates that change from step to step, followed in f64. The control follows them one step late.
+/// Learning rate, momentum and drop rates that change from step to step, followed in f64. The
+/// control follows them one step late.
 #[test]
 fn schedules_are_followed_step_by_step() {
     fn check<B: Backend>(backend: B) -> B {
@@ -195,26 +249,37 @@ fn schedules_are_followed_step_by_step() {
         let (mut exact, mut control) = (start.clone(), start);
         let at = |step: u32| {
             let whole = architecture(64, &[32, 16], 10, Mode::Inverted);
-            let (rate, input_rate) = (schedules.rate(whole.rate, step), schedules.rate(whole.input_rate, step));
+            let (rate, input_rate) =
+                (schedules.rate(whole.rate, step), schedules.rate(whole.input_rate, step));
             Architecture { rate, input_rate, ..whole }
         };
         for step in 0..6 {
             let first = step as usize % 3 * 32;
-            let batch = Batch { x: &x[first * 64..][..32 * 64], labels: &samples.labels[first..][..32] };
-            exact.update(&exact.gradient(batch, &training(&at(step), step)), &schedules.rule(&rule, step));
-            control.update(&control.gradient(batch, &training(&at(step + 1), step)), &schedules.rule(&rule, step + 1));
+            let batch =
+                Batch { x: &x[first * 64..][..32 * 64], labels: &samples.labels[first..][..32] };
+            exact.update(
+                &exact.gradient(batch, &training(&at(step), step)),
+                &schedules.rule(&rule, step),
+            );
+            control.update(
+                &control.gradient(batch, &training(&at(step + 1), step)),
+                &schedules.rule(&rule, step + 1),
+            );
         }
         let data = resident(net.backend_mut(), &samples);
-        let training = Training { batch: 32, shuffle: false, rule, schedules, ..Training::default() };
+        let training =
+            Training { batch: 32, shuffle: false, rule, schedules, ..Training::default() };
         net.train_epoch(&data, &training).unwrap();
         net.train_epoch(&data, &training).unwrap();
-        let (distance, off) = (exact.distance(&mut net).unwrap(), control.distance(&mut net).unwrap());
+        let (distance, off) =
+            (exact.distance(&mut net).unwrap(), control.distance(&mut net).unwrap());
         assert!(distance <= 2e-4, "{}: {distance:e} off", net.backend().name());
         assert!(off > 2e-3, "the control is only {off:e} off");
 
         // Vanilla's prediction scales by one rate.
         drop(data);
-        let mut vanilla = Mlp::new(net.into_backend(), architecture(64, &[8], 10, Mode::Vanilla)).unwrap();
+        let mut vanilla =
+            Mlp::new(net.into_backend(), architecture(64, &[8], 10, Mode::Vanilla)).unwrap();
         let error = vanilla.train_step(&x[..64], &[3], &training).unwrap_err();
         assert!(error.to_string().contains("inverted"), "{error}");
         vanilla.into_backend()
@@ -230,10 +295,15 @@ fn training_on_digits_ends_under_4_percent_test_error() {
         let digits = DataSet::digits().unwrap();
         let mut net = Mlp::new(
             backend,
-            Architecture { input_rate: Rate::KEEP_ALL, seed: 0, ..architecture(64, &[256, 256], 10, Mode::Inverted) },
+            Architecture {
+                input_rate: Rate::KEEP_ALL,
+                seed: 0,
+                ..architecture(64, &[256, 256], 10, Mode::Inverted)
+            },
         )
         .unwrap();
-        let (train, test) = (resident(net.backend_mut(), &digits.train), resident(net.backend_mut(), &digits.test));
+        let (train, test) =
+            (resident(net.backend_mut(), &digits.train), resident(net.backend_mut(), &digits.test));
         let untrained = net.evaluate(&test).unwrap();
         assert!(untrained.error > 70.0, "the control, before training: {untrained:?}");
         for _ in 0..20 {
@@ -248,13 +318,15 @@ fn training_on_digits_ends_under_4_percent_test_error() {
     lend(Form::Usual, check);
 }
 
-/// One submit a step, nothing read inside an epoch, nothing made once every size of mini-batch has been seen.
+/// One submit a step, nothing read inside an epoch, nothing made once every size of mini-batch has
+/// been seen.
 #[test]
 fn a_step_is_one_submit_that_reads_nothing_and_makes_nothing() {
     lend(Form::Usual, |gpu| {
         let digits = DataSet::digits().unwrap();
         let mut net = Mlp::new(gpu, architecture(64, &[32, 32], 10, Mode::Inverted)).unwrap();
-        let (train, test) = (resident(net.backend_mut(), &digits.train), resident(net.backend_mut(), &digits.test));
+        let (train, test) =
+            (resident(net.backend_mut(), &digits.train), resident(net.backend_mut(), &digits.test));
         let training = Training::default();
         let steps = 1438u64.div_ceil(64);
         for epoch in 0..3 {
@@ -262,25 +334,43 @@ fn a_step_is_one_submit_that_reads_nothing_and_makes_nothing() {
             net.train_epoch(&train, &training).unwrap();
             let trained = net.backend().counts() - before;
             // Gather, 3 forward, loss and its sum, 2 backward, 3 updates.
-            let expected = Counts { dispatches: 11 * steps, submits: steps, bytes_read: 8 * steps, ..Counts::default() };
-            assert_eq!(Counts { objects: 0, ..trained }, expected, "epoch {epoch}: sums are read once, at its end");
+            let expected = Counts {
+                dispatches: 11 * steps,
+                submits: steps,
+                bytes_read: 8 * steps,
+                ..Counts::default()
+            };
+            assert_eq!(
+                Counts { objects: 0, ..trained },
+                expected,
+                "epoch {epoch}: sums are read once, at its end"
+            );
             let before = net.backend().counts();
             net.evaluate(&test).unwrap();
             net.evaluate(&train).unwrap();
             let evaluated = net.backend().counts() - before;
-            assert_eq!((trained.objects == 0, evaluated.objects == 0), (epoch > 0, epoch > 0), "{trained:?} {evaluated:?}");
+            assert_eq!(
+                (trained.objects == 0, evaluated.objects == 0),
+                (epoch > 0, epoch > 0),
+                "{trained:?} {evaluated:?}"
+            );
         }
         let (x, labels) = (noise(1, 30 * 64), vec![3; 30]);
         for step in 0..3 {
             let before = net.backend().counts();
             net.train_step(&x, &labels, &training).unwrap();
             let taken = net.backend().counts() - before;
-            assert_eq!((taken.dispatches, taken.submits, taken.bytes_read, taken.mask_bytes), (11, 1, 0, 0));
+            assert_eq!(
+                (taken.dispatches, taken.submits, taken.bytes_read, taken.mask_bytes),
+                (11, 1, 0, 0)
+            );
             assert_eq!(taken.objects == 0, step > 0, "step {step}: {taken:?}");
         }
         // What was 0 so far can be counted: 3 rows of 65 bits in whole words.
         let before = net.backend().counts();
-        net.backend_mut().read_mask(Mask::new(Rate::drop(0.5).unwrap(), Key::default()), 3, 65).unwrap();
+        net.backend_mut()
+            .read_mask(Mask::new(Rate::drop(0.5).unwrap(), Key::default()), 3, 65)
+            .unwrap();
         let drawn = net.backend().counts() - before;
         assert_eq!((drawn.dispatches, drawn.mask_bytes, drawn.bytes_read), (1, 36, 36));
         assert!(drawn.objects > 0, "{drawn:?}");
@@ -299,7 +389,8 @@ fn prediction_is_the_scaled_network_and_takes_no_randomness() {
             let probabilities = net.predict(&x).unwrap();
             let wide: Vec<f64> = probabilities.iter().copied().map(f64::from).collect();
             let architecture = net.architecture().clone();
-            let off = excess(&wide, &exact.probabilities(&x, &prediction(&architecture)), 2e-6, 0.0);
+            let off =
+                excess(&wide, &exact.probabilities(&x, &prediction(&architecture)), 2e-6, 0.0);
             assert!(off <= 1.0, "{} {mode}: {off} times the tolerance", net.backend().name());
             // The control: without the factor, vanilla's probabilities are others.
             let unscaled = excess(&wide, &exact.probabilities(&x, &|_, _, _| 1.0), 2e-6, 0.0);
@@ -307,11 +398,18 @@ fn prediction_is_the_scaled_network_and_takes_no_randomness() {
 
             // Another step, then another seed, with the same weights.
             for _ in 0..2 {
-                net.train_step(&x, &labels, &Training { rule: SgdRule { lr: 0.0, ..PLAIN }, ..Training::default() }).unwrap();
+                net.train_step(
+                    &x,
+                    &labels,
+                    &Training { rule: SgdRule { lr: 0.0, ..PLAIN }, ..Training::default() },
+                )
+                .unwrap();
             }
             assert_eq!(net.predict(&x).unwrap(), probabilities);
-            let parameters: Vec<_> = (0..3).map(|index| net.parameters(index).unwrap().unwrap()).collect();
-            let mut other = Mlp::new(net.into_backend(), Architecture { seed: 999, ..architecture }).unwrap();
+            let parameters: Vec<_> =
+                (0..3).map(|index| net.parameters(index).unwrap().unwrap()).collect();
+            let mut other =
+                Mlp::new(net.into_backend(), Architecture { seed: 999, ..architecture }).unwrap();
             assert_ne!(other.predict(&x).unwrap(), probabilities, "other weights");
             for (index, (weight, bias)) in parameters.iter().enumerate() {
                 other.set_parameters(index, weight, bias).unwrap();

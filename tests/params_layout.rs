@@ -1,4 +1,5 @@
-//! The parameter block on the host against the shader's, by naga's reflection, and every variant in naga's validator.
+//! The parameter block on the host against the shader's, by naga's reflection, and every variant in
+//! naga's validator.
 
 #[path = "common/shaders.rs"]
 mod shaders;
@@ -28,9 +29,17 @@ fn host() -> Layout {
 
 /// The layout of the one uniform, which stands at group 1, binding 0.
 fn uniform(module: &Module) -> Layout {
-    let uniforms = module.global_variables.iter().filter(|(_, variable)| variable.space == AddressSpace::Uniform);
-    let bound: Vec<_> = uniforms.map(|(_, variable)| (variable.binding.expect("bound"), &module.types[variable.ty])).collect();
-    let places: Vec<_> = bound.iter().map(|(place, ty)| (place.group, place.binding, ty.name.as_deref().unwrap())).collect();
+    let uniforms = module
+        .global_variables
+        .iter()
+        .filter(|(_, variable)| variable.space == AddressSpace::Uniform);
+    let bound: Vec<_> = uniforms
+        .map(|(_, variable)| (variable.binding.expect("bound"), &module.types[variable.ty]))
+        .collect();
+    let places: Vec<_> = bound
+        .iter()
+        .map(|(place, ty)| (place.group, place.binding, ty.name.as_deref().unwrap()))
+        .collect();
     assert_eq!(places, [(1, 0, "Params"), (1, 1, "State")][..bound.len()]);
     let ty = bound.first().expect("a uniform").1;
     let TypeInner::Struct { members, span } = &ty.inner else { panic!("a struct") };
@@ -41,8 +50,8 @@ fn uniform(module: &Module) -> Layout {
             "{:?}: scalars only",
             member.name
         );
-        let float =
-            ["scale", "rate", "momentum", "decay", "max_norm", "l1", "shift", "dropped"].contains(&member.name.as_deref().unwrap());
+        let float = ["scale", "rate", "momentum", "decay", "max_norm", "l1", "shift", "dropped"]
+            .contains(&member.name.as_deref().unwrap());
         let kind = if float { ScalarKind::Float } else { ScalarKind::Uint };
         assert_eq!(scalar.map(|scalar| scalar.kind), Some(kind), "{:?}", member.name);
     }
@@ -69,16 +78,30 @@ fn the_host_s_layout_is_the_shader_s_in_every_variant() {
 fn a_state_is_laid_out_as_the_shader_reads_it() {
     let variant = Variant { state: true, ..Variant::new(Stem::Dropout) };
     let module = parsed(&variant, &variant.source());
-    let (_, ty) = module.types.iter().find(|(_, ty)| ty.name.as_deref() == Some("State")).expect("a state");
+    let (_, ty) =
+        module.types.iter().find(|(_, ty)| ty.name.as_deref() == Some("State")).expect("a state");
     let TypeInner::Struct { members, span } = &ty.inner else { panic!("a struct") };
-    let fields: Vec<_> = members.iter().map(|member| (member.name.as_deref().unwrap(), member.offset)).collect();
-    let places = [("threshold", 0), ("scale", 4), ("step", 8), ("seed_low", 12), ("seed_high", 16), ("shift", 20), ("dropped", 24)];
+    let fields: Vec<_> =
+        members.iter().map(|member| (member.name.as_deref().unwrap(), member.offset)).collect();
+    let places = [
+        ("threshold", 0),
+        ("scale", 4),
+        ("step", 8),
+        ("seed_low", 12),
+        ("seed_high", 16),
+        ("shift", 20),
+        ("dropped", 24),
+    ];
     assert_eq!(fields, places);
     assert_eq!(u64::from(*span), State::SIZE);
     let key = Key { seed: 0x0123_4567_89ab_cdef, layer: 3, step: 77 };
     let mask = Mask::new(Rate::keep(0.25).unwrap(), key);
     let words = |state: State| -> Vec<u32> {
-        state.bytes().chunks_exact(4).map(|word| u32::from_le_bytes(word.try_into().unwrap())).collect()
+        state
+            .bytes()
+            .chunks_exact(4)
+            .map(|word| u32::from_le_bytes(word.try_into().unwrap()))
+            .collect()
     };
     assert_eq!(
         words(State::new(&Dropout::train(Mode::Inverted, mask))),
@@ -86,19 +109,27 @@ fn a_state_is_laid_out_as_the_shader_reads_it() {
     );
     let alpha = AlphaDropout::train(mask);
     let [scale, shift, dropped] = [alpha.scale, alpha.shift, alpha.dropped].map(f32::to_bits);
-    assert_eq!(words(State::alpha(&alpha)), [16384, scale, 77, 0x89ab_cdef, 0x0123_4567, shift, dropped]);
+    assert_eq!(
+        words(State::alpha(&alpha)),
+        [16384, scale, 77, 0x89ab_cdef, 0x0123_4567, shift, dropped]
+    );
 }
 
-/// The control: fields that changed places, or a vector, which WGSL aligns otherwise than Rust does.
+/// The control: fields that changed places, or a vector, which WGSL aligns otherwise than Rust
+/// does.
 #[test]
 fn another_layout_is_found_out() {
     let variant = Variant::new(Stem::Dropout);
     let wgsl = variant.source();
-    for (field, changed) in
-        [("    layer: u32,\n    step: u32,", "    step: u32,\n    layer: u32,"), ("    cols: u32,", "    @align(16) cols: u32,")]
-    {
+    for (field, changed) in [
+        ("    layer: u32,\n    step: u32,", "    step: u32,\n    layer: u32,"),
+        ("    cols: u32,", "    @align(16) cols: u32,"),
+    ] {
         // The comments at the fields' ends are not part of the layout.
-        let bare: String = wgsl.lines().map(|line| line.split("  //").next().unwrap().trim_end().to_owned() + "\n").collect();
+        let bare: String = wgsl
+            .lines()
+            .map(|line| line.split("  //").next().unwrap().trim_end().to_owned() + "\n")
+            .collect();
         assert!(bare.contains(field), "{field}");
         assert_ne!(uniform(&parsed(&variant, &bare.replace(field, changed))), host(), "{changed}");
     }
@@ -107,14 +138,19 @@ fn another_layout_is_found_out() {
 #[test]
 fn every_variant_is_valid_and_has_a_name_of_its_own() {
     let mut names = HashSet::new();
-    // The baseline needs nothing that an adapter may lack: no f16, no subgroups, and 64-bit integers only where it says so.
+    // The baseline needs nothing that an adapter may lack: no f16, no subgroups, and 64-bit
+    // integers only where it says so.
     for Form { variant, wgsl, module, .. } in forms() {
         let (name, needs) = (variant.name(), variant.features());
         assert!(names.insert(name.clone()), "{name} twice");
         for absent in ["enable ", "switch", "num_workgroups", "f16", "override "] {
             let code = wgsl.lines().filter_map(|line| line.split("//").next());
             let is_absent = code.into_iter().all(|line| !line.contains(absent));
-            assert_eq!(is_absent, !(variant.half && ["enable ", "f16"].contains(&absent)), "{name} has `{absent}`, or lacks it");
+            assert_eq!(
+                is_absent,
+                !(variant.half && ["enable ", "f16"].contains(&absent)),
+                "{name} has `{absent}`, or lacks it"
+            );
         }
         assert_eq!(module.entry_points.len(), 1, "{name}");
         let entry = &module.entry_points[0];
@@ -125,33 +161,59 @@ fn every_variant_is_valid_and_has_a_name_of_its_own() {
         let (most_threads, most) = match variant.tile {
             tile if tile.is_matrix() && variant.stem.is_product() => (256, 47_104),
             Tile::Large if variant.stem.is_product() => (256, 32_768),
-            Tile::Workgroup | Tile::Small | Tile::Wide | Tile::Tall if variant.stem.is_product() => (64, 16_384),
+            Tile::Workgroup | Tile::Small | Tile::Wide | Tile::Tall
+                if variant.stem.is_product() =>
+            {
+                (64, 16_384)
+            }
             _ => (64, 512),
         };
         assert!(threads <= most_threads, "{name}: {threads} threads");
-        let shared = module.global_variables.iter().filter(|(_, variable)| variable.space == AddressSpace::WorkGroup);
-        let bytes: u32 = shared.map(|(_, variable)| module.types[variable.ty].inner.size(module.to_ctx())).sum();
+        let shared = module
+            .global_variables
+            .iter()
+            .filter(|(_, variable)| variable.space == AddressSpace::WorkGroup);
+        let bytes: u32 =
+            shared.map(|(_, variable)| module.types[variable.ty].inner.size(module.to_ctx())).sum();
         assert!(bytes <= most, "{name}: {bytes} bytes of workgroup memory");
     }
-    assert!(Stem::ALL.iter().all(|stem| names.iter().any(|name| name.split('.').next() == Some(stem.name()))));
+    assert!(
+        Stem::ALL
+            .iter()
+            .all(|stem| names.iter().any(|name| name.split('.').next() == Some(stem.name())))
+    );
 }
 
 /// Tensors are the bindings 0, 1, … of group 0: what is read comes first, what is written after it.
 #[test]
 fn tensors_are_bound_in_order_and_written_ones_come_last() {
     for Form { variant, module, .. } in forms() {
-        let storage = module.global_variables.iter().filter_map(|(_, variable)| match variable.space {
-            AddressSpace::Storage { access } => variable.binding.map(|place| (place.group, place.binding, access)),
-            _ => None,
-        });
+        let storage =
+            module.global_variables.iter().filter_map(|(_, variable)| match variable.space {
+                AddressSpace::Storage { access } => {
+                    variable.binding.map(|place| (place.group, place.binding, access))
+                }
+                _ => None,
+            });
         let mut bindings: Vec<(u32, u32, StorageAccess)> = storage.collect();
         bindings.sort_by_key(|&(group, binding, _)| (group, binding));
-        let places: Vec<(u32, u32)> = bindings.iter().map(|&(group, binding, _)| (group, binding)).collect();
-        assert_eq!(places, (0..bindings.len() as u32).map(|binding| (0, binding)).collect::<Vec<_>>(), "{}", variant.name());
+        let places: Vec<(u32, u32)> =
+            bindings.iter().map(|&(group, binding, _)| (group, binding)).collect();
+        assert_eq!(
+            places,
+            (0..bindings.len() as u32).map(|binding| (0, binding)).collect::<Vec<_>>(),
+            "{}",
+            variant.name()
+        );
         let most = if variant.bound == Bound::All { 6 } else { 4 };
         assert!(bindings.len() <= most, "{}: {} storage buffers", variant.name(), bindings.len());
         assert_eq!(bindings.len(), variant.tensors(), "{}", variant.name());
-        let written: Vec<bool> = bindings.iter().map(|(.., access)| access.contains(StorageAccess::STORE)).collect();
-        assert!(written.is_sorted() && written.last() == Some(&true), "{}: {written:?}", variant.name());
+        let written: Vec<bool> =
+            bindings.iter().map(|(.., access)| access.contains(StorageAccess::STORE)).collect();
+        assert!(
+            written.is_sorted() && written.last() == Some(&true),
+            "{}: {written:?}",
+            variant.name()
+        );
     }
 }

@@ -1,4 +1,5 @@
-//! Philox4x32: Random123's 110 published answers on the CPU, its 10-round ones inside a shader, and the two held against each other.
+//! Philox4x32: Random123's 110 published answers on the CPU, its 10-round ones inside a shader, and
+//! the two held against each other.
 
 mod common;
 
@@ -24,13 +25,19 @@ impl Answer {
 }
 
 fn published() -> Vec<Answer> {
-    let lines = include_str!("data/philox4x32.kat").lines().filter(|line| !line.starts_with('#') && !line.trim().is_empty());
+    let lines = include_str!("data/philox4x32.kat")
+        .lines()
+        .filter(|line| !line.starts_with('#') && !line.trim().is_empty());
     let answer = |line: &str| {
         let words: Vec<&str> = line.split_whitespace().collect();
         assert_eq!((words[0], words.len()), ("philox4x32", 12), "{line}");
         let hex = |i: usize| u32::from_str_radix(words[i], 16).unwrap();
         let input = std::array::from_fn(|i| hex(2 + i));
-        Answer { rounds: words[1].parse().unwrap(), input, words: std::array::from_fn(|i| hex(8 + i)) }
+        Answer {
+            rounds: words[1].parse().unwrap(),
+            input,
+            words: std::array::from_fn(|i| hex(8 + i)),
+        }
     };
     lines.map(answer).collect()
 }
@@ -55,7 +62,11 @@ fn the_cpu_gives_the_published_answers_and_counts_its_rounds() {
         let (seven, ten) = (answer.computed::<7>(), answer.computed::<10>());
         let (right, wrong) = if answer.rounds == 7 { (seven, ten) } else { (ten, seven) };
         assert_eq!(right, answer.words, "{:x?}, {} rounds", answer.input, answer.rounds);
-        assert_ne!(wrong, answer.words, "the other number of rounds must not give {:x?}", answer.words);
+        assert_ne!(
+            wrong, answer.words,
+            "the other number of rounds must not give {:x?}",
+            answer.words
+        );
     }
 }
 
@@ -67,23 +78,41 @@ fn the_shader_gives_the_10_round_answers_and_none_of_the_7_round_ones() {
             let inputs: Vec<[u32; 6]> = answers.iter().map(|answer| answer.input).collect();
             for (answer, words) in answers.iter().zip(words_of(gpu, &inputs)) {
                 let same = words == answer.words;
-                assert_eq!(same, answer.rounds == 10, "{form:?} {:x?}, {} rounds: {words:x?}", answer.input, answer.rounds);
+                assert_eq!(
+                    same,
+                    answer.rounds == 10,
+                    "{form:?} {:x?}, {} rounds: {words:x?}",
+                    answer.input,
+                    answer.rounds
+                );
             }
             // Both ways to multiply have been seen, where there are two.
-            let int64 = matches!(form, Form::Usual) && gpu.device().features().contains(wgpu::Features::SHADER_INT64);
+            let int64 = matches!(form, Form::Usual)
+                && gpu.device().features().contains(wgpu::Features::SHADER_INT64);
             let expected = if int64 { "philox_words.int64" } else { "philox_words" };
-            assert!(gpu.kernels().compiled().contains(&expected.to_owned()), "{:?}", gpu.kernels().compiled());
+            assert!(
+                gpu.kernels().compiled().contains(&expected.to_owned()),
+                "{:?}",
+                gpu.kernels().compiled()
+            );
         });
     }
 }
 
-/// The high half of a product is put together from 16-bit limbs where there are no 64-bit integers: words at the edges of a limb
-/// show a lost carry.
+/// The high half of a product is put together from 16-bit limbs where there are no 64-bit integers:
+/// words at the edges of a limb show a lost carry.
 #[test]
 fn the_shader_equals_the_cpu_on_random_words_and_at_the_edges_of_limbs() {
-    const EDGES: [u32; 8] = [0, 1, 0xffff, 0x1_0000, 0x7fff_ffff, 0x8000_0000, 0xffff_0000, u32::MAX];
+    const EDGES: [u32; 8] =
+        [0, 1, 0xffff, 0x1_0000, 0x7fff_ffff, 0x8000_0000, 0xffff_0000, u32::MAX];
     let mut rng = PhiloxRng::at(123, 0);
-    let mut word = |i: usize| if i.is_multiple_of(2) { rng.next_u32() } else { EDGES[rng.next_u32() as usize % EDGES.len()] };
+    let mut word = |i: usize| {
+        if i.is_multiple_of(2) {
+            rng.next_u32()
+        } else {
+            EDGES[rng.next_u32() as usize % EDGES.len()]
+        }
+    };
     let inputs: Vec<[u32; 6]> = (0..5000).map(|i| std::array::from_fn(|_| word(i))).collect();
     for form in MULTIPLICATIONS {
         with_gpu(form, |gpu| {

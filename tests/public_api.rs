@@ -1,4 +1,5 @@
-//! `docs/api.txt` is the public surface of the library as it is: a change of one is a change of the other, and is seen in review.
+//! `docs/api.txt` is the public surface of the library as it is: a change of one is a change of the
+//! other, and is seen in review.
 
 mod common;
 
@@ -11,7 +12,16 @@ fn the_list_of_public_items_is_current() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap();
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    command.args(["run", "--quiet", "--locked", "--manifest-path", "xtask/api/Cargo.toml", "--target-dir"]).arg(target);
+    command
+        .args([
+            "run",
+            "--quiet",
+            "--locked",
+            "--manifest-path",
+            "xtask/api/Cargo.toml",
+            "--target-dir",
+        ])
+        .arg(target);
     let output = command.args(["--", "--check"]).current_dir(root).output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
     match output.status.code() {

@@ -1,4 +1,5 @@
-//! Averages over masks, taken on the device: sampled ones and all of them, against f64 and against one network at a time.
+//! Averages over masks, taken on the device: sampled ones and all of them, against f64 and against
+//! one network at a time.
 #![cfg(feature = "cli")]
 
 mod common;
@@ -13,7 +14,15 @@ use wgpu_dropout::{Error, Key, Mask, Mode, Rate};
 
 fn architecture(hidden: &[usize], mode: Mode, input_drop: f64) -> Architecture {
     let (rate, input_rate) = (Rate::drop(0.4).unwrap(), Rate::drop(input_drop).unwrap());
-    Architecture { inputs: 6, hidden: hidden.to_vec(), classes: 4, mode, rate, input_rate, seed: 0xfeed }
+    Architecture {
+        inputs: 6,
+        hidden: hidden.to_vec(),
+        classes: 4,
+        mode,
+        rate,
+        input_rate,
+        seed: 0xfeed,
+    }
 }
 
 /// A network whose biases are not the zeros that they start from.
@@ -29,7 +38,8 @@ fn network<B: Backend>(backend: B, architecture: Architecture) -> Mlp<B> {
 
 fn rows<B: Backend>(net: &mut Mlp<B>, rows: usize) -> (Vec<f32>, Resident<B>) {
     let x = noise(1, rows * 6);
-    let data = Resident::new(net.backend_mut(), Source::Floats(&x), 6, 1.0, &vec![0; rows]).unwrap();
+    let data =
+        Resident::new(net.backend_mut(), Source::Floats(&x), 6, 1.0, &vec![0; rows]).unwrap();
     (x, data)
 }
 
@@ -42,7 +52,11 @@ fn scale(architecture: &Architecture, layer: usize, kept: bool) -> f64 {
 }
 
 /// What a dropout site multiplies by in sample `sample`, `row` the index in the data.
-fn sampled(architecture: &Architecture, sample: u32, sharing: Sharing) -> impl Fn(usize, usize, usize) -> f64 + '_ {
+fn sampled(
+    architecture: &Architecture,
+    sample: u32,
+    sharing: Sharing,
+) -> impl Fn(usize, usize, usize) -> f64 + '_ {
     move |layer, row, col| {
         let key = Key { seed: architecture.seed, layer: layer as u32 | PREDICTION, step: sample };
         let row = if sharing == Sharing::PerPass { 0 } else { row };
@@ -70,13 +84,17 @@ fn by_hand(
     sharing: Sharing,
 ) -> [Vec<f64>; 4] {
     let n = f64::from(samples.end - samples.start);
-    let all: Vec<Vec<f64>> = samples.map(|sample| exact.probabilities(x, &sampled(architecture, sample, sharing))).collect();
+    let all: Vec<Vec<f64>> = samples
+        .map(|sample| exact.probabilities(x, &sampled(architecture, sample, sharing)))
+        .collect();
     moments(&all, &vec![1.0 / n; all.len()])
 }
 
 /// Mean, spread, entropy and information of networks with these weights, which sum to 1.
 fn moments(all: &[Vec<f64>], weights: &[f64]) -> [Vec<f64>; 4] {
-    let mean_of = |value: &dyn Fn(&[f64]) -> f64| all.iter().zip(weights).map(|(p, weight)| weight * value(p)).sum::<f64>();
+    let mean_of = |value: &dyn Fn(&[f64]) -> f64| {
+        all.iter().zip(weights).map(|(p, weight)| weight * value(p)).sum::<f64>()
+    };
     let mean: Vec<f64> = (0..all[0].len()).map(|i| mean_of(&|p| p[i])).collect();
     let spread = (0..mean.len()).map(|i| mean_of(&|p| (p[i] - mean[i]).powi(2)).sqrt()).collect();
     let total: Vec<f64> = mean.chunks(4).map(entropy).collect();
@@ -85,11 +103,13 @@ fn moments(all: &[Vec<f64>], weights: &[f64]) -> [Vec<f64>; 4] {
     [mean, spread, total, information]
 }
 
-/// Holds what was predicted against f64. A spread is a root: where nothing is spread, what is left of the roundings is its root, too.
+/// Holds what was predicted against f64. A spread is a root: where nothing is spread, what is left
+/// of the roundings is its root, too.
 fn check(what: &str, got: &Predictive, exact: &[Vec<f64>; 4]) {
     let got = [&got.mean, &got.spread, &got.entropy, &got.information];
-    for (name, bound, got, exact) in [("mean", 2e-6, 0), ("spread", 2e-5, 1), ("entropy", 1e-5, 2), ("information", 1e-5, 3)]
-        .map(|(name, bound, i)| (name, bound, got[i], &exact[i]))
+    for (name, bound, got, exact) in
+        [("mean", 2e-6, 0), ("spread", 2e-5, 1), ("entropy", 1e-5, 2), ("information", 1e-5, 3)]
+            .map(|(name, bound, i)| (name, bound, got[i], &exact[i]))
     {
         assert!(off(got, exact) <= bound, "{what}: {name} is off by {:e}", off(got, exact));
     }
@@ -108,12 +128,17 @@ fn samples_are_those_of_the_contract_and_their_moments_exact() {
         ] {
             let mut net = network(backend, architecture(hidden, mode, input_drop));
             let (x, data) = rows(&mut net, 11);
-            let (exact, architecture) = (Network64::of(&mut net).unwrap(), net.architecture().clone());
-            for (sharing, other) in [(Sharing::PerRow, Sharing::PerPass), (Sharing::PerPass, Sharing::PerRow)] {
+            let (exact, architecture) =
+                (Network64::of(&mut net).unwrap(), net.architecture().clone());
+            for (sharing, other) in
+                [(Sharing::PerRow, Sharing::PerPass), (Sharing::PerPass, Sharing::PerRow)]
+            {
                 let got = net.predict_monte_carlo(&data, 40, sharing).unwrap();
-                let what = format!("{} {hidden:?} {mode} {input_drop} {sharing:?}", net.backend().name());
+                let what =
+                    format!("{} {hidden:?} {mode} {input_drop} {sharing:?}", net.backend().name());
                 check(&what, &got, &by_hand(&exact, &x, &architecture, 0..40, sharing));
-                // The controls, where there is a choice: the samples from the second on, and masks shared otherwise.
+                // The controls, where there is a choice: the samples from the second on, and masks
+                // shared otherwise.
                 let random = mode != Mode::None && !(hidden.is_empty() && input_drop == 0.0);
                 for (samples, sharing) in [(1..41, sharing), (0..40, other)] {
                     let [mean, ..] = by_hand(&exact, &x, &architecture, samples, sharing);
@@ -153,18 +178,26 @@ fn rows_are_the_same_in_any_company() {
 #[test]
 fn fifty_samples_are_one_submit_and_one_read_back() {
     lend(Form::Usual, |mut gpu| {
-        // What no mask reaches once: the gathering, and without dropout of the input the first layer. Then of each sample the dropout of that, the
-        // layers after it, and the moments; where a pass has one mask, the second site's dropout too.
+        // What no mask reaches once: the gathering, and without dropout of the input the first
+        // layer. Then of each sample the dropout of that, the layers after it, and the
+        // moments; where a pass has one mask, the second site's dropout too.
         use Sharing::{PerPass, PerRow};
-        for (input_drop, sharing, dispatches) in
-            [(0.0, PerRow, 2 + 50 * 4), (0.2, PerRow, 1 + 50 * 5), (0.0, PerPass, 2 + 50 * 5), (0.2, PerPass, 1 + 50 * 7)]
-        {
+        for (input_drop, sharing, dispatches) in [
+            (0.0, PerRow, 2 + 50 * 4),
+            (0.2, PerRow, 1 + 50 * 5),
+            (0.0, PerPass, 2 + 50 * 5),
+            (0.2, PerPass, 1 + 50 * 7),
+        ] {
             let mut net = network(gpu, architecture(&[9, 8], Mode::Inverted, input_drop));
             let (_, data) = rows(&mut net, 11);
             let before = net.backend().counts();
             net.predict_monte_carlo(&data, 50, sharing).unwrap();
             let counts = net.backend().counts() - before;
-            assert_eq!((counts.dispatches, counts.submits, counts.bytes_read), (dispatches, 1, 11 * 9 * 4), "{counts:?}");
+            assert_eq!(
+                (counts.dispatches, counts.submits, counts.bytes_read),
+                (dispatches, 1, 11 * 9 * 4),
+                "{counts:?}"
+            );
             assert_eq!(counts.mask_bytes, 0, "no mask is stored");
             drop(data);
             gpu = net.into_backend();
@@ -177,17 +210,24 @@ fn fifty_samples_are_one_submit_and_one_read_back() {
 fn every_mask(exact: &Network64, x: &[f32], architecture: &Architecture) -> [Vec<f64>; 4] {
     let widths = architecture.widths();
     let sites: Vec<usize> = (0..widths.len() - 1)
-        .filter(|&site| architecture.mode != Mode::None && architecture.rate_of(site).drop_in_effect() > 0.0)
+        .filter(|&site| {
+            architecture.mode != Mode::None && architecture.rate_of(site).drop_in_effect() > 0.0
+        })
         .collect();
-    let first_bit = |layer: usize| sites.iter().filter(|&&site| site < layer).map(|&site| widths[site]).sum::<usize>();
+    let first_bit = |layer: usize| {
+        sites.iter().filter(|&&site| site < layer).map(|&site| widths[site]).sum::<usize>()
+    };
     let units: usize = sites.iter().map(|&site| widths[site]).sum();
     let (mut all, mut weights) = (Vec::new(), Vec::new());
     for mask in 0..1u32 << units {
-        let kept = |layer: usize, col: usize| !sites.contains(&layer) || mask >> (first_bit(layer) + col) & 1 == 1;
+        let kept = |layer: usize, col: usize| {
+            !sites.contains(&layer) || mask >> (first_bit(layer) + col) & 1 == 1
+        };
         let mut probability = 1.0;
         for &site in &sites {
             let keep = architecture.rate_of(site).keep_in_effect();
-            (0..widths[site]).for_each(|col| probability *= if kept(site, col) { keep } else { 1.0 - keep });
+            (0..widths[site])
+                .for_each(|col| probability *= if kept(site, col) { keep } else { 1.0 - keep });
         }
         // A site that drops all has no scale for what it never keeps.
         if probability == 0.0 {
@@ -213,12 +253,17 @@ fn the_exact_ensemble_is_every_mask() {
         ] {
             let mut net = network(backend, architecture(hidden, mode, input_drop));
             let (x, data) = rows(&mut net, 300);
-            let (exact, architecture) = (Network64::of(&mut net).unwrap(), net.architecture().clone());
+            let (exact, architecture) =
+                (Network64::of(&mut net).unwrap(), net.architecture().clone());
             let before = net.backend().counts();
             let got = net.predict_ensemble(&data).unwrap();
             let counts = net.backend().counts() - before;
             let right = every_mask(&exact, &x, &architecture);
-            check(&format!("{} {hidden:?} {mode} {input_drop}", net.backend().name()), &got, &right);
+            check(
+                &format!("{} {hidden:?} {mode} {input_drop}", net.backend().name()),
+                &got,
+                &right,
+            );
             assert!(counts.dispatches < 300, "many masks a dispatch: {counts:?}");
             // The control: the weight-scaling rule is near, and something else.
             let scaled = off(&net.predict_on(&data).unwrap(), &right[0]);
@@ -241,14 +286,25 @@ fn the_exact_ensemble_is_every_mask() {
 #[test]
 fn twenty_units_are_a_million_networks() {
     fn check<B: Backend>(backend: B) -> B {
-        // The units of the input are independent of those after them, so that f64 is as quick: the hidden ones are enumerated by hand.
-        let mut net = network(backend, Architecture { rate: Rate::drop(0.5).unwrap(), ..architecture(&[20], Mode::Inverted, 0.0) });
+        // The units of the input are independent of those after them, so that f64 is as quick: the
+        // hidden ones are enumerated by hand.
+        let mut net = network(
+            backend,
+            Architecture {
+                rate: Rate::drop(0.5).unwrap(),
+                ..architecture(&[20], Mode::Inverted, 0.0)
+            },
+        );
         let (x, data) = rows(&mut net, 1);
         let got = net.predict_ensemble(&data).unwrap();
         let (weight, bias) = net.parameters(0).unwrap().unwrap();
         let (out, out_bias) = net.parameters(1).unwrap().unwrap();
         let hidden: Vec<f64> = (0..20)
-            .map(|h| (f64::from(bias[h]) + (0..6).map(|i| f64::from(x[i]) * f64::from(weight[i * 20 + h])).sum::<f64>()).max(0.0))
+            .map(|h| {
+                (f64::from(bias[h])
+                    + (0..6).map(|i| f64::from(x[i]) * f64::from(weight[i * 20 + h])).sum::<f64>())
+                .max(0.0)
+            })
             .collect();
         // Gray code: one unit changes from a mask to the next.
         let (mut logits, mut kept, mut mean) = ([0.0f64; 4], [false; 20], [0.0f64; 4]);
@@ -258,7 +314,8 @@ fn twenty_units_are_a_million_networks() {
                 let unit = mask.trailing_zeros() as usize;
                 kept[unit] = !kept[unit];
                 let sign = if kept[unit] { 2.0 } else { -2.0 };
-                (0..4).for_each(|c| logits[c] += sign * hidden[unit] * f64::from(out[unit * 4 + c]));
+                (0..4)
+                    .for_each(|c| logits[c] += sign * hidden[unit] * f64::from(out[unit * 4 + c]));
             }
             let sum: f64 = logits.iter().map(|z| z.exp()).sum();
             (0..4).for_each(|c| mean[c] += logits[c].exp() / sum);
@@ -276,6 +333,12 @@ fn twenty_units_are_a_million_networks() {
 fn more_than_twenty_units_and_no_samples_are_refused() {
     let mut net = network(Cpu::new(), architecture(&[15], Mode::Inverted, 0.2));
     let (_, data) = rows(&mut net, 1);
-    assert!(matches!(net.predict_ensemble(&data), Err(Error::TooLarge { value: 21, bound: 20, .. })));
-    assert!(matches!(net.predict_monte_carlo(&data, 0, Sharing::PerRow), Err(Error::Invalid { .. })));
+    assert!(matches!(
+        net.predict_ensemble(&data),
+        Err(Error::TooLarge { value: 21, bound: 20, .. })
+    ));
+    assert!(matches!(
+        net.predict_monte_carlo(&data, 0, Sharing::PerRow),
+        Err(Error::Invalid { .. })
+    ));
 }

@@ -1,4 +1,5 @@
-//! Data-parallel training: shards draw the masks of the whole to the bit, and their sums are the whole's within rounding.
+//! Data-parallel training: shards draw the masks of the whole to the bit, and their sums are the
+//! whole's within rounding.
 #![cfg(feature = "cli")]
 
 mod common;
@@ -8,14 +9,24 @@ use std::sync::{Barrier, Mutex};
 use wgpu_dropout::backend::Backend;
 use wgpu_dropout::call::SgdRule;
 use wgpu_dropout::cpu::Cpu;
-use wgpu_dropout::mlp::{Architecture, Gradients, Mlp, Resident, Schedule, Schedules, Shard, Source, Training};
+use wgpu_dropout::mlp::{
+    Architecture, Gradients, Mlp, Resident, Schedule, Schedules, Shard, Source, Training,
+};
 use wgpu_dropout::{Error, Mode, Rate};
 
 const INPUTS: usize = 7;
 
 fn architecture(mode: Mode) -> Architecture {
     let (rate, input_rate) = (Rate::drop(0.5).unwrap(), Rate::drop(0.2).unwrap());
-    Architecture { inputs: INPUTS, hidden: vec![33, 20], classes: 5, mode, rate, input_rate, seed: 0xfeed }
+    Architecture {
+        inputs: INPUTS,
+        hidden: vec![33, 20],
+        classes: 5,
+        mode,
+        rate,
+        input_rate,
+        seed: 0xfeed,
+    }
 }
 
 fn batch(rows: usize) -> (Vec<f32>, Vec<u32>) {
@@ -24,8 +35,12 @@ fn batch(rows: usize) -> (Vec<f32>, Vec<u32>) {
 
 /// With momentum, penalties, max-norm and schedules: whatever an update can hold.
 fn training() -> Training {
-    let rule = SgdRule { lr: 0.1, momentum: 0.9, weight_decay: 0.01, l1: 1e-4, max_norm: Some(1.5) };
-    let (lr, momentum) = (Schedule::Exponential { to: 0.5, steps: 8 }, Schedule::Linear { from: 0.5, to: 1.0, steps: 6 });
+    let rule =
+        SgdRule { lr: 0.1, momentum: 0.9, weight_decay: 0.01, l1: 1e-4, max_norm: Some(1.5) };
+    let (lr, momentum) = (
+        Schedule::Exponential { to: 0.5, steps: 8 },
+        Schedule::Linear { from: 0.5, to: 1.0, steps: 6 },
+    );
     let schedules = Schedules { lr, momentum, drop: Schedule::Constant };
     Training { batch: 16, rule, schedules, ..Training::default() }
 }
@@ -33,10 +48,17 @@ fn training() -> Training {
 /// The same, with drop rates that fall to nothing within the run.
 fn scheduled() -> Training {
     let Training { schedules, .. } = training();
-    Training { schedules: Schedules { drop: Schedule::Linear { from: 1.0, to: 0.0, steps: 8 }, ..schedules }, ..training() }
+    Training {
+        schedules: Schedules {
+            drop: Schedule::Linear { from: 1.0, to: 0.0, steps: 8 },
+            ..schedules
+        },
+        ..training()
+    }
 }
 
-/// The gradients of a mini-batch in shards of these sizes, added up; `first` tells where a shard thinks that it starts.
+/// The gradients of a mini-batch in shards of these sizes, added up; `first` tells where a shard
+/// thinks that it starts.
 fn sum<B: Backend>(net: &mut Mlp<B>, rows: &[usize], first: impl Fn(usize) -> usize) -> Gradients {
     let batch_rows = rows.iter().sum();
     let (x, labels) = batch(batch_rows);
@@ -54,7 +76,11 @@ fn sum<B: Backend>(net: &mut Mlp<B>, rows: &[usize], first: impl Fn(usize) -> us
 /// The largest difference, of numbers of the order of 1; NaN counts as infinite.
 fn distance(a: &[f32], b: &[f32]) -> f32 {
     assert_eq!(a.len(), b.len());
-    a.iter().zip(b).map(|(a, b)| (a - b).abs()).map(|d| if d.is_nan() { f32::INFINITY } else { d }).fold(0.0, f32::max)
+    a.iter()
+        .zip(b)
+        .map(|(a, b)| (a - b).abs())
+        .map(|d| if d.is_nan() { f32::INFINITY } else { d })
+        .fold(0.0, f32::max)
 }
 
 #[test]
@@ -88,8 +114,13 @@ fn gradients_of_shards_add_up_to_those_of_the_whole() {
     lend(Form::Usual, check);
 }
 
-/// Losses of two epochs, and the parameters after them, of one process among `count` that meet at a barrier.
-fn run<B: Backend>(backend: B, shard: Shard, all_reduce: impl FnMut(&mut [f32])) -> (B, Vec<f32>, Vec<f32>) {
+/// Losses of two epochs, and the parameters after them, of one process among `count` that meet at a
+/// barrier.
+fn run<B: Backend>(
+    backend: B,
+    shard: Shard,
+    all_reduce: impl FnMut(&mut [f32]),
+) -> (B, Vec<f32>, Vec<f32>) {
     let mut net = Mlp::new(backend, architecture(Mode::Inverted)).unwrap();
     // The last mini-batch has one row, so that all processes but one have none.
     let (x, labels) = batch(65);
@@ -105,7 +136,10 @@ fn run<B: Backend>(backend: B, shard: Shard, all_reduce: impl FnMut(&mut [f32]))
         assert_eq!((net.epoch(), net.step()), (epoch, 5 * epoch));
         losses.extend(done.losses);
     }
-    let parameters = (0..3).flat_map(|index| <[_; 2]>::from(net.parameters(index).unwrap().unwrap())).flatten().collect();
+    let parameters = (0..3)
+        .flat_map(|index| <[_; 2]>::from(net.parameters(index).unwrap().unwrap()))
+        .flatten()
+        .collect();
     drop(data);
     (net.into_backend(), losses, parameters)
 }
@@ -130,12 +164,17 @@ fn run_together(count: usize) -> (Vec<f32>, Vec<f32>) {
         barrier.wait();
     };
     let results: Vec<_> = std::thread::scope(|scope| {
-        let threads: Vec<_> =
-            (0..count).map(|index| scope.spawn(move || run(Cpu::new(), Shard { index, count }, all_reduce))).collect();
+        let threads: Vec<_> = (0..count)
+            .map(|index| scope.spawn(move || run(Cpu::new(), Shard { index, count }, all_reduce)))
+            .collect();
         threads.into_iter().map(|thread| thread.join().unwrap()).collect()
     });
     for (_, losses, parameters) in &results {
-        assert_eq!((losses, parameters), (&results[0].1, &results[0].2), "replicas are equal to the bit");
+        assert_eq!(
+            (losses, parameters),
+            (&results[0].1, &results[0].2),
+            "replicas are equal to the bit"
+        );
     }
     (results[0].1.clone(), results[0].2.clone())
 }
@@ -149,10 +188,16 @@ fn an_epoch_in_shards_is_an_epoch() {
     for _ in 0..2 {
         losses.extend(net.train_epoch(&data, &scheduled()).unwrap().losses);
     }
-    let parameters: Vec<f32> = (0..3).flat_map(|index| <[_; 2]>::from(net.parameters(index).unwrap().unwrap())).flatten().collect();
+    let parameters: Vec<f32> = (0..3)
+        .flat_map(|index| <[_; 2]>::from(net.parameters(index).unwrap().unwrap()))
+        .flatten()
+        .collect();
     for count in [1, 2, 3] {
         let (sharded_losses, sharded_parameters) = run_together(count);
-        assert!(distance(&sharded_losses, &losses) <= 1e-5, "{count}: {sharded_losses:?} {losses:?}");
+        assert!(
+            distance(&sharded_losses, &losses) <= 1e-5,
+            "{count}: {sharded_losses:?} {losses:?}"
+        );
         assert!(distance(&sharded_parameters, &parameters) <= 1e-4, "{count}");
     }
     // The control: a shard whose gradients nobody adds to learns something else.
@@ -169,7 +214,8 @@ fn an_epoch_in_shards_is_an_epoch() {
 fn every_row_is_in_one_shard() {
     for count in [1, 2, 3, 7] {
         for rows in [0, 1, 2, 6, 7, 64, 65] {
-            let all: Vec<usize> = (0..count).flat_map(|index| Shard { index, count }.rows(rows)).collect();
+            let all: Vec<usize> =
+                (0..count).flat_map(|index| Shard { index, count }.rows(rows)).collect();
             assert_eq!(all, (0..rows).collect::<Vec<_>>());
             let sizes = (0..count).map(|index| Shard { index, count }.rows(rows).len());
             assert!(sizes.clone().max().unwrap() - sizes.min().unwrap() <= 1);
@@ -189,11 +235,17 @@ fn what_does_not_fit_is_refused() {
         Err(Error::TooLarge { .. } | Error::Shape { .. })
     ));
     assert!(matches!(net.gradients(&x, &labels[..3], 0, 4, &training()), Err(Error::Shape { .. })));
-    assert!(matches!(net.gradients(&x, &[0, 1, 2, 5], 0, 4, &training()), Err(Error::Invalid { .. })));
+    assert!(matches!(
+        net.gradients(&x, &[0, 1, 2, 5], 0, 4, &training()),
+        Err(Error::Invalid { .. })
+    ));
     let short = Gradients { values: vec![0.0; 3] };
     assert!(matches!(net.apply_gradients(&short, &training()), Err(Error::Shape { .. })));
     for shard in [Shard { index: 2, count: 2 }, Shard { index: 0, count: 0 }] {
-        assert!(matches!(net.train_epoch_sharded(&data, &training(), shard, |_| Ok(())), Err(Error::Invalid { .. })));
+        assert!(matches!(
+            net.train_epoch_sharded(&data, &training(), shard, |_| Ok(())),
+            Err(Error::Invalid { .. })
+        ));
     }
     let failed = net.train_epoch_sharded(&data, &training(), Shard { index: 0, count: 1 }, |_| {
         Err(Error::Invalid { what: "the network is down".to_owned() })

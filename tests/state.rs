@@ -1,11 +1,14 @@
-//! Rate, scale, step and seed read from a buffer: calls prepared once and recorded again give, state by state, the bits that calls with the
-//! same values give.
+//! Rate, scale, step and seed read from a buffer: calls prepared once and recorded again give,
+//! state by state, the bits that calls with the same values give.
 
 mod common;
 
 use common::raw::Raw;
 use common::{noise, same_bits};
-use wgpu_dropout::call::{AlphaDropoutCall, DropoutCall, GaussianDropoutCall, GradInput, GradWeight, LinearForward, MaskBits};
+use wgpu_dropout::call::{
+    AlphaDropoutCall, DropoutCall, GaussianDropoutCall, GradInput, GradWeight, LinearForward,
+    MaskBits,
+};
 use wgpu_dropout::gpu::{Kernels, Planner, Prepared, State, View};
 use wgpu_dropout::{AlphaDropout, Dropout, Error, GaussianDropout, Key, Mask, Mode, Rate, Result};
 
@@ -13,7 +16,10 @@ use wgpu_dropout::{AlphaDropout, Dropout, Error, GaussianDropout, Key, Mask, Mod
 const OFFSET: u64 = 256;
 
 fn site(keep: f64, mode: Mode, seed: u64, step: u32) -> Dropout {
-    Dropout::train(mode, Mask::new(Rate::keep(keep).unwrap(), Key { seed, layer: 4, step }).at(2, 3))
+    Dropout::train(
+        mode,
+        Mask::new(Rate::keep(keep).unwrap(), Key { seed, layer: 4, step }).at(2, 3),
+    )
 }
 
 /// A schedule that goes through rates 0 and 1, both modes, and seeds of more than 32 bits.
@@ -28,7 +34,8 @@ fn schedule() -> [Dropout; 6] {
     ]
 }
 
-/// Every kind of call that draws a mask, on buffers of its own: its output, and how it is prepared by some kernels for some site.
+/// Every kind of call that draws a mask, on buffers of its own: its output, and how it is prepared
+/// by some kernels for some site.
 struct Case<'a> {
     what: &'static str,
     output: &'a wgpu::Buffer,
@@ -53,9 +60,14 @@ fn prepared_calls_follow_the_state() {
     // The last of these products comes in parts.
     for [batch, inputs, outputs] in [[9, 16, 24], [4, 530, 11]] {
         let buffer = |seed, rows: usize, cols: usize| raw.buffer(&noise(seed, rows * cols));
-        let (x, w, y) = (buffer(1, batch, inputs), buffer(2, inputs, outputs), buffer(3, batch, outputs));
-        let (dy, dx, dw, db) =
-            (buffer(4, batch, outputs), buffer(5, batch, inputs), buffer(6, inputs, outputs), buffer(7, 1, outputs));
+        let (x, w, y) =
+            (buffer(1, batch, inputs), buffer(2, inputs, outputs), buffer(3, batch, outputs));
+        let (dy, dx, dw, db) = (
+            buffer(4, batch, outputs),
+            buffer(5, batch, inputs),
+            buffer(6, inputs, outputs),
+            buffer(7, 1, outputs),
+        );
         let bits = raw.buffer(&vec![f32::NAN; batch * inputs.div_ceil(32)]);
         let view = View::new;
         let cases = [
@@ -81,16 +93,31 @@ fn prepared_calls_follow_the_state() {
                 prepare: Box::new(|kernels, dropout| {
                     let (x, weight) = (&view(&x, batch, inputs), &view(&w, inputs, outputs));
                     let y = &mut view(&y, batch, outputs);
-                    kernels.linear_forward(&LinearForward { x, weight, bias: None, y, relu: true, dropout })
+                    kernels.linear_forward(&LinearForward {
+                        x,
+                        weight,
+                        bias: None,
+                        y,
+                        relu: true,
+                        dropout,
+                    })
                 }),
             },
             Case {
                 what: "grad_input",
                 output: &dx,
                 prepare: Box::new(|kernels, dropout| {
-                    let (grad_output, weight) = (&view(&dy, batch, outputs), &view(&w, inputs, outputs));
+                    let (grad_output, weight) =
+                        (&view(&dy, batch, outputs), &view(&w, inputs, outputs));
                     let grad_input = &mut view(&dx, batch, inputs);
-                    kernels.grad_input(&GradInput { grad_output, output: None, weight, grad_input, dropout, through: None })
+                    kernels.grad_input(&GradInput {
+                        grad_output,
+                        output: None,
+                        weight,
+                        grad_input,
+                        dropout,
+                        through: None,
+                    })
                 }),
             },
             Case {
@@ -98,15 +125,25 @@ fn prepared_calls_follow_the_state() {
                 output: &dw,
                 prepare: Box::new(|kernels, dropout| {
                     let (x, grad_output) = (&view(&x, batch, inputs), &view(&dy, batch, outputs));
-                    let (grad_weight, grad_bias) = (&mut view(&dw, inputs, outputs), &mut view(&db, 1, outputs));
-                    kernels.grad_weight(&GradWeight { x, grad_output, output: None, grad_weight, grad_bias, dropout })
+                    let (grad_weight, grad_bias) =
+                        (&mut view(&dw, inputs, outputs), &mut view(&db, 1, outputs));
+                    kernels.grad_weight(&GradWeight {
+                        x,
+                        grad_output,
+                        output: None,
+                        grad_weight,
+                        grad_bias,
+                        dropout,
+                    })
                 }),
             },
         ];
         for Case { what, output, prepare } in cases {
             // What the call says itself does not count, but for layer and offsets.
-            let [replayed, replayed_too] = [site(1.0, Mode::Inverted, 99, 99), site(0.1, Mode::Vanilla, 98, 97)]
-                .map(|said| prepare(&reading, said).unwrap_or_else(|error| panic!("{what}: {error}")));
+            let [replayed, replayed_too] =
+                [site(1.0, Mode::Inverted, 99, 99), site(0.1, Mode::Vanilla, 98, 97)].map(|said| {
+                    prepare(&reading, said).unwrap_or_else(|error| panic!("{what}: {error}"))
+                });
             let mut seen: Vec<Vec<f32>> = Vec::new();
             for (i, dropout) in schedule().into_iter().enumerate() {
                 raw.queue.write_buffer(&state, OFFSET, State::new(&dropout).bytes());
@@ -114,25 +151,38 @@ fn prepared_calls_follow_the_state() {
                 let got = raw.read::<f32>(output);
                 submit(&raw, &prepare(&kernels, dropout).unwrap());
                 same_bits(&format!("{what} {dropout:?}"), &got, &raw.read(output)).unwrap();
-                assert!(seen.iter().all(|before| same_bits("", before, &got).is_err()), "{what}: state {i} changed nothing");
+                assert!(
+                    seen.iter().all(|before| same_bits("", before, &got).is_err()),
+                    "{what}: state {i} changed nothing"
+                );
                 seen.push(got);
             }
         }
     }
-    assert!(kernels.compiled().iter().any(|name| name.ends_with(".state")), "{:?}", kernels.compiled());
+    assert!(
+        kernels.compiled().iter().any(|name| name.ends_with(".state")),
+        "{:?}",
+        kernels.compiled()
+    );
 }
 
-/// Alpha and Gaussian dropout follow states of their own, through rates that are the identity as values.
+/// Alpha and Gaussian dropout follow states of their own, through rates that are the identity as
+/// values.
 #[test]
 fn dropout_s_other_forms_follow_their_states() {
     let Some(raw) = Raw::open() else { return };
     let kernels = Kernels::new(&raw.device).unwrap();
-    let state = raw.buffer_for(&[0u32; 16], wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST);
+    let state =
+        raw.buffer_for(&[0u32; 16], wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST);
     let reading = kernels.reading(&state, 0).unwrap();
     for [rows, cols] in [[9, 24], [5, 13]] {
         let (x, y) = (raw.buffer(&noise(1, rows * cols)), raw.buffer(&vec![f32::NAN; rows * cols]));
         let alpha = |kernels: &Kernels, dropout| {
-            kernels.alpha_dropout(&AlphaDropoutCall { x: &View::new(&x, rows, cols), y: &mut View::new(&y, rows, cols), dropout })
+            kernels.alpha_dropout(&AlphaDropoutCall {
+                x: &View::new(&x, rows, cols),
+                y: &mut View::new(&y, rows, cols),
+                dropout,
+            })
         };
         let gaussian = |kernels: &Kernels, dropout| {
             kernels.gaussian_dropout(&GaussianDropoutCall {
@@ -147,18 +197,25 @@ fn dropout_s_other_forms_follow_their_states() {
             gaussian(&reading, GaussianDropout::train(said).unwrap()).unwrap(),
         ];
         let mut seen: Vec<Vec<f32>> = Vec::new();
-        for (keep, seed, step) in [(0.5, 7, 0), (0.5, 7, 1), (0.9, 7 << 40, 1), (1.0, 7, 2), (0.1, u64::MAX, u32::MAX)] {
+        for (keep, seed, step) in
+            [(0.5, 7, 0), (0.5, 7, 1), (0.9, 7 << 40, 1), (1.0, 7, 2), (0.1, u64::MAX, u32::MAX)]
+        {
             let mask = site(keep, Mode::Inverted, seed, step).mask;
             let (a, g) = (AlphaDropout::train(mask), GaussianDropout::train(mask).unwrap());
             let calls = [alpha(&kernels, a).unwrap(), gaussian(&kernels, g).unwrap()];
-            for ((state_of, replayed), call) in [State::alpha(&a), State::gaussian(&g)].iter().zip(&replayed).zip(&calls) {
+            for ((state_of, replayed), call) in
+                [State::alpha(&a), State::gaussian(&g)].iter().zip(&replayed).zip(&calls)
+            {
                 raw.queue.write_buffer(&state, 0, state_of.bytes());
                 submit(&raw, replayed);
                 let got = raw.read::<f32>(&y);
                 submit(&raw, call);
                 same_bits(&format!("keep {keep}, step {step}"), &got, &raw.read(&y)).unwrap();
                 // The control: no two states give the same, but for the identities of rate 1.
-                assert!(keep == 1.0 || seen.iter().all(|before| same_bits("", before, &got).is_err()), "keep {keep}, step {step}");
+                assert!(
+                    keep == 1.0 || seen.iter().all(|before| same_bits("", before, &got).is_err()),
+                    "keep {keep}, step {step}"
+                );
                 seen.push(got);
             }
         }
@@ -173,7 +230,9 @@ fn a_state_that_no_kernel_could_read_is_refused() {
     let good = raw.buffer_for(&[0u32; 128], wgpu::BufferUsages::UNIFORM);
     let align = u64::from(raw.device.limits().min_uniform_buffer_offset_alignment);
     let refused = |buffer, offset, says: &str| match kernels.reading(buffer, offset) {
-        Err(error @ Error::Buffer { tensor: "state", .. }) => assert!(error.to_string().contains(says), "{error}"),
+        Err(error @ Error::Buffer { tensor: "state", .. }) => {
+            assert!(error.to_string().contains(says), "{error}")
+        }
         other => panic!("{other:?}"),
     };
     refused(&plain, 0, "UNIFORM");

@@ -1,6 +1,7 @@
-//! Every kernel in every form that a language can say, translated as wgpu translates it for Vulkan, OpenGL ES, Metal and DX12, and looked at by
-//! the checkers that the machine has: Tint (WGSL, as browsers read it), `spirv-val`, `glslangValidator`. MSL and HLSL are written
-//! without error; their own compilers are elsewhere.
+//! Every kernel in every form that a language can say, translated as wgpu translates it for Vulkan,
+//! OpenGL ES, Metal and DX12, and looked at by the checkers that the machine has: Tint (WGSL, as
+//! browsers read it), `spirv-val`, `glslangValidator`. MSL and HLSL are written without error;
+//! their own compilers are elsewhere.
 //!
 //! Each checker has a control: a text with a planted fault, which it must refuse.
 
@@ -39,7 +40,9 @@ impl Language {
     fn features(self) -> Features {
         match self {
             Self::Wgsl => Features::SHADER_F16 | Features::SUBGROUP,
-            Self::Spirv | Self::Msl | Self::Hlsl => Features::SHADER_F16 | Features::SUBGROUP | Features::SHADER_INT64,
+            Self::Spirv | Self::Msl | Self::Hlsl => {
+                Features::SHADER_F16 | Features::SUBGROUP | Features::SHADER_INT64
+            }
             Self::Hlsl51 | Self::GlslEs => Features::empty(),
         }
     }
@@ -72,11 +75,21 @@ fn spirv(form: &Form) -> Vec<u8> {
 }
 
 fn gles(form: &Form) -> String {
-    let options =
-        glsl::Options { version: glsl::Version::new_gles(310), zero_initialize_workgroup_memory: false, ..Default::default() };
-    let entry = glsl::PipelineOptions { shader_stage: STAGE, entry_point: "main".to_owned(), multiview: None };
+    let options = glsl::Options {
+        version: glsl::Version::new_gles(310),
+        zero_initialize_workgroup_memory: false,
+        ..Default::default()
+    };
+    let entry = glsl::PipelineOptions {
+        shader_stage: STAGE,
+        entry_point: "main".to_owned(),
+        multiview: None,
+    };
     let mut text = String::new();
-    glsl::Writer::new(&mut text, &form.module, &form.info, &options, &entry, CHECKED).unwrap().write().unwrap();
+    glsl::Writer::new(&mut text, &form.module, &form.info, &options, &entry, CHECKED)
+        .unwrap()
+        .write()
+        .unwrap();
     text
 }
 
@@ -87,12 +100,19 @@ fn metal(form: &Form) -> String {
         zero_initialize_workgroup_memory: false,
         ..Default::default()
     };
-    let entry = msl::PipelineOptions { entry_point: Some((STAGE, "main".to_owned())), ..Default::default() };
+    let entry = msl::PipelineOptions {
+        entry_point: Some((STAGE, "main".to_owned())),
+        ..Default::default()
+    };
     msl::write_string(&form.module, &form.info, &options, &entry).unwrap().0
 }
 
 fn directx(form: &Form, shader_model: hlsl::ShaderModel) -> String {
-    let options = hlsl::Options { shader_model, zero_initialize_workgroup_memory: false, ..Default::default() };
+    let options = hlsl::Options {
+        shader_model,
+        zero_initialize_workgroup_memory: false,
+        ..Default::default()
+    };
     let entry = hlsl::PipelineOptions { entry_point: Some((STAGE, "main".to_owned())) };
     let mut text = String::new();
     hlsl::Writer::new(&mut text, &options, &entry).write(&form.module, &form.info, None).unwrap();
@@ -101,21 +121,24 @@ fn directx(form: &Form, shader_model: hlsl::ShaderModel) -> String {
 
 /// Where the files of a language go: kept, so that one that is refused can be looked at.
 fn folder(language: Language) -> PathBuf {
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{language:?}").to_lowercase());
+    let folder =
+        Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{language:?}").to_lowercase());
     std::fs::create_dir_all(&folder).unwrap();
     folder
 }
 
 /// Whether a checker is installed; said aloud where not.
 fn there(program: &str) -> bool {
-    let found = Command::new(program).arg("--version").output().is_ok() || Command::new(program).arg("--help").output().is_ok();
+    let found = Command::new(program).arg("--version").output().is_ok()
+        || Command::new(program).arg("--help").output().is_ok();
     if !found {
         let _ = writeln!(std::io::stderr(), "SKIPPED: {program} is not installed");
     }
     found
 }
 
-/// Writes each form to a file of its own and has a checker read it; gives what was refused. Nothing is checked where there is no `checker`.
+/// Writes each form to a file of its own and has a checker read it; gives what was refused. Nothing
+/// is checked where there is no `checker`.
 fn refused(
     language: Language,
     extension: &str,
@@ -124,7 +147,8 @@ fn refused(
 ) -> Vec<String> {
     let forms = language.forms();
     assert!(
-        forms.len() >= 100 && Stem::ALL.iter().all(|&stem| forms.iter().any(|form| form.variant.stem == stem)),
+        forms.len() >= 100
+            && Stem::ALL.iter().all(|&stem| forms.iter().any(|form| form.variant.stem == stem)),
         "{}",
         forms.len()
     );
@@ -189,7 +213,12 @@ fn spirv_is_valid() {
 
 #[test]
 fn glsl_es_is_valid() {
-    let refused = refused(Language::GlslEs, "comp", |form| gles(form).into_bytes(), there("glslangValidator").then_some(&glslang));
+    let refused = refused(
+        Language::GlslEs,
+        "comp",
+        |form| gles(form).into_bytes(),
+        there("glslangValidator").then_some(&glslang),
+    );
     assert!(refused.is_empty(), "{} refused: {}", refused.len(), refused[0]);
 }
 
@@ -203,13 +232,18 @@ fn metal_s_and_directx_s_languages_are_written() {
                 _ => directx(form, hlsl::ShaderModel::V5_1),
             };
             let threads = form.module.entry_points[0].workgroup_size[0];
-            let says =
-                if language == Language::Msl { "kernel void main_".to_owned() } else { format!("numthreads({threads}, 1, 1)") };
+            let says = if language == Language::Msl {
+                "kernel void main_".to_owned()
+            } else {
+                format!("numthreads({threads}, 1, 1)")
+            };
             assert!(text.contains(&says), "{}", form.variant.name());
             text.into_bytes()
         }
     };
-    for (language, extension) in [(Language::Msl, "metal"), (Language::Hlsl, "hlsl"), (Language::Hlsl51, "hlsl")] {
+    for (language, extension) in
+        [(Language::Msl, "metal"), (Language::Hlsl, "hlsl"), (Language::Hlsl51, "hlsl")]
+    {
         refused(language, extension, write(language), None);
     }
 }
@@ -225,12 +259,16 @@ fn planted_returns() -> Vec<(Variant, String)> {
     let plant = |variant: Variant| {
         let wgsl = variant.source();
         assert!(wgsl.contains("workgroupBarrier();"), "{}", variant.name());
-        (variant, wgsl.replacen("begin(workgroup);", "begin(workgroup); if lane == 3u { return; }", 1))
+        (
+            variant,
+            wgsl.replacen("begin(workgroup);", "begin(workgroup); if lane == 3u { return; }", 1),
+        )
     };
     with_barriers.map(plant).to_vec()
 }
 
-/// The controls of the above. naga accepts the planted `return`; whoever has Tint finds it before a GPU does.
+/// The controls of the above. naga accepts the planted `return`; whoever has Tint finds it before a
+/// GPU does.
 #[test]
 fn each_checker_refuses_a_planted_fault() {
     let planted = |name: &str, text: &[u8]| {
@@ -241,8 +279,13 @@ fn each_checker_refuses_a_planted_fault() {
     if there("tint") {
         for (variant, wgsl) in planted_returns() {
             validated(&variant, &wgsl);
-            let refusal = refusal(&mut tint(&planted(&format!("{}.wgsl", variant.name()), wgsl.as_bytes())));
-            assert!(refusal.is_some_and(|text| text.contains("uniform control flow")), "{}", variant.name());
+            let refusal =
+                refusal(&mut tint(&planted(&format!("{}.wgsl", variant.name()), wgsl.as_bytes())));
+            assert!(
+                refusal.is_some_and(|text| text.contains("uniform control flow")),
+                "{}",
+                variant.name()
+            );
         }
     }
     let form = Form::new(Variant::new(Stem::Dropout));
@@ -257,8 +300,9 @@ fn each_checker_refuses_a_planted_fault() {
     }
 }
 
-/// HLSL through Microsoft's compiler, where `WGPU_DROPOUT_DXC` names its library (`libdxcompiler.so`): each file in a process of its own,
-/// since a text that it does not like can end it.
+/// HLSL through Microsoft's compiler, where `WGPU_DROPOUT_DXC` names its library
+/// (`libdxcompiler.so`): each file in a process of its own, since a text that it does not like can
+/// end it.
 #[test]
 #[ignore = "takes minutes and DXC"]
 fn dxc_accepts_every_form() {
@@ -268,7 +312,10 @@ fn dxc_accepts_every_form() {
     };
     let dxc = |path: &Path| {
         let mut python = Command::new("python3");
-        python.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/portability/dxc.py")).arg(&library).arg(path);
+        python
+            .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/portability/dxc.py"))
+            .arg(&library)
+            .arg(path);
         python
     };
     let write = |form: &Form| directx(form, hlsl::ShaderModel::V6_2).into_bytes();

@@ -1,5 +1,5 @@
-//! How kernels are chosen: by rule, by name, by a timed trial. What is chosen is taken, what is slow is not chosen, and whatever is chosen
-//! draws the same masks and gives the same sums.
+//! How kernels are chosen: by rule, by name, by a timed trial. What is chosen is taken, what is
+//! slow is not chosen, and whatever is chosen draws the same masks and gives the same sums.
 
 mod common;
 
@@ -11,7 +11,10 @@ use wgpu_dropout::gpu::{Chosen, Class, Gpu, Kernels, Tile, Tiles, Trial, Tuning}
 use wgpu_dropout::{Dropout, Error, Key, Mask, Mode, Rate};
 
 fn site() -> Dropout {
-    Dropout::train(Mode::Inverted, Mask::new(Rate::keep(0.7).unwrap(), Key { seed: 11, layer: 2, step: 3 }).at(1, 5))
+    Dropout::train(
+        Mode::Inverted,
+        Mask::new(Rate::keep(0.7).unwrap(), Key { seed: 11, layer: 2, step: 3 }).at(1, 5),
+    )
 }
 
 /// A layer's output, of whole vectors.
@@ -20,12 +23,21 @@ fn layer(gpu: &mut Gpu) -> Vec<f32> {
     let x = gpu.tensor(batch, inputs, &noise(1, batch * inputs)).unwrap();
     let weight = gpu.tensor(inputs, outputs, &noise(2, inputs * outputs)).unwrap();
     let mut y = gpu.tensor(batch, outputs, &vec![f32::NAN; batch * outputs]).unwrap();
-    gpu.linear_forward(LinearForward { x: &x, weight: &weight, bias: None, y: &mut y, relu: true, dropout: site() }).unwrap();
+    gpu.linear_forward(LinearForward {
+        x: &x,
+        weight: &weight,
+        bias: None,
+        y: &mut y,
+        relu: true,
+        dropout: site(),
+    })
+    .unwrap();
     gpu.read(&y).unwrap()
 }
 
-/// Text of one tile's file, and what is put before it: a loop that adds nothing but time, several times the kernel's own, so that what else
-/// the machine does decides nothing. Its iterations are few and long, since llvmpipe ends a thread's loops after 65,535 of them.
+/// Text of one tile's file, and what is put before it: a loop that adds nothing but time, several
+/// times the kernel's own, so that what else the machine does decides nothing. Its iterations are
+/// few and long, since llvmpipe ends a thread's loops after 65,535 of them.
 const SLOW: [(Tile, &str, &str); 2] = [
     (
         Tile::Shuffle,
@@ -48,19 +60,23 @@ fn the_trial_takes_the_fastest_and_never_a_planted_slow_one() {
     let run = |kernels: &Kernels| Trial::run(&gpu, kernels, Duration::from_secs(100)).unwrap();
     let mut tried = 0;
     for (slow, before, added) in SLOW {
-        let kernels = Kernels::new(gpu.device()).unwrap().edited(before, &format!("{added}{before}"));
+        let kernels =
+            Kernels::new(gpu.device()).unwrap().edited(before, &format!("{added}{before}"));
         let kernels = kernels.edited(
             "    // Indexed by constants alone, so",
             "    var slow = vec4<f32>(0.0);\n    // Indexed by constants alone, so",
         );
         let trial = run(&kernels);
         for class in Class::all() {
-            let of_class = || trial.timings.iter().filter(|timing| timing.what == class.to_string());
+            let of_class =
+                || trial.timings.iter().filter(|timing| timing.what == class.to_string());
             assert!(of_class().count() >= 1, "{class}");
             // Where there is but one tile, it stays.
             if of_class().count() > 1 {
                 tried += 1;
-                let seconds = |tile: Tile| of_class().find(|timing| timing.choice == tile.to_string()).unwrap().seconds;
+                let seconds = |tile: Tile| {
+                    of_class().find(|timing| timing.choice == tile.to_string()).unwrap().seconds
+                };
                 let chosen = trial.tiles.get(class);
                 assert_ne!(chosen, slow, "{class}: {:?}", of_class().collect::<Vec<_>>());
                 assert!(seconds(chosen) < seconds(slow), "{class}");
@@ -70,7 +86,11 @@ fn the_trial_takes_the_fastest_and_never_a_planted_slow_one() {
         assert_eq!(philox, if kernels.planner().int64 { 2 } else { 0 });
     }
     if Tile::Shuffle.runs_on(gpu.info(), gpu.device().features(), &gpu.device().limits()) {
-        assert_eq!(tried, 2 * Class::all().count(), "each tile was slow once, and left aside for the other");
+        assert_eq!(
+            tried,
+            2 * Class::all().count(),
+            "each tile was slow once, and left aside for the other"
+        );
     }
 }
 
@@ -79,7 +99,14 @@ fn a_trial_without_time_leaves_the_plan_as_it_is() {
     let Some(gpu) = gpu() else { return };
     let start = Instant::now();
     let trial = Trial::run(&gpu, gpu.kernels(), Duration::ZERO).unwrap();
-    assert_eq!(trial, Trial { tiles: gpu.kernels().planner().tiles, int64: gpu.kernels().planner().int64, timings: Vec::new() });
+    assert_eq!(
+        trial,
+        Trial {
+            tiles: gpu.kernels().planner().tiles,
+            int64: gpu.kernels().planner().int64,
+            timings: Vec::new()
+        }
+    );
     assert!(start.elapsed() < Duration::from_secs(5));
 }
 
@@ -94,15 +121,28 @@ fn what_is_chosen_is_taken() {
     let usual = layer(&mut rule);
     assert_eq!(rule.chosen(), &Chosen::Planned);
     // Another tile than the rule's for this class, and limbs.
-    let tile = if rule.kernels().planner().tiles.only() == Some(Tile::Register) { Tile::Small } else { Tile::Register };
+    let tile = if rule.kernels().planner().tiles.only() == Some(Tile::Register) {
+        Tile::Small
+    } else {
+        Tile::Register
+    };
     let found = Trial { tiles: Tiles::all(tile), int64: false, timings: Vec::new() };
     let mut tried = open(Tuning::Trial, Some(found.clone())).unwrap();
     let software = tried.info().device_type == wgpu_dropout::wgpu::DeviceType::Cpu;
     let got = layer(&mut tried);
     assert_eq!(tried.chosen(), &Chosen::Trial(found));
     let names = |gpu: &Gpu| gpu.kernels().compiled().join(" ");
-    assert!(names(&tried).contains(&format!("linear_forward.{tile}.")) && !names(&tried).contains("int64"), "{}", names(&tried));
-    assert!(!names(&rule).contains(&format!("linear_forward.{tile}.")), "the control: {}", names(&rule));
+    assert!(
+        names(&tried).contains(&format!("linear_forward.{tile}."))
+            && !names(&tried).contains("int64"),
+        "{}",
+        names(&tried)
+    );
+    assert!(
+        !names(&rule).contains(&format!("linear_forward.{tile}.")),
+        "the control: {}",
+        names(&rule)
+    );
     let mut named = open(Tuning::Tile(tile), None).unwrap();
     let same = layer(&mut named);
     assert_eq!(named.chosen(), &Chosen::Named(tile));
@@ -115,23 +155,34 @@ fn what_is_chosen_is_taken() {
     assert_eq!(open(Tuning::Trial, None).unwrap().chosen(), &Chosen::Planned);
 }
 
-/// Tiles change no bit of a mask, nor of a sum where the device contracts alike everywhere, as software does.
+/// Tiles change no bit of a mask, nor of a sum where the device contracts alike everywhere, as
+/// software does.
 #[test]
 fn every_choice_draws_the_same_masks_and_sums_alike() {
     let Some(gpu) = gpu() else { return };
-    let (info, features, limits) = (gpu.info().clone(), gpu.device().features(), gpu.device().limits());
+    let (info, features, limits) =
+        (gpu.info().clone(), gpu.device().features(), gpu.device().limits());
     let expected = site().mask.bytes(40, 72).unwrap();
     let mut first: Option<Vec<f32>> = None;
     for tile in Tile::ALL.into_iter().filter(|tile| tile.runs_on(&info, features, &limits)) {
         for int64 in [false, gpu.kernels().planner().int64] {
             let trial = Trial { tiles: Tiles::all(tile), int64, timings: Vec::new() };
-            let mut form = gpu.with_kernels(gpu.kernels().replanned(|planner| trial.apply(planner)).unwrap());
+            let mut form =
+                gpu.with_kernels(gpu.kernels().replanned(|planner| trial.apply(planner)).unwrap());
             let y = layer(&mut form);
             // What was dropped is 0, whatever the sum.
-            assert!(y.iter().zip(&expected).all(|(&y, &kept)| kept == 1 || y.to_bits() == 0), "{tile}");
+            assert!(
+                y.iter().zip(&expected).all(|(&y, &kept)| kept == 1 || y.to_bits() == 0),
+                "{tile}"
+            );
             assert!(form.read_mask(site().mask, 40, 72).unwrap() == expected, "{tile}");
             if info.device_type == wgpu_dropout::wgpu::DeviceType::Cpu {
-                same_bits(&format!("{tile}, int64 {int64}"), &y, first.get_or_insert_with(|| y.clone())).unwrap();
+                same_bits(
+                    &format!("{tile}, int64 {int64}"),
+                    &y,
+                    first.get_or_insert_with(|| y.clone()),
+                )
+                .unwrap();
             }
         }
     }

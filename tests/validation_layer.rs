@@ -1,5 +1,5 @@
-//! The Vulkan validation layer has nothing to say of what this crate makes a driver do. Its messages come through the `log` crate alone,
-//! so they are caught there.
+//! The Vulkan validation layer has nothing to say of what this crate makes a driver do. Its
+//! messages come through the `log` crate alone, so they are caught there.
 
 #![cfg(all(feature = "cli", feature = "vulkan"))]
 
@@ -13,7 +13,8 @@ use wgpu_dropout::mlp::{Architecture, Mlp, Resident, Sharing, Source, Training};
 use wgpu_dropout::verify::{self, Check, Options};
 use wgpu_dropout::{Device, Key, Mask, Mode, Rate, wgpu};
 
-/// What was logged at `warn` and above, and that the layer was not found, which wgpu says at `debug`.
+/// What was logged at `warn` and above, and that the layer was not found, which wgpu says at
+/// `debug`.
 struct Log(Mutex<Vec<String>>);
 
 static LOG: Log = Log(Mutex::new(Vec::new()));
@@ -27,7 +28,10 @@ impl log::Log for Log {
     fn log(&self, record: &log::Record<'_>) {
         let text = record.args().to_string();
         if record.level() <= log::Level::Warn || text.contains(MISSING) {
-            self.0.lock().unwrap_or_else(PoisonError::into_inner).push(format!("{}: {text}", record.target()));
+            self.0
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .push(format!("{}: {text}", record.target()));
         }
     }
 
@@ -38,7 +42,8 @@ fn taken() -> Vec<String> {
     std::mem::take(&mut *LOG.0.lock().unwrap_or_else(PoisonError::into_inner))
 }
 
-/// A device of the best Vulkan adapter under the validation layer; `None`, said aloud, where there is no layer or no adapter.
+/// A device of the best Vulkan adapter under the validation layer; `None`, said aloud, where there
+/// is no layer or no adapter.
 fn device(flags: wgpu::InstanceFlags) -> Option<(wgpu::Device, wgpu::Queue)> {
     let instance = wgpu::Instance::new(wgpu::InstanceDescriptor {
         backends: wgpu::Backends::VULKAN,
@@ -49,7 +54,9 @@ fn device(flags: wgpu::InstanceFlags) -> Option<(wgpu::Device, wgpu::Queue)> {
         common::skipped("the Vulkan validation layer is not installed");
         return None;
     }
-    let Some(adapter) = pollster::block_on(instance.enumerate_adapters(wgpu::Backends::VULKAN)).into_iter().next() else {
+    let Some(adapter) =
+        pollster::block_on(instance.enumerate_adapters(wgpu::Backends::VULKAN)).into_iter().next()
+    else {
         common::skipped("no Vulkan adapter");
         return None;
     };
@@ -65,8 +72,15 @@ fn device(flags: wgpu::InstanceFlags) -> Option<(wgpu::Device, wgpu::Queue)> {
 /// A network with everything in it, from a data set on the device to a prediction.
 fn train(gpu: Gpu) -> Gpu {
     let (rate, input_rate) = (Rate::drop(0.5).unwrap(), Rate::drop(0.2).unwrap());
-    let architecture =
-        Architecture { inputs: 33, hidden: vec![65, 40], classes: 4, mode: Mode::Inverted, rate, input_rate, seed: 1 };
+    let architecture = Architecture {
+        inputs: 33,
+        hidden: vec![65, 40],
+        classes: 4,
+        mode: Mode::Inverted,
+        rate,
+        input_rate,
+        seed: 1,
+    };
     let mut net = Mlp::new(gpu, architecture).unwrap();
     let (x, labels) = (common::noise(1, 70 * 33), vec![1; 70]);
     let data = Resident::new(net.backend_mut(), Source::Floats(&x), 33, 1.0, &labels).unwrap();
@@ -101,11 +115,16 @@ fn the_layer_is_silent_over_every_kernel_and_speaks_of_a_planted_fault() {
 
     drop((device, queue));
 
-    // The control, with what this crate can't be made to do: naga's debug information names WGSL as the source language by a number that the
-    // layer does not know.
-    let Some((device, queue)) = self::device(wgpu::InstanceFlags::VALIDATION | wgpu::InstanceFlags::DEBUG) else { return };
+    // The control, with what this crate can't be made to do: naga's debug information names WGSL as
+    // the source language by a number that the layer does not know.
+    let Some((device, queue)) =
+        self::device(wgpu::InstanceFlags::VALIDATION | wgpu::InstanceFlags::DEBUG)
+    else {
+        return;
+    };
     let mut gpu = Gpu::on(device, queue).unwrap();
-    gpu.read_mask(Mask::new(Rate::keep(0.5).unwrap(), Key { seed: 1, layer: 2, step: 3 }), 9, 9).unwrap();
+    gpu.read_mask(Mask::new(Rate::keep(0.5).unwrap(), Key { seed: 1, layer: 2, step: 3 }), 9, 9)
+        .unwrap();
     let said = taken();
     assert!(said.iter().any(|line| line.contains("source language")), "{said:?}");
 }

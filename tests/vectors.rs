@@ -1,4 +1,5 @@
-//! `tests/vectors/mask_contract_1.txt`: every line on every backend, and by readers in other languages that know the equations alone.
+//! `tests/vectors/mask_contract_1.txt`: every line on every backend, and by readers in other
+//! languages that know the equations alone.
 
 #![cfg(feature = "cli")]
 
@@ -14,13 +15,17 @@ const FILE: &str = include_str!("vectors/mask_contract_1.txt");
 /// The lines of a kind, in words.
 fn lines(kind: &str) -> Vec<Vec<&'static str>> {
     let words = FILE.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
-    let found: Vec<Vec<&str>> = words.filter(|words| words.first() == Some(&kind)).map(|words| words[1..].to_vec()).collect();
+    let found: Vec<Vec<&str>> = words
+        .filter(|words| words.first() == Some(&kind))
+        .map(|words| words[1..].to_vec())
+        .collect();
     assert!(!found.is_empty(), "{kind}");
     found
 }
 
 fn number(word: &str) -> u64 {
-    word.strip_prefix("0x").map_or_else(|| word.parse().unwrap(), |hex| u64::from_str_radix(hex, 16).unwrap())
+    word.strip_prefix("0x")
+        .map_or_else(|| word.parse().unwrap(), |hex| u64::from_str_radix(hex, 16).unwrap())
 }
 
 fn hex<const N: usize>(words: &[&str]) -> [u32; N] {
@@ -53,7 +58,11 @@ fn every_line_is_of_a_kind_that_is_checked() {
 fn generator_rates_and_draws_are_the_files() {
     for words in lines("philox") {
         let (counter, key) = (hex::<4>(&words[1..5]), hex::<2>(&words[5..7]));
-        let got = if words[0] == "10" { philox4x32(counter, key) } else { philox4x32_rounds::<7>(counter, key) };
+        let got = if words[0] == "10" {
+            philox4x32(counter, key)
+        } else {
+            philox4x32_rounds::<7>(counter, key)
+        };
         assert_eq!(got, hex::<4>(&words[7..]), "{words:?}");
     }
     for words in lines("rate") {
@@ -77,12 +86,19 @@ fn masks_are_the_files_on_every_backend() {
             let (mask, rows, cols) = shaped(&words);
             let bytes = backend.read_mask(mask, rows, cols).unwrap();
             let kept = bytes.iter().filter(|&&byte| byte == 1).count() as u64;
-            assert_eq!((kept, sha256(&bytes).as_str()), (number(words[8]), words[9]), "{} {words:?}", backend.name());
+            assert_eq!(
+                (kept, sha256(&bytes).as_str()),
+                (number(words[8]), words[9]),
+                "{} {words:?}",
+                backend.name()
+            );
         }
         for words in lines("bits") {
             let (mask, rows, cols) = shaped(&words);
             let mut bits = backend.zeros(rows, cols.div_ceil(32)).unwrap();
-            backend.mask_bits(wgpu_dropout::call::MaskBits { bits: &mut bits, cols, mask }).unwrap();
+            backend
+                .mask_bits(wgpu_dropout::call::MaskBits { bits: &mut bits, cols, mask })
+                .unwrap();
             let expected: Vec<u32> = words[8..].iter().map(|word| hex::<1>(&[word])[0]).collect();
             assert_eq!(backend.read(&bits).unwrap(), expected, "{} {words:?}", backend.name());
         }
@@ -95,23 +111,33 @@ fn broadcast_masks_are_the_files() {
     for words in lines("broadcast") {
         let mask = Mask::new(Rate::keep(words[3].parse().unwrap()).unwrap(), key(&words));
         let shape: Vec<usize> = words[4].split('x').map(|size| size.parse().unwrap()).collect();
-        let axes = |list: &str| -> Vec<usize> { list.split(',').filter_map(|axis| axis.parse().ok()).collect() };
+        let axes = |list: &str| -> Vec<usize> {
+            list.split(',').filter_map(|axis| axis.parse().ok()).collect()
+        };
         let (row_axes, col_axes) = (axes(words[5]), axes(words[6]));
-        let place = |i: usize, axis: usize| i / shape[axis + 1..].iter().product::<usize>() % shape[axis];
-        let index = |i: usize, axes: &[usize]| axes.iter().fold(0, |at, &axis| at * shape[axis] + place(i, axis));
+        let place =
+            |i: usize, axis: usize| i / shape[axis + 1..].iter().product::<usize>() % shape[axis];
+        let index = |i: usize, axes: &[usize]| {
+            axes.iter().fold(0, |at, &axis| at * shape[axis] + place(i, axis))
+        };
         let elements = shape.iter().product::<usize>();
-        let bytes: Vec<u8> = (0..elements).map(|i| u8::from(mask.keeps(index(i, &row_axes), index(i, &col_axes)))).collect();
+        let bytes: Vec<u8> = (0..elements)
+            .map(|i| u8::from(mask.keeps(index(i, &row_axes), index(i, &col_axes))))
+            .collect();
         assert_eq!(sha256(&bytes), words[7], "{words:?}");
     }
 }
 
 /// Runs a reader on the file as it is, and on one with a digit changed, which it must refuse.
 fn by_reader(program: &str, reader: &str) {
-    if !Command::new(program).arg("--version").output().is_ok_and(|output| output.status.success()) {
+    if !Command::new(program).arg("--version").output().is_ok_and(|output| output.status.success())
+    {
         return common::skipped(&format!("no {program} to run tests/vectors/{reader}"));
     }
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors");
-    let run = |file: &std::path::Path| Command::new(program).arg(folder.join(reader)).arg(file).output().unwrap();
+    let run = |file: &std::path::Path| {
+        Command::new(program).arg(folder.join(reader)).arg(file).output().unwrap()
+    };
     let output = run(&folder.join("mask_contract_1.txt"));
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     let count = FILE.lines().filter(|line| !line.starts_with('#')).count();
@@ -126,7 +152,11 @@ fn by_reader(program: &str, reader: &str) {
         let line = FILE.lines().find(|line| line.contains(right)).unwrap();
         std::fs::write(other.path(), line.replace(right, wrong)).unwrap();
         let output = run(other.path());
-        assert!(!output.status.success() && String::from_utf8_lossy(&output.stdout).starts_with("WRONG: "), "{right} as {wrong}");
+        assert!(
+            !output.status.success()
+                && String::from_utf8_lossy(&output.stdout).starts_with("WRONG: "),
+            "{right} as {wrong}"
+        );
     }
 }
 

@@ -1,4 +1,5 @@
-//! `verify`: it passes on what is right, on the CPU and on the GPU under test, and fails on what is wrong, naming the first difference.
+//! `verify`: it passes on what is right, on the CPU and on the GPU under test, and fails on what is
+//! wrong, naming the first difference.
 #![cfg(feature = "cli")]
 
 mod common;
@@ -12,7 +13,11 @@ use wgpu_dropout::{Key, Mask, Rate};
 fn run(line: &str) -> Output {
     let gpu = std::env::var("WGPU_DROPOUT_DEVICE").unwrap_or_else(|_| "gpu".to_owned());
     let arguments = line.split_whitespace().map(|word| if word == "GPU" { &gpu } else { word });
-    Command::new(env!("CARGO_BIN_EXE_wgpu-dropout")).args(arguments).stdin(Stdio::null()).output().unwrap()
+    Command::new(env!("CARGO_BIN_EXE_wgpu-dropout"))
+        .args(arguments)
+        .stdin(Stdio::null())
+        .output()
+        .unwrap()
 }
 
 fn text(bytes: &[u8]) -> &str {
@@ -24,7 +29,14 @@ fn the_cpu_passes_and_says_so_in_a_table() {
     let output = run("verify --quick --device cpu --seed 0x2a");
     let table = text(&output.stdout);
     assert_eq!(output.status.code(), Some(0), "{table}{}", text(&output.stderr));
-    for part in ["seed 42", "CPU backend (", "reference)", "check vectors", "exact arithmetic", "all checks passed on 1 devices"] {
+    for part in [
+        "seed 42",
+        "CPU backend (",
+        "reference)",
+        "check vectors",
+        "exact arithmetic",
+        "all checks passed on 1 devices",
+    ] {
         assert!(table.contains(part), "{part}: {table}");
     }
     assert!(!table.contains("WRONG"), "{table}");
@@ -49,29 +61,50 @@ fn the_gpu_passes(line: &str) {
     let output = run(line);
     assert_eq!(output.status.code(), Some(0), "{}{}", text(&output.stdout), text(&output.stderr));
     let object: Value = serde_json::from_slice(&output.stdout).unwrap();
-    assert_eq!((object["ok"].as_bool(), object["devices"].as_array().unwrap().len()), (Some(true), 1), "{object}");
+    assert_eq!(
+        (object["ok"].as_bool(), object["devices"].as_array().unwrap().len()),
+        (Some(true), 1),
+        "{object}"
+    );
     let checks = object["devices"][0]["checks"].as_array().unwrap();
-    assert!(checks.iter().all(|check| check["cases"].as_u64() > Some(0) && check["differences"] == 0), "{object}");
-    let named = |name: &str| checks.iter().filter(|check| check["check"].as_str().unwrap().contains(name)).count();
-    for (name, count) in [("Random123", 2), ("variants", 1), ("oracle", 11), ("statistics", 2), ("control", 2), ("invariance", 1)] {
+    assert!(
+        checks.iter().all(|check| check["cases"].as_u64() > Some(0) && check["differences"] == 0),
+        "{object}"
+    );
+    let named = |name: &str| {
+        checks.iter().filter(|check| check["check"].as_str().unwrap().contains(name)).count()
+    };
+    for (name, count) in [
+        ("Random123", 2),
+        ("variants", 1),
+        ("oracle", 11),
+        ("statistics", 2),
+        ("control", 2),
+        ("invariance", 1),
+    ] {
         assert_eq!(named(name), count, "{name}: {object}");
     }
 }
 
-/// The control of it all: whatever constant of the shader's Philox changes by a bit, the exit status is 1 and the first difference is
-/// named, which really is one.
+/// The control of it all: whatever constant of the shader's Philox changes by a bit, the exit
+/// status is 1 and the first difference is named, which really is one.
 #[test]
 fn a_changed_constant_of_philox_fails_and_the_first_difference_is_named() {
     let Some(gpu) = common::gpu() else { return };
-    for edit in ["D2511F53=D2511F52", "CD9E8D57=CD9E8D56", "9E3779B9=9E3779B8", "BB67AE85=BB67AE84"] {
+    for edit in ["D2511F53=D2511F52", "CD9E8D57=CD9E8D56", "9E3779B9=9E3779B8", "BB67AE85=BB67AE84"]
+    {
         let output = run(&format!("verify --quick --device GPU --alter-shader {edit}"));
         let (table, stderr) = (text(&output.stdout), text(&output.stderr));
         assert_eq!(output.status.code(), Some(1), "{edit}: {table}{stderr}");
-        assert!(stderr.contains("error: ") && stderr.contains("Random123's answers"), "{edit}: {stderr}");
+        assert!(
+            stderr.contains("error: ") && stderr.contains("Random123's answers"),
+            "{edit}: {stderr}"
+        );
         let line = table.lines().find(|line| line.starts_with("check vectors")).unwrap();
         assert!(line.contains("WRONG") && named_difference(line), "{edit}: {line}");
     }
-    // Also where it is not Philox: a threshold that is off, in both ways in which the shaders compare.
+    // Also where it is not Philox: a threshold that is off, in both ways in which the shaders
+    // compare.
     let (from, to) = ("p.threshold)", "p.threshold + 1u)");
     let options = Options { edits: vec![[from.to_owned(), to.to_owned()]], ..Options::quick(0) };
     let report = verify::gpu(&gpu, &options, &mut |_| {}).unwrap();
@@ -82,15 +115,21 @@ fn a_changed_constant_of_philox_fails_and_the_first_difference_is_named() {
 /// Whether the contract says what a difference says that it expects.
 fn named_difference(line: &str) -> bool {
     let after = |name: &str| {
-        let rest = &line[line.find(name).unwrap_or_else(|| panic!("{name} in {line}")) + name.len()..];
+        let rest =
+            &line[line.find(name).unwrap_or_else(|| panic!("{name} in {line}")) + name.len()..];
         rest.split(|c: char| c != '.' && !c.is_ascii_alphanumeric()).next().unwrap().to_owned()
     };
     let whole = |name: &str| {
         let word = after(name);
-        word.strip_prefix("0x").map_or_else(|| word.parse::<u64>().unwrap(), |hex| u64::from_str_radix(hex, 16).unwrap())
+        word.strip_prefix("0x").map_or_else(
+            || word.parse::<u64>().unwrap(),
+            |hex| u64::from_str_radix(hex, 16).unwrap(),
+        )
     };
-    let key = Key { seed: whole("seed "), layer: whole("layer ") as u32, step: whole("step ") as u32 };
-    let mask = Mask::new(Rate::keep(after("keep ").parse().unwrap()).unwrap(), key).at(whole(": row "), whole(", column "));
+    let key =
+        Key { seed: whole("seed "), layer: whole("layer ") as u32, step: whole("step ") as u32 };
+    let mask = Mask::new(Rate::keep(after("keep ").parse().unwrap()).unwrap(), key)
+        .at(whole(": row "), whole(", column "));
     u64::from(mask.keeps(0, 0)) == whole("expected ") && whole("got ") == 1 - whole("expected ")
 }
 

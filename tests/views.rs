@@ -1,5 +1,6 @@
-//! Where a caller's tensors may lie: ranges of one buffer, rows with gaps, side by side, in place. Whatever the place, a kernel gives the
-//! bits that it gives on buffers of their own, and touches nothing else.
+//! Where a caller's tensors may lie: ranges of one buffer, rows with gaps, side by side, in place.
+//! Whatever the place, a kernel gives the bits that it gives on buffers of their own, and touches
+//! nothing else.
 
 mod common;
 #[path = "views/places.rs"]
@@ -9,10 +10,11 @@ use common::raw::Raw;
 use common::{noise, same_bits};
 use places::{Place, everywhere, run, tensor};
 use wgpu_dropout::call::{
-    Activation, ActivationGrad, AdamW, AdamWRule, AlphaDropoutCall, BatchLoss, BatchNorm, BatchNormGrad, BatchStatistics,
-    DropoutBits, DropoutBroadcast, DropoutCall, Features, Filter, Gather, GaussianDropoutCall, GradInput, GradWeight,
-    GradWeightSgd, Image, LinearActivation, LinearForward, MaskBits, Moments, Patches, PatchesGrad, Pool, PoolCall, PoolGrad,
-    Pooling, Sgd, SgdRule, SoftmaxCrossEntropy, SparsityGrad, SquaredError, Subnetworks,
+    Activation, ActivationGrad, AdamW, AdamWRule, AlphaDropoutCall, BatchLoss, BatchNorm,
+    BatchNormGrad, BatchStatistics, DropoutBits, DropoutBroadcast, DropoutCall, Features, Filter,
+    Gather, GaussianDropoutCall, GradInput, GradWeight, GradWeightSgd, Image, LinearActivation,
+    LinearForward, MaskBits, Moments, Patches, PatchesGrad, Pool, PoolCall, PoolGrad, Pooling, Sgd,
+    SgdRule, SoftmaxCrossEntropy, SparsityGrad, SquaredError, Subnetworks,
 };
 use wgpu_dropout::gpu::{Kernels, View};
 use wgpu_dropout::{AlphaDropout, AxisMap, Dropout, Error, GaussianDropout, Key, Mask, Mode, Rate};
@@ -21,7 +23,10 @@ use wgpu_dropout::{AlphaDropout, AxisMap, Dropout, Error, GaussianDropout, Key, 
 const LAYERS: [[usize; 3]; 4] = [[9, 13, 29], [32, 64, 136], [3, 520, 24], [2, 16, 531]];
 
 fn site() -> Dropout {
-    Dropout::train(Mode::Inverted, Mask::new(Rate::keep(0.6).unwrap(), Key { seed: 8, layer: 1, step: 2 }).at(3, 8))
+    Dropout::train(
+        Mode::Inverted,
+        Mask::new(Rate::keep(0.6).unwrap(), Key { seed: 8, layer: 1, step: 2 }).at(3, 8),
+    )
 }
 
 #[test]
@@ -62,19 +67,37 @@ fn forms_of_dropout_take_tensors_wherever_they_lie() {
             let last = if in_place { 0 } else { 1 };
             let pair = &[x.clone(), y.clone()][..=last];
             everywhere(&raw, &format!("alpha_dropout {place}"), pair, false, |t| {
-                kernels.alpha_dropout(&AlphaDropoutCall { x: &t[0], y: &mut { t[last] }, dropout: AlphaDropout::train(mask) })
+                kernels.alpha_dropout(&AlphaDropoutCall {
+                    x: &t[0],
+                    y: &mut { t[last] },
+                    dropout: AlphaDropout::train(mask),
+                })
             });
             everywhere(&raw, &format!("gaussian_dropout {place}"), pair, false, |t| {
                 let dropout = GaussianDropout::train(mask)?;
-                kernels.gaussian_dropout(&GaussianDropoutCall { x: &t[0], y: &mut { t[last] }, dropout })
+                kernels.gaussian_dropout(&GaussianDropoutCall {
+                    x: &t[0],
+                    y: &mut { t[last] },
+                    dropout,
+                })
             });
             let axes = AxisMap::over_time(&[1, rows, cols]).unwrap();
             everywhere(&raw, &format!("dropout_broadcast {place}"), pair, true, |t| {
-                kernels.dropout_broadcast(&DropoutBroadcast { x: &t[0], y: &mut { t[last] }, axes: &axes, dropout: site() })
+                kernels.dropout_broadcast(&DropoutBroadcast {
+                    x: &t[0],
+                    y: &mut { t[last] },
+                    axes: &axes,
+                    dropout: site(),
+                })
             });
             let three = &[bits.clone(), x.clone(), y.clone()][..=last + 1];
             everywhere(&raw, &format!("dropout_bits {place}"), three, false, |t| {
-                kernels.dropout_bits(&DropoutBits { bits: &t[0], x: &t[1], y: &mut { t[last + 1] }, scale: 2.0 })
+                kernels.dropout_bits(&DropoutBits {
+                    bits: &t[0],
+                    x: &t[1],
+                    y: &mut { t[last + 1] },
+                    scale: 2.0,
+                })
             });
         }
     }
@@ -93,10 +116,20 @@ fn forms_of_dropout_take_tensors_wherever_they_lie() {
     let gaps = View::new(&buffer, 2, 3).strided(4);
     let axes = AxisMap::drop_path(&[2, 3]).unwrap();
     let call = DropoutBroadcast { x: &gaps, y: &mut { gaps }, axes: &axes, dropout: site() };
-    assert!(matches!(kernels.dropout_broadcast(&call), Err(Error::Buffer { kernel: "dropout_broadcast", .. })));
+    assert!(matches!(
+        kernels.dropout_broadcast(&call),
+        Err(Error::Buffer { kernel: "dropout_broadcast", .. })
+    ));
     let half = View::new(&buffer, 1, 8).half();
-    let call = GaussianDropoutCall { x: &half, y: &mut { half }, dropout: GaussianDropout::train(mask).unwrap() };
-    assert!(matches!(kernels.gaussian_dropout(&call), Err(Error::Buffer { kernel: "gaussian_dropout", .. })));
+    let call = GaussianDropoutCall {
+        x: &half,
+        y: &mut { half },
+        dropout: GaussianDropout::train(mask).unwrap(),
+    };
+    assert!(matches!(
+        kernels.gaussian_dropout(&call),
+        Err(Error::Buffer { kernel: "gaussian_dropout", .. })
+    ));
 }
 
 #[test]
@@ -131,25 +164,60 @@ fn products_take_tensors_wherever_they_lie() {
             everywhere(&raw, &format!("grad_input {shape:?} {relu}"), &tensors, false, |t| {
                 let grad_input = &mut { t[3] };
                 let (output, through) = (relu.then_some(&t[1]), Some((&t[4], 2.0)));
-                kernels.grad_input(&GradInput { grad_output: &t[0], output, weight: &t[2], grad_input, dropout: site(), through })
+                kernels.grad_input(&GradInput {
+                    grad_output: &t[0],
+                    output,
+                    weight: &t[2],
+                    grad_input,
+                    dropout: site(),
+                    through,
+                })
             });
-            let tensors = [x(), dy(), tensor(5, batch, outputs), nan(inputs, outputs), nan(1, outputs)];
+            let tensors =
+                [x(), dy(), tensor(5, batch, outputs), nan(inputs, outputs), nan(1, outputs)];
             everywhere(&raw, &format!("grad_weight {shape:?} {relu}"), &tensors, false, |t| {
                 let (grad_weight, grad_bias) = (&mut { t[3] }, &mut { t[4] });
                 let output = relu.then_some(&t[2]);
-                kernels.grad_weight(&GradWeight { x: &t[0], grad_output: &t[1], output, grad_weight, grad_bias, dropout: site() })
+                kernels.grad_weight(&GradWeight {
+                    x: &t[0],
+                    grad_output: &t[1],
+                    output,
+                    grad_weight,
+                    grad_bias,
+                    dropout: site(),
+                })
             });
         }
-        let tensors = [x(), dy(), weight(), tensor(6, 1, outputs), tensor(7, inputs, outputs), tensor(8, 1, outputs)];
+        let tensors = [
+            x(),
+            dy(),
+            weight(),
+            tensor(6, 1, outputs),
+            tensor(7, inputs, outputs),
+            tensor(8, 1, outputs),
+        ];
         everywhere(&raw, &format!("grad_weight_sgd {shape:?}"), &tensors, false, |t| {
             let rule = SgdRule { momentum: 0.9, weight_decay: 0.01, ..SgdRule::plain(0.1) };
             let (weight, bias) = (&mut { t[2] }, &mut { t[3] });
             let velocity = Some((&mut { t[4] }, &mut { t[5] }));
-            kernels.grad_weight_sgd(&GradWeightSgd { x: &t[0], grad_z: &t[1], weight, bias, velocity, rule })
+            kernels.grad_weight_sgd(&GradWeightSgd {
+                x: &t[0],
+                grad_z: &t[1],
+                weight,
+                bias,
+                velocity,
+                rule,
+            })
         });
     }
     for stem in ["linear_forward", "grad_input", "grad_weight", "grad_weight_sgd"] {
-        assert!(kernels.compiled().iter().any(|name| name.starts_with(stem) && name.ends_with(".shared")), "{stem}");
+        assert!(
+            kernels
+                .compiled()
+                .iter()
+                .any(|name| name.starts_with(stem) && name.ends_with(".shared")),
+            "{stem}"
+        );
     }
 }
 
@@ -161,7 +229,8 @@ fn activations_take_tensors_wherever_they_lie() {
     for shape in LAYERS {
         let [batch, inputs, outputs] = shape;
         let nan = || (batch, outputs, vec![f32::NAN; batch * outputs]);
-        let (x, weight, bias) = (tensor(1, batch, inputs), tensor(2, inputs, outputs), tensor(3, 1, outputs));
+        let (x, weight, bias) =
+            (tensor(1, batch, inputs), tensor(2, inputs, outputs), tensor(3, 1, outputs));
         let residual = || tensor(4, batch, outputs);
         let layer = |t: &[View<'_>], residual: usize, y: usize, z: Option<usize>| {
             let mut z = z.map(|z| t[z]);
@@ -177,23 +246,45 @@ fn activations_take_tensors_wherever_they_lie() {
             })
         };
         let tensors = [x.clone(), weight.clone(), bias.clone(), residual(), nan(), nan()];
-        everywhere(&raw, &format!("linear_activation {shape:?}"), &tensors, false, |t| layer(t, 3, 4, Some(5)));
-        everywhere(&raw, &format!("linear_activation, no z {shape:?}"), &tensors[..5], false, |t| layer(t, 3, 4, None));
+        everywhere(&raw, &format!("linear_activation {shape:?}"), &tensors, false, |t| {
+            layer(t, 3, 4, Some(5))
+        });
+        everywhere(
+            &raw,
+            &format!("linear_activation, no z {shape:?}"),
+            &tensors[..5],
+            false,
+            |t| layer(t, 3, 4, None),
+        );
         let apart = run(&raw, Place::Apart, &tensors, |t| layer(t, 3, 4, Some(5))).unwrap();
         // The residual in the place of Y: a stream that each layer adds to.
         let in_place = [x, weight, bias, residual(), nan()];
-        everywhere(&raw, &format!("linear_activation in place {shape:?}"), &in_place, false, |t| layer(t, 3, 3, Some(4)));
+        everywhere(&raw, &format!("linear_activation in place {shape:?}"), &in_place, false, |t| {
+            layer(t, 3, 3, Some(4))
+        });
         let got = run(&raw, Place::Apart, &in_place, |t| layer(t, 3, 3, Some(4))).unwrap();
         same_bits("y in place", &got[3], &apart[4]).unwrap();
         same_bits("z beside it", &got[4], &apart[5]).unwrap();
 
         let back = |t: &[View<'_>], z: usize, grad_z: usize| {
             let (grad_output, grad_z) = (&t[0], &mut { t[grad_z] });
-            kernels.activation_grad(&ActivationGrad { grad_output, z: &t[z], grad_z, activation, dropout: site() })
+            kernels.activation_grad(&ActivationGrad {
+                grad_output,
+                z: &t[z],
+                grad_z,
+                activation,
+                dropout: site(),
+            })
         };
         let tensors = [residual(), (batch, outputs, apart[5].clone()), nan()];
         everywhere(&raw, &format!("activation_grad {shape:?}"), &tensors, false, |t| back(t, 1, 2));
-        everywhere(&raw, &format!("activation_grad in place {shape:?}"), &tensors[..2], false, |t| back(t, 1, 0));
+        everywhere(
+            &raw,
+            &format!("activation_grad in place {shape:?}"),
+            &tensors[..2],
+            false,
+            |t| back(t, 1, 0),
+        );
         let apart = run(&raw, Place::Apart, &tensors, |t| back(t, 1, 2)).unwrap();
         let got = run(&raw, Place::Apart, &tensors[..2], |t| back(t, 1, 0)).unwrap();
         same_bits("dz in place", &got[0], &apart[2]).unwrap();
@@ -204,18 +295,44 @@ fn activations_take_tensors_wherever_they_lie() {
 fn losses_and_updates_take_tensors_wherever_they_lie() {
     let Some(raw) = Raw::open() else { return };
     let kernels = Kernels::new(&raw.device).unwrap();
-    let words = |rows: usize, values: &[u32]| (rows, 1, values.iter().map(|&word| f32::from_bits(word)).collect::<Vec<f32>>());
+    let words = |rows: usize, values: &[u32]| {
+        (rows, 1, values.iter().map(|&word| f32::from_bits(word)).collect::<Vec<f32>>())
+    };
     let nan = |rows: usize, cols: usize| (rows, cols, vec![f32::NAN; rows * cols]);
     let labels = || words(5, &[0, 3, 2, 8, 1]);
     // Labels and losses are runs of words; logits may have gaps.
-    everywhere(&raw, "softmax_cross_entropy", &[tensor(1, 5, 9), labels(), nan(5, 9), nan(5, 2)], true, |t| {
-        let (grad_logits, losses) = (&mut { t[2] }, &mut { t[3] });
-        kernels.softmax_cross_entropy(&SoftmaxCrossEntropy { logits: &t[0], labels: &t[1], grad_logits, losses, batch: 5 })
-    });
-    everywhere(&raw, "squared_error", &[tensor(1, 5, 9), tensor(2, 5, 9), nan(5, 9), nan(5, 2)], true, |t| {
-        let (grad_z, losses) = (&mut { t[2] }, &mut { t[3] });
-        kernels.squared_error(&SquaredError { z: &t[0], targets: &t[1], grad_z, losses, logistic: true })
-    });
+    everywhere(
+        &raw,
+        "softmax_cross_entropy",
+        &[tensor(1, 5, 9), labels(), nan(5, 9), nan(5, 2)],
+        true,
+        |t| {
+            let (grad_logits, losses) = (&mut { t[2] }, &mut { t[3] });
+            kernels.softmax_cross_entropy(&SoftmaxCrossEntropy {
+                logits: &t[0],
+                labels: &t[1],
+                grad_logits,
+                losses,
+                batch: 5,
+            })
+        },
+    );
+    everywhere(
+        &raw,
+        "squared_error",
+        &[tensor(1, 5, 9), tensor(2, 5, 9), nan(5, 9), nan(5, 2)],
+        true,
+        |t| {
+            let (grad_z, losses) = (&mut { t[2] }, &mut { t[3] });
+            kernels.squared_error(&SquaredError {
+                z: &t[0],
+                targets: &t[1],
+                grad_z,
+                losses,
+                logistic: true,
+            })
+        },
+    );
     let (x, pair) = (|| tensor(1, 5, 9), |seed| tensor(seed, 2, 9));
     everywhere(&raw, "batch_statistics", &[x(), nan(2, 9), pair(2)], true, |t| {
         let (statistics, running) = (&mut { t[1] }, &mut { t[2] });
@@ -225,55 +342,124 @@ fn losses_and_updates_take_tensors_wherever_they_lie() {
     let tensors = [x(), positive, pair(4), nan(5, 9), nan(2, 9), nan(5, 9)];
     everywhere(&raw, "batch_norm", &tensors[..4], true, |t| {
         let (x, statistics, affine, y, epsilon) = (&t[0], &t[1], &t[2], &mut { t[3] }, 1e-5);
-        kernels.batch_norm(&BatchNorm { x, statistics, affine, y, epsilon, relu: true, dropout: site() })
+        kernels.batch_norm(&BatchNorm {
+            x,
+            statistics,
+            affine,
+            y,
+            epsilon,
+            relu: true,
+            dropout: site(),
+        })
     });
-    everywhere(&raw, "batch_norm_grad", &[&tensors[..3], &[tensor(5, 5, 9)], &tensors[4..]].concat(), true, |t| {
-        let (x, statistics, affine, grad_y) = (&t[0], &t[1], &t[2], &t[3]);
-        let (grad_affine, grad_x, epsilon, through) = (&mut { t[4] }, &mut { t[5] }, 1e-5, Some(1.5));
-        kernels.batch_norm_grad(&BatchNormGrad { x, statistics, affine, grad_y, grad_affine, grad_x, epsilon, through })
-    });
+    everywhere(
+        &raw,
+        "batch_norm_grad",
+        &[&tensors[..3], &[tensor(5, 5, 9)], &tensors[4..]].concat(),
+        true,
+        |t| {
+            let (x, statistics, affine, grad_y) = (&t[0], &t[1], &t[2], &t[3]);
+            let (grad_affine, grad_x, epsilon, through) =
+                (&mut { t[4] }, &mut { t[5] }, 1e-5, Some(1.5));
+            kernels.batch_norm_grad(&BatchNormGrad {
+                x,
+                statistics,
+                affine,
+                grad_y,
+                grad_affine,
+                grad_x,
+                epsilon,
+                through,
+            })
+        },
+    );
     everywhere(&raw, "sparsity_grad", &[pair(6), tensor(7, 5, 9)], true, |t| {
-        kernels.sparsity_grad(&SparsityGrad { statistics: &t[0], grad_y: &mut { t[1] }, target: 0.05, weight: 2.0 })
+        kernels.sparsity_grad(&SparsityGrad {
+            statistics: &t[0],
+            grad_y: &mut { t[1] },
+            target: 0.05,
+            weight: 2.0,
+        })
     });
-    let (image, filter) = (Image { height: 4, width: 5, channels: 2 }, Filter { side: 3, padding: 1 });
+    let (image, filter) =
+        (Image { height: 4, width: 5, channels: 2 }, Filter { side: 3, padding: 1 });
     everywhere(&raw, "patches", &[tensor(1, 3, 40), nan(60, 18)], true, |t| {
         kernels.patches(&Patches { x: &t[0], image, filter, patches: &mut { t[1] } })
     });
-    everywhere(&raw, "patches_grad", &[tensor(1, 60, 18), tensor(2, 3, 40), nan(3, 40)], true, |t| {
-        let (grad_patches, grad_x, through) = (&t[0], &mut { t[2] }, Some((&t[1], 1.5)));
-        kernels.patches_grad(&PatchesGrad { grad_patches, image, filter, grad_x, through })
-    });
+    everywhere(
+        &raw,
+        "patches_grad",
+        &[tensor(1, 60, 18), tensor(2, 3, 40), nan(3, 40)],
+        true,
+        |t| {
+            let (grad_patches, grad_x, through) = (&t[0], &mut { t[2] }, Some((&t[1], 1.5)));
+            kernels.patches_grad(&PatchesGrad { grad_patches, image, filter, grad_x, through })
+        },
+    );
     for pooling in [Pooling::Max, Pooling::Average] {
         let pool = Pool { pooling, height: 2, width: 2 };
         everywhere(&raw, "pool", &[tensor(1, 3, 40), nan(3, 8)], true, |t| {
             kernels.pool(&PoolCall { x: &t[0], image, pool, y: &mut { t[1] } })
         });
-        everywhere(&raw, "pool_grad", &[tensor(1, 3, 40), tensor(2, 3, 8), nan(3, 40)], true, |t| {
-            let (x, grad_y, grad_x) = (&t[0], &t[1], &mut { t[2] });
-            kernels.pool_grad(&PoolGrad { x, image, pool, grad_y, grad_x, through: Some(1.5) })
-        });
+        everywhere(
+            &raw,
+            "pool_grad",
+            &[tensor(1, 3, 40), tensor(2, 3, 8), nan(3, 40)],
+            true,
+            |t| {
+                let (x, grad_y, grad_x) = (&t[0], &t[1], &mut { t[2] });
+                kernels.pool_grad(&PoolGrad { x, image, pool, grad_y, grad_x, through: Some(1.5) })
+            },
+        );
     }
     let rule = AdamWRule { lr: 0.1, beta1: 0.9, beta2: 0.99, epsilon: 1e-8, weight_decay: 0.1 };
     let second = (7, 12, noise(4, 84).iter().map(|v| v * v).collect());
-    everywhere(&raw, "adamw", &[tensor(1, 7, 12), tensor(2, 7, 12), tensor(3, 7, 12), second], true, |t| {
-        let (weight, first, second) = (&mut { t[1] }, &mut { t[2] }, &mut { t[3] });
-        kernels.adamw(&AdamW { grad: &t[0], weight, first, second, rule, step: 3 })
-    });
+    everywhere(
+        &raw,
+        "adamw",
+        &[tensor(1, 7, 12), tensor(2, 7, 12), tensor(3, 7, 12), second],
+        true,
+        |t| {
+            let (weight, first, second) = (&mut { t[1] }, &mut { t[2] }, &mut { t[3] });
+            kernels.adamw(&AdamW { grad: &t[0], weight, first, second, rule, step: 3 })
+        },
+    );
     everywhere(&raw, "batch_loss", &[tensor(1, 100, 2), tensor(2, 3, 2)], true, |t| {
         kernels.batch_loss(&BatchLoss { losses: &t[0], totals: &mut { t[1] }, slot: 1 })
     });
     for max_norm in [None, Some(0.5)] {
         let rule = SgdRule { momentum: 0.9, weight_decay: 0.01, max_norm, ..SgdRule::plain(0.1) };
-        everywhere(&raw, "sgd", &[tensor(1, 7, 12), tensor(2, 7, 12), tensor(3, 7, 12)], true, |t| {
-            let (weight, velocity) = (&mut { t[1] }, Some(&mut { t[2] }));
-            kernels.sgd(&Sgd { grad: &t[0], weight, velocity, rule })
-        });
+        everywhere(
+            &raw,
+            "sgd",
+            &[tensor(1, 7, 12), tensor(2, 7, 12), tensor(3, 7, 12)],
+            true,
+            |t| {
+                let (weight, velocity) = (&mut { t[1] }, Some(&mut { t[2] }));
+                kernels.sgd(&Sgd { grad: &t[0], weight, velocity, rule })
+            },
+        );
     }
     let order = || words(4, &[2, 0, 4, 1]);
-    everywhere(&raw, "gather", &[tensor(1, 5, 19), labels(), order(), nan(3, 19), nan(3, 1)], true, |t| {
-        let (data, x, labels) = (Features::Floats(&t[0]), &mut { t[3] }, &mut { t[4] });
-        kernels.gather(&Gather { data, all_labels: &t[1], order: &t[2], first: 1, unit: 0.5, x, labels, dropout: site() })
-    });
+    everywhere(
+        &raw,
+        "gather",
+        &[tensor(1, 5, 19), labels(), order(), nan(3, 19), nan(3, 1)],
+        true,
+        |t| {
+            let (data, x, labels) = (Features::Floats(&t[0]), &mut { t[3] }, &mut { t[4] });
+            kernels.gather(&Gather {
+                data,
+                all_labels: &t[1],
+                order: &t[2],
+                first: 1,
+                unit: 0.5,
+                x,
+                labels,
+                dropout: site(),
+            })
+        },
+    );
 }
 
 #[test]
@@ -284,26 +470,52 @@ fn averages_over_sub_networks_take_tensors_wherever_they_lie() {
         let what = format!("{networks} of {rows}×{cols}");
         let nan = |rows: usize, cols: usize| (rows, cols, vec![f32::NAN; rows * cols]);
         for x_rows in [rows, networks * rows] {
-            everywhere(&raw, &format!("subnetworks {what}"), &[tensor(1, x_rows, cols), nan(networks * rows, cols)], false, |t| {
-                kernels.subnetworks(&Subnetworks { x: &t[0], y: &mut { t[1] }, rows, first: 77, bit: 2, scale: 1.25 })
-            });
+            everywhere(
+                &raw,
+                &format!("subnetworks {what}"),
+                &[tensor(1, x_rows, cols), nan(networks * rows, cols)],
+                false,
+                |t| {
+                    kernels.subnetworks(&Subnetworks {
+                        x: &t[0],
+                        y: &mut { t[1] },
+                        rows,
+                        first: 77,
+                        bit: 2,
+                        scale: 1.25,
+                    })
+                },
+            );
         }
         let weights = (networks + 3, 1, (0..networks + 3).map(|s| (s % 3) as f32 + 1.0).collect());
         let logits = tensor(2, networks * rows, cols);
-        for (before, moments) in [(0.0, nan(rows, 2 * cols + 1)), (5.0, tensor(3, rows, 2 * cols + 1))] {
-            everywhere(&raw, &format!("moments {what}"), &[weights.clone(), logits.clone(), moments], false, |t| {
-                let (logits, moments) = (&mut { t[1] }, &mut { t[2] });
-                kernels.moments(&Moments { logits, weights: &t[0], first: 3, before, moments })
-            });
+        for (before, moments) in
+            [(0.0, nan(rows, 2 * cols + 1)), (5.0, tensor(3, rows, 2 * cols + 1))]
+        {
+            everywhere(
+                &raw,
+                &format!("moments {what}"),
+                &[weights.clone(), logits.clone(), moments],
+                false,
+                |t| {
+                    let (logits, moments) = (&mut { t[1] }, &mut { t[2] });
+                    kernels.moments(&Moments { logits, weights: &t[0], first: 3, before, moments })
+                },
+            );
         }
     }
     for form in ["moments", "subnetworks"] {
         let ran = |name: &String| name.starts_with(form) && name.ends_with(".shared");
-        assert!(kernels.compiled().iter().any(ran), "{form} was never run on one buffer: {:?}", kernels.compiled());
+        assert!(
+            kernels.compiled().iter().any(ran),
+            "{form} was never run on one buffer: {:?}",
+            kernels.compiled()
+        );
     }
 }
 
-/// Input and output as ranges of the columns of one wide matrix: their bytes interleave, their elements do not.
+/// Input and output as ranges of the columns of one wide matrix: their bytes interleave, their
+/// elements do not.
 #[test]
 fn tensors_may_lie_side_by_side() {
     let Some(raw) = Raw::open() else { return };
@@ -312,13 +524,17 @@ fn tensors_may_lie_side_by_side() {
         // The matrix starts at the buffer's third word.
         let (rows, start, values) = (6, 3, noise(1, 3 + 7 * wide));
         let buffer = raw.buffer(&values);
-        let column = |col: usize| View::new(&buffer, rows, cols).at(4 * (start + col) as u64).strided(wide);
+        let column =
+            |col: usize| View::new(&buffer, rows, cols).at(4 * (start + col) as u64).strided(wide);
         for (from, to) in [(0, cols), (cols, 0), (wide - cols, 0)] {
             let call = DropoutCall { x: &column(from), y: &mut column(to), dropout: site() };
-            kernels.dropout(&call).unwrap_or_else(|error| panic!("{cols} of {wide}, {from} to {to}: {error}"));
+            kernels
+                .dropout(&call)
+                .unwrap_or_else(|error| panic!("{cols} of {wide}, {from} to {to}: {error}"));
         }
         // Rows of another distance come to lie on those beside them.
-        let call = DropoutCall { x: &column(0), y: &mut column(cols).strided(wide - 1), dropout: site() };
+        let call =
+            DropoutCall { x: &column(0), y: &mut column(cols).strided(wide - 1), dropout: site() };
         assert!(
             matches!(kernels.dropout(&call), Err(Error::Buffer { what, .. }) if what.contains("in common")),
             "{cols} of {wide} and of {}",
@@ -331,7 +547,9 @@ fn tensors_may_lie_side_by_side() {
                 "{cols} of {wide}, {from} to {to}"
             );
         }
-        let call = kernels.dropout(&DropoutCall { x: &column(0), y: &mut column(cols), dropout: site() }).unwrap();
+        let call = kernels
+            .dropout(&DropoutCall { x: &column(0), y: &mut column(cols), dropout: site() })
+            .unwrap();
         let mut encoder = raw.device.create_command_encoder(&Default::default());
         call.record(&mut encoder.begin_compute_pass(&Default::default()));
         raw.queue.submit([encoder.finish()]);
@@ -364,8 +582,12 @@ fn tensors_that_meet_are_refused() {
         assert!(refused(view(word), view(0)).contains("in common"));
     }
     // The last word of one is the first of the other, or just not.
-    assert!(kernels.dropout(&DropoutCall { x: &view(0), y: &mut view(32), dropout: site() }).is_ok());
-    assert!(kernels.dropout(&DropoutCall { x: &view(32), y: &mut view(0), dropout: site() }).is_ok());
+    assert!(
+        kernels.dropout(&DropoutCall { x: &view(0), y: &mut view(32), dropout: site() }).is_ok()
+    );
+    assert!(
+        kernels.dropout(&DropoutCall { x: &view(32), y: &mut view(0), dropout: site() }).is_ok()
+    );
     // One row is where it is, whatever the distance to a next one.
     let row = |stride: usize| View::new(&buffer, 1, 8).at(40).strided(stride);
     assert!(kernels.dropout(&DropoutCall { x: &row(8), y: &mut row(12), dropout: site() }).is_ok());
@@ -373,7 +595,15 @@ fn tensors_that_meet_are_refused() {
     assert!(refused(view(0), view(0).strided(9)).contains("in common"));
     assert!(refused(view(0).strided(7), view(100)).contains("7 apart"));
     assert!(refused(view(0), view(100).strided(100)).contains("do not fit"));
-    assert!(kernels.dropout(&DropoutCall { x: &view(0), y: &mut view(100).strided(usize::MAX / 2), dropout: site() }).is_err());
+    assert!(
+        kernels
+            .dropout(&DropoutCall {
+                x: &view(0),
+                y: &mut view(100).strided(usize::MAX / 2),
+                dropout: site()
+            })
+            .is_err()
+    );
 
     // Two outputs, an output on an input, and gaps where there may be none.
     let grad = |grad_weight: u64, grad_bias: u64| {
@@ -388,10 +618,18 @@ fn tensors_that_meet_are_refused() {
     };
     assert!(grad(64, 128).is_ok());
     for (grad_weight, grad_bias) in [(64, 75), (64, 64), (0, 128), (64, 9)] {
-        assert!(matches!(grad(grad_weight, grad_bias), Err(Error::Buffer { kernel: "grad_weight", .. })));
+        assert!(matches!(
+            grad(grad_weight, grad_bias),
+            Err(Error::Buffer { kernel: "grad_weight", .. })
+        ));
     }
     let rule = SgdRule::plain(0.1);
-    let sgd = kernels.sgd(&Sgd { grad: &view(0).strided(12), weight: &mut view(100), velocity: None, rule });
+    let sgd = kernels.sgd(&Sgd {
+        grad: &view(0).strided(12),
+        weight: &mut view(100),
+        velocity: None,
+        rule,
+    });
     assert!(matches!(sgd, Err(Error::Buffer { kernel: "sgd", tensor: "grad", .. })), "{sgd:?}");
 
     // A velocity has its weight's distance between rows, where there is more than one.
@@ -400,12 +638,21 @@ fn tensors_that_meet_are_refused() {
         let at = |word: u64, rows: usize| View::new(&buffer, rows, 4).at(4 * word);
         let (weight, bias) = (&mut at(64, rows), &mut at(128, 1));
         let (of_weight, of_bias) = (&mut at(192, rows).strided(stride), &mut at(256, 1));
-        kernels.grad_weight_sgd(&GradWeightSgd { x, grad_z, weight, bias, velocity: Some((of_weight, of_bias)), rule })
+        kernels.grad_weight_sgd(&GradWeightSgd {
+            x,
+            grad_z,
+            weight,
+            bias,
+            velocity: Some((of_weight, of_bias)),
+            rule,
+        })
     };
     assert!(update(3, 4).is_ok() && update(1, 5).is_ok());
     for rows in [2, 3] {
         let refused = update(rows, 5);
-        let Err(Error::Buffer { tensor: "weight's velocity", what, .. }) = refused else { panic!("{refused:?}") };
+        let Err(Error::Buffer { tensor: "weight's velocity", what, .. }) = refused else {
+            panic!("{refused:?}")
+        };
         assert!(what.contains("5 elements apart"), "{what}");
     }
 }

@@ -1,5 +1,6 @@
-//! Devices that offer less, played by wgpu's noop backend, which validates everything and computes nothing: at each limit's bound every
-//! kernel is accepted, one past it the refusal is typed and names the limit, and the device's own error handlers hear of nothing.
+//! Devices that offer less, played by wgpu's noop backend, which validates everything and computes
+//! nothing: at each limit's bound every kernel is accepted, one past it the refusal is typed and
+//! names the limit, and the device's own error handlers hear of nothing.
 
 #[path = "weak_devices/large.rs"]
 mod large;
@@ -51,7 +52,11 @@ fn registers(planner: Planner) -> Planner {
 
 /// Runs with every error of the device caught.
 fn without_errors<R>(device: &wgpu::Device, run: impl FnOnce() -> R) -> R {
-    let scopes = [wgpu::ErrorFilter::Validation, wgpu::ErrorFilter::OutOfMemory, wgpu::ErrorFilter::Internal];
+    let scopes = [
+        wgpu::ErrorFilter::Validation,
+        wgpu::ErrorFilter::OutOfMemory,
+        wgpu::ErrorFilter::Internal,
+    ];
     let scopes = scopes.map(|filter| device.push_error_scope(filter));
     let result = run();
     for scope in scopes.into_iter().rev() {
@@ -61,7 +66,8 @@ fn without_errors<R>(device: &wgpu::Device, run: impl FnOnce() -> R) -> R {
     result
 }
 
-/// Every kernel that a network and the masks use, on shapes that go into many windows and dispatches there; gives the dispatches.
+/// Every kernel that a network and the masks use, on shapes that go into many windows and
+/// dispatches there; gives the dispatches.
 fn everything(gpu: Gpu) -> u64 {
     let rate = Rate::drop(0.5).unwrap();
     let architecture = Architecture {
@@ -100,9 +106,16 @@ fn the_least_device_is_enough_for_everything() {
     let mut compiled = 0;
     // A site's state is a second uniform buffer, which it has no room for, and says so.
     let usage = wgpu::BufferUsages::UNIFORM;
-    let state = device.create_buffer(&wgpu::BufferDescriptor { label: None, size: 256, usage, mapped_at_creation: false });
+    let state = device.create_buffer(&wgpu::BufferDescriptor {
+        label: None,
+        size: 256,
+        usage,
+        mapped_at_creation: false,
+    });
     match Kernels::with_planner(&device, registers).unwrap().reading(&state, 0) {
-        Err(Error::Adapter { what }) => assert!(what.contains("max_uniform_buffers_per_shader_stage"), "{what}"),
+        Err(Error::Adapter { what }) => {
+            assert!(what.contains("max_uniform_buffers_per_shader_stage"), "{what}")
+        }
         other => panic!("{other:?}"),
     }
     for variant in variants().filter(|variant| variant.features().is_empty() && !variant.state) {
@@ -113,7 +126,8 @@ fn the_least_device_is_enough_for_everything() {
         }
         without_errors(&device, || {
             let source = wgpu::ShaderSource::Wgsl(variant.source().into());
-            let module = device.create_shader_module(wgpu::ShaderModuleDescriptor { label: None, source });
+            let module =
+                device.create_shader_module(wgpu::ShaderModuleDescriptor { label: None, source });
             drop(device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
                 label: Some(&variant.name()),
                 layout: None,
@@ -141,11 +155,23 @@ fn one_past_each() -> Vec<(&'static str, Limits)> {
         max_bindings_per_bind_group
     }
     // One workgroup is enough to begin with; a tensor that needs more is refused when it comes.
-    past.push(("max_compute_workgroups_per_dimension", Limits { max_compute_workgroups_per_dimension: 0, ..least() }));
+    past.push((
+        "max_compute_workgroups_per_dimension",
+        Limits { max_compute_workgroups_per_dimension: 0, ..least() },
+    ));
     // These are sizes in bytes, multiples of four.
-    past.push(("max_storage_buffer_binding_size", Limits { max_storage_buffer_binding_size: (1 << 16) - 4, ..least() }));
-    past.push(("max_storage_buffer_binding_size", Limits { max_buffer_size: (1 << 16) - 4, ..least() }));
-    past.push(("min_storage_buffer_offset_alignment", Limits { min_storage_buffer_offset_alignment: 1 << 16, ..least() }));
+    past.push((
+        "max_storage_buffer_binding_size",
+        Limits { max_storage_buffer_binding_size: (1 << 16) - 4, ..least() },
+    ));
+    past.push((
+        "max_storage_buffer_binding_size",
+        Limits { max_buffer_size: (1 << 16) - 4, ..least() },
+    ));
+    past.push((
+        "min_storage_buffer_offset_alignment",
+        Limits { min_storage_buffer_offset_alignment: 1 << 16, ..least() },
+    ));
     past
 }
 
@@ -154,9 +180,15 @@ fn one_past_each_limit_is_refused_by_name_before_the_device_hears_of_it() {
     for (name, limits) in one_past_each() {
         let (device, queue) = pretend(Features::empty(), &limits);
         without_errors(&device, || {
-            for error in [Kernels::with_planner(&device, registers).err(), Gpu::on(device.clone(), queue).err()] {
+            for error in [
+                Kernels::with_planner(&device, registers).err(),
+                Gpu::on(device.clone(), queue).err(),
+            ] {
                 let text = error.as_ref().map_or_else(String::new, Error::to_string);
-                assert!(matches!(error, Some(Error::Adapter { .. })) && text.contains(name), "{name}: {text}");
+                assert!(
+                    matches!(error, Some(Error::Adapter { .. })) && text.contains(name),
+                    "{name}: {text}"
+                );
             }
         });
     }
@@ -166,7 +198,10 @@ fn one_past_each_limit_is_refused_by_name_before_the_device_hears_of_it() {
 #[test]
 fn each_tile_is_accepted_at_its_bound_and_refused_one_past_it() {
     let generous = Limits { max_compute_workgroup_storage_size: 32_768, ..Limits::default() };
-    for tile in Tile::ALL.into_iter().filter(|&tile| !tile.is_matrix() && !matches!(tile, Tile::Shuffle | Tile::Narrow)) {
+    for tile in Tile::ALL
+        .into_iter()
+        .filter(|&tile| !tile.is_matrix() && !matches!(tile, Tile::Shuffle | Tile::Narrow))
+    {
         let at = |threads: u32, memory: u32| Limits {
             max_compute_invocations_per_workgroup: threads,
             max_compute_workgroup_size_x: threads,
@@ -175,7 +210,11 @@ fn each_tile_is_accepted_at_its_bound_and_refused_one_past_it() {
         };
         let runs = |limits: Limits| {
             let (device, queue) = pretend(Features::empty(), &limits);
-            let kernels = Kernels::with_planner(&device, |planner| Planner { tiles: Tiles::all(tile), ..planner }).ok()?;
+            let kernels = Kernels::with_planner(&device, |planner| Planner {
+                tiles: Tiles::all(tile),
+                ..planner
+            })
+            .ok()?;
             without_errors(&device, || {
                 let gpu = Gpu::on(device.clone(), queue).unwrap();
                 Some(everything(gpu.with_kernels(kernels)))
@@ -192,11 +231,15 @@ fn each_tile_is_accepted_at_its_bound_and_refused_one_past_it() {
         };
         let accepts = |limits: Limits| {
             let (device, _queue) = pretend(Features::empty(), &limits);
-            Kernels::with_planner(&device, |planner| Planner { tiles: Tiles::all(tile), ..planner }).is_ok()
+            Kernels::with_planner(&device, |planner| Planner { tiles: Tiles::all(tile), ..planner })
+                .is_ok()
         };
         let threads = bound(&|threads| accepts(at(threads, 32_768)), 1024);
         let memory = bound(&|memory| accepts(at(1024, memory)), 32_768);
-        assert!(runs(at(threads, memory)).is_some_and(|dispatches| dispatches > 10), "{tile}: {threads} threads, {memory} bytes");
+        assert!(
+            runs(at(threads, memory)).is_some_and(|dispatches| dispatches > 10),
+            "{tile}: {threads} threads, {memory} bytes"
+        );
         assert!(
             !accepts(at(threads - 1, memory)) && !accepts(at(threads, memory - 1)),
             "{tile}: {threads} threads, {memory} bytes"
@@ -204,7 +247,8 @@ fn each_tile_is_accepted_at_its_bound_and_refused_one_past_it() {
     }
 }
 
-/// The control: the noop backend does refuse what a device cannot do, and computes nothing, so that no number here is taken for one.
+/// The control: the noop backend does refuse what a device cannot do, and computes nothing, so that
+/// no number here is taken for one.
 #[test]
 fn the_pretended_device_refuses_and_computes_nothing() {
     let (device, queue) = pretend(Features::empty(), &least());
@@ -219,18 +263,28 @@ fn the_pretended_device_refuses_and_computes_nothing() {
 fn a_planner_takes_from_a_device_what_it_offers_and_no_more() {
     let info = |kind| wgpu::AdapterInfo::new(kind, wgpu::Backend::Vulkan);
     let (gpu, cpu) = (info(wgpu::DeviceType::DiscreteGpu), info(wgpu::DeviceType::Cpu));
-    let limits = Limits { max_storage_buffers_per_shader_stage: 6, max_bindings_per_bind_group: 7, ..Limits::default() };
+    let limits = Limits {
+        max_storage_buffers_per_shader_stage: 6,
+        max_bindings_per_bind_group: 7,
+        ..Limits::default()
+    };
     let usual = Planner::new(&gpu, Features::empty(), &limits);
     assert_eq!((usual.flops, usual.wide, usual.int64, usual.half), (1 << 35, false, false, false));
-    assert_eq!((usual.binding, usual.align, usual.buffers, usual.grid, usual.loops), (128 << 20, 256, 6, 65_535, u64::MAX));
+    assert_eq!(
+        (usual.binding, usual.align, usual.buffers, usual.grid, usual.loops),
+        (128 << 20, 256, 6, 65_535, u64::MAX)
+    );
     assert!(!usual.state && Planner::new(&gpu, Features::SHADER_INT64, &limits).int64);
     let on_cpu = Planner::new(&cpu, Features::empty(), &limits);
     assert_eq!((on_cpu.flops, on_cpu.wide), (1 << 31, true));
 
     // Tensors of f16 need as many buffers as their kernels bind.
     for (per_stage, per_group, half) in [(6, 6, true), (5, 9, false), (9, 5, false)] {
-        let limits =
-            Limits { max_storage_buffers_per_shader_stage: per_stage, max_bindings_per_bind_group: per_group, ..limits.clone() };
+        let limits = Limits {
+            max_storage_buffers_per_shader_stage: per_stage,
+            max_bindings_per_bind_group: per_group,
+            ..limits.clone()
+        };
         let planner = Planner::new(&gpu, Features::SHADER_F16, &limits);
         assert_eq!((planner.half, planner.buffers), (half, per_stage.min(per_group)));
     }
@@ -244,20 +298,37 @@ fn a_planner_takes_from_a_device_what_it_offers_and_no_more() {
         (1 << 20, 1 << 20, (1 << 31) - (1 << 16))
     );
     let align = |min_storage_buffer_offset_alignment| {
-        Planner::new(&gpu, Features::empty(), &Limits { min_storage_buffer_offset_alignment, ..limits.clone() }).align
+        Planner::new(
+            &gpu,
+            Features::empty(),
+            &Limits { min_storage_buffer_offset_alignment, ..limits.clone() },
+        )
+        .align
     };
     assert_eq!((align(1), align(32)), (4, 32));
 }
 
-/// Shaders count in 32 bits: what just fits is planned, and one more is refused before a buffer is looked at or bound.
+/// Shaders count in 32 bits: what just fits is planned, and one more is refused before a buffer is
+/// looked at or bound.
 #[test]
 #[cfg(target_pointer_width = "64")]
 fn columns_and_strips_that_32_bits_do_not_count_are_refused() {
-    let limits = Limits { max_storage_buffer_binding_size: (1 << 31) - 4, max_buffer_size: 1 << 31, ..Limits::default() };
+    let limits = Limits {
+        max_storage_buffer_binding_size: (1 << 31) - 4,
+        max_buffer_size: 1 << 31,
+        ..Limits::default()
+    };
     let (device, _queue) = pretend(Features::empty(), &limits);
     let kernels = Kernels::with_planner(&device, registers).unwrap();
     let usage = wgpu::BufferUsages::STORAGE;
-    let buffer = |size| device.create_buffer(&wgpu::BufferDescriptor { label: None, size, usage, mapped_at_creation: false });
+    let buffer = |size| {
+        device.create_buffer(&wgpu::BufferDescriptor {
+            label: None,
+            size,
+            usage,
+            mapped_at_creation: false,
+        })
+    };
     let rate = Rate::drop(0.5).unwrap();
     let mask = Mask::new(rate, Key { seed: 1, layer: 2, step: 3 });
     fn refused<T: std::fmt::Debug>(planned: wgpu_dropout::Result<T>) -> Option<u64> {
@@ -268,15 +339,39 @@ fn columns_and_strips_that_32_bits_do_not_count_are_refused() {
         }
     }
     let large = buffer((1 << 30) + 4);
-    let bits = |cols: usize| kernels.mask_bits(&MaskBits { bits: &mut View::new(&large, 1, cols.div_ceil(32)), cols, mask });
-    assert_eq!((refused(bits((1 << 32) - 32)), refused(bits((1 << 32) - 31))), (None, Some((1 << 32) - 31)));
-    let bytes = |cols: usize| kernels.mask_bytes(&MaskBytes { bytes: &mut View::new(&large, 1, cols), mask });
-    assert_eq!((refused(bytes(1 << 30)), refused(bytes((1 << 30) + 1))), (None, Some((1 << 30) + 1)));
-    // 2^32 - 1 strips and 2^32, of two elements each, of which no buffer is large enough for either.
-    let strips = |rows: usize, cols: usize| {
-        let (axes, dropout) = (&AxisMap::channels(&[rows, cols, 2]).unwrap(), Dropout::train(Mode::Inverted, mask));
-        let tensor = View::new(&large, rows, 2 * cols);
-        kernels.dropout_broadcast(&DropoutBroadcast { x: &tensor, y: &mut { tensor }, axes, dropout })
+    let bits = |cols: usize| {
+        kernels.mask_bits(&MaskBits {
+            bits: &mut View::new(&large, 1, cols.div_ceil(32)),
+            cols,
+            mask,
+        })
     };
-    assert_eq!((refused(strips(65_535, 65_537)), refused(strips(1 << 16, 1 << 16))), (None, Some(1 << 32)));
+    assert_eq!(
+        (refused(bits((1 << 32) - 32)), refused(bits((1 << 32) - 31))),
+        (None, Some((1 << 32) - 31))
+    );
+    let bytes = |cols: usize| {
+        kernels.mask_bytes(&MaskBytes { bytes: &mut View::new(&large, 1, cols), mask })
+    };
+    assert_eq!(
+        (refused(bytes(1 << 30)), refused(bytes((1 << 30) + 1))),
+        (None, Some((1 << 30) + 1))
+    );
+    // 2^32 - 1 strips and 2^32, of two elements each, of which no buffer is large enough for
+    // either.
+    let strips = |rows: usize, cols: usize| {
+        let (axes, dropout) =
+            (&AxisMap::channels(&[rows, cols, 2]).unwrap(), Dropout::train(Mode::Inverted, mask));
+        let tensor = View::new(&large, rows, 2 * cols);
+        kernels.dropout_broadcast(&DropoutBroadcast {
+            x: &tensor,
+            y: &mut { tensor },
+            axes,
+            dropout,
+        })
+    };
+    assert_eq!(
+        (refused(strips(65_535, 65_537)), refused(strips(1 << 16, 1 << 16))),
+        (None, Some(1 << 32))
+    );
 }

@@ -1,8 +1,10 @@
-//! Large work in parts: a planner that pretends to be a weak device gives the bits of the whole, or a typed error.
+//! Large work in parts: a planner that pretends to be a weak device gives the bits of the whole, or
+//! a typed error.
 //!
-//! Tensors beyond a binding run in windows of rows, sums in parts, long dispatches in short ones, wide grids folded; a mask and the
-//! order of a sum are the same. Whole numbers are exact in any order; numbers between show the order too, on software adapters,
-//! whose compilers do not contract a multiplication and an addition in one kernel and not in the next.
+//! Tensors beyond a binding run in windows of rows, sums in parts, long dispatches in short ones,
+//! wide grids folded; a mask and the order of a sum are the same. Whole numbers are exact in any
+//! order; numbers between show the order too, on software adapters, whose compilers do not contract
+//! a multiplication and an addition in one kernel and not in the next.
 
 // The oracle and the data sets are the command line's.
 #![cfg(feature = "cli")]
@@ -20,8 +22,8 @@ use std::cell::Cell;
 use std::sync::{Mutex, PoisonError};
 use wgpu_dropout::backend::Backend;
 use wgpu_dropout::call::{
-    BatchLoss, DropoutCall, Features, Gather, GradInput, GradWeight, GradWeightSgd, LinearForward, MaskBits, Moments, Sgd, SgdRule,
-    SoftmaxCrossEntropy, Subnetworks,
+    BatchLoss, DropoutCall, Features, Gather, GradInput, GradWeight, GradWeightSgd, LinearForward,
+    MaskBits, Moments, Sgd, SgdRule, SoftmaxCrossEntropy, Subnetworks,
 };
 use wgpu_dropout::gpu::{Gpu, Planner, Tile, Tiles};
 use wgpu_dropout::mask::bits_to_bytes;
@@ -33,9 +35,11 @@ fn weak(planner: Planner) -> Planner {
     Planner { binding: 1 << 16, grid: 17, flops: 1, ..planner }
 }
 
-/// Runs on a device as it is and on a weak one, both shared by all tests of this file; the weak one takes more dispatches.
+/// Runs on a device as it is and on a weak one, both shared by all tests of this file; the weak one
+/// takes more dispatches.
 fn on_both_plans<R>(tile: Tile, run: impl Fn(&mut Gpu) -> R) -> Option<[R; 2]> {
-    static PAIRS: [Mutex<Option<[Gpu; 2]>>; Tile::ALL.len()] = [const { Mutex::new(None) }; Tile::ALL.len()];
+    static PAIRS: [Mutex<Option<[Gpu; 2]>>; Tile::ALL.len()] =
+        [const { Mutex::new(None) }; Tile::ALL.len()];
     let mut pair = PAIRS[tile as usize].lock().unwrap_or_else(PoisonError::into_inner);
     let with_tile = |planner| Planner { tiles: Tiles::all(tile), ..planner };
     let mut devices = match pair.take() {
@@ -49,13 +53,19 @@ fn on_both_plans<R>(tile: Tile, run: impl Fn(&mut Gpu) -> R) -> Option<[R; 2]> {
         dispatches[i] = (devices[i].counts() - before).dispatches;
         result
     });
-    assert!(dispatches[1] > dispatches[0], "the weak plan is another one: {dispatches:?} dispatches");
+    assert!(
+        dispatches[1] > dispatches[0],
+        "the weak plan is another one: {dispatches:?} dispatches"
+    );
     *pair = Some(devices);
     Some(results)
 }
 
 fn site(keep: f64, row: u64, col: u64) -> Dropout {
-    Dropout::train(Mode::Inverted, Mask::new(Rate::keep(keep).unwrap(), Key { seed: 77, layer: 1, step: 9 }).at(row, col))
+    Dropout::train(
+        Mode::Inverted,
+        Mask::new(Rate::keep(keep).unwrap(), Key { seed: 77, layer: 1, step: 9 }).at(row, col),
+    )
 }
 
 fn equal(what: &str, results: Option<[Vec<f32>; 2]>) -> Option<Vec<f32>> {
@@ -76,7 +86,12 @@ fn dropout_in_windows_of_rows_and_in_cut_rows() {
                 gpu.dropout(DropoutCall { x: &x, y: &mut y, dropout }).unwrap();
                 gpu.read(&y).unwrap()
             };
-            let Some(y) = equal(&format!("dropout {rows}×{cols} at {at:?}"), on_both_plans(Tile::Register, run)) else { return };
+            let Some(y) = equal(
+                &format!("dropout {rows}×{cols} at {at:?}"),
+                on_both_plans(Tile::Register, run),
+            ) else {
+                return;
+            };
             oracle::dropout(&x, cols, &dropout).check("dropout", &y).unwrap();
         }
     }
@@ -84,23 +99,37 @@ fn dropout_in_windows_of_rows_and_in_cut_rows() {
 
 #[test]
 fn mask_bits_in_windows() {
-    for (rows, cols, at) in [(1000, 1000, (0, 0)), (700, 1003, (5, 6)), (18_000, 31, (1 << 31, 3))] {
+    for (rows, cols, at) in [(1000, 1000, (0, 0)), (700, 1003, (5, 6)), (18_000, 31, (1 << 31, 3))]
+    {
         let mask = site(0.3, at.0, at.1).mask;
-        let Some([whole, parts]) = on_both_plans(Tile::Register, |gpu| gpu.read_mask(mask, rows, cols).unwrap()) else { return };
+        let Some([whole, parts]) =
+            on_both_plans(Tile::Register, |gpu| gpu.read_mask(mask, rows, cols).unwrap())
+        else {
+            return;
+        };
         assert!(whole == parts, "{rows}×{cols} at {at:?}");
         assert!(whole == mask.bytes(rows, cols).unwrap(), "{rows}×{cols} at {at:?}");
     }
 }
 
-/// `[B, I, O]`: whole vectors, ragged, a weight gradient whose last window is the bias gradient alone, and few rows with long sums, forward
-/// and backward, whose parts the weak device holds neither all at once nor one whole.
-const PRODUCTS: [[usize; 3]; 6] = [[200, 300, 200], [131, 301, 67], [100, 512, 64], [72, 520, 264], [20, 700, 300], [30, 301, 701]];
+/// `[B, I, O]`: whole vectors, ragged, a weight gradient whose last window is the bias gradient
+/// alone, and few rows with long sums, forward and backward, whose parts the weak device holds
+/// neither all at once nor one whole.
+const PRODUCTS: [[usize; 3]; 6] = [
+    [200, 300, 200],
+    [131, 301, 67],
+    [100, 512, 64],
+    [72, 520, 264],
+    [20, 700, 300],
+    [30, 301, 701],
+];
 
 type Fill = fn(u64, usize) -> Vec<f32>;
 const FILLS: [(Fill, f64); 2] = [(small_integers, 0.5), (noise, 0.7)];
 
-/// Runs a product on both plans of a tile, on whole numbers, which give the same bits on any device, and on others, which do on
-/// devices that do not contract, where the parts of a sum are one `chain`; `check` holds the results of the weak plan against the oracle.
+/// Runs a product on both plans of a tile, on whole numbers, which give the same bits on any
+/// device, and on others, which do on devices that do not contract, where the parts of a sum are
+/// one `chain`; `check` holds the results of the weak plan against the oracle.
 fn products(
     name: &str,
     chain: bool,
@@ -117,7 +146,12 @@ fn products(
                 });
                 let Some([whole, parts]) = results else { continue };
                 // Parts of another order may leave another sign to a 0.
-                let signless = |values: Vec<f32>| values.into_iter().map(|x| if chain { x } else { x + 0.0 }).collect::<Vec<f32>>();
+                let signless = |values: Vec<f32>| {
+                    values
+                        .into_iter()
+                        .map(|x| if chain { x } else { x + 0.0 })
+                        .collect::<Vec<f32>>()
+                };
                 let [whole, parts] = [signless(whole), signless(parts)];
                 if i == 0 || chain && software.get() {
                     same_bits(&format!("{name} {tile} {shape:?}"), &whole, &parts).unwrap();
@@ -130,31 +164,52 @@ fn products(
 
 #[test]
 fn linear_forward_in_rows_and_in_parts_of_sums() {
-    let run = |gpu: &mut Gpu, [batch, inputs, outputs]: [usize; 3], fill: Fill, dropout: Dropout| {
-        let x = gpu.tensor(batch, inputs, &fill(1, batch * inputs)).unwrap();
-        let w = gpu.tensor(inputs, outputs, &fill(2, inputs * outputs)).unwrap();
-        let (b, mut y) = (gpu.tensor(1, outputs, &fill(3, outputs)).unwrap(), poisoned(gpu, batch, outputs));
-        gpu.linear_forward(LinearForward { x: &x, weight: &w, bias: Some(&b), y: &mut y, relu: true, dropout }).unwrap();
-        gpu.read(&y).unwrap()
-    };
+    let run =
+        |gpu: &mut Gpu, [batch, inputs, outputs]: [usize; 3], fill: Fill, dropout: Dropout| {
+            let x = gpu.tensor(batch, inputs, &fill(1, batch * inputs)).unwrap();
+            let w = gpu.tensor(inputs, outputs, &fill(2, inputs * outputs)).unwrap();
+            let (b, mut y) =
+                (gpu.tensor(1, outputs, &fill(3, outputs)).unwrap(), poisoned(gpu, batch, outputs));
+            gpu.linear_forward(LinearForward {
+                x: &x,
+                weight: &w,
+                bias: Some(&b),
+                y: &mut y,
+                relu: true,
+                dropout,
+            })
+            .unwrap();
+            gpu.read(&y).unwrap()
+        };
     products("linear_forward", true, run, |y, shape, fill, dropout| {
         let [batch, inputs, outputs] = shape;
         let (x, w, b) = (fill(1, batch * inputs), fill(2, inputs * outputs), fill(3, outputs));
-        oracle::linear_forward(&x, &w, Some(&b), shape, true, &dropout).check("linear_forward", y).unwrap();
+        oracle::linear_forward(&x, &w, Some(&b), shape, true, &dropout)
+            .check("linear_forward", y)
+            .unwrap();
     });
 }
 
 #[test]
 fn grad_input_in_rows_and_columns() {
-    let run = |gpu: &mut Gpu, [batch, inputs, outputs]: [usize; 3], fill: Fill, dropout: Dropout| {
-        let dy = gpu.tensor(batch, outputs, &fill(4, batch * outputs)).unwrap();
-        let w = gpu.tensor(inputs, outputs, &fill(2, inputs * outputs)).unwrap();
-        let mut dx = poisoned(gpu, batch, inputs);
-        let x = gpu.tensor(batch, inputs, &fill(5, batch * inputs)).unwrap();
-        let through = Some((&x, 2.0));
-        gpu.grad_input(GradInput { grad_output: &dy, output: None, weight: &w, grad_input: &mut dx, dropout, through }).unwrap();
-        gpu.read(&dx).unwrap()
-    };
+    let run =
+        |gpu: &mut Gpu, [batch, inputs, outputs]: [usize; 3], fill: Fill, dropout: Dropout| {
+            let dy = gpu.tensor(batch, outputs, &fill(4, batch * outputs)).unwrap();
+            let w = gpu.tensor(inputs, outputs, &fill(2, inputs * outputs)).unwrap();
+            let mut dx = poisoned(gpu, batch, inputs);
+            let x = gpu.tensor(batch, inputs, &fill(5, batch * inputs)).unwrap();
+            let through = Some((&x, 2.0));
+            gpu.grad_input(GradInput {
+                grad_output: &dy,
+                output: None,
+                weight: &w,
+                grad_input: &mut dx,
+                dropout,
+                through,
+            })
+            .unwrap();
+            gpu.read(&dx).unwrap()
+        };
     products("grad_input", true, run, |dx, shape, fill, dropout| {
         let [batch, inputs, outputs] = shape;
         let grad_z = oracle::gradient(&fill(4, batch * outputs), None, outputs, &dropout);
@@ -162,7 +217,8 @@ fn grad_input_in_rows_and_columns() {
         // Back through the layer before: twice the gradient where its output is not 0 or below.
         for (i, x) in fill(5, batch * inputs).into_iter().enumerate() {
             let factor = if x > 0.0 { 2.0 } else { 0.0 };
-            (exact.values[i], exact.magnitudes[i]) = (factor * exact.values[i], factor * exact.magnitudes[i]);
+            (exact.values[i], exact.magnitudes[i]) =
+                (factor * exact.values[i], factor * exact.magnitudes[i]);
         }
         exact.check("grad_input", dx).unwrap();
     });
@@ -170,14 +226,23 @@ fn grad_input_in_rows_and_columns() {
 
 #[test]
 fn grad_weight_in_rows_and_in_parts_of_the_batch() {
-    let run = |gpu: &mut Gpu, [batch, inputs, outputs]: [usize; 3], fill: Fill, dropout: Dropout| {
-        let x = gpu.tensor(batch, inputs, &fill(1, batch * inputs)).unwrap();
-        let dy = gpu.tensor(batch, outputs, &fill(4, batch * outputs)).unwrap();
-        let (mut dw, mut db) = (poisoned(gpu, inputs, outputs), poisoned(gpu, 1, outputs));
-        let (grad_weight, grad_bias) = (&mut dw, &mut db);
-        gpu.grad_weight(GradWeight { x: &x, grad_output: &dy, output: None, grad_weight, grad_bias, dropout }).unwrap();
-        [gpu.read(&dw).unwrap(), gpu.read(&db).unwrap()].concat()
-    };
+    let run =
+        |gpu: &mut Gpu, [batch, inputs, outputs]: [usize; 3], fill: Fill, dropout: Dropout| {
+            let x = gpu.tensor(batch, inputs, &fill(1, batch * inputs)).unwrap();
+            let dy = gpu.tensor(batch, outputs, &fill(4, batch * outputs)).unwrap();
+            let (mut dw, mut db) = (poisoned(gpu, inputs, outputs), poisoned(gpu, 1, outputs));
+            let (grad_weight, grad_bias) = (&mut dw, &mut db);
+            gpu.grad_weight(GradWeight {
+                x: &x,
+                grad_output: &dy,
+                output: None,
+                grad_weight,
+                grad_bias,
+                dropout,
+            })
+            .unwrap();
+            [gpu.read(&dw).unwrap(), gpu.read(&db).unwrap()].concat()
+        };
     products("grad_weight", true, run, |both, shape, fill, dropout| {
         let [batch, inputs, outputs] = shape;
         let grad_z = oracle::gradient(&fill(4, batch * outputs), None, outputs, &dropout);
@@ -187,27 +252,47 @@ fn grad_weight_in_rows_and_in_parts_of_the_batch() {
     });
 }
 
-/// Each part of a batch adds its share to the parameters, so a sum in parts has other roundings than the whole.
+/// Each part of a batch adds its share to the parameters, so a sum in parts has other roundings
+/// than the whole.
 #[test]
 fn grad_weight_sgd_in_rows_and_in_parts_of_the_batch() {
     let rule = |momentum| SgdRule { momentum, weight_decay: 0.25, l1: 0.25, ..SgdRule::plain(0.5) };
     for momentum in [0.0, 0.5] {
         let run = |gpu: &mut Gpu, [batch, inputs, outputs]: [usize; 3], fill: Fill, _: Dropout| {
             let (x, dz) = (fill(1, batch * inputs), fill(4, batch * outputs));
-            let (x, grad_z) = (&gpu.tensor(batch, inputs, &x).unwrap(), &gpu.tensor(batch, outputs, &dz).unwrap());
-            let mut tensors = [(2, inputs), (3, inputs), (5, 1), (6, 1)]
-                .map(|(seed, rows)| gpu.tensor(rows, outputs, &fill(seed, rows * outputs)).unwrap());
+            let (x, grad_z) = (
+                &gpu.tensor(batch, inputs, &x).unwrap(),
+                &gpu.tensor(batch, outputs, &dz).unwrap(),
+            );
+            let mut tensors = [(2, inputs), (3, inputs), (5, 1), (6, 1)].map(|(seed, rows)| {
+                gpu.tensor(rows, outputs, &fill(seed, rows * outputs)).unwrap()
+            });
             let [weight, weight_velocity, bias, bias_velocity] = &mut tensors;
             let velocity = (momentum != 0.0).then_some((weight_velocity, bias_velocity));
-            gpu.grad_weight_sgd(GradWeightSgd { x, grad_z, weight, bias, velocity, rule: rule(momentum) }).unwrap();
+            gpu.grad_weight_sgd(GradWeightSgd {
+                x,
+                grad_z,
+                weight,
+                bias,
+                velocity,
+                rule: rule(momentum),
+            })
+            .unwrap();
             tensors.map(|tensor| gpu.read(&tensor).unwrap()).concat()
         };
         products("grad_weight_sgd", false, run, |all, shape, fill, _| {
             let [batch, inputs, outputs] = shape;
             let grad_z: Vec<f64> = fill(4, batch * outputs).into_iter().map(f64::from).collect();
-            let state = [(2, inputs), (3, inputs), (5, 1), (6, 1)].map(|(seed, rows)| fill(seed, rows * outputs));
+            let state = [(2, inputs), (3, inputs), (5, 1), (6, 1)]
+                .map(|(seed, rows)| fill(seed, rows * outputs));
             let state = state.each_ref().map(Vec::as_slice);
-            let exact = oracle::grad_weight_sgd(&fill(1, batch * inputs), &grad_z, state, shape, &rule(momentum));
+            let exact = oracle::grad_weight_sgd(
+                &fill(1, batch * inputs),
+                &grad_z,
+                state,
+                shape,
+                &rule(momentum),
+            );
             let mut rest = all;
             for (i, exact) in exact.iter().enumerate() {
                 let (part, after) = rest.split_at(exact.values.len());
@@ -229,50 +314,86 @@ fn gather_from_a_data_set_in_windows() {
     let order: Vec<u32> = (0..count as u32).map(|row| row * 397 % count as u32).collect();
     for is_bytes in [true, false] {
         let run = |gpu: &mut Gpu| {
-            let (bytes, floats) = (gpu.tensor(count, cols, &bytes).unwrap(), gpu.tensor(count, cols, &floats).unwrap());
-            let (all_labels, order) = (gpu.tensor(count, 1, &labels).unwrap(), gpu.tensor(count, 1, &order).unwrap());
+            let (bytes, floats) = (
+                gpu.tensor(count, cols, &bytes).unwrap(),
+                gpu.tensor(count, cols, &floats).unwrap(),
+            );
+            let (all_labels, order) =
+                (gpu.tensor(count, 1, &labels).unwrap(), gpu.tensor(count, 1, &order).unwrap());
             let (mut x, mut labels) = (poisoned(gpu, batch, cols), gpu.zeros(batch, 1).unwrap());
             let data = if is_bytes { Features::Bytes(&bytes) } else { Features::Floats(&floats) };
             let (dropout, all_labels, order) = (site(0.8, 1, 2), &all_labels, &order);
-            let call = Gather { data, all_labels, order, first: 500, unit: 0.25, x: &mut x, labels: &mut labels, dropout };
+            let call = Gather {
+                data,
+                all_labels,
+                order,
+                first: 500,
+                unit: 0.25,
+                x: &mut x,
+                labels: &mut labels,
+                dropout,
+            };
             gpu.gather(call).unwrap();
             (gpu.read(&x).unwrap(), gpu.read(&labels).unwrap())
         };
-        let Some([(x, labels_of), (x_parts, labels_parts)]) = on_both_plans(Tile::Register, run) else { return };
+        let Some([(x, labels_of), (x_parts, labels_parts)]) = on_both_plans(Tile::Register, run)
+        else {
+            return;
+        };
         same_bits("gather", &x, &x_parts).unwrap();
         assert!(!x.iter().any(|x| x.is_nan()));
-        let right: Vec<u32> = order[500..500 + batch].iter().map(|&row| labels[row as usize]).collect();
+        let right: Vec<u32> =
+            order[500..500 + batch].iter().map(|&row| labels[row as usize]).collect();
         assert_eq!((&labels_of, &labels_parts), (&right, &right));
     }
 }
 
-/// Averages are not cut, for the order of their sums is that of the networks; their grids are folded.
+/// Averages are not cut, for the order of their sums is that of the networks; their grids are
+/// folded.
 #[test]
 fn averages_over_sub_networks_on_a_folded_grid() {
     let folded = |planner| Planner { grid: 5, ..planner };
-    let (Some(mut whole), Some(mut folded)) = (gpu_with(|planner| planner), gpu_with(folded)) else { return };
+    let (Some(mut whole), Some(mut folded)) = (gpu_with(|planner| planner), gpu_with(folded))
+    else {
+        return;
+    };
     for (rows, networks) in [(1000, 1), (700, 2), (20, 64)] {
         let (x, logits) = (noise(1, rows * 3), noise(2, networks * rows * 3));
         let run = |gpu: &mut Gpu| {
             let (x, mut y) = (gpu.tensor(rows, 3, &x).unwrap(), poisoned(gpu, networks * rows, 3));
-            gpu.subnetworks(Subnetworks { x: &x, y: &mut y, rows, first: 1, bit: 0, scale: 2.0 }).unwrap();
+            gpu.subnetworks(Subnetworks { x: &x, y: &mut y, rows, first: 1, bit: 0, scale: 2.0 })
+                .unwrap();
             let mut logits = gpu.tensor(networks * rows, 3, &logits).unwrap();
-            let (weights, mut moments) = (gpu.tensor(networks, 1, &vec![1.0; networks]).unwrap(), poisoned(gpu, rows, 7));
-            let call = Moments { logits: &mut logits, weights: &weights, first: 0, before: 0.0, moments: &mut moments };
+            let (weights, mut moments) =
+                (gpu.tensor(networks, 1, &vec![1.0; networks]).unwrap(), poisoned(gpu, rows, 7));
+            let call = Moments {
+                logits: &mut logits,
+                weights: &weights,
+                first: 0,
+                before: 0.0,
+                moments: &mut moments,
+            };
             gpu.moments(call).unwrap();
             [gpu.read(&y).unwrap(), gpu.read(&moments).unwrap()].concat()
         };
-        equal(&format!("{networks} networks of {rows} rows"), Some([run(&mut whole), run(&mut folded)]));
+        equal(
+            &format!("{networks} networks of {rows} rows"),
+            Some([run(&mut whole), run(&mut folded)]),
+        );
     }
 }
 
-/// What no windows can give is refused with the value and the bound, and the device is as good as before.
+/// What no windows can give is refused with the value and the bound, and the device is as good as
+/// before.
 #[test]
 fn what_cannot_fit_a_weak_device_is_a_typed_error() {
     let Some(mut gpu) = gpu_with(weak) else { return };
     let (dropout, none) = (site(0.5, 0, 0), Dropout::NONE);
     let refused = |what: &str, result: wgpu_dropout::Result<()>| {
-        assert!(matches!(&result, Err(Error::TooLarge { value, bound, .. }) if value != bound), "{what}: {result:?}");
+        assert!(
+            matches!(&result, Err(Error::TooLarge { value, bound, .. }) if value != bound),
+            "{what}: {result:?}"
+        );
     };
     let gpu = &mut gpu;
     let zeros = |gpu: &mut Gpu, rows: usize, cols: usize| gpu.zeros::<f32>(rows, cols).unwrap();
@@ -282,10 +403,24 @@ fn what_cannot_fit_a_weak_device_is_a_typed_error() {
     let (mut y, mut dx) = (zeros(gpu, 4, 20_000), zeros(gpu, 4, 4));
     let call = LinearForward { x: &x, weight: &w, bias: None, y: &mut y, relu: false, dropout };
     refused("a row of the weights", gpu.linear_forward(call));
-    let call = GradInput { grad_output: &long, output: None, weight: &w, grad_input: &mut dx, dropout, through: None };
+    let call = GradInput {
+        grad_output: &long,
+        output: None,
+        weight: &w,
+        grad_input: &mut dx,
+        dropout,
+        through: None,
+    };
     refused("a row of dY", gpu.grad_input(call));
     let (mut dw, mut db) = (zeros(gpu, 4, 20_000), zeros(gpu, 1, 20_000));
-    let call = GradWeight { x: &x, grad_output: &long, output: None, grad_weight: &mut dw, grad_bias: &mut db, dropout };
+    let call = GradWeight {
+        x: &x,
+        grad_output: &long,
+        output: None,
+        grad_weight: &mut dw,
+        grad_bias: &mut db,
+        dropout,
+    };
     refused("a row of dY", gpu.grad_weight(call));
 
     let (x, w, mut y) = (zeros(gpu, 4, 64), zeros(gpu, 64, 2000), zeros(gpu, 4, 2000));
@@ -293,35 +428,70 @@ fn what_cannot_fit_a_weak_device_is_a_typed_error() {
     refused("16 rows of the weights", gpu.linear_forward(call));
 
     let mut bits = words(gpu, 1, 20_000);
-    refused("a row of the mask", gpu.mask_bits(MaskBits { bits: &mut bits, cols: 640_000, mask: dropout.mask }));
+    refused(
+        "a row of the mask",
+        gpu.mask_bits(MaskBits { bits: &mut bits, cols: 640_000, mask: dropout.mask }),
+    );
 
     let (mut dz, mut losses, labels) = (zeros(gpu, 4, 20_000), zeros(gpu, 4, 2), words(gpu, 4, 1));
-    let call = SoftmaxCrossEntropy { logits: &long, labels: &labels, grad_logits: &mut dz, losses: &mut losses, batch: 4 };
+    let call = SoftmaxCrossEntropy {
+        logits: &long,
+        labels: &labels,
+        grad_logits: &mut dz,
+        losses: &mut losses,
+        batch: 4,
+    };
     refused("a row of logits", gpu.softmax_cross_entropy(call));
 
     let (x, mut y) = (zeros(gpu, 1000, 20), zeros(gpu, 1000, 20));
-    refused("the sub-networks", gpu.subnetworks(Subnetworks { x: &x, y: &mut y, rows: 10, first: 0, bit: 0, scale: 1.0 }));
+    refused(
+        "the sub-networks",
+        gpu.subnetworks(Subnetworks { x: &x, y: &mut y, rows: 10, first: 0, bit: 0, scale: 1.0 }),
+    );
     let (weights, mut moments) = (zeros(gpu, 100, 1), zeros(gpu, 10, 41));
-    let call = Moments { logits: &mut y, weights: &weights, first: 0, before: 0.0, moments: &mut moments };
+    let call =
+        Moments { logits: &mut y, weights: &weights, first: 0, before: 0.0, moments: &mut moments };
     refused("the sub-networks' logits", gpu.moments(call));
 
     let (losses, mut totals) = (zeros(gpu, 10_000, 2), zeros(gpu, 1, 2));
-    refused("the losses", gpu.batch_loss(BatchLoss { losses: &losses, totals: &mut totals, slot: 0 }));
+    refused(
+        "the losses",
+        gpu.batch_loss(BatchLoss { losses: &losses, totals: &mut totals, slot: 0 }),
+    );
 
     let (grad, mut weight) = (zeros(gpu, 200, 100), zeros(gpu, 200, 100));
     let rule = SgdRule { max_norm: Some(1.0), ..SgdRule::plain(0.1) };
-    refused("weights under max-norm", gpu.sgd(Sgd { grad: &grad, weight: &mut weight, velocity: None, rule }));
+    refused(
+        "weights under max-norm",
+        gpu.sgd(Sgd { grad: &grad, weight: &mut weight, velocity: None, rule }),
+    );
 
     let (data, mut x) = (zeros(gpu, 300, 100), zeros(gpu, 300, 100));
-    let (all_labels, order, mut labels) = (&words(gpu, 300, 1), &words(gpu, 300, 1), words(gpu, 300, 1));
+    let (all_labels, order, mut labels) =
+        (&words(gpu, 300, 1), &words(gpu, 300, 1), words(gpu, 300, 1));
     let data = Features::Floats(&data);
-    let call = Gather { data, all_labels, order, first: 0, unit: 1.0, x: &mut x, labels: &mut labels, dropout: none };
+    let call = Gather {
+        data,
+        all_labels,
+        order,
+        first: 0,
+        unit: 1.0,
+        x: &mut x,
+        labels: &mut labels,
+        dropout: none,
+    };
     refused("the mini-batch", gpu.gather(call));
 
     let small = Mask::new(Rate::keep(0.5).unwrap(), Key::default());
-    assert!(gpu.read_mask(small, 9, 9).unwrap() == small.bytes(9, 9).unwrap(), "the device still works");
+    assert!(
+        gpu.read_mask(small, 9, 9).unwrap() == small.bytes(9, 9).unwrap(),
+        "the device still works"
+    );
     let Some(mut gpu) = gpu_with(|planner| Planner { grid: 3, ..weak(planner) }) else { return };
-    assert!(gpu.read_mask(small, 9 * 64, 32).unwrap() == small.bytes(9 * 64, 32).unwrap(), "9 workgroups are 3 × 3");
+    assert!(
+        gpu.read_mask(small, 9 * 64, 32).unwrap() == small.bytes(9 * 64, 32).unwrap(),
+        "9 workgroups are 3 × 3"
+    );
     refused("10 workgroups", gpu.read_mask(small, 9 * 64 + 1, 32).map(drop));
 }
 
@@ -336,14 +506,24 @@ fn a_grid_beyond_a_dimension_is_folded() {
     gpu.mask_bits(MaskBits { bits: &mut bits, cols, mask }).unwrap();
     let before = gpu.counts();
     let bits = gpu.read(&bits).unwrap();
-    assert_eq!((gpu.counts() - before).dispatches, 1, "one dispatch of {} workgroups, {grid} a dimension", rows * 65 / 64);
+    assert_eq!(
+        (gpu.counts() - before).dispatches,
+        1,
+        "one dispatch of {} workgroups, {grid} a dimension",
+        rows * 65 / 64
+    );
     // The first rows, the last, and those around the fold.
     let fold = grid as usize * 64 / 65;
-    for row in (0..50).chain(fold.saturating_sub(50)..(fold + 50).min(rows)).chain(rows - 50..rows) {
+    for row in (0..50).chain(fold.saturating_sub(50)..(fold + 50).min(rows)).chain(rows - 50..rows)
+    {
         let shard = mask.at(mask.row_offset + row as u64, 0);
         let words = &bits[row * 65..][..65];
-        assert!(bits_to_bytes(words, 1, cols).unwrap() == shard.bytes(1, cols).unwrap(), "row {row}");
+        assert!(
+            bits_to_bytes(words, 1, cols).unwrap() == shard.bytes(1, cols).unwrap(),
+            "row {row}"
+        );
     }
-    let kept = bits.iter().map(|word| u64::from(word.count_ones())).sum::<u64>() as f64 / (rows * cols) as f64;
+    let kept = bits.iter().map(|word| u64::from(word.count_ones())).sum::<u64>() as f64
+        / (rows * cols) as f64;
     assert!((kept - 0.5).abs() < 5.0 * 0.5 / ((rows * cols) as f64).sqrt(), "{kept}");
 }

@@ -1,4 +1,5 @@
-// What every Rust peer shares: the work loads, their data, and the loop that answers the runner. `protocol.py` is its twin.
+// What every Rust peer shares: the work loads, their data, and the loop that answers the runner.
+// `protocol.py` is its twin.
 
 use std::collections::HashMap;
 use std::io::{BufRead, Write};
@@ -49,7 +50,10 @@ pub fn uniform(len: usize, bound: f32) -> Vec<f32> {
 /// A mini-batch for the network: pixels in 0..1, and labels.
 pub fn batch(rows: usize) -> (Vec<f32>, Vec<u32>) {
     let pixels = uniform(rows * WIDTHS[0], 1.0).into_iter().map(f32::abs).collect();
-    let labels = uniform(rows, 0.5).into_iter().map(|u| ((u + 0.5) * WIDTHS[3] as f32) as u32 % WIDTHS[3] as u32).collect();
+    let labels = uniform(rows, 0.5)
+        .into_iter()
+        .map(|u| ((u + 0.5) * WIDTHS[3] as f32) as u32 % WIDTHS[3] as u32)
+        .collect();
     (pixels, labels)
 }
 
@@ -57,8 +61,12 @@ pub fn share_of_zeros(values: &[f32]) -> f64 {
     values.iter().filter(|&&value| value == 0.0).count() as f64 / values.len() as f64
 }
 
-/// Answers each line `WORK SECONDS` with one JSON line; `set_up` gives a work load by its name, if there is one.
-pub fn serve(version: &str, mut set_up: impl FnMut(&str) -> Option<Result<Box<dyn Work>, Failure>>) -> Result<(), Failure> {
+/// Answers each line `WORK SECONDS` with one JSON line; `set_up` gives a work load by its name, if
+/// there is one.
+pub fn serve(
+    version: &str,
+    mut set_up: impl FnMut(&str) -> Option<Result<Box<dyn Work>, Failure>>,
+) -> Result<(), Failure> {
     let mut ready = HashMap::new();
     for line in std::io::stdin().lock().lines() {
         let line = line?;
@@ -68,7 +76,9 @@ pub fn serve(version: &str, mut set_up: impl FnMut(&str) -> Option<Result<Box<dy
             ready.insert(work.to_owned(), set_up(work));
         }
         let answer = match ready.get_mut(work) {
-            Some(Some(Ok(ready))) => timed(ready.as_mut(), seconds).map_err(|error| error.to_string()),
+            Some(Some(Ok(ready))) => {
+                timed(ready.as_mut(), seconds).map_err(|error| error.to_string())
+            }
             Some(Some(Err(error))) => Err(error.to_string()),
             _ => Ok(r#""ms": []"#.to_owned()),
         };
@@ -79,7 +89,8 @@ pub fn serve(version: &str, mut set_up: impl FnMut(&str) -> Option<Result<Box<dy
     Ok(())
 }
 
-/// Milliseconds, sampled for `seconds` and at least 3 times. A sample is 10 ms or 16 calls at least.
+/// Milliseconds, sampled for `seconds` and at least 3 times. A sample is 10 ms or 16 calls at
+/// least.
 fn timed(work: &mut dyn Work, seconds: f64) -> Result<String, Failure> {
     sample(work, 1)?;
     let warm = sample(work, 1)? * f64::from(work.per_call());

@@ -1,8 +1,12 @@
-//! This crate as `benches/peers/run` times it: `peer cpu|gpu`, or another device's name. More is measured by `wgpu-dropout bench`.
+//! This crate as `benches/peers/run` times it: `peer cpu|gpu`, or another device's name. More is
+//! measured by `wgpu-dropout bench`.
 
 mod protocol;
 
-use protocol::{DROP, DROP_INPUT, DROP_RATE, Failure, LAYER, LEARNING_RATE, ROWS, WIDTHS, Work, batch, share_of_zeros, uniform};
+use protocol::{
+    DROP, DROP_INPUT, DROP_RATE, Failure, LAYER, LEARNING_RATE, ROWS, WIDTHS, Work, batch,
+    share_of_zeros, uniform,
+};
 use wgpu_dropout::call::{DropoutCall, LinearForward, SgdRule};
 use wgpu_dropout::mlp::{Architecture, Mlp, Resident, Source, Training};
 use wgpu_dropout::{Backend, Device, Dropout, Key, Mask, Mode, Rate, Result};
@@ -32,7 +36,9 @@ fn set_up<B: Backend + 'static>(work: &str, mut backend: B) -> Result<Option<Box
         }
         "drop" => {
             let x = tensor(rows, cols)?;
-            kernel(backend, DROP, move |backend, y, dropout| backend.dropout(DropoutCall { x: &x, y, dropout }))?
+            kernel(backend, DROP, move |backend, y, dropout| {
+                backend.dropout(DropoutCall { x: &x, y, dropout })
+            })?
         }
         "drop+grad" => {
             let (x, dy, mut y) = (tensor(rows, cols)?, tensor(rows, cols)?, tensor(rows, cols)?);
@@ -42,15 +48,30 @@ fn set_up<B: Backend + 'static>(work: &str, mut backend: B) -> Result<Option<Box
             })?
         }
         "layer" => {
-            let (x, weight, b) = (tensor(batch, inputs)?, tensor(inputs, outputs)?, tensor(1, outputs)?);
+            let (x, weight, b) =
+                (tensor(batch, inputs)?, tensor(inputs, outputs)?, tensor(1, outputs)?);
             kernel(backend, [batch, outputs], move |backend, y, dropout| {
-                backend.linear_forward(LinearForward { x: &x, weight: &weight, bias: Some(&b), y, relu: true, dropout })
+                backend.linear_forward(LinearForward {
+                    x: &x,
+                    weight: &weight,
+                    bias: Some(&b),
+                    y,
+                    relu: true,
+                    dropout,
+                })
             })?
         }
         "matmul" => {
             let (x, weight) = (tensor(batch, inputs)?, tensor(inputs, outputs)?);
             kernel(backend, [batch, outputs], move |backend, y, _| {
-                backend.linear_forward(LinearForward { x: &x, weight: &weight, bias: None, y, relu: false, dropout: Dropout::NONE })
+                backend.linear_forward(LinearForward {
+                    x: &x,
+                    weight: &weight,
+                    bias: None,
+                    y,
+                    relu: false,
+                    dropout: Dropout::NONE,
+                })
             })?
         }
         "step" => Box::new(Step::new(backend)?),
@@ -75,7 +96,9 @@ where
     Ok(Box::new(Kernel { backend, result, calls: 0, call }))
 }
 
-impl<B: Backend, F: FnMut(&mut B, &mut B::Tensor<f32>, Dropout) -> Result<()>> Work for Kernel<B, F> {
+impl<B: Backend, F: FnMut(&mut B, &mut B::Tensor<f32>, Dropout) -> Result<()>> Work
+    for Kernel<B, F>
+{
     fn call(&mut self) -> std::result::Result<(), Failure> {
         let mask = Mask::new(Rate::drop(DROP_RATE)?, Key { seed: 0, layer: 1, step: self.calls });
         self.calls += 1;
@@ -124,7 +147,10 @@ impl<B: Backend> Step<B> {
 impl<B: Backend> Work for Step<B> {
     fn call(&mut self) -> std::result::Result<(), Failure> {
         let rule = SgdRule::plain(LEARNING_RATE);
-        let epoch = self.net.train_epoch(&self.data, &Training { batch: ROWS, shuffle: false, rule, ..Training::default() })?;
+        let epoch = self.net.train_epoch(
+            &self.data,
+            &Training { batch: ROWS, shuffle: false, rule, ..Training::default() },
+        )?;
         self.loss = f64::from(epoch.losses[BATCHES - 1]);
         Ok(())
     }

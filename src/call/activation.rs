@@ -1,4 +1,5 @@
-//! Calls of a layer whose activation is not ReLU alone: what it is, what is added after it, and the way back.
+//! Calls of a layer whose activation is not ReLU alone: what it is, what is added after it, and the
+//! way back.
 
 use crate::shape::{Matrix, expect};
 use crate::{Dropout, Result};
@@ -29,10 +30,12 @@ impl Activation {
     pub const ALL: [Self; 5] = [Self::None, Self::Relu, Self::Gelu, Self::Silu, Self::Sigmoid];
 }
 
-/// `Y = R + M·s·act(Z)` with `Z = X·W + b`, of which `Z` is saved where [`ActivationGrad`] will want it.
+/// `Y = R + M·s·act(Z)` with `Z = X·W + b`, of which `Z` is saved where [`ActivationGrad`] will
+/// want it.
 ///
-/// Its backward pass: [`ActivationGrad`] makes `dZ` from `dY` and `Z`; then [`GradInput`](super::GradInput) and
-/// [`GradWeight`](super::GradWeight) with `dZ` as their `grad_output`, `output: None` and [`Dropout::NONE`]; `dR` is `dY`.
+/// Its backward pass: [`ActivationGrad`] makes `dZ` from `dY` and `Z`; then
+/// [`GradInput`](super::GradInput) and [`GradWeight`](super::GradWeight) with `dZ` as their
+/// `grad_output`, `output: None` and [`Dropout::NONE`]; `dR` is `dY`.
 #[derive(Debug)]
 pub struct LinearActivation<'a, T> {
     /// `X [B, I]`
@@ -59,7 +62,8 @@ impl<T: Matrix> LinearActivation<'_, T> {
         let (batch, inputs, outputs) = (self.x.rows(), self.x.cols(), self.weight.cols());
         expect(kernel, "weight", self.weight, inputs, outputs)?;
         self.bias.map_or(Ok(()), |bias| expect(kernel, "bias", bias, 1, outputs))?;
-        self.residual.map_or(Ok(()), |residual| expect(kernel, "residual", residual, batch, outputs))?;
+        self.residual
+            .map_or(Ok(()), |residual| expect(kernel, "residual", residual, batch, outputs))?;
         self.z.as_deref().map_or(Ok(()), |z| expect(kernel, "z", z, batch, outputs))?;
         expect(kernel, "y", self.y, batch, outputs)?;
         self.dropout.mask.check(batch, outputs)
@@ -71,8 +75,9 @@ impl<T: Matrix> LinearActivation<'_, T> {
 pub struct ActivationGrad<'a, T> {
     /// `dY`
     pub grad_output: &'a T,
-    /// `Z`, as [`LinearActivation`] saved it. After ReLU the output will do, with the mask of [`Dropout::NONE`] and the site's scale: it is
-    /// above 0 where `Z` was and the mask kept it.
+    /// `Z`, as [`LinearActivation`] saved it. After ReLU the output will do, with the mask of
+    /// [`Dropout::NONE`] and the site's scale: it is above 0 where `Z` was and the mask kept
+    /// it.
     pub z: &'a T,
     /// `dZ`, written.
     pub grad_z: &'a mut T,
@@ -84,7 +89,8 @@ pub struct ActivationGrad<'a, T> {
 
 impl<T: Matrix> ActivationGrad<'_, T> {
     pub(crate) fn check(&self) -> Result<()> {
-        let (kernel, rows, cols) = ("activation_grad", self.grad_output.rows(), self.grad_output.cols());
+        let (kernel, rows, cols) =
+            ("activation_grad", self.grad_output.rows(), self.grad_output.cols());
         expect(kernel, "z", self.z, rows, cols)?;
         expect(kernel, "grad_z", self.grad_z, rows, cols)?;
         self.dropout.mask.check(rows, cols)

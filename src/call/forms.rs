@@ -1,10 +1,11 @@
-//! Calls of dropout's other forms: a mask that is broadcast or given, alpha and Gaussian dropout; and the mask as bytes.
+//! Calls of dropout's other forms: a mask that is broadcast or given, alpha and Gaussian dropout;
+//! and the mask as bytes.
 
 use crate::shape::{Matrix, expect};
 use crate::{AlphaDropout, AxisMap, Dropout, Error, GaussianDropout, Mask, Result};
 
-/// `y = M·s·x` with a mask that is broadcast: the element at `(row, col)` of an [`AxisMap`] is kept where the mask's is. On `dy` it is its
-/// own backward pass.
+/// `y = M·s·x` with a mask that is broadcast: the element at `(row, col)` of an [`AxisMap`] is kept
+/// where the mask's is. On `dy` it is its own backward pass.
 #[derive(Debug)]
 pub struct DropoutBroadcast<'a, T> {
     /// Input, a matrix of as many elements as the map's tensor has, in the same order.
@@ -21,21 +22,27 @@ impl<T: Matrix> DropoutBroadcast<'_, T> {
     pub(crate) fn check(&self) -> Result<()> {
         let (kernel, rows, cols) = ("dropout_broadcast", self.x.rows(), self.x.cols());
         if rows.checked_mul(cols) != Some(self.axes.elements()) {
-            return Err(Error::shape(kernel, format!("x is {rows}×{cols}, expected the elements of {:?}", self.axes.shape())));
+            return Err(Error::shape(
+                kernel,
+                format!("x is {rows}×{cols}, expected the elements of {:?}", self.axes.shape()),
+            ));
         }
         expect(kernel, "y", self.y, rows, cols)?;
         self.dropout.mask.check(self.axes.rows(), self.axes.cols())
     }
 }
 
-/// `y = M·s·x` with a mask that is given, a bit an element as [`MaskBits`](super::MaskBits) writes it. On `dy` it is its own backward pass.
+/// `y = M·s·x` with a mask that is given, a bit an element as [`MaskBits`](super::MaskBits) writes
+/// it. On `dy` it is its own backward pass.
 ///
-/// For masks from elsewhere: of another library, of an ensemble's members, of a structure learnt. What is dropped is 0 by selection.
+/// For masks from elsewhere: of another library, of an ensemble's members, of a structure learnt.
+/// What is dropped is 0 by selection.
 #[derive(Debug)]
 pub struct DropoutBits<'a, T, U> {
     /// Input, any shape.
     pub x: &'a T,
-    /// `[rows, ⌈cols / 32⌉]`: element (r, c) is kept where bit c % 32 of word c / 32 of row r is 1. Bits past the columns are not looked at.
+    /// `[rows, ⌈cols / 32⌉]`: element (r, c) is kept where bit c % 32 of word c / 32 of row r is
+    /// 1. Bits past the columns are not looked at.
     pub bits: &'a U,
     /// Output, the input's shape.
     pub y: &'a mut T,
@@ -66,8 +73,8 @@ impl<V: Matrix> MaskBytes<'_, V> {
     }
 }
 
-/// `y = a·x + b` where the mask keeps, else `a·α' + b`: see [`AlphaDropout`]. The backward pass is a [`DropoutCall`](super::DropoutCall) with
-/// [`AlphaDropout::backward`].
+/// `y = a·x + b` where the mask keeps, else `a·α' + b`: see [`AlphaDropout`]. The backward pass is
+/// a [`DropoutCall`](super::DropoutCall) with [`AlphaDropout::backward`].
 #[derive(Debug)]
 pub struct AlphaDropoutCall<'a, T> {
     /// Input, any shape.

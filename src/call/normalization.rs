@@ -1,4 +1,5 @@
-//! Calls of batch normalization: the statistics of a mini-batch, what is made of them, and the way back.
+//! Calls of batch normalization: the statistics of a mini-batch, what is made of them, and the way
+//! back.
 
 use crate::shape::{Matrix, expect};
 use crate::{Dropout, Error, Result};
@@ -6,10 +7,12 @@ use crate::{Dropout, Error, Result};
 /// What is added to a variance before its root is taken, as in PyTorch.
 pub const EPSILON: f32 = 1e-5;
 
-/// Mean and variance of each column of `X [B, C]`, and the running ones, which move by `m` towards them.
+/// Mean and variance of each column of `X [B, C]`, and the running ones, which move by `m` towards
+/// them.
 ///
-/// `mean = Σ_r x/B`, `variance = Σ_r (x − mean)²/B`; the running variance takes `B/(B − 1)` times that, which is unbiased (1 times where B is 1).
-/// Source: Ioffe, Szegedy, "Batch normalization", ICML 2015, algorithm 1.
+/// `mean = Σ_r x/B`, `variance = Σ_r (x − mean)²/B`; the running variance takes `B/(B − 1)` times
+/// that, which is unbiased (1 times where B is 1). Source: Ioffe, Szegedy, "Batch normalization",
+/// ICML 2015, algorithm 1.
 #[derive(Debug)]
 pub struct BatchStatistics<'a, T> {
     /// `X [B, C]`, B at least 1.
@@ -34,10 +37,11 @@ impl<T: Matrix> BatchStatistics<'_, T> {
     }
 }
 
-/// `Y = M·s·relu(γ·(X − mean)/√(variance + ε) + β)`, with ReLU and dropout where they are asked for.
+/// `Y = M·s·relu(γ·(X − mean)/√(variance + ε) + β)`, with ReLU and dropout where they are asked
+/// for.
 ///
-/// In training the statistics are those of the mini-batch ([`BatchStatistics`]), in prediction the running ones.
-/// Source: Ioffe, Szegedy, "Batch normalization", ICML 2015.
+/// In training the statistics are those of the mini-batch ([`BatchStatistics`]), in prediction the
+/// running ones. Source: Ioffe, Szegedy, "Batch normalization", ICML 2015.
 #[derive(Debug)]
 pub struct BatchNorm<'a, T> {
     /// `X [B, C]`
@@ -66,9 +70,11 @@ impl<T: Matrix> BatchNorm<'_, T> {
     }
 }
 
-/// The way back through [`BatchNorm`] in training, from the gradient after its ReLU and dropout are gone back through.
+/// The way back through [`BatchNorm`] in training, from the gradient after its ReLU and dropout are
+/// gone back through.
 ///
-/// With `n = (X − mean)/√(variance + ε)`: `dγ = Σ_r dY·n`, `dβ = Σ_r dY`, `dX = γ/√(variance + ε)·(dY − dβ/B − n·dγ/B)`.
+/// With `n = (X − mean)/√(variance + ε)`: `dγ = Σ_r dY·n`, `dβ = Σ_r dY`, `dX = γ/√(variance +
+/// ε)·(dY − dβ/B − n·dγ/B)`.
 #[derive(Debug)]
 pub struct BatchNormGrad<'a, T> {
     /// `X [B, C]` of the forward pass.
@@ -85,7 +91,8 @@ pub struct BatchNormGrad<'a, T> {
     pub grad_x: &'a mut T,
     /// `ε` of the forward pass.
     pub epsilon: f32,
-    /// Where `X` is the output of ReLU and dropout, the scale of that dropout: `dX` is then gone back through both.
+    /// Where `X` is the output of ReLU and dropout, the scale of that dropout: `dX` is then gone
+    /// back through both.
     pub through: Option<f32>,
 }
 

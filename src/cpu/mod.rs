@@ -1,15 +1,18 @@
-//! The CPU backend: the default where there is no adapter, and the reference that everything is compared with.
+//! The CPU backend: the default where there is no adapter, and the reference that everything is
+//! compared with.
 //!
-//! Both draw the same bits. [`fast`] uses all threads and the processor's vector units; [`mod@reference`] is one readable twin a shader.
+//! Both draw the same bits. [`fast`] uses all threads and the processor's vector units;
+//! [`mod@reference`] is one readable twin a shader.
 
 pub mod fast;
 pub mod reference;
 
 use crate::backend::{Backend, Counts, Element, check_len};
 use crate::call::{
-    ActivationGrad, AdamW, AlphaDropoutCall, BatchLoss, BatchNorm, BatchNormGrad, BatchStatistics, DropoutBits, DropoutBroadcast,
-    DropoutCall, Features, Gather, GaussianDropoutCall, GradInput, GradWeight, GradWeightSgd, LinearActivation, LinearForward,
-    MaskBits, MaskBytes, Moments, Patches, PatchesGrad, PoolCall, PoolGrad, Sgd, SoftmaxCrossEntropy, SparsityGrad, SquaredError,
+    ActivationGrad, AdamW, AlphaDropoutCall, BatchLoss, BatchNorm, BatchNormGrad, BatchStatistics,
+    DropoutBits, DropoutBroadcast, DropoutCall, Features, Gather, GaussianDropoutCall, GradInput,
+    GradWeight, GradWeightSgd, LinearActivation, LinearForward, MaskBits, MaskBytes, Moments,
+    Patches, PatchesGrad, PoolCall, PoolGrad, Sgd, SoftmaxCrossEntropy, SparsityGrad, SquaredError,
     Subnetworks,
 };
 use crate::shape::{Matrix, elements, expect};
@@ -57,7 +60,8 @@ impl Cpu {
         Self::with_isa(Isa::best())
     }
 
-    /// The fast path on another instruction set; one that the processor lacks falls back to [`Isa::Portable`]. The bits are the same.
+    /// The fast path on another instruction set; one that the processor lacks falls back to
+    /// [`Isa::Portable`]. The bits are the same.
     pub fn with_isa(isa: Isa) -> Self {
         Self { isa: Some(isa), counts: Counts::default() }
     }
@@ -92,9 +96,10 @@ impl Backend for Cpu {
 
     fn zeros<T: Element>(&mut self, rows: usize, cols: usize) -> Result<CpuTensor<T>> {
         let len = elements("tensor", rows, cols)?;
-        // Zeroed by the system, page by page as they are used, and refused instead of aborting where there is no room.
-        let values =
-            bytemuck::allocation::try_zeroed_vec(len).map_err(|()| Error::OutOfMemory { bytes: (len * size_of::<T>()) as u64 })?;
+        // Zeroed by the system, page by page as they are used, and refused instead of aborting
+        // where there is no room.
+        let values = bytemuck::allocation::try_zeroed_vec(len)
+            .map_err(|()| Error::OutOfMemory { bytes: (len * size_of::<T>()) as u64 })?;
         Ok(CpuTensor { rows, cols, values })
     }
 
@@ -143,10 +148,14 @@ impl Backend for Cpu {
         Ok(())
     }
 
-    fn dropout_bits(&mut self, call: DropoutBits<'_, CpuTensor<f32>, CpuTensor<u32>>) -> Result<()> {
+    fn dropout_bits(
+        &mut self,
+        call: DropoutBits<'_, CpuTensor<f32>, CpuTensor<u32>>,
+    ) -> Result<()> {
         call.check()?;
         self.counts.dispatches += 1;
-        let (x, bits, y, cols) = (&call.x.values, &call.bits.values, &mut call.y.values, call.x.cols);
+        let (x, bits, y, cols) =
+            (&call.x.values, &call.bits.values, &mut call.y.values, call.x.cols);
         match self.isa {
             Some(_) => fast::dropout_bits(x, bits, y, cols, call.scale),
             None => reference::dropout_bits(x, bits, y, cols, call.scale),
@@ -203,7 +212,8 @@ impl Backend for Cpu {
         call.check()?;
         self.counts.dispatches += 1;
         let shape = [call.weight.rows, call.weight.cols];
-        let (x, weight, bias) = (&call.x.values, &call.weight.values, call.bias.map(CpuTensor::values));
+        let (x, weight, bias) =
+            (&call.x.values, &call.weight.values, call.bias.map(CpuTensor::values));
         let (y, relu, dropout) = (&mut call.y.values, call.relu, &call.dropout);
         match self.isa {
             Some(isa) => fast::linear_forward(isa, x, weight, bias, y, shape, relu, dropout),
@@ -217,12 +227,17 @@ impl Backend for Cpu {
         self.counts.dispatches += 1;
         let shape = [call.weight.rows, call.weight.cols];
         let (x, weight, y) = (&call.x.values, &call.weight.values, &mut call.y.values);
-        let (bias, residual) = (call.bias.map(CpuTensor::values), call.residual.map(CpuTensor::values));
+        let (bias, residual) =
+            (call.bias.map(CpuTensor::values), call.residual.map(CpuTensor::values));
         let z = call.z.map(|z| z.values.as_mut_slice());
         let (activation, dropout) = (call.activation, &call.dropout);
         match self.isa {
-            Some(isa) => fast::linear_activation(isa, x, weight, bias, residual, z, y, shape, activation, dropout),
-            None => reference::linear_activation(x, weight, bias, residual, z, y, shape, activation, dropout),
+            Some(isa) => fast::linear_activation(
+                isa, x, weight, bias, residual, z, y, shape, activation, dropout,
+            ),
+            None => reference::linear_activation(
+                x, weight, bias, residual, z, y, shape, activation, dropout,
+            ),
         }
         Ok(())
     }
@@ -230,9 +245,12 @@ impl Backend for Cpu {
     fn activation_grad(&mut self, call: ActivationGrad<'_, CpuTensor<f32>>) -> Result<()> {
         call.check()?;
         self.counts.dispatches += 1;
-        let (dy, z, dz, cols) = (&call.grad_output.values, &call.z.values, &mut call.grad_z.values, call.z.cols);
+        let (dy, z, dz, cols) =
+            (&call.grad_output.values, &call.z.values, &mut call.grad_z.values, call.z.cols);
         match self.isa {
-            Some(isa) => fast::activation_grad(isa, dy, z, dz, cols, call.activation, &call.dropout),
+            Some(isa) => {
+                fast::activation_grad(isa, dy, z, dz, cols, call.activation, &call.dropout)
+            }
             None => reference::activation_grad(dy, z, dz, cols, call.activation, &call.dropout),
         }
         Ok(())
@@ -242,8 +260,11 @@ impl Backend for Cpu {
         call.check()?;
         self.counts.dispatches += 1;
         let shape = [call.weight.rows, call.weight.cols];
-        let dz =
-            Gradient { grad_output: &call.grad_output.values, output: call.output.map(CpuTensor::values), dropout: &call.dropout };
+        let dz = Gradient {
+            grad_output: &call.grad_output.values,
+            output: call.output.map(CpuTensor::values),
+            dropout: &call.dropout,
+        };
         let (weight, dx) = (&call.weight.values, &mut call.grad_input.values);
         let through = call.through.map(|(x, scale)| (x.values(), scale));
         match self.isa {
@@ -257,9 +278,13 @@ impl Backend for Cpu {
         call.check()?;
         self.counts.dispatches += 1;
         let shape = [call.grad_weight.rows, call.grad_weight.cols];
-        let dz =
-            Gradient { grad_output: &call.grad_output.values, output: call.output.map(CpuTensor::values), dropout: &call.dropout };
-        let (x, dw, db) = (&call.x.values, &mut call.grad_weight.values, &mut call.grad_bias.values);
+        let dz = Gradient {
+            grad_output: &call.grad_output.values,
+            output: call.output.map(CpuTensor::values),
+            dropout: &call.dropout,
+        };
+        let (x, dw, db) =
+            (&call.x.values, &mut call.grad_weight.values, &mut call.grad_bias.values);
         match self.isa {
             Some(isa) => fast::grad_weight(isa, x, dz, dw, db, shape),
             None => reference::grad_weight(x, &gradient(dz, shape[1]), dw, db, shape),
@@ -271,23 +296,48 @@ impl Backend for Cpu {
         call.check()?;
         self.counts.dispatches += 1;
         let shape = [call.weight.rows, call.weight.cols];
-        let (x, grad_z, weight, bias) = (&call.x.values, &call.grad_z.values, &mut call.weight.values, &mut call.bias.values);
-        let velocity = call.velocity.map(|(weight, bias)| (weight.values.as_mut_slice(), bias.values.as_mut_slice()));
+        let (x, grad_z, weight, bias) =
+            (&call.x.values, &call.grad_z.values, &mut call.weight.values, &mut call.bias.values);
+        let velocity = call
+            .velocity
+            .map(|(weight, bias)| (weight.values.as_mut_slice(), bias.values.as_mut_slice()));
         match self.isa {
-            Some(isa) => fast::grad_weight_sgd(isa, x, grad_z, weight, bias, velocity, shape, &call.rule),
-            None => reference::grad_weight_sgd(x, grad_z, weight, bias, velocity, shape, &call.rule),
+            Some(isa) => {
+                fast::grad_weight_sgd(isa, x, grad_z, weight, bias, velocity, shape, &call.rule)
+            }
+            None => {
+                reference::grad_weight_sgd(x, grad_z, weight, bias, velocity, shape, &call.rule)
+            }
         }
         Ok(())
     }
 
-    fn softmax_cross_entropy(&mut self, call: SoftmaxCrossEntropy<'_, CpuTensor<f32>, CpuTensor<u32>>) -> Result<()> {
+    fn softmax_cross_entropy(
+        &mut self,
+        call: SoftmaxCrossEntropy<'_, CpuTensor<f32>, CpuTensor<u32>>,
+    ) -> Result<()> {
         call.check()?;
         self.counts.dispatches += 1;
-        let (logits, labels, classes) = (&call.logits.values, &call.labels.values, call.logits.cols);
+        let (logits, labels, classes) =
+            (&call.logits.values, &call.labels.values, call.logits.cols);
         let (grad_logits, losses) = (&mut call.grad_logits.values, &mut call.losses.values);
         match self.isa {
-            Some(_) => fast::softmax_cross_entropy(logits, labels, grad_logits, losses, classes, call.batch),
-            None => reference::softmax_cross_entropy(logits, labels, grad_logits, losses, classes, call.batch),
+            Some(_) => fast::softmax_cross_entropy(
+                logits,
+                labels,
+                grad_logits,
+                losses,
+                classes,
+                call.batch,
+            ),
+            None => reference::softmax_cross_entropy(
+                logits,
+                labels,
+                grad_logits,
+                losses,
+                classes,
+                call.batch,
+            ),
         }
         Ok(())
     }
@@ -296,7 +346,14 @@ impl Backend for Cpu {
         call.check()?;
         self.counts.dispatches += 1;
         let (z, targets, cols) = (&call.z.values, &call.targets.values, call.z.cols);
-        reference::squared_error(z, targets, &mut call.grad_z.values, &mut call.losses.values, cols, call.logistic);
+        reference::squared_error(
+            z,
+            targets,
+            &mut call.grad_z.values,
+            &mut call.losses.values,
+            cols,
+            call.logistic,
+        );
         Ok(())
     }
 
@@ -312,7 +369,15 @@ impl Backend for Cpu {
         call.check()?;
         self.counts.dispatches += 1;
         let (x, cols) = (&call.x.values, call.x.cols);
-        reference::subnetworks(x, &mut call.y.values, cols, call.rows, call.first, call.bit, call.scale);
+        reference::subnetworks(
+            x,
+            &mut call.y.values,
+            cols,
+            call.rows,
+            call.first,
+            call.bit,
+            call.scale,
+        );
         Ok(())
     }
 
@@ -357,7 +422,13 @@ impl Backend for Cpu {
         call.check()?;
         self.counts.dispatches += 1;
         let (statistics, running) = (&mut call.statistics.values, &mut call.running.values);
-        reference::batch_statistics(&call.x.values, statistics, running, call.x.cols, call.momentum);
+        reference::batch_statistics(
+            &call.x.values,
+            statistics,
+            running,
+            call.x.cols,
+            call.momentum,
+        );
         Ok(())
     }
 
@@ -365,17 +436,27 @@ impl Backend for Cpu {
         call.check()?;
         self.counts.dispatches += 1;
         let (statistics, cols) = (&call.statistics.values, call.grad_y.cols);
-        reference::sparsity_grad(statistics, &mut call.grad_y.values, cols, call.target, call.weight);
+        reference::sparsity_grad(
+            statistics,
+            &mut call.grad_y.values,
+            cols,
+            call.target,
+            call.weight,
+        );
         Ok(())
     }
 
     fn batch_norm(&mut self, call: BatchNorm<'_, CpuTensor<f32>>) -> Result<()> {
         call.check()?;
         self.counts.dispatches += 1;
-        let (x, statistics, affine) = (&call.x.values, &call.statistics.values, &call.affine.values);
-        let (y, cols, epsilon, relu, dropout) = (&mut call.y.values, call.x.cols, call.epsilon, call.relu, &call.dropout);
+        let (x, statistics, affine) =
+            (&call.x.values, &call.statistics.values, &call.affine.values);
+        let (y, cols, epsilon, relu, dropout) =
+            (&mut call.y.values, call.x.cols, call.epsilon, call.relu, &call.dropout);
         match self.isa {
-            Some(isa) => fast::batch_norm(isa, x, statistics, affine, y, cols, epsilon, relu, dropout),
+            Some(isa) => {
+                fast::batch_norm(isa, x, statistics, affine, y, cols, epsilon, relu, dropout)
+            }
             None => reference::batch_norm(x, statistics, affine, y, cols, epsilon, relu, dropout),
         }
         Ok(())
@@ -415,8 +496,22 @@ impl Backend for Cpu {
         let PatchesGrad { grad_patches, image, filter, grad_x, through } = call;
         let through = through.map(|(x, scale)| (x.values(), scale));
         match self.isa {
-            Some(_) => fast::patches_grad(&grad_patches.values, &mut grad_x.values, image, filter, made, through),
-            None => reference::patches_grad(&grad_patches.values, &mut grad_x.values, image, filter, made, through),
+            Some(_) => fast::patches_grad(
+                &grad_patches.values,
+                &mut grad_x.values,
+                image,
+                filter,
+                made,
+                through,
+            ),
+            None => reference::patches_grad(
+                &grad_patches.values,
+                &mut grad_x.values,
+                image,
+                filter,
+                made,
+                through,
+            ),
         }
         Ok(())
     }
@@ -437,13 +532,32 @@ impl Backend for Cpu {
         self.counts.dispatches += 1;
         let PoolGrad { x, image, pool, grad_y, grad_x, through } = call;
         match self.isa {
-            Some(_) => fast::pool_grad(&x.values, &grad_y.values, &mut grad_x.values, image, pool, made, through),
-            None => reference::pool_grad(&x.values, &grad_y.values, &mut grad_x.values, image, pool, made, through),
+            Some(_) => fast::pool_grad(
+                &x.values,
+                &grad_y.values,
+                &mut grad_x.values,
+                image,
+                pool,
+                made,
+                through,
+            ),
+            None => reference::pool_grad(
+                &x.values,
+                &grad_y.values,
+                &mut grad_x.values,
+                image,
+                pool,
+                made,
+                through,
+            ),
         }
         Ok(())
     }
 
-    fn gather(&mut self, call: Gather<'_, CpuTensor<f32>, CpuTensor<u32>, CpuTensor<u8>>) -> Result<()> {
+    fn gather(
+        &mut self,
+        call: Gather<'_, CpuTensor<f32>, CpuTensor<u32>, CpuTensor<u8>>,
+    ) -> Result<()> {
         call.check()?;
         self.counts.dispatches += 1;
         let order = &call.order.values[call.first..call.first + call.x.rows];
@@ -451,7 +565,8 @@ impl Backend for Cpu {
         let all_labels = &call.all_labels.values;
         let cols = call.data.cols();
         let dropout = &call.dropout;
-        let (byte, float) = (|byte: u8| f32::from(byte) * call.unit, |float: f32| float * call.unit);
+        let (byte, float) =
+            (|byte: u8| f32::from(byte) * call.unit, |float: f32| float * call.unit);
         match (call.data, self.isa) {
             (Features::Bytes(data), Some(isa)) => {
                 fast::gather(isa, &data.values, byte, all_labels, order, x, labels, cols, dropout)
@@ -459,8 +574,12 @@ impl Backend for Cpu {
             (Features::Floats(data), Some(isa)) => {
                 fast::gather(isa, &data.values, float, all_labels, order, x, labels, cols, dropout)
             }
-            (Features::Bytes(data), None) => reference::gather(&data.values, byte, all_labels, order, x, labels, cols, dropout),
-            (Features::Floats(data), None) => reference::gather(&data.values, float, all_labels, order, x, labels, cols, dropout),
+            (Features::Bytes(data), None) => {
+                reference::gather(&data.values, byte, all_labels, order, x, labels, cols, dropout)
+            }
+            (Features::Floats(data), None) => {
+                reference::gather(&data.values, float, all_labels, order, x, labels, cols, dropout)
+            }
         }
         Ok(())
     }

@@ -13,12 +13,14 @@ pub(super) fn open(path: &Path) -> Result<DataSet> {
     DataSet::new(path, train, test)
 }
 
-/// Reads the rows of a file, packed or plain, into a training and a test set: every fifth row is a test row, since a file is
-/// often ordered and its end would measure something else. `path` is for errors.
+/// Reads the rows of a file, packed or plain, into a training and a test set: every fifth row is a
+/// test row, since a file is often ordered and its end would measure something else. `path` is for
+/// errors.
 pub(super) fn read(path: &Path, input: impl Read) -> Result<[Samples; 2]> {
     let input = unpacked(input).map_err(|e| unreadable(path, &e))?;
-    // Lines end at `\n` alone and the last one is made to: then every row's line is the one before the reader's own. A `\r`
-    // before it is a space to trim, and a line of spaces a row of one empty field.
+    // Lines end at `\n` alone and the last one is made to: then every row's line is the one before
+    // the reader's own. A `\r` before it is a space to trim, and a line of spaces a row of one
+    // empty field.
     let mut reader = ReaderBuilder::new()
         .has_headers(false)
         .flexible(true)
@@ -47,11 +49,17 @@ pub(super) fn read(path: &Path, input: impl Read) -> Result<[Samples; 2]> {
         if !first && record.as_slice().contains(&b'\n') {
             let start = record.position().map_or(line, |start| start.line());
             let what = "one row: a number runs over a line's end, or its quote is never closed";
-            return Err(file::refused(format_args!("{}: lines {start} to {line}", path.display()), what));
+            return Err(file::refused(
+                format_args!("{}: lines {start} to {line}", path.display()),
+                what,
+            ));
         }
         let columns = *columns.get_or_insert(record.len());
         if columns < 2 {
-            return Err(refused(1, "the only column: expected features and, in the last column, a label".to_owned()));
+            return Err(refused(
+                1,
+                "the only column: expected features and, in the last column, a label".to_owned(),
+            ));
         }
         if record.len() != columns {
             let what = format!("the row ends here, expected {columns} columns as in the first row");
@@ -74,14 +82,23 @@ pub(super) fn read(path: &Path, input: impl Read) -> Result<[Samples; 2]> {
     }
 
     if rows < 5 {
-        let what = format!("{rows} rows of data: at least 5 are needed, since every fifth one is a test row");
+        let what = format!(
+            "{rows} rows of data: at least 5 are needed, since every fifth one is a test row"
+        );
         return Err(file::refused(path.display(), what));
     }
     let cols = columns.unwrap_or(1) - 1;
-    Ok(parts.map(|(values, labels)| Samples { values: Values::Floats(values), unit: 1.0, rows: labels.len(), cols, labels }))
+    Ok(parts.map(|(values, labels)| Samples {
+        values: Values::Floats(values),
+        unit: 1.0,
+        rows: labels.len(),
+        cols,
+        labels,
+    }))
 }
 
-/// Whether a field of the first row shows that it is a header. An empty one does not: it may be a number that is missing.
+/// Whether a field of the first row shows that it is a header. An empty one does not: it may be a
+/// number that is missing.
 fn is_name(text: &[u8]) -> bool {
     !text.is_empty() && number::<f32>(text).is_none()
 }
@@ -127,9 +144,18 @@ mod tests {
     fn header_line_ends_spaces_quotes_and_blank_lines_make_no_difference() {
         let plain = "1,2.5,0\n3,4,1\n5,6,0\n7,8,1\n-9e-1,+10,2\n11,12,3\n";
         let [train, test] = parse(plain).unwrap();
-        assert_eq!(train.values, Values::Floats(vec![1.0, 2.5, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 11.0, 12.0]));
-        assert_eq!((train.rows, train.cols, train.unit, &train.labels[..]), (5, 2, 1.0, &[0, 1, 0, 1, 3][..]));
-        assert_eq!((test.values.clone(), &test.labels[..]), (Values::Floats(vec![-0.9, 10.0]), &[2][..]));
+        assert_eq!(
+            train.values,
+            Values::Floats(vec![1.0, 2.5, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 11.0, 12.0])
+        );
+        assert_eq!(
+            (train.rows, train.cols, train.unit, &train.labels[..]),
+            (5, 2, 1.0, &[0, 1, 0, 1, 3][..])
+        );
+        assert_eq!(
+            (test.values.clone(), &test.labels[..]),
+            (Values::Floats(vec![-0.9, 10.0]), &[2][..])
+        );
         for same in [
             plain.trim_end().to_owned(),
             format!("x,y,label\n{plain}"),
@@ -169,23 +195,36 @@ mod tests {
 
     #[test]
     fn too_few_rows_or_columns_are_refused() {
-        for (text, rows) in [("", 0), ("\n \r\n", 0), ("a,b\n", 0), ("1,0\n", 1), ("a,b\n1,0\n1,0\n1,0\n1,0\n", 4)] {
-            let what = format!("x.csv: {rows} rows of data: at least 5 are needed, since every fifth one is a test row");
+        for (text, rows) in
+            [("", 0), ("\n \r\n", 0), ("a,b\n", 0), ("1,0\n", 1), ("a,b\n1,0\n1,0\n1,0\n1,0\n", 4)]
+        {
+            let what = format!(
+                "x.csv: {rows} rows of data: at least 5 are needed, since every fifth one is a test row"
+            );
             assert_eq!(error(text), what);
         }
-        assert_eq!(error("1\n2\n"), "x.csv: line 1, column 1: the only column: expected features and, in the last column, a label");
+        assert_eq!(
+            error("1\n2\n"),
+            "x.csv: line 1, column 1: the only column: expected features and, in the last column, a label"
+        );
     }
 
     #[test]
     fn an_open_quote_is_found_where_it_stands() {
         let message = error(&format!("1,0\n\"2,0\n{}", "1,0\n".repeat(1000)));
-        assert_eq!(message, "x.csv: lines 2 to 1003: one row: a number runs over a line's end, or its quote is never closed");
+        assert_eq!(
+            message,
+            "x.csv: lines 2 to 1003: one row: a number runs over a line's end, or its quote is never closed"
+        );
     }
 
     #[test]
     fn a_long_field_is_quoted_short() {
         let message = error(&format!("1,0\n{},0\n", "x".repeat(1000)));
-        assert_eq!(message, format!("x.csv: line 2, column 1: `{}…`: expected a number", "x".repeat(80)));
+        assert_eq!(
+            message,
+            format!("x.csv: line 2, column 1: `{}…`: expected a number", "x".repeat(80))
+        );
     }
 
     #[test]

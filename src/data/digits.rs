@@ -30,7 +30,11 @@ mod tests {
         assert_eq!((digits.name.as_str(), digits.classes), ("digits", 10));
         assert_eq!((digits.train.rows, digits.train.cols), (1438, 64));
         assert_eq!((digits.test.rows, digits.test.cols), (359, 64));
-        assert_eq!(digits.train.labels[..8], [0, 1, 2, 3, 5, 6, 7, 8], "the fifth row, a 4, is a test row");
+        assert_eq!(
+            digits.train.labels[..8],
+            [0, 1, 2, 3, 5, 6, 7, 8],
+            "the fifth row, a 4, is a test row"
+        );
         assert_eq!(digits.test.labels[..2], [4, 9]);
     }
 

@@ -1,8 +1,8 @@
 //! Data sets: rows of features, each with a class, split into training and test rows.
 //!
 //! `digits` is compiled in; a folder of IDX files ([MNIST's format](https://yann.lecun.com/exdb/mnist/)) and a CSV file are
-//! read from disk, plain or packed by gzip. Every reader checks a file against what it claims before it is believed: what
-//! cannot be used is an [`Error::Data`] that names the place.
+//! read from disk, plain or packed by gzip. Every reader checks a file against what it claims
+//! before it is believed: what cannot be used is an [`Error::Data`] that names the place.
 
 mod csv;
 mod digits;
@@ -15,8 +15,8 @@ use flate2::bufread::MultiGzDecoder;
 
 use crate::{Error, Result, file};
 
-/// The largest class that a label may name: far beyond any real data set, small enough that a misread column is noticed
-/// before a network with as many outputs is made.
+/// The largest class that a label may name: far beyond any real data set, small enough that a
+/// misread column is noticed before a network with as many outputs is made.
 pub const MAX_LABEL: u32 = 65_535;
 
 /// Features as their file holds them, row-major: a byte stays a byte until a batch is gathered.
@@ -95,13 +95,14 @@ impl DataSet {
         digits::open()
     }
 
-    /// Opens `digits`, a folder of IDX files, or a `.csv` or `.csv.gz` file. A folder that is itself called `digits` is
-    /// `./digits`.
+    /// Opens `digits`, a folder of IDX files, or a `.csv` or `.csv.gz` file. A folder that is
+    /// itself called `digits` is `./digits`.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for a source of another kind, [`Error::File`] for one that cannot be opened, and [`Error::Data`] for
-    /// contents that cannot be used: truncated or corrupt files, ragged rows, features that are not finite, labels that are not
-    /// classes, a part of no rows or no features.
+    /// [`Error::Invalid`] for a source of another kind, [`Error::File`] for one that cannot be
+    /// opened, and [`Error::Data`] for contents that cannot be used: truncated or corrupt
+    /// files, ragged rows, features that are not finite, labels that are not classes, a part of
+    /// no rows or no features.
     pub fn open(source: &str) -> Result<Self> {
         let path = Path::new(source);
         let lower = source.to_ascii_lowercase();
@@ -112,9 +113,12 @@ impl DataSet {
         } else if lower.ends_with(".csv") || lower.ends_with(".csv.gz") {
             csv::open(path)
         } else if path.exists() {
-            Err(Error::invalid(format!("data `{source}`: expected `digits`, a folder of IDX files, or a .csv or .csv.gz file")))
+            Err(Error::invalid(format!(
+                "data `{source}`: expected `digits`, a folder of IDX files, or a .csv or .csv.gz file"
+            )))
         } else {
-            let what = "not found; data is `digits`, a folder of IDX files, or a .csv or .csv.gz file";
+            let what =
+                "not found; data is `digits`, a folder of IDX files, or a .csv or .csv.gz file";
             Err(Error::File { path: source.to_owned(), what: what.to_owned() })
         }
     }
@@ -131,7 +135,10 @@ impl DataSet {
             }
         }
         if train.cols != test.cols {
-            return refuse(format!("{} features in the training set, {} in the test set", train.cols, test.cols));
+            return refuse(format!(
+                "{} features in the training set, {} in the test set",
+                train.cols, test.cols
+            ));
         }
         let largest = train.labels.iter().chain(&test.labels).max().copied().unwrap_or(0);
         let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
@@ -149,7 +156,9 @@ fn unpacked<'a>(input: impl Read + 'a) -> io::Result<Box<dyn Read + 'a>> {
 /// What the system, or the unpacking of a gzip stream, said while a file was read.
 fn unreadable(path: &Path, error: &io::Error) -> Error {
     match error.kind() {
-        io::ErrorKind::UnexpectedEof => file::refused(path.display(), "truncated: its gzip stream ends too early"),
+        io::ErrorKind::UnexpectedEof => {
+            file::refused(path.display(), "truncated: its gzip stream ends too early")
+        }
         io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData => {
             file::refused(path.display(), format!("corrupt gzip stream: {error}"))
         }

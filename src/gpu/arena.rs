@@ -1,4 +1,5 @@
-//! Small things that a [`Gpu`](super::Gpu) keeps from submit to submit: the parameter blocks, and a timer.
+//! Small things that a [`Gpu`](super::Gpu) keeps from submit to submit: the parameter blocks, and a
+//! timer.
 
 use super::kernels::Kernels;
 use super::memory::{buffer, buffer_or_error};
@@ -21,7 +22,8 @@ pub(super) struct Timer {
 }
 
 impl ParamsArena {
-    /// Room for so many blocks, and whether there was memory for it: without, nothing can be done with it.
+    /// Room for so many blocks, and whether there was memory for it: without, nothing can be done
+    /// with it.
     pub fn new(device: &wgpu::Device, kernels: &Kernels, slots: usize) -> (Self, Result<()>) {
         let slot = kernels.slot() as usize;
         let descriptor = wgpu::BufferDescriptor {

@@ -6,9 +6,10 @@ use super::tensor::GpuTensor;
 use crate::Result;
 use crate::backend::{Backend, Counts, Element, check_len};
 use crate::call::{
-    ActivationGrad, AdamW, AlphaDropoutCall, BatchLoss, BatchNorm, BatchNormGrad, BatchStatistics, DropoutBits, DropoutBroadcast,
-    DropoutCall, Features, Gather, GaussianDropoutCall, GradInput, GradWeight, GradWeightSgd, LinearActivation, LinearForward,
-    MaskBits, MaskBytes, Moments, Patches, PatchesGrad, PoolCall, PoolGrad, Sgd, SoftmaxCrossEntropy, SparsityGrad, SquaredError,
+    ActivationGrad, AdamW, AlphaDropoutCall, BatchLoss, BatchNorm, BatchNormGrad, BatchStatistics,
+    DropoutBits, DropoutBroadcast, DropoutCall, Features, Gather, GaussianDropoutCall, GradInput,
+    GradWeight, GradWeightSgd, LinearActivation, LinearForward, MaskBits, MaskBytes, Moments,
+    Patches, PatchesGrad, PoolCall, PoolGrad, Sgd, SoftmaxCrossEntropy, SparsityGrad, SquaredError,
     Subnetworks,
 };
 
@@ -41,7 +42,8 @@ impl Backend for Gpu {
             match chunk.len() % 4 {
                 0 => self.queue.write_buffer(&tensor.buffer, offset, chunk),
                 odd => {
-                    let padded: Vec<u8> = chunk.iter().copied().chain(std::iter::repeat_n(0, 4 - odd)).collect();
+                    let padded: Vec<u8> =
+                        chunk.iter().copied().chain(std::iter::repeat_n(0, 4 - odd)).collect();
                     self.queue.write_buffer(&tensor.buffer, offset, &padded);
                 }
             }
@@ -61,14 +63,19 @@ impl Backend for Gpu {
         pollster::block_on(self.read_tensors(tensors, true))
     }
 
-    async fn read_all_async<T: Element>(&mut self, tensors: &[&GpuTensor<T>]) -> Result<Vec<Vec<T>>> {
+    async fn read_all_async<T: Element>(
+        &mut self,
+        tensors: &[&GpuTensor<T>],
+    ) -> Result<Vec<Vec<T>>> {
         self.read_tensors(tensors, false).await
     }
 
     fn submit(&mut self) -> Result<()> {
         self.flush(None)?;
         while self.is_behind() {
-            self.in_flight.pop_front().map_or(Ok(()), |oldest| readback::wait(&self.device, oldest))?;
+            self.in_flight
+                .pop_front()
+                .map_or(Ok(()), |oldest| readback::wait(&self.device, oldest))?;
         }
         self.check()
     }
@@ -101,22 +108,37 @@ impl Backend for Gpu {
     }
 
     fn dropout_broadcast(&mut self, call: DropoutBroadcast<'_, GpuTensor<f32>>) -> Result<()> {
-        let views = DropoutBroadcast { x: &call.x.view(), y: &mut call.y.view(), axes: call.axes, dropout: call.dropout };
+        let views = DropoutBroadcast {
+            x: &call.x.view(),
+            y: &mut call.y.view(),
+            axes: call.axes,
+            dropout: call.dropout,
+        };
         self.enqueue(self.kernels.planner().dropout_broadcast(&views)?)
     }
 
-    fn dropout_bits(&mut self, call: DropoutBits<'_, GpuTensor<f32>, GpuTensor<u32>>) -> Result<()> {
-        let views = DropoutBits { x: &call.x.view(), bits: &call.bits.view(), y: &mut call.y.view(), scale: call.scale };
+    fn dropout_bits(
+        &mut self,
+        call: DropoutBits<'_, GpuTensor<f32>, GpuTensor<u32>>,
+    ) -> Result<()> {
+        let views = DropoutBits {
+            x: &call.x.view(),
+            bits: &call.bits.view(),
+            y: &mut call.y.view(),
+            scale: call.scale,
+        };
         self.enqueue(self.kernels.planner().dropout_bits(&views)?)
     }
 
     fn alpha_dropout(&mut self, call: AlphaDropoutCall<'_, GpuTensor<f32>>) -> Result<()> {
-        let views = AlphaDropoutCall { x: &call.x.view(), y: &mut call.y.view(), dropout: call.dropout };
+        let views =
+            AlphaDropoutCall { x: &call.x.view(), y: &mut call.y.view(), dropout: call.dropout };
         self.enqueue(self.kernels.planner().alpha_dropout(&views)?)
     }
 
     fn gaussian_dropout(&mut self, call: GaussianDropoutCall<'_, GpuTensor<f32>>) -> Result<()> {
-        let views = GaussianDropoutCall { x: &call.x.view(), y: &mut call.y.view(), dropout: call.dropout };
+        let views =
+            GaussianDropoutCall { x: &call.x.view(), y: &mut call.y.view(), dropout: call.dropout };
         self.enqueue(self.kernels.planner().gaussian_dropout(&views)?)
     }
 
@@ -164,9 +186,16 @@ impl Backend for Gpu {
     }
 
     fn activation_grad(&mut self, call: ActivationGrad<'_, GpuTensor<f32>>) -> Result<()> {
-        let (grad_output, z, mut grad_z) = (call.grad_output.view(), call.z.view(), call.grad_z.view());
+        let (grad_output, z, mut grad_z) =
+            (call.grad_output.view(), call.z.view(), call.grad_z.view());
         let (activation, dropout) = (call.activation, call.dropout);
-        let views = ActivationGrad { grad_output: &grad_output, z: &z, grad_z: &mut grad_z, activation, dropout };
+        let views = ActivationGrad {
+            grad_output: &grad_output,
+            z: &z,
+            grad_z: &mut grad_z,
+            activation,
+            dropout,
+        };
         self.enqueue(self.kernels.planner().activation_grad(&views)?)
     }
 
@@ -210,7 +239,10 @@ impl Backend for Gpu {
         self.enqueue(self.kernels.planner().grad_weight_sgd(&views)?)
     }
 
-    fn softmax_cross_entropy(&mut self, call: SoftmaxCrossEntropy<'_, GpuTensor<f32>, GpuTensor<u32>>) -> Result<()> {
+    fn softmax_cross_entropy(
+        &mut self,
+        call: SoftmaxCrossEntropy<'_, GpuTensor<f32>, GpuTensor<u32>>,
+    ) -> Result<()> {
         let views = SoftmaxCrossEntropy {
             logits: &call.logits.view(),
             labels: &call.labels.view(),
@@ -233,7 +265,11 @@ impl Backend for Gpu {
     }
 
     fn batch_loss(&mut self, call: BatchLoss<'_, GpuTensor<f32>>) -> Result<()> {
-        let views = BatchLoss { losses: &call.losses.view(), totals: &mut call.totals.view(), slot: call.slot };
+        let views = BatchLoss {
+            losses: &call.losses.view(),
+            totals: &mut call.totals.view(),
+            slot: call.slot,
+        };
         self.enqueue(self.kernels.planner().batch_loss(&views)?)
     }
 
@@ -245,13 +281,24 @@ impl Backend for Gpu {
 
     fn moments(&mut self, call: Moments<'_, GpuTensor<f32>>) -> Result<()> {
         let Moments { logits, weights, first, before, moments } = call;
-        let views = Moments { logits: &mut logits.view(), weights: &weights.view(), first, before, moments: &mut moments.view() };
+        let views = Moments {
+            logits: &mut logits.view(),
+            weights: &weights.view(),
+            first,
+            before,
+            moments: &mut moments.view(),
+        };
         self.enqueue(self.kernels.planner().moments(&views)?)
     }
 
     fn sgd(&mut self, call: Sgd<'_, GpuTensor<f32>>) -> Result<()> {
         let mut velocity = call.velocity.map(|velocity| velocity.view());
-        let views = Sgd { grad: &call.grad.view(), weight: &mut call.weight.view(), velocity: velocity.as_mut(), rule: call.rule };
+        let views = Sgd {
+            grad: &call.grad.view(),
+            weight: &mut call.weight.view(),
+            velocity: velocity.as_mut(),
+            rule: call.rule,
+        };
         self.enqueue(self.kernels.planner().sgd(&views)?)
     }
 
@@ -270,7 +317,8 @@ impl Backend for Gpu {
     fn batch_statistics(&mut self, call: BatchStatistics<'_, GpuTensor<f32>>) -> Result<()> {
         let (mut statistics, mut running) = (call.statistics.view(), call.running.view());
         let (x, momentum) = (&call.x.view(), call.momentum);
-        let views = BatchStatistics { x, statistics: &mut statistics, running: &mut running, momentum };
+        let views =
+            BatchStatistics { x, statistics: &mut statistics, running: &mut running, momentum };
         self.enqueue(self.kernels.planner().batch_statistics(&views)?)
     }
 
@@ -317,13 +365,24 @@ impl Backend for Gpu {
         let PatchesGrad { grad_patches, image, filter, grad_x, through } = call;
         let through = through.map(|(x, scale)| (x.view(), scale));
         let through = through.as_ref().map(|(x, scale)| (x, *scale));
-        let views = PatchesGrad { grad_patches: &grad_patches.view(), image, filter, grad_x: &mut grad_x.view(), through };
+        let views = PatchesGrad {
+            grad_patches: &grad_patches.view(),
+            image,
+            filter,
+            grad_x: &mut grad_x.view(),
+            through,
+        };
         self.enqueue(self.kernels.planner().patches_grad(&views)?)
     }
 
     fn pool(&mut self, call: PoolCall<'_, GpuTensor<f32>>) -> Result<()> {
         let PoolCall { x, image, pool, y } = call;
-        self.enqueue(self.kernels.planner().pool(&PoolCall { x: &x.view(), image, pool, y: &mut y.view() })?)
+        self.enqueue(self.kernels.planner().pool(&PoolCall {
+            x: &x.view(),
+            image,
+            pool,
+            y: &mut y.view(),
+        })?)
     }
 
     fn pool_grad(&mut self, call: PoolGrad<'_, GpuTensor<f32>>) -> Result<()> {
@@ -333,7 +392,10 @@ impl Backend for Gpu {
         self.enqueue(self.kernels.planner().pool_grad(&views)?)
     }
 
-    fn gather(&mut self, call: Gather<'_, GpuTensor<f32>, GpuTensor<u32>, GpuTensor<u8>>) -> Result<()> {
+    fn gather(
+        &mut self,
+        call: Gather<'_, GpuTensor<f32>, GpuTensor<u32>, GpuTensor<u8>>,
+    ) -> Result<()> {
         let (bytes, floats);
         let data = match call.data {
             Features::Bytes(tensor) => {

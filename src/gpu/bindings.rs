@@ -1,5 +1,6 @@
-//! Which of a kernel's tensors a form of it binds. What a form never touches it leaves out; where a device binds fewer storage buffers than a
-//! kernel has tensors, dispatches share the work, each with those that it can bind.
+//! Which of a kernel's tensors a form of it binds. What a form never touches it leaves out; where a
+//! device binds fewer storage buffers than a kernel has tensors, dispatches share the work, each
+//! with those that it can bind.
 
 use super::stem::Stem;
 use super::variant::{Gate, Variant};
@@ -9,14 +10,17 @@ use super::variant::{Gate, Variant};
 pub enum Bound {
     /// All that the call may touch.
     All,
-    /// No more than four. `grad_input` behind ReLU leaves what comes after its sum to a second dispatch, and so does `linear_activation`,
-    /// whose residual lies in `y` by then; the kernels of weights and biases take the ones without the others; `gather` takes features alone.
+    /// No more than four. `grad_input` behind ReLU leaves what comes after its sum to a second
+    /// dispatch, and so does `linear_activation`, whose residual lies in `y` by then; the
+    /// kernels of weights and biases take the ones without the others; `gather` takes features
+    /// alone.
     Few,
     /// `gather` only: labels alone.
     Labels,
 }
 
-/// A tensor that a form leaves out: its binding and name, and the tensor that takes its place in the text.
+/// A tensor that a form leaves out: its binding and name, and the tensor that takes its place in
+/// the text.
 pub(super) struct LeftOut {
     binding: usize,
     name: &'static str,
@@ -33,12 +37,18 @@ impl Variant {
         let few = self.bound == Bound::Few;
         match self.stem {
             _ if self.in_place => const { &[leave(0, "x", "y")] },
-            Stem::GradInput | Stem::GradWeight if self.gate != Gate::Relu => const { &[leave(2, "output", "grad_output")] },
+            Stem::GradInput | Stem::GradWeight if self.gate != Gate::Relu => {
+                const { &[leave(2, "output", "grad_output")] }
+            }
             Stem::GradInput if few => const { &[leave(3, "x", "output")] },
             // Both are numbers one by one there.
             Stem::GradWeight if few => const { &[leave(4, "grad_bias", "grad_weight")] },
-            Stem::GradWeightSgd if few => const { &[leave(5, "bias_velocities", "weight_velocities"), leave(3, "bias", "weight")] },
-            Stem::LinearActivation if few => const { &[leave(3, "residual", "x"), leave(1, "weight", "x")] },
+            Stem::GradWeightSgd if few => {
+                const { &[leave(5, "bias_velocities", "weight_velocities"), leave(3, "bias", "weight")] }
+            }
+            Stem::LinearActivation if few => {
+                const { &[leave(3, "residual", "x"), leave(1, "weight", "x")] }
+            }
             Stem::Gather if few => const { &[leave(2, "all_labels", "order")] },
             Stem::Gather if self.bound == Bound::Labels => const { &[leave(0, "data", "order")] },
             _ => &[],
@@ -62,14 +72,18 @@ impl Variant {
         self.left_out().iter().fold(text, |text, tensor| tensor.leave_out(&text))
     }
 
-    /// Which of the bindings in group 0 are written, in order. Under [`shared`](Self::shared) all are bound so.
+    /// Which of the bindings in group 0 are written, in order. Under [`shared`](Self::shared) all
+    /// are bound so.
     pub(super) fn writes(&self) -> Vec<bool> {
         let all: &[bool] = match self.stem {
             Stem::BatchLoss | Stem::Copy | Stem::Dropout | Stem::PhiloxWords => &[false, true],
             Stem::Patches | Stem::Pool | Stem::SparsityGrad => &[false, true],
             Stem::PatchesGrad | Stem::PoolGrad => &[false, false, true],
             Stem::Moments => &[false, true, true],
-            Stem::AlphaDropout | Stem::DropoutBroadcast | Stem::GaussianDropout | Stem::Subnetworks => &[false, true],
+            Stem::AlphaDropout
+            | Stem::DropoutBroadcast
+            | Stem::GaussianDropout
+            | Stem::Subnetworks => &[false, true],
             Stem::ActivationGrad | Stem::DropoutBits => &[false, false, true],
             Stem::MaskBits | Stem::MaskBytes => &[true],
             Stem::LinearActivation => &[false, false, false, false, true, true],
@@ -77,7 +91,9 @@ impl Variant {
             Stem::GradInput => &[false, false, false, false, true],
             Stem::GradWeight | Stem::Gather => &[false, false, false, true, true],
             Stem::GradWeightSgd if self.momentum => &[false, false, true, true, true, true],
-            Stem::GradWeightSgd | Stem::SoftmaxCrossEntropy | Stem::SquaredError => &[false, false, true, true],
+            Stem::GradWeightSgd | Stem::SoftmaxCrossEntropy | Stem::SquaredError => {
+                &[false, false, true, true]
+            }
             Stem::Adamw => &[false, true, true, true],
             Stem::BatchNorm | Stem::BatchNormGrad => &[false, false, false, true],
             Stem::BatchStatistics => &[false, true, true],
@@ -89,10 +105,13 @@ impl Variant {
 }
 
 impl LeftOut {
-    /// The text without the tensor: the bindings behind it move up, and where it is named the other one stands.
+    /// The text without the tensor: the bindings behind it move up, and where it is named the other
+    /// one stands.
     fn leave_out(&self, text: &str) -> String {
         let declared = format!("> {}: array<", self.name);
-        let lines = text.lines().filter(|line| !(line.starts_with("@group(0)") && line.contains(&declared)));
+        let lines = text
+            .lines()
+            .filter(|line| !(line.starts_with("@group(0)") && line.contains(&declared)));
         lines.map(|line| self.moved(line).unwrap_or_else(|| self.renamed(line)) + "\n").collect()
     }
 
@@ -100,13 +119,20 @@ impl LeftOut {
     fn moved(&self, line: &str) -> Option<String> {
         let (binding, rest) = line.strip_prefix("@group(0) @binding(")?.split_once(')')?;
         let binding = binding.parse::<usize>().ok()?;
-        Some(format!("@group(0) @binding({}){rest}", if binding > self.binding { binding - 1 } else { binding }))
+        Some(format!(
+            "@group(0) @binding({}){rest}",
+            if binding > self.binding { binding - 1 } else { binding }
+        ))
     }
 
     fn renamed(&self, line: &str) -> String {
         let Self { name, instead, .. } = self;
-        if let Some(accessor) = line.strip_prefix("// loader ").or(line.strip_prefix("// storer ")) {
-            let words = accessor.split(' ').enumerate().map(|(i, word)| if i == 1 && word == *name { instead } else { word });
+        if let Some(accessor) = line.strip_prefix("// loader ").or(line.strip_prefix("// storer "))
+        {
+            let words = accessor
+                .split(' ')
+                .enumerate()
+                .map(|(i, word)| if i == 1 && word == *name { instead } else { word });
             return format!("{}{}", &line[..10], words.collect::<Vec<_>>().join(" "));
         }
         let indexed = format!("{name}[");
@@ -138,7 +164,11 @@ mod tests {
         let counts: Vec<usize> = few.map(Variant::tensors).collect();
         assert!(!counts.is_empty() && counts.iter().all(|&count| count <= 4), "{counts:?}");
         for stem in Stem::ALL {
-            assert!(all.iter().any(|variant| variant.stem == stem && variant.tensors() <= 4), "{}", stem.name());
+            assert!(
+                all.iter().any(|variant| variant.stem == stem && variant.tensors() <= 4),
+                "{}",
+                stem.name()
+            );
         }
     }
 }

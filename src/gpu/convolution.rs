@@ -6,7 +6,8 @@ use crate::Result;
 use crate::call::{Patches, PatchesGrad, PoolCall, PoolGrad};
 
 impl Kernels {
-    /// Prepares `Y[(b, i, j), (u, v, c)] = X[b, i + u − P, j + v − P, c]`: the windows of images, a row each.
+    /// Prepares `Y[(b, i, j), (u, v, c)] = X[b, i + u − P, j + v − P, c]`: the windows of images, a
+    /// row each.
     ///
     /// # Errors
     /// As [`dropout`](Self::dropout).
@@ -14,7 +15,8 @@ impl Kernels {
         self.prepare(&self.planner().patches(call)?)
     }
 
-    /// Prepares the way back through [`patches`](Self::patches): `dX[b, h, w, c] = Σ_uv dY[(b, h + P − u, w + P − v), (u, v, c)]`.
+    /// Prepares the way back through [`patches`](Self::patches): `dX[b, h, w, c] = Σ_uv dY[(b, h +
+    /// P − u, w + P − v), (u, v, c)]`.
     ///
     /// # Errors
     /// As [`dropout`](Self::dropout).
@@ -30,7 +32,8 @@ impl Kernels {
         self.prepare(&self.planner().pool(call)?)
     }
 
-    /// Prepares the way back through [`pool`](Self::pool): a mean's `dY` in equal shares, a maximum's to the first of the largest elements.
+    /// Prepares the way back through [`pool`](Self::pool): a mean's `dY` in equal shares, a
+    /// maximum's to the first of the largest elements.
     ///
     /// # Errors
     /// As [`dropout`](Self::dropout).

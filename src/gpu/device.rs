@@ -18,7 +18,8 @@ pub enum AdapterChoice {
 
 /// Every adapter that can run compute shaders, the best first.
 ///
-/// OpenGL is asked only where nothing else has an adapter: it offers the same devices again with fewer limits. `WGPU_BACKEND` (such as `vulkan` or `gl`) narrows the search.
+/// OpenGL is asked only where nothing else has an adapter: it offers the same devices again with
+/// fewer limits. `WGPU_BACKEND` (such as `vulkan` or `gl`) narrows the search.
 ///
 /// # Errors
 /// [`Error::Invalid`] where `WGPU_BACKEND` names no backend.
@@ -59,8 +60,12 @@ async fn adapters_of(backends: wgpu::Backends) -> Vec<wgpu::Adapter> {
 }
 
 fn backends(name: Option<&str>) -> Result<wgpu::Backends> {
-    let Some(name) = name.filter(|name| !name.trim().is_empty()) else { return Ok(wgpu::Backends::all()) };
-    let unknown = |name: &str| Error::invalid(format!("WGPU_BACKEND names `{name}`: must be vulkan, metal, dx12 or gl"));
+    let Some(name) = name.filter(|name| !name.trim().is_empty()) else {
+        return Ok(wgpu::Backends::all());
+    };
+    let unknown = |name: &str| {
+        Error::invalid(format!("WGPU_BACKEND names `{name}`: must be vulkan, metal, dx12 or gl"))
+    };
     name.split(',').try_fold(wgpu::Backends::empty(), |found, name| {
         Ok(found
             | match name.trim().to_ascii_lowercase().as_str() {
@@ -89,7 +94,8 @@ fn line(index: usize, info: &wgpu::AdapterInfo) -> String {
 }
 
 fn choose(choice: &AdapterChoice, infos: &[wgpu::AdapterInfo]) -> Result<usize> {
-    let list = || infos.iter().enumerate().map(|(i, info)| line(i, info)).collect::<Vec<_>>().join("; ");
+    let list =
+        || infos.iter().enumerate().map(|(i, info)| line(i, info)).collect::<Vec<_>>().join("; ");
     let none = |what: String| Error::Adapter { what };
     if infos.is_empty() {
         let advice = "install a Vulkan driver (Debian: mesa-vulkan-drivers) or use --device cpu";
@@ -98,32 +104,44 @@ fn choose(choice: &AdapterChoice, infos: &[wgpu::AdapterInfo]) -> Result<usize> 
     match choice {
         AdapterChoice::Best => Ok(0),
         AdapterChoice::Hardware if infos[0].device_type != wgpu::DeviceType::Cpu => Ok(0),
-        AdapterChoice::Hardware => Err(none(format!("no GPU that is not software: there is {}", list()))),
+        AdapterChoice::Hardware => {
+            Err(none(format!("no GPU that is not software: there is {}", list())))
+        }
         AdapterChoice::Index(index) if *index < infos.len() => Ok(*index),
-        AdapterChoice::Index(index) => Err(none(format!("no adapter {index}: there is {}", list()))),
+        AdapterChoice::Index(index) => {
+            Err(none(format!("no adapter {index}: there is {}", list())))
+        }
         AdapterChoice::Name(name) => {
             let wanted = name.to_lowercase();
             let named = |info: &wgpu::AdapterInfo| info.name.to_lowercase().contains(&wanted);
-            let mut found = infos.iter().enumerate().filter(|(_, info)| named(info)).map(|(i, _)| i);
+            let mut found =
+                infos.iter().enumerate().filter(|(_, info)| named(info)).map(|(i, _)| i);
             match (found.next(), found.next()) {
                 (Some(only), None) => Ok(only),
-                (Some(_), Some(_)) => Err(none(format!("several adapters match `{name}`, choose by index: {}", list()))),
+                (Some(_), Some(_)) => Err(none(format!(
+                    "several adapters match `{name}`, choose by index: {}",
+                    list()
+                ))),
                 (None, _) => Err(none(format!("no adapter matches `{name}`: there is {}", list()))),
             }
         }
     }
 }
 
-/// The features of an adapter that the kernels have a use for, to request for a device of one's own. They work without any: 64-bit integers,
-/// f16 and subgroups are faster or smaller, timestamps time.
+/// The features of an adapter that the kernels have a use for, to request for a device of one's
+/// own. They work without any: 64-bit integers, f16 and subgroups are faster or smaller, timestamps
+/// time.
 pub fn required_features(adapter: &wgpu::Adapter) -> wgpu::Features {
-    let useful =
-        wgpu::Features::TIMESTAMP_QUERY | wgpu::Features::SHADER_INT64 | wgpu::Features::SHADER_F16 | wgpu::Features::SUBGROUP;
+    let useful = wgpu::Features::TIMESTAMP_QUERY
+        | wgpu::Features::SHADER_INT64
+        | wgpu::Features::SHADER_F16
+        | wgpu::Features::SUBGROUP;
     adapter.features() & useful
 }
 
-/// The limits under which the kernels run fastest on an adapter, and everything else as WebGPU's defaults have it or as the adapter does where
-/// it offers less. They work under the defaults: then bindings hold 128 MiB, and larger tensors run in windows.
+/// The limits under which the kernels run fastest on an adapter, and everything else as WebGPU's
+/// defaults have it or as the adapter does where it offers less. They work under the defaults: then
+/// bindings hold 128 MiB, and larger tensors run in windows.
 pub fn required_limits(adapter: &wgpu::Adapter) -> wgpu::Limits {
     let most = adapter.limits();
     wgpu::Limits {
@@ -151,7 +169,9 @@ pub fn open(choice: &AdapterChoice) -> Result<(wgpu::AdapterInfo, wgpu::Device, 
 ///
 /// # Errors
 /// As [`open`].
-pub async fn open_async(choice: &AdapterChoice) -> Result<(wgpu::AdapterInfo, wgpu::Device, wgpu::Queue)> {
+pub async fn open_async(
+    choice: &AdapterChoice,
+) -> Result<(wgpu::AdapterInfo, wgpu::Device, wgpu::Queue)> {
     let adapters = adapters_async().await?;
     let infos: Vec<wgpu::AdapterInfo> = adapters.iter().map(wgpu::Adapter::get_info).collect();
     let index = choose(choice, &infos)?;
@@ -164,10 +184,9 @@ pub async fn open_async(choice: &AdapterChoice) -> Result<(wgpu::AdapterInfo, wg
         experimental_features,
         ..Default::default()
     };
-    let (device, queue) = adapter
-        .request_device(&descriptor)
-        .await
-        .map_err(|error| Error::Adapter { what: format!("{} gives no device: {error}", line(index, &infos[index])) })?;
+    let (device, queue) = adapter.request_device(&descriptor).await.map_err(|error| {
+        Error::Adapter { what: format!("{} gives no device: {error}", line(index, &infos[index])) }
+    })?;
     Ok((infos[index].clone(), device, queue))
 }
 
@@ -176,8 +195,10 @@ mod tests {
     use super::*;
 
     fn infos() -> Vec<wgpu::AdapterInfo> {
-        let info =
-            |name: &str, kind| wgpu::AdapterInfo { name: name.to_owned(), ..wgpu::AdapterInfo::new(kind, wgpu::Backend::Vulkan) };
+        let info = |name: &str, kind| wgpu::AdapterInfo {
+            name: name.to_owned(),
+            ..wgpu::AdapterInfo::new(kind, wgpu::Backend::Vulkan)
+        };
         vec![
             info("Radeon RX 7900", wgpu::DeviceType::DiscreteGpu),
             info("llvmpipe", wgpu::DeviceType::Cpu),
@@ -196,18 +217,30 @@ mod tests {
     #[test]
     fn what_is_missing_or_ambiguous_is_refused_with_the_list() {
         let infos = infos();
-        for choice in [AdapterChoice::Index(3), AdapterChoice::Name("llvm".into()), AdapterChoice::Name("geforce".into())] {
+        for choice in [
+            AdapterChoice::Index(3),
+            AdapterChoice::Name("llvm".into()),
+            AdapterChoice::Name("geforce".into()),
+        ] {
             let error = choose(&choice, &infos).unwrap_err().to_string();
             assert!(error.contains("0: Radeon RX 7900"), "{error}");
         }
         assert!(choose(&AdapterChoice::Hardware, &infos[1..]).is_err());
-        assert!(choose(&AdapterChoice::Best, &[]).unwrap_err().to_string().contains("mesa-vulkan-drivers"));
+        assert!(
+            choose(&AdapterChoice::Best, &[])
+                .unwrap_err()
+                .to_string()
+                .contains("mesa-vulkan-drivers")
+        );
     }
 
     #[test]
     fn an_unknown_backend_is_an_error_and_not_an_empty_list() {
         assert!(backends(Some("vulcan")).is_err());
-        assert_eq!(backends(Some("vulkan,gl")).unwrap(), wgpu::Backends::VULKAN | wgpu::Backends::GL);
+        assert_eq!(
+            backends(Some("vulkan,gl")).unwrap(),
+            wgpu::Backends::VULKAN | wgpu::Backends::GL
+        );
         assert_eq!(backends(None).unwrap(), wgpu::Backends::all());
     }
 }

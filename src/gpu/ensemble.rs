@@ -14,7 +14,8 @@ impl Kernels {
         self.prepare(&self.planner().subnetworks(call)?)
     }
 
-    /// Prepares `p = softmax(z)`, and over sub-networks its weighted mean and squares, and its mean entropy in nats.
+    /// Prepares `p = softmax(z)`, and over sub-networks its weighted mean and squares, and its mean
+    /// entropy in nats.
     ///
     /// # Errors
     /// As [`dropout`](Self::dropout).

@@ -1,4 +1,5 @@
-//! What wgpu offers behind `unsafe` alone: cooperative matrices, for [`Tile::Matrix`](super::Tile::Matrix).
+//! What wgpu offers behind `unsafe` alone: cooperative matrices, for
+//! [`Tile::Matrix`](super::Tile::Matrix).
 #![allow(unsafe_code)]
 
 use super::kernels::Kernels;
@@ -12,21 +13,24 @@ use crate::call::LinearForward;
 use crate::{Dropout, Error, Result};
 use wgpu::CooperativeScalarType::{F16, F32};
 
-/// The experimental features of an adapter that the kernels have a use for, and the leave to use them.
+/// The experimental features of an adapter that the kernels have a use for, and the leave to use
+/// them.
 pub(super) fn features(adapter: &wgpu::Adapter) -> (wgpu::Features, wgpu::ExperimentalFeatures) {
     let matrices = wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX;
     let has_size = adapter.cooperative_matrix_properties().iter().any(|of| {
-        (of.m_size, of.n_size, of.k_size, of.ab_type, of.cr_type) == (16, 16, 16, F16, F32) && !of.saturating_accumulation
+        (of.m_size, of.n_size, of.k_size, of.ab_type, of.cr_type) == (16, 16, 16, F16, F32)
+            && !of.saturating_accumulation
     });
     if !adapter.features().contains(matrices) || !has_size {
         return (wgpu::Features::empty(), wgpu::ExperimentalFeatures::disabled());
     }
-    // SAFETY: wgpu asks that whoever enables an experimental feature takes its bugs on: only the tile that is asked for by name uses it, after a
-    // product of known result.
+    // SAFETY: wgpu asks that whoever enables an experimental feature takes its bugs on: only the
+    // tile that is asked for by name uses it, after a product of known result.
     (matrices, unsafe { wgpu::ExperimentalFeatures::enabled() })
 }
 
-/// `[rows, terms, cols]` of products that are no whole number of tiles and slabs: in one part, and in parts that end within a slab.
+/// `[rows, terms, cols]` of products that are no whole number of tiles and slabs: in one part, and
+/// in parts that end within a slab.
 const SHAPES: [[usize; 3]; 2] = [[132, 72, 136], [20, 528, 136]];
 
 /// Refuses a device whose matrix units do not multiply, where a plan names them.
@@ -39,11 +43,13 @@ pub(super) fn check_matrices(gpu: &mut Gpu) -> Result<()> {
         return Ok(());
     }
     for tile in [Tile::Matrix, Tile::MatrixLarge] {
-        let kernels = gpu.kernels().replanned(|planner| Planner { tiles: Tiles::all(tile), ..planner })?;
+        let kernels =
+            gpu.kernels().replanned(|planner| Planner { tiles: Tiles::all(tile), ..planner })?;
         for shape in SHAPES {
             if let Some([row, col]) = wrong_sum(gpu, &kernels, shape)? {
-                let what =
-                    format!("tile {tile}: the device's matrix units give a wrong sum in row {row}, column {col} of {shape:?}");
+                let what = format!(
+                    "tile {tile}: the device's matrix units give a wrong sum in row {row}, column {col} of {shape:?}"
+                );
                 return Err(Error::Adapter { what });
             }
         }
@@ -51,8 +57,13 @@ pub(super) fn check_matrices(gpu: &mut Gpu) -> Result<()> {
     Ok(())
 }
 
-/// The row and column of the first wrong sum in a product of f16; of whole numbers, so that every order of its sums gives the same.
-fn wrong_sum(gpu: &mut Gpu, kernels: &Kernels, [rows, terms, cols]: [usize; 3]) -> Result<Option<[usize; 2]>> {
+/// The row and column of the first wrong sum in a product of f16; of whole numbers, so that every
+/// order of its sums gives the same.
+fn wrong_sum(
+    gpu: &mut Gpu,
+    kernels: &Kernels,
+    [rows, terms, cols]: [usize; 3],
+) -> Result<Option<[usize; 2]>> {
     let x = |row: usize, term: usize| (row * 7 + term * 3) % 5 / 3;
     let w = |term: usize, col: usize| (term * 5 + col * 11) % 7 / 2;
     let mut tensor = |rows: usize, cols: usize, value: &dyn Fn(usize, usize) -> usize| {
@@ -60,15 +71,25 @@ fn wrong_sum(gpu: &mut Gpu, kernels: &Kernels, [rows, terms, cols]: [usize; 3]) 
         let words: Vec<u32> = halves.chunks(2).map(|pair| pair[0] | pair[1] << 16).collect();
         gpu.tensor(1, words.len(), &words)
     };
-    let (x_halves, w_halves, y_halves) = (tensor(rows, terms, &x)?, tensor(terms, cols, &w)?, tensor(rows, cols, &|_, _| 1)?);
+    let (x_halves, w_halves, y_halves) =
+        (tensor(rows, terms, &x)?, tensor(terms, cols, &w)?, tensor(rows, cols, &|_, _| 1)?);
     // What is recorded apart comes after them.
     gpu.wait()?;
     let view = |buffer, rows, cols| View::new(buffer, rows, cols).half();
-    let (x_view, weight) = (view(x_halves.view().buffer, rows, terms), view(w_halves.view().buffer, terms, cols));
+    let (x_view, weight) =
+        (view(x_halves.view().buffer, rows, terms), view(w_halves.view().buffer, terms, cols));
     let mut y = view(y_halves.view().buffer, rows, cols);
-    let call = LinearForward { x: &x_view, weight: &weight, bias: None, y: &mut y, relu: false, dropout: Dropout::NONE };
+    let call = LinearForward {
+        x: &x_view,
+        weight: &weight,
+        bias: None,
+        y: &mut y,
+        relu: false,
+        dropout: Dropout::NONE,
+    };
     let prepared = kernels.linear_forward(&call)?;
-    let mut encoder = gpu.device().create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+    let mut encoder =
+        gpu.device().create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
     prepared.record(&mut encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default()));
     gpu.queue().submit([encoder.finish()]);
     let found = gpu.read(&y_halves)?;
@@ -95,15 +116,22 @@ mod tests {
     #[test]
     fn whole_numbers_are_those_of_f16() {
         for number in 0..=2048 {
-            assert_eq!(whole(number), u32::from(half::f16::from_f32(number as f32).to_bits()), "{number}");
+            assert_eq!(
+                whole(number),
+                u32::from(half::f16::from_f32(number as f32).to_bits()),
+                "{number}"
+            );
         }
     }
 
-    /// The check itself, by a tile that every device has, and with weights that a shader doubles as its control.
+    /// The check itself, by a tile that every device has, and with weights that a shader doubles as
+    /// its control.
     #[test]
     fn a_right_product_passes_and_a_wrong_one_is_found() {
         let tiled = |planner| Planner { tiles: Tiles::all(Tile::Workgroup), ..planner };
-        let Ok(mut gpu) = Gpu::build(&AdapterChoice::Best, tiled) else { return eprintln!("SKIPPED: no adapter") };
+        let Ok(mut gpu) = Gpu::build(&AdapterChoice::Best, tiled) else {
+            return eprintln!("SKIPPED: no adapter");
+        };
         if !gpu.kernels().planner().half {
             return eprintln!("SKIPPED: the adapter has no f16");
         }

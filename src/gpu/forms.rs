@@ -3,10 +3,13 @@
 use super::kernels::{Kernels, Prepared};
 use super::view::View;
 use crate::Result;
-use crate::call::{AlphaDropoutCall, DropoutBits, DropoutBroadcast, GaussianDropoutCall, MaskBytes};
+use crate::call::{
+    AlphaDropoutCall, DropoutBits, DropoutBroadcast, GaussianDropoutCall, MaskBytes,
+};
 
 impl Kernels {
-    /// Prepares `y = M·s·x` with a mask that is broadcast: the element at `(row, col)` of an [`AxisMap`](crate::AxisMap).
+    /// Prepares `y = M·s·x` with a mask that is broadcast: the element at `(row, col)` of an
+    /// [`AxisMap`](crate::AxisMap).
     ///
     /// # Errors
     /// As [`dropout`](Self::dropout).

@@ -1,4 +1,5 @@
-//! The sizes in which `shaders/tile_workgroup.wgsl` comes: how many threads share a tile of a matrix product, and how they lie in it.
+//! The sizes in which `shaders/tile_workgroup.wgsl` comes: how many threads share a tile of a
+//! matrix product, and how they lie in it.
 
 /// Bytes of workgroup memory that a quad of rows or columns takes, for the 16 terms of a slab.
 const QUAD: u64 = 16 * 4 * 4;
@@ -12,7 +13,8 @@ pub(super) struct Group {
     pub rows: u64,
     /// Threads along the columns.
     pub cols: u64,
-    /// Neighbouring threads that lie along the columns: with the rows that follow they make up what a subgroup holds.
+    /// Neighbouring threads that lie along the columns: with the rows that follow they make up
+    /// what a subgroup holds.
     pub lanes: u64,
     /// Slabs that workgroup memory holds: with 2 threads meet once a slab, with 1 twice.
     pub buffers: u64,
@@ -41,7 +43,13 @@ impl Group {
         // A slab of a quad is four blocks of 4 × 4.
         let loads = (rows + cols).div_ceil(self.threads());
         let Self { rows, cols, lanes, buffers, .. } = self;
-        let constants = [("GROUP_ROWS", rows), ("GROUP_COLS", cols), ("LANES", lanes), ("LOADS", loads), ("BUFFERS", buffers)];
+        let constants = [
+            ("GROUP_ROWS", rows),
+            ("GROUP_COLS", cols),
+            ("LANES", lanes),
+            ("LOADS", loads),
+            ("BUFFERS", buffers),
+        ];
         constants.iter().map(|(name, value)| format!("const {name}: u32 = {value}u;\n")).collect()
     }
 }

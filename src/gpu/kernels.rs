@@ -1,4 +1,5 @@
-//! Kernels on a device that somebody else owns: compile, prepare a call for its buffers, record it into the caller's pass.
+//! Kernels on a device that somebody else owns: compile, prepare a call for its buffers, record it
+//! into the caller's pass.
 
 use super::memory;
 use super::params::Params;
@@ -7,8 +8,8 @@ use super::plan::{Binding, Dispatch, HALF_BUFFERS, Planner, scratch_bytes};
 use super::variant::Variant;
 use super::view::View;
 use crate::call::{
-    ActivationGrad, BatchLoss, DropoutCall, Gather, GradInput, GradWeight, GradWeightSgd, LinearActivation, LinearForward,
-    MaskBits, Sgd, SoftmaxCrossEntropy, SquaredError,
+    ActivationGrad, BatchLoss, DropoutCall, Gather, GradInput, GradWeight, GradWeightSgd,
+    LinearActivation, LinearForward, MaskBits, Sgd, SoftmaxCrossEntropy, SquaredError,
 };
 use crate::{Error, Result};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -22,13 +23,17 @@ pub(super) type Range = (wgpu::Buffer, u64, u64);
 /// What is bound, with the scratch buffer where a plan leaves it open.
 pub(super) fn ranges(bindings: &[Binding<'_>], scratch: Option<&wgpu::Buffer>) -> Vec<Range> {
     let buffer = |binding: &Binding<'_>| binding.buffer.or(scratch).cloned();
-    bindings.iter().filter_map(|binding| Some((buffer(binding)?, binding.offset, binding.size))).collect()
+    bindings
+        .iter()
+        .filter_map(|binding| Some((buffer(binding)?, binding.offset, binding.size)))
+        .collect()
 }
 
 /// The kernels of this crate on a caller's device.
 ///
-/// Nothing here submits, waits, reads back or sets an error handler. A call is *prepared* once for its buffers and then recorded
-/// any number of times, in order with whatever else the caller records:
+/// Nothing here submits, waits, reads back or sets an error handler. A call is *prepared* once for
+/// its buffers and then recorded any number of times, in order with whatever else the caller
+/// records:
 ///
 /// ```no_run
 /// use wgpu_dropout::{Dropout, Key, Mask, Mode, Rate, call::DropoutCall, gpu::{Kernels, View}, wgpu};
@@ -47,8 +52,8 @@ pub(super) fn ranges(bindings: &[Binding<'_>], scratch: Option<&wgpu::Buffer>) -
 /// }
 /// ```
 ///
-/// Equation, shapes and units of each call are at its struct in [`call`](crate::call); pipelines are compiled when the first call of a kind is
-/// prepared, or [ahead](Self::warm_up).
+/// Equation, shapes and units of each call are at its struct in [`call`](crate::call); pipelines
+/// are compiled when the first call of a kind is prepared, or [ahead](Self::warm_up).
 ///
 /// A clone is the same kernels: what either compiles is compiled for both.
 #[derive(Debug, Clone)]
@@ -76,33 +81,71 @@ impl Kernels {
         Self::with_planner(device, |planner| planner)
     }
 
-    /// The kernels with the device's plan changed: another tile, smaller bindings, shorter dispatches.
+    /// The kernels with the device's plan changed: another tile, smaller bindings, shorter
+    /// dispatches.
     ///
     /// # Errors
     /// As [`new`](Self::new), and where the plan goes beyond what the device can do.
-    pub fn with_planner(device: &wgpu::Device, change: impl FnOnce(Planner) -> Planner) -> Result<Self> {
+    pub fn with_planner(
+        device: &wgpu::Device,
+        change: impl FnOnce(Planner) -> Planner,
+    ) -> Result<Self> {
         let (info, features, limits) = (device.adapter_info(), device.features(), device.limits());
         let most = Planner::new(&info, features, &limits);
         let changed = change(most);
         let planner = Planner { half: changed.half && changed.buffers >= HALF_BUFFERS, ..changed };
         if planner.state {
-            return Err(Error::invalid("Planner::state: a buffer to read from is named by Kernels::reading alone"));
+            return Err(Error::invalid(
+                "Planner::state: a buffer to read from is named by Kernels::reading alone",
+            ));
         }
         if planner.half && !most.half {
             return Err(Error::Adapter { what: "f16 tensors: they need SHADER_F16".to_owned() });
         }
         if planner.int64 && !most.int64 {
-            return Err(Error::Adapter { what: "64-bit integers: they need SHADER_INT64".to_owned() });
+            return Err(Error::Adapter {
+                what: "64-bit integers: they need SHADER_INT64".to_owned(),
+            });
         }
         let needs = [
             ("max_storage_buffer_binding_size", planner.binding, 1 << 16, most.binding),
-            ("max_compute_workgroups_per_dimension", u64::from(planner.grid), 1, u64::from(most.grid)),
-            ("max_storage_buffers_per_shader_stage", u64::from(limits.max_storage_buffers_per_shader_stage), 4, u64::MAX),
-            ("max_bindings_per_bind_group", u64::from(limits.max_bindings_per_bind_group), 4, u64::MAX),
-            ("max_storage_buffers_per_shader_stage", u64::from(planner.buffers), 4, u64::from(most.buffers)),
+            (
+                "max_compute_workgroups_per_dimension",
+                u64::from(planner.grid),
+                1,
+                u64::from(most.grid),
+            ),
+            (
+                "max_storage_buffers_per_shader_stage",
+                u64::from(limits.max_storage_buffers_per_shader_stage),
+                4,
+                u64::MAX,
+            ),
+            (
+                "max_bindings_per_bind_group",
+                u64::from(limits.max_bindings_per_bind_group),
+                4,
+                u64::MAX,
+            ),
+            (
+                "max_storage_buffers_per_shader_stage",
+                u64::from(planner.buffers),
+                4,
+                u64::from(most.buffers),
+            ),
             ("max_bind_groups", u64::from(limits.max_bind_groups), 2, u64::MAX),
-            ("max_uniform_buffers_per_shader_stage", u64::from(limits.max_uniform_buffers_per_shader_stage), 1, u64::MAX),
-            ("max_uniform_buffer_binding_size", limits.max_uniform_buffer_binding_size, size_of::<Params>() as u64, u64::MAX),
+            (
+                "max_uniform_buffers_per_shader_stage",
+                u64::from(limits.max_uniform_buffers_per_shader_stage),
+                1,
+                u64::MAX,
+            ),
+            (
+                "max_uniform_buffer_binding_size",
+                limits.max_uniform_buffer_binding_size,
+                size_of::<Params>() as u64,
+                u64::MAX,
+            ),
             (
                 "max_dynamic_uniform_buffers_per_pipeline_layout",
                 u64::from(limits.max_dynamic_uniform_buffers_per_pipeline_layout),
@@ -112,16 +155,23 @@ impl Kernels {
         ];
         for (name, value, least, most) in needs {
             if !(least..=most).contains(&value) {
-                let what = format!("the device's {name} allows {value}: the kernels need {least} to {most}");
+                let what = format!(
+                    "the device's {name} allows {value}: the kernels need {least} to {most}"
+                );
                 return Err(Error::Adapter { what });
             }
         }
         planner.tiles.used().try_for_each(|tile| tile.check(&info, features, &limits))?;
-        // At most half of the smallest binding, so that there is room for data wherever a tensor starts.
-        if planner.align == 0 || !planner.align.is_multiple_of(most.align) || planner.align > 1 << 15 {
+        // At most half of the smallest binding, so that there is room for data wherever a tensor
+        // starts.
+        if planner.align == 0
+            || !planner.align.is_multiple_of(most.align)
+            || planner.align > 1 << 15
+        {
             let (value, least) = (planner.align, most.align);
-            let what =
-                format!("an alignment of {value}: must be a multiple of {least}, min_storage_buffer_offset_alignment, up to 32768");
+            let what = format!(
+                "an alignment of {value}: must be a multiple of {least}, min_storage_buffer_offset_alignment, up to 32768"
+            );
             return Err(Error::Adapter { what });
         }
         let params = params_layout(device, false);
@@ -137,37 +187,43 @@ impl Kernels {
         })
     }
 
-    /// The same kernels, but that rate, scale, step and seed of a call's dropout are read when it runs, from a [`State`](super::State) at byte
-    /// `offset` of `buffer`; the call's own are ignored, its layer and offsets are not. What either compiles is compiled for both.
+    /// The same kernels, but that rate, scale, step and seed of a call's dropout are read when it
+    /// runs, from a [`State`](super::State) at byte `offset` of `buffer`; the call's own are
+    /// ignored, its layer and offsets are not. What either compiles is compiled for both.
     ///
-    /// [`alpha_dropout`](Self::alpha_dropout) and [`gaussian_dropout`](Self::gaussian_dropout) take the states that are made for them. The
-    /// buffer needs the usage UNIFORM, besides what writes it. A training loop prepares its calls once, writes the next state before each
+    /// [`alpha_dropout`](Self::alpha_dropout) and [`gaussian_dropout`](Self::gaussian_dropout) take
+    /// the states that are made for them. The buffer needs the usage UNIFORM, besides what
+    /// writes it. A training loop prepares its calls once, writes the next state before each
     /// submit, and records the same calls again.
     ///
     /// # Errors
-    /// [`Error::Buffer`] for a buffer without UNIFORM, a place outside it, or an offset that is no multiple of the device's
-    /// `min_uniform_buffer_offset_alignment`; [`Error::Adapter`] where a device binds one uniform buffer a stage.
+    /// [`Error::Buffer`] for a buffer without UNIFORM, a place outside it, or an offset that is no
+    /// multiple of the device's `min_uniform_buffer_offset_alignment`; [`Error::Adapter`] where
+    /// a device binds one uniform buffer a stage.
     pub fn reading(&self, buffer: &wgpu::Buffer, offset: u64) -> Result<Self> {
         super::state::check(&self.device, buffer, offset)?;
-        let (planner, params) = (Planner { state: true, ..self.planner }, params_layout(&self.device, true));
+        let (planner, params) =
+            (Planner { state: true, ..self.planner }, params_layout(&self.device, true));
         Ok(Self { planner, params, state: Some((buffer.clone(), offset)), ..self.clone() })
     }
 
-    /// The same kernels, whose pipelines are compiled through a cache of the caller's, where the device has
-    /// [`PIPELINE_CACHE`](wgpu::Features::PIPELINE_CACHE): what a run before compiled is then not compiled again. See
-    /// [`wgpu::Device::create_pipeline_cache`].
+    /// The same kernels, whose pipelines are compiled through a cache of the caller's, where the
+    /// device has [`PIPELINE_CACHE`](wgpu::Features::PIPELINE_CACHE): what a run before
+    /// compiled is then not compiled again. See [`wgpu::Device::create_pipeline_cache`].
     pub fn with_cache(self, cache: wgpu::PipelineCache) -> Self {
         Self { cache: Some(cache), ..self }
     }
 
-    /// The kernels with `from` replaced by `to` wherever it stands in a shader: what they compute is then no longer what this crate
-    /// promises. For controls that must fail, such as Philox with too few rounds.
+    /// The kernels with `from` replaced by `to` wherever it stands in a shader: what they compute
+    /// is then no longer what this crate promises. For controls that must fail, such as Philox
+    /// with too few rounds.
     pub fn edited(mut self, from: &str, to: &str) -> Self {
         self.edits.push([from.to_owned(), to.to_owned()]);
         Self { pipelines: Pipelines::default(), ..self }
     }
 
-    /// The same kernels under another plan, made from the device's. What either compiles is compiled for both.
+    /// The same kernels under another plan, made from the device's. What either compiles is
+    /// compiled for both.
     ///
     /// # Errors
     /// As [`with_planner`](Self::with_planner).
@@ -185,7 +241,8 @@ impl Kernels {
         &self.device
     }
 
-    /// Whether several threads may use the device at once: not on OpenGL, where wgpu panics if a thread waits for another's compiling for a second.
+    /// Whether several threads may use the device at once: not on OpenGL, where wgpu panics if a
+    /// thread waits for another's compiling for a second.
     pub(crate) fn is_shared(&self) -> bool {
         self.device.adapter_info().backend != wgpu::Backend::Gl
     }
@@ -198,10 +255,12 @@ impl Kernels {
     /// Prepares `y = M·s·x`.
     ///
     /// # Errors
-    /// As every call here: [`Error::Shape`] for sizes that do not fit one another; [`Error::Buffer`] for a buffer without STORAGE, a range outside
-    /// it, an offset that is no multiple of 4, an output that shares an element with another tensor; [`Error::TooLarge`] past what the mask
-    /// contract, 32 bits or the device's bindings hold; [`Error::Adapter`] for f16 on a device without it;
-    /// [`Error::OutOfMemory`] where there is none for the parameters of the call or for the parts of its sums; [`Error::Device`] where the device
+    /// As every call here: [`Error::Shape`] for sizes that do not fit one another;
+    /// [`Error::Buffer`] for a buffer without STORAGE, a range outside it, an offset that is no
+    /// multiple of 4, an output that shares an element with another tensor; [`Error::TooLarge`]
+    /// past what the mask contract, 32 bits or the device's bindings hold; [`Error::Adapter`]
+    /// for f16 on a device without it; [`Error::OutOfMemory`] where there is none for the
+    /// parameters of the call or for the parts of its sums; [`Error::Device`] where the device
     /// was lost, which may also be told as the former.
     pub fn dropout(&self, call: &DropoutCall<'_, View<'_>>) -> Result<Prepared> {
         self.prepare(&self.planner.dropout(call)?)
@@ -215,7 +274,8 @@ impl Kernels {
         self.prepare(&self.planner.copy(*x, *y)?)
     }
 
-    /// Prepares the mask as bits: element (r, c), `1` where `draw < t`, is bit c % 32 of word c / 32 of row r.
+    /// Prepares the mask as bits: element (r, c), `1` where `draw < t`, is bit c % 32 of word c /
+    /// 32 of row r.
     ///
     /// # Errors
     /// As [`dropout`](Self::dropout).
@@ -255,7 +315,8 @@ impl Kernels {
         self.prepare(&self.planner.grad_input(call)?)
     }
 
-    /// Prepares `dW = Xᵀ·dZ` and `db = Σ_rows dZ`, with `dZ` as in [`grad_input`](Self::grad_input).
+    /// Prepares `dW = Xᵀ·dZ` and `db = Σ_rows dZ`, with `dZ` as in
+    /// [`grad_input`](Self::grad_input).
     ///
     /// # Errors
     /// As [`dropout`](Self::dropout).
@@ -263,7 +324,8 @@ impl Kernels {
         self.prepare(&self.planner.grad_weight(call)?)
     }
 
-    /// Prepares one update of a layer, `sgd` of `dW = Xᵀ·dZ` and `db = Σ_rows dZ`, which are not stored.
+    /// Prepares one update of a layer, `sgd` of `dW = Xᵀ·dZ` and `db = Σ_rows dZ`, which are not
+    /// stored.
     ///
     /// # Errors
     /// As [`dropout`](Self::dropout), and for a rule with max-norm.
@@ -271,16 +333,20 @@ impl Kernels {
         self.prepare(&self.planner.grad_weight_sgd(call)?)
     }
 
-    /// Prepares `loss[r] = −log softmax(z[r])[label]` in nats, whether row r is right, and `dz = (softmax(z) − onehot)/N`, the gradient of the
-    /// mean.
+    /// Prepares `loss[r] = −log softmax(z[r])[label]` in nats, whether row r is right, and `dz =
+    /// (softmax(z) − onehot)/N`, the gradient of the mean.
     ///
     /// # Errors
     /// As [`dropout`](Self::dropout).
-    pub fn softmax_cross_entropy<'a>(&self, call: &SoftmaxCrossEntropy<'_, View<'a>, View<'a>>) -> Result<Prepared> {
+    pub fn softmax_cross_entropy<'a>(
+        &self,
+        call: &SoftmaxCrossEntropy<'_, View<'a>, View<'a>>,
+    ) -> Result<Prepared> {
         self.prepare(&self.planner.softmax_cross_entropy(call)?)
     }
 
-    /// Prepares `loss[r] = ½·Σ_c (y − t)²` with `y = z` or the logistic of z, and `dz = (y − t)/B`, times `y·(1 − y)` of the logistic.
+    /// Prepares `loss[r] = ½·Σ_c (y − t)²` with `y = z` or the logistic of z, and `dz = (y − t)/B`,
+    /// times `y·(1 − y)` of the logistic.
     ///
     /// # Errors
     /// As [`dropout`](Self::dropout).
@@ -288,7 +354,8 @@ impl Kernels {
         self.prepare(&self.planner.squared_error(call)?)
     }
 
-    /// Prepares `totals[slot] = Σ_r losses[r]`: the sums of a mini-batch's losses and right answers.
+    /// Prepares `totals[slot] = Σ_r losses[r]`: the sums of a mini-batch's losses and right
+    /// answers.
     ///
     /// # Errors
     /// As [`dropout`](Self::dropout).
@@ -296,7 +363,8 @@ impl Kernels {
         self.prepare(&self.planner.batch_loss(call)?)
     }
 
-    /// Prepares one update of a weight matrix or bias: `v = μ·v + dW + λ·W + α·sign(W)`, `W = W − lr·v`, then max-norm.
+    /// Prepares one update of a weight matrix or bias: `v = μ·v + dW + λ·W + α·sign(W)`, `W = W −
+    /// lr·v`, then max-norm.
     ///
     /// # Errors
     /// As [`dropout`](Self::dropout).
@@ -304,7 +372,8 @@ impl Kernels {
         self.prepare(&self.planner.sgd(call)?)
     }
 
-    /// Prepares `X[r] = M·s·(unit·data[order[first + r]])` with its labels: a mini-batch of a data set that lies on the device.
+    /// Prepares `X[r] = M·s·(unit·data[order[first + r]])` with its labels: a mini-batch of a data
+    /// set that lies on the device.
     ///
     /// # Errors
     /// As [`dropout`](Self::dropout).
@@ -336,7 +405,9 @@ impl Kernels {
             let mut mapped = buffer.get_mapped_range_mut(..).map_err(lost)?;
             for (i, dispatch) in plan.iter().enumerate() {
                 let from = i * slot as usize;
-                mapped.slice(from..from + size_of::<Params>()).copy_from_slice(bytemuck::bytes_of(&dispatch.params));
+                mapped
+                    .slice(from..from + size_of::<Params>())
+                    .copy_from_slice(bytemuck::bytes_of(&dispatch.params));
             }
         }
         buffer.unmap();
@@ -351,16 +422,24 @@ impl Kernels {
 
     /// Distance between two parameter blocks of one buffer.
     pub(super) fn slot(&self) -> u64 {
-        (size_of::<Params>() as u64).next_multiple_of(u64::from(self.device.limits().min_uniform_buffer_offset_alignment).max(4))
+        (size_of::<Params>() as u64).next_multiple_of(
+            u64::from(self.device.limits().min_uniform_buffer_offset_alignment).max(4),
+        )
     }
 
     pub(super) fn bind_params(&self, buffer: &wgpu::Buffer) -> wgpu::BindGroup {
         let entry = |binding, buffer, offset, size| wgpu::BindGroupEntry {
             binding,
-            resource: wgpu::BindingResource::Buffer(wgpu::BufferBinding { buffer, offset, size: wgpu::BufferSize::new(size) }),
+            resource: wgpu::BindingResource::Buffer(wgpu::BufferBinding {
+                buffer,
+                offset,
+                size: wgpu::BufferSize::new(size),
+            }),
         };
         let mut entries = vec![entry(0, buffer, 0, size_of::<Params>() as u64)];
-        entries.extend(self.state.as_ref().map(|(state, offset)| entry(1, state, *offset, super::State::SIZE)));
+        entries.extend(
+            self.state.as_ref().map(|(state, offset)| entry(1, state, *offset, super::State::SIZE)),
+        );
         self.device.create_bind_group(&wgpu::BindGroupDescriptor {
             label: Some("wgpu-dropout params"),
             layout: &self.params,
@@ -434,7 +513,10 @@ impl Kernels {
                 count: None,
             })
             .collect();
-        let tensors = self.device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor { label, entries: &entries });
+        let tensors = self.device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor {
+            label,
+            entries: &entries,
+        });
         let layout = self.device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
             label,
             bind_group_layouts: &[Some(&tensors), Some(&self.params)],
@@ -446,14 +528,18 @@ impl Kernels {
             module: &module,
             entry_point: Some("main"),
             // Every kernel writes its workgroup memory before it reads it.
-            compilation_options: wgpu::PipelineCompilationOptions { zero_initialize_workgroup_memory: false, ..Default::default() },
+            compilation_options: wgpu::PipelineCompilationOptions {
+                zero_initialize_workgroup_memory: false,
+                ..Default::default()
+            },
             cache: self.cache.as_ref(),
         });
         Pipeline { pipeline, tensors }
     }
 }
 
-/// The layout of group 1: the parameter block at a dynamic offset, and a site's state where one is read.
+/// The layout of group 1: the parameter block at a dynamic offset, and a site's state where one is
+/// read.
 fn params_layout(device: &wgpu::Device, state: bool) -> wgpu::BindGroupLayout {
     let entry = |binding, has_dynamic_offset, size| wgpu::BindGroupLayoutEntry {
         binding,
@@ -472,7 +558,8 @@ fn params_layout(device: &wgpu::Device, state: bool) -> wgpu::BindGroupLayout {
     })
 }
 
-/// A call ready to be recorded: pipelines, bind groups and parameters are made, nothing more is while recording.
+/// A call ready to be recorded: pipelines, bind groups and parameters are made, nothing more is
+/// while recording.
 #[derive(Debug)]
 pub struct Prepared {
     steps: Vec<Step>,

@@ -1,8 +1,10 @@
-//! The kernels as Metal would be given them, run on the CPU: naga's MSL, compiled as C++ behind a shim of Metal's vectors and threads
-//! (`tests/portability/metal`). A [`Gpu`](super::Gpu) on wgpu's noop backend hands its plans over, so that whatever runs on a device runs here.
+//! The kernels as Metal would be given them, run on the CPU: naga's MSL, compiled as C++ behind a
+//! shim of Metal's vectors and threads (`tests/portability/metal`). A [`Gpu`](super::Gpu) on wgpu's
+//! noop backend hands its plans over, so that whatever runs on a device runs here.
 //!
-//! A workgroup's threads run one after another, each to the next barrier, and workgroups one after another; every dispatch runs once in
-//! ascending order and once in descending. Results that differ are a race, which a driver may hide; workgroup memory begins as NaN.
+//! A workgroup's threads run one after another, each to the next barrier, and workgroups one after
+//! another; every dispatch runs once in ascending order and once in descending. Results that differ
+//! are a race, which a driver may hide; workgroup memory begins as NaN.
 
 use super::kernels::Kernels;
 use super::plan::{Binding, Dispatch, scratch_bytes};
@@ -22,7 +24,8 @@ use std::sync::{Arc, Mutex};
 #[path = "../../tests/common/noop.rs"]
 mod noop;
 
-/// A kernel that runs: a process that takes dispatches and gives buffers back. Compiled by whoever comes first.
+/// A kernel that runs: a process that takes dispatches and gives buffers back. Compiled by whoever
+/// comes first.
 type Program = Arc<Mutex<Option<Child>>>;
 
 /// Kernels compiled so far, by their text.
@@ -39,17 +42,26 @@ fn wrong(what: impl ToString) -> Error {
 
 impl Metal {
     /// Runs a plan on the contents of its buffers.
-    pub fn run(&self, device: &wgpu::Device, queue: &wgpu::Queue, kernels: &Kernels, plan: &[Dispatch<'_>]) -> Result<()> {
+    pub fn run(
+        &self,
+        device: &wgpu::Device,
+        queue: &wgpu::Queue,
+        kernels: &Kernels,
+        plan: &[Dispatch<'_>],
+    ) -> Result<()> {
         let mut buffers: Vec<wgpu::Buffer> = Vec::new();
         for binding in plan.iter().flat_map(|dispatch| &dispatch.bindings) {
             buffers.extend(binding.buffer.filter(|buffer| !buffers.contains(buffer)).cloned());
         }
-        let mut contents: Vec<Vec<u8>> = buffers.iter().map(|buffer| download(device, queue, buffer)).collect::<Result<_>>()?;
+        let mut contents: Vec<Vec<u8>> =
+            buffers.iter().map(|buffer| download(device, queue, buffer)).collect::<Result<_>>()?;
         // The last is scratch, in which nothing outlives a plan.
         contents.push(vec![0xFF; scratch_bytes(plan) as usize]);
         for dispatch in plan {
             let index = |binding: &Binding<'_>| match binding.buffer {
-                Some(buffer) => buffers.iter().position(|other| other == buffer).unwrap_or(buffers.len()),
+                Some(buffer) => {
+                    buffers.iter().position(|other| other == buffer).unwrap_or(buffers.len())
+                }
                 None => buffers.len(),
             };
             let bound: Vec<usize> = dispatch.bindings.iter().map(index).collect();
@@ -63,10 +75,14 @@ impl Metal {
                 Some(child) => child,
                 none => none.insert(compile(&variant.name(), &wgsl)?),
             };
-            let [ascending, descending] = [false, true].map(|descending| exchange(child, dispatch, &bound, &contents, descending));
+            let [ascending, descending] = [false, true]
+                .map(|descending| exchange(child, dispatch, &bound, &contents, descending));
             let (ascending, descending) = (ascending?, descending?);
             if ascending != descending {
-                return Err(wrong(format!("{}: its result depends on the order of its threads", dispatch.variant.name())));
+                return Err(wrong(format!(
+                    "{}: its result depends on the order of its threads",
+                    dispatch.variant.name()
+                )));
             }
             contents = ascending;
             self.dispatches.fetch_add(1, Ordering::Relaxed);
@@ -119,7 +135,9 @@ fn exchange(
         message.extend((bytes.len() as u32).to_le_bytes());
         message.extend(bytes);
     }
-    let (Some(input), Some(output)) = (child.stdin.as_mut(), child.stdout.as_mut()) else { return Err(wrong("no pipe")) };
+    let (Some(input), Some(output)) = (child.stdin.as_mut(), child.stdout.as_mut()) else {
+        return Err(wrong("no pipe"));
+    };
     let sent = input.write_all(&message).and_then(|()| input.flush());
     let mut after = contents.to_vec();
     let received = after.iter_mut().try_for_each(|bytes| output.read_exact(bytes));
@@ -166,18 +184,28 @@ fn compile(name: &str, wgsl: &str) -> Result<Child> {
         return Err(wrong(format!("{name}: {}", String::from_utf8_lossy(&output.stderr))));
     }
     // Its folder may go as soon as it runs.
-    Command::new(&program).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().map_err(wrong)
+    Command::new(&program)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .map_err(wrong)
 }
 
 /// A kernel's MSL in C++ around it: what binds its arguments.
 fn translate(wgsl: &str) -> String {
     let module = naga::front::wgsl::parse_str(wgsl).unwrap();
-    let info = Validator::new(ValidationFlags::all(), Capabilities::SHADER_INT64).validate(&module).unwrap();
+    let info = Validator::new(ValidationFlags::all(), Capabilities::SHADER_INT64)
+        .validate(&module)
+        .unwrap();
     let mut resources = msl::EntryPointResources { sizes_buffer: Some(30), ..Default::default() };
     for (_, variable) in module.global_variables.iter() {
         if let Some(binding) = variable.binding {
-            let target =
-                msl::BindTarget { buffer: Some((16 * binding.group + binding.binding) as u8), mutable: true, ..Default::default() };
+            let target = msl::BindTarget {
+                buffer: Some((16 * binding.group + binding.binding) as u8),
+                mutable: true,
+                ..Default::default()
+            };
             resources.resources.insert(binding, target);
         }
     }
@@ -188,25 +216,45 @@ fn translate(wgsl: &str) -> String {
         fake_missing_bindings: false,
         ..Default::default()
     };
-    let entry = msl::PipelineOptions { entry_point: Some((naga::ShaderStage::Compute, "main".to_owned())), ..Default::default() };
+    let entry = msl::PipelineOptions {
+        entry_point: Some((naga::ShaderStage::Compute, "main".to_owned())),
+        ..Default::default()
+    };
     let (text, _) = msl::write_string(&module, &info, &options, &entry).unwrap();
-    let body: String = text.lines().filter(|line| !line.starts_with("#include")).map(|line| format!("{line}\n")).collect();
+    let body: String = text
+        .lines()
+        .filter(|line| !line.starts_with("#include"))
+        .map(|line| format!("{line}\n"))
+        .collect();
     // A swizzle is a method in C++.
-    let swizzles = ["xy", "zw", "yzw", "yzww"].into_iter().flat_map(|name| [")", ",", ";", " "].map(|end| (name, end)));
-    let body = swizzles.fold(body, |body, (name, end)| body.replace(&format!(".{name}{end}"), &format!(".{name}(){end}")));
+    let swizzles = ["xy", "zw", "yzw", "yzww"]
+        .into_iter()
+        .flat_map(|name| [")", ",", ";", " "].map(|end| (name, end)));
+    let body = swizzles.fold(body, |body, (name, end)| {
+        body.replace(&format!(".{name}{end}"), &format!(".{name}(){end}"))
+    });
     // The sizes that run-time arrays are told, each under its variable's number.
     let mut sizes = String::new();
     for (handle, variable) in module.global_variables.iter() {
         let field = format!("size{}", handle.index());
-        if let (Some(binding), true) = (variable.binding, body.contains(&format!("uint {field};"))) {
+        if let (Some(binding), true) = (variable.binding, body.contains(&format!("uint {field};")))
+        {
             let _ = write!(sizes, "sizes.{field} = bytes[{}]; ", binding.binding);
         }
     }
     let (mut arguments, mut variables) = (Vec::new(), 0);
-    let head = body.split_once("kernel void main_(").and_then(|(_, rest)| rest.split_once("\n)")).map(|(head, _)| head).unwrap();
-    for line in head.lines().map(|line| line.trim_start_matches([',', ' '])).filter(|line| !line.is_empty()) {
-        let buffer =
-            line.split_once("[[buffer(").and_then(|(_, rest)| rest.split_once(')')).map(|(n, _)| n.parse::<u32>().unwrap());
+    let head = body
+        .split_once("kernel void main_(")
+        .and_then(|(_, rest)| rest.split_once("\n)"))
+        .map(|(head, _)| head)
+        .unwrap();
+    for line in
+        head.lines().map(|line| line.trim_start_matches([',', ' '])).filter(|line| !line.is_empty())
+    {
+        let buffer = line
+            .split_once("[[buffer(")
+            .and_then(|(_, rest)| rest.split_once(')'))
+            .map(|(n, _)| n.parse::<u32>().unwrap());
         arguments.push(match buffer {
             Some(30) => "sizes".to_owned(),
             Some(16) => "shim::Any{const_cast<void*>(block)}".to_owned(),
@@ -243,7 +291,8 @@ mod tests {
 
     /// A device that computes nothing, with this in its place.
     fn metal() -> Gpu {
-        let (device, queue) = noop::pretend(Features::SHADER_INT64, &Limits::default(), DeviceType::IntegratedGpu);
+        let (device, queue) =
+            noop::pretend(Features::SHADER_INT64, &Limits::default(), DeviceType::IntegratedGpu);
         let mut gpu = Gpu::on(device, queue).unwrap();
         gpu.metal = Some(Metal::default());
         gpu
@@ -257,7 +306,8 @@ mod tests {
         found
     }
 
-    /// The conformance suite of `wgpu-dropout verify --quick`, with fewer masks: every kernel in the tiles that need no subgroups.
+    /// The conformance suite of `wgpu-dropout verify --quick`, with fewer masks: every kernel in
+    /// the tiles that need no subgroups.
     #[test]
     #[ignore = "takes minutes: some 250 kernels are compiled"]
     fn the_suite_passes() {
@@ -267,30 +317,55 @@ mod tests {
         let options = Options { masks: 100, layers: 40, draws: 1 << 14, ..Options::quick(7) };
         let gpu = metal();
         let report = verify::gpu(&gpu, &options, &mut |check| println!("{check}")).unwrap();
-        println!("{} dispatches in both orders", gpu.metal.as_ref().unwrap().dispatches.load(Ordering::Relaxed));
+        println!(
+            "{} dispatches in both orders",
+            gpu.metal.as_ref().unwrap().dispatches.load(Ordering::Relaxed)
+        );
         assert!(report.passed(), "{:?}", report.failure());
     }
 
-    /// A shard's mask, a product through workgroup memory and a sum of losses: whether each is right, to the bit.
+    /// A shard's mask, a product through workgroup memory and a sum of losses: whether each is
+    /// right, to the bit.
     fn right(gpu: &mut Gpu) -> Result<[bool; 3]> {
-        let mask = Mask::new(Rate::keep(0.25)?, Key { seed: u64::MAX, layer: 5, step: 123_456 }).at(100, 1000);
+        let mask = Mask::new(Rate::keep(0.25)?, Key { seed: u64::MAX, layer: 5, step: 123_456 })
+            .at(100, 1000);
         let drawn = gpu.read_mask(mask, 33, 77)? == mask.bytes(33, 77)?;
         let (batch, inputs, outputs) = (64, 48, 64);
-        let whole = |seed: usize, count: usize| (0..count).map(|i| ((i * 7 + i / 5 + seed) % 9) as f32 - 4.0).collect::<Vec<_>>();
-        let (a, b, losses) = (whole(1, batch * inputs), whole(2, inputs * outputs), whole(3, 2 * 640));
+        let whole = |seed: usize, count: usize| {
+            (0..count).map(|i| ((i * 7 + i / 5 + seed) % 9) as f32 - 4.0).collect::<Vec<_>>()
+        };
+        let (a, b, losses) =
+            (whole(1, batch * inputs), whole(2, inputs * outputs), whole(3, 2 * 640));
         let mut product = vec![f32::NAN; batch * outputs];
-        reference::linear_forward(&a, &b, None, &mut product, [inputs, outputs], true, &Dropout::NONE);
+        reference::linear_forward(
+            &a,
+            &b,
+            None,
+            &mut product,
+            [inputs, outputs],
+            true,
+            &Dropout::NONE,
+        );
         let (x, weight) = (gpu.tensor(batch, inputs, &a)?, gpu.tensor(inputs, outputs, &b)?);
         let mut y = gpu.tensor(batch, outputs, &vec![f32::NAN; batch * outputs])?;
-        gpu.linear_forward(LinearForward { x: &x, weight: &weight, bias: None, y: &mut y, relu: true, dropout: Dropout::NONE })?;
+        gpu.linear_forward(LinearForward {
+            x: &x,
+            weight: &weight,
+            bias: None,
+            y: &mut y,
+            relu: true,
+            dropout: Dropout::NONE,
+        })?;
         let total = [0, 1].map(|column| losses.iter().skip(column).step_by(2).sum::<f32>());
-        let (losses, mut totals) = (gpu.tensor(640, 2, &losses)?, gpu.tensor(1, 2, &[f32::NAN; 2])?);
+        let (losses, mut totals) =
+            (gpu.tensor(640, 2, &losses)?, gpu.tensor(1, 2, &[f32::NAN; 2])?);
         gpu.batch_loss(BatchLoss { losses: &losses, totals: &mut totals, slot: 0 })?;
         Ok([drawn, gpu.read(&y)? == product, gpu.read(&totals)? == total])
     }
 
-    /// With each barrier taken out, and with a race between two neighbouring threads, which hides where they keep step, the result depends on
-    /// the order of the threads. A constant of Philox that is changed shows in the mask.
+    /// With each barrier taken out, and with a race between two neighbouring threads, which hides
+    /// where they keep step, the result depends on the order of the threads. A constant of
+    /// Philox that is changed shows in the mask.
     #[test]
     fn kernels_are_right_and_races_show() {
         if !there() {
@@ -307,9 +382,17 @@ mod tests {
         let barrier = "workgroupBarrier();";
         let stored = "store(buffer, load, lane, next[load], next_k, tile_row, tile_col);\n        }\n        ";
         let races = [
-            (format!("    {barrier}\n    var buffer"), "\n    var buffer".to_owned(), "linear_forward"),
+            (
+                format!("    {barrier}\n    var buffer"),
+                "\n    var buffer".to_owned(),
+                "linear_forward",
+            ),
             (format!("{stored}{barrier}"), stored.to_owned(), "linear_forward"),
-            (format!("partial[lane] = sum;\n    {barrier}"), "partial[lane] = sum;\n".to_owned(), "batch_loss"),
+            (
+                format!("partial[lane] = sum;\n    {barrier}"),
+                "partial[lane] = sum;\n".to_owned(),
+                "batch_loss",
+            ),
             (
                 format!("{barrier}\n    if lane"),
                 format!("{barrier}\n    partial[lane] += partial[lane ^ 1u];\n    if lane"),
@@ -318,7 +401,10 @@ mod tests {
         ];
         for (from, to, kernel) in races {
             let error = edited(&from, &to).unwrap_err().to_string();
-            assert!(error.contains(kernel) && error.contains("depends on the order of its threads"), "{error}");
+            assert!(
+                error.contains(kernel) && error.contains("depends on the order of its threads"),
+                "{error}"
+            );
         }
     }
 }

@@ -1,6 +1,8 @@
-//! The GPU: kernels on a caller's device ([`Kernels`]), and a device of our own behind [`Backend`](crate::Backend) ([`Gpu`]).
+//! The GPU: kernels on a caller's device ([`Kernels`]), and a device of our own behind
+//! [`Backend`](crate::Backend) ([`Gpu`]).
 //!
-//! A call goes `call` → `plan` (which dispatches, without touching a device) → `kernels` (pipelines, bind groups) → a pass.
+//! A call goes `call` → `plan` (which dispatches, without touching a device) → `kernels`
+//! (pipelines, bind groups) → a pass.
 
 // First, so that the page of `Kernels` begins with how they are made.
 mod kernels;
@@ -36,7 +38,9 @@ mod view;
 mod warm_up;
 
 pub use bindings::Bound;
-pub use device::{AdapterChoice, adapters, adapters_async, open, open_async, required_features, required_limits};
+pub use device::{
+    AdapterChoice, adapters, adapters_async, open, open_async, required_features, required_limits,
+};
 pub use kernels::{Kernels, Prepared};
 pub use owned::Gpu;
 pub use params::Params;

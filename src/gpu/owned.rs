@@ -17,7 +17,8 @@ use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Submits that the device may be behind: enough to keep it busy, few enough that memory stays bounded and progress is true.
+/// Submits that the device may be behind: enough to keep it busy, few enough that memory stays
+/// bounded and progress is true.
 const IN_FLIGHT: usize = 8;
 /// Parameter blocks of one submit to begin with.
 const SLOTS: usize = 1024;
@@ -63,8 +64,8 @@ struct Pending {
 }
 
 impl Gpu {
-    /// A device on the chosen adapter, its kernels chosen by [`Tuning::Auto`]: on a real GPU by a trial of less than half a second, the first
-    /// time in a process.
+    /// A device on the chosen adapter, its kernels chosen by [`Tuning::Auto`]: on a real GPU by a
+    /// trial of less than half a second, the first time in a process.
     ///
     /// # Errors
     /// [`Error::Adapter`] where there is none that matches or that can run the kernels.
@@ -80,7 +81,8 @@ impl Gpu {
         Self::own(open(choice)?, change)
     }
 
-    /// A device on the chosen adapter without blocking, as for a browser; by the rule, since a trial would wait.
+    /// A device on the chosen adapter without blocking, as for a browser; by the rule, since a
+    /// trial would wait.
     ///
     /// # Errors
     /// As [`open`](Self::open).
@@ -110,8 +112,8 @@ impl Gpu {
         Ok(gpu)
     }
 
-    /// A backend on a device that somebody else owns. No error handler is set on it: what the device
-    /// reports outside a call goes to its owner's.
+    /// A backend on a device that somebody else owns. No error handler is set on it: what the
+    /// device reports outside a call goes to its owner's.
     ///
     /// # Errors
     /// As [`Kernels::new`].
@@ -120,7 +122,8 @@ impl Gpu {
         Ok(Self::assemble(device.adapter_info(), device, queue, kernels, Arc::default()))
     }
 
-    /// Another backend on the same device, with kernels of the caller's making for it: another plan, or other shaders.
+    /// Another backend on the same device, with kernels of the caller's making for it: another
+    /// plan, or other shaders.
     pub fn with_kernels(&self, kernels: Kernels) -> Self {
         let (info, device, queue) = (self.info.clone(), self.device.clone(), self.queue.clone());
         Self {
@@ -182,17 +185,23 @@ impl Gpu {
         &self.kernels
     }
 
-    /// Philox over rows of counter and key: `inputs [N, 6]`, `words [N, 4]`. For checking a device against published answers.
+    /// Philox over rows of counter and key: `inputs [N, 6]`, `words [N, 4]`. For checking a device
+    /// against published answers.
     ///
     /// # Errors
     /// As [`Backend::dropout`].
-    pub fn philox_words(&mut self, inputs: &GpuTensor<u32>, words: &mut GpuTensor<u32>) -> Result<()> {
+    pub fn philox_words(
+        &mut self,
+        inputs: &GpuTensor<u32>,
+        words: &mut GpuTensor<u32>,
+    ) -> Result<()> {
         let plan = self.kernels.planner().philox_words(inputs.view(), words.view())?;
         self.enqueue(plan)
     }
 
-    /// Copies parts of buffers to the host, once all that was called so far is done; without any it just waits for that. With `polls` the device is
-    /// polled here until they have come, and nothing is left to await. Who gives up awaiting drops the staging buffer with its mapping.
+    /// Copies parts of buffers to the host, once all that was called so far is done; without any it
+    /// just waits for that. With `polls` the device is polled here until they have come, and
+    /// nothing is left to await. Who gives up awaiting drops the staging buffer with its mapping.
     async fn fetch(&mut self, parts: &[Part<'_>], polls: bool, sink: &mut Vec<u8>) -> Result<()> {
         let staging = self.staging(parts.iter().map(|part| part.2.next_multiple_of(4)).sum())?;
         let download = readback::download(&self.device, &self.queue, parts, &staging);
@@ -206,12 +215,21 @@ impl Gpu {
     }
 
     /// Reads piece by piece.
-    pub(super) async fn read_pieces<T: Element>(&mut self, tensor: &GpuTensor<T>, polls: bool) -> Result<Vec<T>> {
+    pub(super) async fn read_pieces<T: Element>(
+        &mut self,
+        tensor: &GpuTensor<T>,
+        polls: bool,
+    ) -> Result<Vec<T>> {
         self.flush(None)?;
         let mut bytes = Vec::new();
         while (bytes.len() as u64) < tensor.bytes() {
             let offset = bytes.len() as u64;
-            self.fetch(&[(&tensor.buffer, offset, readback::CHUNK.min(tensor.bytes() - offset))], polls, &mut bytes).await?;
+            self.fetch(
+                &[(&tensor.buffer, offset, readback::CHUNK.min(tensor.bytes() - offset))],
+                polls,
+                &mut bytes,
+            )
+            .await?;
         }
         self.counts.bytes_read += tensor.bytes();
         self.check()?;
@@ -219,9 +237,15 @@ impl Gpu {
     }
 
     /// Reads tensors, those that together fit one piece through one copy to the host.
-    pub(super) async fn read_tensors<T: Element>(&mut self, tensors: &[&GpuTensor<T>], polls: bool) -> Result<Vec<Vec<T>>> {
+    pub(super) async fn read_tensors<T: Element>(
+        &mut self,
+        tensors: &[&GpuTensor<T>],
+        polls: bool,
+    ) -> Result<Vec<Vec<T>>> {
         let sizes = tensors.iter().map(|tensor| tensor.bytes());
-        if !(1..=readback::CHUNK).contains(&sizes.clone().map(|bytes| bytes.next_multiple_of(4)).sum()) {
+        if !(1..=readback::CHUNK)
+            .contains(&sizes.clone().map(|bytes| bytes.next_multiple_of(4)).sum())
+        {
             let mut values = Vec::with_capacity(tensors.len());
             for tensor in tensors {
                 values.push(self.read_pieces(tensor, polls).await?);
@@ -229,14 +253,16 @@ impl Gpu {
             return Ok(values);
         }
         self.flush(None)?;
-        let parts = tensors.iter().zip(sizes.clone()).map(|(tensor, bytes)| (&tensor.buffer, 0, bytes));
+        let parts =
+            tensors.iter().zip(sizes.clone()).map(|(tensor, bytes)| (&tensor.buffer, 0, bytes));
         let mut bytes = Vec::new();
         self.fetch(&parts.filter(|part| part.2 > 0).collect::<Vec<_>>(), polls, &mut bytes).await?;
         self.counts.bytes_read += sizes.clone().sum::<u64>();
         self.check()?;
         let mut rest = bytes.as_slice();
         let values = sizes.map(|size| {
-            let (padded, after) = rest.split_at((size.next_multiple_of(4) as usize).min(rest.len()));
+            let (padded, after) =
+                rest.split_at((size.next_multiple_of(4) as usize).min(rest.len()));
             rest = after;
             bytemuck::pod_collect_to_vec(&padded[..size as usize])
         });
@@ -250,7 +276,8 @@ impl Gpu {
         self.check()
     }
 
-    /// Submits what is pending, waits, and tells how long the device took by its own clock; `None` where it has no timestamps.
+    /// Submits what is pending, waits, and tells how long the device took by its own clock; `None`
+    /// where it has no timestamps.
     ///
     /// # Errors
     /// As [`Backend::read`].
@@ -272,7 +299,8 @@ impl Gpu {
             let mut bytes = Vec::new();
             pollster::block_on(self.fetch(&[(&timer.resolved, 0, 16)], true, &mut bytes))?;
             let ticks: Vec<u64> = bytemuck::pod_collect_to_vec(&bytes);
-            let nanoseconds = ticks[1].saturating_sub(ticks[0]) as f64 * f64::from(self.queue.get_timestamp_period());
+            let nanoseconds = ticks[1].saturating_sub(ticks[0]) as f64
+                * f64::from(self.queue.get_timestamp_period());
             Ok(Some(std::time::Duration::from_secs_f64(nanoseconds * 1e-9)))
         });
         self.timer = Some(timer);
@@ -288,9 +316,11 @@ impl Gpu {
         self.grow_scratch(scratch_bytes(&plan))?;
         for dispatch in plan {
             if self.pending.len() == self.params.slots() {
-                // More calls than parameter blocks: hand over what there is, and make room for the next time.
+                // More calls than parameter blocks: hand over what there is, and make room for the
+                // next time.
                 self.flush(None)?;
-                let (params, made) = ParamsArena::new(&self.device, &self.kernels, 2 * self.params.slots());
+                let (params, made) =
+                    ParamsArena::new(&self.device, &self.kernels, 2 * self.params.slots());
                 made?;
                 self.params = params;
                 self.counts.objects += 2;
@@ -309,14 +339,16 @@ impl Gpu {
                     entry.insert(group).clone()
                 }
             };
-            self.params.host[self.pending.len() * self.params.slot..][..size_of_val(&dispatch.params)]
+            self.params.host[self.pending.len() * self.params.slot..]
+                [..size_of_val(&dispatch.params)]
                 .copy_from_slice(bytemuck::bytes_of(&dispatch.params));
             self.pending.push(Pending { pipeline, tensors, grid: dispatch.grid });
         }
         Ok(())
     }
 
-    /// Sees to a scratch buffer of so many bytes, kept for all calls to come: each is done with it before the next begins.
+    /// Sees to a scratch buffer of so many bytes, kept for all calls to come: each is done with it
+    /// before the next begins.
     fn grow_scratch(&mut self, bytes: u64) -> Result<()> {
         if self.scratch.as_ref().map_or(0, wgpu::Buffer::size) < bytes {
             let larger = self.kernels.scratch(bytes.next_power_of_two())?;
@@ -334,7 +366,9 @@ impl Gpu {
         if !self.pending.is_empty() {
             let used = self.pending.len() * self.params.slot;
             self.queue.write_buffer(&self.params.buffer, 0, &self.params.host[..used]);
-            let mut encoder = self.device.create_command_encoder(&wgpu::CommandEncoderDescriptor { label: Some("wgpu-dropout") });
+            let mut encoder = self.device.create_command_encoder(&wgpu::CommandEncoderDescriptor {
+                label: Some("wgpu-dropout"),
+            });
             {
                 let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor {
                     label: Some("wgpu-dropout"),
@@ -365,9 +399,12 @@ impl Gpu {
 
     /// Drops the bind groups of tensors that are gone, and with them their memory.
     fn forget_retired(&mut self) {
-        let retired = std::mem::take(&mut *self.retired.lock().unwrap_or_else(PoisonError::into_inner));
+        let retired =
+            std::mem::take(&mut *self.retired.lock().unwrap_or_else(PoisonError::into_inner));
         if !retired.is_empty() {
-            self.bind_groups.retain(|(_, ranges), _| !ranges.iter().any(|(buffer, ..)| retired.contains(buffer)));
+            self.bind_groups.retain(|(_, ranges), _| {
+                !ranges.iter().any(|(buffer, ..)| retired.contains(buffer))
+            });
         }
     }
 

@@ -133,7 +133,8 @@ impl Params {
         "col_2",
     ];
 
-    /// The mask's part, for a dispatch whose first element is local `(row, col)` of the masked tensor.
+    /// The mask's part, for a dispatch whose first element is local `(row, col)` of the masked
+    /// tensor.
     pub(super) fn with_mask(self, mask: &Mask, row: usize, col: usize) -> Self {
         let col = mask.col_offset + col as u64;
         Self {

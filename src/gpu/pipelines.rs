@@ -1,4 +1,5 @@
-//! The compiled variants of kernels, each compiled once however many threads ask for it, and different ones side by side.
+//! The compiled variants of kernels, each compiled once however many threads ask for it, and
+//! different ones side by side.
 
 use super::variant::Variant;
 use std::collections::HashMap;
@@ -21,7 +22,11 @@ pub(super) struct Pipelines(Arc<Mutex<Cells>>);
 
 impl Pipelines {
     /// The compiled form of a variant, and whether it was compiled just now.
-    pub fn get(&self, variant: Variant, compile: impl FnOnce() -> Pipeline) -> (Arc<Pipeline>, bool) {
+    pub fn get(
+        &self,
+        variant: Variant,
+        compile: impl FnOnce() -> Pipeline,
+    ) -> (Arc<Pipeline>, bool) {
         let cell = self.cells().entry(variant).or_default().clone();
         let mut now = false;
         let pipeline = cell.get_or_init(|| {
@@ -33,8 +38,12 @@ impl Pipelines {
 
     /// Names of the variants compiled so far, in order.
     pub fn names(&self) -> Vec<String> {
-        let mut names: Vec<String> =
-            self.cells().iter().filter(|(_, cell)| cell.get().is_some()).map(|(variant, _)| variant.name()).collect();
+        let mut names: Vec<String> = self
+            .cells()
+            .iter()
+            .filter(|(_, cell)| cell.get().is_some())
+            .map(|(variant, _)| variant.name())
+            .collect();
         names.sort();
         names
     }
@@ -54,13 +63,17 @@ mod tests {
 
     #[test]
     fn different_variants_compile_side_by_side_and_one_compiles_once() {
-        let Ok(gpu) = Gpu::open(&AdapterChoice::Best) else { return eprintln!("SKIPPED: no adapter") };
+        let Ok(gpu) = Gpu::open(&AdapterChoice::Best) else {
+            return eprintln!("SKIPPED: no adapter");
+        };
         let (kernels, pipelines) = (gpu.kernels(), Pipelines::default());
         let [first, second] = [Stem::Copy, Stem::Dropout].map(Variant::new);
         let ((tell_second, first_is_at_it), (tell_first, second_is_at_it)) = (channel(), channel());
         std::thread::scope(|scope| {
             // Each goes on only when the other has begun.
-            let meet = |variant, tell: std::sync::mpsc::Sender<()>, other: std::sync::mpsc::Receiver<()>| {
+            let meet = |variant,
+                        tell: std::sync::mpsc::Sender<()>,
+                        other: std::sync::mpsc::Receiver<()>| {
                 let pipelines = pipelines.clone();
                 move || {
                     let compile = || {

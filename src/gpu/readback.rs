@@ -1,4 +1,5 @@
-//! From device memory to the host: a staging buffer, a map, and a wait that can fail but not hang or panic.
+//! From device memory to the host: a staging buffer, a map, and a wait that can fail but not hang
+//! or panic.
 
 use crate::{Error, Result};
 use futures_intrusive::channel::shared::{OneshotReceiver, oneshot_channel};
@@ -20,15 +21,17 @@ pub(super) struct Download<'a> {
     submission: wgpu::SubmissionIndex,
 }
 
-/// Copies parts of buffers, each from an offset on and so many bytes long, into `staging` one after another, each padded to whole
-/// words, and asks for its mapping.
+/// Copies parts of buffers, each from an offset on and so many bytes long, into `staging` one after
+/// another, each padded to whole words, and asks for its mapping.
 pub(super) fn download<'a>(
     device: &wgpu::Device,
     queue: &wgpu::Queue,
     parts: &[(&wgpu::Buffer, u64, u64)],
     staging: &'a wgpu::Buffer,
 ) -> Download<'a> {
-    let mut encoder = device.create_command_encoder(&wgpu::CommandEncoderDescriptor { label: Some("wgpu-dropout read") });
+    let mut encoder = device.create_command_encoder(&wgpu::CommandEncoderDescriptor {
+        label: Some("wgpu-dropout read"),
+    });
     let (mut bytes, mut end) = (0, 0);
     for &(source, offset, size) in parts {
         let padded = size.next_multiple_of(4);
@@ -37,7 +40,8 @@ pub(super) fn download<'a>(
         end += padded;
     }
     if end == 0 {
-        // Nothing but the wait for what was submitted before: a buffer is mapped when the last that writes it is done.
+        // Nothing but the wait for what was submitted before: a buffer is mapped when the last that
+        // writes it is done.
         encoder.clear_buffer(staging, 0, Some(4));
         bytes = 4;
     }
@@ -56,7 +60,8 @@ impl Download<'_> {
         wait(device, self.submission.clone())
     }
 
-    /// Takes the bytes once the map callback has run; [`poll`](Self::poll) or somebody else sees to that.
+    /// Takes the bytes once the map callback has run; [`poll`](Self::poll) or somebody else sees to
+    /// that.
     pub(super) async fn finish(self, sink: &mut Vec<u8>) -> Result<()> {
         let failed = |what: String| Error::Device { what };
         match self.mapped.receive().await {
@@ -64,7 +69,10 @@ impl Download<'_> {
             Some(Err(error)) => return Err(failed(error.to_string())),
             None => return Err(failed("it dropped a read-back".to_owned())),
         }
-        let range = self.staging.get_mapped_range(..self.bytes.next_multiple_of(4)).map_err(|error| failed(error.to_string()))?;
+        let range = self
+            .staging
+            .get_mapped_range(..self.bytes.next_multiple_of(4))
+            .map_err(|error| failed(error.to_string()))?;
         sink.extend_from_slice(&range[..self.bytes as usize]);
         drop(range);
         self.staging.unmap();

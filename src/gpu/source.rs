@@ -1,14 +1,19 @@
-//! Puts a kernel's WGSL together: the kernel's file first, so that line numbers in errors are its own, then what it includes.
+//! Puts a kernel's WGSL together: the kernel's file first, so that line numbers in errors are its
+//! own, then what it includes.
 //!
 //! Three things are done to the text, each marked in the shader by what stands there anyway:
 //!
-//! - `for (var i = 0u; i < N; i++) { // unroll` is replaced by its body N times with `i` a literal, so that arrays in registers are
-//!   indexed by constants and no driver has to find that out. `N` is a literal or a `const` of the text.
-//! - `// loader NAME BUFFER` becomes `NAME` and `NAME8`, functions that load four and eight elements from an index on, of which the
-//!   first `left` exist: in 128-bit loads where rows are whole vectors ([`Width::Vec4`]), eight in one load ([`Width::Vec8`]), else one
-//!   by one ([`Width::Scalar`]); and `NAME_stored`, which does not convert its four to f32. `// storer` likewise, but that [`Width::Vec8`] stores eight alone. What is stored is `Element`, or the
+//! - `for (var i = 0u; i < N; i++) { // unroll` is replaced by its body N times with `i` a literal,
+//!   so that arrays in registers are indexed by constants and no driver has to find that out. `N`
+//!   is a literal or a `const` of the text.
+//! - `// loader NAME BUFFER` becomes `NAME` and `NAME8`, functions that load four and eight
+//!   elements from an index on, of which the first `left` exist: in 128-bit loads where rows are
+//!   whole vectors ([`Width::Vec4`]), eight in one load ([`Width::Vec8`]), else one by one
+//!   ([`Width::Scalar`]); and `NAME_stored`, which does not convert its four to f32. `// storer`
+//!   likewise, but that [`Width::Vec8`] stores eight alone. What is stored is `Element`, or the
 //!   element that the line ends with.
-//! - `Element` is the type that goes with it: f32, or f16 where tensors are stored so; sums are f32 always.
+//! - `Element` is the type that goes with it: f32, or f16 where tensors are stored so; sums are f32
+//!   always.
 
 use std::fmt::Write as _;
 
@@ -19,8 +24,9 @@ pub enum Width {
     Scalar,
     /// Rows and starts are multiples of four elements.
     Vec4,
-    /// Rows and starts are multiples of eight elements: of f32 moved as four 64-bit integers, which the device must offer, for adapters that run
-    /// on a CPU; of f16 moved as four words, for real GPUs.
+    /// Rows and starts are multiples of eight elements: of f32 moved as four 64-bit integers, which
+    /// the device must offer, for adapters that run on a CPU; of f16 moved as four words, for
+    /// real GPUs.
     Vec8,
 }
 
@@ -67,29 +73,39 @@ pub(super) fn assemble(constants: &str, elements: Elements, parts: &[String]) ->
     text += if elements.matrices { "enable wgpu_cooperative_matrix; " } else { "" };
     text += &parts.join("\n");
     let _ = write!(text, "\n{}{constants}", elements.aliases());
-    let text: String = text.lines().map(|line| accessor(line, elements).unwrap_or_else(|| line.to_owned()) + "\n").collect();
+    let text: String = text
+        .lines()
+        .map(|line| accessor(line, elements).unwrap_or_else(|| line.to_owned()) + "\n")
+        .collect();
     unroll(&text)
 }
 
 /// The functions that a `// loader` or `// storer` line stands for, on that one line.
 fn accessor(line: &str, Elements { width, apart, .. }: Elements) -> Option<String> {
     let mut words = line.strip_prefix("// ")?.split(' ');
-    let (kind, name, buffer, stored) = (words.next()?, words.next()?, words.next()?, words.next().unwrap_or("Element"));
+    let (kind, name, buffer, stored) =
+        (words.next()?, words.next()?, words.next()?, words.next().unwrap_or("Element"));
     // Four elements, as f32 or as they are stored.
     let load = |number: &str| match width {
         Width::Scalar => {
-            let element = |j: usize| format!("select({number}(0.0), {number}({buffer}[at + {j}u]), left > {j}u)");
+            let element = |j: usize| {
+                format!("select({number}(0.0), {number}({buffer}[at + {j}u]), left > {j}u)")
+            };
             format!("return vec4<{number}>({});", [0, 1, 2, 3].map(element).join(", "))
         }
         Width::Vec4 => format!("return vec4<{number}>({buffer}[at / 4u]);"),
-        Width::Vec8 => format!("let v = {name}8(at, left); return vec4<{number}>(select(v.low, v.high, at % 8u >= 4u));"),
+        Width::Vec8 => format!(
+            "let v = {name}8(at, left); return vec4<{number}>(select(v.low, v.high, at % 8u >= 4u));"
+        ),
     };
     let high = if apart { "APART" } else { "4u" };
     match kind {
         "loader" => {
             let eight = match width {
                 Width::Vec8 => format!("return unpack8({buffer}[at / 8u]);"),
-                _ => format!("return Eight({name}(at, left), {name}(at + {high}, max(left, {high}) - {high}));"),
+                _ => format!(
+                    "return Eight({name}(at, left), {name}(at + {high}, max(left, {high}) - {high}));"
+                ),
             };
             Some(format!(
                 "fn {name}(at: u32, left: u32) -> vec4<f32> {{ {} }} fn {name}_stored(at: u32, left: u32) -> vec4<Number> {{ {} }} \
@@ -99,12 +115,15 @@ fn accessor(line: &str, Elements { width, apart, .. }: Elements) -> Option<Strin
             ))
         }
         "storer" => {
-            let element = |j: usize| format!("if left > {j}u {{ {buffer}[at + {j}u] = {stored}(v[{j}]); }}");
+            let element =
+                |j: usize| format!("if left > {j}u {{ {buffer}[at + {j}u] = {stored}(v[{j}]); }}");
             let four = match width {
                 Width::Scalar => [0, 1, 2, 3].map(element).join(" "),
                 Width::Vec4 => format!("{buffer}[at / 4u] = {stored}(v);"),
                 Width::Vec8 => {
-                    return Some(format!("fn {name}8(at: u32, v: Eight, left: u32) {{ {buffer}[at / 8u] = pack8(v); }}"));
+                    return Some(format!(
+                        "fn {name}8(at: u32, v: Eight, left: u32) {{ {buffer}[at / 8u] = pack8(v); }}"
+                    ));
                 }
             };
             Some(format!(
@@ -132,13 +151,16 @@ fn unroll_first(text: &str) -> Option<String> {
     let head = lines[marked];
     let indent = head.len() - head.trim_start().len();
     // The body ends at the loop's own indent.
-    let body = lines[marked + 1..].iter().position(|line| line.get(indent..).is_some_and(|rest| rest.starts_with('}')))?;
+    let body = lines[marked + 1..]
+        .iter()
+        .position(|line| line.get(indent..).is_some_and(|rest| rest.starts_with('}')))?;
     let end = marked + 1 + body;
     let variable = between(head, "(var ", " = 0u")?;
     let count = literal(text, between(head, " < ", "; ")?)?;
     let mut expanded = lines[..marked].join("\n") + "\n";
     for i in 0..count {
-        let body: Vec<String> = lines[marked + 1..end].iter().map(|line| substitute(line, variable, i)).collect();
+        let body: Vec<String> =
+            lines[marked + 1..end].iter().map(|line| substitute(line, variable, i)).collect();
         let _ = writeln!(expanded, "{:indent$}{{\n{}\n{:indent$}}}", "", body.join("\n"), "");
     }
     Some(expanded + &lines[end + 1..].join("\n") + "\n")
@@ -148,7 +170,8 @@ fn between<'a>(text: &'a str, start: &str, end: &str) -> Option<&'a str> {
     text.split_once(start)?.1.split_once(end).map(|(found, _)| found)
 }
 
-/// The value of a literal or of a `const` of the text, which may be a literal times or over another.
+/// The value of a literal or of a `const` of the text, which may be a literal times or over
+/// another.
 fn literal(text: &str, name: &str) -> Option<u32> {
     if let Ok(value) = name.trim_end_matches('u').parse() {
         return Some(value);
@@ -189,7 +212,9 @@ mod tests {
     fn nested_loops_unroll_to_literals() {
         let text = "const N: u32 = 2u;\nfor (var i = 0u; i < N; i++) { // unroll\n    for (var j = 0u; j < 2u; j++) { // unroll\n        a[i][j] += bits;\n    }\n}\n";
         let expanded = unroll(text);
-        for pair in ["a[0u][0u] += bits", "a[0u][1u] += bits", "a[1u][0u] += bits", "a[1u][1u] += bits"] {
+        for pair in
+            ["a[0u][0u] += bits", "a[0u][1u] += bits", "a[1u][0u] += bits", "a[1u][1u] += bits"]
+        {
             assert!(expanded.contains(pair), "{expanded}");
         }
         assert!(!expanded.contains("for"), "{expanded}");
@@ -197,7 +222,10 @@ mod tests {
 
     #[test]
     fn a_constant_may_be_a_quotient() {
-        assert_eq!(literal("const ROWS: u32 = 16u;\nconst BLOCKS: u32 = ROWS / 4u;", "BLOCKS"), Some(4));
+        assert_eq!(
+            literal("const ROWS: u32 = 16u;\nconst BLOCKS: u32 = ROWS / 4u;", "BLOCKS"),
+            Some(4)
+        );
     }
     #[test]
     fn no_marked_loop_is_left_in_any_kernel() {

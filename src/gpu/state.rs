@@ -1,12 +1,16 @@
-//! What of a dropout site changes from step to step, in a buffer that kernels read when they run; its twin is `shaders/state.wgsl`.
+//! What of a dropout site changes from step to step, in a buffer that kernels read when they run;
+//! its twin is `shaders/state.wgsl`.
 
 use crate::{AlphaDropout, Dropout, Error, GaussianDropout, Result};
 
-/// Threshold, scale, step and seed of a dropout site, of any kind, as they lie in a caller's buffer.
+/// Threshold, scale, step and seed of a dropout site, of any kind, as they lie in a caller's
+/// buffer.
 ///
-/// [`Kernels::reading`](super::Kernels::reading) gives kernels that take them from there when they run: a call prepared once is recorded and
-/// submitted again with the next step, the next rate of a schedule or another seed. The buffer is written as the caller likes, such as by
-/// [`wgpu::Queue::write_buffer`] with [`bytes`](Self::bytes), or by a kernel of the caller's own. Layer and offsets stay values of the call.
+/// [`Kernels::reading`](super::Kernels::reading) gives kernels that take them from there when they
+/// run: a call prepared once is recorded and submitted again with the next step, the next rate of a
+/// schedule or another seed. The buffer is written as the caller likes, such as by
+/// [`wgpu::Queue::write_buffer`] with [`bytes`](Self::bytes), or by a kernel of the caller's own.
+/// Layer and offsets stay values of the call.
 ///
 /// | byte | field | |
 /// |---|---|---|
@@ -44,7 +48,8 @@ impl State {
         }
     }
 
-    /// The state of a site of alpha dropout; its way back is [`dropout`](super::Kernels::dropout), which reads of it what it needs.
+    /// The state of a site of alpha dropout; its way back is [`dropout`](super::Kernels::dropout),
+    /// which reads of it what it needs.
     pub fn alpha(dropout: &AlphaDropout) -> Self {
         Self { shift: dropout.shift, dropped: dropout.dropped, ..Self::new(&dropout.backward()) }
     }
@@ -68,15 +73,23 @@ pub(super) fn check(device: &wgpu::Device, buffer: &wgpu::Buffer, offset: u64) -
     }
     let uniforms = device.limits().max_uniform_buffers_per_shader_stage;
     if uniforms < 2 {
-        let what = format!("the device's max_uniform_buffers_per_shader_stage allows {uniforms}: kernels that read a state need 2");
+        let what = format!(
+            "the device's max_uniform_buffers_per_shader_stage allows {uniforms}: kernels that read a state need 2"
+        );
         return Err(Error::Adapter { what });
     }
     let align = u64::from(device.limits().min_uniform_buffer_offset_alignment);
     if !offset.is_multiple_of(align) {
-        return fail(format!("offset {offset} is not a multiple of {align}, min_uniform_buffer_offset_alignment"));
+        return fail(format!(
+            "offset {offset} is not a multiple of {align}, min_uniform_buffer_offset_alignment"
+        ));
     }
     if offset.checked_add(State::SIZE).is_none_or(|end| end > buffer.size()) {
-        return fail(format!("{} bytes from {offset} on do not fit its size of {}", State::SIZE, buffer.size()));
+        return fail(format!(
+            "{} bytes from {offset} on do not fit its size of {}",
+            State::SIZE,
+            buffer.size()
+        ));
     }
     Ok(())
 }

@@ -87,7 +87,14 @@ impl Stem {
 
     /// Whether the kernel is a matrix product, which comes in tiles.
     pub fn is_product(self) -> bool {
-        matches!(self, Self::LinearActivation | Self::LinearForward | Self::GradInput | Self::GradWeight | Self::GradWeightSgd)
+        matches!(
+            self,
+            Self::LinearActivation
+                | Self::LinearForward
+                | Self::GradInput
+                | Self::GradWeight
+                | Self::GradWeightSgd
+        )
     }
 
     /// Whether the kernel takes a matrix strip by strip, as `block.wgsl` divides it.
@@ -102,6 +109,9 @@ impl Stem {
 
     /// Whether it draws for each strip.
     pub(super) fn draws_strips(self) -> bool {
-        matches!(self, Self::AlphaDropout | Self::Dropout | Self::DropoutBroadcast | Self::GaussianDropout)
+        matches!(
+            self,
+            Self::AlphaDropout | Self::Dropout | Self::DropoutBroadcast | Self::GaussianDropout
+        )
     }
 }

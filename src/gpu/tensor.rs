@@ -21,18 +21,29 @@ pub struct GpuTensor<T> {
 }
 
 impl<T: Element> GpuTensor<T> {
-    pub(super) fn zeros(device: &wgpu::Device, retired: &Retired, rows: usize, cols: usize) -> Result<Self> {
+    pub(super) fn zeros(
+        device: &wgpu::Device,
+        retired: &Retired,
+        rows: usize,
+        cols: usize,
+    ) -> Result<Self> {
         let bytes = elements("tensor", rows, cols)? as u64 * size_of::<T>() as u64;
         // Whole vectors, and never empty: an empty matrix is still bound.
         let size = bytes.next_multiple_of(16).max(16);
         let bound = device.limits().max_buffer_size;
         if size > bound {
-            return Err(Error::TooLarge { what: format!("a {rows}×{cols} tensor in bytes"), value: size, bound });
+            return Err(Error::TooLarge {
+                what: format!("a {rows}×{cols} tensor in bytes"),
+                value: size,
+                bound,
+            });
         }
         let descriptor = wgpu::BufferDescriptor {
             label: Some("wgpu-dropout tensor"),
             size,
-            usage: wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST,
+            usage: wgpu::BufferUsages::STORAGE
+                | wgpu::BufferUsages::COPY_SRC
+                | wgpu::BufferUsages::COPY_DST,
             mapped_at_creation: false,
         };
         let buffer = memory::buffer(device, &descriptor)?;

@@ -1,37 +1,46 @@
-//! The tiles of matrix products: how each divides its sums among threads, and what a device must offer for it.
+//! The tiles of matrix products: how each divides its sums among threads, and what a device must
+//! offer for it.
 
 use super::group::Group;
 use super::source::Width;
 use crate::{Error, Result};
 
-/// How a matrix product is divided among threads. All sum in the same order, by fused multiply-adds, so they give the same bits wherever
-/// the device fuses them.
+/// How a matrix product is divided among threads. All sum in the same order, by fused
+/// multiply-adds, so they give the same bits wherever the device fuses them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Tile {
-    /// 16 × 8 sums a thread (8 × 8 with scalar loads) in registers and no barriers: for adapters that run on a CPU.
+    /// 16 × 8 sums a thread (8 × 8 with scalar loads) in registers and no barriers: for adapters
+    /// that run on a CPU.
     Register,
-    /// 32 × 8 sums a thread (16 × 8 with scalar loads) in registers, with one factor's values handed around in a subgroup: for adapters
-    /// that run on a CPU and have subgroups of eight.
+    /// 32 × 8 sums a thread (16 × 8 with scalar loads) in registers, with one factor's values
+    /// handed around in a subgroup: for adapters that run on a CPU and have subgroups of eight.
     Shuffle,
-    /// 4 × 16 sums a thread, the threads along the rows: for few columns, where [`Shuffle`](Self::Shuffle) can run.
+    /// 4 × 16 sums a thread, the threads along the rows: for few columns, where
+    /// [`Shuffle`](Self::Shuffle) can run.
     Narrow,
-    /// 64 × 64 a workgroup of 64 threads through workgroup memory, 8 × 8 a thread: for real GPUs, as all that follow.
+    /// 64 × 64 a workgroup of 64 threads through workgroup memory, 8 × 8 a thread: for real GPUs,
+    /// as all that follow.
     Workgroup,
-    /// 128 × 128 a workgroup of 256 threads, 8 × 8 a thread, in 32 KiB of workgroup memory: half the loads of
-    /// [`Workgroup`](Self::Workgroup), for large products.
+    /// 128 × 128 a workgroup of 256 threads, 8 × 8 a thread, in 32 KiB of workgroup memory: half
+    /// the loads of [`Workgroup`](Self::Workgroup), for large products.
     Large,
-    /// 32 × 64 a workgroup of 64 threads, 4 × 8 a thread: more workgroups, for products that are small for the device.
+    /// 32 × 64 a workgroup of 64 threads, 4 × 8 a thread: more workgroups, for products that are
+    /// small for the device.
     Small,
-    /// 16 × 128 a workgroup of 64 threads, 4 × 8 a thread: for few rows, such as a mini-batch of 16 or one image.
+    /// 16 × 128 a workgroup of 64 threads, 4 × 8 a thread: for few rows, such as a mini-batch of 16
+    /// or one image.
     Wide,
     /// 128 × 16 a workgroup of 64 threads, 4 × 8 a thread: for few columns, such as ten classes.
     Tall,
-    /// 128 × 128 a workgroup of 128 threads on a GPU's matrix units, for tensors stored as f16: summed in f32 in an order that is the device's own,
-    /// so it is used where it is named, and never chosen by time. Results of 2²² elements and more go by [`MatrixLarge`](Self::MatrixLarge), which
-    /// sums in the same order, and tensors that are not f16 by [`Workgroup`](Self::Workgroup). It needs cooperative matrices (experimental in
+    /// 128 × 128 a workgroup of 128 threads on a GPU's matrix units, for tensors stored as f16:
+    /// summed in f32 in an order that is the device's own, so it is used where it is named, and
+    /// never chosen by time. Results of 2²² elements and more go by
+    /// [`MatrixLarge`](Self::MatrixLarge), which sums in the same order, and tensors that are
+    /// not f16 by [`Workgroup`](Self::Workgroup). It needs cooperative matrices (experimental in
     /// wgpu) and what `MatrixLarge` does.
     Matrix,
-    /// 128 × 256 a workgroup of 256 threads on a GPU's matrix units. It needs cooperative matrices, subgroups of 32 and 46 KiB of workgroup memory.
+    /// 128 × 256 a workgroup of 256 threads on a GPU's matrix units. It needs cooperative matrices,
+    /// subgroups of 32 and 46 KiB of workgroup memory.
     MatrixLarge,
 }
 
@@ -51,31 +60,59 @@ impl Tile {
     ];
 
     /// Whether a device can run the tile.
-    pub fn runs_on(self, info: &wgpu::AdapterInfo, features: wgpu::Features, limits: &wgpu::Limits) -> bool {
+    pub fn runs_on(
+        self,
+        info: &wgpu::AdapterInfo,
+        features: wgpu::Features,
+        limits: &wgpu::Limits,
+    ) -> bool {
         self.check(info, features, limits).is_ok()
     }
 
     /// What a device lacks for the tile, where it lacks something.
-    pub(super) fn check(self, info: &wgpu::AdapterInfo, features: wgpu::Features, limits: &wgpu::Limits) -> Result<()> {
+    pub(super) fn check(
+        self,
+        info: &wgpu::AdapterInfo,
+        features: wgpu::Features,
+        limits: &wgpu::Limits,
+    ) -> Result<()> {
         let (threads, memory) = match self {
             Self::Matrix | Self::MatrixLarge => (256, 47_104),
             // A tile of registers needs what every kernel does.
             _ => self.group().map_or((64, 512), |group| (group.threads(), group.memory())),
         };
         let needs = [
-            ("max_compute_invocations_per_workgroup", limits.max_compute_invocations_per_workgroup, threads),
+            (
+                "max_compute_invocations_per_workgroup",
+                limits.max_compute_invocations_per_workgroup,
+                threads,
+            ),
             ("max_compute_workgroup_size_x", limits.max_compute_workgroup_size_x, threads),
             // wgpu does not enforce this one.
-            ("max_compute_workgroup_storage_size", limits.max_compute_workgroup_storage_size, memory),
+            (
+                "max_compute_workgroup_storage_size",
+                limits.max_compute_workgroup_storage_size,
+                memory,
+            ),
         ];
-        if let Some((name, value, least)) = needs.into_iter().find(|&(_, value, least)| u64::from(value) < least) {
-            return Err(Error::Adapter { what: format!("tile {self}: the device's {name} allows {value}, it needs {least}") });
+        if let Some((name, value, least)) =
+            needs.into_iter().find(|&(_, value, least)| u64::from(value) < least)
+        {
+            return Err(Error::Adapter {
+                what: format!("tile {self}: the device's {name} allows {value}, it needs {least}"),
+            });
         }
         if self.is_matrix() && !has_matrices(info, features) {
-            return Err(Error::Adapter { what: format!("tile {self}: it needs cooperative matrices, f16 and subgroups of 32") });
+            return Err(Error::Adapter {
+                what: format!(
+                    "tile {self}: it needs cooperative matrices, f16 and subgroups of 32"
+                ),
+            });
         }
         if matches!(self, Self::Shuffle | Self::Narrow) && !has_octets(info, features) {
-            return Err(Error::Adapter { what: format!("tile {self}: it needs SUBGROUP and subgroups of 8") });
+            return Err(Error::Adapter {
+                what: format!("tile {self}: it needs SUBGROUP and subgroups of 8"),
+            });
         }
         Ok(())
     }
@@ -83,9 +120,13 @@ impl Tile {
     /// The workgroup that makes the tile together, where one does.
     pub(super) fn group(self) -> Option<Group> {
         // Two buffers where they fit the 16 KiB that every device has; `Large` asks for more.
-        let group = |thread_rows, rows, cols, lanes, buffers| Some(Group { thread_rows, rows, cols, lanes, buffers });
+        let group = |thread_rows, rows, cols, lanes, buffers| {
+            Some(Group { thread_rows, rows, cols, lanes, buffers })
+        };
         match self {
-            Self::Register | Self::Shuffle | Self::Narrow | Self::Matrix | Self::MatrixLarge => None,
+            Self::Register | Self::Shuffle | Self::Narrow | Self::Matrix | Self::MatrixLarge => {
+                None
+            }
             Self::Workgroup => group(8, 8, 8, 8, 2),
             Self::Large => group(8, 16, 16, 8, 2),
             Self::Small => group(4, 8, 8, 8, 2),
@@ -104,7 +145,8 @@ impl Tile {
         matches!(self, Self::Matrix | Self::MatrixLarge)
     }
 
-    /// The tile for a product whose result has `rows × cols` elements, of f16 or not, where this one is asked for.
+    /// The tile for a product whose result has `rows × cols` elements, of f16 or not, where this
+    /// one is asked for.
     pub(super) fn for_result(self, rows: usize, cols: usize, half: bool) -> Self {
         match self {
             Self::Matrix | Self::MatrixLarge if !half => Self::Workgroup,
@@ -125,7 +167,8 @@ impl Tile {
         (rows as u64).div_ceil(tile_rows) * (cols as u64).div_ceil(tile_cols)
     }
 
-    /// Rows of sums that a thread holds: scalar loads make so much more code that half of them compile in as long.
+    /// Rows of sums that a thread holds: scalar loads make so much more code that half of them
+    /// compile in as long.
     fn thread_rows(self, width: Width) -> u64 {
         match (self.group(), self, width) {
             (Some(group), ..) => group.thread_rows,
@@ -159,7 +202,8 @@ impl Tile {
     }
 }
 
-/// Whether there are cooperative matrices, in subgroups of 32 threads always. Of which sizes, an adapter tells and a device does not.
+/// Whether there are cooperative matrices, in subgroups of 32 threads always. Of which sizes, an
+/// adapter tells and a device does not.
 fn has_matrices(info: &wgpu::AdapterInfo, features: wgpu::Features) -> bool {
     features.contains(wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX | wgpu::Features::SHADER_F16)
         && (info.subgroup_min_size, info.subgroup_max_size) == (32, 32)
@@ -167,7 +211,8 @@ fn has_matrices(info: &wgpu::AdapterInfo, features: wgpu::Features) -> bool {
 
 /// Whether subgroups are of eight threads, always.
 fn has_octets(info: &wgpu::AdapterInfo, features: wgpu::Features) -> bool {
-    features.contains(wgpu::Features::SUBGROUP) && (info.subgroup_min_size, info.subgroup_max_size) == (8, 8)
+    features.contains(wgpu::Features::SUBGROUP)
+        && (info.subgroup_min_size, info.subgroup_max_size) == (8, 8)
 }
 
 impl std::fmt::Display for Tile {
@@ -232,15 +277,32 @@ mod tests {
         for tile in [Tile::Shuffle, Tile::Narrow] {
             assert!(tile.runs_on(&info(8, 8), subgroup, &limits));
             assert!(!tile.runs_on(&info(8, 8), matrices | half, &limits));
-            assert!([(4, 8), (8, 16), (32, 32)].iter().all(|&(least, most)| !tile.runs_on(&info(least, most), subgroup, &limits)));
+            assert!([(4, 8), (8, 16), (32, 32)].iter().all(|&(least, most)| !tile.runs_on(
+                &info(least, most),
+                subgroup,
+                &limits
+            )));
         }
         for tile in [Tile::Matrix, Tile::MatrixLarge] {
             assert!(tile.runs_on(&info(32, 32), matrices | half, &limits));
-            assert!([matrices, half, subgroup].iter().all(|&lacking| !tile.runs_on(&info(32, 32), lacking, &limits)));
-            assert!([(8, 8), (16, 32), (32, 64)].iter().all(|&(a, b)| !tile.runs_on(&info(a, b), matrices | half, &limits)));
-            let little = wgpu::Limits { max_compute_workgroup_storage_size: 47_103, ..limits.clone() };
+            assert!([matrices, half, subgroup].iter().all(|&lacking| !tile.runs_on(
+                &info(32, 32),
+                lacking,
+                &limits
+            )));
+            assert!([(8, 8), (16, 32), (32, 64)].iter().all(|&(a, b)| !tile.runs_on(
+                &info(a, b),
+                matrices | half,
+                &limits
+            )));
+            let little =
+                wgpu::Limits { max_compute_workgroup_storage_size: 47_103, ..limits.clone() };
             let few = wgpu::Limits { max_compute_invocations_per_workgroup: 255, ..limits.clone() };
-            assert!([little, few].iter().all(|less| !tile.runs_on(&info(32, 32), matrices | half, less)));
+            assert!([little, few].iter().all(|less| !tile.runs_on(
+                &info(32, 32),
+                matrices | half,
+                less
+            )));
         }
     }
 

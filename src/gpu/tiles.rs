@@ -1,4 +1,5 @@
-//! Which tile goes with which product: a table by class, a class being a kernel and what its result is shaped like.
+//! Which tile goes with which product: a table by class, a class being a kernel and what its result
+//! is shaped like.
 
 use super::stem::Stem;
 use super::tile::Tile;
@@ -62,7 +63,9 @@ impl Class {
             }
             (wgpu::DeviceType::Cpu, _) => &[Tile::Shuffle, Tile::Register],
             // Its sums run over a batch, in one chain: the more threads share them the better.
-            (_, Shape::FewRows | Shape::FewCols) if self.stem == Stem::GradWeight => &[Tile::Small, Tile::Wide, Tile::Tall],
+            (_, Shape::FewRows | Shape::FewCols) if self.stem == Stem::GradWeight => {
+                &[Tile::Small, Tile::Wide, Tile::Tall]
+            }
             (_, Shape::FewRows) => &[Tile::Wide, Tile::Small, Tile::Workgroup],
             (_, Shape::FewCols) => &[Tile::Tall, Tile::Small, Tile::Workgroup],
             (_, Shape::Medium) => &[Tile::Small, Tile::Workgroup, Tile::Large],
@@ -84,8 +87,8 @@ impl std::fmt::Display for Class {
     }
 }
 
-/// The tile of each class. All tiles sum in the same order, so the table changes how fast a result comes and no bit of it, wherever the
-/// device fuses multiplications and additions alike.
+/// The tile of each class. All tiles sum in the same order, so the table changes how fast a result
+/// comes and no bit of it, wherever the device fuses multiplications and additions alike.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Tiles([[Tile; 4]; 3]);
 
@@ -96,10 +99,17 @@ impl Tiles {
     }
 
     /// The rule by type of device: the first of the class's tiles that the device can run.
-    pub fn for_device(info: &wgpu::AdapterInfo, features: wgpu::Features, limits: &wgpu::Limits) -> Self {
+    pub fn for_device(
+        info: &wgpu::AdapterInfo,
+        features: wgpu::Features,
+        limits: &wgpu::Limits,
+    ) -> Self {
         let mut tiles = Self::all(Tile::Register);
         for class in Class::all() {
-            let first = class.candidates(info.device_type).iter().find(|tile| tile.runs_on(info, features, limits));
+            let first = class
+                .candidates(info.device_type)
+                .iter()
+                .find(|tile| tile.runs_on(info, features, limits));
             tiles.set(class, first.copied().unwrap_or(Tile::Register));
         }
         tiles
@@ -140,7 +150,8 @@ impl std::fmt::Display for Tiles {
         if let Some(tile) = self.only() {
             return write!(f, "{tile}");
         }
-        let classes: Vec<String> = Class::all().map(|class| format!("{class}: {}", self.get(class))).collect();
+        let classes: Vec<String> =
+            Class::all().map(|class| format!("{class}: {}", self.get(class))).collect();
         f.write_str(&classes.join("; "))
     }
 }
@@ -152,7 +163,10 @@ mod tests {
     #[test]
     fn a_table_holds_what_is_set_and_says_so() {
         let mut tiles = Tiles::all(Tile::Workgroup);
-        assert_eq!((tiles.only(), tiles.to_string().as_str()), (Some(Tile::Workgroup), "workgroup"));
+        assert_eq!(
+            (tiles.only(), tiles.to_string().as_str()),
+            (Some(Tile::Workgroup), "workgroup")
+        );
         for (i, class) in Class::all().enumerate() {
             tiles.set(class, Tile::ALL[i % Tile::ALL.len()]);
         }
@@ -179,12 +193,26 @@ mod tests {
         let info = |kind| wgpu::AdapterInfo::new(kind, wgpu::Backend::Vulkan);
         let none = wgpu::Features::empty();
         let large = Class { stem: Stem::LinearForward, shape: Shape::Large };
-        let gpu = |limits: wgpu::Limits| Tiles::for_device(&info(wgpu::DeviceType::DiscreteGpu), none, &limits).get(large);
+        let gpu = |limits: wgpu::Limits| {
+            Tiles::for_device(&info(wgpu::DeviceType::DiscreteGpu), none, &limits).get(large)
+        };
         let limits = wgpu::Limits::default();
-        assert_eq!(gpu(wgpu::Limits { max_compute_workgroup_storage_size: 32768, ..limits.clone() }), Tile::Large);
-        assert_eq!(gpu(wgpu::Limits { max_compute_workgroup_storage_size: 32767, ..limits.clone() }), Tile::Workgroup);
+        assert_eq!(
+            gpu(wgpu::Limits { max_compute_workgroup_storage_size: 32768, ..limits.clone() }),
+            Tile::Large
+        );
+        assert_eq!(
+            gpu(wgpu::Limits { max_compute_workgroup_storage_size: 32767, ..limits.clone() }),
+            Tile::Workgroup
+        );
         assert_eq!(gpu(limits.clone()), Tile::Workgroup);
-        assert_eq!(gpu(wgpu::Limits { max_compute_workgroup_storage_size: 512, ..limits.clone() }), Tile::Register);
-        assert_eq!(Tiles::for_device(&info(wgpu::DeviceType::Cpu), none, &limits).only(), Some(Tile::Register));
+        assert_eq!(
+            gpu(wgpu::Limits { max_compute_workgroup_storage_size: 512, ..limits.clone() }),
+            Tile::Register
+        );
+        assert_eq!(
+            Tiles::for_device(&info(wgpu::DeviceType::Cpu), none, &limits).only(),
+            Some(Tile::Register)
+        );
     }
 }

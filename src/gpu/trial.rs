@@ -1,7 +1,9 @@
-//! The timed trial: which of the tiles with the same order of summation is the fastest on a device, a class of products at a time, and
-//! whether Philox is faster in 64-bit integers or in 16-bit limbs.
+//! The timed trial: which of the tiles with the same order of summation is the fastest on a device,
+//! a class of products at a time, and whether Philox is faster in 64-bit integers or in 16-bit
+//! limbs.
 //!
-//! It never chooses what is computed: every choice gives the same masks, and sums in the same order (see [`crate::order`]).
+//! It never chooses what is computed: every choice gives the same masks, and sums in the same order
+//! (see [`crate::order`]).
 
 use super::kernels::Kernels;
 use super::owned::Gpu;
@@ -46,8 +48,8 @@ pub struct Timing {
 }
 
 impl Trial {
-    /// How long a trial may take, compiling included; what it does not come to stays with the rule. Who asks for one on an adapter that runs on
-    /// a CPU waits for its compiler.
+    /// How long a trial may take, compiling included; what it does not come to stays with the rule.
+    /// Who asks for one on an adapter that runs on a CPU waits for its compiler.
     pub fn budget(info: &wgpu::AdapterInfo) -> Duration {
         Duration::from_millis(if info.device_type == wgpu::DeviceType::Cpu { 120_000 } else { 450 })
     }
@@ -57,13 +59,20 @@ impl Trial {
         Planner { tiles: self.tiles, int64: self.int64, ..planner }
     }
 
-    /// Times the choices on a device, starting from the plan of `kernels`, which is what they stay with where `budget` ends.
+    /// Times the choices on a device, starting from the plan of `kernels`, which is what they stay
+    /// with where `budget` ends.
     ///
     /// # Errors
     /// As [`Backend::read`], and where the device has no memory for the tensors: some 50 MiB.
     pub fn run(gpu: &Gpu, kernels: &Kernels, budget: Duration) -> Result<Self> {
         let own = *kernels.planner();
-        let mut bench = Bench { gpu, kernels, forms: HashMap::new(), until: Instant::now() + budget, timings: Vec::new() };
+        let mut bench = Bench {
+            gpu,
+            kernels,
+            forms: HashMap::new(),
+            until: Instant::now() + budget,
+            timings: Vec::new(),
+        };
         let mut trial = Self { tiles: own.tiles, int64: own.int64, timings: Vec::new() };
         for class in Class::all() {
             if let Some(tile) = bench.fastest_tile(class, own.tiles.get(class))? {
@@ -78,7 +87,8 @@ impl Trial {
         Ok(trial)
     }
 
-    /// As [`run`](Self::run), but once for all devices on the same adapter with the same driver, as long as the process lives.
+    /// As [`run`](Self::run), but once for all devices on the same adapter with the same driver, as
+    /// long as the process lives.
     ///
     /// # Errors
     /// As [`run`](Self::run).
@@ -117,10 +127,12 @@ impl Bench<'_> {
         gpu.ok_or_else(|| crate::Error::invalid(format!("tile {tile} has no form")))
     }
 
-    /// The fastest tile of a class, `usual` where none is clearly faster; `None` where time ran out.
+    /// The fastest tile of a class, `usual` where none is clearly faster; `None` where time ran
+    /// out.
     fn fastest_tile(&mut self, class: Class, usual: Tile) -> Result<Option<Tile>> {
         let (info, device) = (self.gpu.info().clone(), self.gpu.device().clone());
-        let (features, limits, int64) = (device.features(), device.limits(), self.kernels.planner().int64);
+        let (features, limits, int64) =
+            (device.features(), device.limits(), self.kernels.planner().int64);
         let mut work = None;
         let mut found = Vec::new();
         for &tile in class.candidates(info.device_type) {
@@ -131,19 +143,29 @@ impl Bench<'_> {
             let gpu = self.form(tile, int64)?;
             let work = match &mut work {
                 Some(work) => work,
-                None => work.insert(Product::new(gpu, class, info.device_type == wgpu::DeviceType::Cpu)?),
+                None => work.insert(Product::new(
+                    gpu,
+                    class,
+                    info.device_type == wgpu::DeviceType::Cpu,
+                )?),
             };
             let Some(seconds) = measure(gpu, until, |gpu| work.call(gpu))? else { return Ok(None) };
-            self.timings.push(Timing { what: class.to_string(), choice: tile.to_string(), seconds });
+            self.timings.push(Timing {
+                what: class.to_string(),
+                choice: tile.to_string(),
+                seconds,
+            });
             found.push((tile, seconds));
         }
         Ok(fastest(&found, usual))
     }
 
-    /// Whether Philox in 64-bit integers is at least as fast as in limbs; `None` where time ran out.
+    /// Whether Philox in 64-bit integers is at least as fast as in limbs; `None` where time ran
+    /// out.
     fn int64_is_faster(&mut self) -> Result<Option<bool>> {
         let tile = self.kernels.planner().tiles.used().next().unwrap_or(Tile::Register);
-        let rows = if self.gpu.info().device_type == wgpu::DeviceType::Cpu { 1 << 10 } else { 1 << 12 };
+        let rows =
+            if self.gpu.info().device_type == wgpu::DeviceType::Cpu { 1 << 10 } else { 1 << 12 };
         let dropout = Dropout::train(Mode::Inverted, Mask::new(Rate::keep(0.5)?, Key::default()));
         let mut found = Vec::new();
         for (int64, choice) in [(true, "int64"), (false, "limbs")] {
@@ -152,7 +174,11 @@ impl Bench<'_> {
             let (x, mut y) = (gpu.zeros(rows, 1024)?, gpu.zeros(rows, 1024)?);
             let call = |gpu: &mut Gpu| gpu.dropout(DropoutCall { x: &x, y: &mut y, dropout });
             let Some(seconds) = measure(gpu, until, call)? else { return Ok(None) };
-            self.timings.push(Timing { what: "philox".to_owned(), choice: choice.to_owned(), seconds });
+            self.timings.push(Timing {
+                what: "philox".to_owned(),
+                choice: choice.to_owned(),
+                seconds,
+            });
             found.push((int64, seconds));
         }
         Ok(fastest(&found, true))
@@ -167,7 +193,11 @@ fn fastest<T: Copy + PartialEq>(found: &[(T, f64)], usual: T) -> Option<T> {
 }
 
 /// Seconds a call, after a first one that compiles; `None` where time ran out.
-fn measure(gpu: &mut Gpu, until: Instant, mut call: impl FnMut(&mut Gpu) -> Result<()>) -> Result<Option<f64>> {
+fn measure(
+    gpu: &mut Gpu,
+    until: Instant,
+    mut call: impl FnMut(&mut Gpu) -> Result<()>,
+) -> Result<Option<f64>> {
     if Instant::now() >= until {
         return Ok(None);
     }
@@ -181,7 +211,8 @@ fn measure(gpu: &mut Gpu, until: Instant, mut call: impl FnMut(&mut Gpu) -> Resu
         (0..CALLS).try_for_each(|_| call(gpu))?;
         let start = Instant::now();
         // By the device's own clock where it has one: the queue is slower than a small kernel.
-        let took = gpu.submit_timed()?.filter(|took| !took.is_zero()).unwrap_or_else(|| start.elapsed());
+        let took =
+            gpu.submit_timed()?.filter(|took| !took.is_zero()).unwrap_or_else(|| start.elapsed());
         best = best.min(took.as_secs_f64() / CALLS as f64);
     }
     Ok(Some(best))
@@ -204,7 +235,8 @@ impl Product {
             Shape::FewRows => [16, 2048 / share, 2048 / share],
             Shape::FewCols => [2048 / share, 16, 1024 / share],
             Shape::Medium => [512 / share, 1024 / share, 512],
-            // Many tiles for every unit of a large device, so that how many are left over in the end does not decide.
+            // Many tiles for every unit of a large device, so that how many are left over in the
+            // end does not decide.
             Shape::Large if software => [512, 512, 512],
             Shape::Large => [4096, 4096, 512],
         };
@@ -215,18 +247,43 @@ impl Product {
             _ => [rows, terms, cols],
         };
         let (x, weight) = (gpu.zeros(batch, inputs)?, gpu.zeros(inputs, outputs)?);
-        Ok(Self { stem: class.stem, x, weight, bias: gpu.zeros(1, outputs)?, y: gpu.zeros(batch, outputs)? })
+        Ok(Self {
+            stem: class.stem,
+            x,
+            weight,
+            bias: gpu.zeros(1, outputs)?,
+            y: gpu.zeros(batch, outputs)?,
+        })
     }
 
     fn call(&mut self, gpu: &mut Gpu) -> Result<()> {
         let Self { stem, x, weight, bias, y } = self;
         let (dropout, output, through) = (Dropout::NONE, None, None);
         match stem {
-            Stem::GradInput => gpu.grad_input(GradInput { grad_output: y, output, weight, grad_input: x, dropout, through }),
-            Stem::GradWeight => {
-                gpu.grad_weight(GradWeight { x, grad_output: y, output, grad_weight: weight, grad_bias: bias, dropout })
-            }
-            _ => gpu.linear_forward(LinearForward { x, weight, bias: Some(bias), y, relu: true, dropout }),
+            Stem::GradInput => gpu.grad_input(GradInput {
+                grad_output: y,
+                output,
+                weight,
+                grad_input: x,
+                dropout,
+                through,
+            }),
+            Stem::GradWeight => gpu.grad_weight(GradWeight {
+                x,
+                grad_output: y,
+                output,
+                grad_weight: weight,
+                grad_bias: bias,
+                dropout,
+            }),
+            _ => gpu.linear_forward(LinearForward {
+                x,
+                weight,
+                bias: Some(bias),
+                y,
+                relu: true,
+                dropout,
+            }),
         }
     }
 }

@@ -11,7 +11,8 @@ use crate::{Error, Result};
 /// What decides. Masks are the same whatever it is, and every tile sums in the same order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Tuning {
-    /// A trial on a real GPU; the rule on adapters that run on a CPU, where every kernel that a trial compiles costs a second.
+    /// A trial on a real GPU; the rule on adapters that run on a CPU, where every kernel that a
+    /// trial compiles costs a second.
     #[default]
     Auto,
     /// The rule by type of device.
@@ -32,7 +33,11 @@ impl std::str::FromStr for Tuning {
             "trial" => Self::Trial,
             name => {
                 let names = Tile::ALL.map(|tile| tile.to_string()).join(", ");
-                let unknown = |_| Error::invalid(format!("tile `{name}`: must be auto, rule, trial, or one of {names}"));
+                let unknown = |_| {
+                    Error::invalid(format!(
+                        "tile `{name}`: must be auto, rule, trial, or one of {names}"
+                    ))
+                };
                 Self::Tile(name.parse().map_err(unknown)?)
             }
         })
@@ -72,14 +77,21 @@ impl Gpu {
         Self::tuned_by(choice, tuning, |gpu| Trial::of(gpu, Trial::budget(gpu.info())))
     }
 
-    /// As [`tuned`](Self::tuned), with trials from elsewhere, such as those of an earlier run that were kept in a file: `trial` is asked
-    /// where one is to decide. What the device cannot run is not taken from it.
+    /// As [`tuned`](Self::tuned), with trials from elsewhere, such as those of an earlier run that
+    /// were kept in a file: `trial` is asked where one is to decide. What the device cannot run
+    /// is not taken from it.
     ///
     /// # Errors
     /// As [`tuned`](Self::tuned).
-    pub fn tuned_by(choice: &AdapterChoice, tuning: Tuning, trial: impl FnOnce(&Self) -> Result<Trial>) -> Result<Self> {
+    pub fn tuned_by(
+        choice: &AdapterChoice,
+        tuning: Tuning,
+        trial: impl FnOnce(&Self) -> Result<Trial>,
+    ) -> Result<Self> {
         let mut gpu = match tuning {
-            Tuning::Tile(tile) => Self::build(choice, |planner| Planner { tiles: Tiles::all(tile), ..planner })?,
+            Tuning::Tile(tile) => {
+                Self::build(choice, |planner| Planner { tiles: Tiles::all(tile), ..planner })?
+            }
             _ => Self::build(choice, |planner| planner)?,
         };
         let decided = match tuning {
@@ -90,7 +102,9 @@ impl Gpu {
             tuning if tuning.is_trial(gpu.info()) => trial(&gpu),
             _ => return Ok(gpu),
         };
-        let kernels = decided.and_then(|trial| Ok((gpu.kernels().replanned(|planner| trial.apply(planner))?, trial)));
+        let kernels = decided.and_then(|trial| {
+            Ok((gpu.kernels().replanned(|planner| trial.apply(planner))?, trial))
+        });
         if let Ok((kernels, trial)) = kernels {
             gpu = gpu.with_kernels(kernels);
             gpu.chosen = Chosen::Trial(trial);
@@ -110,15 +124,17 @@ mod tests {
 
     #[test]
     fn a_tuning_is_named_as_on_the_command_line() {
-        for (text, tuning) in [("auto", Tuning::Auto), ("rule", Tuning::Rule), ("trial", Tuning::Trial)] {
+        for (text, tuning) in
+            [("auto", Tuning::Auto), ("rule", Tuning::Rule), ("trial", Tuning::Trial)]
+        {
             assert_eq!(text.parse::<Tuning>().unwrap(), tuning);
         }
         for tile in Tile::ALL {
             assert_eq!(tile.to_string().parse::<Tuning>().unwrap(), Tuning::Tile(tile));
         }
-        assert!(
-            "hexagon".parse::<Tuning>().is_err_and(|error| error.to_string().contains("auto, rule, trial, or one of register"))
-        );
+        assert!("hexagon".parse::<Tuning>().is_err_and(|error| {
+            error.to_string().contains("auto, rule, trial, or one of register")
+        }));
     }
 
     #[test]
@@ -126,6 +142,10 @@ mod tests {
         let info = |kind| wgpu::AdapterInfo::new(kind, wgpu::Backend::Vulkan);
         let (cpu, gpu) = (info(wgpu::DeviceType::Cpu), info(wgpu::DeviceType::DiscreteGpu));
         assert!(!Tuning::Auto.is_trial(&cpu) && Tuning::Auto.is_trial(&gpu));
-        assert!(Tuning::Trial.is_trial(&cpu) && !Tuning::Rule.is_trial(&gpu) && !Tuning::Tile(Tile::Small).is_trial(&gpu));
+        assert!(
+            Tuning::Trial.is_trial(&cpu)
+                && !Tuning::Rule.is_trial(&gpu)
+                && !Tuning::Tile(Tile::Small).is_trial(&gpu)
+        );
     }
 }

@@ -33,28 +33,35 @@ pub struct Variant {
     pub bytes: bool,
     /// Updates only: whether there is a velocity.
     pub momentum: bool,
-    /// Matrix products only: whether a dispatch may hold a part of each sum, or parts side by side.
+    /// Matrix products only: whether a dispatch may hold a part of each sum, or parts side by
+    /// side.
     pub part: bool,
-    /// `linear_forward` and `grad_input` only: whether parts that lie side by side are added, instead of a product made.
+    /// `linear_forward` and `grad_input` only: whether parts that lie side by side are added,
+    /// instead of a product made.
     pub join: bool,
-    /// Kernels of strips that draw only: whether the eight columns of a strip are one group of draws.
+    /// Kernels of strips that draw only: whether the eight columns of a strip are one group of
+    /// draws.
     pub aligned: bool,
     /// `dropout_broadcast` only: whether a strip shares one draw.
     pub one_draw: bool,
-    /// Kernels of strips that have something to share between rows: whether a thread takes one strip of four rows, not two of one.
+    /// Kernels of strips that have something to share between rows: whether a thread takes one
+    /// strip of four rows, not two of one.
     pub stacked: bool,
-    /// Kernels of strips only: whether a thread takes a single strip, whose two quads lie apart where the kernel allows it, so that
-    /// neighbouring threads move neighbouring quads: for real GPUs.
+    /// Kernels of strips only: whether a thread takes a single strip, whose two quads lie apart
+    /// where the kernel allows it, so that neighbouring threads move neighbouring quads: for
+    /// real GPUs.
     pub flat: bool,
     /// Whether Philox multiplies in 64-bit integers, which the device must offer.
     pub int64: bool,
-    /// `dropout`, `copy` and matrix products only: whether tensors are stored as f16, which the device must offer; all is computed in f32.
+    /// `dropout`, `copy` and matrix products only: whether tensors are stored as f16, which the
+    /// device must offer; all is computed in f32.
     pub half: bool,
     /// Kernels of strips but `copy` only: whether the output takes the input's place.
     pub in_place: bool,
     /// Which of the kernel's tensors are bound.
     pub bound: Bound,
-    /// Whether an output is another range of a buffer that is read from: then all tensors are bound for reading and writing.
+    /// Whether an output is another range of a buffer that is read from: then all tensors are
+    /// bound for reading and writing.
     pub shared: bool,
     /// Whether rate, scale, step and seed are read from a buffer, by kernels that draw masks.
     pub state: bool,
@@ -88,7 +95,9 @@ impl Variant {
 
     /// Every form that a kernel comes in, without [`int64`](Self::int64).
     pub fn all() -> Vec<Self> {
-        let of_half = |variant: &Self| variant.uses_matrices() || variant.flat && variant.width == Width::Vec8;
+        let of_half = |variant: &Self| {
+            variant.uses_matrices() || variant.flat && variant.width == Width::Vec8
+        };
         Stem::ALL.into_iter().flat_map(Self::of).filter(|variant| !of_half(variant)).collect()
     }
 
@@ -108,30 +117,50 @@ impl Variant {
         });
         choose(stem.is_product() || strips || matches!(stem, Stem::Adamw | Stem::Sgd), &|form| {
             let widths = [Width::Scalar, Width::Vec4, Width::Vec8];
-            let all = strips || stem.is_product() && stem != Stem::GradInput && form.tile == Tile::Shuffle;
+            let all = strips
+                || stem.is_product() && stem != Stem::GradInput && form.tile == Tile::Shuffle;
             widths.map(|width| Self { width, ..form })[..if all { 3 } else { 2 }].to_vec()
         });
-        choose(stem == Stem::Gather, &|form| [false, true].map(|bytes| Self { bytes, ..form }).to_vec());
+        choose(stem == Stem::Gather, &|form| {
+            [false, true].map(|bytes| Self { bytes, ..form }).to_vec()
+        });
         choose(matches!(stem, Stem::Sgd | Stem::GradWeightSgd), &|form| {
             [false, true].map(|momentum| Self { momentum, ..form }).to_vec()
         });
-        choose(stem.is_product() && stem != Stem::GradWeightSgd, &|form| [false, true].map(|part| Self { part, ..form }).to_vec());
-        choose(stem.draws_strips(), &|form| [false, true].map(|aligned| Self { aligned, ..form }).to_vec());
+        choose(stem.is_product() && stem != Stem::GradWeightSgd, &|form| {
+            [false, true].map(|part| Self { part, ..form }).to_vec()
+        });
+        choose(stem.draws_strips(), &|form| {
+            [false, true].map(|aligned| Self { aligned, ..form }).to_vec()
+        });
         choose(stem == Stem::DropoutBroadcast, &|form| {
             let one_draw = (!form.aligned).then_some(Self { one_draw: true, ..form });
             [form].into_iter().chain(one_draw).collect()
         });
-        choose(stem.is_stacked(), &|form| [false, true].map(|stacked| Self { stacked, ..form }).to_vec());
+        choose(stem.is_stacked(), &|form| {
+            [false, true].map(|stacked| Self { stacked, ..form }).to_vec()
+        });
         choose(strips, &|form| {
             let flat = (!form.stacked).then_some(Self { flat: true, ..form });
             [form].into_iter().chain(flat).collect()
         });
         if matches!(stem, Stem::LinearActivation | Stem::LinearForward | Stem::GradInput) {
-            forms.extend([Width::Scalar, Width::Vec4].map(|width| Self { width, join: true, ..Self::new(stem) }));
+            forms.extend([Width::Scalar, Width::Vec4].map(|width| Self {
+                width,
+                join: true,
+                ..Self::new(stem)
+            }));
         }
         let bound = |form: &Self, bound| Self { bound, ..*form };
-        let few: Vec<Self> = forms.iter().filter(|form| form.comes_with_few()).map(|form| bound(form, Bound::Few)).collect();
-        let labels = forms.iter().filter(|form| form.stem == Stem::Gather && form.bytes).map(|form| bound(form, Bound::Labels));
+        let few: Vec<Self> = forms
+            .iter()
+            .filter(|form| form.comes_with_few())
+            .map(|form| bound(form, Bound::Few))
+            .collect();
+        let labels = forms
+            .iter()
+            .filter(|form| form.stem == Stem::Gather && form.bytes)
+            .map(|form| bound(form, Bound::Labels));
         few.into_iter().chain(labels.collect::<Vec<_>>()).chain(forms).collect()
     }
 
@@ -147,15 +176,20 @@ impl Variant {
         }
     }
 
-    /// Every form for tensors stored as f16, without [`int64`](Self::int64). `grad_weight` is not in parts there: they would be rounded to f16
-    /// in between.
+    /// Every form for tensors stored as f16, without [`int64`](Self::int64). `grad_weight` is not
+    /// in parts there: they would be rounded to f16 in between.
     pub fn all_half() -> Vec<Self> {
-        let product = |stem: Stem| stem.is_product() && !matches!(stem, Stem::GradWeightSgd | Stem::LinearActivation);
+        let product = |stem: Stem| {
+            stem.is_product() && !matches!(stem, Stem::GradWeightSgd | Stem::LinearActivation)
+        };
         let stored = |variant: &Self| {
-            matches!(variant.stem, Stem::Dropout | Stem::Copy) && (variant.width != Width::Vec8 || variant.flat)
+            matches!(variant.stem, Stem::Dropout | Stem::Copy)
+                && (variant.width != Width::Vec8 || variant.flat)
                 || product(variant.stem) && variant.width != Width::Vec8
         };
-        let exact = |variant: &Self| !(variant.part && variant.stem == Stem::GradWeight) && variant.bound == Bound::All;
+        let exact = |variant: &Self| {
+            !(variant.part && variant.stem == Stem::GradWeight) && variant.bound == Bound::All
+        };
         Stem::ALL
             .into_iter()
             .flat_map(Self::of)
@@ -168,9 +202,15 @@ impl Variant {
     /// What a device must offer to run this form beyond the language's baseline.
     pub fn features(&self) -> wgpu::Features {
         let mut features = wgpu::Features::empty();
-        features.set(wgpu::Features::SHADER_INT64, self.int64 || self.width == Width::Vec8 && !self.half);
+        features.set(
+            wgpu::Features::SHADER_INT64,
+            self.int64 || self.width == Width::Vec8 && !self.half,
+        );
         features.set(wgpu::Features::SHADER_F16, self.half);
-        features.set(wgpu::Features::SUBGROUP, self.stem.is_product() && matches!(self.tile, Tile::Shuffle | Tile::Narrow));
+        features.set(
+            wgpu::Features::SUBGROUP,
+            self.stem.is_product() && matches!(self.tile, Tile::Shuffle | Tile::Narrow),
+        );
         features.set(wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX, self.uses_matrices());
         features
     }
@@ -185,8 +225,8 @@ impl Variant {
         if self.stacked { [STACK, 1] } else { [1, if self.flat { 1 } else { 2 }] }
     }
 
-    /// Whether the two quads of a strip lie apart: where they are not moved as one, and what becomes of a column does not rest on where it is,
-    /// or on its draw alone.
+    /// Whether the two quads of a strip lie apart: where they are not moved as one, and what
+    /// becomes of a column does not rest on where it is, or on its draw alone.
     fn spread(&self) -> bool {
         let parts = self.stem == Stem::Copy || self.aligned && self.stem != Stem::DropoutBroadcast;
         self.flat && self.width != Width::Vec8 && parts
@@ -268,18 +308,24 @@ impl Variant {
                 true => parts.push(include_str!("../../shaders/join.wgsl")),
                 false => parts.extend([self.tile.file(), include_str!("../../shaders/parts.wgsl")]),
             }
-            constants += &format!("{}const PART: bool = {};\n", self.tile.constants(self.width), self.part);
+            constants +=
+                &format!("{}const PART: bool = {};\n", self.tile.constants(self.width), self.part);
         }
         match self.stem {
             Stem::GradInput | Stem::GradWeight => {
                 parts.push(include_str!("../../shaders/gradient.wgsl"));
                 constants += &format!("const GATE: u32 = {}u;\n", self.gate as u32);
             }
-            Stem::GradWeightSgd if self.momentum => parts.push(include_str!("../../shaders/grad_weight_sgd_momentum.wgsl")),
-            Stem::GradWeightSgd => parts.push(include_str!("../../shaders/grad_weight_sgd_plain.wgsl")),
+            Stem::GradWeightSgd if self.momentum => {
+                parts.push(include_str!("../../shaders/grad_weight_sgd_momentum.wgsl"))
+            }
+            Stem::GradWeightSgd => {
+                parts.push(include_str!("../../shaders/grad_weight_sgd_plain.wgsl"))
+            }
             Stem::Gather => {
                 let datum = if self.bytes { "u32" } else { "f32" };
-                constants += &format!("const BYTES: bool = {};\nalias Datum = {datum};\n", self.bytes);
+                constants +=
+                    &format!("const BYTES: bool = {};\nalias Datum = {datum};\n", self.bytes);
             }
             stem if stem.is_strips() => {
                 parts.push(include_str!("../../shaders/block.wgsl"));
@@ -289,27 +335,43 @@ impl Variant {
                 let [rows, groups] = self.block();
                 // A broadcast mask's rows and columns are not the matrix's.
                 let broadcast = stem == Stem::DropoutBroadcast;
-                constants += &format!("const ROWS: u32 = {rows}u;\nconst GROUPS: u32 = {groups}u;\n");
                 constants +=
-                    &format!("const ALIGNED: bool = {};\nconst SPREAD: bool = {};\n", self.aligned && !broadcast, self.spread());
+                    &format!("const ROWS: u32 = {rows}u;\nconst GROUPS: u32 = {groups}u;\n");
+                constants += &format!(
+                    "const ALIGNED: bool = {};\nconst SPREAD: bool = {};\n",
+                    self.aligned && !broadcast,
+                    self.spread()
+                );
                 if broadcast {
-                    constants += &format!("const GROUPED: bool = {};\nconst ONE_DRAW: bool = {};\n", self.aligned, self.one_draw);
+                    constants += &format!(
+                        "const GROUPED: bool = {};\nconst ONE_DRAW: bool = {};\n",
+                        self.aligned, self.one_draw
+                    );
                 }
             }
-            Stem::Sgd if self.momentum => parts.push(include_str!("../../shaders/sgd_momentum.wgsl")),
+            Stem::Sgd if self.momentum => {
+                parts.push(include_str!("../../shaders/sgd_momentum.wgsl"))
+            }
             Stem::Sgd => parts.push(include_str!("../../shaders/sgd_plain.wgsl")),
             Stem::Pool | Stem::PoolGrad => parts.push(include_str!("../../shaders/window.wgsl")),
             _ => {}
         }
         match self.stem {
-            Stem::GradWeight | Stem::GradWeightSgd => parts.push(include_str!("../../shaders/outer.wgsl")),
-            Stem::LinearActivation | Stem::LinearForward => parts.push(include_str!("../../shaders/inner.wgsl")),
+            Stem::GradWeight | Stem::GradWeightSgd => {
+                parts.push(include_str!("../../shaders/outer.wgsl"))
+            }
+            Stem::LinearActivation | Stem::LinearForward => {
+                parts.push(include_str!("../../shaders/inner.wgsl"))
+            }
             _ => {}
         }
         if matches!(self.stem, Stem::ActivationGrad | Stem::LinearActivation) {
             parts.push(include_str!("../../shaders/activation.wgsl"));
         }
-        if matches!(self.stem, Stem::ActivationGrad | Stem::BatchNorm | Stem::LinearActivation | Stem::LinearForward) {
+        if matches!(
+            self.stem,
+            Stem::ActivationGrad | Stem::BatchNorm | Stem::LinearActivation | Stem::LinearForward
+        ) {
             parts.push(include_str!("../../shaders/relu.wgsl"));
         }
         parts.push(include_str!("../../shaders/mask.wgsl"));
@@ -327,15 +389,22 @@ impl Variant {
         match self.state && self.stem.reads_state() {
             true => {
                 parts.push(include_str!("../../shaders/state.wgsl"));
-                constants += &format!("const SHIFTED: bool = {};\n", self.stem == Stem::AlphaDropout);
+                constants +=
+                    &format!("const SHIFTED: bool = {};\n", self.stem == Stem::AlphaDropout);
             }
             false => constants += "fn take_state() {}\n",
         }
-        let edit = |part: &str| edits.iter().fold(part.to_owned(), |text, [from, to]| text.replace(from, to));
+        let edit = |part: &str| {
+            edits.iter().fold(part.to_owned(), |text, [from, to]| text.replace(from, to))
+        };
         let parts: Vec<String> = parts.into_iter().map(edit).collect();
         let placed = |part: String| {
             let part = self.without_left_out(part);
-            if self.shared { part.replace("var<storage, read>", "var<storage, read_write>") } else { part }
+            if self.shared {
+                part.replace("var<storage, read>", "var<storage, read_write>")
+            } else {
+                part
+            }
         };
         let parts: Vec<String> = parts.into_iter().map(placed).collect();
         let elements = Elements {

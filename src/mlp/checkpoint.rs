@@ -1,11 +1,15 @@
 //! Saved networks: one safetensors file with weights, momentum and the state of the run.
 //!
-//! F32 tensors `layers.N.weight` `[in, out]` and `layers.N.bias` `[out]`, N from 0; where there is momentum `optimizer.N.weight` and
-//! `optimizer.N.bias`; metadata strings `format`, `mode`, `drop`, `input_drop`, `seed`, `step`, `epoch`, and where the network was
-//! trained the settings of the latest step: `optimizer` and, of AdamW, `beta2` and `epsilon`; `batch`, `shuffle`, `lr`, `momentum`, `weight_decay`, `l1`, `max_norm`, and where they follow one the
-//! [`Schedule`] of `lr_schedule`, `momentum_schedule`, `drop_schedule`. AdamW's second moments are `optimizer.second.N.weight` and `.bias`. A network with batch
-//! normalization has `batch_norm` among its metadata, and for each hidden layer `norms.N.weight`, `.bias`, `.running_mean` and `.running_var` `[out]`, with moments
-//! as the layers'. Together with the data that is all that a run needs to go on as if it had not stopped: on the same backend its weights are equal to
+//! F32 tensors `layers.N.weight` `[in, out]` and `layers.N.bias` `[out]`, N from 0; where there is
+//! momentum `optimizer.N.weight` and `optimizer.N.bias`; metadata strings `format`, `mode`, `drop`,
+//! `input_drop`, `seed`, `step`, `epoch`, and where the network was trained the settings of the
+//! latest step: `optimizer` and, of AdamW, `beta2` and `epsilon`; `batch`, `shuffle`, `lr`,
+//! `momentum`, `weight_decay`, `l1`, `max_norm`, and where they follow one the [`Schedule`] of
+//! `lr_schedule`, `momentum_schedule`, `drop_schedule`. AdamW's second moments are
+//! `optimizer.second.N.weight` and `.bias`. A network with batch normalization has `batch_norm`
+//! among its metadata, and for each hidden layer `norms.N.weight`, `.bias`, `.running_mean` and
+//! `.running_var` `[out]`, with moments as the layers'. Together with the data that is all that a
+//! run needs to go on as if it had not stopped: on the same backend its weights are equal to
 //! the byte.
 
 use super::container::{self, Container, Named};
@@ -26,8 +30,8 @@ const PARAMETERS: [&str; 2] = ["weight", "bias"];
 const RUNNING: [&str; 2] = ["running_mean", "running_var"];
 
 impl<B: Backend> Mlp<B> {
-    /// Saves weights, momentum, step, epoch and how it was trained. Whoever opens the file, even after a crash in the midst of this, finds
-    /// the old contents or the new ones.
+    /// Saves weights, momentum, step, epoch and how it was trained. Whoever opens the file, even
+    /// after a crash in the midst of this, finds the old contents or the new ones.
     ///
     /// # Errors
     /// [`Error::File`] where it cannot be written, [`Error::Device`] where the device was lost.
@@ -35,12 +39,22 @@ impl<B: Backend> Mlp<B> {
         let widths = self.architecture.widths();
         let mut tensors = Vec::new();
         for (index, layer) in self.layers.iter().enumerate() {
-            let mut add = |of: &str, weight: &B::Tensor<f32>, bias: &B::Tensor<f32>| -> Result<()> {
-                let (shape, bias_shape) = ([widths[index], widths[index + 1]], [widths[index + 1]]);
-                tensors.push(Named::new(format!("{of}.{index}.weight"), &shape, self.backend.read(weight)?));
-                tensors.push(Named::new(format!("{of}.{index}.bias"), &bias_shape, self.backend.read(bias)?));
-                Ok(())
-            };
+            let mut add =
+                |of: &str, weight: &B::Tensor<f32>, bias: &B::Tensor<f32>| -> Result<()> {
+                    let (shape, bias_shape) =
+                        ([widths[index], widths[index + 1]], [widths[index + 1]]);
+                    tensors.push(Named::new(
+                        format!("{of}.{index}.weight"),
+                        &shape,
+                        self.backend.read(weight)?,
+                    ));
+                    tensors.push(Named::new(
+                        format!("{of}.{index}.bias"),
+                        &bias_shape,
+                        self.backend.read(bias)?,
+                    ));
+                    Ok(())
+                };
             add("layers", &layer.weight, &layer.bias)?;
             if let Some((weight, bias)) = &layer.velocity {
                 add("optimizer", weight, bias)?;
@@ -50,13 +64,20 @@ impl<B: Backend> Mlp<B> {
             }
             let Some(norm) = &layer.norm else { continue };
             let of = |prefix: &str, names| (format!("{prefix}norms.{index}"), names);
-            let mut rows = vec![(of("", PARAMETERS), &norm.affine), (of("", RUNNING), &norm.running)];
+            let mut rows =
+                vec![(of("", PARAMETERS), &norm.affine), (of("", RUNNING), &norm.running)];
             rows.extend(norm.first.as_ref().map(|first| (of("optimizer.", PARAMETERS), first)));
-            rows.extend(norm.second.as_ref().map(|second| (of("optimizer.second.", PARAMETERS), second)));
+            rows.extend(
+                norm.second.as_ref().map(|second| (of("optimizer.second.", PARAMETERS), second)),
+            );
             for ((of, names), tensor) in rows {
                 let values = self.backend.read(tensor)?;
                 for (name, values) in names.iter().zip(values.chunks(widths[index + 1])) {
-                    tensors.push(Named::new(format!("{of}.{name}"), &[values.len()], values.to_vec()));
+                    tensors.push(Named::new(
+                        format!("{of}.{name}"),
+                        &[values.len()],
+                        values.to_vec(),
+                    ));
                 }
             }
         }
@@ -94,8 +115,10 @@ impl<B: Backend> Mlp<B> {
             }
             pairs.extend((rule.l1 != 0.0).then(|| ("l1", rule.l1.to_string())));
             let Schedules { lr, momentum, drop } = schedules;
-            let followed = [("lr_schedule", lr), ("momentum_schedule", momentum), ("drop_schedule", drop)];
-            let followed = followed.into_iter().filter(|&(_, schedule)| schedule != Schedule::Constant);
+            let followed =
+                [("lr_schedule", lr), ("momentum_schedule", momentum), ("drop_schedule", drop)];
+            let followed =
+                followed.into_iter().filter(|&(_, schedule)| schedule != Schedule::Constant);
             pairs.extend(followed.map(|(name, schedule)| (name, schedule.to_string())));
             pairs.extend(rule.max_norm.map(|norm| ("max_norm", norm.to_string())));
         }
@@ -105,7 +128,8 @@ impl<B: Backend> Mlp<B> {
     /// Reads a saved network onto `backend`.
     ///
     /// # Errors
-    /// [`Error::File`] where it cannot be read, [`Error::Data`] where it is no saved network, is cut short, or its layers do not fit.
+    /// [`Error::File`] where it cannot be read, [`Error::Data`] where it is no saved network, is
+    /// cut short, or its layers do not fit.
     pub fn load(backend: B, path: &Path) -> Result<Self> {
         let bytes = file::read(path)?;
         let saved = Container::parse(path, &bytes)?;
@@ -117,12 +141,17 @@ impl<B: Backend> Mlp<B> {
         let &[inputs, ref hidden @ .., classes] = widths.as_slice() else {
             return Err(saved.bad("no tensor layers.0.weight"));
         };
-        let rate = |key: &str| Rate::drop(needed(&saved, key)?).map_err(|error| saved.bad(format!("metadata `{key}`: {error}")));
+        let rate = |key: &str| {
+            Rate::drop(needed(&saved, key)?)
+                .map_err(|error| saved.bad(format!("metadata `{key}`: {error}")))
+        };
         let architecture = Architecture {
             inputs,
             hidden: hidden.to_vec(),
             classes,
-            mode: needed::<String>(&saved, "mode")?.parse().map_err(|error: Error| saved.bad(error.to_string()))?,
+            mode: needed::<String>(&saved, "mode")?
+                .parse()
+                .map_err(|error: Error| saved.bad(error.to_string()))?,
             rate: rate("drop")?,
             input_rate: rate("input_drop")?,
             seed: needed(&saved, "seed")?,
@@ -154,12 +183,15 @@ impl<B: Backend> Mlp<B> {
             }
             let Some(norm) = &mut net.layers[index].norm else { continue };
             let rows = |prefix: &str, names: [&str; 2]| -> Result<Vec<f32>> {
-                let row = |name: &str| saved.values(&format!("{prefix}norms.{index}.{name}"), &[pair[1]]);
+                let row =
+                    |name: &str| saved.values(&format!("{prefix}norms.{index}.{name}"), &[pair[1]]);
                 Ok([row(names[0])?, row(names[1])?].concat())
             };
             net.backend.write(&mut norm.affine, &rows("", PARAMETERS)?)?;
             net.backend.write(&mut norm.running, &rows("", RUNNING)?)?;
-            for (prefix, moments) in [("optimizer.", &mut norm.first), ("optimizer.second.", &mut norm.second)] {
+            for (prefix, moments) in
+                [("optimizer.", &mut norm.first), ("optimizer.second.", &mut norm.second)]
+            {
                 if saved.shape(&format!("{prefix}norms.{index}.weight")).is_some() {
                     *moments = Some(net.backend.tensor(2, pair[1], &rows(prefix, PARAMETERS)?)?);
                 }
@@ -169,7 +201,8 @@ impl<B: Backend> Mlp<B> {
     }
 }
 
-/// A drop rate that is read back as the rate in effect. What was asked for is, unless a rounding of `1 − keep` lies between them.
+/// A drop rate that is read back as the rate in effect. What was asked for is, unless a rounding of
+/// `1 − keep` lies between them.
 fn drop_of(rate: Rate) -> f64 {
     let asked = rate.drop_asked();
     let same = Rate::drop(asked).is_ok_and(|again| again.threshold() == rate.threshold());
@@ -178,12 +211,16 @@ fn drop_of(rate: Rate) -> f64 {
 
 /// A string of the metadata, read.
 fn field<T: FromStr>(saved: &Container<'_>, key: &str) -> Result<Option<T>> {
-    let read = |text: &str| text.parse().map_err(|_| saved.bad(format!("metadata `{key}` is `{text}`: no value of its kind")));
+    let read = |text: &str| {
+        text.parse()
+            .map_err(|_| saved.bad(format!("metadata `{key}` is `{text}`: no value of its kind")))
+    };
     saved.field(key).map(read).transpose()
 }
 
 fn needed<T: FromStr>(saved: &Container<'_>, key: &str) -> Result<T> {
-    field(saved, key)?.ok_or_else(|| saved.bad(format!("no metadata `{key}`: not saved by wgpu-dropout")))
+    field(saved, key)?
+        .ok_or_else(|| saved.bad(format!("no metadata `{key}`: not saved by wgpu-dropout")))
 }
 
 /// How the network was trained; `None` where it was not, or where an older version saved it.
@@ -197,13 +234,19 @@ fn training(saved: &Container<'_>) -> Result<Option<Training>> {
         max_norm: field(saved, "max_norm")?,
     };
     let schedule = |key: &str| Ok::<Schedule, Error>(field(saved, key)?.unwrap_or_default());
-    let schedules =
-        Schedules { lr: schedule("lr_schedule")?, momentum: schedule("momentum_schedule")?, drop: schedule("drop_schedule")? };
+    let schedules = Schedules {
+        lr: schedule("lr_schedule")?,
+        momentum: schedule("momentum_schedule")?,
+        drop: schedule("drop_schedule")?,
+    };
     let optimizer = match field(saved, "optimizer")?.unwrap_or_default() {
         Optimizer::Sgd => Optimizer::Sgd,
-        Optimizer::AdamW { .. } => Optimizer::AdamW { beta2: needed(saved, "beta2")?, epsilon: needed(saved, "epsilon")? },
+        Optimizer::AdamW { .. } => {
+            Optimizer::AdamW { beta2: needed(saved, "beta2")?, epsilon: needed(saved, "epsilon")? }
+        }
     };
-    let training = Training { batch, shuffle: needed(saved, "shuffle")?, rule, schedules, optimizer };
+    let training =
+        Training { batch, shuffle: needed(saved, "shuffle")?, rule, schedules, optimizer };
     training.check().map_err(|error| saved.bad(format!("metadata: {error}")))?;
     Ok(Some(training))
 }
@@ -211,11 +254,17 @@ fn training(saved: &Container<'_>) -> Result<Option<Training>> {
 /// Units of each layer from the input to the classes; empty where there is no layer.
 fn widths(saved: &Container<'_>) -> Result<Vec<usize>> {
     let mut widths: Vec<usize> = Vec::new();
-    while let Some(shape) = saved.shape(&format!("layers.{}.weight", widths.len().saturating_sub(1))) {
-        let &[inputs, outputs] = shape.as_slice() else { return Err(saved.bad(format!("a weight of shape {shape:?}"))) };
+    while let Some(shape) =
+        saved.shape(&format!("layers.{}.weight", widths.len().saturating_sub(1)))
+    {
+        let &[inputs, outputs] = shape.as_slice() else {
+            return Err(saved.bad(format!("a weight of shape {shape:?}")));
+        };
         // An empty tensor can claim any width without a byte to show for it.
         if inputs == 0 || outputs == 0 || widths.last().is_some_and(|&width| width != inputs) {
-            let what = format!("a weight of shape {shape:?} after widths {widths:?}: layers must not be empty and must fit");
+            let what = format!(
+                "a weight of shape {shape:?} after widths {widths:?}: layers must not be empty and must fit"
+            );
             return Err(saved.bad(what));
         }
         if widths.is_empty() {
@@ -236,9 +285,13 @@ mod tests {
         for step in 0..=1000 {
             let rate = Rate::keep(f64::from(step) / 1000.0).unwrap();
             assert_eq!(again(rate).threshold(), rate.threshold());
-            assert!((drop_of(rate) - rate.drop_asked()).abs() < 1e-12, "what was asked for, not what is in effect");
+            assert!(
+                (drop_of(rate) - rate.drop_asked()).abs() < 1e-12,
+                "what was asked for, not what is in effect"
+            );
         }
-        // Just below what rounds to a draw kept: 1 minus it, and 1 minus that, is on the other side.
+        // Just below what rounds to a draw kept: 1 minus it, and 1 minus that, is on the other
+        // side.
         let rate = Rate::keep((0.5 - 2e-16) / 65536.0).unwrap();
         assert_ne!(Rate::drop(rate.drop_asked()).unwrap().threshold(), rate.threshold());
         assert_eq!(again(rate).threshold(), rate.threshold());

@@ -19,21 +19,29 @@ impl Named {
     }
 }
 
-/// Replaces a file by one that holds the tensors, or leaves it as it was. Equal tensors and metadata are equal files.
+/// Replaces a file by one that holds the tensors, or leaves it as it was. Equal tensors and
+/// metadata are equal files.
 pub(super) fn write(path: &Path, tensors: &[Named], metadata: &[(&str, String)]) -> Result<()> {
-    let failed = |error: safetensors::SafeTensorError| Error::File { path: path.display().to_string(), what: error.to_string() };
+    let failed = |error: safetensors::SafeTensorError| Error::File {
+        path: path.display().to_string(),
+        what: error.to_string(),
+    };
     let mut views = Vec::new();
     for Named { name, shape, values } in tensors {
-        let view = TensorView::new(Dtype::F32, shape.clone(), bytemuck::cast_slice(values)).map_err(failed)?;
+        let view = TensorView::new(Dtype::F32, shape.clone(), bytemuck::cast_slice(values))
+            .map_err(failed)?;
         views.push((name.as_str(), view));
     }
-    let metadata: HashMap<String, String> = metadata.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect();
-    let mut bytes = safetensors::serialize(views, (!metadata.is_empty()).then_some(metadata)).map_err(failed)?;
+    let metadata: HashMap<String, String> =
+        metadata.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect();
+    let mut bytes = safetensors::serialize(views, (!metadata.is_empty()).then_some(metadata))
+        .map_err(failed)?;
     sort_header(&mut bytes);
     file::write_atomic(path, |out| out.write_all(&bytes))
 }
 
-/// Puts the header's keys in order: they come out of a hash map, and equal networks should be equal files.
+/// Puts the header's keys in order: they come out of a hash map, and equal networks should be equal
+/// files.
 fn sort_header(bytes: &mut [u8]) {
     let Some((length, rest)) = bytes.split_first_chunk_mut::<8>() else { return };
     let Ok(length) = usize::try_from(u64::from_le_bytes(*length)) else { return };
@@ -85,9 +93,16 @@ impl<'a> Container<'a> {
 
     /// The values of a tensor that must be F32 and have this shape.
     pub fn values(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>> {
-        let view = self.tensors.tensor(name).map_err(|error| self.bad(format!("tensor {name}: {error}")))?;
+        let view = self
+            .tensors
+            .tensor(name)
+            .map_err(|error| self.bad(format!("tensor {name}: {error}")))?;
         if view.dtype() != Dtype::F32 || view.shape() != shape {
-            return Err(self.bad(format!("tensor {name} is {:?} {:?}, expected F32 {shape:?}", view.dtype(), view.shape())));
+            return Err(self.bad(format!(
+                "tensor {name} is {:?} {:?}, expected F32 {shape:?}",
+                view.dtype(),
+                view.shape()
+            )));
         }
         Ok(bytemuck::pod_collect_to_vec(view.data()))
     }

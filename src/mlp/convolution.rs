@@ -1,7 +1,9 @@
-//! A convolutional front before the layers of a network: just enough to set one head of it beside another.
+//! A convolutional front before the layers of a network: just enough to set one head of it beside
+//! another.
 //!
-//! A convolution is a product over patches with its ReLU in the same kernel, so weights, updates and optimizers are those of any other layer. The
-//! front drops nothing itself; the network's input dropout is that of its features.
+//! A convolution is a product over patches with its ReLU in the same kernel, so weights, updates
+//! and optimizers are those of any other layer. The front drops nothing itself; the network's input
+//! dropout is that of its features.
 
 use super::network::{Architecture, Layer, Mlp};
 use super::optimizer::Update;
@@ -11,10 +13,14 @@ use super::train::{Epoch, Training};
 use super::wait::{Wait, blocking};
 use super::workspace::Workspace;
 use crate::backend::Backend;
-use crate::call::{DropoutCall, Filter, GradInput, Image, LinearForward, Patches, PatchesGrad, Pool, PoolCall, PoolGrad};
+use crate::call::{
+    DropoutCall, Filter, GradInput, Image, LinearForward, Patches, PatchesGrad, Pool, PoolCall,
+    PoolGrad,
+};
 use crate::{Dropout, Error, Result, init};
 
-/// The initial weights of stage `i` are those of layer `FIRST + i`, which no network's own layers reach.
+/// The initial weights of stage `i` are those of layer `FIRST + i`, which no network's own layers
+/// reach.
 const FIRST: u32 = 1 << 16;
 
 /// A step from images to images.
@@ -119,7 +125,9 @@ impl<B: Backend> Spaces<B> {
 impl<B: Backend> Convolutions<B> {
     fn new(backend: &mut B, front: &Front, seed: u64) -> Result<Self> {
         if !matches!(front.stages.last(), Some(Stage::Pool(_))) {
-            return Err(Error::invalid("a front must end with a stage that pools: its maps are the features of a row"));
+            return Err(Error::invalid(
+                "a front must end with a stage that pools: its maps are the features of a row",
+            ));
         }
         let (mut image, mut entering, mut layers) = (front.image, Vec::new(), Vec::new());
         for (number, stage) in (FIRST..).zip(&front.stages) {
@@ -127,9 +135,20 @@ impl<B: Backend> Convolutions<B> {
             layers.push(match *stage {
                 Stage::Convolution { channels, filter } => {
                     let inputs = filter.patches(image)?.channels;
-                    let weight = backend.tensor(inputs, channels, &init::he_uniform(seed, number, inputs, channels))?;
+                    let weight = backend.tensor(
+                        inputs,
+                        channels,
+                        &init::he_uniform(seed, number, inputs, channels),
+                    )?;
                     let bias = backend.zeros(1, channels)?;
-                    Some(Layer { weight, bias, grad: None, velocity: None, second: None, norm: None })
+                    Some(Layer {
+                        weight,
+                        bias,
+                        grad: None,
+                        velocity: None,
+                        second: None,
+                        norm: None,
+                    })
                 }
                 Stage::Pool(_) => None,
             });
@@ -147,7 +166,10 @@ impl<B: Backend> Convolutions<B> {
                 Stage::Convolution { filter, .. } => {
                     let patches = filter.patches(image)?;
                     let places = rows * patches.pixels();
-                    (backend.zeros(places, made.channels)?, Some(backend.zeros(places, patches.channels)?))
+                    (
+                        backend.zeros(places, made.channels)?,
+                        Some(backend.zeros(places, patches.channels)?),
+                    )
                 }
                 Stage::Pool(_) => (backend.zeros(rows, made.elements())?, None),
             };
@@ -156,25 +178,40 @@ impl<B: Backend> Convolutions<B> {
         Ok(Spaces { images: backend.zeros(rows, self.front.image.elements())?, stages })
     }
 
-    /// Memory for gradients of these rows; the first convolution's patches need none, since the data does not.
+    /// Memory for gradients of these rows; the first convolution's patches need none, since the
+    /// data does not.
     pub fn make_grads(&self, backend: &mut B, spaces: &mut Spaces<B>) -> Result<()> {
-        let mut zeros = |of: &B::Tensor<f32>| backend.zeros(crate::Matrix::rows(of), crate::Matrix::cols(of));
-        for (index, space) in spaces.stages.iter_mut().enumerate().filter(|(_, space)| space.grad.is_none()) {
+        let mut zeros =
+            |of: &B::Tensor<f32>| backend.zeros(crate::Matrix::rows(of), crate::Matrix::cols(of));
+        for (index, space) in
+            spaces.stages.iter_mut().enumerate().filter(|(_, space)| space.grad.is_none())
+        {
             space.grad = Some(zeros(&space.output)?);
-            space.grad_patches = space.patches.as_ref().filter(|_| index > 0).map(&mut zeros).transpose()?;
+            space.grad_patches =
+                space.patches.as_ref().filter(|_| index > 0).map(&mut zeros).transpose()?;
         }
         Ok(())
     }
 
     /// From the images of a workspace to its features `X`, with their dropout.
-    pub fn forward(&self, backend: &mut B, workspace: &mut Workspace<B>, dropout: Dropout) -> Result<()> {
+    pub fn forward(
+        &self,
+        backend: &mut B,
+        workspace: &mut Workspace<B>,
+        dropout: Dropout,
+    ) -> Result<()> {
         let Some(Spaces { images, stages }) = &mut workspace.front else { return Ok(()) };
         for (index, stage) in self.front.stages.iter().enumerate() {
             let (before, after) = stages.split_at_mut(index);
-            let (x, image) = (before.last().map_or(&*images, |space| &space.output), self.entering[index]);
+            let (x, image) =
+                (before.last().map_or(&*images, |space| &space.output), self.entering[index]);
             let Space { output: y, patches, .. } = &mut after[0];
             match (stage, &self.layers[index], patches) {
-                (Stage::Convolution { filter, .. }, Some(Layer { weight, bias, .. }), Some(patches)) => {
+                (
+                    Stage::Convolution { filter, .. },
+                    Some(Layer { weight, bias, .. }),
+                    Some(patches),
+                ) => {
                     backend.patches(Patches { x, image, filter: *filter, patches })?;
                     let (x, bias, relu, dropout) = (&*patches, Some(bias), true, Dropout::NONE);
                     backend.linear_forward(LinearForward { x, weight, bias, y, relu, dropout })?;
@@ -187,14 +224,23 @@ impl<B: Backend> Convolutions<B> {
         backend.dropout(DropoutCall { x: &features.output, y: &mut workspace.x, dropout })
     }
 
-    /// From the gradient of the features, gone back through their dropout, to the first stage, with an update of each.
-    pub fn backward(&mut self, backend: &mut B, workspace: &mut Workspace<B>, update: &Update) -> Result<()> {
+    /// From the gradient of the features, gone back through their dropout, to the first stage, with
+    /// an update of each.
+    pub fn backward(
+        &mut self,
+        backend: &mut B,
+        workspace: &mut Workspace<B>,
+        update: &Update,
+    ) -> Result<()> {
         let Some(Spaces { images, stages }) = &mut workspace.front else { return Ok(()) };
         for (index, stage) in self.front.stages.iter().enumerate().rev() {
             let (before, after) = stages.split_at_mut(index);
-            let Space { patches, grad: Some(grad), grad_patches, .. } = &mut after[0] else { continue };
+            let Space { patches, grad: Some(grad), grad_patches, .. } = &mut after[0] else {
+                continue;
+            };
             let (image, below) = (self.entering[index], before.last_mut());
-            // Whatever enters a stage but the first is what a ReLU left, or pooled from that: where it is 0 nothing goes back.
+            // Whatever enters a stage but the first is what a ReLU left, or pooled from that: where
+            // it is 0 nothing goes back.
             let (x, grad_x) = match below {
                 Some(Space { output, grad: Some(grad_x), .. }) => (&*output, Some(grad_x)),
                 _ => (&*images, None),
@@ -202,11 +248,26 @@ impl<B: Backend> Convolutions<B> {
             match (stage, &mut self.layers[index], patches, grad_x) {
                 (Stage::Convolution { filter, .. }, Some(layer), Some(patches), grad_x) => {
                     if let (Some(grad_x), Some(grad_input)) = (grad_x, grad_patches) {
-                        let (weight, output, dropout, through) = (&layer.weight, None, Dropout::NONE, None);
+                        let (weight, output, dropout, through) =
+                            (&layer.weight, None, Dropout::NONE, None);
                         let grad_output = &*grad;
-                        backend.grad_input(GradInput { grad_output, output, weight, grad_input, dropout, through })?;
-                        let (filter, grad_patches, through) = (*filter, &*grad_input, Some((x, 1.0)));
-                        backend.patches_grad(PatchesGrad { grad_patches, image, filter, grad_x, through })?;
+                        backend.grad_input(GradInput {
+                            grad_output,
+                            output,
+                            weight,
+                            grad_input,
+                            dropout,
+                            through,
+                        })?;
+                        let (filter, grad_patches, through) =
+                            (*filter, &*grad_input, Some((x, 1.0)));
+                        backend.patches_grad(PatchesGrad {
+                            grad_patches,
+                            image,
+                            filter,
+                            grad_x,
+                            through,
+                        })?;
                     }
                     layer.update(backend, patches, grad, update)?;
                 }
@@ -255,16 +316,19 @@ pub struct ConvNet<B: Backend> {
 }
 
 impl<B: Backend> ConvNet<B> {
-    /// A front and the network that takes its features, with He's uniform weights and biases of 0. Fronts of one shape and seed start with the same
-    /// weights, whatever stands behind them.
+    /// A front and the network that takes its features, with He's uniform weights and biases of 0.
+    /// Fronts of one shape and seed start with the same weights, whatever stands behind them.
     ///
     /// # Errors
-    /// As [`Front::maps`] and [`Mlp::new`]; [`Error::Invalid`] for a front that does not end with pooling, [`Error::Shape`] for a network with other inputs
-    /// than the features.
+    /// As [`Front::maps`] and [`Mlp::new`]; [`Error::Invalid`] for a front that does not end with
+    /// pooling, [`Error::Shape`] for a network with other inputs than the features.
     pub fn new(mut backend: B, front: &Front, architecture: Architecture) -> Result<Self> {
         let features = front.maps()?.elements();
         if architecture.inputs != features {
-            return Err(Error::shape("network", format!("{} inputs behind a front of {features} features", architecture.inputs)));
+            return Err(Error::shape(
+                "network",
+                format!("{} inputs behind a front of {features} features", architecture.inputs),
+            ));
         }
         let convolutions = Convolutions::new(&mut backend, front, architecture.seed)?;
         let net = Mlp::new(backend, architecture)?;
@@ -291,7 +355,8 @@ impl<B: Backend> ConvNet<B> {
         self.net.into_backend()
     }
 
-    /// Filters `[side·side·channels, filters]` and biases of stage `index` of the front; `None` where it has none.
+    /// Filters `[side·side·channels, filters]` and biases of stage `index` of the front; `None`
+    /// where it has none.
     ///
     /// # Errors
     /// [`Error::Device`] where the device was lost.
@@ -307,7 +372,11 @@ impl<B: Backend> ConvNet<B> {
         self.filters_of(index, Wait::Yield).await
     }
 
-    async fn filters_of(&mut self, index: usize, wait: Wait) -> Result<Option<(Vec<f32>, Vec<f32>)>> {
+    async fn filters_of(
+        &mut self,
+        index: usize,
+        wait: Wait,
+    ) -> Result<Option<(Vec<f32>, Vec<f32>)>> {
         let Mlp { backend, front, .. } = &mut self.net;
         let layer = front.as_ref().and_then(|front| front.layers.get(index)?.as_ref());
         let Some(Layer { weight, bias, .. }) = layer else { return Ok(None) };
@@ -343,7 +412,12 @@ impl<B: Backend> ConvNet<B> {
     ///
     /// # Errors
     /// As [`Mlp::train_step`].
-    pub async fn train_step_async(&mut self, x: &[f32], labels: &[u32], training: &Training) -> Result<()> {
+    pub async fn train_step_async(
+        &mut self,
+        x: &[f32],
+        labels: &[u32],
+        training: &Training,
+    ) -> Result<()> {
         self.net.train_step_async(x, labels, training).await
     }
 
@@ -375,7 +449,11 @@ impl<B: Backend> ConvNet<B> {
     ///
     /// # Errors
     /// As [`Mlp::train_epoch`].
-    pub async fn train_epoch_async(&mut self, data: &Resident<B>, training: &Training) -> Result<Epoch> {
+    pub async fn train_epoch_async(
+        &mut self,
+        data: &Resident<B>,
+        training: &Training,
+    ) -> Result<Epoch> {
         self.net.train_epoch_async(data, training).await
     }
 

@@ -1,4 +1,5 @@
-//! The ensemble that dropout trains, averaged exactly: every binary mask is one sub-network with shared weights.
+//! The ensemble that dropout trains, averaged exactly: every binary mask is one sub-network with
+//! shared weights.
 
 use super::network::Mlp;
 use super::predict::BATCH;
@@ -25,14 +26,16 @@ struct Masks<B: Backend> {
 }
 
 impl<B: Backend> Mlp<B> {
-    /// Class probabilities averaged over all `2^n` masks of the `n` droppable units, each weighted by its probability
-    /// `k^kept · (1 − k)^dropped` with `k` the keep rate in effect.
+    /// Class probabilities averaged over all `2^n` masks of the `n` droppable units, each weighted
+    /// by its probability `k^kept · (1 − k)^dropped` with `k` the keep rate in effect.
     ///
-    /// Many sub-networks are one dispatch, and their averages are taken on the device: what is read back is the result.
-    /// Source: Baldi, Sadowski, "Understanding dropout", NeurIPS 2013; Srivastava et al., JMLR 15 (2014), section 1.
+    /// Many sub-networks are one dispatch, and their averages are taken on the device: what is read
+    /// back is the result. Source: Baldi, Sadowski, "Understanding dropout", NeurIPS 2013;
+    /// Srivastava et al., JMLR 15 (2014), section 1.
     ///
     /// # Errors
-    /// [`Error::TooLarge`] for more than [`MAX_UNITS`] droppable units, [`Error::Shape`] for data of another width.
+    /// [`Error::TooLarge`] for more than [`MAX_UNITS`] droppable units, [`Error::Shape`] for data
+    /// of another width.
     pub fn predict_ensemble(&mut self, data: &Resident<B>) -> Result<Predictive> {
         blocking(self.enumerated(data, Wait::Block))
     }
@@ -52,7 +55,8 @@ impl<B: Backend> Mlp<B> {
             let what = "droppable units of an exact ensemble".to_owned();
             return Err(Error::TooLarge { what, value: units as u64, bound: MAX_UNITS as u64 });
         }
-        let probabilities: Vec<f64> = (0..1u32 << units).map(|mask| probability(&sites, mask)).collect();
+        let probabilities: Vec<f64> =
+            (0..1u32 << units).map(|mask| probability(&sites, mask)).collect();
         let singles: Vec<f32> = probabilities.iter().map(|&weight| weight as f32).collect();
         let sum_before = |sum: &mut f64, weight: f64| {
             *sum += weight;
@@ -60,7 +64,8 @@ impl<B: Backend> Mlp<B> {
         };
         let before = probabilities.into_iter().scan(0.0, sum_before).collect();
         let mode = self.architecture.mode;
-        let masks = Masks { weights: self.backend.tensor(singles.len(), 1, &singles)?, before, mode };
+        let masks =
+            Masks { weights: self.backend.tensor(singles.len(), 1, &singles)?, before, mode };
         let widest = self.architecture.widths().into_iter().max().unwrap_or(1);
         // Both are powers of two, so that groups are equal.
         let at_a_time = |rows: usize| {
@@ -76,7 +81,8 @@ impl<B: Backend> Mlp<B> {
 fn probability(sites: &[Site], mask: u32) -> f64 {
     let of_site = |site: &Site| {
         let kept = (mask >> site.bit & ((1 << site.units) - 1)).count_ones() as i32;
-        site.rate.keep_in_effect().powi(kept) * site.rate.drop_in_effect().powi(site.units as i32 - kept)
+        site.rate.keep_in_effect().powi(kept)
+            * site.rate.drop_in_effect().powi(site.units as i32 - kept)
     };
     sites.iter().map(of_site).product()
 }
@@ -94,8 +100,22 @@ impl<B: Backend> Subnets<B> for Masks<B> {
         None
     }
 
-    fn drop(&self, backend: &mut B, site: &Site, at: Place, x: &B::Tensor<f32>, y: &mut B::Tensor<f32>) -> Result<()> {
+    fn drop(
+        &self,
+        backend: &mut B,
+        site: &Site,
+        at: Place,
+        x: &B::Tensor<f32>,
+        y: &mut B::Tensor<f32>,
+    ) -> Result<()> {
         let scale = if self.mode == Mode::Inverted { site.rate.inverse() } else { 1.0 };
-        backend.subnetworks(Subnetworks { x, y, rows: at.rows, first: at.network as u32, bit: site.bit as u32, scale })
+        backend.subnetworks(Subnetworks {
+            x,
+            y,
+            rows: at.rows,
+            first: at.network as u32,
+            bit: site.bit as u32,
+            scale,
+        })
     }
 }

@@ -1,11 +1,15 @@
-//! Weights in and out, in the layout of other libraries: safetensors files of fully connected layers.
+//! Weights in and out, in the layout of other libraries: safetensors files of fully connected
+//! layers.
 //!
-//! A layer `NAME` is the tensors `NAME.weight` and `NAME.bias` `[out]`, all F32. PyTorch's `nn.Linear` computes `x·Wᵀ + b` and holds
-//! `W [out, in]`; Burn's `nn::Linear` computes `x·W + b` and holds `W [in, out]`, as this crate does. So [`Layout::PyTorch`] transposes
-//! each weight, on the way in and on the way out, and [`Layout::Burn`] copies it; values are moved and never rounded.
+//! A layer `NAME` is the tensors `NAME.weight` and `NAME.bias` `[out]`, all F32. PyTorch's
+//! `nn.Linear` computes `x·Wᵀ + b` and holds `W [out, in]`; Burn's `nn::Linear` computes `x·W + b`
+//! and holds `W [in, out]`, as this crate does. So [`Layout::PyTorch`] transposes each weight, on
+//! the way in and on the way out, and [`Layout::Burn`] copies it; values are moved and never
+//! rounded.
 //!
-//! In Python `safetensors.torch.save_file(model.state_dict(), FILE)` and `model.load_state_dict(safetensors.torch.load_file(FILE))` are
-//! the other side; in Burn `SafetensorsStore` of `burn-store`.
+//! In Python `safetensors.torch.save_file(model.state_dict(), FILE)` and
+//! `model.load_state_dict(safetensors.torch.load_file(FILE))` are the other side; in Burn
+//! `SafetensorsStore` of `burn-store`.
 
 use super::checkpoint::FORMAT;
 use super::container::{self, Container, Named};
@@ -21,7 +25,8 @@ use std::str::FromStr;
 /// Which way round a library holds the weights of a fully connected layer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Layout {
-    /// `[out, in]`: PyTorch's `nn.Linear`, and JAX's and TensorFlow's weights once transposed to it.
+    /// `[out, in]`: PyTorch's `nn.Linear`, and JAX's and TensorFlow's weights once transposed to
+    /// it.
     #[default]
     PyTorch,
     /// `[in, out]`: Burn's `nn::Linear`.
@@ -70,8 +75,10 @@ impl Layout {
 pub struct Interchange {
     /// Which way round the weights are.
     pub layout: Layout,
-    /// The layers' names from the input on, such as `0`, `3`, `6` in an `nn.Sequential`. Without them [`export`](Mlp::export) writes
-    /// `layers.0`, `layers.1`, …, and [`import`](Mlp::import) takes every layer of the file, in the order of the numbers in their names.
+    /// The layers' names from the input on, such as `0`, `3`, `6` in an `nn.Sequential`. Without
+    /// them [`export`](Mlp::export) writes `layers.0`, `layers.1`, …, and
+    /// [`import`](Mlp::import) takes every layer of the file, in the order of the numbers in their
+    /// names.
     pub layers: Option<Vec<String>>,
 }
 
@@ -89,11 +96,13 @@ pub struct ForeignLayer {
 }
 
 impl Interchange {
-    /// The layers of another library's file, from the input on; each takes what the one before gives.
+    /// The layers of another library's file, from the input on; each takes what the one before
+    /// gives.
     ///
     /// # Errors
-    /// [`Error::File`] where it cannot be read, [`Error::Data`] where it is no safetensors file, holds what no fully connected layer
-    /// has, lacks a layer that is named, or its layers do not fit each other or the layout.
+    /// [`Error::File`] where it cannot be read, [`Error::Data`] where it is no safetensors file,
+    /// holds what no fully connected layer has, lacks a layer that is named, or its layers do
+    /// not fit each other or the layout.
     pub fn layers(&self, path: &Path) -> Result<Vec<ForeignLayer>> {
         self.layers_of(&Container::parse(path, &file::read(path)?)?)
     }
@@ -129,10 +138,13 @@ impl Interchange {
         let Some(shape) = file.shape(&weight) else {
             let mut there = file.names();
             there.sort_unstable();
-            return Err(file.bad(format!("no tensor {weight}; there are {}", file::shown(&there.join(", ")))));
+            return Err(file
+                .bad(format!("no tensor {weight}; there are {}", file::shown(&there.join(", ")))));
         };
         let &[a, b] = shape.as_slice() else {
-            return Err(file.bad(format!("tensor {weight} is {shape:?}: a fully connected layer's has two dimensions")));
+            return Err(file.bad(format!(
+                "tensor {weight} is {shape:?}: a fully connected layer's has two dimensions"
+            )));
         };
         let (inputs, outputs) = if self.layout == Layout::PyTorch { (b, a) } else { (a, b) };
         // An empty tensor can claim any size without a byte to show for it.
@@ -142,7 +154,10 @@ impl Interchange {
         let bias = file.shape(&key(&name, "bias"));
         match bias.as_deref() {
             Some(&[len]) if len != outputs && len == inputs => {
-                let what = format!("layer {name} has {shape:?} weights and {len} biases: the layout of {}", self.layout.other());
+                let what = format!(
+                    "layer {name} has {shape:?} weights and {len} biases: the layout of {}",
+                    self.layout.other()
+                );
                 Err(file.bad(format!("{what}, not of {}", self.layout)))
             }
             _ => Ok(ForeignLayer { name, inputs, outputs, bias: bias.is_some() }),
@@ -155,7 +170,10 @@ impl Interchange {
             None => (0..count).map(|index| format!("layers.{index}")).collect(),
         };
         if names.len() != count {
-            return Err(Error::invalid(format!("{} names for a network of {count} layers", names.len())));
+            return Err(Error::invalid(format!(
+                "{} names for a network of {count} layers",
+                names.len()
+            )));
         }
         if names.iter().collect::<HashSet<_>>().len() != count {
             return Err(Error::invalid(format!("two layers of one name: {}", names.join(", "))));
@@ -165,14 +183,16 @@ impl Interchange {
 }
 
 impl<B: Backend> Mlp<B> {
-    /// Writes weights and biases for another library, batch normalization as prediction has it made part of them; rates, momentum and the state of training stay behind.
+    /// Writes weights and biases for another library, batch normalization as prediction has it made
+    /// part of them; rates, momentum and the state of training stay behind.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for another number of names than layers, [`Error::File`] where the file cannot be written, [`Error::Device`]
-    /// where the device was lost.
+    /// [`Error::Invalid`] for another number of names than layers, [`Error::File`] where the file
+    /// cannot be written, [`Error::Device`] where the device was lost.
     pub fn export(&mut self, path: &Path, form: &Interchange) -> Result<()> {
         let widths = self.architecture.widths();
-        let (mut tensors, mut layers) = (Vec::new(), blocking(self.folded(Wait::Block))?.into_iter());
+        let (mut tensors, mut layers) =
+            (Vec::new(), blocking(self.folded(Wait::Block))?.into_iter());
         for (index, name) in form.names_for(self.layers.len())?.iter().enumerate() {
             let (inputs, outputs) = (widths[index], widths[index + 1]);
             let (weight, bias) = layers.next().unwrap_or_default();
@@ -180,7 +200,11 @@ impl<B: Backend> Mlp<B> {
                 Layout::PyTorch => transposed(&weight, inputs, outputs),
                 Layout::Burn => weight,
             };
-            tensors.push(Named::new(key(name, "weight"), &form.layout.shape(inputs, outputs), weight));
+            tensors.push(Named::new(
+                key(name, "weight"),
+                &form.layout.shape(inputs, outputs),
+                weight,
+            ));
             tensors.push(Named::new(key(name, "bias"), &[outputs], bias));
         }
         // What PyTorch's readers look for.
@@ -188,31 +212,47 @@ impl<B: Backend> Mlp<B> {
         container::write(path, &tensors, if form.layout == Layout::PyTorch { &format } else { &[] })
     }
 
-    /// Overwrites weights and biases with those of another library's file, whose layers must be this network's; momentum starts anew.
+    /// Overwrites weights and biases with those of another library's file, whose layers must be
+    /// this network's; momentum starts anew.
     ///
     /// # Errors
-    /// As [`Interchange::layers`], [`Error::Invalid`] for a network with batch normalization, and [`Error::Data`] where the file's layers are not this network's or hold other than F32.
+    /// As [`Interchange::layers`], [`Error::Invalid`] for a network with batch normalization, and
+    /// [`Error::Data`] where the file's layers are not this network's or hold other than F32.
     pub fn import(&mut self, path: &Path, form: &Interchange) -> Result<()> {
         if self.batch_norm().is_some() {
-            return Err(Error::invalid("a network with batch normalization takes no weights of plain layers"));
+            return Err(Error::invalid(
+                "a network with batch normalization takes no weights of plain layers",
+            ));
         }
         let bytes = file::read(path)?;
         let file = Container::parse(path, &bytes)?;
         let layers = form.layers_of(&file)?;
-        let widths: Vec<usize> =
-            layers.first().map(|first| first.inputs).into_iter().chain(layers.iter().map(|l| l.outputs)).collect();
+        let widths: Vec<usize> = layers
+            .first()
+            .map(|first| first.inputs)
+            .into_iter()
+            .chain(layers.iter().map(|l| l.outputs))
+            .collect();
         if widths != self.architecture.widths() {
-            return Err(file.bad(format!("layers of widths {widths:?}, the network's are {:?}", self.architecture.widths())));
+            return Err(file.bad(format!(
+                "layers of widths {widths:?}, the network's are {:?}",
+                self.architecture.widths()
+            )));
         }
         // All is read before anything is overwritten.
         let mut parameters = Vec::new();
         for ForeignLayer { name, inputs, outputs, bias } in &layers {
-            let weight = file.values(&key(name, "weight"), &form.layout.shape(*inputs, *outputs))?;
+            let weight =
+                file.values(&key(name, "weight"), &form.layout.shape(*inputs, *outputs))?;
             let weight = match form.layout {
                 Layout::PyTorch => transposed(&weight, *outputs, *inputs),
                 Layout::Burn => weight,
             };
-            let bias = if *bias { file.values(&key(name, "bias"), &[*outputs])? } else { vec![0.0; *outputs] };
+            let bias = if *bias {
+                file.values(&key(name, "bias"), &[*outputs])?
+            } else {
+                vec![0.0; *outputs]
+            };
             parameters.push((weight, bias));
         }
         for (index, (weight, bias)) in parameters.iter().enumerate() {
@@ -233,19 +273,31 @@ fn key(layer: &str, tensor: &str) -> String {
 fn names(file: &Container<'_>) -> Result<Vec<String>> {
     let layer = |tensor: &str, end: &str| -> Option<String> {
         let name = tensor.strip_suffix(end)?;
-        if name.is_empty() { Some(String::new()) } else { name.strip_suffix('.').map(str::to_owned) }
+        if name.is_empty() {
+            Some(String::new())
+        } else {
+            name.strip_suffix('.').map(str::to_owned)
+        }
     };
     let all = file.names();
     let is_layer = |tensor: &&str| file.shape(tensor).is_some_and(|shape| shape.len() == 2);
-    let mut names: Vec<String> =
-        all.iter().filter(|tensor| is_layer(tensor)).filter_map(|tensor| layer(tensor, "weight")).collect();
+    let mut names: Vec<String> = all
+        .iter()
+        .filter(|tensor| is_layer(tensor))
+        .filter_map(|tensor| layer(tensor, "weight"))
+        .collect();
     names.sort_by(|a, b| natural(a, b));
-    let belongs =
-        |tensor: &&&str| ["weight", "bias"].iter().any(|end| layer(tensor, end).is_some_and(|name| names.contains(&name)));
+    let belongs = |tensor: &&&str| {
+        ["weight", "bias"]
+            .iter()
+            .any(|end| layer(tensor, end).is_some_and(|name| names.contains(&name)))
+    };
     match all.iter().find(|tensor| !belongs(tensor)) {
         Some(tensor) => {
             let shape = file.shape(tensor).unwrap_or_default();
-            Err(file.bad(format!("tensor {tensor} {shape:?} is of no fully connected layer: name the layers to take")))
+            Err(file.bad(format!(
+                "tensor {tensor} {shape:?} is of no fully connected layer: name the layers to take"
+            )))
         }
         None => Ok(names),
     }
@@ -258,7 +310,9 @@ fn natural(a: &str, b: &str) -> Ordering {
         let mut parts = Vec::new();
         for c in text.chars() {
             match (c.to_digit(10), parts.last_mut()) {
-                (Some(digit), Some(Ok(number))) => *number = u64::saturating_mul(*number, 10).saturating_add(u64::from(digit)),
+                (Some(digit), Some(Ok(number))) => {
+                    *number = u64::saturating_mul(*number, 10).saturating_add(u64::from(digit))
+                }
                 (Some(digit), _) => parts.push(Ok(u64::from(digit))),
                 (None, _) => parts.push(Err(c)),
             }
@@ -279,9 +333,13 @@ mod tests {
 
     #[test]
     fn names_are_in_the_order_of_their_numbers() {
-        let mut names = ["layers.10", "layers.9", "fc2", "fc10", "6", "3", "0", "12", "out", "fc", ""];
+        let mut names =
+            ["layers.10", "layers.9", "fc2", "fc10", "6", "3", "0", "12", "out", "fc", ""];
         names.sort_by(|a, b| natural(a, b));
-        assert_eq!(names, ["", "0", "3", "6", "12", "fc", "fc2", "fc10", "layers.9", "layers.10", "out"]);
+        assert_eq!(
+            names,
+            ["", "0", "3", "6", "12", "fc", "fc2", "fc10", "layers.9", "layers.10", "out"]
+        );
     }
 
     #[test]

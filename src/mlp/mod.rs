@@ -1,8 +1,11 @@
-//! A network of fully connected layers with dropout, trained and used on any [`Backend`](crate::Backend).
+//! A network of fully connected layers with dropout, trained and used on any
+//! [`Backend`](crate::Backend).
 //!
-//! `affine – ReLU – dropout` for each hidden layer, `affine` for the last, softmax cross-entropy over it; dropout on the input too
-//! where asked. A dropout site is layer 0 for the input and layer i for the i-th hidden layer, `row` is the place in the mini-batch,
-//! `step` counts updates from 0: together with the seed that is all the state a mask has. [`ConvNet`] sets convolutions before it.
+//! `affine – ReLU – dropout` for each hidden layer, `affine` for the last, softmax cross-entropy
+//! over it; dropout on the input too where asked. A dropout site is layer 0 for the input and layer
+//! i for the i-th hidden layer, `row` is the place in the mini-batch, `step` counts updates from 0:
+//! together with the seed that is all the state a mask has. [`ConvNet`] sets convolutions before
+//! it.
 
 // First, so that the page of `Mlp` begins with how one is made and used.
 mod network;

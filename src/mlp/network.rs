@@ -35,7 +35,8 @@ impl Architecture {
         [&[self.inputs], self.hidden.as_slice(), &[self.classes]].concat()
     }
 
-    /// The rate of dropout site `layer`: 0 for the input, i for the i-th hidden layer, none after that.
+    /// The rate of dropout site `layer`: 0 for the input, i for the i-th hidden layer, none after
+    /// that.
     pub fn rate_of(&self, layer: usize) -> Rate {
         match layer {
             0 => self.input_rate,
@@ -44,7 +45,8 @@ impl Architecture {
         }
     }
 
-    /// What dropout site `layer` does to a mini-batch in training step `step`; its mask [`at`](Mask::at) a row is that of a shard.
+    /// What dropout site `layer` does to a mini-batch in training step `step`; its mask
+    /// [`at`](Mask::at) a row is that of a shard.
     pub fn training_site(&self, layer: usize, step: u32, schedules: &Schedules) -> Dropout {
         let key = Key { seed: self.seed, layer: layer as u32, step };
         Dropout::train(self.mode, Mask::new(schedules.rate(self.rate_of(layer), step), key))
@@ -65,7 +67,10 @@ impl Architecture {
                     layer if layer == last => "the classes".to_owned(),
                     layer => format!("hidden layer {layer}"),
                 };
-                return Err(Error::invalid(format!("{what}: {width} units; must be 1 to {}", u32::MAX / 2)));
+                return Err(Error::invalid(format!(
+                    "{what}: {width} units; must be 1 to {}",
+                    u32::MAX / 2
+                )));
             }
         }
         Ok(())
@@ -79,7 +84,8 @@ pub(super) struct Layer<B: Backend> {
     pub weight: B::Tensor<f32>,
     /// `[1, outputs]`
     pub bias: B::Tensor<f32>,
-    /// Gradients of both; made by the first training step under max-norm or of a shard, which alone need them stored.
+    /// Gradients of both; made by the first training step under max-norm or of a shard, which
+    /// alone need them stored.
     pub grad: Option<(B::Tensor<f32>, B::Tensor<f32>)>,
     /// Velocities of both; made by the first step with momentum.
     pub velocity: Option<(B::Tensor<f32>, B::Tensor<f32>)>,
@@ -89,10 +95,12 @@ pub(super) struct Layer<B: Backend> {
     pub norm: Option<Norm<B>>,
 }
 
-/// A multi-layer perceptron with dropout on backend `B`: `H₀ = dropout(X)`, `Hᵢ = dropout(relu(Hᵢ₋₁·Wᵢ + bᵢ))`, `p = softmax(Hₙ·W + b)`.
+/// A multi-layer perceptron with dropout on backend `B`: `H₀ = dropout(X)`, `Hᵢ =
+/// dropout(relu(Hᵢ₋₁·Wᵢ + bᵢ))`, `p = softmax(Hₙ·W + b)`.
 ///
-/// `X [B, inputs]`, `Wᵢ [inputs of the layer, its units]`, `p [B, classes]`; trained on the mean cross-entropy of a mini-batch, in nats. Source:
-/// Srivastava et al., "Dropout: a simple way to prevent neural networks from overfitting", JMLR 15 (2014).
+/// `X [B, inputs]`, `Wᵢ [inputs of the layer, its units]`, `p [B, classes]`; trained on the mean
+/// cross-entropy of a mini-batch, in nats. Source: Srivastava et al., "Dropout: a simple way to
+/// prevent neural networks from overfitting", JMLR 15 (2014).
 ///
 /// ```
 /// use wgpu_dropout::{Mode, Rate, cpu::Cpu, mlp::{Architecture, Mlp, Training}};
@@ -146,10 +154,26 @@ impl<B: Backend> Mlp<B> {
         let mut layers = Vec::new();
         for pair in architecture.widths().windows(2) {
             let (weight, bias) = (backend.zeros(pair[0], pair[1])?, backend.zeros(1, pair[1])?);
-            layers.push(Layer { weight, bias, grad: None, velocity: None, second: None, norm: None });
+            layers.push(Layer {
+                weight,
+                bias,
+                grad: None,
+                velocity: None,
+                second: None,
+                norm: None,
+            });
         }
         let workspaces = Workspaces::default();
-        Ok(Self { backend, architecture, layers, front: None, step: 0, epoch: 0, training: None, workspaces })
+        Ok(Self {
+            backend,
+            architecture,
+            layers,
+            front: None,
+            step: 0,
+            epoch: 0,
+            training: None,
+            workspaces,
+        })
     }
 
     /// Shape, rates and seed.
@@ -175,13 +199,17 @@ impl<B: Backend> Mlp<B> {
     /// Refuses settings that do not go with the network, or with how it was trained so far.
     ///
     /// # Errors
-    /// [`Error::Invalid`] as [`Training::check_for`], and for another optimizer than that of the updates so far.
+    /// [`Error::Invalid`] as [`Training::check_for`], and for another optimizer than that of the
+    /// updates so far.
     pub fn check_training(&self, training: &Training) -> Result<()> {
         training.check_for(&self.architecture)?;
         let before = self.training.map_or(Optimizer::Sgd, |training| training.optimizer);
         match self.step > 0 && !before.is_like(&training.optimizer) {
             true => {
-                let what = format!("optimizer {}: the {} updates so far were {before}'s", training.optimizer, self.step);
+                let what = format!(
+                    "optimizer {}: the {} updates so far were {before}'s",
+                    training.optimizer, self.step
+                );
                 Err(Error::invalid(what))
             }
             false => Ok(()),
@@ -203,7 +231,8 @@ impl<B: Backend> Mlp<B> {
         self.backend
     }
 
-    /// Weights `[inputs, outputs]` and bias `[outputs]` of layer `index`, counted from 0; `None` past the last.
+    /// Weights `[inputs, outputs]` and bias `[outputs]` of layer `index`, counted from 0; `None`
+    /// past the last.
     ///
     /// # Errors
     /// [`Error::Device`] where the device was lost.
@@ -219,9 +248,14 @@ impl<B: Backend> Mlp<B> {
         self.parameters_of(index, Wait::Yield).await
     }
 
-    async fn parameters_of(&mut self, index: usize, wait: Wait) -> Result<Option<(Vec<f32>, Vec<f32>)>> {
+    async fn parameters_of(
+        &mut self,
+        index: usize,
+        wait: Wait,
+    ) -> Result<Option<(Vec<f32>, Vec<f32>)>> {
         let Some(layer) = self.layers.get(index) else { return Ok(None) };
-        let mut both = wait.read_all(&mut self.backend, &[&layer.weight, &layer.bias]).await?.into_iter();
+        let mut both =
+            wait.read_all(&mut self.backend, &[&layer.weight, &layer.bias]).await?.into_iter();
         Ok(both.next().zip(both.next()))
     }
 
@@ -232,7 +266,10 @@ impl<B: Backend> Mlp<B> {
     pub fn set_parameters(&mut self, index: usize, weight: &[f32], bias: &[f32]) -> Result<()> {
         let count = self.layers.len();
         let Some(layer) = self.layers.get_mut(index) else {
-            return Err(Error::invalid(format!("layer {index}: the network has layers 0 to {}", count - 1)));
+            return Err(Error::invalid(format!(
+                "layer {index}: the network has layers 0 to {}",
+                count - 1
+            )));
         };
         crate::backend::check_len(&layer.bias, bias.len())?;
         self.backend.write(&mut layer.weight, weight)?;

@@ -39,7 +39,9 @@ impl std::str::FromStr for BatchNormPlace {
         match text {
             "before" => Ok(Self::Before),
             "after" => Ok(Self::After),
-            _ => Err(Error::invalid(format!("batch normalization `{text}`: must be before or after"))),
+            _ => Err(Error::invalid(format!(
+                "batch normalization `{text}`: must be before or after"
+            ))),
         }
     }
 }
@@ -115,14 +117,19 @@ impl<B: Backend> Norm<B> {
 impl<B: Backend> Mlp<B> {
     /// The network with batch normalization in each hidden layer, untrained.
     ///
-    /// In training a unit is normalized by its mini-batch's mean and variance, in prediction by the running ones, which a tenth of each mini-batch's
-    /// go into. A mini-batch of one row has no variance: it is trained on, and says nothing of the weights before it.
+    /// In training a unit is normalized by its mini-batch's mean and variance, in prediction by the
+    /// running ones, which a tenth of each mini-batch's go into. A mini-batch of one row has no
+    /// variance: it is trained on, and says nothing of the weights before it.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for a network that was trained already, or whatever the backend's memory ends in.
+    /// [`Error::Invalid`] for a network that was trained already, or whatever the backend's memory
+    /// ends in.
     pub fn with_batch_norm(mut self, place: BatchNormPlace) -> Result<Self> {
         if self.step > 0 {
-            return Err(Error::invalid(format!("batch normalization: {} updates were made without it", self.step)));
+            return Err(Error::invalid(format!(
+                "batch normalization: {} updates were made without it",
+                self.step
+            )));
         }
         let hidden = self.architecture.hidden.len();
         for layer in &mut self.layers[..hidden] {
@@ -147,11 +154,18 @@ impl<B: Backend> Mlp<B> {
         self.norm_parameters_of(index, Wait::Yield).await
     }
 
-    async fn norm_parameters_of(&mut self, index: usize, wait: Wait) -> Result<Option<NormParameters>> {
-        let Some(norm) = self.layers.get(index).and_then(|layer| layer.norm.as_ref()) else { return Ok(None) };
+    async fn norm_parameters_of(
+        &mut self,
+        index: usize,
+        wait: Wait,
+    ) -> Result<Option<NormParameters>> {
+        let Some(norm) = self.layers.get(index).and_then(|layer| layer.norm.as_ref()) else {
+            return Ok(None);
+        };
         let mut weight = wait.read(&mut self.backend, &norm.affine).await?;
         let mut running_mean = wait.read(&mut self.backend, &norm.running).await?;
-        let (bias, running_var) = (weight.split_off(weight.len() / 2), running_mean.split_off(running_mean.len() / 2));
+        let (bias, running_var) =
+            (weight.split_off(weight.len() / 2), running_mean.split_off(running_mean.len() / 2));
         Ok(Some(NormParameters { weight, bias, running_mean, running_var }))
     }
 
@@ -160,8 +174,9 @@ impl<B: Backend> Mlp<B> {
         self.layers.first().and_then(|layer| layer.norm.as_ref()).map(|norm| norm.place)
     }
 
-    /// Weights `[inputs, outputs]` and bias of each layer with the normalization of prediction made part of them: an affine map before a ReLU belongs
-    /// to the layer's own, one after a dropout to the next layer's. Worked out in f64.
+    /// Weights `[inputs, outputs]` and bias of each layer with the normalization of prediction made
+    /// part of them: an affine map before a ReLU belongs to the layer's own, one after a
+    /// dropout to the next layer's. Worked out in f64.
     pub(super) async fn folded(&mut self, wait: Wait) -> Result<Vec<(Vec<f32>, Vec<f32>)>> {
         let mut folded = Vec::new();
         // What the layer before leaves to this one: a factor and a summand of each of its inputs.
@@ -172,7 +187,9 @@ impl<B: Backend> Mlp<B> {
             let mut bias = wide(wait.read(&mut self.backend, &layer.bias).await?);
             let units = bias.len();
             if let Some((factors, summands)) = left.take() {
-                for (row, (factor, summand)) in weight.chunks_mut(units).zip(factors.iter().zip(&summands)) {
+                for (row, (factor, summand)) in
+                    weight.chunks_mut(units).zip(factors.iter().zip(&summands))
+                {
                     bias.iter_mut().zip(&*row).for_each(|(bias, w)| *bias += summand * w);
                     row.iter_mut().for_each(|w| *w *= factor);
                 }
@@ -185,11 +202,15 @@ impl<B: Backend> Mlp<B> {
                     .zip(&running[units..])
                     .map(|(gamma, variance)| gamma / (variance + f64::from(EPSILON)).sqrt())
                     .collect();
-                let summands: Vec<f64> = (0..units).map(|unit| affine[units + unit] - running[unit] * factors[unit]).collect();
+                let summands: Vec<f64> = (0..units)
+                    .map(|unit| affine[units + unit] - running[unit] * factors[unit])
+                    .collect();
                 match norm.place {
                     BatchNormPlace::Before => {
                         weight.iter_mut().enumerate().for_each(|(i, w)| *w *= factors[i % units]);
-                        bias.iter_mut().zip(factors.iter().zip(&summands)).for_each(|(b, (f, s))| *b = *b * f + s);
+                        bias.iter_mut()
+                            .zip(factors.iter().zip(&summands))
+                            .for_each(|(b, (f, s))| *b = *b * f + s);
                     }
                     BatchNormPlace::After => left = Some((factors, summands)),
                 }
@@ -200,7 +221,8 @@ impl<B: Backend> Mlp<B> {
         Ok(folded)
     }
 
-    /// The layers that sub-networks are made of: those of the network, or with its normalization made part of them.
+    /// The layers that sub-networks are made of: those of the network, or with its normalization
+    /// made part of them.
     pub(super) async fn plain_layers(&mut self, wait: Wait) -> Result<Option<Vec<Layer<B>>>> {
         if self.batch_norm().is_none() {
             return Ok(None);
@@ -208,7 +230,10 @@ impl<B: Backend> Mlp<B> {
         let widths = self.architecture.widths();
         let folded = self.folded(wait).await?;
         let layer = |(pair, (weight, bias)): (&[usize], (Vec<f32>, Vec<f32>))| {
-            let (weight, bias) = (self.backend.tensor(pair[0], pair[1], &weight)?, self.backend.tensor(1, pair[1], &bias)?);
+            let (weight, bias) = (
+                self.backend.tensor(pair[0], pair[1], &weight)?,
+                self.backend.tensor(1, pair[1], &bias)?,
+            );
             Ok(Layer { weight, bias, grad: None, velocity: None, second: None, norm: None })
         };
         widths.windows(2).zip(folded).map(layer).collect::<Result<_>>().map(Some)

@@ -5,9 +5,11 @@ use crate::backend::Backend;
 use crate::call::{AdamW, AdamWRule, Sgd, SgdRule};
 use crate::{Error, Result};
 
-/// What makes a step of a gradient. Learning rate, weight decay, max-norm and momentum are those of [`Training::rule`].
+/// What makes a step of a gradient. Learning rate, weight decay, max-norm and momentum are those of
+/// [`Training::rule`].
 ///
-/// A network keeps to the optimizer of its first update: the moments of one mean nothing to the other.
+/// A network keeps to the optimizer of its first update: the moments of one mean nothing to the
+/// other.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub enum Optimizer {
     /// [`SgdRule`].
@@ -31,7 +33,8 @@ impl Optimizer {
         std::mem::discriminant(self) == std::mem::discriminant(other)
     }
 
-    /// Whether a gradient is stored before it is used: max-norm needs whole columns, and AdamW has no form that makes it.
+    /// Whether a gradient is stored before it is used: max-norm needs whole columns, and AdamW has
+    /// no form that makes it.
     fn stores_gradients(&self, rule: &SgdRule) -> bool {
         rule.max_norm.is_some() || !self.is_like(&Self::Sgd)
     }
@@ -49,7 +52,9 @@ impl Optimizer {
         }
         match rule.l1 {
             0.0 => Ok(()),
-            l1 => Err(Error::invalid(format!("L1 penalty {l1}: AdamW takes none, its weight decay is apart from the gradient"))),
+            l1 => Err(Error::invalid(format!(
+                "L1 penalty {l1}: AdamW takes none, its weight decay is apart from the gradient"
+            ))),
         }
     }
 }
@@ -112,7 +117,8 @@ impl Update {
         self.optimizer.stores_gradients(&self.rule)
     }
 
-    /// `W` and its moments by the gradient that is stored; a moment that there is none of is not kept.
+    /// `W` and its moments by the gradient that is stored; a moment that there is none of is not
+    /// kept.
     pub fn apply<B: Backend>(
         &self,
         backend: &mut B,
@@ -123,16 +129,27 @@ impl Update {
     ) -> Result<()> {
         let Self { rule, optimizer, step } = *self;
         let (beta2, epsilon, first, second) = match (optimizer, first, second) {
-            (Optimizer::AdamW { beta2, epsilon }, Some(first), Some(second)) => (beta2, epsilon, first, second),
+            (Optimizer::AdamW { beta2, epsilon }, Some(first), Some(second)) => {
+                (beta2, epsilon, first, second)
+            }
             (_, velocity, _) => return backend.sgd(Sgd { grad, weight, velocity, rule }),
         };
-        let adamw = AdamWRule { lr: rule.lr, beta1: rule.momentum, beta2, epsilon, weight_decay: rule.weight_decay };
+        let adamw = AdamWRule {
+            lr: rule.lr,
+            beta1: rule.momentum,
+            beta2,
+            epsilon,
+            weight_decay: rule.weight_decay,
+        };
         backend.adamw(AdamW { grad, weight, first, second, rule: adamw, step })?;
         match rule.max_norm {
             // A step of no length, of which max-norm is left.
-            Some(_) => {
-                backend.sgd(Sgd { grad, weight, velocity: None, rule: SgdRule { max_norm: rule.max_norm, ..SgdRule::plain(0.0) } })
-            }
+            Some(_) => backend.sgd(Sgd {
+                grad,
+                weight,
+                velocity: None,
+                rule: SgdRule { max_norm: rule.max_norm, ..SgdRule::plain(0.0) },
+            }),
             None => Ok(()),
         }
     }

@@ -20,8 +20,9 @@ pub struct Evaluation {
 }
 
 impl<B: Backend> Mlp<B> {
-    /// Class probabilities of `x [rows, inputs]`, row-major; `[rows, classes]`. Takes no seed, since no randomness reaches it: inverted
-    /// dropout does nothing here, vanilla dropout multiplies by the keep rate wherever training dropped.
+    /// Class probabilities of `x [rows, inputs]`, row-major; `[rows, classes]`. Takes no seed,
+    /// since no randomness reaches it: inverted dropout does nothing here, vanilla dropout
+    /// multiplies by the keep rate wherever training dropped.
     ///
     /// # Errors
     /// [`Error::Shape`](crate::Error::Shape) where `x` is not whole rows.
@@ -61,7 +62,8 @@ impl<B: Backend> Mlp<B> {
 
     async fn probabilities(&mut self, data: &Resident<B>, wait: Wait) -> Result<Vec<f32>> {
         let architecture = self.architecture.clone();
-        let mut logits = self.logits(data, |layer| architecture.prediction_site(layer), wait).await?;
+        let mut logits =
+            self.logits(data, |layer| architecture.prediction_site(layer), wait).await?;
         softmax(&mut logits, architecture.classes);
         Ok(logits)
     }
@@ -91,29 +93,51 @@ impl<B: Backend> Mlp<B> {
         let site = |layer: usize| architecture.prediction_site(layer);
         for (slot, first) in (0..data.rows()).step_by(BATCH).enumerate() {
             let rows = BATCH.min(data.rows() - first);
-            let workspace =
-                self.workspaces.get(&mut self.backend, rows, &architecture.widths(), self.front.as_ref(), norm, false)?;
-            let input = Input { data, order: None, first, front: self.front.as_ref(), training: false };
+            let workspace = self.workspaces.get(
+                &mut self.backend,
+                rows,
+                &architecture.widths(),
+                self.front.as_ref(),
+                norm,
+                false,
+            )?;
+            let input =
+                Input { data, order: None, first, front: self.front.as_ref(), training: false };
             forward(&mut self.backend, &mut self.layers, workspace, input, &site)?;
             loss(&mut self.backend, workspace, &mut totals, slot, rows)?;
             wait.submit(&mut self.backend).await?;
         }
         let sums = wait.read(&mut self.backend, &totals).await?;
         self.workspaces.totals = Some(totals);
-        let sum = |column: usize| sums.chunks(2).take(slots).map(|row| f64::from(row[column])).sum::<f64>() / data.rows() as f64;
+        let sum = |column: usize| {
+            sums.chunks(2).take(slots).map(|row| f64::from(row[column])).sum::<f64>()
+                / data.rows() as f64
+        };
         Ok(Evaluation { loss: sum(0), error: 100.0 * (1.0 - sum(1)) })
     }
 
     /// The logits of all rows; `site` gives what site `layer` does.
-    async fn logits(&mut self, data: &Resident<B>, site: impl Fn(usize) -> Dropout, wait: Wait) -> Result<Vec<f32>> {
+    async fn logits(
+        &mut self,
+        data: &Resident<B>,
+        site: impl Fn(usize) -> Dropout,
+        wait: Wait,
+    ) -> Result<Vec<f32>> {
         self.check_data(data)?;
         let norm = self.batch_norm().is_some();
         let mut logits = Vec::with_capacity(data.rows() * self.architecture.classes);
         for first in (0..data.rows()).step_by(BATCH) {
             let rows = BATCH.min(data.rows() - first);
-            let workspace =
-                self.workspaces.get(&mut self.backend, rows, &self.architecture.widths(), self.front.as_ref(), norm, false)?;
-            let input = Input { data, order: None, first, front: self.front.as_ref(), training: false };
+            let workspace = self.workspaces.get(
+                &mut self.backend,
+                rows,
+                &self.architecture.widths(),
+                self.front.as_ref(),
+                norm,
+                false,
+            )?;
+            let input =
+                Input { data, order: None, first, front: self.front.as_ref(), training: false };
             forward(&mut self.backend, &mut self.layers, workspace, input, &site)?;
             if let Some(last) = workspace.outputs.last() {
                 logits.extend(wait.read(&mut self.backend, last).await?);

@@ -30,14 +30,25 @@ pub struct Resident<B: Backend> {
 }
 
 impl<B: Backend> Resident<B> {
-    /// Uploads `labels.len()` rows of `cols` features each; a feature counts `unit` times its value (1/255 for image bytes).
+    /// Uploads `labels.len()` rows of `cols` features each; a feature counts `unit` times its value
+    /// (1/255 for image bytes).
     ///
     /// # Errors
     /// [`Error::Shape`] where features and labels differ in number of rows; the device's own.
-    pub fn new(backend: &mut B, source: Source<'_>, cols: usize, unit: f32, labels: &[u32]) -> Result<Self> {
+    pub fn new(
+        backend: &mut B,
+        source: Source<'_>,
+        cols: usize,
+        unit: f32,
+        labels: &[u32],
+    ) -> Result<Self> {
         let rows = labels.len();
         if u32::try_from(rows).is_err() {
-            return Err(Error::TooLarge { what: "rows of a data set".to_owned(), value: rows as u64, bound: u64::from(u32::MAX) });
+            return Err(Error::TooLarge {
+                what: "rows of a data set".to_owned(),
+                value: rows as u64,
+                bound: u64::from(u32::MAX),
+            });
         }
         let features = match source {
             Source::Bytes(bytes) => Stored::Bytes(backend.tensor(rows, cols, bytes)?),
@@ -49,7 +60,12 @@ impl<B: Backend> Resident<B> {
     }
 
     /// Overwrites the rows with as many others.
-    pub(super) fn rewrite(&mut self, backend: &mut B, floats: &[f32], labels: &[u32]) -> Result<()> {
+    pub(super) fn rewrite(
+        &mut self,
+        backend: &mut B,
+        floats: &[f32],
+        labels: &[u32],
+    ) -> Result<()> {
         if let Stored::Floats(tensor) = &mut self.features {
             backend.write(tensor, floats)?;
         }

@@ -9,7 +9,8 @@ use crate::call::{DropoutBroadcast, DropoutCall};
 use crate::mask::PREDICTION;
 use crate::{AxisMap, Dropout, Error, Key, Mask, Matrix, Result};
 
-/// Rows that a sample takes at a time: more than a plain prediction's, since each is taken so many times.
+/// Rows that a sample takes at a time: more than a plain prediction's, since each is taken so many
+/// times.
 const BATCH: usize = 1024;
 
 /// Which rows of the data have one mask in common in a sample.
@@ -32,29 +33,48 @@ struct Samples<'a, B: Backend> {
 }
 
 impl<B: Backend> Mlp<B> {
-    /// Class probabilities averaged over `samples` masks: sample `s` draws with the top bit of `layer` set, `step = s` and `row` the index in the
-    /// data, or 0 where a pass has one mask.
+    /// Class probabilities averaged over `samples` masks: sample `s` draws with the top bit of
+    /// `layer` set, `step = s` and `row` the index in the data, or 0 where a pass has one mask.
     ///
-    /// Samples are averaged where they are made: nothing is read back between them, and all of them are one submit, as far as one holds
-    /// so many dispatches. What no mask reaches is computed once for all samples.
+    /// Samples are averaged where they are made: nothing is read back between them, and all of them
+    /// are one submit, as far as one holds so many dispatches. What no mask reaches is computed
+    /// once for all samples.
     ///
-    /// Source: Gal, Ghahramani, "Dropout as a Bayesian approximation", ICML 2016; Srivastava et al., JMLR 15 (2014), section 7.5.
+    /// Source: Gal, Ghahramani, "Dropout as a Bayesian approximation", ICML 2016; Srivastava et
+    /// al., JMLR 15 (2014), section 7.5.
     ///
     /// # Errors
     /// [`Error::Invalid`] for no samples, [`Error::Shape`] for data of another width.
-    pub fn predict_monte_carlo(&mut self, data: &Resident<B>, samples: u32, sharing: Sharing) -> Result<Predictive> {
+    pub fn predict_monte_carlo(
+        &mut self,
+        data: &Resident<B>,
+        samples: u32,
+        sharing: Sharing,
+    ) -> Result<Predictive> {
         blocking(self.sampled(data, samples, sharing, Wait::Block))
     }
 
-    /// [`predict_monte_carlo`](Self::predict_monte_carlo) without blocking, as [`Backend::read_async`].
+    /// [`predict_monte_carlo`](Self::predict_monte_carlo) without blocking, as
+    /// [`Backend::read_async`].
     ///
     /// # Errors
     /// As [`predict_monte_carlo`](Self::predict_monte_carlo).
-    pub async fn predict_monte_carlo_async(&mut self, data: &Resident<B>, samples: u32, sharing: Sharing) -> Result<Predictive> {
+    pub async fn predict_monte_carlo_async(
+        &mut self,
+        data: &Resident<B>,
+        samples: u32,
+        sharing: Sharing,
+    ) -> Result<Predictive> {
         self.sampled(data, samples, sharing, Wait::Yield).await
     }
 
-    async fn sampled(&mut self, data: &Resident<B>, samples: u32, sharing: Sharing, wait: Wait) -> Result<Predictive> {
+    async fn sampled(
+        &mut self,
+        data: &Resident<B>,
+        samples: u32,
+        sharing: Sharing,
+        wait: Wait,
+    ) -> Result<Predictive> {
         if samples == 0 {
             return Err(Error::invalid("0 samples: must be 1 or more"));
         }
@@ -64,7 +84,8 @@ impl<B: Backend> Mlp<B> {
         let one = self.backend.tensor(1, 1, &[1.0])?;
         let samples = Samples { architecture: &architecture, count, sharing, one };
         let widest = architecture.widths().into_iter().max().unwrap_or(1);
-        let moments = self.average(data, &samples, (ELEMENTS / widest).clamp(1, BATCH), |_| 1, wait).await?;
+        let moments =
+            self.average(data, &samples, (ELEMENTS / widest).clamp(1, BATCH), |_| 1, wait).await?;
         Ok(Predictive::of(&moments, architecture.classes, f64::from(count)))
     }
 }
@@ -72,7 +93,11 @@ impl<B: Backend> Mlp<B> {
 impl<B: Backend> Samples<'_, B> {
     /// What a site does in a sample, on the rows of the data from `first` on.
     fn dropout(&self, site: &Site, sample: usize, first: usize) -> Dropout {
-        let key = Key { seed: self.architecture.seed, layer: site.layer as u32 | PREDICTION, step: sample as u32 };
+        let key = Key {
+            seed: self.architecture.seed,
+            layer: site.layer as u32 | PREDICTION,
+            step: sample as u32,
+        };
         Dropout::train(self.architecture.mode, Mask::new(site.rate, key).at(first as u64, 0))
     }
 }
@@ -90,12 +115,28 @@ impl<B: Backend> Subnets<B> for Samples<'_, B> {
         (self.sharing == Sharing::PerRow).then(|| self.dropout(site, at.network, at.first))
     }
 
-    fn drop(&self, backend: &mut B, site: &Site, at: Place, x: &B::Tensor<f32>, y: &mut B::Tensor<f32>) -> Result<()> {
+    fn drop(
+        &self,
+        backend: &mut B,
+        site: &Site,
+        at: Place,
+        x: &B::Tensor<f32>,
+        y: &mut B::Tensor<f32>,
+    ) -> Result<()> {
         match self.sharing {
-            Sharing::PerRow => backend.dropout(DropoutCall { x, y, dropout: self.dropout(site, at.network, at.first) }),
+            Sharing::PerRow => backend.dropout(DropoutCall {
+                x,
+                y,
+                dropout: self.dropout(site, at.network, at.first),
+            }),
             Sharing::PerPass => {
                 let axes = AxisMap::new(&[x.rows(), x.cols()], &[], &[1])?;
-                backend.dropout_broadcast(DropoutBroadcast { x, y, axes: &axes, dropout: self.dropout(site, at.network, 0) })
+                backend.dropout_broadcast(DropoutBroadcast {
+                    x,
+                    y,
+                    axes: &axes,
+                    dropout: self.dropout(site, at.network, 0),
+                })
             }
         }
     }

@@ -1,6 +1,8 @@
-//! How learning rate, momentum and drop rates go over a run: each a factor of its value, a function of the step alone.
+//! How learning rate, momentum and drop rates go over a run: each a factor of its value, a function
+//! of the step alone.
 //!
-//! Nothing but the step is needed to go on with a schedule, so a resumed run follows it as if it had not stopped.
+//! Nothing but the step is needed to go on with a schedule, so a resumed run follows it as if it
+//! had not stopped.
 
 use super::network::Architecture;
 use super::train::Training;
@@ -17,10 +19,11 @@ use crate::{Error, Mode, Rate, Result};
 /// | `Early` | 1 while `t < steps`, then 0 |
 /// | `Late` | 0 while `t < steps`, then 1 |
 ///
-/// Early and late dropout: Liu et al., "Dropout reduces underfitting", ICML 2023, section 4; its early dropout falls linearly, `Linear` from
-/// 1 to 0. Dropout that grows: Morerio et al., "Curriculum dropout", ICCV 2017. Learning rates that fall exponentially under dropout and a
-/// momentum that grows linearly: Hinton et al., "Improving neural networks by preventing co-adaptation of feature detectors", 2012,
-/// appendix A.
+/// Early and late dropout: Liu et al., "Dropout reduces underfitting", ICML 2023, section 4; its
+/// early dropout falls linearly, `Linear` from 1 to 0. Dropout that grows: Morerio et al.,
+/// "Curriculum dropout", ICCV 2017. Learning rates that fall exponentially under dropout and a
+/// momentum that grows linearly: Hinton et al., "Improving neural networks by preventing
+/// co-adaptation of feature detectors", 2012, appendix A.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub enum Schedule {
     /// The same all along.
@@ -87,13 +90,16 @@ impl Schedule {
             Self::Constant | Self::Early { .. } | Self::Late { .. } => Vec::new(),
         };
         match factors.into_iter().find(|factor| !(*factor >= 0.0 && *factor <= most)) {
-            Some(factor) => Err(Error::invalid(format!("schedule of the {what}: factor {factor}: must be 0 to {most}"))),
+            Some(factor) => Err(Error::invalid(format!(
+                "schedule of the {what}: factor {factor}: must be 0 to {most}"
+            ))),
             None => Ok(()),
         }
     }
 }
 
-/// `constant`, `linear:FROM..TO:STEPS`, `exponential:TO:STEPS`, `early:STEPS` or `late:STEPS`, as it is read back.
+/// `constant`, `linear:FROM..TO:STEPS`, `exponential:TO:STEPS`, `early:STEPS` or `late:STEPS`, as
+/// it is read back.
 impl std::fmt::Display for Schedule {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
@@ -121,13 +127,16 @@ impl std::str::FromStr for Schedule {
                     let (from, to) = value.split_once("..")?;
                     Some(Self::Linear { from: number(from)?, to: number(to)?, steps: steps? })
                 }
-                ("exponential", value) => Some(Self::Exponential { to: number(value)?, steps: steps? }),
+                ("exponential", value) => {
+                    Some(Self::Exponential { to: number(value)?, steps: steps? })
+                }
                 ("early", "") => Some(Self::Early { steps: steps? }),
                 ("late", "") => Some(Self::Late { steps: steps? }),
                 _ => None,
             }
         };
-        let forms = "constant, linear:FROM..TO:STEPS, exponential:TO:STEPS, early:STEPS or late:STEPS";
+        let forms =
+            "constant, linear:FROM..TO:STEPS, exponential:TO:STEPS, early:STEPS or late:STEPS";
         read().ok_or_else(|| Error::invalid(format!("schedule `{text}`: must be {forms}")))
     }
 }
@@ -139,7 +148,8 @@ pub struct Schedules {
     pub lr: Schedule,
     /// Of the momentum.
     pub momentum: Schedule,
-    /// Of the drop rates, the hidden layers' and the input's. Not for vanilla dropout, whose prediction scales by one rate.
+    /// Of the drop rates, the hidden layers' and the input's. Not for vanilla dropout, whose
+    /// prediction scales by one rate.
     pub drop: Schedule,
 }
 
@@ -150,7 +160,11 @@ impl Schedules {
             Schedule::Constant => value,
             schedule => (f64::from(value) * schedule.factor(step)) as f32,
         };
-        SgdRule { lr: times(rule.lr, self.lr), momentum: times(rule.momentum, self.momentum), ..*rule }
+        SgdRule {
+            lr: times(rule.lr, self.lr),
+            momentum: times(rule.momentum, self.momentum),
+            ..*rule
+        }
     }
 
     /// A dropout site's rate at step `step`.
@@ -178,9 +192,9 @@ impl Training {
     pub fn check_for(&self, architecture: &Architecture) -> Result<()> {
         self.check()?;
         match (architecture.mode, self.schedules.drop) {
-            (Mode::Vanilla, drop) if drop != Schedule::Constant => {
-                Err(Error::invalid("a schedule of the drop rate needs inverted dropout: vanilla's prediction scales by one rate"))
-            }
+            (Mode::Vanilla, drop) if drop != Schedule::Constant => Err(Error::invalid(
+                "a schedule of the drop rate needs inverted dropout: vanilla's prediction scales by one rate",
+            )),
             _ => Ok(()),
         }
     }
@@ -197,8 +211,14 @@ mod tests {
     #[test]
     fn factors_are_those_of_the_table() {
         assert_eq!(factors(Schedule::Constant), [1.0; 5]);
-        assert_eq!(factors(Schedule::Linear { from: 0.5, to: 1.0, steps: 4 }), [0.5, 0.625, 0.75, 1.0, 1.0]);
-        assert_eq!(factors(Schedule::Exponential { to: 0.0625, steps: 4 }), [1.0, 0.5, 0.25, 0.0625, 0.0625]);
+        assert_eq!(
+            factors(Schedule::Linear { from: 0.5, to: 1.0, steps: 4 }),
+            [0.5, 0.625, 0.75, 1.0, 1.0]
+        );
+        assert_eq!(
+            factors(Schedule::Exponential { to: 0.0625, steps: 4 }),
+            [1.0, 0.5, 0.25, 0.0625, 0.0625]
+        );
         assert_eq!(factors(Schedule::Early { steps: 2 }), [1.0, 1.0, 0.0, 0.0, 0.0]);
         assert_eq!(factors(Schedule::Late { steps: 2 }), [0.0, 0.0, 1.0, 1.0, 1.0]);
         // Over no steps there is only the end.
@@ -217,14 +237,29 @@ mod tests {
         for shape in shapes {
             assert_eq!(shape.to_string().parse::<Schedule>().unwrap(), shape);
         }
-        for bad in ["", "constant:1", "linear:1..0", "linear:1:5", "exponential:5", "early", "late:-1", "late:1:2", "cosine:1:5"] {
+        for bad in [
+            "",
+            "constant:1",
+            "linear:1..0",
+            "linear:1:5",
+            "exponential:5",
+            "early",
+            "late:-1",
+            "late:1:2",
+            "cosine:1:5",
+        ] {
             assert!(bad.parse::<Schedule>().is_err(), "{bad}");
         }
     }
 
     #[test]
     fn a_constant_changes_no_bit_and_the_others_their_own_setting_alone() {
-        let rule = SgdRule { momentum: 0.7, weight_decay: 0.1, max_norm: Some(2.0), ..SgdRule::plain(0.3) };
+        let rule = SgdRule {
+            momentum: 0.7,
+            weight_decay: 0.1,
+            max_norm: Some(2.0),
+            ..SgdRule::plain(0.3)
+        };
         let rate = Rate::drop(0.3).unwrap();
         let none = Schedules::default();
         assert_eq!((none.rule(&rule, 5), none.rate(rate, 5)), (rule, rate));

@@ -1,8 +1,10 @@
-//! Data-parallel training: each process takes a shard of every mini-batch, gradients are summed over all of them, and each updates its replica.
+//! Data-parallel training: each process takes a shard of every mini-batch, gradients are summed
+//! over all of them, and each updates its replica.
 //!
-//! A mask depends on the row's place in the mini-batch of all shards together, so that shards draw the mask of the whole to the bit, and the
-//! loss is the mean over that mini-batch. What differs from one process is the order in which sums over rows are added. The sum over
-//! shards is the caller's: over MPI, threads, or a loop.
+//! A mask depends on the row's place in the mini-batch of all shards together, so that shards draw
+//! the mask of the whole to the bit, and the loss is the mean over that mini-batch. What differs
+//! from one process is the order in which sums over rows are added. The sum over shards is the
+//! caller's: over MPI, threads, or a loop.
 
 use super::network::Mlp;
 use super::resident::Resident;
@@ -22,20 +24,22 @@ pub struct Shard {
 }
 
 impl Shard {
-    /// The rows of a mini-batch of `batch` rows that this process takes: a run of them, shorter by at most one than any other's, and none where
-    /// there are fewer rows than processes.
+    /// The rows of a mini-batch of `batch` rows that this process takes: a run of them, shorter by
+    /// at most one than any other's, and none where there are fewer rows than processes.
     pub fn rows(self, batch: usize) -> Range<usize> {
         // In u128, so that no product overflows.
-        let edge = |index: usize| (batch as u128 * index as u128 / self.count.max(1) as u128) as usize;
+        let edge =
+            |index: usize| (batch as u128 * index as u128 / self.count.max(1) as u128) as usize;
         edge(self.index)..edge(self.index + 1)
     }
 
     fn check(self) -> Result<()> {
         match self.index < self.count {
             true => Ok(()),
-            false => {
-                Err(Error::invalid(format!("shard {} of {}: must be 0 to one less than their number", self.index, self.count)))
-            }
+            false => Err(Error::invalid(format!(
+                "shard {} of {}: must be 0 to one less than their number",
+                self.index, self.count
+            ))),
         }
     }
 }
@@ -43,8 +47,9 @@ impl Shard {
 /// What a shard adds to a training step; the sum over all shards is the whole mini-batch's.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Gradients {
-    /// The derivative of the mini-batch's mean loss by each parameter, this shard's part: `dW [in, out]` and `db [out]` of each layer in order, one
-    /// after another. Then two sums: the rows' losses over the rows of the mini-batch, and the number of right answers.
+    /// The derivative of the mini-batch's mean loss by each parameter, this shard's part: `dW [in,
+    /// out]` and `db [out]` of each layer in order, one after another. Then two sums: the
+    /// rows' losses over the rows of the mini-batch, and the number of right answers.
     pub values: Vec<f32>,
 }
 
@@ -61,13 +66,21 @@ impl Gradients {
 }
 
 impl<B: Backend> Mlp<B> {
-    /// Forward and backward pass of a shard, without an update: the rows `x [rows, inputs]` with their labels, of which the first is row `first` of a
-    /// mini-batch of `batch` rows in all. Of the settings the drop rates' schedule counts. Reads the gradients back.
+    /// Forward and backward pass of a shard, without an update: the rows `x [rows, inputs]` with
+    /// their labels, of which the first is row `first` of a mini-batch of `batch` rows in all.
+    /// Of the settings the drop rates' schedule counts. Reads the gradients back.
     ///
     /// # Errors
-    /// [`Error::Shape`] where `x` and `labels` do not fit or the rows lie past the mini-batch, [`Error::Invalid`] for a label past the
-    /// classes or settings that mean nothing.
-    pub fn gradients(&mut self, x: &[f32], labels: &[u32], first: usize, batch: usize, training: &Training) -> Result<Gradients> {
+    /// [`Error::Shape`] where `x` and `labels` do not fit or the rows lie past the mini-batch,
+    /// [`Error::Invalid`] for a label past the classes or settings that mean nothing.
+    pub fn gradients(
+        &mut self,
+        x: &[f32],
+        labels: &[u32],
+        first: usize,
+        batch: usize,
+        training: &Training,
+    ) -> Result<Gradients> {
         blocking(self.gradients_on(x, labels, first, batch, training, Wait::Block))
     }
 
@@ -108,28 +121,43 @@ impl<B: Backend> Mlp<B> {
         gradients
     }
 
-    /// The update of a step from the gradients of the whole mini-batch, those of all shards added up.
+    /// The update of a step from the gradients of the whole mini-batch, those of all shards added
+    /// up.
     ///
     /// # Errors
-    /// [`Error::Shape`] for gradients of another network, [`Error::Invalid`] for settings that mean nothing.
+    /// [`Error::Shape`] for gradients of another network, [`Error::Invalid`] for settings that mean
+    /// nothing.
     pub fn apply_gradients(&mut self, gradients: &Gradients, training: &Training) -> Result<()> {
         blocking(self.update_by(gradients, training, Wait::Block))
     }
 
-    /// [`apply_gradients`](Self::apply_gradients) without blocking, where the device is behind, as [`Backend::read_async`].
+    /// [`apply_gradients`](Self::apply_gradients) without blocking, where the device is behind, as
+    /// [`Backend::read_async`].
     ///
     /// # Errors
     /// As [`apply_gradients`](Self::apply_gradients).
-    pub async fn apply_gradients_async(&mut self, gradients: &Gradients, training: &Training) -> Result<()> {
+    pub async fn apply_gradients_async(
+        &mut self,
+        gradients: &Gradients,
+        training: &Training,
+    ) -> Result<()> {
         self.update_by(gradients, training, Wait::Yield).await
     }
 
-    async fn update_by(&mut self, gradients: &Gradients, training: &Training, wait: Wait) -> Result<()> {
+    async fn update_by(
+        &mut self,
+        gradients: &Gradients,
+        training: &Training,
+        wait: Wait,
+    ) -> Result<()> {
         self.check_training(training)?;
         self.check_shards()?;
         let expected = self.parameter_count() + 2;
         if gradients.values.len() != expected {
-            return Err(Error::shape("gradients", format!("{} values, the network's are {expected}", gradients.values.len())));
+            return Err(Error::shape(
+                "gradients",
+                format!("{} values, the network's are {expected}", gradients.values.len()),
+            ));
         }
         let mut rest = gradients.values.as_slice();
         for layer in &mut self.layers {
@@ -137,7 +165,8 @@ impl<B: Backend> Mlp<B> {
             layer.prepare_moments(&mut self.backend, training)?;
             let Some((weight, bias)) = &mut layer.grad else { continue };
             for tensor in [weight, bias] {
-                let (values, after) = rest.split_at(crate::Matrix::rows(tensor) * crate::Matrix::cols(tensor));
+                let (values, after) =
+                    rest.split_at(crate::Matrix::rows(tensor) * crate::Matrix::cols(tensor));
                 self.backend.write(tensor, values)?;
                 rest = after;
             }
@@ -152,11 +181,13 @@ impl<B: Backend> Mlp<B> {
         Ok(())
     }
 
-    /// One pass over the data as process `shard.index` of `shard.count`, each of which calls this with the same network, data and settings.
-    /// `all_reduce` replaces numbers by their sums over all processes; it is called once a mini-batch, with as many numbers everywhere.
+    /// One pass over the data as process `shard.index` of `shard.count`, each of which calls this
+    /// with the same network, data and settings. `all_reduce` replaces numbers by their sums
+    /// over all processes; it is called once a mini-batch, with as many numbers everywhere.
     ///
     /// # Errors
-    /// As [`train_epoch`](Self::train_epoch); [`Error::Invalid`] for a shard that there is not; what `all_reduce` ends in.
+    /// As [`train_epoch`](Self::train_epoch); [`Error::Invalid`] for a shard that there is not;
+    /// what `all_reduce` ends in.
     pub fn train_epoch_sharded(
         &mut self,
         data: &Resident<B>,
@@ -164,10 +195,17 @@ impl<B: Backend> Mlp<B> {
         shard: Shard,
         mut all_reduce: impl FnMut(&mut [f32]) -> Result<()>,
     ) -> Result<Epoch> {
-        blocking(self.epoch_of_shard(data, training, shard, async |sums: &mut [f32]| all_reduce(sums), Wait::Block))
+        blocking(self.epoch_of_shard(
+            data,
+            training,
+            shard,
+            async |sums: &mut [f32]| all_reduce(sums),
+            Wait::Block,
+        ))
     }
 
-    /// [`train_epoch_sharded`](Self::train_epoch_sharded) without blocking, as [`Backend::read_async`]; `all_reduce` is awaited.
+    /// [`train_epoch_sharded`](Self::train_epoch_sharded) without blocking, as
+    /// [`Backend::read_async`]; `all_reduce` is awaited.
     ///
     /// # Errors
     /// As [`train_epoch_sharded`](Self::train_epoch_sharded).
@@ -201,7 +239,18 @@ impl<B: Backend> Mlp<B> {
             let rows = shard.rows(batch);
             let mut gradients = match rows.is_empty() {
                 true => self.no_gradients(),
-                false => self.gradients_of(data, order.as_ref(), start + rows.start, rows, batch, training, wait).await?,
+                false => {
+                    self.gradients_of(
+                        data,
+                        order.as_ref(),
+                        start + rows.start,
+                        rows,
+                        batch,
+                        training,
+                        wait,
+                    )
+                    .await?
+                }
             };
             all_reduce(&mut gradients.values).await?;
             self.update_by(&gradients, training, wait).await?;
@@ -213,7 +262,8 @@ impl<B: Backend> Mlp<B> {
         Epoch::of(self.epoch, losses, right)
     }
 
-    /// The gradients of `rows` of a mini-batch of `batch` rows, which lie in the order from `first` on.
+    /// The gradients of `rows` of a mini-batch of `batch` rows, which lie in the order from `first`
+    /// on.
     #[allow(clippy::too_many_arguments)]
     async fn gradients_of(
         &mut self,
@@ -226,7 +276,10 @@ impl<B: Backend> Mlp<B> {
         wait: Wait,
     ) -> Result<Gradients> {
         if rows.end > batch {
-            return Err(Error::shape("network", format!("rows {} to {} of a mini-batch of {batch}", rows.start, rows.end)));
+            return Err(Error::shape(
+                "network",
+                format!("rows {} to {} of a mini-batch of {batch}", rows.start, rows.end),
+            ));
         }
         let mut totals = self.totals(1)?;
         let Self { backend, architecture, layers, step, workspaces, .. } = self;
@@ -237,12 +290,23 @@ impl<B: Backend> Mlp<B> {
         for layer in layers.iter_mut() {
             layer.prepare_gradient(backend)?;
         }
-        let workspace = workspaces.get(backend, rows.len(), &architecture.widths(), None, false, true)?;
-        forward(backend, layers, workspace, Input { data, order, first, front: None, training: true }, &site)?;
+        let workspace =
+            workspaces.get(backend, rows.len(), &architecture.widths(), None, false, true)?;
+        forward(
+            backend,
+            layers,
+            workspace,
+            Input { data, order, first, front: None, training: true },
+            &site,
+        )?;
         loss(backend, workspace, &mut totals, 0, batch)?;
-        backward(backend, layers, workspace, &site, |backend, layer, x, grad_z| layer.gradient(backend, x, grad_z))?;
-        let tensors = layers.iter().flat_map(|layer| &layer.grad).flat_map(|(weight, bias)| [weight, bias]);
-        let mut parts = wait.read_all(backend, &tensors.chain([&totals]).collect::<Vec<_>>()).await?;
+        backward(backend, layers, workspace, &site, |backend, layer, x, grad_z| {
+            layer.gradient(backend, x, grad_z)
+        })?;
+        let tensors =
+            layers.iter().flat_map(|layer| &layer.grad).flat_map(|(weight, bias)| [weight, bias]);
+        let mut parts =
+            wait.read_all(backend, &tensors.chain([&totals]).collect::<Vec<_>>()).await?;
         let sums = parts.pop().unwrap_or_default();
         parts.push(sums.iter().zip([batch as f32, 1.0]).map(|(sum, over)| sum / over).collect());
         self.workspaces.totals = Some(totals);
@@ -252,9 +316,9 @@ impl<B: Backend> Mlp<B> {
     /// Refuses what needs the whole mini-batch in one place.
     fn check_shards(&self) -> Result<()> {
         match self.batch_norm() {
-            Some(_) => {
-                Err(Error::invalid("batch normalization takes the statistics of a whole mini-batch, which a shard does not have"))
-            }
+            Some(_) => Err(Error::invalid(
+                "batch normalization takes the statistics of a whole mini-batch, which a shard does not have",
+            )),
             None => Ok(()),
         }
     }

@@ -1,4 +1,5 @@
-//! Averages over sub-networks, the networks that masks leave of the whole: what exact ensembles and Monte-Carlo prediction have in common.
+//! Averages over sub-networks, the networks that masks leave of the whole: what exact ensembles and
+//! Monte-Carlo prediction have in common.
 
 use super::network::{Architecture, Layer, Mlp};
 use super::resident::Resident;
@@ -12,21 +13,26 @@ pub(super) const ELEMENTS: usize = 1 << 22;
 
 /// Class probabilities averaged over sub-networks, and what they say of their certainty.
 ///
-/// Entropy and information are from Houlsby, Huszár, Ghahramani, Lengyel, "Bayesian active learning for classification and preference learning", 2011.
+/// Entropy and information are from Houlsby, Huszár, Ghahramani, Lengyel, "Bayesian active learning
+/// for classification and preference learning", 2011.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Predictive {
     /// `[rows, classes]`, the mean over the sub-networks.
     pub mean: Vec<f32>,
-    /// `[rows, classes]`, the standard deviation over the sub-networks (of samples: divided by their number, not by one less).
+    /// `[rows, classes]`, the standard deviation over the sub-networks (of samples: divided by
+    /// their number, not by one less).
     pub spread: Vec<f32>,
-    /// `[rows]`, the predictive entropy `H(mean p) = −Σ_c p·log p` of the mean, in nats: all uncertainty together, 0 to `ln classes`.
+    /// `[rows]`, the predictive entropy `H(mean p) = −Σ_c p·log p` of the mean, in nats: all
+    /// uncertainty together, 0 to `ln classes`.
     pub entropy: Vec<f32>,
-    /// `[rows]`, the mutual information of prediction and mask, `H(mean p) − mean H(p)`, in nats: how far the sub-networks disagree, at least 0.
+    /// `[rows]`, the mutual information of prediction and mask, `H(mean p) − mean H(p)`, in nats:
+    /// how far the sub-networks disagree, at least 0.
     pub information: Vec<f32>,
 }
 
 impl Predictive {
-    /// From what the kernel `moments` summed up over sub-networks of this weight together: `[rows, 2·classes + 1]`.
+    /// From what the kernel `moments` summed up over sub-networks of this weight together: `[rows,
+    /// 2·classes + 1]`.
     pub(super) fn of(moments: &[f32], classes: usize, weight: f64) -> Self {
         let term = |&p: &f32| if p > 0.0 { -f64::from(p) * f64::from(p).ln() } else { 0.0 };
         let mut all = Self::default();
@@ -36,7 +42,8 @@ impl Predictive {
             // A sum, not `-0.0` for a certain prediction.
             let entropy = mean.iter().map(term).sum::<f64>() + 0.0;
             all.mean.extend(mean);
-            all.spread.extend(squares.iter().map(|&squares| (f64::from(squares) / weight).sqrt() as f32));
+            all.spread
+                .extend(squares.iter().map(|&squares| (f64::from(squares) / weight).sqrt() as f32));
             all.entropy.push(entropy as f32);
             // Roundings may leave it below 0; a NaN stays one.
             let information = entropy - f64::from(within[0]);
@@ -62,7 +69,8 @@ impl Architecture {
     pub(super) fn droppable(&self) -> Vec<Site> {
         let widths = self.widths();
         let mut bit = 0;
-        let drops = |&layer: &usize| self.mode != Mode::None && self.rate_of(layer).drop_in_effect() > 0.0;
+        let drops =
+            |&layer: &usize| self.mode != Mode::None && self.rate_of(layer).drop_in_effect() > 0.0;
         let site = |layer: usize| {
             let (units, rate) = (widths[layer], self.rate_of(layer));
             bit += units;
@@ -77,14 +85,24 @@ pub(super) trait Subnets<B: Backend> {
     /// How many there are.
     fn count(&self) -> usize;
 
-    /// Their weights on the device, where among them network `from`'s is, and the sum of those before it.
+    /// Their weights on the device, where among them network `from`'s is, and the sum of those
+    /// before it.
     fn weights(&self, from: usize) -> (&B::Tensor<f32>, usize, f32);
 
-    /// What a site does there, where the layer before it can do that in the same dispatch; `None` where [`drop`](Self::drop) must.
+    /// What a site does there, where the layer before it can do that in the same dispatch; `None`
+    /// where [`drop`](Self::drop) must.
     fn fused(&self, site: &Site, at: Place) -> Option<Dropout>;
 
-    /// Drops units of a site in the networks there. `x` is what they share, or has a network's rows of data together, as `y` has.
-    fn drop(&self, backend: &mut B, site: &Site, at: Place, x: &B::Tensor<f32>, y: &mut B::Tensor<f32>) -> Result<()>;
+    /// Drops units of a site in the networks there. `x` is what they share, or has a network's rows
+    /// of data together, as `y` has.
+    fn drop(
+        &self,
+        backend: &mut B,
+        site: &Site,
+        at: Place,
+        x: &B::Tensor<f32>,
+        y: &mut B::Tensor<f32>,
+    ) -> Result<()>;
 }
 
 /// Networks from number `network` on, on `rows` rows of the data from `first` on.
@@ -100,17 +118,20 @@ struct Chunk<B: Backend> {
     rows: usize,
     /// Sub-networks at a time.
     networks: usize,
-    /// What enters each layer, as the site before it leaves it; nothing where that drops nothing, or does so as part of the layer before it.
+    /// What enters each layer, as the site before it leaves it; nothing where that drops nothing,
+    /// or does so as part of the layer before it.
     masked: Vec<Option<B::Tensor<f32>>>,
-    /// What each layer makes: of the data's rows up to the first site that drops, of all sub-networks' from there on.
+    /// What each layer makes: of the data's rows up to the first site that drops, of all
+    /// sub-networks' from there on.
     outputs: Vec<B::Tensor<f32>>,
     x: B::Tensor<f32>,
     labels: B::Tensor<u32>,
 }
 
 impl<B: Backend> Mlp<B> {
-    /// Averages over all sub-networks, on at most `rows` rows of the data and `at_a_time(rows)` sub-networks at a time, which divides their number:
-    /// `[rows, 2·classes + 1]` as [`Moments`] has them. They are read back once, at the end.
+    /// Averages over all sub-networks, on at most `rows` rows of the data and `at_a_time(rows)`
+    /// sub-networks at a time, which divides their number: `[rows, 2·classes + 1]` as
+    /// [`Moments`] has them. They are read back once, at the end.
     pub(super) async fn average(
         &mut self,
         data: &Resident<B>,
@@ -132,7 +153,14 @@ impl<B: Backend> Mlp<B> {
                 None => self.chunk(&sites, subnets, rows, at_a_time(rows))?,
             };
             let mut of_chunk = self.backend.zeros(rows, 2 * self.architecture.classes + 1)?;
-            self.average_chunk(data, first, (&sites, plain.as_deref()), subnets, &mut chunk, &mut of_chunk)?;
+            self.average_chunk(
+                data,
+                first,
+                (&sites, plain.as_deref()),
+                subnets,
+                &mut chunk,
+                &mut of_chunk,
+            )?;
             wait.submit(&mut self.backend).await?;
             moments.push(of_chunk);
             kept = Some(chunk);
@@ -140,15 +168,24 @@ impl<B: Backend> Mlp<B> {
         Ok(wait.read_all(&mut self.backend, &moments.iter().collect::<Vec<_>>()).await?.concat())
     }
 
-    fn chunk(&mut self, sites: &[Site], subnets: &impl Subnets<B>, rows: usize, networks: usize) -> Result<Chunk<B>> {
+    fn chunk(
+        &mut self,
+        sites: &[Site],
+        subnets: &impl Subnets<B>,
+        rows: usize,
+        networks: usize,
+    ) -> Result<Chunk<B>> {
         let (widths, backend) = (self.architecture.widths(), &mut self.backend);
         let start = sites.first().map_or(usize::MAX, |site| site.layer);
         let rows_of = |layer: usize| if layer >= start { networks * rows } else { rows };
         let (mut masked, mut outputs) = (Vec::new(), Vec::new());
         for (layer, pair) in widths.windows(2).enumerate() {
-            // What the first site gets is the same for all, so that it cannot be made with a mask of one.
+            // What the first site gets is the same for all, so that it cannot be made with a mask
+            // of one.
             let apart = |site: &&Site| {
-                site.layer == layer && (layer == start || subnets.fused(site, Place { network: 0, first: 0, rows }).is_none())
+                site.layer == layer
+                    && (layer == start
+                        || subnets.fused(site, Place { network: 0, first: 0, rows }).is_none())
             };
             let apart = sites.iter().find(apart).map(|_| backend.zeros(rows_of(layer), pair[0]));
             masked.push(apart.transpose()?);
@@ -158,7 +195,8 @@ impl<B: Backend> Mlp<B> {
         Ok(Chunk { rows, networks, masked, outputs, x, labels })
     }
 
-    /// Averages over all sub-networks on the rows from `first` on; `plain` are the layers where the network's own are normalized.
+    /// Averages over all sub-networks on the rows from `first` on; `plain` are the layers where the
+    /// network's own are normalized.
     fn average_chunk(
         &mut self,
         data: &Resident<B>,
@@ -202,7 +240,9 @@ impl<B: Backend> Mlp<B> {
                     bias: Some(&layer.bias),
                     y: &mut rest[0],
                     relu: index + 1 < layers.len(),
-                    dropout: after.and_then(|site| subnets.fused(site, place)).unwrap_or(Dropout::NONE),
+                    dropout: after
+                        .and_then(|site| subnets.fused(site, place))
+                        .unwrap_or(Dropout::NONE),
                 })?;
             }
             let Some(logits) = outputs.last_mut() else { continue };

@@ -1,4 +1,5 @@
-//! Training: one step is one command buffer and one submit, and nothing is read back inside an epoch.
+//! Training: one step is one command buffer and one submit, and nothing is read back inside an
+//! epoch.
 
 use super::convolution::{Convolutions, Spaces};
 use super::network::{Layer, Mlp};
@@ -10,8 +11,8 @@ use super::wait::{Wait, blocking};
 use super::workspace::{Workspace, Workspaces};
 use crate::backend::Backend;
 use crate::call::{
-    BatchLoss, BatchNorm, BatchNormGrad, BatchStatistics, EPSILON, Gather, GradInput, GradWeight, GradWeightSgd, LinearForward,
-    SgdRule, SoftmaxCrossEntropy,
+    BatchLoss, BatchNorm, BatchNormGrad, BatchStatistics, EPSILON, Gather, GradInput, GradWeight,
+    GradWeightSgd, LinearForward, SgdRule, SoftmaxCrossEntropy,
 };
 use crate::shape::Matrix;
 use crate::{Dropout, Error, Result, init};
@@ -21,7 +22,8 @@ use crate::{Dropout, Error, Result, init};
 pub struct Training {
     /// Rows of a mini-batch; a partial last one is trained on too.
     pub batch: usize,
-    /// Whether each epoch visits the rows in an order of its own ([`init::shuffle`]), or as they stand.
+    /// Whether each epoch visits the rows in an order of its own ([`init::shuffle`]), or as they
+    /// stand.
     pub shuffle: bool,
     /// The update.
     pub rule: SgdRule,
@@ -34,7 +36,13 @@ pub struct Training {
 impl Default for Training {
     fn default() -> Self {
         let rule = SgdRule { momentum: 0.9, ..SgdRule::plain(0.05) };
-        Self { batch: 64, shuffle: true, rule, schedules: Schedules::default(), optimizer: Optimizer::Sgd }
+        Self {
+            batch: 64,
+            shuffle: true,
+            rule,
+            schedules: Schedules::default(),
+            optimizer: Optimizer::Sgd,
+        }
     }
 }
 
@@ -49,13 +57,20 @@ impl Training {
         if self.batch == 0 || self.batch > u32::MAX as usize {
             return fail(format!("batch {}: must be 1 to {}", self.batch, u32::MAX));
         }
-        for (name, value) in [("learning rate", lr), ("momentum", momentum), ("weight decay", weight_decay), ("L1 penalty", l1)] {
+        for (name, value) in [
+            ("learning rate", lr),
+            ("momentum", momentum),
+            ("weight decay", weight_decay),
+            ("L1 penalty", l1),
+        ] {
             if !(value.is_finite() && value >= 0.0) {
                 return fail(format!("{name} {value}: must be 0 or a positive number"));
             }
         }
         match max_norm {
-            Some(norm) if !(norm.is_finite() && norm > 0.0) => fail(format!("max-norm {norm}: must be a positive number")),
+            Some(norm) if !(norm.is_finite() && norm > 0.0) => {
+                fail(format!("max-norm {norm}: must be a positive number"))
+            }
             _ => self.optimizer.check(&self.rule).and_then(|()| self.schedules.check()),
         }
     }
@@ -78,7 +93,8 @@ impl Epoch {
         if let Some(&loss) = losses.iter().find(|loss| !loss.is_finite()) {
             return Err(Error::Diverged { epoch, loss });
         }
-        let running_loss = losses.iter().map(|&loss| f64::from(loss)).sum::<f64>() / losses.len() as f64;
+        let running_loss =
+            losses.iter().map(|&loss| f64::from(loss)).sum::<f64>() / losses.len() as f64;
         Ok(Self { losses, right, running_loss })
     }
 }
@@ -87,17 +103,24 @@ impl<B: Backend> Mlp<B> {
     /// One update on a mini-batch from the host: `x [rows, inputs]`, row-major, `labels [rows]`.
     ///
     /// # Errors
-    /// [`Error::Shape`] where `x` and `labels` do not fit, [`Error::Invalid`] for a label past the classes or settings that mean nothing.
+    /// [`Error::Shape`] where `x` and `labels` do not fit, [`Error::Invalid`] for a label past the
+    /// classes or settings that mean nothing.
     pub fn train_step(&mut self, x: &[f32], labels: &[u32], training: &Training) -> Result<()> {
         self.step_on_given(x, labels, training)?;
         self.backend.submit()
     }
 
-    /// [`train_step`](Self::train_step) without blocking, where the device is behind, as [`Backend::read_async`].
+    /// [`train_step`](Self::train_step) without blocking, where the device is behind, as
+    /// [`Backend::read_async`].
     ///
     /// # Errors
     /// As [`train_step`](Self::train_step).
-    pub async fn train_step_async(&mut self, x: &[f32], labels: &[u32], training: &Training) -> Result<()> {
+    pub async fn train_step_async(
+        &mut self,
+        x: &[f32],
+        labels: &[u32],
+        training: &Training,
+    ) -> Result<()> {
         self.step_on_given(x, labels, training)?;
         self.backend.submit_async().await
     }
@@ -115,7 +138,8 @@ impl<B: Backend> Mlp<B> {
         result
     }
 
-    /// The mean loss of the latest [`train_step`](Self::train_step), as trained; reads one number back. `None` before the first.
+    /// The mean loss of the latest [`train_step`](Self::train_step), as trained; reads one number
+    /// back. `None` before the first.
     ///
     /// # Errors
     /// [`Error::Device`] where the device was lost.
@@ -132,7 +156,9 @@ impl<B: Backend> Mlp<B> {
     }
 
     async fn loss_of_step(&mut self, wait: Wait) -> Result<Option<f32>> {
-        let (Some(totals), Some(given)) = (&self.workspaces.totals, &self.workspaces.given) else { return Ok(None) };
+        let (Some(totals), Some(given)) = (&self.workspaces.totals, &self.workspaces.given) else {
+            return Ok(None);
+        };
         let totals = wait.read(&mut self.backend, totals).await?;
         Ok(Some(totals[0] / given.rows() as f32))
     }
@@ -140,16 +166,23 @@ impl<B: Backend> Mlp<B> {
     /// One pass over the data in mini-batches, each an update.
     ///
     /// # Errors
-    /// [`Error::Diverged`] where a loss is not finite, [`Error::Shape`] for data of another width, [`Error::Invalid`] for settings that mean nothing.
+    /// [`Error::Diverged`] where a loss is not finite, [`Error::Shape`] for data of another width,
+    /// [`Error::Invalid`] for settings that mean nothing.
     pub fn train_epoch(&mut self, data: &Resident<B>, training: &Training) -> Result<Epoch> {
         self.train_epoch_with(data, training, |_| {})
     }
 
-    /// As [`train_epoch`](Self::train_epoch); `progress` is told the mini-batches handed over so far.
+    /// As [`train_epoch`](Self::train_epoch); `progress` is told the mini-batches handed over so
+    /// far.
     ///
     /// # Errors
     /// As [`train_epoch`](Self::train_epoch).
-    pub fn train_epoch_with(&mut self, data: &Resident<B>, training: &Training, progress: impl FnMut(usize)) -> Result<Epoch> {
+    pub fn train_epoch_with(
+        &mut self,
+        data: &Resident<B>,
+        training: &Training,
+        progress: impl FnMut(usize),
+    ) -> Result<Epoch> {
         blocking(self.epoch_on(data, training, progress, Wait::Block))
     }
 
@@ -157,7 +190,11 @@ impl<B: Backend> Mlp<B> {
     ///
     /// # Errors
     /// As [`train_epoch`](Self::train_epoch).
-    pub async fn train_epoch_async(&mut self, data: &Resident<B>, training: &Training) -> Result<Epoch> {
+    pub async fn train_epoch_async(
+        &mut self,
+        data: &Resident<B>,
+        training: &Training,
+    ) -> Result<Epoch> {
         self.epoch_on(data, training, |_| {}, Wait::Yield).await
     }
 
@@ -189,17 +226,30 @@ impl<B: Backend> Mlp<B> {
         let rows_of = |step: usize| training.batch.min(data.rows() - step * training.batch) as f32;
         let sums = &sums[..2 * steps];
         let losses = sums.chunks(2).enumerate().map(|(step, sum)| sum[0] / rows_of(step)).collect();
-        Epoch::of(self.epoch, losses, sums.chunks(2).map(|sum| f64::from(sum[1])).sum::<f64>() as u64)
+        Epoch::of(
+            self.epoch,
+            losses,
+            sums.chunks(2).map(|sum| f64::from(sum[1])).sum::<f64>() as u64,
+        )
     }
 
-    /// A mini-batch from the host on the device, in memory that is used again where the size allows.
+    /// A mini-batch from the host on the device, in memory that is used again where the size
+    /// allows.
     pub(super) fn give(&mut self, x: &[f32], labels: &[u32]) -> Result<Resident<B>> {
         let inputs = self.features();
         if x.len() != labels.len() * inputs || labels.is_empty() {
-            return Err(Error::shape("network", format!("{} features for {} rows of {inputs}", x.len(), labels.len())));
+            return Err(Error::shape(
+                "network",
+                format!("{} features for {} rows of {inputs}", x.len(), labels.len()),
+            ));
         }
-        if let Some(label) = labels.iter().find(|&&label| label as usize >= self.architecture.classes) {
-            return Err(Error::invalid(format!("label {label}: the network has classes 0 to {}", self.architecture.classes - 1)));
+        if let Some(label) =
+            labels.iter().find(|&&label| label as usize >= self.architecture.classes)
+        {
+            return Err(Error::invalid(format!(
+                "label {label}: the network has classes 0 to {}",
+                self.architecture.classes - 1
+            )));
         }
         match self.workspaces.given.take() {
             Some(mut given) if given.rows() == labels.len() => {
@@ -212,13 +262,19 @@ impl<B: Backend> Mlp<B> {
 
     /// Features of a row of the data.
     pub(super) fn features(&self) -> usize {
-        self.front.as_ref().map_or(self.architecture.inputs, |convolutions| convolutions.front.image.elements())
+        self.front
+            .as_ref()
+            .map_or(self.architecture.inputs, |convolutions| convolutions.front.image.elements())
     }
 
     /// Refuses data that the network cannot take.
     pub(super) fn check_data(&self, data: &Resident<B>) -> Result<()> {
         if data.cols() != self.features() {
-            let what = format!("the data has {} features a row, the network {} inputs", data.cols(), self.features());
+            let what = format!(
+                "the data has {} features a row, the network {} inputs",
+                data.cols(),
+                self.features()
+            );
             return Err(Error::shape("network", what));
         }
         if data.rows() == 0 {
@@ -266,10 +322,19 @@ impl<B: Backend> Mlp<B> {
         for layer in filters.chain(layers.iter_mut()) {
             layer.prepare(backend, training)?;
         }
-        let workspace = workspaces.get(backend, rows, &architecture.widths(), front.as_ref(), norm, true)?;
-        forward(backend, layers, workspace, Input { data, order, first, front: front.as_ref(), training: true }, &site)?;
+        let workspace =
+            workspaces.get(backend, rows, &architecture.widths(), front.as_ref(), norm, true)?;
+        forward(
+            backend,
+            layers,
+            workspace,
+            Input { data, order, first, front: front.as_ref(), training: true },
+            &site,
+        )?;
         loss(backend, workspace, totals, slot, rows)?;
-        backward(backend, layers, workspace, &site, |backend, layer, x, grad_z| layer.update(backend, x, grad_z, &update))?;
+        backward(backend, layers, workspace, &site, |backend, layer, x, grad_z| {
+            layer.update(backend, x, grad_z, &update)
+        })?;
         front.as_mut().map_or(Ok(()), |front| front.backward(backend, workspace, &update))?;
         *step = step.wrapping_add(1);
         Ok(())
@@ -306,33 +371,68 @@ impl<B: Backend> Layer<B> {
     }
 
     fn zeros(&self, backend: &mut B) -> Result<(B::Tensor<f32>, B::Tensor<f32>)> {
-        Ok((backend.zeros(self.weight.rows(), self.weight.cols())?, backend.zeros(1, self.weight.cols())?))
+        Ok((
+            backend.zeros(self.weight.rows(), self.weight.cols())?,
+            backend.zeros(1, self.weight.cols())?,
+        ))
     }
 
-    /// `W, b` and their moments by the gradients that `X` and `dZ` make, and γ and β by theirs, which are stored.
-    pub(super) fn update(&mut self, backend: &mut B, x: &B::Tensor<f32>, grad_z: &B::Tensor<f32>, update: &Update) -> Result<()> {
+    /// `W, b` and their moments by the gradients that `X` and `dZ` make, and γ and β by theirs,
+    /// which are stored.
+    pub(super) fn update(
+        &mut self,
+        backend: &mut B,
+        x: &B::Tensor<f32>,
+        grad_z: &B::Tensor<f32>,
+        update: &Update,
+    ) -> Result<()> {
         if update.stores_gradients() {
             self.gradient(backend, x, grad_z)?;
             return self.apply(backend, update);
         }
         let Self { weight, bias, velocity, norm, .. } = self;
         let velocity = velocity.as_mut().map(|(weight, bias)| (weight, bias));
-        backend.grad_weight_sgd(GradWeightSgd { x, grad_z, weight, bias, velocity, rule: update.rule })?;
+        backend.grad_weight_sgd(GradWeightSgd {
+            x,
+            grad_z,
+            weight,
+            bias,
+            velocity,
+            rule: update.rule,
+        })?;
         norm.as_mut().map_or(Ok(()), |norm| norm.apply(backend, update))
     }
 
     /// Stores the gradients that `X` and `dZ` make.
-    pub(super) fn gradient(&mut self, backend: &mut B, x: &B::Tensor<f32>, grad_z: &B::Tensor<f32>) -> Result<()> {
+    pub(super) fn gradient(
+        &mut self,
+        backend: &mut B,
+        x: &B::Tensor<f32>,
+        grad_z: &B::Tensor<f32>,
+    ) -> Result<()> {
         let Some((grad_weight, grad_bias)) = &mut self.grad else { return Ok(()) };
         let (output, dropout) = (None, Dropout::NONE);
-        backend.grad_weight(GradWeight { x, grad_output: grad_z, output, grad_weight, grad_bias, dropout })
+        backend.grad_weight(GradWeight {
+            x,
+            grad_output: grad_z,
+            output,
+            grad_weight,
+            grad_bias,
+            dropout,
+        })
     }
 
     /// `W, b` and their moments by the gradients that are stored.
     pub(super) fn apply(&mut self, backend: &mut B, update: &Update) -> Result<()> {
-        let Self { weight, bias, grad: Some((grad_weight, grad_bias)), velocity, second, norm } = self else { return Ok(()) };
-        let (weight_first, bias_first) = velocity.as_mut().map(|(weight, bias)| (weight, bias)).unzip();
-        let (weight_second, bias_second) = second.as_mut().map(|(weight, bias)| (weight, bias)).unzip();
+        let Self { weight, bias, grad: Some((grad_weight, grad_bias)), velocity, second, norm } =
+            self
+        else {
+            return Ok(());
+        };
+        let (weight_first, bias_first) =
+            velocity.as_mut().map(|(weight, bias)| (weight, bias)).unzip();
+        let (weight_second, bias_second) =
+            second.as_mut().map(|(weight, bias)| (weight, bias)).unzip();
         update.apply(backend, grad_weight, weight, weight_first, weight_second)?;
         update.for_bias().apply(backend, grad_bias, bias, bias_first, bias_second)?;
         norm.as_mut().map_or(Ok(()), |norm| norm.apply(backend, update))
@@ -384,17 +484,37 @@ pub(super) fn forward<B: Backend>(
         let x = before.last().unwrap_or(&workspace.x);
         let dropout = if index == last { Dropout::NONE } else { site(index + 1) };
         let Some(norm) = &mut layer.norm else {
-            backend.linear_forward(LinearForward { x, weight, bias, y: output, relu: index < last, dropout })?;
+            backend.linear_forward(LinearForward {
+                x,
+                weight,
+                bias,
+                y: output,
+                relu: index < last,
+                dropout,
+            })?;
             continue;
         };
         // ReLU and dropout belong to whichever comes last.
         let normalized_first = norm.place == BatchNormPlace::Before;
         let entering = &mut workspace.entering[index];
-        let (here, there) = if normalized_first { (Dropout::NONE, dropout) } else { (dropout, Dropout::NONE) };
-        backend.linear_forward(LinearForward { x, weight, bias, y: entering, relu: !normalized_first, dropout: here })?;
+        let (here, there) =
+            if normalized_first { (Dropout::NONE, dropout) } else { (dropout, Dropout::NONE) };
+        backend.linear_forward(LinearForward {
+            x,
+            weight,
+            bias,
+            y: entering,
+            relu: !normalized_first,
+            dropout: here,
+        })?;
         if training {
             let Norm { statistics, running, .. } = norm;
-            backend.batch_statistics(BatchStatistics { x: entering, statistics, running, momentum: MOMENTUM })?;
+            backend.batch_statistics(BatchStatistics {
+                x: entering,
+                statistics,
+                running,
+                momentum: MOMENTUM,
+            })?;
         }
         backend.batch_norm(BatchNorm {
             x: entering,
@@ -409,7 +529,8 @@ pub(super) fn forward<B: Backend>(
     Ok(())
 }
 
-/// Losses and right answers, summed into a row of `totals`, and the gradient of the mean of `batch` losses by the logits.
+/// Losses and right answers, summed into a row of `totals`, and the gradient of the mean of `batch`
+/// losses by the logits.
 pub(super) fn loss<B: Backend>(
     backend: &mut B,
     workspace: &mut Workspace<B>,
@@ -428,8 +549,9 @@ pub(super) fn loss<B: Backend>(
     backend.batch_loss(BatchLoss { losses: &workspace.losses, totals, slot })
 }
 
-/// Goes back from the last layer to the first through the masks of the forward pass. Once a layer's input has its gradient, `then` gets the layer
-/// with its `X` and `dZ`, to update it or to keep its gradients.
+/// Goes back from the last layer to the first through the masks of the forward pass. Once a layer's
+/// input has its gradient, `then` gets the layer with its `X` and `dZ`, to update it or to keep its
+/// gradients.
 pub(super) fn backward<B: Backend>(
     backend: &mut B,
     layers: &mut [Layer<B>],
@@ -440,8 +562,9 @@ pub(super) fn backward<B: Backend>(
     for index in (0..layers.len()).rev() {
         let (below, above) = layers.split_at_mut(index);
         let layer = &mut above[0];
-        // What arrives here is the gradient of the sum or, of a normalized layer, of what its normalization gives: the last layer has neither ReLU nor
-        // dropout, and the layer after has gone back through ours.
+        // What arrives here is the gradient of the sum or, of a normalized layer, of what its
+        // normalization gives: the last layer has neither ReLU nor dropout, and the layer
+        // after has gone back through ours.
         let (before, after) = workspace.grads.split_at_mut(index);
         let mut grad_z = after.first().unwrap_or(&workspace.grad_logits);
         if let Some(norm) = &mut layer.norm {
@@ -449,18 +572,36 @@ pub(super) fn backward<B: Backend>(
             let Norm { statistics, affine, grad: grad_affine, .. } = norm;
             let through = (norm.place == BatchNormPlace::After).then(|| site(index + 1).scale);
             let (grad_y, epsilon) = (grad_z, EPSILON);
-            backend.batch_norm_grad(BatchNormGrad { x, statistics, affine, grad_y, grad_affine, grad_x, epsilon, through })?;
+            backend.batch_norm_grad(BatchNormGrad {
+                x,
+                statistics,
+                affine,
+                grad_y,
+                grad_affine,
+                grad_x,
+                epsilon,
+                through,
+            })?;
             grad_z = &workspace.entering_grads[index];
         }
         let x = if index == 0 { &workspace.x } else { &workspace.outputs[index - 1] };
         let of_features = workspace.front.as_mut().and_then(Spaces::grad_features);
         if let Some(grad_input) = before.last_mut().or(of_features) {
             // Behind a normalization there is no ReLU to go back through.
-            let after_norm =
-                below.last().and_then(|layer| layer.norm.as_ref()).is_some_and(|norm| norm.place == BatchNormPlace::After);
+            let after_norm = below
+                .last()
+                .and_then(|layer| layer.norm.as_ref())
+                .is_some_and(|norm| norm.place == BatchNormPlace::After);
             let (weight, through) = (&layer.weight, (!after_norm).then(|| (x, site(index).scale)));
             let (grad_output, output, dropout) = (grad_z, None, Dropout::NONE);
-            backend.grad_input(GradInput { grad_output, output, weight, grad_input, dropout, through })?;
+            backend.grad_input(GradInput {
+                grad_output,
+                output,
+                weight,
+                grad_input,
+                dropout,
+                through,
+            })?;
         }
         then(backend, layer, x, grad_z)?;
     }
@@ -468,7 +609,8 @@ pub(super) fn backward<B: Backend>(
 }
 
 impl<B: Backend> Workspaces<B> {
-    /// Forgets what belongs to a mini-batch from the host, so that [`Mlp::loss`] does not answer for another.
+    /// Forgets what belongs to a mini-batch from the host, so that [`Mlp::loss`] does not answer
+    /// for another.
     pub(super) fn forget_given(&mut self) {
         self.given = None;
     }

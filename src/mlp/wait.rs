@@ -1,4 +1,5 @@
-//! Whether a call waits for the device, or lets its caller's executor do something else meanwhile: one body for the blocking and the `async` form.
+//! Whether a call waits for the device, or lets its caller's executor do something else meanwhile:
+//! one body for the blocking and the `async` form.
 
 use crate::Result;
 use crate::backend::{Backend, Element};
@@ -13,14 +14,22 @@ pub(super) enum Wait {
 }
 
 impl Wait {
-    pub async fn read<B: Backend, T: Element>(self, backend: &mut B, tensor: &B::Tensor<T>) -> Result<Vec<T>> {
+    pub async fn read<B: Backend, T: Element>(
+        self,
+        backend: &mut B,
+        tensor: &B::Tensor<T>,
+    ) -> Result<Vec<T>> {
         match self {
             Self::Block => backend.read(tensor),
             Self::Yield => backend.read_async(tensor).await,
         }
     }
 
-    pub async fn read_all<B: Backend, T: Element>(self, backend: &mut B, tensors: &[&B::Tensor<T>]) -> Result<Vec<Vec<T>>> {
+    pub async fn read_all<B: Backend, T: Element>(
+        self,
+        backend: &mut B,
+        tensors: &[&B::Tensor<T>],
+    ) -> Result<Vec<Vec<T>>> {
         match self {
             Self::Block => backend.read_all(tensors),
             Self::Yield => backend.read_all_async(tensors).await,

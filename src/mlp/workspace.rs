@@ -1,4 +1,5 @@
-//! Activations and gradients of a mini-batch, made once for each number of rows and then used again.
+//! Activations and gradients of a mini-batch, made once for each number of rows and then used
+//! again.
 
 use super::convolution::{Convolutions, Spaces};
 use super::resident::Resident;
@@ -45,7 +46,8 @@ impl<B: Backend> Default for Workspaces<B> {
 }
 
 impl<B: Backend> Workspaces<B> {
-    /// Workspaces kept: a full and a last mini-batch for training, and the same for evaluation of two sets.
+    /// Workspaces kept: a full and a last mini-batch for training, and the same for evaluation of
+    /// two sets.
     const KEPT: usize = 6;
 
     /// The workspace for mini-batches of `rows` rows of a network of `widths`.
@@ -100,7 +102,10 @@ impl<B: Backend> Workspace<B> {
             rows,
             x: backend.zeros(rows, widths[0])?,
             labels: backend.zeros(rows, 1)?,
-            outputs: widths[1..].iter().map(|&width| backend.zeros(rows, width)).collect::<Result<_>>()?,
+            outputs: widths[1..]
+                .iter()
+                .map(|&width| backend.zeros(rows, width))
+                .collect::<Result<_>>()?,
             grads: Vec::new(),
             entering: Vec::new(),
             entering_grads: Vec::new(),

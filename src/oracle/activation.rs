@@ -4,8 +4,8 @@ use super::Exact;
 use crate::Dropout;
 use crate::call::Activation;
 
-/// The normal distribution's density and distribution function, from the series and, far out, the asymptotic expansion (Abramowitz and
-/// Stegun, 26.2.11 and 26.2.12): not what the kernels use.
+/// The normal distribution's density and distribution function, from the series and, far out, the
+/// asymptotic expansion (Abramowitz and Stegun, 26.2.11 and 26.2.12): not what the kernels use.
 fn normal(z: f64) -> (f64, f64) {
     let density = (-0.5 * z * z).exp() / (2.0 * std::f64::consts::PI).sqrt();
     if z.abs() > 8.0 {
@@ -53,9 +53,10 @@ fn slope(activation: Activation, z: f64) -> f64 {
     }
 }
 
-/// What a coarse activation at z may be off by, in terms of the bound's smallest unit, 4 ε: GELU's polynomial by 8·10⁻⁸·|z|, which is 0.7 ε·|z|; an
-/// exponential of −d by (3 + 2·d)·ε of itself (WGSL's accuracy), which times |z| is no more than 3 ε for d = |z| or z²/2, and divisions by 2.5 ε. The logistic
-/// function s by s·(1 − s)·(3 + 2·|z|) + 2.5 + ½, of which the first is below 0.9.
+/// What a coarse activation at z may be off by, in terms of the bound's smallest unit, 4 ε: GELU's
+/// polynomial by 8·10⁻⁸·|z|, which is 0.7 ε·|z|; an exponential of −d by (3 + 2·d)·ε of itself
+/// (WGSL's accuracy), which times |z| is no more than 3 ε for d = |z| or z²/2, and divisions by 2.5
+/// ε. The logistic function s by s·(1 − s)·(3 + 2·|z|) + 2.5 + ½, of which the first is below 0.9.
 fn coarse(activation: Activation, z: f64) -> f64 {
     match activation {
         Activation::None | Activation::Relu => 0.0,
@@ -64,21 +65,35 @@ fn coarse(activation: Activation, z: f64) -> f64 {
     }
 }
 
-/// `Y = R + M·s·act(Z)` from the exact `Z` of a layer, which [`super::linear_forward`] gives without ReLU and dropout.
-pub fn linear_activation(z: &Exact, residual: Option<&[f32]>, cols: usize, activation: Activation, dropout: &Dropout) -> Exact {
+/// `Y = R + M·s·act(Z)` from the exact `Z` of a layer, which [`super::linear_forward`] gives
+/// without ReLU and dropout.
+pub fn linear_activation(
+    z: &Exact,
+    residual: Option<&[f32]>,
+    cols: usize,
+    activation: Activation,
+    dropout: &Dropout,
+) -> Exact {
     let mut y = Exact { terms: z.terms + 1, ..Exact::default() };
     for (i, (&z, &magnitude)) in z.values.iter().zip(&z.magnitudes).enumerate() {
         let residual = residual.map_or(0.0, |residual| f64::from(residual[i]));
         let value = super::drop_one(dropout, i / cols, i % cols, act(activation, z));
         // No slope is above 1.13.
-        let size = super::drop_one(dropout, i / cols, i % cols, 1.2 * magnitude + coarse(activation, z));
+        let size =
+            super::drop_one(dropout, i / cols, i % cols, 1.2 * magnitude + coarse(activation, z));
         y.push(residual + value, size.abs() + residual.abs());
     }
     y
 }
 
 /// `dZ = M·s·act'(Z)·dY`.
-pub fn activation_grad(grad_output: &[f32], z: &[f32], cols: usize, activation: Activation, dropout: &Dropout) -> Exact {
+pub fn activation_grad(
+    grad_output: &[f32],
+    z: &[f32],
+    cols: usize,
+    activation: Activation,
+    dropout: &Dropout,
+) -> Exact {
     let mut grad_z = Exact { terms: 2, ..Exact::default() };
     for (i, (&dy, &z)) in grad_output.iter().zip(z).enumerate() {
         let dy = f64::from(dy);
@@ -88,7 +103,8 @@ pub fn activation_grad(grad_output: &[f32], z: &[f32], cols: usize, activation: 
         };
         let value = super::drop_one(dropout, i / cols, i % cols, back);
         // The logistic function's is no more than 4 ε off, as above.
-        let kind = if matches!(activation, Activation::Gelu | Activation::Silu) { 2.4 } else { 1.0 };
+        let kind =
+            if matches!(activation, Activation::Gelu | Activation::Silu) { 2.4 } else { 1.0 };
         grad_z.push(value, super::drop_one(dropout, i / cols, i % cols, kind * dy).abs());
     }
     grad_z
@@ -101,7 +117,12 @@ mod tests {
     #[test]
     fn the_normal_distribution_is_the_tables() {
         // Abramowitz and Stegun, table 26.1.
-        for (z, below) in [(0.0, 0.5), (1.0, 0.841_344_746_068_543), (2.5, 0.993_790_334_674_224), (-3.0, 0.001_349_898_031_630)] {
+        for (z, below) in [
+            (0.0, 0.5),
+            (1.0, 0.841_344_746_068_543),
+            (2.5, 0.993_790_334_674_224),
+            (-3.0, 0.001_349_898_031_630),
+        ] {
             assert!((normal(z).1 - below).abs() < 1e-14, "{z}: {}", normal(z).1);
         }
         // Where the series ends and the expansion begins: 1 to the last places of an f64.

@@ -6,8 +6,14 @@ use crate::call::{Filter, Image, Pool, Pooling};
 /// Every place of a tensor of images: image, row, column, channel.
 fn places(images: usize, image: Image) -> impl Iterator<Item = [usize; 4]> {
     let Image { height, width, channels } = image;
-    (0..images * image.elements())
-        .map(move |i| [i / channels / width / height, i / channels / width % height, i / channels % width, i % channels])
+    (0..images * image.elements()).map(move |i| {
+        [
+            i / channels / width / height,
+            i / channels / width % height,
+            i / channels % width,
+            i % channels,
+        ]
+    })
 }
 
 /// Where a place lies.
@@ -17,7 +23,8 @@ fn index([b, row, col, channel]: [usize; 4], image: Image) -> usize {
 
 /// The place in an image of what a patch holds at one of its own; `None` in the padding.
 fn source([b, i, j, at]: [usize; 4], image: Image, filter: Filter) -> Option<usize> {
-    let (u, v, channel) = (at / image.channels / filter.side, at / image.channels % filter.side, at % image.channels);
+    let (u, v, channel) =
+        (at / image.channels / filter.side, at / image.channels % filter.side, at % image.channels);
     let (row, col) = ((i + u).checked_sub(filter.padding)?, (j + v).checked_sub(filter.padding)?);
     (row < image.height && col < image.width).then(|| index([b, row, col, channel], image))
 }
@@ -31,12 +38,19 @@ pub fn patches(x: &[f32], image: Image, filter: Filter, patches: Image) -> Exact
     exact
 }
 
-/// The gradient of [`patches`] by its input: each element of a patch gives its own to where it came from; and through ReLU and dropout of a scale
-/// where the input was their output.
-pub fn patches_grad(grad_y: &[f32], image: Image, filter: Filter, patches: Image, through: Option<(&[f32], f32)>) -> Exact {
+/// The gradient of [`patches`] by its input: each element of a patch gives its own to where it came
+/// from; and through ReLU and dropout of a scale where the input was their output.
+pub fn patches_grad(
+    grad_y: &[f32],
+    image: Image,
+    filter: Filter,
+    patches: Image,
+    through: Option<(&[f32], f32)>,
+) -> Exact {
     let images = grad_y.len() / patches.elements();
     let zeros = vec![0.0; images * image.elements()];
-    let mut exact = Exact { values: zeros.clone(), magnitudes: zeros, terms: filter.side * filter.side };
+    let mut exact =
+        Exact { values: zeros.clone(), magnitudes: zeros, terms: filter.side * filter.side };
     for (place, &g) in places(images, patches).zip(grad_y) {
         if let Some(at) = source(place, image, filter) {
             exact.values[at] += f64::from(g);
@@ -53,9 +67,15 @@ pub fn patches_grad(grad_y: &[f32], image: Image, filter: Filter, patches: Image
 }
 
 /// The places of a window, and of them that of the first of the largest elements.
-fn window(x: &[f32], [b, i, j, channel]: [usize; 4], image: Image, pool: Pool) -> (Vec<usize>, usize) {
+fn window(
+    x: &[f32],
+    [b, i, j, channel]: [usize; 4],
+    image: Image,
+    pool: Pool,
+) -> (Vec<usize>, usize) {
     let element = |u, v| index([b, i * pool.height + u, j * pool.width + v, channel], image);
-    let all: Vec<usize> = (0..pool.height).flat_map(|u| (0..pool.width).map(move |v| element(u, v))).collect();
+    let all: Vec<usize> =
+        (0..pool.height).flat_map(|u| (0..pool.width).map(move |v| element(u, v))).collect();
     let nan = all.iter().copied().find(|&at| x[at].is_nan());
     let largest = all.iter().copied().rev().max_by(|&a, &b| x[a].total_cmp(&x[b])).unwrap_or(0);
     // In a total order -0 is below 0, here they are equal.
@@ -68,7 +88,9 @@ pub fn pool(x: &[f32], image: Image, pool: Pool, pooled: Image) -> Exact {
     let mut exact = Exact { terms: pool.height * pool.width, ..Exact::default() };
     for place in places(x.len() / image.elements(), pooled) {
         let (all, largest) = window(x, place, image, pool);
-        let mean = |of: &dyn Fn(f64) -> f64| all.iter().map(|&at| of(f64::from(x[at]))).sum::<f64>() / all.len() as f64;
+        let mean = |of: &dyn Fn(f64) -> f64| {
+            all.iter().map(|&at| of(f64::from(x[at]))).sum::<f64>() / all.len() as f64
+        };
         match pool.pooling {
             Pooling::Max => exact.push(f64::from(x[largest]), 0.0),
             Pooling::Average => exact.push(mean(&|v| v), mean(&f64::abs)),
@@ -77,8 +99,16 @@ pub fn pool(x: &[f32], image: Image, pool: Pool, pooled: Image) -> Exact {
     exact
 }
 
-/// The gradient of [`pool`] by its input, and through ReLU and dropout of a scale where it was their output.
-pub fn pool_grad(x: &[f32], grad_y: &[f32], image: Image, pool: Pool, pooled: Image, through: Option<f32>) -> Exact {
+/// The gradient of [`pool`] by its input, and through ReLU and dropout of a scale where it was
+/// their output.
+pub fn pool_grad(
+    x: &[f32],
+    grad_y: &[f32],
+    image: Image,
+    pool: Pool,
+    pooled: Image,
+    through: Option<f32>,
+) -> Exact {
     let zeros = vec![0.0; x.len()];
     let mut exact = Exact { values: zeros.clone(), magnitudes: zeros, terms: 1 };
     for (place, &g) in places(x.len() / image.elements(), pooled).zip(grad_y) {

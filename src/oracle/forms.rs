@@ -33,7 +33,8 @@ pub fn alpha_dropout(x: &[f32], cols: usize, dropout: &AlphaDropout) -> Exact {
     let b = -a * (1.0 - k) * saturated;
     let mut y = Exact { terms: 2, ..Exact::default() };
     for (i, &x) in x.iter().enumerate() {
-        let part = if dropout.mask.keeps(i / cols, i % cols) { a * f64::from(x) } else { a * saturated };
+        let part =
+            if dropout.mask.keeps(i / cols, i % cols) { a * f64::from(x) } else { a * saturated };
         y.push(part + b, part.abs() + b.abs());
     }
     y
@@ -41,7 +42,8 @@ pub fn alpha_dropout(x: &[f32], cols: usize, dropout: &AlphaDropout) -> Exact {
 
 /// `y = x·(1 + σ·n)`, from the rate and the draws alone.
 ///
-/// The bound is Gaussian dropout's own, from the accuracy that WGSL grants, in units of u = 2^-24, half of ε:
+/// The bound is Gaussian dropout's own, from the accuracy that WGSL grants, in units of u = 2^-24,
+/// half of ε:
 ///
 /// ```text
 /// |q| ≤ 0.425    r = 0.180625 − q² to 0.6u, which moves the quotient by 3 times that at most          2
@@ -54,7 +56,8 @@ pub fn alpha_dropout(x: &[f32], cols: usize, dropout: &AlphaDropout) -> Exact {
 /// both           PPND7 itself, 1.2e-7; σ·c rounded, times the quotient                             2 + 1 + 1
 /// ```
 ///
-/// so `σ·n` is right to 46u, 23ε, and `x·(1 + σ·n)`, with two more roundings, to `ε·|x|·(23·σ|n| + 1 + σ|n|)`.
+/// so `σ·n` is right to 46u, 23ε, and `x·(1 + σ·n)`, with two more roundings, to `ε·|x|·(23·σ|n| +
+/// 1 + σ|n|)`.
 pub fn gaussian_dropout(x: &[f32], cols: usize, dropout: &GaussianDropout) -> Exact {
     let mask = dropout.mask();
     let mut y = Exact { terms: 0, ..Exact::default() };
@@ -68,19 +71,21 @@ pub fn gaussian_dropout(x: &[f32], cols: usize, dropout: &GaussianDropout) -> Ex
     y
 }
 
-/// What a draw stands for in Gaussian dropout: the standard normal's quantile at the middle of its 65,536th, times what makes the variance
-/// over all draws 1.
+/// What a draw stands for in Gaussian dropout: the standard normal's quantile at the middle of its
+/// 65,536th, times what makes the variance over all draws 1.
 pub fn noise(draw: u16) -> f64 {
     // Those of the upper half; the lower is its mirror image.
-    static UPPER: LazyLock<Vec<f64>> =
-        LazyLock::new(|| (32_768..65_536).map(|draw| quantile((f64::from(draw) + 0.5) / 65536.0)).collect());
+    static UPPER: LazyLock<Vec<f64>> = LazyLock::new(|| {
+        (32_768..65_536).map(|draw| quantile((f64::from(draw) + 0.5) / 65536.0)).collect()
+    });
     let noise = |draw: u16| crate::gaussian::UNIT_VARIANCE * UPPER[usize::from(draw - 32_768)];
     if draw >= 32_768 { noise(draw) } else { -noise(!draw) }
 }
 
 /// `Φ⁻¹(u)` for u ≥ 1/2, by Newton's method on `Φ(x) = 1/2 + φ(x)·(x + x³/3 + x⁵/(3·5) + …)`.
 ///
-/// Source: Marsaglia, "Evaluating the normal distribution", Journal of Statistical Software 11 (2004).
+/// Source: Marsaglia, "Evaluating the normal distribution", Journal of Statistical Software 11
+/// (2004).
 fn quantile(u: f64) -> f64 {
     let mut x = 0.0f64;
     for _ in 0..60 {
@@ -118,17 +123,25 @@ mod tests {
         // The fourth moment of the normal distribution is 3: cutting it off at 4.3 costs little.
         assert!((moment(&|n| n.powi(4)) - 3.0).abs() < 0.01);
         for (draw, &exact) in (0..=u16::MAX).zip(&all) {
-            let computed = f64::from(crate::gaussian::quantile(draw)) * crate::gaussian::UNIT_VARIANCE;
+            let computed =
+                f64::from(crate::gaussian::quantile(draw)) * crate::gaussian::UNIT_VARIANCE;
             let bound = 23.0 * f64::from(f32::EPSILON) * exact.abs();
-            assert!((computed - exact).abs() <= bound, "draw {draw}: {computed}, expected {exact} ± {bound:e}");
+            assert!(
+                (computed - exact).abs() <= bound,
+                "draw {draw}: {computed}, expected {exact} ± {bound:e}"
+            );
         }
     }
 
     #[test]
     fn quantiles_are_the_published_ones() {
         // Abramowitz and Stegun, table 26.5, and NIST's handbook.
-        for (u, x) in [(0.5, 0.0), (0.75, 0.674_489_750_196_081_7), (0.975, 1.959_963_984_540_054), (0.999_9, 3.719_016_485_455_68)]
-        {
+        for (u, x) in [
+            (0.5, 0.0),
+            (0.75, 0.674_489_750_196_081_7),
+            (0.975, 1.959_963_984_540_054),
+            (0.999_9, 3.719_016_485_455_68),
+        ] {
             assert!((quantile(u) - x).abs() < 1e-11, "{u}: {}", quantile(u));
         }
     }

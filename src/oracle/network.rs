@@ -1,6 +1,8 @@
-//! An independent network in f64: forward, loss, gradient and update as the equations say, with the masks of the contract.
+//! An independent network in f64: forward, loss, gradient and update as the equations say, with the
+//! masks of the contract.
 //!
-//! It shares nothing with the library's network but the masks themselves, whose bits the contract's own tests fix.
+//! It shares nothing with the library's network but the masks themselves, whose bits the contract's
+//! own tests fix.
 
 use crate::backend::Backend;
 use crate::call::SgdRule;
@@ -30,10 +32,14 @@ pub struct Network64 {
 }
 
 /// What dropout site `layer` multiplies the element `(row, col)` by in training step `step`.
-pub fn training(architecture: &Architecture, step: u32) -> impl Fn(usize, usize, usize) -> f64 + '_ {
+pub fn training(
+    architecture: &Architecture,
+    step: u32,
+) -> impl Fn(usize, usize, usize) -> f64 + '_ {
     move |layer, row, col| {
         let rate = architecture.rate_of(layer);
-        let kept = Mask::new(rate, Key { seed: architecture.seed, layer: layer as u32, step }).keeps(row, col);
+        let kept = Mask::new(rate, Key { seed: architecture.seed, layer: layer as u32, step })
+            .keeps(row, col);
         match architecture.mode {
             Mode::None => 1.0,
             Mode::Vanilla if kept => 1.0,
@@ -66,11 +72,20 @@ impl Network64 {
         Ok(Self { widths, layers, velocities: None })
     }
 
-    /// What enters each layer, dropout applied, what each layer's sums are before ReLU; the last sums are the logits.
-    fn forward(&self, x: &[f32], site: &impl Fn(usize, usize, usize) -> f64) -> (Vec<Vec<f64>>, Vec<Vec<f64>>) {
+    /// What enters each layer, dropout applied, what each layer's sums are before ReLU; the last
+    /// sums are the logits.
+    fn forward(
+        &self,
+        x: &[f32],
+        site: &impl Fn(usize, usize, usize) -> f64,
+    ) -> (Vec<Vec<f64>>, Vec<Vec<f64>>) {
         let drop = |values: Vec<f64>, layer: usize| -> Vec<f64> {
             let width = self.widths[layer];
-            values.into_iter().enumerate().map(|(i, v)| v * site(layer, i / width, i % width)).collect()
+            values
+                .into_iter()
+                .enumerate()
+                .map(|(i, v)| v * site(layer, i / width, i % width))
+                .collect()
         };
         let mut inputs = vec![drop(x.iter().copied().map(f64::from).collect(), 0)];
         let mut sums: Vec<Vec<f64>> = Vec::new();
@@ -78,10 +93,17 @@ impl Network64 {
             let (from, to) = (self.widths[index], self.widths[index + 1]);
             let z: Vec<f64> = inputs[index]
                 .chunks(from)
-                .flat_map(|row| (0..to).map(move |o| bias[o] + (0..from).map(|i| row[i] * weight[i * to + o]).sum::<f64>()))
+                .flat_map(|row| {
+                    (0..to).map(move |o| {
+                        bias[o] + (0..from).map(|i| row[i] * weight[i * to + o]).sum::<f64>()
+                    })
+                })
                 .collect();
             if index + 1 < self.layers.len() {
-                inputs.push(drop(z.iter().map(|&z| if z > 0.0 { z } else { 0.0 }).collect(), index + 1));
+                inputs.push(drop(
+                    z.iter().map(|&z| if z > 0.0 { z } else { 0.0 }).collect(),
+                    index + 1,
+                ));
             }
             sums.push(z);
         }
@@ -109,7 +131,11 @@ impl Network64 {
     }
 
     /// The gradient of [`loss`](Self::loss) by the chain rule.
-    pub fn gradient(&self, batch: Batch<'_>, site: &impl Fn(usize, usize, usize) -> f64) -> Vec<Layer64> {
+    pub fn gradient(
+        &self,
+        batch: Batch<'_>,
+        site: &impl Fn(usize, usize, usize) -> f64,
+    ) -> Vec<Layer64> {
         let rows = batch.labels.len();
         let (inputs, sums) = self.forward(batch.x, site);
         let mut dz = self.probabilities(batch.x, site);
@@ -120,13 +146,16 @@ impl Network64 {
         let mut gradients = Vec::new();
         for (index, (weight, _)) in self.layers.iter().enumerate().rev() {
             let (from, to) = (self.widths[index], self.widths[index + 1]);
-            let over_rows = |i: usize, o: usize| (0..rows).map(|r| inputs[index][r * from + i] * dz[r * to + o]).sum::<f64>();
+            let over_rows = |i: usize, o: usize| {
+                (0..rows).map(|r| inputs[index][r * from + i] * dz[r * to + o]).sum::<f64>()
+            };
             let dw = (0..from * to).map(|element| over_rows(element / to, element % to)).collect();
             let db = (0..to).map(|o| (0..rows).map(|r| dz[r * to + o]).sum()).collect();
             gradients.push((dw, db));
             if index > 0 {
                 let back = |r: usize, i: usize| {
-                    let passes = if sums[index - 1][r * from + i] > 0.0 { site(index, r, i) } else { 0.0 };
+                    let passes =
+                        if sums[index - 1][r * from + i] > 0.0 { site(index, r, i) } else { 0.0 };
                     passes * (0..to).map(|o| dz[r * to + o] * weight[i * to + o]).sum::<f64>()
                 };
                 dz = (0..rows * from).map(|element| back(element / from, element % from)).collect();
@@ -136,17 +165,31 @@ impl Network64 {
         gradients
     }
 
-    /// The derivative of [`loss`](Self::loss) by each parameter, in the order of [`flat`], by central differences of step `h`.
-    pub fn differences(&self, batch: Batch<'_>, site: &impl Fn(usize, usize, usize) -> f64, h: f64) -> Vec<f64> {
+    /// The derivative of [`loss`](Self::loss) by each parameter, in the order of [`flat`], by
+    /// central differences of step `h`.
+    pub fn differences(
+        &self,
+        batch: Batch<'_>,
+        site: &impl Fn(usize, usize, usize) -> f64,
+        h: f64,
+    ) -> Vec<f64> {
         let mut net = self.clone();
         let mut derivatives = Vec::new();
         for layer in 0..net.layers.len() {
             let weights = net.layers[layer].0.len();
             for place in 0..weights + net.layers[layer].1.len() {
-                let start = if place < weights { net.layers[layer].0[place] } else { net.layers[layer].1[place - weights] };
+                let start = if place < weights {
+                    net.layers[layer].0[place]
+                } else {
+                    net.layers[layer].1[place - weights]
+                };
                 let mut loss_at = |value: f64| {
                     let (weight, bias) = &mut net.layers[layer];
-                    *(if place < weights { &mut weight[place] } else { &mut bias[place - weights] }) = value;
+                    *(if place < weights {
+                        &mut weight[place]
+                    } else {
+                        &mut bias[place - weights]
+                    }) = value;
                     net.loss(batch, site)
                 };
                 derivatives.push((loss_at(start + h) - loss_at(start - h)) / (2.0 * h));
@@ -156,12 +199,17 @@ impl Network64 {
         derivatives
     }
 
-    /// `g = dW + λ·W + α·sign(W)`, `v = μ·v + g`, `W = W − lr·v`, then max-norm; λ, α and max-norm for weights alone.
+    /// `g = dW + λ·W + α·sign(W)`, `v = μ·v + g`, `W = W − lr·v`, then max-norm; λ, α and max-norm
+    /// for weights alone.
     pub fn update(&mut self, gradients: &[Layer64], rule: &SgdRule) {
-        let (lr, momentum, decay) = (f64::from(rule.lr), f64::from(rule.momentum), f64::from(rule.weight_decay));
-        let zeros = || self.layers.iter().map(|(w, b)| (vec![0.0; w.len()], vec![0.0; b.len()])).collect();
+        let (lr, momentum, decay) =
+            (f64::from(rule.lr), f64::from(rule.momentum), f64::from(rule.weight_decay));
+        let zeros =
+            || self.layers.iter().map(|(w, b)| (vec![0.0; w.len()], vec![0.0; b.len()])).collect();
         let mut velocities: Vec<Layer64> = self.velocities.take().unwrap_or_else(zeros);
-        for (((weight, bias), (dw, db)), (v, vb)) in self.layers.iter_mut().zip(gradients).zip(&mut velocities) {
+        for (((weight, bias), (dw, db)), (v, vb)) in
+            self.layers.iter_mut().zip(gradients).zip(&mut velocities)
+        {
             for ((w, g), v) in weight.iter_mut().zip(dw).zip(v) {
                 let l1 = if *w == 0.0 { 0.0 } else { f64::from(rule.l1) * w.signum() };
                 *v = momentum * *v + g + decay * *w + l1;
@@ -188,8 +236,15 @@ impl Network64 {
     /// As [`of`](Self::of).
     pub fn distance<B: Backend>(&self, net: &mut Mlp<B>) -> Result<f64> {
         let other = Self::of(net)?;
-        let pairs = self.layers.iter().zip(&other.layers).flat_map(|(a, b)| a.0.iter().zip(&b.0).chain(a.1.iter().zip(&b.1)));
-        Ok(pairs.map(|(a, b)| (a - b).abs()).map(|d| if d.is_nan() { f64::INFINITY } else { d }).fold(0.0, f64::max))
+        let pairs = self
+            .layers
+            .iter()
+            .zip(&other.layers)
+            .flat_map(|(a, b)| a.0.iter().zip(&b.0).chain(a.1.iter().zip(&b.1)));
+        Ok(pairs
+            .map(|(a, b)| (a - b).abs())
+            .map(|d| if d.is_nan() { f64::INFINITY } else { d })
+            .fold(0.0, f64::max))
     }
 }
 

@@ -4,7 +4,8 @@ use super::{C, Exact};
 use crate::Dropout;
 use crate::call::AdamWRule;
 
-/// Roundings of a reciprocal square root by WGSL's accuracy table: 4.5 ULP of `sqrt`, 2.5 of the division, and of what is around it.
+/// Roundings of a reciprocal square root by WGSL's accuracy table: 4.5 ULP of `sqrt`, 2.5 of the
+/// division, and of what is around it.
 const ROOT: usize = 10;
 
 /// Means and variances of the columns of `x [B, cols]`, `[2, cols]`.
@@ -12,7 +13,9 @@ pub fn batch_statistics(x: &[f32], cols: usize) -> Exact {
     let rows = (x.len() / cols.max(1)) as f64;
     let column = |col: usize| x.iter().skip(col).step_by(cols.max(1)).map(|&x| f64::from(x));
     let mut exact = Exact { terms: x.len() / cols.max(1) + 2, ..Exact::default() };
-    let mean = |col: usize| (column(col).sum::<f64>() / rows, column(col).map(f64::abs).sum::<f64>() / rows);
+    let mean = |col: usize| {
+        (column(col).sum::<f64>() / rows, column(col).map(f64::abs).sum::<f64>() / rows)
+    };
     for col in 0..cols {
         let (mean, magnitude) = mean(col);
         exact.push(mean, magnitude);
@@ -27,7 +30,8 @@ pub fn batch_statistics(x: &[f32], cols: usize) -> Exact {
     exact
 }
 
-/// `Y = M·s·relu(γ·(X − mean)/√(variance + ε) + β)` with given statistics and affine map, both `[2, cols]`.
+/// `Y = M·s·relu(γ·(X − mean)/√(variance + ε) + β)` with given statistics and affine map, both `[2,
+/// cols]`.
 pub fn batch_norm(
     x: &[f32],
     statistics: &[f32],
@@ -41,7 +45,8 @@ pub fn batch_norm(
     for (i, &x) in x.iter().enumerate() {
         let (row, col) = (i / cols, i % cols);
         let [mean, variance, gamma, beta] =
-            [statistics[col], statistics[cols + col], affine[col], affine[cols + col]].map(f64::from);
+            [statistics[col], statistics[cols + col], affine[col], affine[cols + col]]
+                .map(f64::from);
         let normal = (f64::from(x) - mean) / (variance + f64::from(epsilon)).sqrt();
         let v = gamma * normal + beta;
         let kept = dropout.mask.keeps(row, col);
@@ -52,7 +57,8 @@ pub fn batch_norm(
     exact
 }
 
-/// `dγ` and `dβ` `[2, cols]`, and `dX` of [`batch_norm`] with the statistics of `x` itself, of which the given ones are a rounding.
+/// `dγ` and `dβ` `[2, cols]`, and `dX` of [`batch_norm`] with the statistics of `x` itself, of
+/// which the given ones are a rounding.
 pub fn batch_norm_grad(
     x: &[f32],
     statistics: &[f32],
@@ -66,7 +72,9 @@ pub fn batch_norm_grad(
     let (share, epsilon) = (1.0 / rows.max(1) as f64, f64::from(epsilon));
     let inverse = |col: usize| 1.0 / (f64::from(statistics[cols + col]) + epsilon).sqrt();
     let normal = |i: usize| (f64::from(x[i]) - f64::from(statistics[i % cols])) * inverse(i % cols);
-    let over_rows = |col: usize, of: &dyn Fn(usize) -> f64| (0..rows).map(|row| of(row * cols + col)).sum::<f64>();
+    let over_rows = |col: usize, of: &dyn Fn(usize) -> f64| {
+        (0..rows).map(|row| of(row * cols + col)).sum::<f64>()
+    };
     let gamma = |i: usize| f64::from(grad_y[i]) * normal(i);
     let beta = |i: usize| f64::from(grad_y[i]);
     let mut sums = Exact { terms: rows + ROOT, ..Exact::default() };
@@ -92,13 +100,23 @@ pub fn batch_norm_grad(
 
 /// `weight·Σ KL(target ‖ mean)`.
 pub fn sparsity(means: &[f64], target: f64, weight: f64) -> f64 {
-    let kl = |mean: &f64| target * (target / mean).ln() + (1.0 - target) * ((1.0 - target) / (1.0 - mean)).ln();
+    let kl = |mean: &f64| {
+        target * (target / mean).ln() + (1.0 - target) * ((1.0 - target) / (1.0 - mean)).ln()
+    };
     weight * means.iter().map(kl).sum::<f64>()
 }
 
-/// `dY` with the gradient of [`sparsity`] added, from the means that are the first `cols` of `statistics`; each within 10⁻⁶ of neither end.
-pub fn sparsity_grad(statistics: &[f32], grad_y: &[f32], cols: usize, target: f32, weight: f32) -> Exact {
-    let (target, share) = (f64::from(target), f64::from(weight) / (grad_y.len() / cols.max(1)).max(1) as f64);
+/// `dY` with the gradient of [`sparsity`] added, from the means that are the first `cols` of
+/// `statistics`; each within 10⁻⁶ of neither end.
+pub fn sparsity_grad(
+    statistics: &[f32],
+    grad_y: &[f32],
+    cols: usize,
+    target: f32,
+    weight: f32,
+) -> Exact {
+    let (target, share) =
+        (f64::from(target), f64::from(weight) / (grad_y.len() / cols.max(1)).max(1) as f64);
     let mut exact = Exact { terms: ROOT, ..Exact::default() };
     for (i, &grad) in grad_y.iter().enumerate() {
         let mean = f64::from(statistics[i % cols]).clamp(1e-6, 1.0 - 1e-6);
@@ -111,13 +129,20 @@ pub fn sparsity_grad(statistics: &[f32], grad_y: &[f32], cols: usize, target: f3
 }
 
 /// One update by [`AdamWRule`] from f32 state, after `step` others: `W`, `m`, `v`.
-pub fn adamw(grad: &[f32], [weight, first, second]: [&[f32]; 3], rule: &AdamWRule, step: u32) -> [Exact; 3] {
-    let [lr, beta1, beta2, epsilon, decay] = [rule.lr, rule.beta1, rule.beta2, rule.epsilon, rule.weight_decay].map(f64::from);
+pub fn adamw(
+    grad: &[f32],
+    [weight, first, second]: [&[f32]; 3],
+    rule: &AdamWRule,
+    step: u32,
+) -> [Exact; 3] {
+    let [lr, beta1, beta2, epsilon, decay] =
+        [rule.lr, rule.beta1, rule.beta2, rule.epsilon, rule.weight_decay].map(f64::from);
     let corrected = |beta: f64| 1.0 - beta.powi(step as i32 + 1);
     let mut next = [(); 3].map(|()| Exact { terms: ROOT, ..Exact::default() });
     for (((&g, &w), &m), &v) in grad.iter().zip(weight).zip(first).zip(second) {
         let [g, w, m, v] = [g, w, m, v].map(f64::from);
-        let (m, size) = (beta1 * m + (1.0 - beta1) * g, (beta1 * m).abs() + ((1.0 - beta1) * g).abs());
+        let (m, size) =
+            (beta1 * m + (1.0 - beta1) * g, (beta1 * m).abs() + ((1.0 - beta1) * g).abs());
         let v = beta2 * v + (1.0 - beta2) * g * g;
         let step = lr / corrected(beta1) / ((v / corrected(beta2)).sqrt() + epsilon);
         next[0].push(w - lr * decay * w - step * m, w.abs() + step * size);

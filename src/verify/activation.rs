@@ -8,17 +8,26 @@ use crate::call::{Activation, ActivationGrad, LinearActivation};
 use crate::{Backend, Dropout, Result, oracle};
 
 /// Every shape with each activation; sites, residual and what is saved as it happens.
-pub(super) fn activations<B: Backend>(form: &mut Form<B>, cases: &mut Cases, tally: &mut Tally) -> Result<()> {
+pub(super) fn activations<B: Backend>(
+    form: &mut Form<B>,
+    cases: &mut Cases,
+    tally: &mut Tally,
+) -> Result<()> {
     let shapes = if form.weak { &LONG_SUMS[..] } else { &SHAPES[..] };
     for (i, &[batch, inputs, outputs]) in shapes.iter().enumerate() {
         let sites = sites(cases);
         for (j, activation) in Activation::ALL.into_iter().enumerate() {
             let dropout = sites[(i + j) % sites.len()];
             let [x, weight, bias, residual, dy] =
-                [batch * inputs, inputs * outputs, outputs, batch * outputs, batch * outputs].map(|count| cases.noise(count));
+                [batch * inputs, inputs * outputs, outputs, batch * outputs, batch * outputs]
+                    .map(|count| cases.noise(count));
             let (with_bias, with_residual, save) = (cases.flip(), cases.flip(), cases.flip());
             let on = &mut form.backend;
-            let tensors = (on.tensor(batch, inputs, &x)?, on.tensor(inputs, outputs, &weight)?, on.tensor(1, outputs, &bias)?);
+            let tensors = (
+                on.tensor(batch, inputs, &x)?,
+                on.tensor(inputs, outputs, &weight)?,
+                on.tensor(1, outputs, &bias)?,
+            );
             let r = on.tensor(batch, outputs, &residual)?;
             let (mut y, mut z) = (poisoned(on, batch, outputs)?, poisoned(on, batch, outputs)?);
             on.linear_activation(LinearActivation {
@@ -31,11 +40,20 @@ pub(super) fn activations<B: Backend>(form: &mut Form<B>, cases: &mut Cases, tal
                 activation,
                 dropout,
             })?;
-            let what = format!("{}: {batch}×{inputs}×{outputs} {activation:?} {dropout:?}", form.name);
+            let what =
+                format!("{}: {batch}×{inputs}×{outputs} {activation:?} {dropout:?}", form.name);
             let bias = with_bias.then_some(bias.as_slice());
-            let exact_z = oracle::linear_forward(&x, &weight, bias, [batch, inputs, outputs], false, &Dropout::NONE);
+            let exact_z = oracle::linear_forward(
+                &x,
+                &weight,
+                bias,
+                [batch, inputs, outputs],
+                false,
+                &Dropout::NONE,
+            );
             let residual = with_residual.then_some(residual.as_slice());
-            let exact = oracle::linear_activation(&exact_z, residual, outputs.max(1), activation, &dropout);
+            let exact =
+                oracle::linear_activation(&exact_z, residual, outputs.max(1), activation, &dropout);
             tally.compare(exact.check(&format!("linear_activation, {what}"), &on.read(&y)?));
             if !save {
                 z = on.tensor(batch, outputs, &cases.noise(batch * outputs))?;
@@ -44,9 +62,17 @@ pub(super) fn activations<B: Backend>(form: &mut Form<B>, cases: &mut Cases, tal
             if save {
                 tally.compare(exact_z.check(&format!("linear_activation, z, {what}"), &z_values));
             }
-            let (grad_output, mut dz) = (on.tensor(batch, outputs, &dy)?, poisoned(on, batch, outputs)?);
-            on.activation_grad(ActivationGrad { grad_output: &grad_output, z: &z, grad_z: &mut dz, activation, dropout })?;
-            let exact = oracle::activation_grad(&dy, &z_values, outputs.max(1), activation, &dropout);
+            let (grad_output, mut dz) =
+                (on.tensor(batch, outputs, &dy)?, poisoned(on, batch, outputs)?);
+            on.activation_grad(ActivationGrad {
+                grad_output: &grad_output,
+                z: &z,
+                grad_z: &mut dz,
+                activation,
+                dropout,
+            })?;
+            let exact =
+                oracle::activation_grad(&dy, &z_values, outputs.max(1), activation, &dropout);
             tally.compare(exact.check(&format!("activation_grad, {what}"), &on.read(&dz)?));
         }
     }
@@ -65,9 +91,16 @@ fn gradients<B: Backend>(form: &mut Form<B>, cases: &mut Cases, tally: &mut Tall
         for (j, activation) in Activation::ALL.into_iter().enumerate() {
             let dropout = sites[j % sites.len()];
             let mut dz = poisoned(on, rows, cols)?;
-            on.activation_grad(ActivationGrad { grad_output: &grad_output, z: &z, grad_z: &mut dz, activation, dropout })?;
+            on.activation_grad(ActivationGrad {
+                grad_output: &grad_output,
+                z: &z,
+                grad_z: &mut dz,
+                activation,
+                dropout,
+            })?;
             let exact = oracle::activation_grad(&dy, &values, cols, activation, &dropout);
-            let what = format!("{}: activation_grad {rows}×{cols} {activation:?} {dropout:?}", form.name);
+            let what =
+                format!("{}: activation_grad {rows}×{cols} {activation:?} {dropout:?}", form.name);
             tally.compare(exact.check(&what, &on.read(&dz)?));
         }
     }

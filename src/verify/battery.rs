@@ -1,7 +1,9 @@
-//! The statistical battery: whether masks look like independent draws, along every coordinate and key.
+//! The statistical battery: whether masks look like independent draws, along every coordinate and
+//! key.
 //!
-//! Each statistic is a z value of a mask whose rate is known, and none may reach [`BOUND`]. The controls are masks that must fail: Philox
-//! with 3 rounds, and sound masks with a lag planted along one axis.
+//! Each statistic is a z value of a mask whose rate is known, and none may reach [`BOUND`]. The
+//! controls are masks that must fail: Philox with 3 rounds, and sound masks with a lag planted
+//! along one axis.
 
 use super::check::{Check, Tally};
 use super::form::Subject;
@@ -42,7 +44,9 @@ impl Axis {
         let Key { seed, layer, step } = mask.key;
         let keyed = |key| Mask { key, ..*mask };
         match self {
-            Self::Columns => mask.at(mask.row_offset, mask.col_offset.wrapping_add_signed(lag.into())),
+            Self::Columns => {
+                mask.at(mask.row_offset, mask.col_offset.wrapping_add_signed(lag.into()))
+            }
             Self::Rows => mask.at(mask.row_offset.wrapping_add_signed(lag.into()), mask.col_offset),
             Self::Layers => keyed(Key { layer: layer.wrapping_add_signed(lag), ..mask.key }),
             Self::Steps => keyed(Key { step: step.wrapping_add_signed(lag), ..mask.key }),
@@ -64,7 +68,8 @@ pub(super) fn draw<B: Backend>(backend: &mut B, mask: &Mask, rows: usize) -> Res
     Ok(Bits::new(&backend.read(&bits)?, COLS / 64))
 }
 
-/// Rows of a mask for which the whole battery takes about as long as there is patience for, at most `draws / COLS`.
+/// Rows of a mask for which the whole battery takes about as long as there is patience for, at most
+/// `draws / COLS`.
 pub(super) fn rows<B: Backend>(backend: &mut B, draws: u64, patience: Duration) -> Result<usize> {
     let most = (draws / COLS as u64).max(128) as usize;
     let probe = most.min(512);
@@ -74,7 +79,9 @@ pub(super) fn rows<B: Backend>(backend: &mut B, draws: u64, patience: Duration) 
     let started = Instant::now();
     draw(backend, &mask, probe)?.mean(0.5);
     let masks = KEEPS.len() * (1 + 3 * LAGS.len() + 129 / PAIRS);
-    let affordable = patience.as_secs_f64() / (started.elapsed().as_secs_f64().max(1e-6) * masks as f64) * probe as f64;
+    let affordable = patience.as_secs_f64()
+        / (started.elapsed().as_secs_f64().max(1e-6) * masks as f64)
+        * probe as f64;
     // A power of two, so that the size is the same from run to run wherever speed allows.
     let affordable = 1 << (affordable.clamp(128.0, 1e9) as usize).ilog2();
     Ok(affordable.min(most))
@@ -86,7 +93,8 @@ fn scores(draw: Draw<'_>, key: Key, keep: f64, rows: usize) -> Result<Vec<Score>
     let p = mask.rate.keep_in_effect();
     let bits = draw(&mask, rows)?;
     let mut scores = Vec::new();
-    let mut score = |what: String, z: f64| scores.push(Score { what: format!("keep {keep}, {what}"), z });
+    let mut score =
+        |what: String, z: f64| scores.push(Score { what: format!("keep {keep}, {what}"), z });
     score("mean".to_owned(), bits.mean(p));
     score("variance".to_owned(), bits.variance(p));
     score("runs".to_owned(), bits.runs(p));
@@ -111,7 +119,10 @@ fn scores(draw: Draw<'_>, key: Key, keep: f64, rows: usize) -> Result<Vec<Score>
             _ => ("step", Key { step: step ^ 1 << (bit - 96), ..key }),
         };
         let other = draw(&Mask { key: other, ..mask }, rows)?;
-        score(format!("keys with another bit {} of {name}", bit % if bit < 64 { 64 } else { 32 }), small.with(&other, p));
+        score(
+            format!("keys with another bit {} of {name}", bit % if bit < 64 { 64 } else { 32 }),
+            small.with(&other, p),
+        );
     }
     Ok(scores)
 }
@@ -142,10 +153,19 @@ pub(super) fn masks<B: Backend>(backend: &mut B, seed: u64, rows: usize) -> Resu
 /// χ² of the generator's own words, byte by byte, over consecutive counters.
 pub(super) fn words<B: Subject>(backend: &mut B, seed: u64, rows: usize) -> Result<Check> {
     let mut tally = Tally::new("statistics of Philox's bytes: |z| < 5");
-    let scores = byte_scores(&mut |inputs| backend.philox(inputs), seed, rows.next_power_of_two() * 32)?;
-    scores.iter().for_each(|score| tally.case((score.z.abs() >= BOUND || score.z.is_nan()).then(|| tell(score))));
-    let worst = scores.iter().map(|score| score.z).fold(0.0, |a: f64, b| if b.abs() > a.abs() { b } else { a });
-    Ok(tally.finish(format!("χ² over {} words; largest z {worst:.2}", 4 * rows.next_power_of_two() * 32)))
+    let scores =
+        byte_scores(&mut |inputs| backend.philox(inputs), seed, rows.next_power_of_two() * 32)?;
+    scores.iter().for_each(|score| {
+        tally.case((score.z.abs() >= BOUND || score.z.is_nan()).then(|| tell(score)))
+    });
+    let worst = scores
+        .iter()
+        .map(|score| score.z)
+        .fold(0.0, |a: f64, b| if b.abs() > a.abs() { b } else { a });
+    Ok(tally.finish(format!(
+        "χ² over {} words; largest z {worst:.2}",
+        4 * rows.next_power_of_two() * 32
+    )))
 }
 
 type Words<'a> = &'a mut dyn FnMut(&[[u32; 6]]) -> Result<Vec<[u32; 4]>>;
@@ -153,11 +173,13 @@ type Words<'a> = &'a mut dyn FnMut(&[[u32; 6]]) -> Result<Vec<[u32; 4]>>;
 fn byte_scores(words: Words<'_>, seed: u64, count: usize) -> Result<Vec<Score>> {
     let [low, high] = crate::philox::key(seed);
     let mut counts = vec![[0; 256]; 16];
-    let inputs: Vec<[u32; 6]> = (0..count as u32).map(|i| [i % 1024, i / 1024, 0, 0, low, high]).collect();
+    let inputs: Vec<[u32; 6]> =
+        (0..count as u32).map(|i| [i % 1024, i / 1024, 0, 0, low, high]).collect();
     for inputs in inputs.chunks(1 << 18) {
         let words = words(inputs)?;
         for (place, counts) in counts.iter_mut().enumerate() {
-            let found = histogram(words.iter().map(|words| (words[place / 4] >> (8 * (place % 4))) as u8));
+            let found =
+                histogram(words.iter().map(|words| (words[place / 4] >> (8 * (place % 4))) as u8));
             counts.iter_mut().zip(found).for_each(|(sum, count)| *sum += count);
         }
     }
@@ -169,7 +191,12 @@ fn byte_scores(words: Words<'_>, seed: u64, count: usize) -> Result<Vec<Score>> 
 }
 
 /// The control: masks of a generator that is known to be bad, which must fail.
-pub(super) fn rejects<B: Backend>(what: &str, backend: &mut B, seed: u64, rows: usize) -> Result<Check> {
+pub(super) fn rejects<B: Backend>(
+    what: &str,
+    backend: &mut B,
+    seed: u64,
+    rows: usize,
+) -> Result<Check> {
     let mut tally = Tally::new(format!("control: {what} must fail"));
     let (mut failed, mut first) = (0, String::new());
     let mut all = 0;
@@ -177,7 +204,8 @@ pub(super) fn rejects<B: Backend>(what: &str, backend: &mut B, seed: u64, rows: 
         let key = Key { seed, ..Key::default() };
         let scores = scores(&mut |mask, rows| draw(backend, mask, rows), key, keep, rows)?;
         all += scores.len();
-        let outside: Vec<&Score> = scores.iter().filter(|score| score.z.abs() >= BOUND || score.z.is_nan()).collect();
+        let outside: Vec<&Score> =
+            scores.iter().filter(|score| score.z.abs() >= BOUND || score.z.is_nan()).collect();
         failed += outside.len();
         if let Some(score) = outside.first().filter(|_| first.is_empty()) {
             first = format!("{}: z = {:.1}", score.what, score.z);
@@ -187,7 +215,8 @@ pub(super) fn rejects<B: Backend>(what: &str, backend: &mut B, seed: u64, rows: 
     Ok(tally.finish(format!("{failed} of {all} statistics fail, first {first}")))
 }
 
-/// The control: sound masks in which one bit in sixteen repeats the bit `lag` before along an axis. The battery must find each.
+/// The control: sound masks in which one bit in sixteen repeats the bit `lag` before along an axis.
+/// The battery must find each.
 pub(super) fn finds_planted_lags(seed: u64) -> Result<Check> {
     let mut tally = Tally::new("control: a planted lag must fail");
     let mut least = f64::INFINITY;
@@ -196,11 +225,21 @@ pub(super) fn finds_planted_lags(seed: u64) -> Result<Check> {
         for lag in LAGS {
             let name = format!("{axis:?} at lag {lag}");
             let mut planted = |mask: &Mask, rows: usize| {
-                let chosen = Mask { key: Key { seed: !mask.key.seed, ..mask.key }, rate: Rate::keep(1.0 / 16.0)?, ..*mask };
+                let chosen = Mask {
+                    key: Key { seed: !mask.key.seed, ..mask.key },
+                    rate: Rate::keep(1.0 / 16.0)?,
+                    ..*mask
+                };
                 let here = draw(&mut cpu, mask, rows)?;
-                let (before, chosen) = (draw(&mut cpu, &axis.moved(mask, -lag), rows)?, draw(&mut cpu, &chosen, rows)?);
-                let mix = |((here, before), chosen): ((&u64, &u64), &u64)| here & !chosen | before & chosen;
-                let words = here.words.iter().zip(&before.words).zip(&chosen.words).map(mix).collect();
+                let (before, chosen) = (
+                    draw(&mut cpu, &axis.moved(mask, -lag), rows)?,
+                    draw(&mut cpu, &chosen, rows)?,
+                );
+                let mix = |((here, before), chosen): ((&u64, &u64), &u64)| {
+                    here & !chosen | before & chosen
+                };
+                let words =
+                    here.words.iter().zip(&before.words).zip(&chosen.words).map(mix).collect();
                 Ok(Bits { words, width: here.width })
             };
             // Far from 0, so that there is something before.

@@ -27,8 +27,7 @@ impl Check {
 
 impl Check {
     /// The head of the lines that [`Display`](std::fmt::Display) gives.
-    pub const HEAD: &'static str =
-        "check                                                        cases  differences  seconds  verdict";
+    pub const HEAD: &'static str = "check                                                        cases  differences  seconds  verdict";
 }
 
 /// A line of the table: what, cases, differences, seconds, verdict, and the note.
@@ -36,7 +35,11 @@ impl std::fmt::Display for Check {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self { what, cases, differences, note, took } = self;
         let verdict = if self.passed() { "ok" } else { "WRONG" };
-        write!(f, "{what:<56}  {cases:>8}  {differences:>11}  {:>7.2}  {verdict}", took.as_secs_f64())?;
+        write!(
+            f,
+            "{what:<56}  {cases:>8}  {differences:>11}  {:>7.2}  {verdict}",
+            took.as_secs_f64()
+        )?;
         if note.is_empty() { Ok(()) } else { write!(f, ": {note}") }
     }
 }
@@ -86,7 +89,13 @@ pub(super) struct Tally {
 
 impl Tally {
     pub fn new(what: impl Into<String>) -> Self {
-        let check = Check { what: what.into(), cases: 0, differences: 0, note: String::new(), took: Duration::ZERO };
+        let check = Check {
+            what: what.into(),
+            cases: 0,
+            differences: 0,
+            note: String::new(),
+            took: Duration::ZERO,
+        };
         Self { check, started: Instant::now() }
     }
 
@@ -131,18 +140,28 @@ impl Tally {
 }
 
 /// Refuses floats that are not the same to the bit, whatever the sign of a NaN.
-pub(super) fn same_bits(what: &str, got: &[f32], expected: &[f32]) -> std::result::Result<(), String> {
+pub(super) fn same_bits(
+    what: &str,
+    got: &[f32],
+    expected: &[f32],
+) -> std::result::Result<(), String> {
     let bits = |x: f32| if x.is_nan() { f32::NAN.to_bits() } else { x.to_bits() };
     if got.len() != expected.len() {
         return Err(format!("{what}: {} elements, expected {}", got.len(), expected.len()));
     }
     match got.iter().zip(expected).position(|(&a, &b)| bits(a) != bits(b)) {
         None => Ok(()),
-        Some(i) => Err(format!("{what}: element {i}: expected {:?}, got {:?}", expected[i], got[i])),
+        Some(i) => {
+            Err(format!("{what}: element {i}: expected {:?}, got {:?}", expected[i], got[i]))
+        }
     }
 }
 
 /// A tensor poisoned with NaN, so that what a kernel leaves unwritten shows.
-pub(super) fn poisoned<B: Backend>(backend: &mut B, rows: usize, cols: usize) -> Result<B::Tensor<f32>> {
+pub(super) fn poisoned<B: Backend>(
+    backend: &mut B,
+    rows: usize,
+    cols: usize,
+) -> Result<B::Tensor<f32>> {
     backend.tensor(rows, cols, &vec![f32::NAN; rows * cols])
 }

@@ -6,8 +6,8 @@ use super::random::Cases;
 use crate::call::{Filter, Image, Patches, PatchesGrad, Pool, PoolCall, PoolGrad, Pooling};
 use crate::{Backend, Result, oracle};
 
-/// The number of images, their height, width and channels, side and padding of a convolution, rows and columns of pooling: one pixel, ragged, padded, with
-/// rests, global.
+/// The number of images, their height, width and channels, side and padding of a convolution, rows
+/// and columns of pooling: one pixel, ragged, padded, with rests, global.
 const CASES: [[usize; 8]; 5] = [
     [1, 1, 1, 1, 1, 0, 1, 1],
     [3, 5, 7, 3, 3, 1, 2, 2],
@@ -17,7 +17,11 @@ const CASES: [[usize; 8]; 5] = [
 ];
 
 /// The windows of a convolution, pooling, and both ways back.
-pub(super) fn convolutions<B: Backend>(form: &mut Form<B>, cases: &mut Cases, tally: &mut Tally) -> Result<()> {
+pub(super) fn convolutions<B: Backend>(
+    form: &mut Form<B>,
+    cases: &mut Cases,
+    tally: &mut Tally,
+) -> Result<()> {
     for [images, height, width, channels, side, padding, pool_height, pool_width] in CASES {
         let (image, filter) = (Image { height, width, channels }, Filter { side, padding });
         let patches = filter.patches(image)?;
@@ -28,14 +32,31 @@ pub(super) fn convolutions<B: Backend>(form: &mut Form<B>, cases: &mut Cases, ta
         let x = on.tensor(images, image.elements(), &values)?;
         let mut y = poisoned(on, images * patches.pixels(), patches.channels)?;
         on.patches(Patches { x: &x, image, filter, patches: &mut y })?;
-        tally.compare(oracle::patches(&values, image, filter, patches).check(&format!("patches {what}"), &on.read(&y)?));
+        tally.compare(
+            oracle::patches(&values, image, filter, patches)
+                .check(&format!("patches {what}"), &on.read(&y)?),
+        );
         let grad_patches = on.tensor(images, patches.elements(), &grad)?;
         for scale in [None, Some(1.25)] {
             let mut grad_x = poisoned(on, images, image.elements())?;
             let through = scale.map(|scale| (&x, scale));
-            on.patches_grad(PatchesGrad { grad_patches: &grad_patches, image, filter, grad_x: &mut grad_x, through })?;
-            let exact = oracle::patches_grad(&grad, image, filter, patches, scale.map(|scale| (values.as_slice(), scale)));
-            tally.compare(exact.check(&format!("patches_grad {what} {scale:?}"), &on.read(&grad_x)?));
+            on.patches_grad(PatchesGrad {
+                grad_patches: &grad_patches,
+                image,
+                filter,
+                grad_x: &mut grad_x,
+                through,
+            })?;
+            let exact = oracle::patches_grad(
+                &grad,
+                image,
+                filter,
+                patches,
+                scale.map(|scale| (values.as_slice(), scale)),
+            );
+            tally.compare(
+                exact.check(&format!("patches_grad {what} {scale:?}"), &on.read(&grad_x)?),
+            );
         }
         for pooling in [Pooling::Max, Pooling::Average] {
             let pool = Pool { pooling, height: pool_height, width: pool_width };
@@ -43,14 +64,26 @@ pub(super) fn convolutions<B: Backend>(form: &mut Form<B>, cases: &mut Cases, ta
             let what = format!("{} {images} of {image:?}, {pool:?}", form.name);
             let mut y = poisoned(on, images, pooled.elements())?;
             on.pool(PoolCall { x: &x, image, pool, y: &mut y })?;
-            tally.compare(oracle::pool(&values, image, pool, pooled).check(&format!("pool {what}"), &on.read(&y)?));
+            tally.compare(
+                oracle::pool(&values, image, pool, pooled)
+                    .check(&format!("pool {what}"), &on.read(&y)?),
+            );
             let grad = cases.noise(images * pooled.elements());
             let grad_y = on.tensor(images, pooled.elements(), &grad)?;
             for through in [None, Some(1.25)] {
                 let mut grad_x = poisoned(on, images, image.elements())?;
-                on.pool_grad(PoolGrad { x: &x, image, pool, grad_y: &grad_y, grad_x: &mut grad_x, through })?;
+                on.pool_grad(PoolGrad {
+                    x: &x,
+                    image,
+                    pool,
+                    grad_y: &grad_y,
+                    grad_x: &mut grad_x,
+                    through,
+                })?;
                 let exact = oracle::pool_grad(&values, &grad, image, pool, pooled, through);
-                tally.compare(exact.check(&format!("pool_grad {what} {through:?}"), &on.read(&grad_x)?));
+                tally.compare(
+                    exact.check(&format!("pool_grad {what} {through:?}"), &on.read(&grad_x)?),
+                );
             }
         }
     }

@@ -1,5 +1,6 @@
-//! Exact arithmetic: sums of small whole numbers and scales that are powers of two are exact in f32, so the device and the reference must
-//! agree to the bit, whatever the tile, the width of the loads and the split.
+//! Exact arithmetic: sums of small whole numbers and scales that are powers of two are exact in
+//! f32, so the device and the reference must agree to the bit, whatever the tile, the width of the
+//! loads and the split.
 
 use super::check::{Check, Tally, same_bits};
 use super::form::Form;
@@ -23,7 +24,8 @@ pub(super) fn layers<B: Backend>(forms: &mut [Form<B>], seed: u64, count: usize)
         let mut cases = Cases::new(seed, 0x200 + index as u32);
         let mut left = share;
         while left > 0 {
-            let mut layers: Vec<Layer> = (0..BATCH.min(left)).map(|_| some_layer(&mut cases)).collect();
+            let mut layers: Vec<Layer> =
+                (0..BATCH.min(left)).map(|_| some_layer(&mut cases)).collect();
             let tensors = layers.iter().map(|layer| layer.upload(&mut form.backend));
             let mut tensors: Vec<Tensors<B>> = tensors.collect::<Result<_>>()?;
             for _ in 0..ROUNDS {
@@ -41,7 +43,9 @@ pub(super) fn layers<B: Backend>(forms: &mut [Form<B>], seed: u64, count: usize)
                     layer.same(got, &layer.run(&mut Cpu::reference()).map_err(|e| e.to_string())?)
                 };
                 let outcomes: Vec<_> = layers.par_iter().zip(&got).map(compare).collect();
-                outcomes.into_iter().for_each(|outcome| tally.compare(outcome.map_err(|error| format!("{}: {error}", form.name))));
+                outcomes.into_iter().for_each(|outcome| {
+                    tally.compare(outcome.map_err(|error| format!("{}: {error}", form.name)))
+                });
             }
             update(form, &mut cases, &mut tally)?;
         }
@@ -57,7 +61,11 @@ fn some_layer(cases: &mut Cases) -> Layer {
     let mut layer = Layer::new(cases, Cases::whole, shape, false, Dropout::NONE);
     if cases.flip() {
         // Mostly zeros show the sign of a sum of zeros.
-        layer.x.iter_mut().chain(&mut layer.weight).for_each(|value| *value = (*value / 4.0).trunc());
+        layer
+            .x
+            .iter_mut()
+            .chain(&mut layer.weight)
+            .for_each(|value| *value = (*value / 4.0).trunc());
     }
     layer
 }
@@ -67,10 +75,19 @@ fn update<B: Backend>(form: &mut Form<B>, cases: &mut Cases, tally: &mut Tally) 
     let [grad, start, speed] = [(); 3].map(|()| cases.whole(rows * cols));
     for momentum in [0.0, 0.5] {
         let rule = SgdRule { momentum, weight_decay: 0.25, ..SgdRule::plain(0.5) };
-        fn run<B: Backend>(backend: &mut B, shape: (usize, usize), values: [&[f32]; 3], rule: SgdRule) -> Result<Vec<f32>> {
-            let [grad, mut weight, mut velocity] = [0, 1, 2].map(|i| backend.tensor(shape.0, shape.1, values[i]));
-            let (grad, weight, velocity) =
-                (grad?, weight.as_mut().map_err(|e| e.clone())?, velocity.as_mut().map_err(|e| e.clone())?);
+        fn run<B: Backend>(
+            backend: &mut B,
+            shape: (usize, usize),
+            values: [&[f32]; 3],
+            rule: SgdRule,
+        ) -> Result<Vec<f32>> {
+            let [grad, mut weight, mut velocity] =
+                [0, 1, 2].map(|i| backend.tensor(shape.0, shape.1, values[i]));
+            let (grad, weight, velocity) = (
+                grad?,
+                weight.as_mut().map_err(|e| e.clone())?,
+                velocity.as_mut().map_err(|e| e.clone())?,
+            );
             let kept = (rule.momentum != 0.0).then_some(velocity);
             backend.sgd(Sgd { grad: &grad, weight, velocity: kept, rule })?;
             backend.read(weight)
@@ -78,12 +95,17 @@ fn update<B: Backend>(form: &mut Form<B>, cases: &mut Cases, tally: &mut Tally) 
         let values = [grad.as_slice(), &start, &speed];
         let got = run(&mut form.backend, (rows, cols), values, rule)?;
         let right = run(&mut Cpu::reference(), (rows, cols), values, rule)?;
-        tally.compare(same_bits(&format!("{}: sgd {rows}×{cols} {rule:?}", form.name), &got, &right));
+        tally.compare(same_bits(
+            &format!("{}: sgd {rows}×{cols} {rule:?}", form.name),
+            &got,
+            &right,
+        ));
     }
     Ok(())
 }
 
-/// One layer and one mask, whole and in parts, in every form: batch, columns, tile, folded grids and windows change no bit.
+/// One layer and one mask, whole and in parts, in every form: batch, columns, tile, folded grids
+/// and windows change no bit.
 pub(super) fn invariance<B: Backend>(forms: &mut [Form<B>], seed: u64) -> Result<Check> {
     let mut tally = Tally::new("invariance over tile, batch split, shard, grid, windows");
     let mut cases = Cases::new(seed, 2);
@@ -95,20 +117,40 @@ pub(super) fn invariance<B: Backend>(forms: &mut [Form<B>], seed: u64) -> Result
         let whole = layer.run(&mut Cpu::reference())?;
         for form in forms.iter_mut() {
             let mut compare = |what: &str, got: &[f32], expected: &[f32]| {
-                tally.compare(same_bits(&format!("{}: {}: {what}", form.name, layer.name()), got, expected));
+                tally.compare(same_bits(
+                    &format!("{}: {}: {what}", form.name, layer.name()),
+                    got,
+                    expected,
+                ));
             };
             compare("whole", &layer.run(&mut form.backend)?.y, &whole.y);
             let cut = cases.size(1, batch - 1);
             for (from, to) in [(0, cut), (cut, batch)] {
                 let got = rows_of(&layer, from, to).run(&mut form.backend)?;
-                compare(&format!("rows {from}..{to}, y"), &got.y, &whole.y[from * outputs..to * outputs]);
-                compare(&format!("rows {from}..{to}, dx"), &got.dx, &whole.dx[from * inputs..to * inputs]);
+                compare(
+                    &format!("rows {from}..{to}, y"),
+                    &got.y,
+                    &whole.y[from * outputs..to * outputs],
+                );
+                compare(
+                    &format!("rows {from}..{to}, dx"),
+                    &got.dx,
+                    &whole.dx[from * inputs..to * inputs],
+                );
             }
             let cut = cases.size(1, outputs - 1);
             for (from, to) in [(0, cut), (cut, outputs)] {
                 let got = cols_of(&layer, from, to).run(&mut form.backend)?;
-                compare(&format!("columns {from}..{to}, y"), &got.y, &columns(&whole.y, outputs, from, to));
-                compare(&format!("columns {from}..{to}, dw"), &got.dw, &columns(&whole.dw, outputs, from, to));
+                compare(
+                    &format!("columns {from}..{to}, y"),
+                    &got.y,
+                    &columns(&whole.y, outputs, from, to),
+                );
+                compare(
+                    &format!("columns {from}..{to}, dw"),
+                    &got.dw,
+                    &columns(&whole.dw, outputs, from, to),
+                );
             }
         }
     }
@@ -121,8 +163,10 @@ pub(super) fn invariance<B: Backend>(forms: &mut [Form<B>], seed: u64) -> Result
             let mut bits = form.backend.zeros(rows, cols.div_ceil(32))?;
             form.backend.mask_bits(MaskBits { bits: &mut bits, cols, mask })?;
             let words = form.backend.read(&bits)?;
-            tally
-                .case(super::masks::difference(&mask, rows, cols, &words).map(|difference| format!("{}: {difference}", form.name)));
+            tally.case(
+                super::masks::difference(&mask, rows, cols, &words)
+                    .map(|difference| format!("{}: {difference}", form.name)),
+            );
         }
     }
     Ok(tally.finish(""))

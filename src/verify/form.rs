@@ -1,4 +1,5 @@
-//! The forms in which a device can run the kernels: each is a backend of its own, and all must agree.
+//! The forms in which a device can run the kernels: each is a backend of its own, and all must
+//! agree.
 
 use super::Options;
 use crate::cpu::{Cpu, fast::Isa};
@@ -41,7 +42,10 @@ impl Subject for Gpu {
 
 impl Subject for Cpu {
     fn philox(&mut self, inputs: &[[u32; 6]]) -> Result<Vec<[u32; 4]>> {
-        Ok(inputs.iter().map(|&[a, b, c, d, low, high]| philox4x32([a, b, c, d], [low, high])).collect())
+        Ok(inputs
+            .iter()
+            .map(|&[a, b, c, d, low, high]| philox4x32([a, b, c, d], [low, high]))
+            .collect())
     }
 }
 
@@ -51,7 +55,8 @@ pub(super) fn kernels(gpu: &Gpu, options: &Options) -> Result<Kernels> {
     Ok(options.edits.iter().fold(kernels, |kernels, [from, to]| kernels.edited(from, to)))
 }
 
-/// Each tile, each way to multiply in Philox, as the device is and as a weak one. A form that the device cannot run is left out.
+/// Each tile, each way to multiply in Philox, as the device is and as a weak one. A form that the
+/// device cannot run is left out.
 pub(super) fn of_gpu(gpu: &Gpu, options: &Options) -> Result<Vec<Form<Gpu>>> {
     let base = kernels(gpu, options)?;
     let own = *base.planner();
@@ -59,27 +64,50 @@ pub(super) fn of_gpu(gpu: &Gpu, options: &Options) -> Result<Vec<Form<Gpu>>> {
     // Where classes have tiles of their own, that is a form too, the device's.
     if own.tiles.only().is_none() {
         let kernels = base.replanned(|_| own)?;
-        forms.push(Form { name: format!("own tiles, {}", philox(own.int64)), backend: gpu.with_kernels(kernels), weak: false });
+        forms.push(Form {
+            name: format!("own tiles, {}", philox(own.int64)),
+            backend: gpu.with_kernels(kernels),
+            weak: false,
+        });
     }
     for weak in [false, true] {
         // Matrix units are for f16 alone; see `on_matrices`.
         for tile in Tile::ALL.into_iter().filter(|tile| !tile.is_matrix()) {
             for int64 in [true, false] {
-                // Few forms: the device's own, and the other tiles with Philox in limbs; in parts one tile of each file.
-                let one = matches!(tile, Tile::Register | Tile::Shuffle | Tile::Narrow | Tile::Workgroup);
-                let chosen = if own.tiles == Tiles::all(tile) { int64 == own.int64 && !weak } else { !int64 && (one || !weak) };
+                // Few forms: the device's own, and the other tiles with Philox in limbs; in parts
+                // one tile of each file.
+                let one =
+                    matches!(tile, Tile::Register | Tile::Shuffle | Tile::Narrow | Tile::Workgroup);
+                let chosen = if own.tiles == Tiles::all(tile) {
+                    int64 == own.int64 && !weak
+                } else {
+                    !int64 && (one || !weak)
+                };
                 if !options.every_form && !chosen {
                     continue;
                 }
                 let change = |planner| {
-                    let strong = Planner { tiles: Tiles::all(tile), int64, wide: !tile.is_shared(), ..planner };
-                    if weak { Planner { binding: 1 << 16, grid: 17, flops: 1, ..strong } } else { strong }
+                    let strong = Planner {
+                        tiles: Tiles::all(tile),
+                        int64,
+                        wide: !tile.is_shared(),
+                        ..planner
+                    };
+                    if weak {
+                        Planner { binding: 1 << 16, grid: 17, flops: 1, ..strong }
+                    } else {
+                        strong
+                    }
                 };
                 let kernels = match base.replanned(change) {
                     Err(Error::Adapter { .. }) => continue,
                     kernels => kernels?,
                 };
-                let name = format!("{tile} tile, {}{}", philox(int64), if weak { ", in parts" } else { "" });
+                let name = format!(
+                    "{tile} tile, {}{}",
+                    philox(int64),
+                    if weak { ", in parts" } else { "" }
+                );
                 forms.push(Form { name, backend: gpu.with_kernels(kernels), weak });
             }
         }
@@ -93,7 +121,11 @@ pub(super) fn of_gpu(gpu: &Gpu, options: &Options) -> Result<Vec<Form<Gpu>>> {
 pub(super) fn on_matrices(gpu: &Gpu) -> Option<Form<Gpu>> {
     let change = |planner| Planner { tiles: Tiles::all(Tile::Matrix), wide: false, ..planner };
     let kernels = gpu.kernels().replanned(change).ok()?;
-    Some(Form { name: format!("{} tile", Tile::Matrix), backend: gpu.with_kernels(kernels), weak: false })
+    Some(Form {
+        name: format!("{} tile", Tile::Matrix),
+        backend: gpu.with_kernels(kernels),
+        weak: false,
+    })
 }
 
 fn philox(int64: bool) -> &'static str {

@@ -3,27 +3,45 @@
 use super::check::{Tally, poisoned};
 use super::form::Form;
 use super::random::Cases;
-use crate::call::{AlphaDropoutCall, DropoutBits, DropoutBroadcast, GaussianDropoutCall, MaskBits, MaskBytes};
-use crate::{AlphaDropout, AxisMap, Backend, Dropout, GaussianDropout, Mask, Mode, Rate, Result, oracle};
+use crate::call::{
+    AlphaDropoutCall, DropoutBits, DropoutBroadcast, GaussianDropoutCall, MaskBits, MaskBytes,
+};
+use crate::{
+    AlphaDropout, AxisMap, Backend, Dropout, GaussianDropout, Mask, Mode, Rate, Result, oracle,
+};
 
 /// One row and several, ragged and of whole vectors, larger than a weak form's binding.
-const SHAPES: [(usize, usize); 7] = [(1, 13), (1, 12), (1, 64), (7, 13), (9, 12), (9, 64), (3, 20_001)];
+const SHAPES: [(usize, usize); 7] =
+    [(1, 13), (1, 12), (1, 64), (7, 13), (9, 12), (9, 64), (3, 20_001)];
 /// Each of them as a tensor whose columns are of the mask, and share one draw.
 const RATES: [(f64, u64); 3] = [(0.7, 0), (0.4, 11), (0.0, 3)];
 
-pub(super) fn forms<B: Backend>(form: &mut Form<B>, cases: &mut Cases, tally: &mut Tally) -> Result<()> {
+pub(super) fn forms<B: Backend>(
+    form: &mut Form<B>,
+    cases: &mut Cases,
+    tally: &mut Tally,
+) -> Result<()> {
     for (rows, cols) in SHAPES {
         let values = cases.noise(rows * cols);
         let x = form.backend.tensor(rows, cols, &values)?;
         for (keep, col) in RATES {
             let mask = Mask::new(Rate::keep(keep)?, cases.key()).at(cases.below(1 << 31), col);
             let what = format!("{}: {rows}×{cols} {mask:?}", form.name);
-            for axes in [AxisMap::new(&[rows, cols], &[0], &[1])?, AxisMap::drop_path(&[rows, cols])?] {
+            for axes in
+                [AxisMap::new(&[rows, cols], &[0], &[1])?, AxisMap::drop_path(&[rows, cols])?]
+            {
                 let dropout = Dropout::train(Mode::Inverted, mask);
                 let mut y = poisoned(&mut form.backend, rows, cols)?;
-                form.backend.dropout_broadcast(DropoutBroadcast { x: &x, y: &mut y, axes: &axes, dropout })?;
+                form.backend.dropout_broadcast(DropoutBroadcast {
+                    x: &x,
+                    y: &mut y,
+                    axes: &axes,
+                    dropout,
+                })?;
                 let exact = oracle::dropout_broadcast(&values, &axes, &dropout);
-                tally.compare(exact.check(&format!("dropout_broadcast, {what}"), &form.backend.read(&y)?));
+                tally.compare(
+                    exact.check(&format!("dropout_broadcast, {what}"), &form.backend.read(&y)?),
+                );
             }
 
             let (mut y, scale) = (poisoned(&mut form.backend, rows, cols)?, 0.3);
@@ -36,7 +54,10 @@ pub(super) fn forms<B: Backend>(form: &mut Form<B>, cases: &mut Cases, tally: &m
 
             let mut bytes = form.backend.tensor(rows, cols, &vec![7u8; rows * cols])?;
             form.backend.mask_bytes(MaskBytes { bytes: &mut bytes, mask })?;
-            tally.case((form.backend.read(&bytes)? != right).then(|| format!("mask_bytes, {what}: other bytes")));
+            tally.case(
+                (form.backend.read(&bytes)? != right)
+                    .then(|| format!("mask_bytes, {what}: other bytes")),
+            );
 
             let dropout = AlphaDropout::train(mask);
             let mut y = poisoned(&mut form.backend, rows, cols)?;
@@ -48,7 +69,9 @@ pub(super) fn forms<B: Backend>(form: &mut Form<B>, cases: &mut Cases, tally: &m
                 let mut y = poisoned(&mut form.backend, rows, cols)?;
                 form.backend.gaussian_dropout(GaussianDropoutCall { x: &x, y: &mut y, dropout })?;
                 let exact = oracle::gaussian_dropout(&values, cols, &dropout);
-                tally.compare(exact.check(&format!("gaussian_dropout, {what}"), &form.backend.read(&y)?));
+                tally.compare(
+                    exact.check(&format!("gaussian_dropout, {what}"), &form.backend.read(&y)?),
+                );
             }
         }
     }

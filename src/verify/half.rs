@@ -1,5 +1,5 @@
-//! Tensors stored as f16, which the kernels take in a caller's buffers: dropout and a layer forward and back, against the f64 oracle with one
-//! rounding to f16 at the end.
+//! Tensors stored as f16, which the kernels take in a caller's buffers: dropout and a layer forward
+//! and back, against the f64 oracle with one rounding to f16 at the end.
 
 use super::check::{Check, Tally, same_bits};
 use super::form::{self, Form};
@@ -12,16 +12,23 @@ use crate::{Backend, Dropout, Key, Mask, Mode, Rate, Result};
 use half::f16;
 
 /// `[B, I, O]`: ragged, whole vectors, and sums in parts, forward and backward.
-const SHAPES: [[usize; 3]; 6] = [[9, 13, 29], [33, 68, 132], [3, 517, 9], [5, 520, 12], [4, 9, 517], [3, 12, 520]];
+const SHAPES: [[usize; 3]; 6] =
+    [[9, 13, 29], [33, 68, 132], [3, 517, 9], [5, 520, 12], [4, 9, 517], [3, 12, 520]];
 
-/// The forms that are whole, the device's own alone unless `every_form`; `None` where the device has no f16.
-pub(super) fn against_oracle(forms: &mut [Form<Gpu>], seed: u64, every_form: bool) -> Result<Option<Check>> {
+/// The forms that are whole, the device's own alone unless `every_form`; `None` where the device
+/// has no f16.
+pub(super) fn against_oracle(
+    forms: &mut [Form<Gpu>],
+    seed: u64,
+    every_form: bool,
+) -> Result<Option<Check>> {
     if !forms.iter().all(|form| form.backend.kernels().planner().half) {
         return Ok(None);
     }
     let mut tally = Tally::new("f16: dropout, copy, matrix products");
     let mut cases = Cases::new(seed, 9);
-    let mut on_matrices = forms.first().filter(|_| every_form).and_then(|form| form::on_matrices(&form.backend));
+    let mut on_matrices =
+        forms.first().filter(|_| every_form).and_then(|form| form::on_matrices(&form.backend));
     let whole = forms.iter_mut().filter(|form| !form.weak);
     for form in whole.take(if every_form { usize::MAX } else { 1 }).chain(&mut on_matrices) {
         elementwise(form, &mut cases, &mut tally)?;
@@ -31,22 +38,33 @@ pub(super) fn against_oracle(forms: &mut [Form<Gpu>], seed: u64, every_form: boo
     Ok(Some(tally.finish("within one rounding to f16 of the bound")))
 }
 
-/// Several rows and one, in vectors of eight, of four and neither, aligned to a group of draws and not.
+/// Several rows and one, in vectors of eight, of four and neither, aligned to a group of draws and
+/// not.
 fn elementwise(form: &mut Form<Gpu>, cases: &mut Cases, tally: &mut Tally) -> Result<()> {
     for [rows, cols] in [5, 1].into_iter().flat_map(|rows| [64, 44, 37].map(|cols| [rows, cols])) {
         for col in [0, 3] {
             let (values, site) = (noise(cases, rows * cols), site(cases.key(), col)?);
             let gpu = &mut form.backend;
-            let (x, copied, dropped) = (upload(gpu, &values)?, poisoned(gpu, rows * cols)?, poisoned(gpu, rows * cols)?);
+            let (x, copied, dropped) =
+                (upload(gpu, &values)?, poisoned(gpu, rows * cols)?, poisoned(gpu, rows * cols)?);
             gpu.wait()?;
             let view = |tensor| half_view(tensor, [rows, cols]);
             let (kernels, source) = (gpu.kernels(), view(&x));
             let copy = kernels.copy(&source, &mut view(&copied))?;
-            let drop = kernels.dropout(&DropoutCall { x: &source, y: &mut view(&dropped), dropout: site })?;
+            let drop = kernels.dropout(&DropoutCall {
+                x: &source,
+                y: &mut view(&dropped),
+                dropout: site,
+            })?;
             submit(gpu, &[copy, drop]);
             let kept = site.mask.bytes(rows, cols)?;
-            let right: Vec<f32> = values.iter().zip(&kept).map(|(x, &kept)| if kept == 1 { 2.0 * x } else { 0.0 }).collect();
-            for (what, tensor, right) in [("copy", &copied, &values), ("dropout", &dropped, &right)] {
+            let right: Vec<f32> = values
+                .iter()
+                .zip(&kept)
+                .map(|(x, &kept)| if kept == 1 { 2.0 * x } else { 0.0 })
+                .collect();
+            for (what, tensor, right) in [("copy", &copied, &values), ("dropout", &dropped, &right)]
+            {
                 let got = download(&mut form.backend, tensor, rows * cols)?;
                 let what = format!("{}: {what} of f16, {rows}×{cols} from column {col}", form.name);
                 tally.case(same_bits(&what, &got, right).err());
@@ -58,7 +76,9 @@ fn elementwise(form: &mut Form<Gpu>, cases: &mut Cases, tally: &mut Tally) -> Re
 
 fn layers(form: &mut Form<Gpu>, cases: &mut Cases, tally: &mut Tally) -> Result<()> {
     for shape in SHAPES {
-        for (relu, dropout) in [(false, Dropout::NONE), (false, site(cases.key(), 5)?), (true, site(cases.key(), 5)?)] {
+        for (relu, dropout) in
+            [(false, Dropout::NONE), (false, site(cases.key(), 5)?), (true, site(cases.key(), 5)?)]
+        {
             let layer = Layer::new(cases, noise, shape, relu, dropout);
             let got = run(&mut form.backend, &layer)?;
             for (exact, got) in layer.exact(&got) {
@@ -76,9 +96,12 @@ fn variants(form: &Form<Gpu>, tally: &mut Tally) {
     let planner = kernels.planner();
     for variant in Variant::all_half() {
         let product = variant.stem.is_product() && !variant.join;
-        if divides_so(planner, &variant) && (!product || planner.tiles.only() == Some(variant.tile)) {
+        if divides_so(planner, &variant) && (!product || planner.tiles.only() == Some(variant.tile))
+        {
             let name = Variant { int64: planner.int64, ..variant }.name();
-            tally.case((!compiled.contains(&name)).then(|| format!("{}: {name} was never run", form.name)));
+            tally.case(
+                (!compiled.contains(&name)).then(|| format!("{}: {name} was never run", form.name)),
+            );
         }
     }
 }
@@ -90,14 +113,16 @@ fn site(key: Key, col: u64) -> Result<Dropout> {
 
 fn run(gpu: &mut Gpu, layer: &Layer) -> Result<Results> {
     let [batch, inputs, outputs] = layer.shape;
-    let (x, weight, dy) = (upload(gpu, &layer.x)?, upload(gpu, &layer.weight)?, upload(gpu, &layer.grad_output)?);
+    let (x, weight, dy) =
+        (upload(gpu, &layer.x)?, upload(gpu, &layer.weight)?, upload(gpu, &layer.grad_output)?);
     let bias = layer.bias.as_ref().map(|bias| upload(gpu, bias)).transpose()?;
     let (y, dx) = (poisoned(gpu, batch * outputs)?, poisoned(gpu, batch * inputs)?);
     let (dw, db) = (poisoned(gpu, inputs * outputs)?, poisoned(gpu, outputs)?);
     gpu.wait()?;
     let (kernels, relu, dropout) = (gpu.kernels(), layer.relu, layer.dropout);
     let (x_view, weight) = (half_view(&x, [batch, inputs]), half_view(&weight, [inputs, outputs]));
-    let (mut y_view, bias) = (half_view(&y, [batch, outputs]), bias.as_ref().map(|bias| half_view(bias, [1, outputs])));
+    let (mut y_view, bias) =
+        (half_view(&y, [batch, outputs]), bias.as_ref().map(|bias| half_view(bias, [1, outputs])));
     let forward = kernels.linear_forward(&LinearForward {
         x: &x_view,
         weight: &weight,
@@ -107,10 +132,26 @@ fn run(gpu: &mut Gpu, layer: &Layer) -> Result<Results> {
         dropout,
     })?;
     let (output, grad_output) = (relu.then_some(&y_view), &half_view(&dy, [batch, outputs]));
-    let (grad_input, through) = (&mut half_view(&dx, [batch, inputs]), layer.through.map(|scale| (&x_view, scale)));
-    let backward = kernels.grad_input(&GradInput { grad_output, output, weight: &weight, grad_input, dropout, through })?;
-    let (grad_weight, grad_bias) = (&mut half_view(&dw, [inputs, outputs]), &mut half_view(&db, [1, outputs]));
-    let outer = kernels.grad_weight(&GradWeight { x: &x_view, grad_output, output, grad_weight, grad_bias, dropout })?;
+    let (grad_input, through) =
+        (&mut half_view(&dx, [batch, inputs]), layer.through.map(|scale| (&x_view, scale)));
+    let backward = kernels.grad_input(&GradInput {
+        grad_output,
+        output,
+        weight: &weight,
+        grad_input,
+        dropout,
+        through,
+    })?;
+    let (grad_weight, grad_bias) =
+        (&mut half_view(&dw, [inputs, outputs]), &mut half_view(&db, [1, outputs]));
+    let outer = kernels.grad_weight(&GradWeight {
+        x: &x_view,
+        grad_output,
+        output,
+        grad_weight,
+        grad_bias,
+        dropout,
+    })?;
     submit(gpu, &[forward, backward, outer]);
     Ok(Results {
         y: download(gpu, &y, batch * outputs)?,
@@ -121,7 +162,8 @@ fn run(gpu: &mut Gpu, layer: &Layer) -> Result<Results> {
 }
 
 fn submit(gpu: &Gpu, calls: &[Prepared]) {
-    let mut encoder = gpu.device().create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+    let mut encoder =
+        gpu.device().create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
     {
         let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
         calls.iter().for_each(|call| call.record(&mut pass));
@@ -137,7 +179,8 @@ fn noise(cases: &mut Cases, count: usize) -> Vec<f32> {
 /// Two numbers a word, which is all that a tensor of u32 has to do with it.
 fn upload(gpu: &mut Gpu, values: &[f32]) -> Result<GpuTensor<u32>> {
     let bits = |x: Option<&f32>| u32::from(x.map_or(f16::NAN, |&x| f16::from_f32(x)).to_bits());
-    let words: Vec<u32> = values.chunks(2).map(|pair| bits(pair.first()) | bits(pair.get(1)) << 16).collect();
+    let words: Vec<u32> =
+        values.chunks(2).map(|pair| bits(pair.first()) | bits(pair.get(1)) << 16).collect();
     gpu.tensor(1, words.len(), &words)
 }
 
@@ -162,19 +205,30 @@ mod tests {
 
     #[test]
     fn every_form_of_a_kernel_of_strips_is_run() {
-        let Ok(gpu) = Gpu::open(&AdapterChoice::Best) else { return eprintln!("SKIPPED: no adapter") };
+        let Ok(gpu) = Gpu::open(&AdapterChoice::Best) else {
+            return eprintln!("SKIPPED: no adapter");
+        };
         if !gpu.kernels().planner().half {
             return eprintln!("SKIPPED: no f16");
         }
         for wide in [true, false] {
             let tiles = Tiles::all(if wide { Tile::Register } else { Tile::Workgroup });
-            let kernels = gpu.kernels().replanned(|planner| Planner { tiles, wide, ..planner }).unwrap();
-            let mut form = Form { name: format!("wide {wide}"), backend: gpu.with_kernels(kernels), weak: false };
+            let kernels =
+                gpu.kernels().replanned(|planner| Planner { tiles, wide, ..planner }).unwrap();
+            let mut form = Form {
+                name: format!("wide {wide}"),
+                backend: gpu.with_kernels(kernels),
+                weak: false,
+            };
             let mut tally = Tally::new("");
             elementwise(&mut form, &mut Cases::new(1, 9), &mut tally).unwrap();
             assert_eq!(tally.finish("").differences, 0);
-            let (planner, compiled) = (*form.backend.kernels().planner(), form.backend.kernels().compiled());
-            for variant in Variant::all_half().iter().filter(|variant| variant.stem.is_strips() && divides_so(&planner, variant)) {
+            let (planner, compiled) =
+                (*form.backend.kernels().planner(), form.backend.kernels().compiled());
+            for variant in Variant::all_half()
+                .iter()
+                .filter(|variant| variant.stem.is_strips() && divides_so(&planner, variant))
+            {
                 let name = Variant { int64: planner.int64, ..*variant }.name();
                 assert!(compiled.contains(&name), "{name} was not run");
             }

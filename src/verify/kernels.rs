@@ -1,19 +1,24 @@
 //! Every kernel in every variant against the f64 oracle.
 //!
-//! The plan of a call chooses the variant, so the cases here are made to need each one: ragged shapes and whole vectors, groups that are
-//! aligned and not, sums in parts on weak forms. [`variants`] then sees whether each was really run.
+//! The plan of a call chooses the variant, so the cases here are made to need each one: ragged
+//! shapes and whole vectors, groups that are aligned and not, sums in parts on weak forms.
+//! [`variants`] then sees whether each was really run.
 
 use super::check::{Check, Tally, poisoned};
 use super::form::{Form, Subject};
 use super::layer::Layer;
 use super::random::Cases;
-use crate::call::{BatchLoss, DropoutCall, Features, Gather, GradWeightSgd, Sgd, SgdRule, SoftmaxCrossEntropy, SquaredError};
+use crate::call::{
+    BatchLoss, DropoutCall, Features, Gather, GradWeightSgd, Sgd, SgdRule, SoftmaxCrossEntropy,
+    SquaredError,
+};
 use crate::gpu::{Bound, Gpu, Planner, Stem, Variant, Width};
 use crate::oracle::{self, Exact};
 use crate::{Backend, Dropout, Mask, Mode, Rate, Result};
 use rayon::prelude::*;
 
-/// `[B, I, O]`: ragged, one row, one column, whole vectors, several tiles; the last five have few rows and long sums, which are cut.
+/// `[B, I, O]`: ragged, one row, one column, whole vectors, several tiles; the last five have few
+/// rows and long sums, which are cut.
 pub(super) const SHAPES: [[usize; 3]; 13] = [
     [1, 1, 1],
     [9, 13, 29],
@@ -32,11 +37,16 @@ pub(super) const SHAPES: [[usize; 3]; 13] = [
 /// Sums that a small binding cuts into parts, ragged and of whole vectors.
 pub(super) const LONG_SUMS: [[usize; 3]; 3] = [[40, 41, 515], [40, 40, 516], [40, 40, 520]];
 
-/// What a site can do: everything, nothing, a mask; aligned to a group of draws and not; training and prediction.
+/// What a site can do: everything, nothing, a mask; aligned to a group of draws and not; training
+/// and prediction.
 pub(super) fn sites(cases: &mut Cases) -> Vec<Dropout> {
     let key = cases.key();
-    let train =
-        |mode, keep, row, col| Dropout::train(mode, Mask::new(Rate::keep(keep).unwrap_or(Rate::KEEP_ALL), key).at(row, col));
+    let train = |mode, keep, row, col| {
+        Dropout::train(
+            mode,
+            Mask::new(Rate::keep(keep).unwrap_or(Rate::KEEP_ALL), key).at(row, col),
+        )
+    };
     vec![
         Dropout::NONE,
         Dropout::predict(Mode::Vanilla, Rate::keep(0.3).unwrap_or(Rate::KEEP_ALL)),
@@ -48,19 +58,41 @@ pub(super) fn sites(cases: &mut Cases) -> Vec<Dropout> {
 }
 
 /// All kernels over all forms, a check a group of them.
-pub(super) fn against_oracle<B: Subject + Send>(forms: &mut [Form<B>], seed: u64, done: &mut dyn FnMut(Check)) -> Result<()> {
+pub(super) fn against_oracle<B: Subject + Send>(
+    forms: &mut [Form<B>],
+    seed: u64,
+    done: &mut dyn FnMut(Check),
+) -> Result<()> {
     let bound = format!("within {}·(terms + 2)·ε of each value", oracle::C);
     let accuracy = "within the accuracy of WGSL's exp, log and division";
     done(over(forms, seed, "linear_forward, grad_input, grad_weight", &bound, products)?);
-    done(over(forms, seed, "linear_activation, activation_grad", &bound, super::activation::activations)?);
+    done(over(
+        forms,
+        seed,
+        "linear_activation, activation_grad",
+        &bound,
+        super::activation::activations,
+    )?);
     done(over(forms, seed, "dropout, copy", &bound, elementwise)?);
-    done(over(forms, seed, "broadcast, bits, bytes, alpha, Gaussian", &bound, super::forms::forms)?);
+    done(over(
+        forms,
+        seed,
+        "broadcast, bits, bytes, alpha, Gaussian",
+        &bound,
+        super::forms::forms,
+    )?);
     done(over(forms, seed, "gather", &bound, gathers)?);
     done(over(forms, seed, "softmax_cross_entropy, squared_error, batch_loss", accuracy, losses)?);
     done(over(forms, seed, "subnetworks, moments", accuracy, super::ensemble::ensembles)?);
     let normalizations = super::normalization::normalizations;
     done(over(forms, seed, "batch normalization, adamw", &bound, normalizations)?);
-    done(over(forms, seed, "patches, pool, and their ways back", &bound, super::convolution::convolutions)?);
+    done(over(
+        forms,
+        seed,
+        "patches, pool, and their ways back",
+        &bound,
+        super::convolution::convolutions,
+    )?);
     done(over(forms, seed, "sgd", "over three updates", updates)?);
     done(over(forms, seed, "grad_weight_sgd", "over two updates", layer_updates)?);
     Ok(())
@@ -91,7 +123,8 @@ fn products<B: Backend>(form: &mut Form<B>, cases: &mut Cases, tally: &mut Tally
     let shapes = if form.weak { &LONG_SUMS[..] } else { &SHAPES[..] };
     for (i, shape) in shapes.iter().enumerate() {
         for (j, site) in sites(cases).into_iter().enumerate() {
-            // Long sums are long in f64 too: a third of the sites will do, and the one without a mask.
+            // Long sums are long in f64 too: a third of the sites will do, and the one without a
+            // mask.
             if form.weak && (i + j) % 3 != 0 && j != 0 {
                 continue;
             }
@@ -108,33 +141,48 @@ fn products<B: Backend>(form: &mut Form<B>, cases: &mut Cases, tally: &mut Tally
 }
 
 fn elementwise<B: Backend>(form: &mut Form<B>, cases: &mut Cases, tally: &mut Tally) -> Result<()> {
-    for (rows, cols) in [(1, 1), (1, 12), (1, 64), (7, 13), (9, 12), (9, 64), (31, 65), (5, 1000), (3, 20_001)] {
+    for (rows, cols) in
+        [(1, 1), (1, 12), (1, 64), (7, 13), (9, 12), (9, 64), (31, 65), (5, 1000), (3, 20_001)]
+    {
         let values = cases.noise(rows * cols);
         let x = form.backend.tensor(rows, cols, &values)?;
         let mut y = poisoned(&mut form.backend, rows, cols)?;
         form.backend.copy(&x, &mut y)?;
-        let copied = super::check::same_bits(&format!("{}: copy {rows}×{cols}", form.name), &form.backend.read(&y)?, &values);
+        let copied = super::check::same_bits(
+            &format!("{}: copy {rows}×{cols}", form.name),
+            &form.backend.read(&y)?,
+            &values,
+        );
         tally.compare(copied);
         for site in sites(cases) {
             let mut y = poisoned(&mut form.backend, rows, cols)?;
             form.backend.dropout(DropoutCall { x: &x, y: &mut y, dropout: site })?;
             let what = format!("{}: dropout {rows}×{cols} {site:?}", form.name);
-            tally.compare(oracle::dropout(&values, cols, &site).check(&what, &form.backend.read(&y)?));
+            tally.compare(
+                oracle::dropout(&values, cols, &site).check(&what, &form.backend.read(&y)?),
+            );
         }
     }
     Ok(())
 }
 
 fn gathers<B: Backend>(form: &mut Form<B>, cases: &mut Cases, tally: &mut Tally) -> Result<()> {
-    for [count, cols, batch, first] in [[1, 1, 1, 0], [50, 3, 7, 5], [50, 64, 32, 18], [20, 129, 5, 2]] {
+    for [count, cols, batch, first] in
+        [[1, 1, 1, 0], [50, 3, 7, 5], [50, 64, 32, 18], [20, 129, 5, 2]]
+    {
         let bytes: Vec<u8> = (0..count * cols).map(|_| cases.below(256) as u8).collect();
         let floats = cases.noise(count * cols);
         let labels: Vec<u32> = (0..count as u32).map(|row| row * 7 + 1).collect();
-        let order: Vec<u32> = (0..first + batch + 2).map(|_| cases.below(count as u64) as u32).collect();
-        let (byte_data, float_data) = (form.backend.tensor(count, cols, &bytes)?, form.backend.tensor(count, cols, &floats)?);
-        let (all_labels, all_rows) = (form.backend.tensor(count, 1, &labels)?, form.backend.tensor(order.len(), 1, &order)?);
+        let order: Vec<u32> =
+            (0..first + batch + 2).map(|_| cases.below(count as u64) as u32).collect();
+        let (byte_data, float_data) =
+            (form.backend.tensor(count, cols, &bytes)?, form.backend.tensor(count, cols, &floats)?);
+        let (all_labels, all_rows) =
+            (form.backend.tensor(count, 1, &labels)?, form.backend.tensor(order.len(), 1, &order)?);
         for site in sites(cases) {
-            for (data, unit) in [(Features::Bytes(&byte_data), 1.0 / 255.0), (Features::Floats(&float_data), 0.3)] {
+            for (data, unit) in
+                [(Features::Bytes(&byte_data), 1.0 / 255.0), (Features::Floats(&float_data), 0.3)]
+            {
                 let mut x = poisoned(&mut form.backend, batch, cols)?;
                 let mut batch_labels = form.backend.tensor(batch, 1, &vec![u32::MAX; batch])?;
                 let (order_of, dropout, taken) = (&all_rows, site, &mut batch_labels);
@@ -148,40 +196,68 @@ fn gathers<B: Backend>(form: &mut Form<B>, cases: &mut Cases, tally: &mut Tally)
                     labels: taken,
                     dropout,
                 })?;
-                let datum = |i: usize| if matches!(data, Features::Bytes(_)) { f64::from(bytes[i]) } else { f64::from(floats[i]) };
+                let datum = |i: usize| {
+                    if matches!(data, Features::Bytes(_)) {
+                        f64::from(bytes[i])
+                    } else {
+                        f64::from(floats[i])
+                    }
+                };
                 let mut right = Exact { terms: 1, ..Exact::default() };
                 let rows = &order[first..first + batch];
                 for (r, &row) in rows.iter().enumerate() {
                     for c in 0..cols {
-                        let value = datum(row as usize * cols + c) * f64::from(unit) * f64::from(site.scale);
+                        let value = datum(row as usize * cols + c)
+                            * f64::from(unit)
+                            * f64::from(site.scale);
                         let value = if site.mask.keeps(r, c) { value } else { 0.0 };
                         right.values.push(value);
                         right.magnitudes.push(value.abs());
                     }
                 }
                 let what = format!("{}: gather {count}×{cols} to {batch} {site:?}", form.name);
-                let same_labels = form.backend.read(&batch_labels)?.iter().eq(rows.iter().map(|&row| &labels[row as usize]));
-                let outcome = right.check(&what, &form.backend.read(&x)?).map_err(|error| error.to_string());
-                tally.compare(outcome.and(same_labels.then_some(()).ok_or(format!("{what}: other labels"))));
+                let same_labels = form
+                    .backend
+                    .read(&batch_labels)?
+                    .iter()
+                    .eq(rows.iter().map(|&row| &labels[row as usize]));
+                let outcome =
+                    right.check(&what, &form.backend.read(&x)?).map_err(|error| error.to_string());
+                tally.compare(
+                    outcome.and(same_labels.then_some(()).ok_or(format!("{what}: other labels"))),
+                );
             }
         }
     }
     Ok(())
 }
 
-/// WGSL lets `exp(d)` be off by 3 + 2·|d| units in the last place, `log` by 2^-21 near 1 and 3 units elsewhere, a division by 2.5. With d
-/// the distance from the largest logit, |d|·exp(−|d|) ≤ 1/e bounds what each of the C terms adds to the error of their sum, which is at
-/// least 1: together no more than (3·C + 8)·ε. The subtractions add a share of the numbers themselves.
+/// WGSL lets `exp(d)` be off by 3 + 2·|d| units in the last place, `log` by 2^-21 near 1 and 3
+/// units elsewhere, a division by 2.5. With d the distance from the largest logit, |d|·exp(−|d|) ≤
+/// 1/e bounds what each of the C terms adds to the error of their sum, which is at
+/// least 1: together no more than (3·C + 8)·ε. The subtractions add a share of the numbers
+/// themselves.
 fn losses<B: Backend>(form: &mut Form<B>, cases: &mut Cases, tally: &mut Tally) -> Result<()> {
     let (epsilon, log) = (f64::from(f32::EPSILON), 1.0 / 2_097_152.0);
     for [batch, classes] in [[1, 1], [7, 1], [63, 10], [65, 64], [129, 3], [5, 1009]] {
         for spread in [0.0, 1.0, 30.0] {
-            let logits: Vec<f32> = cases.noise(batch * classes).iter().map(|x| x * spread).collect();
+            let logits: Vec<f32> =
+                cases.noise(batch * classes).iter().map(|x| x * spread).collect();
             let labels: Vec<u32> = (0..batch).map(|_| cases.below(classes as u64) as u32).collect();
-            let (z, y) = (form.backend.tensor(batch, classes, &logits)?, form.backend.tensor(batch, 1, &labels)?);
+            let (z, y) = (
+                form.backend.tensor(batch, classes, &logits)?,
+                form.backend.tensor(batch, 1, &labels)?,
+            );
             let mut dz = poisoned(&mut form.backend, batch, classes)?;
-            let (mut losses, mut totals) = (poisoned(&mut form.backend, batch, 2)?, poisoned(&mut form.backend, 3, 2)?);
-            let call = SoftmaxCrossEntropy { logits: &z, labels: &y, grad_logits: &mut dz, losses: &mut losses, batch };
+            let (mut losses, mut totals) =
+                (poisoned(&mut form.backend, batch, 2)?, poisoned(&mut form.backend, 3, 2)?);
+            let call = SoftmaxCrossEntropy {
+                logits: &z,
+                labels: &y,
+                grad_logits: &mut dz,
+                losses: &mut losses,
+                batch,
+            };
             form.backend.softmax_cross_entropy(call)?;
             form.backend.batch_loss(BatchLoss { losses: &losses, totals: &mut totals, slot: 1 })?;
             let (pairs, totals) = (form.backend.read(&losses)?, form.backend.read(&totals)?);
@@ -189,13 +265,30 @@ fn losses<B: Backend>(form: &mut Form<B>, cases: &mut Cases, tally: &mut Tally) 
             let slack = (3 * classes + 8) as f64 * epsilon;
             let what = format!("{}: {batch}×{classes} logits in ±{spread}", form.name);
             let column = |c: usize| pairs.iter().skip(c).step_by(2).copied().collect::<Vec<f32>>();
-            tally.compare(within(&format!("{what}, loss"), &column(0), &exact, |loss| log + slack + 4.0 * epsilon * loss.abs()));
+            tally.compare(within(&format!("{what}, loss"), &column(0), &exact, |loss| {
+                log + slack + 4.0 * epsilon * loss.abs()
+            }));
             let share = 1.0 / batch as f64;
-            tally.compare(within(&format!("{what}, dz"), &form.backend.read(&dz)?, &exact_dz, |_| share * (slack + 8.0 * epsilon)));
-            let targets: Vec<f32> = cases.noise(batch * classes).iter().map(|x| 0.5 * (x + 1.0)).collect();
+            tally.compare(within(
+                &format!("{what}, dz"),
+                &form.backend.read(&dz)?,
+                &exact_dz,
+                |_| share * (slack + 8.0 * epsilon),
+            ));
+            let targets: Vec<f32> =
+                cases.noise(batch * classes).iter().map(|x| 0.5 * (x + 1.0)).collect();
             let t = form.backend.tensor(batch, classes, &targets)?;
-            let (mut dz, mut losses) = (poisoned(&mut form.backend, batch, classes)?, poisoned(&mut form.backend, batch, 2)?);
-            let call = SquaredError { z: &z, targets: &t, grad_z: &mut dz, losses: &mut losses, logistic: true };
+            let (mut dz, mut losses) = (
+                poisoned(&mut form.backend, batch, classes)?,
+                poisoned(&mut form.backend, batch, 2)?,
+            );
+            let call = SquaredError {
+                z: &z,
+                targets: &t,
+                grad_z: &mut dz,
+                losses: &mut losses,
+                logistic: true,
+            };
             form.backend.squared_error(call)?;
             let (exact, exact_dz) = oracle::squared_error(&logits, &targets, classes, true);
             let squares = form.backend.read(&losses)?.into_iter().step_by(2).collect::<Vec<f32>>();
@@ -210,7 +303,12 @@ fn losses<B: Backend>(form: &mut Form<B>, cases: &mut Cases, tally: &mut Tally) 
             }));
             let sums = [0, 1].map(|c| column(c).iter().copied().map(f64::from).sum());
             let terms = (batch.div_ceil(64) + 64) as f64;
-            tally.compare(within(&format!("{what}, batch_loss"), &totals[2..4], &sums, |sum: f64| terms * epsilon * sum.abs()));
+            tally.compare(within(
+                &format!("{what}, batch_loss"),
+                &totals[2..4],
+                &sums,
+                |sum: f64| terms * epsilon * sum.abs(),
+            ));
         }
     }
     Ok(())
@@ -218,9 +316,16 @@ fn losses<B: Backend>(form: &mut Form<B>, cases: &mut Cases, tally: &mut Tally) 
 
 fn updates<B: Backend>(form: &mut Form<B>, cases: &mut Cases, tally: &mut Tally) -> Result<()> {
     for [rows, cols] in [[1, 1], [7, 1], [8, 9], [65, 63], [64, 64]] {
-        for (momentum, weight_decay, max_norm) in [(0.0, 0.0, None), (0.0, 0.1, Some(0.5)), (0.9, 0.1, None), (0.9, 0.1, Some(0.5))]
+        for (momentum, weight_decay, max_norm) in
+            [(0.0, 0.0, None), (0.0, 0.1, Some(0.5)), (0.9, 0.1, None), (0.9, 0.1, Some(0.5))]
         {
-            let rule = SgdRule { momentum, weight_decay, l1: weight_decay / 2.0, max_norm, ..SgdRule::plain(0.25) };
+            let rule = SgdRule {
+                momentum,
+                weight_decay,
+                l1: weight_decay / 2.0,
+                max_norm,
+                ..SgdRule::plain(0.25)
+            };
             let what = format!("{}: sgd {rows}×{cols} {rule:?}", form.name);
             let (mut state, mut velocities) = (cases.noise(rows * cols), vec![0.0; rows * cols]);
             let mut weight = form.backend.tensor(rows, cols, &state)?;
@@ -230,7 +335,8 @@ fn updates<B: Backend>(form: &mut Form<B>, cases: &mut Cases, tally: &mut Tally)
                 let grad = form.backend.tensor(rows, cols, &gradient)?;
                 let kept = (momentum != 0.0).then_some(&mut velocity);
                 form.backend.sgd(Sgd { grad: &grad, weight: &mut weight, velocity: kept, rule })?;
-                let [exact, exact_velocity] = oracle::sgd(&gradient, &state, &velocities, cols, &rule);
+                let [exact, exact_velocity] =
+                    oracle::sgd(&gradient, &state, &velocities, cols, &rule);
                 state = form.backend.read(&weight)?;
                 tally.compare(exact.check(&what, &state));
                 if momentum != 0.0 {
@@ -243,12 +349,17 @@ fn updates<B: Backend>(form: &mut Form<B>, cases: &mut Cases, tally: &mut Tally)
     Ok(())
 }
 
-fn layer_updates<B: Backend>(form: &mut Form<B>, cases: &mut Cases, tally: &mut Tally) -> Result<()> {
+fn layer_updates<B: Backend>(
+    form: &mut Form<B>,
+    cases: &mut Cases,
+    tally: &mut Tally,
+) -> Result<()> {
     for &shape in if form.weak { &LONG_SUMS[..] } else { &SHAPES[..] } {
         let [batch, inputs, outputs] = shape;
         for momentum in [0.0, 0.9] {
             let rule = SgdRule { momentum, weight_decay: 0.1, l1: 0.05, ..SgdRule::plain(0.25) };
-            let what = format!("{}: grad_weight_sgd {batch}×{inputs}×{outputs} {rule:?}", form.name);
+            let what =
+                format!("{}: grad_weight_sgd {batch}×{inputs}×{outputs} {rule:?}", form.name);
             let rows = [inputs, inputs, 1, 1];
             let mut state = rows.map(|rows| cases.noise(rows * outputs));
             let mut tensors = Vec::new();
@@ -258,11 +369,27 @@ fn layer_updates<B: Backend>(form: &mut Form<B>, cases: &mut Cases, tally: &mut 
             for _ in 0..2 {
                 let (x, grad_z) = (cases.noise(batch * inputs), cases.noise(batch * outputs));
                 let exact_z: Vec<f64> = grad_z.iter().copied().map(f64::from).collect();
-                let exact = oracle::grad_weight_sgd(&x, &exact_z, state.each_ref().map(Vec::as_slice), shape, &rule);
-                let (x, grad_z) = (&form.backend.tensor(batch, inputs, &x)?, &form.backend.tensor(batch, outputs, &grad_z)?);
+                let exact = oracle::grad_weight_sgd(
+                    &x,
+                    &exact_z,
+                    state.each_ref().map(Vec::as_slice),
+                    shape,
+                    &rule,
+                );
+                let (x, grad_z) = (
+                    &form.backend.tensor(batch, inputs, &x)?,
+                    &form.backend.tensor(batch, outputs, &grad_z)?,
+                );
                 if let [weight, weight_velocity, bias, bias_velocity] = tensors.as_mut_slice() {
                     let velocity = (momentum != 0.0).then_some((weight_velocity, bias_velocity));
-                    form.backend.grad_weight_sgd(GradWeightSgd { x, grad_z, weight, bias, velocity, rule })?;
+                    form.backend.grad_weight_sgd(GradWeightSgd {
+                        x,
+                        grad_z,
+                        weight,
+                        bias,
+                        velocity,
+                        rule,
+                    })?;
                 }
                 for (i, tensor) in tensors.iter().enumerate() {
                     // Without momentum no velocity is kept.
@@ -278,11 +405,23 @@ fn layer_updates<B: Backend>(form: &mut Form<B>, cases: &mut Cases, tally: &mut 
 }
 
 /// Compares so that a NaN fails.
-pub(super) fn within(what: &str, got: &[f32], exact: &[f64], bound: impl Fn(f64) -> f64) -> std::result::Result<(), String> {
+pub(super) fn within(
+    what: &str,
+    got: &[f32],
+    exact: &[f64],
+    bound: impl Fn(f64) -> f64,
+) -> std::result::Result<(), String> {
     let inside = |(&c, &e): (&f32, &f64)| (f64::from(c) - e).abs() <= bound(e);
     match got.iter().zip(exact).position(|pair| !inside(pair)) {
-        _ if got.len() != exact.len() => Err(format!("{what}: {} elements, expected {}", got.len(), exact.len())),
-        Some(i) => Err(format!("{what}: element {i}: expected {} ± {:e}, got {}", exact[i], bound(exact[i]), got[i])),
+        _ if got.len() != exact.len() => {
+            Err(format!("{what}: {} elements, expected {}", got.len(), exact.len()))
+        }
+        Some(i) => Err(format!(
+            "{what}: element {i}: expected {} ± {:e}, got {}",
+            exact[i],
+            bound(exact[i]),
+            got[i]
+        )),
         None => Ok(()),
     }
 }
@@ -292,18 +431,22 @@ pub(super) fn divides_so(planner: &Planner, variant: &Variant) -> bool {
     !variant.stem.is_strips() || variant.flat != planner.wide
 }
 
-/// Whether each variant that the forms can compile was run. Matrix products know their tile, kernels of strips whether threads move much at a time;
-/// `linear_forward` and `grad_weight` run in parts on weak forms, and what has few rows and long sums on strong ones.
+/// Whether each variant that the forms can compile was run. Matrix products know their tile,
+/// kernels of strips whether threads move much at a time; `linear_forward` and `grad_weight` run in
+/// parts on weak forms, and what has few rows and long sums on strong ones.
 pub(super) fn variants(forms: &[Form<Gpu>]) -> Check {
     let mut tally = Tally::new("variants run, of those of the forms checked");
-    let compiled: Vec<String> = forms.iter().flat_map(|form| form.backend.kernels().compiled()).collect();
+    let compiled: Vec<String> =
+        forms.iter().flat_map(|form| form.backend.kernels().compiled()).collect();
     for int64 in [false, true] {
         for variant in Variant::all() {
             let variant = Variant { int64, ..variant };
             let reaches = |form: &Form<Gpu>| {
                 let planner = form.backend.kernels().planner();
                 let size = match (variant.stem, variant.part) {
-                    (Stem::LinearForward, true) | (Stem::GradInput, false) | (Stem::GradWeightSgd, _) => true,
+                    (Stem::LinearForward, true)
+                    | (Stem::GradInput, false)
+                    | (Stem::GradWeightSgd, _) => true,
                     (Stem::GradWeight | Stem::LinearActivation, part) => form.weak == part,
                     _ => !form.weak,
                 };

@@ -17,7 +17,8 @@ pub(super) struct Layer {
     pub grad_output: Vec<f32>,
     pub relu: bool,
     pub dropout: Dropout,
-    /// Whether dX goes back through the ReLU and dropout before as well, and the scale of the latter.
+    /// Whether dX goes back through the ReLU and dropout before as well, and the scale of the
+    /// latter.
     pub through: Option<f32>,
 }
 
@@ -52,7 +53,11 @@ impl Layer {
         dropout: Dropout,
     ) -> Self {
         let [batch, inputs, outputs] = shape;
-        let (x, weight, grad_output) = (fill(cases, batch * inputs), fill(cases, inputs * outputs), fill(cases, batch * outputs));
+        let (x, weight, grad_output) = (
+            fill(cases, batch * inputs),
+            fill(cases, inputs * outputs),
+            fill(cases, batch * outputs),
+        );
         let bias = cases.flip().then(|| fill(cases, outputs));
         let through = cases.flip().then_some(dropout.scale);
         Self { shape, x, weight, bias, grad_output, relu, dropout, through }
@@ -86,9 +91,23 @@ impl Layer {
         })?;
         let (output, through) = (relu.then_some(&on.y), self.through.map(|scale| (&on.x, scale)));
         let grad_output = &on.grad_output;
-        backend.grad_input(GradInput { grad_output, output, weight: &on.weight, grad_input: &mut on.dx, dropout, through })?;
+        backend.grad_input(GradInput {
+            grad_output,
+            output,
+            weight: &on.weight,
+            grad_input: &mut on.dx,
+            dropout,
+            through,
+        })?;
         let (grad_weight, grad_bias) = (&mut on.dw, &mut on.db);
-        backend.grad_weight(GradWeight { x: &on.x, grad_output, output, grad_weight, grad_bias, dropout })
+        backend.grad_weight(GradWeight {
+            x: &on.x,
+            grad_output,
+            output,
+            grad_weight,
+            grad_bias,
+            dropout,
+        })
     }
 
     /// All of it at once.
@@ -102,24 +121,45 @@ impl Layer {
     pub fn name(&self) -> String {
         let Self { shape: [batch, inputs, outputs], relu, dropout, bias, through, .. } = self;
         let (bias, through) = (bias.is_some(), through.is_some());
-        format!("layer {batch}×{inputs}×{outputs}, relu {relu}, bias {bias}, through {through}, {dropout:?}")
+        format!(
+            "layer {batch}×{inputs}×{outputs}, relu {relu}, bias {bias}, through {through}, {dropout:?}"
+        )
     }
 
     /// What the oracle says of each result, Y's own gate taken as it came: Y, dX, dW, db.
     pub fn exact<'a>(&self, got: &'a Results) -> [(Exact, &'a [f32]); 4] {
-        let forward = oracle::linear_forward(&self.x, &self.weight, self.bias.as_deref(), self.shape, self.relu, &self.dropout);
-        let grad_z = oracle::gradient(&self.grad_output, self.relu.then_some(&got.y), self.shape[2], &self.dropout);
+        let forward = oracle::linear_forward(
+            &self.x,
+            &self.weight,
+            self.bias.as_deref(),
+            self.shape,
+            self.relu,
+            &self.dropout,
+        );
+        let grad_z = oracle::gradient(
+            &self.grad_output,
+            self.relu.then_some(&got.y),
+            self.shape[2],
+            &self.dropout,
+        );
         let mut grad_input = oracle::grad_input(&grad_z, &self.weight, self.shape);
         if let Some(scale) = self.through {
             back_through(&mut grad_input, &self.x, scale);
         }
         let (weight, bias) = oracle::grad_weight(&self.x, &grad_z, self.shape);
-        [(forward, &got.y[..]), (grad_input, &got.dx[..]), (weight, &got.dw[..]), (bias, &got.db[..])]
+        [
+            (forward, &got.y[..]),
+            (grad_input, &got.dx[..]),
+            (weight, &got.dw[..]),
+            (bias, &got.db[..]),
+        ]
     }
 
-    /// Holds each kernel's result against the oracle: `linear_forward`, `grad_input`, `grad_weight` in that order.
+    /// Holds each kernel's result against the oracle: `linear_forward`, `grad_input`, `grad_weight`
+    /// in that order.
     pub fn against_oracle(&self, got: &Results) -> [Result<()>; 3] {
-        let [forward, grad_input, weight, bias] = self.exact(got).map(|(exact, got)| exact.check(&self.name(), got));
+        let [forward, grad_input, weight, bias] =
+            self.exact(got).map(|(exact, got)| exact.check(&self.name(), got));
         [forward, grad_input, weight.and(bias)]
     }
 
@@ -140,15 +180,19 @@ impl Layer {
 
 /// Reads many layers' results with one wait.
 pub(super) fn read<B: Backend>(backend: &mut B, layers: &[Tensors<B>]) -> Result<Vec<Results>> {
-    let tensors: Vec<&B::Tensor<f32>> = layers.iter().flat_map(|on| [&on.y, &on.dx, &on.dw, &on.db]).collect();
+    let tensors: Vec<&B::Tensor<f32>> =
+        layers.iter().flat_map(|on| [&on.y, &on.dx, &on.dw, &on.db]).collect();
     let mut values = backend.read_all(&tensors)?.into_iter();
     let mut next = || values.next().unwrap_or_default();
     Ok(layers.iter().map(|_| Results { y: next(), dx: next(), dw: next(), db: next() }).collect())
 }
 
-/// The gradient before the ReLU and dropout whose output is `x`: dX·s where X > 0 or is a NaN, else 0.
+/// The gradient before the ReLU and dropout whose output is `x`: dX·s where X > 0 or is a NaN, else
+/// 0.
 fn back_through(grad_input: &mut Exact, x: &[f32], scale: f32) {
     for values in [&mut grad_input.values, &mut grad_input.magnitudes] {
-        values.iter_mut().zip(x).for_each(|(value, &x)| *value = if x <= 0.0 { 0.0 } else { *value * f64::from(scale) });
+        values.iter_mut().zip(x).for_each(|(value, &x)| {
+            *value = if x <= 0.0 { 0.0 } else { *value * f64::from(scale) }
+        });
     }
 }

@@ -13,7 +13,8 @@ const BATCH: usize = 512;
 /// Batches that share their shapes, and with them their tensors.
 const ROUNDS: usize = 16;
 
-/// The first element in which `words`, as `mask_bits` writes them, differ from the contract: its key, place, and both values.
+/// The first element in which `words`, as `mask_bits` writes them, differ from the contract: its
+/// key, place, and both values.
 pub(super) fn difference(mask: &Mask, rows: usize, cols: usize, words: &[u32]) -> Option<String> {
     let per_row = cols.div_ceil(32);
     let mut expected = vec![0; rows * per_row];
@@ -35,7 +36,13 @@ fn difference_of_ones(mask: &Mask, cols: usize, expected: &[u32], y: &[f32]) -> 
     Some(format!("dropout of ones, {}", describe(mask, at / cols, at % cols, right(at), &y[at])))
 }
 
-fn describe(mask: &Mask, row: usize, col: usize, expected: u32, got: &dyn std::fmt::Display) -> String {
+fn describe(
+    mask: &Mask,
+    row: usize,
+    col: usize,
+    expected: u32,
+    got: &dyn std::fmt::Display,
+) -> String {
     let Mask { key: Key { seed, layer, step }, rate, row_offset, col_offset } = mask;
     let (row, col) = (row_offset + row as u64, col_offset + col as u64);
     format!(
@@ -61,7 +68,11 @@ impl<B: Backend> Slot<B> {
             cols = cols.next_multiple_of(4);
         }
         // What is there before the first mask; later on it is a mask of another key.
-        let bits = backend.tensor(rows, cols.div_ceil(32), &vec![0xdead_beef; rows * cols.div_ceil(32)])?;
+        let bits = backend.tensor(
+            rows,
+            cols.div_ceil(32),
+            &vec![0xdead_beef; rows * cols.div_ceil(32)],
+        )?;
         let ones = backend.tensor(rows, cols, &vec![1.0; rows * cols])?;
         let y = backend.tensor(rows, cols, &vec![f32::NAN; rows * cols])?;
         Ok(Self { rows, cols, bits, ones, y })
@@ -88,7 +99,12 @@ pub(super) fn sweep<B: Backend>(forms: &mut [Form<B>], seed: u64, count: usize) 
     Ok(tally.finish("by mask_bits and by dropout"))
 }
 
-fn batch<B: Backend>(form: &mut Form<B>, slots: &mut [Slot<B>], cases: &mut Cases, tally: &mut Tally) -> Result<()> {
+fn batch<B: Backend>(
+    form: &mut Form<B>,
+    slots: &mut [Slot<B>],
+    cases: &mut Cases,
+    tally: &mut Tally,
+) -> Result<()> {
     let mut masks = Vec::new();
     for slot in slots.iter_mut() {
         let mask = cases.mask(slot.rows, slot.cols);
@@ -104,10 +120,13 @@ fn batch<B: Backend>(form: &mut Form<B>, slots: &mut [Slot<B>], cases: &mut Case
         .zip(bits.par_iter().zip(&ones))
         .map(|((mask, rows, cols), (bits, y))| {
             // Where the first passes, the bits are the reference's.
-            difference(mask, *rows, *cols, bits).or_else(|| difference_of_ones(mask, *cols, bits, y))
+            difference(mask, *rows, *cols, bits)
+                .or_else(|| difference_of_ones(mask, *cols, bits, y))
         })
         .collect();
-    found.into_iter().for_each(|wrong| tally.case(wrong.map(|wrong| format!("{}: {wrong}", form.name))));
+    found
+        .into_iter()
+        .for_each(|wrong| tally.case(wrong.map(|wrong| format!("{}: {wrong}", form.name))));
     Ok(())
 }
 
@@ -118,7 +137,8 @@ mod tests {
 
     #[test]
     fn the_first_wrong_bit_is_named_with_key_and_place() {
-        let mask = Mask::new(Rate::keep(0.5).unwrap(), Key { seed: 9, layer: 2, step: 3 }).at(100, 7);
+        let mask =
+            Mask::new(Rate::keep(0.5).unwrap(), Key { seed: 9, layer: 2, step: 3 }).at(100, 7);
         let (rows, cols) = (3, 40);
         let mut words = vec![0; 6];
         reference::mask_bits(&mut words, cols, &mask);
@@ -127,11 +147,18 @@ mod tests {
         words[3] ^= 1 << 4;
         words[5] ^= 1;
         let kept = right[3] >> 4 & 1;
-        let named = format!("seed 0x9, layer 2, step 3, keep 0.5: row 101, column 43: expected {kept}, got {}", 1 - kept);
+        let named = format!(
+            "seed 0x9, layer 2, step 3, keep 0.5: row 101, column 43: expected {kept}, got {}",
+            1 - kept
+        );
         assert_eq!(difference(&mask, rows, cols, &words), Some(named));
         let mut y: Vec<f32> = mask.bytes(rows, cols).unwrap().into_iter().map(f32::from).collect();
         assert_eq!(difference_of_ones(&mask, cols, &right, &y), None);
         y[1] = f32::NAN;
-        assert!(difference_of_ones(&mask, cols, &right, &y).unwrap().contains("row 100, column 8: expected"));
+        assert!(
+            difference_of_ones(&mask, cols, &right, &y)
+                .unwrap()
+                .contains("row 100, column 8: expected")
+        );
     }
 }

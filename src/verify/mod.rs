@@ -1,10 +1,13 @@
-//! Conformance: whether a device draws the contract's masks and computes what it should, and what to paste into a report if not.
+//! Conformance: whether a device draws the contract's masks and computes what it should, and what
+//! to paste into a report if not.
 //!
-//! [`gpu`] checks a device of the caller's (see [`Gpu::on`]) in every form in which it can run the kernels, [`cpu`] the CPU backend on every
-//! instruction set. In order: Random123's answers, the contract's check vectors, masks of random keys, rates, shapes and offsets against
-//! the reference; every kernel in every variant against the f64 [`oracle`](crate::oracle), where the device has f16 also in that; exact arithmetic, bit-equal to the reference;
-//! invariance over tile, split, shard and grid; then a statistical battery, with controls that must fail. `docs/trust.md` says what each
-//! check is.
+//! [`gpu`] checks a device of the caller's (see [`Gpu::on`]) in every form in which it can run the
+//! kernels, [`cpu`] the CPU backend on every instruction set. In order: Random123's answers, the
+//! contract's check vectors, masks of random keys, rates, shapes and offsets against the reference;
+//! every kernel in every variant against the f64 [`oracle`](crate::oracle), where the device has
+//! f16 also in that; exact arithmetic, bit-equal to the reference; invariance over tile, split,
+//! shard and grid; then a statistical battery, with controls that must fail. `docs/trust.md` says
+//! what each check is.
 //!
 //! ```
 //! use wgpu_dropout::verify::{self, Options};
@@ -51,8 +54,9 @@ pub struct Options {
     pub layers: usize,
     /// Draws of a rate in the battery.
     pub draws: u64,
-    /// Whether a GPU is checked in every form: each tile, with Philox in 64-bit integers and in limbs, whole and in parts. Else in its own,
-    /// and in the other tiles with Philox in limbs.
+    /// Whether a GPU is checked in every form: each tile, with Philox in 64-bit integers and in
+    /// limbs, whole and in parts. Else in its own, and in the other tiles with Philox in
+    /// limbs.
     pub every_form: bool,
     /// How long the battery may take: fewer draws on a device too slow for all of them.
     pub patience: Duration,
@@ -61,10 +65,19 @@ pub struct Options {
 }
 
 impl Options {
-    /// Some minutes on a device, battery included: most of them what its driver takes to compile every form of the kernels for the first time.
+    /// Some minutes on a device, battery included: most of them what its driver takes to compile
+    /// every form of the kernels for the first time.
     pub fn new(seed: u64) -> Self {
         let patience = Duration::from_secs(20);
-        Self { seed, masks: 50_000, layers: 4_000, draws: 1 << 26, every_form: true, patience, edits: Vec::new() }
+        Self {
+            seed,
+            masks: 50_000,
+            layers: 4_000,
+            draws: 1 << 26,
+            every_form: true,
+            patience,
+            edits: Vec::new(),
+        }
     }
 
     /// Some seconds, and what the kernels take to compile: every check, with few cases and forms.
@@ -89,7 +102,9 @@ pub fn gpu(gpu: &Gpu, options: &Options, on_check: Progress<'_>) -> Result<Repor
     let mut forms = form::of_gpu(gpu, options)?;
     let rounds = |rounds: u32| -> Result<Gpu> {
         let kernels = form::kernels(gpu, options)?;
-        Ok(gpu.with_kernels(kernels.edited("PHILOX_ROUNDS: u32 = 10u", &format!("PHILOX_ROUNDS: u32 = {rounds}u"))))
+        Ok(gpu.with_kernels(
+            kernels.edited("PHILOX_ROUNDS: u32 = 10u", &format!("PHILOX_ROUNDS: u32 = {rounds}u")),
+        ))
     };
     let mut run = Run { checks: Vec::new(), on_check };
     run.done(vectors::philox(&mut forms, 10)?);
@@ -102,7 +117,12 @@ pub fn gpu(gpu: &Gpu, options: &Options, on_check: Progress<'_>) -> Result<Repor
             run.done(check);
         }
         let rows = run.battery(&mut forms[0].backend, options)?;
-        run.done(battery::rejects("Philox with 3 rounds", &mut rounds(3)?, options.seed, rows.min(1024))?);
+        run.done(battery::rejects(
+            "Philox with 3 rounds",
+            &mut rounds(3)?,
+            options.seed,
+            rows.min(1024),
+        )?);
         run.done(battery::finds_planted_lags(options.seed)?);
     }
     Ok(Report { device: gpu_name(gpu), checks: run.checks, counts: total(&forms) })
@@ -123,7 +143,8 @@ pub fn cpu(options: &Options, on_check: Progress<'_>) -> Result<Report> {
     Ok(Report { device: cpu_name(), checks: run.checks, counts: total(&forms) })
 }
 
-/// A device as a report names it: adapter, interface and driver, or the CPU backend's instruction sets.
+/// A device as a report names it: adapter, interface and driver, or the CPU backend's instruction
+/// sets.
 pub fn name(device: &Device) -> String {
     match device {
         Device::Gpu(gpu) => gpu_name(gpu),
@@ -157,7 +178,8 @@ impl Run<'_> {
         self.checks.push(check);
     }
 
-    /// The masks. Where they are wrong the rest would fail for the same reason and is left out: whether to go on.
+    /// The masks. Where they are wrong the rest would fail for the same reason and is left out:
+    /// whether to go on.
     fn contract<B: Backend>(&mut self, forms: &mut [Form<B>], options: &Options) -> Result<bool> {
         self.done(vectors::check_vectors(forms)?);
         self.done(masks::sweep(forms, options.seed, options.masks)?);
@@ -165,14 +187,20 @@ impl Run<'_> {
     }
 
     /// The floats.
-    fn numbers<B: Subject + Send>(&mut self, forms: &mut [Form<B>], seed: u64, layers: usize) -> Result<()> {
+    fn numbers<B: Subject + Send>(
+        &mut self,
+        forms: &mut [Form<B>],
+        seed: u64,
+        layers: usize,
+    ) -> Result<()> {
         kernels::against_oracle(forms, seed, &mut |check| self.done(check))?;
         self.done(exact::layers(forms, seed, layers)?);
         self.done(exact::invariance(forms, seed)?);
         Ok(())
     }
 
-    /// The battery on one form: the masks of the others are the same to the bit. Gives the rows that it took.
+    /// The battery on one form: the masks of the others are the same to the bit. Gives the rows
+    /// that it took.
     fn battery<B: Subject>(&mut self, backend: &mut B, options: &Options) -> Result<usize> {
         let rows = battery::rows(backend, options.draws, options.patience)?;
         self.done(battery::masks(backend, options.seed, rows)?);

@@ -10,7 +10,8 @@ pub(super) struct Cases(PhiloxRng);
 
 impl Cases {
     pub fn new(seed: u64, check: u32) -> Self {
-        // Far above the counters of any mask: the third and fourth word are no layer and step in use.
+        // Far above the counters of any mask: the third and fourth word are no layer and step in
+        // use.
         Self(PhiloxRng::at(seed, u128::from(check) << 64 | 1 << 127))
     }
 
@@ -51,14 +52,16 @@ impl Cases {
     /// Any rate: most by chance, some at the ends of the threshold, some that are common.
     pub fn rate(&mut self) -> Rate {
         let keep = match self.below(10) {
-            0 => [0.0, 0.5 / 65536.0, 1.0 / 65536.0, 1.0 - 1.0 / 65536.0, 1.0 - 0.4 / 65536.0, 1.0][self.size(0, 5)],
+            0 => [0.0, 0.5 / 65536.0, 1.0 / 65536.0, 1.0 - 1.0 / 65536.0, 1.0 - 0.4 / 65536.0, 1.0]
+                [self.size(0, 5)],
             1 => [0.1, 0.2, 0.25, 0.5, 0.75, 0.8, 0.9][self.size(0, 6)],
             _ => f64::from(self.0.next_u32()) / f64::from(u32::MAX),
         };
         Rate::keep(keep).unwrap_or(Rate::KEEP_ALL)
     }
 
-    /// Any mask of a shape: places near 0, by chance, and at the ends of the coordinates; every lane of a group of eight.
+    /// Any mask of a shape: places near 0, by chance, and at the ends of the coordinates; every
+    /// lane of a group of eight.
     pub fn mask(&mut self, rows: usize, cols: usize) -> Mask {
         let mut place = |end: u64| match self.below(4) {
             0 => self.below(9),

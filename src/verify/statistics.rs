@@ -1,6 +1,8 @@
-//! Statistics of random bits as z values: standard normal where the bits are independent and 1 with probability p, since p is known.
+//! Statistics of random bits as z values: standard normal where the bits are independent and 1 with
+//! probability p, since p is known.
 //!
-//! A mask is a row-major matrix of bits in u64 words, 64 columns a word, so that every sum is a population count.
+//! A mask is a row-major matrix of bits in u64 words, 64 columns a word, so that every sum is a
+//! population count.
 
 /// Bits of a mask.
 #[derive(Debug, Clone, PartialEq)]
@@ -27,27 +29,31 @@ impl Bits {
 
     /// The number of ones: `(k − Np) / √(Npq)`.
     pub fn mean(&self, p: f64) -> f64 {
-        (ones(self.words.iter().copied()) as f64 - self.len() * p) / (self.len() * p * (1.0 - p)).sqrt()
+        (ones(self.words.iter().copied()) as f64 - self.len() * p)
+            / (self.len() * p * (1.0 - p)).sqrt()
     }
 
-    /// The variance of the number of ones in blocks of m = 256: `Σ (c − mp)²` has the mean `n·σ²`, σ² = mpq, and the variance
-    /// `n·(μ₄ − σ⁴)`, μ₄ = σ²·(1 + 3·(m − 2)·pq).
+    /// The variance of the number of ones in blocks of m = 256: `Σ (c − mp)²` has the mean `n·σ²`,
+    /// σ² = mpq, and the variance `n·(μ₄ − σ⁴)`, μ₄ = σ²·(1 + 3·(m − 2)·pq).
     pub fn variance(&self, p: f64) -> f64 {
         let (m, pq) = (256.0, p * (1.0 - p));
         let blocks = self.words.chunks_exact(4);
-        let squares: f64 = blocks.clone().map(|block| (ones(block.iter().copied()) as f64 - m * p).powi(2)).sum();
+        let squares: f64 =
+            blocks.clone().map(|block| (ones(block.iter().copied()) as f64 - m * p).powi(2)).sum();
         let (n, variance) = (blocks.len() as f64, m * pq);
         let fourth = variance * (1.0 + 3.0 * (m - 2.0) * pq);
         (squares - n * variance) / (n * (fourth - variance * variance)).sqrt()
     }
 
-    /// The number of runs less one, over all bits as one sequence: a change from bit to bit has probability 2pq, and two that share a bit
-    /// have the covariance pq − 4p²q².
+    /// The number of runs less one, over all bits as one sequence: a change from bit to bit has
+    /// probability 2pq, and two that share a bit have the covariance pq − 4p²q².
     pub fn runs(&self, p: f64) -> f64 {
         let next = self.words.iter().skip(1).chain([&0]);
         let last = self.words.last().map_or(0, |word| word >> 63);
         // The bit after the last one is a 0 that is not there.
-        let changes = ones(self.words.iter().zip(next).map(|(word, next)| word ^ (word >> 1 | next << 63))) - last;
+        let changes =
+            ones(self.words.iter().zip(next).map(|(word, next)| word ^ (word >> 1 | next << 63)))
+                - last;
         let (m, pq) = (self.len() - 1.0, p * (1.0 - p));
         let variance = m * 2.0 * pq * (1.0 - 2.0 * pq) + 2.0 * (m - 1.0) * (pq - 4.0 * pq * pq);
         (changes as f64 - m * 2.0 * pq) / variance.sqrt()
@@ -59,7 +65,11 @@ impl Bits {
         for row in self.words.chunks_exact(self.width) {
             let (skip, shift) = (lag / 64, lag % 64);
             for i in 0..self.width - skip {
-                let high = row.get(i + skip + 1).copied().filter(|_| shift > 0).map_or(0, |next| next << (64 - shift));
+                let high = row
+                    .get(i + skip + 1)
+                    .copied()
+                    .filter(|_| shift > 0)
+                    .map_or(0, |next| next << (64 - shift));
                 // Bits without a partner: the last `lag` of a row.
                 let paired = if i + skip + 1 == self.width { u64::MAX >> shift } else { u64::MAX };
                 let (first, second) = (row[i] & paired, (row[i + skip] >> shift | high) & paired);
@@ -83,10 +93,12 @@ impl Bits {
         products(p, &self.words, &other.words)
     }
 
-    /// Pearson's χ² over the 256 values of a byte, each of probability p^ones·q^zeros, as a z value. Values that are expected less than
-    /// ten times are taken together.
+    /// Pearson's χ² over the 256 values of a byte, each of probability p^ones·q^zeros, as a z
+    /// value. Values that are expected less than ten times are taken together.
     pub fn bytes(&self, p: f64) -> f64 {
-        let probability = |byte: usize| p.powi(byte.count_ones() as i32) * (1.0 - p).powi(8 - byte.count_ones() as i32);
+        let probability = |byte: usize| {
+            p.powi(byte.count_ones() as i32) * (1.0 - p).powi(8 - byte.count_ones() as i32)
+        };
         chi_squared(&histogram(self.words.iter().flat_map(|word| word.to_le_bytes())), probability)
     }
 }
@@ -96,8 +108,9 @@ fn products(p: f64, a: &[u64], b: &[u64]) -> f64 {
     correlation(p, 64 * a.len() as u64, both, ones(a.iter().copied()) + ones(b.iter().copied()))
 }
 
-/// `Σ (a − p)(b − p)` over n pairs, of which `both` are ones and whose members have `single` ones together. Its mean is 0 and its variance
-/// n·p²q², also where pairs overlap, since products of different pairs are uncorrelated.
+/// `Σ (a − p)(b − p)` over n pairs, of which `both` are ones and whose members have `single` ones
+/// together. Its mean is 0 and its variance n·p²q², also where pairs overlap, since products of
+/// different pairs are uncorrelated.
 fn correlation(p: f64, n: u64, both: u64, single: u64) -> f64 {
     let n = n as f64;
     (both as f64 - p * single as f64 + n * p * p) / (n.sqrt() * p * (1.0 - p))
@@ -160,8 +173,11 @@ mod tests {
             let z = pairs.iter().sum::<f64>() / ((pairs.len() as f64).sqrt() * p * (1.0 - p));
             assert!((bits.along_columns(p, lag) - z).abs() < 1e-9, "{lag}");
         }
-        let pairs: Vec<f64> =
-            (0..5 * cols).map(|i| (bit(&bits, i / cols, i % cols) - p) * (bit(&bits, i / cols + 2, i % cols) - p)).collect();
+        let pairs: Vec<f64> = (0..5 * cols)
+            .map(|i| {
+                (bit(&bits, i / cols, i % cols) - p) * (bit(&bits, i / cols + 2, i % cols) - p)
+            })
+            .collect();
         let z = pairs.iter().sum::<f64>() / ((pairs.len() as f64).sqrt() * p * (1.0 - p));
         assert!((bits.along_rows(p, 2) - z).abs() < 1e-9);
         let flat: Vec<f64> = (0..rows * cols).map(|i| bit(&bits, i / cols, i % cols)).collect();
@@ -179,7 +195,8 @@ mod tests {
         for p in [0.5, 0.25] {
             let mut rng = PhiloxRng::at(6, 0);
             let mut bits = |_: usize| {
-                let mut word = || if p == 0.5 { rng.next_u64() } else { rng.next_u64() & rng.next_u64() };
+                let mut word =
+                    || if p == 0.5 { rng.next_u64() } else { rng.next_u64() & rng.next_u64() };
                 Bits { words: (0..width * rows).map(|_| word()).collect(), width }
             };
             let all: Vec<Bits> = (0..samples).map(&mut bits).collect();
@@ -196,8 +213,12 @@ mod tests {
                 let z: Vec<f64> = (0..samples).map(statistic).collect();
                 let mean = z.iter().sum::<f64>() / samples as f64;
                 let variance = z.iter().map(|z| (z - mean).powi(2)).sum::<f64>() / samples as f64;
-                // Five standard errors: 1 / √400, and √(2 / 400), wider for the tails that small samples have.
-                assert!(mean.abs() < 0.25 && (variance - 1.0).abs() < 0.4, "{name} at {p}: mean {mean}, variance {variance}");
+                // Five standard errors: 1 / √400, and √(2 / 400), wider for the tails that small
+                // samples have.
+                assert!(
+                    mean.abs() < 0.25 && (variance - 1.0).abs() < 0.4,
+                    "{name} at {p}: mean {mean}, variance {variance}"
+                );
             }
         }
     }

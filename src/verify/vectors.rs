@@ -1,4 +1,5 @@
-//! Published numbers: Random123's answers and the contract's check vectors, from files that other implementations read too.
+//! Published numbers: Random123's answers and the contract's check vectors, from files that other
+//! implementations read too.
 
 use super::check::{Check, Tally};
 use super::form::{Form, Subject};
@@ -34,7 +35,8 @@ struct Vector {
 
 /// The lines of a file that start with `kind`, read without that word.
 fn read<T>(file: &str, kind: &str, parse: impl Fn(&[&str]) -> Option<T>) -> Result<Vec<T>> {
-    let lines = file.lines().filter_map(|line| Some((line, line.strip_prefix(kind)?.strip_prefix(' ')?)));
+    let lines =
+        file.lines().filter_map(|line| Some((line, line.strip_prefix(kind)?.strip_prefix(' ')?)));
     let parsed = lines.map(|(line, rest)| {
         let words: Vec<&str> = rest.split_whitespace().collect();
         parse(&words).ok_or_else(|| Error::invalid(format!("vectors: `{line}` cannot be read")))
@@ -52,17 +54,25 @@ fn number<T: TryFrom<u64>>(word: &str) -> Option<T> {
 
 fn answers() -> Result<Vec<Answer>> {
     read(ANSWERS, "philox4x32", |words| {
-        let hex: Option<Vec<u32>> = words[1..].iter().map(|word| u32::from_str_radix(word, 16).ok()).collect();
+        let hex: Option<Vec<u32>> =
+            words[1..].iter().map(|word| u32::from_str_radix(word, 16).ok()).collect();
         let hex = hex.filter(|hex| hex.len() == 10)?;
-        Some(Answer { rounds: number(words[0])?, input: hex[..6].try_into().ok()?, words: hex[6..].try_into().ok()? })
+        Some(Answer {
+            rounds: number(words[0])?,
+            input: hex[..6].try_into().ok()?,
+            words: hex[6..].try_into().ok()?,
+        })
     })
 }
 
 fn masks() -> Result<Vec<Vector>> {
     read(CONTRACT, "mask", |words| {
-        let &[seed, layer, step, row, col, rows, cols, keep, kept, sha256] = words else { return None };
+        let &[seed, layer, step, row, col, rows, cols, keep, kept, sha256] = words else {
+            return None;
+        };
         let key = Key { seed: number(seed)?, layer: number(layer)?, step: number(step)? };
-        let mask = Mask::new(Rate::keep(keep.parse().ok()?).ok()?, key).at(number(row)?, number(col)?);
+        let mask =
+            Mask::new(Rate::keep(keep.parse().ok()?).ok()?, key).at(number(row)?, number(col)?);
         let sha256 = sha256.to_owned();
         Some(Vector { mask, rows: number(rows)?, cols: number(cols)?, kept: number(kept)?, sha256 })
     })
@@ -74,27 +84,43 @@ fn hex(words: [u32; 4]) -> String {
 
 /// Random123's answers: those of `rounds` rounds must come, and those of any other number must not.
 pub(super) fn philox<B: Subject>(forms: &mut [Form<B>], rounds: u32) -> Result<Check> {
-    let mut tally = Tally::new(if rounds == ROUNDS { ANSWERS_CHECK } else { "Random123's answers, 7 rounds, by altered shaders" });
-    forms.iter_mut().try_for_each(|form| philox_on(&mut form.backend, rounds, &format!("{}: ", form.name), &mut tally))?;
+    let mut tally = Tally::new(if rounds == ROUNDS {
+        ANSWERS_CHECK
+    } else {
+        "Random123's answers, 7 rounds, by altered shaders"
+    });
+    forms.iter_mut().try_for_each(|form| {
+        philox_on(&mut form.backend, rounds, &format!("{}: ", form.name), &mut tally)
+    })?;
     Ok(tally.finish(""))
 }
 
-fn philox_on<B: Subject>(backend: &mut B, rounds: u32, form: &str, tally: &mut Tally) -> Result<()> {
+fn philox_on<B: Subject>(
+    backend: &mut B,
+    rounds: u32,
+    form: &str,
+    tally: &mut Tally,
+) -> Result<()> {
     let answers = answers()?;
     let inputs: Vec<[u32; 6]> = answers.iter().map(|answer| answer.input).collect();
     for (answer, words) in answers.iter().zip(backend.philox(&inputs)?) {
         let [c0, c1, c2, c3, k0, k1] = answer.input;
         let what = || format!("{form}counter {}, key {k0:08x} {k1:08x}", hex([c0, c1, c2, c3]));
         tally.case(match (answer.rounds == rounds, words == answer.words) {
-            (true, false) => Some(format!("{}: expected {}, got {}", what(), hex(answer.words), hex(words))),
-            (false, true) => Some(format!("{}: gives the answer of {} rounds", what(), answer.rounds)),
+            (true, false) => {
+                Some(format!("{}: expected {}, got {}", what(), hex(answer.words), hex(words)))
+            }
+            (false, true) => {
+                Some(format!("{}: gives the answer of {} rounds", what(), answer.rounds))
+            }
             _ => None,
         });
     }
     Ok(())
 }
 
-/// Random123's answers and the four check vectors of the contract's table, on a device as it is: what `demo` shows.
+/// Random123's answers and the four check vectors of the contract's table, on a device as it is:
+/// what `demo` shows.
 ///
 /// # Errors
 /// As [`Backend::read`].
@@ -112,7 +138,12 @@ fn contract_on<B: Subject>(backend: &mut B) -> Result<Vec<Check>> {
     for vector in masks()?.into_iter().take(4) {
         let mut tally = Tally::new(vector.name());
         tally.case(vector.check(backend)?);
-        let found = format!("{} of {} kept, SHA-256 {}…", vector.kept, vector.rows * vector.cols, &vector.sha256[..16]);
+        let found = format!(
+            "{} of {} kept, SHA-256 {}…",
+            vector.kept,
+            vector.rows * vector.cols,
+            &vector.sha256[..16]
+        );
         checks.push(tally.finish(found));
     }
     Ok(checks)
@@ -123,7 +154,11 @@ pub(super) fn check_vectors<B: Backend>(forms: &mut [Form<B>]) -> Result<Check> 
     let mut tally = Tally::new("check vectors of the contract");
     for form in forms {
         for vector in masks()? {
-            tally.case(vector.check(&mut form.backend)?.map(|difference| format!("{}: {difference}", form.name)));
+            tally.case(
+                vector
+                    .check(&mut form.backend)?
+                    .map(|difference| format!("{}: {difference}", form.name)),
+            );
         }
     }
     Ok(tally.finish(""))
@@ -133,25 +168,43 @@ impl Vector {
     fn name(&self) -> String {
         let Mask { key: Key { seed, layer, step }, rate, .. } = self.mask;
         // A large number is easier to know again by its digits to base 16.
-        let number = |value: u64| if value < 1 << 20 { value.to_string() } else { format!("{value:#x}") };
+        let number =
+            |value: u64| if value < 1 << 20 { value.to_string() } else { format!("{value:#x}") };
         let (seed, layer, step) = (number(seed), number(layer.into()), number(step.into()));
-        format!("mask {}×{}, keep {}, seed {seed}, layer {layer}, step {step}", self.rows, self.cols, rate.keep_asked())
+        format!(
+            "mask {}×{}, keep {}, seed {seed}, layer {layer}, step {step}",
+            self.rows,
+            self.cols,
+            rate.keep_asked()
+        )
     }
 
     /// The first difference of a backend's mask from the host's, or else from what is published.
     fn check<B: Backend>(&self, backend: &mut B) -> Result<Option<String>> {
         let Self { mask, rows, cols, .. } = self;
-        let mut bits = backend.tensor(*rows, cols.div_ceil(32), &vec![0xdead_beef; rows * cols.div_ceil(32)])?;
+        let mut bits = backend.tensor(
+            *rows,
+            cols.div_ceil(32),
+            &vec![0xdead_beef; rows * cols.div_ceil(32)],
+        )?;
         backend.mask_bits(crate::call::MaskBits { bits: &mut bits, cols: *cols, mask: *mask })?;
         let words = backend.read(&bits)?;
-        Ok(difference(mask, *rows, *cols, &words).or(self.published(&bits_to_bytes(&words, *rows, *cols)?)))
+        Ok(difference(mask, *rows, *cols, &words)
+            .or(self.published(&bits_to_bytes(&words, *rows, *cols)?)))
     }
 
     fn published(&self, bytes: &[u8]) -> Option<String> {
         let kept = bytes.iter().filter(|&&kept| kept == 1).count();
         let sum: String = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
         let same = kept == self.kept && sum == self.sha256;
-        (!same).then(|| format!("{}: {kept} kept, SHA-256 {sum}, published {} and {}", self.name(), self.kept, self.sha256))
+        (!same).then(|| {
+            format!(
+                "{}: {kept} kept, SHA-256 {sum}, published {} and {}",
+                self.name(),
+                self.kept,
+                self.sha256
+            )
+        })
     }
 }
 

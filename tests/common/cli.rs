@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-/// The binary with the arguments of a line, to be run in a folder; GPU stands for the GPU under test, whose name may have spaces.
+/// The binary with the arguments of a line, to be run in a folder; GPU stands for the GPU under
+/// test, whose name may have spaces.
 pub fn command(folder: &Path, line: &str) -> Command {
     let gpu = std::env::var("WGPU_DROPOUT_DEVICE").unwrap_or_else(|_| "gpu".to_owned());
     let mut command = Command::new(env!("CARGO_BIN_EXE_wgpu-dropout"));
@@ -22,7 +23,12 @@ pub fn run_in(folder: &Path, line: &str) -> Output {
 /// As [`run_in`], for what must succeed; gives stdout.
 pub fn succeed(folder: &Path, line: &str) -> String {
     let output = run_in(folder, line);
-    assert_eq!(output.status.code(), Some(0), "`{line}`: {}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(
+        output.status.code(),
+        Some(0),
+        "`{line}`: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     String::from_utf8(output.stdout).unwrap()
 }
 
@@ -34,13 +40,17 @@ pub fn succeed_quietly(folder: &Path, line: &str) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// As [`run_in`], for what must fail: one or two lines on stderr, nothing on stdout, no file made or changed. Gives stderr.
+/// As [`run_in`], for what must fail: one or two lines on stderr, nothing on stdout, no file made
+/// or changed. Gives stderr.
 pub fn refuse(folder: &Path, line: &str, status: i32) -> String {
     let before = files(folder);
     let output = run_in(folder, line);
     let stderr = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(status), "`{line}`: {stderr}");
-    assert!(stderr.starts_with("error: ") && (1..=2).contains(&stderr.lines().count()), "`{line}`: {stderr}");
+    assert!(
+        stderr.starts_with("error: ") && (1..=2).contains(&stderr.lines().count()),
+        "`{line}`: {stderr}"
+    );
     assert!(output.stdout.is_empty(), "`{line}` prints to stdout");
     assert_eq!(files(folder), before, "`{line}` makes or changes files");
     stderr
@@ -49,7 +59,11 @@ pub fn refuse(folder: &Path, line: &str, status: i32) -> String {
 /// The files of a folder with what is in them.
 pub fn files(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     let paths = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
-    paths.map(|path| (path.clone(), if path.is_dir() { Vec::new() } else { std::fs::read(path).unwrap() })).collect()
+    paths
+        .map(|path| {
+            (path.clone(), if path.is_dir() { Vec::new() } else { std::fs::read(path).unwrap() })
+        })
+        .collect()
 }
 
 /// The devices to run on: the CPU backend, and a GPU where the other tests find one.

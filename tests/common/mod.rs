@@ -15,7 +15,8 @@ use wgpu_dropout::backend::Backend;
 use wgpu_dropout::gpu::{AdapterChoice, Gpu, Planner, Tile, Tiles};
 use wgpu_dropout::philox::PhiloxRng;
 
-/// The adapter under test: `WGPU_DROPOUT_DEVICE`, else the best one. `None`, said aloud, where that names the CPU.
+/// The adapter under test: `WGPU_DROPOUT_DEVICE`, else the best one. `None`, said aloud, where that
+/// names the CPU.
 pub fn adapter() -> Option<AdapterChoice> {
     match std::env::var("WGPU_DROPOUT_DEVICE").unwrap_or_else(|_| "gpu".to_owned()).parse() {
         Ok(DeviceChoice::Cpu) => {
@@ -28,11 +29,14 @@ pub fn adapter() -> Option<AdapterChoice> {
     }
 }
 
-/// What was opened; `None`, said aloud, where there is no adapter; a failure where `WGPU_DROPOUT_REQUIRE_GPU=1`.
+/// What was opened; `None`, said aloud, where there is no adapter; a failure where
+/// `WGPU_DROPOUT_REQUIRE_GPU=1`.
 pub fn required<T>(opened: wgpu_dropout::Result<T>) -> Option<T> {
     match opened {
         Ok(device) => Some(device),
-        Err(error) if std::env::var("WGPU_DROPOUT_REQUIRE_GPU").as_deref() == Ok("1") => panic!("a GPU is required: {error}"),
+        Err(error) if std::env::var("WGPU_DROPOUT_REQUIRE_GPU").as_deref() == Ok("1") => {
+            panic!("a GPU is required: {error}")
+        }
         Err(error) => {
             skipped(&error.to_string());
             None
@@ -40,23 +44,30 @@ pub fn required<T>(opened: wgpu_dropout::Result<T>) -> Option<T> {
     }
 }
 
-/// Says what was left out past the test harness, which keeps the output of tests that pass to itself.
+/// Says what was left out past the test harness, which keeps the output of tests that pass to
+/// itself.
 pub fn skipped(why: &str) {
     let _ = writeln!(std::io::stderr(), "SKIPPED: {why}");
 }
 
-/// Builds something else, beside this crate's own tests: the folder of its programs, or what cargo said.
+/// Builds something else, beside this crate's own tests: the folder of its programs, or what cargo
+/// said.
 #[cfg(feature = "cli")]
 pub fn build(args: &[&str]) -> Result<PathBuf, String> {
     let programs = Path::new(env!("CARGO_BIN_EXE_wgpu-dropout")).parent().unwrap();
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    command.args(["build", "--quiet", "--locked"]).args(args).current_dir(env!("CARGO_MANIFEST_DIR"));
+    command
+        .args(["build", "--quiet", "--locked"])
+        .args(args)
+        .current_dir(env!("CARGO_MANIFEST_DIR"));
     command.arg("--target-dir").arg(programs.parent().unwrap());
     if programs.ends_with("release") {
         command.arg("--release");
     }
     // What cargo set for this test is not the other package's.
-    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("CARGO_PKG_")) {
+    for (name, _) in
+        std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("CARGO_PKG_"))
+    {
         command.env_remove(name);
     }
     let output = command.output().unwrap();
@@ -66,8 +77,8 @@ pub fn build(args: &[&str]) -> Result<PathBuf, String> {
     }
 }
 
-/// The GPU under test: `WGPU_DROPOUT_DEVICE`, else the best adapter. `None`, said aloud, where there is none; a failure where
-/// `WGPU_DROPOUT_REQUIRE_GPU=1`.
+/// The GPU under test: `WGPU_DROPOUT_DEVICE`, else the best adapter. `None`, said aloud, where
+/// there is none; a failure where `WGPU_DROPOUT_REQUIRE_GPU=1`.
 pub fn gpu() -> Option<Gpu> {
     gpu_with(|planner| planner)
 }
@@ -96,11 +107,15 @@ pub enum Form {
     Downlevel,
 }
 
-/// The adapter under test as a device that was asked for wgpu's `downlevel_defaults` and for no feature.
+/// The adapter under test as a device that was asked for wgpu's `downlevel_defaults` and for no
+/// feature.
 pub fn downlevel() -> Option<Gpu> {
     let (info, ..) = required(wgpu_dropout::gpu::open(&adapter()?))?;
-    let same = |adapter: &wgpu::Adapter| (adapter.get_info().name, adapter.get_info().backend) == (info.name.clone(), info.backend);
-    let adapter = wgpu_dropout::gpu::adapters().unwrap().into_iter().find(same).expect("it was opened");
+    let same = |adapter: &wgpu::Adapter| {
+        (adapter.get_info().name, adapter.get_info().backend) == (info.name.clone(), info.backend)
+    };
+    let adapter =
+        wgpu_dropout::gpu::adapters().unwrap().into_iter().find(same).expect("it was opened");
     let required_limits = wgpu::Limits::downlevel_defaults();
     let descriptor = wgpu::DeviceDescriptor { required_limits, ..Default::default() };
     match pollster::block_on(adapter.request_device(&descriptor)) {
@@ -112,20 +127,25 @@ pub fn downlevel() -> Option<Gpu> {
     }
 }
 
-/// Lends the one GPU of a form that all tests of a file use in turns, so that each kernel is compiled once. A test that panics
-/// drops it, and the next one opens another.
+/// Lends the one GPU of a form that all tests of a file use in turns, so that each kernel is
+/// compiled once. A test that panics drops it, and the next one opens another.
 pub fn lend(form: Form, run: impl FnOnce(Gpu) -> Gpu) {
-    static SLOTS: [Mutex<Option<Gpu>>; 3 + Tile::ALL.len()] = [const { Mutex::new(None) }; 3 + Tile::ALL.len()];
+    static SLOTS: [Mutex<Option<Gpu>>; 3 + Tile::ALL.len()] =
+        [const { Mutex::new(None) }; 3 + Tile::ALL.len()];
     let (slot, change): (usize, &dyn Fn(Planner) -> Planner) = match form {
         Form::Usual => (0, &|planner| planner),
         Form::Limbs => (1, &|planner| Planner { int64: false, ..planner }),
         Form::Downlevel => (2, &|planner| planner),
-        Form::Tile(tile) => {
-            (3 + tile as usize, &move |planner| Planner { tiles: Tiles::all(tile), wide: !tile.is_shared(), ..planner })
-        }
+        Form::Tile(tile) => (3 + tile as usize, &move |planner| Planner {
+            tiles: Tiles::all(tile),
+            wide: !tile.is_shared(),
+            ..planner
+        }),
     };
     let mut slot = SLOTS[slot].lock().unwrap_or_else(PoisonError::into_inner);
-    let opened = slot.take().or_else(|| if matches!(form, Form::Downlevel) { downlevel() } else { gpu_with(change) });
+    let opened = slot
+        .take()
+        .or_else(|| if matches!(form, Form::Downlevel) { downlevel() } else { gpu_with(change) });
     *slot = opened.map(run);
 }
 
@@ -137,8 +157,8 @@ pub fn with_gpu(form: Form, run: impl FnOnce(&mut Gpu)) {
     });
 }
 
-/// Calls a function that is generic over the backend with the CPU, reference and fast path, and with the GPU under test: as it is, or
-/// in each form that is named.
+/// Calls a function that is generic over the backend with the CPU, reference and fast path, and
+/// with the GPU under test: as it is, or in each form that is named.
 #[macro_export]
 macro_rules! on_backends {
     ($run:ident) => {
@@ -168,7 +188,8 @@ pub const TILES: [Form; Tile::ALL.len()] = {
     }
     tiles
 };
-/// Both ways to multiply in Philox; the first falls back to the second where the device has no 64-bit integers.
+/// Both ways to multiply in Philox; the first falls back to the second where the device has no
+/// 64-bit integers.
 pub const MULTIPLICATIONS: [Form; 2] = [Form::Usual, Form::Limbs];
 
 /// `len` numbers in -1..1, the same for the same seed.
@@ -188,7 +209,8 @@ pub fn poisoned<B: Backend>(backend: &mut B, rows: usize, cols: usize) -> B::Ten
     backend.tensor(rows, cols, &vec![f32::NAN; rows * cols]).unwrap()
 }
 
-/// Refuses floats that are not the same to the bit, whatever the sign of a NaN; `Err` names the first that differs.
+/// Refuses floats that are not the same to the bit, whatever the sign of a NaN; `Err` names the
+/// first that differs.
 pub fn same_bits(what: &str, a: &[f32], b: &[f32]) -> Result<(), String> {
     let bits = |x: f32| if x.is_nan() { f32::NAN.to_bits() } else { x.to_bits() };
     match (a.len() == b.len()).then(|| a.iter().zip(b).position(|(&a, &b)| bits(a) != bits(b))) {

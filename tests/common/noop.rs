@@ -1,10 +1,15 @@
-//! Devices of wgpu's noop backend, which validates everything and computes nothing, and what a device refuses.
+//! Devices of wgpu's noop backend, which validates everything and computes nothing, and what a
+//! device refuses.
 #![allow(dead_code)]
 
 use wgpu::{DeviceType, Features, Limits};
 
 /// A device with just these features and limits.
-pub fn pretend(features: Features, limits: &Limits, kind: DeviceType) -> (wgpu::Device, wgpu::Queue) {
+pub fn pretend(
+    features: Features,
+    limits: &Limits,
+    kind: DeviceType,
+) -> (wgpu::Device, wgpu::Queue) {
     let noop = wgpu::NoopBackendOptions {
         features: Some(features),
         limits: Some(limits.clone()),
@@ -17,7 +22,11 @@ pub fn pretend(features: Features, limits: &Limits, kind: DeviceType) -> (wgpu::
         ..wgpu::InstanceDescriptor::new_without_display_handle()
     });
     let adapters = pollster::block_on(instance.enumerate_adapters(wgpu::Backends::NOOP));
-    let descriptor = wgpu::DeviceDescriptor { required_features: features, required_limits: limits.clone(), ..Default::default() };
+    let descriptor = wgpu::DeviceDescriptor {
+        required_features: features,
+        required_limits: limits.clone(),
+        ..Default::default()
+    };
     pollster::block_on(adapters[0].request_device(&descriptor)).unwrap()
 }
 

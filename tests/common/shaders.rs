@@ -2,7 +2,9 @@
 #![allow(dead_code)]
 
 use naga::Module;
-use naga::valid::{Capabilities, ModuleInfo, ShaderStages, SubgroupOperationSet, ValidationFlags, Validator};
+use naga::valid::{
+    Capabilities, ModuleInfo, ShaderStages, SubgroupOperationSet, ValidationFlags, Validator,
+};
 use rayon::prelude::*;
 use std::sync::LazyLock;
 use wgpu_dropout::gpu::{Stem, Tile, Variant};
@@ -12,14 +14,20 @@ use wgpu_dropout::wgpu::Features;
 pub fn variants() -> impl Iterator<Item = Variant> {
     let stored = Variant::all().into_iter().chain(Variant::all_half());
     stored.flat_map(|variant| {
-        let in_place = (variant.stem.is_strips() && variant.stem != Stem::Copy).then_some(Variant { in_place: true, ..variant });
+        let in_place = (variant.stem.is_strips() && variant.stem != Stem::Copy)
+            .then_some(Variant { in_place: true, ..variant });
         // What else it reads may be in the buffer that it changes.
-        let reads_more = |variant: &Variant| matches!(variant.stem, Stem::ActivationGrad | Stem::DropoutBits);
+        let reads_more =
+            |variant: &Variant| matches!(variant.stem, Stem::ActivationGrad | Stem::DropoutBits);
         let both = in_place.filter(reads_more).map(|variant| Variant { shared: true, ..variant });
         // Where a site's state is read does not depend on how a product is divided.
-        let plain = variant.stem.reads_state() && !variant.half && !variant.part && variant.tile == Tile::Register;
+        let plain = variant.stem.reads_state()
+            && !variant.half
+            && !variant.part
+            && variant.tile == Tile::Register;
         let state = plain.then_some(Variant { state: true, ..variant });
-        let always = [variant, Variant { int64: true, ..variant }, Variant { shared: true, ..variant }];
+        let always =
+            [variant, Variant { int64: true, ..variant }, Variant { shared: true, ..variant }];
         always.into_iter().chain(in_place).chain(both).chain(state)
     })
 }
@@ -52,7 +60,8 @@ pub fn forms() -> &'static [Form] {
 
 /// A form's text in naga's representation.
 pub fn parsed(variant: &Variant, wgsl: &str) -> Module {
-    naga::front::wgsl::parse_str(wgsl).unwrap_or_else(|error| panic!("{}: {}", variant.name(), error.emit_to_string(wgsl)))
+    naga::front::wgsl::parse_str(wgsl)
+        .unwrap_or_else(|error| panic!("{}: {}", variant.name(), error.emit_to_string(wgsl)))
 }
 
 /// The same, in naga's validator, which is told of no feature that the form does not ask for.
@@ -65,7 +74,10 @@ pub fn validated(variant: &Variant, wgsl: &str) -> (Module, ModuleInfo) {
     let halves = Capabilities::SHADER_FLOAT16 | Capabilities::SHADER_FLOAT16_IN_FLOAT32;
     capabilities.set(halves, needs.contains(Features::SHADER_F16));
     capabilities.set(Capabilities::SUBGROUP, needs.contains(Features::SUBGROUP));
-    capabilities.set(Capabilities::COOPERATIVE_MATRIX, needs.contains(Features::EXPERIMENTAL_COOPERATIVE_MATRIX));
+    capabilities.set(
+        Capabilities::COOPERATIVE_MATRIX,
+        needs.contains(Features::EXPERIMENTAL_COOPERATIVE_MATRIX),
+    );
     let info = Validator::new(ValidationFlags::all(), capabilities)
         .subgroup_stages(ShaderStages::COMPUTE)
         .subgroup_operations(SubgroupOperationSet::all())

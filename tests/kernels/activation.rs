@@ -1,4 +1,5 @@
-//! `linear_activation` and `activation_grad`: the epilogues of a transformer's layers, and the way back.
+//! `linear_activation` and `activation_grad`: the epilogues of a transformer's layers, and the way
+//! back.
 
 use crate::common::{noise, poisoned, same_bits, tiles_and_downlevel};
 use crate::{mask, on_backends, sites};
@@ -8,8 +9,16 @@ use wgpu_dropout::oracle;
 use wgpu_dropout::{Dropout, Error, Mode};
 
 /// `[B, I, O]`: ragged, whole vectors, sums in parts, empty.
-const SHAPES: [[usize; 3]; 8] =
-    [[3, 601, 12], [7, 13, 129], [17, 68, 132], [9, 16, 24], [1, 1, 1], [0, 5, 3], [5, 0, 3], [5, 3, 0]];
+const SHAPES: [[usize; 3]; 8] = [
+    [3, 601, 12],
+    [7, 13, 129],
+    [17, 68, 132],
+    [9, 16, 24],
+    [1, 1, 1],
+    [0, 5, 3],
+    [5, 0, 3],
+    [5, 3, 0],
+];
 
 struct Layer {
     shape: [usize; 3],
@@ -29,9 +38,26 @@ fn run<B: Backend>(backend: &mut B, layer: &Layer, scale: f32) -> [Vec<f32>; 3] 
     let dy = backend.tensor(batch, outputs, &noise(5, batch * outputs)).unwrap();
     let [mut y, mut z, mut dz] = [(); 3].map(|()| poisoned(backend, batch, outputs));
     let (bias, residual) = (Some(&bias), residual.then_some(&r));
-    let call = LinearActivation { x: &x, weight: &weight, bias, residual, z: Some(&mut z), y: &mut y, activation, dropout };
+    let call = LinearActivation {
+        x: &x,
+        weight: &weight,
+        bias,
+        residual,
+        z: Some(&mut z),
+        y: &mut y,
+        activation,
+        dropout,
+    };
     backend.linear_activation(call).unwrap();
-    backend.activation_grad(ActivationGrad { grad_output: &dy, z: &z, grad_z: &mut dz, activation, dropout }).unwrap();
+    backend
+        .activation_grad(ActivationGrad {
+            grad_output: &dy,
+            z: &z,
+            grad_z: &mut dz,
+            activation,
+            dropout,
+        })
+        .unwrap();
     [&y, &z, &dz].map(|tensor| backend.read(tensor).unwrap())
 }
 
@@ -43,23 +69,57 @@ fn layers_with_every_activation_equal_the_oracle() {
             let [batch, inputs, outputs] = shape;
             for (j, activation) in Activation::ALL.into_iter().enumerate() {
                 for k in 0..3 {
-                    let (dropout, residual) = (sites[(3 * i + 5 * j + k) % sites.len()], (i + j + k) % 2 == 0);
+                    let (dropout, residual) =
+                        (sites[(3 * i + 5 * j + k) % sites.len()], (i + j + k) % 2 == 0);
                     let layer = Layer { shape, activation, dropout, residual };
-                    let what = format!("{} {shape:?} {activation:?} {dropout:?} residual {residual}", backend.name());
+                    let what = format!(
+                        "{} {shape:?} {activation:?} {dropout:?} residual {residual}",
+                        backend.name()
+                    );
                     let [y, z, dz] = run(backend, &layer, 1.0);
-                    let (x, weight, bias) = (noise(1, batch * inputs), noise(2, inputs * outputs), noise(3, outputs));
-                    let exact_z = oracle::linear_forward(&x, &weight, Some(&bias), shape, false, &Dropout::NONE);
+                    let (x, weight, bias) =
+                        (noise(1, batch * inputs), noise(2, inputs * outputs), noise(3, outputs));
+                    let exact_z = oracle::linear_forward(
+                        &x,
+                        &weight,
+                        Some(&bias),
+                        shape,
+                        false,
+                        &Dropout::NONE,
+                    );
                     exact_z.check(&format!("z {what}"), &z).unwrap();
                     let r = noise(4, batch * outputs);
-                    let exact = oracle::linear_activation(&exact_z, residual.then_some(&r), outputs.max(1), activation, &dropout);
+                    let exact = oracle::linear_activation(
+                        &exact_z,
+                        residual.then_some(&r),
+                        outputs.max(1),
+                        activation,
+                        &dropout,
+                    );
                     exact.check(&format!("y {what}"), &y).unwrap();
-                    let exact = oracle::activation_grad(&noise(5, z.len()), &z, outputs.max(1), activation, &dropout);
+                    let exact = oracle::activation_grad(
+                        &noise(5, z.len()),
+                        &z,
+                        outputs.max(1),
+                        activation,
+                        &dropout,
+                    );
                     exact.check(&format!("dz {what}"), &dz).unwrap();
                     // The control: another activation's oracle lets none of it pass.
                     if z.len() > 20 && dropout.scale != 0.0 && activation != Activation::None {
-                        let other = if activation == Activation::Gelu { Activation::Silu } else { Activation::Gelu };
+                        let other = if activation == Activation::Gelu {
+                            Activation::Silu
+                        } else {
+                            Activation::Gelu
+                        };
                         if dropout.mask.rate.threshold() > 0 {
-                            let exact = oracle::activation_grad(&noise(5, z.len()), &z, outputs, other, &dropout);
+                            let exact = oracle::activation_grad(
+                                &noise(5, z.len()),
+                                &z,
+                                outputs,
+                                other,
+                                &dropout,
+                            );
                             assert!(exact.check("", &dz).is_err(), "{what}");
                         }
                     }
@@ -83,10 +143,26 @@ fn derivatives_are_those_of_the_activations() {
             let ones = backend.tensor(steps, 1, &vec![1.0; steps]).unwrap();
             let [mut y, mut dz] = [(); 2].map(|()| poisoned(backend, steps, 1));
             let dropout = Dropout::NONE;
-            let call =
-                LinearActivation { x: &x, weight: &one, bias: None, residual: None, z: None, y: &mut y, activation, dropout };
+            let call = LinearActivation {
+                x: &x,
+                weight: &one,
+                bias: None,
+                residual: None,
+                z: None,
+                y: &mut y,
+                activation,
+                dropout,
+            };
             backend.linear_activation(call).unwrap();
-            backend.activation_grad(ActivationGrad { grad_output: &ones, z: &x, grad_z: &mut dz, activation, dropout }).unwrap();
+            backend
+                .activation_grad(ActivationGrad {
+                    grad_output: &ones,
+                    z: &x,
+                    grad_z: &mut dz,
+                    activation,
+                    dropout,
+                })
+                .unwrap();
             let (y, dz) = (backend.read(&y).unwrap(), backend.read(&dz).unwrap());
             for i in 1..steps - 1 {
                 if activation == Activation::Relu && points[i] == 0.0 {
@@ -103,8 +179,12 @@ fn derivatives_are_those_of_the_activations() {
                 );
             }
             // Far out there is nothing left to round.
-            let (far, slope) = if activation == Activation::Sigmoid { (1.0, 0.0) } else { (12.5, 1.0) };
-            assert!((y[steps - 1] - far).abs() <= 5e-5 && (dz[steps - 1] - slope).abs() <= 5e-5, "{activation:?}");
+            let (far, slope) =
+                if activation == Activation::Sigmoid { (1.0, 0.0) } else { (12.5, 1.0) };
+            assert!(
+                (y[steps - 1] - far).abs() <= 5e-5 && (dz[steps - 1] - slope).abs() <= 5e-5,
+                "{activation:?}"
+            );
         }
     }
     on_backends!(check);
@@ -117,20 +197,41 @@ fn relu_is_linear_forward_s_and_its_output_is_enough() {
         let dropout = Dropout::train(Mode::Inverted, mask(0.7).at(3, 16));
         for shape in [[9, 16, 24], [7, 13, 21], [3, 601, 12]] {
             let [batch, inputs, outputs] = shape;
-            let [y, _, dz] = run(backend, &Layer { shape, activation: Activation::Relu, dropout, residual: false }, 1.0);
+            let [y, _, dz] = run(
+                backend,
+                &Layer { shape, activation: Activation::Relu, dropout, residual: false },
+                1.0,
+            );
             let x = backend.tensor(batch, inputs, &noise(1, batch * inputs)).unwrap();
             let weight = backend.tensor(inputs, outputs, &noise(2, inputs * outputs)).unwrap();
             let bias = backend.tensor(1, outputs, &noise(3, outputs)).unwrap();
             let mut plain = poisoned(backend, batch, outputs);
-            let call = LinearForward { x: &x, weight: &weight, bias: Some(&bias), y: &mut plain, relu: true, dropout };
+            let call = LinearForward {
+                x: &x,
+                weight: &weight,
+                bias: Some(&bias),
+                y: &mut plain,
+                relu: true,
+                dropout,
+            };
             backend.linear_forward(call).unwrap();
-            same_bits(&format!("{} {shape:?}", backend.name()), &y, &backend.read(&plain).unwrap()).unwrap();
+            same_bits(&format!("{} {shape:?}", backend.name()), &y, &backend.read(&plain).unwrap())
+                .unwrap();
             let dy = backend.tensor(batch, outputs, &noise(5, batch * outputs)).unwrap();
-            let (mut from_y, kept) = (poisoned(backend, batch, outputs), Dropout { scale: dropout.scale, ..Dropout::NONE });
+            let (mut from_y, kept) = (
+                poisoned(backend, batch, outputs),
+                Dropout { scale: dropout.scale, ..Dropout::NONE },
+            );
             let (activation, grad_z) = (Activation::Relu, &mut from_y);
-            let call = ActivationGrad { grad_output: &dy, z: &plain, grad_z, activation, dropout: kept };
+            let call =
+                ActivationGrad { grad_output: &dy, z: &plain, grad_z, activation, dropout: kept };
             backend.activation_grad(call).unwrap();
-            same_bits(&format!("{} {shape:?}, dz", backend.name()), &dz, &backend.read(&from_y).unwrap()).unwrap();
+            same_bits(
+                &format!("{} {shape:?}, dz", backend.name()),
+                &dz,
+                &backend.read(&from_y).unwrap(),
+            )
+            .unwrap();
         }
     }
     on_backends!(check);
@@ -145,7 +246,16 @@ fn values_that_are_no_numbers_go_through_and_large_ones_overflow_nothing() {
             let one = backend.tensor(1, 1, &[1.0]).unwrap();
             let mut y = poisoned(backend, z.len(), 1);
             let (dropout, bias, residual) = (Dropout::NONE, None, None);
-            let call = LinearActivation { x: &x, weight: &one, bias, residual, z: None, y: &mut y, activation, dropout };
+            let call = LinearActivation {
+                x: &x,
+                weight: &one,
+                bias,
+                residual,
+                z: None,
+                y: &mut y,
+                activation,
+                dropout,
+            };
             backend.linear_activation(call).unwrap();
             let y = backend.read(&y).unwrap();
             let what = format!("{} {activation:?} {y:?}", backend.name());
@@ -153,7 +263,10 @@ fn values_that_are_no_numbers_go_through_and_large_ones_overflow_nothing() {
             assert!(y[0].is_nan() && y[7] == at_most, "{what}");
             for (z, y) in z[1..7].iter().zip(&y[1..7]) {
                 let flat = activation != Activation::None && *z < 0.0;
-                assert!((y - if flat { 0.0 } else { z.min(at_most) }).abs() <= 1e-30 * z.abs(), "{what}");
+                assert!(
+                    (y - if flat { 0.0 } else { z.min(at_most) }).abs() <= 1e-30 * z.abs(),
+                    "{what}"
+                );
             }
         }
     }
@@ -163,14 +276,42 @@ fn values_that_are_no_numbers_go_through_and_large_ones_overflow_nothing() {
 #[test]
 fn shapes_that_do_not_fit_are_refused() {
     fn check<B: Backend>(backend: &mut B) {
-        let [a, b, mut c, mut d] = [(2, 3), (3, 4), (2, 4), (2, 5)].map(|(rows, cols)| poisoned(backend, rows, cols));
+        let [a, b, mut c, mut d] =
+            [(2, 3), (3, 4), (2, 4), (2, 5)].map(|(rows, cols)| poisoned(backend, rows, cols));
         let (bias, activation, dropout) = (None, Activation::Gelu, Dropout::NONE);
-        let call = LinearActivation { x: &a, weight: &b, bias, residual: None, z: Some(&mut d), y: &mut c, activation, dropout };
-        assert!(matches!(backend.linear_activation(call), Err(Error::Shape { kernel: "linear_activation", .. })));
-        let call = LinearActivation { x: &a, weight: &b, bias, residual: Some(&d), z: None, y: &mut c, activation, dropout };
-        assert!(matches!(backend.linear_activation(call), Err(Error::Shape { kernel: "linear_activation", .. })));
+        let call = LinearActivation {
+            x: &a,
+            weight: &b,
+            bias,
+            residual: None,
+            z: Some(&mut d),
+            y: &mut c,
+            activation,
+            dropout,
+        };
+        assert!(matches!(
+            backend.linear_activation(call),
+            Err(Error::Shape { kernel: "linear_activation", .. })
+        ));
+        let call = LinearActivation {
+            x: &a,
+            weight: &b,
+            bias,
+            residual: Some(&d),
+            z: None,
+            y: &mut c,
+            activation,
+            dropout,
+        };
+        assert!(matches!(
+            backend.linear_activation(call),
+            Err(Error::Shape { kernel: "linear_activation", .. })
+        ));
         let call = ActivationGrad { grad_output: &c, z: &a, grad_z: &mut d, activation, dropout };
-        assert!(matches!(backend.activation_grad(call), Err(Error::Shape { kernel: "activation_grad", .. })));
+        assert!(matches!(
+            backend.activation_grad(call),
+            Err(Error::Shape { kernel: "activation_grad", .. })
+        ));
     }
     on_backends!(check);
 }

@@ -29,7 +29,12 @@ const SHAPES: [[usize; 2]; 18] = [
     [0, 0],
 ];
 
-fn drop_on<B: Backend>(backend: &mut B, x: &[f32], [rows, cols]: [usize; 2], dropout: Dropout) -> Vec<f32> {
+fn drop_on<B: Backend>(
+    backend: &mut B,
+    x: &[f32],
+    [rows, cols]: [usize; 2],
+    dropout: Dropout,
+) -> Vec<f32> {
     let (x, mut y) = (backend.tensor(rows, cols, x).unwrap(), poisoned(backend, rows, cols));
     backend.dropout(DropoutCall { x: &x, y: &mut y, dropout }).unwrap();
     backend.read(&y).unwrap()
@@ -46,7 +51,8 @@ fn dropout_equals_the_oracle() {
                 oracle::dropout(&x, shape[1], &dropout).check(&what, &y).unwrap();
                 if dropout.scale.log2().fract() == 0.0 {
                     // One multiplication by a power of two is exact.
-                    same_bits(&what, &y, &drop_on(&mut Cpu::reference(), &x, shape, dropout)).unwrap();
+                    same_bits(&what, &y, &drop_on(&mut Cpu::reference(), &x, shape, dropout))
+                        .unwrap();
                 }
             }
         }
@@ -63,9 +69,11 @@ fn nan_and_infinity_do_not_survive_being_dropped() {
                     let dropout = Dropout::train(mode, crate::mask(keep));
                     let x = vec![special; 20 * 33];
                     let y = drop_on(backend, &x, [20, 33], dropout);
-                    let right: Vec<f32> =
-                        (0..x.len()).map(|i| if dropout.mask.keeps(i / 33, i % 33) { special } else { 0.0 }).collect();
-                    same_bits(&format!("{} {special} keep {keep}", backend.name()), &y, &right).unwrap();
+                    let right: Vec<f32> = (0..x.len())
+                        .map(|i| if dropout.mask.keeps(i / 33, i % 33) { special } else { 0.0 })
+                        .collect();
+                    same_bits(&format!("{} {special} keep {keep}", backend.name()), &y, &right)
+                        .unwrap();
                 }
             }
         }
@@ -73,13 +81,16 @@ fn nan_and_infinity_do_not_survive_being_dropped() {
     on_backends!(check);
 }
 
-/// The backward pass of plain dropout is the kernel itself on the gradient: ⟨dropout(x), g⟩ = ⟨x, dropout(g)⟩.
+/// The backward pass of plain dropout is the kernel itself on the gradient: ⟨dropout(x), g⟩ = ⟨x,
+/// dropout(g)⟩.
 #[test]
 fn dropout_is_its_own_backward_pass() {
     fn check<B: Backend>(backend: &mut B) {
         let shape = [31, 65];
         let (x, g) = (noise(5, 31 * 65), noise(6, 31 * 65));
-        let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(&a, &b)| f64::from(a) * f64::from(b)).sum::<f64>();
+        let dot = |a: &[f32], b: &[f32]| {
+            a.iter().zip(b).map(|(&a, &b)| f64::from(a) * f64::from(b)).sum::<f64>()
+        };
         let dropout = Dropout::train(Mode::Inverted, crate::mask(0.6));
         let forward = dot(&drop_on(backend, &x, shape, dropout), &g);
         let backward = dot(&x, &drop_on(backend, &g, shape, dropout));
@@ -96,7 +107,8 @@ fn copy_copies_every_bit() {
     fn check<B: Backend>(backend: &mut B) {
         for [rows, cols] in SHAPES {
             let values = noise(2, rows * cols);
-            let (x, mut y) = (backend.tensor(rows, cols, &values).unwrap(), poisoned(backend, rows, cols));
+            let (x, mut y) =
+                (backend.tensor(rows, cols, &values).unwrap(), poisoned(backend, rows, cols));
             backend.copy(&x, &mut y).unwrap();
             same_bits("copy", &backend.read(&y).unwrap(), &values).unwrap();
         }
@@ -121,23 +133,34 @@ const GATHERS: [[usize; 4]; 9] = [
 fn gather_equals_the_oracle() {
     fn check<B: Backend>(backend: &mut B) {
         for [count, cols, batch, first] in GATHERS {
-            let bytes: Vec<u8> = noise(7, count * cols).iter().map(|x| (x * 127.5 + 127.5) as u8).collect();
+            let bytes: Vec<u8> =
+                noise(7, count * cols).iter().map(|x| (x * 127.5 + 127.5) as u8).collect();
             let floats = noise(8, count * cols);
             let labels: Vec<u32> = (0..count as u32).map(|row| row * 7 + 1).collect();
             // Rows in no order, some more than once.
-            let order: Vec<u32> =
-                noise(9, first + batch + 2).iter().map(|x| ((x + 1.0) * 0.5 * count as f32) as u32 % count as u32).collect();
+            let order: Vec<u32> = noise(9, first + batch + 2)
+                .iter()
+                .map(|x| ((x + 1.0) * 0.5 * count as f32) as u32 % count as u32)
+                .collect();
             let byte_tensor = backend.tensor(count, cols, &bytes).unwrap();
             let float_tensor = backend.tensor(count, cols, &floats).unwrap();
             let label_tensor = backend.tensor(count, 1, &labels).unwrap();
             let order_tensor = backend.tensor(order.len(), 1, &order).unwrap();
             let rows = &order[first..first + batch];
             for dropout in sites() {
-                for (is_bytes, unit) in [(true, 1.0 / 255.0), (true, 1.0 / 16.0), (false, 1.0), (false, 0.3)] {
-                    let what = format!("{} gather {count}×{cols} to {batch} {dropout:?}", backend.name());
-                    let data = if is_bytes { Features::Bytes(&byte_tensor) } else { Features::Floats(&float_tensor) };
+                for (is_bytes, unit) in
+                    [(true, 1.0 / 255.0), (true, 1.0 / 16.0), (false, 1.0), (false, 0.3)]
+                {
+                    let what =
+                        format!("{} gather {count}×{cols} to {batch} {dropout:?}", backend.name());
+                    let data = if is_bytes {
+                        Features::Bytes(&byte_tensor)
+                    } else {
+                        Features::Floats(&float_tensor)
+                    };
                     let mut x = poisoned(backend, batch, cols);
-                    let mut batch_labels = backend.tensor(batch, 1, &vec![u32::MAX; batch]).unwrap();
+                    let mut batch_labels =
+                        backend.tensor(batch, 1, &vec![u32::MAX; batch]).unwrap();
                     let call = Gather {
                         data,
                         all_labels: &label_tensor,
@@ -149,11 +172,15 @@ fn gather_equals_the_oracle() {
                         dropout,
                     };
                     backend.gather(call).unwrap();
-                    let datum = |i: usize| if is_bytes { f64::from(bytes[i]) } else { f64::from(floats[i]) };
+                    let datum = |i: usize| {
+                        if is_bytes { f64::from(bytes[i]) } else { f64::from(floats[i]) }
+                    };
                     let mut right = Exact { terms: 1, ..Exact::default() };
                     for (r, &row) in rows.iter().enumerate() {
                         for c in 0..cols {
-                            let value = datum(row as usize * cols + c) * f64::from(unit) * f64::from(dropout.scale);
+                            let value = datum(row as usize * cols + c)
+                                * f64::from(unit)
+                                * f64::from(dropout.scale);
                             let value = if dropout.mask.keeps(r, c) { value } else { 0.0 };
                             right.values.push(value);
                             right.magnitudes.push(value.abs());

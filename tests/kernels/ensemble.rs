@@ -1,7 +1,8 @@
 //! `subnetworks` and `moments`.
 //!
-//! A class probability is off by at most (3·C + 8)·ε, as in the tests of the loss. A mean of numbers of at most 1 over S networks a dispatch and D
-//! dispatches adds a rounding or two for each of the S + D that it went through, and squares four times as much.
+//! A class probability is off by at most (3·C + 8)·ε, as in the tests of the loss. A mean of
+//! numbers of at most 1 over S networks a dispatch and D dispatches adds a rounding or two for each
+//! of the S + D that it went through, and squares four times as much.
 
 use crate::common::{noise, poisoned, same_bits};
 use crate::on_backends;
@@ -32,13 +33,20 @@ fn subnetworks_drop_what_their_masks_say() {
                     .map(|i| {
                         let (row, col) = (i / cols, i % cols);
                         let mask = u64::from(first) + (row / rows) as u64;
-                        if mask >> (bit as usize + col) & 1 == 1 { x[row % x_rows * cols + col] * scale } else { 0.0 }
+                        if mask >> (bit as usize + col) & 1 == 1 {
+                            x[row % x_rows * cols + col] * scale
+                        } else {
+                            0.0
+                        }
                     })
                     .collect();
                 let tensor = backend.tensor(x_rows, cols, &x).unwrap();
                 let mut y = poisoned(backend, networks * rows, cols);
-                backend.subnetworks(Subnetworks { x: &tensor, y: &mut y, rows, first, bit, scale }).unwrap();
-                let what = format!("{} {rows}×{cols} in {networks} networks from {first}", backend.name());
+                backend
+                    .subnetworks(Subnetworks { x: &tensor, y: &mut y, rows, first, bit, scale })
+                    .unwrap();
+                let what =
+                    format!("{} {rows}×{cols} in {networks} networks from {first}", backend.name());
                 let y = backend.read(&y).unwrap();
                 same_bits(&what, &y, &right).unwrap();
             }
@@ -48,14 +56,27 @@ fn subnetworks_drop_what_their_masks_say() {
 }
 
 /// The moments of all networks, `per_dispatch` of them at a time.
-fn run<B: Backend>(backend: &mut B, logits: &[f32], weights: &[f32], rows: usize, classes: usize, per_dispatch: usize) -> Vec<f32> {
+fn run<B: Backend>(
+    backend: &mut B,
+    logits: &[f32],
+    weights: &[f32],
+    rows: usize,
+    classes: usize,
+    per_dispatch: usize,
+) -> Vec<f32> {
     let mut moments = poisoned(backend, rows, 2 * classes + 1);
     let on_device = backend.tensor(weights.len(), 1, weights).unwrap();
     let mut before = 0.0;
     for (i, some) in logits.chunks(per_dispatch * rows * classes).enumerate() {
         let mut logits = backend.tensor(some.len() / classes, classes, some).unwrap();
         let first = i * per_dispatch;
-        let call = Moments { logits: &mut logits, weights: &on_device, first, before, moments: &mut moments };
+        let call = Moments {
+            logits: &mut logits,
+            weights: &on_device,
+            first,
+            before,
+            moments: &mut moments,
+        };
         backend.moments(call).unwrap();
         before += weights[first..].iter().take(per_dispatch).sum::<f32>();
     }
@@ -63,7 +84,13 @@ fn run<B: Backend>(backend: &mut B, logits: &[f32], weights: &[f32], rows: usize
 }
 
 /// The first number outside its bound; a NaN is outside.
-fn outside(got: &[f32], exact: &[f64], classes: usize, chain: usize, weight: f64) -> Option<String> {
+fn outside(
+    got: &[f32],
+    exact: &[f64],
+    classes: usize,
+    chain: usize,
+    weight: f64,
+) -> Option<String> {
     assert_eq!(got.len(), exact.len());
     let (slack, chain) = ((3 * classes + 8) as f64 * EPSILON, (chain + 4) as f64 * EPSILON);
     let bound = |i: usize| match i % (2 * classes + 1) {
@@ -72,18 +99,24 @@ fn outside(got: &[f32], exact: &[f64], classes: usize, chain: usize, weight: f64
         _ => LOG + 2.0 * slack + 16.0 * EPSILON + 4.0 * chain * (classes as f64).ln().max(1.0),
     };
     let inside = |i: usize| (f64::from(got[i]) - exact[i]).abs() <= bound(i);
-    (0..got.len()).find(|&i| !inside(i)).map(|i| format!("element {i} is {}, expected {} ± {:e}", got[i], exact[i], bound(i)))
+    (0..got.len())
+        .find(|&i| !inside(i))
+        .map(|i| format!("element {i} is {}, expected {} ± {:e}", got[i], exact[i], bound(i)))
 }
 
 #[test]
 fn moments_equal_the_oracle_however_networks_are_grouped() {
     fn check<B: Backend>(backend: &mut B) {
-        for (rows, classes, networks) in [(1, 1, 1), (1, 2, 7), (5, 10, 64), (65, 3, 33), (3, 129, 16), (2, 4, 1024)] {
+        for (rows, classes, networks) in
+            [(1, 1, 1), (1, 2, 7), (5, 10, 64), (65, 3, 33), (3, 129, 16), (2, 4, 1024)]
+        {
             for spread in [0.0, 1.0, 30.0] {
-                let logits: Vec<f32> = noise(3, networks * rows * classes).iter().map(|z| z * spread).collect();
+                let logits: Vec<f32> =
+                    noise(3, networks * rows * classes).iter().map(|z| z * spread).collect();
                 let equal = vec![1.0; networks];
                 // Some of weight 0, the first among them.
-                let mut uneven: Vec<f32> = noise(4, networks).iter().map(|w| (w.abs() * 4.0).floor()).collect();
+                let mut uneven: Vec<f32> =
+                    noise(4, networks).iter().map(|w| (w.abs() * 4.0).floor()).collect();
                 uneven[0] = if networks == 1 { 2.0 } else { 0.0 };
                 uneven[networks - 1] = 1.0;
                 for weights in [equal, uneven] {
@@ -93,12 +126,24 @@ fn moments_equal_the_oracle_however_networks_are_grouped() {
                         let chain = per_dispatch + networks.div_ceil(per_dispatch);
                         let got = run(backend, &logits, &weights, rows, classes, per_dispatch);
                         let wrong = outside(&got, &exact, classes, chain, wide.iter().sum());
-                        let what = format!("{} {networks} of {rows}×{classes} ±{spread} by {per_dispatch}", backend.name());
+                        let what = format!(
+                            "{} {networks} of {rows}×{classes} ±{spread} by {per_dispatch}",
+                            backend.name()
+                        );
                         assert!(wrong.is_none(), "{what}: {}", wrong.unwrap_or_default());
                         if spread == 1.0 && networks > 1 && classes > 1 {
-                            // The control: each network counted alike where weights differ, or one network left out.
-                            let other = oracle::moments(&logits, &[&wide[..networks - 1], &[7.0]].concat(), rows, classes);
-                            assert!(outside(&got, &other, classes, chain, wide.iter().sum()).is_some(), "{what}: the control");
+                            // The control: each network counted alike where weights differ, or one
+                            // network left out.
+                            let other = oracle::moments(
+                                &logits,
+                                &[&wide[..networks - 1], &[7.0]].concat(),
+                                rows,
+                                classes,
+                            );
+                            assert!(
+                                outside(&got, &other, classes, chain, wide.iter().sum()).is_some(),
+                                "{what}: the control"
+                            );
                         }
                     }
                 }
@@ -124,24 +169,50 @@ fn what_does_not_fit_is_refused() {
         let x = backend.tensor(3, 4, &noise(1, 12)).unwrap();
         let mut y = poisoned(backend, 6, 4);
         for (rows, first, bit) in [(0, 0, 0), (4, 0, 0), (2, 0, 0), (3, 0, 29), (3, u32::MAX, 0)] {
-            let refused = backend.subnetworks(Subnetworks { x: &x, y: &mut y, rows, first, bit, scale: 1.0 });
-            assert!(matches!(refused, Err(Error::Shape { .. } | Error::TooLarge { .. })), "{rows} {first} {bit}: {refused:?}");
+            let refused =
+                backend.subnetworks(Subnetworks { x: &x, y: &mut y, rows, first, bit, scale: 1.0 });
+            assert!(
+                matches!(refused, Err(Error::Shape { .. } | Error::TooLarge { .. })),
+                "{rows} {first} {bit}: {refused:?}"
+            );
         }
         let mut logits = poisoned(backend, 6, 4);
         let weights = backend.tensor(3, 1, &[1.0; 3]).unwrap();
-        for (rows, cols, first) in [(3, 9, 2), (4, 9, 0), (3, 8, 0), (0, 9, 0), (3, 9, usize::MAX)] {
+        for (rows, cols, first) in [(3, 9, 2), (4, 9, 0), (3, 8, 0), (0, 9, 0), (3, 9, usize::MAX)]
+        {
             let mut moments = poisoned(backend, rows, cols);
-            let call = Moments { logits: &mut logits, weights: &weights, first, before: 0.0, moments: &mut moments };
+            let call = Moments {
+                logits: &mut logits,
+                weights: &weights,
+                first,
+                before: 0.0,
+                moments: &mut moments,
+            };
             let refused = backend.moments(call);
-            assert!(matches!(refused, Err(Error::Shape { .. })), "{rows} {cols} {first}: {refused:?}");
+            assert!(
+                matches!(refused, Err(Error::Shape { .. })),
+                "{rows} {cols} {first}: {refused:?}"
+            );
         }
         for before in [-1.0, f32::NAN] {
             let mut moments = poisoned(backend, 3, 9);
-            let call = Moments { logits: &mut logits, weights: &weights, first: 0, before, moments: &mut moments };
+            let call = Moments {
+                logits: &mut logits,
+                weights: &weights,
+                first: 0,
+                before,
+                moments: &mut moments,
+            };
             assert!(matches!(backend.moments(call), Err(Error::Invalid { .. })), "{before}");
         }
         let (mut none, mut moments) = (poisoned(backend, 6, 0), poisoned(backend, 3, 1));
-        let call = Moments { logits: &mut none, weights: &weights, first: 0, before: 0.0, moments: &mut moments };
+        let call = Moments {
+            logits: &mut none,
+            weights: &weights,
+            first: 0,
+            before: 0.0,
+            moments: &mut moments,
+        };
         assert!(matches!(backend.moments(call), Err(Error::Shape { .. })));
     }
     on_backends!(check);

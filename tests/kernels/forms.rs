@@ -1,10 +1,14 @@
-//! Dropout's other forms: `dropout_broadcast`, `dropout_bits`, `alpha_dropout`, `gaussian_dropout`; and `mask_bytes`.
+//! Dropout's other forms: `dropout_broadcast`, `dropout_bits`, `alpha_dropout`, `gaussian_dropout`;
+//! and `mask_bytes`.
 
 use crate::common::{MULTIPLICATIONS, noise, poisoned, same_bits};
 use crate::{mask, on_backends, sites};
 use rand::{RngExt, SeedableRng, rngs::StdRng, seq::SliceRandom};
 use wgpu_dropout::backend::Backend;
-use wgpu_dropout::call::{AlphaDropoutCall, DropoutBits, DropoutBroadcast, DropoutCall, GaussianDropoutCall, MaskBits, MaskBytes};
+use wgpu_dropout::call::{
+    AlphaDropoutCall, DropoutBits, DropoutBroadcast, DropoutCall, GaussianDropoutCall, MaskBits,
+    MaskBytes,
+};
 use wgpu_dropout::cpu::Cpu;
 use wgpu_dropout::oracle;
 use wgpu_dropout::{AlphaDropout, AxisMap, Dropout, Error, GaussianDropout, Key, Mask, Mode, Rate};
@@ -36,7 +40,8 @@ fn masks() -> Vec<Mask> {
     masks
 }
 
-/// `(shape, axes of rows, axes of columns)`: the named maps, and every number of runs with the last one along columns, rows and neither.
+/// `(shape, axes of rows, axes of columns)`: the named maps, and every number of runs with the last
+/// one along columns, rows and neither.
 fn maps() -> Vec<AxisMap> {
     let named = [
         AxisMap::channels(&[3, 5, 13]),
@@ -68,7 +73,12 @@ fn maps() -> Vec<AxisMap> {
     named.into_iter().chain(free).map(Result::unwrap).collect()
 }
 
-fn broadcast_on<B: Backend>(backend: &mut B, x: &[f32], axes: &AxisMap, dropout: Dropout) -> Vec<f32> {
+fn broadcast_on<B: Backend>(
+    backend: &mut B,
+    x: &[f32],
+    axes: &AxisMap,
+    dropout: Dropout,
+) -> Vec<f32> {
     // Any matrix of so many elements: the map's shape is what counts.
     let (rows, cols) = if x.len().is_multiple_of(2) { (2, x.len() / 2) } else { (x.len(), 1) };
     let (x, mut y) = (backend.tensor(rows, cols, x).unwrap(), poisoned(backend, rows, cols));
@@ -87,7 +97,8 @@ fn a_broadcast_mask_equals_the_oracle() {
                 let y = broadcast_on(backend, &x, &axes, dropout);
                 oracle::dropout_broadcast(&x, &axes, &dropout).check(&what, &y).unwrap();
                 if dropout.scale.log2().fract() == 0.0 {
-                    same_bits(&what, &y, &broadcast_on(&mut Cpu::reference(), &x, &axes, dropout)).unwrap();
+                    same_bits(&what, &y, &broadcast_on(&mut Cpu::reference(), &x, &axes, dropout))
+                        .unwrap();
                 }
             }
         }
@@ -102,21 +113,31 @@ fn arbitrary_maps_equal_the_oracle() {
         let mut random = StdRng::seed_from_u64(11);
         let (mut right, mut refused) = (0, 0);
         while right < 60 {
-            let shape: Vec<usize> = (0..random.random_range(0..6)).map(|_| random.random_range(0..10)).collect();
+            let shape: Vec<usize> =
+                (0..random.random_range(0..6)).map(|_| random.random_range(0..10)).collect();
             let mut order: Vec<usize> = (0..shape.len()).collect();
             order.shuffle(&mut random);
             let cut = [random.random_range(0..=shape.len()), random.random_range(0..=shape.len())];
-            let (rows, cols) = (&order[..cut[0].min(cut[1])], &order[cut[0].min(cut[1])..cut[0].max(cut[1])]);
+            let (rows, cols) =
+                (&order[..cut[0].min(cut[1])], &order[cut[0].min(cut[1])..cut[0].max(cut[1])]);
             let Ok(axes) = AxisMap::new(&shape, rows, cols) else {
                 // At most three runs and the last: any map of three axes has no more.
-                assert!(shape.iter().filter(|&&size| size != 1).count() > 3, "{shape:?} {rows:?} {cols:?}");
+                assert!(
+                    shape.iter().filter(|&&size| size != 1).count() > 3,
+                    "{shape:?} {rows:?} {cols:?}"
+                );
                 refused += 1;
                 continue;
             };
-            let dropout = Dropout::train(Mode::Inverted, mask(0.6).at(random.random_range(0..9), random.random_range(0..20)));
+            let dropout = Dropout::train(
+                Mode::Inverted,
+                mask(0.6).at(random.random_range(0..9), random.random_range(0..20)),
+            );
             let x = noise(5, axes.elements());
             let y = broadcast_on(backend, &x, &axes, dropout);
-            oracle::dropout_broadcast(&x, &axes, &dropout).check(&format!("{} {axes:?}", backend.name()), &y).unwrap();
+            oracle::dropout_broadcast(&x, &axes, &dropout)
+                .check(&format!("{} {axes:?}", backend.name()), &y)
+                .unwrap();
             right += 1;
         }
         assert!(refused > 0);
@@ -124,7 +145,8 @@ fn arbitrary_maps_equal_the_oracle() {
     on_backends!(check);
 }
 
-/// What is dropped is the mask that the host gives, and the control: another map of the same tensor has another one.
+/// What is dropped is the mask that the host gives, and the control: another map of the same tensor
+/// has another one.
 #[test]
 fn ones_show_the_host_s_mask() {
     fn check<B: Backend>(backend: &mut B) {
@@ -134,7 +156,11 @@ fn ones_show_the_host_s_mask() {
         let y = broadcast_on(backend, &[1.0; 480], &axes, dropout);
         let bytes: Vec<u8> = y.iter().map(|&y| y as u8).collect();
         assert_eq!(bytes, dropout.mask.broadcast(&axes).unwrap(), "{}", backend.name());
-        for other in [AxisMap::channels(&shape), AxisMap::channels_last(&[6, 80]), AxisMap::drop_path(&shape)] {
+        for other in [
+            AxisMap::channels(&shape),
+            AxisMap::channels_last(&[6, 80]),
+            AxisMap::drop_path(&shape),
+        ] {
             assert_ne!(bytes, dropout.mask.broadcast(&other.unwrap()).unwrap());
         }
     }
@@ -150,17 +176,21 @@ fn shards_of_a_broadcast_mask_are_parts_of_the_whole() {
         let all = broadcast_on(backend, &vec![1.0; whole.elements()], &whole, dropout);
         let shard = |backend: &mut B, n: usize, c: usize, size: [usize; 2]| {
             let axes = AxisMap::channels(&[size[0], size[1], positions]).unwrap();
-            let dropout = Dropout { mask: dropout.mask.at(100 + n as u64, 3 + c as u64), ..dropout };
+            let dropout =
+                Dropout { mask: dropout.mask.at(100 + n as u64, 3 + c as u64), ..dropout };
             broadcast_on(backend, &vec![1.0; axes.elements()], &axes, dropout)
         };
         let part = |n: usize, c: usize, size: [usize; 2]| {
-            let rows = (n..n + size[0]).flat_map(|n| &all[(n * channels + c) * positions..][..size[1] * positions]);
+            let rows = (n..n + size[0])
+                .flat_map(|n| &all[(n * channels + c) * positions..][..size[1] * positions]);
             rows.copied().collect::<Vec<f32>>()
         };
         for (n, c, size) in [(2, 0, [3, 11]), (0, 4, [5, 7]), (1, 3, [2, 5])] {
             same_bits("shard", &shard(backend, n, c, size), &part(n, c, size)).unwrap();
         }
-        assert!(same_bits("the control", &shard(backend, 2, 0, [2, 11]), &part(1, 0, [2, 11])).is_err());
+        assert!(
+            same_bits("the control", &shard(backend, 2, 0, [2, 11]), &part(1, 0, [2, 11])).is_err()
+        );
     }
     on_backends!(check);
 }
@@ -177,9 +207,12 @@ fn a_mask_given_as_bits_drops_what_the_mask_drops() {
                 let words = cols.div_ceil(32);
                 let mut bits = backend.zeros::<u32>(rows, words).unwrap();
                 backend.mask_bits(MaskBits { bits: &mut bits, cols, mask: site.mask }).unwrap();
-                let (mut given, mut drawn) = (poisoned(backend, rows, cols), poisoned(backend, rows, cols));
+                let (mut given, mut drawn) =
+                    (poisoned(backend, rows, cols), poisoned(backend, rows, cols));
                 let scale = site.scale;
-                backend.dropout_bits(DropoutBits { x: &x, bits: &bits, y: &mut given, scale }).unwrap();
+                backend
+                    .dropout_bits(DropoutBits { x: &x, bits: &bits, y: &mut given, scale })
+                    .unwrap();
                 backend.dropout(DropoutCall { x: &x, y: &mut drawn, dropout: site }).unwrap();
                 let (given, drawn) = (backend.read(&given).unwrap(), backend.read(&drawn).unwrap());
                 same_bits(&what, &given, &drawn).unwrap();
@@ -189,11 +222,20 @@ fn a_mask_given_as_bits_drops_what_the_mask_drops() {
                 if rows * cols > 0 {
                     let mut changed = backend.read(&bits).unwrap();
                     if cols % 32 > 0 {
-                        changed.iter_mut().skip(words - 1).step_by(words).for_each(|word| *word |= u32::MAX << (cols % 32));
+                        changed
+                            .iter_mut()
+                            .skip(words - 1)
+                            .step_by(words)
+                            .for_each(|word| *word |= u32::MAX << (cols % 32));
                     }
                     let mut run = |changed: &[u32]| {
-                        let (bits, mut y) = (backend.tensor(rows, words, changed).unwrap(), poisoned(backend, rows, cols));
-                        backend.dropout_bits(DropoutBits { x: &x, bits: &bits, y: &mut y, scale: 2.0 }).unwrap();
+                        let (bits, mut y) = (
+                            backend.tensor(rows, words, changed).unwrap(),
+                            poisoned(backend, rows, cols),
+                        );
+                        backend
+                            .dropout_bits(DropoutBits { x: &x, bits: &bits, y: &mut y, scale: 2.0 })
+                            .unwrap();
                         backend.read(&y).unwrap()
                     };
                     let exact = oracle::dropout_bytes(&values, &bytes, 2.0);
@@ -229,7 +271,12 @@ fn a_mask_as_bytes_is_the_contract_s() {
     on_backends!(check, MULTIPLICATIONS);
 }
 
-fn alpha_on<B: Backend>(backend: &mut B, x: &[f32], [rows, cols]: [usize; 2], dropout: AlphaDropout) -> Vec<f32> {
+fn alpha_on<B: Backend>(
+    backend: &mut B,
+    x: &[f32],
+    [rows, cols]: [usize; 2],
+    dropout: AlphaDropout,
+) -> Vec<f32> {
     let (x, mut y) = (backend.tensor(rows, cols, x).unwrap(), poisoned(backend, rows, cols));
     backend.alpha_dropout(AlphaDropoutCall { x: &x, y: &mut y, dropout }).unwrap();
     backend.read(&y).unwrap()
@@ -265,24 +312,32 @@ fn the_way_back_through_alpha_dropout_is_its_slope() {
         let shape @ [rows, cols] = [7, 33];
         let site = AlphaDropout::train(mask(0.6).at(1, 2));
         let [one, three] = [1.0, 3.0].map(|x| alpha_on(backend, &[x; 7 * 33], shape, site));
-        let (dy, mut dx) = (backend.tensor(rows, cols, &[1.0f32; 7 * 33]).unwrap(), poisoned(backend, rows, cols));
+        let (dy, mut dx) =
+            (backend.tensor(rows, cols, &[1.0f32; 7 * 33]).unwrap(), poisoned(backend, rows, cols));
         backend.dropout(DropoutCall { x: &dy, y: &mut dx, dropout: site.backward() }).unwrap();
         let dx = backend.read(&dx).unwrap();
-        let slope: Vec<f32> = three.iter().zip(&one).map(|(three, one)| (three - one) / 2.0).collect();
-        assert!(dx.iter().zip(&slope).all(|(dx, slope)| (dx - slope).abs() < 1e-5), "{}", backend.name());
+        let slope: Vec<f32> =
+            three.iter().zip(&one).map(|(three, one)| (three - one) / 2.0).collect();
+        assert!(
+            dx.iter().zip(&slope).all(|(dx, slope)| (dx - slope).abs() < 1e-5),
+            "{}",
+            backend.name()
+        );
         assert!(dx.contains(&0.0) && dx.iter().any(|&dx| dx > 0.5));
     }
     on_backends!(check);
 }
 
-/// z values of mean and variance of numbers that should have mean 0, variance 1 and this fourth moment.
+/// z values of mean and variance of numbers that should have mean 0, variance 1 and this fourth
+/// moment.
 fn moments(values: &[f32], fourth: f64) -> [f64; 2] {
     let n = values.len() as f64;
     let sum = |power: i32| values.iter().map(|&v| f64::from(v).powi(power)).sum::<f64>();
     [sum(1) / n.sqrt(), (sum(2) - n) / (n * (fourth - 1.0)).sqrt()]
 }
 
-/// Inputs of mean 0 and variance 1 leave with mean 0 and variance 1. The control is plain dropout, whose variance is 1/k.
+/// Inputs of mean 0 and variance 1 leave with mean 0 and variance 1. The control is plain dropout,
+/// whose variance is 1/k.
 #[test]
 fn alpha_dropout_keeps_mean_and_variance() {
     fn check<B: Backend>(backend: &mut B) {
@@ -303,7 +358,12 @@ fn alpha_dropout_keeps_mean_and_variance() {
     on_backends!(check);
 }
 
-fn gaussian_on<B: Backend>(backend: &mut B, x: &[f32], [rows, cols]: [usize; 2], dropout: GaussianDropout) -> Vec<f32> {
+fn gaussian_on<B: Backend>(
+    backend: &mut B,
+    x: &[f32],
+    [rows, cols]: [usize; 2],
+    dropout: GaussianDropout,
+) -> Vec<f32> {
     let (x, mut y) = (backend.tensor(rows, cols, x).unwrap(), poisoned(backend, rows, cols));
     backend.gaussian_dropout(GaussianDropoutCall { x: &x, y: &mut y, dropout }).unwrap();
     backend.read(&y).unwrap()
@@ -344,14 +404,16 @@ fn gaussian_noise_is_right_over_nearly_all_draws() {
             oracle::gaussian_dropout(&ones, shape[1], &site).check(&backend.name(), &y).unwrap();
         }
         let mut seen = vec![false; 65536];
-        (0..512).for_each(|row| (0..1024).for_each(|col| seen[usize::from(mask(0.8).key.draw(row, col))] = true));
+        (0..512).for_each(|row| {
+            (0..1024).for_each(|col| seen[usize::from(mask(0.8).key.draw(row, col))] = true)
+        });
         assert!(seen.iter().filter(|&&seen| seen).count() > 65_000);
     }
     on_backends!(check);
 }
 
-/// n is standard normal and independent from element to element, with |z| < 5. The controls: a rate that is off by a fiftieth, and noise
-/// beside itself.
+/// n is standard normal and independent from element to element, with |z| < 5. The controls: a rate
+/// that is off by a fiftieth, and noise beside itself.
 #[test]
 fn gaussian_noise_is_standard_normal() {
     fn check<B: Backend>(backend: &mut B) {
@@ -394,24 +456,43 @@ fn gaussian_noise_is_standard_normal() {
 fn what_does_not_fit_is_a_typed_error() {
     fn check<B: Backend>(backend: &mut B) {
         let x = backend.zeros::<f32>(4, 40).unwrap();
-        let (mut y, mut narrow) = (backend.zeros::<f32>(4, 40).unwrap(), backend.zeros::<f32>(4, 39).unwrap());
-        let (bits, few) = (backend.zeros::<u32>(4, 2).unwrap(), backend.zeros::<u32>(4, 1).unwrap());
+        let (mut y, mut narrow) =
+            (backend.zeros::<f32>(4, 40).unwrap(), backend.zeros::<f32>(4, 39).unwrap());
+        let (bits, few) =
+            (backend.zeros::<u32>(4, 2).unwrap(), backend.zeros::<u32>(4, 1).unwrap());
         let dropout = Dropout::train(Mode::Inverted, mask(0.5));
         let far = Dropout { mask: mask(0.5).at(u64::from(u32::MAX), 0), ..dropout };
-        let shape = |result: wgpu_dropout::Result<()>| assert!(matches!(result, Err(Error::Shape { .. })), "{result:?}");
-        let large = |result: wgpu_dropout::Result<()>| assert!(matches!(result, Err(Error::TooLarge { .. })), "{result:?}");
+        let shape = |result: wgpu_dropout::Result<()>| {
+            assert!(matches!(result, Err(Error::Shape { .. })), "{result:?}")
+        };
+        let large = |result: wgpu_dropout::Result<()>| {
+            assert!(matches!(result, Err(Error::TooLarge { .. })), "{result:?}")
+        };
         let axes = &AxisMap::channels(&[4, 4, 10]).unwrap();
         let other = &AxisMap::channels(&[4, 4, 11]).unwrap();
-        shape(backend.dropout_broadcast(DropoutBroadcast { x: &x, y: &mut y, axes: other, dropout }));
+        shape(backend.dropout_broadcast(DropoutBroadcast {
+            x: &x,
+            y: &mut y,
+            axes: other,
+            dropout,
+        }));
         shape(backend.dropout_broadcast(DropoutBroadcast { x: &x, y: &mut narrow, axes, dropout }));
         large(backend.dropout_broadcast(DropoutBroadcast { x: &x, y: &mut y, axes, dropout: far }));
         shape(backend.dropout_bits(DropoutBits { x: &x, bits: &few, y: &mut y, scale: 2.0 }));
         shape(backend.dropout_bits(DropoutBits { x: &x, bits: &bits, y: &mut narrow, scale: 2.0 }));
         let alpha = AlphaDropout::train(mask(0.5));
         shape(backend.alpha_dropout(AlphaDropoutCall { x: &x, y: &mut narrow, dropout: alpha }));
-        large(backend.alpha_dropout(AlphaDropoutCall { x: &x, y: &mut y, dropout: AlphaDropout::train(far.mask) }));
+        large(backend.alpha_dropout(AlphaDropoutCall {
+            x: &x,
+            y: &mut y,
+            dropout: AlphaDropout::train(far.mask),
+        }));
         let gaussian = GaussianDropout::train(mask(0.5)).unwrap();
-        shape(backend.gaussian_dropout(GaussianDropoutCall { x: &x, y: &mut narrow, dropout: gaussian }));
+        shape(backend.gaussian_dropout(GaussianDropoutCall {
+            x: &x,
+            y: &mut narrow,
+            dropout: gaussian,
+        }));
         let far = GaussianDropout::train(far.mask).unwrap();
         large(backend.gaussian_dropout(GaussianDropoutCall { x: &x, y: &mut y, dropout: far }));
         let mut bytes = backend.zeros::<u8>(4, 40).unwrap();

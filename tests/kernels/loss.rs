@@ -1,8 +1,9 @@
 //! `softmax_cross_entropy` and `batch_loss`.
 //!
-//! WGSL lets `exp(d)` be off by 3 + 2·|d| units in the last place, `log` by 2^-21 near 1 and 3 units elsewhere, a division by 2.5.
-//! With d the distance from the largest logit, |d|·exp(−|d|) ≤ 1/e bounds what each of the C terms adds to the error of their
-//! sum, which is at least 1: together no more than (3·C + 8)·ε. The subtractions add a share of the numbers themselves.
+//! WGSL lets `exp(d)` be off by 3 + 2·|d| units in the last place, `log` by 2^-21 near 1 and 3
+//! units elsewhere, a division by 2.5. With d the distance from the largest logit, |d|·exp(−|d|) ≤
+//! 1/e bounds what each of the C terms adds to the error of their sum, which is at least 1:
+//! together no more than (3·C + 8)·ε. The subtractions add a share of the numbers themselves.
 
 use crate::common::{noise, poisoned};
 use crate::on_backends;
@@ -14,11 +15,25 @@ const EPSILON: f64 = f32::EPSILON as f64;
 const LOG: f64 = 1.0 / 2_097_152.0;
 
 /// Losses, right answers and the gradient of the logits.
-fn run<B: Backend>(backend: &mut B, logits: &[f32], labels: &[u32], classes: usize) -> (Vec<f32>, Vec<f32>, Vec<f32>) {
+fn run<B: Backend>(
+    backend: &mut B,
+    logits: &[f32],
+    labels: &[u32],
+    classes: usize,
+) -> (Vec<f32>, Vec<f32>, Vec<f32>) {
     let batch = labels.len();
-    let (z, y) = (backend.tensor(batch, classes, logits).unwrap(), backend.tensor(batch, 1, labels).unwrap());
+    let (z, y) = (
+        backend.tensor(batch, classes, logits).unwrap(),
+        backend.tensor(batch, 1, labels).unwrap(),
+    );
     let (mut dz, mut losses) = (poisoned(backend, batch, classes), poisoned(backend, batch, 2));
-    let call = SoftmaxCrossEntropy { logits: &z, labels: &y, grad_logits: &mut dz, losses: &mut losses, batch };
+    let call = SoftmaxCrossEntropy {
+        logits: &z,
+        labels: &y,
+        grad_logits: &mut dz,
+        losses: &mut losses,
+        batch,
+    };
     backend.softmax_cross_entropy(call).unwrap();
     let pairs = backend.read(&losses).unwrap();
     let column = |c: usize| pairs.iter().skip(c).step_by(2).copied().collect();
@@ -30,10 +45,23 @@ fn within(computed: &[f32], exact: &[f64], bound: impl Fn(f64) -> f64) -> Result
     assert_eq!(computed.len(), exact.len());
     let inside = |(&c, &e): (&f32, &f64)| (f64::from(c) - e).abs() <= bound(e);
     let outside = computed.iter().zip(exact).position(|pair| !inside(pair));
-    outside.map_or(Ok(()), |i| Err(format!("element {i} is {}, expected {} ± {:e}", computed[i], exact[i], bound(exact[i]))))
+    outside.map_or(Ok(()), |i| {
+        Err(format!(
+            "element {i} is {}, expected {} ± {:e}",
+            computed[i],
+            exact[i],
+            bound(exact[i])
+        ))
+    })
 }
 
-fn check_rows<B: Backend>(backend: &mut B, what: &str, logits: &[f32], labels: &[u32], classes: usize) {
+fn check_rows<B: Backend>(
+    backend: &mut B,
+    what: &str,
+    logits: &[f32],
+    labels: &[u32],
+    classes: usize,
+) {
     let what = format!("{} {what} {}×{classes}", backend.name(), labels.len());
     let (losses, right, dz) = run(backend, logits, labels, classes);
     let (exact_losses, exact_dz) = oracle::softmax_cross_entropy(logits, labels, classes);
@@ -42,7 +70,9 @@ fn check_rows<B: Backend>(backend: &mut B, what: &str, logits: &[f32], labels: &
         .map_err(|e| format!("{what} loss: {e}"))
         .unwrap();
     let share = 1.0 / labels.len().max(1) as f64;
-    within(&dz, &exact_dz, |_| share * (slack + 8.0 * EPSILON)).map_err(|e| format!("{what} dz: {e}")).unwrap();
+    within(&dz, &exact_dz, |_| share * (slack + 8.0 * EPSILON))
+        .map_err(|e| format!("{what} dz: {e}"))
+        .unwrap();
     for (row, z) in logits.chunks(classes.max(1)).enumerate() {
         let first_largest = (1..classes).fold(0, |best, c| if z[c] > z[best] { c } else { best });
         let expected = if first_largest as u32 == labels[row] { 1.0 } else { 0.0 };
@@ -53,12 +83,26 @@ fn check_rows<B: Backend>(backend: &mut B, what: &str, logits: &[f32], labels: &
 #[test]
 fn softmax_cross_entropy_equals_the_oracle() {
     fn check<B: Backend>(backend: &mut B) {
-        for [batch, classes] in
-            [[1, 1], [1, 7], [7, 1], [8, 9], [63, 10], [64, 10], [65, 64], [129, 3], [2, 127], [5, 1009], [0, 10]]
-        {
+        for [batch, classes] in [
+            [1, 1],
+            [1, 7],
+            [7, 1],
+            [8, 9],
+            [63, 10],
+            [64, 10],
+            [65, 64],
+            [129, 3],
+            [2, 127],
+            [5, 1009],
+            [0, 10],
+        ] {
             for spread in [0.0, 1.0, 30.0, 1e4] {
-                let logits: Vec<f32> = noise(1, batch * classes).iter().map(|x| x * spread).collect();
-                let labels: Vec<u32> = noise(2, batch).iter().map(|x| ((x + 1.0) * 0.5 * classes as f32) as u32).collect();
+                let logits: Vec<f32> =
+                    noise(1, batch * classes).iter().map(|x| x * spread).collect();
+                let labels: Vec<u32> = noise(2, batch)
+                    .iter()
+                    .map(|x| ((x + 1.0) * 0.5 * classes as f32) as u32)
+                    .collect();
                 check_rows(backend, &format!("spread {spread}"), &logits, &labels, classes);
             }
         }
@@ -69,13 +113,17 @@ fn softmax_cross_entropy_equals_the_oracle() {
 #[test]
 fn logits_of_ten_thousand_overflow_nothing() {
     fn check<B: Backend>(backend: &mut B) {
-        let logits = [1e4, -1e4, 0.0, 1e4, -1e4, 0.0, 1e4, 1e4, 1e4, -1e4, -1e4, -1e4, 3e38, -3e37, 0.0];
+        let logits =
+            [1e4, -1e4, 0.0, 1e4, -1e4, 0.0, 1e4, 1e4, 1e4, -1e4, -1e4, -1e4, 3e38, -3e37, 0.0];
         let labels = [0, 1, 2, 0, 1];
         check_rows(backend, "large logits", &logits[..12], &labels[..4], 3);
         let (losses, right, _) = run(backend, &logits, &labels, 3);
         assert_eq!((losses[0], right[0]), (0.0, 1.0));
         assert_eq!((losses[1], right[1]), (2e4, 0.0));
-        assert!((losses[2] - 3f32.ln()).abs() < 1e-5 && right[2] == 0.0, "of equal logits the first counts");
+        assert!(
+            (losses[2] - 3f32.ln()).abs() < 1e-5 && right[2] == 0.0,
+            "of equal logits the first counts"
+        );
         assert!(losses[4].is_finite() && losses[4] > 3e38, "{}", losses[4]);
     }
     on_backends!(check);
@@ -86,7 +134,10 @@ fn a_label_past_the_classes_gives_nan_and_harms_no_other_row() {
     fn check<B: Backend>(backend: &mut B) {
         let logits = noise(3, 5 * 4);
         let (losses, right, dz) = run(backend, &logits, &[0, 4, 3, u32::MAX, 1], 4);
-        assert_eq!(losses.iter().map(|loss| loss.is_nan()).collect::<Vec<_>>(), [false, true, false, true, false]);
+        assert_eq!(
+            losses.iter().map(|loss| loss.is_nan()).collect::<Vec<_>>(),
+            [false, true, false, true, false]
+        );
         assert_eq!((right[1], right[3]), (0.0, 0.0));
         let (_, exact) = oracle::softmax_cross_entropy(&logits, &[0, 0, 3, 0, 1], 4);
         for row in [0, 2, 4] {
@@ -104,7 +155,12 @@ fn a_logit_that_is_no_number_gives_a_loss_that_is_none() {
                 let mut logits = [0.5, -0.5, 0.25];
                 logits[place] = special;
                 let (losses, _, _) = run(backend, &logits, &[0], 3);
-                assert!(!losses[0].is_finite(), "{} {special} at {place}: {}", backend.name(), losses[0]);
+                assert!(
+                    !losses[0].is_finite(),
+                    "{} {special} at {place}: {}",
+                    backend.name(),
+                    losses[0]
+                );
             }
         }
     }
@@ -131,16 +187,26 @@ fn batch_loss_sums_into_its_own_row() {
             let pairs: Vec<f32> = noise(5, 2 * rows).iter().map(|x| x + 1.0).collect();
             let losses = backend.tensor(rows, 2, &pairs).unwrap();
             let mut totals = poisoned(backend, 3, 2);
-            backend.batch_loss(BatchLoss { losses: &losses, totals: &mut totals, slot: 1 }).unwrap();
+            backend
+                .batch_loss(BatchLoss { losses: &losses, totals: &mut totals, slot: 1 })
+                .unwrap();
             let totals = backend.read(&totals).unwrap();
-            assert!([0, 1, 4, 5].iter().all(|&i| totals[i].is_nan()), "the other rows are left alone: {totals:?}");
+            assert!(
+                [0, 1, 4, 5].iter().all(|&i| totals[i].is_nan()),
+                "the other rows are left alone: {totals:?}"
+            );
             for column in 0..2 {
                 let exact: f64 = pairs.iter().skip(column).step_by(2).copied().map(f64::from).sum();
                 let terms = rows.div_ceil(64) + 64;
-                within(&totals[2 + column..][..1], &[exact], |sum| terms as f64 * EPSILON * sum).unwrap();
+                within(&totals[2 + column..][..1], &[exact], |sum| terms as f64 * EPSILON * sum)
+                    .unwrap();
             }
             let mut none = poisoned(backend, 3, 2);
-            assert!(backend.batch_loss(BatchLoss { losses: &losses, totals: &mut none, slot: 3 }).is_err());
+            assert!(
+                backend
+                    .batch_loss(BatchLoss { losses: &losses, totals: &mut none, slot: 3 })
+                    .is_err()
+            );
         }
     }
     on_backends!(check);

@@ -8,18 +8,35 @@ use wgpu_dropout::oracle::{self, Exact};
 use wgpu_dropout::{Dropout, Error};
 
 /// `[B, C]`: ragged, one row, one column, several workgroups.
-const SHAPES: [[usize; 2]; 8] = [[1, 1], [1, 9], [7, 1], [8, 8], [63, 65], [2, 129], [129, 12], [100, 1009]];
+const SHAPES: [[usize; 2]; 8] =
+    [[1, 1], [1, 9], [7, 1], [8, 8], [63, 65], [2, 129], [129, 12], [100, 1009]];
 
 /// Numbers of a mean and spread of their own in each column.
 fn columns(seed: u64, rows: usize, cols: usize) -> Vec<f32> {
     let (values, means) = (noise(seed, rows * cols), noise(seed + 1, cols));
-    values.iter().enumerate().map(|(i, x)| x * (1.0 + means[i % cols].abs()) + 8.0 * means[i % cols]).collect()
+    values
+        .iter()
+        .enumerate()
+        .map(|(i, x)| x * (1.0 + means[i % cols].abs()) + 8.0 * means[i % cols])
+        .collect()
 }
 
 /// Statistics `[2, C]` of the columns, on the device.
-fn statistics<B: Backend>(backend: &mut B, x: &B::Tensor<f32>, running: &mut B::Tensor<f32>, cols: usize) -> B::Tensor<f32> {
+fn statistics<B: Backend>(
+    backend: &mut B,
+    x: &B::Tensor<f32>,
+    running: &mut B::Tensor<f32>,
+    cols: usize,
+) -> B::Tensor<f32> {
     let mut statistics = poisoned(backend, 2, cols);
-    backend.batch_statistics(BatchStatistics { x, statistics: &mut statistics, running, momentum: 0.25 }).unwrap();
+    backend
+        .batch_statistics(BatchStatistics {
+            x,
+            statistics: &mut statistics,
+            running,
+            momentum: 0.25,
+        })
+        .unwrap();
     statistics
 }
 
@@ -29,25 +46,42 @@ fn statistics_equal_the_oracle_and_running_ones_follow() {
         for [rows, cols] in SHAPES {
             let what = format!("{} {rows}×{cols}", backend.name());
             let (values, before) = (columns(1, rows, cols), columns(5, 2, cols));
-            let (x, mut running) = (backend.tensor(rows, cols, &values).unwrap(), backend.tensor(2, cols, &before).unwrap());
+            let (x, mut running) = (
+                backend.tensor(rows, cols, &values).unwrap(),
+                backend.tensor(2, cols, &before).unwrap(),
+            );
             let statistics = statistics(backend, &x, &mut running, cols);
             let exact = oracle::batch_statistics(&values, cols);
             exact.check(&what, &backend.read(&statistics).unwrap()).unwrap();
             // The control: the unbiased variance is another, and so are the columns of a neighbour.
             if rows > 2 {
                 let unbiased = rows as f64 / (rows as f64 - 1.0);
-                let values = exact.values.iter().enumerate().map(|(i, v)| if i < cols { *v } else { v * unbiased }).collect();
+                let values = exact
+                    .values
+                    .iter()
+                    .enumerate()
+                    .map(|(i, v)| if i < cols { *v } else { v * unbiased })
+                    .collect();
                 let other = Exact { values, ..exact.clone() };
-                assert!(rows > 60 || other.check(&what, &backend.read(&statistics).unwrap()).is_err(), "{what}");
+                assert!(
+                    rows > 60 || other.check(&what, &backend.read(&statistics).unwrap()).is_err(),
+                    "{what}"
+                );
             }
-            let factor = |i: usize| if i < cols || rows == 1 { 1.0 } else { rows as f64 / (rows as f64 - 1.0) };
-            let moved = |i: usize| (f64::from(before[i]), exact.values[i] * factor(i), exact.magnitudes[i] * factor(i));
+            let factor = |i: usize| {
+                if i < cols || rows == 1 { 1.0 } else { rows as f64 / (rows as f64 - 1.0) }
+            };
+            let moved = |i: usize| {
+                (f64::from(before[i]), exact.values[i] * factor(i), exact.magnitudes[i] * factor(i))
+            };
             let (mut values, mut magnitudes) = (Vec::new(), Vec::new());
             for (before, new, magnitude) in (0..2 * cols).map(moved) {
                 values.push(before + 0.25 * (new - before));
                 magnitudes.push(before.abs() + magnitude);
             }
-            Exact { values, magnitudes, terms: exact.terms }.check(&what, &backend.read(&running).unwrap()).unwrap();
+            Exact { values, magnitudes, terms: exact.terms }
+                .check(&what, &backend.read(&running).unwrap())
+                .unwrap();
         }
     }
     on_backends!(check, [Form::Usual, Form::Downlevel]);
@@ -67,14 +101,28 @@ fn normalized_columns_equal_the_oracle_with_relu_and_dropout() {
                 let relu = (i + j) % 2 == 0;
                 let mut y = poisoned(backend, rows, cols);
                 let (statistics, affine_of, epsilon) = (&statistics, &gamma, EPSILON);
-                backend.batch_norm(BatchNorm { x: &x, statistics, affine: affine_of, y: &mut y, epsilon, relu, dropout }).unwrap();
+                backend
+                    .batch_norm(BatchNorm {
+                        x: &x,
+                        statistics,
+                        affine: affine_of,
+                        y: &mut y,
+                        epsilon,
+                        relu,
+                        dropout,
+                    })
+                    .unwrap();
                 let what = format!("{} {rows}×{cols} relu {relu} {dropout:?}", backend.name());
                 let got = backend.read(&y).unwrap();
-                oracle::batch_norm(&values, &given, &affine, cols, epsilon, relu, &dropout).check(&what, &got).unwrap();
+                oracle::batch_norm(&values, &given, &affine, cols, epsilon, relu, &dropout)
+                    .check(&what, &got)
+                    .unwrap();
                 // The control: γ and β changed places.
                 if rows * cols > 20 && dropout.scale != 0.0 && dropout.mask.rate.threshold() > 0 {
                     let swapped = [&affine[cols..], &affine[..cols]].concat();
-                    let other = oracle::batch_norm(&values, &given, &swapped, cols, epsilon, relu, &dropout);
+                    let other = oracle::batch_norm(
+                        &values, &given, &swapped, cols, epsilon, relu, &dropout,
+                    );
                     assert!(other.check(&what, &got).is_err(), "{what}");
                 }
             }
@@ -87,15 +135,31 @@ fn normalized_columns_equal_the_oracle_with_relu_and_dropout() {
 #[test]
 fn a_nan_goes_through_the_rectifier() {
     fn check<B: Backend>(backend: &mut B) {
-        let x = backend.tensor(2, 3, &[f32::NAN, 2.0, -2.0, 1.0, f32::INFINITY, f32::NEG_INFINITY]).unwrap();
+        let x = backend
+            .tensor(2, 3, &[f32::NAN, 2.0, -2.0, 1.0, f32::INFINITY, f32::NEG_INFINITY])
+            .unwrap();
         // Mean 0 and variance 1, γ 1 and β 0.
         let given = backend.tensor(2, 3, &[0.0, 0.0, 0.0, 1.0, 1.0, 1.0]).unwrap();
         let affine = backend.tensor(2, 3, &[1.0, 1.0, 1.0, 0.0, 0.0, 0.0]).unwrap();
         let mut y = poisoned(backend, 2, 3);
         let (statistics, dropout) = (&given, Dropout::NONE);
-        backend.batch_norm(BatchNorm { x: &x, statistics, affine: &affine, y: &mut y, epsilon: 0.0, relu: true, dropout }).unwrap();
+        backend
+            .batch_norm(BatchNorm {
+                x: &x,
+                statistics,
+                affine: &affine,
+                y: &mut y,
+                epsilon: 0.0,
+                relu: true,
+                dropout,
+            })
+            .unwrap();
         let y = backend.read(&y).unwrap();
-        assert!(y[0].is_nan() && y[1..] == [2.0, 0.0, 1.0, f32::INFINITY, 0.0], "{} {y:?}", backend.name());
+        assert!(
+            y[0].is_nan() && y[1..] == [2.0, 0.0, 1.0, f32::INFINITY, 0.0],
+            "{} {y:?}",
+            backend.name()
+        );
     }
     on_backends!(check, [Form::Usual, Form::Downlevel]);
 }
@@ -110,7 +174,15 @@ fn a_normalized_column_has_mean_0_and_variance_1() {
         let affine = backend.tensor(2, cols, &[vec![1.0; cols], vec![0.0; cols]].concat()).unwrap();
         let mut y = poisoned(backend, rows, cols);
         let (relu, dropout) = (false, Dropout::NONE);
-        let call = BatchNorm { x: &x, statistics: &statistics, affine: &affine, y: &mut y, epsilon: 1e-12, relu, dropout };
+        let call = BatchNorm {
+            x: &x,
+            statistics: &statistics,
+            affine: &affine,
+            y: &mut y,
+            epsilon: 1e-12,
+            relu,
+            dropout,
+        };
         backend.batch_norm(call).unwrap();
         let y = backend.read(&y).unwrap();
         let after = oracle::batch_statistics(&y, cols).values;
@@ -120,13 +192,22 @@ fn a_normalized_column_has_mean_0_and_variance_1() {
     on_backends!(check, [Form::Usual, Form::Downlevel]);
 }
 
-/// `dγ`, `dβ` and `dX` of `L = Σ dy·y`, and how far `x`, γ and β are from what the device made of them.
-fn grads<B: Backend>(backend: &mut B, x: &[f32], affine: &[f32], dy: &[f32], cols: usize, through: Option<f32>) -> [Vec<f32>; 3] {
+/// `dγ`, `dβ` and `dX` of `L = Σ dy·y`, and how far `x`, γ and β are from what the device made of
+/// them.
+fn grads<B: Backend>(
+    backend: &mut B,
+    x: &[f32],
+    affine: &[f32],
+    dy: &[f32],
+    cols: usize,
+    through: Option<f32>,
+) -> [Vec<f32>; 3] {
     let rows = x.len() / cols;
     let x = backend.tensor(rows, cols, x).unwrap();
     let mut running = backend.zeros(2, cols).unwrap();
     let statistics = statistics(backend, &x, &mut running, cols);
-    let (affine, grad_y) = (backend.tensor(2, cols, affine).unwrap(), backend.tensor(rows, cols, dy).unwrap());
+    let (affine, grad_y) =
+        (backend.tensor(2, cols, affine).unwrap(), backend.tensor(rows, cols, dy).unwrap());
     let (mut grad_affine, mut grad_x) = (poisoned(backend, 2, cols), poisoned(backend, rows, cols));
     backend
         .batch_norm_grad(BatchNormGrad {
@@ -152,8 +233,10 @@ fn gradients_equal_the_oracle() {
                 let cut = |x: f32| if through.is_some() { x.max(0.0) } else { x };
                 let x: Vec<f32> = columns(1, rows, cols).into_iter().map(cut).collect();
                 let (affine, dy) = (columns(7, 2, cols), noise(9, rows * cols));
-                let [statistics, grad_affine, grad_x] = grads(backend, &x, &affine, &dy, cols, through);
-                let [exact_affine, exact_x] = oracle::batch_norm_grad(&x, &statistics, &affine, &dy, cols, EPSILON, through);
+                let [statistics, grad_affine, grad_x] =
+                    grads(backend, &x, &affine, &dy, cols, through);
+                let [exact_affine, exact_x] =
+                    oracle::batch_norm_grad(&x, &statistics, &affine, &dy, cols, EPSILON, through);
                 let what = format!("{} {rows}×{cols} through {through:?}", backend.name());
                 exact_affine.check(&format!("dγ, dβ {what}"), &grad_affine).unwrap();
                 exact_x.check(&format!("dx {what}"), &grad_x).unwrap();
@@ -177,7 +260,8 @@ fn the_gradient_is_the_slope_through_the_statistics_too() {
                 let variance = column.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / rows as f64;
                 for (row, x) in column.iter().enumerate() {
                     let normal = (x - mean) / (variance + f64::from(EPSILON)).sqrt();
-                    sum += f64::from(dy[row * cols + col]) * (affine[col] * normal + affine[cols + col]);
+                    sum += f64::from(dy[row * cols + col])
+                        * (affine[col] * normal + affine[cols + col]);
                 }
             }
             sum
@@ -194,13 +278,17 @@ fn the_gradient_is_the_slope_through_the_statistics_too() {
         };
         let [_, grad_affine, grad_x] = grads(backend, &x, &affine, &dy, cols, None);
         let off = |got: &[f32], of_x: bool| {
-            got.iter().enumerate().map(|(i, g)| (f64::from(*g) - slope(i, of_x)).abs()).fold(0.0, f64::max)
+            got.iter()
+                .enumerate()
+                .map(|(i, g)| (f64::from(*g) - slope(i, of_x)).abs())
+                .fold(0.0, f64::max)
         };
         assert!(off(&grad_x, true) < 1e-5 && off(&grad_affine, false) < 1e-5, "{}", backend.name());
         // The control: as if mean and variance were constants, which they are not.
         let frozen: Vec<f32> = (0..rows * cols)
             .map(|i| {
-                let column: Vec<f64> = wide_x.iter().skip(i % cols).step_by(cols).copied().collect();
+                let column: Vec<f64> =
+                    wide_x.iter().skip(i % cols).step_by(cols).copied().collect();
                 let mean = column.iter().sum::<f64>() / rows as f64;
                 let variance = column.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / rows as f64;
                 dy[i] * affine[i % cols] / (variance.sqrt() as f32)
@@ -214,11 +302,13 @@ fn the_gradient_is_the_slope_through_the_statistics_too() {
 #[test]
 fn adamw_equals_the_oracle_over_several_steps() {
     fn check<B: Backend>(backend: &mut B) {
-        let rule = AdamWRule { lr: 0.01, beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weight_decay: 0.1 };
+        let rule =
+            AdamWRule { lr: 0.01, beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weight_decay: 0.1 };
         for [rows, cols] in SHAPES {
             let count = rows * cols;
             let mut weight = backend.tensor(rows, cols, &noise(1, count)).unwrap();
-            let (mut first, mut second) = (backend.zeros(rows, cols).unwrap(), backend.zeros(rows, cols).unwrap());
+            let (mut first, mut second) =
+                (backend.zeros(rows, cols).unwrap(), backend.zeros(rows, cols).unwrap());
             for step in 0..4 {
                 let gradient = noise(2 + u64::from(step), count);
                 let grad = backend.tensor(rows, cols, &gradient).unwrap();
@@ -229,9 +319,15 @@ fn adamw_equals_the_oracle_over_several_steps() {
                 let exact = oracle::adamw(&gradient, state, &rule, step);
                 let got = [&*weight, &*first, &*second].map(|tensor| backend.read(tensor).unwrap());
                 for ((exact, got), name) in exact.iter().zip(&got).zip(["w", "m", "v"]) {
-                    exact.check(&format!("{} {rows}×{cols} step {step}: {name}", backend.name()), got).unwrap();
+                    exact
+                        .check(
+                            &format!("{} {rows}×{cols} step {step}: {name}", backend.name()),
+                            got,
+                        )
+                        .unwrap();
                 }
-                // The control: a step without the correction of the one after, or with decay in the gradient.
+                // The control: a step without the correction of the one after, or with decay in the
+                // gradient.
                 let other = oracle::adamw(&gradient, state, &rule, step + 1);
                 assert!(other[0].check("", &got[0]).is_err(), "{rows}×{cols} step {step}");
             }
@@ -245,20 +341,56 @@ fn what_does_not_fit_is_refused() {
     fn check<B: Backend>(backend: &mut B) {
         let mut zeros = |rows, cols| backend.zeros::<f32>(rows, cols).unwrap();
         let (x, none, pair, other) = (zeros(4, 3), zeros(0, 3), zeros(2, 3), zeros(2, 4));
-        let (mut statistics, mut running, mut y, mut short) = (zeros(2, 3), zeros(2, 3), zeros(4, 3), zeros(3, 3));
+        let (mut statistics, mut running, mut y, mut short) =
+            (zeros(2, 3), zeros(2, 3), zeros(4, 3), zeros(3, 3));
         let (momentum, epsilon, relu, dropout) = (0.1, EPSILON, false, Dropout::NONE);
-        let shape = |result: wgpu_dropout::Result<()>| assert!(matches!(result, Err(Error::Shape { .. })), "{result:?}");
+        let shape = |result: wgpu_dropout::Result<()>| {
+            assert!(matches!(result, Err(Error::Shape { .. })), "{result:?}")
+        };
         let running = &mut running;
-        shape(backend.batch_statistics(BatchStatistics { x: &none, statistics: &mut statistics, running, momentum }));
-        shape(backend.batch_statistics(BatchStatistics { x: &x, statistics: &mut y, running, momentum }));
-        shape(backend.batch_norm(BatchNorm { x: &x, statistics: &other, affine: &pair, y: &mut y, epsilon, relu, dropout }));
-        shape(backend.batch_norm(BatchNorm { x: &x, statistics: &pair, affine: &pair, y: &mut short, epsilon, relu, dropout }));
+        shape(backend.batch_statistics(BatchStatistics {
+            x: &none,
+            statistics: &mut statistics,
+            running,
+            momentum,
+        }));
+        shape(backend.batch_statistics(BatchStatistics {
+            x: &x,
+            statistics: &mut y,
+            running,
+            momentum,
+        }));
+        shape(backend.batch_norm(BatchNorm {
+            x: &x,
+            statistics: &other,
+            affine: &pair,
+            y: &mut y,
+            epsilon,
+            relu,
+            dropout,
+        }));
+        shape(backend.batch_norm(BatchNorm {
+            x: &x,
+            statistics: &pair,
+            affine: &pair,
+            y: &mut short,
+            epsilon,
+            relu,
+            dropout,
+        }));
         let rule = AdamWRule { lr: 0.1, beta1: 0.9, beta2: 1.0, epsilon: 1e-8, weight_decay: 0.0 };
         let (first, second) = (&mut statistics, &mut *running);
         let call = AdamW { grad: &x, weight: &mut y, first, second, rule, step: 0 };
         shape(backend.adamw(call));
         let (mut first, mut second) = (backend.zeros(4, 3).unwrap(), backend.zeros(4, 3).unwrap());
-        let call = AdamW { grad: &x, weight: &mut y, first: &mut first, second: &mut second, rule, step: 0 };
+        let call = AdamW {
+            grad: &x,
+            weight: &mut y,
+            first: &mut first,
+            second: &mut second,
+            rule,
+            step: 0,
+        };
         assert!(matches!(backend.adamw(call), Err(Error::Invalid { .. })));
     }
     on_backends!(check, [Form::Usual, Form::Downlevel]);

@@ -1,6 +1,9 @@
-//! `linear_forward`, `grad_input`, `grad_weight`: matrix products with dropout fused in, on the CPU and in each tile.
+//! `linear_forward`, `grad_input`, `grad_weight`: matrix products with dropout fused in, on the CPU
+//! and in each tile.
 
-use crate::common::{TILES, noise, poisoned, same_bits, small_integers, tiles_and_downlevel, with_gpu};
+use crate::common::{
+    TILES, noise, poisoned, same_bits, small_integers, tiles_and_downlevel, with_gpu,
+};
 use crate::{exact_sites, mask, on_backends, sites};
 use wgpu_dropout::backend::Backend;
 use wgpu_dropout::call::{GradInput, GradWeight, LinearForward};
@@ -8,8 +11,9 @@ use wgpu_dropout::cpu::Cpu;
 use wgpu_dropout::oracle::{self, Exact};
 use wgpu_dropout::{Dropout, Mode, Rate};
 
-/// `[B, I, O]`: ragged ones, one row, one column, primes, whole vectors, empty sums and empty results; and few rows or columns with long
-/// sums, which are cut in parts forward (the first three) or backward.
+/// `[B, I, O]`: ragged ones, one row, one column, primes, whole vectors, empty sums and empty
+/// results; and few rows or columns with long sums, which are cut in parts forward (the first
+/// three) or backward.
 const SHAPES: [[usize; 3]; 24] = [
     [3, 601, 70],
     [70, 640, 12],
@@ -64,7 +68,8 @@ fn cases(fill: fn(u64, usize) -> Vec<f32>, sites: &[Dropout]) -> Vec<Case> {
     for (i, shape) in SHAPES.into_iter().enumerate() {
         let [batch, inputs, outputs] = shape;
         for (j, &dropout) in sites.iter().enumerate() {
-            // Every site with and without ReLU; a bias in every other case, a layer before in every third.
+            // Every site with and without ReLU; a bias in every other case, a layer before in every
+            // third.
             for relu in [false, true] {
                 let has_bias = (i + j + usize::from(relu)) % 2 == 0;
                 cases.push(Case {
@@ -90,21 +95,45 @@ fn run<B: Backend>(backend: &mut B, case: &Case) -> Results {
     let weight = backend.tensor(inputs, outputs, &case.weight).unwrap();
     let bias = case.bias.as_ref().map(|bias| backend.tensor(1, outputs, bias).unwrap());
     let mut y = poisoned(backend, batch, outputs);
-    let call = LinearForward { x: &x, weight: &weight, bias: bias.as_ref(), y: &mut y, relu: case.relu, dropout };
+    let call = LinearForward {
+        x: &x,
+        weight: &weight,
+        bias: bias.as_ref(),
+        y: &mut y,
+        relu: case.relu,
+        dropout,
+    };
     backend.linear_forward(call).unwrap();
     let grad_output = &backend.tensor(batch, outputs, &case.grad_output).unwrap();
     let output = case.relu.then_some(&y);
     let through = case.through.map(|scale| (&x, scale));
     let mut dx = poisoned(backend, batch, inputs);
-    backend.grad_input(GradInput { grad_output, output, weight: &weight, grad_input: &mut dx, dropout, through }).unwrap();
+    backend
+        .grad_input(GradInput {
+            grad_output,
+            output,
+            weight: &weight,
+            grad_input: &mut dx,
+            dropout,
+            through,
+        })
+        .unwrap();
     let (mut dw, mut db) = (poisoned(backend, inputs, outputs), poisoned(backend, 1, outputs));
-    let call = GradWeight { x: &x, grad_output, output, grad_weight: &mut dw, grad_bias: &mut db, dropout };
+    let call = GradWeight {
+        x: &x,
+        grad_output,
+        output,
+        grad_weight: &mut dw,
+        grad_bias: &mut db,
+        dropout,
+    };
     backend.grad_weight(call).unwrap();
     let mut read = |tensor: &B::Tensor<f32>| backend.read(tensor).unwrap();
     Results { y: read(&y), dx: read(&dx), dw: read(&dw), db: read(&db) }
 }
 
-/// The gradient before the ReLU and dropout whose output is `x`: dX·s where X > 0 or is a NaN, else 0.
+/// The gradient before the ReLU and dropout whose output is `x`: dX·s where X > 0 or is a NaN, else
+/// 0.
 fn back_through(mut grad_input: Exact, x: &[f32], scale: f32) -> Exact {
     let scaled = |value: f64, x: f32| if x <= 0.0 { 0.0 } else { value * f64::from(scale) };
     for values in [&mut grad_input.values, &mut grad_input.magnitudes] {
@@ -118,10 +147,15 @@ fn check_case<B: Backend>(backend: &mut B, case: &Case) {
     let what = |of: &str| format!("{} {of} {shape:?} relu {relu} {dropout:?}", backend.name());
     let [y, dx, dw, db] = ["y", "dx", "dw", "db"].map(what);
     let got = run(backend, case);
-    oracle::linear_forward(&case.x, &case.weight, case.bias.as_deref(), *shape, *relu, dropout).check(&y, &got.y).unwrap();
+    oracle::linear_forward(&case.x, &case.weight, case.bias.as_deref(), *shape, *relu, dropout)
+        .check(&y, &got.y)
+        .unwrap();
     let grad_z = oracle::gradient(&case.grad_output, relu.then_some(&got.y), shape[2], dropout);
     let grad_input = oracle::grad_input(&grad_z, &case.weight, *shape);
-    case.through.map_or(grad_input.clone(), |scale| back_through(grad_input, &case.x, scale)).check(&dx, &got.dx).unwrap();
+    case.through
+        .map_or(grad_input.clone(), |scale| back_through(grad_input, &case.x, scale))
+        .check(&dx, &got.dx)
+        .unwrap();
     let (weight, bias) = oracle::grad_weight(&case.x, &grad_z, *shape);
     weight.check(&dw, &got.dw).unwrap();
     bias.check(&db, &got.db).unwrap();
@@ -141,10 +175,19 @@ fn products_equal_the_oracle() {
 fn whole_numbers_give_the_same_bits_everywhere() {
     fn check<B: Backend>(backend: &mut B) {
         // Mostly zeros show the sign of a sum of zeros.
-        let sparse = |seed, len| small_integers(seed, len).iter().map(|x| (x / 4.0).trunc()).collect();
-        for case in cases(small_integers, &exact_sites()).into_iter().chain(cases(sparse, &exact_sites())) {
+        let sparse =
+            |seed, len| small_integers(seed, len).iter().map(|x| (x / 4.0).trunc()).collect();
+        for case in
+            cases(small_integers, &exact_sites()).into_iter().chain(cases(sparse, &exact_sites()))
+        {
             let (a, b) = (run(backend, &case), run(&mut Cpu::reference(), &case));
-            let what = format!("{} {:?} relu {} {:?}", backend.name(), case.shape, case.relu, case.dropout);
+            let what = format!(
+                "{} {:?} relu {} {:?}",
+                backend.name(),
+                case.shape,
+                case.relu,
+                case.dropout
+            );
             for (a, b) in [(&a.y, &b.y), (&a.dx, &b.dx), (&a.dw, &b.dw), (&a.db, &b.db)] {
                 same_bits(&what, a, b).unwrap();
             }
@@ -153,42 +196,62 @@ fn whole_numbers_give_the_same_bits_everywhere() {
     on_backends!(check, tiles_and_downlevel());
 }
 
-/// The order of each sum is that of the CPU's reference, in one chain or in parts, as `order::part` says. Products by 1 and -1 are exact,
-/// so that every addition rounds alike with and without a fused multiply-add, and shows where it stands in the order.
+/// The order of each sum is that of the CPU's reference, in one chain or in parts, as `order::part`
+/// says. Products by 1 and -1 are exact, so that every addition rounds alike with and without a
+/// fused multiply-add, and shows where it stands in the order.
 #[test]
 fn sums_are_in_the_order_that_the_rule_says() {
     use wgpu_dropout::order::part;
 
-    let signs: fn(u64, usize) -> Vec<f32> = |seed, len| noise(seed, len).iter().map(|x| x.signum()).collect();
+    let signs: fn(u64, usize) -> Vec<f32> =
+        |seed, len| noise(seed, len).iter().map(|x| x.signum()).collect();
     fn check<B: Backend>(backend: &mut B, fills: [fn(u64, usize) -> Vec<f32>; 2]) {
         for shape in SHAPES {
             let [batch, inputs, outputs] = shape;
             let (x, weight) = (fills[0](1, batch * inputs), fills[1](2, inputs * outputs));
             let (bias, grad_output, dropout) = (None, fills[0](4, batch * outputs), Dropout::NONE);
-            let case = Case { shape, x, weight, bias, grad_output, relu: false, dropout, through: None };
+            let case =
+                Case { shape, x, weight, bias, grad_output, relu: false, dropout, through: None };
             let (a, b) = (run(backend, &case), run(&mut Cpu::reference(), &case));
             let what = format!("{} {shape:?}", backend.name());
             same_bits(&what, &a.y, &b.y).unwrap();
             same_bits(&what, &a.dx, &b.dx).unwrap();
             if part(batch, outputs, inputs).is_some() {
                 // The control: one chain is another order.
-                let terms = |row: usize, col: usize| (0..inputs).map(move |i| (row * inputs + i, i * outputs + col));
-                let chain = |row, col| terms(row, col).fold(0.0, |sum, (i, j)| sum + case.x[i] * case.weight[j]);
-                let chains: Vec<f32> = (0..batch * outputs).map(|i| chain(i / outputs, i % outputs)).collect();
+                let terms = |row: usize, col: usize| {
+                    (0..inputs).map(move |i| (row * inputs + i, i * outputs + col))
+                };
+                let chain = |row, col| {
+                    terms(row, col).fold(0.0, |sum, (i, j)| sum + case.x[i] * case.weight[j])
+                };
+                let chains: Vec<f32> =
+                    (0..batch * outputs).map(|i| chain(i / outputs, i % outputs)).collect();
                 assert!(same_bits(&what, &a.y, &chains).is_err(), "{what}");
             }
         }
     }
-    assert_eq!(SHAPES.iter().filter(|[batch, inputs, outputs]| part(*batch, *outputs, *inputs).is_some()).count(), 3);
-    assert_eq!(SHAPES.iter().filter(|[batch, inputs, outputs]| part(*batch, *inputs, *outputs).is_some()).count(), 2);
+    assert_eq!(
+        SHAPES
+            .iter()
+            .filter(|[batch, inputs, outputs]| part(*batch, *outputs, *inputs).is_some())
+            .count(),
+        3
+    );
+    assert_eq!(
+        SHAPES
+            .iter()
+            .filter(|[batch, inputs, outputs]| part(*batch, *inputs, *outputs).is_some())
+            .count(),
+        2
+    );
     check(&mut Cpu::reference(), [noise, signs]);
     for tile in TILES {
         with_gpu(tile, |gpu| check(gpu, [noise, signs]));
     }
 }
 
-/// The tile changes nothing where the device's compiler contracts a multiplication and an addition everywhere or nowhere, as those of
-/// software adapters do.
+/// The tile changes nothing where the device's compiler contracts a multiplication and an addition
+/// everywhere or nowhere, as those of software adapters do.
 #[test]
 fn tiles_sum_in_the_same_order() {
     let cases = cases(noise, &[Dropout::train(Mode::Inverted, mask(0.7))]);
@@ -202,7 +265,8 @@ fn tiles_sum_in_the_same_order() {
             let first = first.get_or_insert_with(|| got.clone());
             for ((a, b), case) in first.iter().zip(&got).zip(&cases) {
                 for (a, b) in [(&a.y, &b.y), (&a.dx, &b.dx), (&a.dw, &b.dw), (&a.db, &b.db)] {
-                    same_bits(&format!("{tile:?} {:?} relu {}", case.shape, case.relu), a, b).unwrap();
+                    same_bits(&format!("{tile:?} {:?} relu {}", case.shape, case.relu), a, b)
+                        .unwrap();
                 }
             }
         });
@@ -236,21 +300,42 @@ fn nan_and_infinity_go_through_a_layer_as_through_the_oracle() {
         for shape in [[9, 5, 13], [16, 8, 24]] {
             let [batch, inputs, outputs] = shape;
             for relu in [false, true] {
-                for dropout in [Dropout::NONE, Dropout::train(Mode::Inverted, mask(0.5)), Dropout::train(Mode::Vanilla, mask(0.0))]
-                {
+                for dropout in [
+                    Dropout::NONE,
+                    Dropout::train(Mode::Inverted, mask(0.5)),
+                    Dropout::train(Mode::Vanilla, mask(0.0)),
+                ] {
                     let mut x = noise(11, batch * inputs);
-                    for (row, special) in [(1, f32::NAN), (3, f32::INFINITY), (4, f32::NEG_INFINITY)] {
+                    for (row, special) in
+                        [(1, f32::NAN), (3, f32::INFINITY), (4, f32::NEG_INFINITY)]
+                    {
                         x[row * inputs + 2] = special;
                     }
                     let mut bias = noise(13, outputs);
                     (bias[0], bias[3], bias[6]) = (f32::INFINITY, f32::NAN, f32::NEG_INFINITY);
-                    let (weight, grad_output) = (noise(12, inputs * outputs), noise(14, batch * outputs));
+                    let (weight, grad_output) =
+                        (noise(12, inputs * outputs), noise(14, batch * outputs));
                     let y = oracle::linear_forward(&x, &weight, Some(&bias), shape, relu, &dropout);
                     if dropout.mask.rate.threshold() > 0 {
-                        assert!(y.values.iter().any(|y| y.is_nan()) && y.values.iter().any(|y| y.is_infinite()));
+                        assert!(
+                            y.values.iter().any(|y| y.is_nan())
+                                && y.values.iter().any(|y| y.is_infinite())
+                        );
                     }
                     let through = Some(dropout.scale);
-                    check_case(backend, &Case { shape, x, weight, bias: Some(bias), grad_output, relu, dropout, through });
+                    check_case(
+                        backend,
+                        &Case {
+                            shape,
+                            x,
+                            weight,
+                            bias: Some(bias),
+                            grad_output,
+                            relu,
+                            dropout,
+                            through,
+                        },
+                    );
                 }
             }
         }
@@ -258,33 +343,57 @@ fn nan_and_infinity_go_through_a_layer_as_through_the_oracle() {
     on_backends!(check, tiles_and_downlevel());
 }
 
-/// dZ = dY·s where the saved output is a NaN, as autograd has it; 0 where it is 0 or below, whatever dY is.
+/// dZ = dY·s where the saved output is a NaN, as autograd has it; 0 where it is 0 or below,
+/// whatever dY is.
 #[test]
 fn the_gradient_passes_where_the_saved_output_is_nan() {
     fn check<B: Backend>(backend: &mut B) {
         for n in [5, 8] {
             let site = Dropout::train(Mode::Inverted, mask(0.5));
-            let identity: Vec<f32> = (0..n * n).map(|i| if i / n == i % n { 1.0 } else { 0.0 }).collect();
+            let identity: Vec<f32> =
+                (0..n * n).map(|i| if i / n == i % n { 1.0 } else { 0.0 }).collect();
             let saved: Vec<f32> = (0..n).map(|i| [f32::NAN, 0.0, -0.0, 3.0, -1.0][i % 5]).collect();
-            let (dy, right): (Vec<f32>, Vec<f32>) =
-                (0..n).map(|i| (1.0 + i as f32, if matches!(i % 5, 0 | 3) { 2.0 * (1.0 + i as f32) } else { 0.0 })).unzip();
+            let (dy, right): (Vec<f32>, Vec<f32>) = (0..n)
+                .map(|i| {
+                    (
+                        1.0 + i as f32,
+                        if matches!(i % 5, 0 | 3) { 2.0 * (1.0 + i as f32) } else { 0.0 },
+                    )
+                })
+                .unzip();
             let weight = backend.tensor(n, n, &identity).unwrap();
             let one = backend.tensor(1, 1, &[1.0]).unwrap();
-            let (output, grad_output) = (&backend.tensor(1, n, &saved).unwrap(), &backend.tensor(1, n, &dy).unwrap());
+            let (output, grad_output) =
+                (&backend.tensor(1, n, &saved).unwrap(), &backend.tensor(1, n, &dy).unwrap());
             let output = Some(output);
             let mut dx = poisoned(backend, 1, n);
-            let call = GradInput { grad_output, output, weight: &weight, grad_input: &mut dx, dropout: site, through: None };
+            let call = GradInput {
+                grad_output,
+                output,
+                weight: &weight,
+                grad_input: &mut dx,
+                dropout: site,
+                through: None,
+            };
             backend.grad_input(call).unwrap();
             same_bits("grad_input", &backend.read(&dx).unwrap(), &right).unwrap();
             // The same from the layer after, which goes back through this one.
             let mut dx = poisoned(backend, 1, n);
             let (dropout, through) = (Dropout::NONE, output.map(|output| (output, site.scale)));
-            let call = GradInput { grad_output, output: None, weight: &weight, grad_input: &mut dx, dropout, through };
+            let call = GradInput {
+                grad_output,
+                output: None,
+                weight: &weight,
+                grad_input: &mut dx,
+                dropout,
+                through,
+            };
             backend.grad_input(call).unwrap();
             same_bits("grad_input, through", &backend.read(&dx).unwrap(), &right).unwrap();
             let (mut dw, mut db) = (poisoned(backend, 1, n), poisoned(backend, 1, n));
             let (grad_weight, grad_bias) = (&mut dw, &mut db);
-            let call = GradWeight { x: &one, grad_output, output, grad_weight, grad_bias, dropout: site };
+            let call =
+                GradWeight { x: &one, grad_output, output, grad_weight, grad_bias, dropout: site };
             backend.grad_weight(call).unwrap();
             same_bits("grad_weight", &backend.read(&dw).unwrap(), &right).unwrap();
             same_bits("grad_bias", &backend.read(&db).unwrap(), &right).unwrap();

@@ -1,4 +1,5 @@
-//! `sgd` and `grad_weight_sgd`: momentum, weight decay, L1 and max-norm against the rule in f64, over several updates.
+//! `sgd` and `grad_weight_sgd`: momentum, weight decay, L1 and max-norm against the rule in f64,
+//! over several updates.
 
 use crate::common::{noise, poisoned, same_bits, small_integers, tiles_and_downlevel};
 use crate::on_backends;
@@ -6,7 +7,19 @@ use wgpu_dropout::backend::Backend;
 use wgpu_dropout::call::{GradWeight, GradWeightSgd, Sgd, SgdRule};
 use wgpu_dropout::{Dropout, Error, oracle};
 
-const SHAPES: [[usize; 2]; 11] = [[1, 1], [1, 7], [7, 1], [8, 9], [63, 65], [65, 63], [64, 64], [129, 3], [3, 129], [0, 3], [3, 0]];
+const SHAPES: [[usize; 2]; 11] = [
+    [1, 1],
+    [1, 7],
+    [7, 1],
+    [8, 9],
+    [63, 65],
+    [65, 63],
+    [64, 64],
+    [129, 3],
+    [3, 129],
+    [0, 3],
+    [3, 0],
+];
 
 fn rules() -> Vec<SgdRule> {
     let mut rules = Vec::new();
@@ -17,7 +30,13 @@ fn rules() -> Vec<SgdRule> {
             }
         }
         rules.push(SgdRule { momentum, l1: 0.05, ..SgdRule::plain(0.25) });
-        rules.push(SgdRule { momentum, weight_decay: 0.1, l1: 0.05, max_norm: Some(3.0), ..SgdRule::plain(0.25) });
+        rules.push(SgdRule {
+            momentum,
+            weight_decay: 0.1,
+            l1: 0.05,
+            max_norm: Some(3.0),
+            ..SgdRule::plain(0.25)
+        });
     }
     rules.push(SgdRule { momentum: 0.5, weight_decay: 0.1, ..SgdRule::plain(0.0) });
     rules
@@ -37,8 +56,11 @@ fn sgd_follows_the_rule_update_by_update() {
                     let gradient = noise(2 + update, rows * cols);
                     let grad = backend.tensor(rows, cols, &gradient).unwrap();
                     let kept = (rule.momentum != 0.0).then_some(&mut velocity);
-                    backend.sgd(Sgd { grad: &grad, weight: &mut weight, velocity: kept, rule }).unwrap();
-                    let [exact_weight, exact_velocity] = oracle::sgd(&gradient, &state, &velocities, cols, &rule);
+                    backend
+                        .sgd(Sgd { grad: &grad, weight: &mut weight, velocity: kept, rule })
+                        .unwrap();
+                    let [exact_weight, exact_velocity] =
+                        oracle::sgd(&gradient, &state, &velocities, cols, &rule);
                     state = backend.read(&weight).unwrap();
                     exact_weight.check(&what, &state).unwrap();
                     if rule.momentum != 0.0 {
@@ -47,7 +69,13 @@ fn sgd_follows_the_rule_update_by_update() {
                     }
                     if let Some(most) = rule.max_norm {
                         for col in 0..cols {
-                            let norm = state.iter().skip(col).step_by(cols).map(|w| w * w).sum::<f32>().sqrt();
+                            let norm = state
+                                .iter()
+                                .skip(col)
+                                .step_by(cols)
+                                .map(|w| w * w)
+                                .sum::<f32>()
+                                .sqrt();
                             assert!(norm <= most * 1.0001, "{what}: column {col} has norm {norm}");
                         }
                     }
@@ -64,12 +92,20 @@ fn every_part_of_the_rule_shows() {
     fn check<B: Backend>(backend: &mut B) {
         let (rows, cols) = (20, 6);
         let (start, gradient) = (noise(1, rows * cols), noise(2, rows * cols));
-        let full = SgdRule { momentum: 0.9, weight_decay: 0.1, l1: 0.2, max_norm: Some(1.5), ..SgdRule::plain(0.25) };
+        let full = SgdRule {
+            momentum: 0.9,
+            weight_decay: 0.1,
+            l1: 0.2,
+            max_norm: Some(1.5),
+            ..SgdRule::plain(0.25)
+        };
         let mut after = |rule: SgdRule| {
             let mut weight = backend.tensor(rows, cols, &start).unwrap();
             let mut velocity = backend.tensor(rows, cols, &vec![0.5; rows * cols]).unwrap();
             let grad = backend.tensor(rows, cols, &gradient).unwrap();
-            backend.sgd(Sgd { grad: &grad, weight: &mut weight, velocity: Some(&mut velocity), rule }).unwrap();
+            backend
+                .sgd(Sgd { grad: &grad, weight: &mut weight, velocity: Some(&mut velocity), rule })
+                .unwrap();
             backend.read(&weight).unwrap()
         };
         let right = after(full);
@@ -81,19 +117,22 @@ fn every_part_of_the_rule_shows() {
             SgdRule { max_norm: None, ..full },
         ];
         for rule in rest {
-            let furthest = after(rule).iter().zip(&right).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+            let furthest =
+                after(rule).iter().zip(&right).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
             assert!(furthest > 1e-3, "{rule:?} gives nearly what {full:?} gives: {furthest:e}");
         }
     }
     on_backends!(check);
 }
 
-/// `α·|w|` has no slope at 0: a weight there is left alone, and its neighbours are pulled towards it.
+/// `α·|w|` has no slope at 0: a weight there is left alone, and its neighbours are pulled towards
+/// it.
 #[test]
 fn an_l1_penalty_pulls_towards_0_and_leaves_0_alone() {
     fn check<B: Backend>(backend: &mut B) {
         let start = [2.0, -2.0, 0.0, -0.0, 0.5, -0.5, 0.0];
-        let (mut weight, grad) = (backend.tensor(7, 1, &start).unwrap(), backend.zeros(7, 1).unwrap());
+        let (mut weight, grad) =
+            (backend.tensor(7, 1, &start).unwrap(), backend.zeros(7, 1).unwrap());
         let rule = SgdRule { l1: 0.5, ..SgdRule::plain(0.5) };
         backend.sgd(Sgd { grad: &grad, weight: &mut weight, velocity: None, rule }).unwrap();
         assert_eq!(backend.read(&weight).unwrap(), [1.75, -1.75, 0.0, 0.0, 0.25, -0.25, 0.0]);
@@ -106,7 +145,9 @@ fn momentum_without_a_velocity_is_refused() {
     fn check<B: Backend>(backend: &mut B) {
         let (grad, mut weight) = (backend.zeros(2, 2).unwrap(), backend.zeros(2, 2).unwrap());
         let rule = SgdRule { momentum: 0.9, ..SgdRule::plain(0.1) };
-        assert!(backend.sgd(Sgd { grad: &grad, weight: &mut weight, velocity: None, rule }).is_err());
+        assert!(
+            backend.sgd(Sgd { grad: &grad, weight: &mut weight, velocity: None, rule }).is_err()
+        );
     }
     on_backends!(check);
 }
@@ -144,7 +185,10 @@ fn update<B: Backend>(
     fused: bool,
 ) -> State {
     let [batch, inputs, outputs] = shape;
-    let (x, grad_z) = (&backend.tensor(batch, inputs, x).unwrap(), &backend.tensor(batch, outputs, grad_z).unwrap());
+    let (x, grad_z) = (
+        &backend.tensor(batch, inputs, x).unwrap(),
+        &backend.tensor(batch, outputs, grad_z).unwrap(),
+    );
     let mut tensors = [(inputs, &state[0]), (inputs, &state[1]), (1, &state[2]), (1, &state[3])]
         .map(|(rows, values)| backend.tensor(rows, outputs, values).unwrap());
     let [weight, weight_velocity, bias, bias_velocity] = &mut tensors;
@@ -155,10 +199,21 @@ fn update<B: Backend>(
         let (mut dw, mut db) = (poisoned(backend, inputs, outputs), poisoned(backend, 1, outputs));
         let (output, dropout) = (None, Dropout::NONE);
         let (grad_weight, grad_bias) = (&mut dw, &mut db);
-        backend.grad_weight(GradWeight { x, grad_output: grad_z, output, grad_weight, grad_bias, dropout }).unwrap();
+        backend
+            .grad_weight(GradWeight {
+                x,
+                grad_output: grad_z,
+                output,
+                grad_weight,
+                grad_bias,
+                dropout,
+            })
+            .unwrap();
         let (weight_velocity, bias_velocity) = velocity.unzip();
         backend.sgd(Sgd { grad: &dw, weight, velocity: weight_velocity, rule }).unwrap();
-        backend.sgd(Sgd { grad: &db, weight: bias, velocity: bias_velocity, rule: rule.for_bias() }).unwrap();
+        backend
+            .sgd(Sgd { grad: &db, weight: bias, velocity: bias_velocity, rule: rule.for_bias() })
+            .unwrap();
     }
     tensors.map(|tensor| backend.read(&tensor).unwrap())
 }
@@ -172,14 +227,26 @@ fn a_layer_is_updated_as_the_rule_says() {
                 let what = format!("{} grad_weight_sgd {shape:?} {rule:?}", backend.name());
                 let mut state = start(shape, noise);
                 for round in 0..3 {
-                    let (x, grad_z) = (noise(5 + round, batch * inputs), noise(8 + round, batch * outputs));
+                    let (x, grad_z) =
+                        (noise(5 + round, batch * inputs), noise(8 + round, batch * outputs));
                     let exact_z: Vec<f64> = grad_z.iter().copied().map(f64::from).collect();
-                    let exact = oracle::grad_weight_sgd(&x, &exact_z, state.each_ref().map(Vec::as_slice), shape, &rule);
+                    let exact = oracle::grad_weight_sgd(
+                        &x,
+                        &exact_z,
+                        state.each_ref().map(Vec::as_slice),
+                        shape,
+                        &rule,
+                    );
                     let next = update(backend, &x, &grad_z, &state, shape, rule, true);
                     for (i, (exact, next)) in exact.iter().zip(&next).enumerate() {
                         // Without momentum nothing is kept, so nothing is changed.
                         if i % 2 == 0 || rule.momentum != 0.0 {
-                            exact.check(&format!("{what}, {}", ["W", "v of W", "b", "v of b"][i]), next).unwrap();
+                            exact
+                                .check(
+                                    &format!("{what}, {}", ["W", "v of W", "b", "v of b"][i]),
+                                    next,
+                                )
+                                .unwrap();
                         } else {
                             same_bits(&what, next, &state[i]).unwrap();
                         }
@@ -192,21 +259,28 @@ fn a_layer_is_updated_as_the_rule_says() {
     on_backends!(check, tiles_and_downlevel());
 }
 
-/// Whole numbers and factors that are powers of two are exact in any order. The control: another rule gives other bits.
+/// Whole numbers and factors that are powers of two are exact in any order. The control: another
+/// rule gives other bits.
 #[test]
 fn a_fused_update_is_the_gradient_and_then_the_update() {
     fn check<B: Backend>(backend: &mut B) {
         for shape in LAYERS {
             let [batch, inputs, outputs] = shape;
-            let (x, grad_z) = (small_integers(5, batch * inputs), small_integers(6, batch * outputs));
+            let (x, grad_z) =
+                (small_integers(5, batch * inputs), small_integers(6, batch * outputs));
             let state = start(shape, small_integers);
-            for (momentum, weight_decay, l1) in
-                [(0.0, 0.0, 0.0), (0.0, 0.25, 0.0), (0.5, 0.0, 0.5), (0.5, 0.25, 0.0), (0.0, 0.25, 0.5)]
-            {
+            for (momentum, weight_decay, l1) in [
+                (0.0, 0.0, 0.0),
+                (0.0, 0.25, 0.0),
+                (0.5, 0.0, 0.5),
+                (0.5, 0.25, 0.0),
+                (0.0, 0.25, 0.5),
+            ] {
                 let rule = SgdRule { momentum, weight_decay, l1, ..SgdRule::plain(0.5) };
                 let fused = update(backend, &x, &grad_z, &state, shape, rule, true);
                 let apart = update(backend, &x, &grad_z, &state, shape, rule, false);
-                let faster = update(backend, &x, &grad_z, &state, shape, SgdRule { lr: 1.0, ..rule }, true);
+                let faster =
+                    update(backend, &x, &grad_z, &state, shape, SgdRule { lr: 1.0, ..rule }, true);
                 for (fused, apart) in fused.iter().zip(&apart) {
                     same_bits(&format!("{shape:?} {rule:?}"), fused, apart).unwrap();
                 }
@@ -220,15 +294,26 @@ fn a_fused_update_is_the_gradient_and_then_the_update() {
 #[test]
 fn a_fused_update_has_no_max_norm_and_needs_its_velocities() {
     fn check<B: Backend>(backend: &mut B) {
-        let [x, grad_z, mut weight, mut bias] = [(2, 3), (2, 4), (3, 4), (1, 4)].map(|(r, c)| backend.zeros(r, c).unwrap());
+        let [x, grad_z, mut weight, mut bias] =
+            [(2, 3), (2, 4), (3, 4), (1, 4)].map(|(r, c)| backend.zeros(r, c).unwrap());
         let rule = SgdRule { momentum: 0.9, ..SgdRule::plain(0.1) };
         let mut call = |rule| {
             let (weight, bias) = (&mut weight, &mut bias);
-            backend.grad_weight_sgd(GradWeightSgd { x: &x, grad_z: &grad_z, weight, bias, velocity: None, rule })
+            backend.grad_weight_sgd(GradWeightSgd {
+                x: &x,
+                grad_z: &grad_z,
+                weight,
+                bias,
+                velocity: None,
+                rule,
+            })
         };
         assert!(matches!(call(rule), Err(Error::Shape { .. })));
         let rule = SgdRule { momentum: 0.0, ..rule };
-        assert!(matches!(call(SgdRule { max_norm: Some(1.0), ..rule }), Err(Error::Invalid { .. })));
+        assert!(matches!(
+            call(SgdRule { max_norm: Some(1.0), ..rule }),
+            Err(Error::Invalid { .. })
+        ));
         call(rule).unwrap();
     }
     on_backends!(check);

@@ -1,4 +1,5 @@
-//! Lays the tensors of a call out in buffers in one way or another, runs it, and looks at every word afterwards.
+//! Lays the tensors of a call out in buffers in one way or another, runs it, and looks at every
+//! word afterwards.
 
 use crate::common::raw::Raw;
 use crate::common::{noise, same_bits};
@@ -29,7 +30,8 @@ fn rows(&(rows, cols, _): &Tensor, gap: usize) -> impl Iterator<Item = std::ops:
     (0..rows).map(move |row| row * (cols + gap)..row * (cols + gap) + cols)
 }
 
-/// Lays tensors out, runs what `prepare` makes of their views, and gives their values after it. Panics where a word between them changed.
+/// Lays tensors out, runs what `prepare` makes of their views, and gives their values after it.
+/// Panics where a word between them changed.
 pub fn run(
     raw: &Raw,
     place: Place,
@@ -78,18 +80,31 @@ pub fn run(
         }
         values.push(of_tensor);
     }
-    assert!(after.iter().flatten().all(|&word| word == GUARD), "{place:?}: a word between tensors was written");
+    assert!(
+        after.iter().flatten().all(|&word| word == GUARD),
+        "{place:?}: a word between tensors was written"
+    );
     Ok(values)
 }
 
 /// Runs a call wherever tensors may lie, and holds what comes out against buffers of their own.
-pub fn everywhere(raw: &Raw, what: &str, tensors: &[Tensor], packed: bool, prepare: impl Fn(&[View<'_>]) -> Result<Prepared>) {
+pub fn everywhere(
+    raw: &Raw,
+    what: &str,
+    tensors: &[Tensor],
+    packed: bool,
+    prepare: impl Fn(&[View<'_>]) -> Result<Prepared>,
+) {
     let right = run(raw, Place::Apart, tensors, &prepare).unwrap();
-    assert!(right.iter().zip(tensors).any(|(after, before)| same_bits("", after, &before.2).is_err()), "{what} does nothing");
+    assert!(
+        right.iter().zip(tensors).any(|(after, before)| same_bits("", after, &before.2).is_err()),
+        "{what} does nothing"
+    );
     let places = [(64, 0), (1, 0), (5, 4), (3, 5), (8, 8)];
     for (between, gap) in places.into_iter().filter(|&(_, gap)| gap == 0 || !packed) {
         let place = Place::Together { between, gap };
-        let got = run(raw, place, tensors, &prepare).unwrap_or_else(|error| panic!("{what}, {place:?}: {error}"));
+        let got = run(raw, place, tensors, &prepare)
+            .unwrap_or_else(|error| panic!("{what}, {place:?}: {error}"));
         for (i, (got, right)) in got.iter().zip(&right).enumerate() {
             same_bits(&format!("{what}, {place:?}, tensor {i}"), got, right).unwrap();
         }

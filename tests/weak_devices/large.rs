@@ -3,24 +3,30 @@
 use super::{least, pretend, without_errors};
 use wgpu_dropout::backend::Backend;
 use wgpu_dropout::call::{
-    Activation, ActivationGrad, AdamW, AdamWRule, AlphaDropoutCall, BatchNorm, DropoutBits, DropoutBroadcast, DropoutCall,
-    Features, Filter, Gather, GaussianDropoutCall, GradInput, GradWeight, GradWeightSgd, Image, LinearActivation, LinearForward,
-    MaskBytes, Patches, PatchesGrad, Pool, PoolCall, PoolGrad, Pooling, Sgd, SgdRule, SoftmaxCrossEntropy, SparsityGrad,
-    SquaredError,
+    Activation, ActivationGrad, AdamW, AdamWRule, AlphaDropoutCall, BatchNorm, DropoutBits,
+    DropoutBroadcast, DropoutCall, Features, Filter, Gather, GaussianDropoutCall, GradInput,
+    GradWeight, GradWeightSgd, Image, LinearActivation, LinearForward, MaskBytes, Patches,
+    PatchesGrad, Pool, PoolCall, PoolGrad, Pooling, Sgd, SgdRule, SoftmaxCrossEntropy,
+    SparsityGrad, SquaredError,
 };
 use wgpu_dropout::gpu::{Gpu, Kernels, View};
 use wgpu_dropout::wgpu::{self, Features as DeviceFeatures, Limits};
-use wgpu_dropout::{AlphaDropout, AxisMap, Dropout, Error, GaussianDropout, Key, Mask, Mode, Rate, Result};
+use wgpu_dropout::{
+    AlphaDropout, AxisMap, Dropout, Error, GaussianDropout, Key, Mask, Mode, Rate, Result,
+};
 
-/// Tensors that no binding of the least device holds: each window is within its limits, which the backend checks.
+/// Tensors that no binding of the least device holds: each window is within its limits, which the
+/// backend checks.
 #[test]
 fn large_tensors_are_bound_in_windows_that_the_least_device_takes() {
     let limits = Limits { max_compute_workgroups_per_dimension: 100, ..least() };
     let (device, queue) = pretend(DeviceFeatures::empty(), &limits);
-    let windows = without_errors(&device, || large(&mut Gpu::on(device.clone(), queue).unwrap())).unwrap();
+    let windows =
+        without_errors(&device, || large(&mut Gpu::on(device.clone(), queue).unwrap())).unwrap();
     let whole = Limits { max_storage_buffer_binding_size: 1 << 27, ..Limits::default() };
     let (device, queue) = pretend(DeviceFeatures::empty(), &whole);
-    let whole = without_errors(&device, || large(&mut Gpu::on(device.clone(), queue).unwrap())).unwrap();
+    let whole =
+        without_errors(&device, || large(&mut Gpu::on(device.clone(), queue).unwrap())).unwrap();
     assert!(windows > 3 * whole, "{windows} dispatches and {whole}");
 }
 
@@ -29,32 +35,80 @@ fn large(gpu: &mut Gpu) -> Result<u64> {
     let mask = Mask::new(Rate::drop(0.5)?, Key { seed: 1, layer: 2, step: 3 });
     let dropout = Dropout::train(Mode::Inverted, mask);
     let activation = Activation::Gelu;
-    for [batch, inputs, outputs] in [[200, 300, 200], [131, 301, 67], [400, 70, 300], [20, 500, 300]] {
+    for [batch, inputs, outputs] in
+        [[200, 300, 200], [131, 301, 67], [400, 70, 300], [20, 500, 300]]
+    {
         let [x, through] = [gpu.zeros(batch, inputs)?, gpu.zeros(batch, inputs)?];
         let (mut weight, mut bias, mut grad_input) =
             (gpu.zeros(inputs, outputs)?, gpu.zeros(1, outputs)?, gpu.zeros(batch, inputs)?);
-        let (mut y, mut z, residual) = (gpu.zeros(batch, outputs)?, gpu.zeros(batch, outputs)?, gpu.zeros(batch, outputs)?);
-        let (mut grad_weight, mut grad_bias) = (gpu.zeros(inputs, outputs)?, gpu.zeros(1, outputs)?);
+        let (mut y, mut z, residual) =
+            (gpu.zeros(batch, outputs)?, gpu.zeros(batch, outputs)?, gpu.zeros(batch, outputs)?);
+        let (mut grad_weight, mut grad_bias) =
+            (gpu.zeros(inputs, outputs)?, gpu.zeros(1, outputs)?);
         gpu.copy(&x, &mut grad_input)?;
         gpu.dropout(DropoutCall { x: &x, y: &mut grad_input, dropout })?;
         let of_bias = Some(&bias);
-        gpu.linear_forward(LinearForward { x: &x, weight: &weight, bias: of_bias, y: &mut y, relu: true, dropout })?;
+        gpu.linear_forward(LinearForward {
+            x: &x,
+            weight: &weight,
+            bias: of_bias,
+            y: &mut y,
+            relu: true,
+            dropout,
+        })?;
         for residual in [None, Some(&residual)] {
             let (x, weight, z, y) = (&x, &weight, Some(&mut z), &mut y);
-            gpu.linear_activation(LinearActivation { x, weight, bias: of_bias, residual, z, y, activation, dropout })?;
+            gpu.linear_activation(LinearActivation {
+                x,
+                weight,
+                bias: of_bias,
+                residual,
+                z,
+                y,
+                activation,
+                dropout,
+            })?;
         }
-        gpu.activation_grad(ActivationGrad { grad_output: &residual, z: &z, grad_z: &mut y, activation, dropout })?;
+        gpu.activation_grad(ActivationGrad {
+            grad_output: &residual,
+            z: &z,
+            grad_z: &mut y,
+            activation,
+            dropout,
+        })?;
         for (output, through) in [(Some(&y), None), (None, Some((&through, 2.0)))] {
             let (grad_output, weight, grad_input) = (&residual, &weight, &mut grad_input);
-            gpu.grad_input(GradInput { grad_output, output, weight, grad_input, dropout, through })?;
+            gpu.grad_input(GradInput {
+                grad_output,
+                output,
+                weight,
+                grad_input,
+                dropout,
+                through,
+            })?;
         }
         for output in [None, Some(&y)] {
-            let (x, grad_output, grad_weight, grad_bias) = (&x, &residual, &mut grad_weight, &mut grad_bias);
-            gpu.grad_weight(GradWeight { x, grad_output, output, grad_weight, grad_bias, dropout })?;
+            let (x, grad_output, grad_weight, grad_bias) =
+                (&x, &residual, &mut grad_weight, &mut grad_bias);
+            gpu.grad_weight(GradWeight {
+                x,
+                grad_output,
+                output,
+                grad_weight,
+                grad_bias,
+                dropout,
+            })?;
         }
         for velocity in [None, Some((&mut grad_weight, &mut grad_bias))] {
             let (weight, bias, rule) = (&mut weight, &mut bias, SgdRule::plain(0.1));
-            gpu.grad_weight_sgd(GradWeightSgd { x: &x, grad_z: &residual, weight, bias, velocity, rule })?;
+            gpu.grad_weight_sgd(GradWeightSgd {
+                x: &x,
+                grad_z: &residual,
+                weight,
+                bias,
+                velocity,
+                rule,
+            })?;
         }
         let mut bytes = gpu.zeros(batch, inputs)?;
         gpu.mask_bytes(MaskBytes { bytes: &mut bytes, mask })?;
@@ -74,17 +128,53 @@ fn rowwise(gpu: &mut Gpu, mask: Mask) -> Result<()> {
     let [x, mut y, mut first, mut second] = [(); 4].map(|()| gpu.zeros(rows, cols).unwrap());
     let (labels, mut sums) = (gpu.zeros(rows, 1)?, gpu.zeros(rows, 2)?);
     let losses = &mut sums;
-    gpu.softmax_cross_entropy(SoftmaxCrossEntropy { logits: &x, labels: &labels, grad_logits: &mut y, losses, batch: rows })?;
-    gpu.squared_error(SquaredError { z: &x, targets: &first, grad_z: &mut y, losses, logistic: true })?;
+    gpu.softmax_cross_entropy(SoftmaxCrossEntropy {
+        logits: &x,
+        labels: &labels,
+        grad_logits: &mut y,
+        losses,
+        batch: rows,
+    })?;
+    gpu.squared_error(SquaredError {
+        z: &x,
+        targets: &first,
+        grad_z: &mut y,
+        losses,
+        logistic: true,
+    })?;
     let (statistics, affine) = (&gpu.zeros(2, cols)?, &gpu.zeros(2, cols)?);
-    gpu.batch_norm(BatchNorm { x: &x, statistics, affine, y: &mut y, epsilon: 1e-5, relu: true, dropout })?;
+    gpu.batch_norm(BatchNorm {
+        x: &x,
+        statistics,
+        affine,
+        y: &mut y,
+        epsilon: 1e-5,
+        relu: true,
+        dropout,
+    })?;
     gpu.sparsity_grad(SparsityGrad { statistics, grad_y: &mut y, target: 0.1, weight: 1.0 })?;
-    gpu.sgd(Sgd { grad: &x, weight: &mut y, velocity: Some(&mut first), rule: SgdRule::plain(0.1) })?;
+    gpu.sgd(Sgd {
+        grad: &x,
+        weight: &mut y,
+        velocity: Some(&mut first),
+        rule: SgdRule::plain(0.1),
+    })?;
     let rule = AdamWRule { lr: 0.1, beta1: 0.9, beta2: 0.99, epsilon: 1e-8, weight_decay: 0.1 };
-    gpu.adamw(AdamW { grad: &x, weight: &mut y, first: &mut first, second: &mut second, rule, step: 0 })?;
+    gpu.adamw(AdamW {
+        grad: &x,
+        weight: &mut y,
+        first: &mut first,
+        second: &mut second,
+        rule,
+        step: 0,
+    })?;
 
     gpu.alpha_dropout(AlphaDropoutCall { x: &x, y: &mut y, dropout: AlphaDropout::train(mask) })?;
-    gpu.gaussian_dropout(GaussianDropoutCall { x: &x, y: &mut y, dropout: GaussianDropout::train(mask)? })?;
+    gpu.gaussian_dropout(GaussianDropoutCall {
+        x: &x,
+        y: &mut y,
+        dropout: GaussianDropout::train(mask)?,
+    })?;
     gpu.dropout_bits(DropoutBits { x: &x, bits: &labels, y: &mut y, scale: 2.0 })?;
     let axes = &AxisMap::channels(&[rows / 4, 4, cols])?;
     gpu.dropout_broadcast(DropoutBroadcast { x: &x, y: &mut y, axes, dropout })?;
@@ -92,33 +182,78 @@ fn rowwise(gpu: &mut Gpu, mask: Mask) -> Result<()> {
     let (mut some, mut their_labels) = (gpu.zeros(50, cols)?, gpu.zeros(50, 1)?);
     for data in [Features::Bytes(&bytes), Features::Floats(&x)] {
         let (x, labels) = (&mut some, &mut their_labels);
-        gpu.gather(Gather { data, all_labels, order: &order, first: 7, unit: 0.5, x, labels, dropout })?;
+        gpu.gather(Gather {
+            data,
+            all_labels,
+            order: &order,
+            first: 7,
+            unit: 0.5,
+            x,
+            labels,
+            dropout,
+        })?;
     }
     // An image a row.
-    let (image, filter) = (Image { height: 3, width: 2, channels: 2 }, Filter { side: 3, padding: 1 });
+    let (image, filter) =
+        (Image { height: 3, width: 2, channels: 2 }, Filter { side: 3, padding: 1 });
     let mut patches = gpu.zeros(6 * rows, 18)?;
     gpu.patches(Patches { x: &x, image, filter, patches: &mut patches })?;
-    gpu.patches_grad(PatchesGrad { grad_patches: &patches, image, filter, grad_x: &mut y, through: Some((&x, 2.0)) })?;
-    let (pool, mut pooled) = (Pool { pooling: Pooling::Max, height: 1, width: 2 }, gpu.zeros(rows, 6)?);
+    gpu.patches_grad(PatchesGrad {
+        grad_patches: &patches,
+        image,
+        filter,
+        grad_x: &mut y,
+        through: Some((&x, 2.0)),
+    })?;
+    let (pool, mut pooled) =
+        (Pool { pooling: Pooling::Max, height: 1, width: 2 }, gpu.zeros(rows, 6)?);
     gpu.pool(PoolCall { x: &x, image, pool, y: &mut pooled })?;
-    gpu.pool_grad(PoolGrad { x: &x, image, pool, grad_y: &pooled, grad_x: &mut y, through: Some(2.0) })
+    gpu.pool_grad(PoolGrad {
+        x: &x,
+        image,
+        pool,
+        grad_y: &pooled,
+        grad_x: &mut y,
+        through: Some(2.0),
+    })
 }
 
-/// A residual in the output's place is lost to the first part of a sum, so it is taken beside whole sums alone.
+/// A residual in the output's place is lost to the first part of a sum, so it is taken beside whole
+/// sums alone.
 #[test]
 fn a_residual_in_place_is_refused_where_its_sum_is_cut() {
-    let limits = Limits { max_storage_buffers_per_shader_stage: 6, max_bindings_per_bind_group: 6, ..least() };
+    let limits = Limits {
+        max_storage_buffers_per_shader_stage: 6,
+        max_bindings_per_bind_group: 6,
+        ..least()
+    };
     let (device, _queue) = pretend(DeviceFeatures::empty(), &limits);
     let kernels = Kernels::new(&device).unwrap();
     let usage = wgpu::BufferUsages::STORAGE;
-    let buffers = [(); 3]
-        .map(|()| device.create_buffer(&wgpu::BufferDescriptor { label: None, size: 1 << 20, usage, mapped_at_creation: false }));
+    let buffers = [(); 3].map(|()| {
+        device.create_buffer(&wgpu::BufferDescriptor {
+            label: None,
+            size: 1 << 20,
+            usage,
+            mapped_at_creation: false,
+        })
+    });
     let layer = |inputs: usize, in_place: bool| {
         let (x, weight) = (View::new(&buffers[0], 64, inputs), View::new(&buffers[1], inputs, 64));
-        let (y, dropout, activation) = (View::new(&buffers[2], 64, 64), Dropout::NONE, Activation::Relu);
+        let (y, dropout, activation) =
+            (View::new(&buffers[2], 64, 64), Dropout::NONE, Activation::Relu);
         let residual = in_place.then_some(&y);
         let (bias, z, y) = (None, None, &mut { y });
-        kernels.linear_activation(&LinearActivation { x: &x, weight: &weight, bias, residual, z, y, activation, dropout })
+        kernels.linear_activation(&LinearActivation {
+            x: &x,
+            weight: &weight,
+            bias,
+            residual,
+            z,
+            y,
+            activation,
+            dropout,
+        })
     };
     // The least device binds 127 rows of 64 weights, so 112 of a sum.
     layer(112, true).unwrap();
@@ -127,23 +262,38 @@ fn a_residual_in_place_is_refused_where_its_sum_is_cut() {
     assert!(matches!(cut, Err(Error::TooLarge { value: 500, bound: 112, .. })), "{cut:?}");
 }
 
-/// What must lie in one binding is taken up to its last byte; the refusal says how many bytes there are and may be.
+/// What must lie in one binding is taken up to its last byte; the refusal says how many bytes there
+/// are and may be.
 #[test]
 fn a_tensor_that_must_be_whole_fits_to_the_byte() {
     let (device, _queue) = pretend(DeviceFeatures::empty(), &least());
     let kernels = Kernels::new(&device).unwrap();
     let usage = wgpu::BufferUsages::STORAGE;
-    let buffers = [(); 2]
-        .map(|()| device.create_buffer(&wgpu::BufferDescriptor { label: None, size: 1 << 17, usage, mapped_at_creation: false }));
+    let buffers = [(); 2].map(|()| {
+        device.create_buffer(&wgpu::BufferDescriptor {
+            label: None,
+            size: 1 << 17,
+            usage,
+            mapped_at_creation: false,
+        })
+    });
     // Wherever a tensor starts: the binding less the alignment and a word.
     let most = (1 << 16) - (1 << 15) - 4;
     let updated = |cols: usize, max_norm: Option<f32>| {
         let (grad, mut weight) = (View::new(&buffers[0], 1, cols), View::new(&buffers[1], 1, cols));
-        kernels.sgd(&Sgd { grad: &grad, weight: &mut weight, velocity: None, rule: SgdRule { max_norm, ..SgdRule::plain(0.1) } })
+        kernels.sgd(&Sgd {
+            grad: &grad,
+            weight: &mut weight,
+            velocity: None,
+            rule: SgdRule { max_norm, ..SgdRule::plain(0.1) },
+        })
     };
     for max_norm in [None, Some(1.0)] {
         updated(most as usize / 4, max_norm).unwrap();
         let more = updated(most as usize / 4 + 1, max_norm);
-        assert!(matches!(more, Err(Error::TooLarge { value, bound, .. }) if (value, bound) == (most + 4, most)), "{more:?}");
+        assert!(
+            matches!(more, Err(Error::TooLarge { value, bound, .. }) if (value, bound) == (most + 4, most)),
+            "{more:?}"
+        );
     }
 }

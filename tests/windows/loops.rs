@@ -1,10 +1,12 @@
-//! Loops that llvmpipe would end early: sums are cut before that, and what is not cut is refused where its loops would be too long.
+//! Loops that llvmpipe would end early: sums are cut before that, and what is not cut is refused
+//! where its loops would be too long.
 
 use crate::common::{gpu_with, poisoned};
 use wgpu_dropout::backend::Backend;
 use wgpu_dropout::call::{
-    BatchLoss, BatchNormGrad, BatchStatistics, Filter, GradInput, GradWeight, Image, LinearForward, Moments, PatchesGrad, Pool,
-    PoolCall, PoolGrad, Pooling, Sgd, SgdRule, SoftmaxCrossEntropy, SparsityGrad, SquaredError,
+    BatchLoss, BatchNormGrad, BatchStatistics, Filter, GradInput, GradWeight, Image, LinearForward,
+    Moments, PatchesGrad, Pool, PoolCall, PoolGrad, Pooling, Sgd, SgdRule, SoftmaxCrossEntropy,
+    SparsityGrad, SquaredError,
 };
 use wgpu_dropout::cpu::Cpu;
 use wgpu_dropout::gpu::{Planner, Tile, Tiles};
@@ -15,24 +17,55 @@ use wgpu_dropout::{Dropout, Error, Result};
 fn sums_of_more_terms_than_a_loop_may_have() {
     let terms = 300_000;
     for tile in [Tile::Register, Tile::Workgroup] {
-        let Some(mut gpu) = gpu_with(|planner| Planner { tiles: Tiles::all(tile), ..planner }) else { continue };
+        let Some(mut gpu) = gpu_with(|planner| Planner { tiles: Tiles::all(tile), ..planner })
+        else {
+            continue;
+        };
         let gpu = &mut gpu;
-        let (x, weight) =
-            (gpu.tensor(33, terms, &vec![1.0; 33 * terms]).unwrap(), gpu.tensor(terms, 33, &vec![1.0; 33 * terms]).unwrap());
+        let (x, weight) = (
+            gpu.tensor(33, terms, &vec![1.0; 33 * terms]).unwrap(),
+            gpu.tensor(terms, 33, &vec![1.0; 33 * terms]).unwrap(),
+        );
         let mut y = poisoned(gpu, 33, 33);
-        let call = LinearForward { x: &x, weight: &weight, bias: None, y: &mut y, relu: false, dropout: Dropout::NONE };
+        let call = LinearForward {
+            x: &x,
+            weight: &weight,
+            bias: None,
+            y: &mut y,
+            relu: false,
+            dropout: Dropout::NONE,
+        };
         gpu.linear_forward(call).unwrap();
         let (mut dw, mut db) = (poisoned(gpu, 33, 33), poisoned(gpu, 1, 33));
         let (grad_weight, grad_bias, dropout) = (&mut dw, &mut db, Dropout::NONE);
-        gpu.grad_weight(GradWeight { x: &weight, grad_output: &weight, output: None, grad_weight, grad_bias, dropout }).unwrap();
+        gpu.grad_weight(GradWeight {
+            x: &weight,
+            grad_output: &weight,
+            output: None,
+            grad_weight,
+            grad_bias,
+            dropout,
+        })
+        .unwrap();
         for (what, sums) in [("forward", y), ("grad_weight", dw), ("grad_bias", db)] {
             let sums = gpu.read(&sums).unwrap();
-            assert!(sums.iter().all(|&sum| sum == terms as f32), "{tile}, {what}: {:?}", &sums[..4]);
+            assert!(
+                sums.iter().all(|&sum| sum == terms as f32),
+                "{tile}, {what}: {:?}",
+                &sums[..4]
+            );
         }
         if gpu.kernels().planner().loops < u64::MAX {
             let (grad_output, grad_input, through) = (&x, &mut gpu.zeros(33, 33).unwrap(), None);
             let w = gpu.zeros(33, terms).unwrap();
-            let long = gpu.grad_input(GradInput { grad_output, output: None, weight: &w, grad_input, dropout, through });
+            let long = gpu.grad_input(GradInput {
+                grad_output,
+                output: None,
+                weight: &w,
+                grad_input,
+                dropout,
+                through,
+            });
             assert!(matches!(long, Err(Error::TooLarge { .. })), "{tile}: {long:?}");
         }
     }
@@ -41,56 +74,107 @@ fn sums_of_more_terms_than_a_loop_may_have() {
     for cols in [21_844, 21_845] {
         let (logits, labels) = (usual.zeros(1, cols).unwrap(), usual.zeros(1, 1).unwrap());
         let (mut dz, mut losses) = (poisoned(&mut usual, 1, cols), poisoned(&mut usual, 1, 2));
-        let call = SoftmaxCrossEntropy { logits: &logits, labels: &labels, grad_logits: &mut dz, losses: &mut losses, batch: 1 };
+        let call = SoftmaxCrossEntropy {
+            logits: &logits,
+            labels: &labels,
+            grad_logits: &mut dz,
+            losses: &mut losses,
+            batch: 1,
+        };
         match usual.softmax_cross_entropy(call) {
-            Ok(()) => assert!((usual.read(&dz).unwrap()[cols - 1] * cols as f32 - 1.0).abs() < 1e-3, "{cols}"),
-            Err(error) => assert!(cols == 21_845 && usual.kernels().planner().loops < u64::MAX, "{error}"),
+            Ok(()) => assert!(
+                (usual.read(&dz).unwrap()[cols - 1] * cols as f32 - 1.0).abs() < 1e-3,
+                "{cols}"
+            ),
+            Err(error) => {
+                assert!(cols == 21_845 && usual.kernels().planner().loops < u64::MAX, "{error}")
+            }
         }
     }
     // The control: without the bound the sums are short, where a loop has an end.
-    let unbound = |planner| Planner { loops: u64::MAX, tiles: Tiles::all(Tile::Register), ..planner };
+    let unbound =
+        |planner| Planner { loops: u64::MAX, tiles: Tiles::all(Tile::Register), ..planner };
     let Some(mut gpu) = gpu_with(unbound) else { return };
-    let (x, weight) =
-        (gpu.tensor(33, terms, &vec![1.0; 33 * terms]).unwrap(), gpu.tensor(terms, 33, &vec![1.0; 33 * terms]).unwrap());
+    let (x, weight) = (
+        gpu.tensor(33, terms, &vec![1.0; 33 * terms]).unwrap(),
+        gpu.tensor(terms, 33, &vec![1.0; 33 * terms]).unwrap(),
+    );
     let mut y = gpu.zeros(33, 33).unwrap();
-    let call = LinearForward { x: &x, weight: &weight, bias: None, y: &mut y, relu: false, dropout: Dropout::NONE };
+    let call = LinearForward {
+        x: &x,
+        weight: &weight,
+        bias: None,
+        y: &mut y,
+        relu: false,
+        dropout: Dropout::NONE,
+    };
     gpu.linear_forward(call).unwrap();
     let short = gpu.read(&y).unwrap().iter().any(|&sum| sum != terms as f32);
     assert_eq!(short, usual.kernels().planner().loops < u64::MAX);
 }
 
-/// A kernel that loops over `n`, which is cut nowhere. All is 0 but the last that a loop comes to, so that it is missed.
+/// A kernel that loops over `n`, which is cut nowhere. All is 0 but the last that a loop comes to,
+/// so that it is missed.
 fn looped<B: Backend>(backend: &mut B, kernel: &str, n: usize) -> Result<Vec<f32>> {
-    let last = |n: usize| (0..n).map(|i| if i + 1 == n { n as f32 } else { 0.0 }).collect::<Vec<f32>>();
+    let last =
+        |n: usize| (0..n).map(|i| if i + 1 == n { n as f32 } else { 0.0 }).collect::<Vec<f32>>();
     let image = |height: usize| Image { height, width: 1, channels: 1 };
     let pool = |pooling| Pool { pooling, height: n, width: 1 };
     let pair = |backend: &mut B| backend.tensor(2, 1, &[0.0, 1.0]);
     let outputs = match kernel {
         "batch_statistics" => {
-            let (x, mut statistics, mut running) = (backend.tensor(n, 1, &last(n))?, poisoned(backend, 2, 1), pair(backend)?);
+            let (x, mut statistics, mut running) =
+                (backend.tensor(n, 1, &last(n))?, poisoned(backend, 2, 1), pair(backend)?);
             let (of_batch, of_all) = (&mut statistics, &mut running);
-            backend.batch_statistics(BatchStatistics { x: &x, statistics: of_batch, running: of_all, momentum: 0.5 })?;
+            backend.batch_statistics(BatchStatistics {
+                x: &x,
+                statistics: of_batch,
+                running: of_all,
+                momentum: 0.5,
+            })?;
             vec![statistics, running]
         }
         "batch_norm_grad" => {
             let (x, grad_y) = (backend.tensor(n, 1, &last(n))?, backend.tensor(n, 1, &last(n))?);
             let (statistics, affine) = (&pair(backend)?, &pair(backend)?);
             let (mut of_affine, mut of_x) = (poisoned(backend, 2, 1), poisoned(backend, n, 1));
-            let (grad_y, grad_affine, grad_x, epsilon, through) = (&grad_y, &mut of_affine, &mut of_x, 0.0, None);
-            backend.batch_norm_grad(BatchNormGrad { x: &x, statistics, affine, grad_y, grad_affine, grad_x, epsilon, through })?;
+            let (grad_y, grad_affine, grad_x, epsilon, through) =
+                (&grad_y, &mut of_affine, &mut of_x, 0.0, None);
+            backend.batch_norm_grad(BatchNormGrad {
+                x: &x,
+                statistics,
+                affine,
+                grad_y,
+                grad_affine,
+                grad_x,
+                epsilon,
+                through,
+            })?;
             vec![of_affine]
         }
         "sparsity_grad" => {
-            let (statistics, mut grad) = (backend.tensor(2, 1, &[0.5, 1.0])?, backend.tensor(n, 1, &last(n))?);
+            let (statistics, mut grad) =
+                (backend.tensor(2, 1, &[0.5, 1.0])?, backend.tensor(n, 1, &last(n))?);
             let (grad_y, weight) = (&mut grad, n as f32);
-            backend.sparsity_grad(SparsityGrad { statistics: &statistics, grad_y, target: 0.1, weight })?;
+            backend.sparsity_grad(SparsityGrad {
+                statistics: &statistics,
+                grad_y,
+                target: 0.1,
+                weight,
+            })?;
             vec![grad]
         }
         "squared_error" => {
             let (z, targets) = (backend.tensor(1, n, &last(n))?, backend.zeros(1, n)?);
             let (mut of_z, mut sums) = (poisoned(backend, 1, n), poisoned(backend, 1, 2));
             let (grad_z, losses) = (&mut of_z, &mut sums);
-            backend.squared_error(SquaredError { z: &z, targets: &targets, grad_z, losses, logistic: false })?;
+            backend.squared_error(SquaredError {
+                z: &z,
+                targets: &targets,
+                grad_z,
+                losses,
+                logistic: false,
+            })?;
             vec![of_z, sums]
         }
         "sgd under max-norm" => {
@@ -101,24 +185,48 @@ fn looped<B: Backend>(backend: &mut B, kernel: &str, n: usize) -> Result<Vec<f32
         }
         "pool" => {
             let (x, mut y) = (backend.tensor(1, n, &last(n))?, poisoned(backend, 1, 1));
-            backend.pool(PoolCall { x: &x, image: image(n), pool: pool(Pooling::Average), y: &mut y })?;
+            backend.pool(PoolCall {
+                x: &x,
+                image: image(n),
+                pool: pool(Pooling::Average),
+                y: &mut y,
+            })?;
             vec![y]
         }
         "pool_grad" => {
-            let (x, grad_y, mut grad) = (backend.tensor(1, n, &last(n))?, backend.tensor(1, 1, &[3.0])?, poisoned(backend, 1, n));
+            let (x, grad_y, mut grad) = (
+                backend.tensor(1, n, &last(n))?,
+                backend.tensor(1, 1, &[3.0])?,
+                poisoned(backend, 1, n),
+            );
             let (image, pool, grad_x) = (image(n), pool(Pooling::Max), &mut grad);
-            backend.pool_grad(PoolGrad { x: &x, image, pool, grad_y: &grad_y, grad_x, through: None })?;
+            backend.pool_grad(PoolGrad {
+                x: &x,
+                image,
+                pool,
+                grad_y: &grad_y,
+                grad_x,
+                through: None,
+            })?;
             vec![grad]
         }
         "patches_grad" => {
             // One patch of the whole image.
-            let (image, filter) = (Image { height: n, width: n, channels: 1 }, Filter { side: n, padding: 0 });
+            let (image, filter) =
+                (Image { height: n, width: n, channels: 1 }, Filter { side: n, padding: 0 });
             let (patches, mut grad) = (backend.zeros(1, n * n)?, poisoned(backend, 1, n * n));
-            backend.patches_grad(PatchesGrad { grad_patches: &patches, image, filter, grad_x: &mut grad, through: None })?;
+            backend.patches_grad(PatchesGrad {
+                grad_patches: &patches,
+                image,
+                filter,
+                grad_x: &mut grad,
+                through: None,
+            })?;
             vec![grad]
         }
         "batch_loss" => {
-            let (losses, mut totals) = (backend.tensor(n, 2, &last(2 * n))?, poisoned(backend, 1, 2));
+            let (losses, mut totals) =
+                (backend.tensor(n, 2, &last(2 * n))?, poisoned(backend, 1, 2));
             backend.batch_loss(BatchLoss { losses: &losses, totals: &mut totals, slot: 0 })?;
             vec![totals]
         }
@@ -129,9 +237,18 @@ fn looped<B: Backend>(backend: &mut B, kernel: &str, n: usize) -> Result<Vec<f32
                 _ => (n, 10),
             };
             let mut logits = backend.tensor(networks, classes, &last(networks * classes))?;
-            let (weights, mut of_all) = (backend.tensor(networks, 1, &vec![1.0; networks])?, poisoned(backend, 1, 2 * classes + 1));
+            let (weights, mut of_all) = (
+                backend.tensor(networks, 1, &vec![1.0; networks])?,
+                poisoned(backend, 1, 2 * classes + 1),
+            );
             let (logits, moments) = (&mut logits, &mut of_all);
-            backend.moments(Moments { logits, weights: &weights, first: 0, before: 0.0, moments })?;
+            backend.moments(Moments {
+                logits,
+                weights: &weights,
+                first: 0,
+                before: 0.0,
+                moments,
+            })?;
             vec![of_all]
         }
         _ => unreachable!("{kernel}"),
@@ -157,19 +274,32 @@ fn what_is_not_cut_comes_to_the_end_of_its_loops_or_is_refused() {
         ("moments of seven networks", 5697),
         ("moments of ten classes", 1487 * 64),
     ] {
-        let (got, right) = (looped(&mut gpu, kernel, most).unwrap(), looped(&mut Cpu::reference(), kernel, most).unwrap());
+        let (got, right) = (
+            looped(&mut gpu, kernel, most).unwrap(),
+            looped(&mut Cpu::reference(), kernel, most).unwrap(),
+        );
         let near = |(a, b): (&f32, &f32)| (a - b).abs() <= 1e-3 * b.abs().max(1.0);
         assert!(got.len() == right.len() && got.iter().zip(&right).all(near), "{kernel} of {most}");
         let more = looped(&mut gpu, kernel, most + 1);
-        assert_eq!(matches!(more, Err(Error::TooLarge { bound: 65_535, .. })), ends, "{kernel} of {}: {:?}", most + 1, more.err());
+        assert_eq!(
+            matches!(more, Err(Error::TooLarge { bound: 65_535, .. })),
+            ends,
+            "{kernel} of {}: {:?}",
+            most + 1,
+            more.err()
+        );
     }
     // Without max-norm an update has no loop.
     let (grad, mut weight) = (gpu.zeros(70_000, 1).unwrap(), gpu.zeros(70_000, 1).unwrap());
-    gpu.sgd(Sgd { grad: &grad, weight: &mut weight, velocity: None, rule: SgdRule::plain(0.1) }).unwrap();
+    gpu.sgd(Sgd { grad: &grad, weight: &mut weight, velocity: None, rule: SgdRule::plain(0.1) })
+        .unwrap();
     // A square more is much more.
     looped(&mut gpu, "patches_grad", 20).unwrap();
     if ends {
         let more = looped(&mut gpu, "patches_grad", 256);
-        assert!(matches!(more, Err(Error::TooLarge { value: 65_537, bound: 65_535, .. })), "{more:?}");
+        assert!(
+            matches!(more, Err(Error::TooLarge { value: 65_537, bound: 65_535, .. })),
+            "{more:?}"
+        );
     }
 }

@@ -5,19 +5,27 @@ use crate::common::{gpu_with, noise, poisoned};
 use wgpu_dropout::Error;
 use wgpu_dropout::backend::Backend;
 use wgpu_dropout::call::{
-    AdamW, AdamWRule, BatchNorm, Filter, Image, Patches, PatchesGrad, Pool, PoolCall, PoolGrad, Pooling, Sgd, SgdRule,
-    SoftmaxCrossEntropy, SparsityGrad, SquaredError,
+    AdamW, AdamWRule, BatchNorm, Filter, Image, Patches, PatchesGrad, Pool, PoolCall, PoolGrad,
+    Pooling, Sgd, SgdRule, SoftmaxCrossEntropy, SparsityGrad, SquaredError,
 };
 use wgpu_dropout::gpu::{Gpu, Tile};
 
 #[test]
 fn softmax_cross_entropy_in_rows() {
     let (batch, classes) = (5000, 10);
-    let (logits, labels) = (noise(1, batch * classes), (0..batch as u32).map(|row| row % 10).collect::<Vec<_>>());
+    let (logits, labels) =
+        (noise(1, batch * classes), (0..batch as u32).map(|row| row % 10).collect::<Vec<_>>());
     let run = |gpu: &mut Gpu| {
-        let (z, labels) = (gpu.tensor(batch, classes, &logits).unwrap(), gpu.tensor(batch, 1, &labels).unwrap());
+        let (z, labels) =
+            (gpu.tensor(batch, classes, &logits).unwrap(), gpu.tensor(batch, 1, &labels).unwrap());
         let (mut dz, mut losses) = (poisoned(gpu, batch, classes), poisoned(gpu, batch, 2));
-        let call = SoftmaxCrossEntropy { logits: &z, labels: &labels, grad_logits: &mut dz, losses: &mut losses, batch };
+        let call = SoftmaxCrossEntropy {
+            logits: &z,
+            labels: &labels,
+            grad_logits: &mut dz,
+            losses: &mut losses,
+            batch,
+        };
         gpu.softmax_cross_entropy(call).unwrap();
         [gpu.read(&dz).unwrap(), gpu.read(&losses).unwrap()].concat()
     };
@@ -29,10 +37,18 @@ fn squared_error_in_rows() {
     let (batch, cols) = (5000, 10);
     let (z, targets) = (noise(1, batch * cols), noise(2, batch * cols));
     let run = |gpu: &mut Gpu| {
-        let (z, targets) = (gpu.tensor(batch, cols, &z).unwrap(), gpu.tensor(batch, cols, &targets).unwrap());
+        let (z, targets) =
+            (gpu.tensor(batch, cols, &z).unwrap(), gpu.tensor(batch, cols, &targets).unwrap());
         let (mut dz, mut losses) = (poisoned(gpu, batch, cols), poisoned(gpu, batch, 2));
         let (grad_z, sums) = (&mut dz, &mut losses);
-        gpu.squared_error(SquaredError { z: &z, targets: &targets, grad_z, losses: sums, logistic: true }).unwrap();
+        gpu.squared_error(SquaredError {
+            z: &z,
+            targets: &targets,
+            grad_z,
+            losses: sums,
+            logistic: true,
+        })
+        .unwrap();
         [gpu.read(&dz).unwrap(), gpu.read(&losses).unwrap()].concat()
     };
     equal("squared_error", on_both_plans(Tile::Register, run));
@@ -41,13 +57,24 @@ fn squared_error_in_rows() {
 #[test]
 fn batch_norm_sparsity_grad_and_adamw_in_rows() {
     let (rows, cols) = (300, 201);
-    let (x, pair) = (noise(1, rows * cols), noise(2, 2 * cols).iter().map(|v| v.abs()).collect::<Vec<_>>());
+    let (x, pair) =
+        (noise(1, rows * cols), noise(2, 2 * cols).iter().map(|v| v.abs()).collect::<Vec<_>>());
     let rule = AdamWRule { lr: 0.1, beta1: 0.9, beta2: 0.99, epsilon: 1e-8, weight_decay: 0.1 };
     let run = |gpu: &mut Gpu| {
-        let (x, statistics) = (gpu.tensor(rows, cols, &x).unwrap(), gpu.tensor(2, cols, &pair).unwrap());
+        let (x, statistics) =
+            (gpu.tensor(rows, cols, &x).unwrap(), gpu.tensor(2, cols, &pair).unwrap());
         let mut y = poisoned(gpu, rows, cols);
         let (affine, epsilon, relu, dropout) = (&statistics, 1e-5, true, site(0.6, 3, 5));
-        gpu.batch_norm(BatchNorm { x: &x, statistics: &statistics, affine, y: &mut y, epsilon, relu, dropout }).unwrap();
+        gpu.batch_norm(BatchNorm {
+            x: &x,
+            statistics: &statistics,
+            affine,
+            y: &mut y,
+            epsilon,
+            relu,
+            dropout,
+        })
+        .unwrap();
         let [mut first, mut second] = [(); 2].map(|()| gpu.zeros(rows, cols).unwrap());
         let mut weight = gpu.tensor(rows, cols, &noise(3, rows * cols)).unwrap();
         for step in 0..2 {
@@ -55,7 +82,13 @@ fn batch_norm_sparsity_grad_and_adamw_in_rows() {
             gpu.adamw(AdamW { grad: &x, weight: &mut weight, first, second, rule, step }).unwrap();
         }
         let mut grad_y = gpu.tensor(rows, cols, &noise(4, rows * cols)).unwrap();
-        gpu.sparsity_grad(SparsityGrad { statistics: &statistics, grad_y: &mut grad_y, target: 0.1, weight: 2.0 }).unwrap();
+        gpu.sparsity_grad(SparsityGrad {
+            statistics: &statistics,
+            grad_y: &mut grad_y,
+            target: 0.1,
+            weight: 2.0,
+        })
+        .unwrap();
         [&y, &weight, &first, &second, &grad_y].map(|tensor| gpu.read(tensor).unwrap()).concat()
     };
     equal("batch_norm, sparsity_grad, adamw", on_both_plans(Tile::Register, run));
@@ -63,19 +96,30 @@ fn batch_norm_sparsity_grad_and_adamw_in_rows() {
 
 #[test]
 fn patches_and_pooling_in_images() {
-    let (count, image, filter) = (150, Image { height: 9, width: 7, channels: 5 }, Filter { side: 3, padding: 1 });
-    let (patches, pool) = (filter.patches(image).unwrap(), Pool { pooling: Pooling::Max, height: 2, width: 3 });
+    let (count, image, filter) =
+        (150, Image { height: 9, width: 7, channels: 5 }, Filter { side: 3, padding: 1 });
+    let (patches, pool) =
+        (filter.patches(image).unwrap(), Pool { pooling: Pooling::Max, height: 2, width: 3 });
     let pooled = pool.pooled(image).unwrap();
     let run = |gpu: &mut Gpu| {
         let x = gpu.tensor(count, image.elements(), &noise(1, count * image.elements())).unwrap();
         let mut y = poisoned(gpu, count * patches.pixels(), patches.channels);
         gpu.patches(Patches { x: &x, image, filter, patches: &mut y }).unwrap();
         let mut back = poisoned(gpu, count, image.elements());
-        gpu.patches_grad(PatchesGrad { grad_patches: &y, image, filter, grad_x: &mut back, through: Some((&x, 1.5)) }).unwrap();
-        let (mut most, mut through) = (poisoned(gpu, count, pooled.elements()), poisoned(gpu, count, image.elements()));
+        gpu.patches_grad(PatchesGrad {
+            grad_patches: &y,
+            image,
+            filter,
+            grad_x: &mut back,
+            through: Some((&x, 1.5)),
+        })
+        .unwrap();
+        let (mut most, mut through) =
+            (poisoned(gpu, count, pooled.elements()), poisoned(gpu, count, image.elements()));
         gpu.pool(PoolCall { x: &x, image, pool, y: &mut most }).unwrap();
         let grad_x = &mut through;
-        gpu.pool_grad(PoolGrad { x: &x, image, pool, grad_y: &most, grad_x, through: Some(1.5) }).unwrap();
+        gpu.pool_grad(PoolGrad { x: &x, image, pool, grad_y: &most, grad_x, through: Some(1.5) })
+            .unwrap();
         [&y, &back, &most, &through].map(|tensor| gpu.read(tensor).unwrap()).concat()
     };
     equal("patches, pool", on_both_plans(Tile::Register, run));
@@ -94,10 +138,12 @@ fn sgd_in_rows() {
     let (grad, weight) = (noise(1, rows * cols), noise(2, rows * cols));
     let rule = SgdRule { momentum: 0.9, weight_decay: 0.01, ..SgdRule::plain(0.1) };
     let run = |gpu: &mut Gpu| {
-        let (grad, mut weight) = (gpu.tensor(rows, cols, &grad).unwrap(), gpu.tensor(rows, cols, &weight).unwrap());
+        let (grad, mut weight) =
+            (gpu.tensor(rows, cols, &grad).unwrap(), gpu.tensor(rows, cols, &weight).unwrap());
         let mut velocity = gpu.zeros(rows, cols).unwrap();
         for _ in 0..2 {
-            gpu.sgd(Sgd { grad: &grad, weight: &mut weight, velocity: Some(&mut velocity), rule }).unwrap();
+            gpu.sgd(Sgd { grad: &grad, weight: &mut weight, velocity: Some(&mut velocity), rule })
+                .unwrap();
         }
         [gpu.read(&weight).unwrap(), gpu.read(&velocity).unwrap()].concat()
     };

@@ -1,5 +1,6 @@
-//! Installing the software Vulkan driver, and what the tests use beside it, with the distribution's own package manager: which one, with
-//! which command, with whose rights. [`plan`] decides, [`Job::run`] does.
+//! Installing the software Vulkan driver, and what the tests use beside it, with the distribution's
+//! own package manager: which one, with which command, with whose rights. [`plan`] decides,
+//! [`Job::run`] does.
 
 use std::process::{Command, Stdio};
 
@@ -17,10 +18,12 @@ pub struct Manager {
     driver: &'static [&'static str],
     /// The packages of [`Wanted::Tools`].
     tools: &'static [&'static str],
-    /// The folder that holds the package lists, what a list's name contains, and the arguments that fetch them.
+    /// The folder that holds the package lists, what a list's name contains, and the arguments
+    /// that fetch them.
     lists: Option<(&'static str, &'static str, &'static [&'static str])>,
-    /// Whether lists that are there can be stale in such a way that fetching them may mend a failed install. Not on Arch,
-    /// where fresh lists without a full upgrade are a partial upgrade.
+    /// Whether lists that are there can be stale in such a way that fetching them may mend a
+    /// failed install. Not on Arch, where fresh lists without a full upgrade are a partial
+    /// upgrade.
     retry: bool,
 }
 
@@ -30,7 +33,13 @@ const MANAGERS: [Manager; 5] = [
         ids: &["debian", "ubuntu"],
         install: &["install", "-y", "--no-install-recommends"],
         driver: &["mesa-vulkan-drivers", "libvulkan1"],
-        tools: &["spirv-tools", "glslang-tools", "vulkan-validationlayers", "libegl1", "libgl1-mesa-dri"],
+        tools: &[
+            "spirv-tools",
+            "glslang-tools",
+            "vulkan-validationlayers",
+            "libegl1",
+            "libgl1-mesa-dri",
+        ],
         lists: Some(("/var/lib/apt/lists", "_Packages", &["update"])),
         retry: true,
     },
@@ -39,7 +48,13 @@ const MANAGERS: [Manager; 5] = [
         ids: &["fedora", "rhel", "centos"],
         install: &["install", "-y"],
         driver: &["mesa-vulkan-drivers", "vulkan-loader"],
-        tools: &["spirv-tools", "glslang", "vulkan-validation-layers", "mesa-libEGL", "mesa-dri-drivers"],
+        tools: &[
+            "spirv-tools",
+            "glslang",
+            "vulkan-validation-layers",
+            "mesa-libEGL",
+            "mesa-dri-drivers",
+        ],
         lists: None,
         retry: false,
     },
@@ -66,7 +81,13 @@ const MANAGERS: [Manager; 5] = [
         ids: &["alpine"],
         install: &["add", "--no-cache"],
         driver: &["mesa-vulkan-swrast", "vulkan-loader"],
-        tools: &["spirv-tools", "glslang", "vulkan-validation-layers", "mesa-egl", "mesa-dri-gallium"],
+        tools: &[
+            "spirv-tools",
+            "glslang",
+            "vulkan-validation-layers",
+            "mesa-egl",
+            "mesa-dri-gallium",
+        ],
         lists: None,
         retry: false,
     },
@@ -93,8 +114,12 @@ impl Wanted {
     /// What to do where no package manager is known.
     fn advice(self) -> &'static str {
         match self {
-            Self::Driver => "install a Vulkan driver and its loader (Mesa has one that runs on the CPU) to use the GPU path",
-            Self::Tools => "install spirv-val, glslangValidator, the Vulkan validation layers and Mesa's EGL to check more",
+            Self::Driver => {
+                "install a Vulkan driver and its loader (Mesa has one that runs on the CPU) to use the GPU path"
+            }
+            Self::Tools => {
+                "install spirv-val, glslangValidator, the Vulkan validation layers and Mesa's EGL to check more"
+            }
         }
     }
 
@@ -109,7 +134,10 @@ impl Wanted {
 
 /// What of [`Wanted::Tools`] a machine lacks.
 pub fn missing_tools(machine: &dyn Machine) -> Vec<&'static str> {
-    let mut missing: Vec<_> = ["spirv-val", "glslangValidator"].into_iter().filter(|name| !machine.has_program(name)).collect();
+    let mut missing: Vec<_> = ["spirv-val", "glslangValidator"]
+        .into_iter()
+        .filter(|name| !machine.has_program(name))
+        .collect();
     if !driver::has_validation_layer(machine) {
         missing.push("the Vulkan validation layer");
     }
@@ -137,21 +165,30 @@ pub struct Job {
     install: Vec<&'static str>,
 }
 
-/// Decides what to do on a machine that lacks something. Runs nothing but harmless questions (`id -u`, `sudo -n true`).
+/// Decides what to do on a machine that lacks something. Runs nothing but harmless questions (`id
+/// -u`, `sudo -n true`).
 pub fn plan(machine: &dyn Machine, wanted: Wanted) -> Plan {
-    if let Some((variable, _)) = driver::named_by_user(machine).filter(|_| wanted == Wanted::Driver) {
+    if let Some((variable, _)) = driver::named_by_user(machine).filter(|_| wanted == Wanted::Driver)
+    {
         return Plan::Tell(format!("{variable} names the driver to use, so none is installed"));
     }
     let manager = if machine.os() == "linux" { choose(machine) } else { None };
     let Some(manager) = manager else {
         return Plan::Tell(wanted.advice().into());
     };
-    let refresh_first = manager.lists.is_some_and(|(folder, part, _)| !machine.list(folder).iter().any(|n| n.contains(part)));
-    let command = |prefix: &[&'static str], args: &[&'static str]| [prefix, &[manager.program], args].concat();
+    let refresh_first = manager
+        .lists
+        .is_some_and(|(folder, part, _)| !machine.list(folder).iter().any(|n| n.contains(part)));
+    let command = |prefix: &[&'static str], args: &[&'static str]| {
+        [prefix, &[manager.program], args].concat()
+    };
     let packages = if wanted == Wanted::Driver { manager.driver } else { manager.tools };
     let job = |prefix: &[&'static str]| Job {
         wanted,
-        refresh: manager.lists.filter(|_| refresh_first || manager.retry).map(|(_, _, args)| command(prefix, args)),
+        refresh: manager
+            .lists
+            .filter(|_| refresh_first || manager.retry)
+            .map(|(_, _, args)| command(prefix, args)),
         refresh_first,
         install: command(prefix, &[manager.install, packages].concat()),
     };
@@ -163,8 +200,13 @@ pub fn plan(machine: &dyn Machine, wanted: Wanted) -> Plan {
     } else if root {
         Plan::Run(job(&[]))
     } else if machine.output("sudo", &["-n", "true"]).is_some() {
-        // sudo drops the environment, so the setting that keeps Debian's configuration from asking goes through `env`.
-        Plan::Run(job(if manager.program == "apt-get" { &["sudo", "-n", "env", QUIET_APT] } else { &["sudo", "-n"] }))
+        // sudo drops the environment, so the setting that keeps Debian's configuration from asking
+        // goes through `env`.
+        Plan::Run(job(if manager.program == "apt-get" {
+            &["sudo", "-n", "env", QUIET_APT]
+        } else {
+            &["sudo", "-n"]
+        }))
     } else {
         Plan::Tell(format!("{}, run: {}", wanted.purpose(), job(&["sudo"]).by_hand()))
     }
@@ -172,20 +214,35 @@ pub fn plan(machine: &dyn Machine, wanted: Wanted) -> Plan {
 
 const QUIET_APT: &str = "DEBIAN_FRONTEND=noninteractive";
 
-/// The distribution's own manager first: others can be installed beside it. An unknown distribution gets the one it has.
+/// The distribution's own manager first: others can be installed beside it. An unknown distribution
+/// gets the one it has.
 fn choose(machine: &dyn Machine) -> Option<&'static Manager> {
     let there = |manager: &&Manager| machine.has_program(manager.program);
-    let release = machine.read("/etc/os-release").or_else(|| machine.read("/usr/lib/os-release")).unwrap_or_default();
-    let field = |name: &str| release.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('=')).unwrap_or_default();
+    let release = machine
+        .read("/etc/os-release")
+        .or_else(|| machine.read("/usr/lib/os-release"))
+        .unwrap_or_default();
+    let field = |name: &str| {
+        release
+            .lines()
+            .find_map(|line| line.strip_prefix(name)?.strip_prefix('='))
+            .unwrap_or_default()
+    };
     let ids = [field("ID"), field("ID_LIKE")].join(" ").replace(['"', '\''], "");
-    let own = ids.split_whitespace().find_map(|id| MANAGERS.iter().filter(there).find(|manager| manager.ids.contains(&id)));
+    let own = ids
+        .split_whitespace()
+        .find_map(|id| MANAGERS.iter().filter(there).find(|manager| manager.ids.contains(&id)));
     own.or_else(|| MANAGERS.iter().find(there))
 }
 
 impl Job {
     /// The commands as a user would type them.
     fn by_hand(&self) -> String {
-        let first = self.refresh.iter().filter(|_| self.refresh_first).map(|refresh| format!("{} && ", refresh.join(" ")));
+        let first = self
+            .refresh
+            .iter()
+            .filter(|_| self.refresh_first)
+            .map(|refresh| format!("{} && ", refresh.join(" ")));
         first.chain([self.install.join(" ")]).collect()
     }
 
@@ -194,7 +251,11 @@ impl Job {
         self.run_with(say, execute)
     }
 
-    fn run_with(&self, say: impl Fn(&str), mut execute: impl FnMut(&[&str]) -> Result<(), String>) -> Result<(), String> {
+    fn run_with(
+        &self,
+        say: impl Fn(&str),
+        mut execute: impl FnMut(&[&str]) -> Result<(), String>,
+    ) -> Result<(), String> {
         let mut step = |what: &str, command: &[&str]| {
             say(&format!("{what}: {}", command.join(" ")));
             execute(command)
@@ -214,7 +275,8 @@ impl Job {
     }
 }
 
-/// Runs one command without a terminal to ask questions at. Its output is long and shown only in part, where it fails.
+/// Runs one command without a terminal to ask questions at. Its output is long and shown only in
+/// part, where it fails.
 fn execute(command: &[&str]) -> Result<(), String> {
     let (program, args) = command.split_first().ok_or("nothing to run")?;
     let mut process = Command::new(program);
@@ -223,8 +285,15 @@ fn execute(command: &[&str]) -> Result<(), String> {
     if output.status.success() {
         return Ok(());
     }
-    let text = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).join("\n");
-    let last = text.lines().rev().map(str::trim).find(|line| !line.is_empty()).unwrap_or("it wrote nothing");
+    let text = [output.stdout, output.stderr]
+        .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+        .join("\n");
+    let last = text
+        .lines()
+        .rev()
+        .map(str::trim)
+        .find(|line| !line.is_empty())
+        .unwrap_or("it wrote nothing");
     Err(format!("{program} failed ({}): {last}", output.status))
 }
 

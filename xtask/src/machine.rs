@@ -1,4 +1,5 @@
-//! What is asked of the machine, behind a trait: the decisions in `driver` and `install` are tested on made-up machines.
+//! What is asked of the machine, behind a trait: the decisions in `driver` and `install` are tested
+//! on made-up machines.
 //!
 //! Paths are strings with `/`, because they are Linux paths on whatever system the tests run.
 
@@ -46,7 +47,9 @@ impl Machine for This {
     }
 
     fn var(&self, name: &str) -> Option<String> {
-        std::env::var_os(name).map(|value| value.to_string_lossy().into_owned()).filter(|value| !value.is_empty())
+        std::env::var_os(name)
+            .map(|value| value.to_string_lossy().into_owned())
+            .filter(|value| !value.is_empty())
     }
 
     fn read(&self, path: &str) -> Option<String> {
@@ -55,7 +58,8 @@ impl Machine for This {
 
     fn list(&self, folder: &str) -> Vec<String> {
         let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
-        let mut names: Vec<String> = entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+        let mut names: Vec<String> =
+            entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
         names.sort();
         names
     }
@@ -124,7 +128,8 @@ pub mod fake {
         }
 
         fn list(&self, folder: &str) -> Vec<String> {
-            let inside = |path: &String| path.strip_prefix(folder)?.strip_prefix('/').map(String::from);
+            let inside =
+                |path: &String| path.strip_prefix(folder)?.strip_prefix('/').map(String::from);
             self.files.keys().filter_map(inside).filter(|name| !name.contains('/')).collect()
         }
 

@@ -1,5 +1,5 @@
-//! `cargo xtask demo` and `cargo xtask test`: sees to it that a Vulkan, Metal or DX12 adapter can be expected, then runs the
-//! demo or every check. Needs Rust and nothing else.
+//! `cargo xtask demo` and `cargo xtask test`: sees to it that a Vulkan, Metal or DX12 adapter can
+//! be expected, then runs the demo or every check. Needs Rust and nothing else.
 
 #![deny(missing_docs)]
 #![deny(unsafe_code)]
@@ -33,7 +33,8 @@ Environment:
   WGPU_DROPOUT_REQUIRE_GPU=1   tests that find no adapter fail instead of being skipped";
 
 fn main() -> ExitCode {
-    let args: Vec<String> = std::env::args_os().skip(1).map(|a| a.to_string_lossy().into_owned()).collect();
+    let args: Vec<String> =
+        std::env::args_os().skip(1).map(|a| a.to_string_lossy().into_owned()).collect();
     let words: Vec<&str> = args.iter().map(String::as_str).collect();
     match words.as_slice() {
         ["demo", rest @ ..] => demo(rest),
@@ -59,11 +60,24 @@ fn demo(args: &[&str]) -> ExitCode {
         prepare(&This);
     }
     let mut command = cargo();
-    // The package is named, so that it also works in a subfolder, and the working directory stays the caller's: the
-    // report is written there.
-    command.args(["run", "--release", "--locked", "--package", "wgpu-dropout", "--bin", "wgpu-dropout", "--", "demo"]);
+    // The package is named, so that it also works in a subfolder, and the working directory stays
+    // the caller's: the report is written there.
+    command.args([
+        "run",
+        "--release",
+        "--locked",
+        "--package",
+        "wgpu-dropout",
+        "--bin",
+        "wgpu-dropout",
+        "--",
+        "demo",
+    ]);
     match command.args(args).status() {
-        Ok(status) => status.code().and_then(|code| u8::try_from(code).ok()).map_or(ExitCode::FAILURE, ExitCode::from),
+        Ok(status) => status
+            .code()
+            .and_then(|code| u8::try_from(code).ok())
+            .map_or(ExitCode::FAILURE, ExitCode::from),
         Err(error) => {
             note(&format!("error: cannot start cargo: {error}"));
             ExitCode::FAILURE
@@ -77,20 +91,24 @@ fn test(all: bool) -> ExitCode {
         prepare_tools(&This);
     }
     let root = repository();
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), |own| root.join(own));
-    let execute = &mut |step: &steps::Step, environment: &[_]| step.execute(environment, &root, all);
+    let target = std::env::var_os("CARGO_TARGET_DIR")
+        .map_or_else(|| root.join("target"), |own| root.join(own));
+    let execute =
+        &mut |step: &steps::Step, environment: &[_]| step.execute(environment, &root, all);
     let reports = steps::run(&steps::list(all), &This, &target, &say, execute);
     say(&steps::summary(&reports));
     if reports.iter().any(steps::Report::failed) { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }
 
-/// Whether a demo with these arguments could use an adapter: nobody wants a driver installed to read the help.
+/// Whether a demo with these arguments could use an adapter: nobody wants a driver installed to
+/// read the help.
 fn wants_adapter(args: &[&str]) -> bool {
-    !args.iter().any(|a| matches!(*a, "--help" | "-h" | "--device=cpu")) && !args.windows(2).any(|w| w == ["--device", "cpu"])
+    !args.iter().any(|a| matches!(*a, "--help" | "-h" | "--device=cpu"))
+        && !args.windows(2).any(|w| w == ["--device", "cpu"])
 }
 
-/// Looks for a driver, installs the software one where that is possible, and says what came of it. Never fails: without an
-/// adapter the CPU backend does the work.
+/// Looks for a driver, installs the software one where that is possible, and says what came of it.
+/// Never fails: without an adapter the CPU backend does the work.
 fn prepare(machine: &dyn Machine) {
     let reason = match driver::detect(machine) {
         Driver::Ready(line) => return note(&line),
@@ -110,7 +128,8 @@ fn prepare(machine: &dyn Machine) {
     }
 }
 
-/// Installs what tests check more with, where that is possible. Never fails: what is missing is skipped by what needs it.
+/// Installs what tests check more with, where that is possible. Never fails: what is missing is
+/// skipped by what needs it.
 fn prepare_tools(machine: &dyn Machine) {
     let missing = install::missing_tools(machine);
     if machine.os() != "linux" || missing.is_empty() {
@@ -130,13 +149,16 @@ pub fn cargo() -> Command {
     Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
 }
 
-/// The root of the repository. Cargo gives the package's folder at run time; the one at build time serves a direct call.
+/// The root of the repository. Cargo gives the package's folder at run time; the one at build time
+/// serves a direct call.
 fn repository() -> PathBuf {
-    let package = std::env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
+    let package =
+        std::env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
     Path::new(&package).parent().unwrap_or(Path::new(".")).to_path_buf()
 }
 
-/// Prints a line for people. On stderr, since stdout belongs to the demo (`--json`). A closed stream is no reason to panic.
+/// Prints a line for people. On stderr, since stdout belongs to the demo (`--json`). A closed
+/// stream is no reason to panic.
 pub fn note(text: &str) {
     let _ = writeln!(std::io::stderr(), "{text}");
 }

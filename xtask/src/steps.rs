@@ -19,7 +19,8 @@ pub struct Step {
 #[derive(Clone, Copy, PartialEq)]
 enum Need {
     Nothing,
-    /// A component that rustup may not have installed, as cargo's subcommand. In CI it must be there.
+    /// A component that rustup may not have installed, as cargo's subcommand. In CI it must be
+    /// there.
     Component(&'static str),
     /// The subcommand that checks dependencies.
     Deny,
@@ -39,7 +40,8 @@ const fn cargo_step(name: &'static str, args: &'static [&'static str], needs: Ne
     Step { name, program: "cargo", args, needs }
 }
 
-/// What other implementations of Vulkan and OpenGL run as well: the contract in every kernel that draws, buffers and limits, training.
+/// What other implementations of Vulkan and OpenGL run as well: the contract in every kernel that
+/// draws, buffers and limits, training.
 const ELSEWHERE: &[&str] = &[
     "test",
     "--package",
@@ -74,22 +76,36 @@ const MORE_ELSEWHERE: &[&str] = &[
 
 const STEPS: [Step; 8] = [
     cargo_step("format", &["fmt", "--all", "--check"], Need::Component("fmt")),
-    cargo_step("lints", &["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"], Need::Component("clippy")),
-    // An engine that embeds the crate takes it without features; alone, since the workspace's other members want them all.
+    cargo_step(
+        "lints",
+        &["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"],
+        Need::Component("clippy"),
+    ),
+    // An engine that embeds the crate takes it without features; alone, since the workspace's
+    // other members want them all.
     cargo_step(
         "lints, no features",
         &["clippy", "--package", "embedder", "--all-targets", "--locked", "--", "-D", "warnings"],
         Need::Component("clippy"),
     ),
     // All the test programs run, so that one report shows everything a machine gets wrong.
-    cargo_step("tests", &["test", "--workspace", "--tests", "--examples", "--locked", "--no-fail-fast"], Need::Nothing),
+    cargo_step(
+        "tests",
+        &["test", "--workspace", "--tests", "--examples", "--locked", "--no-fail-fast"],
+        Need::Nothing,
+    ),
     cargo_step("on SwiftShader", ELSEWHERE, Need::SwiftShader),
     cargo_step("on OpenGL ES", ELSEWHERE, Need::Gles),
-    cargo_step("doc tests", &["test", "--package", "wgpu-dropout", "--doc", "--locked"], Need::Nothing),
+    cargo_step(
+        "doc tests",
+        &["test", "--package", "wgpu-dropout", "--doc", "--locked"],
+        Need::Nothing,
+    ),
     cargo_step("documentation", &["doc", "--workspace", "--no-deps", "--locked"], Need::Nothing),
 ];
 
-/// Burn's package has a workspace of its own: what it depends on takes ten minutes to build on two cores.
+/// Burn's package has a workspace of its own: what it depends on takes ten minutes to build on two
+/// cores.
 const BURN: &str = "crates/burn-wgpu-dropout/Cargo.toml";
 
 const LONG_STEPS: [Step; 16] = [
@@ -98,13 +114,26 @@ const LONG_STEPS: [Step; 16] = [
         &["test", "--workspace", "--tests", "--locked", "--no-fail-fast", "--", "--ignored"],
         Need::Nothing,
     ),
-    // Its tests run among the others too, where the crate is built with the features that they want.
+    // Its tests run among the others too, where the crate is built with the features that they
+    // want.
     cargo_step("embedded, alone", &["test", "--package", "embedder", "--locked"], Need::Nothing),
-    cargo_step("benchmarks, once", &["test", "--package", "wgpu-dropout", "--bench", "*", "--locked"], Need::Nothing),
+    cargo_step(
+        "benchmarks, once",
+        &["test", "--package", "wgpu-dropout", "--bench", "*", "--locked"],
+        Need::Nothing,
+    ),
     cargo_step("more on SwiftShader", MORE_ELSEWHERE, Need::SwiftShader),
     cargo_step("more on OpenGL ES", MORE_ELSEWHERE, Need::Gles),
-    cargo_step("dependencies", &["deny", "--workspace", "--locked", "check", "bans", "licenses", "sources"], Need::Deny),
-    cargo_step("advisories", &["deny", "--workspace", "--locked", "check", "advisories"], Need::Advisories),
+    cargo_step(
+        "dependencies",
+        &["deny", "--workspace", "--locked", "check", "bans", "licenses", "sources"],
+        Need::Deny,
+    ),
+    cargo_step(
+        "advisories",
+        &["deny", "--workspace", "--locked", "check", "advisories"],
+        Need::Advisories,
+    ),
     // The least Rust that Cargo.toml promises.
     Step {
         name: "Rust 1.87",
@@ -112,7 +141,8 @@ const LONG_STEPS: [Step; 16] = [
         args: &["run", "--install", "1.87", "cargo", "check", "--workspace", "--locked"],
         needs: Need::Rustup,
     },
-    // Metal's, DX12's and the browser's paths are compiled, if not run. The browser has no command line.
+    // Metal's, DX12's and the browser's paths are compiled, if not run. The browser has no command
+    // line.
     cargo_step(
         "types, macOS",
         &["check", "--package", "wgpu-dropout", "--locked", "--target", "aarch64-apple-darwin"],
@@ -125,23 +155,52 @@ const LONG_STEPS: [Step; 16] = [
     ),
     cargo_step(
         "types, browsers",
-        &["check", "--package", "wgpu-dropout", "--lib", "--no-default-features", "--locked", "--target", "wasm32-unknown-unknown"],
+        &[
+            "check",
+            "--package",
+            "wgpu-dropout",
+            "--lib",
+            "--no-default-features",
+            "--locked",
+            "--target",
+            "wasm32-unknown-unknown",
+        ],
         Need::Target("wasm32-unknown-unknown"),
     ),
-    cargo_step("Burn: format", &["fmt", "--manifest-path", BURN, "--check"], Need::Component("fmt")),
+    cargo_step(
+        "Burn: format",
+        &["fmt", "--manifest-path", BURN, "--check"],
+        Need::Component("fmt"),
+    ),
     cargo_step(
         "Burn: lints",
         &["clippy", "--manifest-path", BURN, "--all-targets", "--locked", "--", "-D", "warnings"],
         Need::Component("clippy"),
     ),
     // Its README's snippets are built too.
-    cargo_step("Burn: tests", &["test", "--manifest-path", BURN, "--locked", "--no-fail-fast"], Need::Nothing),
     cargo_step(
-        "Burn: no fusion",
-        &["test", "--manifest-path", BURN, "--locked", "--no-fail-fast", "--no-default-features", "--tests"],
+        "Burn: tests",
+        &["test", "--manifest-path", BURN, "--locked", "--no-fail-fast"],
         Need::Nothing,
     ),
-    cargo_step("Burn: example", &["run", "--manifest-path", BURN, "--locked", "--example", "digits"], Need::Nothing),
+    cargo_step(
+        "Burn: no fusion",
+        &[
+            "test",
+            "--manifest-path",
+            BURN,
+            "--locked",
+            "--no-fail-fast",
+            "--no-default-features",
+            "--tests",
+        ],
+        Need::Nothing,
+    ),
+    cargo_step(
+        "Burn: example",
+        &["run", "--manifest-path", BURN, "--locked", "--example", "digits"],
+        Need::Nothing,
+    ),
 ];
 
 /// The steps of a run; `all` adds those that take long.
@@ -151,8 +210,15 @@ pub fn list(all: bool) -> Vec<&'static Step> {
 
 impl Need {
     /// The environment with which a step can run, or why it cannot.
-    fn met(self, machine: &dyn Machine, target: &Path, say: &dyn Fn(&str)) -> Result<Vec<(&'static str, String)>, String> {
-        let set = |pairs: &[(&'static str, &str)]| Ok(pairs.iter().map(|&(name, value)| (name, value.to_owned())).collect());
+    fn met(
+        self,
+        machine: &dyn Machine,
+        target: &Path,
+        say: &dyn Fn(&str),
+    ) -> Result<Vec<(&'static str, String)>, String> {
+        let set = |pairs: &[(&'static str, &str)]| {
+            Ok(pairs.iter().map(|&(name, value)| (name, value.to_owned())).collect())
+        };
         // Another implementation that was made ready is the one under test, and must be there.
         let gpu = [("WGPU_DROPOUT_DEVICE", "gpu"), ("WGPU_DROPOUT_REQUIRE_GPU", "1")];
         // A machine that is told to leave the GPU out has no other implementation of it either.
@@ -168,9 +234,13 @@ impl Need {
             Self::Deny | Self::Advisories if !installed(machine, "deny") => {
                 Err("cargo deny is not installed (cargo install --locked cargo-deny)".into())
             }
-            Self::Advisories if !answers(machine, &["deny", "fetch", "db"]) => Err("the database cannot be fetched".into()),
+            Self::Advisories if !answers(machine, &["deny", "fetch", "db"]) => {
+                Err("the database cannot be fetched".into())
+            }
             Self::Deny | Self::Advisories => Ok(Vec::new()),
-            Self::Rustup | Self::Target(_) if machine.output("rustup", &["--version"]).is_none() => {
+            Self::Rustup | Self::Target(_)
+                if machine.output("rustup", &["--version"]).is_none() =>
+            {
                 Err("there is no rustup".into())
             }
             Self::Rustup => Ok(Vec::new()),
@@ -180,11 +250,16 @@ impl Need {
             },
             Self::SwiftShader => {
                 let manifest = swiftshader::manifest(machine, target, say)?;
-                let drivers = [("VK_DRIVER_FILES", &*manifest), ("VK_ICD_FILENAMES", &*manifest), ("WGPU_BACKEND", "vulkan")];
+                let drivers = [
+                    ("VK_DRIVER_FILES", &*manifest),
+                    ("VK_ICD_FILENAMES", &*manifest),
+                    ("WGPU_BACKEND", "vulkan"),
+                ];
                 set(&[&drivers[..], &gpu].concat())
             }
             Self::Gles if driver::has_egl(machine) => {
-                set(&[&[("WGPU_BACKEND", "gl"), ("EGL_PLATFORM", "surfaceless")][..], &gpu].concat())
+                set(&[&[("WGPU_BACKEND", "gl"), ("EGL_PLATFORM", "surfaceless")][..], &gpu]
+                    .concat())
             }
             Self::Gles => Err("there is no libEGL.so.1 with Mesa's or NVIDIA's below it".into()),
         }
@@ -198,14 +273,21 @@ impl Need {
 
 impl Step {
     /// Runs it in the repository; the error says what was run and how it ended.
-    pub fn execute(&self, environment: &[(&'static str, String)], repository: &Path, all: bool) -> Result<(), String> {
-        let mut command = if self.program == "cargo" { cargo() } else { Command::new(self.program) };
+    pub fn execute(
+        &self,
+        environment: &[(&'static str, String)],
+        repository: &Path,
+        all: bool,
+    ) -> Result<(), String> {
+        let mut command =
+            if self.program == "cargo" { cargo() } else { Command::new(self.program) };
         command.args(self.args).current_dir(repository);
         if all {
             command.env("WGPU_DROPOUT_ALL", "1");
         }
         if cfg!(target_os = "linux") && std::env::var_os("XDG_RUNTIME_DIR").is_none() {
-            // Without a display, a layer of Mesa's Vulkan would complain of that on stderr in every test.
+            // Without a display, a layer of Mesa's Vulkan would complain of that on stderr in every
+            // test.
             command.env("NODEVICE_SELECT", "1");
         }
         if self.args.first() == Some(&"doc") {
@@ -252,16 +334,27 @@ impl Report {
 /// What runs a step in the environment that it needs.
 type Execute<'a> = &'a mut dyn FnMut(&Step, &[(&'static str, String)]) -> Result<(), String>;
 
-/// Runs the steps up to the first failure. A step whose needs are not there is skipped with a line that says so; in CI, where nobody
-/// reads that line, it is a failure where they are rustup's components.
-pub fn run(steps: &[&Step], machine: &dyn Machine, target: &Path, say: &dyn Fn(&str), execute: Execute<'_>) -> Vec<Report> {
+/// Runs the steps up to the first failure. A step whose needs are not there is skipped with a line
+/// that says so; in CI, where nobody reads that line, it is a failure where they are rustup's
+/// components.
+pub fn run(
+    steps: &[&Step],
+    machine: &dyn Machine,
+    target: &Path,
+    say: &dyn Fn(&str),
+    execute: Execute<'_>,
+) -> Vec<Report> {
     let mut reports: Vec<Report> = Vec::new();
     for step in steps {
         let start = Instant::now();
         let mut outcome = Outcome::NotRun;
         if !reports.iter().any(Report::failed) {
             say(&format!("\n== {}: {}", step.name, step.line()));
-            outcome = match step.needs.met(machine, target, say).map(|environment| execute(step, &environment)) {
+            outcome = match step
+                .needs
+                .met(machine, target, say)
+                .map(|environment| execute(step, &environment))
+            {
                 Ok(Ok(())) => Outcome::Passed,
                 Err(why) if !step.needs.is_certain() || !machine.switched_on("CI") => {
                     say(&format!("{} SKIPPED: {why}", step.name));
@@ -278,7 +371,8 @@ pub fn run(steps: &[&Step], machine: &dyn Machine, target: &Path, say: &dyn Fn(&
     reports
 }
 
-/// Rustup puts a stand-in where a component is missing, so being on the PATH says nothing: it must answer.
+/// Rustup puts a stand-in where a component is missing, so being on the PATH says nothing: it must
+/// answer.
 fn installed(machine: &dyn Machine, subcommand: &str) -> bool {
     answers(machine, &[subcommand, "--version"])
 }
@@ -288,7 +382,8 @@ fn answers(machine: &dyn Machine, args: &[&str]) -> bool {
     machine.output(&cargo, args).is_some()
 }
 
-/// A line a step, then the counts alone on the last line. A step that was not run counts as skipped.
+/// A line a step, then the counts alone on the last line. A step that was not run counts as
+/// skipped.
 pub fn summary(reports: &[Report]) -> String {
     let mut text = String::from("\n");
     for Report { name, outcome, took } in reports {
@@ -300,9 +395,15 @@ pub fn summary(reports: &[Report]) -> String {
         };
         text += &format!("{name:<20}{:>8.1} s  {word}\n", took.as_secs_f64());
     }
-    let count = |wanted: &[Outcome]| reports.iter().filter(|report| wanted.contains(&report.outcome)).count();
+    let count = |wanted: &[Outcome]| {
+        reports.iter().filter(|report| wanted.contains(&report.outcome)).count()
+    };
     let skipped = count(&[Outcome::Skipped, Outcome::NotRun]);
-    text + &format!("{} passed, {} failed, {skipped} skipped", count(&[Outcome::Passed]), count(&[Outcome::Failed]))
+    text + &format!(
+        "{} passed, {} failed, {skipped} skipped",
+        count(&[Outcome::Passed]),
+        count(&[Outcome::Failed])
+    )
 }
 
 #[cfg(test)]
@@ -313,12 +414,18 @@ mod tests {
     /// A machine on which no step lacks anything.
     fn complete() -> Fake {
         let deny = ["cargo deny --version", "cargo deny fetch db"];
-        let commands = ["cargo fmt --version", "cargo clippy --version", "rustup --version"].into_iter().chain(deny);
+        let commands = ["cargo fmt --version", "cargo clippy --version", "rustup --version"]
+            .into_iter()
+            .chain(deny);
         let targets = ["wasm32-unknown-unknown", "aarch64-apple-darwin", "x86_64-pc-windows-msvc"];
-        let targets = targets.map(|target| format!("rustup target add {target}").leak() as &'static str);
-        let files = ["libvk_swiftshader.so", "vk_swiftshader_icd.json"].map(|name| format!("target/swiftshader/{name}"));
-        let files = files.iter().map(String::as_str).chain(["/lib/libEGL.so.1", "/lib/libEGL_mesa.so.0"]);
-        let machine = commands.chain(targets).fold(Fake::linux(), |machine, line| machine.command(line, ""));
+        let targets =
+            targets.map(|target| format!("rustup target add {target}").leak() as &'static str);
+        let files = ["libvk_swiftshader.so", "vk_swiftshader_icd.json"]
+            .map(|name| format!("target/swiftshader/{name}"));
+        let files =
+            files.iter().map(String::as_str).chain(["/lib/libEGL.so.1", "/lib/libEGL_mesa.so.0"]);
+        let machine =
+            commands.chain(targets).fold(Fake::linux(), |machine, line| machine.command(line, ""));
         files.fold(machine.var("CARGO", "cargo"), |machine, path| machine.file(path, ""))
     }
 
@@ -330,7 +437,10 @@ mod tests {
             ran.push(step.name);
             if step.name == failing { Err("no".into()) } else { Ok(()) }
         });
-        assert_eq!(reports.iter().any(Report::failed), ran.contains(&failing) || summary(&reports).contains(" failed\n"));
+        assert_eq!(
+            reports.iter().any(Report::failed),
+            ran.contains(&failing) || summary(&reports).contains(" failed\n")
+        );
         (summary(&reports).lines().last().unwrap_or_default().into(), ran)
     }
 
@@ -339,12 +449,17 @@ mod tests {
         let names = |all| list(all).iter().map(|step| step.name).collect::<Vec<_>>();
         assert_eq!(names(true)[..names(false).len()], names(false));
         assert_eq!(names(false).len(), 8);
-        assert_eq!(rehearse(true, &complete(), ""), ("24 passed, 0 failed, 0 skipped".into(), names(true)));
+        assert_eq!(
+            rehearse(true, &complete(), ""),
+            ("24 passed, 0 failed, 0 skipped".into(), names(true))
+        );
     }
 
     #[test]
     fn every_step_that_resolves_dependencies_is_locked() {
-        assert!(list(true).iter().all(|step| step.args.contains(&"--locked") || step.args[0] == "fmt"));
+        assert!(
+            list(true).iter().all(|step| step.args.contains(&"--locked") || step.args[0] == "fmt")
+        );
     }
 
     #[test]
@@ -359,22 +474,40 @@ mod tests {
         let bare = Fake::linux().var("CARGO", "cargo");
         assert_eq!(rehearse(false, &bare, "").0, "3 passed, 0 failed, 5 skipped");
         assert_eq!(rehearse(false, &bare.var("CI", "true"), "").0, "0 passed, 1 failed, 7 skipped");
-        assert_eq!(rehearse(false, &complete().var("CI", "true"), "").0, "8 passed, 0 failed, 0 skipped");
+        assert_eq!(
+            rehearse(false, &complete().var("CI", "true"), "").0,
+            "8 passed, 0 failed, 0 skipped"
+        );
     }
 
     #[test]
     fn what_else_is_missing_is_skipped_also_in_ci() {
-        let bare = Fake::linux().var("CARGO", "cargo").command("cargo fmt --version", "").command("cargo clippy --version", "");
-        assert_eq!(rehearse(true, &bare.var("CI", "true"), "").0, "14 passed, 0 failed, 10 skipped");
+        let bare = Fake::linux()
+            .var("CARGO", "cargo")
+            .command("cargo fmt --version", "")
+            .command("cargo clippy --version", "");
+        assert_eq!(
+            rehearse(true, &bare.var("CI", "true"), "").0,
+            "14 passed, 0 failed, 10 skipped"
+        );
         // No GPU, no other implementation of it.
-        assert_eq!(rehearse(false, &complete().var("WGPU_DROPOUT_DEVICE", "cpu"), "").0, "6 passed, 0 failed, 2 skipped");
+        assert_eq!(
+            rehearse(false, &complete().var("WGPU_DROPOUT_DEVICE", "cpu"), "").0,
+            "6 passed, 0 failed, 2 skipped"
+        );
     }
 
     #[test]
     fn other_implementations_are_chosen_by_the_environment() {
         let environment = |need: Need| need.met(&complete(), Path::new("target"), &|_| ()).unwrap();
         let swiftshader = environment(Need::SwiftShader);
-        assert!(swiftshader.contains(&("VK_DRIVER_FILES", "target/swiftshader/vk_swiftshader_icd.json".into())), "{swiftshader:?}");
+        assert!(
+            swiftshader.contains(&(
+                "VK_DRIVER_FILES",
+                "target/swiftshader/vk_swiftshader_icd.json".into()
+            )),
+            "{swiftshader:?}"
+        );
         assert!(environment(Need::Gles).contains(&("WGPU_BACKEND", "gl".into())));
         assert!(environment(Need::Component("fmt")).is_empty());
     }

@@ -1,5 +1,6 @@
-//! SwiftShader, Chromium's Vulkan driver that runs on the CPU and offers little more than it must: found where Chromium is installed,
-//! or taken out of Debian's package and kept under `target/`. Nothing is installed.
+//! SwiftShader, Chromium's Vulkan driver that runs on the CPU and offers little more than it must:
+//! found where Chromium is installed, or taken out of Debian's package and kept under `target/`.
+//! Nothing is installed.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -10,13 +11,20 @@ const MANIFEST: &str = "vk_swiftshader_icd.json";
 const LIBRARY: &str = "libvk_swiftshader.so";
 
 /// The manifest for the Vulkan loader, or why there is none.
-pub fn manifest(machine: &dyn Machine, target: &Path, say: &dyn Fn(&str)) -> Result<String, String> {
+pub fn manifest(
+    machine: &dyn Machine,
+    target: &Path,
+    say: &dyn Fn(&str),
+) -> Result<String, String> {
     let own = target.join("swiftshader");
     if let Some(found) = find(machine, &own.to_string_lossy()) {
         return Ok(found);
     }
     if machine.os() != "linux" || !machine.has_program("apt-get") || !machine.has_program("dpkg") {
-        return Err("it is taken from Debian's package chromium-common, or from an installed Chromium".into());
+        return Err(
+            "it is taken from Debian's package chromium-common, or from an installed Chromium"
+                .into(),
+        );
     }
     if machine.switched_on("WGPU_DROPOUT_NO_INSTALL") {
         return Err("WGPU_DROPOUT_NO_INSTALL is set".into());
@@ -29,7 +37,9 @@ pub fn manifest(machine: &dyn Machine, target: &Path, say: &dyn Fn(&str)) -> Res
 /// Where the driver and its manifest lie side by side.
 fn find(machine: &dyn Machine, own: &str) -> Option<String> {
     let folders = [own, "/usr/lib/chromium", "/usr/lib64/chromium-browser", "/opt/google/chrome"];
-    let whole = |folder: &&str| [MANIFEST, LIBRARY].iter().all(|name| machine.exists(&format!("{folder}/{name}")));
+    let whole = |folder: &&str| {
+        [MANIFEST, LIBRARY].iter().all(|name| machine.exists(&format!("{folder}/{name}")))
+    };
     folders.into_iter().find(whole).map(|folder| format!("{folder}/{MANIFEST}"))
 }
 
@@ -40,10 +50,14 @@ fn fetch(own: &Path) -> Result<(), String> {
     std::fs::create_dir_all(&packed).map_err(failed)?;
     run(Command::new("apt-get").args(["download", "chromium-common"]).current_dir(&packed))?;
     let file = std::fs::read_dir(&packed).map_err(failed)?.flatten().map(|entry| entry.path());
-    let file = file.into_iter().find(|path| path.extension().is_some_and(|end| end == "deb")).ok_or("no package came")?;
+    let file = file
+        .into_iter()
+        .find(|path| path.extension().is_some_and(|end| end == "deb"))
+        .ok_or("no package came")?;
     run(Command::new("dpkg").arg("-x").arg(&file).arg(&packed))?;
     for name in [LIBRARY, MANIFEST] {
-        std::fs::rename(packed.join("usr/lib/chromium").join(name), own.join(name)).map_err(failed)?;
+        std::fs::rename(packed.join("usr/lib/chromium").join(name), own.join(name))
+            .map_err(failed)?;
     }
     std::fs::remove_dir_all(&packed).map_err(failed)
 }
@@ -51,7 +65,12 @@ fn fetch(own: &Path) -> Result<(), String> {
 fn run(command: &mut Command) -> Result<(), String> {
     let output = command.stdin(Stdio::null()).output().map_err(|error| error.to_string())?;
     let text = String::from_utf8_lossy(&output.stderr);
-    let last = text.lines().rev().map(str::trim).find(|line| !line.is_empty()).unwrap_or("it wrote nothing");
+    let last = text
+        .lines()
+        .rev()
+        .map(str::trim)
+        .find(|line| !line.is_empty())
+        .unwrap_or("it wrote nothing");
     if output.status.success() { Ok(()) } else { Err(last.into()) }
 }
 
@@ -67,11 +86,22 @@ mod tests {
         let refused = manifest(&chromium, Path::new("t"), &quiet).unwrap_err();
         assert!(refused.contains("chromium-common"), "{refused}");
         let chromium = chromium.file("/usr/lib/chromium/vk_swiftshader_icd.json", "");
-        assert_eq!(manifest(&chromium, Path::new("t"), &quiet).unwrap(), "/usr/lib/chromium/vk_swiftshader_icd.json");
-        let own = chromium.file("t/swiftshader/libvk_swiftshader.so", "").file("t/swiftshader/vk_swiftshader_icd.json", "");
-        assert_eq!(manifest(&own, Path::new("t"), &quiet).unwrap(), "t/swiftshader/vk_swiftshader_icd.json");
+        assert_eq!(
+            manifest(&chromium, Path::new("t"), &quiet).unwrap(),
+            "/usr/lib/chromium/vk_swiftshader_icd.json"
+        );
+        let own = chromium
+            .file("t/swiftshader/libvk_swiftshader.so", "")
+            .file("t/swiftshader/vk_swiftshader_icd.json", "");
+        assert_eq!(
+            manifest(&own, Path::new("t"), &quiet).unwrap(),
+            "t/swiftshader/vk_swiftshader_icd.json"
+        );
         let apt = Fake::linux().var("PATH", "/bin").file("/bin/apt-get", "").file("/bin/dpkg", "");
         let off = apt.var("WGPU_DROPOUT_NO_INSTALL", "1");
-        assert_eq!(manifest(&off, Path::new("t"), &quiet).unwrap_err(), "WGPU_DROPOUT_NO_INSTALL is set");
+        assert_eq!(
+            manifest(&off, Path::new("t"), &quiet).unwrap_err(),
+            "WGPU_DROPOUT_NO_INSTALL is set"
+        );
     }
 }

@@ -1,11 +1,13 @@
-//! A network with dropout in Burn, trained on the bundled digits: an input dropout, two fused layers, Burn's own `Linear` and Adam.
+//! A network with dropout in Burn, trained on the bundled digits: an input dropout, two fused
+//! layers, Burn's own `Linear` and Adam.
 //!
 //! ```sh
 //! cargo run --release --example digits
 //! ```
 //!
-//! Half way it saves itself. A second network loads that and goes on, drawing every mask that the first draws: both end the same. Then the
-//! network predicts the test digits as usual, and by the mean of Monte-Carlo samples.
+//! Half way it saves itself. A second network loads that and goes on, drawing every mask that the
+//! first draws: both end the same. Then the network predicts the test digits as usual, and by the
+//! mean of Monte-Carlo samples.
 
 use burn_wgpu_dropout::burn::module::Module;
 use burn_wgpu_dropout::burn::nn::loss::CrossEntropyLossConfig;
@@ -14,7 +16,9 @@ use burn_wgpu_dropout::burn::optim::{AdamConfig, GradientsParams, ModuleOptimize
 use burn_wgpu_dropout::burn::tensor::{Device, Int, Tensor, TensorData, activation::softmax};
 use burn_wgpu_dropout::wgpu_dropout::data::{DataSet, Samples};
 use burn_wgpu_dropout::wgpu_dropout::init::shuffle;
-use burn_wgpu_dropout::{Dropout, DropoutConfig, LinearReluDropout, LinearReluDropoutConfig, Rate, burn, open};
+use burn_wgpu_dropout::{
+    Dropout, DropoutConfig, LinearReluDropout, LinearReluDropoutConfig, Rate, burn, open,
+};
 use std::error::Error;
 
 const SEED: u64 = 42;
@@ -33,7 +37,11 @@ struct Net {
 
 impl Net {
     fn new(inputs: usize, classes: usize, device: &Device) -> Result<Self, Box<dyn Error>> {
-        let site = |drop, layer| Ok::<_, Box<dyn Error>>(DropoutConfig::new(Rate::drop(drop)?).with_seed(SEED).with_layer(layer));
+        let site = |drop, layer| {
+            Ok::<_, Box<dyn Error>>(
+                DropoutConfig::new(Rate::drop(drop)?).with_seed(SEED).with_layer(layer),
+            )
+        };
         Ok(Self {
             input: site(0.1, 0)?.init(device),
             first: LinearReluDropoutConfig::new(inputs, 256, site(0.5, 1)?).init(device),
@@ -58,7 +66,10 @@ impl Net {
 fn upload(samples: &Samples, device: &Device) -> (Tensor<2>, Tensor<1, Int>) {
     let labels: Vec<i32> = samples.labels.iter().map(|&label| label as i32).collect();
     let x = TensorData::new(samples.features_f32(), [samples.rows, samples.cols]);
-    (Tensor::from_data(x, device), Tensor::from_data(TensorData::new(labels, [samples.rows]), device))
+    (
+        Tensor::from_data(x, device),
+        Tensor::from_data(TensorData::new(labels, [samples.rows]), device),
+    )
 }
 
 /// One epoch; the mean loss of its last mini-batch.
@@ -70,10 +81,12 @@ fn train(
 ) -> Result<(Net, f32), Box<dyn Error>> {
     let device = data.0.device();
     let loss = CrossEntropyLossConfig::new().init(&device);
-    let order: Vec<i32> = shuffle(SEED, epoch, data.0.dims()[0] as u32).into_iter().map(|row| row as i32).collect();
+    let order: Vec<i32> =
+        shuffle(SEED, epoch, data.0.dims()[0] as u32).into_iter().map(|row| row as i32).collect();
     let mut last = None;
     for rows in order.chunks_exact(BATCH) {
-        let rows: Tensor<1, Int> = Tensor::from_data(TensorData::new(rows.to_vec(), [BATCH]), &device);
+        let rows: Tensor<1, Int> =
+            Tensor::from_data(TensorData::new(rows.to_vec(), [BATCH]), &device);
         let (x, labels) = (data.0.clone().select(0, rows.clone()), data.1.clone().select(0, rows));
         let loss = loss.forward(net.forward(x), labels);
         let gradients = GradientsParams::from_grads(loss.backward(), &net);
@@ -88,8 +101,14 @@ fn train(
 fn error(scores: Tensor<2>, labels: &[u32]) -> Result<f64, Box<dyn Error>> {
     let [rows, classes] = scores.dims();
     let scores = scores.into_data().try_into_vec::<f32>()?;
-    let likeliest = |row: &[f32]| row.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1)).map(|(class, _)| class);
-    let wrong = scores.chunks(classes).zip(labels).filter(|(row, label)| likeliest(row) != Some(**label as usize)).count();
+    let likeliest = |row: &[f32]| {
+        row.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1)).map(|(class, _)| class)
+    };
+    let wrong = scores
+        .chunks(classes)
+        .zip(labels)
+        .filter(|(row, label)| likeliest(row) != Some(**label as usize))
+        .count();
     Ok(wrong as f64 / rows as f64)
 }
 
@@ -107,7 +126,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut loss = f32::NAN;
     for epoch in 0..EPOCHS {
         if epoch == EPOCHS / 2 {
-            // Bytes at once: in Burn 0.22.1 a record of an optimizer changes with what the optimizer does after it.
+            // Bytes at once: in Burn 0.22.1 a record of an optimizer changes with what the
+            // optimizer does after it.
             halfway = Some((net.clone().into_record().into_bytes()?, optimizer.into_bytes()?));
         }
         (net, loss) = train(net, &mut optimizer, &data, epoch)?;
@@ -115,14 +135,18 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
 
     let (saved, state) = halfway.ok_or("no epoch to stop at")?;
-    let mut resumed =
-        Net::new(digits.train.cols, digits.classes, &device)?.load_record(burn::store::ModuleRecord::from_bytes(saved)?);
+    let mut resumed = Net::new(digits.train.cols, digits.classes, &device)?
+        .load_record(burn::store::ModuleRecord::from_bytes(saved)?);
     let mut optimizer = AdamConfig::new().init().from_bytes(state)?;
     let mut resumed_loss = f32::NAN;
     for epoch in EPOCHS / 2..EPOCHS {
         (resumed, resumed_loss) = train(resumed, &mut optimizer, &data, epoch)?;
     }
-    println!("resumed  {resumed_loss:.4}, step {} of {}", resumed.input.steps.get(), net.input.steps.get());
+    println!(
+        "resumed  {resumed_loss:.4}, step {} of {}",
+        resumed.input.steps.get(),
+        net.input.steps.get()
+    );
     if loss.to_bits() != resumed_loss.to_bits() {
         return Err("the resumed network is another one".into());
     }
@@ -130,9 +154,14 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     let (x, _) = upload(&digits.test, &plain);
     let net = net.valid();
-    println!("test error            {:.2} %", 100.0 * error(net.forward(x.clone()), &digits.test.labels)?);
+    println!(
+        "test error            {:.2} %",
+        100.0 * error(net.forward(x.clone()), &digits.test.labels)?
+    );
     let sampling = net.sampling();
-    let sum = (1..SAMPLES).fold(softmax(sampling.forward(x.clone()), 1), |sum, _| sum + softmax(sampling.forward(x.clone()), 1));
+    let sum = (1..SAMPLES).fold(softmax(sampling.forward(x.clone()), 1), |sum, _| {
+        sum + softmax(sampling.forward(x.clone()), 1)
+    });
     println!("mean of {SAMPLES} samples    {:.2} %", 100.0 * error(sum, &digits.test.labels)?);
     Ok(())
 }

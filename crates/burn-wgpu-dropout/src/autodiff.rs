@@ -25,7 +25,8 @@ impl<B: DropoutOps> Backward<B, 1> for DropoutBackward {
     }
 }
 
-/// The output again, where gradient checkpointing kept none: the same bits, since the mask is a function of its key.
+/// The output again, where gradient checkpointing kept none: the same bits, since the mask is a
+/// function of its key.
 #[derive(Debug)]
 struct DropoutAgain<B> {
     x: NodeId,
@@ -48,7 +49,12 @@ impl<B: DropoutGradients> Backward<B, 3> for LinearBackward {
     /// `X`, `W`, `Y`, and mask and scale.
     type State = (NodeId, NodeId, FloatTensor<B>, Dropout);
 
-    fn backward(self, ops: Ops<Self::State, 3>, grads: &mut Gradients, checkpointer: &mut Checkpointer) {
+    fn backward(
+        self,
+        ops: Ops<Self::State, 3>,
+        grads: &mut Gradients,
+        checkpointer: &mut Checkpointer,
+    ) {
         let (x, weight, output, dropout) = ops.state;
         // Each is retrieved as often as it was checkpointed, used or not.
         let x = checkpointer.retrieve_node_output::<FloatTensor<B>>(x);
@@ -56,7 +62,10 @@ impl<B: DropoutGradients> Backward<B, 3> for LinearBackward {
         let grad = grads.consume::<B>(&ops.node);
         let [of_x, of_weight, of_bias] = ops.parents;
         if let Some(node) = of_x {
-            grads.register::<B>(node.id, B::linear_grad_input(grad.clone(), output.clone(), weight, dropout));
+            grads.register::<B>(
+                node.id,
+                B::linear_grad_input(grad.clone(), output.clone(), weight, dropout),
+            );
         }
         if of_weight.is_some() || of_bias.is_some() {
             let (dw, db) = B::linear_grad_weight(x, grad, output, dropout);
@@ -73,10 +82,15 @@ impl<B: DropoutOps + DropoutGradients, C: CheckpointStrategy> DropoutOps for Aut
     fn contract_dropout(x: FloatTensor<Self>, dropout: Dropout) -> FloatTensor<Self> {
         let node = x.node();
         let again = DropoutAgain::<B> { x: node.id(), dropout, backend: PhantomData };
-        let prepared = DropoutBackward.prepare::<C>([node]).memory_bound().retro_forward(again).parents([&x]);
+        let prepared =
+            DropoutBackward.prepare::<C>([node]).memory_bound().retro_forward(again).parents([&x]);
         match prepared.stateful() {
-            OpsKind::Tracked(prep) => prep.finish(dropout, B::contract_dropout(x.into_primitive(), dropout)),
-            OpsKind::UnTracked(prep) => prep.finish(B::contract_dropout(x.into_primitive(), dropout)),
+            OpsKind::Tracked(prep) => {
+                prep.finish(dropout, B::contract_dropout(x.into_primitive(), dropout))
+            }
+            OpsKind::UnTracked(prep) => {
+                prep.finish(B::contract_dropout(x.into_primitive(), dropout))
+            }
         }
     }
 
@@ -87,13 +101,21 @@ impl<B: DropoutOps + DropoutGradients, C: CheckpointStrategy> DropoutOps for Aut
         dropout: Dropout,
     ) -> FloatTensor<Self> {
         let forward = |x, weight, bias| B::linear_relu_dropout(x, weight, bias, dropout);
-        match LinearBackward.prepare::<C>([x.node(), weight.node(), bias.node()]).compute_bound().stateful() {
+        match LinearBackward
+            .prepare::<C>([x.node(), weight.node(), bias.node()])
+            .compute_bound()
+            .stateful()
+        {
             OpsKind::Tracked(mut prep) => {
                 let [kept_x, kept_weight] = [prep.checkpoint(&x), prep.checkpoint(&weight)];
                 let y = forward(x.into_primitive(), weight.into_primitive(), bias.into_primitive());
                 prep.finish((kept_x, kept_weight, y.clone(), dropout), y)
             }
-            OpsKind::UnTracked(prep) => prep.finish(forward(x.into_primitive(), weight.into_primitive(), bias.into_primitive())),
+            OpsKind::UnTracked(prep) => prep.finish(forward(
+                x.into_primitive(),
+                weight.into_primitive(),
+                bias.into_primitive(),
+            )),
         }
     }
 }

@@ -12,7 +12,8 @@ use wgpu_dropout::{Error, Key, Mask, Mode, Rate, Result};
 
 /// What a [`Dropout`] is made from.
 ///
-/// As Burn's other configurations it can be saved and be part of one of yours; in a file the rate is the probability to keep.
+/// As Burn's other configurations it can be saved and be part of one of yours; in a file the rate
+/// is the probability to keep.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "Stored", into = "Stored")]
 pub struct DropoutConfig {
@@ -20,7 +21,8 @@ pub struct DropoutConfig {
     pub rate: Rate,
     /// The run's seed.
     pub seed: u64,
-    /// The site of this dropout in its network, below 2^31: sites that share a seed need layers of their own to draw masks of their own.
+    /// The site of this dropout in its network, below 2^31: sites that share a seed need layers of
+    /// their own to draw masks of their own.
     pub layer: u32,
 }
 
@@ -74,15 +76,25 @@ impl DropoutConfig {
     /// The module, at step 0.
     pub fn init(&self, device: &Device) -> Dropout {
         let Self { rate, seed, layer } = *self;
-        Dropout { rate, seed, layer, row_offset: 0, training: Param::from_bool(true), steps: Steps::new(device), samples: None }
+        Dropout {
+            rate,
+            seed,
+            layer,
+            row_offset: 0,
+            training: Param::from_bool(true),
+            steps: Steps::new(device),
+            samples: None,
+        }
     }
 }
 
-/// Inverted dropout `y = M·s·x` whose mask is the contract's: a function of seed, layer, step and coordinates, and of nothing else.
+/// Inverted dropout `y = M·s·x` whose mask is the contract's: a function of seed, layer, step and
+/// coordinates, and of nothing else.
 ///
-/// As `burn::nn::Dropout` it acts on tensors of an autodiff device unless it was frozen, and is the identity elsewhere. Beyond that it
-/// counts: each forward pass that drops is a step. The count is part of a module's record, so that a run that resumes draws the masks that it
-/// would have drawn; a copy of the module counts on its own from where it was copied.
+/// As `burn::nn::Dropout` it acts on tensors of an autodiff device unless it was frozen, and is the
+/// identity elsewhere. Beyond that it counts: each forward pass that drops is a step. The count is
+/// part of a module's record, so that a run that resumes draws the masks that it would have drawn;
+/// a copy of the module counts on its own from where it was copied.
 ///
 /// For Monte-Carlo prediction see [`sampling`](Self::sampling).
 #[derive(Module, Debug)]
@@ -97,7 +109,8 @@ pub struct Dropout {
     /// The site of this dropout in its network.
     #[module(skip)]
     pub layer: u32,
-    /// Row of the whole batch that is the first here, for a batch that is split over devices or machines: together they draw its mask.
+    /// Row of the whole batch that is the first here, for a batch that is split over devices or
+    /// machines: together they draw its mask.
     #[module(skip)]
     pub row_offset: u64,
     /// Whether it acts on an autodiff device; `freeze` and `valid` clear it.
@@ -132,7 +145,8 @@ impl Dropout {
         }
     }
 
-    /// Mask and scale of the next forward pass on a device, counted; nothing where dropout doesn't act.
+    /// Mask and scale of the next forward pass on a device, counted; nothing where dropout doesn't
+    /// act.
     ///
     /// This is what [`forward`](Self::forward) draws with, for operations of one's own.
     pub fn next(&self, device: &Device) -> Option<wgpu_dropout::Dropout> {
@@ -144,14 +158,17 @@ impl Dropout {
     }
 
     fn at(&self, layer: u32, step: u32) -> wgpu_dropout::Dropout {
-        let mask = Mask::new(self.rate, Key { seed: self.seed, layer, step }).at(self.row_offset, 0);
+        let mask =
+            Mask::new(self.rate, Key { seed: self.seed, layer, step }).at(self.row_offset, 0);
         wgpu_dropout::Dropout::train(Mode::Inverted, mask)
     }
 
-    /// The module as one that draws at prediction time (Monte-Carlo dropout): on any device, frozen or not, a sample a forward pass.
+    /// The module as one that draws at prediction time (Monte-Carlo dropout): on any device, frozen
+    /// or not, a sample a forward pass.
     ///
-    /// Samples count from `first` and are drawn with the top bit of the layer set, as the contract has it, so that they are no step's masks.
-    /// The step stands still. Gal and Ghahramani, "Dropout as a Bayesian Approximation", ICML 2016.
+    /// Samples count from `first` and are drawn with the top bit of the layer set, as the contract
+    /// has it, so that they are no step's masks. The step stands still. Gal and Ghahramani,
+    /// "Dropout as a Bayesian Approximation", ICML 2016.
     pub fn sampling(self, first: u32) -> Self {
         let samples = Count::default();
         samples.set(first);
@@ -170,8 +187,15 @@ impl ModuleDisplay for Dropout {
     }
 
     fn custom_content(&self, content: Content) -> Option<Content> {
-        let content = content.add("drop", &self.rate.drop_asked()).add("seed", &self.seed).add("layer", &self.layer);
-        let content = if self.training.is_enabled() { content } else { content.add("training", &self.training) };
+        let content = content
+            .add("drop", &self.rate.drop_asked())
+            .add("seed", &self.seed)
+            .add("layer", &self.layer);
+        let content = if self.training.is_enabled() {
+            content
+        } else {
+            content.add("training", &self.training)
+        };
         content.add("step", &self.steps).optional()
     }
 }

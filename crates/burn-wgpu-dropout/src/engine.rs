@@ -22,29 +22,37 @@ static ENGINES: LazyLock<RwLock<HashMap<DeviceId, Arc<Engine>>>> = LazyLock::new
 
 /// Opens Burn's wgpu device and makes it known to this crate.
 ///
-/// `options` are Burn's own: `Device::wgpu_options()`, with an adapter, a graphics API or a memory policy where wanted. Call it before the
-/// device's first tensor.
+/// `options` are Burn's own: `Device::wgpu_options()`, with an adapter, a graphics API or a memory
+/// policy where wanted. Call it before the device's first tensor.
 ///
 /// # Errors
-/// [`Error::Adapter`] where Burn can't open it (it may be open already: then [`adopt`] it), or its limits are below what the kernels need.
+/// [`Error::Adapter`] where Burn can't open it (it may be open already: then [`adopt`] it), or its
+/// limits are below what the kernels need.
 pub fn open(options: WgpuOptions) -> Result<Device> {
-    let (device, setup) = options.init_with_setup().map_err(|error| Error::Adapter { what: error.to_string() })?;
+    let (device, setup) =
+        options.init_with_setup().map_err(|error| Error::Adapter { what: error.to_string() })?;
     adopt(&device, &setup)?;
     Ok(device)
 }
 
-/// Makes a device known to this crate that Burn opened or registered: with `Device::wgpu_options().init_with_setup()`, or with
-/// `Device::wgpu_options().setup(setup).init()` on a [`wgpu::Device`] of yours.
+/// Makes a device known to this crate that Burn opened or registered: with
+/// `Device::wgpu_options().init_with_setup()`, or with `Device::wgpu_options().setup(setup).init()`
+/// on a [`wgpu::Device`] of yours.
 ///
-/// The kernels run on the very device and queue in `setup`. Once a device is enough; adopting it again changes nothing.
+/// The kernels run on the very device and queue in `setup`. Once a device is enough; adopting it
+/// again changes nothing.
 ///
 /// # Errors
-/// [`Error::Adapter`] where `device` is not one of wgpu, or its limits are below what the kernels need.
+/// [`Error::Adapter`] where `device` is not one of wgpu, or its limits are below what the kernels
+/// need.
 pub fn adopt(device: &Device, setup: &WgpuSetup) -> Result<()> {
-    let id = id(device).ok_or_else(|| Error::Adapter { what: format!("{device:?}: must be a device of Burn's wgpu backend") })?;
+    let id = id(device).ok_or_else(|| Error::Adapter {
+        what: format!("{device:?}: must be a device of Burn's wgpu backend"),
+    })?;
     let kernels = Kernels::new(&setup.device)?;
     let mut engines = ENGINES.write().unwrap_or_else(PoisonError::into_inner);
-    let engine = || Arc::new(Engine { kernels, device: setup.device.clone(), queue: setup.queue.clone() });
+    let engine =
+        || Arc::new(Engine { kernels, device: setup.device.clone(), queue: setup.queue.clone() });
     engines.entry(id).or_insert_with(engine);
     Ok(())
 }
@@ -62,14 +70,18 @@ impl Engine {
     pub fn on(device: &Device) -> Result<Arc<Self>> {
         let engine = id(device).and_then(Self::known);
         engine.ok_or_else(|| {
-            let what = format!("{device:?} is unknown to burn-wgpu-dropout: open it with `open`, or `adopt` it");
+            let what = format!(
+                "{device:?} is unknown to burn-wgpu-dropout: open it with `open`, or `adopt` it"
+            );
             Error::Adapter { what }
         })
     }
 
     /// The engine of a tensor's device.
     pub fn of(tensor: &CubeTensor) -> Result<Arc<Self>> {
-        let unknown = || Error::Adapter { what: format!("{:?} is unknown to burn-wgpu-dropout", tensor.device) };
+        let unknown = || Error::Adapter {
+            what: format!("{:?} is unknown to burn-wgpu-dropout", tensor.device),
+        };
         Self::known(tensor.device.to_id()).ok_or_else(unknown)
     }
 
@@ -77,12 +89,16 @@ impl Engine {
         ENGINES.read().unwrap_or_else(PoisonError::into_inner).get(&id).cloned()
     }
 
-    /// Submits a call in order with Burn's own kernels: after all that were launched before, before all that are launched later.
+    /// Submits a call in order with Burn's own kernels: after all that were launched before, before
+    /// all that are launched later.
     ///
-    /// Burn collects launches before it submits them, so those go first. The operands must be held until this returns.
+    /// Burn collects launches before it submits them, so those go first. The operands must be held
+    /// until this returns.
     pub fn submit(&self, on: &CubeTensor, call: &Prepared) -> Result<()> {
         on.client.flush().map_err(|error| Error::Device { what: error.to_string() })?;
-        let mut encoder = self.device.create_command_encoder(&wgpu::CommandEncoderDescriptor { label: Some("wgpu-dropout") });
+        let mut encoder = self.device.create_command_encoder(&wgpu::CommandEncoderDescriptor {
+            label: Some("wgpu-dropout"),
+        });
         call.record(&mut encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default()));
         self.queue.submit([encoder.finish()]);
         Ok(())
@@ -103,7 +119,12 @@ impl Operand {
     pub fn new(tensor: &CubeTensor, shape: [usize; 2]) -> Result<Self> {
         let held = tensor.client.get_resource::<WgpuServer<AutoCompiler>>(tensor.handle.clone());
         let held = held.map_err(|error| Error::Device { what: error.to_string() })?;
-        Ok(Self { range: held.resource().clone(), _held: Box::new(held), shape, half: tensor.dtype == DType::F16 })
+        Ok(Self {
+            range: held.resource().clone(),
+            _held: Box::new(held),
+            shape,
+            half: tensor.dtype == DType::F16,
+        })
     }
 
     pub fn view(&self) -> View<'_> {

@@ -37,8 +37,9 @@ impl LinearReluDropoutConfig {
 
 /// `Y = M·s·relu(X·W + b)` in one kernel; without its dropout where [`Dropout`] doesn't act.
 ///
-/// It takes the place of a `Linear`, a `Relu` and a `Dropout`. The backward pass reads `Y` to tell where the gradient passes, so that neither a
-/// mask nor the layer's value before ReLU or dropout is kept.
+/// It takes the place of a `Linear`, a `Relu` and a `Dropout`. The backward pass reads `Y` to tell
+/// where the gradient passes, so that neither a mask nor the layer's value before ReLU or dropout
+/// is kept.
 #[derive(Module, Debug)]
 pub struct LinearReluDropout {
     /// `W [d_input, d_output]`
@@ -73,6 +74,11 @@ impl LinearReluDropout {
     /// As [`functional::linear_relu_dropout`].
     pub fn try_forward<const D: usize>(&self, x: Tensor<D>) -> wgpu_dropout::Result<Tensor<D>> {
         let dropout = self.dropout.next(&x.device()).unwrap_or(wgpu_dropout::Dropout::NONE);
-        functional::linear_relu_dropout(x, self.weight.val(), self.bias.as_ref().map(Param::val), dropout)
+        functional::linear_relu_dropout(
+            x,
+            self.weight.val(),
+            self.bias.as_ref().map(Param::val),
+            dropout,
+        )
     }
 }

@@ -1,4 +1,5 @@
-//! The operations on Burn's backends: on CubeCL's own tensors here, under fusion by Burn's macro, under autodiff in `autodiff`.
+//! The operations on Burn's backends: on CubeCL's own tensors here, under fusion by Burn's macro,
+//! under autodiff in `autodiff`.
 
 use crate::engine::{Engine, Operand};
 use burn::backend::tensor::FloatTensor;
@@ -8,14 +9,16 @@ use burn::tensor::Shape;
 use wgpu_dropout::call::{DropoutCall, GradInput, GradWeight, LinearForward};
 use wgpu_dropout::{Dropout, Result};
 
-/// Dropout on tensors of any rank: rows are the product of the leading dimensions, columns the last.
+/// Dropout on tensors of any rank: rows are the product of the leading dimensions, columns the
+/// last.
 #[backend_extension(Autodiff, Cube, Fusion: cfg(feature = "fusion"))]
 pub trait DropoutOps: Backend {
     /// `y = M·s·x`.
     #[fusion(dtype = x, shape = x, id = "wgpu_dropout")]
     fn contract_dropout(x: FloatTensor<Self>, dropout: Dropout) -> FloatTensor<Self>;
 
-    /// `Y = M·s·relu(X·W + b)` for `X [.., I]`, `W [I, O]`, `b [O]`, or a `b` of no elements for none.
+    /// `Y = M·s·relu(X·W + b)` for `X [.., I]`, `W [I, O]`, `b [O]`, or a `b` of no elements for
+    /// none.
     #[fusion(dtype = x, shape = with_last(x, weight[1]), id = "wgpu_dropout_linear")]
     fn linear_relu_dropout(
         x: FloatTensor<Self>,
@@ -52,23 +55,39 @@ impl DropoutOps for CubeBackend {
         done(run_dropout(x, dropout))
     }
 
-    fn linear_relu_dropout(x: CubeTensor, weight: CubeTensor, bias: CubeTensor, dropout: Dropout) -> CubeTensor {
+    fn linear_relu_dropout(
+        x: CubeTensor,
+        weight: CubeTensor,
+        bias: CubeTensor,
+        dropout: Dropout,
+    ) -> CubeTensor {
         done(run_linear([x, weight, bias], dropout))
     }
 }
 
 impl DropoutGradients for CubeBackend {
-    fn linear_grad_input(grad: CubeTensor, output: CubeTensor, weight: CubeTensor, dropout: Dropout) -> CubeTensor {
+    fn linear_grad_input(
+        grad: CubeTensor,
+        output: CubeTensor,
+        weight: CubeTensor,
+        dropout: Dropout,
+    ) -> CubeTensor {
         done(run_grad_input([grad, output, weight], dropout))
     }
 
-    fn linear_grad_weight(x: CubeTensor, grad: CubeTensor, output: CubeTensor, dropout: Dropout) -> (CubeTensor, CubeTensor) {
+    fn linear_grad_weight(
+        x: CubeTensor,
+        grad: CubeTensor,
+        output: CubeTensor,
+        dropout: Dropout,
+    ) -> (CubeTensor, CubeTensor) {
         done(run_grad_weight([x, grad, output], dropout))
     }
 }
 
-/// Burn's operations return tensors and nothing else. What a user can get wrong is refused before this, with an error.
-/// Under fusion this runs later, and Burn turns the panic into an error where the result is read.
+/// Burn's operations return tensors and nothing else. What a user can get wrong is refused before
+/// this, with an error. Under fusion this runs later, and Burn turns the panic into an error where
+/// the result is read.
 fn done<T>(result: Result<T>) -> T {
     result.unwrap_or_else(|error| panic!("burn-wgpu-dropout: {error}"))
 }
@@ -82,7 +101,8 @@ fn run_dropout(x: CubeTensor, dropout: Dropout) -> Result<CubeTensor> {
     }
     let engine = Engine::of(&x)?;
     let [from, to] = [matrix(&x)?, matrix(&y)?];
-    let call = engine.kernels.dropout(&DropoutCall { x: &from.view(), y: &mut to.view(), dropout })?;
+    let call =
+        engine.kernels.dropout(&DropoutCall { x: &from.view(), y: &mut to.view(), dropout })?;
     engine.submit(&y, &call)?;
     Ok(y)
 }
@@ -128,7 +148,10 @@ fn run_grad_input(operands: [CubeTensor; 3], dropout: Dropout) -> Result<CubeTen
     Ok(dx)
 }
 
-fn run_grad_weight(operands: [CubeTensor; 3], dropout: Dropout) -> Result<(CubeTensor, CubeTensor)> {
+fn run_grad_weight(
+    operands: [CubeTensor; 3],
+    dropout: Dropout,
+) -> Result<(CubeTensor, CubeTensor)> {
     let [x, grad, output] = operands.map(readable);
     let [inputs, outputs] = [last(&x.shape()), last(&grad.shape())];
     let [dw, db] = [empty(&x, [inputs, outputs].into()), empty(&x, [outputs].into())];
@@ -136,7 +159,8 @@ fn run_grad_weight(operands: [CubeTensor; 3], dropout: Dropout) -> Result<(CubeT
         return Ok((dw, db));
     }
     let engine = Engine::of(&x)?;
-    let [from, dy, y, w, b] = [matrix(&x)?, matrix(&grad)?, matrix(&output)?, matrix(&dw)?, matrix(&db)?];
+    let [from, dy, y, w, b] =
+        [matrix(&x)?, matrix(&grad)?, matrix(&output)?, matrix(&dw)?, matrix(&db)?];
     let call = engine.kernels.grad_weight(&GradWeight {
         x: &from.view(),
         grad_output: &dy.view(),
@@ -153,7 +177,11 @@ fn run_grad_weight(operands: [CubeTensor; 3], dropout: Dropout) -> Result<(CubeT
 fn readable(tensor: CubeTensor) -> CubeTensor {
     let tensor = into_contiguous(tensor);
     // A slice of f16 may start within a word.
-    if tensor.handle.offset_start.is_some_and(|offset| !offset.is_multiple_of(4)) { tensor.copy() } else { tensor }
+    if tensor.handle.offset_start.is_some_and(|offset| !offset.is_multiple_of(4)) {
+        tensor.copy()
+    } else {
+        tensor
+    }
 }
 
 /// A tensor of unwritten memory on the device of `like`.
@@ -162,7 +190,8 @@ fn empty(like: &CubeTensor, shape: Shape) -> CubeTensor {
     CubeTensor::new_contiguous(like.client.clone(), like.device.clone(), shape, handle, like.dtype)
 }
 
-/// A tensor seen as the contract sees it: rows (the product of the leading dimensions) × columns (the last).
+/// A tensor seen as the contract sees it: rows (the product of the leading dimensions) × columns
+/// (the last).
 fn matrix(tensor: &CubeTensor) -> Result<Operand> {
     Operand::new(tensor, rows_cols(&tensor.shape()))
 }
@@ -187,7 +216,12 @@ fn with_last(shape: &Shape, cols: usize) -> Shape {
 use burn::backend::fusion::custom::TensorSpec;
 
 #[cfg(feature = "fusion")]
-fn grad_weight_specs(x: &TensorSpec, grad: &TensorSpec, _output: &TensorSpec, _dropout: &Dropout) -> (TensorSpec, TensorSpec) {
+fn grad_weight_specs(
+    x: &TensorSpec,
+    grad: &TensorSpec,
+    _output: &TensorSpec,
+    _dropout: &Dropout,
+) -> (TensorSpec, TensorSpec) {
     let [inputs, outputs] = [last(&x.shape), last(&grad.shape)];
     (TensorSpec::new([inputs, outputs].into(), x.dtype), TensorSpec::new([outputs].into(), x.dtype))
 }
@@ -207,9 +241,15 @@ mod tests {
         let step = |step| {
             let mask = Mask::new(Rate::drop(0.5).unwrap(), Key { seed: 0, layer: 0, step });
             let site = Dropout::train(Mode::Inverted, mask);
-            let x = functional::dropout(Tensor::<2>::ones([16, 32], &device).require_grad(), site).unwrap();
-            let [w, b] = [Tensor::<2>::ones([32, 8], &device).require_grad(), Tensor::<2>::zeros([1, 8], &device)];
-            let y = functional::linear_relu_dropout(x, w, Some(b.reshape([8]).require_grad()), site).unwrap();
+            let x = functional::dropout(Tensor::<2>::ones([16, 32], &device).require_grad(), site)
+                .unwrap();
+            let [w, b] = [
+                Tensor::<2>::ones([32, 8], &device).require_grad(),
+                Tensor::<2>::zeros([1, 8], &device),
+            ];
+            let y =
+                functional::linear_relu_dropout(x, w, Some(b.reshape([8]).require_grad()), site)
+                    .unwrap();
             y.sum().backward();
             device.sync().unwrap();
         };

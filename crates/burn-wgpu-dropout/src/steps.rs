@@ -1,6 +1,9 @@
 //! A count that belongs to a module's state: Burn's records save it and load it.
 
-use burn::module::{Content, Devices, Module, ModuleDisplay, ModuleDisplayDefault, ModuleMapper, ModuleVisitor, Param, ParamId};
+use burn::module::{
+    Content, Devices, Module, ModuleDisplay, ModuleDisplayDefault, ModuleMapper, ModuleVisitor,
+    Param, ParamId,
+};
 use burn::tensor::{Device, Int, Shape, Tensor, TensorData};
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -24,7 +27,8 @@ impl Count {
 }
 
 impl Clone for Count {
-    /// A copy that counts on its own, so that what one copy draws never depends on what another does.
+    /// A copy that counts on its own, so that what one copy draws never depends on what another
+    /// does.
     fn clone(&self) -> Self {
         Self(AtomicU32::new(self.get()))
     }
@@ -58,11 +62,14 @@ impl Steps {
         self.count.next()
     }
 
-    /// A parameter that makes its tensor when it is looked at, so that mapping a module's weights, as an optimizer does, costs nothing.
+    /// A parameter that makes its tensor when it is looked at, so that mapping a module's weights,
+    /// as an optimizer does, costs nothing.
     fn param(&self) -> Param<Tensor<1, Int>> {
         let step = self.get();
         // The bits are kept, whatever sign they then have.
-        let tensor = move |device: &Device, _| Tensor::from_data(TensorData::from([step.cast_signed()]), device);
+        let tensor = move |device: &Device, _| {
+            Tensor::from_data(TensorData::from([step.cast_signed()]), device)
+        };
         Param::uninitialized(self.id, tensor, self.device.clone(), false, Shape::from([1]))
     }
 }

@@ -9,17 +9,24 @@ use burn_wgpu_dropout::wgpu_dropout::oracle::{self, Exact};
 use burn_wgpu_dropout::wgpu_dropout::{self, Error, Key, Mask, Mode};
 use common::{bits, devices, numbers, tensor, values};
 
-/// A bit of the last place of an f16, and the smallest normal one: a device may round to either side, and flush what is smaller.
+/// A bit of the last place of an f16, and the smallest normal one: a device may round to either
+/// side, and flush what is smaller.
 const EPSILON: f64 = 1.0 / 1024.0;
 const SMALLEST: f64 = 1.0 / 16384.0;
 
 fn site(keep: f64) -> wgpu_dropout::Dropout {
-    wgpu_dropout::Dropout::train(Mode::Inverted, Mask::new(Rate::keep(keep).unwrap(), Key { seed: 5, layer: 1, step: 9 }))
+    wgpu_dropout::Dropout::train(
+        Mode::Inverted,
+        Mask::new(Rate::keep(keep).unwrap(), Key { seed: 5, layer: 1, step: 9 }),
+    )
 }
 
 /// The devices that can, said aloud where one can't.
 fn half_devices() -> Vec<Device> {
-    let can = |device: &&Device| match dropout(Tensor::<1>::ones([1], (*device, DType::F16)), site(0.5)) {
+    let can = |device: &&Device| match dropout(
+        Tensor::<1>::ones([1], (*device, DType::F16)),
+        site(0.5),
+    ) {
         Ok(_) => true,
         Err(Error::Invalid { what }) => {
             common::skipped(&what);
@@ -37,7 +44,10 @@ fn read<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
 
 /// Numbers that f16 holds, and a tensor of them.
 fn half<const D: usize>(shape: [usize; D], stream: u32, device: &Device) -> (Vec<f32>, Tensor<D>) {
-    let numbers: Vec<f32> = numbers(shape.iter().product(), stream).iter().map(|x| (x * 512.0).round() / 512.0).collect();
+    let numbers: Vec<f32> = numbers(shape.iter().product(), stream)
+        .iter()
+        .map(|x| (x * 512.0).round() / 512.0)
+        .collect();
     let tensor = tensor(&numbers, shape, device).cast(DType::F16);
     (numbers, tensor)
 }
@@ -49,7 +59,8 @@ fn masks_of_f16_are_those_of_f32() {
             let (x, halves) = half(shape, 0, &device);
             let y = read(dropout(halves, site(0.5)).unwrap());
             let kept = |i: usize| site(0.5).mask.keeps(i / shape[1], i % shape[1]);
-            let exact: Vec<f32> = (0..x.len()).map(|i| if kept(i) { x[i] * 2.0 } else { 0.0 }).collect();
+            let exact: Vec<f32> =
+                (0..x.len()).map(|i| if kept(i) { x[i] * 2.0 } else { 0.0 }).collect();
             assert_eq!(bits(&y), bits(&exact), "{shape:?}");
         }
         // A slice that starts within a word.
@@ -61,10 +72,15 @@ fn masks_of_f16_are_those_of_f32() {
 
 fn check(what: &str, exact: &Exact, got: &[f32]) {
     assert_eq!(got.len(), exact.values.len(), "{what}");
-    for (i, (&got, (&right, &magnitude))) in got.iter().zip(exact.values.iter().zip(&exact.magnitudes)).enumerate() {
+    for (i, (&got, (&right, &magnitude))) in
+        got.iter().zip(exact.values.iter().zip(&exact.magnitudes)).enumerate()
+    {
         let sum = oracle::C * (exact.terms + 2) as f64 * f64::from(f32::EPSILON) * magnitude;
         let bound = sum + EPSILON * right.abs() + SMALLEST;
-        assert!((f64::from(got) - right).abs() <= bound, "{what}: element {i} is {got}, expected {right} ± {bound:e}");
+        assert!(
+            (f64::from(got) - right).abs() <= bound,
+            "{what}: element {i} is {got}, expected {right} ± {bound:e}"
+        );
     }
 }
 
@@ -73,7 +89,8 @@ fn the_layer_and_its_gradients_are_the_oracles_within_a_rounding_to_f16() {
     for device in half_devices() {
         let device = device.autodiff();
         let shape @ [batch, inputs, outputs] = [33, 68, 20];
-        let ((x, hx), (w, hw)) = (half([batch, inputs], 0, &device), half([inputs, outputs], 1, &device));
+        let ((x, hx), (w, hw)) =
+            (half([batch, inputs], 0, &device), half([inputs, outputs], 1, &device));
         let ((b, hb), (g, hg)) = (half([outputs], 2, &device), half([batch, outputs], 3, &device));
         let (hx, hw, hb) = (hx.require_grad(), hw.require_grad(), hb.require_grad());
         let y = linear_relu_dropout(hx.clone(), hw.clone(), Some(hb.clone()), site(0.5)).unwrap();
@@ -81,7 +98,11 @@ fn the_layer_and_its_gradients_are_the_oracles_within_a_rounding_to_f16() {
         let y = read(y);
         check("Y", &oracle::linear_forward(&x, &w, Some(&b), shape, true, &site(0.5)), &y);
         let grad_z = oracle::gradient(&g, Some(&y), outputs, &site(0.5));
-        check("dX", &oracle::grad_input(&grad_z, &w, shape), &read(hx.grad_remove(&mut grads).unwrap()));
+        check(
+            "dX",
+            &oracle::grad_input(&grad_z, &w, shape),
+            &read(hx.grad_remove(&mut grads).unwrap()),
+        );
         let (dw, db) = oracle::grad_weight(&x, &grad_z, shape);
         check("dW", &dw, &read(hw.grad_remove(&mut grads).unwrap()));
         check("db", &db, &read(hb.grad_remove(&mut grads).unwrap()));

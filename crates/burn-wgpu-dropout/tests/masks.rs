@@ -1,4 +1,5 @@
-//! What the module draws: the contract's masks, to the bit, whatever the rank and layout of a tensor.
+//! What the module draws: the contract's masks, to the bit, whatever the rank and layout of a
+//! tensor.
 
 mod common;
 
@@ -21,7 +22,10 @@ fn site(mask: Mask) -> wgpu_dropout::Dropout {
 /// `M·s·x` on the host, by selection.
 fn expected(x: &[f32], cols: usize, mask: Mask) -> Vec<f32> {
     let scale = mask.rate.inverse();
-    x.iter().enumerate().map(|(i, x)| if mask.keeps(i / cols, i % cols) { x * scale } else { 0.0 }).collect()
+    x.iter()
+        .enumerate()
+        .map(|(i, x)| if mask.keeps(i / cols, i % cols) { x * scale } else { 0.0 })
+        .collect()
 }
 
 /// Numbers with NaN and infinities among them.
@@ -64,7 +68,9 @@ fn masks_are_the_contracts_for_any_rank_and_rate() {
 fn another_step_or_layer_draws_another_mask() {
     for device in devices() {
         let x = vec![1.0; 64 * 64];
-        let draw = |layer, step| values(dropout(tensor(&x, [64, 64], device), site(mask(0.5, layer, step))).unwrap());
+        let draw = |layer, step| {
+            values(dropout(tensor(&x, [64, 64], device), site(mask(0.5, layer, step))).unwrap())
+        };
         assert_eq!(draw(1, 3), draw(1, 3));
         assert_ne!(draw(1, 3), draw(1, 4));
         assert_ne!(draw(1, 3), draw(2, 3));
@@ -115,7 +121,8 @@ fn the_module_acts_in_training_counts_and_leaves_inference_alone() {
     for device in devices() {
         let training = device.clone().autodiff();
         let x = numbers(20 * 30, 0);
-        let module = DropoutConfig::new(Rate::drop(0.5).unwrap()).with_seed(42).with_layer(1).init(device);
+        let module =
+            DropoutConfig::new(Rate::drop(0.5).unwrap()).with_seed(42).with_layer(1).init(device);
         let forward = |device: &Device| values(module.forward(tensor(&x, [20, 30], device)));
         assert_eq!(forward(device), x);
         for step in 0..3 {
@@ -135,10 +142,13 @@ fn the_module_acts_in_training_counts_and_leaves_inference_alone() {
 fn sampling_draws_anywhere_from_keys_of_its_own() {
     for device in devices() {
         let x = numbers(20 * 30, 0);
-        let module = DropoutConfig::new(Rate::drop(0.5).unwrap()).with_seed(42).with_layer(1).init(device);
+        let module =
+            DropoutConfig::new(Rate::drop(0.5).unwrap()).with_seed(42).with_layer(1).init(device);
         module.steps.set(17);
         let module = module.valid().sampling(4);
-        for (sample, device) in [(4, device.clone()), (5, device.clone().autodiff()), (6, device.clone())] {
+        for (sample, device) in
+            [(4, device.clone()), (5, device.clone().autodiff()), (6, device.clone())]
+        {
             let y = values(module.forward(tensor(&x, [20, 30], &device)));
             assert_eq!(bits(&y), bits(&expected(&x, 30, mask(0.5, 1 | PREDICTION, sample))));
         }
@@ -153,7 +163,8 @@ fn two_shards_draw_the_mask_of_the_whole() {
     for device in devices() {
         let training = device.clone().autodiff();
         let x = numbers(24 * 40, 0);
-        let mut module = DropoutConfig::new(Rate::drop(0.3).unwrap()).with_seed(42).with_layer(1).init(device);
+        let mut module =
+            DropoutConfig::new(Rate::drop(0.3).unwrap()).with_seed(42).with_layer(1).init(device);
         let first = values(module.forward(tensor(&x[..10 * 40], [10, 40], &training)));
         module.row_offset = 10;
         module.steps.set(0);
@@ -173,11 +184,18 @@ fn a_record_resumes_each_sites_step() {
     for device in devices() {
         let training = device.clone().autodiff();
         let init = || {
-            let site = |layer| DropoutConfig::new(Rate::drop(0.5).unwrap()).with_seed(42).with_layer(layer).init(device);
+            let site = |layer| {
+                DropoutConfig::new(Rate::drop(0.5).unwrap())
+                    .with_seed(42)
+                    .with_layer(layer)
+                    .init(device)
+            };
             Nested { sites: vec![site(0), site(1)] }
         };
         let x = vec![1.0; 16 * 16];
-        let forward = |net: &Nested, site: usize| values(net.sites[site].forward(tensor(&x, [16, 16], &training)));
+        let forward = |net: &Nested, site: usize| {
+            values(net.sites[site].forward(tensor(&x, [16, 16], &training)))
+        };
         let net = init();
         net.sites[1].steps.set(u32::MAX - 1);
         (0..5).for_each(|_| drop(forward(&net, 0)));
@@ -187,7 +205,11 @@ fn a_record_resumes_each_sites_step() {
         for site in [0, 1] {
             assert_eq!(forward(&resumed, site), forward(&net, site));
         }
-        assert_ne!(forward(&init(), 0), forward(&net, 0), "the control: a run that starts anew draws other masks");
+        assert_ne!(
+            forward(&init(), 0),
+            forward(&net, 0),
+            "the control: a run that starts anew draws other masks"
+        );
     }
 }
 
@@ -212,8 +234,12 @@ fn what_the_kernels_cannot_take_is_an_error() {
     }
     // A device of Burn's that nobody adopted.
     if let [device, ..] = devices() {
-        let burn_wgpu_dropout::burn::backend::DispatchDevice::Cube(_) = device.as_dispatch() else { panic!("a device of CubeCL") };
-        let setup = Device::wgpu_options().device_kind(burn_wgpu_dropout::burn::tensor::DeviceKind::Cpu).init_with_setup();
+        let burn_wgpu_dropout::burn::backend::DispatchDevice::Cube(_) = device.as_dispatch() else {
+            panic!("a device of CubeCL")
+        };
+        let setup = Device::wgpu_options()
+            .device_kind(burn_wgpu_dropout::burn::tensor::DeviceKind::Cpu)
+            .init_with_setup();
         let Ok((unknown, setup)) = setup else { return };
         let y = dropout(tensor(&[1.0; 4], [2, 2], &unknown), site(mask(0.5, 0, 0)));
         let Err(Error::Adapter { what }) = y else { panic!("an unknown device was used") };

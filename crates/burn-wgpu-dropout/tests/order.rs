@@ -1,4 +1,5 @@
-//! Our submissions between Burn's own kernels: each reads what the one before wrote, however Burn collects and fuses its launches.
+//! Our submissions between Burn's own kernels: each reads what the one before wrote, however Burn
+//! collects and fuses its launches.
 
 mod common;
 
@@ -8,16 +9,24 @@ use burn_wgpu_dropout::wgpu_dropout::{self, Key, Mask, Mode};
 use common::{bits, devices, numbers, tensor, values};
 
 fn site(step: u32) -> wgpu_dropout::Dropout {
-    wgpu_dropout::Dropout::train(Mode::Inverted, Mask::new(Rate::drop(0.25).unwrap(), Key { seed: 1, layer: 0, step }))
+    wgpu_dropout::Dropout::train(
+        Mode::Inverted,
+        Mask::new(Rate::drop(0.25).unwrap(), Key { seed: 1, layer: 0, step }),
+    )
 }
 
 const SHAPE: [usize; 2] = [16, 24];
 
-/// One round of the chain on the host: exact, since every number is a small multiple of a power of two.
+/// One round of the chain on the host: exact, since every number is a small multiple of a power of
+/// two.
 fn round(x: &mut [f32], step: u32) {
     for (i, x) in x.iter_mut().enumerate() {
         *x += 1.0;
-        *x = if site(step).mask.keeps(i / SHAPE[1], i % SHAPE[1]) { *x * site(step).scale } else { 0.0 };
+        *x = if site(step).mask.keeps(i / SHAPE[1], i % SHAPE[1]) {
+            *x * site(step).scale
+        } else {
+            0.0
+        };
         *x *= 0.5;
         *x -= 3.0;
     }
@@ -27,10 +36,12 @@ fn round(x: &mut [f32], step: u32) {
 fn a_long_chain_of_burns_kernels_and_ours_is_in_order() {
     for device in devices() {
         for rounds in [1, 2, 31, 64] {
-            let mut exact: Vec<f32> = numbers(SHAPE[0] * SHAPE[1], 0).iter().map(|x| (x * 64.0).round()).collect();
+            let mut exact: Vec<f32> =
+                numbers(SHAPE[0] * SHAPE[1], 0).iter().map(|x| (x * 64.0).round()).collect();
             let mut x = tensor(&exact, SHAPE, device);
             for step in 0..rounds {
-                // In place where Burn can, which reuses the range that our kernel has just read or written.
+                // In place where Burn can, which reuses the range that our kernel has just read or
+                // written.
                 x = dropout(x + 1.0, site(step)).unwrap() * 0.5 - 3.0;
                 round(&mut exact, step);
             }
@@ -47,15 +58,23 @@ fn ranges_that_burn_hands_out_again_are_not_overwritten_too_early() {
         let results: Vec<_> = (0..40)
             .map(|step| {
                 let y = dropout(held.clone(), site(step)).unwrap();
-                // Freed at once: the pool gives its range to the next tensor while our kernel may still be to run.
+                // Freed at once: the pool gives its range to the next tensor while our kernel may
+                // still be to run.
                 drop(held.clone() * 7.0 + step as f32);
                 y
             })
             .collect();
         for (step, y) in results.into_iter().enumerate() {
             let site = site(step as u32);
-            let exact: Vec<f32> =
-                (0..x.len()).map(|i| if site.mask.keeps(i / SHAPE[1], i % SHAPE[1]) { x[i] * site.scale } else { 0.0 }).collect();
+            let exact: Vec<f32> = (0..x.len())
+                .map(|i| {
+                    if site.mask.keeps(i / SHAPE[1], i % SHAPE[1]) {
+                        x[i] * site.scale
+                    } else {
+                        0.0
+                    }
+                })
+                .collect();
             assert_eq!(bits(&values(y)), bits(&exact), "step {step}");
         }
     }
@@ -87,12 +106,20 @@ fn tensors_made_on_other_threads_are_waited_for() {
 fn threads_that_share_a_device_do_not_disturb_one_another() {
     for device in devices() {
         let work = |thread: u32| {
-            let (x, w, b) = (numbers(12 * 20, thread), numbers(20 * 8, thread + 50), numbers(8, thread + 90));
+            let (x, w, b) =
+                (numbers(12 * 20, thread), numbers(20 * 8, thread + 50), numbers(8, thread + 90));
             let run = || {
                 let mut y = tensor(&x, [12, 20], device);
                 for step in 0..10 {
-                    let z = linear_relu_dropout(y, tensor(&w, [20, 8], device), Some(tensor(&b, [8], device)), site(step)).unwrap();
-                    y = dropout(z.repeat_dim(1, 3).slice([0..12, 0..20]) + 0.5, site(step + 100)).unwrap();
+                    let z = linear_relu_dropout(
+                        y,
+                        tensor(&w, [20, 8], device),
+                        Some(tensor(&b, [8], device)),
+                        site(step),
+                    )
+                    .unwrap();
+                    y = dropout(z.repeat_dim(1, 3).slice([0..12, 0..20]) + 0.5, site(step + 100))
+                        .unwrap();
                 }
                 bits(&values(y))
             };

@@ -1,5 +1,6 @@
-//! An engine on wgpu that embeds `wgpu-dropout` as somebody else would: by path, without the crate's features, on a device of its own with
-//! WebGPU's default limits. `tests/engine.rs` is what it does with it.
+//! An engine on wgpu that embeds `wgpu-dropout` as somebody else would: by path, without the
+//! crate's features, on a device of its own with WebGPU's default limits. `tests/engine.rs` is what
+//! it does with it.
 
 /// An engine's device: no features, and just the limits that it asked for.
 #[derive(Debug)]
@@ -21,8 +22,11 @@ pub struct Pass {
 impl Engine {
     /// The engine on the adapter that wgpu prefers, if that offers what is asked for.
     pub fn new(required_limits: wgpu::Limits) -> Option<Self> {
-        let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle_from_env());
-        let adapter = pollster::block_on(instance.request_adapter(&wgpu::RequestAdapterOptions::default())).ok()?;
+        let instance =
+            wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle_from_env());
+        let adapter =
+            pollster::block_on(instance.request_adapter(&wgpu::RequestAdapterOptions::default()))
+                .ok()?;
         let descriptor = wgpu::DeviceDescriptor { required_limits, ..Default::default() };
         let (device, queue) = pollster::block_on(adapter.request_device(&descriptor)).ok()?;
         Some(Self { device, queue })
@@ -30,17 +34,30 @@ impl Engine {
 
     /// A storage buffer with these values.
     pub fn buffer(&self, values: &[f32]) -> wgpu::Buffer {
-        let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST;
+        let usage = wgpu::BufferUsages::STORAGE
+            | wgpu::BufferUsages::COPY_SRC
+            | wgpu::BufferUsages::COPY_DST;
         let size = size_of_val(values) as u64;
-        let buffer = self.device.create_buffer(&wgpu::BufferDescriptor { label: None, size, usage, mapped_at_creation: false });
+        let buffer = self.device.create_buffer(&wgpu::BufferDescriptor {
+            label: None,
+            size,
+            usage,
+            mapped_at_creation: false,
+        });
         self.queue.write_buffer(&buffer, 0, bytemuck::cast_slice(values));
         buffer
     }
 
     /// The values of a buffer.
     pub fn read(&self, buffer: &wgpu::Buffer) -> Vec<f32> {
-        let (size, usage) = (buffer.size(), wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST);
-        let host = self.device.create_buffer(&wgpu::BufferDescriptor { label: None, size, usage, mapped_at_creation: false });
+        let (size, usage) =
+            (buffer.size(), wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST);
+        let host = self.device.create_buffer(&wgpu::BufferDescriptor {
+            label: None,
+            size,
+            usage,
+            mapped_at_creation: false,
+        });
         let mut encoder = self.device.create_command_encoder(&Default::default());
         encoder.copy_buffer_to_buffer(buffer, 0, &host, 0, size);
         self.queue.submit([encoder.finish()]);
@@ -57,7 +74,8 @@ impl Engine {
              fn main(@builtin(global_invocation_id) id: vec3<u32>) {{ let i = id.x; if i < arrayLength(&v) {{ {statement} }} }}"
         );
         let source = wgpu::ShaderSource::Wgsl(wgsl.into());
-        let module = self.device.create_shader_module(wgpu::ShaderModuleDescriptor { label: None, source });
+        let module =
+            self.device.create_shader_module(wgpu::ShaderModuleDescriptor { label: None, source });
         let pipeline = self.device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
             label: None,
             layout: None,
@@ -68,7 +86,11 @@ impl Engine {
         });
         let entries = [wgpu::BindGroupEntry { binding: 0, resource: v.as_entire_binding() }];
         let layout = &pipeline.get_bind_group_layout(0);
-        let group = self.device.create_bind_group(&wgpu::BindGroupDescriptor { label: None, layout, entries: &entries });
+        let group = self.device.create_bind_group(&wgpu::BindGroupDescriptor {
+            label: None,
+            layout,
+            entries: &entries,
+        });
         Pass { pipeline, group, workgroups: (v.size() / 4).div_ceil(64) as u32 }
     }
 }

@@ -1,5 +1,5 @@
-//! Dropout and a fused layer between an engine's own passes, in one encoder, on a device with WebGPU's default limits: the contract's bits, and
-//! nothing made by recording again.
+//! Dropout and a fused layer between an engine's own passes, in one encoder, on a device with
+//! WebGPU's default limits: the contract's bits, and nothing made by recording again.
 
 use embedder::{Engine, Pass};
 use sha2::{Digest, Sha256};
@@ -48,10 +48,14 @@ fn allocations(run: impl FnOnce()) -> u64 {
 /// `None`, said aloud, where there is no adapter; a failure where `WGPU_DROPOUT_REQUIRE_GPU=1`.
 fn engine() -> Option<Engine> {
     let set = |name, value| std::env::var(name).as_deref() == Ok(value);
-    let engine = Some(()).filter(|()| !set("WGPU_DROPOUT_DEVICE", "cpu")).and_then(|()| Engine::new(wgpu::Limits::default()));
+    let engine = Some(())
+        .filter(|()| !set("WGPU_DROPOUT_DEVICE", "cpu"))
+        .and_then(|()| Engine::new(wgpu::Limits::default()));
     if engine.is_none() {
         assert!(!set("WGPU_DROPOUT_REQUIRE_GPU", "1"), "a GPU is required");
-        eprintln!("SKIPPED: no adapter with WebGPU's default limits, or WGPU_DROPOUT_DEVICE is cpu");
+        eprintln!(
+            "SKIPPED: no adapter with WebGPU's default limits, or WGPU_DROPOUT_DEVICE is cpu"
+        );
     }
     engine
 }
@@ -62,10 +66,14 @@ const KEPT: &str = "399c7c7c2634229e7b2bd21740720c0cdc860fed903d3ba3891700bacff9
 const OUTPUTS: usize = 33;
 
 fn site(layer: u32) -> Dropout {
-    Dropout::train(Mode::Inverted, Mask::new(Rate::keep(0.5).unwrap(), Key { seed: 42, layer, step: 0 }))
+    Dropout::train(
+        Mode::Inverted,
+        Mask::new(Rate::keep(0.5).unwrap(), Key { seed: 42, layer, step: 0 }),
+    )
 }
 
-/// What an engine has around the kernels: two passes of its own and two prepared calls, and the buffers of their results.
+/// What an engine has around the kernels: two passes of its own and two prepared calls, and the
+/// buffers of their results.
 struct Frame {
     kernels: Kernels,
     fill: Pass,
@@ -83,7 +91,8 @@ impl Frame {
         let weight = engine.buffer(&[0.5; SIZE * OUTPUTS]);
         let kernels = Kernels::new(&engine.device).unwrap();
         let [source, mut target] = [&x, &dropped].map(|buffer| View::new(buffer, SIZE, SIZE));
-        let dropout = kernels.dropout(&DropoutCall { x: &source, y: &mut target, dropout: site(0) }).unwrap();
+        let dropout =
+            kernels.dropout(&DropoutCall { x: &source, y: &mut target, dropout: site(0) }).unwrap();
         let layer = LinearForward {
             x: &target,
             weight: &View::new(&weight, SIZE, OUTPUTS),
@@ -93,7 +102,8 @@ impl Frame {
             dropout: site(1),
         };
         let layer = kernels.linear_forward(&layer).unwrap();
-        let (fill, double) = (engine.pass("v[i] = 1.0;", &x), engine.pass("v[i] = 2.0 * v[i];", &y));
+        let (fill, double) =
+            (engine.pass("v[i] = 1.0;", &x), engine.pass("v[i] = 2.0 * v[i];", &y));
         Self { kernels, fill, dropout, layer, double, dropped, y }
     }
 
@@ -115,13 +125,20 @@ impl Frame {
         let dropped = engine.read(&self.dropped);
         assert!(dropped.iter().all(|&value| value == 0.0 || value == 2.0));
         let kept: Vec<u8> = dropped.iter().map(|&value| u8::from(value != 0.0)).collect();
-        let digest: String = Sha256::digest(&kept).iter().map(|byte| format!("{byte:02x}")).collect();
+        let digest: String =
+            Sha256::digest(&kept).iter().map(|byte| format!("{byte:02x}")).collect();
         assert_eq!(digest, KEPT);
         for (row, outputs) in engine.read(&self.y).chunks(OUTPUTS).enumerate() {
-            // Half of twice the number kept, twice that for the layer's own dropout, twice that in the engine's last pass.
-            let sum: f32 = kept[row * SIZE..][..SIZE].iter().map(|&kept| 4.0 * f32::from(kept)).sum();
+            // Half of twice the number kept, twice that for the layer's own dropout, twice that in
+            // the engine's last pass.
+            let sum: f32 =
+                kept[row * SIZE..][..SIZE].iter().map(|&kept| 4.0 * f32::from(kept)).sum();
             for (col, &value) in outputs.iter().enumerate() {
-                assert_eq!(value, if site(1).mask.keeps(row, col) { sum } else { 0.0 }, "row {row}, output {col}");
+                assert_eq!(
+                    value,
+                    if site(1).mask.keeps(row, col) { sum } else { 0.0 },
+                    "row {row}, output {col}"
+                );
             }
         }
     }
@@ -130,8 +147,15 @@ impl Frame {
 /// What wgpu has made and not dropped, by its own count.
 fn objects(device: &wgpu::Device) -> [isize; 6] {
     let hal = device.get_internal_counters().hal;
-    [&hal.buffers, &hal.bind_groups, &hal.bind_group_layouts, &hal.pipeline_layouts, &hal.shader_modules, &hal.compute_pipelines]
-        .map(|counter| counter.read())
+    [
+        &hal.buffers,
+        &hal.bind_groups,
+        &hal.bind_group_layouts,
+        &hal.pipeline_layouts,
+        &hal.shader_modules,
+        &hal.compute_pipelines,
+    ]
+    .map(|counter| counter.read())
 }
 
 #[test]
@@ -158,20 +182,28 @@ fn a_second_recording_makes_no_object() {
     assert_eq!(submitted(), first);
     // The control: a call that is prepared again has a parameter block and bind groups of its own.
     let buffer = View::new(&frame.y, SIZE, OUTPUTS);
-    let again = frame.kernels.dropout(&DropoutCall { x: &buffer, y: &mut { buffer }, dropout: site(2) }).unwrap();
+    let again = frame
+        .kernels
+        .dropout(&DropoutCall { x: &buffer, y: &mut { buffer }, dropout: site(2) })
+        .unwrap();
     let then = submitted();
     assert!(then[0] > first[0] && then[1] > first[1], "{first:?} {then:?}");
     drop(again);
 }
 
 /// How many of `times` recordings of something, one after another into one pass, asked for memory.
-fn recordings_that_allocate(engine: &Engine, times: usize, record: impl Fn(&mut wgpu::ComputePass<'_>)) -> usize {
+fn recordings_that_allocate(
+    engine: &Engine,
+    times: usize,
+    record: impl Fn(&mut wgpu::ComputePass<'_>),
+) -> usize {
     let mut encoder = engine.device.create_command_encoder(&Default::default());
     let mut pass = encoder.begin_compute_pass(&Default::default());
     (0..times).filter(|_| allocations(|| record(&mut pass)) > 0).count()
 }
 
-/// A pass's list of commands, which is wgpu's, grows to twice its length now and then; between that no recording allocates anything.
+/// A pass's list of commands, which is wgpu's, grows to twice its length now and then; between that
+/// no recording allocates anything.
 #[test]
 fn recording_allocates_nothing_of_our_own() {
     let Some(engine) = engine() else { return };
@@ -183,8 +215,12 @@ fn recording_allocates_nothing_of_our_own() {
     });
     let engines = recordings_that_allocate(&engine, times, |pass| frame.fill.record(pass));
     println!("of {times} recordings {ours} allocated, of an engine's own {engines}");
-    assert!(ours <= 2 * times.ilog2() as usize, "{ours} of {times} recordings allocated, of an engine's own {engines}");
-    // The control: a recording that allocates one byte is seen each time, and so is a call prepared anew.
+    assert!(
+        ours <= 2 * times.ilog2() as usize,
+        "{ours} of {times} recordings allocated, of an engine's own {engines}"
+    );
+    // The control: a recording that allocates one byte is seen each time, and so is a call prepared
+    // anew.
     let seen = |extra: &dyn Fn()| {
         recordings_that_allocate(&engine, times, |pass| {
             frame.dropout.record(pass);
@@ -193,7 +229,13 @@ fn recording_allocates_nothing_of_our_own() {
     };
     assert_eq!(seen(&|| drop(std::hint::black_box(Box::new(1u8)))), times);
     let buffer = View::new(&frame.y, SIZE, OUTPUTS);
-    let prepare = || frame.kernels.dropout(&DropoutCall { x: &buffer, y: &mut { buffer }, dropout: site(2) }).map(drop).unwrap();
+    let prepare = || {
+        frame
+            .kernels
+            .dropout(&DropoutCall { x: &buffer, y: &mut { buffer }, dropout: site(2) })
+            .map(drop)
+            .unwrap()
+    };
     assert_eq!(seen(&prepare), times);
 }
 
@@ -214,12 +256,18 @@ fn calls_that_were_warmed_up_compile_nothing() {
     let (batch, inputs, outputs) = (24, 40, 36);
     // What the engine will call, on some buffers: a layer, its way back, and a dropout in place.
     let calls = |kernels: &Kernels, [x, weight, bias, y, grad, more]: [&wgpu::Buffer; 6]| {
-        let [x, weight, bias] =
-            [(x, batch, inputs), (weight, inputs, outputs), (bias, 1, outputs)].map(|(b, r, c)| View::new(b, r, c));
+        let [x, weight, bias] = [(x, batch, inputs), (weight, inputs, outputs), (bias, 1, outputs)]
+            .map(|(b, r, c)| View::new(b, r, c));
         let [mut y, grad_output] = [y, grad].map(|buffer| View::new(buffer, batch, outputs));
         let (grad_input, relu, dropout) = (&mut View::new(more, batch, inputs), true, site(1));
-        let forward =
-            kernels.linear_forward(&LinearForward { x: &x, weight: &weight, bias: Some(&bias), y: &mut y, relu, dropout })?;
+        let forward = kernels.linear_forward(&LinearForward {
+            x: &x,
+            weight: &weight,
+            bias: Some(&bias),
+            y: &mut y,
+            relu,
+            dropout,
+        })?;
         let (grad_output, output, weight) = (&grad_output, Some(&y), &weight);
         let back = GradInput { grad_output, output, weight, grad_input, dropout, through: None };
         Ok::<_, wgpu_dropout::Error>([
@@ -233,16 +281,32 @@ fn calls_that_were_warmed_up_compile_nothing() {
     let compiled = kernels.compiled();
     let [_, groups, .., more_modules, more_pipelines] = objects(&engine.device);
     assert_eq!((groups, more_pipelines, more_modules), (before, pipelines + 3, modules + 3));
-    let buffers = [batch * inputs, inputs * outputs, outputs, batch * outputs, batch * outputs, batch * inputs];
+    let buffers = [
+        batch * inputs,
+        inputs * outputs,
+        outputs,
+        batch * outputs,
+        batch * outputs,
+        batch * inputs,
+    ];
     let buffers = buffers.map(|count| engine.buffer(&vec![0.0; count]));
     let prepared = calls(&kernels, buffers.each_ref()).unwrap();
     let mut encoder = engine.device.create_command_encoder(&Default::default());
-    prepared.iter().for_each(|call| call.record(&mut encoder.begin_compute_pass(&Default::default())));
+    prepared
+        .iter()
+        .for_each(|call| call.record(&mut encoder.begin_compute_pass(&Default::default())));
     engine.queue.submit([encoder.finish()]);
-    assert_eq!((kernels.compiled(), objects(&engine.device)[5]), (compiled.clone(), more_pipelines));
-    // Again there is nothing to do; the control: another shape, whose rows are not whole vectors, is another form.
+    assert_eq!(
+        (kernels.compiled(), objects(&engine.device)[5]),
+        (compiled.clone(), more_pipelines)
+    );
+    // Again there is nothing to do; the control: another shape, whose rows are not whole vectors,
+    // is another form.
     assert_eq!(kernels.warm_up(|kernels, buffers| calls(kernels, buffers).map(drop)).unwrap(), 0);
     let odd = View::new(&buffers[0], 9, 9);
     kernels.dropout(&DropoutCall { x: &odd, y: &mut { odd }, dropout: site(1) }).unwrap();
-    assert_eq!((kernels.compiled().len(), objects(&engine.device)[5]), (compiled.len() + 1, more_pipelines + 1));
+    assert_eq!(
+        (kernels.compiled().len(), objects(&engine.device)[5]),
+        (compiled.len() + 1, more_pipelines + 1)
+    );
 }

@@ -1,17 +1,19 @@
-//! Data-parallel training over MPI: each process trains on its shard of every mini-batch of the bundled digits.
+//! Data-parallel training over MPI: each process trains on its shard of every mini-batch of the
+//! bundled digits.
 //!
 //! ```sh
 //! cargo build --manifest-path examples/mpi/Cargo.toml
 //! mpirun -n 2 examples/mpi/target/debug/wgpu-dropout-mpi [cpu|gpu|auto|NAME] [EPOCHS]
 //! ```
 //!
-//! Prints a line of JSON an epoch, from process 0: the losses of the mini-batches as trained, and the SHA-256 of the masks of the epoch's first
-//! step, drawn by all processes on their devices, each its own rows. With any number of processes the masks are the same bits, and
-//! the losses the same but for the order in which sums are added.
+//! Prints a line of JSON an epoch, from process 0: the losses of the mini-batches as trained, and
+//! the SHA-256 of the masks of the epoch's first step, drawn by all processes on their devices,
+//! each its own rows. With any number of processes the masks are the same bits, and the losses the
+//! same but for the order in which sums are added.
 
 use mpi::collective::SystemOperation;
-use mpi::traits::{Communicator, CommunicatorCollectives, Root};
 use mpi::topology::SimpleCommunicator;
+use mpi::traits::{Communicator, CommunicatorCollectives, Root};
 use sha2::{Digest, Sha256};
 use std::error::Error;
 use wgpu_dropout::data::{DataSet, Values};
@@ -31,8 +33,13 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
 }
 
-fn train<B: Backend>(backend: B, world: &SimpleCommunicator, epochs: u32) -> Result<(), Box<dyn Error>> {
-    let shard = Shard { index: usize::try_from(world.rank())?, count: usize::try_from(world.size())? };
+fn train<B: Backend>(
+    backend: B,
+    world: &SimpleCommunicator,
+    epochs: u32,
+) -> Result<(), Box<dyn Error>> {
+    let shard =
+        Shard { index: usize::try_from(world.rank())?, count: usize::try_from(world.size())? };
     let digits = DataSet::digits()?;
     let architecture = Architecture {
         inputs: digits.train.cols,
@@ -48,7 +55,13 @@ fn train<B: Backend>(backend: B, world: &SimpleCommunicator, epochs: u32) -> Res
         Values::Bytes(bytes) => Source::Bytes(bytes),
         Values::Floats(floats) => Source::Floats(floats),
     };
-    let data = Resident::new(net.backend_mut(), source, digits.train.cols, digits.train.unit, &digits.train.labels)?;
+    let data = Resident::new(
+        net.backend_mut(),
+        source,
+        digits.train.cols,
+        digits.train.unit,
+        &digits.train.labels,
+    )?;
     let training = Training { batch: BATCH, ..Training::default() };
     let mut sums = Vec::new();
     for _ in 0..epochs {
@@ -74,22 +87,35 @@ fn train<B: Backend>(backend: B, world: &SimpleCommunicator, epochs: u32) -> Res
     Ok(())
 }
 
-/// The SHA-256 of the masks that the next step draws, site after site, gathered by process 0 from those of all shards.
-fn masks<B: Backend>(net: &mut Mlp<B>, world: &SimpleCommunicator, shard: Shard) -> Result<String, Box<dyn Error>> {
+/// The SHA-256 of the masks that the next step draws, site after site, gathered by process 0 from
+/// those of all shards.
+fn masks<B: Backend>(
+    net: &mut Mlp<B>,
+    world: &SimpleCommunicator,
+    shard: Shard,
+) -> Result<String, Box<dyn Error>> {
     let (widths, step) = (net.architecture().widths(), net.step());
     let rows = shard.rows(BATCH);
     let mut hash = Sha256::new();
     for (layer, &cols) in widths[..widths.len() - 1].iter().enumerate() {
-        let mask = net.architecture().training_site(layer, step, &Default::default()).mask.at(rows.start as u64, 0);
+        let mask = net
+            .architecture()
+            .training_site(layer, step, &Default::default())
+            .mask
+            .at(rows.start as u64, 0);
         let own = net.backend_mut().read_mask(mask, rows.len(), cols)?;
         let root = world.process_at_rank(0);
         if world.rank() != 0 {
             root.gather_varcount_into(&own);
             continue;
         }
-        let counts: Vec<i32> =
-            (0..shard.count).map(|index| (Shard { index, ..shard }.rows(BATCH).len() * cols) as i32).collect();
-        let starts: Vec<i32> = counts.iter().scan(0, |start, count| Some(std::mem::replace(start, *start + count))).collect();
+        let counts: Vec<i32> = (0..shard.count)
+            .map(|index| (Shard { index, ..shard }.rows(BATCH).len() * cols) as i32)
+            .collect();
+        let starts: Vec<i32> = counts
+            .iter()
+            .scan(0, |start, count| Some(std::mem::replace(start, *start + count)))
+            .collect();
         let mut all = vec![0u8; BATCH * cols];
         let mut parts = mpi::datatype::PartitionMut::new(&mut all[..], counts, &starts[..]);
         root.gather_varcount_into_root(&own, &mut parts);

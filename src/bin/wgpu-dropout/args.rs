@@ -7,12 +7,20 @@ use wgpu_dropout::gpu::Tuning;
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Common options")]
 pub struct Common {
-    /// Where to run: `auto` is a real GPU, else the CPU backend; `gpu` the best adapter, a software one included; `cpu` the CPU
-    /// backend; else an adapter's index or a part of its name, as `devices` lists them
-    #[arg(long, global = true, default_value = "auto", value_name = "auto|gpu|cpu|INDEX|NAME", allow_negative_numbers = true)]
+    /// Where to run: `auto` is a real GPU, else the CPU backend; `gpu` the best adapter, a
+    /// software one included; `cpu` the CPU backend; else an adapter's index or a part of its
+    /// name, as `devices` lists them
+    #[arg(
+        long,
+        global = true,
+        default_value = "auto",
+        value_name = "auto|gpu|cpu|INDEX|NAME",
+        allow_negative_numbers = true
+    )]
     pub device: DeviceChoice,
-    /// How a GPU divides matrix products among its threads: `auto` is a timed trial on a real GPU, kept in the cache folder, and the rule by type
-    /// of device on a software adapter; `rule`, `trial`, or the name of a tile for all. No mask changes. The CPU backend ignores it
+    /// How a GPU divides matrix products among its threads: `auto` is a timed trial on a real GPU,
+    /// kept in the cache folder, and the rule by type of device on a software adapter; `rule`,
+    /// `trial`, or the name of a tile for all. No mask changes. The CPU backend ignores it
     /// [default: WGPU_DROPOUT_TILE, or auto]
     #[arg(long, global = true, value_name = "auto|rule|trial|TILE")]
     pub tile: Option<Tuning>,
@@ -36,7 +44,8 @@ pub fn integer<T: TryFrom<u64>>(text: &str) -> Result<T, String> {
     let hex = text.strip_prefix("0x").or_else(|| text.strip_prefix("0X"));
     let (digits, radix) = hex.map_or((text, 10), |digits| (digits, 16));
     // The standard library would take a sign.
-    let value = if digits.starts_with('+') { None } else { u64::from_str_radix(digits, radix).ok() };
+    let value =
+        if digits.starts_with('+') { None } else { u64::from_str_radix(digits, radix).ok() };
     value.and_then(|value| T::try_from(value).ok()).ok_or_else(|| {
         let most = u64::MAX >> (u64::BITS as usize - 8 * size_of::<T>());
         format!("must be a whole number from 0 to {most}, decimal or 0x")

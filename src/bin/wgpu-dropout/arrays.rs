@@ -31,7 +31,8 @@ pub enum Values {
     Mask(Vec<u8>),
 }
 
-/// Results on their way to files: computed first, then written together, so that a failed run leaves none behind.
+/// Results on their way to files: computed first, then written together, so that a failed run
+/// leaves none behind.
 #[derive(Debug, Default)]
 pub struct Outputs<'a> {
     pending: Vec<(&'a Path, Vec<usize>, Values)>,
@@ -51,14 +52,21 @@ impl<'a> Outputs<'a> {
                 Values::Mask(values) => npy::write_u8(path, shape, values),
             };
             if let Err(error) = written {
-                self.pending[..done].iter().filter(|(path, ..)| path.is_file()).for_each(|(path, ..)| {
-                    // The error that is told is the first one.
-                    let _ = std::fs::remove_file(path);
-                });
+                self.pending[..done].iter().filter(|(path, ..)| path.is_file()).for_each(
+                    |(path, ..)| {
+                        // The error that is told is the first one.
+                        let _ = std::fs::remove_file(path);
+                    },
+                );
                 return Err(error.into());
             }
         }
-        Ok(self.pending.iter().map(|(path, ..)| path.display().to_string()).collect::<Vec<_>>().join(", "))
+        Ok(self
+            .pending
+            .iter()
+            .map(|(path, ..)| path.display().to_string())
+            .collect::<Vec<_>>()
+            .join(", "))
     }
 }
 
@@ -75,9 +83,10 @@ pub fn check_outputs(outputs: &[(&str, &Option<PathBuf>)]) -> Result<(), Failure
         seen.push((flag, path));
     }
     match seen.is_empty() {
-        true => {
-            Err(Failure::usage(format!("nothing to write: {} is needed", outputs.first().map_or("an output", |(flag, _)| flag))))
-        }
+        true => Err(Failure::usage(format!(
+            "nothing to write: {} is needed",
+            outputs.first().map_or("an output", |(flag, _)| flag)
+        ))),
         false => Ok(()),
     }
 }

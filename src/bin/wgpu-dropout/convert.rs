@@ -1,4 +1,5 @@
-//! `convert`: a saved network as a file that PyTorch or Burn reads, and such a file as a saved network.
+//! `convert`: a saved network as a file that PyTorch or Burn reads, and such a file as a saved
+//! network.
 
 use crate::args::Common;
 use crate::failure::Failure;
@@ -17,14 +18,17 @@ pub struct Args {
     /// The safetensors file to read
     #[arg(long, value_name = "FILE")]
     input: PathBuf,
-    /// Write the saved network `--input` for this library: `pytorch` holds weights `[out, in]`, `burn` `[in, out]`
+    /// Write the saved network `--input` for this library: `pytorch` holds weights `[out, in]`,
+    /// `burn` `[in, out]`
     #[arg(long, value_name = "pytorch|burn")]
     to: Option<Layout>,
-    /// Read the weights of fully connected layers that this library wrote, and save them as a network
+    /// Read the weights of fully connected layers that this library wrote, and save them as a
+    /// network
     #[arg(long, value_name = "pytorch|burn")]
     from: Option<Layout>,
-    /// The layers' names in the other library's file, from the input on: what stands before `.weight` and `.bias` [default: with --from
-    /// all, by the numbers in their names; with --to `layers.0`, `layers.1`, …]
+    /// The layers' names in the other library's file, from the input on: what stands before
+    /// `.weight` and `.bias` [default: with --from all, by the numbers in their names; with
+    /// --to `layers.0`, `layers.1`, …]
     #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
     layers: Option<Vec<String>>,
     /// The safetensors file to write
@@ -36,9 +40,12 @@ pub struct Args {
 
 /// Runs `convert`.
 pub fn run(args: &Args, common: &Common) -> Result<(), Failure> {
-    let given = args.rates.given().or(args.rates.input_given()).is_some() || args.rates.mode.is_some();
+    let given =
+        args.rates.given().or(args.rates.input_given()).is_some() || args.rates.mode.is_some();
     if args.to.is_some() && given {
-        return Err(Failure::usage("--to writes weights and biases alone: rates and mode go with --from"));
+        return Err(Failure::usage(
+            "--to writes weights and biases alone: rates and mode go with --from",
+        ));
     }
     writable::check(&args.output)?;
     let layers = args.layers.clone();

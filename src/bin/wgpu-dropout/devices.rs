@@ -1,10 +1,13 @@
-//! `devices`: which adapters there are, what they offer and run, and what to do where there is none.
+//! `devices`: which adapters there are, what they offer and run, and what to do where there is
+//! none.
 
 use crate::args::Common;
 use crate::failure::Failure;
 use crate::{bench, engine, output, trials};
 use serde_json::{Value, json};
-use wgpu_dropout::gpu::{AdapterChoice, Chosen, Class, Planner, Stem, Tile, Timing, Variant, adapters};
+use wgpu_dropout::gpu::{
+    AdapterChoice, Chosen, Class, Planner, Stem, Tile, Timing, Variant, adapters,
+};
 use wgpu_dropout::wgpu::{self, Features};
 use wgpu_dropout::{Device, DeviceChoice};
 
@@ -34,7 +37,11 @@ struct Found {
 pub fn run(common: &Common) -> Result<(), Failure> {
     // An adapter that was named must exist.
     let device = engine::open(&common.device, common.tile)?;
-    let found: Vec<Found> = adapters()?.iter().enumerate().map(|(index, adapter)| Found::new(index, adapter, common)).collect();
+    let found: Vec<Found> = adapters()?
+        .iter()
+        .enumerate()
+        .map(|(index, adapter)| Found::new(index, adapter, common))
+        .collect();
     let advice = advice(&found);
     if common.json {
         advice.iter().for_each(|line| output::note(line));
@@ -51,11 +58,19 @@ pub fn run(common: &Common) -> Result<(), Failure> {
 fn advice(found: &[Found]) -> Option<&'static str> {
     let usable = |found: &&Found| found.problem.is_none();
     if found.is_empty() {
-        Some("no GPU adapter found: install a Vulkan driver (Debian: mesa-vulkan-drivers), or stay with the CPU backend")
+        Some(
+            "no GPU adapter found: install a Vulkan driver (Debian: mesa-vulkan-drivers), or stay with the CPU backend",
+        )
     } else if !found.iter().any(|found| usable(&found)) {
         Some("no adapter runs the kernels: update the driver, or stay with the CPU backend")
-    } else if found.iter().filter(usable).all(|found| found.info.device_type == wgpu::DeviceType::Cpu) {
-        Some("software adapters only: --device auto takes the CPU backend, --device gpu the adapter")
+    } else if found
+        .iter()
+        .filter(usable)
+        .all(|found| found.info.device_type == wgpu::DeviceType::Cpu)
+    {
+        Some(
+            "software adapters only: --device auto takes the CPU backend, --device gpu the adapter",
+        )
     } else {
         None
     }
@@ -65,11 +80,12 @@ impl Found {
     fn new(index: usize, adapter: &wgpu::Adapter, common: &Common) -> Self {
         let (info, limits) = (adapter.get_info(), adapter.limits());
         let by_rule = Planner::new(&info, adapter.features(), &limits);
-        let (planner, chosen, problem) = match engine::open(&DeviceChoice::Adapter(AdapterChoice::Index(index)), common.tile) {
-            Ok(Device::Gpu(gpu)) => (*gpu.kernels().planner(), gpu.chosen().clone(), None),
-            Ok(Device::Cpu(_)) => (by_rule, Chosen::Planned, None),
-            Err(error) => (by_rule, Chosen::Planned, Some(error.to_string())),
-        };
+        let (planner, chosen, problem) =
+            match engine::open(&DeviceChoice::Adapter(AdapterChoice::Index(index)), common.tile) {
+                Ok(Device::Gpu(gpu)) => (*gpu.kernels().planner(), gpu.chosen().clone(), None),
+                Ok(Device::Cpu(_)) => (by_rule, Chosen::Planned, None),
+                Err(error) => (by_rule, Chosen::Planned, Some(error.to_string())),
+            };
         Self { index, features: adapter.features(), planner, chosen, problem, info, limits }
     }
 
@@ -79,11 +95,26 @@ impl Found {
         [
             ("max_buffer_size", limits.max_buffer_size),
             ("max_storage_buffer_binding_size", limits.max_storage_buffer_binding_size),
-            ("min_storage_buffer_offset_alignment", limits.min_storage_buffer_offset_alignment.into()),
-            ("max_storage_buffers_per_shader_stage", limits.max_storage_buffers_per_shader_stage.into()),
-            ("max_compute_workgroups_per_dimension", limits.max_compute_workgroups_per_dimension.into()),
-            ("max_compute_invocations_per_workgroup", limits.max_compute_invocations_per_workgroup.into()),
-            ("max_compute_workgroup_storage_size", limits.max_compute_workgroup_storage_size.into()),
+            (
+                "min_storage_buffer_offset_alignment",
+                limits.min_storage_buffer_offset_alignment.into(),
+            ),
+            (
+                "max_storage_buffers_per_shader_stage",
+                limits.max_storage_buffers_per_shader_stage.into(),
+            ),
+            (
+                "max_compute_workgroups_per_dimension",
+                limits.max_compute_workgroups_per_dimension.into(),
+            ),
+            (
+                "max_compute_invocations_per_workgroup",
+                limits.max_compute_invocations_per_workgroup.into(),
+            ),
+            (
+                "max_compute_workgroup_storage_size",
+                limits.max_compute_workgroup_storage_size.into(),
+            ),
             ("min_subgroup_size", self.info.subgroup_min_size.into()),
             ("max_subgroup_size", self.info.subgroup_max_size.into()),
         ]
@@ -96,13 +127,17 @@ impl Found {
     /// The kernels in the form chosen for this adapter.
     fn kernels(&self) -> Vec<String> {
         let forms = |stem: Stem| -> Vec<Variant> {
-            let mut tiles: Vec<Tile> =
-                Class::all().filter(|class| class.stem == stem).map(|class| self.planner.tiles.get(class)).collect();
+            let mut tiles: Vec<Tile> = Class::all()
+                .filter(|class| class.stem == stem)
+                .map(|class| self.planner.tiles.get(class))
+                .collect();
             tiles.sort_by_key(|tile| *tile as usize);
             tiles.dedup();
             match tiles.is_empty() {
                 true => vec![Variant::new(stem)],
-                false => tiles.into_iter().map(|tile| Variant { tile, ..Variant::new(stem) }).collect(),
+                false => {
+                    tiles.into_iter().map(|tile| Variant { tile, ..Variant::new(stem) }).collect()
+                }
             }
         };
         Stem::ALL.into_iter().flat_map(forms).map(|variant| variant.name()).collect()
@@ -160,17 +195,20 @@ impl Found {
 
     fn text(&self) -> String {
         let info = &self.info;
-        let mut text = format!("{}: {} ({}, {:?})\n", self.index, info.name, info.backend, info.device_type);
+        let mut text =
+            format!("{}: {} ({}, {:?})\n", self.index, info.name, info.backend, info.device_type);
         let mut line = |name: &str, value: &str| text += &format!("   {name:<12}{value}\n");
         line("driver", &self.driver());
-        let (features, missing): (Vec<_>, Vec<_>) = USEFUL.iter().partition(|(feature, _)| self.features.contains(*feature));
+        let (features, missing): (Vec<_>, Vec<_>) =
+            USEFUL.iter().partition(|(feature, _)| self.features.contains(*feature));
         let names = |features: Vec<&(Features, &str)>| match features.is_empty() {
             true => "none".to_owned(),
             false => features.iter().map(|(_, name)| *name).collect::<Vec<_>>().join(", "),
         };
         line("offers", &format!("{}; lacks {}", names(features), names(missing)));
         let limits = &self.limits;
-        let (buffer, binding) = (bytes(limits.max_buffer_size), bytes(limits.max_storage_buffer_binding_size));
+        let (buffer, binding) =
+            (bytes(limits.max_buffer_size), bytes(limits.max_storage_buffer_binding_size));
         let shared = bytes(limits.max_compute_workgroup_storage_size.into());
         line("limits", &format!("buffer {buffer}, binding {binding}, workgroup memory {shared}"));
         let philox = if self.planner.int64 { "in 64-bit integers" } else { "in 16-bit limbs" };

@@ -28,8 +28,9 @@ pub struct Args {
     /// Where to write dx = M·s·dy
     #[arg(long, value_name = "DX.npy", requires = "grad_output", conflicts_with = "predict")]
     grad_input: Option<PathBuf>,
-    /// Axes of the input that feed the mask's rows, from 0, such as `0` or `0,2`: elements that differ along none of `--row-axes` and
-    /// `--col-axes` share one draw. Channels of [N, C, ...]: rows 0, columns 1; whole samples: rows 0
+    /// Axes of the input that feed the mask's rows, from 0, such as `0` or `0,2`: elements that
+    /// differ along none of `--row-axes` and `--col-axes` share one draw. Channels of [N, C,
+    /// ...]: rows 0, columns 1; whole samples: rows 0
     #[arg(long, value_name = "AXES", value_delimiter = ',')]
     row_axes: Option<Vec<usize>>,
     /// Axes of the input that feed the mask's columns
@@ -42,9 +43,17 @@ pub struct Args {
 /// Runs `dropout`.
 pub fn run(args: &Args, common: &Common) -> Result<(), Failure> {
     let dropout = args.site.dropout(common.seed())?;
-    check_outputs(&[("--output", &args.output), ("--mask-output", &args.mask_output), ("--grad-input", &args.grad_input)])?;
+    check_outputs(&[
+        ("--output", &args.output),
+        ("--mask-output", &args.mask_output),
+        ("--grad-input", &args.grad_input),
+    ])?;
     let x = npy::read(&args.input)?;
-    let grad_output = args.grad_output.as_ref().map(|path| read_shaped(path, &x.shape, "the input")).transpose()?;
+    let grad_output = args
+        .grad_output
+        .as_ref()
+        .map(|path| read_shaped(path, &x.shape, "the input"))
+        .transpose()?;
     let axes = match (&args.row_axes, &args.col_axes) {
         (None, None) => None,
         (rows, cols) => {
@@ -54,7 +63,9 @@ pub fn run(args: &Args, common: &Common) -> Result<(), Failure> {
     };
     let mut device = engine::open(&common.device, common.tile)?;
     let outputs = match &mut device {
-        Device::Gpu(gpu) => compute(gpu.as_mut(), args, &x, grad_output.as_ref(), axes.as_ref(), dropout)?,
+        Device::Gpu(gpu) => {
+            compute(gpu.as_mut(), args, &x, grad_output.as_ref(), axes.as_ref(), dropout)?
+        }
         Device::Cpu(cpu) => compute(cpu, args, &x, grad_output.as_ref(), axes.as_ref(), dropout)?,
     };
     let written = outputs.write()?;
@@ -89,12 +100,19 @@ fn compute<'a, B: Backend>(
     Ok(outputs)
 }
 
-fn apply<B: Backend>(backend: &mut B, x: &Array, axes: Option<&AxisMap>, dropout: Dropout) -> wgpu_dropout::Result<Vec<f32>> {
+fn apply<B: Backend>(
+    backend: &mut B,
+    x: &Array,
+    axes: Option<&AxisMap>,
+    dropout: Dropout,
+) -> wgpu_dropout::Result<Vec<f32>> {
     let (rows, cols) = x.rows_cols();
     let x = backend.tensor(rows, cols, &x.values)?;
     let mut y = backend.zeros(rows, cols)?;
     match axes {
-        Some(axes) => backend.dropout_broadcast(DropoutBroadcast { x: &x, y: &mut y, axes, dropout })?,
+        Some(axes) => {
+            backend.dropout_broadcast(DropoutBroadcast { x: &x, y: &mut y, axes, dropout })?
+        }
         None => backend.dropout(DropoutCall { x: &x, y: &mut y, dropout })?,
     }
     backend.read(&y)

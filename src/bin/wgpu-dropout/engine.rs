@@ -27,7 +27,9 @@ pub fn open(choice: &DeviceChoice, tile: Option<Tuning>) -> wgpu_dropout::Result
 pub fn describe(device: &Device) -> String {
     match device {
         Device::Cpu(cpu) => format!("{} backend", cpu.name()),
-        Device::Gpu(gpu) => format!("{} ({}{})", gpu.name(), gpu.info().backend, software(gpu.info())),
+        Device::Gpu(gpu) => {
+            format!("{} ({}{})", gpu.name(), gpu.info().backend, software(gpu.info()))
+        }
     }
 }
 
@@ -44,8 +46,15 @@ pub fn interface(device: &Device) -> String {
     }
 }
 
-/// Ends a command: an object for machines or a line for people, which goes to stderr where stdout holds the result itself.
-pub fn finish(common: &Common, device: &Device, what: &str, more: Map<String, Value>, stdout_taken: bool) -> Result<(), Failure> {
+/// Ends a command: an object for machines or a line for people, which goes to stderr where stdout
+/// holds the result itself.
+pub fn finish(
+    common: &Common,
+    device: &Device,
+    what: &str,
+    more: Map<String, Value>,
+    stdout_taken: bool,
+) -> Result<(), Failure> {
     if !common.json {
         let line = format!("{what}, on {}", describe(device));
         if !stdout_taken {

@@ -1,4 +1,5 @@
-//! How a command ends badly, what it says about it, and the exit status that tells which way it was.
+//! How a command ends badly, what it says about it, and the exit status that tells which way it
+//! was.
 
 use crate::{output, usage};
 use std::io;
@@ -31,11 +32,16 @@ impl Failure {
         }
     }
 
-    /// Says what is wrong on stderr, in one line and for wrong usage a second one that helps, and gives the exit status.
+    /// Says what is wrong on stderr, in one line and for wrong usage a second one that helps, and
+    /// gives the exit status.
     pub fn report(&self) -> ExitCode {
         match self {
             Self::Usage(what) => {
-                output::note(&format!("error: {}\nsee `{}`", one_line(what), usage::help_command()));
+                output::note(&format!(
+                    "error: {}\nsee `{}`",
+                    one_line(what),
+                    usage::help_command()
+                ));
                 ExitCode::from(2)
             }
             Self::Run(what) => {

@@ -26,7 +26,8 @@ pub struct Args {
     /// No ReLU before the dropout
     #[arg(long)]
     no_relu: bool,
-    /// Where to write Y = M·s·relu(X·W + b), of the input's shape but for O elements in its last axis
+    /// Where to write Y = M·s·relu(X·W + b), of the input's shape but for O elements in its last
+    /// axis
     #[arg(long, value_name = "Y.npy")]
     output: Option<PathBuf>,
     /// Where to write the mask M, bytes 0 and 1
@@ -36,13 +37,31 @@ pub struct Args {
     #[arg(long, value_name = "DY.npy", requires = "gradients", conflicts_with = "predict")]
     grad_output: Option<PathBuf>,
     /// Where to write dX = dZ·Wᵀ
-    #[arg(long, value_name = "DX.npy", requires = "grad_output", conflicts_with = "predict", group = "gradients")]
+    #[arg(
+        long,
+        value_name = "DX.npy",
+        requires = "grad_output",
+        conflicts_with = "predict",
+        group = "gradients"
+    )]
     grad_input: Option<PathBuf>,
     /// Where to write dW = Xᵀ·dZ
-    #[arg(long, value_name = "DW.npy", requires = "grad_output", conflicts_with = "predict", group = "gradients")]
+    #[arg(
+        long,
+        value_name = "DW.npy",
+        requires = "grad_output",
+        conflicts_with = "predict",
+        group = "gradients"
+    )]
     grad_weight: Option<PathBuf>,
     /// Where to write db, the sum of dZ over its rows
-    #[arg(long, value_name = "DB.npy", requires = "grad_output", conflicts_with = "predict", group = "gradients")]
+    #[arg(
+        long,
+        value_name = "DB.npy",
+        requires = "grad_output",
+        conflicts_with = "predict",
+        group = "gradients"
+    )]
     grad_bias: Option<PathBuf>,
     #[command(flatten)]
     site: AppliedSite,
@@ -82,21 +101,37 @@ pub fn run(args: &Args, common: &Common) -> Result<(), Failure> {
 fn read(args: &Args) -> Result<Inputs, Failure> {
     let (x, weight) = (npy::read(&args.input)?, npy::read(&args.weight)?);
     let misfit = |path: &PathBuf, array: &Array, wanted: String| {
-        Err(Failure::Run(format!("{}: shape {}, expected {wanted}", path.display(), show(&array.shape))))
+        Err(Failure::Run(format!(
+            "{}: shape {}, expected {wanted}",
+            path.display(),
+            show(&array.shape)
+        )))
     };
     let (inputs, (weight_rows, outputs)) = (x.rows_cols().1, weight.rows_cols());
     if weight.shape.len() > 2 || weight_rows != inputs {
-        return misfit(&args.weight, &weight, format!("({inputs}, outputs), since the input {} ends in {inputs}", show(&x.shape)));
+        return misfit(
+            &args.weight,
+            &weight,
+            format!("({inputs}, outputs), since the input {} ends in {inputs}", show(&x.shape)),
+        );
     }
     let bias = args.bias.as_deref().map(npy::read).transpose()?;
     if let (Some(path), Some(bias)) = (&args.bias, &bias) {
         if bias.shape.len() > 2 || bias.rows_cols() != (1, outputs) {
-            return misfit(path, bias, format!("({outputs},), one for each output of the weight {}", show(&weight.shape)));
+            return misfit(
+                path,
+                bias,
+                format!("({outputs},), one for each output of the weight {}", show(&weight.shape)),
+            );
         }
     }
     let leading = x.shape.split_last().map_or(&[][..], |(_, leading)| leading);
     let output_shape = [leading, &[outputs]].concat();
-    let grad_output = args.grad_output.as_ref().map(|path| read_shaped(path, &output_shape, "the output")).transpose()?;
+    let grad_output = args
+        .grad_output
+        .as_ref()
+        .map(|path| read_shaped(path, &output_shape, "the output"))
+        .transpose()?;
     Ok(Inputs { x, weight, bias, grad_output, output_shape })
 }
 
@@ -112,15 +147,27 @@ fn compute<'a, B: Backend>(
     shape::elements("output", batch, cols)?;
     let x = backend.tensor(batch, inner, &inputs.x.values)?;
     let weight = backend.tensor(inner, cols, &inputs.weight.values)?;
-    let bias = inputs.bias.as_ref().map(|bias| backend.tensor(1, cols, &bias.values)).transpose()?;
+    let bias =
+        inputs.bias.as_ref().map(|bias| backend.tensor(1, cols, &bias.values)).transpose()?;
     let mut y = backend.zeros(batch, cols)?;
     let relu = !args.no_relu;
-    backend.linear_forward(LinearForward { x: &x, weight: &weight, bias: bias.as_ref(), y: &mut y, relu, dropout })?;
+    backend.linear_forward(LinearForward {
+        x: &x,
+        weight: &weight,
+        bias: bias.as_ref(),
+        y: &mut y,
+        relu,
+        dropout,
+    })?;
     if let Some(path) = &args.output {
         outputs.add(path, &inputs.output_shape, Values::Floats(backend.read(&y)?));
     }
     if let Some(path) = &args.mask_output {
-        outputs.add(path, &inputs.output_shape, Values::Mask(backend.read_mask(dropout.mask, batch, cols)?));
+        outputs.add(
+            path,
+            &inputs.output_shape,
+            Values::Mask(backend.read_mask(dropout.mask, batch, cols)?),
+        );
     }
     let Some(grad_output) = &inputs.grad_output else { return Ok(outputs) };
     let grad_output = backend.tensor(batch, cols, &grad_output.values)?;
@@ -138,9 +185,17 @@ fn compute<'a, B: Backend>(
         outputs.add(path, &inputs.x.shape, Values::Floats(backend.read(&grad_input)?));
     }
     if args.grad_weight.is_some() || args.grad_bias.is_some() {
-        let (mut grad_weight, mut grad_bias) = (backend.zeros(inner, cols)?, backend.zeros(1, cols)?);
+        let (mut grad_weight, mut grad_bias) =
+            (backend.zeros(inner, cols)?, backend.zeros(1, cols)?);
         let (dw, db) = (&mut grad_weight, &mut grad_bias);
-        backend.grad_weight(GradWeight { x: &x, grad_output, output, grad_weight: dw, grad_bias: db, dropout })?;
+        backend.grad_weight(GradWeight {
+            x: &x,
+            grad_output,
+            output,
+            grad_weight: dw,
+            grad_bias: db,
+            dropout,
+        })?;
         if let Some(path) = &args.grad_weight {
             outputs.add(path, &inputs.weight.shape, Values::Floats(backend.read(&grad_weight)?));
         }

@@ -23,8 +23,11 @@ impl Machine {
     /// This machine.
     pub fn here() -> Self {
         let known = std::fs::read_to_string("/proc/cpuinfo").ok();
-        let model = known.as_deref().and_then(|text| text.lines().find_map(|line| line.strip_prefix("model name")));
-        let model = model.and_then(|line| line.split_once(':')).map(|(_, model)| model.trim().to_owned());
+        let model = known
+            .as_deref()
+            .and_then(|text| text.lines().find_map(|line| line.strip_prefix("model name")));
+        let model =
+            model.and_then(|line| line.split_once(':')).map(|(_, model)| model.trim().to_owned());
         Self {
             version: env!("CARGO_PKG_VERSION"),
             built: env!("BUILT_WITH"),
@@ -63,7 +66,8 @@ impl Place {
                 ("GPU", driver, info.device_type == wgpu::DeviceType::Cpu)
             }
         };
-        let (name, interface, label) = (device.name(), engine::interface(device), engine::describe(device));
+        let (name, interface, label) =
+            (device.name(), engine::interface(device), engine::describe(device));
         Self { kind, name, interface, driver, software, label }
     }
 

@@ -1,4 +1,5 @@
-//! The command line: each noun is a module of its own; here they are parsed, run, and turned into an exit status.
+//! The command line: each noun is a module of its own; here they are parsed, run, and turned into
+//! an exit status.
 //!
 //! 0 is success, 1 a failed run, 2 wrong usage; an error is one or two lines on stderr.
 
@@ -44,9 +45,11 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 #[command(arg_required_else_help = false)]
 enum Noun {
-    /// The main job in one go: check masks, train without and with dropout on GPU and CPU, time the kernels, write a report
+    /// The main job in one go: check masks, train without and with dropout on GPU and CPU, time the
+    /// kernels, write a report
     Demo(demo::Args),
-    /// Run what the papers on dropout claim, and say whether it holds here: exit status 0 or 1, and a page with the figures
+    /// Run what the papers on dropout claim, and say whether it holds here: exit status 0 or 1, and
+    /// a page with the figures
     Study(study::Args),
     /// Train a network with dropout
     Train(train::Args),
@@ -54,9 +57,11 @@ enum Noun {
     Predict(predict::Args),
     /// Write a saved network for PyTorch or Burn, or save a network of theirs
     Convert(convert::Args),
-    /// List adapters with their driver, limits, features and kernels, and say what is wrong where there is none
+    /// List adapters with their driver, limits, features and kernels, and say what is wrong where
+    /// there is none
     Devices,
-    /// Check that devices draw the contract's masks and compute what they should: a table to paste into a report, exit status 0 or 1
+    /// Check that devices draw the contract's masks and compute what they should: a table to paste
+    /// into a report, exit status 0 or 1
     Verify(verify::Args),
     /// Time the kernels on GPU and CPU, beside a copy and a plain matmul
     Bench(bench::Args),

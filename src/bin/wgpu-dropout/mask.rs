@@ -43,7 +43,12 @@ pub fn run(args: &Args, common: &Common) -> Result<(), Failure> {
     if args.format == Format::Npy && args.output.is_none() {
         return Err(Failure::usage("--format npy needs --output FILE"));
     }
-    let mut drawing = Drawing { mask, rows: args.rows, cols: args.cols, device: engine::open(&common.device, common.tile)? };
+    let mut drawing = Drawing {
+        mask,
+        rows: args.rows,
+        cols: args.cols,
+        device: engine::open(&common.device, common.tile)?,
+    };
     let mut more = serde_json::Map::new();
     let kept = match (&args.output, args.format) {
         (Some(path), Format::Npy) => {
@@ -64,7 +69,9 @@ pub fn run(args: &Args, common: &Common) -> Result<(), Failure> {
             let mut bytes = drawing.bytes()?;
             let kept = count(&bytes);
             bytes.iter_mut().for_each(|bit| *bit += b'0');
-            let row = |row: usize| String::from_utf8_lossy(&bytes[row * args.cols..][..args.cols]).into_owned();
+            let row = |row: usize| {
+                String::from_utf8_lossy(&bytes[row * args.cols..][..args.cols]).into_owned()
+            };
             more.insert("mask".to_owned(), (0..args.rows).map(row).collect());
             kept
         }
@@ -73,8 +80,12 @@ pub fn run(args: &Args, common: &Common) -> Result<(), Failure> {
             drawing.lines(&mut stdout).map_err(|error| Failure::stdout(&error))?
         }
     };
-    more.extend([("kept".to_owned(), kept.into()), ("keep_in_effect".to_owned(), mask.rate.keep_in_effect().into())]);
-    let what = format!("mask {}×{}, {}: {kept} kept", args.rows, args.cols, describe_rate(mask.rate));
+    more.extend([
+        ("kept".to_owned(), kept.into()),
+        ("keep_in_effect".to_owned(), mask.rate.keep_in_effect().into()),
+    ]);
+    let what =
+        format!("mask {}×{}, {}: {kept} kept", args.rows, args.cols, describe_rate(mask.rate));
     engine::finish(common, &drawing.device, &what, more, args.output.is_none())
 }
 
@@ -91,12 +102,14 @@ struct Drawing {
 }
 
 impl Drawing {
-    /// Where the pieces of the mask start and how large they are: `(row, col, rows, cols)`, whole rows unless one is too long.
+    /// Where the pieces of the mask start and how large they are: `(row, col, rows, cols)`, whole
+    /// rows unless one is too long.
     fn pieces(&self) -> impl Iterator<Item = (usize, usize, usize, usize)> + use<> {
         let (all_rows, all_cols) = (self.rows, self.cols);
         let cols = all_cols.clamp(1, PIECE);
         let rows = PIECE / cols;
-        let starts = move |row: usize| (0..all_cols.max(1)).step_by(cols).map(move |col| (row, col));
+        let starts =
+            move |row: usize| (0..all_cols.max(1)).step_by(cols).map(move |col| (row, col));
         (0..all_rows)
             .step_by(rows)
             .flat_map(starts)
@@ -104,8 +117,15 @@ impl Drawing {
     }
 
     /// The bytes 0 and 1 of a piece, drawn on the device.
-    fn piece(&mut self, row: usize, col: usize, rows: usize, cols: usize) -> wgpu_dropout::Result<Vec<u8>> {
-        let mask = self.mask.at(self.mask.row_offset + row as u64, self.mask.col_offset + col as u64);
+    fn piece(
+        &mut self,
+        row: usize,
+        col: usize,
+        rows: usize,
+        cols: usize,
+    ) -> wgpu_dropout::Result<Vec<u8>> {
+        let mask =
+            self.mask.at(self.mask.row_offset + row as u64, self.mask.col_offset + col as u64);
         match &mut self.device {
             Device::Gpu(gpu) => gpu.read_mask(mask, rows, cols),
             Device::Cpu(cpu) => cpu.read_mask(mask, rows, cols),
@@ -157,7 +177,13 @@ mod tests {
         assert_eq!(pieces(3, 5), [(0, 0, 3, 5)]);
         assert_eq!(pieces(3, 0), [(0, 0, 3, 0)]);
         assert_eq!(pieces(0, 5), []);
-        assert_eq!(pieces(5, PIECE / 2), [(0, 0, 2, PIECE / 2), (2, 0, 2, PIECE / 2), (4, 0, 1, PIECE / 2)]);
-        assert_eq!(pieces(2, PIECE + 1), [(0, 0, 1, PIECE), (0, PIECE, 1, 1), (1, 0, 1, PIECE), (1, PIECE, 1, 1)]);
+        assert_eq!(
+            pieces(5, PIECE / 2),
+            [(0, 0, 2, PIECE / 2), (2, 0, 2, PIECE / 2), (4, 0, 1, PIECE / 2)]
+        );
+        assert_eq!(
+            pieces(2, PIECE + 1),
+            [(0, 0, 1, PIECE), (0, PIECE, 1, 1), (1, 0, 1, PIECE), (1, PIECE, 1, 1)]
+        );
     }
 }

@@ -1,4 +1,5 @@
-//! Where text goes: stdout, which may be closed before it is read to its end, and stderr, which may be gone altogether.
+//! Where text goes: stdout, which may be closed before it is read to its end, and stderr, which may
+//! be gone altogether.
 
 use crate::failure::Failure;
 use std::io::{self, Write};
@@ -6,7 +7,10 @@ use std::io::{self, Write};
 /// Prints text to stdout as it stands.
 pub fn text(text: &str) -> Result<(), Failure> {
     let mut stdout = io::stdout().lock();
-    stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()).map_err(|error| Failure::stdout(&error))
+    stdout
+        .write_all(text.as_bytes())
+        .and_then(|()| stdout.flush())
+        .map_err(|error| Failure::stdout(&error))
 }
 
 /// Prints a line to stdout.

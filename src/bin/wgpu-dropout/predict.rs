@@ -1,4 +1,5 @@
-//! `predict`: class probabilities of a saved network on new data, and how right they are where labels tell.
+//! `predict`: class probabilities of a saved network on new data, and how right they are where
+//! labels tell.
 
 use crate::args::{Common, integer};
 use crate::arrays::{Outputs, Values, check_outputs};
@@ -17,7 +18,8 @@ pub struct Args {
     /// The saved network
     #[arg(long, value_name = "FILE")]
     model: PathBuf,
-    /// Data: the bundled digits, a folder of IDX files, a CSV with labels, or an array of features without
+    /// Data: the bundled digits, a folder of IDX files, a CSV with labels, or an array of features
+    /// without
     #[arg(long, value_name = "DIR|digits|FILE.csv|X.npy")]
     data: String,
     /// Which part of a labelled data set [default: test]
@@ -29,7 +31,8 @@ pub struct Args {
     /// Average over so many sampled masks, drawn from the network's own seed or from --seed
     #[arg(long, value_parser = samples, allow_negative_numbers = true, group = "average")]
     samples: Option<u32>,
-    /// What has a mask of its own in a sample: each row, or the whole pass over the data [default: row]
+    /// What has a mask of its own in a sample: each row, or the whole pass over the data [default:
+    /// row]
     #[arg(long, value_enum, requires = "samples", conflicts_with = "ensemble")]
     masks: Option<Masks>,
     /// Average over every mask, each by its probability; for at most 20 units that can be dropped
@@ -41,7 +44,8 @@ pub struct Args {
     /// Where to write the predictive entropy of each row, that of the mean over the masks, in nats
     #[arg(long, value_name = "H.npy", requires = "average")]
     entropy: Option<PathBuf>,
-    /// Where to write each row's mutual information of prediction and mask, in nats: how far the masks disagree
+    /// Where to write each row's mutual information of prediction and mask, in nats: how far the
+    /// masks disagree
     #[arg(long, value_name = "I.npy", requires = "average")]
     information: Option<PathBuf>,
 }
@@ -73,7 +77,9 @@ impl Masks {
 }
 
 fn samples(text: &str) -> Result<u32, String> {
-    integer(text).and_then(|samples| if samples > 0 { Ok(samples) } else { Err("must be 1 or more".to_owned()) })
+    integer(text).and_then(|samples| {
+        if samples > 0 { Ok(samples) } else { Err("must be 1 or more".to_owned()) }
+    })
 }
 
 /// Rows to predict.
@@ -86,10 +92,17 @@ struct Input {
 /// Runs `predict`.
 pub fn run(args: &Args, common: &Common) -> Result<(), Failure> {
     let output = Some(args.output.clone());
-    let files =
-        [("--output", &output), ("--spread", &args.spread), ("--entropy", &args.entropy), ("--information", &args.information)];
+    let files = [
+        ("--output", &output),
+        ("--spread", &args.spread),
+        ("--entropy", &args.entropy),
+        ("--information", &args.information),
+    ];
     check_outputs(&files)?;
-    files.iter().filter_map(|(_, path)| path.as_ref()).try_for_each(|path| writable::check(path))?;
+    files
+        .iter()
+        .filter_map(|(_, path)| path.as_ref())
+        .try_for_each(|path| writable::check(path))?;
     let input = read(args)?;
     let ((predictive, classes), device) = match engine::open(&common.device, common.tile)? {
         Device::Gpu(gpu) => {
@@ -112,7 +125,9 @@ pub fn run(args: &Args, common: &Common) -> Result<(), Failure> {
     }
     let written = outputs.write()?;
     let what = match measured {
-        Some(Evaluation { loss, error }) => format!("{rows} rows: loss {loss:.4}, error {error:.2} %; {written}"),
+        Some(Evaluation { loss, error }) => {
+            format!("{rows} rows: loss {loss:.4}, error {error:.2} %; {written}")
+        }
         None => format!("{rows} rows of {classes} classes; {written}"),
     };
     engine::finish(common, &device, &what, fields(rows, classes, measured), false)
@@ -141,12 +156,23 @@ fn read(args: &Args) -> Result<Input, Failure> {
     }
     let array = npy::read(Path::new(&args.data))?;
     let (rows, cols) = array.rows_cols();
-    let samples = Samples { values: data::Values::Floats(array.values), unit: 1.0, rows, cols, labels: vec![0; rows] };
+    let samples = Samples {
+        values: data::Values::Floats(array.values),
+        unit: 1.0,
+        rows,
+        cols,
+        labels: vec![0; rows],
+    };
     Ok(Input { samples, classes: None })
 }
 
 /// What the network says, and of how many classes.
-fn predict<B: Backend>(backend: B, args: &Args, common: &Common, input: &Input) -> Result<((Predictive, usize), B), Failure> {
+fn predict<B: Backend>(
+    backend: B,
+    args: &Args,
+    common: &Common,
+    input: &Input,
+) -> Result<((Predictive, usize), B), Failure> {
     let mut net = Mlp::load(backend, &args.model)?;
     if let (Some(seed), Some(_)) = (common.seed, args.samples) {
         net = reseeded(net, seed)?;
@@ -159,7 +185,11 @@ fn predict<B: Backend>(backend: B, args: &Args, common: &Common, input: &Input) 
     }
     let data = upload(net.backend_mut(), &input.samples)?;
     let predictive = match (args.samples, args.ensemble) {
-        (Some(samples), _) => net.predict_monte_carlo(&data, samples, args.masks.map_or(Sharing::PerRow, Masks::sharing))?,
+        (Some(samples), _) => net.predict_monte_carlo(
+            &data,
+            samples,
+            args.masks.map_or(Sharing::PerRow, Masks::sharing),
+        )?,
         (None, Some(Ensemble::Exact)) => net.predict_ensemble(&data)?,
         (None, None) => Predictive { mean: net.predict_on(&data)?, ..Predictive::default() },
     };
@@ -180,7 +210,8 @@ fn reseeded<B: Backend>(mut net: Mlp<B>, seed: u64) -> wgpu_dropout::Result<Mlp<
     Ok(net)
 }
 
-/// Mean cross-entropy and the share of wrong answers, in percent; of equal probabilities the first class is the answer.
+/// Mean cross-entropy and the share of wrong answers, in percent; of equal probabilities the first
+/// class is the answer.
 fn measure(probabilities: &[f32], labels: &[u32], classes: usize) -> Evaluation {
     let (mut loss, mut wrong) = (0.0, 0);
     for (row, &label) in probabilities.chunks(classes).zip(labels) {

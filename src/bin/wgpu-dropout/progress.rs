@@ -10,8 +10,11 @@ impl Bar {
     /// A bar over so many parts of the work.
     pub fn new(steps: u64) -> Self {
         // At most 10 pictures a second; hidden by itself where stderr is no terminal.
-        let bar = ProgressBar::with_draw_target(Some(steps), ProgressDrawTarget::stderr_with_hz(10));
-        if let Ok(style) = ProgressStyle::with_template("{msg} [{bar:30}] {percent:>3} %, {eta} left") {
+        let bar =
+            ProgressBar::with_draw_target(Some(steps), ProgressDrawTarget::stderr_with_hz(10));
+        if let Ok(style) =
+            ProgressStyle::with_template("{msg} [{bar:30}] {percent:>3} %, {eta} left")
+        {
             bar.set_style(style.progress_chars("=> "));
         }
         bar.enable_steady_tick(Duration::from_millis(500));

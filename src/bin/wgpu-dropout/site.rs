@@ -43,8 +43,8 @@ pub struct NetworkRates {
     /// Probability to keep a feature of the input
     #[arg(long, value_name = "RATE", value_parser = keep_rate, allow_negative_numbers = true)]
     input_keep: Option<Rate>,
-    /// When the scale is applied: `none` drops nothing and ignores the rates, `vanilla` scales while predicting, `inverted`
-    /// while training [default: inverted]
+    /// When the scale is applied: `none` drops nothing and ignores the rates, `vanilla` scales
+    /// while predicting, `inverted` while training [default: inverted]
     #[arg(long, value_name = "none|vanilla|inverted")]
     pub mode: Option<Mode>,
 }
@@ -126,7 +126,8 @@ fn offset(text: &str, most: u64) -> Result<u64, String> {
 impl Site {
     /// The mask at a rate.
     pub fn mask(&self, rate: Rate, seed: u64) -> Mask {
-        Mask::new(rate, Key { seed, layer: self.layer, step: self.step }).at(self.row_offset, self.col_offset)
+        Mask::new(rate, Key { seed, layer: self.layer, step: self.step })
+            .at(self.row_offset, self.col_offset)
     }
 }
 
@@ -135,8 +136,8 @@ impl Site {
 pub struct AppliedSite {
     #[command(flatten)]
     site: Site,
-    /// When the scale is applied: `none` drops nothing and ignores the rate, `vanilla` scales while predicting, `inverted` while
-    /// training
+    /// When the scale is applied: `none` drops nothing and ignores the rate, `vanilla` scales
+    /// while predicting, `inverted` while training
     #[arg(long, default_value_t = Mode::Inverted, value_name = "none|vanilla|inverted")]
     mode: Mode,
     /// Predict: draw no mask; vanilla multiplies by the keep rate
@@ -163,7 +164,9 @@ impl AppliedSite {
     pub fn describe(&self, dropout: &Dropout) -> String {
         let rate = dropout.mask.rate;
         match (self.predict, self.mode) {
-            (true, Mode::Vanilla) => format!("prediction, vanilla, multiplied by {}", dropout.scale),
+            (true, Mode::Vanilla) => {
+                format!("prediction, vanilla, multiplied by {}", dropout.scale)
+            }
             (true, mode) => format!("prediction, {mode}"),
             (false, Mode::None) => "no dropout".to_owned(),
             (false, mode) => format!("{mode} dropout, {}", describe_rate(rate)),

@@ -1,7 +1,8 @@
-//! Trials of earlier runs, kept in a file of the user's cache folder, so that a machine tries its tiles once a driver and version.
+//! Trials of earlier runs, kept in a file of the user's cache folder, so that a machine tries its
+//! tiles once a driver and version.
 //!
-//! The file is worth what a trial takes, some seconds on a real GPU: one that is not there, cannot be read or written, or holds anything else is no
-//! error but another trial.
+//! The file is worth what a trial takes, some seconds on a real GPU: one that is not there, cannot
+//! be read or written, or holds anything else is no error but another trial.
 
 use serde_json::{Map, Value, json};
 use std::io::Read;
@@ -13,7 +14,8 @@ use wgpu_dropout::{Result, file};
 /// More bytes, and more trials, are not ours.
 const MOST_BYTES: u64 = 1 << 20;
 const MOST_TRIALS: usize = 64;
-/// A trial that is kept may take longer than one that every process waits for: most of it is compiling.
+/// A trial that is kept may take longer than one that every process waits for: most of it is
+/// compiling.
 const BUDGET: Duration = Duration::from_secs(8);
 
 /// The trial that was kept for the device, else a new one, which is kept.
@@ -33,8 +35,9 @@ pub fn kept_or_new(gpu: &Gpu) -> Result<Trial> {
 
 /// A trial for machines.
 pub fn json(trial: &Trial) -> Value {
-    let tiles: Map<String, Value> =
-        Class::all().map(|class| (class.to_string(), trial.tiles.get(class).to_string().into())).collect();
+    let tiles: Map<String, Value> = Class::all()
+        .map(|class| (class.to_string(), trial.tiles.get(class).to_string().into()))
+        .collect();
     let timing = |timing: &Timing| json!({"what": timing.what, "choice": timing.choice, "seconds": timing.seconds});
     json!({"tiles": tiles, "int64": trial.int64, "timings": trial.timings.iter().map(timing).collect::<Vec<_>>()})
 }
@@ -48,7 +51,11 @@ fn trial(entry: &Value) -> Option<Trial> {
     }
     let timing = |value: &Value| {
         let text = |key: &str| Some(value.get(key)?.as_str()?.to_owned());
-        Some(Timing { what: text("what")?, choice: text("choice")?, seconds: value.get("seconds")?.as_f64()? })
+        Some(Timing {
+            what: text("what")?,
+            choice: text("choice")?,
+            seconds: value.get("seconds")?.as_f64()?,
+        })
     };
     let timings = entry.get("timings")?.as_array()?.iter().map(timing).collect::<Option<_>>()?;
     Some(Trial { tiles, int64: entry.get("int64")?.as_bool()?, timings })
@@ -80,7 +87,8 @@ fn trials() -> Vec<Value> {
 fn keep(gpu: &Gpu, trial: &Trial) {
     let write = || -> Option<()> {
         let (path, of) = (path()?, identity(gpu));
-        let mut trials: Vec<Value> = trials().into_iter().filter(|entry| entry["of"] != of).collect();
+        let mut trials: Vec<Value> =
+            trials().into_iter().filter(|entry| entry["of"] != of).collect();
         trials.drain(..trials.len().saturating_sub(MOST_TRIALS - 1));
         trials.push(json!({"of": of, "trial": json(trial)}));
         std::fs::create_dir_all(path.parent()?).ok()?;
@@ -93,7 +101,8 @@ fn keep(gpu: &Gpu, trial: &Trial) {
 
 /// `wgpu-dropout/tiles.json` in `XDG_CACHE_HOME`, else in the system's own cache folder.
 fn path() -> Option<PathBuf> {
-    let var = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let var =
+        |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     let folder = var("XDG_CACHE_HOME").or_else(|| match std::env::consts::OS {
         "windows" => var("LOCALAPPDATA"),
         "macos" => Some(var("HOME")?.join("Library/Caches")),

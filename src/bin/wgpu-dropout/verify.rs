@@ -1,4 +1,5 @@
-//! `verify`: whether the devices here do what the contract and the equations say. The checks themselves are [`wgpu_dropout::verify`].
+//! `verify`: whether the devices here do what the contract and the equations say. The checks
+//! themselves are [`wgpu_dropout::verify`].
 
 use crate::args::Common;
 use crate::failure::Failure;
@@ -23,7 +24,8 @@ pub struct Args {
 }
 
 fn edit(text: &str) -> Result<[String; 2], String> {
-    let (from, to) = text.split_once('=').filter(|(from, _)| !from.is_empty()).ok_or("must be FROM=TO")?;
+    let (from, to) =
+        text.split_once('=').filter(|(from, _)| !from.is_empty()).ok_or("must be FROM=TO")?;
     Ok([from.to_owned(), to.to_owned()])
 }
 
@@ -36,7 +38,14 @@ pub fn run(args: &Args, common: &Common) -> Result<(), Failure> {
     };
     let options = Options { edits: args.alter_shader.clone(), ..make(common.seed()) };
     let version = env!("CARGO_PKG_VERSION");
-    say(common, &format!("wgpu-dropout {version}, {}, seed {}, wgpu 30", std::env::consts::OS, options.seed))?;
+    say(
+        common,
+        &format!(
+            "wgpu-dropout {version}, {}, seed {}, wgpu 30",
+            std::env::consts::OS,
+            options.seed
+        ),
+    )?;
     let mut reports = Vec::new();
     for choice in choices(&common.device)? {
         let device = engine::open(&choice, common.tile)?;
@@ -56,8 +65,13 @@ pub fn run(args: &Args, common: &Common) -> Result<(), Failure> {
     }
     let wrong = reports.iter().find_map(|(name, _, report)| Some((name, report.failure()?)));
     if common.json {
-        let devices: Vec<Value> = reports.iter().map(|(name, interface, report)| device(name, interface, report)).collect();
-        output::json(&json!({"version": version, "seed": options.seed, "ok": wrong.is_none(), "devices": devices}))?;
+        let devices: Vec<Value> = reports
+            .iter()
+            .map(|(name, interface, report)| device(name, interface, report))
+            .collect();
+        output::json(
+            &json!({"version": version, "seed": options.seed, "ok": wrong.is_none(), "devices": devices}),
+        )?;
     }
     match wrong {
         None => say(common, &format!("\nall checks passed on {} devices", reports.len())),
@@ -74,7 +88,8 @@ fn choices(choice: &DeviceChoice) -> Result<Vec<DeviceChoice>, Error> {
     if *choice != DeviceChoice::Auto {
         return Ok(vec![choice.clone()]);
     }
-    let found = (0..adapters()?.len()).map(|index| DeviceChoice::Adapter(AdapterChoice::Index(index)));
+    let found =
+        (0..adapters()?.len()).map(|index| DeviceChoice::Adapter(AdapterChoice::Index(index)));
     Ok(found.chain([DeviceChoice::Cpu]).collect())
 }
 

@@ -8,19 +8,24 @@ use std::path::Path;
 pub fn check(path: &Path) -> Result<(), Failure> {
     let refuse = |what: String| Err(Failure::Run(format!("{}: {what}", path.display())));
     match std::fs::metadata(path) {
-        Ok(old) if old.is_dir() => return refuse("is a folder, expected the name of a file".to_owned()),
+        Ok(old) if old.is_dir() => {
+            return refuse("is a folder, expected the name of a file".to_owned());
+        }
         // A device or a pipe is written to as it stands.
         Ok(old) if !old.is_file() => return Ok(()),
         _ => {}
     }
     let target = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-    let folder = target.parent().filter(|folder| *folder != OsStr::new("")).unwrap_or(Path::new("."));
+    let folder =
+        target.parent().filter(|folder| *folder != OsStr::new("")).unwrap_or(Path::new("."));
     if !folder.is_dir() {
         return refuse(format!("there is no folder {}; make it first", folder.display()));
     }
     match tempfile::tempfile_in(folder) {
         Ok(_) => Ok(()),
-        Err(error) => refuse(format!("cannot write in the folder {}: {}", folder.display(), error.kind())),
+        Err(error) => {
+            refuse(format!("cannot write in the folder {}: {}", folder.display(), error.kind()))
+        }
     }
 }
 

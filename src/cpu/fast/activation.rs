@@ -1,4 +1,5 @@
-//! `linear_activation` and `activation_grad` on all threads: what follows the sum is done to each row while it is in the first-level cache.
+//! `linear_activation` and `activation_grad` on all threads: what follows the sum is done to each
+//! row while it is in the first-level cache.
 
 use super::dropout::each_part_of;
 use super::product::{Factor, Lanes, Output, activate, product};
@@ -27,7 +28,8 @@ pub fn linear_activation(
 ) {
     let [inputs, outputs] = shape;
     let shape = [y.len() / outputs.max(1), inputs, outputs];
-    let (x, weight) = (Factor::new(x, inputs, Lanes::Rows), Factor::new(weight, outputs, Lanes::Cols));
+    let (x, weight) =
+        (Factor::new(x, inputs, Lanes::Rows), Factor::new(weight, outputs, Lanes::Cols));
     let site = Site::new(dropout);
     let finish = |row: usize, col: usize, y: &mut [f32], z: Option<&mut [f32]>| {
         if let Some(bias) = bias {
@@ -47,8 +49,12 @@ pub fn linear_activation(
         }
     };
     match z {
-        Some(z) => product(isa, shape, x, weight, Output::Matrix(y), [z], |row, col, y, [z]| finish(row, col, y, Some(z))),
-        None => product(isa, shape, x, weight, Output::Matrix(y), [], |row, col, y, []| finish(row, col, y, None)),
+        Some(z) => product(isa, shape, x, weight, Output::Matrix(y), [z], |row, col, y, [z]| {
+            finish(row, col, y, Some(z))
+        }),
+        None => product(isa, shape, x, weight, Output::Matrix(y), [], |row, col, y, []| {
+            finish(row, col, y, None)
+        }),
     }
 }
 

@@ -1,11 +1,13 @@
 //! The fast path with AVX2.
 //!
-//! Each counter word lies in a 64-bit lane, so that a 32×32-bit product is one `vpmuludq`, its high half one shift, and its low half
-//! needs no masking: the upper half of a lane is never looked at. Two blocks are interleaved to hide the multiplier's latency. At the end
-//! `(w0 | w1 << 32)` and `(w2 | w3 << 32)` are unpacked so that the eight draws of a group lie side by side.
+//! Each counter word lies in a 64-bit lane, so that a 32×32-bit product is one `vpmuludq`, its high
+//! half one shift, and its low half needs no masking: the upper half of a lane is never looked at.
+//! Two blocks are interleaved to hide the multiplier's latency. At the end `(w0 | w1 << 32)` and
+//! `(w2 | w3 << 32)` are unpacked so that the eight draws of a group lie side by side.
 //!
-//! `unsafe` is confined to this file: calls into functions compiled for the instruction set, each behind a check that the processor has
-//! it, and vector stores within the slices given. It earns its place with twice the portable form's throughput.
+//! `unsafe` is confined to this file: calls into functions compiled for the instruction set, each
+//! behind a check that the processor has it, and vector stores within the slices given. It earns
+//! its place with twice the portable form's throughput.
 #![allow(unsafe_code)]
 
 use super::row::{Place, RowKey};
@@ -30,7 +32,10 @@ fn keep_bits_inner(key: &RowKey, group: u32, words: &mut [u64]) {
     for (i, word) in words.iter_mut().enumerate() {
         let half = |[first, second]: [__m256i; 2]| {
             // Packing takes the lower halves first.
-            let bytes = _mm256_permute4x64_epi64::<0b11_01_10_00>(_mm256_packs_epi16(kept(first), kept(second)));
+            let bytes = _mm256_permute4x64_epi64::<0b11_01_10_00>(_mm256_packs_epi16(
+                kept(first),
+                kept(second),
+            ));
             u64::from(_mm256_movemask_epi8(bytes) as u32)
         };
         let [low, high] = draw(key, group.wrapping_add(8 * i as u32)).map(half);
@@ -50,7 +55,10 @@ fn draw(key: &RowKey, group: u32) -> [[__m256i; 2]; 2] {
     let lanes = _mm256_set_epi64x(3, 1, 2, 0);
     let [mut c0, mut c1, mut c2, mut c3] = [[_mm256_setzero_si256(); 2]; 4];
     for i in 0..2 {
-        let first = _mm256_mul_epu32(_mm256_add_epi64(wide(u64::from(group.wrapping_add(4 * i as u32))), lanes), m0);
+        let first = _mm256_mul_epu32(
+            _mm256_add_epi64(wide(u64::from(group.wrapping_add(4 * i as u32))), lanes),
+            m0,
+        );
         let second = _mm256_mul_epu32(xor(high(first), wide(key.first[0])), m1);
         c3[i] = _mm256_mul_epu32(xor(high(second), wide(key.first[1])), m0);
         c1[i] = _mm256_mul_epu32(xor(first, wide(key.first[2])), m1);
@@ -90,9 +98,21 @@ fn drop_inner(key: &RowKey, place: Place, x: Option<&[f32]>, y: &mut [f32], scal
 }
 
 /// See [`super::map_part`].
-pub(super) fn map_part(key: &RowKey, place: Place, x: &[f32], y: &mut [f32], one: impl Fn(f32, u16) -> f32) {
+pub(super) fn map_part(
+    key: &RowKey,
+    place: Place,
+    x: &[f32],
+    y: &mut [f32],
+    one: impl Fn(f32, u16) -> f32,
+) {
     if !Isa::Avx2.is_available() {
-        return portable::map_with(|group, out| portable::draws(key, group, std::slice::from_mut(out)), place, Some(x), y, one);
+        return portable::map_with(
+            |group, out| portable::draws(key, group, std::slice::from_mut(out)),
+            place,
+            Some(x),
+            y,
+            one,
+        );
     }
     // SAFETY: the processor has AVX2.
     unsafe { map_inner(key, place, x, y, one) }
@@ -100,7 +120,13 @@ pub(super) fn map_part(key: &RowKey, place: Place, x: &[f32], y: &mut [f32], one
 
 #[target_feature(enable = "avx2")]
 fn map_inner(key: &RowKey, place: Place, x: &[f32], y: &mut [f32], one: impl Fn(f32, u16) -> f32) {
-    portable::map_with(|group: u32, out: &mut [u16; 64]| store(key, group, out), place, Some(x), y, one);
+    portable::map_with(
+        |group: u32, out: &mut [u16; 64]| store(key, group, out),
+        place,
+        Some(x),
+        y,
+        one,
+    );
 }
 
 /// See [`super::draws`].
@@ -120,5 +146,7 @@ pub(super) fn draws(key: &RowKey, group: u32, out: &mut [[u16; 64]]) {
 fn store(key: &RowKey, group: u32, out: &mut [u16; 64]) {
     let vectors = draw(key, group);
     // SAFETY: the four vectors fill the 64 draws.
-    (0..4).for_each(|i| unsafe { _mm256_storeu_si256(out.as_mut_ptr().add(16 * i).cast(), vectors[i / 2][i % 2]) });
+    (0..4).for_each(|i| unsafe {
+        _mm256_storeu_si256(out.as_mut_ptr().add(16 * i).cast(), vectors[i / 2][i % 2])
+    });
 }

@@ -1,13 +1,16 @@
 //! The fast path with AVX-512 F and BW.
 //!
-//! Each counter word lies in a 64-bit lane, so that a 32×32-bit product is one `vpmuludq`, its high half one shuffle, and its low half
-//! needs no masking: the upper half of a lane is never looked at. The two exclusive ors of a round are one `vpternlogq`. At the end
-//! `(w0 | w1 << 32)` and `(w2 | w3 << 32)` are unpacked so that the eight draws of a group lie side by side, and one comparison of 16-bit
-//! lanes gives their bits, which gate the multiplication as they are. That is about 70 instructions on the two vector ports for 64
-//! elements, so drawing and loading go on side by side only if both stand in one loop.
+//! Each counter word lies in a 64-bit lane, so that a 32×32-bit product is one `vpmuludq`, its high
+//! half one shuffle, and its low half needs no masking: the upper half of a lane is never looked
+//! at. The two exclusive ors of a round are one `vpternlogq`. At the end `(w0 | w1 << 32)` and `(w2
+//! | w3 << 32)` are unpacked so that the eight draws of a group lie side by side, and one
+//! comparison of 16-bit lanes gives their bits, which gate the multiplication as they are. That is
+//! about 70 instructions on the two vector ports for 64 elements, so drawing and loading go on side
+//! by side only if both stand in one loop.
 //!
-//! `unsafe` is confined to this file: calls into functions compiled for the instruction set, each behind a check that the processor has
-//! it, and vector loads and stores within the slices given. It earns its place with four times the portable form's throughput.
+//! `unsafe` is confined to this file: calls into functions compiled for the instruction set, each
+//! behind a check that the processor has it, and vector loads and stores within the slices given.
+//! It earns its place with four times the portable form's throughput.
 #![allow(unsafe_code)]
 // This file is compiled by Rust 1.89 and later alone: see build.rs.
 #![allow(clippy::incompatible_msrv)]
@@ -18,10 +21,12 @@ use crate::philox::MULTIPLIERS;
 use crate::rate::DRAWS;
 use std::arch::x86_64::*;
 
-/// Elements up to which a row is short: bringing its stores to whole cache lines would cost more draws than it saves.
+/// Elements up to which a row is short: bringing its stores to whole cache lines would cost more
+/// draws than it saves.
 const SHORT: usize = 512;
 
-/// How many elements ahead of their use inputs are asked for: a memory access lasts about as long as drawing so many.
+/// How many elements ahead of their use inputs are asked for: a memory access lasts about as long
+/// as drawing so many.
 const AHEAD: usize = 512;
 
 /// See [`super::keep_bits`].
@@ -60,7 +65,10 @@ fn draw<const N: usize>(key: &RowKey, group: u32) -> [u64; N] {
     let lanes = _mm512_set_epi64(7, 3, 6, 2, 5, 1, 4, 0);
     let [mut c0, mut c1, mut c2, mut c3] = [[_mm512_setzero_si512(); N]; 4];
     for i in 0..N {
-        let first = _mm512_mul_epu32(_mm512_add_epi64(wide(u64::from(group.wrapping_add(8 * i as u32))), lanes), m0);
+        let first = _mm512_mul_epu32(
+            _mm512_add_epi64(wide(u64::from(group.wrapping_add(8 * i as u32))), lanes),
+            m0,
+        );
         let second = _mm512_mul_epu32(_mm512_xor_si512(high(first), wide(key.first[0])), m1);
         c3[i] = _mm512_mul_epu32(_mm512_xor_si512(high(second), wide(key.first[1])), m0);
         c1[i] = _mm512_mul_epu32(_mm512_xor_si512(first, wide(key.first[2])), m1);
@@ -87,8 +95,9 @@ fn draw<const N: usize>(key: &RowKey, group: u32) -> [u64; N] {
     })
 }
 
-/// Whole rows one after another, whose elements and draws are one stream, so that neither stands still at the end of a row: each row is whole pairs of
-/// words, of a mask that is neither all ones nor all zeros.
+/// Whole rows one after another, whose elements and draws are one stream, so that neither stands
+/// still at the end of a row: each row is whole pairs of words, of a mask that is neither all ones
+/// nor all zeros.
 #[derive(Clone, Copy)]
 pub(super) struct Run<'a> {
     site: &'a Site<'a>,
@@ -98,22 +107,33 @@ pub(super) struct Run<'a> {
 }
 
 impl<'a> Run<'a> {
-    /// The rows from `row` on that make `len` elements, where they can be taken so and are more than one.
+    /// The rows from `row` on that make `len` elements, where they can be taken so and are more
+    /// than one.
     pub fn of(isa: Isa, site: &'a Site<'a>, row: usize, cols: usize, len: usize) -> Option<Self> {
         let mask = &site.dropout.mask;
         let draws = !matches!(mask.rate.threshold(), 0 | DRAWS);
         let whole = len > cols && cols.is_multiple_of(128) && Place::new(mask, 0).lane == 0;
-        (draws && whole && isa == Isa::Avx512 && isa.is_available()).then_some(Self { site, row, cols })
+        (draws && whole && isa == Isa::Avx512 && isa.is_available()).then_some(Self {
+            site,
+            row,
+            cols,
+        })
     }
 
     /// The draws of its first row.
     fn words(&self) -> Words<'a> {
         let group = Place::new(&self.site.dropout.mask, 0).group;
-        Words { key: self.site.row(self.row), group, left: self.cols, after: Some(Self { row: self.row + 1, ..*self }) }
+        Words {
+            key: self.site.row(self.row),
+            group,
+            left: self.cols,
+            after: Some(Self { row: self.row + 1, ..*self }),
+        }
     }
 }
 
-/// The bits of draws from some group on, a word of 64 at a time: of one row, or of whole rows one after another.
+/// The bits of draws from some group on, a word of 64 at a time: of one row, or of whole rows one
+/// after another.
 struct Words<'a> {
     key: RowKey<'a>,
     group: u32,
@@ -153,14 +173,22 @@ impl<'a> Words<'a> {
 }
 
 /// See [`super::drop_part`].
-pub(super) fn drop_part(key: &RowKey, place: Place, x: Option<&[f32]>, y: &mut [f32], scale: f32, stream: bool) {
+pub(super) fn drop_part(
+    key: &RowKey,
+    place: Place,
+    x: Option<&[f32]>,
+    y: &mut [f32],
+    scale: f32,
+    stream: bool,
+) {
     if !Isa::Avx512.is_available() {
         return portable::drop_part(key, place, x, y, scale);
     }
     let len = x.map_or(y.len(), |x| x.len().min(y.len()));
     let to = y.as_mut_ptr();
     let from = x.map_or(to.cast_const(), <[f32]>::as_ptr);
-    // SAFETY: the processor has AVX-512 F and BW. `to` may be written and `from` read for `len` elements; in place, they are the same.
+    // SAFETY: the processor has AVX-512 F and BW. `to` may be written and `from` read for `len`
+    // elements; in place, they are the same.
     unsafe { of_row::<false>(key, place, from, to, len, &Affine::scaled(scale), stream) }
 }
 
@@ -174,23 +202,45 @@ pub(super) fn alpha_run(run: &Run<'_>, x: &[f32], y: &mut [f32], affine: &Affine
     whole_rows::<true>(run, x, y, affine, stream);
 }
 
-fn whole_rows<const ALPHA: bool>(run: &Run<'_>, x: &[f32], y: &mut [f32], affine: &Affine, stream: bool) {
+fn whole_rows<const ALPHA: bool>(
+    run: &Run<'_>,
+    x: &[f32],
+    y: &mut [f32],
+    affine: &Affine,
+    stream: bool,
+) {
     let len = x.len().min(y.len());
-    // SAFETY: who made the run has seen that the processor has AVX-512 F and BW, and both slices have so many elements.
+    // SAFETY: who made the run has seen that the processor has AVX-512 F and BW, and both slices
+    // have so many elements.
     unsafe { inner::<ALPHA>(run.words(), 0, x.as_ptr(), y.as_mut_ptr(), len, affine, stream) }
 }
 
 /// See [`super::alpha_part`].
-pub(super) fn alpha_part(key: &RowKey, place: Place, x: &[f32], y: &mut [f32], affine: &Affine, stream: bool) {
+pub(super) fn alpha_part(
+    key: &RowKey,
+    place: Place,
+    x: &[f32],
+    y: &mut [f32],
+    affine: &Affine,
+    stream: bool,
+) {
     if !Isa::Avx512.is_available() {
         return super::alpha_part(Isa::Portable, key, place, x, y, affine, stream);
     }
     // SAFETY: the processor has AVX-512 F and BW, and both slices have so many elements.
-    unsafe { of_row::<true>(key, place, x.as_ptr(), y.as_mut_ptr(), x.len().min(y.len()), affine, stream) }
+    unsafe {
+        of_row::<true>(key, place, x.as_ptr(), y.as_mut_ptr(), x.len().min(y.len()), affine, stream)
+    }
 }
 
 /// See [`super::map_part`].
-pub(super) fn map_part(key: &RowKey, place: Place, x: &[f32], y: &mut [f32], one: impl Fn(f32, u16) -> f32) {
+pub(super) fn map_part(
+    key: &RowKey,
+    place: Place,
+    x: &[f32],
+    y: &mut [f32],
+    one: impl Fn(f32, u16) -> f32,
+) {
     if !Isa::Avx512.is_available() {
         return avx2::map_part(key, place, x, y, one);
     }
@@ -239,23 +289,42 @@ unsafe fn of_row<const ALPHA: bool>(
 /// At most sixteen elements by the lowest bits of a word.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw")]
-unsafe fn part<const ALPHA: bool>(bits: u64, x: *const f32, y: *mut f32, count: usize, affine: &Affine) {
+unsafe fn part<const ALPHA: bool>(
+    bits: u64,
+    x: *const f32,
+    y: *mut f32,
+    count: usize,
+    affine: &Affine,
+) {
     let there = ((1u32 << count) - 1) as u16;
     // SAFETY: the mask lets through only the `count` elements that are there.
-    unsafe { _mm512_mask_storeu_ps(y, there, value::<ALPHA>(bits as u16, _mm512_maskz_loadu_ps(there, x), affine)) }
+    unsafe {
+        _mm512_mask_storeu_ps(
+            y,
+            there,
+            value::<ALPHA>(bits as u16, _mm512_maskz_loadu_ps(there, x), affine),
+        )
+    }
 }
 
 /// At most 64 elements by a word.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw")]
-unsafe fn parts<const ALPHA: bool>(bits: u64, x: *const f32, y: *mut f32, len: usize, affine: &Affine) {
+unsafe fn parts<const ALPHA: bool>(
+    bits: u64,
+    x: *const f32,
+    y: *mut f32,
+    len: usize,
+    affine: &Affine,
+) {
     for i in (0..len.min(64)).step_by(16) {
         // SAFETY: there are as many elements from `i` on.
         unsafe { part::<ALPHA>(bits >> i, x.add(i), y.add(i), (len - i).min(16), affine) }
     }
 }
 
-/// Dropout, or with `ALPHA` alpha dropout, of elements whose first draw is that of bit `lane` of the first word.
+/// Dropout, or with `ALPHA` alpha dropout, of elements whose first draw is that of bit `lane` of
+/// the first word.
 #[target_feature(enable = "avx512f,avx512bw")]
 unsafe fn inner<const ALPHA: bool>(
     words: Words<'_>,
@@ -290,10 +359,12 @@ fn value<const ALPHA: bool>(kept: u16, x: __m512, affine: &Affine) -> __m512 {
     }
 }
 
-/// With `STREAM`, stores go past the caches: lines that are overwritten whole are then not read first.
+/// With `STREAM`, stores go past the caches: lines that are overwritten whole are then not read
+/// first.
 ///
-/// Element i is kept where bit `lane + i` of the words says so. A head brings `y` to a whole cache line, after which every word is put together
-/// from two neighbours, the second of them drawn while the first is used.
+/// Element i is kept where bit `lane + i` of the words says so. A head brings `y` to a whole cache
+/// line, after which every word is put together from two neighbours, the second of them drawn while
+/// the first is used.
 #[target_feature(enable = "avx512f,avx512bw")]
 unsafe fn drop_inner<const STREAM: bool, const ALPHA: bool>(
     mut words: Words<'_>,
@@ -303,13 +374,16 @@ unsafe fn drop_inner<const STREAM: bool, const ALPHA: bool>(
     mut len: usize,
     affine: &Affine,
 ) {
-    let join = |low: u64, high: u64, shift: u32| ((u128::from(high) << 64 | u128::from(low)) >> shift) as u64;
+    let join = |low: u64, high: u64, shift: u32| {
+        ((u128::from(high) << 64 | u128::from(low)) >> shift) as u64
+    };
     let [mut first, mut second] = words.two();
     let head = ((y as usize).wrapping_neg() % 64 / 4).min(len);
     // SAFETY: as the caller promises.
     unsafe { part::<ALPHA>(first >> lane, x, y, head, affine) };
     let shift = lane + head as u32;
-    // SAFETY: `head` is at most `len`, and every step below goes on by as many elements as `len` has left.
+    // SAFETY: `head` is at most `len`, and every step below goes on by as many elements as `len`
+    // has left.
     unsafe {
         (x, y, len) = (x.add(head), y.add(head), len - head);
         while len >= 128 {
@@ -317,12 +391,18 @@ unsafe fn drop_inner<const STREAM: bool, const ALPHA: bool>(
             let bits = [join(first, second, shift), join(second, next[0], shift)];
             [first, second] = next;
             if STREAM {
-                (0..8).for_each(|i| _mm_prefetch::<_MM_HINT_T0>(x.wrapping_add(AHEAD + 16 * i).cast()));
+                (0..8).for_each(|i| {
+                    _mm_prefetch::<_MM_HINT_T0>(x.wrapping_add(AHEAD + 16 * i).cast())
+                });
             }
             for i in 0..8 {
                 let kept = (bits[i / 4] >> (16 * (i % 4))) as u16;
                 let value = value::<ALPHA>(kept, _mm512_loadu_ps(x.add(16 * i)), affine);
-                if STREAM { _mm512_stream_ps(y.add(16 * i), value) } else { _mm512_storeu_ps(y.add(16 * i), value) }
+                if STREAM {
+                    _mm512_stream_ps(y.add(16 * i), value)
+                } else {
+                    _mm512_storeu_ps(y.add(16 * i), value)
+                }
             }
             (x, y, len) = (x.add(128), y.add(128), len - 128);
         }

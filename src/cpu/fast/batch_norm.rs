@@ -1,4 +1,5 @@
-//! `batch_norm` and `adamw` on all threads, with the bits of their twins. What sums over rows is left to the twins: their loops run along columns.
+//! `batch_norm` and `adamw` on all threads, with the bits of their twins. What sums over rows is
+//! left to the twins: their loops run along columns.
 
 use super::row::Site;
 use super::{Isa, segment};
@@ -29,7 +30,13 @@ pub fn batch_norm(
     y.par_chunks_mut(rows * width).enumerate().for_each(|(job, y)| {
         for (row, y) in y.chunks_mut(width).enumerate() {
             let row = job * rows + row;
-            reference::normalize_row(&x[row * cols..(row + 1) * cols], &statistics[..cols], &inverse, affine, y);
+            reference::normalize_row(
+                &x[row * cols..(row + 1) * cols],
+                &statistics[..cols],
+                &inverse,
+                affine,
+                y,
+            );
             activate_row(y, None, relu);
             segment(isa, None, y, row, 0, &site, false);
         }
@@ -37,7 +44,20 @@ pub fn batch_norm(
 }
 
 /// One update of `weight` with its moments.
-pub fn adamw(grad: &[f32], weight: &mut [f32], first: &mut [f32], second: &mut [f32], rule: &AdamWRule, step: u32) {
-    let jobs = weight.par_chunks_mut(JOB).zip(grad.par_chunks(JOB)).zip(first.par_chunks_mut(JOB)).zip(second.par_chunks_mut(JOB));
-    jobs.for_each(|(((weight, grad), first), second)| reference::adamw(grad, weight, first, second, rule, step));
+pub fn adamw(
+    grad: &[f32],
+    weight: &mut [f32],
+    first: &mut [f32],
+    second: &mut [f32],
+    rule: &AdamWRule,
+    step: u32,
+) {
+    let jobs = weight
+        .par_chunks_mut(JOB)
+        .zip(grad.par_chunks(JOB))
+        .zip(first.par_chunks_mut(JOB))
+        .zip(second.par_chunks_mut(JOB));
+    jobs.for_each(|(((weight, grad), first), second)| {
+        reference::adamw(grad, weight, first, second, rule, step)
+    });
 }

@@ -1,4 +1,5 @@
-//! `patches`, `pool` and their ways back on all threads, with the bits of their twins: whole images each.
+//! `patches`, `pool` and their ways back on all threads, with the bits of their twins: whole images
+//! each.
 
 use crate::call::{Filter, Image, Pool};
 use crate::cpu::reference;
@@ -15,7 +16,8 @@ fn job(elements: usize) -> usize {
 /// See [`reference::patches`].
 pub fn patches(x: &[f32], y: &mut [f32], image: Image, filter: Filter, patches: Image) {
     let images = job(patches.elements());
-    let jobs = x.par_chunks(images * image.elements()).zip(y.par_chunks_mut(images * patches.elements()));
+    let jobs =
+        x.par_chunks(images * image.elements()).zip(y.par_chunks_mut(images * patches.elements()));
     jobs.for_each(|(x, y)| reference::patches(x, y, image, filter, patches));
 }
 
@@ -40,14 +42,26 @@ pub fn patches_grad(
 /// See [`reference::pool`].
 pub fn pool(x: &[f32], y: &mut [f32], image: Image, pool: Pool, pooled: Image) {
     let images = job(image.elements());
-    let jobs = x.par_chunks(images * image.elements()).zip(y.par_chunks_mut(images * pooled.elements()));
+    let jobs =
+        x.par_chunks(images * image.elements()).zip(y.par_chunks_mut(images * pooled.elements()));
     jobs.for_each(|(x, y)| reference::pool(x, y, image, pool, pooled));
 }
 
 /// See [`reference::pool_grad`].
-pub fn pool_grad(x: &[f32], grad_y: &[f32], grad_x: &mut [f32], image: Image, pool: Pool, pooled: Image, through: Option<f32>) {
+pub fn pool_grad(
+    x: &[f32],
+    grad_y: &[f32],
+    grad_x: &mut [f32],
+    image: Image,
+    pool: Pool,
+    pooled: Image,
+    through: Option<f32>,
+) {
     let images = job(image.elements());
     let (inputs, outputs) = (images * image.elements(), images * pooled.elements());
-    let jobs = x.par_chunks(inputs).zip(grad_y.par_chunks(outputs)).zip(grad_x.par_chunks_mut(inputs));
-    jobs.for_each(|((x, grad_y), grad_x)| reference::pool_grad(x, grad_y, grad_x, image, pool, pooled, through));
+    let jobs =
+        x.par_chunks(inputs).zip(grad_y.par_chunks(outputs)).zip(grad_x.par_chunks_mut(inputs));
+    jobs.for_each(|((x, grad_y), grad_x)| {
+        reference::pool_grad(x, grad_y, grad_x, image, pool, pooled, through)
+    });
 }

@@ -33,9 +33,17 @@ pub fn alpha_dropout(isa: Isa, x: &[f32], y: &mut [f32], cols: usize, dropout: &
     });
 }
 
-/// See [`crate::cpu::reference::gaussian_dropout`]. There are no more than 65,536 draws: what each stands for is looked up.
-pub fn gaussian_dropout(isa: Isa, x: &[f32], y: &mut [f32], cols: usize, dropout: &GaussianDropout) {
-    // An array, whose length the compiler knows: no index is checked, and vector units look up several at once.
+/// See [`crate::cpu::reference::gaussian_dropout`]. There are no more than 65,536 draws: what each
+/// stands for is looked up.
+pub fn gaussian_dropout(
+    isa: Isa,
+    x: &[f32],
+    y: &mut [f32],
+    cols: usize,
+    dropout: &GaussianDropout,
+) {
+    // An array, whose length the compiler knows: no index is checked, and vector units look up
+    // several at once.
     static QUANTILES: LazyLock<Box<[f32; 1 << 16]>> = LazyLock::new(|| {
         let mut all = Box::new([0.0; 1 << 16]);
         all.iter_mut().zip(0..=u16::MAX).for_each(|(n, draw)| *n = quantile(draw));
@@ -48,7 +56,10 @@ pub fn gaussian_dropout(isa: Isa, x: &[f32], y: &mut [f32], cols: usize, dropout
     let site = Dropout { mask: *dropout.mask(), ..Dropout::NONE };
     let site = Site::new(&site);
     each_part(y, cols, |y, row, col| {
-        let (key, place, x) = (site.row(row), Place::new(dropout.mask(), col), &x[row * cols + col..][..y.len()]);
-        map_part(isa, &key, place, x, y, |x, draw| x * (1.0 + scale * quantiles[usize::from(draw)]));
+        let (key, place, x) =
+            (site.row(row), Place::new(dropout.mask(), col), &x[row * cols + col..][..y.len()]);
+        map_part(isa, &key, place, x, y, |x, draw| {
+            x * (1.0 + scale * quantiles[usize::from(draw)])
+        });
     });
 }

@@ -26,20 +26,36 @@ pub fn dropout(isa: Isa, x: &[f32], y: &mut [f32], cols: usize, dropout: &Dropou
     });
 }
 
-/// Runs on all threads what is to be done with each part of a row: the part, its row and the column at which it starts, a multiple of
-/// [`JOB`].
-pub(super) fn each_part<T: Send>(y: &mut [T], cols: usize, part: impl Fn(&mut [T], usize, usize) + Sync) {
+/// Runs on all threads what is to be done with each part of a row: the part, its row and the column
+/// at which it starts, a multiple of [`JOB`].
+pub(super) fn each_part<T: Send>(
+    y: &mut [T],
+    cols: usize,
+    part: impl Fn(&mut [T], usize, usize) + Sync,
+) {
     each_part_of(JOB, y, cols, part);
 }
 
 /// As [`each_part`], in jobs of so many elements: fewer where each is more work.
-pub(super) fn each_part_of<T: Send>(most: usize, y: &mut [T], cols: usize, part: impl Fn(&mut [T], usize, usize) + Sync) {
-    each_job(most, y, cols, |y, first, col| y.chunks_mut(cols).enumerate().for_each(|(row, y)| part(y, first + row, col)));
+pub(super) fn each_part_of<T: Send>(
+    most: usize,
+    y: &mut [T],
+    cols: usize,
+    part: impl Fn(&mut [T], usize, usize) + Sync,
+) {
+    each_job(most, y, cols, |y, first, col| {
+        y.chunks_mut(cols).enumerate().for_each(|(row, y)| part(y, first + row, col))
+    });
 }
 
-/// Runs on all threads what is to be done with each job of at most so many elements: whole rows, of which it is told the first, or a part of one row
-/// and the column at which it starts.
-pub(super) fn each_job<T: Send>(most: usize, y: &mut [T], cols: usize, job: impl Fn(&mut [T], usize, usize) + Sync) {
+/// Runs on all threads what is to be done with each job of at most so many elements: whole rows, of
+/// which it is told the first, or a part of one row and the column at which it starts.
+pub(super) fn each_job<T: Send>(
+    most: usize,
+    y: &mut [T],
+    cols: usize,
+    job: impl Fn(&mut [T], usize, usize) + Sync,
+) {
     if cols == 0 {
         return;
     }

@@ -8,7 +8,8 @@ use rayon::prelude::*;
 /// Elements of a job: below that a second thread costs more than it brings.
 const JOB: usize = 1 << 15;
 
-/// `X[r] = M·s·value(data[order[r]])` and `labels[r] = all_labels[order[r]]`; `data [N, cols]`, `X [B, cols]`.
+/// `X[r] = M·s·value(data[order[r]])` and `labels[r] = all_labels[order[r]]`; `data [N, cols]`, `X
+/// [B, cols]`.
 ///
 /// An entry of `order` past the data leaves its row as it is.
 #[allow(clippy::too_many_arguments)]
@@ -36,7 +37,9 @@ pub fn gather<V: Copy + Sync>(
             let row = job * rows + row;
             let source = order[row] as usize;
             if source < all_labels.len() {
-                x.iter_mut().zip(&data[source * cols..(source + 1) * cols]).for_each(|(x, &datum)| *x = value(datum));
+                x.iter_mut()
+                    .zip(&data[source * cols..(source + 1) * cols])
+                    .for_each(|(x, &datum)| *x = value(datum));
                 segment(isa, None, x, row, 0, &site, false);
             }
         }

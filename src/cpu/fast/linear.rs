@@ -1,8 +1,10 @@
-//! `linear_forward`, `grad_input` and `grad_weight` on all threads: a matrix product, with the rest of the layer done to each row while it is in
-//! the first-level cache. Neither a mask nor `dZ` is stored.
+//! `linear_forward`, `grad_input` and `grad_weight` on all threads: a matrix product, with the rest
+//! of the layer done to each row while it is in the first-level cache. Neither a mask nor `dZ` is
+//! stored.
 //!
-//! Each sum is one ascending chain. The reference cuts long sums of few rows or columns in parts ([`crate::order`]) and rounds twice where
-//! multiply-adds here round once, so results agree within rounding; masks are the same bits.
+//! Each sum is one ascending chain. The reference cuts long sums of few rows or columns in parts
+//! ([`crate::order`]) and rounds twice where multiply-adds here round once, so results agree within
+//! rounding; masks are the same bits.
 
 use super::product::{Factor, Gate, Lanes, Output, activate, descend, product, through_relu};
 use super::row::Site;
@@ -28,7 +30,8 @@ pub fn linear_forward(
 ) {
     let [inputs, outputs] = shape;
     let shape = [y.len() / outputs.max(1), inputs, outputs];
-    let (x, weight) = (Factor::new(x, inputs, Lanes::Rows), Factor::new(weight, outputs, Lanes::Cols));
+    let (x, weight) =
+        (Factor::new(x, inputs, Lanes::Rows), Factor::new(weight, outputs, Lanes::Cols));
     let site = Site::new(dropout);
     product(isa, shape, x, weight, Output::Matrix(y), [], |row, col, y, []| {
         if bias.is_some() || relu {
@@ -38,7 +41,8 @@ pub fn linear_forward(
     });
 }
 
-/// The gradient before a layer's activation, made from `dY` while a product packs it; see [`crate::cpu::reference::gradient`].
+/// The gradient before a layer's activation, made from `dY` while a product packs it; see
+/// [`crate::cpu::reference::gradient`].
 #[derive(Clone, Copy)]
 pub struct Gradient<'a> {
     /// `dY [B, O]`
@@ -74,7 +78,8 @@ pub fn grad_input(
 ) {
     let [inputs, outputs] = shape;
     let shape = [grad_input.len() / inputs.max(1), outputs, inputs];
-    let (dz, weight) = (gradient.factor(outputs, Lanes::Rows), Factor::new(weight, outputs, Lanes::Rows));
+    let (dz, weight) =
+        (gradient.factor(outputs, Lanes::Rows), Factor::new(weight, outputs, Lanes::Rows));
     product(isa, shape, dz, weight, Output::Matrix(grad_input), [], |row, col, dx, []| {
         if let Some((x, scale)) = through {
             through_relu(isa, dx, &x[row * inputs + col..][..dx.len()], scale);
@@ -83,7 +88,14 @@ pub fn grad_input(
 }
 
 /// `dW = Xᵀ·dZ` and `db = Σ_rows dZ`; `shape` is `[I, O]`.
-pub fn grad_weight(isa: Isa, x: &[f32], gradient: Gradient<'_>, grad_weight: &mut [f32], grad_bias: &mut [f32], shape: [usize; 2]) {
+pub fn grad_weight(
+    isa: Isa,
+    x: &[f32],
+    gradient: Gradient<'_>,
+    grad_weight: &mut [f32],
+    grad_bias: &mut [f32],
+    shape: [usize; 2],
+) {
     let [inputs, outputs] = shape;
     let shape = [inputs, gradient.grad_output.len() / outputs.max(1), outputs];
     let (x, dz) = (Factor::new(x, inputs, Lanes::Cols), gradient.factor(outputs, Lanes::Cols));
@@ -91,7 +103,8 @@ pub fn grad_weight(isa: Isa, x: &[f32], gradient: Gradient<'_>, grad_weight: &mu
     bias_gradient(isa, gradient, grad_bias);
 }
 
-/// One update by `rule` with `dW = Xᵀ·dZ`, of which no more than a few rows are ever stored, and `db = Σ_rows dZ`; `shape` is `[I, O]`.
+/// One update by `rule` with `dW = Xᵀ·dZ`, of which no more than a few rows are ever stored, and
+/// `db = Σ_rows dZ`; `shape` is `[I, O]`.
 #[allow(clippy::too_many_arguments)]
 pub fn grad_weight_sgd(
     isa: Isa,
@@ -112,8 +125,12 @@ pub fn grad_weight_sgd(
     let (weight_velocity, bias_velocity) = velocity.unzip();
     descend(isa, &db, bias, bias_velocity, &rule.for_bias());
     match weight_velocity {
-        Some(v) => product(isa, shape, x, dz, Output::Rows, [weight, v], |_, _, dw, [w, v]| descend(isa, dw, w, Some(v), rule)),
-        None => product(isa, shape, x, dz, Output::Rows, [weight], |_, _, dw, [w]| descend(isa, dw, w, None, rule)),
+        Some(v) => product(isa, shape, x, dz, Output::Rows, [weight, v], |_, _, dw, [w, v]| {
+            descend(isa, dw, w, Some(v), rule)
+        }),
+        None => product(isa, shape, x, dz, Output::Rows, [weight], |_, _, dw, [w]| {
+            descend(isa, dw, w, None, rule)
+        }),
     }
 }
 

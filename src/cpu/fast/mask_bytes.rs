@@ -18,7 +18,10 @@ pub fn mask_bytes(isa: Isa, bytes: &mut [u8], cols: usize, mask: &Mask) {
             for (strip, bytes) in bytes.chunks_mut(STRIP).enumerate() {
                 strip_bits(isa, &site, row, col + strip * STRIP, bytes.len(), &mut words);
                 for (bytes, word) in bytes.chunks_mut(64).zip(words) {
-                    bytes.iter_mut().enumerate().for_each(|(j, byte)| *byte = (word >> j & 1) as u8);
+                    bytes
+                        .iter_mut()
+                        .enumerate()
+                        .for_each(|(j, byte)| *byte = (word >> j & 1) as u8);
                 }
             }
         }

@@ -1,9 +1,12 @@
-//! The fast CPU path: the same bits as the reference, drawn eight groups at a time and used while they are in cache.
+//! The fast CPU path: the same bits as the reference, drawn eight groups at a time and used while
+//! they are in cache.
 //!
-//! `keep_bits` draws a mask as one bit an element, `drop_part` draws and multiplies what is kept, `draws` gives the draws themselves. They exist
-//! for every instruction set of [`Isa`]; all give the same bits.
+//! `keep_bits` draws a mask as one bit an element, `drop_part` draws and multiplies what is kept,
+//! `draws` gives the draws themselves. They exist for every instruction set of [`Isa`]; all give
+//! the same bits.
 //!
-//! All take row-major slices whose lengths the caller has checked, as [`Cpu`](crate::cpu::Cpu) does, and panic on others.
+//! All take row-major slices whose lengths the caller has checked, as [`Cpu`](crate::cpu::Cpu)
+//! does, and panic on others.
 
 mod activation;
 #[cfg(target_arch = "x86_64")]
@@ -49,7 +52,8 @@ use crate::Dropout;
 use crate::rate::DRAWS;
 use row::{Affine, Place, RowKey, Site};
 
-/// Elements that draws are kept for on the stack: they, input and output stay in the first-level cache.
+/// Elements that draws are kept for on the stack: they, input and output stay in the first-level
+/// cache.
 pub(crate) const STRIP: usize = 1024;
 
 /// An instruction set that the fast path is written for.
@@ -133,8 +137,17 @@ fn draws(isa: Isa, key: &RowKey, group: u32, out: &mut [[u16; 64]]) {
     }
 }
 
-/// `y = M·s·x` for a part of a row from `place` on, in place without `x`. With `stream`, stores may go past the caches.
-fn drop_part(isa: Isa, key: &RowKey, place: Place, x: Option<&[f32]>, y: &mut [f32], scale: f32, stream: bool) {
+/// `y = M·s·x` for a part of a row from `place` on, in place without `x`. With `stream`, stores may
+/// go past the caches.
+fn drop_part(
+    isa: Isa,
+    key: &RowKey,
+    place: Place,
+    x: Option<&[f32]>,
+    y: &mut [f32],
+    scale: f32,
+    stream: bool,
+) {
     // The other instruction sets have no use for it.
     let _ = stream;
     match isa {
@@ -148,8 +161,17 @@ fn drop_part(isa: Isa, key: &RowKey, place: Place, x: Option<&[f32]>, y: &mut [f
     }
 }
 
-/// `y = x·scale + shift` where an element is kept, else `dropped`, for a part of a row from `place` on. With `stream`, stores may go past the caches.
-fn alpha_part(isa: Isa, key: &RowKey, place: Place, x: &[f32], y: &mut [f32], affine: &Affine, stream: bool) {
+/// `y = x·scale + shift` where an element is kept, else `dropped`, for a part of a row from `place`
+/// on. With `stream`, stores may go past the caches.
+fn alpha_part(
+    isa: Isa,
+    key: &RowKey,
+    place: Place,
+    x: &[f32],
+    y: &mut [f32],
+    affine: &Affine,
+    stream: bool,
+) {
     #[cfg(all(target_arch = "x86_64", has_avx512))]
     if isa == Isa::Avx512 {
         return avx512::alpha_part(key, place, x, y, affine, stream);
@@ -159,23 +181,46 @@ fn alpha_part(isa: Isa, key: &RowKey, place: Place, x: &[f32], y: &mut [f32], af
     map_part(isa, key, place, x, y, |x, draw| {
         // As in `portable::drop_with`.
         let kept = ((i32::from(draw) - threshold) >> 31) as u32;
-        f32::from_bits((x * affine.scale + affine.shift).to_bits() & kept | affine.dropped.to_bits() & !kept)
+        f32::from_bits(
+            (x * affine.scale + affine.shift).to_bits() & kept | affine.dropped.to_bits() & !kept,
+        )
     });
 }
 
 /// `y = one(x, draw)` for a part of a row from `place` on.
-fn map_part(isa: Isa, key: &RowKey, place: Place, x: &[f32], y: &mut [f32], one: impl Fn(f32, u16) -> f32) {
+fn map_part(
+    isa: Isa,
+    key: &RowKey,
+    place: Place,
+    x: &[f32],
+    y: &mut [f32],
+    one: impl Fn(f32, u16) -> f32,
+) {
     match isa {
         #[cfg(target_arch = "x86_64")]
         Isa::Avx2 => avx2::map_part(key, place, x, y, one),
         #[cfg(all(target_arch = "x86_64", has_avx512))]
         Isa::Avx512 => avx512::map_part(key, place, x, y, one),
-        _ => portable::map_with(|group, out| draws(isa, key, group, std::slice::from_mut(out)), place, Some(x), y, one),
+        _ => portable::map_with(
+            |group, out| draws(isa, key, group, std::slice::from_mut(out)),
+            place,
+            Some(x),
+            y,
+            one,
+        ),
     }
 }
 
-/// The mask's words for at most [`STRIP`] elements from local `(row, col)` on; the last word may hold more bits than there are elements.
-fn strip_bits(isa: Isa, site: &Site<'_>, row: usize, col: usize, len: usize, words: &mut [u64; STRIP / 64 + 1]) {
+/// The mask's words for at most [`STRIP`] elements from local `(row, col)` on; the last word may
+/// hold more bits than there are elements.
+fn strip_bits(
+    isa: Isa,
+    site: &Site<'_>,
+    row: usize,
+    col: usize,
+    len: usize,
+    words: &mut [u64; STRIP / 64 + 1],
+) {
     let Place { group, lane } = Place::new(&site.dropout.mask, col);
     let key = site.row(row);
     let count = len.div_ceil(64);
@@ -189,8 +234,17 @@ fn strip_bits(isa: Isa, site: &Site<'_>, row: usize, col: usize, len: usize, wor
     }
 }
 
-/// `y = M·s·x` for a part of local row `row` from column `col` on, in place without `x`. With `stream`, stores may go past the caches.
-fn segment(isa: Isa, x: Option<&[f32]>, y: &mut [f32], row: usize, col: usize, site: &Site<'_>, stream: bool) {
+/// `y = M·s·x` for a part of local row `row` from column `col` on, in place without `x`. With
+/// `stream`, stores may go past the caches.
+fn segment(
+    isa: Isa,
+    x: Option<&[f32]>,
+    y: &mut [f32],
+    row: usize,
+    col: usize,
+    site: &Site<'_>,
+    stream: bool,
+) {
     let Dropout { mask, scale } = site.dropout;
     match (mask.rate.threshold(), x) {
         (0, _) => y.fill(0.0),

@@ -1,10 +1,11 @@
 //! The fast path with NEON.
 //!
-//! Each counter word of four groups is a vector. A product is two `umull`, whose low and high halves `uzp1` and `uzp2` part again, and
-//! storing the four words interleaved puts the eight draws of a group side by side.
+//! Each counter word of four groups is a vector. A product is two `umull`, whose low and high
+//! halves `uzp1` and `uzp2` part again, and storing the four words interleaved puts the eight draws
+//! of a group side by side.
 //!
-//! `unsafe` is confined to this file: calls into functions compiled for the instruction set, each behind a check that the processor has
-//! it, and vector stores within the slices given.
+//! `unsafe` is confined to this file: calls into functions compiled for the instruction set, each
+//! behind a check that the processor has it, and vector stores within the slices given.
 #![allow(unsafe_code)]
 
 use super::row::{Place, RowKey};
@@ -21,7 +22,10 @@ pub(super) fn keep_bits(key: &RowKey, group: u32, words: &mut [u64]) {
         let mut draws = [0; 64];
         // SAFETY: the processor has NEON.
         unsafe { draw(key, group.wrapping_add(8 * i as u32), &mut draws) };
-        *word = draws.iter().enumerate().fold(0, |word, (j, &draw)| word | u64::from(draw < key.threshold) << j);
+        *word = draws
+            .iter()
+            .enumerate()
+            .fold(0, |word, (j, &draw)| word | u64::from(draw < key.threshold) << j);
     }
 }
 
@@ -38,7 +42,10 @@ fn draw(key: &RowKey, group: u32, out: &mut [u16; 64]) {
         let high = vreinterpretq_u32_u64(vmull_high_u32(a, b));
         (vuzp2q_u32(low, high), vuzp1q_u32(low, high))
     };
-    let lanes = vaddq_u32(vcombine_u32(vcreate_u32(1 << 32), vcreate_u32(3 << 32 | 2)), wide(u64::from(group)));
+    let lanes = vaddq_u32(
+        vcombine_u32(vcreate_u32(1 << 32), vcreate_u32(3 << 32 | 2)),
+        wide(u64::from(group)),
+    );
     let [mut c0, mut c1, mut c2, mut c3] = [[wide(0); 2]; 4];
     for i in 0..2 {
         let (high, first) = multiply(vaddq_u32(lanes, wide(4 * i as u64)), m0);
@@ -59,7 +66,8 @@ fn draw(key: &RowKey, group: u32, out: &mut [u16; 64]) {
         }
     }
     for (i, out) in out.chunks_exact_mut(32).enumerate() {
-        // SAFETY: four vectors of four words are the 32 draws of this half, and a u16 asks for no other alignment than `st4` does.
+        // SAFETY: four vectors of four words are the 32 draws of this half, and a u16 asks for no
+        // other alignment than `st4` does.
         unsafe { vst4q_u32(out.as_mut_ptr().cast(), uint32x4x4_t(c0[i], c1[i], c2[i], c3[i])) };
     }
 }

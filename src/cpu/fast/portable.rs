@@ -1,4 +1,5 @@
-//! The fast path in plain Rust: loops over eight groups at a time that a compiler turns into vector code for its target.
+//! The fast path in plain Rust: loops over eight groups at a time that a compiler turns into vector
+//! code for its target.
 
 use super::STRIP;
 use super::row::{Place, RowKey};
@@ -6,8 +7,8 @@ use crate::philox::MULTIPLIERS;
 
 /// Groups of a word's worth of bits.
 const LANES: usize = 8;
-/// Groups that advance side by side: as many as have their counters in registers where there are 16 of 128 bits, and still two chains of vectors, which
-/// hide each other's latency.
+/// Groups that advance side by side: as many as have their counters in registers where there are 16
+/// of 128 bits, and still two chains of vectors, which hide each other's latency.
 const SIDE_BY_SIDE: usize = 4;
 
 /// The 64 draws of eight groups.
@@ -18,7 +19,8 @@ fn draw(key: &RowKey, group: u32, out: &mut [u16; 64]) {
     }
 }
 
-/// The draws of some groups. Each counter word is in the lower half of a 64-bit lane, where vector units multiply 32 by 32 bits.
+/// The draws of some groups. Each counter word is in the lower half of a 64-bit lane, where vector
+/// units multiply 32 by 32 bits.
 #[inline(always)]
 fn draw_side_by_side(key: &RowKey, group: u32, out: &mut [u16]) {
     let low = 0xffff_ffff;
@@ -43,7 +45,9 @@ fn draw_side_by_side(key: &RowKey, group: u32, out: &mut [u16]) {
         }
     }
     for (lane, out) in out.chunks_exact_mut(8).enumerate() {
-        for (pair, [first, second]) in out.chunks_exact_mut(4).zip([[c0[lane], c1[lane]], [c2[lane], c3[lane]]]) {
+        for (pair, [first, second]) in
+            out.chunks_exact_mut(4).zip([[c0[lane], c1[lane]], [c2[lane], c3[lane]]])
+        {
             let draws = first & low | second << 32;
             (0..4).for_each(|j| pair[j] = (draws >> (16 * j)) as u16);
         }
@@ -55,7 +59,10 @@ pub(super) fn keep_bits(key: &RowKey, group: u32, words: &mut [u64]) {
     for (i, word) in words.iter_mut().enumerate() {
         let mut draws = [0; 64];
         draw(key, group.wrapping_add((i * LANES) as u32), &mut draws);
-        *word = draws.iter().enumerate().fold(0, |word, (j, &draw)| word | u64::from(draw < key.threshold) << j);
+        *word = draws
+            .iter()
+            .enumerate()
+            .fold(0, |word, (j, &draw)| word | u64::from(draw < key.threshold) << j);
     }
 }
 
@@ -71,7 +78,8 @@ pub(super) fn drop_part(key: &RowKey, place: Place, x: Option<&[f32]>, y: &mut [
     drop_with(|group, out| draw(key, group, out), key.threshold, place, x, y, scale);
 }
 
-/// [`super::drop_part`] by way of draws on the stack; inlined into callers that are compiled for other instruction sets.
+/// [`super::drop_part`] by way of draws on the stack; inlined into callers that are compiled for
+/// other instruction sets.
 #[inline(always)]
 pub(super) fn drop_with(
     draw: impl FnMut(u32, &mut [u16; 64]),
@@ -81,13 +89,14 @@ pub(super) fn drop_with(
     y: &mut [f32],
     scale: f32,
 ) {
-    // All bits where the draw is below the threshold: selecting by a mask vectorises everywhere, where a condition becomes a branch that
-    // no processor can predict.
+    // All bits where the draw is below the threshold: selecting by a mask vectorises everywhere,
+    // where a condition becomes a branch that no processor can predict.
     let kept = |draw: u16| ((i32::from(draw) - i32::from(threshold)) >> 31) as u32;
     map_with(draw, place, x, y, |x, draw| f32::from_bits((x * scale).to_bits() & kept(draw)));
 }
 
-/// [`super::map_part`] by way of draws on the stack, in place without `x`; inlined as [`drop_with`] is.
+/// [`super::map_part`] by way of draws on the stack, in place without `x`; inlined as [`drop_with`]
+/// is.
 #[inline(always)]
 pub(super) fn map_with(
     mut draw: impl FnMut(u32, &mut [u16; 64]),
@@ -106,7 +115,11 @@ pub(super) fn map_with(
         group = group.wrapping_add((STRIP / 8) as u32);
         let draws = &draws.as_flattened()[lane as usize..];
         match x {
-            Some(x) => y.iter_mut().zip(&x[strip * STRIP..]).zip(draws).for_each(|((y, &x), &draw)| *y = one(x, draw)),
+            Some(x) => y
+                .iter_mut()
+                .zip(&x[strip * STRIP..])
+                .zip(draws)
+                .for_each(|((y, &x), &draw)| *y = one(x, draw)),
             None => y.iter_mut().zip(draws).for_each(|(y, &draw)| *y = one(*y, draw)),
         }
     }

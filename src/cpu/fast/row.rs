@@ -1,4 +1,5 @@
-//! Where a mask is drawn: what its draws in one row have in common, and where in the row they start.
+//! Where a mask is drawn: what its draws in one row have in common, and where in the row they
+//! start.
 
 use crate::mask::GROUP;
 use crate::philox::{MULTIPLIERS, ROUNDS, WEYL};
@@ -39,18 +40,25 @@ impl Affine {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Site<'a> {
     pub dropout: &'a Dropout,
-    /// The keys of all rounds. Each word is in a 64-bit lane already, so that vector units load and spread it in one instruction.
+    /// The keys of all rounds. Each word is in a 64-bit lane already, so that vector units load
+    /// and spread it in one instruction.
     keys: [[u64; 2]; ROUNDS as usize],
 }
 
 impl<'a> Site<'a> {
     pub fn new(dropout: &'a Dropout) -> Self {
         let [k0, k1] = crate::philox::key(dropout.mask.key.seed);
-        let key = |word: u32, weyl: u32, round: usize| u64::from(word.wrapping_add((round as u32).wrapping_mul(weyl)));
-        Self { dropout, keys: std::array::from_fn(|round| [key(k0, WEYL[0], round), key(k1, WEYL[1], round)]) }
+        let key = |word: u32, weyl: u32, round: usize| {
+            u64::from(word.wrapping_add((round as u32).wrapping_mul(weyl)))
+        };
+        Self {
+            dropout,
+            keys: std::array::from_fn(|round| [key(k0, WEYL[0], round), key(k1, WEYL[1], round)]),
+        }
     }
 
-    /// What the draws of local row `row` have in common; for a mask that is neither all ones nor all zeros.
+    /// What the draws of local row `row` have in common; for a mask that is neither all ones nor
+    /// all zeros.
     pub fn row(&self, row: usize) -> RowKey<'_> {
         let mask = &self.dropout.mask;
         let row = u64::from((mask.row_offset + row as u64) as u32);
@@ -61,16 +69,21 @@ impl<'a> Site<'a> {
         let c1 = product & low;
         let c0 = product >> 32 ^ row ^ keys[0][0];
         let product = m0 * c0;
-        let first =
-            [u64::from(mask.key.step) ^ keys[0][1], c1 ^ keys[1][0], product >> 32 ^ keys[1][1], product & low ^ keys[2][1]];
+        let first = [
+            u64::from(mask.key.step) ^ keys[0][1],
+            c1 ^ keys[1][0],
+            product >> 32 ^ keys[1][1],
+            product & low ^ keys[2][1],
+        ];
         RowKey { first, keys, threshold: mask.rate.threshold() as u16 }
     }
 }
 
 /// Everything that a mask's draws in one row depend on but the column.
 ///
-/// Only the first counter word, the group of columns, varies along a row, and in two rounds of Philox it reaches only half of the state. So
-/// two of the 20 products and the first keys are worked out here, once a row:
+/// Only the first counter word, the group of columns, varies along a row, and in two rounds of
+/// Philox it reaches only half of the state. So two of the 20 products and the first keys are
+/// worked out here, once a row:
 ///
 /// ```text
 /// round 1    c2 = high(M0·group) ^ first[0]    c3 = low(M0·group)
@@ -83,7 +96,8 @@ impl<'a> Site<'a> {
 pub(super) struct RowKey<'a> {
     /// What the rounds up to the third mix in where they mix in no counter word.
     pub first: [u64; 4],
-    /// The keys of all rounds; those of the first two, and the third's second, are part of `first`.
+    /// The keys of all rounds; those of the first two, and the third's second, are part of
+    /// `first`.
     pub keys: &'a [[u64; 2]; ROUNDS as usize],
     /// Draws below it are kept, 1 ..= 65535.
     pub threshold: u16,

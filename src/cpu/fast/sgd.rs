@@ -12,12 +12,20 @@ const JOB: usize = 1 << 15;
 const COLS: usize = 64;
 
 /// One update of `weight [rows, cols]` by [`SgdRule`].
-pub fn sgd(isa: Isa, grad: &[f32], weight: &mut [f32], velocity: Option<&mut [f32]>, cols: usize, rule: &SgdRule) {
+pub fn sgd(
+    isa: Isa,
+    grad: &[f32],
+    weight: &mut [f32],
+    velocity: Option<&mut [f32]>,
+    cols: usize,
+    rule: &SgdRule,
+) {
     let jobs = weight.par_chunks_mut(JOB).zip(grad.par_chunks(JOB));
     match velocity {
         Some(velocity) => {
-            jobs.zip(velocity.par_chunks_mut(JOB))
-                .for_each(|((weight, grad), velocity)| descend(isa, grad, weight, Some(velocity), rule));
+            jobs.zip(velocity.par_chunks_mut(JOB)).for_each(|((weight, grad), velocity)| {
+                descend(isa, grad, weight, Some(velocity), rule)
+            });
         }
         None => jobs.for_each(|(weight, grad)| descend(isa, grad, weight, None, rule)),
     }

@@ -1,4 +1,5 @@
-//! `softmax_cross_entropy` on all threads, with the bits of [`crate::cpu::reference::softmax_cross_entropy`]: rows know nothing of one another.
+//! `softmax_cross_entropy` on all threads, with the bits of
+//! [`crate::cpu::reference::softmax_cross_entropy`]: rows know nothing of one another.
 
 use crate::cpu::reference;
 use rayon::prelude::*;
@@ -17,10 +18,18 @@ pub fn softmax_cross_entropy(
 ) {
     let rows = (JOB / classes.max(1)).max(1);
     if classes == 0 || labels.len() <= rows {
-        return reference::softmax_cross_entropy(logits, labels, grad_logits, losses, classes, batch);
+        return reference::softmax_cross_entropy(
+            logits,
+            labels,
+            grad_logits,
+            losses,
+            classes,
+            batch,
+        );
     }
     let of_labels = labels.par_chunks(rows).zip(losses.par_chunks_mut(2 * rows));
-    let of_logits = logits.par_chunks(rows * classes).zip(grad_logits.par_chunks_mut(rows * classes));
+    let of_logits =
+        logits.par_chunks(rows * classes).zip(grad_logits.par_chunks_mut(rows * classes));
     of_labels.zip(of_logits).for_each(|((labels, losses), (logits, grad_logits))| {
         reference::softmax_cross_entropy(logits, labels, grad_logits, losses, classes, batch);
     });

@@ -1,8 +1,10 @@
 //! From which size on an output is stored past the caches.
 //!
-//! Where input and output together fill half of the last-level cache, whoever reads the output next would find little of it there, and a store through
-//! the caches first reads the line that it is to overwrite. Measured on an EPYC with 32 MiB, dropout in parts of its time with stores through the
-//! caches: 1.1 at 2²⁰ elements, 1.0 at 2²¹ (0.43 with its gradient), 0.4 at 2²²; on a Xeon with a larger cache 1.1 at 2²² and 0.8 at 2²⁴.
+//! Where input and output together fill half of the last-level cache, whoever reads the output next
+//! would find little of it there, and a store through the caches first reads the line that it is to
+//! overwrite. Measured on an EPYC with 32 MiB, dropout in parts of its time with stores through the
+//! caches: 1.1 at 2²⁰ elements, 1.0 at 2²¹ (0.43 with its gradient), 0.4 at 2²²; on a Xeon with a
+//! larger cache 1.1 at 2²² and 0.8 at 2²⁴.
 //!
 //! `unsafe` is confined to the question to the processor, which older compilers take for unsafe.
 #![allow(unsafe_code)]
@@ -28,14 +30,21 @@ fn threshold(last_level: Option<usize>) -> usize {
 #[cfg(all(target_arch = "x86_64", not(miri)))]
 fn last_level_cache() -> Option<usize> {
     use std::arch::x86_64::{__cpuid, __cpuid_count};
-    // SAFETY: every processor of this architecture has the instruction. It answers for leaves up to the one that it names.
+    // SAFETY: every processor of this architecture has the instruction. It answers for leaves up to
+    // the one that it names.
     #[allow(unused_unsafe)]
-    let (leaf, sub) = (|leaf| unsafe { __cpuid(leaf) }, |leaf, index| unsafe { __cpuid_count(leaf, index) });
-    // Intel's leaf and AMD's, in one form; ways, partitions, bytes of a line and sets are told less 1.
-    let caches = [0x4, 0x8000_001D].into_iter().filter(|wanted| leaf(wanted & 0x8000_0000).eax >= *wanted);
-    let sizes = caches.flat_map(|wanted| (0..8).map(move |index| sub(wanted, index)).take_while(|told| told.eax & 0x1F != 0));
+    let (leaf, sub) =
+        (|leaf| unsafe { __cpuid(leaf) }, |leaf, index| unsafe { __cpuid_count(leaf, index) });
+    // Intel's leaf and AMD's, in one form; ways, partitions, bytes of a line and sets are told less
+    // 1.
+    let caches =
+        [0x4, 0x8000_001D].into_iter().filter(|wanted| leaf(wanted & 0x8000_0000).eax >= *wanted);
+    let sizes = caches.flat_map(|wanted| {
+        (0..8).map(move |index| sub(wanted, index)).take_while(|told| told.eax & 0x1F != 0)
+    });
     let bytes = |ebx: u32, sets: u32| {
-        let [ways, partitions, line] = [ebx >> 22, ebx >> 12 & 0x3FF, ebx & 0xFFF].map(|less| less as usize + 1);
+        let [ways, partitions, line] =
+            [ebx >> 22, ebx >> 12 & 0x3FF, ebx & 0xFFF].map(|less| less as usize + 1);
         ways * partitions * line * (sets as usize + 1)
     };
     sizes.map(|told| bytes(told.ebx, told.ecx)).max()
@@ -53,7 +62,10 @@ mod tests {
     #[test]
     fn a_quarter_of_the_last_level_cache_is_large_within_bounds() {
         let mebibytes = |count: usize| threshold(Some(count << 20));
-        assert_eq!([1, 16, 32, 64, 128, 512].map(mebibytes), [1 << 20, 1 << 20, 1 << 21, 1 << 22, 1 << 23, 1 << 23]);
+        assert_eq!(
+            [1, 16, 32, 64, 128, 512].map(mebibytes),
+            [1 << 20, 1 << 20, 1 << 21, 1 << 22, 1 << 23, 1 << 23]
+        );
         assert_eq!(threshold(None), MOST);
         assert!(!is_large(LEAST - 1) && is_large(MOST));
     }
@@ -63,7 +75,10 @@ mod tests {
     #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
     fn the_last_level_cache_is_as_large_as_the_system_says() {
         let sizes = (0..8).filter_map(|index| {
-            let text = std::fs::read_to_string(format!("/sys/devices/system/cpu/cpu0/cache/index{index}/size")).ok()?;
+            let text = std::fs::read_to_string(format!(
+                "/sys/devices/system/cpu/cpu0/cache/index{index}/size"
+            ))
+            .ok()?;
             text.trim().strip_suffix('K')?.parse::<usize>().ok()
         });
         match (sizes.max(), last_level_cache()) {

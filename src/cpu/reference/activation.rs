@@ -7,7 +7,8 @@ use crate::call::Activation;
 /// `Φ(z)`, the normal distribution's; Abramowitz and Stegun, 7.1.26.
 fn normal(z: f32, bell: f32) -> f32 {
     let t = 1.0 / (1.0 + 0.231_641_9 * z.abs());
-    let polynomial = 0.254_829_592 + t * (-0.284_496_736 + t * (1.421_413_741 + t * (-1.453_152_027 + t * 1.061_405_429)));
+    let polynomial = 0.254_829_592
+        + t * (-0.284_496_736 + t * (1.421_413_741 + t * (-1.453_152_027 + t * 1.061_405_429)));
     let tail = 0.5 * bell * t * polynomial;
     if z > 0.0 { 1.0 - tail } else { tail }
 }

@@ -3,7 +3,14 @@
 use crate::call::AdamWRule;
 
 /// One update of `weight` with its moments by [`AdamWRule`], after `step` others.
-pub fn adamw(grad: &[f32], weight: &mut [f32], first: &mut [f32], second: &mut [f32], rule: &AdamWRule, step: u32) {
+pub fn adamw(
+    grad: &[f32],
+    weight: &mut [f32],
+    first: &mut [f32],
+    second: &mut [f32],
+    rule: &AdamWRule,
+    step: u32,
+) {
     let ([size, epsilon], decay) = (rule.corrected(step), rule.lr * rule.weight_decay);
     for (((w, &g), m), v) in weight.iter_mut().zip(grad).zip(first).zip(second) {
         *m = rule.beta1 * *m + (1.0 - rule.beta1) * g;

@@ -3,7 +3,8 @@
 use super::{activate_row, drop_row};
 use crate::Dropout;
 
-/// `Y = M·s·relu(γ·(X − mean)/√(variance + ε) + β)`; `x`, `y` `[rows, cols]`, `statistics` and `affine` `[2, cols]`.
+/// `Y = M·s·relu(γ·(X − mean)/√(variance + ε) + β)`; `x`, `y` `[rows, cols]`, `statistics` and
+/// `affine` `[2, cols]`.
 #[allow(clippy::too_many_arguments)]
 pub fn batch_norm(
     x: &[f32],
@@ -29,7 +30,13 @@ pub(crate) fn inverse_deviations(statistics: &[f32], cols: usize, epsilon: f32) 
 }
 
 /// `γ·(x − mean)·inverse + β` of a row.
-pub(crate) fn normalize_row(x: &[f32], means: &[f32], inverse: &[f32], affine: &[f32], y: &mut [f32]) {
+pub(crate) fn normalize_row(
+    x: &[f32],
+    means: &[f32],
+    inverse: &[f32],
+    affine: &[f32],
+    y: &mut [f32],
+) {
     let (gamma, beta) = affine.split_at(x.len());
     let columns = means.iter().zip(inverse).zip(gamma.iter().zip(beta));
     for ((y, x), ((mean, inverse), (gamma, beta))) in y.iter_mut().zip(x).zip(columns) {

@@ -3,7 +3,8 @@
 use super::batch_norm::inverse_deviations;
 use super::through_relu;
 
-/// `dγ`, `dβ` and `dX`; `x`, `grad_y`, `grad_x` `[rows, cols]`, the others `[2, cols]`. `through` is the scale of a dropout and ReLU that gave `x`.
+/// `dγ`, `dβ` and `dX`; `x`, `grad_y`, `grad_x` `[rows, cols]`, the others `[2, cols]`. `through`
+/// is the scale of a dropout and ReLU that gave `x`.
 #[allow(clippy::too_many_arguments)]
 pub fn batch_norm_grad(
     x: &[f32],
@@ -28,10 +29,12 @@ pub fn batch_norm_grad(
         }
     }
     let share = (width as f64 / x.len() as f64) as f32;
-    for ((x, grad), out) in x.chunks(width).zip(grad_y.chunks(width)).zip(grad_x.chunks_mut(width)) {
+    for ((x, grad), out) in x.chunks(width).zip(grad_y.chunks(width)).zip(grad_x.chunks_mut(width))
+    {
         for (col, ((out, x), g)) in out.iter_mut().zip(x).zip(grad).enumerate() {
             let slope = affine[col] * inverse[col];
-            *out = slope * (g - beta[col] * share - (x - means[col]) * inverse[col] * (gamma[col] * share));
+            *out = slope
+                * (g - beta[col] * share - (x - means[col]) * inverse[col] * (gamma[col] * share));
         }
         if let Some(scale) = through {
             through_relu(out, x, scale);

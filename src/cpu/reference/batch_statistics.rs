@@ -1,7 +1,14 @@
 //! Twin of `shaders/batch_statistics.wgsl`.
 
-/// Mean and variance of each column of `x [B, cols]`, and the running ones; `statistics` and `running` are `[2, cols]`.
-pub fn batch_statistics(x: &[f32], statistics: &mut [f32], running: &mut [f32], cols: usize, momentum: f32) {
+/// Mean and variance of each column of `x [B, cols]`, and the running ones; `statistics` and
+/// `running` are `[2, cols]`.
+pub fn batch_statistics(
+    x: &[f32],
+    statistics: &mut [f32],
+    running: &mut [f32],
+    cols: usize,
+    momentum: f32,
+) {
     let rows = x.len() / cols.max(1);
     let share = (1.0 / rows as f64) as f32;
     let unbiased = (rows as f64 / (rows.max(2) - 1) as f64) as f32;
@@ -20,7 +27,10 @@ pub fn batch_statistics(x: &[f32], statistics: &mut [f32], running: &mut [f32], 
     }
     variances.iter_mut().for_each(|variance| *variance *= share);
     let (running_means, running_variances) = running.split_at_mut(cols);
-    running_means.iter_mut().zip(means).for_each(|(running, mean)| *running += momentum * (*mean - *running));
+    running_means
+        .iter_mut()
+        .zip(means)
+        .for_each(|(running, mean)| *running += momentum * (*mean - *running));
     let pairs = running_variances.iter_mut().zip(variances);
     pairs.for_each(|(running, variance)| *running += momentum * (*variance * unbiased - *running));
 }

@@ -2,7 +2,8 @@
 
 use crate::Dropout;
 
-/// `X[r] = M·s·value(data[order[r]])` and `labels[r] = all_labels[order[r]]`; `data [N, cols]`, `X [B, cols]`.
+/// `X[r] = M·s·value(data[order[r]])` and `labels[r] = all_labels[order[r]]`; `data [N, cols]`, `X
+/// [B, cols]`.
 ///
 /// An entry of `order` past the data leaves its row as it is.
 #[allow(clippy::too_many_arguments)]
@@ -21,7 +22,9 @@ pub fn gather<V: Copy>(
         let Some(&label) = all_labels.get(source) else { continue };
         labels[row] = label;
         let x = &mut x[row * cols..(row + 1) * cols];
-        x.iter_mut().zip(&data[source * cols..(source + 1) * cols]).for_each(|(x, &datum)| *x = value(datum));
+        x.iter_mut()
+            .zip(&data[source * cols..(source + 1) * cols])
+            .for_each(|(x, &datum)| *x = value(datum));
         super::drop_row(x, row, dropout);
     }
 }

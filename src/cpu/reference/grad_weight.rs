@@ -1,9 +1,16 @@
 //! Twin of `shaders/grad_weight.wgsl`.
 
-/// `dW = Xᵀ·dZ` and `db = Σ_rows dZ`; `X [B, I]`, `dZ [B, O]`, `dW [I, O]`, `db [O]`, `shape` is `[I, O]`.
+/// `dW = Xᵀ·dZ` and `db = Σ_rows dZ`; `X [B, I]`, `dZ [B, O]`, `dW [I, O]`, `db [O]`, `shape` is
+/// `[I, O]`.
 ///
 /// Each element sums over the batch in ascending order.
-pub fn grad_weight(x: &[f32], grad_z: &[f32], grad_weight: &mut [f32], grad_bias: &mut [f32], shape: [usize; 2]) {
+pub fn grad_weight(
+    x: &[f32],
+    grad_z: &[f32],
+    grad_weight: &mut [f32],
+    grad_bias: &mut [f32],
+    shape: [usize; 2],
+) {
     let [inputs, outputs] = shape;
     grad_weight.fill(0.0);
     grad_bias.fill(0.0);

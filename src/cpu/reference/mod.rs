@@ -1,7 +1,8 @@
 //! One readable twin for each shader, under the same stem and with the same order of summation.
 //!
-//! All take row-major slices whose lengths the caller has checked, as [`Cpu`](crate::cpu::Cpu) does, and panic on others. Where a device multiplies and adds in two roundings, as these
-//! do, the results are equal to the bit; where it contracts them they agree within rounding.
+//! All take row-major slices whose lengths the caller has checked, as [`Cpu`](crate::cpu::Cpu)
+//! does, and panic on others. Where a device multiplies and adds in two roundings, as these do, the
+//! results are equal to the bit; where it contracts them they agree within rounding.
 
 mod activation;
 mod activation_grad;
@@ -84,11 +85,14 @@ pub(crate) fn activate_row(row: &mut [f32], bias: Option<&[f32]>, relu: bool) {
     }
 }
 
-/// `grad = grad·scale` where the ReLU's output was above 0, else 0: the way back through ReLU and dropout.
+/// `grad = grad·scale` where the ReLU's output was above 0, else 0: the way back through ReLU and
+/// dropout.
 #[inline(always)]
 pub(crate) fn through_relu(grad: &mut [f32], output: &[f32], scale: f32) {
     // A NaN in the output is not <= 0, so it lets the gradient pass.
-    grad.iter_mut().zip(output).for_each(|(grad, &y)| *grad = if y <= 0.0 { 0.0 } else { *grad * scale });
+    grad.iter_mut()
+        .zip(output)
+        .for_each(|(grad, &y)| *grad = if y <= 0.0 { 0.0 } else { *grad * scale });
 }
 
 /// `row[c] = M·s·row[c]` in place, for local row `index` of the masked tensor.

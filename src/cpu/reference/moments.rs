@@ -18,13 +18,18 @@ impl Sum {
         }
         let (off, weight) = (other.mean - self.mean, self.weight + other.weight);
         let share = other.weight / weight;
-        Self { weight, mean: self.mean + off * share, squares: self.squares + other.squares + self.weight * off * off * share }
+        Self {
+            weight,
+            mean: self.mean + off * share,
+            squares: self.squares + other.squares + self.weight * off * off * share,
+        }
     }
 }
 
-/// Joins mean and squares of the class probabilities of S networks, and the mean of their entropies, to `moments [R, 2·C + 1]`. The logits
-/// `z [S·R, C]` are overwritten with the probabilities. `weights` are those of the S networks, `before` is the weight of all networks so far; at 0
-/// what `moments` holds is not looked at.
+/// Joins mean and squares of the class probabilities of S networks, and the mean of their
+/// entropies, to `moments [R, 2·C + 1]`. The logits `z [S·R, C]` are overwritten with the
+/// probabilities. `weights` are those of the S networks, `before` is the weight of all networks so
+/// far; at 0 what `moments` holds is not looked at.
 pub fn moments(z: &mut [f32], weights: &[f32], before: f32, moments: &mut [f32], classes: usize) {
     let rows = moments.len() / (2 * classes + 1);
     let entropies: Vec<f32> = z.chunks_exact_mut(classes).map(softmax).collect();
@@ -35,7 +40,11 @@ pub fn moments(z: &mut [f32], weights: &[f32], before: f32, moments: &mut [f32],
 
 /// Softmax of a row in place, the largest logit taken off first; its entropy in nats.
 pub(crate) fn softmax(row: &mut [f32]) -> f32 {
-    let largest = row.iter().copied().reduce(|largest, z| if z > largest { z } else { largest }).unwrap_or(0.0);
+    let largest = row
+        .iter()
+        .copied()
+        .reduce(|largest, z| if z > largest { z } else { largest })
+        .unwrap_or(0.0);
     let (mut sum, mut terms) = (0.0, 0.0);
     for z in &mut *row {
         let (t, e) = (*z - largest, (*z - largest).exp());
@@ -47,7 +56,8 @@ pub(crate) fn softmax(row: &mut [f32]) -> f32 {
     sum.ln() - terms / sum
 }
 
-/// One of `rows` rows: `probabilities [S·R, C]` and `entropies [S·R]` joined to its `moments [2·C + 1]`.
+/// One of `rows` rows: `probabilities [S·R, C]` and `entropies [S·R]` joined to its `moments [2·C +
+/// 1]`.
 pub(crate) fn join_row(
     probabilities: &[f32],
     entropies: &[f32],
@@ -59,7 +69,9 @@ pub(crate) fn join_row(
     let chains = order::chains(weights.len());
     let joined = |value: &dyn Fn(usize) -> f32| {
         let one = |s: usize| Sum { weight: weights[s], mean: value(s * rows + row), squares: 0.0 };
-        let chain = |first: usize| (first..weights.len()).step_by(chains).map(one).fold(Sum::default(), Sum::join);
+        let chain = |first: usize| {
+            (first..weights.len()).step_by(chains).map(one).fold(Sum::default(), Sum::join)
+        };
         (0..chains).map(chain).fold(Sum::default(), Sum::join)
     };
     for c in 0..=classes {
@@ -68,7 +80,11 @@ pub(crate) fn join_row(
             false => (joined(&|at| entropies[at]), 2 * classes),
         };
         let squares_at = (c < classes).then_some(classes + c);
-        let old = Sum { weight: before, mean: moments[mean_at], squares: squares_at.map_or(0.0, |at| moments[at]) };
+        let old = Sum {
+            weight: before,
+            mean: moments[mean_at],
+            squares: squares_at.map_or(0.0, |at| moments[at]),
+        };
         let sum = if before == 0.0 { sum } else { old.join(sum) };
         moments[mean_at] = sum.mean;
         squares_at.into_iter().for_each(|at| moments[at] = sum.squares);

@@ -2,22 +2,26 @@
 
 use crate::call::{Filter, Image};
 
-/// `Y[(b, i, j), (u, v, c)] = X[b, i + u − P, j + v − P, c]` inside of the image, else 0; `patches` is the image that `filter` makes of `image`.
+/// `Y[(b, i, j), (u, v, c)] = X[b, i + u − P, j + v − P, c]` inside of the image, else 0; `patches`
+/// is the image that `filter` makes of `image`.
 pub fn patches(x: &[f32], y: &mut [f32], image: Image, filter: Filter, patches: Image) {
     let (line, run) = (image.width * image.channels, filter.side * image.channels);
     let lines = x.chunks(image.elements()).zip(y.chunks_mut(patches.elements()));
     for (x, y) in lines {
         for (place, patch) in y.chunks_mut(patches.channels).enumerate() {
             let (row, col) = (place / patches.width, place % patches.width);
-            // Of a row of the image, what the patch takes, and what of it lies before the image and in it.
+            // Of a row of the image, what the patch takes, and what of it lies before the image and
+            // in it.
             let before = filter.padding.saturating_sub(col) * image.channels;
             let from = col.saturating_sub(filter.padding) * image.channels;
             let inside = (run - before).min(line - from);
             for (u, part) in patch.chunks_mut(run).enumerate() {
                 part.fill(0.0);
-                let source = (row + u).checked_sub(filter.padding).filter(|&row| row < image.height);
+                let source =
+                    (row + u).checked_sub(filter.padding).filter(|&row| row < image.height);
                 if let Some(source) = source {
-                    part[before..before + inside].copy_from_slice(&x[source * line + from..][..inside]);
+                    part[before..before + inside]
+                        .copy_from_slice(&x[source * line + from..][..inside]);
                 }
             }
         }

@@ -3,7 +3,13 @@
 use crate::call::SgdRule;
 
 /// One update of `weight [rows, cols]` by [`SgdRule`].
-pub fn sgd(grad: &[f32], weight: &mut [f32], velocity: Option<&mut [f32]>, cols: usize, rule: &SgdRule) {
+pub fn sgd(
+    grad: &[f32],
+    weight: &mut [f32],
+    velocity: Option<&mut [f32]>,
+    cols: usize,
+    rule: &SgdRule,
+) {
     descend(grad, weight, velocity, rule);
     if let Some(max_norm) = rule.max_norm {
         let mut norms = vec![0.0f32; cols];
@@ -20,7 +26,12 @@ pub fn sgd(grad: &[f32], weight: &mut [f32], velocity: Option<&mut [f32]>, cols:
 /// The update without max-norm: each weight on its own.
 // Inlined into callers that are compiled for other instruction sets.
 #[inline(always)]
-pub(crate) fn descend(grad: &[f32], weight: &mut [f32], velocity: Option<&mut [f32]>, rule: &SgdRule) {
+pub(crate) fn descend(
+    grad: &[f32],
+    weight: &mut [f32],
+    velocity: Option<&mut [f32]>,
+    rule: &SgdRule,
+) {
     let decayed = |g: f32, w: f32| {
         let g = g + rule.weight_decay * w;
         if rule.l1 != 0.0 { g + rule.l1 * sign(w) } else { g }

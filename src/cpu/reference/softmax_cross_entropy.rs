@@ -2,7 +2,8 @@
 
 /// The loss of each row, whether it is right, and the gradient of the mean of `batch` losses.
 ///
-/// `logits`, `grad_logits` `[B, C]`, `labels [B]`, `losses [B, 2]`. A label past the classes gives a loss of NaN.
+/// `logits`, `grad_logits` `[B, C]`, `labels [B]`, `losses [B, 2]`. A label past the classes gives
+/// a loss of NaN.
 pub fn softmax_cross_entropy(
     logits: &[f32],
     labels: &[u32],

@@ -3,8 +3,15 @@
 /// A mean is taken as this to 1 − this.
 const LEAST: f32 = 1e-6;
 
-/// Adds the gradient of `weight·Σ KL(target ‖ mean)` to `grad_y [B, cols]`; the means are the first `cols` of `statistics`.
-pub fn sparsity_grad(statistics: &[f32], grad_y: &mut [f32], cols: usize, target: f32, weight: f32) {
+/// Adds the gradient of `weight·Σ KL(target ‖ mean)` to `grad_y [B, cols]`; the means are the first
+/// `cols` of `statistics`.
+pub fn sparsity_grad(
+    statistics: &[f32],
+    grad_y: &mut [f32],
+    cols: usize,
+    target: f32,
+    weight: f32,
+) {
     let scale = (f64::from(weight) / (grad_y.len() / cols.max(1)).max(1) as f64) as f32;
     for row in grad_y.chunks_mut(cols.max(1)) {
         for (grad, mean) in row.iter_mut().zip(statistics) {

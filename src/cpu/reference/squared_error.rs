@@ -3,12 +3,21 @@
 /// The loss of each row, and the gradient of the mean loss.
 ///
 /// `z`, `targets`, `grad_z` `[B, C]`, `losses [B, 2]`: a row's loss, and 0.
-pub fn squared_error(z: &[f32], targets: &[f32], grad_z: &mut [f32], losses: &mut [f32], cols: usize, logistic: bool) {
+pub fn squared_error(
+    z: &[f32],
+    targets: &[f32],
+    grad_z: &mut [f32],
+    losses: &mut [f32],
+    cols: usize,
+    logistic: bool,
+) {
     let share = (1.0 / (losses.len() / 2) as f64) as f32;
     for (row, loss) in losses.chunks_mut(2).enumerate() {
         let span = row * cols..(row + 1) * cols;
         let mut sum = 0.0;
-        for ((dz, &z), &target) in grad_z[span.clone()].iter_mut().zip(&z[span.clone()]).zip(&targets[span]) {
+        for ((dz, &z), &target) in
+            grad_z[span.clone()].iter_mut().zip(&z[span.clone()]).zip(&targets[span])
+        {
             let (y, slope) = match logistic {
                 true => {
                     let y = self::logistic(z);

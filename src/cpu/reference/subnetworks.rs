@@ -1,8 +1,19 @@
 //! Twin of `shaders/subnetworks.wgsl`.
 
-/// `y[m·rows + r, c] = M[m, c]·s·x[(m·rows + r) % X, c]`, where X is the number of rows of `x` and `M[m, c]` bit `bit + c` of `first + m`.
-pub fn subnetworks(x: &[f32], y: &mut [f32], cols: usize, rows: usize, first: u32, bit: u32, scale: f32) {
-    for (row, (y, x)) in y.chunks_exact_mut(cols.max(1)).zip(x.chunks_exact(cols.max(1)).cycle()).enumerate() {
+/// `y[m·rows + r, c] = M[m, c]·s·x[(m·rows + r) % X, c]`, where X is the number of rows of `x` and
+/// `M[m, c]` bit `bit + c` of `first + m`.
+pub fn subnetworks(
+    x: &[f32],
+    y: &mut [f32],
+    cols: usize,
+    rows: usize,
+    first: u32,
+    bit: u32,
+    scale: f32,
+) {
+    for (row, (y, x)) in
+        y.chunks_exact_mut(cols.max(1)).zip(x.chunks_exact(cols.max(1)).cycle()).enumerate()
+    {
         let mask = first + (row / rows) as u32;
         for (c, (y, &x)) in y.iter_mut().zip(x).enumerate() {
             // By selection, so that NaN and infinity do not survive being dropped.

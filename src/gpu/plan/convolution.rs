@@ -21,7 +21,10 @@ struct Images<'a, 'b> {
 }
 
 impl Planner {
-    pub(in crate::gpu) fn patches<'a>(&self, call: &Patches<'_, View<'a>>) -> Result<Vec<Dispatch<'a>>> {
+    pub(in crate::gpu) fn patches<'a>(
+        &self,
+        call: &Patches<'_, View<'a>>,
+    ) -> Result<Vec<Dispatch<'a>>> {
         let (count, patches) = call.check()?;
         let params = Params {
             cols: patches.channels as u32,
@@ -32,11 +35,22 @@ impl Planner {
         let (from, to) = (read("x", *call.x).packed(), write("patches", *call.patches).packed());
         let tensors = [(from, call.image), (to, patches)];
         // Rows are those of the patches.
-        let (rows, threads) = (patches.pixels(), patches.pixels() as u64 * patches.channels.div_ceil(8) as u64);
-        self.images(&Images { stem: Stem::Patches, count, tensors: &tensors, rows, threads, params })
+        let (rows, threads) =
+            (patches.pixels(), patches.pixels() as u64 * patches.channels.div_ceil(8) as u64);
+        self.images(&Images {
+            stem: Stem::Patches,
+            count,
+            tensors: &tensors,
+            rows,
+            threads,
+            params,
+        })
     }
 
-    pub(in crate::gpu) fn patches_grad<'a>(&self, call: &PatchesGrad<'_, View<'a>>) -> Result<Vec<Dispatch<'a>>> {
+    pub(in crate::gpu) fn patches_grad<'a>(
+        &self,
+        call: &PatchesGrad<'_, View<'a>>,
+    ) -> Result<Vec<Dispatch<'a>>> {
         let (count, patches) = call.check()?;
         let side = call.filter.side;
         let params = Params {
@@ -47,23 +61,49 @@ impl Planner {
             col_0: side as u32,
             ..sizes(call.image, patches)
         };
-        let (from, to) = (read("grad_patches", *call.grad_patches).packed(), write("grad_x", *call.grad_x).packed());
+        let (from, to) = (
+            read("grad_patches", *call.grad_patches).packed(),
+            write("grad_x", *call.grad_x).packed(),
+        );
         // Something must be bound where nothing is gone back through.
-        let through = call.through.map_or((from, patches), |(x, _)| (read("through", *x).packed(), call.image));
+        let through = call
+            .through
+            .map_or((from, patches), |(x, _)| (read("through", *x).packed(), call.image));
         let tensors = [(from, patches), through, (to, call.image)];
         let threads = call.image.elements() as u64;
-        self.images(&Images { stem: Stem::PatchesGrad, count, tensors: &tensors, rows: 1, threads, params })
+        self.images(&Images {
+            stem: Stem::PatchesGrad,
+            count,
+            tensors: &tensors,
+            rows: 1,
+            threads,
+            params,
+        })
     }
 
-    pub(in crate::gpu) fn pool<'a>(&self, call: &PoolCall<'_, View<'a>>) -> Result<Vec<Dispatch<'a>>> {
+    pub(in crate::gpu) fn pool<'a>(
+        &self,
+        call: &PoolCall<'_, View<'a>>,
+    ) -> Result<Vec<Dispatch<'a>>> {
         let (count, pooled) = call.check()?;
         let params = windowed(call.pool, sizes(call.image, pooled));
-        let tensors = [(read("x", *call.x).packed(), call.image), (write("y", *call.y).packed(), pooled)];
+        let tensors =
+            [(read("x", *call.x).packed(), call.image), (write("y", *call.y).packed(), pooled)];
         let threads = pooled.elements() as u64;
-        self.images(&Images { stem: Stem::Pool, count, tensors: &tensors, rows: 1, threads, params })
+        self.images(&Images {
+            stem: Stem::Pool,
+            count,
+            tensors: &tensors,
+            rows: 1,
+            threads,
+            params,
+        })
     }
 
-    pub(in crate::gpu) fn pool_grad<'a>(&self, call: &PoolGrad<'_, View<'a>>) -> Result<Vec<Dispatch<'a>>> {
+    pub(in crate::gpu) fn pool_grad<'a>(
+        &self,
+        call: &PoolGrad<'_, View<'a>>,
+    ) -> Result<Vec<Dispatch<'a>>> {
         let (count, pooled) = call.check()?;
         let mut params = windowed(call.pool, sizes(call.image, pooled));
         if let Some(scale) = call.through {
@@ -76,8 +116,16 @@ impl Planner {
         ];
         // A thread a window, of those too that the end of the image cuts.
         let Image { height, width, channels } = call.image;
-        let threads = (height.div_ceil(call.pool.height) * width.div_ceil(call.pool.width) * channels) as u64;
-        self.images(&Images { stem: Stem::PoolGrad, count, tensors: &tensors, rows: 1, threads, params })
+        let threads =
+            (height.div_ceil(call.pool.height) * width.div_ceil(call.pool.width) * channels) as u64;
+        self.images(&Images {
+            stem: Stem::PoolGrad,
+            count,
+            tensors: &tensors,
+            rows: 1,
+            threads,
+            params,
+        })
     }
 
     /// As many images at a time as every tensor can bind.
@@ -90,12 +138,20 @@ impl Planner {
             let cols = image.elements();
             View { rows: count, cols, stride: cols, ..operand.view }
         };
-        let strides: Vec<(&'static str, usize)> = tensors.iter().map(|(operand, image)| (operand.name, image.elements())).collect();
+        let strides: Vec<(&'static str, usize)> =
+            tensors.iter().map(|(operand, image)| (operand.name, image.elements())).collect();
         let mut dispatches = Vec::new();
         for (from, images) in windows(count, self.common_rows(count, &strides, 4)?) {
-            let bound: Vec<Window<'a>> = tensors.iter().map(|tensor| self.window(view(tensor), 4, from, images)).collect();
+            let bound: Vec<Window<'a>> =
+                tensors.iter().map(|tensor| self.window(view(tensor), 4, from, images)).collect();
             let start = |index: usize| bound.get(index).map_or(0, |window| window.start);
-            let params = Params { rows: (rows * images) as u32, a_start: start(0), b_start: start(1), c_start: start(2), ..params };
+            let params = Params {
+                rows: (rows * images) as u32,
+                a_start: start(0),
+                b_start: start(1),
+                c_start: start(2),
+                ..params
+            };
             let workgroups = (images as u64 * threads).div_ceil(64);
             dispatches.extend(self.dispatch(Variant::new(stem), &bound, params, workgroups)?);
         }
@@ -103,7 +159,8 @@ impl Planner {
     }
 }
 
-/// What all of these kernels are told of an image and of what becomes of it. Sizes that are no u32 are those of no tensor.
+/// What all of these kernels are told of an image and of what becomes of it. Sizes that are no u32
+/// are those of no tensor.
 fn sizes(image: Image, made: Image) -> Params {
     let Image { height, width, channels } = image;
     Params {

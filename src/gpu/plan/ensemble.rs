@@ -10,7 +10,10 @@ use crate::gpu::view::View;
 use crate::order;
 
 impl Planner {
-    pub(in crate::gpu) fn subnetworks<'a>(&self, call: &Subnetworks<'_, View<'a>>) -> Result<Vec<Dispatch<'a>>> {
+    pub(in crate::gpu) fn subnetworks<'a>(
+        &self,
+        call: &Subnetworks<'_, View<'a>>,
+    ) -> Result<Vec<Dispatch<'a>>> {
         call.check()?;
         let (x, y) = (*call.x, *call.y);
         check_operands(Stem::Subnetworks.name(), 4, &[read("x", x), write("y", y)])?;
@@ -30,15 +33,26 @@ impl Planner {
             ..Params::default()
         };
         let strips = y.rows as u64 * y.cols.div_ceil(8) as u64;
-        Ok(self.dispatch(Variant::new(Stem::Subnetworks), &pair, params, strips.div_ceil(64))?.into_iter().collect())
+        Ok(self
+            .dispatch(Variant::new(Stem::Subnetworks), &pair, params, strips.div_ceil(64))?
+            .into_iter()
+            .collect())
     }
 
-    pub(in crate::gpu) fn moments<'a>(&self, call: &Moments<'_, View<'a>>) -> Result<Vec<Dispatch<'a>>> {
+    pub(in crate::gpu) fn moments<'a>(
+        &self,
+        call: &Moments<'_, View<'a>>,
+    ) -> Result<Vec<Dispatch<'a>>> {
         call.check()?;
         let (logits, weights, moments) = (*call.logits, *call.weights, *call.moments);
-        let operands = [read("weights", weights), write("logits", logits), write("moments", moments)];
+        let operands =
+            [read("weights", weights), write("logits", logits), write("moments", moments)];
         check_operands(Stem::Moments.name(), 4, &operands)?;
-        let bound = [self.whole("weights", weights)?, self.whole("logits", logits)?, self.whole("moments", moments)?];
+        let bound = [
+            self.whole("weights", weights)?,
+            self.whole("logits", logits)?,
+            self.whole("moments", moments)?,
+        ];
         let chains = order::chains(call.networks());
         let params = Params {
             rows: moments.rows as u32,
@@ -57,6 +71,9 @@ impl Planner {
             ..Params::default()
         };
         let workgroups = (moments.rows as u64).div_ceil(64 / chains as u64);
-        Ok(self.dispatch(Variant::new(Stem::Moments), &bound, params, workgroups)?.into_iter().collect())
+        Ok(self
+            .dispatch(Variant::new(Stem::Moments), &bound, params, workgroups)?
+            .into_iter()
+            .collect())
     }
 }

@@ -1,8 +1,10 @@
-//! From a call to dispatches: which variant, which ranges of which buffers, which parameters, how many workgroups.
+//! From a call to dispatches: which variant, which ranges of which buffers, which parameters, how
+//! many workgroups.
 //!
-//! Nothing here touches a device. A tensor larger than a binding runs in windows of whole rows, a sum in parts that take up one
-//! another's partial results in order, and a large product in dispatches short enough for a desktop's watchdog; none of it changes
-//! a bit of a mask or the order of a sum.
+//! Nothing here touches a device. A tensor larger than a binding runs in windows of whole rows, a
+//! sum in parts that take up one another's partial results in order, and a large product in
+//! dispatches short enough for a desktop's watchdog; none of it changes a bit of a mask or the
+//! order of a sum.
 
 mod convolution;
 mod elementwise;
@@ -27,7 +29,8 @@ use crate::{Dropout, Error, Result};
 /// f32 bindings of 2^29 elements and more break on Vulkan.
 const MAX_BINDING: u64 = (1 << 31) - (1 << 16);
 
-/// Storage buffers that a dispatch must be able to bind for tensors of f16: a device that has f16 has these too.
+/// Storage buffers that a dispatch must be able to bind for tensors of f16: a device that has f16
+/// has these too.
 pub(super) const HALF_BUFFERS: u32 = 6;
 
 /// What a plan depends on besides the call.
@@ -37,7 +40,8 @@ pub struct Planner {
     pub binding: u64,
     /// Alignment of a storage binding's offset in bytes.
     pub align: u64,
-    /// Storage buffers that a dispatch binds: 4 at the least; with less than 6 some calls take more dispatches.
+    /// Storage buffers that a dispatch binds: 4 at the least; with less than 6 some calls take
+    /// more dispatches.
     pub buffers: u32,
     /// Workgroups in a dimension.
     pub grid: u32,
@@ -49,19 +53,23 @@ pub struct Planner {
     pub tiles: Tiles,
     /// Whether Philox multiplies in 64-bit integers, which the device must have.
     pub int64: bool,
-    /// Whether tensors may be stored as f16, which the device must have; never with less than six [`buffers`](Self::buffers).
+    /// Whether tensors may be stored as f16, which the device must have; never with less than six
+    /// [`buffers`](Self::buffers).
     pub half: bool,
-    /// Whether a thread moves much at a time, as adapters that run on a CPU like it: eight numbers as four 64-bit integers, where rows
-    /// allow it and [`int64`](Self::int64) holds, and blocks of a matrix. Elsewhere neighbouring threads move neighbouring quads.
+    /// Whether a thread moves much at a time, as adapters that run on a CPU like it: eight numbers
+    /// as four 64-bit integers, where rows allow it and [`int64`](Self::int64) holds, and
+    /// blocks of a matrix. Elsewhere neighbouring threads move neighbouring quads.
     pub wide: bool,
-    /// Whether rate, scale, step and seed are read from a buffer, which [`Kernels::reading`](crate::gpu::Kernels::reading) alone can say.
+    /// Whether rate, scale, step and seed are read from a buffer, which
+    /// [`Kernels::reading`](crate::gpu::Kernels::reading) alone can say.
     pub state: bool,
 }
 
 /// A range of a buffer bound to a kernel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(in crate::gpu) struct Binding<'a> {
-    /// `None` is the scratch buffer, which whoever records the plan has: [`scratch_bytes`] tells its size.
+    /// `None` is the scratch buffer, which whoever records the plan has: [`scratch_bytes`] tells
+    /// its size.
     pub buffer: Option<&'a wgpu::Buffer>,
     pub offset: u64,
     pub size: u64,
@@ -121,16 +129,21 @@ impl Window<'_> {
     /// Whether rows are whole vectors of so many elements.
     fn is_wide(&self, elements: u32) -> bool {
         let bytes = self.element * u64::from(elements);
-        [self.start, self.stride, self.cols].iter().all(|n| n.is_multiple_of(elements)) && self.binding.size.is_multiple_of(bytes)
+        [self.start, self.stride, self.cols].iter().all(|n| n.is_multiple_of(elements))
+            && self.binding.size.is_multiple_of(bytes)
     }
 }
 
 impl Planner {
     /// The plan for an adapter, or for a device on it with these features and limits.
     pub fn new(info: &wgpu::AdapterInfo, features: wgpu::Features, limits: &wgpu::Limits) -> Self {
-        let buffers = limits.max_storage_buffers_per_shader_stage.min(limits.max_bindings_per_bind_group);
+        let buffers =
+            limits.max_storage_buffers_per_shader_stage.min(limits.max_bindings_per_bind_group);
         Self {
-            binding: limits.max_storage_buffer_binding_size.min(limits.max_buffer_size).min(MAX_BINDING),
+            binding: limits
+                .max_storage_buffer_binding_size
+                .min(limits.max_buffer_size)
+                .min(MAX_BINDING),
             align: u64::from(limits.min_storage_buffer_offset_alignment).max(4),
             buffers,
             grid: limits.max_compute_workgroups_per_dimension,
@@ -150,22 +163,27 @@ impl Planner {
         self.int64 && self.wide
     }
 
-    /// Rows, `stride` elements of `element` bytes apart, that one binding holds, wherever they start.
+    /// Rows, `stride` elements of `element` bytes apart, that one binding holds, wherever they
+    /// start.
     fn rows_per_binding(&self, what: &'static str, stride: usize, element: u64) -> Result<usize> {
         let row = (stride as u64 * element).max(1);
         match self.binding.saturating_sub(self.align + 4) / row {
-            0 => {
-                Err(Error::TooLarge { what: format!("a row of {what} in bytes"), value: row, bound: self.binding - self.align - 4 })
-            }
+            0 => Err(Error::TooLarge {
+                what: format!("a row of {what} in bytes"),
+                value: row,
+                bound: self.binding - self.align - 4,
+            }),
             rows => Ok(usize::try_from(rows).unwrap_or(usize::MAX)),
         }
     }
 
     fn window<'a>(&self, view: View<'a>, element: u64, from: usize, rows: usize) -> Window<'a> {
         let row = view.stride as u64 * element;
-        // No rows at the tensor's end would start past its buffer: an empty window is bound at the tensor's start.
+        // No rows at the tensor's end would start past its buffer: an empty window is bound at the
+        // tensor's start.
         let from = if rows == 0 { 0 } else { from };
-        let (whole_from, whole_rows) = match row * view.rows as u64 + self.align + 4 <= self.binding {
+        let (whole_from, whole_rows) = match row * view.rows as u64 + self.align + 4 <= self.binding
+        {
             true => (0, view.rows),
             false => (from, rows),
         };
@@ -173,7 +191,11 @@ impl Planner {
         let offset = begin - begin % self.align;
         let end = begin + View { rows: whole_rows, ..view }.extent(element).max(4);
         Window {
-            binding: Binding { buffer: Some(view.buffer), offset, size: end.next_multiple_of(4) - offset },
+            binding: Binding {
+                buffer: Some(view.buffer),
+                offset,
+                size: end.next_multiple_of(4) - offset,
+            },
             start: ((view.offset + from as u64 * row - offset) / element) as u32,
             stride: view.stride as u32,
             cols: view.cols as u32,
@@ -185,7 +207,11 @@ impl Planner {
     fn whole<'a>(&self, what: &'static str, view: View<'a>) -> Result<Window<'a>> {
         let bytes = view.extent(view.number());
         if bytes + self.align + 4 > self.binding {
-            return Err(Error::TooLarge { what: format!("{what} in bytes"), value: bytes, bound: self.binding - self.align - 4 });
+            return Err(Error::TooLarge {
+                what: format!("{what} in bytes"),
+                value: bytes,
+                bound: self.binding - self.align - 4,
+            });
         }
         Ok(self.window(view, view.number(), 0, view.rows))
     }
@@ -202,7 +228,11 @@ impl Planner {
         let height = workgroups.div_ceil(width);
         if height > u64::from(self.grid) {
             let bound = u64::from(self.grid).pow(2);
-            return Err(Error::TooLarge { what: "workgroups of a dispatch".to_owned(), value: workgroups, bound });
+            return Err(Error::TooLarge {
+                what: "workgroups of a dispatch".to_owned(),
+                value: workgroups,
+                bound,
+            });
         }
         self.dispatch_grid(variant, windows, params, [width as u32, height as u32])
     }
@@ -219,26 +249,42 @@ impl Planner {
             return Ok(None);
         }
         self.check_loops(&variant, &params)?;
-        let bindings: Vec<Binding<'a>> = variant.bound_of(windows).iter().map(|window| window.binding).collect();
-        // wgpu binds no buffer for reading beside writing, whatever the ranges: then all is bound for both.
+        let bindings: Vec<Binding<'a>> =
+            variant.bound_of(windows).iter().map(|window| window.binding).collect();
+        // wgpu binds no buffer for reading beside writing, whatever the ranges: then all is bound
+        // for both.
         let writes = variant.writes();
-        let meets = |i: usize, j: usize| i != j && bindings[i].buffer == bindings[j].buffer && writes[i] && !writes[j];
+        let meets = |i: usize, j: usize| {
+            i != j && bindings[i].buffer == bindings[j].buffer && writes[i] && !writes[j]
+        };
         let shared = (0..bindings.len()).any(|i| (0..bindings.len()).any(|j| meets(i, j)));
         let variant = Variant { shared, state: self.state, ..variant };
         let params = Params { grid: grid[0], ..params };
         Ok(Some(Dispatch { variant, bindings, params, grid }))
     }
 
-    /// Rows that every tensor of `tensors` can bind at once, each with its rows' distance in elements of `element` bytes; `total` where all fit
-    /// whole.
-    fn common_rows(&self, total: usize, tensors: &[(&'static str, usize)], element: u64) -> Result<usize> {
-        tensors.iter().try_fold(total, |rows, &(name, stride)| Ok(rows.min(self.rows_per_binding(name, stride, element)?)))
+    /// Rows that every tensor of `tensors` can bind at once, each with its rows' distance in
+    /// elements of `element` bytes; `total` where all fit whole.
+    fn common_rows(
+        &self,
+        total: usize,
+        tensors: &[(&'static str, usize)],
+        element: u64,
+    ) -> Result<usize> {
+        tensors.iter().try_fold(total, |rows, &(name, stride)| {
+            Ok(rows.min(self.rows_per_binding(name, stride, element)?))
+        })
     }
 
-    /// The variant as the device binds it: all of its tensors, or few where it cannot bind them all.
+    /// The variant as the device binds it: all of its tensors, or few where it cannot bind them
+    /// all.
     fn bindable(&self, variant: Variant) -> Variant {
         let all = Variant { bound: Bound::All, ..variant };
-        if all.tensors() > self.buffers as usize { Variant { bound: Bound::Few, ..variant } } else { all }
+        if all.tensors() > self.buffers as usize {
+            Variant { bound: Bound::Few, ..variant }
+        } else {
+            all
+        }
     }
 
     /// Where `dZ` comes from: where a rate is yet to be read, from a mask.
@@ -252,19 +298,22 @@ impl Planner {
         }
     }
 
-    /// Refuses what cannot be bound, f16 that the device lacks or that goes with f32 in one call, and an output that shares an element with
-    /// another tensor; bytes of a number.
+    /// Refuses what cannot be bound, f16 that the device lacks or that goes with f32 in one call,
+    /// and an output that shares an element with another tensor; bytes of a number.
     fn check_numbers(&self, kernel: &'static str, operands: &[Operand<'_>]) -> Result<u64> {
         let element = operands.first().map_or(4, |operand| operand.view.number());
         if element == 2 && !self.half {
-            return Err(Error::Adapter { what: format!("{kernel} of f16 tensors: the device lacks SHADER_F16") });
+            return Err(Error::Adapter {
+                what: format!("{kernel} of f16 tensors: the device lacks SHADER_F16"),
+            });
         }
         check_operands(kernel, element, operands)?;
         Ok(element)
     }
 }
 
-/// Refuses what cannot be bound, where a number has `element` bytes, and an output that shares an element with another tensor.
+/// Refuses what cannot be bound, where a number has `element` bytes, and an output that shares an
+/// element with another tensor.
 fn check_operands(kernel: &'static str, element: u64, operands: &[Operand<'_>]) -> Result<()> {
     for operand in operands {
         operand.view.check(kernel, operand.name, operand.element.unwrap_or(element))?;
@@ -273,9 +322,13 @@ fn check_operands(kernel: &'static str, element: u64, operands: &[Operand<'_>]) 
         }
     }
     for (i, a) in operands.iter().enumerate().filter(|(_, operand)| operand.written) {
-        let met = operands.iter().enumerate().find(|&(j, b)| i != j && a.view.overlaps(a.bytes(), &b.view, b.bytes()));
+        let met = operands
+            .iter()
+            .enumerate()
+            .find(|&(j, b)| i != j && a.view.overlaps(a.bytes(), &b.view, b.bytes()));
         if let Some((_, b)) = met {
-            let what = format!("it has elements in common with `{}`, another tensor of the call", b.name);
+            let what =
+                format!("it has elements in common with `{}`, another tensor of the call", b.name);
             return Err(Error::Buffer { kernel, tensor: a.name, what });
         }
     }
@@ -285,7 +338,11 @@ fn check_operands(kernel: &'static str, element: u64, operands: &[Operand<'_>]) 
 /// Bytes of the scratch buffer that a plan takes; 0 where it takes none.
 pub(in crate::gpu) fn scratch_bytes(plan: &[Dispatch<'_>]) -> u64 {
     let bindings = plan.iter().flat_map(|dispatch| &dispatch.bindings);
-    bindings.filter(|binding| binding.buffer.is_none()).map(|binding| binding.offset + binding.size).max().unwrap_or(0)
+    bindings
+        .filter(|binding| binding.buffer.is_none())
+        .map(|binding| binding.offset + binding.size)
+        .max()
+        .unwrap_or(0)
 }
 
 /// Cuts `total` into windows of at most `most`; none where there is nothing.

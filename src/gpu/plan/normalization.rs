@@ -1,4 +1,5 @@
-//! Plans of `batch_statistics`, `batch_norm`, `batch_norm_grad`, `sparsity_grad`, and of the update `adamw`.
+//! Plans of `batch_statistics`, `batch_norm`, `batch_norm_grad`, `sparsity_grad`, and of the update
+//! `adamw`.
 
 use super::split::scratch;
 use super::{Dispatch, Planner, Window, check_operands, read, windows, write};
@@ -11,14 +12,25 @@ use crate::gpu::variant::Variant;
 use crate::gpu::view::View;
 
 impl Planner {
-    pub(in crate::gpu) fn batch_statistics<'a>(&self, call: &BatchStatistics<'_, View<'a>>) -> Result<Vec<Dispatch<'a>>> {
+    pub(in crate::gpu) fn batch_statistics<'a>(
+        &self,
+        call: &BatchStatistics<'_, View<'a>>,
+    ) -> Result<Vec<Dispatch<'a>>> {
         call.check()?;
         let (x, statistics, running) = (*call.x, *call.statistics, *call.running);
         let stem = Stem::BatchStatistics;
-        let operands = [read("x", x), write("statistics", statistics).packed(), write("running", running).packed()];
+        let operands = [
+            read("x", x),
+            write("statistics", statistics).packed(),
+            write("running", running).packed(),
+        ];
         check_operands(stem.name(), 4, &operands)?;
         // The sums over a column need all of its rows in one dispatch.
-        let bound = [self.whole("x", x)?, self.whole("statistics", statistics)?, self.whole("running", running)?];
+        let bound = [
+            self.whole("x", x)?,
+            self.whole("statistics", statistics)?,
+            self.whole("running", running)?,
+        ];
         let params = Params {
             rows: x.rows as u32,
             cols: x.cols as u32,
@@ -31,19 +43,32 @@ impl Planner {
             rate: call.momentum,
             ..Params::default()
         };
-        Ok(self.dispatch(Variant::new(stem), &bound, params, (x.cols as u64).div_ceil(64))?.into_iter().collect())
+        Ok(self
+            .dispatch(Variant::new(stem), &bound, params, (x.cols as u64).div_ceil(64))?
+            .into_iter()
+            .collect())
     }
 
-    pub(in crate::gpu) fn batch_norm<'a>(&self, call: &BatchNorm<'_, View<'a>>) -> Result<Vec<Dispatch<'a>>> {
+    pub(in crate::gpu) fn batch_norm<'a>(
+        &self,
+        call: &BatchNorm<'_, View<'a>>,
+    ) -> Result<Vec<Dispatch<'a>>> {
         call.check()?;
         let (x, y) = (*call.x, *call.y);
         let stem = Stem::BatchNorm;
-        let operands =
-            [read("x", x), read("statistics", *call.statistics).packed(), read("affine", *call.affine).packed(), write("y", y)];
+        let operands = [
+            read("x", x),
+            read("statistics", *call.statistics).packed(),
+            read("affine", *call.affine).packed(),
+            write("y", y),
+        ];
         check_operands(stem.name(), 4, &operands)?;
-        let (statistics, affine) = (self.whole("statistics", *call.statistics)?, self.whole("affine", *call.affine)?);
+        let (statistics, affine) =
+            (self.whole("statistics", *call.statistics)?, self.whole("affine", *call.affine)?);
         let mut plan = Vec::new();
-        for (from, rows) in windows(x.rows, self.common_rows(x.rows, &[("x", x.stride), ("y", y.stride)], 4)?) {
+        for (from, rows) in
+            windows(x.rows, self.common_rows(x.rows, &[("x", x.stride), ("y", y.stride)], 4)?)
+        {
             let [x, y] = [x, y].map(|view| self.window(view, 4, from, rows));
             let params = Params {
                 rows: rows as u32,
@@ -60,12 +85,20 @@ impl Planner {
             }
             .with_dropout(&call.dropout, from, 0);
             let strips = rows as u64 * u64::from(x.cols.div_ceil(8));
-            plan.extend(self.dispatch(Variant::new(stem), &[x, statistics, affine, y], params, strips.div_ceil(64))?);
+            plan.extend(self.dispatch(
+                Variant::new(stem),
+                &[x, statistics, affine, y],
+                params,
+                strips.div_ceil(64),
+            )?);
         }
         Ok(plan)
     }
 
-    pub(in crate::gpu) fn batch_norm_grad<'a>(&self, call: &BatchNormGrad<'_, View<'a>>) -> Result<Vec<Dispatch<'a>>> {
+    pub(in crate::gpu) fn batch_norm_grad<'a>(
+        &self,
+        call: &BatchNormGrad<'_, View<'a>>,
+    ) -> Result<Vec<Dispatch<'a>>> {
         call.check()?;
         let stem = Stem::BatchNormGrad;
         let operands = [
@@ -77,9 +110,13 @@ impl Planner {
             write("grad_x", *call.grad_x),
         ];
         check_operands(stem.name(), 4, &operands)?;
-        let bound: Vec<Window<'a>> =
-            operands.iter().map(|operand| self.whole(operand.name, operand.view)).collect::<Result<_>>()?;
-        let [x, statistics, affine, grad_y, grad_affine, grad_x] = bound[..] else { return Ok(Vec::new()) };
+        let bound: Vec<Window<'a>> = operands
+            .iter()
+            .map(|operand| self.whole(operand.name, operand.view))
+            .collect::<Result<_>>()?;
+        let [x, statistics, affine, grad_y, grad_affine, grad_x] = bound[..] else {
+            return Ok(Vec::new());
+        };
         let slopes = scratch(5, call.x.cols.max(1));
         let through = if call.through.is_some() { THROUGH } else { 0 };
         let columns = u64::from(x.cols);
@@ -113,14 +150,22 @@ impl Planner {
         Ok(plan)
     }
 
-    pub(in crate::gpu) fn sparsity_grad<'a>(&self, call: &SparsityGrad<'_, View<'a>>) -> Result<Vec<Dispatch<'a>>> {
+    pub(in crate::gpu) fn sparsity_grad<'a>(
+        &self,
+        call: &SparsityGrad<'_, View<'a>>,
+    ) -> Result<Vec<Dispatch<'a>>> {
         call.check()?;
         let (statistics, grad_y) = (*call.statistics, *call.grad_y);
         let stem = Stem::SparsityGrad;
-        check_operands(stem.name(), 4, &[read("statistics", statistics).packed(), write("grad_y", grad_y)])?;
+        check_operands(
+            stem.name(),
+            4,
+            &[read("statistics", statistics).packed(), write("grad_y", grad_y)],
+        )?;
         let statistics = self.whole("statistics", statistics)?;
         let mut plan = Vec::new();
-        for (from, rows) in windows(grad_y.rows, self.rows_per_binding("grad_y", grad_y.stride, 4)?) {
+        for (from, rows) in windows(grad_y.rows, self.rows_per_binding("grad_y", grad_y.stride, 4)?)
+        {
             let bound = [statistics, self.window(grad_y, 4, from, rows)];
             let params = Params {
                 rows: rows as u32,
@@ -132,12 +177,20 @@ impl Planner {
                 scale: (f64::from(call.weight) / grad_y.rows as f64) as f32,
                 ..Params::default()
             };
-            plan.extend(self.dispatch(Variant::new(stem), &bound, params, (grad_y.cols as u64).div_ceil(64))?);
+            plan.extend(self.dispatch(
+                Variant::new(stem),
+                &bound,
+                params,
+                (grad_y.cols as u64).div_ceil(64),
+            )?);
         }
         Ok(plan)
     }
 
-    pub(in crate::gpu) fn adamw<'a>(&self, call: &AdamW<'_, View<'a>>) -> Result<Vec<Dispatch<'a>>> {
+    pub(in crate::gpu) fn adamw<'a>(
+        &self,
+        call: &AdamW<'_, View<'a>>,
+    ) -> Result<Vec<Dispatch<'a>>> {
         call.check()?;
         let (grad, weight) = (*call.grad, *call.weight);
         let (stem, views) = (Stem::Adamw, [grad, weight, *call.first, *call.second]);
@@ -149,7 +202,8 @@ impl Planner {
         for (from, rows) in windows(weight.rows, self.rows_per_binding("weight", weight.cols, 4)?) {
             let bound = views.map(|view| self.window(view, 4, from, rows));
             let count = rows as u64 * weight.cols as u64;
-            let wide = count.is_multiple_of(4) && bound.iter().all(|window| window.start.is_multiple_of(4));
+            let wide = count.is_multiple_of(4)
+                && bound.iter().all(|window| window.start.is_multiple_of(4));
             let width = if wide { Width::Vec4 } else { Width::Scalar };
             let params = Params {
                 count: count as u32,
@@ -164,7 +218,12 @@ impl Planner {
                 scale: call.rule.beta2,
                 ..Params::default()
             };
-            plan.extend(self.dispatch(Variant { width, ..Variant::new(stem) }, &bound, params, count.div_ceil(4).div_ceil(64))?);
+            plan.extend(self.dispatch(
+                Variant { width, ..Variant::new(stem) },
+                &bound,
+                params,
+                count.div_ceil(4).div_ceil(64),
+            )?);
         }
         Ok(plan)
     }

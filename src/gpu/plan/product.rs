@@ -1,7 +1,8 @@
 //! Plans of the backward matrix products: `grad_input`, `grad_weight`, `grad_weight_sgd`.
 //!
-//! A product larger than a binding is cut along its rows, its columns or its terms, whichever the tensor at fault has for rows; a sum
-//! in parts goes on from what the part before left, so that its order stays one ascending chain.
+//! A product larger than a binding is cut along its rows, its columns or its terms, whichever the
+//! tensor at fault has for rows; a sum in parts goes on from what the part before left, so that its
+//! order stays one ascending chain.
 
 use super::{Dispatch, Operand, Planner, Window, check_operands, read, windows, write};
 use crate::call::{GradInput, GradWeight, GradWeightSgd};
@@ -21,22 +22,34 @@ impl Planner {
         usize::try_from(self.flops / row).unwrap_or(usize::MAX).max(64) / 64 * 64
     }
 
-    pub(in crate::gpu) fn grad_input<'a>(&self, call: &GradInput<'_, View<'a>>) -> Result<Vec<Dispatch<'a>>> {
+    pub(in crate::gpu) fn grad_input<'a>(
+        &self,
+        call: &GradInput<'_, View<'a>>,
+    ) -> Result<Vec<Dispatch<'a>>> {
         call.check()?;
         let (dy, weight, dx) = (*call.grad_output, *call.weight, *call.grad_input);
         // What is not there is never read, but bound all the same.
         let y = call.output.copied().unwrap_or(dy);
         let (x, rate) = call.through.map_or((dy, 0.0), |(x, scale)| (*x, scale));
         let name = Stem::GradInput.name();
-        let operands =
-            [read("grad_output", dy), read("output", y), read("weight", weight), read("through", x), write("grad_input", dx)];
+        let operands = [
+            read("grad_output", dy),
+            read("output", y),
+            read("weight", weight),
+            read("through", x),
+            write("grad_input", dx),
+        ];
         let element = self.check_numbers(name, &operands)?;
         let (inner, cols) = (dy.cols, weight.rows);
-        // Where not all can be bound at once, what follows the sum is a dispatch of its own, as after a sum in parts.
+        // Where not all can be bound at once, what follows the sum is a dispatch of its own, as
+        // after a sum in parts.
         let gate = self.gate(call.output.is_some(), &call.dropout);
-        let variant = self.bindable(Variant { gate, half: element == 2, ..Variant::new(Stem::GradInput) });
+        let variant =
+            self.bindable(Variant { gate, half: element == 2, ..Variant::new(Stem::GradInput) });
         let few = variant.bound == Bound::Few;
-        if let Some(part) = order::part(dx.rows, cols, inner).or((few && call.through.is_some()).then_some(inner.max(1))) {
+        if let Some(part) = order::part(dx.rows, cols, inner)
+            .or((few && call.through.is_some()).then_some(inner.max(1)))
+        {
             return self.split_grad_input(call, part);
         }
         let part = self.common_rows(cols, &[("weight", weight.stride)], element)?;
@@ -44,7 +57,12 @@ impl Planner {
         let rows = self
             .common_rows(
                 dx.rows,
-                &[("grad_output", dy.stride), ("output", y.stride), ("through", x.stride), ("grad_input", dx.stride)],
+                &[
+                    ("grad_output", dy.stride),
+                    ("output", y.stride),
+                    ("through", x.stride),
+                    ("grad_input", dx.stride),
+                ],
                 element,
             )?
             .min(self.rows_per_budget(part, inner));
@@ -72,18 +90,32 @@ impl Planner {
                     ..Params::default()
                 }
                 .with_dropout(&call.dropout, m, 0);
-                plan.extend(self.product(variant, &[w, dy, y, x, dx], &[w, dy, y, x, dx], params)?);
+                plan.extend(self.product(
+                    variant,
+                    &[w, dy, y, x, dx],
+                    &[w, dy, y, x, dx],
+                    params,
+                )?);
             }
         }
         Ok(plan)
     }
 
-    pub(in crate::gpu) fn grad_weight<'a>(&self, call: &GradWeight<'_, View<'a>>) -> Result<Vec<Dispatch<'a>>> {
+    pub(in crate::gpu) fn grad_weight<'a>(
+        &self,
+        call: &GradWeight<'_, View<'a>>,
+    ) -> Result<Vec<Dispatch<'a>>> {
         call.check()?;
         let (x, dy, dw, db) = (*call.x, *call.grad_output, *call.grad_weight, *call.grad_bias);
         let y = call.output.copied().unwrap_or(dy);
         let name = Stem::GradWeight.name();
-        let operands = [read("x", x), read("grad_output", dy), read("output", y), write("grad_weight", dw), write("grad_bias", db)];
+        let operands = [
+            read("x", x),
+            read("grad_output", dy),
+            read("output", y),
+            write("grad_weight", dw),
+            write("grad_bias", db),
+        ];
         let element = self.check_numbers(name, &operands)?;
         let (inner, inputs, cols) = (x.rows, x.cols, dy.cols);
         let strides = [("x", x.stride), ("grad_output", dy.stride), ("output", y.stride)];
@@ -92,7 +124,8 @@ impl Planner {
         let part = self.weight_rows("grad_weight", dw, terms)?;
         let db = self.whole("grad_bias", db)?;
         let gate = self.gate(call.output.is_some(), &call.dropout);
-        let variant = self.bindable(Variant { gate, half: element == 2, ..Variant::new(Stem::GradWeight) });
+        let variant =
+            self.bindable(Variant { gate, half: element == 2, ..Variant::new(Stem::GradWeight) });
         let few = variant.bound == Bound::Few;
         let mut plan = Vec::new();
         for (m, rows) in rows_and_bias(inputs, part, few) {
@@ -120,22 +153,35 @@ impl Planner {
                 .with_dropout(&call.dropout, k, 0);
                 let variant = Variant { part: terms < inner, ..variant };
                 let output = if few && held == 0 { db } else { dw };
-                plan.extend(self.product(variant, &[x, dy, y, output, db], &[x, dy, y, dw], params)?);
+                plan.extend(self.product(
+                    variant,
+                    &[x, dy, y, output, db],
+                    &[x, dy, y, dw],
+                    params,
+                )?);
             }
         }
         Ok(plan)
     }
 
-    pub(in crate::gpu) fn grad_weight_sgd<'a>(&self, call: &GradWeightSgd<'_, View<'a>>) -> Result<Vec<Dispatch<'a>>> {
+    pub(in crate::gpu) fn grad_weight_sgd<'a>(
+        &self,
+        call: &GradWeightSgd<'_, View<'a>>,
+    ) -> Result<Vec<Dispatch<'a>>> {
         call.check()?;
         let (x, dz, weight, bias) = (*call.x, *call.grad_z, *call.weight, *call.bias);
         let velocity = call.velocity.as_ref().map(|(weight, bias)| (**weight, **bias));
         let name = Stem::GradWeightSgd.name();
-        let mut operands: Vec<Operand<'_>> = vec![read("x", x), read("grad_z", dz), write("weight", weight), write("bias", bias)];
+        let mut operands: Vec<Operand<'_>> =
+            vec![read("x", x), read("grad_z", dz), write("weight", weight), write("bias", bias)];
         if let Some((of_weight, of_bias)) = velocity {
-            operands.extend([write("weight's velocity", of_weight), write("bias's velocity", of_bias)]);
+            operands
+                .extend([write("weight's velocity", of_weight), write("bias's velocity", of_bias)]);
             if of_weight.rows > 1 && of_weight.stride != weight.stride {
-                let what = format!("its rows are {} elements apart, the weight's {}", of_weight.stride, weight.stride);
+                let what = format!(
+                    "its rows are {} elements apart, the weight's {}",
+                    of_weight.stride, weight.stride
+                );
                 return Err(Error::Buffer { kernel: name, tensor: "weight's velocity", what });
             }
         }
@@ -144,14 +190,20 @@ impl Planner {
         let terms = self.sum_part(inner, &[("x", x.stride), ("grad_z", dz.stride)], 4)?;
         let part = self.weight_rows("weight", weight, terms)?;
         let bias = self.whole("bias", bias)?;
-        let bias_velocity = velocity.map(|(_, bias)| self.whole("bias's velocity", bias)).transpose()?;
-        let variant = self.bindable(Variant { momentum: velocity.is_some(), ..Variant::new(Stem::GradWeightSgd) });
+        let bias_velocity =
+            velocity.map(|(_, bias)| self.whole("bias's velocity", bias)).transpose()?;
+        let variant = self.bindable(Variant {
+            momentum: velocity.is_some(),
+            ..Variant::new(Stem::GradWeightSgd)
+        });
         let few = variant.bound == Bound::Few;
         let mut plan = Vec::new();
         for (m, rows) in rows_and_bias(inputs, part, few) {
             let held = rows.min(inputs - m.min(inputs));
             let weight = self.window(weight, 4, m.min(inputs), held);
-            let velocity = velocity.map(|(velocity, _)| self.window(velocity, 4, m.min(inputs), held)).zip(bias_velocity);
+            let velocity = velocity
+                .map(|(velocity, _)| self.window(velocity, 4, m.min(inputs), held))
+                .zip(bias_velocity);
             for (k, terms) in windows_or_one(inner, terms) {
                 let [x, dz] = [x, dz].map(|view| self.window(view, 4, k, terms));
                 let (mut bound, mut wide) = (vec![x, dz, weight, bias], vec![x, dz, weight]);
@@ -159,7 +211,8 @@ impl Planner {
                     bound.extend([weight, bias]);
                     wide.push(weight);
                 }
-                // The first part of the batch changes the velocity and takes the penalties, and where there is a velocity the last moves the weights.
+                // The first part of the batch changes the velocity and takes the penalties, and
+                // where there is a velocity the last moves the weights.
                 let (first, last) = (k == 0, k + terms == inner);
                 let params = Params {
                     rows: rows as u32,
@@ -190,19 +243,28 @@ impl Planner {
         Ok(plan)
     }
 
-    /// Terms of a sum in one dispatch, a term being a row of each of these tensors: see [`common_rows`](Self::common_rows).
-    pub(super) fn sum_part(&self, total: usize, tensors: &[(&'static str, usize)], element: u64) -> Result<usize> {
+    /// Terms of a sum in one dispatch, a term being a row of each of these tensors: see
+    /// [`common_rows`](Self::common_rows).
+    pub(super) fn sum_part(
+        &self,
+        total: usize,
+        tensors: &[(&'static str, usize)],
+        element: u64,
+    ) -> Result<usize> {
         sum_part(total, self.common_rows(total, tensors, element)?.min(self.terms_per_dispatch()))
     }
 
     /// Rows of a weight gradient's dispatch, of the weight's rows and the bias's.
     fn weight_rows(&self, what: &'static str, weight: View<'_>, terms: usize) -> Result<usize> {
         let rows = weight.rows + 1;
-        let part = self.common_rows(rows, &[(what, weight.stride)], weight.number())?.min(self.rows_per_budget(weight.cols, terms));
+        let part = self
+            .common_rows(rows, &[(what, weight.stride)], weight.number())?
+            .min(self.rows_per_budget(weight.cols, terms));
         Ok(if part < rows { (part / 4 * 4).max(1) } else { part })
     }
 
-    /// A matrix product in this device's tile, with wide loads where every tensor of `wide` allows them.
+    /// A matrix product in this device's tile, with wide loads where every tensor of `wide` allows
+    /// them.
     pub(super) fn product<'a>(
         &self,
         variant: Variant,
@@ -214,11 +276,15 @@ impl Planner {
         let tile = self.tiles.pick(variant.stem, rows, cols).for_result(rows, cols, variant.half);
         let eight = tile == Tile::Shuffle && variant.stem != Stem::GradInput && !variant.half;
         // A weight's rows and a bias that are bound at one place are taken number by number.
-        let by_numbers = variant.bound == Bound::Few && matches!(variant.stem, Stem::GradWeight | Stem::GradWeightSgd);
+        let by_numbers = variant.bound == Bound::Few
+            && matches!(variant.stem, Stem::GradWeight | Stem::GradWeightSgd);
         let width = if by_numbers { Width::Scalar } else { self.width(wide, &params, eight) };
         let variant = Variant { tile, width, ..variant };
         // Without parts side by side, all terms are of one part.
-        let params = Params { terms: if params.terms == 0 { params.inner.max(1) } else { params.terms }, ..params };
+        let params = Params {
+            terms: if params.terms == 0 { params.inner.max(1) } else { params.terms },
+            ..params
+        };
         let parts = u64::from(params.inner.div_ceil(params.terms).max(1));
         let workgroups = tile.workgroups(width, rows, cols);
         self.dispatch(variant, bound, params, workgroups * parts)
@@ -227,7 +293,10 @@ impl Planner {
     /// How wide the loads of a product can be; with `eight`, its tile has a form of 256-bit loads.
     pub(super) fn width(&self, wide: &[Window<'_>], params: &Params, eight: bool) -> Width {
         let starts = [params.a_start, params.b_start, params.d_start];
-        let all = |n: u32| wide.iter().all(|window| window.is_wide(n)) && starts.iter().all(|start| start.is_multiple_of(n));
+        let all = |n: u32| {
+            wide.iter().all(|window| window.is_wide(n))
+                && starts.iter().all(|start| start.is_multiple_of(n))
+        };
         match () {
             () if eight && self.wide_loads() && all(8) => Width::Vec8,
             () if all(4) => Width::Vec4,
@@ -236,7 +305,8 @@ impl Planner {
     }
 }
 
-/// Windows of a weight gradient's rows, the bias gradient's after the last; `apart` where that is to have a window of its own.
+/// Windows of a weight gradient's rows, the bias gradient's after the last; `apart` where that is
+/// to have a window of its own.
 fn rows_and_bias(inputs: usize, most: usize, apart: bool) -> impl Iterator<Item = (usize, usize)> {
     windows(if apart { inputs } else { inputs + 1 }, most).chain(apart.then_some((inputs, 1)))
 }

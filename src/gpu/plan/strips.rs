@@ -1,4 +1,5 @@
-//! How the kernels of `block.wgsl` divide a matrix: into windows, and each among the threads of a grid.
+//! How the kernels of `block.wgsl` divide a matrix: into windows, and each among the threads of a
+//! grid.
 
 use super::{Dispatch, Operand, Planner, Window, check_operands, read, windows, write};
 use crate::Result;
@@ -12,17 +13,21 @@ use crate::rate::DRAWS;
 /// Threads of a workgroup of `block.wgsl`.
 const THREADS: usize = 64;
 
-/// A workgroup's threads as a block of `rows` rows, a power of two, by as many columns as there are threads left: 2^`shift`.
+/// A workgroup's threads as a block of `rows` rows, a power of two, by as many columns as there are
+/// threads left: 2^`shift`.
 struct Block {
     rows: usize,
     shift: u32,
 }
 
 impl Block {
-    /// The block that covers `rows × cols` threads with the fewest left over, of such the widest: neighbours' loads are then neighbours.
+    /// The block that covers `rows × cols` threads with the fewest left over, of such the widest:
+    /// neighbours' loads are then neighbours.
     fn new(rows: usize, cols: usize) -> Self {
         let blocks = (0..=THREADS.ilog2()).map(|shift| Self { rows: THREADS >> shift, shift });
-        let workgroups = |block: &Self| (rows.div_ceil(block.rows) as u64) * (cols.div_ceil(1 << block.shift) as u64);
+        let workgroups = |block: &Self| {
+            (rows.div_ceil(block.rows) as u64) * (cols.div_ceil(1 << block.shift) as u64)
+        };
         blocks.rev().min_by_key(workgroups).unwrap_or(Self { rows: 1, shift: THREADS.ilog2() })
     }
 }
@@ -45,10 +50,12 @@ impl<'a> Beside<'a> {
     }
 }
 
-/// A call of a kernel of strips. Where the input and the output are the same elements it is in place.
+/// A call of a kernel of strips. Where the input and the output are the same elements it is in
+/// place.
 #[derive(Clone, Copy)]
 pub(super) struct Strips<'a, 'f> {
-    /// The kernel, `aligned` where its strips are groups of draws whenever a window starts with one.
+    /// The kernel, `aligned` where its strips are groups of draws whenever a window starts with
+    /// one.
     pub variant: Variant,
     pub x: View<'a>,
     /// A second input.
@@ -89,18 +96,25 @@ impl Planner {
     pub(super) fn strips<'a>(&self, call: &Strips<'a, '_>) -> Result<Vec<Dispatch<'a>>> {
         let (x, stem) = (call.x, call.variant.stem);
         match stem {
-            Stem::Dropout | Stem::Copy => self.check_numbers(stem.name(), &call.operands()).map(drop)?,
+            Stem::Dropout | Stem::Copy => {
+                self.check_numbers(stem.name(), &call.operands()).map(drop)?
+            }
             _ => check_operands(stem.name(), 4, &call.operands())?,
         }
         let mut plan = Vec::new();
-        // A row larger than a binding is itself cut into windows, each a matrix of one row. So is one longer than a grid is wide.
-        let longest = (self.rows_per_binding("x", 1, x.number())? / 64 * 64).clamp(1, THREADS * 8 * self.grid as usize);
+        // A row larger than a binding is itself cut into windows, each a matrix of one row. So is
+        // one longer than a grid is wide.
+        let longest = (self.rows_per_binding("x", 1, x.number())? / 64 * 64)
+            .clamp(1, THREADS * 8 * self.grid as usize);
         let pieces: Vec<(usize, usize)> = windows(x.cols, longest).collect();
         if pieces.len() > 1 {
             for row in 0..x.rows {
                 for &(col, cols) in &pieces {
                     let params = |_, _| (call.params)(row, col);
-                    self.strips_of_rows(&mut plan, &Strips { params: &params, ..call.piece(row, col, cols) })?;
+                    self.strips_of_rows(
+                        &mut plan,
+                        &Strips { params: &params, ..call.piece(row, col, cols) },
+                    )?;
                 }
             }
         } else {
@@ -110,7 +124,11 @@ impl Planner {
     }
 
     /// The dispatches of rows that each fit a binding.
-    fn strips_of_rows<'a>(&self, plan: &mut Vec<Dispatch<'a>>, call: &Strips<'a, '_>) -> Result<()> {
+    fn strips_of_rows<'a>(
+        &self,
+        plan: &mut Vec<Dispatch<'a>>,
+        call: &Strips<'a, '_>,
+    ) -> Result<()> {
         let (x, y) = (call.x, call.y);
         let flat = !self.wide;
         let stacked = !flat && call.variant.stem.is_stacked() && x.rows >= STACK;
@@ -120,14 +138,20 @@ impl Planner {
         let block = Block::new(threads[0], threads[1]);
         let held = self.common_rows(x.rows, &[("x", x.stride), ("y", y.stride)], x.number())?;
         let beside = call.beside.map(Beside::operand);
-        let held = beside.map_or(Ok(held), |input| self.common_rows(held, &[(input.name, input.view.stride)], 4))?;
-        for (from, rows) in windows(x.rows, held.min(block.rows * per_thread[0] * self.grid as usize)) {
+        let held = beside.map_or(Ok(held), |input| {
+            self.common_rows(held, &[(input.name, input.view.stride)], 4)
+        })?;
+        for (from, rows) in
+            windows(x.rows, held.min(block.rows * per_thread[0] * self.grid as usize))
+        {
             let window = |view: View<'a>, element: u64| self.window(view, element, from, rows);
             let [a, b] = [x, y].map(|view| window(view, view.number()));
             let beside = beside.map(|input| window(input.view, 4));
             // Bits are read a word at a time.
             let numbers = beside.filter(|_| matches!(call.beside, Some(Beside::Numbers(..))));
-            let wide = |elements| [Some(a), Some(b), numbers].iter().flatten().all(|window| window.is_wide(elements));
+            let wide = |elements| {
+                [Some(a), Some(b), numbers].iter().flatten().all(|window| window.is_wide(elements))
+            };
             let width = match () {
                 () if (if x.half { flat } else { self.wide_loads() }) && wide(8) => Width::Vec8,
                 () if wide(4) => Width::Vec4,
@@ -145,12 +169,21 @@ impl Planner {
                 first: block.shift,
                 ..(call.params)(from, 0)
             };
-            let aligned = call.variant.aligned && params.col_lane == 0 && (params.threshold < DRAWS || self.state);
+            let aligned = call.variant.aligned
+                && params.col_lane == 0
+                && (params.threshold < DRAWS || self.state);
             let in_place = call.in_place();
-            let variant = Variant { width, aligned, stacked, flat, half: x.half, in_place, ..call.variant };
+            let variant =
+                Variant { width, aligned, stacked, flat, half: x.half, in_place, ..call.variant };
             let bound: Vec<Window<'a>> = [a].into_iter().chain(beside).chain([b]).collect();
-            let grid = [threads[1].div_ceil(1 << block.shift), rows.div_ceil(block.rows * per_thread[0])];
-            plan.extend(self.dispatch_grid(variant, &bound, params, grid.map(|workgroups| workgroups as u32))?);
+            let grid =
+                [threads[1].div_ceil(1 << block.shift), rows.div_ceil(block.rows * per_thread[0])];
+            plan.extend(self.dispatch_grid(
+                variant,
+                &bound,
+                params,
+                grid.map(|workgroups| workgroups as u32),
+            )?);
         }
         Ok(())
     }

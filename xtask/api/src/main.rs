@@ -37,8 +37,13 @@ fn main() -> ExitCode {
 }
 
 fn run(check: bool) -> Result<ExitCode, Box<dyn Error>> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).ok_or("no repository around this package")?;
-    let rustc = Command::new(std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into())).arg("--version").output()?;
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .ancestors()
+        .nth(2)
+        .ok_or("no repository around this package")?;
+    let rustc = Command::new(std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into()))
+        .arg("--version")
+        .output()?;
     let version = String::from_utf8_lossy(&rustc.stdout).into_owned();
     if !version.contains(&format!("rustc {RUST}.")) {
         eprintln!("skipped: the surface is read with Rust {RUST}, this is {}", version.trim());
@@ -53,7 +58,10 @@ fn run(check: bool) -> Result<ExitCode, Box<dyn Error>> {
     let kept = std::fs::read_to_string(&path)?;
     let only = |a: &str, b: &str, sign: &str| -> Vec<String> {
         let there: std::collections::HashSet<&str> = b.lines().collect();
-        a.lines().filter(|line| !there.contains(line)).map(|line| format!("{sign} {line}")).collect()
+        a.lines()
+            .filter(|line| !there.contains(line))
+            .map(|line| format!("{sign} {line}"))
+            .collect()
     };
     if kept == surface {
         return Ok(ExitCode::SUCCESS);
@@ -67,7 +75,16 @@ fn run(check: bool) -> Result<ExitCode, Box<dyn Error>> {
 fn surface(root: &Path) -> Result<String, Box<dyn Error>> {
     let target = root.join("target/api");
     let status = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
-        .args(["rustdoc", "--quiet", "--package", "wgpu-dropout", "--lib", "--all-features", "--locked", "--target-dir"])
+        .args([
+            "rustdoc",
+            "--quiet",
+            "--package",
+            "wgpu-dropout",
+            "--lib",
+            "--all-features",
+            "--locked",
+            "--target-dir",
+        ])
         .arg(&target)
         .args(["--", "-Z", "unstable-options", "--output-format", "json", "--cap-lints", "allow"])
         // A stable rustdoc writes JSON, too, if it is told that this may change.

@@ -12,7 +12,10 @@ fn manifest(library: &str) -> String {
 }
 
 fn with_loader() -> Fake {
-    Fake::linux().command("ldconfig -p", "1 libs found\n\tlibvulkan.so.1 (libc6,x86-64) => /lib/x86_64-linux-gnu/libvulkan.so.1\n")
+    Fake::linux().command(
+        "ldconfig -p",
+        "1 libs found\n\tlibvulkan.so.1 (libc6,x86-64) => /lib/x86_64-linux-gnu/libvulkan.so.1\n",
+    )
 }
 
 fn lavapipe(machine: Fake) -> Fake {
@@ -43,27 +46,46 @@ fn macos_and_windows_bring_their_own() {
 
 #[test]
 fn a_bare_linux_has_none() {
-    assert_eq!(missing(&Fake::linux()), "no driver manifest in the vulkan/icd.d folders, and no libvulkan.so.1");
+    assert_eq!(
+        missing(&Fake::linux()),
+        "no driver manifest in the vulkan/icd.d folders, and no libvulkan.so.1"
+    );
     assert_eq!(missing(&with_loader()), "no driver manifest in the vulkan/icd.d folders");
 }
 
 #[test]
 fn the_software_driver_needs_no_gpu() {
-    assert_eq!(ready(&lavapipe(with_loader())), format!("vulkan: {SHARE}/lvp_icd.x86_64.json (software)"));
+    assert_eq!(
+        ready(&lavapipe(with_loader())),
+        format!("vulkan: {SHARE}/lvp_icd.x86_64.json (software)")
+    );
 }
 
 #[test]
 fn a_driver_without_the_loader_is_not_enough() {
-    assert_eq!(missing(&lavapipe(Fake::linux())), format!("{SHARE}/lvp_icd.x86_64.json is there, but libvulkan.so.1 is not"));
+    assert_eq!(
+        missing(&lavapipe(Fake::linux())),
+        format!("{SHARE}/lvp_icd.x86_64.json is there, but libvulkan.so.1 is not")
+    );
 }
 
 #[test]
 fn the_loader_is_found_without_ldconfig() {
-    for path in ["/usr/lib/libvulkan.so.1", "/usr/lib/x86_64-linux-gnu/libvulkan.so.1", "/usr/lib64/libvulkan.so.1"] {
+    for path in [
+        "/usr/lib/libvulkan.so.1",
+        "/usr/lib/x86_64-linux-gnu/libvulkan.so.1",
+        "/usr/lib64/libvulkan.so.1",
+    ] {
         ready(&lavapipe(Fake::linux().file(path, "")));
     }
-    ready(&lavapipe(Fake::linux().command("/sbin/ldconfig -p", "\tlibvulkan.so.1 (libc6) => /x\n")));
-    ready(&lavapipe(Fake::linux().var("LD_LIBRARY_PATH", "/a:/opt/vulkan").file("/opt/vulkan/libvulkan.so.1", "")));
+    ready(&lavapipe(
+        Fake::linux().command("/sbin/ldconfig -p", "\tlibvulkan.so.1 (libc6) => /x\n"),
+    ));
+    ready(&lavapipe(
+        Fake::linux()
+            .var("LD_LIBRARY_PATH", "/a:/opt/vulkan")
+            .file("/opt/vulkan/libvulkan.so.1", ""),
+    ));
     // Another soname that starts alike is another library.
     missing(&lavapipe(Fake::linux().command("ldconfig -p", "\tlibvulkan.so.12 (libc6) => /x\n")));
 }
@@ -71,11 +93,20 @@ fn the_loader_is_found_without_ldconfig() {
 #[test]
 fn hardware_drivers_need_a_device_node() {
     let path = format!("{SHARE}/radeon_icd.x86_64.json");
-    let radeon = |m: Fake| m.file(&path, &manifest("/usr/lib/libvulkan_radeon.so")).file("/usr/lib/libvulkan_radeon.so", "");
+    let radeon = |m: Fake| {
+        m.file(&path, &manifest("/usr/lib/libvulkan_radeon.so"))
+            .file("/usr/lib/libvulkan_radeon.so", "")
+    };
     assert_eq!(missing(&radeon(with_loader())), format!("no GPU under /dev for {path}"));
-    assert_eq!(ready(&radeon(with_loader()).file("/dev/dri/renderD128", "")), format!("vulkan: {path}"));
+    assert_eq!(
+        ready(&radeon(with_loader()).file("/dev/dri/renderD128", "")),
+        format!("vulkan: {path}")
+    );
     // Both installed, no GPU: only the software one counts.
-    assert_eq!(ready(&lavapipe(radeon(with_loader()))), format!("vulkan: {SHARE}/lvp_icd.x86_64.json (software)"));
+    assert_eq!(
+        ready(&lavapipe(radeon(with_loader()))),
+        format!("vulkan: {SHARE}/lvp_icd.x86_64.json (software)")
+    );
     // Both usable: the first in the loader's order is named.
     let both = lavapipe(radeon(with_loader())).file("/dev/dri/renderD128", "");
     assert_eq!(ready(&both), format!("vulkan: {SHARE}/lvp_icd.x86_64.json and 1 more"));
@@ -85,13 +116,26 @@ fn hardware_drivers_need_a_device_node() {
 fn the_library_of_a_manifest_must_exist() {
     let path = format!("{SHARE}/x_lvp.json");
     let with = |library: &str| with_loader().file(&path, &manifest(library));
-    assert_eq!(missing(&with("/gone/libvulkan_lvp.so")), format!("{path} names /gone/libvulkan_lvp.so, which is not there"));
+    assert_eq!(
+        missing(&with("/gone/libvulkan_lvp.so")),
+        format!("{path} names /gone/libvulkan_lvp.so, which is not there")
+    );
     // With a slash it is relative to the manifest, without one the linker looks for it.
     ready(&with("../lib/liblvp.so").file(&format!("{SHARE}/../lib/liblvp.so"), ""));
     ready(&with("liblvp.so").file("/usr/lib/liblvp.so", ""));
     missing(&with("liblvp.so"));
-    for broken in ["", "{}", "{\"ICD\": {\"library_path\": 3}}", "{\"library_path\": \"/unterminated", "{\"library_path\": \"\"}"] {
-        assert_eq!(missing(&with_loader().file(&path, broken)), format!("{path} names no library_path"), "{broken}");
+    for broken in [
+        "",
+        "{}",
+        "{\"ICD\": {\"library_path\": 3}}",
+        "{\"library_path\": \"/unterminated",
+        "{\"library_path\": \"\"}",
+    ] {
+        assert_eq!(
+            missing(&with_loader().file(&path, broken)),
+            format!("{path} names no library_path"),
+            "{broken}"
+        );
     }
 }
 
@@ -103,23 +147,38 @@ fn one_broken_manifest_does_not_hide_a_good_one() {
 
 #[test]
 fn escapes_in_a_path_are_undone() {
-    assert_eq!(library_path(r#"{"library_path":"\/opt\/a\"b.so"}"#).as_deref(), Some("/opt/a\"b.so"));
+    assert_eq!(
+        library_path(r#"{"library_path":"\/opt\/a\"b.so"}"#).as_deref(),
+        Some("/opt/a\"b.so")
+    );
 }
 
 #[test]
 fn named_files_replace_the_search() {
-    let own = |m: Fake| lavapipe(m).file("/opt/own.json", &manifest("/opt/libown.so")).file("/opt/libown.so", "");
+    let own = |m: Fake| {
+        lavapipe(m).file("/opt/own.json", &manifest("/opt/libown.so")).file("/opt/libown.so", "")
+    };
     for variable in NAMED_BY_USER {
-        assert_eq!(ready(&own(with_loader()).var(variable, "/opt/own.json")), "vulkan: /opt/own.json");
+        assert_eq!(
+            ready(&own(with_loader()).var(variable, "/opt/own.json")),
+            "vulkan: /opt/own.json"
+        );
         let gone = own(with_loader()).var(variable, "/opt/gone.json");
         assert_eq!(missing(&gone), format!("no driver manifest at {variable}=/opt/gone.json"));
     }
-    let both = own(with_loader()).var("VK_ICD_FILENAMES", "/opt/gone.json").var("VK_DRIVER_FILES", "/opt/own.json");
+    let both = own(with_loader())
+        .var("VK_ICD_FILENAMES", "/opt/gone.json")
+        .var("VK_DRIVER_FILES", "/opt/own.json");
     assert_eq!(ready(&both), "vulkan: /opt/own.json");
     // Folders and lists are allowed, and an empty value counts as unset.
-    assert_eq!(ready(&own(with_loader()).var("VK_DRIVER_FILES", "/gone:/opt")), "vulkan: /opt/own.json");
+    assert_eq!(
+        ready(&own(with_loader()).var("VK_DRIVER_FILES", "/gone:/opt")),
+        "vulkan: /opt/own.json"
+    );
     assert!(ready(&own(with_loader()).var("VK_DRIVER_FILES", "")).contains("lvp_icd"));
-    assert!(ready(&own(with_loader()).var("VK_ADD_DRIVER_FILES", "/opt/own.json")).contains("lvp_icd"));
+    assert!(
+        ready(&own(with_loader()).var("VK_ADD_DRIVER_FILES", "/opt/own.json")).contains("lvp_icd")
+    );
 }
 
 #[test]
@@ -128,13 +187,22 @@ fn every_folder_of_the_loader_is_searched() {
         let path = format!("{folder}/vulkan/icd.d/lvp.json");
         ready(&m.file(&path, &manifest("/l/liblvp.so")).file("/l/liblvp.so", ""))
     };
-    for folder in
-        ["/home/u/.config", "/etc/xdg", "/etc", "/usr/local/etc", "/home/u/.local/share", "/usr/local/share", "/usr/share"]
-    {
+    for folder in [
+        "/home/u/.config",
+        "/etc/xdg",
+        "/etc",
+        "/usr/local/etc",
+        "/home/u/.local/share",
+        "/usr/local/share",
+        "/usr/share",
+    ] {
         assert!(machine(with_loader().var("HOME", "/home/u"), folder).contains(folder));
     }
     for variable in ["XDG_CONFIG_HOME", "XDG_CONFIG_DIRS", "XDG_DATA_HOME", "XDG_DATA_DIRS"] {
-        assert!(machine(with_loader().var(variable, "/own"), "/own").contains("/own"), "{variable}");
+        assert!(
+            machine(with_loader().var(variable, "/own"), "/own").contains("/own"),
+            "{variable}"
+        );
     }
 }
 

@@ -4,13 +4,18 @@ use super::*;
 use crate::machine::fake::Fake;
 
 fn debian() -> Fake {
-    distribution("apt-get", "PRETTY_NAME=\"Debian GNU/Linux 12\"\nVERSION_ID=\"12\"\nID=debian\n").file(LIST, "")
+    distribution("apt-get", "PRETTY_NAME=\"Debian GNU/Linux 12\"\nVERSION_ID=\"12\"\nID=debian\n")
+        .file(LIST, "")
 }
 
-const LIST: &str = "/var/lib/apt/lists/deb.debian.org_debian_dists_bookworm_main_binary-amd64_Packages.lz4";
+const LIST: &str =
+    "/var/lib/apt/lists/deb.debian.org_debian_dists_bookworm_main_binary-amd64_Packages.lz4";
 
 fn distribution(program: &str, release: &str) -> Fake {
-    Fake::linux().var("PATH", "/usr/sbin:/usr/bin").file(&format!("/usr/bin/{program}"), "").file("/etc/os-release", release)
+    Fake::linux()
+        .var("PATH", "/usr/sbin:/usr/bin")
+        .file(&format!("/usr/bin/{program}"), "")
+        .file("/etc/os-release", release)
 }
 
 fn root(machine: Fake) -> Fake {
@@ -39,7 +44,11 @@ fn each_distribution_gets_its_own_command() {
         ("apt-get", "ID=ubuntu\nID_LIKE=debian\n", APT),
         ("apt-get", "ID=linuxmint\nID_LIKE=\"ubuntu debian\"\n", APT),
         ("dnf", "ID=fedora\n", "dnf install -y mesa-vulkan-drivers vulkan-loader"),
-        ("dnf", "ID=\"rocky\"\nID_LIKE=\"rhel centos fedora\"\n", "dnf install -y mesa-vulkan-drivers vulkan-loader"),
+        (
+            "dnf",
+            "ID=\"rocky\"\nID_LIKE=\"rhel centos fedora\"\n",
+            "dnf install -y mesa-vulkan-drivers vulkan-loader",
+        ),
         ("pacman", "ID=arch\n", "pacman -S --noconfirm --needed vulkan-swrast vulkan-icd-loader"),
         (
             "zypper",
@@ -49,7 +58,11 @@ fn each_distribution_gets_its_own_command() {
         ("apk", "ID=alpine\n", "apk add --no-cache mesa-vulkan-swrast vulkan-loader"),
     ];
     for (program, release, expected) in cases {
-        assert_eq!(job(&root(distribution(program, release))).install.join(" "), expected, "{release}");
+        assert_eq!(
+            job(&root(distribution(program, release))).install.join(" "),
+            expected,
+            "{release}"
+        );
     }
 }
 
@@ -59,7 +72,10 @@ fn the_distributions_own_manager_wins_over_others_beside_it() {
     assert_eq!(job(&machine).install[0], "pacman");
     // Unknown distribution, or no os-release at all: what is there.
     assert_eq!(job(&root(distribution("dnf", "ID=unheard-of\n"))).install[0], "dnf");
-    assert_eq!(job(&root(Fake::linux().var("PATH", "/bin").file("/bin/apk", ""))).install[0], "apk");
+    assert_eq!(
+        job(&root(Fake::linux().var("PATH", "/bin").file("/bin/apk", ""))).install[0],
+        "apk"
+    );
     // Known distribution, but its manager is not there, and no manager at all.
     assert_eq!(job(&root(distribution("dnf", "ID=debian\n"))).install[0], "dnf");
     assert!(told(&root(distribution("nix", "ID=nixos\n"))).starts_with("install a Vulkan driver"));
@@ -88,20 +104,33 @@ fn lists_are_fetched_first_only_where_there_are_none() {
 fn rights_decide_how_it_runs() {
     assert_eq!(job(&root(debian())).install.join(" "), APT);
     let sudo = debian().command("id -u", "1000\n").command("sudo -n true", "");
-    assert_eq!(job(&sudo).install.join(" "), format!("sudo -n env DEBIAN_FRONTEND=noninteractive {APT}"));
+    assert_eq!(
+        job(&sudo).install.join(" "),
+        format!("sudo -n env DEBIAN_FRONTEND=noninteractive {APT}")
+    );
     let fedora = distribution("dnf", "ID=fedora\n").command("sudo -n true", "");
     assert_eq!(job(&fedora).install[..3], ["sudo", "-n", "dnf"]);
-    // Neither root nor a sudo without a password: tell, with the lists first where they are missing.
-    assert_eq!(told(&debian().command("id -u", "1000\n")), format!("to use the GPU path, run: sudo {APT}"));
+    // Neither root nor a sudo without a password: tell, with the lists first where they are
+    // missing.
+    assert_eq!(
+        told(&debian().command("id -u", "1000\n")),
+        format!("to use the GPU path, run: sudo {APT}")
+    );
     let fresh = distribution("apt-get", "ID=debian\n");
-    assert_eq!(told(&fresh), format!("to use the GPU path, run: sudo apt-get update && sudo {APT}"));
+    assert_eq!(
+        told(&fresh),
+        format!("to use the GPU path, run: sudo apt-get update && sudo {APT}")
+    );
 }
 
 #[test]
 fn nothing_is_installed_against_the_users_will() {
     for variable in driver::NAMED_BY_USER {
         let named = root(debian()).var(variable, "/opt/own.json");
-        assert_eq!(told(&named), format!("{variable} names the driver to use, so none is installed"));
+        assert_eq!(
+            told(&named),
+            format!("{variable} names the driver to use, so none is installed")
+        );
     }
     let off = told(&root(debian()).var("WGPU_DROPOUT_NO_INSTALL", "1"));
     assert_eq!(off, format!("WGPU_DROPOUT_NO_INSTALL is set; by hand: {APT}"));
@@ -114,15 +143,26 @@ fn the_tools_have_packages_of_their_own_and_are_not_fetched_twice() {
     let bare = root(debian());
     assert_eq!(missing_tools(&bare).len(), 4);
     let Plan::Run(job) = plan(&bare, Wanted::Tools) else { panic!("told") };
-    assert!(job.install.contains(&"spirv-tools") && !job.install.contains(&"mesa-vulkan-drivers"), "{job:?}");
+    assert!(
+        job.install.contains(&"spirv-tools") && !job.install.contains(&"mesa-vulkan-drivers"),
+        "{job:?}"
+    );
     // A driver that the user names does not stand against them, their own wish does.
-    assert!(matches!(plan(&root(debian()).var("VK_DRIVER_FILES", "/opt/own.json"), Wanted::Tools), Plan::Run(_)));
-    assert!(matches!(plan(&root(debian()).var("WGPU_DROPOUT_NO_INSTALL", "1"), Wanted::Tools), Plan::Tell(_)));
+    assert!(matches!(
+        plan(&root(debian()).var("VK_DRIVER_FILES", "/opt/own.json"), Wanted::Tools),
+        Plan::Run(_)
+    ));
+    assert!(matches!(
+        plan(&root(debian()).var("WGPU_DROPOUT_NO_INSTALL", "1"), Wanted::Tools),
+        Plan::Tell(_)
+    ));
     let mut whole = bare.file("/usr/bin/spirv-val", "").file("/usr/bin/glslangValidator", "");
     assert_eq!(missing_tools(&whole), ["the Vulkan validation layer", "EGL"]);
-    for file in
-        ["/usr/share/vulkan/explicit_layer.d/VkLayer_khronos_validation.json", "/usr/lib/libEGL.so.1", "/usr/lib/libEGL_mesa.so.0"]
-    {
+    for file in [
+        "/usr/share/vulkan/explicit_layer.d/VkLayer_khronos_validation.json",
+        "/usr/lib/libEGL.so.1",
+        "/usr/lib/libEGL_mesa.so.0",
+    ] {
         whole = whole.file(file, "");
     }
     assert!(missing_tools(&whole).is_empty());

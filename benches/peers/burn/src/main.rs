@@ -1,4 +1,5 @@
-//! Burn: `peer-burn ndarray|flex|wgpu`. `nn::Dropout`, `nn::Linear`, `CrossEntropyLoss` and `Sgd`; fusion and autotune are on.
+//! Burn: `peer-burn ndarray|flex|wgpu`. `nn::Dropout`, `nn::Linear`, `CrossEntropyLoss` and `Sgd`;
+//! fusion and autotune are on.
 
 #[path = "../../protocol.rs"]
 mod protocol;
@@ -8,7 +9,10 @@ use burn::nn::loss::{CrossEntropyLoss, CrossEntropyLossConfig};
 use burn::nn::{Dropout, DropoutConfig, Linear, LinearConfig};
 use burn::optim::{GradientsParams, ModuleOptimizer, SgdConfig};
 use burn::tensor::{Device, Int, Tensor, TensorData, activation::relu};
-use protocol::{DROP, DROP_INPUT, DROP_RATE, Failure, LAYER, LEARNING_RATE, ROWS, WIDTHS, Work, batch, share_of_zeros, uniform};
+use protocol::{
+    DROP, DROP_INPUT, DROP_RATE, Failure, LAYER, LEARNING_RATE, ROWS, WIDTHS, Work, batch,
+    share_of_zeros, uniform,
+};
 
 fn main() -> Result<(), Failure> {
     let device = match std::env::args().nth(1).as_deref() {
@@ -24,7 +28,9 @@ fn main() -> Result<(), Failure> {
 }
 
 fn set_up(work: &str, device: &Device) -> Option<Box<dyn Work>> {
-    let tensor = |rows, cols| Tensor::<2>::from_data(TensorData::new(uniform(rows * cols, 1.0), [rows, cols]), device);
+    let tensor = |rows, cols| {
+        Tensor::<2>::from_data(TensorData::new(uniform(rows * cols, 1.0), [rows, cols]), device)
+    };
     let dropout = DropoutConfig::new(DROP_RATE).init();
     let ([rows, cols], [batch, inputs, outputs]) = (DROP, LAYER);
     Some(match work {
@@ -42,7 +48,9 @@ fn set_up(work: &str, device: &Device) -> Option<Box<dyn Work>> {
         }
         "layer" => {
             let (x, w, b) = (tensor(batch, inputs), tensor(inputs, outputs), tensor(1, outputs));
-            result(device, move || vec![dropout.forward(relu(x.clone().matmul(w.clone()) + b.clone()))])
+            result(device, move || {
+                vec![dropout.forward(relu(x.clone().matmul(w.clone()) + b.clone()))]
+            })
         }
         "matmul" => {
             let (x, w) = (tensor(batch, inputs), tensor(inputs, outputs));
@@ -88,7 +96,9 @@ struct Step {
 impl Step {
     fn new(device: &Device) -> Self {
         let he = KaimingUniform { gain: 2f64.sqrt(), fan_out_only: false };
-        let layer = |pair: &[usize]| LinearConfig::new(pair[0], pair[1]).with_initializer(he.clone()).init(device);
+        let layer = |pair: &[usize]| {
+            LinearConfig::new(pair[0], pair[1]).with_initializer(he.clone()).init(device)
+        };
         let net = Mlp {
             input_dropout: DropoutConfig::new(DROP_INPUT).init(),
             dropout: DropoutConfig::new(DROP_RATE).init(),
@@ -122,7 +132,10 @@ struct Call<const D: usize, F> {
     last: Option<Tensor<D>>,
 }
 
-fn result<const D: usize>(device: &Device, call: impl FnMut() -> Vec<Tensor<D>> + 'static) -> Box<dyn Work> {
+fn result<const D: usize>(
+    device: &Device,
+    call: impl FnMut() -> Vec<Tensor<D>> + 'static,
+) -> Box<dyn Work> {
     Box::new(Call { device: device.clone(), call, started: Vec::new(), last: None })
 }
 
@@ -140,7 +153,13 @@ impl<const D: usize, F: FnMut() -> Vec<Tensor<D>>> Work for Call<D, F> {
     }
 
     fn check(&mut self) -> Result<f64, Failure> {
-        let values = self.last.clone().ok_or("no result")?.into_data().try_to_vec::<f32>().map_err(|error| format!("{error:?}"))?;
+        let values = self
+            .last
+            .clone()
+            .ok_or("no result")?
+            .into_data()
+            .try_to_vec::<f32>()
+            .map_err(|error| format!("{error:?}"))?;
         Ok(if let [loss] = values[..] { f64::from(loss) } else { share_of_zeros(&values) })
     }
 }

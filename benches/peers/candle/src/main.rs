@@ -5,7 +5,10 @@ mod protocol;
 
 use candle_core::{Device::Cpu, Result, Tensor, Var};
 use candle_nn::{Optimizer, SGD, loss, ops};
-use protocol::{DROP, DROP_INPUT, DROP_RATE, Failure, LAYER, LEARNING_RATE, ROWS, WIDTHS, Work, batch, share_of_zeros, uniform};
+use protocol::{
+    DROP, DROP_INPUT, DROP_RATE, Failure, LAYER, LEARNING_RATE, ROWS, WIDTHS, Work, batch,
+    share_of_zeros, uniform,
+};
 
 fn main() -> std::result::Result<(), Failure> {
     protocol::serve("0.11.1", |work| set_up(work).map_err(Failure::from).transpose())
@@ -29,7 +32,12 @@ fn set_up(work: &str) -> Result<Option<Box<dyn Work>>> {
         }
         "drop+grad" => {
             let x = Var::from_tensor(&tensor((DROP[0], DROP[1]))?)?;
-            result(move || dropout(&x)?.backward()?.remove(&x).ok_or_else(|| candle_core::Error::Msg("no gradient".into())))
+            result(move || {
+                dropout(&x)?
+                    .backward()?
+                    .remove(&x)
+                    .ok_or_else(|| candle_core::Error::Msg("no gradient".into()))
+            })
         }
         "layer" => {
             let (x, w, b) = (tensor((rows, inputs))?, tensor((inputs, outputs))?, tensor(outputs)?);
@@ -49,10 +57,14 @@ fn step() -> Result<Box<dyn Work>> {
     for pair in WIDTHS.windows(2) {
         let weights = uniform(pair[0] * pair[1], (6.0 / pair[0] as f32).sqrt());
         let weights = Tensor::from_vec(weights, (pair[0], pair[1]), &Cpu)?;
-        layers.push((Var::from_tensor(&weights)?, Var::zeros(pair[1], candle_core::DType::F32, &Cpu)?));
+        layers.push((
+            Var::from_tensor(&weights)?,
+            Var::zeros(pair[1], candle_core::DType::F32, &Cpu)?,
+        ));
     }
     let (pixels, labels) = batch(ROWS);
-    let (pixels, labels) = (Tensor::from_vec(pixels, (ROWS, WIDTHS[0]), &Cpu)?, Tensor::from_vec(labels, ROWS, &Cpu)?);
+    let (pixels, labels) =
+        (Tensor::from_vec(pixels, (ROWS, WIDTHS[0]), &Cpu)?, Tensor::from_vec(labels, ROWS, &Cpu)?);
     let parameters = layers.iter().flat_map(|(w, b)| [w.clone(), b.clone()]).collect();
     let mut optimizer = SGD::new(parameters, f64::from(LEARNING_RATE))?;
     Ok(result(move || {

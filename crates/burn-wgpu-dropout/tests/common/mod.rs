@@ -8,28 +8,36 @@ use burn_wgpu_dropout::wgpu_dropout::philox::philox4x32;
 use std::io::Write;
 use std::sync::LazyLock;
 
-/// A device twice: with Burn's default pool, where input and output are ranges of one buffer, and with a buffer a tensor.
+/// A device twice: with Burn's default pool, where input and output are ranges of one buffer, and
+/// with a buffer a tensor.
 ///
 /// Empty, said aloud, where there is no adapter; a failure where `WGPU_DROPOUT_REQUIRE_GPU=1`.
 pub fn devices() -> &'static [Device] {
     static DEVICES: LazyLock<Vec<Device>> = LazyLock::new(|| {
         let (shared, setup) = match Device::wgpu_options().init_with_setup() {
             Ok(opened) => opened,
-            Err(error) if std::env::var("WGPU_DROPOUT_REQUIRE_GPU").as_deref() == Ok("1") => panic!("a GPU is required: {error}"),
+            Err(error) if std::env::var("WGPU_DROPOUT_REQUIRE_GPU").as_deref() == Ok("1") => {
+                panic!("a GPU is required: {error}")
+            }
             Err(error) => {
                 skipped(&error.to_string());
                 return Vec::new();
             }
         };
-        let exclusive = Device::wgpu_options().setup(setup.clone()).memory_config(MemoryConfiguration::ExclusivePages).init();
-        let devices = vec![shared, exclusive.expect("a device that is open can be registered again")];
+        let exclusive = Device::wgpu_options()
+            .setup(setup.clone())
+            .memory_config(MemoryConfiguration::ExclusivePages)
+            .init();
+        let devices =
+            vec![shared, exclusive.expect("a device that is open can be registered again")];
         devices.iter().for_each(|device| adopt(device, &setup).expect("it can run the kernels"));
         devices
     });
     &DEVICES
 }
 
-/// Says what was left out past the test harness, which keeps the output of tests that pass to itself.
+/// Says what was left out past the test harness, which keeps the output of tests that pass to
+/// itself.
 pub fn skipped(why: &str) {
     let _ = writeln!(std::io::stderr(), "SKIPPED: {why}");
 }

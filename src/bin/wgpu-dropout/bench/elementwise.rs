@@ -25,7 +25,12 @@ pub fn copy(elements: usize) -> Entry {
 pub fn entries(elements: usize) -> Vec<Entry> {
     let copy = copy(elements);
     let dropout = Entry { kernel: "dropout", flops: elements as u64, ..copy.clone() };
-    let both = Entry { kernel: "dropout_grad", bytes: 2 * dropout.bytes, flops: 2 * dropout.flops, ..copy.clone() };
+    let both = Entry {
+        kernel: "dropout_grad",
+        bytes: 2 * dropout.bytes,
+        flops: 2 * dropout.flops,
+        ..copy.clone()
+    };
     vec![copy, dropout, both]
 }
 

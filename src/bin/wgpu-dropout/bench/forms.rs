@@ -3,8 +3,12 @@
 use super::elementwise::{COLS, copy};
 use super::work::{Entry, Timed, Work, filled};
 use std::time::Duration;
-use wgpu_dropout::call::{AlphaDropoutCall, DropoutBits, DropoutBroadcast, GaussianDropoutCall, MaskBits, MaskBytes};
-use wgpu_dropout::{AlphaDropout, AxisMap, Backend, Dropout, GaussianDropout, Key, Mask, Mode, Rate, Result};
+use wgpu_dropout::call::{
+    AlphaDropoutCall, DropoutBits, DropoutBroadcast, GaussianDropoutCall, MaskBits, MaskBytes,
+};
+use wgpu_dropout::{
+    AlphaDropout, AxisMap, Backend, Dropout, GaussianDropout, Key, Mask, Mode, Rate, Result,
+};
 
 /// The kernels over `elements` elements, a multiple of [`COLS`].
 pub fn entries(elements: usize) -> Vec<Entry> {

@@ -1,5 +1,5 @@
-//! `dropout` and a layer's forward pass on tensors stored as f16, beside a copy and a plain product of such: the kernels on buffers of a
-//! caller's own, since the backends' tensors are f32.
+//! `dropout` and a layer's forward pass on tensors stored as f16, beside a copy and a plain product
+//! of such: the kernels on buffers of a caller's own, since the backends' tensors are f32.
 
 use super::elementwise::{self, COLS};
 use super::layer;
@@ -44,7 +44,8 @@ impl<'a> Half<'a> {
         let (x, y) = (filled(gpu, 0, rows, COLS)?, filled(gpu, 1, rows, COLS)?);
         let (x, mut y) = (view(&x, rows, COLS), view(&y, rows, COLS));
         let copy = gpu.kernels().copy(&x, &mut y)?;
-        let dropout = gpu.kernels().dropout(&DropoutCall { x: &x, y: &mut y, dropout: dropout(key)? })?;
+        let dropout =
+            gpu.kernels().dropout(&DropoutCall { x: &x, y: &mut y, dropout: dropout(key)? })?;
         Self::new(gpu, vec![copy, dropout])
     }
 
@@ -56,7 +57,14 @@ impl<'a> Half<'a> {
         let (bias, mut y) = (view(&bias, 1, outputs), view(&y, batch, outputs));
         let mut call = |whole: bool, dropout| {
             let bias = whole.then_some(&bias);
-            gpu.kernels().linear_forward(&LinearForward { x: &x, weight: &weight, bias, y: &mut y, relu: whole, dropout })
+            gpu.kernels().linear_forward(&LinearForward {
+                x: &x,
+                weight: &weight,
+                bias,
+                y: &mut y,
+                relu: whole,
+                dropout,
+            })
         };
         let calls = vec![call(false, Dropout::NONE)?, call(true, dropout(key)?)?];
         Self::new(gpu, calls)
@@ -89,8 +97,12 @@ fn dropout(key: Key) -> Result<Dropout> {
 fn filled(gpu: &mut Gpu, tensor: u32, rows: usize, cols: usize) -> Result<GpuTensor<u32>> {
     // The tensor first: where it cannot be had, its numbers cannot either.
     let mut filled = gpu.zeros(1, (rows * cols).div_ceil(2))?;
-    let bits: Vec<u16> = numbers(tensor, rows, cols).into_iter().map(|x| f16::from_f32(x).to_bits()).collect();
-    let words: Vec<u32> = bits.chunks(2).map(|pair| u32::from(pair[0]) | u32::from(*pair.get(1).unwrap_or(&0)) << 16).collect();
+    let bits: Vec<u16> =
+        numbers(tensor, rows, cols).into_iter().map(|x| f16::from_f32(x).to_bits()).collect();
+    let words: Vec<u32> = bits
+        .chunks(2)
+        .map(|pair| u32::from(pair[0]) | u32::from(*pair.get(1).unwrap_or(&0)) << 16)
+        .collect();
     gpu.write(&mut filled, &words)?;
     Ok(filled)
 }
@@ -105,10 +117,13 @@ mod tests {
 
     #[test]
     fn an_entry_s_twin_moves_half_the_bytes() {
-        for (half, whole) in
-            [(entries(1 << 10), elementwise::entries(1 << 10)), (layer_entries([2, 3, 4]), layer::entries([2, 3, 4]))]
-        {
-            assert!(half.iter().all(|entry| entry.dtype == "f16" && entry.kernel.ends_with("_f16")));
+        for (half, whole) in [
+            (entries(1 << 10), elementwise::entries(1 << 10)),
+            (layer_entries([2, 3, 4]), layer::entries([2, 3, 4])),
+        ] {
+            assert!(
+                half.iter().all(|entry| entry.dtype == "f16" && entry.kernel.ends_with("_f16"))
+            );
             assert_eq!(2 * half[0].bytes, whole[0].bytes);
         }
     }

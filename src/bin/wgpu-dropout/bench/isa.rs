@@ -1,4 +1,5 @@
-//! `dropout` on each instruction set that the CPU backend is written for and this processor has, beside the best, which is what it uses.
+//! `dropout` on each instruction set that the CPU backend is written for and this processor has,
+//! beside the best, which is what it uses.
 
 use super::elementwise::{COLS, copy};
 use super::work::{Entry, Timed, Work, filled};

@@ -1,4 +1,5 @@
-//! A fully connected layer, forward and backward, beside the plain matrix product of the same shape; and what dropout costs in it.
+//! A fully connected layer, forward and backward, beside the plain matrix product of the same
+//! shape; and what dropout costs in it.
 
 use super::work::{Bound, Entry, Timed, Work, filled};
 use std::time::Duration;
@@ -34,7 +35,8 @@ pub fn entries(shape: [usize; 3]) -> Vec<Entry> {
 /// The forward pass without and with dropout.
 pub fn cost_entries(shape: [usize; 3]) -> [Entry; 2] {
     let outputs = shape[2] as u64;
-    ["linear_forward_plain", "linear_forward"].map(|kernel| entry(kernel, shape, |[x, weight, y]| x + weight + outputs + y))
+    ["linear_forward_plain", "linear_forward"]
+        .map(|kernel| entry(kernel, shape, |[x, weight, y]| x + weight + outputs + y))
 }
 
 /// The tensors of a forward pass.
@@ -75,7 +77,14 @@ impl<B: Backend> Forward<B> {
 
     fn run(&mut self, backend: &mut B, whole: bool, dropout: Dropout) -> Result<()> {
         let bias = whole.then_some(&self.bias);
-        backend.linear_forward(LinearForward { x: &self.x, weight: &self.weight, bias, y: &mut self.y, relu: whole, dropout })
+        backend.linear_forward(LinearForward {
+            x: &self.x,
+            weight: &self.weight,
+            bias,
+            y: &mut self.y,
+            relu: whole,
+            dropout,
+        })
     }
 }
 
@@ -107,17 +116,33 @@ impl<'a, B: Backend> Layer<'a, B> {
 impl<B: Timed> Work for Layer<'_, B> {
     fn call(&mut self, entry: usize) -> Result<()> {
         let Self { backend, forward, grad_output, grad_input, grad_weight, grad_bias } = self;
-        // As in a training step, where gradients arrive as dZ and leave as the dZ of the layer before.
+        // As in a training step, where gradients arrive as dZ and leave as the dZ of the layer
+        // before.
         let (output, dropout) = (None, Dropout::NONE);
         match entry {
             0 => forward.matmul(backend),
             1 => forward.plain(backend),
             2 => forward.dropped(backend),
             3 => {
-                let (weight, through) = (&forward.weight, Some((&forward.x, forward.dropout.scale)));
-                backend.grad_input(GradInput { grad_output, output, weight, grad_input, dropout, through })
+                let (weight, through) =
+                    (&forward.weight, Some((&forward.x, forward.dropout.scale)));
+                backend.grad_input(GradInput {
+                    grad_output,
+                    output,
+                    weight,
+                    grad_input,
+                    dropout,
+                    through,
+                })
             }
-            _ => backend.grad_weight(GradWeight { x: &forward.x, grad_output, output, grad_weight, grad_bias, dropout }),
+            _ => backend.grad_weight(GradWeight {
+                x: &forward.x,
+                grad_output,
+                output,
+                grad_weight,
+                grad_bias,
+                dropout,
+            }),
         }
     }
 

@@ -1,4 +1,5 @@
-//! What is left out on a device, and why: what would take too long there, or more memory than there is.
+//! What is left out on a device, and why: what would take too long there, or more memory than there
+//! is.
 
 use super::plan::Race;
 use super::row::Row;
@@ -9,15 +10,21 @@ use std::time::Duration;
 /// Why a race is not run on a device; `rows` are those measured so far.
 pub fn reason(race: &Race, place: &Place, rows: &[Row], call: Duration) -> Option<String> {
     let entries = race.entries();
-    let slowest = entries.iter().filter_map(|entry| expected(entry, place, rows)).fold(0.0, f64::max);
+    let slowest =
+        entries.iter().filter_map(|entry| expected(entry, place, rows)).fold(0.0, f64::max);
     if slowest > call.as_secs_f64() {
-        return Some(format!("one call would take about {slowest:.1} s, more than {:.0} s", call.as_secs_f64()));
+        return Some(format!(
+            "one call would take about {slowest:.1} s, more than {:.0} s",
+            call.as_secs_f64()
+        ));
     }
     let needed = memory(&entries);
     // Other GPUs have memory of their own, and say so themselves where it is short.
     let available = available().filter(|_| place.kind == "CPU" || place.software)?;
     let mib = |bytes: u64| bytes >> 20;
-    (needed > available).then(|| format!("it takes about {} MiB, and {} MiB are available", mib(needed), mib(available)))
+    (needed > available).then(|| {
+        format!("it takes about {} MiB, and {} MiB are available", mib(needed), mib(available))
+    })
 }
 
 /// Seconds of a call at the highest speed seen on the device, if any was.
@@ -27,7 +34,8 @@ fn expected(entry: &Entry, place: &Place, rows: &[Row]) -> Option<f64> {
     (fastest > 0.0).then(|| (entry.amount() * entry.per_call as u64) as f64 / fastest)
 }
 
-/// Bytes that all tensors of a race take, and as much again for their values on the way to the device.
+/// Bytes that all tensors of a race take, and as much again for their values on the way to the
+/// device.
 fn memory(entries: &[Entry]) -> u64 {
     let tensors = entries.iter().map(|entry| entry.bytes).max().unwrap_or(0);
     let other = entries.iter().any(|entry| entry.bound == Bound::Flops);
@@ -50,11 +58,23 @@ mod tests {
 
     #[test]
     fn what_would_take_too_long_at_the_speed_seen_is_left_out() {
-        let seen = |kind| Row::of_race(&elementwise::entries(1 << 20)[..1], &[steady(0.1, 1.0)], &place(kind), &[]);
-        let ask = |elements, rows: &[Row]| reason(&Race::Elementwise(elements), &place("GPU"), rows, Duration::from_secs(1));
+        let seen = |kind| {
+            Row::of_race(
+                &elementwise::entries(1 << 20)[..1],
+                &[steady(0.1, 1.0)],
+                &place(kind),
+                &[],
+            )
+        };
+        let ask = |elements, rows: &[Row]| {
+            reason(&Race::Elementwise(elements), &place("GPU"), rows, Duration::from_secs(1))
+        };
         // With its backward pass, dropout moves twice the bytes of a copy: 0.8 s and 1.6 s.
         assert_eq!(ask(1 << 22, &seen("GPU")), None);
-        assert_eq!(ask(1 << 23, &seen("GPU")).unwrap(), "one call would take about 1.6 s, more than 1 s");
+        assert_eq!(
+            ask(1 << 23, &seen("GPU")).unwrap(),
+            "one call would take about 1.6 s, more than 1 s"
+        );
         assert_eq!(ask(1 << 23, &seen("CPU")), None, "another device's speed");
         assert_eq!(ask(1 << 23, &[]), None, "no speed yet");
     }

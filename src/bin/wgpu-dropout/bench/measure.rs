@@ -1,4 +1,5 @@
-//! How a race is timed: repetitions in one submit, the device's own clock where it has one, and turns that alternate.
+//! How a race is timed: repetitions in one submit, the device's own clock where it has one, and
+//! turns that alternate.
 
 use super::statistics::Quartiles;
 use super::work::{Entry, Work};
@@ -13,7 +14,8 @@ const MAX_REPEATS: f64 = 256.0;
 /// How thoroughly a race is timed.
 #[derive(Debug, Clone, Copy)]
 pub struct Effort {
-    /// How long the first kernel is called before the first round: a GPU that was idle, while something compiled say, is slow at first.
+    /// How long the first kernel is called before the first round: a GPU that was idle, while
+    /// something compiled say, is slow at first.
     pub warm_up: Duration,
     /// Rounds in which each kernel has a turn.
     pub rounds: usize,
@@ -46,19 +48,25 @@ struct Turn {
 /// The turns of each kernel; the first has two of them, before and after the others.
 type Round = Vec<Vec<Turn>>;
 
-/// Times every kernel of the work, in turns. Each round begins and ends with the first kernel, and every other one goes through the
-/// rest backwards, so that what else goes on meets all of them alike.
+/// Times every kernel of the work, in turns. Each round begins and ends with the first kernel, and
+/// every other one goes through the rest backwards, so that what else goes on meets all of them
+/// alike.
 pub fn race(work: &mut impl Work, entries: &[Entry], effort: &Effort) -> Result<Vec<Timing>> {
     let count = entries.len();
-    let repeats: Vec<usize> =
-        entries.iter().enumerate().map(|(index, entry)| repeats(work, index, entry, effort)).collect::<Result<_>>()?;
+    let repeats: Vec<usize> = entries
+        .iter()
+        .enumerate()
+        .map(|(index, entry)| repeats(work, index, entry, effort))
+        .collect::<Result<_>>()?;
     let start = Instant::now();
     while count > 0 && start.elapsed() < effort.warm_up {
         turn(work, 0, &entries[0], repeats[0])?;
     }
     let mut rounds: Vec<Round> = Vec::with_capacity(effort.rounds);
     let start = Instant::now();
-    while rounds.len() < effort.rounds && (rounds.len() < MIN_ROUNDS || start.elapsed() < effort.budget) {
+    while rounds.len() < effort.rounds
+        && (rounds.len() < MIN_ROUNDS || start.elapsed() < effort.budget)
+    {
         let mut round: Round = vec![Vec::new(); count];
         let forwards = rounds.len().is_multiple_of(2);
         let others = (1..count).map(|i| if forwards { i } else { count - i });
@@ -89,8 +97,13 @@ fn turn(work: &mut impl Work, index: usize, entry: &Entry, repeats: usize) -> Re
 }
 
 fn summary(rounds: &[Round]) -> Vec<Timing> {
-    // A clock too coarse for one of the kernels would make its ratios worthless: all are timed by the same one.
-    let by_device = rounds.iter().flatten().flatten().all(|turn| turn.device.is_some_and(|seconds| seconds > 0.0));
+    // A clock too coarse for one of the kernels would make its ratios worthless: all are timed by
+    // the same one.
+    let by_device = rounds
+        .iter()
+        .flatten()
+        .flatten()
+        .all(|turn| turn.device.is_some_and(|seconds| seconds > 0.0));
     let seconds = |turn: &Turn| turn.device.filter(|_| by_device).unwrap_or(turn.wall);
     let mean = |turns: &Vec<Turn>| turns.iter().map(seconds).sum::<f64>() / turns.len() as f64;
     let timing = |kernel: usize| {
@@ -98,7 +111,9 @@ fn summary(rounds: &[Round]) -> Vec<Timing> {
         Timing {
             seconds: Quartiles::of(turns().map(seconds)),
             wall: Quartiles::of(turns().map(|turn| turn.wall)).median,
-            relative: Quartiles::of(rounds.iter().map(|round| mean(&round[kernel]) / mean(&round[0]))),
+            relative: Quartiles::of(
+                rounds.iter().map(|round| mean(&round[kernel]) / mean(&round[0])),
+            ),
         }
     };
     (0..rounds.first().map_or(0, Vec::len)).map(timing).collect()
@@ -115,11 +130,17 @@ mod tests {
 
     #[test]
     fn ratios_are_taken_within_a_round_so_that_a_machine_that_slows_down_does_not_change_them() {
-        // The second kernel takes 1.5 times as long, on a machine that takes twice as long in each round as in the one before.
-        let rounds: Vec<Round> =
-            [1.0, 2.0, 4.0].map(|slow| vec![turns([0.9 * slow, 1.1 * slow], None), turns([1.5 * slow], None)]).to_vec();
+        // The second kernel takes 1.5 times as long, on a machine that takes twice as long in each
+        // round as in the one before.
+        let rounds: Vec<Round> = [1.0, 2.0, 4.0]
+            .map(|slow| vec![turns([0.9 * slow, 1.1 * slow], None), turns([1.5 * slow], None)])
+            .to_vec();
         let timings = summary(&rounds);
-        assert!((timings[1].relative.median - 1.5).abs() < 1e-12 && timings[1].relative.spread() < 1e-12, "{timings:?}");
+        assert!(
+            (timings[1].relative.median - 1.5).abs() < 1e-12
+                && timings[1].relative.spread() < 1e-12,
+            "{timings:?}"
+        );
         assert_eq!(timings[1].seconds, Quartiles { low: 2.25, median: 3.0, high: 4.5 });
         // Of 0.9, 1.1, 1.8, 2.2, 3.6, 4.4.
         assert_eq!(timings[0].seconds.median, 2.0);
@@ -130,9 +151,18 @@ mod tests {
     fn the_device_s_clock_counts_where_it_ticks_for_every_kernel() {
         let round = |device| vec![vec![turns([4.0, 4.0], Some(3.0)), turns([5.0], device)]];
         let by_device = summary(&round(Some(2.0)));
-        assert_eq!((by_device[0].seconds.median, by_device[0].wall, by_device[1].seconds.median), (3.0, 4.0, 2.0));
+        assert_eq!(
+            (by_device[0].seconds.median, by_device[0].wall, by_device[1].seconds.median),
+            (3.0, 4.0, 2.0)
+        );
         for silent in [Some(0.0), None] {
-            assert_eq!(summary(&round(silent)).iter().map(|timing| timing.seconds.median).collect::<Vec<_>>(), [4.0, 5.0]);
+            assert_eq!(
+                summary(&round(silent))
+                    .iter()
+                    .map(|timing| timing.seconds.median)
+                    .collect::<Vec<_>>(),
+                [4.0, 5.0]
+            );
         }
     }
 
@@ -154,7 +184,13 @@ mod tests {
     fn every_round_begins_and_ends_with_the_ceiling() {
         let entries = elementwise::entries(1024);
         let none = Duration::ZERO;
-        let effort = Effort { warm_up: none, rounds: 2, turn: none, budget: Duration::from_secs(9), call: Duration::MAX };
+        let effort = Effort {
+            warm_up: none,
+            rounds: 2,
+            turn: none,
+            budget: Duration::from_secs(9),
+            call: Duration::MAX,
+        };
         let mut work = Noted(Vec::new());
         let timings = race(&mut work, &entries, &effort).unwrap();
         assert_eq!(work.0, [0, 0, 1, 1, 2, 2, /* round */ 0, 1, 2, 0, /* round */ 0, 2, 1, 0]);
@@ -162,6 +198,10 @@ mod tests {
         let warm_up = Duration::from_millis(5);
         let (mut work, start) = (Noted(Vec::new()), Instant::now());
         race(&mut work, &entries, &Effort { warm_up, ..effort }).unwrap();
-        assert!(start.elapsed() >= warm_up && work.0.len() > 14 && work.0[6..work.0.len() - 7].iter().all(|&entry| entry == 0));
+        assert!(
+            start.elapsed() >= warm_up
+                && work.0.len() > 14
+                && work.0[6..work.0.len() - 7].iter().all(|&entry| entry == 0)
+        );
     }
 }

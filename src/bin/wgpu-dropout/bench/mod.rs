@@ -1,4 +1,5 @@
-//! `bench`: the kernels on GPU and CPU, each beside the ceiling that it cannot pass, measured in the same run.
+//! `bench`: the kernels on GPU and CPU, each beside the ceiling that it cannot pass, measured in
+//! the same run.
 //!
 //! | what | where |
 //! |---|---|
@@ -65,7 +66,10 @@ pub struct Results {
 pub fn run(args: &Args, common: &Common) -> Result<(), Failure> {
     args.html.as_deref().map_or(Ok(()), writable::check)?;
     let mut devices = devices(&common.device, common.tile)?;
-    let plan = Plan { key: Key { seed: common.seed(), ..Key::default() }, ..args.plan(devices.iter().any(is_real_gpu)) };
+    let plan = Plan {
+        key: Key { seed: common.seed(), ..Key::default() },
+        ..args.plan(devices.iter().any(is_real_gpu))
+    };
     let places: Vec<Place> = devices.iter().map(Place::of).collect();
     let results = throughput(&mut devices, &plan)?;
     for note in &results.left_out {
@@ -78,10 +82,15 @@ pub fn run(args: &Args, common: &Common) -> Result<(), Failure> {
     let Some(path) = &args.html else { return Ok(()) };
     let page = report::bench::page(&Machine::here(), &places, &results)?;
     file::write_atomic(path, |out| out.write_all(page.as_bytes()))?;
-    if common.json { Ok(()) } else { output::line(&format!("\nwrote {}: open it in a browser", path.display())) }
+    if common.json {
+        Ok(())
+    } else {
+        output::line(&format!("\nwrote {}: open it in a browser", path.display()))
+    }
 }
 
-/// The devices to compare: the one that is named, or every kind that is there, a software adapter included.
+/// The devices to compare: the one that is named, or every kind that is there, a software adapter
+/// included.
 fn devices(choice: &DeviceChoice, tile: Option<Tuning>) -> wgpu_dropout::Result<Vec<Device>> {
     if *choice != DeviceChoice::Auto {
         return Ok(vec![engine::open(choice, tile)?]);
@@ -98,12 +107,13 @@ fn is_real_gpu(device: &Device) -> bool {
     matches!(device, Device::Gpu(gpu) if gpu.info().device_type != wgpu::DeviceType::Cpu)
 }
 
-/// Times the plan on every device, the devices side by side for each size. A device that a network could not be made on is gone
-/// afterwards.
+/// Times the plan on every device, the devices side by side for each size. A device that a network
+/// could not be made on is gone afterwards.
 pub fn throughput(devices: &mut Vec<Device>, plan: &Plan) -> Result<Results, Failure> {
     let races = plan.races();
     let bar = Bar::new((races.len() * devices.len()) as u64);
-    let mut slots: Vec<(Place, Option<Device>)> = devices.drain(..).map(|device| (Place::of(&device), Some(device))).collect();
+    let mut slots: Vec<(Place, Option<Device>)> =
+        devices.drain(..).map(|device| (Place::of(&device), Some(device))).collect();
     let mut results = Results::default();
     for race in &races {
         for (place, slot) in &mut slots {
@@ -113,11 +123,17 @@ pub fn throughput(devices: &mut Vec<Device>, plan: &Plan) -> Result<Results, Fai
                 Some(reason) => Some(reason),
                 None => match run_race(race, slot, place, plan, &mut results.rows) {
                     // What is short is not broken: the rest can still be measured.
-                    Err(error @ (Error::OutOfMemory { .. } | Error::TooLarge { .. })) => Some(error.to_string()),
+                    Err(error @ (Error::OutOfMemory { .. } | Error::TooLarge { .. })) => {
+                        Some(error.to_string())
+                    }
                     outcome => outcome.map(|()| None)?,
                 },
             };
-            results.left_out.extend(left_out.map(|reason| format!("left out: {} on {}: {reason}", race.name(), place.name)));
+            results
+                .left_out
+                .extend(left_out.map(|reason| {
+                    format!("left out: {} on {}: {reason}", race.name(), place.name)
+                }));
             bar.step();
         }
     }
@@ -129,16 +145,25 @@ pub fn throughput(devices: &mut Vec<Device>, plan: &Plan) -> Result<Results, Fai
 fn is_for(race: &Race, device: &Device) -> bool {
     match (race, device) {
         (Race::Half(_) | Race::HalfLayer(_), Device::Gpu(gpu)) => gpu.kernels().planner().half,
-        (Race::Half(_) | Race::HalfLayer(_) | Race::Peak, Device::Cpu(_)) | (Race::Isas(_), Device::Gpu(_)) => false,
+        (Race::Half(_) | Race::HalfLayer(_) | Race::Peak, Device::Cpu(_))
+        | (Race::Isas(_), Device::Gpu(_)) => false,
         _ => true,
     }
 }
 
-fn run_race(race: &Race, slot: &mut Option<Device>, place: &Place, plan: &Plan, rows: &mut Vec<Row>) -> wgpu_dropout::Result<()> {
+fn run_race(
+    race: &Race,
+    slot: &mut Option<Device>,
+    place: &Place,
+    plan: &Plan,
+    rows: &mut Vec<Row>,
+) -> wgpu_dropout::Result<()> {
     if let Race::Step(network) = race {
         // A network takes a backend for its own, and gives it back where all went well.
         *slot = match slot.take() {
-            Some(Device::Gpu(gpu)) => Some(Device::Gpu(Box::new(train(network, *gpu, place, plan, rows)?))),
+            Some(Device::Gpu(gpu)) => {
+                Some(Device::Gpu(Box::new(train(network, *gpu, place, plan, rows)?)))
+            }
             Some(Device::Cpu(cpu)) => Some(Device::Cpu(train(network, cpu, place, plan, rows)?)),
             None => None,
         };
@@ -146,33 +171,67 @@ fn run_race(race: &Race, slot: &mut Option<Device>, place: &Place, plan: &Plan, 
     }
     match slot {
         Some(Device::Gpu(gpu)) => match race {
-            Race::Peak => time(&mut Peak::new(gpu), &[peak::entry(gpu.info().device_type)], place, plan, rows),
-            Race::Half(elements) => time(&mut Half::elementwise(gpu, *elements, plan.key)?, &race.entries(), place, plan, rows),
-            Race::HalfLayer(shape) => time(&mut Half::layer(gpu, *shape, plan.key)?, &race.entries(), place, plan, rows),
+            Race::Peak => {
+                time(&mut Peak::new(gpu), &[peak::entry(gpu.info().device_type)], place, plan, rows)
+            }
+            Race::Half(elements) => time(
+                &mut Half::elementwise(gpu, *elements, plan.key)?,
+                &race.entries(),
+                place,
+                plan,
+                rows,
+            ),
+            Race::HalfLayer(shape) => {
+                time(&mut Half::layer(gpu, *shape, plan.key)?, &race.entries(), place, plan, rows)
+            }
             _ => compare(race, gpu.as_mut(), place, plan, rows),
         },
         Some(Device::Cpu(cpu)) => match race {
-            Race::Isas(elements) => time(&mut Isas::new(*elements, plan.key)?, &race.entries(), place, plan, rows),
+            Race::Isas(elements) => {
+                time(&mut Isas::new(*elements, plan.key)?, &race.entries(), place, plan, rows)
+            }
             _ => compare(race, cpu, place, plan, rows),
         },
         None => Ok(()),
     }
 }
 
-fn compare<B: Timed>(race: &Race, backend: &mut B, place: &Place, plan: &Plan, rows: &mut Vec<Row>) -> wgpu_dropout::Result<()> {
+fn compare<B: Timed>(
+    race: &Race,
+    backend: &mut B,
+    place: &Place,
+    plan: &Plan,
+    rows: &mut Vec<Row>,
+) -> wgpu_dropout::Result<()> {
     let entries = race.entries();
     match race {
-        Race::Elementwise(elements) => time(&mut Elementwise::new(backend, *elements, plan.key)?, &entries, place, plan, rows),
-        Race::Forms(elements) => time(&mut Forms::new(backend, *elements, plan.key)?, &entries, place, plan, rows),
-        Race::Update(elements) => time(&mut Update::new(backend, *elements)?, &entries, place, plan, rows),
-        Race::Layer(shape) => time(&mut Layer::new(backend, *shape, plan.key)?, &entries, place, plan, rows),
-        Race::Cost(shape) => time(&mut Cost::new(backend, *shape, plan.key)?, &entries, place, plan, rows),
+        Race::Elementwise(elements) => {
+            time(&mut Elementwise::new(backend, *elements, plan.key)?, &entries, place, plan, rows)
+        }
+        Race::Forms(elements) => {
+            time(&mut Forms::new(backend, *elements, plan.key)?, &entries, place, plan, rows)
+        }
+        Race::Update(elements) => {
+            time(&mut Update::new(backend, *elements)?, &entries, place, plan, rows)
+        }
+        Race::Layer(shape) => {
+            time(&mut Layer::new(backend, *shape, plan.key)?, &entries, place, plan, rows)
+        }
+        Race::Cost(shape) => {
+            time(&mut Cost::new(backend, *shape, plan.key)?, &entries, place, plan, rows)
+        }
         // Some need a GPU, one a CPU, the last a backend of its own.
         Race::Peak | Race::Half(_) | Race::HalfLayer(_) | Race::Isas(_) | Race::Step(_) => Ok(()),
     }
 }
 
-fn train<B: Timed>(network: &Network, backend: B, place: &Place, plan: &Plan, rows: &mut Vec<Row>) -> wgpu_dropout::Result<B> {
+fn train<B: Timed>(
+    network: &Network,
+    backend: B,
+    place: &Place,
+    plan: &Plan,
+    rows: &mut Vec<Row>,
+) -> wgpu_dropout::Result<B> {
     let mut step = Step::new(backend, network, plan.key.seed)?;
     let first = step.timed()?;
     time(&mut step, &step::entries(network), place, plan, rows)?;
@@ -182,7 +241,13 @@ fn train<B: Timed>(network: &Network, backend: B, place: &Place, plan: &Plan, ro
     Ok(step.into_backend())
 }
 
-fn time(work: &mut impl Work, entries: &[Entry], place: &Place, plan: &Plan, rows: &mut Vec<Row>) -> wgpu_dropout::Result<()> {
+fn time(
+    work: &mut impl Work,
+    entries: &[Entry],
+    place: &Place,
+    plan: &Plan,
+    rows: &mut Vec<Row>,
+) -> wgpu_dropout::Result<()> {
     let timings = measure::race(work, entries, &plan.effort)?;
     let new = Row::of_race(entries, &timings, place, rows);
     rows.extend(new);

@@ -20,7 +20,8 @@ pub struct Args {
     /// Only these kernels
     #[arg(long, value_name = "GROUP,...", value_delimiter = ',', value_enum)]
     only: Vec<Group>,
-    /// Elements of the dropout kernel, and the largest of them of its other forms: multiples of 1024, or powers such as 2^20
+    /// Elements of the dropout kernel, and the largest of them of its other forms: multiples of
+    /// 1024, or powers such as 2^20
     #[arg(long, value_name = "N,...", value_delimiter = ',', value_parser = elements)]
     elements: Vec<usize>,
     /// Shape of the layer: batch, inputs and outputs
@@ -78,12 +79,16 @@ fn elements(text: &str) -> Result<usize, String> {
 
 /// Sizes with an x between them.
 fn sizes(text: &str) -> Option<Vec<usize>> {
-    text.split(['x', 'X', '×']).map(|size| size.parse().ok().filter(|size| (1..=1 << 20).contains(size))).collect()
+    text.split(['x', 'X', '×'])
+        .map(|size| size.parse().ok().filter(|size| (1..=1 << 20).contains(size)))
+        .collect()
 }
 
 fn shape(text: &str) -> Result<[usize; 3], String> {
     let three = sizes(text).and_then(|sizes| sizes.try_into().ok());
-    three.ok_or_else(|| "must be three whole numbers from 1 to 1048576, such as 256x1024x1024".to_owned())
+    three.ok_or_else(|| {
+        "must be three whole numbers from 1 to 1048576, such as 256x1024x1024".to_owned()
+    })
 }
 
 fn network(text: &str) -> Result<Widths, String> {

@@ -1,5 +1,5 @@
-//! A compute pass of the benchmark's own: recorded from what is prepared, submitted, waited for, and timed by the device's clock where it
-//! has one.
+//! A compute pass of the benchmark's own: recorded from what is prepared, submitted, waited for,
+//! and timed by the device's clock where it has one.
 
 use std::time::Duration;
 use wgpu_dropout::gpu::Gpu;
@@ -18,25 +18,45 @@ impl Pass {
     /// Queries and buffers, where the device has a clock.
     pub fn new(device: &wgpu::Device) -> Self {
         let label = Some("bench timestamps");
-        let buffer = |usage| device.create_buffer(&wgpu::BufferDescriptor { label, size: 16, usage, mapped_at_creation: false });
+        let buffer = |usage| {
+            device.create_buffer(&wgpu::BufferDescriptor {
+                label,
+                size: 16,
+                usage,
+                mapped_at_creation: false,
+            })
+        };
         Self(device.features().contains(wgpu::Features::TIMESTAMP_QUERY).then(|| Timestamps {
-            queries: device.create_query_set(&wgpu::QuerySetDescriptor { label, ty: wgpu::QueryType::Timestamp, count: 2 }),
+            queries: device.create_query_set(&wgpu::QuerySetDescriptor {
+                label,
+                ty: wgpu::QueryType::Timestamp,
+                count: 2,
+            }),
             resolved: buffer(wgpu::BufferUsages::QUERY_RESOLVE | wgpu::BufferUsages::COPY_SRC),
             staging: buffer(wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST),
         }))
     }
 
     /// Runs what `record` records, and tells what the device's clock says of it.
-    pub fn run(&self, gpu: &Gpu, record: impl FnOnce(&mut wgpu::ComputePass<'_>)) -> Result<Option<Duration>> {
+    pub fn run(
+        &self,
+        gpu: &Gpu,
+        record: impl FnOnce(&mut wgpu::ComputePass<'_>),
+    ) -> Result<Option<Duration>> {
         let failed = |what: String| Error::Device { what };
-        let mut encoder = gpu.device().create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+        let mut encoder =
+            gpu.device().create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
         {
-            let timestamp_writes = self.0.as_ref().map(|timestamps| wgpu::ComputePassTimestampWrites {
-                query_set: &timestamps.queries,
-                beginning_of_pass_write_index: Some(0),
-                end_of_pass_write_index: Some(1),
-            });
-            record(&mut encoder.begin_compute_pass(&wgpu::ComputePassDescriptor { label: None, timestamp_writes }));
+            let timestamp_writes =
+                self.0.as_ref().map(|timestamps| wgpu::ComputePassTimestampWrites {
+                    query_set: &timestamps.queries,
+                    beginning_of_pass_write_index: Some(0),
+                    end_of_pass_write_index: Some(1),
+                });
+            record(&mut encoder.begin_compute_pass(&wgpu::ComputePassDescriptor {
+                label: None,
+                timestamp_writes,
+            }));
         }
         if let Some(Timestamps { queries, resolved, staging }) = &self.0 {
             encoder.resolve_query_set(queries, 0..2, resolved, 0);
@@ -46,7 +66,9 @@ impl Pass {
         if let Some(Timestamps { staging, .. }) = &self.0 {
             staging.map_async(wgpu::MapMode::Read, .., |_| {});
         }
-        gpu.device().poll(wgpu::PollType::wait_indefinitely()).map_err(|error| failed(error.to_string()))?;
+        gpu.device()
+            .poll(wgpu::PollType::wait_indefinitely())
+            .map_err(|error| failed(error.to_string()))?;
         let Some(Timestamps { staging, .. }) = &self.0 else { return Ok(None) };
         let nanoseconds = {
             let range = staging.get_mapped_range(..).map_err(|error| failed(error.to_string()))?;

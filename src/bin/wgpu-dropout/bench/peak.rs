@@ -1,6 +1,7 @@
 //! `multiply_add`: the arithmetic peak of a GPU, by a probe that does nothing but multiply and add.
 //!
-//! The CPU backend has no such probe: there, the fastest matrix product of the run stands for the peak.
+//! The CPU backend has no such probe: there, the fastest matrix product of the run stands for the
+//! peak.
 
 use super::pass::Pass;
 use super::work::{Bound, Entry, Work};
@@ -8,7 +9,8 @@ use std::time::Duration;
 use wgpu_dropout::gpu::Gpu;
 use wgpu_dropout::{Result, wgpu};
 
-/// Independent vectors of four that an invocation works on: enough to hide the latency, few enough to stay in 16 registers.
+/// Independent vectors of four that an invocation works on: enough to hide the latency, few enough
+/// to stay in 16 registers.
 const CHAINS: usize = 3;
 /// Steps of every chain in the body of the loop.
 const STEPS: usize = 16;
@@ -19,7 +21,8 @@ const WORKGROUP: usize = 64;
 
 /// The probe on a GPU of `kind`.
 pub fn entry(kind: wgpu::DeviceType) -> Entry {
-    let (invocations, operations) = (workgroups(kind) as usize * WORKGROUP, 2 * 4 * CHAINS * STEPS * ROUNDS);
+    let (invocations, operations) =
+        (workgroups(kind) as usize * WORKGROUP, 2 * 4 * CHAINS * STEPS * ROUNDS);
     Entry {
         kernel: "multiply_add",
         shape: vec![invocations, operations],
@@ -54,9 +57,12 @@ pub struct Peak<'a> {
 impl<'a> Peak<'a> {
     /// The probe, compiled.
     pub fn new(gpu: &'a Gpu) -> Self {
-        let (device, grid, label) = (gpu.device(), workgroups(gpu.info().device_type), Some("multiply_add"));
-        let module =
-            device.create_shader_module(wgpu::ShaderModuleDescriptor { label, source: wgpu::ShaderSource::Wgsl(source().into()) });
+        let (device, grid, label) =
+            (gpu.device(), workgroups(gpu.info().device_type), Some("multiply_add"));
+        let module = device.create_shader_module(wgpu::ShaderModuleDescriptor {
+            label,
+            source: wgpu::ShaderSource::Wgsl(source().into()),
+        });
         let pipeline = device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
             label,
             layout: None,
@@ -66,7 +72,12 @@ impl<'a> Peak<'a> {
             cache: None,
         });
         let (size, usage) = (4 * u64::from(grid) * WORKGROUP as u64, wgpu::BufferUsages::STORAGE);
-        let y = device.create_buffer(&wgpu::BufferDescriptor { label, size, usage, mapped_at_creation: false });
+        let y = device.create_buffer(&wgpu::BufferDescriptor {
+            label,
+            size,
+            usage,
+            mapped_at_creation: false,
+        });
         let output = device.create_bind_group(&wgpu::BindGroupDescriptor {
             label,
             layout: &pipeline.get_bind_group_layout(0),

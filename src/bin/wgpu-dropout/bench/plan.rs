@@ -41,7 +41,8 @@ pub enum Race {
     Update(usize),
     /// The layer, forward and backward, beside `matmul`.
     Layer([usize; 3]),
-    /// The layer forward with tensors stored as f16 on a GPU that has it, beside a plain product of such.
+    /// The layer forward with tensors stored as f16 on a GPU that has it, beside a plain product of
+    /// such.
     HalfLayer([usize; 3]),
     /// The layer forward with dropout beside the same without.
     Cost([usize; 3]),
@@ -118,7 +119,8 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// A plan; `real` where a GPU that is not software takes part, which smaller sizes would leave idle.
+    /// A plan; `real` where a GPU that is not software takes part, which smaller sizes would leave
+    /// idle.
     pub fn new(extent: Extent, real: bool) -> Self {
         let quick = extent == Extent::Quick;
         let powers: Vec<u32> = match extent {
@@ -128,13 +130,20 @@ impl Plan {
         };
         let large = real && !quick;
         let steps = if real { 32 } else { 4 };
-        let network = |batch, hidden| Network { batch, widths: vec![784, hidden, hidden, 10], steps };
-        let (layer, small) = if quick { ([128, 512, 512], network(64, 256)) } else { ([1024, 2048, 2048], network(128, 1024)) };
+        let network =
+            |batch, hidden| Network { batch, widths: vec![784, hidden, hidden, 10], steps };
+        let (layer, small) = if quick {
+            ([128, 512, 512], network(64, 256))
+        } else {
+            ([1024, 2048, 2048], network(128, 1024))
+        };
         let [batch, outputs] = match large {
             true => [4096, 4096],
             false => [256, 512],
         };
-        let inner = [128, 256, 512, 1024, 2048, 4096].into_iter().filter(|k| !quick || [128, 1024].contains(k));
+        let inner = [128, 256, 512, 1024, 2048, 4096]
+            .into_iter()
+            .filter(|k| !quick || [128, 1024].contains(k));
         Self {
             elements: powers.iter().map(|power| 1 << power).collect(),
             forms: vec![if quick { 1 << 20 } else { 1 << 24 }],
@@ -171,14 +180,19 @@ impl Plan {
         self
     }
 
-    /// What is timed together, in order. The peak comes before and after the products that it is the ceiling of.
+    /// What is timed together, in order. The peak comes before and after the products that it is
+    /// the ceiling of.
     pub fn races(&self) -> Vec<Race> {
-        let layers = self.layers.iter().flat_map(|&shape| [Race::Layer(shape), Race::HalfLayer(shape)]);
-        let products: Vec<Race> =
-            layers.chain(self.costs.iter().copied().map(Race::Cost)).chain(self.networks.iter().cloned().map(Race::Step)).collect();
+        let layers =
+            self.layers.iter().flat_map(|&shape| [Race::Layer(shape), Race::HalfLayer(shape)]);
+        let products: Vec<Race> = layers
+            .chain(self.costs.iter().copied().map(Race::Cost))
+            .chain(self.networks.iter().cloned().map(Race::Step))
+            .collect();
         let peak = || (!products.is_empty()).then_some(Race::Peak);
         let elementwise = self.elements.iter().copied().map(Race::Elementwise);
-        let largest = |most| self.elements.iter().copied().filter(|&elements| elements <= most).max();
+        let largest =
+            |most| self.elements.iter().copied().filter(|&elements| elements <= most).max();
         let isas = largest(1 << 24).map(Race::Isas);
         let other = largest(usize::MAX).map(Race::Half).into_iter().chain(isas);
         let other = other.chain(self.forms.iter().copied().map(Race::Forms));
@@ -196,6 +210,12 @@ impl Effort {
             Extent::Full => (500, 31, 20, 20_000, 30_000),
         };
         let millis = Duration::from_millis;
-        Self { warm_up: millis(warm_up), rounds, turn: millis(turn), budget: millis(budget), call: millis(call) }
+        Self {
+            warm_up: millis(warm_up),
+            rounds,
+            turn: millis(turn),
+            budget: millis(budget),
+            call: millis(call),
+        }
     }
 }

@@ -25,14 +25,23 @@ pub struct Row {
 }
 
 impl Row {
-    /// The rows of one race, whose first entry is the ceiling of all. A matrix product has a ceiling of its own where the device's
-    /// arithmetic peak is among the rows `before`.
-    pub fn of_race(entries: &[Entry], timings: &[Timing], place: &Place, before: &[Self]) -> Vec<Self> {
-        let Some((first, first_timing)) = entries.iter().zip(timings).next() else { return Vec::new() };
-        let peak = before.iter().rfind(|row| row.entry.kernel == "multiply_add" && row.place == *place);
+    /// The rows of one race, whose first entry is the ceiling of all. A matrix product has a
+    /// ceiling of its own where the device's arithmetic peak is among the rows `before`.
+    pub fn of_race(
+        entries: &[Entry],
+        timings: &[Timing],
+        place: &Place,
+        before: &[Self],
+    ) -> Vec<Self> {
+        let Some((first, first_timing)) = entries.iter().zip(timings).next() else {
+            return Vec::new();
+        };
+        let peak =
+            before.iter().rfind(|row| row.entry.kernel == "multiply_add" && row.place == *place);
         let row = |(entry, timing): (&Entry, &Timing)| {
             let above = peak.filter(|_| entry.kernel == "matmul");
-            let (ceiling, seconds) = above.map_or((first, first_timing.seconds.median), |peak| (&peak.entry, peak.seconds()));
+            let (ceiling, seconds) = above
+                .map_or((first, first_timing.seconds.median), |peak| (&peak.entry, peak.seconds()));
             Self {
                 entry: entry.clone(),
                 place: place.clone(),
@@ -76,9 +85,11 @@ impl Row {
         }
     }
 
-    /// What dropout adds to the time of its layer in percent, where the layer was timed in turns with and without it.
+    /// What dropout adds to the time of its layer in percent, where the layer was timed in turns
+    /// with and without it.
     pub fn cost(&self) -> Option<Quartiles> {
-        let against_plain = self.entry.kernel == "linear_forward" && self.ceiling == "linear_forward_plain";
+        let against_plain =
+            self.entry.kernel == "linear_forward" && self.ceiling == "linear_forward_plain";
         against_plain.then(|| self.timing.relative.map(|ratio| 100.0 * (ratio - 1.0)))
     }
 
@@ -140,7 +151,8 @@ pub mod tests {
 
     /// A device for tests.
     pub fn place(kind: &'static str) -> Place {
-        let (name, interface, driver) = (format!("{kind} name"), "vulkan".to_owned(), String::new());
+        let (name, interface, driver) =
+            (format!("{kind} name"), "vulkan".to_owned(), String::new());
         Place { kind, name, interface, driver, software: false, label: format!("{kind} label") }
     }
 
@@ -155,16 +167,26 @@ pub mod tests {
         let timings = [steady(1e-3, 1.0), steady(2e-3, 2.0), steady(4e-3, 4.0)];
         let rows = Row::of_race(&elementwise::entries(1 << 20), &timings, &place("GPU"), &[]);
         assert_eq!([rows[0].ratio(), rows[1].ratio(), rows[2].ratio()], [1.0, 0.5, 0.5]);
-        assert!(rows[0].is_ceiling() && rows.iter().all(|row| row.ceiling == "copy" && row.cost().is_none()));
+        assert!(
+            rows[0].is_ceiling()
+                && rows.iter().all(|row| row.ceiling == "copy" && row.cost().is_none())
+        );
         assert!((rows[1].gb_per_s() - 8.0 * 1.048_576 / 2.0).abs() < 1e-12);
     }
 
     #[test]
     fn a_product_s_ceiling_is_its_own_device_s_peak() {
-        let peak = Entry { kernel: "multiply_add", flops: 1000, ..layer::entries([1, 1, 1])[0].clone() };
+        let peak =
+            Entry { kernel: "multiply_add", flops: 1000, ..layer::entries([1, 1, 1])[0].clone() };
         let before = Row::of_race(&[peak], &[steady(1.0, 1.0)], &place("GPU"), &[]);
-        let race =
-            |kind| Row::of_race(&layer::entries([1, 10, 25])[..2], &[steady(2.0, 1.0), steady(4.0, 2.0)], &place(kind), &before);
+        let race = |kind| {
+            Row::of_race(
+                &layer::entries([1, 10, 25])[..2],
+                &[steady(2.0, 1.0), steady(4.0, 2.0)],
+                &place(kind),
+                &before,
+            )
+        };
         let (gpu, cpu) = (race("GPU"), race("CPU"));
         assert_eq!((gpu[0].ceiling, gpu[0].ceiling_s, gpu[0].ratio()), ("multiply_add", 0.5, 0.25));
         assert_eq!((gpu[1].ceiling, gpu[1].ratio()), ("matmul", 0.5));
@@ -173,19 +195,26 @@ pub mod tests {
 
     #[test]
     fn the_cost_of_dropout_is_what_it_adds_to_the_layer_without_it() {
-        let rows = Row::of_race(&layer::cost_entries([2, 3, 4]), &[steady(9.0, 1.0), steady(7.0, 1.25)], &place("CPU"), &[]);
+        let rows = Row::of_race(
+            &layer::cost_entries([2, 3, 4]),
+            &[steady(9.0, 1.0), steady(7.0, 1.25)],
+            &place("CPU"),
+            &[],
+        );
         assert_eq!((rows[0].cost(), rows[1].cost().map(|cost| cost.median)), (None, Some(25.0)));
         assert_eq!(rows[1].json()["cost_percent_quartiles"], json!([25.0, 25.0]));
     }
 
     #[test]
     fn counts_are_given_for_each_step() {
-        let counts = Counts { dispatches: 34, submits: 2, objects: 1, mask_bytes: 0, bytes_read: 16 };
-        let mut rows = Row::of_race(&layer::cost_entries([2, 3, 4]), &[steady(1.0, 1.0)], &place("CPU"), &[]);
+        let counts =
+            Counts { dispatches: 34, submits: 2, objects: 1, mask_bytes: 0, bytes_read: 16 };
+        let mut rows =
+            Row::of_race(&layer::cost_entries([2, 3, 4]), &[steady(1.0, 1.0)], &place("CPU"), &[]);
         rows[0].per_step = Some(PerStep { steps: 2, counts, start: 0.25 });
         let json = rows[0].json();
-        let members =
-            ["dispatches", "submits", "objects", "mask_bytes", "bytes_read"].map(|what| json[format!("{what}_per_step")].clone());
+        let members = ["dispatches", "submits", "objects", "mask_bytes", "bytes_read"]
+            .map(|what| json[format!("{what}_per_step")].clone());
         assert_eq!(members, [17.0, 1.0, 0.5, 0.0, 8.0].map(Value::from));
         assert_eq!(json["start_s"], 0.25);
     }

@@ -12,12 +12,16 @@ pub struct Quartiles {
 }
 
 impl Quartiles {
-    /// The quartiles of values in any order, between neighbours in proportion (Hyndman and Fan's definition 7, as NumPy's); NaN
-    /// where there are none.
+    /// The quartiles of values in any order, between neighbours in proportion (Hyndman and Fan's
+    /// definition 7, as NumPy's); NaN where there are none.
     pub fn of(values: impl IntoIterator<Item = f64>) -> Self {
         let mut sorted: Vec<f64> = values.into_iter().collect();
         sorted.sort_by(f64::total_cmp);
-        Self { low: quantile(&sorted, 0.25), median: quantile(&sorted, 0.5), high: quantile(&sorted, 0.75) }
+        Self {
+            low: quantile(&sorted, 0.25),
+            median: quantile(&sorted, 0.5),
+            high: quantile(&sorted, 0.75),
+        }
     }
 
     /// The interquartile range as a share of the median.
@@ -44,17 +48,29 @@ mod tests {
 
     #[test]
     fn quartiles_are_those_that_a_hand_computes() {
-        assert_eq!(Quartiles::of([4.0, 1.0, 3.0, 2.0]), Quartiles { low: 1.75, median: 2.5, high: 3.25 });
-        assert_eq!(Quartiles::of([50.0, 10.0, 40.0, 20.0, 30.0]), Quartiles { low: 20.0, median: 30.0, high: 40.0 });
+        assert_eq!(
+            Quartiles::of([4.0, 1.0, 3.0, 2.0]),
+            Quartiles { low: 1.75, median: 2.5, high: 3.25 }
+        );
+        assert_eq!(
+            Quartiles::of([50.0, 10.0, 40.0, 20.0, 30.0]),
+            Quartiles { low: 20.0, median: 30.0, high: 40.0 }
+        );
         assert_eq!(Quartiles::of([7.0]), Quartiles { low: 7.0, median: 7.0, high: 7.0 });
         // One disturbed measurement of seven moves no quartile.
-        assert_eq!(Quartiles::of([1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 1e9]), Quartiles { low: 2.5, median: 4.0, high: 5.5 });
+        assert_eq!(
+            Quartiles::of([1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 1e9]),
+            Quartiles { low: 2.5, median: 4.0, high: 5.5 }
+        );
         assert!(Quartiles::of([]).median.is_nan());
     }
 
     #[test]
     fn the_spread_is_the_interquartile_range_over_the_median() {
         assert_eq!(Quartiles::of([4.0, 1.0, 3.0, 2.0]).spread(), 0.6);
-        assert_eq!(Quartiles::of([4.0, 1.0, 3.0, 2.0]).map(|value| 100.0 * (value - 1.0)).high, 225.0);
+        assert_eq!(
+            Quartiles::of([4.0, 1.0, 3.0, 2.0]).map(|value| 100.0 * (value - 1.0)).high,
+            225.0
+        );
     }
 }

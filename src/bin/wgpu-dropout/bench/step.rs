@@ -1,4 +1,5 @@
-//! A training step of a whole network, beside the plain matrix products of its forward pass, and what the step makes its device do.
+//! A training step of a whole network, beside the plain matrix products of its forward pass, and
+//! what the step makes its device do.
 
 use super::work::{Bound, Entry, Timed, Work, filled, numbers};
 use std::time::{Duration, Instant};
@@ -16,8 +17,8 @@ pub struct PerStep {
     pub steps: usize,
     /// All of it.
     pub counts: Counts,
-    /// How much longer as many steps took the first time, in seconds: what it takes to compile those of their pipelines that nothing before
-    /// has used and the driver has not kept.
+    /// How much longer as many steps took the first time, in seconds: what it takes to compile
+    /// those of their pipelines that nothing before has used and the driver has not kept.
     pub start: f64,
 }
 
@@ -65,7 +66,8 @@ pub fn entries(Network { batch, widths, steps }: &Network) -> Vec<Entry> {
         bound: Bound::Flops,
         per_call: 1,
     };
-    // Weights and velocities are read and written, weights read again on the way back; activations and gradients likewise.
+    // Weights and velocities are read and written, weights read again on the way back; activations
+    // and gradients likewise.
     let bytes = 4 * (6 * weights + 4 * activations) as u64;
     vec![matmul.clone(), Entry { kernel: "train_step", bytes, flops, per_call: *steps, ..matmul }]
 }
@@ -89,7 +91,9 @@ impl<B: Backend> Step<B> {
     pub fn new(backend: B, shape: &Network, seed: u64) -> Result<Self> {
         let Network { batch, widths, steps } = shape;
         let [inputs, hidden @ .., classes] = widths.as_slice() else {
-            return Err(wgpu_dropout::Error::Invalid { what: "a network of fewer than two layers".to_owned() });
+            return Err(wgpu_dropout::Error::Invalid {
+                what: "a network of fewer than two layers".to_owned(),
+            });
         };
         let architecture = Architecture {
             inputs: *inputs,
@@ -104,7 +108,13 @@ impl<B: Backend> Step<B> {
         let backend = net.backend_mut();
         let rows = steps * batch;
         let labels: Vec<u32> = (0..*classes as u32).cycle().take(rows).collect();
-        let data = Resident::new(backend, Source::Floats(&numbers(0, rows, *inputs)), *inputs, 1.0, &labels)?;
+        let data = Resident::new(
+            backend,
+            Source::Floats(&numbers(0, rows, *inputs)),
+            *inputs,
+            1.0,
+            &labels,
+        )?;
         let mut product = |pair: &[usize]| {
             Ok(Product {
                 x: filled(backend, 1, *batch, pair[0])?,
@@ -123,16 +133,21 @@ impl<B: Backend> Step<B> {
         Ok(start.elapsed().as_secs_f64())
     }
 
-    /// Trains an epoch, and tells what the device did meanwhile, the read-back of the epoch's losses included. The first took `first`
-    /// seconds, a step takes `each`.
+    /// Trains an epoch, and tells what the device did meanwhile, the read-back of the epoch's
+    /// losses included. The first took `first` seconds, a step takes `each`.
     pub fn counted(&mut self, first: f64, each: f64) -> Result<PerStep> {
         let (steps, before) = (self.shape.steps, self.net.backend().counts());
         self.epoch()?;
-        Ok(PerStep { steps, counts: self.net.backend().counts() - before, start: (first - steps as f64 * each).max(0.0) })
+        Ok(PerStep {
+            steps,
+            counts: self.net.backend().counts() - before,
+            start: (first - steps as f64 * each).max(0.0),
+        })
     }
 
     fn epoch(&mut self) -> Result<()> {
-        let training = Training { batch: self.shape.batch, shuffle: false, rule: RULE, ..Training::default() };
+        let training =
+            Training { batch: self.shape.batch, shuffle: false, rule: RULE, ..Training::default() };
         self.net.train_epoch(&self.data, &training).map(|_| ())
     }
 
@@ -146,7 +161,8 @@ impl<B: Timed> Work for Step<B> {
     fn call(&mut self, entry: usize) -> Result<()> {
         if entry == 0 {
             return self.products.iter_mut().try_for_each(|Product { x, weight, y }| {
-                let call = LinearForward { x, weight, bias: None, y, relu: false, dropout: Dropout::NONE };
+                let call =
+                    LinearForward { x, weight, bias: None, y, relu: false, dropout: Dropout::NONE };
                 self.net.backend_mut().linear_forward(call)
             });
         }

@@ -5,7 +5,8 @@ use super::row::Row;
 use super::step::PerStep;
 use crate::machine::Place;
 
-const HEADS: [&str; 8] = ["kernel", "shape", "on", "median", "spread", "wall clock", "speed", "of ceiling"];
+const HEADS: [&str; 8] =
+    ["kernel", "shape", "on", "median", "spread", "wall clock", "speed", "of ceiling"];
 
 /// The rows as text, then what dropout costs, and what a training step makes a device do.
 pub fn table(results: &Results) -> String {
@@ -16,9 +17,13 @@ pub fn table(results: &Results) -> String {
             places.push(&row.place)
         }
     });
-    let devices: String = places.iter().map(|place| format!("{}  {}\n", place.kind, place.line())).collect();
-    let lines: Vec<[String; 8]> = [HEADS.map(str::to_owned)].into_iter().chain(rows.iter().map(|row| cells(row))).collect();
-    let widths: [usize; 8] = std::array::from_fn(|i| lines.iter().map(|cells| cells[i].chars().count()).max().unwrap_or(0));
+    let devices: String =
+        places.iter().map(|place| format!("{}  {}\n", place.kind, place.line())).collect();
+    let lines: Vec<[String; 8]> =
+        [HEADS.map(str::to_owned)].into_iter().chain(rows.iter().map(|row| cells(row))).collect();
+    let widths: [usize; 8] = std::array::from_fn(|i| {
+        lines.iter().map(|cells| cells[i].chars().count()).max().unwrap_or(0)
+    });
     let body: String = lines.iter().map(|cells| line(cells, &widths)).collect();
     format!(
         "{devices}\n{body}\nmedian: of one call, by the device's own clock where it has one (a training step has the wall clock alone); \
@@ -28,12 +33,16 @@ pub fn table(results: &Results) -> String {
     )
 }
 
-/// The rows with all devices of a kernel and shape together, in the order in which these came first.
+/// The rows with all devices of a kernel and shape together, in the order in which these came
+/// first.
 pub fn sorted(rows: &[Row]) -> Vec<&Row> {
     let alike = |a: &Row, b: &Row| a.subject() == b.subject();
     let mut sorted: Vec<&Row> = Vec::with_capacity(rows.len());
     for row in rows {
-        let place = sorted.iter().rposition(|other| alike(other, row)).map_or(sorted.len(), |last| last + 1);
+        let place = sorted
+            .iter()
+            .rposition(|other| alike(other, row))
+            .map_or(sorted.len(), |last| last + 1);
         sorted.insert(place, row);
     }
     sorted
@@ -56,8 +65,9 @@ fn cells(row: &Row) -> [String; 8] {
 fn line(cells: &[String; 8], widths: &[usize; 8]) -> String {
     let [kernel, shape, on, median, spread, wall, speed, ceiling] = cells;
     let [w0, w1, w2, w3, w4, w5, w6, _] = widths;
-    let line =
-        format!("{kernel:<w0$}  {shape:<w1$}  {on:<w2$}  {median:>w3$}  {spread:>w4$}  {wall:>w5$}  {speed:>w6$}  {ceiling}");
+    let line = format!(
+        "{kernel:<w0$}  {shape:<w1$}  {on:<w2$}  {median:>w3$}  {spread:>w4$}  {wall:>w5$}  {speed:>w6$}  {ceiling}"
+    );
     line.trim_end().to_owned() + "\n"
 }
 
@@ -80,8 +90,11 @@ fn costs(rows: &[&Row]) -> String {
 
 fn steps(rows: &[&Row]) -> String {
     let told = rows.iter().filter_map(|row| Some((row, row.per_step.as_ref()?)));
-    let lines: String =
-        told.map(|(row, per_step)| format!("  {}  {}  {}\n", row.entry.shape(), row.place.kind, counted(per_step))).collect();
+    let lines: String = told
+        .map(|(row, per_step)| {
+            format!("  {}  {}  {}\n", row.entry.shape(), row.place.kind, counted(per_step))
+        })
+        .collect();
     match lines.is_empty() {
         true => lines,
         false => format!(
@@ -92,7 +105,8 @@ fn steps(rows: &[&Row]) -> String {
 
 /// What a step made its device do, in words.
 pub fn counted(per_step: &PerStep) -> String {
-    let [dispatches, submits, objects, mask_bytes, bytes_read] = per_step.each().map(|(_, count)| count);
+    let [dispatches, submits, objects, mask_bytes, bytes_read] =
+        per_step.each().map(|(_, count)| count);
     format!(
         "{dispatches} dispatches, {submits} submits, {objects} wgpu objects besides the encoder and its buffer, {mask_bytes} bytes of \
          masks, {bytes_read} bytes read back; {} more the first time",
@@ -118,23 +132,47 @@ mod tests {
     #[test]
     fn the_devices_stand_side_by_side_with_speed_and_share_of_the_ceiling() {
         let race = |kind, n, seconds| {
-            Row::of_race(&elementwise::entries(n)[..2], &[steady(seconds, 1.0), steady(2.0 * seconds, 2.0)], &place(kind), &[])
+            Row::of_race(
+                &elementwise::entries(n)[..2],
+                &[steady(seconds, 1.0), steady(2.0 * seconds, 2.0)],
+                &place(kind),
+                &[],
+            )
         };
-        let rows = [race("GPU", 1 << 20, 1e-3), race("CPU", 1 << 20, 4e-3), race("GPU", 1 << 10, 1e-6)].concat();
+        let rows =
+            [race("GPU", 1 << 20, 1e-3), race("CPU", 1 << 20, 4e-3), race("GPU", 1 << 10, 1e-6)]
+                .concat();
         let text = table(&Results { rows, ..Results::default() });
-        let lines: Vec<Vec<&str>> = text.lines().skip(4).map(|line| line.split_whitespace().take(3).collect()).collect();
-        let expected =
-            ["copy 1024×1024 GPU", "copy 1024×1024 CPU", "dropout 1024×1024 GPU", "dropout 1024×1024 CPU", "copy 1×1024 GPU"];
+        let lines: Vec<Vec<&str>> =
+            text.lines().skip(4).map(|line| line.split_whitespace().take(3).collect()).collect();
+        let expected = [
+            "copy 1024×1024 GPU",
+            "copy 1024×1024 CPU",
+            "dropout 1024×1024 GPU",
+            "dropout 1024×1024 CPU",
+            "copy 1×1024 GPU",
+        ];
         assert_eq!(lines[..5], expected.map(|line| line.split(' ').collect::<Vec<_>>()), "{text}");
         let dropout = text.lines().find(|line| line.starts_with("dropout")).unwrap();
-        assert!(dropout.contains("2.00 ms") && dropout.ends_with("4.19 GB/s  0.50 of copy"), "{text}");
+        assert!(
+            dropout.contains("2.00 ms") && dropout.ends_with("4.19 GB/s  0.50 of copy"),
+            "{text}"
+        );
     }
 
     #[test]
     fn what_dropout_costs_has_a_line_for_each_inner_size() {
-        let rows = Row::of_race(&layer::cost_entries([2, 128, 4]), &[steady(1.0, 1.0), steady(1.0, 1.015)], &place("CPU"), &[]);
+        let rows = Row::of_race(
+            &layer::cost_entries([2, 128, 4]),
+            &[steady(1.0, 1.0), steady(1.0, 1.015)],
+            &place("CPU"),
+            &[],
+        );
         let text = table(&Results { rows, ..Results::default() });
         let line = text.lines().find(|line| line.contains("K = 128")).unwrap();
-        assert!(line.contains("2×128×4") && line.ends_with("CPU   +1.50 %  (+1.50 to +1.50)"), "{line}");
+        assert!(
+            line.contains("2×128×4") && line.ends_with("CPU   +1.50 %  (+1.50 to +1.50)"),
+            "{line}"
+        );
     }
 }

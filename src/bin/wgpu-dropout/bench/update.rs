@@ -16,10 +16,11 @@ pub fn entries(elements: usize) -> Vec<Entry> {
     let (copy, n, samples) = (copy(elements), elements as u64, (elements / CLASSES) as u64);
     // Gradient, velocity and weight are read, the last two written.
     let sgd = Entry { kernel: "sgd", bytes: 20 * n, flops: 4 * n, ..copy.clone() };
-    // Logits are read and their gradients written; a label is read and a loss and a hit are written for each row.
-    // Largest logit, subtraction, exp, sum and product.
+    // Logits are read and their gradients written; a label is read and a loss and a hit are written
+    // for each row. Largest logit, subtraction, exp, sum and product.
     let (shape, bytes) = (vec![elements / CLASSES, CLASSES], 8 * n + 12 * samples);
-    let loss = Entry { kernel: "softmax_cross_entropy", shape, bytes, flops: 5 * n, ..copy.clone() };
+    let loss =
+        Entry { kernel: "softmax_cross_entropy", shape, bytes, flops: 5 * n, ..copy.clone() };
     vec![copy, sgd, loss]
 }
 
@@ -59,7 +60,8 @@ impl<B: Timed> Work for Update<'_, B> {
         match entry {
             0 => backend.copy(&self.grad, &mut self.weight),
             1 => {
-                let (grad, weight, velocity) = (&self.grad, &mut self.weight, Some(&mut self.velocity));
+                let (grad, weight, velocity) =
+                    (&self.grad, &mut self.weight, Some(&mut self.velocity));
                 backend.sgd(Sgd { grad, weight, velocity, rule: RULE })
             }
             _ => backend.softmax_cross_entropy(SoftmaxCrossEntropy {

@@ -1,4 +1,5 @@
-//! What is timed together: kernels over the same tensors, the first of them the ceiling of the others.
+//! What is timed together: kernels over the same tensors, the first of them the ceiling of the
+//! others.
 
 use std::time::Duration;
 use wgpu_dropout::cpu::Cpu;
@@ -8,7 +9,8 @@ use wgpu_dropout::{Backend, Result};
 /// One kernel of a race, and how much a call of it does.
 #[derive(Debug, Clone)]
 pub struct Entry {
-    /// Its stem, or `copy`, `dropout_grad` (dropout with its backward pass), `matmul`, `linear_forward_plain`, `multiply_add`.
+    /// Its stem, or `copy`, `dropout_grad` (dropout with its backward pass), `matmul`,
+    /// `linear_forward_plain`, `multiply_add`.
     pub kernel: &'static str,
     /// Rows and columns, or batch, inputs and outputs.
     pub shape: Vec<usize>,
@@ -53,7 +55,8 @@ pub trait Work {
     /// Calls one of them.
     fn call(&mut self, entry: usize) -> Result<()>;
 
-    /// Waits for all work called so far, and tells what the device's own clock says of it, where it has one.
+    /// Waits for all work called so far, and tells what the device's own clock says of it, where it
+    /// has one.
     fn finish(&mut self) -> Result<Option<Duration>>;
 }
 
@@ -77,16 +80,23 @@ impl Timed for Cpu {
 }
 
 /// A tensor of [`numbers`].
-pub fn filled<B: Backend>(backend: &mut B, tensor: u32, rows: usize, cols: usize) -> Result<B::Tensor<f32>> {
+pub fn filled<B: Backend>(
+    backend: &mut B,
+    tensor: u32,
+    rows: usize,
+    cols: usize,
+) -> Result<B::Tensor<f32>> {
     // The tensor first: where it cannot be had, its numbers cannot either.
     let mut filled = backend.zeros(rows, cols)?;
     backend.write(&mut filled, &numbers(tensor, rows, cols))?;
     Ok(filled)
 }
 
-/// `rows × cols` numbers around 0, the same on every machine; `tensor` tells one array of them from another.
+/// `rows × cols` numbers around 0, the same on every machine; `tensor` tells one array of them from
+/// another.
 pub fn numbers(tensor: u32, rows: usize, cols: usize) -> Vec<f32> {
     // As many different ones as no cache holds twice.
-    let different = wgpu_dropout::init::he_uniform(0, tensor, (rows * cols).div_ceil(1024).min(1024), 1024);
+    let different =
+        wgpu_dropout::init::he_uniform(0, tensor, (rows * cols).div_ceil(1024).min(1024), 1024);
     different.into_iter().cycle().take(rows * cols).collect()
 }

@@ -1,4 +1,5 @@
-//! The same network trained without dropout, with vanilla and with inverted dropout, on every device.
+//! The same network trained without dropout, with vanilla and with inverted dropout, on every
+//! device.
 
 use crate::failure::Failure;
 use crate::machine::Place;
@@ -31,7 +32,13 @@ impl Plans {
     /// The defaults of `train`, or a few epochs.
     pub fn new(quick: bool, seed: u64) -> wgpu_dropout::Result<Self> {
         let epochs = if quick { 3 } else { 20 };
-        Ok(Self { hidden: vec![256, 256], rate: Rate::drop(0.5)?, epochs, seed, training: Training::default() })
+        Ok(Self {
+            hidden: vec![256, 256],
+            rate: Rate::drop(0.5)?,
+            epochs,
+            seed,
+            training: Training::default(),
+        })
     }
 
     fn architecture(&self, data: &DataSet, mode: Mode) -> Architecture {
@@ -93,8 +100,13 @@ impl Run {
 
 /// What the runs on the first device show, in a sentence.
 pub fn lesson(runs: &[Run]) -> String {
-    let gaps: Vec<(Mode, f64)> = runs.iter().filter(|run| run.place == 0).map(|run| (run.mode, run.gap())).collect();
-    let list = gaps.iter().map(|(mode, gap)| format!("{} {gap:.3}", called(*mode))).collect::<Vec<_>>().join(", ");
+    let gaps: Vec<(Mode, f64)> =
+        runs.iter().filter(|run| run.place == 0).map(|run| (run.mode, run.gap())).collect();
+    let list = gaps
+        .iter()
+        .map(|(mode, gap)| format!("{} {gap:.3}", called(*mode)))
+        .collect::<Vec<_>>()
+        .join(", ");
     let (without, with): (Vec<_>, Vec<_>) = gaps.iter().partition(|(mode, _)| *mode == Mode::None);
     let narrowed = with.iter().all(|(_, gap)| without.iter().all(|(_, without)| gap < without));
     let outcome = match narrowed {
@@ -114,13 +126,19 @@ pub fn called(mode: Mode) -> &'static str {
 }
 
 /// Trains all networks, and gives the devices back.
-pub fn train_all(devices: Vec<Device>, data: &DataSet, plans: &Plans) -> Result<(Vec<Device>, Vec<Run>), Failure> {
+pub fn train_all(
+    devices: Vec<Device>,
+    data: &DataSet,
+    plans: &Plans,
+) -> Result<(Vec<Device>, Vec<Run>), Failure> {
     let steps = data.train.rows.div_ceil(plans.training.batch) as u64 * u64::from(plans.epochs);
     let bar = Bar::new(steps * (MODES.len() * devices.len()) as u64);
     let (mut back, mut runs) = (Vec::new(), Vec::new());
     for (place, device) in devices.into_iter().enumerate() {
         back.push(match device {
-            Device::Gpu(gpu) => Device::Gpu(Box::new(train_on(*gpu, place, data, plans, &bar, &mut runs)?)),
+            Device::Gpu(gpu) => {
+                Device::Gpu(Box::new(train_on(*gpu, place, data, plans, &bar, &mut runs)?))
+            }
             Device::Cpu(cpu) => Device::Cpu(train_on(cpu, place, data, plans, &bar, &mut runs)?),
         });
     }
@@ -138,8 +156,11 @@ fn train_on<B: Backend>(
     for mode in MODES {
         bar.say(format!("{} on {}", called(mode), backend.name()));
         let before = backend.counts();
-        let mut session = Session::new(Mlp::new(backend, plans.architecture(data, mode))?, data, plans.training)?;
-        let reports = (0..plans.epochs).map(|_| session.epoch(|| bar.step())).collect::<wgpu_dropout::Result<_>>()?;
+        let mut session =
+            Session::new(Mlp::new(backend, plans.architecture(data, mode))?, data, plans.training)?;
+        let reports = (0..plans.epochs)
+            .map(|_| session.epoch(|| bar.step()))
+            .collect::<wgpu_dropout::Result<_>>()?;
         backend = session.net.into_backend();
         runs.push(Run { place, mode, reports, counts: backend.counts() - before });
     }

@@ -1,4 +1,5 @@
-//! `demo`: the main job in one go: masks checked against the contract, training without and with dropout, throughput, a report.
+//! `demo`: the main job in one go: masks checked against the contract, training without and with
+//! dropout, throughput, a report.
 //!
 //! [`compare`] trains, [`text`] prints; [`wgpu_dropout::verify`], [`crate::bench`] and
 //! [`crate::report`] do the rest.
@@ -64,7 +65,10 @@ pub fn run(args: &Args, common: &Common) -> Result<(), Failure> {
         say(text::checks(place, &found))?;
         // Nothing after this would mean anything.
         if let Some(Check { what, note, .. }) = found.iter().find(|check| !check.passed()) {
-            return Err(Failure::Run(format!("{} breaks the mask contract: {what}: {note}", place.label)));
+            return Err(Failure::Run(format!(
+                "{} breaks the mask contract: {what}: {note}",
+                place.label
+            )));
         }
         checks.push(found);
     }
@@ -75,7 +79,8 @@ pub fn run(args: &Args, common: &Common) -> Result<(), Failure> {
     say(text::runs(&places, &runs))?;
 
     say("throughput, half of the units dropped\n\n".to_owned())?;
-    let plan = Plan { key: Key { seed: common.seed(), ..Key::default() }, ..bench_plan(args.quick) };
+    let plan =
+        Plan { key: Key { seed: common.seed(), ..Key::default() }, ..bench_plan(args.quick) };
     let results = bench::throughput(&mut devices, &plan)?;
     say(bench::table(&results))?;
 
@@ -89,13 +94,15 @@ pub fn run(args: &Args, common: &Common) -> Result<(), Failure> {
     output::line(&format!("\nwrote {}: open it in a browser", args.output.display()))
 }
 
-/// The CPU backend and, unless it alone is meant, the adapter before it. `auto` goes on where there is none.
+/// The CPU backend and, unless it alone is meant, the adapter before it. `auto` goes on where there
+/// is none.
 fn devices(common: &Common) -> Result<Vec<Device>, Failure> {
     let tile = common.tile;
     let gpu = match &common.device {
         DeviceChoice::Cpu => None,
         choice @ DeviceChoice::Adapter(_) => Some(engine::open(choice, tile)?),
-        DeviceChoice::Auto => match engine::open(&DeviceChoice::Adapter(AdapterChoice::Best), tile) {
+        DeviceChoice::Auto => match engine::open(&DeviceChoice::Adapter(AdapterChoice::Best), tile)
+        {
             Err(Error::Adapter { what }) => {
                 output::note(&format!("without a GPU: {what}"));
                 None
@@ -108,7 +115,8 @@ fn devices(common: &Common) -> Result<Vec<Device>, Failure> {
 
 /// Some ten seconds in all, on whatever is there.
 fn bench_plan(quick: bool) -> Plan {
-    let (elements, layer) = if quick { (1 << 20, [128, 512, 512]) } else { (1 << 24, [256, 1024, 1024]) };
+    let (elements, layer) =
+        if quick { (1 << 20, [128, 512, 512]) } else { (1 << 24, [256, 1024, 1024]) };
     Plan {
         elements: vec![elements],
         layers: vec![layer],
@@ -116,7 +124,11 @@ fn bench_plan(quick: bool) -> Plan {
         updates: Vec::new(),
         costs: Vec::new(),
         networks: Vec::new(),
-        effort: Effort { rounds: 7, budget: Duration::from_millis(1200), ..Effort::new(Extent::Quick) },
+        effort: Effort {
+            rounds: 7,
+            budget: Duration::from_millis(1200),
+            ..Effort::new(Extent::Quick)
+        },
         key: Key::default(),
     }
 }
@@ -124,9 +136,12 @@ fn bench_plan(quick: bool) -> Plan {
 /// The findings for machines.
 fn json(findings: &Findings, counts: &[Counts], report: &Path) -> Value {
     let Findings { machine, places, checks, plans, runs, rows } = findings;
-    let devices: Vec<Value> = places.iter().zip(counts).map(|(place, counts)| place.json(counts)).collect();
+    let devices: Vec<Value> =
+        places.iter().zip(counts).map(|(place, counts)| place.json(counts)).collect();
     let masks = places.iter().zip(checks).flat_map(|(place, checks)| {
-        checks.iter().map(|check| json!({"adapter": place.name, "check": check.what, "ok": check.passed()}))
+        checks
+            .iter()
+            .map(|check| json!({"adapter": place.name, "check": check.what, "ok": check.passed()}))
     });
     let mut object = json!({
         "version": machine.version,
@@ -140,7 +155,9 @@ fn json(findings: &Findings, counts: &[Counts], report: &Path) -> Value {
         "report": report.display().to_string(),
     });
     // As every noun: the adapter that was meant, and what it did.
-    if let (Some(object), Some(Value::Object(first))) = (object.as_object_mut(), devices.into_iter().next()) {
+    if let (Some(object), Some(Value::Object(first))) =
+        (object.as_object_mut(), devices.into_iter().next())
+    {
         object.extend(first);
     }
     object

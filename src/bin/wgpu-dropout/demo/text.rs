@@ -8,7 +8,8 @@ use wgpu_dropout::verify::Check;
 /// What it runs on.
 pub fn devices(machine: &Machine, places: &[Place]) -> String {
     let Machine { version, cpu, threads, system, .. } = machine;
-    let lines: String = places.iter().map(|place| format!("{}  {}\n", place.kind, place.line())).collect();
+    let lines: String =
+        places.iter().map(|place| format!("{}  {}\n", place.kind, place.line())).collect();
     format!("wgpu-dropout {version} on {cpu}, {threads} threads, {system}\n{lines}\n")
 }
 

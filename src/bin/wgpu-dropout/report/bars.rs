@@ -7,19 +7,26 @@ const WIDTH: f64 = 440.0;
 /// Height of a bar with the line of text above it.
 const STEP: f64 = 50.0;
 
-/// A bar for each row of the kernels, which are given with the names to show; `speed` gives its length, and the pale bar
-/// behind it is the ceiling's.
+/// A bar for each row of the kernels, which are given with the names to show; `speed` gives its
+/// length, and the pale bar behind it is the ceiling's.
 pub fn draw(rows: &[Row], kernels: &[(&str, &str)], speed: fn(&Row) -> f64) -> String {
-    let named = |row: &Row| kernels.iter().find(|(kernel, _)| *kernel == row.entry.kernel).map(|(_, name)| *name);
+    let named = |row: &Row| {
+        kernels.iter().find(|(kernel, _)| *kernel == row.entry.kernel).map(|(_, name)| *name)
+    };
     let shown: Vec<(&Row, &str)> = rows.iter().filter_map(|row| Some((row, named(row)?))).collect();
-    let most = shown.iter().map(|(row, _)| speed(row).max(speed(row) / row.ratio())).fold(f64::MIN_POSITIVE, f64::max);
+    let most = shown
+        .iter()
+        .map(|(row, _)| speed(row).max(speed(row) / row.ratio()))
+        .fold(f64::MIN_POSITIVE, f64::max);
     let bars = shown.iter().enumerate().map(|(i, (row, name))| {
         let (top, value) = (STEP * i as f64, speed(row));
         let (text, bar) = (top + 15.0, top + 22.0);
         let kind = row.place.kind;
         let rect = |class: &str, speed: f64| {
             let width = (WIDTH * speed / most).max(1.0);
-            format!("<rect x=\"0\" y=\"{bar}\" width=\"{width:.1}\" height=\"16\" class=\"{class}\"/>\n")
+            format!(
+                "<rect x=\"0\" y=\"{bar}\" width=\"{width:.1}\" height=\"16\" class=\"{class}\"/>\n"
+            )
         };
         let words = format!(
             "<text x=\"0\" y=\"{text}\">{kind} {name}</text>\n\
@@ -30,5 +37,7 @@ pub fn draw(rows: &[Row], kernels: &[(&str, &str)], speed: fn(&Row) -> f64) -> S
         words + &rect("ceiling", value / row.ratio()) + &rect(&kind.to_lowercase(), value)
     });
     let (bars, height) = (bars.collect::<String>(), STEP * shown.len() as f64);
-    format!("<svg viewBox=\"0 0 {WIDTH} {height}\" role=\"img\" aria-label=\"throughput\" class=\"bars\">\n{bars}</svg>\n")
+    format!(
+        "<svg viewBox=\"0 0 {WIDTH} {height}\" role=\"img\" aria-label=\"throughput\" class=\"bars\">\n{bars}</svg>\n"
+    )
 }

@@ -1,4 +1,5 @@
-//! The page of `bench --html`: rooflines, throughput and the cost of dropout against size, GPU against CPU, and all figures.
+//! The page of `bench --html`: rooflines, throughput and the cost of dropout against size, GPU
+//! against CPU, and all figures.
 
 use super::chart::legend;
 use super::roofline::{self, Roof};
@@ -26,7 +27,10 @@ fn rooflines(rows: &[Row], places: &[Place]) -> Result<String, Failure> {
     let mut pictures = String::new();
     for place in places {
         if let Some(roof) = Roof::of(rows, place) {
-            pictures += &figure(&format!("{}: {}", place.kind, roof.words()), &roofline::draw(rows, place, &roof)?);
+            pictures += &figure(
+                &format!("{}: {}", place.kind, roof.words()),
+                &roofline::draw(rows, place, &roof)?,
+            );
         }
     }
     Ok(section(
@@ -39,10 +43,15 @@ fn rooflines(rows: &[Row], places: &[Place]) -> Result<String, Failure> {
 }
 
 fn against_size(rows: &[Row]) -> Result<String, Failure> {
-    let throughput = lines::throughput(rows)?.map(|svg| figure("Throughput of dropout, GB/s", &svg)).unwrap_or_default();
-    let cost = lines::cost(rows)?.map(|svg| figure("What dropout adds to its layer, %", &svg)).unwrap_or_default();
+    let throughput = lines::throughput(rows)?
+        .map(|svg| figure("Throughput of dropout, GB/s", &svg))
+        .unwrap_or_default();
+    let cost = lines::cost(rows)?
+        .map(|svg| figure("What dropout adds to its layer, %", &svg))
+        .unwrap_or_default();
     let has = |kind: &str| rows.iter().any(|row| row.place.kind == kind);
-    let devices = [("gpu", false, "GPU"), ("cpu", false, "CPU")].into_iter().filter(|(_, _, name)| has(name));
+    let devices =
+        [("gpu", false, "GPU"), ("cpu", false, "CPU")].into_iter().filter(|(_, _, name)| has(name));
     let copy = (!throughput.is_empty()).then_some(("ink", true, "copy, the ceiling"));
     Ok(section(
         "Against size",
@@ -54,8 +63,12 @@ fn against_size(rows: &[Row]) -> Result<String, Failure> {
 }
 
 /// Kernels by what limits them, with their names.
-const MOVING: [(&str, &str); 4] =
-    [("dropout", "dropout"), ("dropout_grad", "dropout, both ways"), ("sgd", "update"), ("softmax_cross_entropy", "loss")];
+const MOVING: [(&str, &str); 4] = [
+    ("dropout", "dropout"),
+    ("dropout_grad", "dropout, both ways"),
+    ("sgd", "update"),
+    ("softmax_cross_entropy", "loss"),
+];
 const CALCULATING: [(&str, &str); 5] = [
     ("matmul", "plain product"),
     ("linear_forward", "layer with dropout"),
@@ -65,24 +78,38 @@ const CALCULATING: [(&str, &str); 5] = [
 ];
 
 fn side_by_side(rows: &[Row], places: &[Place]) -> String {
-    let pictures = [("Moving bytes, GB/s", &MOVING[..], Bound::Bytes), ("Calculating, GFLOP/s", &CALCULATING[..], Bound::Flops)];
+    let pictures = [
+        ("Moving bytes, GB/s", &MOVING[..], Bound::Bytes),
+        ("Calculating, GFLOP/s", &CALCULATING[..], Bound::Flops),
+    ];
     let pictures = pictures.map(|(title, kernels, bound)| {
-        let shown: Vec<Row> = kernels.iter().flat_map(|(kernel, _)| largest(rows, kernel, places)).cloned().collect();
+        let shown: Vec<Row> =
+            kernels.iter().flat_map(|(kernel, _)| largest(rows, kernel, places)).cloned().collect();
         let speed = if bound == Bound::Bytes { Row::gb_per_s } else { Row::gflop_per_s };
-        if shown.is_empty() { String::new() } else { figure(title, &bars::draw(&shown, kernels, speed)) }
+        if shown.is_empty() {
+            String::new()
+        } else {
+            figure(title, &bars::draw(&shown, kernels, speed))
+        }
     });
-    let pairs = MOVING.iter().chain(&CALCULATING).filter_map(|(kernel, name)| match largest(rows, kernel, places)[..] {
-        [gpu, cpu] => Some(vec![
-            (*name).to_owned(),
-            gpu.entry.shape(),
-            gpu.speed(),
-            cpu.speed(),
-            format!("{:.2}", cpu.seconds() / gpu.seconds()),
-        ]),
-        _ => None,
+    let pairs = MOVING.iter().chain(&CALCULATING).filter_map(|(kernel, name)| {
+        match largest(rows, kernel, places)[..] {
+            [gpu, cpu] => Some(vec![
+                (*name).to_owned(),
+                gpu.entry.shape(),
+                gpu.speed(),
+                cpu.speed(),
+                format!("{:.2}", cpu.seconds() / gpu.seconds()),
+            ]),
+            _ => None,
+        }
     });
     let pairs: Vec<Vec<String>> = pairs.collect();
-    let pairs = if pairs.is_empty() { String::new() } else { table(&["kernel", "shape", "GPU", "CPU", "GPU over CPU"], pairs) };
+    let pairs = if pairs.is_empty() {
+        String::new()
+    } else {
+        table(&["kernel", "shape", "GPU", "CPU", "GPU over CPU"], pairs)
+    };
     section(
         if places.len() > 1 { "GPU against CPU" } else { "Beside the ceilings" },
         "At the largest size measured on all devices. The pale bar behind each is its ceiling.",
@@ -94,8 +121,11 @@ fn side_by_side(rows: &[Row], places: &[Place]) -> String {
 /// The rows of a kernel at the largest size that every device has, beside a copy or product.
 fn largest<'a>(rows: &'a [Row], kernel: &str, places: &[Place]) -> Vec<&'a Row> {
     let rows = || rows.iter().filter(|row| row.entry.kernel == kernel && row.cost().is_none());
-    let of = |place: &Place, shape: &[usize]| rows().find(|row| row.place == *place && row.entry.shape == shape);
-    let sizes = rows().filter(|row| places.iter().all(|place| of(place, &row.entry.shape).is_some()));
+    let of = |place: &Place, shape: &[usize]| {
+        rows().find(|row| row.place == *place && row.entry.shape == shape)
+    };
+    let sizes =
+        rows().filter(|row| places.iter().all(|place| of(place, &row.entry.shape).is_some()));
     let Some(largest) = sizes.max_by_key(|row| row.entry.amount()) else { return Vec::new() };
     places.iter().filter_map(|place| of(place, &largest.entry.shape)).collect()
 }
@@ -103,7 +133,14 @@ fn largest<'a>(rows: &'a [Row], kernel: &str, places: &[Place]) -> Vec<&'a Row> 
 fn steps(rows: &[Row]) -> String {
     let told = rows.iter().filter_map(|row| Some((row, row.per_step.as_ref()?)));
     let items: String = told
-        .map(|(row, per_step)| format!("<li>{}, {}: {}</li>\n", row.place.kind, row.entry.shape(), escape(&counted(per_step))))
+        .map(|(row, per_step)| {
+            format!(
+                "<li>{}, {}: {}</li>\n",
+                row.place.kind,
+                row.entry.shape(),
+                escape(&counted(per_step))
+            )
+        })
         .collect();
     match items.is_empty() {
         true => items,
@@ -115,7 +152,17 @@ fn steps(rows: &[Row]) -> String {
 }
 
 fn figures(results: &Results) -> String {
-    let heads = ["kernel", "shape", "on", "median", "spread", "wall clock", "speed", "of ceiling", "dropout adds"];
+    let heads = [
+        "kernel",
+        "shape",
+        "on",
+        "median",
+        "spread",
+        "wall clock",
+        "speed",
+        "of ceiling",
+        "dropout adds",
+    ];
     let cells = sorted(&results.rows).into_iter().map(|row| {
         vec![
             row.entry.kernel.to_owned(),
@@ -129,7 +176,11 @@ fn figures(results: &Results) -> String {
             row.cost().map_or_else(String::new, |cost| format!("{:+.2} %", cost.median)),
         ]
     });
-    let left_out: String = results.left_out.iter().map(|what| format!("<p class=\"note\">{}</p>\n", escape(what))).collect();
+    let left_out: String = results
+        .left_out
+        .iter()
+        .map(|what| format!("<p class=\"note\">{}</p>\n", escape(what)))
+        .collect();
     format!(
         "<h2>All figures</h2>\n<p>Medians of one call, by the device’s own clock where it has one; a training step has the wall clock \
          alone. Spread is the interquartile range over the median.</p>\n{left_out}{}",
@@ -141,6 +192,10 @@ fn figures(results: &Results) -> String {
 fn section(title: &str, text: &str, legend: &str, pictures: &str) -> String {
     match pictures.is_empty() {
         true => String::new(),
-        false => format!("<h2>{}</h2>\n<p>{}</p>\n{legend}<div class=\"grid\">\n{pictures}</div>\n", escape(title), escape(text)),
+        false => format!(
+            "<h2>{}</h2>\n<p>{}</p>\n{legend}<div class=\"grid\">\n{pictures}</div>\n",
+            escape(title),
+            escape(text)
+        ),
     }
 }

@@ -1,7 +1,9 @@
-//! What the plots share: their size, axes and legend, and colours that the page's style sheet decides.
+//! What the plots share: their size, axes and legend, and colours that the page's style sheet
+//! decides.
 //!
-//! Plotters knows fixed colours alone. So each thing is drawn in a colour that stands for a name, and the finished picture has
-//! these replaced by the names' custom properties, which differ between light and dark.
+//! Plotters knows fixed colours alone. So each thing is drawn in a colour that stands for a name,
+//! and the finished picture has these replaced by the names' custom properties, which differ
+//! between light and dark.
 
 use super::escape;
 use crate::failure::Failure;
@@ -15,8 +17,8 @@ pub const FONT: u32 = 76;
 
 /// What has a colour, by the place of its stand-in.
 const NAMES: [&str; 16] = [
-    "ink", "grid", "none", "vanilla", "inverted", "gpu", "cpu", "line-1", "line-2", "line-3", "line-4", "line-5", "line-6",
-    "line-7", "line-8", "line-9",
+    "ink", "grid", "none", "vanilla", "inverted", "gpu", "cpu", "line-1", "line-2", "line-3",
+    "line-4", "line-5", "line-6", "line-7", "line-8", "line-9",
 ];
 pub const INK: RGBColor = RGBColor(1, 2, 0);
 const GRID: RGBColor = RGBColor(1, 2, 1);
@@ -28,8 +30,11 @@ pub fn paint(name: &str) -> RGBColor {
 
 pub type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 pub type Drawn = Result<(), Box<dyn std::error::Error>>;
-type Chart<'a, X, Y> =
-    ChartContext<'a, SVGBackend<'a>, Cartesian2d<<X as AsRangedCoord>::CoordDescType, <Y as AsRangedCoord>::CoordDescType>>;
+type Chart<'a, X, Y> = ChartContext<
+    'a,
+    SVGBackend<'a>,
+    Cartesian2d<<X as AsRangedCoord>::CoordDescType, <Y as AsRangedCoord>::CoordDescType>,
+>;
 
 /// A picture; `what` describes it to those who cannot see it.
 pub fn picture(what: &str, draw: impl FnOnce(&Area<'_>) -> Drawn) -> Result<String, Failure> {
@@ -47,10 +52,16 @@ fn themed(svg: &str, what: &str) -> String {
     let (width, height) = SIZE;
     // Plotters' own first line fixes the size.
     let body = svg.split_once('\n').map_or("", |(_, body)| body);
-    let mut picture = format!("<svg viewBox=\"0 0 {width} {height}\" role=\"img\" aria-label=\"{}\">\n{body}", escape(what));
+    let mut picture = format!(
+        "<svg viewBox=\"0 0 {width} {height}\" role=\"img\" aria-label=\"{}\">\n{body}",
+        escape(what)
+    );
     for (place, name) in NAMES.iter().enumerate() {
         for what in ["stroke", "fill"] {
-            picture = picture.replace(&format!("{what}=\"#0102{place:02X}\""), &format!("style=\"{what}:var(--{name})\""));
+            picture = picture.replace(
+                &format!("{what}=\"#0102{place:02X}\""),
+                &format!("style=\"{what}:var(--{name})\""),
+            );
         }
     }
     picture + "\n"
@@ -70,7 +81,12 @@ pub struct Axes<'a> {
 
 impl Axes<'_> {
     /// An empty plot between these axes.
-    pub fn frame<'a, X, Y>(&self, area: &Area<'a>, x: X, y: Y) -> Result<Chart<'a, X, Y>, Box<dyn std::error::Error>>
+    pub fn frame<'a, X, Y>(
+        &self,
+        area: &Area<'a>,
+        x: X,
+        y: Y,
+    ) -> Result<Chart<'a, X, Y>, Box<dyn std::error::Error>>
     where
         X: AsRangedCoord<Value = f64>,
         X::CoordDescType: ValueFormatter<f64>,

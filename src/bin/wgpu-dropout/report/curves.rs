@@ -19,7 +19,8 @@ pub fn loss(runs: &[&Run]) -> Result<String, Failure> {
     draw(runs, &values, axis, "loss (nats)", &|value| format!("{value}"))
 }
 
-/// Error of both sets. The first epochs' errors lie far above all later ones: the axis ends where the rest can be told apart.
+/// Error of both sets. The first epochs' errors lie far above all later ones: the axis ends where
+/// the rest can be told apart.
 pub fn error(runs: &[&Run]) -> Result<String, Failure> {
     let values: [Value; 2] = [|report| report.train.error, |report| report.test.error];
     let epochs = runs.iter().map(|run| run.reports.len()).max().unwrap_or(0);
@@ -31,27 +32,50 @@ pub fn error(runs: &[&Run]) -> Result<String, Failure> {
 fn extent(runs: &[&Run], values: &[Value], after: usize) -> (f64, f64) {
     let reports = runs.iter().flat_map(|run| run.reports.iter().skip(after));
     let all = reports.flat_map(|report| values.iter().map(move |value| value(report)));
-    all.fold((f64::INFINITY, 0.0), |(low, high): (f64, f64), value| (low.min(value), high.max(value)))
+    all.fold((f64::INFINITY, 0.0), |(low, high): (f64, f64), value| {
+        (low.min(value), high.max(value))
+    })
 }
 
-fn draw<Y>(runs: &[&Run], [train, test]: &[Value; 2], axis: Y, unit: &str, tick: &dyn Fn(&f64) -> String) -> Result<String, Failure>
+fn draw<Y>(
+    runs: &[&Run],
+    [train, test]: &[Value; 2],
+    axis: Y,
+    unit: &str,
+    tick: &dyn Fn(&f64) -> String,
+) -> Result<String, Failure>
 where
     Y: AsRangedCoord<Value = f64>,
     Y::CoordDescType: ValueFormatter<f64>,
 {
     let epochs = runs.iter().map(|run| run.reports.len()).max().unwrap_or(0).max(2);
-    let axes =
-        Axes { x: "epoch", y: unit, x_labels: epochs.min(10), y_labels: 6, x_label: &|epoch| format!("{epoch:.0}"), y_label: tick };
+    let axes = Axes {
+        x: "epoch",
+        y: unit,
+        x_labels: epochs.min(10),
+        y_labels: 6,
+        x_label: &|epoch| format!("{epoch:.0}"),
+        y_label: tick,
+    };
     picture(&format!("{unit} against epoch"), |area| -> Drawn {
         let mut chart = axes.frame(area, 1.0..epochs as f64, axis)?;
         let high = chart.y_range().end;
         for run in runs {
             let color = paint(&run.mode.to_string());
             let points = |value: Value| {
-                let points: Vec<_> = run.reports.iter().map(|report| (f64::from(report.epoch), value(report))).collect();
+                let points: Vec<_> = run
+                    .reports
+                    .iter()
+                    .map(|report| (f64::from(report.epoch), value(report)))
+                    .collect();
                 below(&points, high)
             };
-            chart.draw_series(DashedLineSeries::new(points(*train), 22, 16, color.stroke_width(7)))?;
+            chart.draw_series(DashedLineSeries::new(
+                points(*train),
+                22,
+                16,
+                color.stroke_width(7),
+            ))?;
             chart.draw_series(LineSeries::new(points(*test), color.stroke_width(9)))?;
         }
         Ok(())

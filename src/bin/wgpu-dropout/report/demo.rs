@@ -10,14 +10,17 @@ use wgpu_dropout::verify::Check;
 
 /// The page.
 pub fn page(findings: &Findings) -> Result<String, Failure> {
-    let lead = "Dropout whose mask is the same bits on every device: checked, trained with, and timed.";
+    let lead =
+        "Dropout whose mask is the same bits on every device: checked, trained with, and timed.";
     let head = head("wgpu-dropout", lead, &findings.machine, &findings.places);
     let sections = [head, masks(findings), training(findings)?, throughput(findings)].concat();
     Ok(document("wgpu-dropout report", &sections))
 }
 
 fn masks(findings: &Findings) -> String {
-    let labels: Vec<&str> = [&["published"][..], &findings.places.iter().map(|place| place.kind).collect::<Vec<_>>()].concat();
+    let labels: Vec<&str> =
+        [&["published"][..], &findings.places.iter().map(|place| place.kind).collect::<Vec<_>>()]
+            .concat();
     let checks = findings.checks.first().map(Vec::as_slice).unwrap_or_default();
     let rows = checks.iter().enumerate().map(|(i, check)| {
         let outcomes = findings.checks.iter().filter_map(|checks| checks.get(i)).map(mark);
@@ -58,21 +61,26 @@ fn training(findings: &Findings) -> Result<String, Failure> {
 }
 
 fn results(places: &[Place], runs: &[Run]) -> String {
-    let heads = ["dropout", "on", "train error", "test error", "train loss", "test loss", "training"];
-    let rows = runs.iter().filter_map(|run| run.last().map(|last| (run, last))).map(|(run, last)| {
-        vec![
-            called(run.mode).to_owned(),
-            places[run.place].kind.to_owned(),
-            format!("{:.2} %", last.train.error),
-            format!("{:.2} %", last.test.error),
-            format!("{:.4}", last.train.loss),
-            format!("{:.4}", last.test.loss),
-            format!("{:.2} s", run.seconds()),
-        ]
-    });
+    let heads =
+        ["dropout", "on", "train error", "test error", "train loss", "test loss", "training"];
+    let rows =
+        runs.iter().filter_map(|run| run.last().map(|last| (run, last))).map(|(run, last)| {
+            vec![
+                called(run.mode).to_owned(),
+                places[run.place].kind.to_owned(),
+                format!("{:.2} %", last.train.error),
+                format!("{:.2} %", last.test.error),
+                format!("{:.4}", last.train.loss),
+                format!("{:.4}", last.test.loss),
+                format!("{:.2} s", run.seconds()),
+            ]
+        });
     let counted = runs.iter().filter(|run| run.mode == wgpu_dropout::Mode::Inverted).map(|run| {
         let (kind, counts) = (places[run.place].kind, &run.counts);
-        format!("{kind}: {} dispatches, {} submits, {} bytes read back", counts.dispatches, counts.submits, counts.bytes_read)
+        format!(
+            "{kind}: {} dispatches, {} submits, {} bytes read back",
+            counts.dispatches, counts.submits, counts.bytes_read
+        )
     });
     let counted = counted.collect::<Vec<_>>().join("; ");
     format!(
@@ -96,11 +104,18 @@ fn throughput(findings: &Findings) -> String {
         ]
     });
     let dropout = [("dropout", "dropout")];
-    let layer = [("linear_forward", "forward"), ("grad_input", "gradient of input"), ("grad_weight", "gradient of weight")];
+    let layer = [
+        ("linear_forward", "forward"),
+        ("grad_input", "gradient of input"),
+        ("grad_weight", "gradient of weight"),
+    ];
     // The rows of a picture are of one size, the last that was timed.
-    let size = |kernel: &str| rows.iter().rev().find(|row| row.entry.kernel == kernel).map(|row| row.entry.shape.clone());
-    let of_size =
-        |kernel: &str| -> Vec<Row> { rows.iter().filter(|row| Some(&row.entry.shape) == size(kernel).as_ref()).cloned().collect() };
+    let size = |kernel: &str| {
+        rows.iter().rev().find(|row| row.entry.kernel == kernel).map(|row| row.entry.shape.clone())
+    };
+    let of_size = |kernel: &str| -> Vec<Row> {
+        rows.iter().filter(|row| Some(&row.entry.shape) == size(kernel).as_ref()).cloned().collect()
+    };
     let title = |what: &str, rows: &[Row], unit: &str| {
         let shape = rows.first().map(|row| row.entry.shape()).unwrap_or_default();
         format!("{what}, {shape}, in {unit}")
@@ -110,8 +125,14 @@ fn throughput(findings: &Findings) -> String {
         "<h2>Throughput</h2>\n<p>Half of the units dropped. The pale bar behind each is the kernel that does as little as can be done, timed \
          beside it in the same run: a copy, a plain matrix product.</p>\n<div class=\"grid\">\n{}{}</div>\n\
          <details><summary>All kernels</summary>\n{}</details>\n",
-        figure(&title("Dropout", &elements, "GB/s"), &bars::draw(&elements, &dropout, Row::gb_per_s)),
-        figure(&title("Layer with dropout", &layers, "GFLOP/s"), &bars::draw(&layers, &layer, Row::gflop_per_s)),
+        figure(
+            &title("Dropout", &elements, "GB/s"),
+            &bars::draw(&elements, &dropout, Row::gb_per_s)
+        ),
+        figure(
+            &title("Layer with dropout", &layers, "GFLOP/s"),
+            &bars::draw(&layers, &layer, Row::gflop_per_s)
+        ),
         table(&heads, cells)
     )
 }

@@ -32,24 +32,42 @@ impl Histogram<'_> {
             return Ok(String::new());
         }
         let label = |value: &f64| plain(&((value * 1e3).round() / 1e3));
-        let axes = Axes { x: self.x, y: self.y, x_labels: 6, y_labels: 5, x_label: &label, y_label: &label };
+        let axes = Axes {
+            x: self.x,
+            y: self.y,
+            x_labels: 6,
+            y_labels: 5,
+            x_label: &label,
+            y_label: &label,
+        };
         let svg = picture(&format!("{}: {} by {}", self.title, self.y, self.x), |area| -> Drawn {
             let mut chart = axes.frame(area, 0.0..self.end, 0.0..1.08 * most)?;
             for (class, (_, counts)) in CLASSES.iter().zip(&self.groups) {
                 let width = self.end / counts.len() as f64;
                 let bar = |(i, &count): (usize, &f64)| {
                     let left = i as f64 * width;
-                    Rectangle::new([(left, 0.0), (left + width, count)], paint(class).mix(0.55).filled())
+                    Rectangle::new(
+                        [(left, 0.0), (left + width, count)],
+                        paint(class).mix(0.55).filled(),
+                    )
                 };
                 chart.draw_series(counts.iter().enumerate().map(bar))?;
             }
             for (class, (_, value)) in CLASSES.iter().skip(self.groups.len()).zip(&self.marks) {
-                chart.draw_series([PathElement::new([(*value, 0.0), (*value, 1.08 * most)], paint(class).stroke_width(8))])?;
+                chart.draw_series([PathElement::new(
+                    [(*value, 0.0), (*value, 1.08 * most)],
+                    paint(class).stroke_width(8),
+                )])?;
             }
             Ok(())
         })?;
-        let names = self.groups.iter().map(|(name, _)| name).chain(self.marks.iter().map(|(name, _)| name));
-        let keys = legend(CLASSES.iter().zip(names).map(|(class, name)| (*class, false, name.as_str())));
-        Ok(figure(self.title, &(keys.replacen("class=\"legend\"", "class=\"legend inside\"", 1) + &svg)))
+        let names =
+            self.groups.iter().map(|(name, _)| name).chain(self.marks.iter().map(|(name, _)| name));
+        let keys =
+            legend(CLASSES.iter().zip(names).map(|(class, name)| (*class, false, name.as_str())));
+        Ok(figure(
+            self.title,
+            &(keys.replacen("class=\"legend\"", "class=\"legend inside\"", 1) + &svg),
+        ))
     }
 }

@@ -8,8 +8,8 @@ use base64::prelude::BASE64_STANDARD;
 /// Pixels between two images.
 const GAP: usize = 1;
 
-/// Square images side by side, so many in a row, each stretched over all shades: the picture with its title. Nothing where there is none,
-/// or where they are no squares.
+/// Square images side by side, so many in a row, each stretched over all shades: the picture with
+/// its title. Nothing where there is none, or where they are no squares.
 pub fn grid(title: &str, images: &[&[f64]], in_a_row: usize) -> Result<String, Failure> {
     let pixels = images.first().map_or(0, |image| image.len());
     let side = pixels.isqrt();
@@ -28,15 +28,21 @@ pub fn grid(title: &str, images: &[&[f64]], in_a_row: usize) -> Result<String, F
             picture[at..at + 2].copy_from_slice(&[shade(value), u8::MAX]);
         }
     }
-    let png = encoded(&picture, width, height).map_err(|error| Failure::Run(format!("the report's images: {error}")))?;
+    let png = encoded(&picture, width, height)
+        .map_err(|error| Failure::Run(format!("the report's images: {error}")))?;
     let what = super::escape(title);
-    let image = format!("<img class=\"pixels\" alt=\"{what}\" src=\"data:image/png;base64,{}\">\n", BASE64_STANDARD.encode(png));
+    let image = format!(
+        "<img class=\"pixels\" alt=\"{what}\" src=\"data:image/png;base64,{}\">\n",
+        BASE64_STANDARD.encode(png)
+    );
     Ok(figure(title, &image))
 }
 
 /// From the smallest value, black, to the largest, white.
 fn shades(image: &[f64]) -> impl Fn(f64) -> u8 {
-    let (low, high) = image.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), &v| (low.min(v), high.max(v)));
+    let (low, high) = image
+        .iter()
+        .fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), &v| (low.min(v), high.max(v)));
     move |value| (255.0 * (value - low) / (high - low).max(f64::MIN_POSITIVE)) as u8
 }
 

@@ -1,4 +1,5 @@
-//! Figures against a size that doubles: throughput against the elements, the cost of dropout against the inner size.
+//! Figures against a size that doubles: throughput against the elements, the cost of dropout
+//! against the inner size.
 
 use super::chart::{Axes, Drawn, INK, paint, picture, plain};
 use crate::bench::Row;
@@ -17,8 +18,14 @@ struct Line {
 
 impl Line {
     /// The rows of a kernel on a kind of device; none where there are none.
-    fn of(rows: &[Row], kind: &str, dashed: bool, point: impl Fn(&Row) -> Option<(usize, Quartiles)>) -> Option<Self> {
-        let mut points: Vec<_> = rows.iter().filter(|row| row.place.kind == kind).filter_map(point).collect();
+    fn of(
+        rows: &[Row],
+        kind: &str,
+        dashed: bool,
+        point: impl Fn(&Row) -> Option<(usize, Quartiles)>,
+    ) -> Option<Self> {
+        let mut points: Vec<_> =
+            rows.iter().filter(|row| row.place.kind == kind).filter_map(point).collect();
         points.sort_by_key(|(size, _)| *size);
         points.dedup_by_key(|(size, _)| *size);
         (!points.is_empty()).then(|| Self { class: kind.to_lowercase(), dashed, points })
@@ -28,7 +35,8 @@ impl Line {
 /// The devices that a picture tells apart.
 const KINDS: [&str; 2] = ["GPU", "CPU"];
 
-/// Throughput of dropout against the number of elements, the copy dashed; `None` where it was not measured.
+/// Throughput of dropout against the number of elements, the copy dashed; `None` where it was not
+/// measured.
 pub fn throughput(rows: &[Row]) -> Result<Option<String>, Failure> {
     let speed = |kernel: &'static str| {
         move |row: &Row| {
@@ -41,7 +49,9 @@ pub fn throughput(rows: &[Row]) -> Result<Option<String>, Failure> {
     };
     let sizes: Vec<usize> = rows.iter().filter_map(|row| Some(speed("dropout")(row)?.0)).collect();
     let copy = |row: &Row| speed("copy")(row).filter(|(size, _)| sizes.contains(size));
-    let lines = KINDS.map(|kind| [Line::of(rows, kind, true, copy), Line::of(rows, kind, false, speed("dropout"))]);
+    let lines = KINDS.map(|kind| {
+        [Line::of(rows, kind, true, copy), Line::of(rows, kind, false, speed("dropout"))]
+    });
     let lines: Vec<Line> = lines.into_iter().flatten().flatten().collect();
     let Some((low, high)) = extent(&lines) else { return Ok(None) };
     let axis = (low / 1.5..high * 1.5).log_scale();
@@ -51,7 +61,8 @@ pub fn throughput(rows: &[Row]) -> Result<Option<String>, Failure> {
 /// What dropout adds to a layer's time against the inner size K; `None` where it was not measured.
 pub fn cost(rows: &[Row]) -> Result<Option<String>, Failure> {
     let point = |row: &Row| Some((row.entry.shape[1], row.cost()?));
-    let lines: Vec<Line> = KINDS.iter().filter_map(|kind| Line::of(rows, kind, false, point)).collect();
+    let lines: Vec<Line> =
+        KINDS.iter().filter_map(|kind| Line::of(rows, kind, false, point)).collect();
     let Some((low, high)) = extent(&lines) else { return Ok(None) };
     let room = 0.1 * (high.max(1.0) - low.min(0.0));
     let axis = low.min(0.0) - room..high.max(1.0) + room;
@@ -68,7 +79,12 @@ fn extent(lines: &[Line]) -> Option<(f64, f64)> {
     Some((low, all().map(|value| value.high).fold(low, f64::max)))
 }
 
-fn draw<Y>(lines: &[Line], axis: Y, [x, y]: [&str; 2], y_label: &dyn Fn(&f64) -> String) -> Result<String, Failure>
+fn draw<Y>(
+    lines: &[Line],
+    axis: Y,
+    [x, y]: [&str; 2],
+    y_label: &dyn Fn(&f64) -> String,
+) -> Result<String, Failure>
 where
     Y: AsRangedCoord<Value = f64>,
     Y::CoordDescType: ValueFormatter<f64>,
@@ -76,7 +92,8 @@ where
     let power = |size: usize| (size as f64).log2();
     let sizes = || lines.iter().flat_map(|line| &line.points).map(|(size, _)| power(*size));
     let (first, last) = (sizes().fold(f64::INFINITY, f64::min), sizes().fold(0.0, f64::max));
-    let axes = Axes { x, y, x_labels: 8, y_labels: 6, x_label: &|power| size_of_power(*power), y_label };
+    let axes =
+        Axes { x, y, x_labels: 8, y_labels: 6, x_label: &|power| size_of_power(*power), y_label };
     picture(&format!("{y} against {x}"), |area| -> Drawn {
         let mut chart = axes.frame(area, first - 0.3..last.max(first + 1.0) + 0.3, axis)?;
         for Line { class, dashed, points } in lines {
@@ -87,14 +104,20 @@ where
                 continue;
             }
             chart.draw_series(points.iter().map(|(size, value)| {
-                PathElement::new([(power(*size), value.low), (power(*size), value.high)], color.stroke_width(5))
+                PathElement::new(
+                    [(power(*size), value.low), (power(*size), value.high)],
+                    color.stroke_width(5),
+                )
             }))?;
             chart.draw_series(LineSeries::new(middle.clone(), color.stroke_width(9)))?;
             chart.draw_series(middle.map(|point| Circle::new(point, 13, color.filled())))?;
         }
         let range = chart.x_range();
         if chart.y_range().contains(&0.0) {
-            chart.draw_series([PathElement::new([(range.start, 0.0), (range.end, 0.0)], INK.stroke_width(3))])?;
+            chart.draw_series([PathElement::new(
+                [(range.start, 0.0), (range.end, 0.0)],
+                INK.stroke_width(3),
+            )])?;
         }
         Ok(())
     })
@@ -117,6 +140,9 @@ mod tests {
 
     #[test]
     fn sizes_are_written_short() {
-        assert_eq!([7.0, 10.0, 12.0, 16.0, 24.0, 31.0, 7.5].map(size_of_power), ["128", "1024", "4096", "64Ki", "16Mi", "2Gi", ""]);
+        assert_eq!(
+            [7.0, 10.0, 12.0, 16.0, 24.0, 31.0, 7.5].map(size_of_power),
+            ["128", "1024", "4096", "64Ki", "16Mi", "2Gi", ""]
+        );
     }
 }

@@ -1,6 +1,8 @@
-//! What was found, as one page that needs nothing else, light or dark: [`demo`]'s report, [`bench`]'s and [`study`]'s.
+//! What was found, as one page that needs nothing else, light or dark: [`demo`]'s report,
+//! [`bench`]'s and [`study`]'s.
 //!
-//! [`curves`], [`lines`], [`plot`], [`histogram`], [`images`], [`roofline`] and [`bars`] draw the pictures, on what [`chart`] shares among them; `style.css` colours them.
+//! [`curves`], [`lines`], [`plot`], [`histogram`], [`images`], [`roofline`] and [`bars`] draw the
+//! pictures, on what [`chart`] shares among them; `style.css` colours them.
 
 mod bars;
 pub mod bench;
@@ -31,13 +33,17 @@ fn document(title: &str, sections: &str) -> String {
 
 /// Title, what it is about, and what it ran on.
 fn head(title: &str, lead: &str, machine: &Machine, places: &[Place]) -> String {
-    let fact = |name: &str, value: &str| format!("<dt>{}</dt><dd>{}</dd>\n", escape(name), escape(value));
+    let fact =
+        |name: &str, value: &str| format!("<dt>{}</dt><dd>{}</dd>\n", escape(name), escape(value));
     let devices: String = places.iter().map(|place| fact(place.kind, &place.line())).collect();
     format!(
         "<h1>{}</h1>\n<p class=\"lead\">{}</p>\n<dl>\n{devices}{}{}</dl>\n",
         escape(title),
         escape(lead),
-        fact("Machine", &format!("{}, {} threads, {}", machine.cpu, machine.threads, machine.system)),
+        fact(
+            "Machine",
+            &format!("{}, {} threads, {}", machine.cpu, machine.threads, machine.system)
+        ),
         fact("Version", &format!("wgpu-dropout {}, {}", machine.version, machine.built))
     )
 }
@@ -55,7 +61,10 @@ pub fn table(heads: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> Str
     };
     let heads: Vec<String> = heads.iter().map(|head| escape(head)).collect();
     let rows: String = rows.into_iter().map(|row| line("td", &row)).collect();
-    format!("<div class=\"scroll\"><table>\n<thead>{}</thead>\n<tbody>\n{rows}</tbody>\n</table></div>\n", line("th", &heads))
+    format!(
+        "<div class=\"scroll\"><table>\n<thead>{}</thead>\n<tbody>\n{rows}</tbody>\n</table></div>\n",
+        line("th", &heads)
+    )
 }
 
 /// A picture under its title.

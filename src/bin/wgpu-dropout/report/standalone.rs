@@ -1,8 +1,10 @@
-//! A figure of a page as an SVG file of its own, with its title and legend, light or dark: for documents that show pictures.
+//! A figure of a page as an SVG file of its own, with its title and legend, light or dark: for
+//! documents that show pictures.
 
 use super::chart::SIZE;
 
-/// Units: the title's and the legend's letters, their lines, and what a letter is wide at most on average.
+/// Units: the title's and the legend's letters, their lines, and what a letter is wide at most on
+/// average.
 const TITLE: usize = 76;
 const LETTERS: usize = 62;
 const LINE: usize = 96;
@@ -42,15 +44,21 @@ pub fn svg(figure: &str) -> Option<String> {
     let (picture, height) = match figure.find("<svg viewBox=\"0 0 1760") {
         Some(from) => {
             let to = from + figure[from..].rfind("</svg>")?;
-            let placed =
-                figure[from..to].replacen("<svg ", &format!("<svg y=\"{top}\" width=\"{width}\" height=\"{}\" ", SIZE.1), 1);
+            let placed = figure[from..to].replacen(
+                "<svg ",
+                &format!("<svg y=\"{top}\" width=\"{width}\" height=\"{}\" ", SIZE.1),
+                1,
+            );
             (placed + "</svg>\n", SIZE.1 as usize)
         }
         None => {
             let source = between(figure, "src=\"", "\"")?;
             let side = width - 2 * MARGIN;
             let place = format!("x=\"{MARGIN}\" y=\"{top}\" width=\"{side}\" height=\"{side}\"");
-            (format!("<image {place} style=\"image-rendering:pixelated\" href=\"{source}\"/>\n"), side + MARGIN)
+            (
+                format!("<image {place} style=\"image-rendering:pixelated\" href=\"{source}\"/>\n"),
+                side + MARGIN,
+            )
         }
     };
     let colors = include_str!("style.css").split("* {").next()?;
@@ -99,12 +107,21 @@ mod tests {
 
     #[test]
     fn a_figure_stands_alone_with_title_and_legend() {
-        let lines =
-            [("line-1", false, "without"), ("line-2", true, "a name so long that it takes a line of its own in the legend")];
+        let lines = [
+            ("line-1", false, "without"),
+            ("line-2", true, "a name so long that it takes a line of its own in the legend"),
+        ];
         let body = picture("nothing", |_| Ok(())).unwrap();
         let svg = svg(&figure("Error & loss", &(legend(lines) + &body))).unwrap();
-        assert!(svg.contains(">Error &amp; loss</text>") && svg.contains(">without</text>") && svg.contains("stroke-dasharray"));
-        assert!(svg.contains("--line-2: ") && svg.matches("<svg").count() == svg.matches("</svg>").count());
+        assert!(
+            svg.contains(">Error &amp; loss</text>")
+                && svg.contains(">without</text>")
+                && svg.contains("stroke-dasharray")
+        );
+        assert!(
+            svg.contains("--line-2: ")
+                && svg.matches("<svg").count() == svg.matches("</svg>").count()
+        );
         assert!(super::svg(&table(&["a"], [vec!["b".to_owned()]])).is_none());
     }
 }

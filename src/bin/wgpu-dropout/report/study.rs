@@ -1,20 +1,31 @@
-//! `study.html`: every study with its claim, the published figures, those found here, and its pictures.
+//! `study.html`: every study with its claim, the published figures, those found here, and its
+//! pictures.
 
 use super::{document, escape, head, table};
 use crate::machine::{Machine, Place};
 use crate::study::{Outcome, Scene, Verdict};
 
 /// The page; `figures` are the pictures of each outcome.
-pub fn page(machine: &Machine, place: &Place, scene: &Scene, outcomes: &[Outcome<'_>], figures: &[String]) -> String {
+pub fn page(
+    machine: &Machine,
+    place: &Place,
+    scene: &Scene,
+    outcomes: &[Outcome<'_>],
+    figures: &[String],
+) -> String {
     let lead = "What the papers on dropout claim, run again on this machine: the published figures beside those found here.";
     let sections = outcomes.iter().zip(figures).map(|(outcome, figures)| section(outcome, figures));
-    let body = [head("wgpu-dropout study", lead, machine, std::slice::from_ref(place)), summary(scene, outcomes)];
+    let body = [
+        head("wgpu-dropout study", lead, machine, std::slice::from_ref(place)),
+        summary(scene, outcomes),
+    ];
     document("wgpu-dropout study", &body.into_iter().chain(sections).collect::<String>())
 }
 
 fn summary(scene: &Scene, outcomes: &[Outcome<'_>]) -> String {
     let rows = outcomes.iter().map(|outcome| {
-        let (name, holding) = (outcome.study.name, outcome.verdicts.iter().filter(|verdict| verdict.holds()).count());
+        let (name, holding) =
+            (outcome.study.name, outcome.verdicts.iter().filter(|verdict| verdict.holds()).count());
         vec![
             format!("<a href=\"#{name}\">{name}</a>"),
             mark(outcome.holds()),
@@ -44,7 +55,11 @@ fn mark(holds: bool) -> String {
 
 fn section(outcome: &Outcome<'_>, figures: &str) -> String {
     let study = outcome.study;
-    let figures = if figures.is_empty() { String::new() } else { format!("<div class=\"grid\">\n{figures}</div>\n") };
+    let figures = if figures.is_empty() {
+        String::new()
+    } else {
+        format!("<div class=\"grid\">\n{figures}</div>\n")
+    };
     let verdicts: String = outcome.verdicts.iter().map(verdict).collect();
     format!(
         "<h2 id=\"{}\">{}</h2>\n<p>{}</p>\n<p class=\"note\">Published: {} ({})</p>\n<ul class=\"verdicts\">\n{verdicts}</ul>\n{figures}{}",
@@ -59,14 +74,23 @@ fn section(outcome: &Outcome<'_>, figures: &str) -> String {
 
 fn verdict(verdict: &Verdict) -> String {
     let short = verdict.shortfall().map(|short| format!(", {short}")).unwrap_or_default();
-    format!("<li>{} {}: {}{}</li>\n", mark(verdict.holds()), escape(&verdict.claim), escape(&verdict.found), escape(&short))
+    format!(
+        "<li>{} {}: {}{}</li>\n",
+        mark(verdict.holds()),
+        escape(&verdict.claim),
+        escape(&verdict.found),
+        escape(&short)
+    )
 }
 
 fn arms(outcome: &Outcome<'_>) -> String {
     let columns = outcome.study.columns;
-    let heads: Vec<&str> = ["arm"].into_iter().chain(columns.iter().map(|(_, head, _)| *head)).collect();
+    let heads: Vec<&str> =
+        ["arm"].into_iter().chain(columns.iter().map(|(_, head, _)| *head)).collect();
     let rows = outcome.results.arms.iter().map(|arm| {
-        let figures = columns.iter().map(|(what, _, digits)| outcome.results.value(&arm.name, what).shown(*digits));
+        let figures = columns
+            .iter()
+            .map(|(what, _, digits)| outcome.results.value(&arm.name, what).shown(*digits));
         [escape(&arm.name)].into_iter().chain(figures).collect()
     });
     table(&heads, rows)

@@ -17,10 +17,12 @@ pub fn drawn(samples: &Samples, rows: usize, seed: u64) -> Samples {
     }
 }
 
-/// Data with few test rows, on which errors differ by chance alone, and so with few rows in all: a quarter of them to train on, drawn always alike, and the
-/// others to test with. `None` where there are enough, or next to none.
+/// Data with few test rows, on which errors differ by chance alone, and so with few rows in all: a
+/// quarter of them to train on, drawn always alike, and the others to test with. `None` where there
+/// are enough, or next to none.
 pub fn divided(data: &DataSet) -> Option<DataSet> {
-    let all = joined(&data.train, &data.test).filter(|all| data.test.rows < ENOUGH && all.rows >= 4)?;
+    let all =
+        joined(&data.train, &data.test).filter(|all| data.test.rows < ENOUGH && all.rows >= 4)?;
     let order = init::shuffle(0, DRAW, all.rows as u32);
     let (few, others) = order.split_at(all.rows / 4);
     Some(DataSet { train: chosen(&all, few), test: chosen(&all, others), ..data.clone() })
@@ -41,8 +43,12 @@ fn chosen(samples: &Samples, rows: &[u32]) -> Samples {
     let rows = || rows.iter().map(|&row| row as usize);
     let cols = samples.cols;
     let values = match &samples.values {
-        Values::Bytes(all) => Values::Bytes(rows().flat_map(|row| &all[row * cols..][..cols]).copied().collect()),
-        Values::Floats(all) => Values::Floats(rows().flat_map(|row| &all[row * cols..][..cols]).copied().collect()),
+        Values::Bytes(all) => {
+            Values::Bytes(rows().flat_map(|row| &all[row * cols..][..cols]).copied().collect())
+        }
+        Values::Floats(all) => {
+            Values::Floats(rows().flat_map(|row| &all[row * cols..][..cols]).copied().collect())
+        }
     };
     let labels: Vec<u32> = rows().map(|row| samples.labels[row]).collect();
     Samples { values, rows: labels.len(), labels, ..*samples }
@@ -72,7 +78,12 @@ mod tests {
         let rows = |data: &DataSet| {
             let of = |samples: &Samples| {
                 let features = samples.features_f32();
-                let row = |row: usize| (samples.labels[row], features[row * 64..][..64].iter().map(|f| f.to_bits()).collect());
+                let row = |row: usize| {
+                    (
+                        samples.labels[row],
+                        features[row * 64..][..64].iter().map(|f| f.to_bits()).collect(),
+                    )
+                };
                 (0..samples.rows).map(row).collect::<Vec<(u32, Vec<u32>)>>()
             };
             let mut rows = [of(&data.train), of(&data.test)].concat();

@@ -1,4 +1,5 @@
-//! Training of networks that a study makes out of kernels, where they need what the library's own network does not have.
+//! Training of networks that a study makes out of kernels, where they need what the library's own
+//! network does not have.
 
 use super::draw::drawn;
 use super::plan::{Recipe, Scene};
@@ -16,7 +17,13 @@ const POINTS: u32 = 10;
 /// A network that classifies rows, with its own activations of a mini-batch.
 pub trait Handmade<B: Backend> {
     /// Logits of a mini-batch: in training at a step, or for prediction.
-    fn forward(&mut self, backend: &mut B, x: &B::Tensor<f32>, logits: &mut B::Tensor<f32>, step: Option<u32>) -> Result<()>;
+    fn forward(
+        &mut self,
+        backend: &mut B,
+        x: &B::Tensor<f32>,
+        logits: &mut B::Tensor<f32>,
+        step: Option<u32>,
+    ) -> Result<()>;
 
     /// An update by the logits' gradient, after the forward pass of the same step.
     fn backward(
@@ -29,7 +36,8 @@ pub trait Handmade<B: Backend> {
     ) -> Result<()>;
 }
 
-/// Trains by a recipe, whose rows, batch, updates, rule and learning rate at the end count here; the rest of it is the network's own affair.
+/// Trains by a recipe, whose rows, batch, updates, rule and learning rate at the end count here;
+/// the rest of it is the network's own affair.
 pub fn train<B: Backend>(
     mut backend: B,
     scene: &Scene,
@@ -51,7 +59,8 @@ pub fn train<B: Backend>(
             backend.submit()?;
         }
         if is_point(epoch, epochs, POINTS) {
-            let [seen, unseen] = [&mut train, &mut test].map(|rows| batch.evaluate(&mut backend, &mut net, rows));
+            let [seen, unseen] =
+                [&mut train, &mut test].map(|rows| batch.evaluate(&mut backend, &mut net, rows));
             let (seen, unseen) = (seen?, unseen?);
             // An arm that diverges is a result, one without figures.
             if !seen.loss.is_finite() {
@@ -63,7 +72,8 @@ pub fn train<B: Backend>(
     Ok((backend, found))
 }
 
-/// Rows on a device, and the order in which they are visited, in mini-batches that are all whole: the last one ends with the first rows again.
+/// Rows on a device, and the order in which they are visited, in mini-batches that are all whole:
+/// the last one ends with the first rows again.
 struct Rows<B: Backend> {
     resident: Resident<B>,
     unit: f32,
@@ -119,14 +129,35 @@ impl<B: Backend> Batch<B> {
         step: Option<u32>,
     ) -> Result<()> {
         let Self { x, labels, logits, grad_logits, losses } = self;
-        let (data, all_labels, order, unit) = (rows.resident.features(), rows.resident.labels(), &rows.order, rows.unit);
-        backend.gather(Gather { data, all_labels, order, first, unit, x, labels, dropout: Dropout::NONE })?;
+        let (data, all_labels, order, unit) =
+            (rows.resident.features(), rows.resident.labels(), &rows.order, rows.unit);
+        backend.gather(Gather {
+            data,
+            all_labels,
+            order,
+            first,
+            unit,
+            x,
+            labels,
+            dropout: Dropout::NONE,
+        })?;
         net.forward(backend, x, logits, step)?;
-        backend.softmax_cross_entropy(SoftmaxCrossEntropy { logits, labels, grad_logits, losses, batch: rows.batch })
+        backend.softmax_cross_entropy(SoftmaxCrossEntropy {
+            logits,
+            labels,
+            grad_logits,
+            losses,
+            batch: rows.batch,
+        })
     }
 
     /// Loss and error by the weight-scaling rule.
-    fn evaluate(&mut self, backend: &mut B, net: &mut impl Handmade<B>, rows: &mut Rows<B>) -> Result<Evaluation> {
+    fn evaluate(
+        &mut self,
+        backend: &mut B,
+        net: &mut impl Handmade<B>,
+        rows: &mut Rows<B>,
+    ) -> Result<Evaluation> {
         let count = rows.resident.rows();
         rows.visit(backend, (0..count as u32).collect())?;
         let (mut loss, mut right) = (0.0, 0.0);

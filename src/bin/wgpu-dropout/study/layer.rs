@@ -1,6 +1,9 @@
-//! An affine layer with its velocities, for studies of networks that the library's own does not make.
+//! An affine layer with its velocities, for studies of networks that the library's own does not
+//! make.
 
-use wgpu_dropout::call::{Activation, GradInput, GradWeightSgd, LinearActivation, LinearForward, SgdRule};
+use wgpu_dropout::call::{
+    Activation, GradInput, GradWeightSgd, LinearActivation, LinearForward, SgdRule,
+};
 use wgpu_dropout::{Backend, Dropout, Result, init};
 
 /// Weights `[inputs, outputs]`, bias, and a velocity of each.
@@ -13,38 +16,102 @@ pub struct Layer<B: Backend> {
 
 impl<B: Backend> Layer<B> {
     /// He's weights of layer `layer`.
-    pub fn new(backend: &mut B, seed: u64, layer: u32, inputs: usize, outputs: usize) -> Result<Self> {
-        let weight = backend.tensor(inputs, outputs, &init::he_uniform(seed, layer, inputs, outputs))?;
+    pub fn new(
+        backend: &mut B,
+        seed: u64,
+        layer: u32,
+        inputs: usize,
+        outputs: usize,
+    ) -> Result<Self> {
+        let weight =
+            backend.tensor(inputs, outputs, &init::he_uniform(seed, layer, inputs, outputs))?;
         let velocity = [backend.zeros(inputs, outputs)?, backend.zeros(1, outputs)?];
         Ok(Self { weight, bias: backend.zeros(1, outputs)?, velocity })
     }
 
     /// The layers of a network of such widths, from its input to its classes.
     pub fn stack(backend: &mut B, seed: u64, widths: &[usize]) -> Result<Vec<Self>> {
-        (0..).zip(widths.windows(2)).map(|(layer, pair)| Self::new(backend, seed, layer, pair[0], pair[1])).collect()
+        (0..)
+            .zip(widths.windows(2))
+            .map(|(layer, pair)| Self::new(backend, seed, layer, pair[0], pair[1]))
+            .collect()
     }
 
     /// `Y = M·s·relu(X·W + b)`, with or without the ReLU.
-    pub fn forward(&self, backend: &mut B, x: &B::Tensor<f32>, y: &mut B::Tensor<f32>, relu: bool, dropout: Dropout) -> Result<()> {
-        backend.linear_forward(LinearForward { x, weight: &self.weight, bias: Some(&self.bias), y, relu, dropout })
+    pub fn forward(
+        &self,
+        backend: &mut B,
+        x: &B::Tensor<f32>,
+        y: &mut B::Tensor<f32>,
+        relu: bool,
+        dropout: Dropout,
+    ) -> Result<()> {
+        backend.linear_forward(LinearForward {
+            x,
+            weight: &self.weight,
+            bias: Some(&self.bias),
+            y,
+            relu,
+            dropout,
+        })
     }
 
     /// `Y = 1/(1 + exp(−Z))`, `Z = X·W + b`.
-    pub fn logistic(&self, backend: &mut B, x: &B::Tensor<f32>, z: &mut B::Tensor<f32>, y: &mut B::Tensor<f32>) -> Result<()> {
+    pub fn logistic(
+        &self,
+        backend: &mut B,
+        x: &B::Tensor<f32>,
+        z: &mut B::Tensor<f32>,
+        y: &mut B::Tensor<f32>,
+    ) -> Result<()> {
         let (weight, bias, residual, z) = (&self.weight, Some(&self.bias), None, Some(z));
         let (activation, dropout) = (Activation::Sigmoid, Dropout::NONE);
-        backend.linear_activation(LinearActivation { x, weight, bias, residual, z, y, activation, dropout })
+        backend.linear_activation(LinearActivation {
+            x,
+            weight,
+            bias,
+            residual,
+            z,
+            y,
+            activation,
+            dropout,
+        })
     }
 
     /// `dX = dZ·Wᵀ`
-    pub fn grad_input(&self, backend: &mut B, grad_z: &B::Tensor<f32>, grad_x: &mut B::Tensor<f32>) -> Result<()> {
+    pub fn grad_input(
+        &self,
+        backend: &mut B,
+        grad_z: &B::Tensor<f32>,
+        grad_x: &mut B::Tensor<f32>,
+    ) -> Result<()> {
         let (grad_output, output, weight, grad_input) = (grad_z, None, &self.weight, grad_x);
-        backend.grad_input(GradInput { grad_output, output, weight, grad_input, dropout: Dropout::NONE, through: None })
+        backend.grad_input(GradInput {
+            grad_output,
+            output,
+            weight,
+            grad_input,
+            dropout: Dropout::NONE,
+            through: None,
+        })
     }
 
     /// An update by the gradients that `X` and `dZ` make.
-    pub fn update(&mut self, backend: &mut B, x: &B::Tensor<f32>, grad_z: &B::Tensor<f32>, rule: SgdRule) -> Result<()> {
+    pub fn update(
+        &mut self,
+        backend: &mut B,
+        x: &B::Tensor<f32>,
+        grad_z: &B::Tensor<f32>,
+        rule: SgdRule,
+    ) -> Result<()> {
         let Self { weight, bias, velocity: [weight_velocity, bias_velocity] } = self;
-        backend.grad_weight_sgd(GradWeightSgd { x, grad_z, weight, bias, velocity: Some((weight_velocity, bias_velocity)), rule })
+        backend.grad_weight_sgd(GradWeightSgd {
+            x,
+            grad_z,
+            weight,
+            bias,
+            velocity: Some((weight_velocity, bias_velocity)),
+            rule,
+        })
     }
 }

@@ -1,8 +1,10 @@
-//! `study`: what the papers on dropout claim, run again on this program's own kernels, with the published figures beside ours.
+//! `study`: what the papers on dropout claim, run again on this program's own kernels, with the
+//! published figures beside ours.
 //!
-//! A study is a small file in `studies/`: a claim, arms, a judgement, figures ([`plan`]). [`runner`] runs its arms ([`training`]) and keeps their results
-//! ([`record`]), so that a run that was stopped goes on where it was; [`results`] gathers them over seeds, [`verdict`] says whether a claim
-//! holds, [`text`] prints, and [`crate::report`] writes the page.
+//! A study is a small file in `studies/`: a claim, arms, a judgement, figures ([`plan`]).
+//! [`runner`] runs its arms ([`training`]) and keeps their results ([`record`]), so that a run that
+//! was stopped goes on where it was; [`results`] gathers them over seeds, [`verdict`] says whether
+//! a claim holds, [`text`] prints, and [`crate::report`] writes the page.
 
 mod draw;
 mod handmade;
@@ -41,10 +43,12 @@ pub struct Args {
     /// Studies to run [default: all]
     #[arg(value_name = "NAME", value_parser = named)]
     names: Vec<&'static str>,
-    /// Small networks and training sets, and claims of order and sign: minutes on two cores (the default)
+    /// Small networks and training sets, and claims of order and sign: minutes on two cores (the
+    /// default)
     #[arg(long, conflicts_with_all = ["medium", "full"])]
     quick: bool,
-    /// More rows and updates: `ladder`, `regularizers`, `keep-rate` and `monte-carlo` in an hour or two on two cores
+    /// More rows and updates: `ladder`, `regularizers`, `keep-rate` and `monte-carlo` in an hour
+    /// or two on two cores
     #[arg(long, conflicts_with = "full")]
     medium: bool,
     /// The papers' own sizes, and claims with their figures: a night on a GPU
@@ -53,10 +57,12 @@ pub struct Args {
     /// Seeds to run everything with, counted up from --seed
     #[arg(long, default_value = "3", value_parser = seeds, allow_negative_numbers = true)]
     seeds: u32,
-    /// Data: the bundled digits, a folder of IDX files such as MNIST's, or a CSV with the label in its last column
+    /// Data: the bundled digits, a folder of IDX files such as MNIST's, or a CSV with the label in
+    /// its last column
     #[arg(long, default_value = "digits", value_name = "DIR|digits|FILE.csv")]
     data: String,
-    /// Folder for the results: `results.jsonl`, from which a run that was stopped goes on, `study.html`, and its pictures as SVG
+    /// Folder for the results: `results.jsonl`, from which a run that was stopped goes on,
+    /// `study.html`, and its pictures as SVG
     #[arg(long, default_value = "study", value_name = "DIR")]
     out: PathBuf,
     /// List the studies with their claims and the published figures, and run none
@@ -72,16 +78,24 @@ pub struct Args {
 
 fn named(text: &str) -> Result<&'static str, String> {
     let names = || studies::ALL.iter().map(|study| study.name);
-    names().find(|name| *name == text).ok_or_else(|| format!("must be one of {}", names().collect::<Vec<_>>().join(", ")))
+    names()
+        .find(|name| *name == text)
+        .ok_or_else(|| format!("must be one of {}", names().collect::<Vec<_>>().join(", ")))
 }
 
 fn seeds(text: &str) -> Result<u32, String> {
-    integer(text).and_then(|seeds| if (1..=1000).contains(&seeds) { Ok(seeds) } else { Err("must be 1 to 1000".to_owned()) })
+    integer(text).and_then(|seeds| {
+        if (1..=1000).contains(&seeds) { Ok(seeds) } else { Err("must be 1 to 1000".to_owned()) }
+    })
 }
 
 impl Args {
     fn studies(&self) -> Vec<&'static Study> {
-        studies::ALL.iter().copied().filter(|study| self.names.is_empty() || self.names.contains(&study.name)).collect()
+        studies::ALL
+            .iter()
+            .copied()
+            .filter(|study| self.names.is_empty() || self.names.contains(&study.name))
+            .collect()
     }
 }
 
@@ -89,7 +103,11 @@ impl Args {
 pub fn run(args: &Args, common: &Common) -> Result<(), Failure> {
     let chosen = args.studies();
     if args.list {
-        return if common.json { output::json(&text::list_json(&chosen)) } else { output::text(&text::list(&chosen)) };
+        return if common.json {
+            output::json(&text::list_json(&chosen))
+        } else {
+            output::text(&text::list(&chosen))
+        };
     }
     let data = session::open(&args.data)?;
     let extent = match args {
@@ -98,7 +116,8 @@ pub fn run(args: &Args, common: &Common) -> Result<(), Failure> {
         _ => Extent::Quick,
     };
     let scene = Scene::new(data, extent, args.updates.unwrap_or(u32::MAX));
-    std::fs::create_dir_all(&args.out).map_err(|error| Failure::Run(format!("{}: {error}", args.out.display())))?;
+    std::fs::create_dir_all(&args.out)
+        .map_err(|error| Failure::Run(format!("{}: {error}", args.out.display())))?;
     let page = args.out.join("study.html");
     crate::writable::check(&page)?;
     let store = Store::open(args.out.join("results.jsonl"))?;
@@ -114,7 +133,8 @@ pub fn run(args: &Args, common: &Common) -> Result<(), Failure> {
         }
     };
     let mut runner = Runner::new(device, &scene, store, Partial::new(&args.out), seeds);
-    let studies: Vec<(&Study, Vec<Arm>)> = chosen.iter().map(|study| (*study, study.changed_arms(&scene, &change))).collect();
+    let studies: Vec<(&Study, Vec<Arm>)> =
+        chosen.iter().map(|study| (*study, study.changed_arms(&scene, &change))).collect();
 
     let (mut outcomes, mut figures) = (Vec::new(), Vec::new());
     runner.run(&studies, &mut |number, records, bar| {
@@ -122,7 +142,9 @@ pub fn run(args: &Args, common: &Common) -> Result<(), Failure> {
         let results = Results { arms, records };
         let verdicts = (study.judge)(&scene, &results);
         let drawn = (study.figures)(&scene, &results)?;
-        for (number, svg) in drawn.iter().filter_map(|piece| report::standalone::svg(piece)).enumerate() {
+        for (number, svg) in
+            drawn.iter().filter_map(|piece| report::standalone::svg(piece)).enumerate()
+        {
             let path = args.out.join(format!("{}-{}.svg", study.name, number + 1));
             file::write_atomic(&path, |out| out.write_all(svg.as_bytes()))?;
         }

@@ -3,7 +3,8 @@
 use rand::Rng;
 use wgpu_dropout::philox::PhiloxRng;
 
-/// So many numbers of N(0, 1), by Box and Muller's transform in f64; `stream` tells several of one seed apart.
+/// So many numbers of N(0, 1), by Box and Muller's transform in f64; `stream` tells several of one
+/// seed apart.
 pub fn normal(seed: u64, stream: u64, count: usize) -> Vec<f64> {
     // Streams lie far apart in the counter.
     let mut words = PhiloxRng::at(seed, u128::from(stream) << 64);
@@ -30,7 +31,10 @@ mod tests {
     fn mean_variance_and_kurtosis_are_a_normal_s() {
         let values = normal(1, 0, 100_001);
         let spread = Spread::of(values.iter().copied());
-        assert!(spread.mean.abs() < 5.0 / 316.0 && (spread.deviation - 1.0).abs() < 5.0 * 0.7 / 316.0, "{spread:?}");
+        assert!(
+            spread.mean.abs() < 5.0 / 316.0 && (spread.deviation - 1.0).abs() < 5.0 * 0.7 / 316.0,
+            "{spread:?}"
+        );
         let fourth = values.iter().map(|value| value.powi(4)).sum::<f64>() / 100_001.0;
         assert!((fourth - 3.0).abs() < 5.0 * 9.8 / 316.0, "{fourth}");
         assert_ne!(normal(1, 1, 4), normal(1, 0, 4));

@@ -1,4 +1,5 @@
-//! What a study is made of: a claim with its source, arms to run, a judgement of their figures and the pictures of them.
+//! What a study is made of: a claim with its source, arms to run, a judgement of their figures and
+//! the pictures of them.
 
 use super::draw::divided;
 use super::record::Found;
@@ -23,9 +24,11 @@ pub struct Study {
     pub source: &'static str,
     /// What is run.
     pub arms: fn(&Scene) -> Vec<Arm>,
-    /// Whether the claim holds: of order and sign below [`Extent::Full`], there with the paper's figures at [`Extent::Full`].
+    /// Whether the claim holds: of order and sign below [`Extent::Full`], there with the paper's
+    /// figures at [`Extent::Full`].
     pub judge: fn(&Scene, &Results<'_>) -> Vec<Verdict>,
-    /// What is printed of each arm besides its name: a figure's name among the record's, its heading, and digits.
+    /// What is printed of each arm besides its name: a figure's name among the record's, its
+    /// heading, and digits.
     pub columns: &'static [(&'static str, &'static str, usize)],
     /// The pictures, as pieces of HTML.
     pub figures: fn(&Scene, &Results<'_>) -> std::result::Result<Vec<String>, Failure>,
@@ -50,8 +53,9 @@ impl Study {
 pub enum Extent {
     /// All studies together in minutes on two cores.
     Quick,
-    /// More rows and updates, where the papers' sizes take a GPU: `ladder`, `regularizers`, `keep-rate` and `monte-carlo` in an hour
-    /// or two on two cores. The others, and what is claimed, are as in the quick form.
+    /// More rows and updates, where the papers' sizes take a GPU: `ladder`, `regularizers`,
+    /// `keep-rate` and `monte-carlo` in an hour or two on two cores. The others, and what is
+    /// claimed, are as in the quick form.
     Medium,
     /// The paper's own sizes: a night on a GPU.
     Full,
@@ -86,8 +90,8 @@ impl Scene {
         format!("{name}: {} training rows, {} test rows{anew}", train.rows, test.rows)
     }
 
-    /// Whether rows have features to spare, as images of 20×20 pixels and more have: what is published is of such, and 8×8 pixels err more where some are
-    /// dropped.
+    /// Whether rows have features to spare, as images of 20×20 pixels and more have: what is
+    /// published is of such, and 8×8 pixels err more where some are dropped.
     pub fn has_spare_inputs(&self) -> bool {
         self.data.train.cols >= 400
     }
@@ -132,7 +136,8 @@ impl Scene {
 pub struct Arm {
     /// Its name within the study.
     pub name: String,
-    /// What it is a point of, where the study draws a line through several arms, and where on that line.
+    /// What it is a point of, where the study draws a line through several arms, and where on that
+    /// line.
     pub point: Option<(&'static str, f64)>,
     /// What is done.
     pub work: Work,
@@ -147,7 +152,8 @@ pub enum Work {
     Compute(Compute, f64),
 }
 
-/// What computes something on a device, and gives it back; it is called with a seed and the arm's setting.
+/// What computes something on a device, and gives it back; it is called with a seed and the arm's
+/// setting.
 pub type Compute = fn(&Scene, Device, u64, f64) -> Result<(Device, Found)>;
 
 /// A computation on any backend.
@@ -191,7 +197,11 @@ impl Arm {
 
     /// Something that is computed as the point at `x` of a line, where `x` is its setting.
     pub fn compute(line: &'static str, x: f64, compute: Compute) -> Self {
-        Self { name: format!("{line} {x}"), point: Some((line, x)), work: Work::Compute(compute, x) }
+        Self {
+            name: format!("{line} {x}"),
+            point: Some((line, x)),
+            work: Work::Compute(compute, x),
+        }
     }
 
     /// A trained network as the point at `x` of a line.
@@ -219,13 +229,15 @@ pub struct Recipe {
     pub rule: SgdRule,
     /// The learning rate at the end, as a factor of that at the start; it falls exponentially.
     pub lr_end: f64,
-    /// The momentum at the start, as a factor of that at the end of the first tenth; it grows linearly.
+    /// The momentum at the start, as a factor of that at the end of the first tenth; it grows
+    /// linearly.
     pub momentum_start: f64,
     /// How the drop rates go over the run.
     pub drop: Dropping,
     /// Batch normalization of the hidden layers.
     pub batch_norm: Option<BatchNormPlace>,
-    /// What is done in place of dropout: nothing, unless dropout is turned off to see whether a study notices.
+    /// What is done in place of dropout: nothing, unless dropout is turned off to see whether a
+    /// study notices.
     pub mode: Mode,
 }
 
@@ -241,7 +253,8 @@ pub enum Dropping {
 }
 
 impl Recipe {
-    /// A network without dropout, trained by momentum and a learning rate that falls to a hundredth.
+    /// A network without dropout, trained by momentum and a learning rate that falls to a
+    /// hundredth.
     pub fn plain(rows: usize, hidden: &[usize], updates: u32) -> Self {
         let rule = SgdRule { momentum: 0.9, ..SgdRule::plain(0.1) };
         Self {
@@ -270,8 +283,8 @@ impl Recipe {
         Self { keep, input_keep, ..self }
     }
 
-    /// With max-norm as a paper states it, for vanilla dropout: its weights are larger by the keep rate's inverse, so
-    /// that the bound is the paper's times the keep rate.
+    /// With max-norm as a paper states it, for vanilla dropout: its weights are larger by the keep
+    /// rate's inverse, so that the bound is the paper's times the keep rate.
     pub fn max_norm(self, norm: f64) -> Self {
         let max_norm = Some((norm * self.keep) as f32);
         Self { rule: SgdRule { max_norm, ..self.rule }, ..self }
@@ -285,7 +298,15 @@ impl Recipe {
     /// The network for data of so many features and classes.
     pub fn architecture(&self, inputs: usize, classes: usize, seed: u64) -> Result<Architecture> {
         let (rate, input_rate) = (Rate::keep(self.keep)?, Rate::keep(self.input_keep)?);
-        Ok(Architecture { inputs, hidden: self.hidden.clone(), classes, mode: self.mode, rate, input_rate, seed })
+        Ok(Architecture {
+            inputs,
+            hidden: self.hidden.clone(),
+            classes,
+            mode: self.mode,
+            rate,
+            input_rate,
+            seed,
+        })
     }
 
     /// Mini-batches of an epoch.
@@ -304,7 +325,9 @@ impl Recipe {
         let part = |fraction: f64| (f64::from(steps) * fraction) as u32;
         let drop = match self.drop {
             Dropping::Always => Schedule::Constant,
-            Dropping::Early(fraction) => Schedule::Linear { from: 1.0, to: 0.0, steps: part(fraction) },
+            Dropping::Early(fraction) => {
+                Schedule::Linear { from: 1.0, to: 0.0, steps: part(fraction) }
+            }
             Dropping::Late(fraction) => Schedule::Late { steps: part(fraction) },
         };
         let lr = Schedule::Exponential { to: self.lr_end, steps };
@@ -335,7 +358,11 @@ mod tests {
 
     #[test]
     fn updates_become_whole_epochs_and_schedules_span_them() {
-        let recipe = Recipe { drop: Dropping::Early(0.5), momentum_start: 0.5, ..Recipe::plain(1438, &[8], 100) };
+        let recipe = Recipe {
+            drop: Dropping::Early(0.5),
+            momentum_start: 0.5,
+            ..Recipe::plain(1438, &[8], 100)
+        };
         assert_eq!((recipe.steps(), recipe.epochs()), (15, 7));
         let Schedules { lr, momentum, drop } = recipe.training().schedules;
         assert_eq!(lr, Schedule::Exponential { to: 0.01, steps: 105 });
@@ -345,7 +372,10 @@ mod tests {
 
     #[test]
     fn a_paper_s_max_norm_is_taken_times_the_keep_rate() {
-        assert_eq!(Recipe::plain(10, &[8], 1).keep(0.5, 0.8).max_norm(3.0).rule.max_norm, Some(1.5));
+        assert_eq!(
+            Recipe::plain(10, &[8], 1).keep(0.5, 0.8).max_norm(3.0).rule.max_norm,
+            Some(1.5)
+        );
         assert_eq!(Recipe::plain(10, &[8], 1).max_norm(3.0).rule.max_norm, Some(3.0));
     }
 }

@@ -1,4 +1,5 @@
-//! What an arm came to with a seed, as a line of JSON, and the file of these lines that lets a run go on where it stopped.
+//! What an arm came to with a seed, as a line of JSON, and the file of these lines that lets a run
+//! go on where it stopped.
 
 use crate::failure::Failure;
 use serde_json::{Map, Value, json};
@@ -24,13 +25,17 @@ impl Found {
         self.values.insert(name.to_owned(), value);
     }
 
-    /// Adds an epoch's errors and losses on training and test rows: a point of the curves and, of the last epoch, the figures of the arm. The
-    /// best epoch is not looked for: chosen on the test set, it would flatter every arm.
+    /// Adds an epoch's errors and losses on training and test rows: a point of the curves and, of
+    /// the last epoch, the figures of the arm. The best epoch is not looked for: chosen on the
+    /// test set, it would flatter every arm.
     pub fn epoch(&mut self, epoch: u32, seen: Evaluation, unseen: Evaluation) {
         self.push("epoch", f64::from(epoch));
-        for (name, value) in
-            [("train_error", seen.error), ("train_loss", seen.loss), ("test_error", unseen.error), ("test_loss", unseen.loss)]
-        {
+        for (name, value) in [
+            ("train_error", seen.error),
+            ("train_loss", seen.loss),
+            ("test_error", unseen.error),
+            ("test_loss", unseen.loss),
+        ] {
             self.push(name, value);
             self.value(name, value);
         }
@@ -60,7 +65,11 @@ pub struct Key {
 impl Key {
     /// A name for files.
     fn digest(&self) -> String {
-        Sha256::digest(format!("{self:?}")).iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+        Sha256::digest(format!("{self:?}"))
+            .iter()
+            .take(8)
+            .map(|byte| format!("{byte:02x}"))
+            .collect()
     }
 }
 
@@ -89,9 +98,12 @@ impl Record {
     pub fn read(value: &Value) -> Option<Self> {
         let text = |key: &str| Some(value.get(key)?.as_str()?.to_owned());
         let map = |key: &str| value.get(key)?.as_object();
-        let numbers = |value: &Value| value.as_array()?.iter().map(number).collect::<Option<Vec<f64>>>();
-        let values = map("values")?.iter().map(|(name, value)| Some((name.clone(), number(value)?)));
-        let series = map("series")?.iter().map(|(name, value)| Some((name.clone(), numbers(value)?)));
+        let numbers =
+            |value: &Value| value.as_array()?.iter().map(number).collect::<Option<Vec<f64>>>();
+        let values =
+            map("values")?.iter().map(|(name, value)| Some((name.clone(), number(value)?)));
+        let series =
+            map("series")?.iter().map(|(name, value)| Some((name.clone(), numbers(value)?)));
         Some(Self {
             key: Key {
                 study: text("study")?,
@@ -101,7 +113,10 @@ impl Record {
                 device: text("device")?,
             },
             seconds: value.get("seconds")?.as_f64()?,
-            found: Found { values: values.collect::<Option<_>>()?, series: series.collect::<Option<_>>()? },
+            found: Found {
+                values: values.collect::<Option<_>>()?,
+                series: series.collect::<Option<_>>()?,
+            },
         })
     }
 }
@@ -119,14 +134,18 @@ pub struct Store {
 }
 
 impl Store {
-    /// Reads what there is; lines that are no record, such as one cut off in the middle, are passed over.
+    /// Reads what there is; lines that are no record, such as one cut off in the middle, are passed
+    /// over.
     pub fn open(path: PathBuf) -> Result<Self, Failure> {
         let text = match std::fs::read(&path) {
             Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
             Err(error) => return Err(failed(&path, &error)),
         };
-        let records = text.lines().filter_map(|line| Record::read(&serde_json::from_str(line).ok()?)).collect();
+        let records = text
+            .lines()
+            .filter_map(|line| Record::read(&serde_json::from_str(line).ok()?))
+            .collect();
         Ok(Self { path, records })
     }
 
@@ -144,7 +163,8 @@ impl Store {
 
     fn append(&self, value: &Value) -> std::io::Result<()> {
         // A line that was cut off is ended before the next begins.
-        let cut = std::fs::read(&self.path).is_ok_and(|bytes| bytes.last().is_some_and(|&last| last != b'\n'));
+        let cut = std::fs::read(&self.path)
+            .is_ok_and(|bytes| bytes.last().is_some_and(|&last| last != b'\n'));
         let mut file = OpenOptions::new().create(true).append(true).open(&self.path)?;
         file.write_all(format!("{}{value}\n", if cut { "\n" } else { "" }).as_bytes())?;
         file.sync_data()
@@ -179,12 +199,15 @@ impl Partial {
     /// Keeps the figures of an arm at an epoch, whose network was saved before.
     pub fn keep(&self, record: &Record, epoch: u32) -> Result<(), Failure> {
         let text = json!({"record": record.json(), "epoch": epoch}).to_string();
-        Ok(wgpu_dropout::file::write_atomic(&self.figures(&record.key), |out| out.write_all(text.as_bytes()))?)
+        Ok(wgpu_dropout::file::write_atomic(&self.figures(&record.key), |out| {
+            out.write_all(text.as_bytes())
+        })?)
     }
 
     /// The figures of a key's arm, and the epoch that its network must be of.
     pub fn of(&self, key: &Key) -> Option<(Record, u32)> {
-        let value: Map<String, Value> = serde_json::from_slice(&std::fs::read(self.figures(key)).ok()?).ok()?;
+        let value: Map<String, Value> =
+            serde_json::from_slice(&std::fs::read(self.figures(key)).ok()?).ok()?;
         let record = Record::read(value.get("record")?)?;
         let epoch = u32::try_from(value.get("epoch")?.as_u64()?).ok()?;
         (record.key == *key && self.network(key).is_file()).then_some((record, epoch))
@@ -207,17 +230,25 @@ pub mod tests {
         found.value("test_error", error);
         found.push("epoch", 1.0);
         let text = str::to_owned;
-        let key = Key { study: text("ladder"), arm: text(arm), seed, of: text("a recipe"), device: text("CPU backend") };
+        let key = Key {
+            study: text("ladder"),
+            arm: text(arm),
+            seed,
+            of: text("a recipe"),
+            device: text("CPU backend"),
+        };
         Record { key, seconds: 1.5, found }
     }
 
     #[test]
     fn a_record_reads_back_as_it_was_written_nan_included() {
         let mut written = record("none", 3, 0.1);
-        let read = Record::read(&serde_json::from_str(&written.json().to_string()).unwrap()).unwrap();
+        let read =
+            Record::read(&serde_json::from_str(&written.json().to_string()).unwrap()).unwrap();
         assert_eq!(read, written);
         written.found.value("test_error", f64::NAN);
-        let read = Record::read(&serde_json::from_str(&written.json().to_string()).unwrap()).unwrap();
+        let read =
+            Record::read(&serde_json::from_str(&written.json().to_string()).unwrap()).unwrap();
         assert!(read.found.values["test_error"].is_nan());
         assert!(Record::read(&json!({"study": "ladder"})).is_none());
     }
@@ -235,7 +266,8 @@ pub mod tests {
         store.add(record("half", 0, 4.0)).unwrap();
 
         let store = Store::open(path).unwrap();
-        let error = |record: Record| store.get(&record.key).map(|record| record.found.values["test_error"]);
+        let error =
+            |record: Record| store.get(&record.key).map(|record| record.found.values["test_error"]);
         assert_eq!(error(record("none", 0, 0.0)), Some(5.0));
         assert_eq!(error(record("half", 0, 0.0)), Some(4.0));
         assert_eq!(error(record("half", 1, 0.0)), None, "another seed");

@@ -37,7 +37,8 @@ impl Results<'_> {
         Spread::of(self.values(a, what).zip(self.values(b, what)).map(|(a, b)| a - b))
     }
 
-    /// How much larger a figure's rise from the second to the first of `a` is than that of `b`, seed by seed.
+    /// How much larger a figure's rise from the second to the first of `a` is than that of `b`,
+    /// seed by seed.
     pub fn excess_of_rise(&self, a: [&str; 2], b: [&str; 2], what: &str) -> Spread {
         let rise = |[to, from]: [&'_ str; 2]| -> Vec<f64> {
             self.values(to, what).zip(self.values(from, what)).map(|(to, from)| to - from).collect()
@@ -52,7 +53,9 @@ impl Results<'_> {
 
     /// A series of an arm over another, such as an error over epochs.
     pub fn curve(&self, arm: &str, over: &str, what: &str) -> Points {
-        let series = |name: &str| -> Vec<&Vec<f64>> { self.of(arm).filter_map(|record| record.found.series.get(name)).collect() };
+        let series = |name: &str| -> Vec<&Vec<f64>> {
+            self.of(arm).filter_map(|record| record.found.series.get(name)).collect()
+        };
         let (xs, ys) = (series(over), series(what));
         let Some(xs) = xs.first() else { return Vec::new() };
         let at = |i: usize| Spread::of(ys.iter().filter_map(|y| y.get(i).copied()));
@@ -61,29 +64,40 @@ impl Results<'_> {
 
     /// A figure of all arms that are points of a line.
     pub fn line(&self, line: &str, what: &str) -> Points {
-        let points = self.arms.iter().filter_map(|arm| arm.point.filter(|(name, _)| *name == line).map(|(_, x)| (arm, x)));
+        let points = self
+            .arms
+            .iter()
+            .filter_map(|arm| arm.point.filter(|(name, _)| *name == line).map(|(_, x)| (arm, x)));
         points.map(|(arm, x)| (x, self.value(&arm.name, what))).collect()
     }
 
     /// The largest value of a figure over all arms of a line and all seeds; NaN where one is.
     pub fn worst(&self, line: &str, what: &str) -> f64 {
-        self.all(line, what).reduce(|a, b| if a.is_nan() || a > b { a } else { b }).unwrap_or(f64::NAN)
+        self.all(line, what)
+            .reduce(|a, b| if a.is_nan() || a > b { a } else { b })
+            .unwrap_or(f64::NAN)
     }
 
     /// The smallest; NaN where one is.
     pub fn least(&self, line: &str, what: &str) -> f64 {
-        self.all(line, what).reduce(|a, b| if a.is_nan() || a < b { a } else { b }).unwrap_or(f64::NAN)
+        self.all(line, what)
+            .reduce(|a, b| if a.is_nan() || a < b { a } else { b })
+            .unwrap_or(f64::NAN)
     }
 
     /// A figure of all arms of a line and all seeds.
     fn all<'b>(&'b self, line: &'b str, what: &'b str) -> impl Iterator<Item = f64> + 'b {
-        let arms = self.arms.iter().filter(move |arm| arm.point.is_some_and(|(name, _)| name == line));
+        let arms =
+            self.arms.iter().filter(move |arm| arm.point.is_some_and(|(name, _)| name == line));
         arms.flat_map(move |arm| self.values(&arm.name, what))
     }
 
     /// The arm at a point of a line.
     pub fn name_at(&self, line: &str, x: f64) -> &str {
-        let arm = self.arms.iter().find(|arm| arm.point.is_some_and(|(name, at)| name == line && at == x));
+        let arm = self
+            .arms
+            .iter()
+            .find(|arm| arm.point.is_some_and(|(name, at)| name == line && at == x));
         arm.map_or("", |arm| arm.name.as_str())
     }
 }

@@ -1,5 +1,6 @@
-//! Runs the arms of studies and keeps what they came to. On the CPU trainings run side by side, one a thread: small networks are trained faster
-//! so than by all threads together, and to the same bits. A GPU has one after the other.
+//! Runs the arms of studies and keeps what they came to. On the CPU trainings run side by side, one
+//! a thread: small networks are trained faster so than by all threads together, and to the same
+//! bits. A GPU has one after the other.
 
 use super::plan::{Arm, Measure, Recipe, Scene, Study, Work};
 use super::record::{Key, Partial, Record, Store};
@@ -46,31 +47,61 @@ fn no_device() -> Failure {
 
 impl<'a> Runner<'a> {
     /// Nothing is run yet.
-    pub fn new(device: Device, scene: &'a Scene, store: Store, partial: Partial, seeds: Vec<u64>) -> Self {
+    pub fn new(
+        device: Device,
+        scene: &'a Scene,
+        store: Store,
+        partial: Partial,
+        seeds: Vec<u64>,
+    ) -> Self {
         let label = engine::describe(&device);
         let data = identity(&scene.data);
-        Self { device: Some(device), label, scene, data, store, partial, bar: Arc::new(Bar::new(0)), seeds }
+        Self {
+            device: Some(device),
+            label,
+            scene,
+            data,
+            store,
+            partial,
+            bar: Arc::new(Bar::new(0)),
+            seeds,
+        }
     }
 
     fn key(&self, study: &Study, arm: &Arm, seed: u64) -> Key {
         let of = match &arm.work {
             Work::Train(recipe, _) => format!("{recipe:?} on {}", self.data),
             Work::Compute(_, setting) => {
-                format!("{setting}, {:?}, at most {} updates on {}", self.scene.extent, self.scene.most_updates, self.data)
+                format!(
+                    "{setting}, {:?}, at most {} updates on {}",
+                    self.scene.extent, self.scene.most_updates, self.data
+                )
             }
         };
-        Key { study: study.name.to_owned(), arm: arm.name.clone(), seed, of, device: self.label.clone() }
+        Key {
+            study: study.name.to_owned(),
+            arm: arm.name.clone(),
+            seed,
+            of,
+            device: self.label.clone(),
+        }
     }
 
-    /// Every arm of every study with every seed, but for what the store has. `finish` is given each study's records, in order.
-    pub fn run(&mut self, studies: &[(&Study, Vec<Arm>)], finish: Finish<'_>) -> Result<(), Failure> {
+    /// Every arm of every study with every seed, but for what the store has. `finish` is given each
+    /// study's records, in order.
+    pub fn run(
+        &mut self,
+        studies: &[(&Study, Vec<Arm>)],
+        finish: Finish<'_>,
+    ) -> Result<(), Failure> {
         let mut jobs = Vec::new();
         for (study, arms) in studies {
             // Seed by seed, so that a run that is stopped has something to compare.
             for &seed in &self.seeds {
                 for arm in arms {
                     let key = self.key(study, arm, seed);
-                    if let (Work::Train(recipe, measure), None) = (&arm.work, self.store.get(&key)) {
+                    if let (Work::Train(recipe, measure), None) = (&arm.work, self.store.get(&key))
+                    {
                         self.bar.lengthen(parts(recipe, &self.scene.data));
                         jobs.push(Job { key, recipe, measure: *measure });
                     }
@@ -81,12 +112,22 @@ impl<'a> Runner<'a> {
             Some(Device::Cpu(_)) => rayon::current_num_threads().min(jobs.len()),
             _ => 0,
         };
-        let (next, stop, (sender, trained)) = (AtomicUsize::new(0), AtomicBool::new(false), channel());
+        let (next, stop, (sender, trained)) =
+            (AtomicUsize::new(0), AtomicBool::new(false), channel());
         let (scene, partial, bar) = (self.scene, self.partial.clone(), self.bar.clone());
         std::thread::scope(|scope| {
             for _ in 0..threads {
-                let (sender, work) =
-                    (sender.clone(), Shared { jobs: &jobs, next: &next, stop: &stop, scene, partial: &partial, bar: &bar });
+                let (sender, work) = (
+                    sender.clone(),
+                    Shared {
+                        jobs: &jobs,
+                        next: &next,
+                        stop: &stop,
+                        scene,
+                        partial: &partial,
+                        bar: &bar,
+                    },
+                );
                 scope.spawn(move || work.on_one_thread(&sender));
             }
             drop(sender);
@@ -97,8 +138,8 @@ impl<'a> Runner<'a> {
         })
     }
 
-    /// Study after study: waits for its trainings, or does them where nobody else does, computes what is to be computed, and hands its
-    /// records over.
+    /// Study after study: waits for its trainings, or does them where nobody else does, computes
+    /// what is to be computed, and hands its records over.
     fn follow(
         &mut self,
         studies: &[(&Study, Vec<Arm>)],
@@ -114,17 +155,28 @@ impl<'a> Runner<'a> {
                     while self.store.get(&key).is_none() {
                         let record = match (&arm.work, trained) {
                             // Of this arm, or of one that is asked for later.
-                            (Work::Train(..), Some(trained)) => trained.recv().map_err(|_| no_device())??,
-                            (Work::Train(recipe, measure), None) => {
-                                self.train(&Job { key: key.clone(), recipe, measure: *measure }, stop)?
+                            (Work::Train(..), Some(trained)) => {
+                                trained.recv().map_err(|_| no_device())??
                             }
+                            (Work::Train(recipe, measure), None) => self.train(
+                                &Job { key: key.clone(), recipe, measure: *measure },
+                                stop,
+                            )?,
                             (Work::Compute(compute, setting), _) => {
                                 self.bar.say(format!("{}: {}, seed {seed}", study.name, arm.name));
                                 let start = Instant::now();
-                                let (device, found) =
-                                    compute(self.scene, self.device.take().ok_or_else(no_device)?, seed, *setting)?;
+                                let (device, found) = compute(
+                                    self.scene,
+                                    self.device.take().ok_or_else(no_device)?,
+                                    seed,
+                                    *setting,
+                                )?;
                                 self.device = Some(device);
-                                Record { key: key.clone(), seconds: start.elapsed().as_secs_f64(), found }
+                                Record {
+                                    key: key.clone(),
+                                    seconds: start.elapsed().as_secs_f64(),
+                                    found,
+                                }
                             }
                         };
                         self.partial.remove(&record.key);
@@ -142,8 +194,12 @@ impl<'a> Runner<'a> {
     fn train(&mut self, job: &Job<'_>, stop: &AtomicBool) -> Result<Record, Failure> {
         let run = job.run(self.scene, &self.partial, &self.bar, stop);
         let (device, record) = match self.device.take().ok_or_else(no_device)? {
-            Device::Gpu(gpu) => run.on(*gpu, job.key.clone()).map(|(gpu, record)| (Device::Gpu(Box::new(gpu)), record))?,
-            Device::Cpu(cpu) => run.on(cpu, job.key.clone()).map(|(cpu, record)| (Device::Cpu(cpu), record))?,
+            Device::Gpu(gpu) => run
+                .on(*gpu, job.key.clone())
+                .map(|(gpu, record)| (Device::Gpu(Box::new(gpu)), record))?,
+            Device::Cpu(cpu) => {
+                run.on(cpu, job.key.clone()).map(|(cpu, record)| (Device::Cpu(cpu), record))?
+            }
         };
         self.device = Some(device);
         record
@@ -151,7 +207,13 @@ impl<'a> Runner<'a> {
 }
 
 impl<'a> Job<'a> {
-    fn run<'b>(&self, scene: &'b Scene, partial: &'b Partial, bar: &'b Bar, stop: &'b AtomicBool) -> Run<'b>
+    fn run<'b>(
+        &self,
+        scene: &'b Scene,
+        partial: &'b Partial,
+        bar: &'b Bar,
+        stop: &'b AtomicBool,
+    ) -> Run<'b>
     where
         'a: 'b,
     {
@@ -177,9 +239,12 @@ impl Shared<'_> {
     fn on_one_thread(&self, sender: &Sender<Result<Record, Failure>>) {
         let Ok(alone) = rayon::ThreadPoolBuilder::new().num_threads(1).build() else { return };
         while !self.stop.load(Ordering::Relaxed) {
-            let Some(job) = self.jobs.get(self.next.fetch_add(1, Ordering::Relaxed)) else { return };
+            let Some(job) = self.jobs.get(self.next.fetch_add(1, Ordering::Relaxed)) else {
+                return;
+            };
             let run = job.run(self.scene, self.partial, self.bar, self.stop);
-            let record = alone.install(|| run.on(Cpu::new(), job.key.clone()).and_then(|(_, record)| record));
+            let record = alone
+                .install(|| run.on(Cpu::new(), job.key.clone()).and_then(|(_, record)| record));
             if sender.send(record).is_err() {
                 return;
             }
@@ -193,10 +258,13 @@ fn identity(data: &DataSet) -> String {
     for samples in [&data.train, &data.test] {
         match &samples.values {
             Values::Bytes(bytes) => digest.update(bytes),
-            Values::Floats(floats) => floats.iter().for_each(|value| digest.update(value.to_le_bytes())),
+            Values::Floats(floats) => {
+                floats.iter().for_each(|value| digest.update(value.to_le_bytes()))
+            }
         }
         samples.labels.iter().for_each(|label| digest.update(label.to_le_bytes()));
     }
-    let digest: String = digest.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+    let digest: String =
+        digest.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect();
     format!("{} {digest}", data.name)
 }

@@ -35,8 +35,9 @@ impl Outcome<'_> {
         let wide = arms.iter().map(|arm| arm.name.chars().count()).max().unwrap_or(0).max(3);
         let head: String = columns.iter().map(|(_, head, _)| format!("  {head:>16}")).collect();
         let rows = arms.iter().map(|arm| {
-            let figures =
-                columns.iter().map(|(what, _, digits)| format!("  {:>16}", self.results.value(&arm.name, what).shown(*digits)));
+            let figures = columns.iter().map(|(what, _, digits)| {
+                format!("  {:>16}", self.results.value(&arm.name, what).shown(*digits))
+            });
             format!("  {:<wide$}{}\n", arm.name, figures.collect::<String>())
         });
         let verdicts = self.verdicts.iter().map(|verdict| {
@@ -78,8 +79,12 @@ impl Outcome<'_> {
 
 /// The studies, and what they claim.
 pub fn list(studies: &[&Study]) -> String {
-    let entry =
-        |study: &&Study| format!("{}\n  {}\n  published: {} ({})\n\n", study.name, study.claim, study.published, study.source);
+    let entry = |study: &&Study| {
+        format!(
+            "{}\n  {}\n  published: {} ({})\n\n",
+            study.name, study.claim, study.published, study.source
+        )
+    };
     studies.iter().map(entry).collect()
 }
 
@@ -112,10 +117,12 @@ pub fn heading(scene: &Scene, place: &Place, seeds: u32) -> String {
 /// What does not hold, by how much; nothing where all does.
 pub fn ending(outcomes: &[Outcome<'_>]) -> Option<String> {
     let failed = outcomes.iter().flat_map(|outcome| {
-        let short = outcome.verdicts.iter().filter_map(|verdict| Some((verdict, verdict.shortfall()?)));
+        let short =
+            outcome.verdicts.iter().filter_map(|verdict| Some((verdict, verdict.shortfall()?)));
         short.map(|(verdict, short)| format!("{}: {}, {short}", outcome.study.name, verdict.claim))
     });
     let failed: Vec<String> = failed.collect();
     let all: usize = outcomes.iter().map(|outcome| outcome.verdicts.len()).sum();
-    (!failed.is_empty()).then(|| format!("{} of {all} claims do not hold: {}", failed.len(), failed.join("; ")))
+    (!failed.is_empty())
+        .then(|| format!("{} of {all} claims do not hold: {}", failed.len(), failed.join("; ")))
 }

@@ -1,4 +1,5 @@
-//! One training: an arm's network with a seed, from its first update or from where a run before stopped to its figures.
+//! One training: an arm's network with a seed, from its first update or from where a run before
+//! stopped to its figures.
 
 use super::draw::drawn;
 use super::plan::{Measure, Recipe, Scene, Trained};
@@ -88,14 +89,23 @@ impl Run<'_> {
             }
             let before = u64::from(epoch - 1) * u64::from(recipe.steps());
             let start = Instant::now();
-            match bench.net.train_epoch_with(&train, &training, |step| advance(before + step as u64)) {
+            match bench
+                .net
+                .train_epoch_with(&train, &training, |step| advance(before + step as u64))
+            {
                 // An arm that diverges is a result, one without figures.
-                Err(Error::Diverged { .. }) => return Ok(Record { found: Found::default(), ..record }),
+                Err(Error::Diverged { .. }) => {
+                    return Ok(Record { found: Found::default(), ..record });
+                }
                 trained => trained?,
             };
             record.seconds += start.elapsed().as_secs_f64();
             if is_point(epoch, epochs, points) {
-                record.found.epoch(epoch, bench.net.evaluate(&train)?, bench.net.evaluate(&bench.test)?);
+                record.found.epoch(
+                    epoch,
+                    bench.net.evaluate(&train)?,
+                    bench.net.evaluate(&bench.test)?,
+                );
             }
             if kept.elapsed() > KEPT_EVERY && epoch < epochs {
                 bench.net.save(&self.partial.network(&record.key))?;

@@ -19,7 +19,8 @@ use wgpu_dropout::{Backend, Counts, Device, Mode};
 
 /// Runs `train`.
 pub fn run(args: &Args, common: &Common) -> Result<(), Failure> {
-    // What was given is refused before anything is read, what goes with a saved network once that is.
+    // What was given is refused before anything is read, what goes with a saved network once that
+    // is.
     args.training(None, 1)?;
     args.save.as_deref().map_or(Ok(()), writable::check)?;
     let data = session::open(&args.data)?;
@@ -32,7 +33,12 @@ pub fn run(args: &Args, common: &Common) -> Result<(), Failure> {
 }
 
 /// The network to train: a saved one, or a new one for the data.
-fn network<B: Backend>(backend: B, args: &Args, common: &Common, data: &DataSet) -> Result<Mlp<B>, Failure> {
+fn network<B: Backend>(
+    backend: B,
+    args: &Args,
+    common: &Common,
+    data: &DataSet,
+) -> Result<Mlp<B>, Failure> {
     let Some(path) = &args.resume else {
         let architecture = args.architecture(data.train.cols, data.classes, common.seed())?;
         let net = Mlp::new(backend, architecture)?;
@@ -42,11 +48,22 @@ fn network<B: Backend>(backend: B, args: &Args, common: &Common, data: &DataSet)
         });
     };
     let net = Mlp::load(backend, path)?;
-    args.check_resumed(&path.display().to_string(), (net.architecture(), net.batch_norm()), net.epoch(), common.seed)?;
+    args.check_resumed(
+        &path.display().to_string(),
+        (net.architecture(), net.batch_norm()),
+        net.epoch(),
+        common.seed,
+    )?;
     Ok(net)
 }
 
-fn train<B: Backend>(net: Mlp<B>, data: &DataSet, args: &Args, common: &Common, label: &str) -> Result<(), Failure> {
+fn train<B: Backend>(
+    net: Mlp<B>,
+    data: &DataSet,
+    args: &Args,
+    common: &Common,
+    label: &str,
+) -> Result<(), Failure> {
     let architecture = net.architecture().clone();
     let training = args.training(net.training(), data.train.rows)?;
     net.check_training(&training).map_err(Failure::usage)?;
@@ -88,7 +105,12 @@ fn train<B: Backend>(net: Mlp<B>, data: &DataSet, args: &Args, common: &Common, 
 }
 
 /// What is trained, on what.
-fn heading(data: &DataSet, architecture: &Architecture, batch_norm: Option<BatchNormPlace>, label: &str) -> String {
+fn heading(
+    data: &DataSet,
+    architecture: &Architecture,
+    batch_norm: Option<BatchNormPlace>,
+    label: &str,
+) -> String {
     let widths = architecture.widths();
     let mut parameters: usize = widths.windows(2).map(|pair| (pair[0] + 1) * pair[1]).sum();
     let normalized = match batch_norm {
@@ -101,7 +123,11 @@ fn heading(data: &DataSet, architecture: &Architecture, batch_norm: Option<Batch
     let shape = widths.iter().map(ToString::to_string).collect::<Vec<_>>().join("-");
     let dropout = match architecture.mode {
         Mode::None => "no dropout".to_owned(),
-        mode => format!("{mode} dropout, drop {} hidden, {} input", shown(architecture.rate), shown(architecture.input_rate)),
+        mode => format!(
+            "{mode} dropout, drop {} hidden, {} input",
+            shown(architecture.rate),
+            shown(architecture.input_rate)
+        ),
     };
     let (name, train, test) = (&data.name, data.train.rows, data.test.rows);
     format!(

@@ -13,7 +13,8 @@ use wgpu_dropout::{Mode, Rate};
 /// Arguments of `train`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Data: the bundled digits, a folder of IDX files such as MNIST's, or a CSV with the label in its last column
+    /// Data: the bundled digits, a folder of IDX files such as MNIST's, or a CSV with the label in
+    /// its last column
     #[arg(long, default_value = "digits", value_name = "DIR|digits|FILE.csv")]
     pub data: String,
     /// Units of each hidden layer, or `none` [default: 256,256]
@@ -21,7 +22,8 @@ pub struct Args {
     hidden: Option<Hidden>,
     #[command(flatten)]
     rates: NetworkRates,
-    /// Batch normalization in each hidden layer, before ReLU and dropout or after both [default: none]
+    /// Batch normalization in each hidden layer, before ReLU and dropout or after both [default:
+    /// none]
     #[arg(long, value_name = "before|after")]
     pub batch_norm: Option<BatchNormPlace>,
     /// Epochs in all, those of a resumed run included
@@ -51,12 +53,13 @@ pub struct Args {
     /// L1 penalty, on weights and not on biases [default: 0]
     #[arg(long, value_name = "ALPHA", allow_negative_numbers = true)]
     l1: Option<f32>,
-    /// The largest norm of a unit's incoming weights, or `none`; papers state it for vanilla dropout, inverted wants it times the keep
-    /// rate [default: none]
+    /// The largest norm of a unit's incoming weights, or `none`; papers state it for vanilla
+    /// dropout, inverted wants it times the keep rate [default: none]
     #[arg(long, value_name = "NORM|none", value_parser = norm, allow_negative_numbers = true)]
     max_norm: Option<Norm>,
-    /// How the learning rate, the momentum or the drop rates go over the epochs, as a factor of their value: `constant`,
-    /// `linear:FROM..TO[:EPOCHS]`, `exponential:TO[:EPOCHS]`, `early:EPOCHS` (then 0), `late:EPOCHS` (0 before); EPOCHS left out are all.
+    /// How the learning rate, the momentum or the drop rates go over the epochs, as a factor of
+    /// their value: `constant`, `linear:FROM..TO[:EPOCHS]`, `exponential:TO[:EPOCHS]`,
+    /// `early:EPOCHS` (then 0), `late:EPOCHS` (0 before); EPOCHS left out are all.
     /// Several with commas between
     #[arg(long, value_name = schedule::FORM, value_delimiter = ',')]
     schedule: Vec<schedule::Planned>,
@@ -66,8 +69,8 @@ pub struct Args {
     /// Where to save the network after each epoch; with `--epochs 0` the starting weights
     #[arg(long, value_name = "FILE")]
     pub save: Option<PathBuf>,
-    /// Go on from a saved network: layers, mode, rates and seed are the file's, and so are the mini-batch and the update where they are
-    /// not given here
+    /// Go on from a saved network: layers, mode, rates and seed are the file's, and so are the
+    /// mini-batch and the update where they are not given here
     #[arg(long, value_name = "FILE")]
     pub resume: Option<PathBuf>,
 }
@@ -80,7 +83,9 @@ impl Display for Hidden {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self.0.as_slice() {
             [] => f.write_str("none"),
-            units => f.write_str(&units.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")),
+            units => {
+                f.write_str(&units.iter().map(ToString::to_string).collect::<Vec<_>>().join(","))
+            }
         }
     }
 }
@@ -93,7 +98,9 @@ fn hidden(text: &str) -> Result<Hidden, String> {
     let most = u32::MAX as usize / 2;
     let width = |text: &str| text.trim().parse().ok().filter(|&units| (1..=most).contains(&units));
     let widths: Option<_> = text.split(',').map(width).collect();
-    widths.map(Hidden).ok_or_else(|| format!("must be whole numbers from 1 to {most} with commas between, or `none`"))
+    widths.map(Hidden).ok_or_else(|| {
+        format!("must be whole numbers from 1 to {most} with commas between, or `none`")
+    })
 }
 
 /// The largest norm of a unit's incoming weights, where there is one.
@@ -103,14 +110,19 @@ struct Norm(Option<f32>);
 fn norm(text: &str) -> Result<Norm, String> {
     match text {
         "none" => Ok(Norm(None)),
-        _ => text.parse().map(|norm| Norm(Some(norm))).map_err(|_| "must be a positive number, or `none`".to_owned()),
+        _ => text
+            .parse()
+            .map(|norm| Norm(Some(norm)))
+            .map_err(|_| "must be a positive number, or `none`".to_owned()),
     }
 }
 
 impl Args {
-    /// How the network is trained on so many rows: as given, else as a resumed one was, else as is usual.
+    /// How the network is trained on so many rows: as given, else as a resumed one was, else as is
+    /// usual.
     pub fn training(&self, resumed: Option<&Training>, rows: usize) -> Result<Training, Failure> {
-        let Training { batch, shuffle, rule, schedules, optimizer } = resumed.copied().unwrap_or_else(|| self.usual());
+        let Training { batch, shuffle, rule, schedules, optimizer } =
+            resumed.copied().unwrap_or_else(|| self.usual());
         let optimizer = self.optimizer(optimizer)?;
         let rule = SgdRule {
             lr: self.lr.unwrap_or(rule.lr),
@@ -120,8 +132,14 @@ impl Args {
             max_norm: self.max_norm.map_or(rule.max_norm, |norm| norm.0),
         };
         let batch = self.batch.unwrap_or(batch);
-        let schedules = schedule::schedules(schedules, &self.schedule, self.epochs, rows.div_ceil(batch.max(1)));
-        let training = Training { batch, shuffle: shuffle && !self.no_shuffle, rule, schedules, optimizer };
+        let schedules = schedule::schedules(
+            schedules,
+            &self.schedule,
+            self.epochs,
+            rows.div_ceil(batch.max(1)),
+        );
+        let training =
+            Training { batch, shuffle: shuffle && !self.no_shuffle, rule, schedules, optimizer };
         training.check().map_err(Failure::usage)?;
         Ok(training)
     }
@@ -139,18 +157,26 @@ impl Args {
     fn optimizer(&self, before: Optimizer) -> Result<Optimizer, Failure> {
         let asked = self.optimizer.filter(|asked| !asked.is_like(&before)).unwrap_or(before);
         match asked {
-            Optimizer::AdamW { beta2, epsilon } => {
-                Ok(Optimizer::AdamW { beta2: self.beta2.unwrap_or(beta2), epsilon: self.epsilon.unwrap_or(epsilon) })
-            }
+            Optimizer::AdamW { beta2, epsilon } => Ok(Optimizer::AdamW {
+                beta2: self.beta2.unwrap_or(beta2),
+                epsilon: self.epsilon.unwrap_or(epsilon),
+            }),
             Optimizer::Sgd if self.beta2.is_some() || self.epsilon.is_some() => {
-                Err(Failure::Usage("--beta2 and --epsilon are AdamW's: add --optimizer adamw".to_owned()))
+                Err(Failure::Usage(
+                    "--beta2 and --epsilon are AdamW's: add --optimizer adamw".to_owned(),
+                ))
             }
             Optimizer::Sgd => Ok(Optimizer::Sgd),
         }
     }
 
     /// A new network for data of so many features and classes.
-    pub fn architecture(&self, inputs: usize, classes: usize, seed: u64) -> wgpu_dropout::Result<Architecture> {
+    pub fn architecture(
+        &self,
+        inputs: usize,
+        classes: usize,
+        seed: u64,
+    ) -> wgpu_dropout::Result<Architecture> {
         Ok(Architecture {
             inputs,
             hidden: self.hidden.clone().map_or_else(|| vec![256, 256], |hidden| hidden.0),
@@ -172,31 +198,48 @@ impl Args {
     ) -> Result<(), Failure> {
         if self.batch_norm.is_some() && self.batch_norm != batch_norm {
             let saved = batch_norm.map_or("none".to_owned(), |place| place.to_string());
-            return Err(Failure::Usage(format!("--batch-norm contradicts {file}, which was saved with {saved}: leave it out")));
+            return Err(Failure::Usage(format!(
+                "--batch-norm contradicts {file}, which was saved with {saved}: leave it out"
+            )));
         }
-        // Rates are compared as they are in effect: what was asked for may have lost its last bit on the way through the file.
+        // Rates are compared as they are in effect: what was asked for may have lost its last bit
+        // on the way through the file.
         let effect = |rate: Rate| rate.drop_in_effect();
         agree(file, "--hidden", self.hidden.as_ref(), &Hidden(saved.hidden.clone()))?;
-        let (mode, rate, input_rate) = (&self.rates.mode, self.rates.given(), self.rates.input_given());
+        let (mode, rate, input_rate) =
+            (&self.rates.mode, self.rates.given(), self.rates.input_given());
         agree(file, "--mode", mode.as_ref(), &saved.mode)?;
         if saved.mode != Mode::None {
             agree(file, "the drop rate", rate.map(effect).as_ref(), &effect(saved.rate))?;
-            agree(file, "the input's drop rate", input_rate.map(effect).as_ref(), &effect(saved.input_rate))?;
+            agree(
+                file,
+                "the input's drop rate",
+                input_rate.map(effect).as_ref(),
+                &effect(saved.input_rate),
+            )?;
         }
         agree(file, "--seed", seed.as_ref(), &saved.seed)?;
         if self.epochs < epoch {
-            let what = format!("--epochs {}: {file} has {epoch} behind it already, and the number is the total", self.epochs);
+            let what = format!(
+                "--epochs {}: {file} has {epoch} behind it already, and the number is the total",
+                self.epochs
+            );
             return Err(Failure::Usage(what));
         }
         Ok(())
     }
 }
 
-fn agree<T: PartialEq + Display>(file: &str, what: &str, given: Option<&T>, saved: &T) -> Result<(), Failure> {
+fn agree<T: PartialEq + Display>(
+    file: &str,
+    what: &str,
+    given: Option<&T>,
+    saved: &T,
+) -> Result<(), Failure> {
     match given {
-        Some(given) if given != saved => {
-            Err(Failure::Usage(format!("{what} {given} contradicts {file}, which was saved with {saved}: leave it out")))
-        }
+        Some(given) if given != saved => Err(Failure::Usage(format!(
+            "{what} {given} contradicts {file}, which was saved with {saved}: leave it out"
+        ))),
         _ => Ok(()),
     }
 }

@@ -1,4 +1,5 @@
-//! `--schedule`: how learning rate, momentum and drop rates go over the epochs, as [`wgpu_dropout::mlp::Schedule`] has it in steps.
+//! `--schedule`: how learning rate, momentum and drop rates go over the epochs, as
+//! [`wgpu_dropout::mlp::Schedule`] has it in steps.
 
 use wgpu_dropout::mlp::{Schedule, Schedules};
 
@@ -25,7 +26,8 @@ impl std::str::FromStr for Planned {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let (setting, shape) = text.split_once('=').ok_or("must be lr, momentum or drop, then = and a shape")?;
+        let (setting, shape) =
+            text.split_once('=').ok_or("must be lr, momentum or drop, then = and a shape")?;
         let setting = match setting.trim() {
             "lr" => Setting::Lr,
             "momentum" => Setting::Momentum,
@@ -44,7 +46,8 @@ impl std::str::FromStr for Planned {
     }
 }
 
-/// The schedules of a run of so many epochs of so many steps, where none is given those there were; of two for one setting the later counts.
+/// The schedules of a run of so many epochs of so many steps, where none is given those there were;
+/// of two for one setting the later counts.
 pub fn schedules(before: Schedules, planned: &[Planned], epochs: u32, steps: usize) -> Schedules {
     // A run of more steps than the contract counts ends long before its schedule.
     let steps = u32::try_from(steps).unwrap_or(u32::MAX);
@@ -71,13 +74,20 @@ mod tests {
     #[test]
     fn epochs_become_steps() {
         let linear = Schedule::Linear { from: 1.0, to: 0.1, steps: 200 };
-        assert_eq!(read("lr=linear:1..0.1").unwrap(), Schedules { lr: linear, ..Schedules::default() });
+        assert_eq!(
+            read("lr=linear:1..0.1").unwrap(),
+            Schedules { lr: linear, ..Schedules::default() }
+        );
         let exponential = Schedule::Exponential { to: 0.01, steps: 30 };
-        assert_eq!(read("momentum=exponential:0.01:3").unwrap(), Schedules { momentum: exponential, ..Schedules::default() });
+        assert_eq!(
+            read("momentum=exponential:0.01:3").unwrap(),
+            Schedules { momentum: exponential, ..Schedules::default() }
+        );
         assert_eq!(read("drop=early:5").unwrap().drop, Schedule::Early { steps: 50 });
         assert_eq!(read(" drop = late:5").unwrap().drop, Schedule::Late { steps: 50 });
         assert_eq!(read("drop=constant").unwrap(), Schedules::default());
-        let two: Vec<Planned> = ["lr=early:1", "lr=late:2"].map(|text| text.parse().unwrap()).to_vec();
+        let two: Vec<Planned> =
+            ["lr=early:1", "lr=late:2"].map(|text| text.parse().unwrap()).to_vec();
         let before = Schedules { drop: Schedule::Early { steps: 7 }, ..Schedules::default() };
         let after = schedules(before, &two, 20, 10);
         assert_eq!((after.lr, after.drop), (Schedule::Late { steps: 20 }, before.drop));

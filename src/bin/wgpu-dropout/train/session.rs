@@ -8,7 +8,8 @@ use wgpu_dropout::mlp::{Evaluation, Mlp, Resident, Source, Training};
 use wgpu_dropout::{Backend, Error};
 
 /// The columns of [`Report::row`].
-pub const HEADS: &str = "epoch  running loss  train loss  train error  test loss  test error   seconds    images/s";
+pub const HEADS: &str =
+    "epoch  running loss  train loss  train error  test loss  test error   seconds    images/s";
 
 /// Opens a data set; a source of no known kind is wrong usage.
 pub fn open(source: &str) -> Result<DataSet, Failure> {
@@ -28,13 +29,22 @@ pub fn upload<B: Backend>(backend: &mut B, samples: &Samples) -> wgpu_dropout::R
 }
 
 /// Refuses data that a network cannot take.
-pub fn check_fit(data: &str, cols: usize, classes: usize, network: &wgpu_dropout::mlp::Architecture) -> Result<(), Failure> {
+pub fn check_fit(
+    data: &str,
+    cols: usize,
+    classes: usize,
+    network: &wgpu_dropout::mlp::Architecture,
+) -> Result<(), Failure> {
     if cols != network.inputs {
         let what = format!("{data}: {cols} features a row, the network takes {}", network.inputs);
         return Err(Failure::Run(what));
     }
     if classes > network.classes {
-        let what = format!("{data}: labels up to {}, the network has classes 0 to {}", classes - 1, network.classes - 1);
+        let what = format!(
+            "{data}: labels up to {}, the network has classes 0 to {}",
+            classes - 1,
+            network.classes - 1
+        );
         return Err(Failure::Run(what));
     }
     Ok(())
@@ -78,7 +88,14 @@ impl<B: Backend> Session<B> {
             }
         };
         let (train, test) = (measure(&self.train)?, measure(&self.test)?);
-        Ok(Report { epoch: number, running_loss: epoch.running_loss, train, test, seconds, images: self.train.rows() })
+        Ok(Report {
+            epoch: number,
+            running_loss: epoch.running_loss,
+            train,
+            test,
+            seconds,
+            images: self.train.rows(),
+        })
     }
 }
 
@@ -139,7 +156,14 @@ mod tests {
     #[test]
     fn rows_stand_under_their_heads() {
         let evaluation = Evaluation { loss: 0.25, error: 12.5 };
-        let report = Report { epoch: 3, running_loss: 1.5, train: evaluation, test: evaluation, seconds: 2.0, images: 1000 };
+        let report = Report {
+            epoch: 3,
+            running_loss: 1.5,
+            train: evaluation,
+            test: evaluation,
+            seconds: 2.0,
+            images: 1000,
+        };
         assert_eq!(report.row().len(), HEADS.len());
         assert_eq!(report.json()["images_per_second"], 500.0);
     }

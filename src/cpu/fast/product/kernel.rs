@@ -1,7 +1,9 @@
-//! What a product is made of on each instruction set: a register tile, the packing of its operands, and the loops over rows that go with it.
+//! What a product is made of on each instruction set: a register tile, the packing of its operands,
+//! and the loops over rows that go with it.
 //!
-//! One text for all sets, over [`Vector`]; each form is compiled with its set's features. `unsafe` earns its place: on two cores with AVX-512 the
-//! layer of `bench` takes half of the time that it took with products that the compiler made for the baseline.
+//! One text for all sets, over [`Vector`]; each form is compiled with its set's features. `unsafe`
+//! earns its place: on two cores with AVX-512 the layer of `bench` takes half of the time that it
+//! took with products that the compiler made for the baseline.
 #![allow(unsafe_code)]
 
 use super::vector::{Plain, Vector};
@@ -37,7 +39,8 @@ pub(in crate::cpu::fast) enum Lanes {
     Cols,
 }
 
-/// Panels of `width` lanes, one after the other: `to[(panel·terms + k)·width + l]` is term k of lane `panel·width + l`, and 0 past `lanes`.
+/// Panels of `width` lanes, one after the other: `to[(panel·terms + k)·width + l]` is term k of
+/// lane `panel·width + l`, and 0 past `lanes`.
 pub(super) struct Panels {
     pub along: Lanes,
     pub from: *const f32,
@@ -58,7 +61,8 @@ pub(super) struct Kernel {
     pub rows: usize,
     /// Columns of a tile.
     pub cols: usize,
-    /// The tile of 1, 2, … rows. The processor must have the set; all elements that a [`Tile`] describes must be there, `b` for whole tiles.
+    /// The tile of 1, 2, … rows. The processor must have the set; all elements that a [`Tile`]
+    /// describes must be there, `b` for whole tiles.
     pub tiles: &'static [unsafe fn(&Tile)],
     /// The processor must have the set; all elements that [`Panels`] describe must be there.
     pub pack: unsafe fn(&Panels),
@@ -85,13 +89,15 @@ impl Kernel {
     }
 }
 
-/// Terms that B is asked for ahead of their use: it comes from the second-level cache. Measured here: 1.03 to 1.05 times as fast.
+/// Terms that B is asked for ahead of their use: it comes from the second-level cache. Measured
+/// here: 1.03 to 1.05 times as fast.
 const AHEAD: usize = 12;
 
 #[inline(always)]
 unsafe fn tile<V: Vector, const ROWS: usize, const VECTORS: usize>(tile: &Tile) {
     let Tile { terms, a_step, b_step, c_step, cols, first, c, .. } = *tile;
-    let there: [usize; VECTORS] = std::array::from_fn(|v| cols.saturating_sub(v * V::LANES).min(V::LANES));
+    let there: [usize; VECTORS] =
+        std::array::from_fn(|v| cols.saturating_sub(v * V::LANES).min(V::LANES));
     unsafe {
         let mut sums = [[V::splat(0.0); VECTORS]; ROWS];
         for (r, sums) in sums.iter_mut().enumerate() {
@@ -127,7 +133,8 @@ unsafe fn tile<V: Vector, const ROWS: usize, const VECTORS: usize>(tile: &Tile) 
     }
 }
 
-/// Rows that packing asks for ahead of their use: they often lie in pages of their own, where no processor guesses the next one.
+/// Rows that packing asks for ahead of their use: they often lie in pages of their own, where no
+/// processor guesses the next one.
 const ROWS_AHEAD: usize = 12;
 
 #[inline(always)]
@@ -143,7 +150,10 @@ unsafe fn pack<V: Vector>(panels: &Panels) {
                         let at = row.wrapping_add(first + l);
                         V::prefetch(at.wrapping_add(ROWS_AHEAD * stride));
                         let part = V::load_part(at, lanes.saturating_sub(first + l).min(V::LANES));
-                        part.store_part(to.add(first * terms + k * width + l), V::LANES.min(width - l));
+                        part.store_part(
+                            to.add(first * terms + k * width + l),
+                            V::LANES.min(width - l),
+                        );
                     }
                 }
             }
@@ -155,7 +165,13 @@ unsafe fn pack<V: Vector>(panels: &Panels) {
             for l in (0..there).step_by(V::LANES) {
                 for k in (0..terms).step_by(V::LANES) {
                     let size = [V::LANES.min(there - l), V::LANES.min(terms - k)];
-                    V::transpose(from.add((first + l) * stride + k), stride, size, to.add(k * width + l), width);
+                    V::transpose(
+                        from.add((first + l) * stride + k),
+                        stride,
+                        size,
+                        to.add(k * width + l),
+                        width,
+                    );
                 }
             }
             for k in 0..terms {

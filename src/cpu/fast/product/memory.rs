@@ -1,5 +1,5 @@
-//! Memory that products keep from call to call, a thread each, since fresh pages cost as much as packing into them; and matrices whose parts
-//! several threads write.
+//! Memory that products keep from call to call, a thread each, since fresh pages cost as much as
+//! packing into them; and matrices whose parts several threads write.
 #![allow(unsafe_code)]
 
 use bytemuck::{Pod, Zeroable};
@@ -53,8 +53,12 @@ pub(super) fn with_packed<R>(len: usize, f: impl FnOnce(&mut [f32]) -> R) -> R {
     take(&PACKED, |memory| f(memory.floats(len)))
 }
 
-/// Memory is taken out while it is used: a thread that waits for others may be given another product's part meanwhile.
-fn take<T: Default, R>(cell: &'static std::thread::LocalKey<RefCell<T>>, f: impl FnOnce(&mut T) -> R) -> R {
+/// Memory is taken out while it is used: a thread that waits for others may be given another
+/// product's part meanwhile.
+fn take<T: Default, R>(
+    cell: &'static std::thread::LocalKey<RefCell<T>>,
+    f: impl FnOnce(&mut T) -> R,
+) -> R {
     let mut value = cell.take();
     let result = f(&mut value);
     cell.set(value);
@@ -69,7 +73,8 @@ pub(in crate::cpu::fast) struct Shared<'a> {
     slice: PhantomData<&'a mut [f32]>,
 }
 
-// SAFETY: it is a slice of floats, which any thread may write; who takes a part promises that no other does at the same time.
+// SAFETY: it is a slice of floats, which any thread may write; who takes a part promises that no
+// other does at the same time.
 unsafe impl Send for Shared<'_> {}
 // SAFETY: as above.
 unsafe impl Sync for Shared<'_> {}

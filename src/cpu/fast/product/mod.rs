@@ -1,7 +1,9 @@
-//! Matrix products on all threads, `C = A·B`, and what is to be done with each row of C while it is in the first-level cache.
+//! Matrix products on all threads, `C = A·B`, and what is to be done with each row of C while it is
+//! in the first-level cache.
 //!
-//! The sum of each element runs in ascending order in one chain of multiply-adds, whatever the blocks and the number of threads, so results
-//! depend on neither; instruction sets with a fused multiply-add give the same bits.
+//! The sum of each element runs in ascending order in one chain of multiply-adds, whatever the
+//! blocks and the number of threads, so results depend on neither; instruction sets with a fused
+//! multiply-add give the same bits.
 //!
 //! ```text
 //! rows of A in passes that bound the memory        A packed once, by all threads
@@ -12,10 +14,12 @@
 //!       the last block of terms: `finish` of each row
 //! ```
 //!
-//! Sources: Goto & van de Geijn, "Anatomy of high-performance matrix multiplication", TOMS 34 (2008); the loops around a register tile as
-//! in BLIS, Van Zee & van de Geijn, TOMS 41 (2015). The gate while packing and the epilogue are this crate's own.
+//! Sources: Goto & van de Geijn, "Anatomy of high-performance matrix multiplication", TOMS 34
+//! (2008); the loops around a register tile as in BLIS, Van Zee & van de Geijn, TOMS 41 (2015). The
+//! gate while packing and the epilogue are this crate's own.
 //!
-//! `unsafe` here lets tasks write their own blocks of one matrix; see `kernel.rs` for what it brings.
+//! `unsafe` here lets tasks write their own blocks of one matrix; see `kernel.rs` for what it
+//! brings.
 #![allow(unsafe_code)]
 
 mod kernel;
@@ -34,14 +38,16 @@ pub(super) use kernel::Lanes;
 
 /// Terms of a block: A's panel fits the first-level cache.
 const TERMS: usize = 512;
-/// Columns of a task at most: B's block takes half of a second-level cache of 512 KiB. A multiple of 64, which masks are drawn by.
+/// Columns of a task at most: B's block takes half of a second-level cache of 512 KiB. A multiple
+/// of 64, which masks are drawn by.
 const COLS: usize = 128;
 /// Elements of A that are packed in one pass, 16 MiB.
 const PACKED: usize = 1 << 22;
 /// Multiply-adds below which a second thread costs more than it brings.
 const WORK: usize = 1 << 18;
 
-/// What is done to the elements of a factor while it is packed: `dZ` is made from `dY` and never stored.
+/// What is done to the elements of a factor while it is packed: `dZ` is made from `dY` and never
+/// stored.
 #[derive(Clone, Copy)]
 pub(super) enum Gate<'a> {
     /// Taken as they are.
@@ -53,17 +59,21 @@ pub(super) enum Gate<'a> {
 }
 
 impl Gate<'_> {
-    /// Makes `dZ` in place from `dY` of one row, from column `col` on, of a matrix of `cols` columns.
+    /// Makes `dZ` in place from `dY` of one row, from column `col` on, of a matrix of `cols`
+    /// columns.
     pub fn pass(&self, isa: Isa, dz: &mut [f32], row: usize, col: usize, cols: usize) {
         match self {
             Gate::None => {}
-            Gate::Relu { output, scale } => through_relu(isa, dz, &output[row * cols + col..][..dz.len()], *scale),
+            Gate::Relu { output, scale } => {
+                through_relu(isa, dz, &output[row * cols + col..][..dz.len()], *scale)
+            }
             Gate::Mask(site) => segment(isa, None, dz, row, col, site, false),
         }
     }
 }
 
-/// A row-major matrix as a factor of a product: which way its lanes (rows of A, columns of B) lie, and its gate.
+/// A row-major matrix as a factor of a product: which way its lanes (rows of A, columns of B) lie,
+/// and its gate.
 #[derive(Clone, Copy)]
 pub(super) struct Factor<'a> {
     values: &'a [f32],
@@ -84,7 +94,15 @@ impl<'a> Factor<'a> {
     }
 
     /// Packs `lanes` by `terms` into panels of `width` lanes, one after the other.
-    fn pack(&self, isa: Isa, lanes: Range<usize>, terms: Range<usize>, width: usize, to: &mut [f32], stage: &mut Memory) {
+    fn pack(
+        &self,
+        isa: Isa,
+        lanes: Range<usize>,
+        terms: Range<usize>,
+        width: usize,
+        to: &mut [f32],
+        stage: &mut Memory,
+    ) {
         if lanes.is_empty() || terms.is_empty() {
             return;
         }
@@ -101,13 +119,22 @@ impl<'a> Factor<'a> {
         assert!(block.len() >= (rows.len() - 1) * stride + cols.len());
         assert!(to.len() >= lanes.len().div_ceil(width) * width * terms.len());
         let (from, lanes, terms) = (block.as_ptr(), lanes.len(), terms.len());
-        let panels = Panels { along: self.along, from, stride, lanes, width, terms, to: to.as_mut_ptr() };
-        // SAFETY: the processor has the kernel's instruction set. The block and `to` are as large as the lines above say.
+        let panels =
+            Panels { along: self.along, from, stride, lanes, width, terms, to: to.as_mut_ptr() };
+        // SAFETY: the processor has the kernel's instruction set. The block and `to` are as large
+        // as the lines above say.
         unsafe { (kernel.pack)(&panels) };
     }
 
     /// A block with its gate applied, in rows of its own columns.
-    fn staged<'m>(&self, isa: Isa, gate: Gate<'_>, rows: Range<usize>, cols: Range<usize>, stage: &'m mut Memory) -> &'m [f32] {
+    fn staged<'m>(
+        &self,
+        isa: Isa,
+        gate: Gate<'_>,
+        rows: Range<usize>,
+        cols: Range<usize>,
+        stage: &'m mut Memory,
+    ) -> &'m [f32] {
         let staged = stage.floats(rows.len() * cols.len());
         for (row, staged) in rows.zip(staged.chunks_mut(cols.len().max(1))) {
             let at = row * self.cols + cols.start;
@@ -131,7 +158,13 @@ pub(super) fn through_relu(isa: Isa, grad: &mut [f32], output: &[f32], scale: f3
 }
 
 /// One update of a part of a weight matrix, without max-norm.
-pub(super) fn descend(isa: Isa, grad: &[f32], weight: &mut [f32], velocity: Option<&mut [f32]>, rule: &SgdRule) {
+pub(super) fn descend(
+    isa: Isa,
+    grad: &[f32],
+    weight: &mut [f32],
+    velocity: Option<&mut [f32]>,
+    rule: &SgdRule,
+) {
     // SAFETY: the processor has the kernel's instruction set.
     unsafe { (Kernel::of(isa).descend)(grad, weight, velocity, rule) }
 }
@@ -144,8 +177,9 @@ pub(super) enum Output<'a> {
     Rows,
 }
 
-/// `C = A·B` of `[rows, terms, cols]`; `finish(row, col, values, beside)` is called once for each part of a row of C when its sums are complete, with
-/// the same parts of the matrices `beside`, which have C's shape.
+/// `C = A·B` of `[rows, terms, cols]`; `finish(row, col, values, beside)` is called once for each
+/// part of a row of C when its sums are complete, with the same parts of the matrices `beside`,
+/// which have C's shape.
 pub(super) fn product<const N: usize>(
     isa: Isa,
     [rows, terms, cols]: [usize; 3],
@@ -164,11 +198,21 @@ pub(super) fn product<const N: usize>(
         Output::Matrix(values) => Some(Shared::new(values, size)),
         Output::Rows => None,
     };
-    let product =
-        Product { isa, terms, cols, a, b, matrix, beside: beside.map(|values| Shared::new(values, size)), finish: &finish };
+    let product = Product {
+        isa,
+        terms,
+        cols,
+        a,
+        b,
+        matrix,
+        beside: beside.map(|values| Shared::new(values, size)),
+        finish: &finish,
+    };
     let threads = if rows * cols * terms.max(1) < WORK { 1 } else { rayon::current_num_threads() };
     let most = (PACKED / terms.max(1)).max(product.kernel().rows);
-    let passes = || (0..rows).step_by(most).for_each(|from| product.pass(from..rows.min(from + most), threads));
+    let passes = || {
+        (0..rows).step_by(most).for_each(|from| product.pass(from..rows.min(from + most), threads))
+    };
     // One way into the thread pool for all that follows.
     if threads > 1 { rayon::scope(|_| passes()) } else { passes() }
 }
@@ -200,47 +244,81 @@ impl<F: Fn(usize, usize, &mut [f32], [&mut [f32]; N]) + Sync, const N: usize> Pr
     fn pass(&self, rows: Range<usize>, threads: usize) {
         // Panels of equal height: 128 rows are ten of 13 rather than nine of 14 and one of 2.
         let height = rows.len().div_ceil(rows.len().div_ceil(self.kernel().rows));
-        let panels: Vec<Range<usize>> = rows.clone().step_by(height).map(|from| from..rows.end.min(from + height)).collect();
+        let panels: Vec<Range<usize>> =
+            rows.clone().step_by(height).map(|from| from..rows.end.min(from + height)).collect();
         memory::with_packed(panels.len() * height * self.terms, |packed| {
             let area = Shared::new(packed, panels.len() * height * self.terms);
-            let packing: Vec<(usize, Range<usize>)> =
-                self.blocks().flat_map(|block| (0..panels.len()).map(move |panel| (panel, block.clone()))).collect();
+            let packing: Vec<(usize, Range<usize>)> = self
+                .blocks()
+                .flat_map(|block| (0..panels.len()).map(move |panel| (panel, block.clone())))
+                .collect();
             each(threads, packing.len().div_ceil(4), |job| {
                 for (panel, block) in packing.iter().skip(4 * job).take(4) {
                     let at = height * (panels.len() * block.start + panel * block.len());
                     memory::with_local(|local| {
                         // SAFETY: each panel and block of terms has a part of its own.
                         let to = unsafe { area.part(at..at + height * block.len()) };
-                        self.a.pack(self.isa, panels[*panel].clone(), block.clone(), height, to, &mut local.stage);
+                        self.a.pack(
+                            self.isa,
+                            panels[*panel].clone(),
+                            block.clone(),
+                            height,
+                            to,
+                            &mut local.stage,
+                        );
                     });
                 }
             });
             let wide = self.cols.div_ceil(4 * threads).next_multiple_of(64).min(COLS);
             let across = self.cols.div_ceil(wide);
-            // Rows are divided as well where the columns give too few tasks to even out what threads take.
-            let tall = panels.len().div_ceil((4 * threads).div_ceil(across).min(panels.len().div_ceil(4)));
+            // Rows are divided as well where the columns give too few tasks to even out what
+            // threads take.
+            let tall =
+                panels.len().div_ceil((4 * threads).div_ceil(across).min(panels.len().div_ceil(4)));
             let down = panels.len().div_ceil(tall);
             each(threads, across * down, |task| {
                 let (from, col) = (task % down * tall, task / down * wide);
                 let own = from..panels.len().min(from + tall);
-                memory::with_local(|local| self.task(&panels, own, col..self.cols.min(col + wide), area, local));
+                memory::with_local(|local| {
+                    self.task(&panels, own, col..self.cols.min(col + wide), area, local)
+                });
             });
         });
     }
 
     /// The panels `own` of rows by `cols`.
-    fn task(&self, panels: &[Range<usize>], own: Range<usize>, cols: Range<usize>, packed: Shared<'_>, local: &mut memory::Local) {
+    fn task(
+        &self,
+        panels: &[Range<usize>],
+        own: Range<usize>,
+        cols: Range<usize>,
+        packed: Shared<'_>,
+        local: &mut memory::Local,
+    ) {
         let kernel = self.kernel();
         let height = panels[0].len();
-        // One panel of rows uses each element of B once: it is read where it lies, as far as it fills tiles.
-        let direct = own.len() == 1 && self.b.along == Lanes::Cols && matches!(self.b.gate, Gate::None) && self.terms > 0;
+        // One panel of rows uses each element of B once: it is read where it lies, as far as it
+        // fills tiles.
+        let direct = own.len() == 1
+            && self.b.along == Lanes::Cols
+            && matches!(self.b.gate, Gate::None)
+            && self.terms > 0;
         let whole = if direct { cols.len() / kernel.cols * kernel.cols } else { 0 };
         // Rows of the block that are kept until their sums are complete.
         let kept = if self.terms > TERMS { own.len() } else { 1 };
         for block in self.blocks() {
             let (first, last) = (block.start == 0, block.end == self.terms);
-            let b = local.block.floats((cols.len() - whole).next_multiple_of(kernel.cols) * block.len());
-            self.b.pack(self.isa, cols.start + whole..cols.end, block.clone(), kernel.cols, b, &mut local.stage);
+            let b = local
+                .block
+                .floats((cols.len() - whole).next_multiple_of(kernel.cols) * block.len());
+            self.b.pack(
+                self.isa,
+                cols.start + whole..cols.end,
+                block.clone(),
+                kernel.cols,
+                b,
+                &mut local.stage,
+            );
             for (index, panel) in own.clone().enumerate() {
                 let rows = panels[panel].clone();
                 let a = height * (panels.len() * block.start + panel * block.len());
@@ -249,13 +327,18 @@ impl<F: Fn(usize, usize, &mut [f32], [&mut [f32]; N]) + Sync, const N: usize> Pr
                 let (c, c_step) = match &self.matrix {
                     Some(matrix) => (matrix.at(rows.start * self.cols + cols.start), self.cols),
                     None => (
-                        local.rows.floats(kept * height * cols.len())[index % kept * height * cols.len()..].as_mut_ptr(),
+                        local.rows.floats(kept * height * cols.len())
+                            [index % kept * height * cols.len()..]
+                            .as_mut_ptr(),
                         cols.len(),
                     ),
                 };
                 for from in (0..cols.len()).step_by(kernel.cols) {
                     let (b, b_step) = match from < whole {
-                        true => (&self.b.values[block.start * self.cols + cols.start + from..], self.cols),
+                        true => (
+                            &self.b.values[block.start * self.cols + cols.start + from..],
+                            self.cols,
+                        ),
                         false => (&b[(from - whole) * block.len()..], kernel.cols),
                     };
                     let tile = Tile {
@@ -269,17 +352,23 @@ impl<F: Fn(usize, usize, &mut [f32], [&mut [f32]; N]) + Sync, const N: usize> Pr
                         cols: kernel.cols.min(cols.len() - from),
                         first,
                     };
-                    // SAFETY: the processor has the kernel's instruction set. A and B are packed for this block, B in whole tiles; where it is read in place, whole
+                    // SAFETY: the processor has the kernel's instruction set. A and B are packed
+                    // for this block, B in whole tiles; where it is read in place, whole
                     // tiles lie within the matrix. Rows and columns of C are this task's own.
                     unsafe { (kernel.tiles[rows.len() - 1])(&tile) };
                 }
                 if last {
                     for (r, row) in rows.enumerate() {
                         // SAFETY: the row's part is this task's own, and was written above.
-                        let values = unsafe { std::slice::from_raw_parts_mut(c.wrapping_add(r * c_step), cols.len()) };
+                        let values = unsafe {
+                            std::slice::from_raw_parts_mut(c.wrapping_add(r * c_step), cols.len())
+                        };
                         let at = row * self.cols + cols.start;
                         // SAFETY: likewise this task's own.
-                        let beside = self.beside.each_ref().map(|matrix| unsafe { matrix.part(at..at + cols.len()) });
+                        let beside = self
+                            .beside
+                            .each_ref()
+                            .map(|matrix| unsafe { matrix.part(at..at + cols.len()) });
                         (self.finish)(row, cols.start, values, beside);
                     }
                 }

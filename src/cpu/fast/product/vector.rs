@@ -1,10 +1,10 @@
 //! A vector of floats in each instruction set: the few operations that a product needs.
 //!
-//! No closure holds an intrinsic: what is inlined into a function compiled for an instruction set is compiled for it too, a closure is not, and each
-//! intrinsic in it would be a call.
+//! No closure holds an intrinsic: what is inlined into a function compiled for an instruction set
+//! is compiled for it too, a closure is not, and each intrinsic in it would be a call.
 //!
-//! `unsafe` here is what intrinsics ask for: that the processor has them, and that pointers reach what they load and store. Both are the
-//! caller's part, in `kernel.rs`.
+//! `unsafe` here is what intrinsics ask for: that the processor has them, and that pointers reach
+//! what they load and store. Both are the caller's part, in `kernel.rs`.
 #![allow(unsafe_code)]
 
 #[cfg(target_arch = "aarch64")]
@@ -15,7 +15,8 @@ use std::arch::x86_64::*;
 /// [`LANES`](Self::LANES) floats.
 ///
 /// # Safety
-/// Of every method: the processor has the instruction set, and a pointer is good for the floats that the method names.
+/// Of every method: the processor has the instruction set, and a pointer is good for the floats
+/// that the method names.
 pub(super) trait Vector: Copy {
     /// Floats of a vector.
     const LANES: usize;
@@ -42,9 +43,16 @@ pub(super) trait Vector: Copy {
     #[inline(always)]
     unsafe fn prefetch(_from: *const f32) {}
 
-    /// `to[k·step + l] = from[l·stride + k]` for `rows` rows l and `cols` columns k, both at most [`LANES`](Self::LANES).
+    /// `to[k·step + l] = from[l·stride + k]` for `rows` rows l and `cols` columns k, both at most
+    /// [`LANES`](Self::LANES).
     #[inline(always)]
-    unsafe fn transpose(from: *const f32, stride: usize, [rows, cols]: [usize; 2], to: *mut f32, step: usize) {
+    unsafe fn transpose(
+        from: *const f32,
+        stride: usize,
+        [rows, cols]: [usize; 2],
+        to: *mut f32,
+        step: usize,
+    ) {
         for l in 0..rows {
             for k in 0..cols {
                 unsafe { *to.add(k * step + l) = *from.add(l * stride + k) };
@@ -74,7 +82,9 @@ impl Vector for Plain {
     unsafe fn load_part(from: *const f32, count: usize) -> Self {
         match count {
             4.. => unsafe { Self::load(from) },
-            _ => Self(std::array::from_fn(|lane| if lane < count { unsafe { *from.add(lane) } } else { 0.0 })),
+            _ => Self(std::array::from_fn(|lane| {
+                if lane < count { unsafe { *from.add(lane) } } else { 0.0 }
+            })),
         }
     }
 
@@ -87,7 +97,12 @@ impl Vector for Plain {
     unsafe fn store_part(self, to: *mut f32, count: usize) {
         match count {
             4.. => unsafe { self.store(to) },
-            _ => self.0.iter().take(count).enumerate().for_each(|(lane, &value)| unsafe { *to.add(lane) = value }),
+            _ => self
+                .0
+                .iter()
+                .take(count)
+                .enumerate()
+                .for_each(|(lane, &value)| unsafe { *to.add(lane) = value }),
         }
     }
 
@@ -178,7 +193,13 @@ impl Vector for __m256 {
     }
 
     #[inline(always)]
-    unsafe fn transpose(from: *const f32, stride: usize, [rows, cols]: [usize; 2], to: *mut f32, step: usize) {
+    unsafe fn transpose(
+        from: *const f32,
+        stride: usize,
+        [rows, cols]: [usize; 2],
+        to: *mut f32,
+        step: usize,
+    ) {
         unsafe {
             let mut r = [Self::splat(0.0); 8];
             for (l, row) in r.iter_mut().enumerate().take(rows) {
@@ -187,9 +208,14 @@ impl Vector for __m256 {
             // Pairs of rows change places, then quads; then, below, the halves of vectors.
             let mut quads = [[r[0]; 4]; 2];
             for (i, quad) in quads.iter_mut().enumerate() {
-                let [low, high] = [_mm256_unpacklo_ps(r[4 * i], r[4 * i + 1]), _mm256_unpackhi_ps(r[4 * i], r[4 * i + 1])];
-                let [next_low, next_high] =
-                    [_mm256_unpacklo_ps(r[4 * i + 2], r[4 * i + 3]), _mm256_unpackhi_ps(r[4 * i + 2], r[4 * i + 3])];
+                let [low, high] = [
+                    _mm256_unpacklo_ps(r[4 * i], r[4 * i + 1]),
+                    _mm256_unpackhi_ps(r[4 * i], r[4 * i + 1]),
+                ];
+                let [next_low, next_high] = [
+                    _mm256_unpacklo_ps(r[4 * i + 2], r[4 * i + 3]),
+                    _mm256_unpackhi_ps(r[4 * i + 2], r[4 * i + 3]),
+                ];
                 *quad = [
                     _mm256_shuffle_ps::<0b01_00_01_00>(low, next_low),
                     _mm256_shuffle_ps::<0b11_10_11_10>(low, next_low),
@@ -213,7 +239,12 @@ impl Vector for __m256 {
 #[cfg(target_arch = "x86_64")]
 #[inline(always)]
 unsafe fn first_lanes(count: usize) -> __m256i {
-    unsafe { _mm256_cmpgt_epi32(_mm256_set1_epi32(count as i32), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7)) }
+    unsafe {
+        _mm256_cmpgt_epi32(
+            _mm256_set1_epi32(count as i32),
+            _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7),
+        )
+    }
 }
 
 #[cfg(all(target_arch = "x86_64", has_avx512))]
@@ -258,19 +289,33 @@ impl Vector for __m512 {
     }
 
     #[inline(always)]
-    unsafe fn transpose(from: *const f32, stride: usize, [rows, cols]: [usize; 2], to: *mut f32, step: usize) {
+    unsafe fn transpose(
+        from: *const f32,
+        stride: usize,
+        [rows, cols]: [usize; 2],
+        to: *mut f32,
+        step: usize,
+    ) {
         unsafe {
             let mut r = [Self::splat(0.0); 16];
             for (l, row) in r.iter_mut().enumerate().take(rows) {
                 *row = Self::load_part(from.add(l * stride), cols);
             }
-            // Within each quarter of a vector: quads[i][j] holds columns j, 4 + j, 8 + j, 12 + j of rows 4i to 4i + 3.
+            // Within each quarter of a vector: quads[i][j] holds columns j, 4 + j, 8 + j, 12 + j of
+            // rows 4i to 4i + 3.
             let mut quads = [[r[0]; 4]; 4];
             for (i, quad) in quads.iter_mut().enumerate() {
-                let first = [_mm512_unpacklo_ps(r[4 * i], r[4 * i + 1]), _mm512_unpackhi_ps(r[4 * i], r[4 * i + 1])];
-                let second = [_mm512_unpacklo_ps(r[4 * i + 2], r[4 * i + 3]), _mm512_unpackhi_ps(r[4 * i + 2], r[4 * i + 3])];
+                let first = [
+                    _mm512_unpacklo_ps(r[4 * i], r[4 * i + 1]),
+                    _mm512_unpackhi_ps(r[4 * i], r[4 * i + 1]),
+                ];
+                let second = [
+                    _mm512_unpacklo_ps(r[4 * i + 2], r[4 * i + 3]),
+                    _mm512_unpackhi_ps(r[4 * i + 2], r[4 * i + 3]),
+                ];
                 for half in 0..2 {
-                    let (first, second) = (_mm512_castps_pd(first[half]), _mm512_castps_pd(second[half]));
+                    let (first, second) =
+                        (_mm512_castps_pd(first[half]), _mm512_castps_pd(second[half]));
                     quad[2 * half] = _mm512_castpd_ps(_mm512_unpacklo_pd(first, second));
                     quad[2 * half + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(first, second));
                 }
@@ -279,8 +324,14 @@ impl Vector for __m512 {
             let mut columns = r;
             for j in 0..4 {
                 let [a, b, c, d] = [quads[0][j], quads[1][j], quads[2][j], quads[3][j]];
-                let [even, next_even] = [_mm512_shuffle_f32x4::<0b10_00_10_00>(a, b), _mm512_shuffle_f32x4::<0b10_00_10_00>(c, d)];
-                let [odd, next_odd] = [_mm512_shuffle_f32x4::<0b11_01_11_01>(a, b), _mm512_shuffle_f32x4::<0b11_01_11_01>(c, d)];
+                let [even, next_even] = [
+                    _mm512_shuffle_f32x4::<0b10_00_10_00>(a, b),
+                    _mm512_shuffle_f32x4::<0b10_00_10_00>(c, d),
+                ];
+                let [odd, next_odd] = [
+                    _mm512_shuffle_f32x4::<0b11_01_11_01>(a, b),
+                    _mm512_shuffle_f32x4::<0b11_01_11_01>(c, d),
+                ];
                 columns[j] = _mm512_shuffle_f32x4::<0b10_00_10_00>(even, next_even);
                 columns[j + 4] = _mm512_shuffle_f32x4::<0b10_00_10_00>(odd, next_odd);
                 columns[j + 8] = _mm512_shuffle_f32x4::<0b11_01_11_01>(even, next_even);

@@ -1,4 +1,5 @@
-//! The checks of CS231n's second assignment: what dropout does to a large array, its gradient, and a whole network's gradient.
+//! The checks of CS231n's second assignment: what dropout does to a large array, its gradient, and
+//! a whole network's gradient.
 
 use crate::study::normal::{normal, normal32};
 use crate::study::plan::{Arm, Computation, Scene, Study};
@@ -41,13 +42,18 @@ const SIDE: usize = 500;
 const SMALL: usize = 10;
 
 fn arms(_: &Scene) -> Vec<Arm> {
-    let layers = KEEPS.map(|keep| Arm::compute(LAYER, keep, |_, device, seed, keep| Layer { seed, keep }.on_device(device)));
-    let nets = NETS.map(|keep| Arm::compute(NET, keep, |_, device, seed, keep| Network { seed, keep }.on_device(device)));
+    let layers = KEEPS.map(|keep| {
+        Arm::compute(LAYER, keep, |_, device, seed, keep| Layer { seed, keep }.on_device(device))
+    });
+    let nets = NETS.map(|keep| {
+        Arm::compute(NET, keep, |_, device, seed, keep| Network { seed, keep }.on_device(device))
+    });
     layers.into_iter().chain(nets).collect()
 }
 
 fn judge(_: &Scene, results: &Results<'_>) -> Vec<Verdict> {
-    let error = |claim: &str, line, what, most| Verdict::error(claim, results.worst(line, what), most);
+    let error =
+        |claim: &str, line, what, most| Verdict::error(claim, results.worst(line, what), most);
     vec![
         error("the fraction of zeros is 1 - keep, in standard deviations", LAYER, "zeros_off", 5.0),
         error("the mean stays, in standard deviations", LAYER, "mean_off", 5.0),
@@ -55,8 +61,18 @@ fn judge(_: &Scene, results: &Results<'_>) -> Vec<Verdict> {
         error("dx against differences, in f64: relative error", LAYER, "dx_error", 1e-10),
         error("dx on the device against f64: relative error", LAYER, "dx_device", 2e-7),
         error("the first loss against ln 10", NET, "loss_off", 0.05),
-        error("a network's gradient against differences, in f64: relative error", NET, "gradient_error", 1e-6),
-        error("a network's gradient on the device against f64: relative error", NET, "device_error", 1e-5),
+        error(
+            "a network's gradient against differences, in f64: relative error",
+            NET,
+            "gradient_error",
+            1e-6,
+        ),
+        error(
+            "a network's gradient on the device against f64: relative error",
+            NET,
+            "device_error",
+            1e-5,
+        ),
     ]
 }
 
@@ -69,8 +85,12 @@ struct Layer {
 impl Computation for Layer {
     fn on<B: Backend>(&self, mut backend: B) -> Result<(B, Found)> {
         let mask = Mask::new(Rate::keep(self.keep)?, Key { seed: self.seed, layer: 1, step: 0 });
-        let (train, predict) = (Dropout::train(Mode::Inverted, mask), Dropout::predict(Mode::Inverted, mask.rate));
-        let x: Vec<f32> = normal(self.seed, 0, SIDE * SIDE).into_iter().map(|value| (value + 10.0) as f32).collect();
+        let (train, predict) =
+            (Dropout::train(Mode::Inverted, mask), Dropout::predict(Mode::Inverted, mask.rate));
+        let x: Vec<f32> = normal(self.seed, 0, SIDE * SIDE)
+            .into_iter()
+            .map(|value| (value + 10.0) as f32)
+            .collect();
         let y = run(&mut backend, &x, SIDE, train)?;
         let unchanged = run(&mut backend, &x, SIDE, predict)?;
 
@@ -78,25 +98,38 @@ impl Computation for Layer {
         let zeros = y.iter().filter(|&&y| y == 0.0).count() as f64 / count;
         let mean = y.iter().copied().map(f64::from).sum::<f64>() / count;
         // Of an element: E[x²] = 101 is scaled by 1/keep, and the squared mean of 100 taken off.
-        let (zeros_deviation, mean_deviation) = ((keep * (1.0 - keep) / count).sqrt(), ((101.0 / keep - 100.0) / count).sqrt());
+        let (zeros_deviation, mean_deviation) =
+            ((keep * (1.0 - keep) / count).sqrt(), ((101.0 / keep - 100.0) / count).sqrt());
         let mut found = Found::default();
         found.value("zeros", zeros);
         found.value("mean", mean);
         found.value("zeros_off", (zeros - (1.0 - keep)).abs() / zeros_deviation);
         found.value("mean_off", (mean - 10.0).abs() / mean_deviation);
-        found.value("changed", x.iter().zip(&unchanged).filter(|(x, y)| x.to_bits() != y.to_bits()).count() as f64);
+        found.value(
+            "changed",
+            x.iter().zip(&unchanged).filter(|(x, y)| x.to_bits() != y.to_bits()).count() as f64,
+        );
         self.gradient(&mut backend, train, &mut found)?;
         Ok((backend, found))
     }
 }
 
 impl Layer {
-    /// `dx` of `Σ dy·y` on a small array: by the backward pass in f64 and on the device, and by central differences.
-    fn gradient<B: Backend>(&self, backend: &mut B, dropout: Dropout, found: &mut Found) -> Result<()> {
-        // Dropout is linear: any step will do. Multiples of a power of two, so that f32 holds x ± h.
+    /// `dx` of `Σ dy·y` on a small array: by the backward pass in f64 and on the device, and by
+    /// central differences.
+    fn gradient<B: Backend>(
+        &self,
+        backend: &mut B,
+        dropout: Dropout,
+        found: &mut Found,
+    ) -> Result<()> {
+        // Dropout is linear: any step will do. Multiples of a power of two, so that f32 holds x ±
+        // h.
         let (unit, h) = (1.0f32 / 1024.0, 4.0f32);
-        let x: Vec<f32> =
-            normal(self.seed, 1, SMALL * SMALL).into_iter().map(|value| (value as f32 / unit).round() * unit + 10.0).collect();
+        let x: Vec<f32> = normal(self.seed, 1, SMALL * SMALL)
+            .into_iter()
+            .map(|value| (value as f32 / unit).round() * unit + 10.0)
+            .collect();
         let dy = normal32(self.seed, 2, SMALL * SMALL);
         let slope = |i: usize| {
             let at = |x_i: f32| {
@@ -109,7 +142,8 @@ impl Layer {
         };
         let slopes: Vec<f64> = (0..x.len()).map(slope).collect();
         let exact = oracle::dropout(&dy, SMALL, &dropout).values;
-        let device: Vec<f64> = run(backend, &dy, SMALL, dropout)?.into_iter().map(f64::from).collect();
+        let device: Vec<f64> =
+            run(backend, &dy, SMALL, dropout)?.into_iter().map(f64::from).collect();
         found.value("dx_error", relative_error(&exact, &slopes));
         found.value("dx_device", relative_error(&device, &exact));
         Ok(())
@@ -123,7 +157,8 @@ fn run<B: Backend>(backend: &mut B, x: &[f32], cols: usize, dropout: Dropout) ->
     backend.read(&y)
 }
 
-/// The assignment's `rel_error`: the largest `|a − b| / max(10⁻⁸, |a| + |b|)`; NaN counts as infinite.
+/// The assignment's `rel_error`: the largest `|a − b| / max(10⁻⁸, |a| + |b|)`; NaN counts as
+/// infinite.
 fn relative_error(a: &[f64], b: &[f64]) -> f64 {
     let errors = a.iter().zip(b).map(|(a, b)| (a - b).abs() / (a.abs() + b.abs()).max(1e-8));
     errors.map(|error| if error.is_nan() { f64::INFINITY } else { error }).fold(0.0, f64::max)
@@ -139,13 +174,25 @@ impl Computation for Network {
     fn on<B: Backend>(&self, backend: B) -> Result<(B, Found)> {
         let (rate, input_rate) = (Rate::keep(self.keep)?, Rate::KEEP_ALL);
         let (hidden, seed) = (vec![20, 30], self.seed);
-        let architecture = Architecture { inputs: 15, hidden, classes: 10, mode: Mode::Inverted, rate, input_rate, seed };
+        let architecture = Architecture {
+            inputs: 15,
+            hidden,
+            classes: 10,
+            mode: Mode::Inverted,
+            rate,
+            input_rate,
+            seed,
+        };
         let mut net = Mlp::new(backend, architecture.clone())?;
         for (layer, widths) in (0..).zip(architecture.widths().windows(2)) {
-            let weights: Vec<f32> = normal(seed, 3 + layer, widths[0] * widths[1]).iter().map(|w| (0.05 * w) as f32).collect();
+            let weights: Vec<f32> = normal(seed, 3 + layer, widths[0] * widths[1])
+                .iter()
+                .map(|w| (0.05 * w) as f32)
+                .collect();
             net.set_parameters(layer as usize, &weights, &vec![0.0; widths[1]])?;
         }
-        let (x, labels) = (normal32(seed, 10, 2 * 15), [seed as u32 % 10, (seed as u32).wrapping_add(7) % 10]);
+        let (x, labels) =
+            (normal32(seed, 10, 2 * 15), [seed as u32 % 10, (seed as u32).wrapping_add(7) % 10]);
         let (batch, site) = (Batch { x: &x, labels: &labels }, training(&architecture, 0));
         let before = Network64::of(&mut net)?;
         // A learning rate of 1 takes the gradient off the parameters.
@@ -153,22 +200,32 @@ impl Computation for Network {
         net.train_step(&x, &labels, &Training { rule, ..Training::default() })?;
         let loss = f64::from(net.loss()?.unwrap_or(f32::NAN));
         let after = Network64::of(&mut net)?;
-        let taken: Vec<f64> = flat(&before.layers).iter().zip(flat(&after.layers)).map(|(before, after)| before - after).collect();
+        let taken: Vec<f64> = flat(&before.layers)
+            .iter()
+            .zip(flat(&after.layers))
+            .map(|(before, after)| before - after)
+            .collect();
 
         let exact = before.gradient(batch, &site);
         let mut found = Found::default();
         found.value("loss", loss);
         found.value("loss_off", (loss - 10f64.ln()).abs());
-        found.value("gradient_error", distance(&flat(&exact), &before.differences(batch, &site, 1e-5)));
+        found.value(
+            "gradient_error",
+            distance(&flat(&exact), &before.differences(batch, &site, 1e-5)),
+        );
         found.value("device_error", distance(&taken, &flat(&exact)));
         Ok((net.into_backend(), found))
     }
 }
 
-/// The length of a difference over the lengths of what differs: the elements of a gradient lie many orders of magnitude apart, and
-/// differences of a loss of 2.3 tell the smallest of them to three digits at best.
+/// The length of a difference over the lengths of what differs: the elements of a gradient lie many
+/// orders of magnitude apart, and differences of a loss of 2.3 tell the smallest of them to three
+/// digits at best.
 fn distance(a: &[f64], b: &[f64]) -> f64 {
-    let length = |values: &mut dyn Iterator<Item = f64>| values.map(|value| value * value).sum::<f64>().sqrt();
+    let length = |values: &mut dyn Iterator<Item = f64>| {
+        values.map(|value| value * value).sum::<f64>().sqrt()
+    };
     let difference = length(&mut a.iter().zip(b).map(|(a, b)| a - b));
     difference / (length(&mut a.iter().copied()) + length(&mut b.iter().copied()))
 }

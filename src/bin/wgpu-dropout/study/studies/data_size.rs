@@ -21,7 +21,8 @@ pub static STUDY: Study = Study {
 const WITHOUT: &str = "no dropout, rows";
 const WITH: &str = "dropout, rows";
 
-/// Sizes that there are rows for: in the quick form parts of 4,000 rows, or of fewer where there are no more.
+/// Sizes that there are rows for: in the quick form parts of 4,000 rows, or of fewer where there
+/// are no more.
 fn sizes(scene: &Scene) -> Vec<f64> {
     let parts = [40, 8, 2, 1, 1, 1].map(|part| scene.rows(4000).div_ceil(part));
     let wanted = scene.pick(parts, [100, 500, 1000, 5000, 10_000, 50_000]);
@@ -35,21 +36,28 @@ fn arms(scene: &Scene) -> Vec<Arm> {
     let pair = |rows: f64| {
         let plain = Recipe::plain(rows as usize, &hidden, updates);
         let plain = Recipe { batch: plain.batch.min(plain.rows), ..plain };
-        [Arm::at(WITHOUT, rows, plain.clone()), Arm::at(WITH, rows, plain.keep(0.5, scene.input_keep()))]
+        [
+            Arm::at(WITHOUT, rows, plain.clone()),
+            Arm::at(WITH, rows, plain.keep(0.5, scene.input_keep())),
+        ]
     };
     sizes(scene).into_iter().flat_map(pair).collect()
 }
 
 /// By how many points dropout lowers the error at each size.
 fn gains(scene: &Scene, results: &Results<'_>) -> Points {
-    let gain = |rows: f64| results.excess(results.name_at(WITHOUT, rows), results.name_at(WITH, rows), "test_error");
+    let gain = |rows: f64| {
+        results.excess(results.name_at(WITHOUT, rows), results.name_at(WITH, rows), "test_error")
+    };
     sizes(scene).into_iter().map(|rows| (rows, gain(rows))).collect()
 }
 
 /// The gain relative to the error without dropout, so that sizes can be compared.
 fn share(scene: &Scene, results: &Results<'_>, at: usize) -> f64 {
     let gains = gains(scene, results);
-    gains.get(at).map_or(f64::NAN, |(rows, gain)| gain.mean / results.value(results.name_at(WITHOUT, *rows), "test_error").mean)
+    gains.get(at).map_or(f64::NAN, |(rows, gain)| {
+        gain.mean / results.value(results.name_at(WITHOUT, *rows), "test_error").mean
+    })
 }
 
 fn judge(scene: &Scene, results: &Results<'_>) -> Vec<Verdict> {
@@ -57,12 +65,22 @@ fn judge(scene: &Scene, results: &Results<'_>) -> Vec<Verdict> {
     let last = gains.len().saturating_sub(1);
     let best = (0..gains.len()).map(|at| share(scene, results, at)).fold(f64::NAN, f64::max);
     let first = share(scene, results, 0);
-    let at = |at: usize| gains.get(at).copied().unwrap_or((f64::NAN, crate::study::spread::Spread::of([])));
+    let at = |at: usize| {
+        gains.get(at).copied().unwrap_or((f64::NAN, crate::study::spread::Spread::of([])))
+    };
     let difference = crate::study::spread::Spread::of([100.0 * (best - first)]);
     vec![
-        Verdict::more(format!("at {} rows dropout lowers the error", at(last).0), at(last).1, 0.0, "points"),
         Verdict::more(
-            format!("the share of errors that it takes away is larger somewhere than at {} rows", at(0).0),
+            format!("at {} rows dropout lowers the error", at(last).0),
+            at(last).1,
+            0.0,
+            "points",
+        ),
+        Verdict::more(
+            format!(
+                "the share of errors that it takes away is larger somewhere than at {} rows",
+                at(0).0
+            ),
             difference,
             0.0,
             "% of errors",
@@ -71,11 +89,19 @@ fn judge(scene: &Scene, results: &Results<'_>) -> Vec<Verdict> {
 }
 
 fn figures(scene: &Scene, results: &Results<'_>) -> Result<Vec<String>, Failure> {
-    let plot = |title, y, lines| Plot { title, x: "training rows", y, log: true, falling: false, lines }.draw();
-    let errors =
-        vec![Line::new("no dropout", results.line(WITHOUT, "test_error")), Line::new("dropout", results.line(WITH, "test_error"))];
+    let plot = |title, y, lines| {
+        Plot { title, x: "training rows", y, log: true, falling: false, lines }.draw()
+    };
+    let errors = vec![
+        Line::new("no dropout", results.line(WITHOUT, "test_error")),
+        Line::new("dropout", results.line(WITH, "test_error")),
+    ];
     Ok(vec![
         plot("Error on test rows", "error (%)", errors)?,
-        plot("What dropout takes off it", "points", vec![Line::new("gain", gains(scene, results))])?,
+        plot(
+            "What dropout takes off it",
+            "points",
+            vec![Line::new("gain", gains(scene, results))],
+        )?,
     ])
 }

@@ -1,4 +1,5 @@
-//! The mathematics of dropout, by enumeration: the ensemble's geometric mean, ridge regression, the variance over masks.
+//! The mathematics of dropout, by enumeration: the ensemble's geometric mean, ridge regression, the
+//! variance over masks.
 
 use crate::failure::Failure;
 use crate::report::histogram::Histogram;
@@ -42,22 +43,59 @@ const RIDGE: &str = "linear regression, keep";
 const DEEP: &str = "two hidden layers, keep";
 
 fn arms(_: &Scene) -> Vec<Arm> {
-    let unit = [0.5, 0.8].map(|keep| Arm::compute(UNIT, keep, |_, device, seed, keep| Unit { seed, keep }.on_device(device)));
-    let ridge = [0.5, 0.8].map(|keep| Arm::compute(RIDGE, keep, |_, device, seed, keep| Ridge { seed, keep }.on_device(device)));
-    let deep = [0.5].map(|keep| Arm::compute(DEEP, keep, |_, device, seed, keep| Deep { seed, keep }.on_device(device)));
+    let unit = [0.5, 0.8].map(|keep| {
+        Arm::compute(UNIT, keep, |_, device, seed, keep| Unit { seed, keep }.on_device(device))
+    });
+    let ridge = [0.5, 0.8].map(|keep| {
+        Arm::compute(RIDGE, keep, |_, device, seed, keep| Ridge { seed, keep }.on_device(device))
+    });
+    let deep = [0.5].map(|keep| {
+        Arm::compute(DEEP, keep, |_, device, seed, keep| Deep { seed, keep }.on_device(device))
+    });
     unit.into_iter().chain(ridge).chain(deep).collect()
 }
 
 fn judge(_: &Scene, results: &Results<'_>) -> Vec<Verdict> {
-    let error = |claim: &str, line, what, most| Verdict::error(claim, results.worst(line, what), most);
+    let error =
+        |claim: &str, line, what, most| Verdict::error(claim, results.worst(line, what), most);
     let squares = Spread::of([results.least(RIDGE, "squares_error")]);
     vec![
-        error("softmax unit: scaled weights against the geometric mean over 4,096 masks", UNIT, "geometric_error", 1e-6),
-        error("linear unit: the variance over masks against (1 - k)/k Σ w²x², relatively", UNIT, "variance_error", 1e-5),
-        error("linear regression: dropout's weights against ridge regression's", RIDGE, "ridge_error", 1e-4),
-        Verdict::more("linear regression: dropout's weights are not those of least squares, off by", squares, 0.01, ""),
-        error("two hidden layers: the library's exact ensemble against the mean of the sub-networks", DEEP, "ensemble_error", 1e-5),
-        error("two hidden layers: the average of 1,000 samples against that mean, in standard errors", DEEP, "sampled_off", 5.0),
+        error(
+            "softmax unit: scaled weights against the geometric mean over 4,096 masks",
+            UNIT,
+            "geometric_error",
+            1e-6,
+        ),
+        error(
+            "linear unit: the variance over masks against (1 - k)/k Σ w²x², relatively",
+            UNIT,
+            "variance_error",
+            1e-5,
+        ),
+        error(
+            "linear regression: dropout's weights against ridge regression's",
+            RIDGE,
+            "ridge_error",
+            1e-4,
+        ),
+        Verdict::more(
+            "linear regression: dropout's weights are not those of least squares, off by",
+            squares,
+            0.01,
+            "",
+        ),
+        error(
+            "two hidden layers: the library's exact ensemble against the mean of the sub-networks",
+            DEEP,
+            "ensemble_error",
+            1e-5,
+        ),
+        error(
+            "two hidden layers: the average of 1,000 samples against that mean, in standard errors",
+            DEEP,
+            "sampled_off",
+            5.0,
+        ),
     ]
 }
 
@@ -80,7 +118,8 @@ fn figures(_: &Scene, results: &Results<'_>) -> std::result::Result<Vec<String>,
     let samples = series("samples");
     let level = |name: &str| samples.iter().map(|&n| (n, Spread::of([value(name)]))).collect();
     let sampled = samples.iter().zip(series("monte_carlo")).zip(series("monte_carlo_error"));
-    let sampled = sampled.map(|((&n, mean), deviation)| (n, Spread { mean, deviation, count: 2 })).collect();
+    let sampled =
+        sampled.map(|((&n, mean), deviation)| (n, Spread { mean, deviation, count: 2 })).collect();
     let convergence = Plot {
         title: "The average over sampled masks nears the mean of all",
         x: "sampled masks",
@@ -109,7 +148,8 @@ impl Computation for Unit {
         let (weight, bias) = (normal32(seed, 0, UNITS * CLASSES), normal32(seed, 1, CLASSES));
         let x: Vec<f32> = normal32(seed, 2, UNITS);
         let scaled: Vec<f32> = x.iter().map(|x| x * rate.keep_in_effect() as f32).collect();
-        let scaled = softmax(&affine(&mut backend, &scaled, &weight, Some(&bias), UNITS, false)?, CLASSES);
+        let scaled =
+            softmax(&affine(&mut backend, &scaled, &weight, Some(&bias), UNITS, false)?, CLASSES);
         let masked: Vec<f32> = (0..MASKS)
             .flat_map(|mask| (0..UNITS).map(move |i| kept(mask, i)))
             .zip(x.iter().cycle())
@@ -123,8 +163,10 @@ impl Computation for Unit {
         let bias = f64::from(bias[0]);
         let outputs: Vec<f64> = first.map(|z| (f64::from(z) - bias) / k).collect();
         let mean: f64 = outputs.iter().zip(weights(rate, UNITS)).map(|(y, p)| y * p).sum();
-        let variance: f64 = outputs.iter().zip(weights(rate, UNITS)).map(|(y, p)| p * (y - mean).powi(2)).sum();
-        let squares: f64 = (0..UNITS).map(|i| (f64::from(weight[i * CLASSES]) * f64::from(x[i])).powi(2)).sum();
+        let variance: f64 =
+            outputs.iter().zip(weights(rate, UNITS)).map(|(y, p)| p * (y - mean).powi(2)).sum();
+        let squares: f64 =
+            (0..UNITS).map(|i| (f64::from(weight[i * CLASSES]) * f64::from(x[i])).powi(2)).sum();
 
         let mut found = Found::default();
         found.value("geometric_error", largest(&means.geometric, &scaled));
@@ -134,7 +176,8 @@ impl Computation for Unit {
     }
 }
 
-/// Least squares with all 4,096 masks of the inputs of every row at once, by conjugate gradients whose products are the device's.
+/// Least squares with all 4,096 masks of the inputs of every row at once, by conjugate gradients
+/// whose products are the device's.
 struct Ridge {
     seed: u64,
     keep: f64,
@@ -155,13 +198,16 @@ impl Computation for Ridge {
         for (mask, p) in weights(rate, UNITS).into_iter().enumerate() {
             for (row, y) in x.chunks(UNITS).zip(&y) {
                 let scale = p.sqrt() * f64::from(rate.inverse());
-                masked.extend(row.iter().enumerate().map(|(i, x)| (scale * x) as f32 * kept(mask, i)));
+                masked.extend(
+                    row.iter().enumerate().map(|(i, x)| (scale * x) as f32 * kept(mask, i)),
+                );
                 targets.push((p.sqrt() * y) as f32);
             }
         }
         let rows = targets.len();
         let input = backend.tensor(rows, UNITS, &masked)?;
-        // Conjugate gradients on the normal equations (Hestenes, Stiefel 1952): in exact numbers they end after as many steps as there are weights.
+        // Conjugate gradients on the normal equations (Hestenes, Stiefel 1952): in exact numbers
+        // they end after as many steps as there are weights.
         let mut found_weights = vec![0.0; UNITS];
         let mut residual: Vec<f64> = targets.iter().copied().map(f64::from).collect();
         let mut slope = products(&mut backend, &input, &residual)?;
@@ -175,7 +221,11 @@ impl Computation for Ridge {
             residual.iter_mut().zip(&along).for_each(|(r, q)| *r -= step * q);
             slope = products(&mut backend, &input, &residual)?;
             let before = std::mem::replace(&mut length, squares(&slope));
-            direction = slope.iter().zip(&direction).map(|(s, d)| s + length / before.max(f64::MIN_POSITIVE) * d).collect();
+            direction = slope
+                .iter()
+                .zip(&direction)
+                .map(|(s, d)| s + length / before.max(f64::MIN_POSITIVE) * d)
+                .collect();
         }
 
         let k = rate.keep_in_effect();
@@ -197,7 +247,14 @@ fn products<B: Backend>(backend: &mut B, x: &B::Tensor<f32>, r: &[f64]) -> Resul
     let grad_output = backend.tensor(r.len(), 1, &r)?;
     let (mut grad_weight, mut grad_bias) = (backend.zeros(UNITS, 1)?, backend.zeros(1, 1)?);
     let (grad_output, grad_weight, grad_bias) = (&grad_output, &mut grad_weight, &mut grad_bias);
-    backend.grad_weight(GradWeight { x, grad_output, output: None, grad_weight, grad_bias, dropout: Dropout::NONE })?;
+    backend.grad_weight(GradWeight {
+        x,
+        grad_output,
+        output: None,
+        grad_weight,
+        grad_bias,
+        dropout: Dropout::NONE,
+    })?;
     Ok(backend.read(grad_weight)?.into_iter().map(f64::from).collect())
 }
 
@@ -206,13 +263,16 @@ fn regression(x: &[f64], y: &[f64], lambda: f64) -> Vec<f64> {
     let column = |i: usize| x.iter().skip(i).step_by(UNITS);
     let mut rows: Vec<Vec<f64>> = (0..UNITS)
         .map(|i| {
-            let products = (0..UNITS)
-                .map(|j| column(i).zip(column(j)).map(|(a, b)| a * b).sum::<f64>() * if i == j { 1.0 + lambda } else { 1.0 });
+            let products = (0..UNITS).map(|j| {
+                column(i).zip(column(j)).map(|(a, b)| a * b).sum::<f64>()
+                    * if i == j { 1.0 + lambda } else { 1.0 }
+            });
             products.chain([column(i).zip(y).map(|(a, b)| a * b).sum()]).collect()
         })
         .collect();
     for i in 0..UNITS {
-        let pivot = (i..UNITS).max_by(|&a, &b| rows[a][i].abs().total_cmp(&rows[b][i].abs())).unwrap_or(i);
+        let pivot =
+            (i..UNITS).max_by(|&a, &b| rows[a][i].abs().total_cmp(&rows[b][i].abs())).unwrap_or(i);
         rows.swap(i, pivot);
         let pivot = rows[i].clone();
         for (_, row) in rows.iter_mut().enumerate().filter(|(other, _)| *other != i) {
@@ -223,7 +283,8 @@ fn regression(x: &[f64], y: &[f64], lambda: f64) -> Vec<f64> {
     rows.iter().enumerate().map(|(i, row)| row[UNITS] / row[i]).collect()
 }
 
-/// A network of two hidden layers of 6 units that are dropped: its 4,096 sub-networks one by one, and what averages them.
+/// A network of two hidden layers of 6 units that are dropped: its 4,096 sub-networks one by one,
+/// and what averages them.
 struct Deep {
     seed: u64,
     keep: f64,
@@ -238,15 +299,27 @@ impl Deep {
 impl Computation for Deep {
     fn on<B: Backend>(&self, backend: B) -> Result<(B, Found)> {
         let Self { seed, .. } = *self;
-        let (rate, input_rate, hidden) = (Rate::keep(self.keep)?, Rate::KEEP_ALL, vec![Self::WIDTH; 2]);
+        let (rate, input_rate, hidden) =
+            (Rate::keep(self.keep)?, Rate::KEEP_ALL, vec![Self::WIDTH; 2]);
         let mut net = Mlp::new(
             backend,
-            Architecture { inputs: Self::INPUTS, hidden, classes: CLASSES, mode: Mode::Inverted, rate, input_rate, seed },
+            Architecture {
+                inputs: Self::INPUTS,
+                hidden,
+                classes: CLASSES,
+                mode: Mode::Inverted,
+                rate,
+                input_rate,
+                seed,
+            },
         )?;
         // Biases of 1 keep most units alive, so that their masks make a difference.
         for (layer, widths) in (0..).zip(net.architecture().widths().windows(2)) {
             let size = 1.5 / (widths[0] as f32).sqrt();
-            let weight: Vec<f32> = normal32(seed, 1 + layer as u64, widths[0] * widths[1]).iter().map(|w| size * w).collect();
+            let weight: Vec<f32> = normal32(seed, 1 + layer as u64, widths[0] * widths[1])
+                .iter()
+                .map(|w| size * w)
+                .collect();
             net.set_parameters(layer, &weight, &vec![1.0; widths[1]])?;
         }
         let x = normal32(seed, 0, Self::INPUTS);
@@ -255,12 +328,20 @@ impl Computation for Deep {
         let ensemble = net.predict_ensemble(&data)?.mean;
         let mut found = Found::default();
         for samples in Self::SAMPLES {
-            let Predictive { mean, spread, .. } = net.predict_monte_carlo(&data, samples, Sharing::PerRow)?;
-            let error: Vec<f64> = spread.iter().map(|&spread| f64::from(spread) / f64::from(samples).sqrt()).collect();
+            let Predictive { mean, spread, .. } =
+                net.predict_monte_carlo(&data, samples, Sharing::PerRow)?;
+            let error: Vec<f64> = spread
+                .iter()
+                .map(|&spread| f64::from(spread) / f64::from(samples).sqrt())
+                .collect();
             found.push("samples", f64::from(samples));
             found.push("monte_carlo", f64::from(mean[0]));
             found.push("monte_carlo_error", error[0]);
-            let off = mean.iter().zip(&ensemble).zip(&error).map(|((mean, exact), error)| f64::from((mean - exact).abs()) / error);
+            let off = mean
+                .iter()
+                .zip(&ensemble)
+                .zip(&error)
+                .map(|((mean, exact), error)| f64::from((mean - exact).abs()) / error);
             found.value("sampled_off", off.fold(0.0, f64::max));
         }
         let mut layers = Vec::new();
@@ -271,7 +352,9 @@ impl Computation for Deep {
         let predictions = self.sub_networks(&mut backend, &x, &layers, rate.inverse())?;
         let means = Means::of(&predictions, &weights(rate, UNITS));
         let mut counts = vec![0.0; 40];
-        predictions.chunks(CLASSES).for_each(|row| counts[(row[0] * 40.0).min(39.0) as usize] += 1.0);
+        predictions
+            .chunks(CLASSES)
+            .for_each(|row| counts[(row[0] * 40.0).min(39.0) as usize] += 1.0);
         found.series.insert("sub_networks".to_owned(), counts);
         let scaled: Vec<f64> = scaled.into_iter().map(f64::from).collect();
         let ensemble: Vec<f64> = ensemble.into_iter().map(f64::from).collect();
@@ -296,8 +379,9 @@ impl Deep {
     ) -> Result<Vec<f64>> {
         let masked = |hidden: &[f32]| -> Vec<f32> {
             let masks = |row: Vec<f32>| {
-                (0..1 << Self::WIDTH)
-                    .flat_map(move |mask| row.clone().into_iter().enumerate().map(move |(i, h)| kept(mask, i) * h * scale))
+                (0..1 << Self::WIDTH).flat_map(move |mask| {
+                    row.clone().into_iter().enumerate().map(move |(i, h)| kept(mask, i) * h * scale)
+                })
             };
             hidden.chunks(Self::WIDTH).flat_map(|row| masks(row.to_vec())).collect()
         };
@@ -342,7 +426,14 @@ fn affine_on<B: Backend>(
     let weight = backend.tensor(inputs, outputs, weight)?;
     let bias = bias.map(|bias| backend.tensor(1, outputs, bias)).transpose()?;
     let mut y = backend.zeros(rows, outputs)?;
-    backend.linear_forward(LinearForward { x, weight: &weight, bias: bias.as_ref(), y: &mut y, relu, dropout: Dropout::NONE })?;
+    backend.linear_forward(LinearForward {
+        x,
+        weight: &weight,
+        bias: bias.as_ref(),
+        y: &mut y,
+        relu,
+        dropout: Dropout::NONE,
+    })?;
     backend.read(&y)
 }
 
@@ -354,7 +445,9 @@ fn kept(mask: usize, i: usize) -> f32 {
 /// The probability of each mask.
 fn weights(rate: Rate, units: usize) -> Vec<f64> {
     let (keep, drop) = (rate.keep_in_effect(), rate.drop_in_effect());
-    let of = |mask: usize| keep.powi(mask.count_ones() as i32) * drop.powi(units as i32 - mask.count_ones() as i32);
+    let of = |mask: usize| {
+        keep.powi(mask.count_ones() as i32) * drop.powi(units as i32 - mask.count_ones() as i32)
+    };
     (0..1 << units).map(of).collect()
 }
 
@@ -394,5 +487,9 @@ impl Means {
 
 /// The largest difference; NaN counts as infinite.
 fn largest(a: &[f64], b: &[f64]) -> f64 {
-    a.iter().zip(b).map(|(a, b)| (a - b).abs()).map(|d| if d.is_nan() { f64::INFINITY } else { d }).fold(0.0, f64::max)
+    a.iter()
+        .zip(b)
+        .map(|(a, b)| (a - b).abs())
+        .map(|d| if d.is_nan() { f64::INFINITY } else { d })
+        .fold(0.0, f64::max)
 }

@@ -1,4 +1,5 @@
-//! Table 10 of Srivastava et al. 2014: units multiplied by Gaussian noise in place of 0 or 1/k, of the same mean and variance.
+//! Table 10 of Srivastava et al. 2014: units multiplied by Gaussian noise in place of 0 or 1/k, of
+//! the same mean and variance.
 
 use crate::failure::Failure;
 use crate::report::plot::{Line, Plot};
@@ -33,15 +34,21 @@ fn arms(_: &Scene) -> Vec<Arm> {
     vec![
         Arm {
             name: NONE.to_owned(),
-            ..Arm::compute(NONE, 0.0, |scene, device, seed, _| net(scene, seed, Noise::None).on_device(device))
+            ..Arm::compute(NONE, 0.0, |scene, device, seed, _| {
+                net(scene, seed, Noise::None).on_device(device)
+            })
         },
         Arm {
             name: BERNOULLI.to_owned(),
-            ..Arm::compute(BERNOULLI, 0.0, |scene, device, seed, _| net(scene, seed, Noise::Bernoulli).on_device(device))
+            ..Arm::compute(BERNOULLI, 0.0, |scene, device, seed, _| {
+                net(scene, seed, Noise::Bernoulli).on_device(device)
+            })
         },
         Arm {
             name: GAUSSIAN.to_owned(),
-            ..Arm::compute(GAUSSIAN, 0.0, |scene, device, seed, _| net(scene, seed, Noise::Gaussian).on_device(device))
+            ..Arm::compute(GAUSSIAN, 0.0, |scene, device, seed, _| {
+                net(scene, seed, Noise::Gaussian).on_device(device)
+            })
         },
     ]
 }
@@ -54,17 +61,25 @@ fn judge(scene: &Scene, results: &Results<'_>) -> Vec<Verdict> {
     let beyond = results.excess(GAUSSIAN, BERNOULLI, "test_error");
     let most = scene.pick(0.5, 0.15);
     let mut verdicts = vec![less(BERNOULLI), less(GAUSSIAN)];
-    verdicts.push(Verdict::at_most("what Gaussian noise errs more than Bernoulli noise", beyond, most, "points"));
+    verdicts.push(Verdict::at_most(
+        "what Gaussian noise errs more than Bernoulli noise",
+        beyond,
+        most,
+        "points",
+    ));
     verdicts
 }
 
 fn figures(_: &Scene, results: &Results<'_>) -> std::result::Result<Vec<String>, Failure> {
-    let lines = [NONE, BERNOULLI, GAUSSIAN].map(|arm| Line::new(arm, results.curve(arm, "epoch", "test_error"))).to_vec();
+    let lines = [NONE, BERNOULLI, GAUSSIAN]
+        .map(|arm| Line::new(arm, results.curve(arm, "epoch", "test_error")))
+        .to_vec();
     let title = "Error on test rows while training";
     Ok(vec![Plot { title, x: "epoch", y: "error (%)", log: false, falling: true, lines }.draw()?])
 }
 
-/// What units are multiplied by in training; all have the mean 1, so that prediction leaves them alone.
+/// What units are multiplied by in training; all have the mean 1, so that prediction leaves them
+/// alone.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Noise {
     None,
@@ -88,12 +103,14 @@ impl Computation for Net<'_> {
         let (rows, width, updates) = scene.pick((2000, 256, 1500), (60_000, 1024, 36_000));
         let recipe = Recipe::plain(scene.rows(rows), &[width, width], scene.updates(updates));
         let widths = recipe.architecture(scene.data.train.cols, scene.data.classes, seed)?.widths();
-        let noisy = Noisy::new(&mut backend, recipe.batch, &widths, seed, noise, scene.input_keep())?;
+        let noisy =
+            Noisy::new(&mut backend, recipe.batch, &widths, seed, noise, scene.input_keep())?;
         handmade::train(backend, scene, &recipe, seed, noisy)
     }
 }
 
-/// Layers, and of a mini-batch what ReLU gives, what noise makes of that, and the gradients of both.
+/// Layers, and of a mini-batch what ReLU gives, what noise makes of that, and the gradients of
+/// both.
 struct Noisy<B: Backend> {
     seed: u64,
     noise: Noise,
@@ -108,19 +125,32 @@ struct Noisy<B: Backend> {
 }
 
 impl<B: Backend> Noisy<B> {
-    fn new(backend: &mut B, batch: usize, widths: &[usize], seed: u64, noise: Noise, input_keep: f64) -> Result<Self> {
+    fn new(
+        backend: &mut B,
+        batch: usize,
+        widths: &[usize],
+        seed: u64,
+        noise: Noise,
+        input_keep: f64,
+    ) -> Result<Self> {
         let layers = Layer::stack(backend, seed, widths)?;
         let inner = &widths[..widths.len() - 1];
-        let mut each = |widths: &[usize]| widths.iter().map(|&width| backend.zeros(batch, width)).collect::<Result<Vec<_>>>();
-        let (noisy, clean, grads) =
-            (each(inner)?, each(&inner[1..])?, [each(&inner[1..])?, each(&inner[1..])?, each(&inner[1..])?]);
+        let mut each = |widths: &[usize]| {
+            widths.iter().map(|&width| backend.zeros(batch, width)).collect::<Result<Vec<_>>>()
+        };
+        let (noisy, clean, grads) = (
+            each(inner)?,
+            each(&inner[1..])?,
+            [each(&inner[1..])?, each(&inner[1..])?, each(&inner[1..])?],
+        );
         Ok(Self { seed, noise, input_keep, layers, noisy, clean, grads })
     }
 
     /// What multiplies at a site in a step; nothing without one.
     fn site(&self, site: usize, step: Option<u32>) -> Result<Site> {
         let keep = Rate::keep(if site == 0 { self.input_keep } else { KEEP })?;
-        let mask = step.map(|step| Mask::new(keep, Key { seed: self.seed, layer: site as u32, step }));
+        let mask =
+            step.map(|step| Mask::new(keep, Key { seed: self.seed, layer: site as u32, step }));
         Ok(Site { noise: self.noise, mask })
     }
 }
@@ -133,20 +163,36 @@ struct Site {
 
 impl Site {
     /// `y = x·noise`: it is linear, so that it is its own backward pass. Without a step, `y = x`.
-    fn noise<B: Backend>(&self, backend: &mut B, x: &B::Tensor<f32>, y: &mut B::Tensor<f32>) -> Result<()> {
+    fn noise<B: Backend>(
+        &self,
+        backend: &mut B,
+        x: &B::Tensor<f32>,
+        y: &mut B::Tensor<f32>,
+    ) -> Result<()> {
         match (self.noise, self.mask) {
             (Noise::None, _) | (_, None) => backend.copy(x, y),
-            (Noise::Gaussian, Some(mask)) => {
-                backend.gaussian_dropout(GaussianDropoutCall { x, y, dropout: GaussianDropout::train(mask)? })
+            (Noise::Gaussian, Some(mask)) => backend.gaussian_dropout(GaussianDropoutCall {
+                x,
+                y,
+                dropout: GaussianDropout::train(mask)?,
+            }),
+            (Noise::Bernoulli, Some(mask)) => {
+                backend.dropout(DropoutCall { x, y, dropout: Dropout::train(Mode::Inverted, mask) })
             }
-            (Noise::Bernoulli, Some(mask)) => backend.dropout(DropoutCall { x, y, dropout: Dropout::train(Mode::Inverted, mask) }),
         }
     }
 }
 
 impl<B: Backend> Handmade<B> for Noisy<B> {
-    fn forward(&mut self, backend: &mut B, x: &B::Tensor<f32>, logits: &mut B::Tensor<f32>, step: Option<u32>) -> Result<()> {
-        let sites: Vec<Site> = (0..self.noisy.len()).map(|site| self.site(site, step)).collect::<Result<_>>()?;
+    fn forward(
+        &mut self,
+        backend: &mut B,
+        x: &B::Tensor<f32>,
+        logits: &mut B::Tensor<f32>,
+        step: Option<u32>,
+    ) -> Result<()> {
+        let sites: Vec<Site> =
+            (0..self.noisy.len()).map(|site| self.site(site, step)).collect::<Result<_>>()?;
         let Self { layers, noisy, clean, .. } = self;
         sites[0].noise(backend, x, &mut noisy[0])?;
         for (index, clean) in clean.iter_mut().enumerate() {
@@ -176,9 +222,16 @@ impl<B: Backend> Handmade<B> for Noisy<B> {
             layers[index].update(backend, &noisy[index], grad_z, rule)?;
             if index > 0 {
                 // ReLU's output tells where it lets through.
-                let (grad_output, z, grad_z) = (&of_clean[index - 1], &clean[index - 1], &mut of_sums[index - 1]);
+                let (grad_output, z, grad_z) =
+                    (&of_clean[index - 1], &clean[index - 1], &mut of_sums[index - 1]);
                 let (activation, dropout) = (Activation::Relu, Dropout::NONE);
-                backend.activation_grad(ActivationGrad { grad_output, z, grad_z, activation, dropout })?;
+                backend.activation_grad(ActivationGrad {
+                    grad_output,
+                    z,
+                    grad_z,
+                    activation,
+                    dropout,
+                })?;
             }
         }
         Ok(())

@@ -1,4 +1,5 @@
-//! Figure 9 of Srivastava et al. 2014: the keep rate with the width held, and with the number of kept units held.
+//! Figure 9 of Srivastava et al. 2014: the keep rate with the width held, and with the number of
+//! kept units held.
 
 use crate::failure::Failure;
 use crate::report::plot::{Line, Plot};
@@ -25,20 +26,26 @@ const HELD: [f64; 6] = [0.1, 0.25, 0.4, 0.6, 0.8, 1.0];
 const WIDER: [f64; 3] = [0.1, 0.25, 0.5];
 
 fn arms(scene: &Scene) -> Vec<Arm> {
-    let (width, kept, rows, updates, layers) =
-        scene.pick_of((256, 64, 2000, 1500, 2), (512, 128, 10_000, 10_000, 2), (2048, 256, 60_000, 24_000, 3));
+    let (width, kept, rows, updates, layers) = scene.pick_of(
+        (256, 64, 2000, 1500, 2),
+        (512, 128, 10_000, 10_000, 2),
+        (2048, 256, 60_000, 24_000, 3),
+    );
     let recipe = |width: usize, keep: f64| {
         // At low keep rates a step's noise is large: the bound keeps the network alive.
         Recipe::plain(scene.rows(rows), &vec![width; layers], updates).keep(keep, 1.0).max_norm(4.0)
     };
     let held = HELD.map(|keep| Arm::at(WIDTH, keep, recipe(width, keep)));
-    let wider = WIDER.map(|keep| Arm::at(KEPT, keep, recipe((f64::from(kept) / keep) as usize, keep)));
+    let wider =
+        WIDER.map(|keep| Arm::at(KEPT, keep, recipe((f64::from(kept) / keep) as usize, keep)));
     held.into_iter().chain(wider).collect()
 }
 
 fn judge(scene: &Scene, results: &Results<'_>) -> Vec<Verdict> {
     let arm = |line, keep| results.name_at(line, keep);
-    let worse = |claim: &str, a: &str, b: &str| Verdict::more(claim, results.excess(a, b, "test_error"), 0.0, "points");
+    let worse = |claim: &str, a: &str, b: &str| {
+        Verdict::more(claim, results.excess(a, b, "test_error"), 0.0, "points")
+    };
     let mut verdicts = vec![
         worse("keep .1 errs more than .6", arm(WIDTH, 0.1), arm(WIDTH, 0.6)),
         worse("no dropout errs more than keep .6", arm(WIDTH, 1.0), arm(WIDTH, 0.6)),
@@ -58,7 +65,15 @@ fn figures(_: &Scene, results: &Results<'_>) -> Result<Vec<String>, Failure> {
             Line::new("test rows", results.line(line, "test_error")),
             Line::dashed("training rows", results.line(line, "train_error")),
         ];
-        Plot { title, x: "keep rate of the hidden layers", y: "error (%)", log: false, falling: false, lines }.draw()
+        Plot {
+            title,
+            x: "keep rate of the hidden layers",
+            y: "error (%)",
+            log: false,
+            falling: false,
+            lines,
+        }
+        .draw()
     };
     Ok(vec![plot("The width held", WIDTH)?, plot("The number of kept units held", KEPT)?])
 }

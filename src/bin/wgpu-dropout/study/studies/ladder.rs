@@ -17,17 +17,29 @@ pub static STUDY: Study = Study {
     source: "Hinton et al. 2012, arXiv:1207.0580, figure 1",
     arms,
     judge,
-    columns: &[("test_error", "test error, %", 2), ("train_error", "train error, %", 2), ("test_loss", "test loss", 3)],
+    columns: &[
+        ("test_error", "test error, %", 2),
+        ("train_error", "train error, %", 2),
+        ("test_loss", "test loss", 3),
+    ],
     figures,
 };
 
 fn arms(scene: &Scene) -> Vec<Arm> {
     // A plain net ends long before; what dropout needs is given to all.
-    let whole = |updates| Recipe { momentum_start: 0.5, ..Recipe::plain(scene.rows(60_000), &[800, 800], updates) };
-    let plain = scene.pick_of(Recipe::plain(scene.rows(2000), &[400, 400], 1500), whole(24_000), whole(90_000));
+    let whole = |updates| Recipe {
+        momentum_start: 0.5,
+        ..Recipe::plain(scene.rows(60_000), &[800, 800], updates)
+    };
+    let plain = scene.pick_of(
+        Recipe::plain(scene.rows(2000), &[400, 400], 1500),
+        whole(24_000),
+        whole(90_000),
+    );
     let dropped = plain.clone().keep(0.5, 1.0);
     let input_too = plain.clone().keep(0.5, 0.8);
-    let capped = |recipe: Recipe| if scene.extent == Extent::Quick { recipe } else { recipe.max_norm(2.0) };
+    let capped =
+        |recipe: Recipe| if scene.extent == Extent::Quick { recipe } else { recipe.max_norm(2.0) };
     let recipes = [plain, capped(dropped), capped(input_too)];
     RUNGS.into_iter().zip(recipes).map(|(name, recipe)| Arm::train(name, recipe)).collect()
 }
@@ -42,7 +54,12 @@ fn judge(scene: &Scene, results: &Results<'_>) -> Vec<Verdict> {
         verdicts.push(less(RUNGS[1], RUNGS[2]));
     }
     if !scene.order_alone() {
-        verdicts.push(Verdict::at_most("the last rung's test error", results.value(RUNGS[2], "test_error"), 1.35, "%"));
+        verdicts.push(Verdict::at_most(
+            "the last rung's test error",
+            results.value(RUNGS[2], "test_error"),
+            1.35,
+            "%",
+        ));
     }
     verdicts
 }
@@ -59,7 +76,8 @@ fn figures(_: &Scene, results: &Results<'_>) -> Result<Vec<String>, Failure> {
             })
             .collect()
     };
-    let plot = |title, y, lines| Plot { title, x: "epoch", y, log: false, falling: true, lines }.draw();
+    let plot =
+        |title, y, lines| Plot { title, x: "epoch", y, log: false, falling: true, lines }.draw();
     Ok(vec![
         plot("Error on test rows", "error (%)", lines("test_error", "train_error"))?,
         plot("Loss", "cross-entropy (nats)", lines("test_loss", "train_loss"))?,

@@ -1,4 +1,5 @@
-//! Figure 11 of Srivastava et al. 2014: the average over sampled masks against the weight-scaling rule.
+//! Figure 11 of Srivastava et al. 2014: the average over sampled masks against the weight-scaling
+//! rule.
 
 use crate::failure::Failure;
 use crate::report::plot::{Line, Plot};
@@ -29,8 +30,11 @@ const ARM: &str = "dropout";
 const SAMPLES: [u32; 7] = [1, 2, 5, 10, 20, 50, 100];
 
 fn arms(scene: &Scene) -> Vec<Arm> {
-    let (rows, hidden, updates) =
-        scene.pick_of((5000, vec![256, 256], 2000), (60_000, vec![1024, 1024], 18_000), (60_000, vec![1024; 3], 36_000));
+    let (rows, hidden, updates) = scene.pick_of(
+        (5000, vec![256, 256], 2000),
+        (60_000, vec![1024, 1024], 18_000),
+        (60_000, vec![1024; 3], 36_000),
+    );
     let recipe = Recipe::plain(scene.rows(rows), &hidden, updates).keep(0.5, scene.input_keep());
     let arm = Arm::train(ARM, recipe.clone());
     vec![Arm { work: Work::Train(recipe, Some(sample)), ..arm }]
@@ -57,7 +61,9 @@ fn error(probabilities: &[f32], labels: &[u32]) -> f64 {
     let wrong = probabilities.chunks(classes.max(1)).zip(labels).filter(|(row, label)| {
         let label = **label as usize;
         // The first of equal ones counts, as in training.
-        row.iter().enumerate().any(|(class, p)| *p > row[label] || (*p == row[label] && class < label))
+        row.iter()
+            .enumerate()
+            .any(|(class, p)| *p > row[label] || (*p == row[label] && class < label))
     });
     100.0 * wrong.count() as f64 / labels.len().max(1) as f64
 }
@@ -65,12 +71,18 @@ fn error(probabilities: &[f32], labels: &[u32]) -> f64 {
 fn judge(scene: &Scene, results: &Results<'_>) -> Vec<Verdict> {
     let nearer = Spread::of(results.of(ARM).map(|record| {
         let error = |name: &str| record.found.values.get(name).copied().unwrap_or(f64::NAN);
-        (error("sampled_1") - error("test_error")) - (error("sampled_100") - error("test_error")).abs()
+        (error("sampled_1") - error("test_error"))
+            - (error("sampled_100") - error("test_error")).abs()
     }));
     let most = scene.pick(0.5, 0.15);
     vec![
         Verdict::more("100 samples are nearer to weight scaling than one", nearer, 0.0, "points"),
-        Verdict::at_most("the difference at 100 samples", results.value(ARM, "difference_100"), most, "points"),
+        Verdict::at_most(
+            "the difference at 100 samples",
+            results.value(ARM, "difference_100"),
+            most,
+            "points",
+        ),
     ]
 }
 
@@ -80,7 +92,10 @@ fn figures(_: &Scene, results: &Results<'_>) -> Result<Vec<String>, Failure> {
         Line::new("weight scaling", results.curve(ARM, "samples", "scaled_error")).bare(),
     ];
     let title = "Error on test rows against the number of samples";
-    Ok(vec![Plot { title, x: "sampled sub-networks", y: "error (%)", log: true, falling: false, lines }.draw()?])
+    Ok(vec![
+        Plot { title, x: "sampled sub-networks", y: "error (%)", log: true, falling: false, lines }
+            .draw()?,
+    ])
 }
 
 #[cfg(test)]

@@ -22,8 +22,9 @@ const NORMALIZED: &str = "batch normalization";
 const DROPOUT_NORMALIZED: &str = "dropout and batch normalization";
 const NORMALIZED_AFTER: &str = "dropout, then batch normalization";
 
-/// Max-norm's c, in the quick form and the others. From 3 on it binds no weight of the quick form's net without dropout, whose arm would be that without a
-/// regularizer; with 2 that form's net errs more on the digits with dropout than without.
+/// Max-norm's c, in the quick form and the others. From 3 on it binds no weight of the quick form's
+/// net without dropout, whose arm would be that without a regularizer; with 2 that form's net errs
+/// more on the digits with dropout than without.
 const BOUND: [f64; 2] = [2.5, 2.0];
 /// λ of the Kullback-Leibler penalty.
 const SPARSITY: f64 = 1e-2;
@@ -39,14 +40,21 @@ pub static STUDY: Study = Study {
     source: "Srivastava et al. 2014, table 9",
     arms,
     judge,
-    columns: &[("test_error", "test error, %", 2), ("train_error", "train error, %", 2), ("test_loss", "test loss", 3)],
+    columns: &[
+        ("test_error", "test error, %", 2),
+        ("train_error", "train error, %", 2),
+        ("test_loss", "test loss", 3),
+    ],
     figures,
 };
 
 /// Without a regularizer.
 fn plain(scene: &Scene) -> Recipe {
-    let (hidden, rows, updates) =
-        scene.pick_of((vec![256, 256], 2000, 1500), (vec![512, 512], 10_000, 12_000), (vec![1024, 1024, 2048], 60_000, 36_000));
+    let (hidden, rows, updates) = scene.pick_of(
+        (vec![256, 256], 2000, 1500),
+        (vec![512, 512], 10_000, 12_000),
+        (vec![1024, 1024, 2048], 60_000, 36_000),
+    );
     Recipe::plain(scene.rows(rows), &hidden, updates)
 }
 
@@ -85,7 +93,12 @@ fn arms(scene: &Scene) -> Vec<Arm> {
 
 fn judge(scene: &Scene, results: &Results<'_>) -> Vec<Verdict> {
     let less = |more: &str, less: &str| {
-        Verdict::more(format!("{less}: a lower test error than {more}"), results.excess(more, less, "test_error"), 0.0, "points")
+        Verdict::more(
+            format!("{less}: a lower test error than {more}"),
+            results.excess(more, less, "test_error"),
+            0.0,
+            "points",
+        )
     };
     let mut verdicts = vec![
         less(L2, DROPOUT_L2),
@@ -97,19 +110,33 @@ fn judge(scene: &Scene, results: &Results<'_>) -> Vec<Verdict> {
     ];
     if !scene.order_alone() {
         verdicts.push(less(DROPOUT_L2, DROPOUT_NORM));
-        verdicts.push(Verdict::at_most("dropout and max-norm: test error", results.value(DROPOUT_NORM, "test_error"), 1.2, "%"));
+        verdicts.push(Verdict::at_most(
+            "dropout and max-norm: test error",
+            results.value(DROPOUT_NORM, "test_error"),
+            1.2,
+            "%",
+        ));
     }
     verdicts
 }
 
 fn figures(_: &Scene, results: &Results<'_>) -> Result<Vec<String>, Failure> {
     let plot = |title, arms: &[&'static str]| {
-        let lines = arms.iter().map(|&arm| Line::new(arm, results.curve(arm, "epoch", "test_error"))).collect();
+        let lines = arms
+            .iter()
+            .map(|&arm| Line::new(arm, results.curve(arm, "epoch", "test_error")))
+            .collect();
         Plot { title, x: "epoch", y: "error (%)", log: false, falling: true, lines }.draw()
     };
     Ok(vec![
-        plot("Error on test rows: penalties and bounds", &[NONE, L2, L1, NORM, DROPOUT_L2, DROPOUT_NORM])?,
-        plot("Error on test rows: batch normalization", &[NONE, NORMALIZED, DROPOUT_NORMALIZED, NORMALIZED_AFTER])?,
+        plot(
+            "Error on test rows: penalties and bounds",
+            &[NONE, L2, L1, NORM, DROPOUT_L2, DROPOUT_NORM],
+        )?,
+        plot(
+            "Error on test rows: batch normalization",
+            &[NONE, NORMALIZED, DROPOUT_NORMALIZED, NORMALIZED_AFTER],
+        )?,
         plot("Error on test rows: logistic units", &[LOGISTIC, KL])?,
     ])
 }

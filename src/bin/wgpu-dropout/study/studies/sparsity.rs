@@ -22,7 +22,11 @@ pub static STUDY: Study = Study {
     source: "Srivastava et al. 2014, figures 7 and 8",
     arms,
     judge,
-    columns: &[("activation", "mean activation", 3), ("active", "active, %", 1), ("loss", "reconstruction", 2)],
+    columns: &[
+        ("activation", "mean activation", 3),
+        ("active", "active, %", 1),
+        ("loss", "reconstruction", 2),
+    ],
     figures,
 };
 
@@ -43,7 +47,11 @@ fn hidden(scene: &Scene) -> usize {
 
 fn arms(_: &Scene) -> Vec<Arm> {
     [1.0, 0.5]
-        .map(|keep| Arm::compute(LINE, keep, |scene, device, seed, keep| Autoencoder { scene, seed, keep }.on_device(device)))
+        .map(|keep| {
+            Arm::compute(LINE, keep, |scene, device, seed, keep| {
+                Autoencoder { scene, seed, keep }.on_device(device)
+            })
+        })
         .to_vec()
 }
 
@@ -52,22 +60,35 @@ fn judge(_: &Scene, results: &Results<'_>) -> Vec<Verdict> {
     let ratio = results.ratio(with, without, "activation");
     vec![
         Verdict::at_most("the mean activation with dropout over that without", ratio, 0.6, "times"),
-        Verdict::more("fewer units are active with dropout", results.excess(without, with, "active"), 0.0, "points"),
+        Verdict::more(
+            "fewer units are active with dropout",
+            results.excess(without, with, "active"),
+            0.0,
+            "points",
+        ),
     ]
 }
 
 fn figures(scene: &Scene, results: &Results<'_>) -> std::result::Result<Vec<String>, Failure> {
     let mut pictures = Vec::new();
     let named = [(1.0, "Without dropout"), (0.5, "Half of the units dropped")];
-    for (what, x, series) in
-        [("Mean activation of each unit", "mean activation", "means"), ("All activations above 0", "activation", "activations")]
-    {
+    for (what, x, series) in [
+        ("Mean activation of each unit", "mean activation", "means"),
+        ("All activations above 0", "activation", "activations"),
+    ] {
         let group = |(keep, name): (f64, &str)| {
             let record = results.of(results.name_at(LINE, keep)).next();
-            (name.to_lowercase(), record.and_then(|record| record.found.series.get(series).cloned()).unwrap_or_default())
+            (
+                name.to_lowercase(),
+                record
+                    .and_then(|record| record.found.series.get(series).cloned())
+                    .unwrap_or_default(),
+            )
         };
         let groups = named.map(group).to_vec();
-        pictures.push(Histogram { title: what, x, y: "count", end: END, groups, marks: Vec::new() }.draw()?);
+        pictures.push(
+            Histogram { title: what, x, y: "count", end: END, groups, marks: Vec::new() }.draw()?,
+        );
     }
     for (keep, name) in named {
         let Some(record) = results.of(results.name_at(LINE, keep)).next() else { continue };
@@ -80,7 +101,8 @@ fn figures(scene: &Scene, results: &Results<'_>) -> std::result::Result<Vec<Stri
     Ok(pictures)
 }
 
-/// `inputs – 256 ReLUs, dropout – inputs`, logistic outputs, squared error; vanilla dropout as in the paper, so that activations compare.
+/// `inputs – 256 ReLUs, dropout – inputs`, logistic outputs, squared error; vanilla dropout as in
+/// the paper, so that activations compare.
 struct Autoencoder<'a> {
     scene: &'a Scene,
     seed: u64,
@@ -93,19 +115,28 @@ impl Computation for Autoencoder<'_> {
         let data = &self.scene.data;
         let train = drawn(&data.train, self.scene.rows(self.scene.pick(5000, 60_000)), self.seed);
         let units = hidden(self.scene);
-        let (rows, inputs, updates) = (train.rows, train.cols, self.scene.updates(self.scene.pick(2000, 60_000)));
+        let (rows, inputs, updates) =
+            (train.rows, train.cols, self.scene.updates(self.scene.pick(2000, 60_000)));
         let batch = BATCH.min(rows);
         let resident = upload(&mut backend, &train)?;
-        let (mut encode, mut decode) =
-            (Layer::new(&mut backend, self.seed, 0, inputs, units)?, Layer::new(&mut backend, self.seed, 1, units, inputs)?);
+        let (mut encode, mut decode) = (
+            Layer::new(&mut backend, self.seed, 0, inputs, units)?,
+            Layer::new(&mut backend, self.seed, 1, units, inputs)?,
+        );
         let mut x = backend.zeros(batch, inputs)?;
-        let (mut hidden, mut grad_hidden) = (backend.zeros(batch, units)?, backend.zeros(batch, units)?);
+        let (mut hidden, mut grad_hidden) =
+            (backend.zeros(batch, units)?, backend.zeros(batch, units)?);
         let (mut z, mut grad_z) = (backend.zeros(batch, inputs)?, backend.zeros(batch, inputs)?);
         let (mut labels, mut losses) = (backend.zeros(batch, 1)?, backend.zeros(batch, 2)?);
         let mut order = backend.zeros::<u32>(rows, 1)?;
         let rate = Rate::keep(self.keep)?;
-        let site = |step: u32| Dropout::train(Mode::Vanilla, Mask::new(rate, Key { seed: self.seed, layer: 1, step }));
-        let schedules = Schedules { lr: Schedule::Exponential { to: 0.05, steps: updates }, ..Schedules::default() };
+        let site = |step: u32| {
+            Dropout::train(Mode::Vanilla, Mask::new(rate, Key { seed: self.seed, layer: 1, step }))
+        };
+        let schedules = Schedules {
+            lr: Schedule::Exponential { to: 0.05, steps: updates },
+            ..Schedules::default()
+        };
         let rule = SgdRule { momentum: 0.9, ..SgdRule::plain(0.02) };
         let steps = (rows / batch).max(1) as u32;
         for step in 0..updates {
@@ -127,10 +158,24 @@ impl Computation for Autoencoder<'_> {
             encode.forward(&mut backend, &x, &mut hidden, true, site(step))?;
             decode.forward(&mut backend, &hidden, &mut z, false, Dropout::NONE)?;
             let (targets, logistic) = (&x, true);
-            backend.squared_error(SquaredError { z: &z, targets, grad_z: &mut grad_z, losses: &mut losses, logistic })?;
-            let (weight, dropout, through) = (&decode.weight, Dropout::NONE, Some((&hidden, site(step).scale)));
+            backend.squared_error(SquaredError {
+                z: &z,
+                targets,
+                grad_z: &mut grad_z,
+                losses: &mut losses,
+                logistic,
+            })?;
+            let (weight, dropout, through) =
+                (&decode.weight, Dropout::NONE, Some((&hidden, site(step).scale)));
             let (grad_output, output, grad_input) = (&grad_z, None, &mut grad_hidden);
-            backend.grad_input(GradInput { grad_output, output, weight, grad_input, dropout, through })?;
+            backend.grad_input(GradInput {
+                grad_output,
+                output,
+                weight,
+                grad_input,
+                dropout,
+                through,
+            })?;
             decode.update(&mut backend, &hidden, &grad_z, rule)?;
             encode.update(&mut backend, &x, &grad_hidden, rule)?;
             backend.submit()?;
@@ -142,7 +187,12 @@ impl Computation for Autoencoder<'_> {
 
 impl Autoencoder<'_> {
     /// Activations and reconstructions of test rows, and the filters.
-    fn measure<B: Backend>(&self, backend: &mut B, encode: &Layer<B>, decode: &Layer<B>) -> Result<Found> {
+    fn measure<B: Backend>(
+        &self,
+        backend: &mut B,
+        encode: &Layer<B>,
+        decode: &Layer<B>,
+    ) -> Result<Found> {
         const ROWS: usize = 1000;
         let test = &self.scene.data.test;
         let (rows, inputs, units) = (test.rows.min(ROWS), test.cols, hidden(self.scene));
@@ -152,13 +202,28 @@ impl Autoencoder<'_> {
         let (mut grad_z, mut losses) = (backend.zeros(rows, inputs)?, backend.zeros(rows, 2)?);
         encode.forward(backend, &x, &mut hidden, true, Dropout::NONE)?;
         let activations = backend.read(&hidden)?;
-        encode.forward(backend, &x, &mut hidden, true, Dropout::predict(Mode::Vanilla, Rate::keep(self.keep)?))?;
+        encode.forward(
+            backend,
+            &x,
+            &mut hidden,
+            true,
+            Dropout::predict(Mode::Vanilla, Rate::keep(self.keep)?),
+        )?;
         decode.forward(backend, &hidden, &mut z, false, Dropout::NONE)?;
-        backend.squared_error(SquaredError { z: &z, targets: &x, grad_z: &mut grad_z, losses: &mut losses, logistic: true })?;
-        let mean = |values: &mut dyn Iterator<Item = f32>, count: usize| values.map(f64::from).sum::<f64>() / count as f64;
+        backend.squared_error(SquaredError {
+            z: &z,
+            targets: &x,
+            grad_z: &mut grad_z,
+            losses: &mut losses,
+            logistic: true,
+        })?;
+        let mean = |values: &mut dyn Iterator<Item = f32>, count: usize| {
+            values.map(f64::from).sum::<f64>() / count as f64
+        };
         let loss = mean(&mut backend.read(&losses)?.into_iter().step_by(2), rows);
-        let means: Vec<f64> =
-            (0..units).map(|unit| mean(&mut activations.iter().skip(unit).step_by(units).copied(), rows)).collect();
+        let means: Vec<f64> = (0..units)
+            .map(|unit| mean(&mut activations.iter().skip(unit).step_by(units).copied(), rows))
+            .collect();
         let filters = backend.read(&encode.weight)?;
 
         let mut found = Found::default();
@@ -167,9 +232,14 @@ impl Autoencoder<'_> {
         let active = activations.iter().filter(|&&h| h > 0.0).count();
         found.value("active", 100.0 * active as f64 / activations.len() as f64);
         found.series.insert("means".to_owned(), counts(means.into_iter()));
-        found.series.insert("activations".to_owned(), counts(activations.into_iter().filter(|&h| h > 0.0).map(f64::from)));
+        found.series.insert(
+            "activations".to_owned(),
+            counts(activations.into_iter().filter(|&h| h > 0.0).map(f64::from)),
+        );
         // In three digits: the picture has 256 shades.
-        let filter = |unit: usize| filters.iter().skip(unit).step_by(units).map(|&w| (f64::from(w) * 1e3).round() / 1e3);
+        let filter = |unit: usize| {
+            filters.iter().skip(unit).step_by(units).map(|&w| (f64::from(w) * 1e3).round() / 1e3)
+        };
         found.series.insert("filters".to_owned(), (0..SHOWN.min(units)).flat_map(filter).collect());
         Ok(found)
     }

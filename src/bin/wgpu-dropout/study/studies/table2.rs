@@ -20,13 +20,20 @@ pub static STUDY: Study = Study {
     source: "Srivastava et al. 2014, table 2",
     arms,
     judge,
-    columns: &[("test_error", "test error, %", 2), ("train_error", "train error, %", 2), ("test_loss", "test loss", 3)],
+    columns: &[
+        ("test_error", "test error, %", 2),
+        ("train_error", "train error, %", 2),
+        ("test_loss", "test loss", 3),
+    ],
     figures,
 };
 
 fn arms(scene: &Scene) -> Vec<Arm> {
     let (width, rows, updates) = scene.pick((192, 2000, 3000), (1024, 60_000, 36_000));
-    let plain = |hidden: &[usize]| Recipe { momentum_start: 0.5, ..Recipe::plain(scene.rows(rows), hidden, updates) };
+    let plain = |hidden: &[usize]| Recipe {
+        momentum_start: 0.5,
+        ..Recipe::plain(scene.rows(rows), hidden, updates)
+    };
     let three = plain(&[width; 3]);
     let dropped = |recipe: Recipe| recipe.keep(0.5, scene.input_keep());
     vec![
@@ -39,19 +46,36 @@ fn arms(scene: &Scene) -> Vec<Arm> {
 
 fn judge(scene: &Scene, results: &Results<'_>) -> Vec<Verdict> {
     let less = |more: &str, less: &str| {
-        Verdict::more(format!("{less}: a lower test error than {more}"), results.excess(more, less, "test_error"), 0.0, "points")
+        Verdict::more(
+            format!("{less}: a lower test error than {more}"),
+            results.excess(more, less, "test_error"),
+            0.0,
+            "points",
+        )
     };
     let mut verdicts = vec![less(NONE, DROPOUT), less(NONE, CAPPED), less(NONE, WIDE)];
     if !scene.order_alone() {
-        verdicts.push(Verdict::at_most("dropout, 3×1024: test error", results.value(DROPOUT, "test_error"), 1.35, "%"));
+        verdicts.push(Verdict::at_most(
+            "dropout, 3×1024: test error",
+            results.value(DROPOUT, "test_error"),
+            1.35,
+            "%",
+        ));
         verdicts.push(less(DROPOUT, CAPPED));
-        verdicts.push(Verdict::at_most("with max-norm: test error", results.value(CAPPED, "test_error"), 1.2, "%"));
+        verdicts.push(Verdict::at_most(
+            "with max-norm: test error",
+            results.value(CAPPED, "test_error"),
+            1.2,
+            "%",
+        ));
     }
     verdicts
 }
 
 fn figures(_: &Scene, results: &Results<'_>) -> Result<Vec<String>, Failure> {
-    let lines = [NONE, DROPOUT, CAPPED, WIDE].map(|arm| Line::new(arm, results.curve(arm, "epoch", "test_error"))).to_vec();
+    let lines = [NONE, DROPOUT, CAPPED, WIDE]
+        .map(|arm| Line::new(arm, results.curve(arm, "epoch", "test_error")))
+        .to_vec();
     let title = "Error on test rows while training";
     Ok(vec![Plot { title, x: "epoch", y: "error (%)", log: false, falling: true, lines }.draw()?])
 }

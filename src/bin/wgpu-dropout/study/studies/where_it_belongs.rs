@@ -1,5 +1,6 @@
-//! Where dropout belongs: which networks have the layers that it was made for, what it does to two heads on the same convolutions, and what early and
-//! late dropout do to nets that underfit and overfit.
+//! Where dropout belongs: which networks have the layers that it was made for, what it does to two
+//! heads on the same convolutions, and what early and late dropout do to nets that underfit and
+//! overfit.
 
 mod heads;
 
@@ -23,7 +24,11 @@ pub static STUDY: Study = Study {
     source: "Liu et al. 2023, Dropout reduces underfitting; layer shapes as published",
     arms,
     judge,
-    columns: &[("test_error", "test error, %", 2), ("train_error", "train error, %", 2), ("train_loss", "train loss", 4)],
+    columns: &[
+        ("test_error", "test error, %", 2),
+        ("train_error", "train error, %", 2),
+        ("train_loss", "train loss", 4),
+    ],
     figures,
 };
 
@@ -37,7 +42,11 @@ fn name(net: &str, way: &str) -> String {
 }
 
 fn arms(scene: &Scene) -> Vec<Arm> {
-    let small = Recipe::plain(scene.rows(scene.pick(10_000, 60_000)), &scene.pick([24, 24], [64, 64]), scene.pick(1500, 12_000));
+    let small = Recipe::plain(
+        scene.rows(scene.pick(10_000, 60_000)),
+        &scene.pick([24, 24], [64, 64]),
+        scene.pick(1500, 12_000),
+    );
     let large = Recipe::plain(
         scene.rows(scene.pick(2000.min(scene.data.train.rows / 2), 10_000)),
         &scene.pick([400, 400], [1024, 1024]),
@@ -46,7 +55,12 @@ fn arms(scene: &Scene) -> Vec<Arm> {
     let ways = |net: &'static str, recipe: Recipe| {
         let dropped = recipe.clone().keep(0.5, 1.0);
         let scheduled = |drop| Recipe { drop, ..dropped.clone() };
-        let recipes = [recipe, dropped.clone(), scheduled(Dropping::Early(0.4)), scheduled(Dropping::Late(0.4))];
+        let recipes = [
+            recipe,
+            dropped.clone(),
+            scheduled(Dropping::Early(0.4)),
+            scheduled(Dropping::Late(0.4)),
+        ];
         WAYS.into_iter().zip(recipes).map(move |(way, recipe)| Arm::train(name(net, way), recipe))
     };
     ways(SMALL, small).chain(ways(LARGE, large)).chain(heads::arms(scene)).collect()
@@ -64,8 +78,18 @@ fn judge(scene: &Scene, results: &Results<'_>) -> Vec<Verdict> {
     };
     let share = |network: &Network| Spread::of([100.0 * network.share()]);
     let mut verdicts = vec![
-        Verdict::more("VGG-16: the share of its fully connected layers, above 85 %", share(&vgg16()), 85.0, "%"),
-        Verdict::more("AlexNet: the share of its fully connected layers, above 85 %", share(&alexnet()), 85.0, "%"),
+        Verdict::more(
+            "VGG-16: the share of its fully connected layers, above 85 %",
+            share(&vgg16()),
+            85.0,
+            "%",
+        ),
+        Verdict::more(
+            "AlexNet: the share of its fully connected layers, above 85 %",
+            share(&alexnet()),
+            85.0,
+            "%",
+        ),
         Verdict::at_most(
             "ResNet-50: the share of its one fully connected layer, which has no hidden unit",
             share(&resnet50()),
@@ -78,10 +102,17 @@ fn judge(scene: &Scene, results: &Results<'_>) -> Vec<Verdict> {
         less(LARGE, "none", "late"),
     ];
     if let Some([connected, average]) = heads::networks(scene) {
-        let [average_to, average_from] = &[heads::KEEP, 1.0].map(|keep| heads::name(Head::Average, keep));
-        let [connected_to, connected_from] = &[heads::KEEP, 1.0].map(|keep| heads::name(Head::Connected, keep));
+        let [average_to, average_from] =
+            &[heads::KEEP, 1.0].map(|keep| heads::name(Head::Average, keep));
+        let [connected_to, connected_from] =
+            &[heads::KEEP, 1.0].map(|keep| heads::name(Head::Connected, keep));
         verdicts.extend([
-            Verdict::more("the fully connected head here: its share of the parameters, above 85 %", share(&connected), 85.0, "%"),
+            Verdict::more(
+                "the fully connected head here: its share of the parameters, above 85 %",
+                share(&connected),
+                85.0,
+                "%",
+            ),
             Verdict::more(
                 "the head behind global average pooling: a smaller share than that",
                 Spread::of([100.0 * (connected.share() - average.share())]),
@@ -96,7 +127,11 @@ fn judge(scene: &Scene, results: &Results<'_>) -> Vec<Verdict> {
             ),
             Verdict::more(
                 "dropout costs that head more than the fully connected one",
-                results.excess_of_rise([average_to, average_from], [connected_to, connected_from], "test_error"),
+                results.excess_of_rise(
+                    [average_to, average_from],
+                    [connected_to, connected_from],
+                    "test_error",
+                ),
                 0.0,
                 "points",
             ),
@@ -115,23 +150,39 @@ fn figures(scene: &Scene, results: &Results<'_>) -> Result<Vec<String>, Failure>
             count if count < 1e5 => format!("{:.1} k", count / 1e3),
             count => format!("{:.2} M", count / 1e6),
         };
-        vec![(*name).to_owned(), short(convolution), short(hidden), short(classes), format!("{:.1} %", 100.0 * network.share())]
+        vec![
+            (*name).to_owned(),
+            short(convolution),
+            short(hidden),
+            short(classes),
+            format!("{:.1} %", 100.0 * network.share()),
+        ]
     });
     let columns = ["network", "convolution", "hidden", "last layer", "fully connected"];
     let plot = |title, net: &str| {
-        let lines = WAYS.map(|way| Line::new(way, results.curve(&name(net, way), "epoch", "test_error"))).to_vec();
-        Plot { title, x: "epoch", y: "error on test rows (%)", log: false, falling: true, lines }.draw()
+        let lines = WAYS
+            .map(|way| Line::new(way, results.curve(&name(net, way), "epoch", "test_error")))
+            .to_vec();
+        Plot { title, x: "epoch", y: "error on test rows (%)", log: false, falling: true, lines }
+            .draw()
     };
     let mut pictures = vec![
-        figure("Parameters by kind of layer, from the published shapes, and of what is trained here", &table(&columns, rows)),
+        figure(
+            "Parameters by kind of layer, from the published shapes, and of what is trained here",
+            &table(&columns, rows),
+        ),
         plot("A net that underfits", SMALL)?,
         plot("A net that overfits", LARGE)?,
     ];
     if ours.is_some() {
-        let arms =
-            [Head::Connected, Head::Average].into_iter().flat_map(|head| [1.0, heads::KEEP].map(|keep| heads::name(head, keep)));
-        let lines = arms.map(|arm| Line::new(arm.as_str(), results.curve(&arm, "epoch", "test_error"))).collect();
-        let (title, x, y) = ("Two heads on the same convolutions", "epoch", "error on test rows (%)");
+        let arms = [Head::Connected, Head::Average]
+            .into_iter()
+            .flat_map(|head| [1.0, heads::KEEP].map(|keep| heads::name(head, keep)));
+        let lines = arms
+            .map(|arm| Line::new(arm.as_str(), results.curve(&arm, "epoch", "test_error")))
+            .collect();
+        let (title, x, y) =
+            ("Two heads on the same convolutions", "epoch", "error on test rows (%)");
         pictures.push(Plot { title, x, y, log: false, falling: true, lines }.draw()?);
     }
     Ok(pictures)
@@ -166,7 +217,10 @@ fn alexnet() -> Network {
     let convolution = [(11, 3, 96), (5, 48, 256), (3, 256, 384), (3, 192, 384), (3, 192, 256)];
     Network {
         name: "AlexNet",
-        convolution: convolution.map(|(side, inputs, outputs)| filters(side, inputs, outputs)).iter().sum(),
+        convolution: convolution
+            .map(|(side, inputs, outputs)| filters(side, inputs, outputs))
+            .iter()
+            .sum(),
         hidden: filters(6, 256, 4096) + filters(1, 4096, 4096),
         classes: filters(1, 4096, 1000),
     }
@@ -183,8 +237,8 @@ fn vgg16() -> Network {
     }
 }
 
-/// He et al. 2015: global average pooling stands before the one fully connected layer. Filters have no bias; batch normalization has two
-/// parameters a channel.
+/// He et al. 2015: global average pooling stands before the one fully connected layer. Filters have
+/// no bias; batch normalization has two parameters a channel.
 fn resnet50() -> Network {
     let block = |side: u64, inputs: u64, outputs: u64| filters(side, inputs, outputs) + outputs;
     let (mut convolution, mut inputs) = (block(7, 3, 64), 64);
@@ -192,7 +246,8 @@ fn resnet50() -> Network {
         let outputs = 4 * width;
         convolution += block(1, inputs, outputs);
         for _ in 0..blocks {
-            convolution += block(1, inputs, width) + block(3, width, width) + block(1, width, outputs);
+            convolution +=
+                block(1, inputs, width) + block(3, width, width) + block(1, width, outputs);
             inputs = outputs;
         }
     }

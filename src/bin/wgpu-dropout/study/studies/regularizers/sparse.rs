@@ -1,7 +1,7 @@
 //! "L2 and KL": a net whose units are kept from being active often.
 //!
-//! The divergence of two rates of activity takes activations from 0 to 1, so that the units here are logistic ones; the paper, whose units are ReLUs, does
-//! not say how it applied it to them.
+//! The divergence of two rates of activity takes activations from 0 to 1, so that the units here
+//! are logistic ones; the paper, whose units are ReLUs, does not say how it applied it to them.
 
 use crate::study::handmade::{self, Handmade};
 use crate::study::layer::Layer;
@@ -24,10 +24,21 @@ pub struct Net<'a> {
 impl Computation for Net<'_> {
     fn on<B: Backend>(&self, mut backend: B) -> Result<(B, Found)> {
         let (scene, recipe) = (self.scene, &self.recipe);
-        let widths = recipe.architecture(scene.data.train.cols, scene.data.classes, self.seed)?.widths();
+        let widths =
+            recipe.architecture(scene.data.train.cols, scene.data.classes, self.seed)?.widths();
         let layers = Layer::stack(&mut backend, self.seed, &widths)?;
-        let hidden = recipe.hidden.iter().map(|&units| Hidden::new(&mut backend, recipe.batch, units)).collect::<Result<_>>()?;
-        handmade::train(backend, scene, recipe, self.seed, Sparse { layers, hidden, weight: self.weight })
+        let hidden = recipe
+            .hidden
+            .iter()
+            .map(|&units| Hidden::new(&mut backend, recipe.batch, units))
+            .collect::<Result<_>>()?;
+        handmade::train(
+            backend,
+            scene,
+            recipe,
+            self.seed,
+            Sparse { layers, hidden, weight: self.weight },
+        )
     }
 }
 
@@ -37,7 +48,8 @@ struct Sparse<B: Backend> {
     weight: f32,
 }
 
-/// A mini-batch of a hidden layer: sums, activations, the gradients by both, and each unit's mean activation.
+/// A mini-batch of a hidden layer: sums, activations, the gradients by both, and each unit's mean
+/// activation.
 struct Hidden<B: Backend> {
     z: B::Tensor<f32>,
     y: B::Tensor<f32>,
@@ -65,12 +77,24 @@ impl<B: Backend> Hidden<B> {
         backend.batch_statistics(BatchStatistics { x: y, statistics, running, momentum: 0.1 })?;
         backend.sparsity_grad(SparsityGrad { statistics, grad_y, target: TARGET, weight })?;
         let (activation, dropout) = (Activation::Sigmoid, Dropout::NONE);
-        backend.activation_grad(ActivationGrad { grad_output: grad_y, z, grad_z, activation, dropout })
+        backend.activation_grad(ActivationGrad {
+            grad_output: grad_y,
+            z,
+            grad_z,
+            activation,
+            dropout,
+        })
     }
 }
 
 impl<B: Backend> Handmade<B> for Sparse<B> {
-    fn forward(&mut self, backend: &mut B, x: &B::Tensor<f32>, logits: &mut B::Tensor<f32>, _: Option<u32>) -> Result<()> {
+    fn forward(
+        &mut self,
+        backend: &mut B,
+        x: &B::Tensor<f32>,
+        logits: &mut B::Tensor<f32>,
+        _: Option<u32>,
+    ) -> Result<()> {
         let (mut below, last) = (x, self.hidden.len());
         for (layer, Hidden { z, y, .. }) in self.layers.iter().zip(&mut self.hidden) {
             layer.logistic(backend, below, z, y)?;
@@ -79,7 +103,14 @@ impl<B: Backend> Handmade<B> for Sparse<B> {
         self.layers[last].forward(backend, below, logits, false, Dropout::NONE)
     }
 
-    fn backward(&mut self, backend: &mut B, x: &B::Tensor<f32>, grad_logits: &B::Tensor<f32>, _: u32, rule: SgdRule) -> Result<()> {
+    fn backward(
+        &mut self,
+        backend: &mut B,
+        x: &B::Tensor<f32>,
+        grad_logits: &B::Tensor<f32>,
+        _: u32,
+        rule: SgdRule,
+    ) -> Result<()> {
         for index in (0..self.layers.len()).rev() {
             let (below, above) = self.hidden.split_at_mut(index);
             let grad_z = above.first().map_or(grad_logits, |layer| &layer.grad_z);

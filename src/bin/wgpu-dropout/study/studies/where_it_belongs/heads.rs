@@ -1,4 +1,5 @@
-//! Two heads on the same convolutional front: a fully connected one, and global average pooling with nothing but the last layer behind it.
+//! Two heads on the same convolutional front: a fully connected one, and global average pooling
+//! with nothing but the last layer behind it.
 
 use super::Network;
 use crate::study::draw::drawn;
@@ -30,14 +31,29 @@ pub enum Head {
 
 /// The arms, where the data are square images.
 pub fn arms(scene: &Scene) -> Vec<Arm> {
-    let arm = |head: Head, keep: f64, compute: Compute| Arm { name: name(head, keep), ..Arm::compute("", keep, compute) };
+    let arm = |head: Head, keep: f64, compute: Compute| Arm {
+        name: name(head, keep),
+        ..Arm::compute("", keep, compute)
+    };
     let all = [
-        arm(Head::Connected, 1.0, |scene, device, seed, keep| net(scene, seed, Head::Connected, keep).on_device(device)),
-        arm(Head::Connected, KEEP, |scene, device, seed, keep| net(scene, seed, Head::Connected, keep).on_device(device)),
-        arm(Head::Average, 1.0, |scene, device, seed, keep| net(scene, seed, Head::Average, keep).on_device(device)),
-        arm(Head::Average, KEEP, |scene, device, seed, keep| net(scene, seed, Head::Average, keep).on_device(device)),
+        arm(Head::Connected, 1.0, |scene, device, seed, keep| {
+            net(scene, seed, Head::Connected, keep).on_device(device)
+        }),
+        arm(Head::Connected, KEEP, |scene, device, seed, keep| {
+            net(scene, seed, Head::Connected, keep).on_device(device)
+        }),
+        arm(Head::Average, 1.0, |scene, device, seed, keep| {
+            net(scene, seed, Head::Average, keep).on_device(device)
+        }),
+        arm(Head::Average, KEEP, |scene, device, seed, keep| {
+            net(scene, seed, Head::Average, keep).on_device(device)
+        }),
     ];
-    if front(scene).is_some() { all.into_iter().map(|arm| Arm { point: None, ..arm }).collect() } else { Vec::new() }
+    if front(scene).is_some() {
+        all.into_iter().map(|arm| Arm { point: None, ..arm }).collect()
+    } else {
+        Vec::new()
+    }
 }
 
 /// The name of an arm.
@@ -49,8 +65,8 @@ pub fn name(head: Head, keep: f64) -> String {
     format!("{head}: {}", if keep < 1.0 { "dropout" } else { "none" })
 }
 
-/// Two convolutions, each with pooling, of images that are halved first where time is short; `None` where a row of the data is no square image of a
-/// size that leaves maps to average.
+/// Two convolutions, each with pooling, of images that are halved first where time is short; `None`
+/// where a row of the data is no square image of a size that leaves maps to average.
 pub fn front(scene: &Scene) -> Option<Front> {
     let side = scene.data.train.cols.isqrt();
     let image = Image { height: side, width: side, channels: 1 };
@@ -65,7 +81,13 @@ pub fn front(scene: &Scene) -> Option<Front> {
 }
 
 /// A front with the network behind it, whose head decides how the front ends.
-pub fn shapes(scene: &Scene, front: Front, head: Head, keep: f64, seed: u64) -> Result<(Front, Architecture)> {
+pub fn shapes(
+    scene: &Scene,
+    front: Front,
+    head: Head,
+    keep: f64,
+    seed: u64,
+) -> Result<(Front, Architecture)> {
     let mut front = front;
     let (rate, all) = (Rate::keep(keep)?, Rate::KEEP_ALL);
     let maps = front.maps()?;
@@ -77,7 +99,18 @@ pub fn shapes(scene: &Scene, front: Front, head: Head, keep: f64, seed: u64) -> 
         }
     };
     let inputs = front.maps()?.elements();
-    Ok((front, Architecture { inputs, hidden, classes: scene.data.classes, mode: Mode::Inverted, rate, input_rate, seed }))
+    Ok((
+        front,
+        Architecture {
+            inputs,
+            hidden,
+            classes: scene.data.classes,
+            mode: Mode::Inverted,
+            rate,
+            input_rate,
+            seed,
+        },
+    ))
 }
 
 /// The parameters of both networks, by kind of layer; `None` where the data are no images.
@@ -87,9 +120,17 @@ pub fn networks(scene: &Scene) -> Option<[Network; 2]> {
         let parameters = |pair: &[usize]| ((pair[0] + 1) * pair[1]) as u64;
         let mut connected: Vec<u64> = architecture.widths().windows(2).map(parameters).collect();
         let classes = connected.pop()?;
-        Some(Network { name, convolution: front.parameters().ok()? as u64, hidden: connected.iter().sum(), classes })
+        Some(Network {
+            name,
+            convolution: front.parameters().ok()? as u64,
+            hidden: connected.iter().sum(),
+            classes,
+        })
     };
-    Some([of(Head::Connected, "here, fully connected")?, of(Head::Average, "here, global average pooling")?])
+    Some([
+        of(Head::Connected, "here, fully connected")?,
+        of(Head::Average, "here, global average pooling")?,
+    ])
 }
 
 struct Net<'a> {
@@ -111,13 +152,17 @@ impl Computation for Net<'_> {
         let Some(front) = front(scene) else { return Ok((backend, Found::default())) };
         let (front, architecture) = shapes(scene, front, head, keep, seed)?;
         let mut net = ConvNet::new(backend, &front, architecture)?;
-        let (train, test) = (upload(net.backend_mut(), &samples)?, upload(net.backend_mut(), &scene.data.test)?);
+        let (train, test) =
+            (upload(net.backend_mut(), &samples)?, upload(net.backend_mut(), &scene.data.test)?);
         let steps = samples.rows.div_ceil(BATCH).max(1) as u32;
         let epochs = scene.updates(updates).div_ceil(steps).max(1);
         let training = Training {
             batch: BATCH,
             rule: SgdRule { momentum: 0.9, ..SgdRule::plain(0.1) },
-            schedules: Schedules { lr: Schedule::Exponential { to: 0.02, steps: steps * epochs }, ..Schedules::default() },
+            schedules: Schedules {
+                lr: Schedule::Exponential { to: 0.02, steps: steps * epochs },
+                ..Schedules::default()
+            },
             ..Training::default()
         };
         let mut found = Found::default();
