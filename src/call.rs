@@ -1,10 +1,13 @@
-//! What each kernel is called with: one description a kernel, the same for the CPU, a
-//! [`Gpu`](crate::gpu::Gpu) and a caller's own device.
+//! Arguments of every kernel: one struct per kernel, shared by the CPU, a [`Gpu`](crate::gpu::Gpu)
+//! and a caller's own device.
 //!
-//! Row-major. `X [B, I]`, `W [I, O]`, `b [1, O]`, `Y, dY [B, O]`, `M` the mask, `s` the scale of
-//! its [`Dropout`]. `T` holds f32, `U` u32 and `V` bytes; on a caller's device all are
-//! [`View`](crate::gpu::View)s. Every call is checked before a device sees it: a shape that does
-//! not fit is an [`Error::Shape`] that names both sizes.
+//! Tensors are row-major. Unless a struct says otherwise, `X` is `[B, I]`, `W` is `[I, O]`, `b` is
+//! `[1, O]`, and `Y` and `dY` are `[B, O]`. `M` is the mask of the call's [`Dropout`] and `s` its
+//! scale. `T` holds f32, `U` holds u32 and `V` holds bytes; on a caller's device all of them are
+//! [`View`](crate::gpu::View)s.
+//!
+//! Every call is checked before it reaches a device. A shape that does not fit is an
+//! [`Error::Shape`] that names both sizes.
 
 mod activation;
 mod adamw;
@@ -25,7 +28,10 @@ pub use sparsity::SparsityGrad;
 use crate::shape::{Matrix, expect};
 use crate::{Dropout, Error, Mask, Result};
 
-/// `y = M·s·x`; on `dy` it is its own backward pass.
+/// Dropout of any tensor: `y = M·s·x`. Applied to `dy`, the same call is its own backward pass.
+///
+/// Source: Srivastava et al., JMLR 15 (2014), section 4; scaling during training as in the CS231n
+/// notes.
 #[derive(Debug)]
 pub struct DropoutCall<'a, T> {
     /// Input, any shape.
@@ -43,14 +49,16 @@ impl<T: Matrix> DropoutCall<'_, T> {
     }
 }
 
-/// The mask as bits: element (r, c) is bit c % 32 of word c / 32 of row r.
+/// The mask as packed bits: element (r, c) is bit `c % 32` of word `c / 32` of row r.
+///
+/// Bits past the last column are 0.
 #[derive(Debug)]
 pub struct MaskBits<'a, U> {
     /// Output `[rows, ⌈cols / 32⌉]`.
     pub bits: &'a mut U,
     /// Columns of the mask.
     pub cols: usize,
-    /// What is drawn.
+    /// Mask to draw.
     pub mask: Mask,
 }
 
@@ -61,18 +69,21 @@ impl<U: Matrix> MaskBits<'_, U> {
     }
 }
 
-/// `Y = M·s·relu(X·W + b)`; with [`Dropout::predict`] the predict form `Y = a·relu(X·W + b)`.
+/// Fused forward pass of a layer: `Y = M·s·relu(X·W + b)`.
+///
+/// With [`Dropout::predict`] it computes the predict form `Y = a·relu(X·W + b)`. The fused epilogue
+/// is this crate's own.
 #[derive(Debug)]
 pub struct LinearForward<'a, T> {
-    /// `[B, I]`
+    /// `X [B, I]`
     pub x: &'a T,
-    /// `[I, O]`
+    /// `W [I, O]`
     pub weight: &'a T,
-    /// `[1, O]`
+    /// `b [1, O]`
     pub bias: Option<&'a T>,
-    /// `[B, O]`, written.
+    /// `Y [B, O]`, written.
     pub y: &'a mut T,
-    /// Whether ReLU stands before the dropout. `relu(NaN)` is NaN.
+    /// True if ReLU precedes the dropout. `relu(NaN)` is NaN.
     pub relu: bool,
     /// Mask and scale.
     pub dropout: Dropout,
@@ -89,17 +100,21 @@ impl<T: Matrix> LinearForward<'_, T> {
     }
 }
 
-/// `dX = dZ·Wᵀ`, with `dZ = dY·s` where `Y > 0` after ReLU, else `dZ = M·s·dY`.
+/// Gradient of a layer's input: `dX = dZ·Wᵀ`.
 ///
-/// In a chain of layers `X` is the output of the one before, and its `dZ` is wanted rather than its
-/// `dY`: with [`through`](Self::through) the kernel writes that, `dX·s` where `X > 0`, else 0, and
-/// the layer before is called with `output: None` and [`Dropout::NONE`].
+/// After ReLU, `dZ = dY·s` where `Y > 0`, else 0. Without ReLU, `dZ = M·s·dY`.
+///
+/// In a chain of layers, `X` is the output of the previous layer, whose own backward pass needs its
+/// `dZ` rather than its `dY`. With [`through`](Self::through) the kernel writes that `dZ`: `dX·s`
+/// where `X > 0`, else 0. The previous layer's calls then take `output: None` and
+/// [`Dropout::NONE`].
+///
+/// Source: the chain rule; CS231n notes, "backprop".
 #[derive(Debug)]
 pub struct GradInput<'a, T> {
     /// `dY [B, O]`
     pub grad_output: &'a T,
-    /// `Y [B, O]`, as the forward pass left it, where ReLU stood before the dropout; `None` where
-    /// no ReLU did.
+    /// `Y [B, O]`, as the forward pass wrote it, if ReLU preceded the dropout; `None` without ReLU.
     pub output: Option<&'a T>,
     /// `W [I, O]`
     pub weight: &'a T,
@@ -107,8 +122,8 @@ pub struct GradInput<'a, T> {
     pub grad_input: &'a mut T,
     /// Mask and scale of the forward pass.
     pub dropout: Dropout,
-    /// `X [B, I]` and the scale `s` of its dropout, where it is the output of a ReLU and dropout
-    /// to go back through as well.
+    /// `X [B, I]` and its dropout's scale `s`, if `X` is the output of ReLU and dropout and the
+    /// gradient is to pass back through both.
     pub through: Option<(&'a T, f32)>,
 }
 
@@ -125,15 +140,17 @@ impl<T: Matrix> GradInput<'_, T> {
     }
 }
 
-/// `dW = Xᵀ·dZ` and `db = Σ_rows dZ`, with `dZ` as in [`GradInput`].
+/// Gradients of a layer's parameters: `dW = Xᵀ·dZ` and `db = Σ_rows dZ`, with `dZ` as in
+/// [`GradInput`].
+///
+/// Source: the chain rule; CS231n notes, "backprop".
 #[derive(Debug)]
 pub struct GradWeight<'a, T> {
     /// `X [B, I]`
     pub x: &'a T,
     /// `dY [B, O]`
     pub grad_output: &'a T,
-    /// `Y [B, O]`, as the forward pass left it, where ReLU stood before the dropout; `None` where
-    /// no ReLU did.
+    /// `Y [B, O]`, as the forward pass wrote it, if ReLU preceded the dropout; `None` without ReLU.
     pub output: Option<&'a T>,
     /// `dW [I, O]`, written.
     pub grad_weight: &'a mut T,
@@ -155,21 +172,27 @@ impl<T: Matrix> GradWeight<'_, T> {
     }
 }
 
-/// `loss[r] = log Σ_c exp(z[r,c] − max) − (z[r,label] − max)`, in nats, whether the row is right,
-/// and `dz = (softmax(z) − onehot)/N`, the gradient of the mean of N losses.
+/// Softmax cross-entropy of each row, and its gradient.
+///
+/// With `max` the largest logit of row r, the loss in nats is
+/// `loss[r] = log Σ_c exp(z[r,c] − max) − (z[r,label] − max)`. The gradient, of the mean of N
+/// losses, is `dz = (softmax(z) − onehot)/N`. The kernel also records whether each row is
+/// classified correctly.
+///
+/// Source: CS231n notes, "linear classification".
 #[derive(Debug)]
 pub struct SoftmaxCrossEntropy<'a, T, U> {
     /// `z [B, C]`
     pub logits: &'a T,
-    /// `[B, 1]`, below C; a label past the classes gives a loss of NaN.
+    /// `[B, 1]`, each below C. A label of C or more gives a loss of NaN.
     pub labels: &'a U,
     /// `dz [B, C]`, written.
     pub grad_logits: &'a mut T,
-    /// `[B, 2]`, written: a row's loss, and 1 where its largest logit (the first of equal ones) is
-    /// the label's, else 0.
+    /// `[B, 2]`, written: a row's loss, and 1 if its largest logit (the first of equal ones) is the
+    /// label's, else 0.
     pub losses: &'a mut T,
-    /// Rows N whose mean the loss is: B, or those of the whole mini-batch where these are a shard
-    /// of it.
+    /// Number of rows N over which the loss is averaged: B, or the rows of the whole mini-batch if
+    /// these B are a shard of it.
     pub batch: usize,
 }
 
@@ -189,9 +212,12 @@ impl<T: Matrix, U: Matrix> SoftmaxCrossEntropy<'_, T, U> {
     }
 }
 
-/// `loss[r] = ½·Σ_c (y[r,c] − t[r,c])²` with `y` the logistic of `z` or `z` itself, and the
-/// gradient of the rows' mean, `dz = (y − t)/B`, times `y·(1 − y)` of the logistic: of a
-/// regression, or of an autoencoder, whose targets are its inputs.
+/// Squared error of each row, and its gradient: for regression, or for an autoencoder, whose
+/// targets are its inputs.
+///
+/// `y` is the logistic function of `z`, or `z` itself. The loss is
+/// `loss[r] = ½·Σ_c (y[r,c] − t[r,c])²`. The gradient, of the mean over the rows, is
+/// `dz = (y − t)/B`, times `y·(1 − y)` for the logistic function.
 ///
 /// Source: Hinton, Salakhutdinov, "Reducing the dimensionality of data with neural networks",
 /// Science 313 (2006).
@@ -205,7 +231,7 @@ pub struct SquaredError<'a, T> {
     pub grad_z: &'a mut T,
     /// `[B, 2]`, written: a row's loss, and 0.
     pub losses: &'a mut T,
-    /// Whether `y = 1 / (1 + exp(−z))`, else `y = z`.
+    /// True for `y = 1 / (1 + exp(−z))`, false for `y = z`.
     pub logistic: bool,
 }
 
@@ -219,7 +245,8 @@ impl<T: Matrix> SquaredError<'_, T> {
     }
 }
 
-/// `totals[slot] = Σ_r losses[r]`: the loss and the number of right answers of a mini-batch.
+/// Totals of a mini-batch, `totals[slot] = Σ_r losses[r]`: the sum of its losses and the number of
+/// rows classified correctly.
 #[derive(Debug)]
 pub struct BatchLoss<'a, T> {
     /// `[B, 2]`, from [`SoftmaxCrossEntropy`] or [`SquaredError`].
@@ -245,8 +272,8 @@ impl<T: Matrix> BatchLoss<'_, T> {
     }
 }
 
-/// How weights are updated: `g = dW + λ·W + α·sign(W)`, `v = μ·v + g`, `W = W − lr·v`, then each
-/// column of `W` shortened to a norm of at most c.
+/// Update rule of stochastic gradient descent: `g = dW + λ·W + α·sign(W)`, `v = μ·v + g`,
+/// `W = W − lr·v`. Then each column of `W` whose norm exceeds c is shortened to c.
 ///
 /// Sources: PyTorch's `torch.optim.SGD`; L1 as the subgradient of `α·Σ|W|` that is 0 at 0; max-norm
 /// from Srivastava et al., JMLR 15 (2014), section 5.1.
@@ -254,30 +281,31 @@ impl<T: Matrix> BatchLoss<'_, T> {
 pub struct SgdRule {
     /// Learning rate `lr`.
     pub lr: f32,
-    /// Momentum `μ`; 0 keeps no velocity.
+    /// Momentum `μ`; with 0, no velocity is kept.
     pub momentum: f32,
-    /// Weight decay `λ` (L2), on weights and not on biases.
+    /// Weight decay `λ` (L2), of weights but not of biases.
     pub weight_decay: f32,
-    /// L1 penalty `α`, on weights and not on biases.
+    /// L1 penalty `α`, of weights but not of biases.
     pub l1: f32,
-    /// The largest norm `c` of a unit's incoming weights.
+    /// Largest norm `c` of a unit's incoming weights.
     pub max_norm: Option<f32>,
 }
 
 impl SgdRule {
-    /// `W = W − lr·dW` and nothing else.
+    /// Returns the rule `W = W − lr·dW` and nothing else.
     pub const fn plain(lr: f32) -> Self {
         Self { lr, momentum: 0.0, weight_decay: 0.0, l1: 0.0, max_norm: None }
     }
 
-    /// The rule for a bias: penalties and max-norm are for weights, a bias has no length to keep.
+    /// Returns the rule for a bias, without penalties and without max-norm: those apply to weights,
+    /// and max-norm does not bound a bias.
     pub fn for_bias(self) -> Self {
         Self { weight_decay: 0.0, l1: 0.0, max_norm: None, ..self }
     }
 }
 
-/// One update of a weight matrix by [`SgdRule`]; a bias is a matrix of one row, without decay and
-/// max-norm.
+/// One update of a weight matrix by [`SgdRule`]. A bias is a matrix of one row, updated without
+/// penalties and max-norm.
 #[derive(Debug)]
 pub struct Sgd<'a, T> {
     /// `dW`
@@ -304,11 +332,11 @@ impl<T: Matrix> Sgd<'_, T> {
     }
 }
 
-/// One update of a layer by [`SgdRule`], with `dW = Xᵀ·dZ` and `db = Σ_rows dZ` made and used
-/// without being stored.
+/// One update of a layer by [`SgdRule`], with gradients that are never stored: `dW = Xᵀ·dZ` and
+/// `db = Σ_rows dZ` are computed and applied in one kernel.
 ///
-/// A rule with max-norm is refused: the norm of a column needs all of it at once, so it takes
-/// [`GradWeight`] and then [`Sgd`].
+/// A rule with max-norm is refused. The norm of a column requires the whole column at once, so it
+/// takes [`GradWeight`] and then [`Sgd`].
 #[derive(Debug)]
 pub struct GradWeightSgd<'a, T> {
     /// `X [B, I]`
@@ -321,7 +349,7 @@ pub struct GradWeightSgd<'a, T> {
     pub bias: &'a mut T,
     /// `v` of `W` and of `b`, both updated; `None` without momentum.
     pub velocity: Option<(&'a mut T, &'a mut T)>,
-    /// The rule; the bias takes [`SgdRule::for_bias`].
+    /// The rule; the bias is updated by [`SgdRule::for_bias`].
     pub rule: SgdRule,
 }
 
@@ -350,7 +378,7 @@ impl<T: Matrix> GradWeightSgd<'_, T> {
     }
 }
 
-/// Features of a data set on a device: bytes stay bytes until a mini-batch is gathered.
+/// Features of a data set on a device. Bytes stay bytes until a mini-batch is gathered.
 #[derive(Debug)]
 pub enum Features<'a, T, V> {
     /// `[N, I]` bytes, such as pixels.
@@ -359,7 +387,7 @@ pub enum Features<'a, T, V> {
     Floats(&'a T),
 }
 
-// Derived impls would ask the tensors themselves to be `Copy`.
+// A derived impl would require the tensors themselves to be `Copy`.
 impl<T, V> Clone for Features<'_, T, V> {
     fn clone(&self) -> Self {
         *self
@@ -383,25 +411,26 @@ impl<T: Matrix, V: Matrix> Matrix for Features<'_, T, V> {
     }
 }
 
-/// The mini-batch `X[r] = M·s·(unit·data[order[first + r]])` with its labels.
+/// Gathers a mini-batch with its labels: `X[r] = M·s·(unit·data[order[first + r]])` and
+/// `labels[r] = all_labels[order[first + r]]`.
 ///
-/// Every entry of `order` must be a row of the data; others give rows of unspecified values, never
-/// an access out of bounds.
+/// Every entry of `order` must be the number of a row of the data. Any other entry gives a row of
+/// unspecified values, never an access out of bounds.
 #[derive(Debug)]
 pub struct Gather<'a, T, U, V> {
-    /// `[N, I]`
+    /// Data, `[N, I]`.
     pub data: Features<'a, T, V>,
-    /// `[N, 1]`
+    /// Labels of all rows of the data, `[N, 1]`.
     pub all_labels: &'a U,
     /// `[any, 1]`: rows of the data in the order in which they are visited.
     pub order: &'a U,
-    /// Where in `order` this mini-batch starts.
+    /// Position in `order` at which this mini-batch starts.
     pub first: usize,
-    /// What a feature is multiplied by: 1/255 for image bytes.
+    /// Factor of every feature: 1/255 for image bytes.
     pub unit: f32,
-    /// `[B, I]`, written.
+    /// `X [B, I]`, written.
     pub x: &'a mut T,
-    /// `[B, 1]`, written.
+    /// Labels of the mini-batch, `[B, 1]`, written.
     pub labels: &'a mut U,
     /// Dropout of the input.
     pub dropout: Dropout,

@@ -1,10 +1,10 @@
-//! Calls of a layer whose activation is not ReLU alone: what it is, what is added after it, and the
-//! way back.
+//! Calls for layers with activations other than ReLU: the activation, the residual that is added
+//! after it, and the backward pass.
 
 use crate::shape::{Matrix, expect};
 use crate::{Dropout, Result};
 
-/// What stands between a layer's sum and its dropout.
+/// Activation between a layer's sum and its dropout.
 ///
 /// | | act(z) | source |
 /// |---|---|---|
@@ -30,12 +30,15 @@ impl Activation {
     pub const ALL: [Self; 5] = [Self::None, Self::Relu, Self::Gelu, Self::Silu, Self::Sigmoid];
 }
 
-/// `Y = R + M·s·act(Z)` with `Z = X·W + b`, of which `Z` is saved where [`ActivationGrad`] will
-/// want it.
+/// Fused forward pass of a layer with any [`Activation`]: `Y = R + M·s·act(Z)` with `Z = X·W + b`.
 ///
-/// Its backward pass: [`ActivationGrad`] makes `dZ` from `dY` and `Z`; then
-/// [`GradInput`](super::GradInput) and [`GradWeight`](super::GradWeight) with `dZ` as their
-/// `grad_output`, `output: None` and [`Dropout::NONE`]; `dR` is `dY`.
+/// `Z` is saved if [`z`](Self::z) is given, as [`ActivationGrad`] requires.
+///
+/// For the backward pass, [`ActivationGrad`] computes `dZ` from `dY` and `Z`. Then
+/// [`GradInput`](super::GradInput) and [`GradWeight`](super::GradWeight) take `dZ` as their
+/// `grad_output`, with `output: None` and [`Dropout::NONE`]. `dR` is `dY`.
+///
+/// This is the fused epilogue of a transformer's layer; the fusion is this crate's own.
 #[derive(Debug)]
 pub struct LinearActivation<'a, T> {
     /// `X [B, I]`
@@ -44,13 +47,13 @@ pub struct LinearActivation<'a, T> {
     pub weight: &'a T,
     /// `b [1, O]`
     pub bias: Option<&'a T>,
-    /// `R [B, O]`, added after the dropout. On a caller's device it may be in the place of `Y`.
+    /// `R [B, O]`, added after the dropout. On a caller's device it may be the same memory as `Y`.
     pub residual: Option<&'a T>,
-    /// `Z [B, O]`, written.
+    /// `Z [B, O]`, written if given.
     pub z: Option<&'a mut T>,
     /// `Y [B, O]`, written.
     pub y: &'a mut T,
-    /// What `act` is.
+    /// The activation `act`.
     pub activation: Activation,
     /// Mask and scale.
     pub dropout: Dropout,
@@ -70,18 +73,20 @@ impl<T: Matrix> LinearActivation<'_, T> {
     }
 }
 
-/// `dZ = M·s·act'(Z)·dY`, of any shape; on a caller's device `dZ` may be in the place of `dY`.
+/// Gradient before a layer's activation: `dZ = M·s·act'(Z)·dY`, of any shape.
+///
+/// On a caller's device `dZ` may be the same memory as `dY`. Source: the chain rule.
 #[derive(Debug)]
 pub struct ActivationGrad<'a, T> {
     /// `dY`
     pub grad_output: &'a T,
-    /// `Z`, as [`LinearActivation`] saved it. After ReLU the output will do, with the mask of
-    /// [`Dropout::NONE`] and the site's scale: it is above 0 where `Z` was and the mask kept
-    /// it.
+    /// `Z`, as [`LinearActivation`] saved it. After ReLU, the output `Y` serves as well, with the
+    /// mask of [`Dropout::NONE`] and the site's scale: `Y` is above 0 exactly where `Z` was and the
+    /// mask kept it.
     pub z: &'a T,
     /// `dZ`, written.
     pub grad_z: &'a mut T,
-    /// What `act` was.
+    /// Activation of the forward pass.
     pub activation: Activation,
     /// Mask and scale of the forward pass.
     pub dropout: Dropout,

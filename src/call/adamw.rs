@@ -3,8 +3,11 @@
 use crate::shape::{Matrix, expect};
 use crate::{Error, Result};
 
-/// How weights are updated by Adam with decoupled weight decay: `m = β₁·m + (1 − β₁)·g`, `v = β₂·v
-/// + (1 − β₂)·g²`, `W = W − lr·λ·W − lr·m̂/(√v̂ + ε)` with `m̂ = m/(1 − β₁ᵗ)`, `v̂ = v/(1 − β₂ᵗ)`.
+/// Update rule of Adam with decoupled weight decay:
+///
+/// - `m = β₁·m + (1 − β₁)·g`,
+/// - `v = β₂·v + (1 − β₂)·g²`,
+/// - `W = W − lr·λ·W − lr·m̂/(√v̂ + ε)` with `m̂ = m/(1 − β₁ᵗ)` and `v̂ = v/(1 − β₂ᵗ)`.
 ///
 /// Sources: Loshchilov, Hutter, "Decoupled weight decay regularization", ICLR 2019, algorithm 2;
 /// PyTorch's `torch.optim.AdamW`.
@@ -23,8 +26,9 @@ pub struct AdamWRule {
 }
 
 impl AdamWRule {
-    /// The size of step t, of a first moment over the root of a second one: `lr·√(1 − β₂ᵗ)/(1 −
-    /// β₁ᵗ)`, and ε as that root meets it: `ε·√(1 − β₂ᵗ)`.
+    /// Returns `lr·√(1 − β₂ᵗ)/(1 − β₁ᵗ)` and `ε·√(1 − β₂ᵗ)`, the learning rate and ε with both bias
+    /// corrections folded in. The kernels then divide the uncorrected first moment by the root of
+    /// the uncorrected second one.
     pub(crate) fn corrected(&self, step: u32) -> [f32; 2] {
         let power = |beta: f32| 1.0 - f64::from(beta).powf(f64::from(step) + 1.0);
         let root = power(self.beta2).sqrt();

@@ -3,31 +3,33 @@
 use crate::shape::{Matrix, elements};
 use crate::{Error, Result};
 
-/// Images whose channels lie side by side: element (row, col, channel) of an image is `(row·width +
-/// col)·channels + channel` of its numbers, and images follow one another. A tensor of B images has
-/// `B·height·width·channels` elements, whatever its rows and columns.
+/// Size of an image whose channels are interleaved.
+///
+/// Element (row, col, channel) is number `(row·width + col)·channels + channel` of the image, and
+/// images follow one another. A tensor of B images has `B·height·width·channels` elements, whatever
+/// its rows and columns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Image {
     /// Rows of pixels.
     pub height: usize,
     /// Columns of pixels.
     pub width: usize,
-    /// Numbers of a pixel.
+    /// Numbers per pixel.
     pub channels: usize,
 }
 
 impl Image {
-    /// Pixels of an image.
+    /// Returns the number of pixels.
     pub fn pixels(&self) -> usize {
         self.height.saturating_mul(self.width)
     }
 
-    /// Numbers of an image.
+    /// Returns the number of elements: pixels times channels.
     pub fn elements(&self) -> usize {
         self.pixels().saturating_mul(self.channels)
     }
 
-    /// Refuses an image of nothing, or of more than can be counted.
+    /// Checks that no size is 0 and that the elements can be counted.
     pub(crate) fn check(&self, kernel: &'static str) -> Result<()> {
         let Self { height, width, channels } = *self;
         if height == 0 || width == 0 || channels == 0 {
@@ -41,7 +43,7 @@ impl Image {
             .map(drop)
     }
 
-    /// How many of them a tensor holds.
+    /// Returns the number of such images that a tensor holds.
     fn count(&self, kernel: &'static str, name: &str, tensor: &impl Matrix) -> Result<usize> {
         self.check(kernel)?;
         let (len, each) = (elements(name, tensor.rows(), tensor.cols())?, self.elements());
@@ -54,7 +56,7 @@ impl Image {
         }
     }
 
-    /// Refuses a tensor that does not hold so many of them.
+    /// Checks that a tensor holds `images` such images.
     fn expect(
         &self,
         kernel: &'static str,
@@ -78,22 +80,22 @@ impl Image {
     }
 }
 
-/// The square windows that a convolution takes of an image, one at every pixel where it fits.
+/// Square windows of a convolution, at every position of the image where one fits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Filter {
     /// Rows and columns of a window.
     pub side: usize,
-    /// Rows and columns of zeros around the image, fewer than `side`. `(side − 1)/2` of them keep
-    /// an image's size.
+    /// Rows and columns of zeros around the image; must be below `side`. With `(side − 1)/2` the
+    /// output keeps the image's size.
     pub padding: usize,
 }
 
 impl Filter {
-    /// The patches of an image as an image: a pixel for each window, and what the window holds as
-    /// its channels.
+    /// Returns the size of an image's patches, seen as an image: one pixel per window, whose
+    /// channels are the window's elements.
     ///
     /// # Errors
-    /// [`Error::Shape`] where no window fits, or where one could lie in the padding alone.
+    /// [`Error::Shape`] if no window fits, or if a window could lie entirely in the padding.
     pub fn patches(&self, image: Image) -> Result<Image> {
         let Self { side, padding } = *self;
         image.check("patches")?;
@@ -116,25 +118,29 @@ impl Filter {
     }
 }
 
-/// The windows of images, a row each: a convolution is a matrix product over them.
+/// Unfolds images into the windows of a convolution, one per row, so that the convolution is a
+/// matrix product over them (im2col).
 ///
-/// `Y[(b, i, j), (u, v, c)] = X[b, i + u − P, j + v − P, c]` inside of the image, else 0, with P
-/// the padding. Source: Chellapilla, Puri, Simard, "High performance convolutional neural networks
-/// for document processing", 2006.
+/// `Y[(b, i, j), (u, v, c)] = X[b, i + u − P, j + v − P, c]` inside the image, else 0, where P is
+/// the padding. `X` is `[B, H, W, C]`; a filter of side S takes `I·J` windows of an image, so `Y`
+/// is `[B·I·J, S·S·C]`.
+///
+/// Source: Chellapilla, Puri, Simard, "High performance convolutional neural networks for document
+/// processing", 2006.
 #[derive(Debug)]
 pub struct Patches<'a, T> {
-    /// B images.
+    /// `X`, B images.
     pub x: &'a T,
-    /// Of which size.
+    /// Size of the images.
     pub image: Image,
-    /// Which windows.
+    /// Windows of the convolution.
     pub filter: Filter,
-    /// `Y`, B of the images that [`Filter::patches`] tells, written.
+    /// `Y`, B images of the size that [`Filter::patches`] returns, written.
     pub patches: &'a mut T,
 }
 
 impl<T: Matrix> Patches<'_, T> {
-    /// The number of images, and what becomes of one.
+    /// Checks the shapes; returns the number of images and the size of one image's patches.
     pub(crate) fn check(&self) -> Result<(usize, Image)> {
         let (kernel, patches) = ("patches", self.filter.patches(self.image)?);
         let images = self.image.count(kernel, "x", self.x)?;
@@ -143,25 +149,29 @@ impl<T: Matrix> Patches<'_, T> {
     }
 }
 
-/// The way back through [`Patches`]: `dX[b, h, w, c] = Σ_uv dY[(b, h + P − u, w + P − v), (u, v,
-/// c)]`, of the windows that there are.
+/// Backward pass of [`Patches`] (col2im).
+///
+/// Each element of an image sums the gradients of the patches that contain it:
+/// `dX[b, h, w, c] = Σ_uv dY[(b, h + P − u, w + P − v), (u, v, c)]`, over the windows that exist.
+///
+/// Source: as [`Patches`].
 #[derive(Debug)]
 pub struct PatchesGrad<'a, T> {
-    /// `dY`, as the patches.
+    /// `dY`, in the shape of the patches.
     pub grad_patches: &'a T,
-    /// Of which size the images are.
+    /// Size of the images.
     pub image: Image,
-    /// Which windows.
+    /// Windows of the convolution.
     pub filter: Filter,
     /// `dX`, B images, written.
     pub grad_x: &'a mut T,
-    /// The images `X` and the scale of their dropout, where they are the output of a ReLU and
-    /// dropout to go back through as well.
+    /// `X` of the forward pass and its dropout's scale, if the images are the output of ReLU and
+    /// dropout and the gradient is to pass back through both.
     pub through: Option<(&'a T, f32)>,
 }
 
 impl<T: Matrix> PatchesGrad<'_, T> {
-    /// The number of images, and what became of one.
+    /// Checks the shapes; returns the number of images and the size of one image's patches.
     pub(crate) fn check(&self) -> Result<(usize, Image)> {
         let (kernel, patches) = ("patches_grad", self.filter.patches(self.image)?);
         let images = self.image.count(kernel, "grad_x", self.grad_x)?;
@@ -171,19 +181,19 @@ impl<T: Matrix> PatchesGrad<'_, T> {
     }
 }
 
-/// What is made of the elements of a window.
+/// Reduction over the elements of a window.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Pooling {
-    /// The largest; a NaN is larger than all.
+    /// The largest element; a NaN counts as the largest.
     Max,
     /// The mean.
     Average,
 }
 
-/// The windows of pooling, side by side.
+/// Windows of pooling, which do not overlap.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Pool {
-    /// What is made of each.
+    /// Reduction of each window.
     pub pooling: Pooling,
     /// Rows of a window.
     pub height: usize,
@@ -192,15 +202,16 @@ pub struct Pool {
 }
 
 impl Pool {
-    /// One window, the whole image: global pooling.
+    /// Returns global pooling: one window, the size of the image.
     pub fn global(pooling: Pooling, image: Image) -> Self {
         Self { pooling, height: image.height, width: image.width }
     }
 
-    /// What becomes of an image; what is left over at the end of rows and columns is in no window.
+    /// Returns the size of a pooled image. Rows and columns left over at the end belong to no
+    /// window.
     ///
     /// # Errors
-    /// [`Error::Shape`] where no window fits.
+    /// [`Error::Shape`] if no window fits.
     pub fn pooled(&self, image: Image) -> Result<Image> {
         image.check("pool")?;
         let Self { height, width, .. } = *self;
@@ -214,25 +225,27 @@ impl Pool {
     }
 }
 
-/// The largest element or the mean of each window of images, channel by channel.
+/// Pooling: the largest element or the mean of each window of images, channel by channel.
 ///
-/// `Y[b, i, j, c] = max or mean over u, v of X[b, i·U + u, j·V + v, c]`. Sources: LeCun, Bottou,
-/// Bengio, Haffner, "Gradient-based learning applied to document recognition", 1998; global: Lin,
-/// Chen, Yan, "Network in network", ICLR 2014.
+/// `Y[b, i, j, c] = max or mean over u, v of X[b, i·U + u, j·V + v, c]` with windows of U×V pixels.
+/// `X` is `[B, H, W, C]` and `Y` is `[B, ⌊H/U⌋, ⌊W/V⌋, C]`.
+///
+/// Sources: LeCun, Bottou, Bengio, Haffner, "Gradient-based learning applied to document
+/// recognition", 1998; global: Lin, Chen, Yan, "Network in network", ICLR 2014.
 #[derive(Debug)]
 pub struct PoolCall<'a, T> {
-    /// B images.
+    /// `X`, B images.
     pub x: &'a T,
-    /// Of which size.
+    /// Size of the images.
     pub image: Image,
-    /// Windows.
+    /// Windows and reduction.
     pub pool: Pool,
-    /// `Y`, B of the images that [`Pool::pooled`] tells, written.
+    /// `Y`, B images of the size that [`Pool::pooled`] returns, written.
     pub y: &'a mut T,
 }
 
 impl<T: Matrix> PoolCall<'_, T> {
-    /// The number of images, and what becomes of one.
+    /// Checks the shapes; returns the number of images and the size of a pooled one.
     pub(crate) fn check(&self) -> Result<(usize, Image)> {
         let (kernel, pooled) = ("pool", self.pool.pooled(self.image)?);
         let images = self.image.count(kernel, "x", self.x)?;
@@ -241,27 +254,31 @@ impl<T: Matrix> PoolCall<'_, T> {
     }
 }
 
-/// The way back through [`PoolCall`]: a mean's gradient goes to its window in equal shares, a
-/// maximum's to the first of the largest elements.
+/// Backward pass of [`PoolCall`].
+///
+/// For the mean, every element of a window receives `dX = dY/(U·V)`. For the maximum, the first of
+/// the largest elements receives `dX = dY` and the others 0. Elements in no window receive 0.
+///
+/// Sources: as [`PoolCall`].
 #[derive(Debug)]
 pub struct PoolGrad<'a, T> {
     /// `X` of the forward pass, B images.
     pub x: &'a T,
-    /// Of which size.
+    /// Size of the images.
     pub image: Image,
-    /// Windows.
+    /// Windows and reduction.
     pub pool: Pool,
-    /// `dY`, as `Y`.
+    /// `dY`, in the shape of `Y`.
     pub grad_y: &'a T,
     /// `dX`, B images, written.
     pub grad_x: &'a mut T,
-    /// Where `X` is the output of ReLU and dropout, the scale of that dropout: `dX` is then gone
-    /// back through both.
+    /// Scale of the dropout that produced `X`, if `X` is the output of ReLU and dropout and the
+    /// gradient is to pass back through both.
     pub through: Option<f32>,
 }
 
 impl<T: Matrix> PoolGrad<'_, T> {
-    /// The number of images, and what became of one.
+    /// Checks the shapes; returns the number of images and the size of a pooled one.
     pub(crate) fn check(&self) -> Result<(usize, Image)> {
         let (kernel, pooled) = ("pool_grad", self.pool.pooled(self.image)?);
         let images = self.image.count(kernel, "x", self.x)?;

@@ -1,24 +1,28 @@
-//! Calls that average over sub-networks: a dropout site of many masks at once, and the moments of
-//! what comes out.
+//! Calls that average over sub-networks: a dropout site with many masks at once, and the moments of
+//! the networks' outputs.
 
 use crate::shape::{Matrix, expect};
 use crate::{Error, Result};
 
-/// `y[m·R + r, c] = M[m, c]·s·x[r, c]`: a dropout site of many sub-networks at once, of which
-/// network m has the mask whose bits are the number `first + m`.
+/// Dropout site of S sub-networks at once: `y[m·R + r, c] = M[m, c]·s·x[r, c]`.
+///
+/// The bits of the number `first + m` are the mask of network m: `M[m, c]` is bit `bit + c`. A
+/// dropped element is 0 by selection.
+///
+/// Source: Srivastava et al., JMLR 15 (2014), section 1: the 2ⁿ thinned networks.
 #[derive(Debug)]
 pub struct Subnetworks<'a, T> {
-    /// `[R, C]`, what all networks share, or `[S·R, C]`, a network's rows of data together.
+    /// `[R, C]`, shared by all networks; or `[S·R, C]`, each network's rows of data together.
     pub x: &'a T,
     /// `[S·R, C]`, written.
     pub y: &'a mut T,
-    /// Rows R of the data.
+    /// Rows of data R.
     pub rows: usize,
-    /// The number of the first network's mask.
+    /// Number of the first network's mask.
     pub first: u32,
-    /// The bit of column 0: the site's units are bits `bit` to `bit + C` of a mask, below 32.
+    /// Bit of column 0. The site's units are bits `bit` to `bit + C` of a mask, which has 32.
     pub bit: u32,
-    /// What kept elements are multiplied by.
+    /// Factor of the kept elements.
     pub scale: f32,
 }
 
@@ -53,28 +57,35 @@ impl<T: Matrix> Subnetworks<'_, T> {
     }
 }
 
-/// `p = softmax(z)`, and its weighted mean and squares over S networks, joined to those of the
-/// networks before.
+/// Weighted moments of the class probabilities `p = softmax(z)` of S networks, joined to those of
+/// the networks before.
 ///
-/// With `W = Σ_s w[s]`: `mean[r, c] = Σ_s w[s]·p[s, r, c] / W`, `squares[r, c] = Σ_s w[s]·(p[s, r,
-/// c] − mean[r, c])²`, so that the variance is `squares / W`, and the mean of the entropies `−Σ_c
-/// p·log p`, in nats.
+/// With `W = Σ_s w[s]`:
+///
+/// - the mean, `mean[r, c] = Σ_s w[s]·p[s, r, c] / W`,
+/// - the squares, `squares[r, c] = Σ_s w[s]·(p[s, r, c] − mean[r, c])²`, so that the variance is
+///   `squares / W`,
+/// - the weighted mean over the networks of the entropies `−Σ_c p·log p`, in nats.
+///
+/// Sources: West, CACM 22 (1979), for adding weighted values one at a time; Chan, Golub, LeVeque,
+/// The American Statistician 37 (1983), for joining.
 #[derive(Debug)]
 pub struct Moments<'a, T> {
-    /// `z [S·R, C]`, a network's rows of data together; overwritten.
+    /// `z [S·R, C]`, each network's rows of data together; overwritten.
     pub logits: &'a mut T,
-    /// `w [any, 1]`, none of them negative.
+    /// `w [any, 1]`, none negative.
     pub weights: &'a T,
-    /// Where in `weights` the first network's is.
+    /// Position in `weights` of the first network's weight.
     pub first: usize,
-    /// The sum of the weights of all networks before; at 0 what `moments` holds is not looked at.
+    /// Sum of the weights of all networks before. If it is 0, the previous contents of `moments`
+    /// are ignored.
     pub before: f32,
     /// `[R, 2·C + 1]`, updated: means, squares, and the mean of the entropies.
     pub moments: &'a mut T,
 }
 
 impl<T: Matrix> Moments<'_, T> {
-    /// Networks S, of R rows each.
+    /// Returns S, the number of networks of R rows each.
     pub(crate) fn networks(&self) -> usize {
         self.logits.rows() / self.moments.rows().max(1)
     }

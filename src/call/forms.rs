@@ -1,20 +1,24 @@
-//! Calls of dropout's other forms: a mask that is broadcast or given, alpha and Gaussian dropout;
-//! and the mask as bytes.
+//! Calls of the other forms of dropout: broadcast and given masks, alpha and Gaussian dropout, and
+//! the mask as bytes.
 
 use crate::shape::{Matrix, expect};
 use crate::{AlphaDropout, AxisMap, Dropout, Error, GaussianDropout, Mask, Result};
 
-/// `y = M·s·x` with a mask that is broadcast: the element at `(row, col)` of an [`AxisMap`] is kept
-/// where the mask's is. On `dy` it is its own backward pass.
+/// Dropout with a broadcast mask: `y = M·s·x`.
+///
+/// An element of `x` is kept if the mask keeps the `(row, col)` to which its [`AxisMap`] maps it.
+/// Applied to `dy`, the same call is its own backward pass.
+///
+/// Source: the mask contract, [`crate::mask`]; [`AxisMap`] names the source of each broadcast.
 #[derive(Debug)]
 pub struct DropoutBroadcast<'a, T> {
-    /// Input, a matrix of as many elements as the map's tensor has, in the same order.
+    /// Input: a matrix with as many elements as the map's tensor, in the same order.
     pub x: &'a T,
     /// Output, the input's shape.
     pub y: &'a mut T,
-    /// Which axes feed the mask's rows and columns.
+    /// Axes that feed the mask's rows and columns.
     pub axes: &'a AxisMap,
-    /// Mask, of which the offsets are in rows and columns of the map, and scale.
+    /// Mask and scale. The mask's offsets count rows and columns of the map.
     pub dropout: Dropout,
 }
 
@@ -32,21 +36,24 @@ impl<T: Matrix> DropoutBroadcast<'_, T> {
     }
 }
 
-/// `y = M·s·x` with a mask that is given, a bit an element as [`MaskBits`](super::MaskBits) writes
-/// it. On `dy` it is its own backward pass.
+/// Dropout with a given mask, one bit per element as [`MaskBits`](super::MaskBits) writes it:
+/// `y = M·s·x`.
 ///
-/// For masks from elsewhere: of another library, of an ensemble's members, of a structure learnt.
-/// What is dropped is 0 by selection.
+/// Applied to `dy`, the same call is its own backward pass. It serves masks that this crate does
+/// not draw: those of another library, of an ensemble's members, or of a learned structure. A
+/// dropped element is 0 by selection.
+///
+/// Source: as [`DropoutCall`](super::DropoutCall).
 #[derive(Debug)]
 pub struct DropoutBits<'a, T, U> {
     /// Input, any shape.
     pub x: &'a T,
-    /// `[rows, ⌈cols / 32⌉]`: element (r, c) is kept where bit c % 32 of word c / 32 of row r is
-    /// 1. Bits past the columns are not looked at.
+    /// `[rows, ⌈cols / 32⌉]`: element (r, c) is kept if bit `c % 32` of word `c / 32` of row r is
+    /// 1. Bits past the last column are ignored.
     pub bits: &'a U,
     /// Output, the input's shape.
     pub y: &'a mut T,
-    /// What kept elements are multiplied by.
+    /// Factor of the kept elements.
     pub scale: f32,
 }
 
@@ -58,12 +65,12 @@ impl<T: Matrix, U: Matrix> DropoutBits<'_, T, U> {
     }
 }
 
-/// The mask as bytes, 1 where an element is kept, else 0; row-major, without a gap.
+/// The mask as bytes: 1 for a kept element, else 0; row-major, without gaps.
 #[derive(Debug)]
 pub struct MaskBytes<'a, V> {
     /// Output `[rows, cols]`.
     pub bytes: &'a mut V,
-    /// What is drawn.
+    /// Mask to draw.
     pub mask: Mask,
 }
 
@@ -73,8 +80,10 @@ impl<V: Matrix> MaskBytes<'_, V> {
     }
 }
 
-/// `y = a·x + b` where the mask keeps, else `a·α' + b`: see [`AlphaDropout`]. The backward pass is
-/// a [`DropoutCall`](super::DropoutCall) with [`AlphaDropout::backward`].
+/// Alpha dropout: `y = a·x + b` for a kept element, else `y = a·α' + b`.
+///
+/// [`AlphaDropout`] gives the factors and their source. The backward pass is a
+/// [`DropoutCall`](super::DropoutCall) with [`AlphaDropout::backward`].
 #[derive(Debug)]
 pub struct AlphaDropoutCall<'a, T> {
     /// Input, any shape.
@@ -92,14 +101,17 @@ impl<T: Matrix> AlphaDropoutCall<'_, T> {
     }
 }
 
-/// `y = x·(1 + σ·n)`: see [`GaussianDropout`]. On `dy` it is its own backward pass.
+/// Gaussian dropout: `y = x·(1 + σ·n)` with standard normal noise `n`.
+///
+/// Applied to `dy`, the same call is its own backward pass. [`GaussianDropout`] defines the noise
+/// and names its source.
 #[derive(Debug)]
 pub struct GaussianDropoutCall<'a, T> {
     /// Input, any shape.
     pub x: &'a T,
     /// Output, the input's shape.
     pub y: &'a mut T,
-    /// Where the noise is drawn from, and its size.
+    /// Noise: its key and standard deviation.
     pub dropout: GaussianDropout,
 }
 

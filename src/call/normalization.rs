@@ -1,27 +1,28 @@
-//! Calls of batch normalization: the statistics of a mini-batch, what is made of them, and the way
-//! back.
+//! Calls of batch normalization: the statistics of a mini-batch, the forward pass and the backward
+//! pass.
 
 use crate::shape::{Matrix, expect};
 use crate::{Dropout, Error, Result};
 
-/// What is added to a variance before its root is taken, as in PyTorch.
+/// Constant ε that is added to a variance before its root is taken; the value is PyTorch's.
 pub const EPSILON: f32 = 1e-5;
 
-/// Mean and variance of each column of `X [B, C]`, and the running ones, which move by `m` towards
-/// them.
+/// Mean and variance of each column of `X [B, C]`, and an update of the running ones, which move by
+/// `m` towards them.
 ///
-/// `mean = Σ_r x/B`, `variance = Σ_r (x − mean)²/B`; the running variance takes `B/(B − 1)` times
-/// that, which is unbiased (1 times where B is 1). Source: Ioffe, Szegedy, "Batch normalization",
-/// ICML 2015, algorithm 1.
+/// `mean = Σ_r x/B` and `variance = Σ_r (x − mean)²/B`. The running variance uses the unbiased
+/// estimate, `B/(B − 1)` times the variance (1 times if B is 1).
+///
+/// Source: Ioffe, Szegedy, "Batch normalization", ICML 2015, algorithm 1.
 #[derive(Debug)]
 pub struct BatchStatistics<'a, T> {
     /// `X [B, C]`, B at least 1.
     pub x: &'a T,
     /// `[2, C]`, written: means, then variances.
     pub statistics: &'a mut T,
-    /// `[2, C]`, updated: the same for prediction.
+    /// `[2, C]`, updated: running means, then running variances, for prediction.
     pub running: &'a mut T,
-    /// `m`, 0 to 1.
+    /// Momentum `m`, from 0 to 1.
     pub momentum: f32,
 }
 
@@ -37,11 +38,11 @@ impl<T: Matrix> BatchStatistics<'_, T> {
     }
 }
 
-/// `Y = M·s·relu(γ·(X − mean)/√(variance + ε) + β)`, with ReLU and dropout where they are asked
-/// for.
+/// Batch normalization, with ReLU and dropout if requested:
+/// `Y = M·s·relu(γ·(X − mean)/√(variance + ε) + β)`.
 ///
-/// In training the statistics are those of the mini-batch ([`BatchStatistics`]), in prediction the
-/// running ones. Source: Ioffe, Szegedy, "Batch normalization", ICML 2015.
+/// Training uses the statistics of the mini-batch ([`BatchStatistics`]), prediction the running
+/// ones. Source: Ioffe, Szegedy, "Batch normalization", ICML 2015.
 #[derive(Debug)]
 pub struct BatchNorm<'a, T> {
     /// `X [B, C]`
@@ -54,7 +55,7 @@ pub struct BatchNorm<'a, T> {
     pub y: &'a mut T,
     /// `ε`, above 0; [`EPSILON`] is usual.
     pub epsilon: f32,
-    /// Whether there is a ReLU.
+    /// True if ReLU precedes the dropout.
     pub relu: bool,
     /// Mask and scale.
     pub dropout: Dropout,
@@ -70,11 +71,16 @@ impl<T: Matrix> BatchNorm<'_, T> {
     }
 }
 
-/// The way back through [`BatchNorm`] in training, from the gradient after its ReLU and dropout are
-/// gone back through.
+/// Backward pass of [`BatchNorm`] in training. It takes the gradient from before the ReLU and
+/// dropout, that is, after the backward pass of both.
 ///
-/// With `n = (X − mean)/√(variance + ε)`: `dγ = Σ_r dY·n`, `dβ = Σ_r dY`, `dX = γ/√(variance +
-/// ε)·(dY − dβ/B − n·dγ/B)`.
+/// With `n = (X − mean)/√(variance + ε)`:
+///
+/// - `dγ = Σ_r dY·n`,
+/// - `dβ = Σ_r dY`,
+/// - `dX = γ/√(variance + ε)·(dY − dβ/B − n·dγ/B)`.
+///
+/// Source: Ioffe, Szegedy, "Batch normalization", ICML 2015, section 3.
 #[derive(Debug)]
 pub struct BatchNormGrad<'a, T> {
     /// `X [B, C]` of the forward pass.
@@ -83,7 +89,7 @@ pub struct BatchNormGrad<'a, T> {
     pub statistics: &'a T,
     /// `[2, C]`: γ, then β.
     pub affine: &'a T,
-    /// `dY [B, C]`
+    /// `dY [B, C]`, the gradient of `γ·n + β`.
     pub grad_y: &'a T,
     /// `[2, C]`, written: dγ, then dβ.
     pub grad_affine: &'a mut T,
@@ -91,8 +97,8 @@ pub struct BatchNormGrad<'a, T> {
     pub grad_x: &'a mut T,
     /// `ε` of the forward pass.
     pub epsilon: f32,
-    /// Where `X` is the output of ReLU and dropout, the scale of that dropout: `dX` is then gone
-    /// back through both.
+    /// Scale of the dropout that produced `X`, if `X` is the output of ReLU and dropout and the
+    /// gradient is to pass back through both.
     pub through: Option<f32>,
 }
 
