@@ -1,4 +1,4 @@
-//! Safetensors files of f32 tensors: what networks are saved in and exchanged through.
+//! Safetensors files of f32 tensors, in which networks are saved and exchanged.
 
 use crate::{Error, Result, file};
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
@@ -19,8 +19,8 @@ impl Named {
     }
 }
 
-/// Replaces a file by one that holds the tensors, or leaves it as it was. Equal tensors and
-/// metadata are equal files.
+/// Replaces a file with one that holds the tensors; on an error the old file is left unchanged.
+/// Equal tensors and metadata give identical files.
 pub(super) fn write(path: &Path, tensors: &[Named], metadata: &[(&str, String)]) -> Result<()> {
     let failed = |error: safetensors::SafeTensorError| Error::File {
         path: path.display().to_string(),
@@ -40,13 +40,14 @@ pub(super) fn write(path: &Path, tensors: &[Named], metadata: &[(&str, String)])
     file::write_atomic(path, |out| out.write_all(&bytes))
 }
 
-/// Puts the header's keys in order: they come out of a hash map, and equal networks should be equal
+/// Sorts the header's keys. They come out of a hash map, and equal networks should give identical
 /// files.
 fn sort_header(bytes: &mut [u8]) {
     let Some((length, rest)) = bytes.split_first_chunk_mut::<8>() else { return };
     let Ok(length) = usize::try_from(u64::from_le_bytes(*length)) else { return };
     let Some(header) = rest.get_mut(..length) else { return };
-    // A JSON object of serde_json is sorted by key, and the same text in another order is as long.
+    // serde_json sorts the keys of an object, and the same text in another order has the same
+    // length.
     let Ok(value) = serde_json::from_slice::<serde_json::Value>(header) else { return };
     let mut sorted = value.to_string().into_bytes();
     if sorted.len() <= header.len() {
@@ -55,7 +56,7 @@ fn sort_header(bytes: &mut [u8]) {
     }
 }
 
-/// A file that was read; its errors name it.
+/// Contents of a file; its errors name the file.
 pub(super) struct Container<'a> {
     path: &'a Path,
     tensors: SafeTensors<'a>,
@@ -63,7 +64,7 @@ pub(super) struct Container<'a> {
 }
 
 impl<'a> Container<'a> {
-    /// What the bytes of the file at `path` hold.
+    /// Parses the bytes of the file at `path`.
     pub fn parse(path: &'a Path, bytes: &'a [u8]) -> Result<Self> {
         let refuse = |error| file::refused(path.display(), format!("no safetensors file: {error}"));
         let tensors = SafeTensors::deserialize(bytes).map_err(refuse)?;
@@ -71,27 +72,27 @@ impl<'a> Container<'a> {
         Ok(Self { path, tensors, metadata: header.metadata().clone().unwrap_or_default() })
     }
 
-    /// An error about the file.
+    /// Returns an error that names the file.
     pub fn bad(&self, what: impl Into<String>) -> Error {
         file::refused(self.path.display(), what)
     }
 
-    /// A string of the metadata.
+    /// Returns a string of the metadata.
     pub fn field(&self, key: &str) -> Option<&str> {
         self.metadata.get(key).map(String::as_str)
     }
 
-    /// The names of all tensors, in no order.
+    /// Returns the names of all tensors, in no particular order.
     pub fn names(&self) -> Vec<&str> {
         self.tensors.names()
     }
 
-    /// The shape of a tensor, where there is one of this name.
+    /// Returns the shape of the tensor with this name; `None` if there is none.
     pub fn shape(&self, name: &str) -> Option<Vec<usize>> {
         self.tensors.tensor(name).ok().map(|view| view.shape().to_vec())
     }
 
-    /// The values of a tensor that must be F32 and have this shape.
+    /// Returns the values of a tensor, which must be F32 and have this shape.
     pub fn values(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>> {
         let view = self
             .tensors

@@ -1,9 +1,9 @@
-//! A convolutional front before the layers of a network: just enough to set one head of it beside
-//! another.
+//! A convolutional front for a network, just large enough to compare classification heads on
+//! images.
 //!
-//! A convolution is a product over patches with its ReLU in the same kernel, so weights, updates
-//! and optimizers are those of any other layer. The front drops nothing itself; the network's input
-//! dropout is that of its features.
+//! A convolution is a matrix product over patches, with its ReLU in the same kernel. Its weights,
+//! updates and optimizers are therefore those of any other layer. The front itself drops nothing;
+//! the network's input dropout applies to the front's features.
 
 use super::network::{Architecture, Layer, Mlp};
 use super::optimizer::Update;
@@ -19,18 +19,18 @@ use crate::call::{
 };
 use crate::{Dropout, Error, Result, init};
 
-/// The initial weights of stage `i` are those of layer `FIRST + i`, which no network's own layers
-/// reach.
+/// Layer number of stage 0 in the initialization: the weights of stage `i` are drawn as those of
+/// layer `FIRST + i`, a number that no network's own layers reach.
 const FIRST: u32 = 1 << 16;
 
-/// A step from images to images.
+/// A stage of the front: it maps images to images.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stage {
-    /// A convolution with ReLU, to so many channels.
+    /// A convolution with ReLU.
     Convolution {
-        /// Filters, the channels of what it makes.
+        /// Number of filters, which is the number of output channels.
         channels: usize,
-        /// Their windows.
+        /// Windows of the filters.
         filter: Filter,
     },
     /// Pooling.
@@ -38,10 +38,10 @@ pub enum Stage {
 }
 
 impl Stage {
-    /// What becomes of an image.
+    /// Returns the size of the stage's output for an image of this size.
     ///
     /// # Errors
-    /// [`Error::Shape`] where its windows do not fit, or for no channels.
+    /// [`Error::Shape`] if the stage's windows do not fit, or for 0 channels.
     pub fn output(self, image: Image) -> Result<Image> {
         match self {
             Self::Convolution { channels, filter } => {
@@ -53,25 +53,25 @@ impl Stage {
     }
 }
 
-/// The stages from the images of the data to the features that a network takes; the last one pools.
+/// Stages from the data's images to the features that a network takes; the last stage must pool.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Front {
-    /// A row of the data.
+    /// Size of the image in one row of the data.
     pub image: Image,
-    /// What is done to it, in order.
+    /// Stages in order.
     pub stages: Vec<Stage>,
 }
 
 impl Front {
-    /// What the last stage makes of an image: the features of a row.
+    /// Returns the size of the last stage's output for one image: the features of one row.
     ///
     /// # Errors
-    /// [`Error::Shape`] where a stage does not fit what the one before makes.
+    /// [`Error::Shape`] if a stage does not fit the output of the previous one.
     pub fn maps(&self) -> Result<Image> {
         self.stages.iter().try_fold(self.image, |image, stage| stage.output(image))
     }
 
-    /// Weights and biases of all stages.
+    /// Returns the number of weights and biases of all stages.
     ///
     /// # Errors
     /// As [`maps`](Self::maps).
@@ -91,24 +91,24 @@ impl Front {
 #[derive(Debug)]
 pub(super) struct Convolutions<B: Backend> {
     pub front: Front,
-    /// What enters each stage.
+    /// Input size of each stage.
     entering: Vec<Image>,
-    /// Of each stage that is a convolution.
+    /// Parameters of each stage; `None` for pooling.
     pub layers: Vec<Option<Layer<B>>>,
 }
 
-/// What a stage writes for a mini-batch. The gradients are made by the first training step.
+/// Buffers of one stage for a mini-batch. The first training step allocates the gradients.
 #[derive(Debug)]
 struct Space<B: Backend> {
     output: B::Tensor<f32>,
-    /// Of a convolution, one row a place.
+    /// Patches of a convolution, one row per position.
     patches: Option<B::Tensor<f32>>,
-    /// The gradient of the output, gone back through its ReLU.
+    /// Gradient of the output, after the backward pass of its ReLU.
     grad: Option<B::Tensor<f32>>,
     grad_patches: Option<B::Tensor<f32>>,
 }
 
-/// What a front writes for a mini-batch.
+/// Buffers of a front for a mini-batch.
 #[derive(Debug)]
 pub(super) struct Spaces<B: Backend> {
     pub images: B::Tensor<f32>,
@@ -116,7 +116,7 @@ pub(super) struct Spaces<B: Backend> {
 }
 
 impl<B: Backend> Spaces<B> {
-    /// The gradient of the features.
+    /// Returns the gradient of the features.
     pub fn grad_features(&mut self) -> Option<&mut B::Tensor<f32>> {
         self.stages.last_mut().and_then(|stage| stage.grad.as_mut())
     }
@@ -157,7 +157,7 @@ impl<B: Backend> Convolutions<B> {
         Ok(Self { front: front.clone(), entering, layers })
     }
 
-    /// Memory for mini-batches of so many rows.
+    /// Allocates the buffers for mini-batches of `rows` rows.
     pub fn spaces(&self, backend: &mut B, rows: usize) -> Result<Spaces<B>> {
         let mut stages = Vec::new();
         for (stage, &image) in self.front.stages.iter().zip(&self.entering) {
@@ -178,8 +178,8 @@ impl<B: Backend> Convolutions<B> {
         Ok(Spaces { images: backend.zeros(rows, self.front.image.elements())?, stages })
     }
 
-    /// Memory for gradients of these rows; the first convolution's patches need none, since the
-    /// data does not.
+    /// Allocates the gradients of these buffers. The patches of the first convolution get none,
+    /// because the data needs no gradient.
     pub fn make_grads(&self, backend: &mut B, spaces: &mut Spaces<B>) -> Result<()> {
         let mut zeros =
             |of: &B::Tensor<f32>| backend.zeros(crate::Matrix::rows(of), crate::Matrix::cols(of));
@@ -193,7 +193,7 @@ impl<B: Backend> Convolutions<B> {
         Ok(())
     }
 
-    /// From the images of a workspace to its features `X`, with their dropout.
+    /// Computes the features `X` of a workspace's images and applies their dropout.
     pub fn forward(
         &self,
         backend: &mut B,
@@ -224,8 +224,8 @@ impl<B: Backend> Convolutions<B> {
         backend.dropout(DropoutCall { x: &features.output, y: &mut workspace.x, dropout })
     }
 
-    /// From the gradient of the features, gone back through their dropout, to the first stage, with
-    /// an update of each.
+    /// Runs the backward pass of all stages and updates each. It starts at the gradient of the
+    /// features, after the backward pass of their dropout.
     pub fn backward(
         &mut self,
         backend: &mut B,
@@ -239,8 +239,8 @@ impl<B: Backend> Convolutions<B> {
                 continue;
             };
             let (image, below) = (self.entering[index], before.last_mut());
-            // Whatever enters a stage but the first is what a ReLU left, or pooled from that: where
-            // it is 0 nothing goes back.
+            // The input of every stage but the first is the output of a ReLU, perhaps pooled: where
+            // it is 0, its gradient is 0.
             let (x, grad_x) = match below {
                 Some(Space { output, grad: Some(grad_x), .. }) => (&*output, Some(grad_x)),
                 _ => (&*images, None),
@@ -316,12 +316,14 @@ pub struct ConvNet<B: Backend> {
 }
 
 impl<B: Backend> ConvNet<B> {
-    /// A front and the network that takes its features, with He's uniform weights and biases of 0.
-    /// Fronts of one shape and seed start with the same weights, whatever stands behind them.
+    /// Creates a front and the network that takes its features, with He's uniform weights and
+    /// biases of 0. Two fronts of the same shape and seed start with the same weights, whatever
+    /// network follows them.
     ///
     /// # Errors
     /// As [`Front::maps`] and [`Mlp::new`]; [`Error::Invalid`] for a front that does not end with
-    /// pooling, [`Error::Shape`] for a network with other inputs than the features.
+    /// pooling; [`Error::Shape`] for a network whose number of inputs differs from the number of
+    /// features.
     pub fn new(mut backend: B, front: &Front, architecture: Architecture) -> Result<Self> {
         let features = front.maps()?.elements();
         if architecture.inputs != features {
@@ -335,31 +337,31 @@ impl<B: Backend> ConvNet<B> {
         Ok(Self { net: Mlp { front: Some(convolutions), ..net } })
     }
 
-    /// The network behind the front: its shape, its place in training, its device.
+    /// Returns the network behind the front: its shape, its training state, its device.
     pub fn head(&self) -> &Mlp<B> {
         &self.net
     }
 
-    /// The front.
+    /// Returns the front.
     pub fn front(&self) -> Option<&Front> {
         self.net.front.as_ref().map(|convolutions| &convolutions.front)
     }
 
-    /// The device, for uploading data to it.
+    /// Returns the device, for uploading data to it.
     pub fn backend_mut(&mut self) -> &mut B {
         &mut self.net.backend
     }
 
-    /// Gives the device back.
+    /// Returns the device, consuming the network.
     pub fn into_backend(self) -> B {
         self.net.into_backend()
     }
 
-    /// Filters `[side·side·channels, filters]` and biases of stage `index` of the front; `None`
-    /// where it has none.
+    /// Returns the filters `[side·side·channels, filters]` and the biases of the front's stage
+    /// `index`; `None` if that stage is not a convolution or does not exist.
     ///
     /// # Errors
-    /// [`Error::Device`] where the device was lost.
+    /// [`Error::Device`] if the device was lost.
     pub fn filters(&mut self, index: usize) -> Result<Option<(Vec<f32>, Vec<f32>)>> {
         blocking(self.filters_of(index, Wait::Block))
     }

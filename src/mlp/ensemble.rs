@@ -1,5 +1,5 @@
-//! The ensemble that dropout trains, averaged exactly: every binary mask is one sub-network with
-//! shared weights.
+//! Exact average of the ensemble that dropout trains: every binary mask is one sub-network, and all
+//! share their weights.
 
 use super::network::Mlp;
 use super::predict::BATCH;
@@ -10,31 +10,32 @@ use crate::backend::Backend;
 use crate::call::Subnetworks;
 use crate::{Dropout, Error, Mode, Result};
 
-/// The most droppable units whose masks are enumerated: 2^20 sub-networks.
+/// Largest number of droppable units whose masks are enumerated: 2^20 sub-networks.
 pub const MAX_UNITS: usize = 20;
 
-/// Rows of all sub-networks of a dispatch together to aim at: enough to keep a device busy.
+/// Target number of rows per dispatch, over all its sub-networks: enough to keep a device busy.
 const ROWS: usize = 1 << 14;
 
 /// All masks, by their numbers.
 struct Masks<B: Backend> {
-    /// A weight a mask.
+    /// Weight of each mask.
     weights: B::Tensor<f32>,
-    /// The sum of the weights before each mask.
+    /// Sum of the weights before each mask.
     before: Vec<f64>,
     mode: Mode,
 }
 
 impl<B: Backend> Mlp<B> {
-    /// Class probabilities averaged over all `2^n` masks of the `n` droppable units, each weighted
-    /// by its probability `k^kept · (1 − k)^dropped` with `k` the keep rate in effect.
+    /// Returns the class probabilities averaged over all `2^n` masks of the `n` droppable units.
+    /// Each mask is weighted by its probability `k^kept · (1 − k)^dropped`, where `k` is the keep
+    /// rate in effect.
     ///
-    /// Many sub-networks are one dispatch, and their averages are taken on the device: what is read
-    /// back is the result. Source: Baldi, Sadowski, "Understanding dropout", NeurIPS 2013;
+    /// One dispatch computes many sub-networks, and the device averages them, so that only the
+    /// result is read back. Sources: Baldi, Sadowski, "Understanding dropout", NeurIPS 2013;
     /// Srivastava et al., JMLR 15 (2014), section 1.
     ///
     /// # Errors
-    /// [`Error::TooLarge`] for more than [`MAX_UNITS`] droppable units, [`Error::Shape`] for data
+    /// [`Error::TooLarge`] for more than [`MAX_UNITS`] droppable units; [`Error::Shape`] for data
     /// of another width.
     pub fn predict_ensemble(&mut self, data: &Resident<B>) -> Result<Predictive> {
         blocking(self.enumerated(data, Wait::Block))
@@ -67,7 +68,7 @@ impl<B: Backend> Mlp<B> {
         let masks =
             Masks { weights: self.backend.tensor(singles.len(), 1, &singles)?, before, mode };
         let widest = self.architecture.widths().into_iter().max().unwrap_or(1);
-        // Both are powers of two, so that groups are equal.
+        // Both are powers of two, so that all groups are equal.
         let at_a_time = |rows: usize| {
             let most = (ROWS / rows).min(ELEMENTS / rows / widest).max(1);
             masks.before.len().min(1 << most.ilog2())
@@ -77,7 +78,7 @@ impl<B: Backend> Mlp<B> {
     }
 }
 
-/// The probability of a mask: `k^kept · (1 − k)^dropped`, over all sites.
+/// Returns the probability of a mask over all sites: `k^kept · (1 − k)^dropped`.
 fn probability(sites: &[Site], mask: u32) -> f64 {
     let of_site = |site: &Site| {
         let kept = (mask >> site.bit & ((1 << site.units) - 1)).count_ones() as i32;

@@ -1,14 +1,13 @@
-//! Weights in and out, in the layout of other libraries: safetensors files of fully connected
-//! layers.
+//! Import and export of weights as safetensors files, in the layouts of other libraries.
 //!
-//! A layer `NAME` is the tensors `NAME.weight` and `NAME.bias` `[out]`, all F32. PyTorch's
-//! `nn.Linear` computes `x·Wᵀ + b` and holds `W [out, in]`; Burn's `nn::Linear` computes `x·W + b`
-//! and holds `W [in, out]`, as this crate does. So [`Layout::PyTorch`] transposes each weight, on
-//! the way in and on the way out, and [`Layout::Burn`] copies it; values are moved and never
-//! rounded.
+//! A fully connected layer `NAME` is stored as the tensors `NAME.weight` and `NAME.bias` `[out]`,
+//! all F32. PyTorch's `nn.Linear` computes `x·Wᵀ + b` and stores `W [out, in]`. Burn's `nn::Linear`
+//! computes `x·W + b` and stores `W [in, out]`, as this crate does. [`Layout::PyTorch`] therefore
+//! transposes each weight in both directions, and [`Layout::Burn`] copies it. Values are moved,
+//! never rounded.
 //!
-//! In Python `safetensors.torch.save_file(model.state_dict(), FILE)` and
-//! `model.load_state_dict(safetensors.torch.load_file(FILE))` are the other side; in Burn
+//! The counterparts in Python are `safetensors.torch.save_file(model.state_dict(), FILE)` and
+//! `model.load_state_dict(safetensors.torch.load_file(FILE))`. The counterpart in Burn is
 //! `SafetensorsStore` of `burn-store`.
 
 use super::checkpoint::FORMAT;
@@ -22,11 +21,11 @@ use std::collections::HashSet;
 use std::path::Path;
 use std::str::FromStr;
 
-/// Which way round a library holds the weights of a fully connected layer.
+/// Order of the dimensions in which a library stores the weights of a fully connected layer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Layout {
-    /// `[out, in]`: PyTorch's `nn.Linear`, and JAX's and TensorFlow's weights once transposed to
-    /// it.
+    /// `[out, in]`: PyTorch's `nn.Linear`, and JAX's and TensorFlow's weights once they are
+    /// transposed.
     #[default]
     PyTorch,
     /// `[in, out]`: Burn's `nn::Linear`.
@@ -70,39 +69,39 @@ impl Layout {
     }
 }
 
-/// How another library's file holds a network.
+/// Form in which another library's file holds a network.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Interchange {
-    /// Which way round the weights are.
+    /// Order of the weights' dimensions.
     pub layout: Layout,
-    /// The layers' names from the input on, such as `0`, `3`, `6` in an `nn.Sequential`. Without
-    /// them [`export`](Mlp::export) writes `layers.0`, `layers.1`, …, and
+    /// Names of the layers, from the input on: `0`, `3`, `6` in an `nn.Sequential`, for example.
+    /// Without names, [`export`](Mlp::export) writes `layers.0`, `layers.1`, …, and
     /// [`import`](Mlp::import) takes every layer of the file, in the order of the numbers in their
     /// names.
     pub layers: Option<Vec<String>>,
 }
 
-/// A fully connected layer of a file.
+/// A fully connected layer in a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ForeignLayer {
-    /// What stands before `.weight` and `.bias`.
+    /// Name: the part before `.weight` and `.bias`.
     pub name: String,
-    /// Features that it takes.
+    /// Number of input features.
     pub inputs: usize,
-    /// Features that it gives.
+    /// Number of output features.
     pub outputs: usize,
-    /// Whether it has a bias; without one, it counts as 0.
+    /// True if the layer has a bias. A layer without one has a bias of 0.
     pub bias: bool,
 }
 
 impl Interchange {
-    /// The layers of another library's file, from the input on; each takes what the one before
-    /// gives.
+    /// Returns the layers of another library's file, from the input on. Each takes the output of
+    /// the one before it.
     ///
     /// # Errors
-    /// [`Error::File`] where it cannot be read, [`Error::Data`] where it is no safetensors file,
-    /// holds what no fully connected layer has, lacks a layer that is named, or its layers do
-    /// not fit each other or the layout.
+    /// [`Error::File`] if the file cannot be read. [`Error::Data`] if it is not a safetensors file,
+    /// holds a tensor that no fully connected layer has, or lacks a named layer, or if its layers
+    /// fit neither each other nor the layout.
     pub fn layers(&self, path: &Path) -> Result<Vec<ForeignLayer>> {
         self.layers_of(&Container::parse(path, &file::read(path)?)?)
     }
@@ -183,12 +182,12 @@ impl Interchange {
 }
 
 impl<B: Backend> Mlp<B> {
-    /// Writes weights and biases for another library, batch normalization as prediction has it made
-    /// part of them; rates, momentum and the state of training stay behind.
+    /// Writes the weights and biases for another library. Batch normalization is folded into them
+    /// as in prediction. Rates, momentum and the training state are not written.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for another number of names than layers, [`Error::File`] where the file
-    /// cannot be written, [`Error::Device`] where the device was lost.
+    /// [`Error::Invalid`] if the number of names differs from the number of layers; [`Error::File`]
+    /// if the file cannot be written; [`Error::Device`] if the device was lost.
     pub fn export(&mut self, path: &Path, form: &Interchange) -> Result<()> {
         let widths = self.architecture.widths();
         let (mut tensors, mut layers) =
@@ -207,17 +206,18 @@ impl<B: Backend> Mlp<B> {
             ));
             tensors.push(Named::new(key(name, "bias"), &[outputs], bias));
         }
-        // What PyTorch's readers look for.
+        // PyTorch's readers look for this entry.
         let format = [("format", "pt".to_owned())];
         container::write(path, &tensors, if form.layout == Layout::PyTorch { &format } else { &[] })
     }
 
-    /// Overwrites weights and biases with those of another library's file, whose layers must be
-    /// this network's; momentum starts anew.
+    /// Overwrites the weights and biases with those of another library's file, whose layers must
+    /// match this network's. Momentum starts anew.
     ///
     /// # Errors
-    /// As [`Interchange::layers`], [`Error::Invalid`] for a network with batch normalization, and
-    /// [`Error::Data`] where the file's layers are not this network's or hold other than F32.
+    /// As [`Interchange::layers`]; [`Error::Invalid`] for a network with batch normalization;
+    /// [`Error::Data`] if the file's layers differ from this network's or hold another type than
+    /// F32.
     pub fn import(&mut self, path: &Path, form: &Interchange) -> Result<()> {
         if self.batch_norm().is_some() {
             return Err(Error::invalid(
@@ -239,7 +239,7 @@ impl<B: Backend> Mlp<B> {
                 self.architecture.widths()
             )));
         }
-        // All is read before anything is overwritten.
+        // Everything is read before anything is overwritten.
         let mut parameters = Vec::new();
         for ForeignLayer { name, inputs, outputs, bias } in &layers {
             let weight =
@@ -264,12 +264,13 @@ impl<B: Backend> Mlp<B> {
     }
 }
 
-/// The name of a layer's tensor; a layer that is a whole model has none before it.
+/// Returns the name of a layer's tensor. A layer that is the whole model has an empty name and no
+/// prefix.
 fn key(layer: &str, tensor: &str) -> String {
     if layer.is_empty() { tensor.to_owned() } else { format!("{layer}.{tensor}") }
 }
 
-/// The names of a file's layers, `a2` before `a10`; every tensor must belong to one.
+/// Returns the names of a file's layers, `a2` before `a10`. Every tensor must belong to a layer.
 fn names(file: &Container<'_>) -> Result<Vec<String>> {
     let layer = |tensor: &str, end: &str| -> Option<String> {
         let name = tensor.strip_suffix(end)?;
@@ -303,9 +304,9 @@ fn names(file: &Container<'_>) -> Result<Vec<String>> {
     }
 }
 
-/// Orders text by what people read: runs of digits as numbers.
+/// Compares text in natural order: runs of digits compare as numbers.
 fn natural(a: &str, b: &str) -> Ordering {
-    // A number comes before any letter.
+    // `Ok` is less than `Err`: a number comes before any letter.
     let parts = |text: &str| -> Vec<std::result::Result<u64, char>> {
         let mut parts = Vec::new();
         for c in text.chars() {
@@ -322,7 +323,7 @@ fn natural(a: &str, b: &str) -> Ordering {
     parts(a).cmp(&parts(b)).then_with(|| a.cmp(b))
 }
 
-/// A row-major `rows × cols` matrix as its transpose.
+/// Returns the transpose of a row-major `rows × cols` matrix.
 fn transposed(values: &[f32], rows: usize, cols: usize) -> Vec<f32> {
     (0..rows * cols).map(|i| values[i % rows * cols + i / rows]).collect()
 }

@@ -1,13 +1,15 @@
 //! A network of fully connected layers with dropout, trained and used on any
 //! [`Backend`](crate::Backend).
 //!
-//! `affine – ReLU – dropout` for each hidden layer, `affine` for the last, softmax cross-entropy
-//! over it; dropout on the input too where asked. A dropout site is layer 0 for the input and layer
-//! i for the i-th hidden layer, `row` is the place in the mini-batch, `step` counts updates from 0:
-//! together with the seed that is all the state a mask has. [`ConvNet`] sets convolutions before
-//! it.
+//! Each hidden layer is `affine – ReLU – dropout`; the last layer is `affine`, followed by softmax
+//! cross-entropy. The input may have dropout, too. [`ConvNet`] puts convolutions before such a
+//! network.
+//!
+//! Dropout site 0 is the input, and site i is the i-th hidden layer. A mask's `layer` is its site's
+//! number, its `row` is the position in the mini-batch, and its `step` counts updates from 0.
+//! Together with the seed, that is all the state a mask has.
 
-// First, so that the page of `Mlp` begins with how one is made and used.
+// Declared first, so that the page of `Mlp` begins with its construction and use.
 mod network;
 mod predict;
 mod train;

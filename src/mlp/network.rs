@@ -1,4 +1,4 @@
-//! The network itself: its shape, its parameters, its place in training.
+//! The network itself: its shape, its parameters, its training state.
 
 use super::convolution::Convolutions;
 use super::norm::Norm;
@@ -10,16 +10,16 @@ use super::workspace::Workspaces;
 use crate::backend::Backend;
 use crate::{Dropout, Error, Key, Mask, Mode, Rate, Result, init};
 
-/// The shape of a network and where it drops.
+/// Shape of a network and its dropout.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Architecture {
-    /// Features of a row.
+    /// Features per row.
     pub inputs: usize,
-    /// Units of each hidden layer; none gives softmax regression.
+    /// Units of each hidden layer; an empty list gives softmax regression.
     pub hidden: Vec<usize>,
-    /// Classes, the units of the last layer.
+    /// Classes: the units of the last layer.
     pub classes: usize,
-    /// Whether and when the scale of dropout is applied.
+    /// When the scale of dropout is applied: in training or in prediction.
     pub mode: Mode,
     /// Rate of every hidden layer.
     pub rate: Rate,
@@ -30,13 +30,13 @@ pub struct Architecture {
 }
 
 impl Architecture {
-    /// Units of each layer from the input to the classes.
+    /// Returns the number of units of each layer, from the input to the classes.
     pub fn widths(&self) -> Vec<usize> {
         [&[self.inputs], self.hidden.as_slice(), &[self.classes]].concat()
     }
 
-    /// The rate of dropout site `layer`: 0 for the input, i for the i-th hidden layer, none after
-    /// that.
+    /// Returns the rate of dropout site `layer`: site 0 is the input, site i is the i-th hidden
+    /// layer, and any site after that drops nothing.
     pub fn rate_of(&self, layer: usize) -> Rate {
         match layer {
             0 => self.input_rate,
@@ -45,21 +45,22 @@ impl Architecture {
         }
     }
 
-    /// What dropout site `layer` does to a mini-batch in training step `step`; its mask
-    /// [`at`](Mask::at) a row is that of a shard.
+    /// Returns the dropout of site `layer` in training step `step`. A shard that starts at a later
+    /// row of the mini-batch takes its mask [`at`](Mask::at) that row.
     pub fn training_site(&self, layer: usize, step: u32, schedules: &Schedules) -> Dropout {
         let key = Key { seed: self.seed, layer: layer as u32, step };
         Dropout::train(self.mode, Mask::new(schedules.rate(self.rate_of(layer), step), key))
     }
 
-    /// Site `layer` at prediction time: no randomness.
+    /// Returns the dropout of site `layer` in prediction, which draws no mask.
     pub(super) fn prediction_site(&self, layer: usize) -> Dropout {
         Dropout::predict(self.mode, self.rate_of(layer))
     }
 
     fn check(&self) -> Result<()> {
         for (layer, &width) in self.widths().iter().enumerate() {
-            // Widths are u32 on the device; the reserved layers are far above any network's.
+            // Widths are u32 on the device. The layer numbers reserved for other draws are far
+            // above any network's.
             if width == 0 || width > u32::MAX as usize / 2 {
                 let last = self.hidden.len() + 1;
                 let what = match layer {
@@ -77,30 +78,33 @@ impl Architecture {
     }
 }
 
-/// Weights and bias of one affine layer, with what an update needs.
+/// Weights and bias of one affine layer, with the state of its updates.
 #[derive(Debug)]
 pub(super) struct Layer<B: Backend> {
     /// `[inputs, outputs]`
     pub weight: B::Tensor<f32>,
     /// `[1, outputs]`
     pub bias: B::Tensor<f32>,
-    /// Gradients of both; made by the first training step under max-norm or of a shard, which
-    /// alone need them stored.
+    /// Gradients of both. Allocated by the first training step with max-norm, with AdamW or of a
+    /// shard; no other step stores them.
     pub grad: Option<(B::Tensor<f32>, B::Tensor<f32>)>,
-    /// Velocities of both; made by the first step with momentum.
+    /// Velocities of both; allocated by the first step with momentum.
     pub velocity: Option<(B::Tensor<f32>, B::Tensor<f32>)>,
-    /// Second moments of both; made by AdamW's first step, whose first moments are the velocities.
+    /// Second moments of both; allocated by AdamW's first step. AdamW's first moments are the
+    /// velocities.
     pub second: Option<(B::Tensor<f32>, B::Tensor<f32>)>,
-    /// Batch normalization, of hidden layers alone.
+    /// Batch normalization; hidden layers only.
     pub norm: Option<Norm<B>>,
 }
 
-/// A multi-layer perceptron with dropout on backend `B`: `H₀ = dropout(X)`, `Hᵢ =
-/// dropout(relu(Hᵢ₋₁·Wᵢ + bᵢ))`, `p = softmax(Hₙ·W + b)`.
+/// A multi-layer perceptron with dropout on backend `B`.
 ///
-/// `X [B, inputs]`, `Wᵢ [inputs of the layer, its units]`, `p [B, classes]`; trained on the mean
-/// cross-entropy of a mini-batch, in nats. Source: Srivastava et al., "Dropout: a simple way to
-/// prevent neural networks from overfitting", JMLR 15 (2014).
+/// `H₀ = dropout(X)`, `Hᵢ = dropout(relu(Hᵢ₋₁·Wᵢ + bᵢ))`, `p = softmax(Hₙ·W + b)`, where `X` is
+/// `[B, inputs]`, `Wᵢ` is `[inputs of layer i, units of layer i]` and `p` is `[B, classes]`.
+/// Training minimizes the mean cross-entropy of a mini-batch, in nats.
+///
+/// Source: Srivastava et al., "Dropout: a simple way to prevent neural networks from overfitting",
+/// JMLR 15 (2014).
 ///
 /// ```
 /// use wgpu_dropout::{Mode, Rate, cpu::Cpu, mlp::{Architecture, Mlp, Training}};
@@ -125,20 +129,20 @@ pub struct Mlp<B: Backend> {
     pub(super) backend: B,
     pub(super) architecture: Architecture,
     pub(super) layers: Vec<Layer<B>>,
-    /// What stands before them, of a [`ConvNet`](super::ConvNet) alone.
+    /// Front before the layers; only in a [`ConvNet`](super::ConvNet).
     pub(super) front: Option<Convolutions<B>>,
     pub(super) step: u32,
     pub(super) epoch: u32,
-    /// How the latest update was made.
+    /// Settings of the latest update.
     pub(super) training: Option<Training>,
     pub(super) workspaces: Workspaces<B>,
 }
 
 impl<B: Backend> Mlp<B> {
-    /// A network with He's uniform weights and biases of 0 ([`init`]).
+    /// Creates a network with He's uniform weights and biases of 0 ([`init`]).
     ///
     /// # Errors
-    /// [`Error::Invalid`] for a layer of no units, or whatever the backend's memory ends in.
+    /// [`Error::Invalid`] for a layer of 0 units; any error of the backend when it allocates.
     pub fn new(backend: B, architecture: Architecture) -> Result<Self> {
         let mut net = Self::empty(backend, architecture)?;
         for (index, pair) in net.architecture.widths().windows(2).enumerate() {
@@ -148,7 +152,7 @@ impl<B: Backend> Mlp<B> {
         Ok(net)
     }
 
-    /// A network of zeros.
+    /// Creates a network whose parameters are all 0.
     pub(super) fn empty(mut backend: B, architecture: Architecture) -> Result<Self> {
         architecture.check()?;
         let mut layers = Vec::new();
@@ -176,30 +180,31 @@ impl<B: Backend> Mlp<B> {
         })
     }
 
-    /// Shape, rates and seed.
+    /// Returns the shape, rates and seed.
     pub fn architecture(&self) -> &Architecture {
         &self.architecture
     }
 
-    /// Updates made so far.
+    /// Returns the number of updates so far.
     pub fn step(&self) -> u32 {
         self.step
     }
 
-    /// Epochs finished so far.
+    /// Returns the number of finished epochs.
     pub fn epoch(&self) -> u32 {
         self.epoch
     }
 
-    /// How the latest update was made; a saved network remembers. `None` before the first.
+    /// Returns the settings of the latest update, which a saved network keeps; `None` before the
+    /// first update.
     pub fn training(&self) -> Option<&Training> {
         self.training.as_ref()
     }
 
-    /// Refuses settings that do not go with the network, or with how it was trained so far.
+    /// Checks that settings fit the network and its training so far.
     ///
     /// # Errors
-    /// [`Error::Invalid`] as [`Training::check_for`], and for another optimizer than that of the
+    /// [`Error::Invalid`] as [`Training::check_for`], and for an optimizer other than that of the
     /// updates so far.
     pub fn check_training(&self, training: &Training) -> Result<()> {
         training.check_for(&self.architecture)?;
@@ -216,26 +221,26 @@ impl<B: Backend> Mlp<B> {
         }
     }
 
-    /// The device.
+    /// Returns the device.
     pub fn backend(&self) -> &B {
         &self.backend
     }
 
-    /// The device, for uploading data to it.
+    /// Returns the device, for uploading data to it.
     pub fn backend_mut(&mut self) -> &mut B {
         &mut self.backend
     }
 
-    /// Gives the device back.
+    /// Returns the device, consuming the network.
     pub fn into_backend(self) -> B {
         self.backend
     }
 
-    /// Weights `[inputs, outputs]` and bias `[outputs]` of layer `index`, counted from 0; `None`
-    /// past the last.
+    /// Returns the weights `[inputs, outputs]` and the bias `[outputs]` of layer `index`, counted
+    /// from 0; `None` past the last layer.
     ///
     /// # Errors
-    /// [`Error::Device`] where the device was lost.
+    /// [`Error::Device`] if the device was lost.
     pub fn parameters(&mut self, index: usize) -> Result<Option<(Vec<f32>, Vec<f32>)>> {
         blocking(self.parameters_of(index, Wait::Block))
     }
@@ -259,10 +264,11 @@ impl<B: Backend> Mlp<B> {
         Ok(both.next().zip(both.next()))
     }
 
-    /// Overwrites weights and bias of layer `index`.
+    /// Overwrites the weights and the bias of layer `index`.
     ///
     /// # Errors
-    /// [`Error::Invalid`] past the last layer, [`Error::Shape`] for other lengths than the layer's.
+    /// [`Error::Invalid`] past the last layer; [`Error::Shape`] if a length differs from the
+    /// layer's.
     pub fn set_parameters(&mut self, index: usize, weight: &[f32], bias: &[f32]) -> Result<()> {
         let count = self.layers.len();
         let Some(layer) = self.layers.get_mut(index) else {

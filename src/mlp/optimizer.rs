@@ -1,21 +1,21 @@
-//! How an update is made of a gradient: by SGD, or by AdamW.
+//! Optimizers, which turn a gradient into an update: SGD and AdamW.
 
 use super::train::Training;
 use crate::backend::Backend;
 use crate::call::{AdamW, AdamWRule, Sgd, SgdRule};
 use crate::{Error, Result};
 
-/// What makes a step of a gradient. Learning rate, weight decay, max-norm and momentum are those of
+/// Optimizer of a network. Its learning rate, weight decay, max-norm and momentum are those of
 /// [`Training::rule`].
 ///
-/// A network keeps to the optimizer of its first update: the moments of one mean nothing to the
-/// other.
+/// A network keeps the optimizer of its first update, because the moments of one mean nothing to
+/// the other.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub enum Optimizer {
     /// [`SgdRule`].
     #[default]
     Sgd,
-    /// [`AdamWRule`], whose `β₁` is the rule's momentum; it takes no L1 penalty.
+    /// [`AdamWRule`], whose `β₁` is the rule's momentum. It takes no L1 penalty.
     AdamW {
         /// `β₂`, 0 to below 1; .999 is usual.
         beta2: f32,
@@ -25,21 +25,21 @@ pub enum Optimizer {
 }
 
 impl Optimizer {
-    /// AdamW with `β₂` = .999 and `ε` = 10⁻⁸, PyTorch's.
+    /// AdamW with PyTorch's defaults, `β₂` = .999 and `ε` = 10⁻⁸.
     pub const ADAMW: Self = Self::AdamW { beta2: 0.999, epsilon: 1e-8 };
 
-    /// Whether two keep the same moments.
+    /// Returns true if both optimizers keep the same moments.
     pub fn is_like(&self, other: &Self) -> bool {
         std::mem::discriminant(self) == std::mem::discriminant(other)
     }
 
-    /// Whether a gradient is stored before it is used: max-norm needs whole columns, and AdamW has
-    /// no form that makes it.
+    /// Returns true if gradients must be stored before they are applied. Max-norm requires whole
+    /// columns, and AdamW has no kernel that computes the gradient itself.
     fn stores_gradients(&self, rule: &SgdRule) -> bool {
         rule.max_norm.is_some() || !self.is_like(&Self::Sgd)
     }
 
-    /// Refuses settings that mean nothing.
+    /// Checks that the settings are meaningful.
     pub(super) fn check(&self, rule: &SgdRule) -> Result<()> {
         let &Self::AdamW { beta2, epsilon } = self else { return Ok(()) };
         for (name, beta) in [("momentum (β₁)", rule.momentum), ("β₂", beta2)] {
@@ -89,17 +89,17 @@ pub(super) struct Update {
 }
 
 impl Training {
-    /// The update of step `step`.
+    /// Returns the update of step `step`.
     pub(super) fn update(&self, step: u32) -> Update {
         Update { rule: self.schedules.rule(&self.rule, step), optimizer: self.optimizer, step }
     }
 
-    /// Whether gradients are stored before they are used.
+    /// Returns true if gradients must be stored before they are applied.
     pub(super) fn stores_gradients(&self) -> bool {
         self.optimizer.stores_gradients(&self.rule)
     }
 
-    /// Whether a first moment is kept, which under SGD is a velocity, and whether a second one is.
+    /// Returns whether a first moment (a velocity, under SGD) and whether a second one is kept.
     pub(super) fn moments(&self) -> [bool; 2] {
         let adamw = !self.optimizer.is_like(&Optimizer::Sgd);
         [adamw || self.rule.momentum != 0.0, adamw]
@@ -107,18 +107,17 @@ impl Training {
 }
 
 impl Update {
-    /// For biases and what else has no penalties.
+    /// Returns the update for biases and other parameters without penalties.
     pub fn for_bias(self) -> Self {
         Self { rule: self.rule.for_bias(), ..self }
     }
 
-    /// Whether [`apply`](Self::apply) needs the gradient stored.
+    /// Returns true if [`apply`](Self::apply) must be used, on a stored gradient.
     pub fn stores_gradients(&self) -> bool {
         self.optimizer.stores_gradients(&self.rule)
     }
 
-    /// `W` and its moments by the gradient that is stored; a moment that there is none of is not
-    /// kept.
+    /// Updates `W` and its moments from a stored gradient. A moment that is `None` is not kept.
     pub fn apply<B: Backend>(
         &self,
         backend: &mut B,
@@ -143,7 +142,7 @@ impl Update {
         };
         backend.adamw(AdamW { grad, weight, first, second, rule: adamw, step })?;
         match rule.max_norm {
-            // A step of no length, of which max-norm is left.
+            // AdamW has no max-norm: an SGD step of length 0 applies it.
             Some(_) => backend.sgd(Sgd {
                 grad,
                 weight,

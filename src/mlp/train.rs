@@ -1,4 +1,4 @@
-//! Training: one step is one command buffer and one submit, and nothing is read back inside an
+//! Training: each step is one command buffer and one submit, and nothing is read back within an
 //! epoch.
 
 use super::convolution::{Convolutions, Spaces};
@@ -17,19 +17,19 @@ use crate::call::{
 use crate::shape::Matrix;
 use crate::{Dropout, Error, Result, init};
 
-/// How a network is trained.
+/// Settings of training.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Training {
-    /// Rows of a mini-batch; a partial last one is trained on too.
+    /// Rows per mini-batch. The last one of an epoch may be smaller and is trained on too.
     pub batch: usize,
-    /// Whether each epoch visits the rows in an order of its own ([`init::shuffle`]), or as they
-    /// stand.
+    /// True if each epoch visits the rows in an order of its own ([`init::shuffle`]); false if in
+    /// the order of the data.
     pub shuffle: bool,
-    /// The update.
+    /// Update rule.
     pub rule: SgdRule,
-    /// How learning rate, momentum and drop rates change over the run.
+    /// Schedules of the learning rate, momentum and drop rates over the run.
     pub schedules: Schedules,
-    /// What makes a step of a gradient.
+    /// Optimizer, which turns gradients into updates.
     pub optimizer: Optimizer,
 }
 
@@ -47,10 +47,10 @@ impl Default for Training {
 }
 
 impl Training {
-    /// Refuses settings that mean nothing.
+    /// Checks that the settings are meaningful.
     ///
     /// # Errors
-    /// [`Error::Invalid`] that names the setting and its range.
+    /// [`Error::Invalid`], which names the setting and its range.
     pub fn check(&self) -> Result<()> {
         let SgdRule { lr, momentum, weight_decay, l1, max_norm } = self.rule;
         let fail = |what: String| Err(Error::invalid(what));
@@ -76,19 +76,19 @@ impl Training {
     }
 }
 
-/// What an epoch of training came to.
+/// Summary of one training epoch.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Epoch {
-    /// The mean loss of each mini-batch as it was trained, dropout included, in order.
+    /// Mean loss of each mini-batch as trained, dropout included, in order.
     pub losses: Vec<f32>,
-    /// Rows whose largest logit was the label's, as trained.
+    /// Number of rows whose largest logit was the label's, as trained.
     pub right: u64,
-    /// The mean of `losses`.
+    /// Mean of `losses`.
     pub running_loss: f64,
 }
 
 impl Epoch {
-    /// What the mini-batches of epoch `epoch` came to, unless one of them diverged.
+    /// Summarizes the mini-batches of epoch `epoch`; an error if one of them diverged.
     pub(super) fn of(epoch: u32, losses: Vec<f32>, right: u64) -> Result<Self> {
         if let Some(&loss) = losses.iter().find(|loss| !loss.is_finite()) {
             return Err(Error::Diverged { epoch, loss });
@@ -100,17 +100,18 @@ impl Epoch {
 }
 
 impl<B: Backend> Mlp<B> {
-    /// One update on a mini-batch from the host: `x [rows, inputs]`, row-major, `labels [rows]`.
+    /// Makes one update on a mini-batch from the host: `x [rows, inputs]`, row-major,
+    /// `labels [rows]`.
     ///
     /// # Errors
-    /// [`Error::Shape`] where `x` and `labels` do not fit, [`Error::Invalid`] for a label past the
-    /// classes or settings that mean nothing.
+    /// [`Error::Shape`] if `x` and `labels` do not match; [`Error::Invalid`] for a label past the
+    /// classes or for meaningless settings.
     pub fn train_step(&mut self, x: &[f32], labels: &[u32], training: &Training) -> Result<()> {
         self.step_on_given(x, labels, training)?;
         self.backend.submit()
     }
 
-    /// [`train_step`](Self::train_step) without blocking, where the device is behind, as
+    /// [`train_step`](Self::train_step) without blocking if the device lags behind, as
     /// [`Backend::read_async`].
     ///
     /// # Errors
@@ -138,11 +139,11 @@ impl<B: Backend> Mlp<B> {
         result
     }
 
-    /// The mean loss of the latest [`train_step`](Self::train_step), as trained; reads one number
-    /// back. `None` before the first.
+    /// Returns the mean loss of the latest [`train_step`](Self::train_step), as trained; reads one
+    /// number back. `None` before the first step.
     ///
     /// # Errors
-    /// [`Error::Device`] where the device was lost.
+    /// [`Error::Device`] if the device was lost.
     pub fn loss(&mut self) -> Result<Option<f32>> {
         blocking(self.loss_of_step(Wait::Block))
     }
@@ -163,17 +164,17 @@ impl<B: Backend> Mlp<B> {
         Ok(Some(totals[0] / given.rows() as f32))
     }
 
-    /// One pass over the data in mini-batches, each an update.
+    /// Makes one pass over the data in mini-batches, with an update for each.
     ///
     /// # Errors
-    /// [`Error::Diverged`] where a loss is not finite, [`Error::Shape`] for data of another width,
-    /// [`Error::Invalid`] for settings that mean nothing.
+    /// [`Error::Diverged`] if a loss is not finite; [`Error::Shape`] for data of another width;
+    /// [`Error::Invalid`] for meaningless settings.
     pub fn train_epoch(&mut self, data: &Resident<B>, training: &Training) -> Result<Epoch> {
         self.train_epoch_with(data, training, |_| {})
     }
 
-    /// As [`train_epoch`](Self::train_epoch); `progress` is told the mini-batches handed over so
-    /// far.
+    /// As [`train_epoch`](Self::train_epoch); calls `progress` after each mini-batch with the
+    /// number submitted so far.
     ///
     /// # Errors
     /// As [`train_epoch`](Self::train_epoch).
@@ -233,8 +234,7 @@ impl<B: Backend> Mlp<B> {
         )
     }
 
-    /// A mini-batch from the host on the device, in memory that is used again where the size
-    /// allows.
+    /// Uploads a mini-batch from the host, reusing the device's memory if the size allows.
     pub(super) fn give(&mut self, x: &[f32], labels: &[u32]) -> Result<Resident<B>> {
         let inputs = self.features();
         if x.len() != labels.len() * inputs || labels.is_empty() {
@@ -260,14 +260,14 @@ impl<B: Backend> Mlp<B> {
         }
     }
 
-    /// Features of a row of the data.
+    /// Returns the number of features per row of the data.
     pub(super) fn features(&self) -> usize {
         self.front
             .as_ref()
             .map_or(self.architecture.inputs, |convolutions| convolutions.front.image.elements())
     }
 
-    /// Refuses data that the network cannot take.
+    /// Checks that the network can take the data.
     pub(super) fn check_data(&self, data: &Resident<B>) -> Result<()> {
         if data.cols() != self.features() {
             let what = format!(
@@ -283,7 +283,7 @@ impl<B: Backend> Mlp<B> {
         Ok(())
     }
 
-    /// Room for the sums of `slots` mini-batches, or more.
+    /// Returns a tensor for the sums of `slots` or more mini-batches.
     pub(super) fn totals(&mut self, slots: usize) -> Result<B::Tensor<f32>> {
         match self.workspaces.totals.take() {
             Some(totals) if totals.rows() >= slots => Ok(totals),
@@ -302,7 +302,7 @@ impl<B: Backend> Mlp<B> {
         }
     }
 
-    /// Gather, forward, loss, backward, update: recorded together, for one submit.
+    /// Records a whole step for one submit: gather, forward pass, loss, backward pass, update.
     #[allow(clippy::too_many_arguments)]
     fn step_on(
         &mut self,
@@ -342,7 +342,7 @@ impl<B: Backend> Mlp<B> {
 }
 
 impl<B: Backend> Layer<B> {
-    /// Memory that only training needs.
+    /// Allocates the memory that only training needs.
     fn prepare(&mut self, backend: &mut B, training: &Training) -> Result<()> {
         if training.stores_gradients() {
             self.prepare_gradient(backend)?;
@@ -350,7 +350,7 @@ impl<B: Backend> Layer<B> {
         self.prepare_moments(backend, training)
     }
 
-    /// Memory for the gradients, where they are stored.
+    /// Allocates the gradients, if they are not there yet.
     pub(super) fn prepare_gradient(&mut self, backend: &mut B) -> Result<()> {
         if self.grad.is_none() {
             self.grad = Some(self.zeros(backend)?);
@@ -358,7 +358,7 @@ impl<B: Backend> Layer<B> {
         Ok(())
     }
 
-    /// Memory for the velocities, where the rule has momentum, or for AdamW's moments.
+    /// Allocates the velocities if the rule has momentum, or AdamW's moments.
     pub(super) fn prepare_moments(&mut self, backend: &mut B, training: &Training) -> Result<()> {
         let [first, second] = training.moments();
         if first && self.velocity.is_none() {
@@ -377,8 +377,8 @@ impl<B: Backend> Layer<B> {
         ))
     }
 
-    /// `W, b` and their moments by the gradients that `X` and `dZ` make, and γ and β by theirs,
-    /// which are stored.
+    /// Updates `W`, `b` and their moments by the gradients of `X` and `dZ`, and γ and β by their
+    /// own stored gradients.
     pub(super) fn update(
         &mut self,
         backend: &mut B,
@@ -403,7 +403,7 @@ impl<B: Backend> Layer<B> {
         norm.as_mut().map_or(Ok(()), |norm| norm.apply(backend, update))
     }
 
-    /// Stores the gradients that `X` and `dZ` make.
+    /// Computes and stores the gradients of `X` and `dZ`.
     pub(super) fn gradient(
         &mut self,
         backend: &mut B,
@@ -422,7 +422,7 @@ impl<B: Backend> Layer<B> {
         })
     }
 
-    /// `W, b` and their moments by the gradients that are stored.
+    /// Updates `W`, `b` and their moments by the stored gradients.
     pub(super) fn apply(&mut self, backend: &mut B, update: &Update) -> Result<()> {
         let Self { weight, bias, grad: Some((grad_weight, grad_bias)), velocity, second, norm } =
             self
@@ -439,20 +439,20 @@ impl<B: Backend> Layer<B> {
     }
 }
 
-/// The rows that a pass takes.
+/// Rows that a pass takes.
 pub(super) struct Input<'a, B: Backend> {
     pub data: &'a Resident<B>,
-    /// In which they are visited; as they stand where there is none.
+    /// Order in which they are visited; `None` for the order of the data.
     pub order: Option<&'a B::Tensor<u32>>,
-    /// Where in the order they start.
+    /// Position in the order at which they start.
     pub first: usize,
-    /// What stands before the layers.
+    /// Front before the layers.
     pub front: Option<&'a Convolutions<B>>,
-    /// Whether batch normalization takes their own statistics.
+    /// True if batch normalization uses the statistics of these rows, false for the running ones.
     pub training: bool,
 }
 
-/// Gathers a mini-batch and takes it through the layers; `site` says what each site does.
+/// Gathers a mini-batch and runs the forward pass; `site` returns the dropout of each site.
 pub(super) fn forward<B: Backend>(
     backend: &mut B,
     layers: &mut [Layer<B>],
@@ -461,7 +461,7 @@ pub(super) fn forward<B: Backend>(
     site: &impl Fn(usize) -> Dropout,
 ) -> Result<()> {
     let Input { data, order, first, front, training } = input;
-    // Behind a front, dropout of the input is that of its features.
+    // Behind a front, the input dropout applies to its features, not to the images.
     let (x, dropout) = match &mut workspace.front {
         Some(spaces) => (&mut spaces.images, Dropout::NONE),
         None => (&mut workspace.x, site(0)),
@@ -494,7 +494,7 @@ pub(super) fn forward<B: Backend>(
             })?;
             continue;
         };
-        // ReLU and dropout belong to whichever comes last.
+        // ReLU and dropout follow whichever of the product and the normalization comes last.
         let normalized_first = norm.place == BatchNormPlace::Before;
         let entering = &mut workspace.entering[index];
         let (here, there) =
@@ -529,8 +529,8 @@ pub(super) fn forward<B: Backend>(
     Ok(())
 }
 
-/// Losses and right answers, summed into a row of `totals`, and the gradient of the mean of `batch`
-/// losses by the logits.
+/// Computes the losses and the numbers of correct rows, sums them into row `slot` of `totals`, and
+/// computes the gradient of the mean of `batch` losses with respect to the logits.
 pub(super) fn loss<B: Backend>(
     backend: &mut B,
     workspace: &mut Workspace<B>,
@@ -549,9 +549,9 @@ pub(super) fn loss<B: Backend>(
     backend.batch_loss(BatchLoss { losses: &workspace.losses, totals, slot })
 }
 
-/// Goes back from the last layer to the first through the masks of the forward pass. Once a layer's
-/// input has its gradient, `then` gets the layer with its `X` and `dZ`, to update it or to keep its
-/// gradients.
+/// Runs the backward pass from the last layer to the first, through the masks of the forward pass.
+/// Once the gradient of a layer's input is computed, `then` receives the layer with its `X` and
+/// `dZ`, to update it or to keep its gradients.
 pub(super) fn backward<B: Backend>(
     backend: &mut B,
     layers: &mut [Layer<B>],
@@ -562,9 +562,10 @@ pub(super) fn backward<B: Backend>(
     for index in (0..layers.len()).rev() {
         let (below, above) = layers.split_at_mut(index);
         let layer = &mut above[0];
-        // What arrives here is the gradient of the sum or, of a normalized layer, of what its
-        // normalization gives: the last layer has neither ReLU nor dropout, and the layer
-        // after has gone back through ours.
+        // The gradient that arrives here is that of the layer's sum or, with normalization, of the
+        // normalization's output. The last layer has neither ReLU nor dropout, and for any other
+        // the next layer's `grad_input` has already passed back through this layer's ReLU and
+        // dropout.
         let (before, after) = workspace.grads.split_at_mut(index);
         let mut grad_z = after.first().unwrap_or(&workspace.grad_logits);
         if let Some(norm) = &mut layer.norm {
@@ -587,7 +588,8 @@ pub(super) fn backward<B: Backend>(
         let x = if index == 0 { &workspace.x } else { &workspace.outputs[index - 1] };
         let of_features = workspace.front.as_mut().and_then(Spaces::grad_features);
         if let Some(grad_input) = before.last_mut().or(of_features) {
-            // Behind a normalization there is no ReLU to go back through.
+            // A normalization comes after its layer's ReLU, so there is none to pass back through
+            // here.
             let after_norm = below
                 .last()
                 .and_then(|layer| layer.norm.as_ref())
@@ -609,8 +611,8 @@ pub(super) fn backward<B: Backend>(
 }
 
 impl<B: Backend> Workspaces<B> {
-    /// Forgets what belongs to a mini-batch from the host, so that [`Mlp::loss`] does not answer
-    /// for another.
+    /// Forgets the mini-batch from the host, so that [`Mlp::loss`] does not report another one's
+    /// loss.
     pub(super) fn forget_given(&mut self) {
         self.given = None;
     }

@@ -1,15 +1,15 @@
-//! Whether a call waits for the device, or lets its caller's executor do something else meanwhile:
-//! one body for the blocking and the `async` form.
+//! Ways to wait for the device, blocking or yielding to the caller's executor, so that the blocking
+//! and the `async` form of a call share one body.
 
 use crate::Result;
 use crate::backend::{Backend, Element};
 
-/// How a call waits.
+/// The way in which a call waits.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Wait {
-    /// It blocks, and its future is ready when it is polled first.
+    /// The call blocks; its future is ready at the first poll.
     Block,
-    /// It awaits.
+    /// The call awaits.
     Yield,
 }
 
@@ -44,7 +44,7 @@ impl Wait {
     }
 }
 
-/// What a call that blocks comes to.
+/// Runs a call that waits by [`Wait::Block`] and returns its result.
 pub(super) fn blocking<R>(call: impl Future<Output = R>) -> R {
     pollster::block_on(call)
 }
