@@ -1,12 +1,11 @@
-//! Alpha dropout: dropout for self-normalising networks, which keeps mean and variance.
+//! Alpha dropout: dropout for self-normalizing networks, which preserves mean and variance.
 
 use crate::{Dropout, Mask};
 
-/// What SELU tends to far below 0, `−λ·α`: the value that alpha dropout gives to what it drops.
+/// Limit of SELU at −∞, `−λ·α`, from which alpha dropout computes the value of dropped elements.
 const SATURATION: f64 = -1.758_099_340_847_376_6;
 
-/// What one site of alpha dropout does: `y = a·x + b` where the mask keeps, `a·α' + b` where it
-/// drops.
+/// One site of alpha dropout: `y = a·x + b` where the mask keeps, `y = a·α' + b` where it drops.
 ///
 /// With the keep rate `k` in effect and `α' = −λα ≈ −1.7581`, the value at which SELU saturates,
 ///
@@ -14,10 +13,10 @@ const SATURATION: f64 = -1.758_099_340_847_376_6;
 /// a = (k + α'²·k·(1 − k))^(−1/2)        b = −a·α'·(1 − k)
 /// ```
 ///
-/// so that an `x` of mean 0 and variance 1 has a `y` of mean 0 and variance 1. They are worked out
-/// in f64 and rounded once. At `k = 1` it is the identity, at `k = 0` all is 0, to which `a·α' + b`
-/// tends. Prediction leaves `x` alone. The mask is the contract's, and what is dropped is
-/// replaced by selection: NaN and infinity do not survive it.
+/// so that an `x` of mean 0 and variance 1 gives a `y` of mean 0 and variance 1. Both factors are
+/// computed in f64 and rounded once. At `k = 1` the site is the identity. At `k = 0` every `y` is
+/// 0, the limit of `a·α' + b`. Prediction leaves `x` unchanged. The mask is that of the contract,
+/// and dropped elements are replaced by selection: NaN and infinity do not survive being dropped.
 ///
 /// Source: Klambauer et al., "Self-normalizing neural networks", NeurIPS 2017, section "New dropout
 /// technique".
@@ -31,18 +30,18 @@ const SATURATION: f64 = -1.758_099_340_847_376_6;
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct AlphaDropout {
-    /// Which elements are kept.
+    /// Mask of the elements that are kept.
     pub mask: Mask,
-    /// `a`
+    /// Factor `a`.
     pub scale: f32,
-    /// `b`
+    /// Summand `b`.
     pub shift: f32,
-    /// `a·α' + b`, what a dropped element becomes.
+    /// Value `a·α' + b` of a dropped element.
     pub dropped: f32,
 }
 
 impl AlphaDropout {
-    /// A site while training.
+    /// Returns the site in training.
     pub fn train(mask: Mask) -> Self {
         let k = mask.rate.keep_in_effect();
         if k == 0.0 {
@@ -53,17 +52,17 @@ impl AlphaDropout {
         Self { mask, scale: a as f32, shift: b as f32, dropped: (a * SATURATION + b) as f32 }
     }
 
-    /// The way back, `dx = M·a·dy`: plain dropout of the same mask.
+    /// Returns the backward pass, `dx = M·a·dy`: plain dropout of the same mask.
     pub fn backward(&self) -> Dropout {
         Dropout { mask: self.mask, scale: self.scale }
     }
 
-    /// Whether it changes nothing.
+    /// Returns true if the site changes nothing.
     pub(crate) fn is_identity(&self) -> bool {
         self.mask.rate.threshold() == crate::rate::DRAWS
     }
 
-    /// `y` of one element.
+    /// Returns `y` of one element.
     pub(crate) fn apply(&self, x: f32, kept: bool) -> f32 {
         if kept { x * self.scale + self.shift } else { self.dropped }
     }
@@ -78,8 +77,8 @@ mod tests {
         AlphaDropout::train(Mask::new(Rate::keep(keep).unwrap(), Key::default()))
     }
 
-    /// Mean and variance over the mask of a standard input: `k·b + (1 − k)·d`, and `k·(a² + b²) +
-    /// (1 − k)·d²` less its square.
+    /// Returns mean and variance, over the mask, for an input of mean 0 and variance 1:
+    /// `k·b + (1 − k)·d`, and `k·(a² + b²) + (1 − k)·d²` minus the square of the mean.
     fn moments(site: &AlphaDropout) -> [f64; 2] {
         let k = site.mask.rate.keep_in_effect();
         let [a, b, d] = [site.scale, site.shift, site.dropped].map(f64::from);
@@ -96,7 +95,7 @@ mod tests {
                 "keep {keep}: mean {mean}, variance {variance}"
             );
         }
-        // The control: the rate to drop, taken for the rate to keep.
+        // The control: the drop rate in the place of the keep rate.
         let wrong = AlphaDropout { mask: site(0.1).mask, ..site(0.9) };
         let [mean, variance] = moments(&wrong);
         assert!(mean.abs() > 0.1 || (variance - 1.0).abs() > 0.1, "{mean} {variance}");
@@ -126,7 +125,7 @@ mod tests {
         assert_eq!((all.scale, all.shift), (1.0, 0.0));
         let none = site(0.0);
         assert_eq!([none.scale, none.shift, none.dropped], [0.0; 3]);
-        // Which is where it tends to.
+        // 0 is the limit for small keep rates.
         assert!(site(1.0 / 65536.0).dropped.abs() < 0.01);
     }
 }

@@ -1,18 +1,18 @@
-//! GPU or CPU: which device is meant, and the backend on it.
+//! GPU or CPU: the choice of a device, and the backend on it.
 
 use crate::cpu::Cpu;
 use crate::gpu::{AdapterChoice, Gpu, Planner};
 use crate::{Backend, Counts, Error, Result};
 
-/// A device as a person names it: `auto`, `gpu`, `cpu`, an adapter's index, or a part of its name.
+/// A device as a user names it: `auto`, `gpu`, `cpu`, an adapter's index, or a part of its name.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum DeviceChoice {
-    /// A GPU that is not software, else the CPU backend.
+    /// A hardware GPU if there is one, else the CPU backend.
     #[default]
     Auto,
     /// The CPU backend.
     Cpu,
-    /// An adapter, a software one included; never the CPU backend.
+    /// An adapter, which may be a software one; never the CPU backend.
     Adapter(AdapterChoice),
 }
 
@@ -37,42 +37,42 @@ impl std::str::FromStr for DeviceChoice {
     }
 }
 
-/// A backend chosen at run time. What runs on it is generic over [`Backend`]: match once, then
+/// A backend chosen at run time. Code that runs on it is generic over [`Backend`]: match once, then
 /// call.
 #[derive(Debug)]
 pub enum Device {
-    /// A GPU of our own.
+    /// A GPU whose `wgpu::Device` this crate opened.
     Gpu(Box<Gpu>),
     /// The CPU backend.
     Cpu(Cpu),
 }
 
 impl Device {
-    /// The best real GPU, else the CPU backend.
+    /// Opens the best hardware GPU, or the CPU backend if there is none.
     ///
     /// # Errors
-    /// [`Error::Invalid`] where `WGPU_BACKEND` names no backend.
+    /// [`Error::Invalid`] if `WGPU_BACKEND` names no backend.
     pub fn best() -> Result<Self> {
         Self::open(&DeviceChoice::Auto)
     }
 
-    /// The device that is meant.
+    /// Opens the chosen device.
     ///
     /// # Errors
-    /// [`Error::Adapter`] where an adapter is meant and none, or more than one, matches.
+    /// [`Error::Adapter`] if an adapter is chosen and none, or more than one, matches.
     pub fn open(choice: &DeviceChoice) -> Result<Self> {
         Self::with_gpu(choice, Gpu::open)
     }
 
-    /// As [`open`](Self::open), with a GPU's plan changed.
+    /// As [`open`](Self::open), with changes to a GPU's plan.
     ///
     /// # Errors
-    /// As [`open`](Self::open), and where the plan goes beyond what the device can do.
+    /// As [`open`](Self::open); an error if the plan exceeds the device's abilities.
     pub fn build(choice: &DeviceChoice, change: impl FnOnce(Planner) -> Planner) -> Result<Self> {
         Self::with_gpu(choice, |adapter| Gpu::build(adapter, change))
     }
 
-    /// As [`open`](Self::open), with a GPU opened by `open`, such as by [`Gpu::tuned`].
+    /// As [`open`](Self::open), but a GPU is opened by `open`, for example by [`Gpu::tuned`].
     ///
     /// # Errors
     /// Those of `open`.
@@ -91,7 +91,7 @@ impl Device {
         }
     }
 
-    /// The device's name.
+    /// Returns the device's name.
     pub fn name(&self) -> String {
         match self {
             Self::Cpu(cpu) => cpu.name(),
@@ -99,7 +99,7 @@ impl Device {
         }
     }
 
-    /// What was done on it so far.
+    /// Returns the counts of operations on the device so far.
     pub fn counts(&self) -> Counts {
         match self {
             Self::Cpu(cpu) => cpu.counts(),

@@ -1,9 +1,9 @@
-//! What can go wrong, each with the value at fault and the bound that it broke.
+//! Errors, each with the offending value and the bound that it breaks.
 
-/// The result of everything in this crate that can fail.
+/// Result of every fallible function of this crate.
 pub type Result<T> = std::result::Result<T, Error>;
 
-/// Every failure that a caller, a file or a device can cause.
+/// Any failure that a caller, a file or a device can cause.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -12,75 +12,75 @@ pub enum Error {
     Rate {
         /// `drop` or `keep`.
         what: &'static str,
-        /// The value given.
+        /// The given value.
         value: f64,
     },
     /// Tensors whose shapes do not fit one another.
     #[error("{kernel}: {what}")]
     Shape {
-        /// The kernel that was called.
+        /// Kernel that was called.
         kernel: &'static str,
-        /// Which dimension differs from which.
+        /// Dimensions that differ, with both sizes.
         what: String,
     },
     /// A size past what the mask contract, the device or the machine can hold.
     #[error("{what} is {value}: at most {bound}")]
     TooLarge {
-        /// What is too large.
+        /// Name of the quantity that is too large.
         what: String,
         /// Its value.
         value: u64,
-        /// The largest value that works.
+        /// Largest permitted value.
         bound: u64,
     },
     /// A buffer that a kernel cannot use: usage, alignment, size or overlap.
     #[error("{kernel}: buffer `{tensor}`: {what}")]
     Buffer {
-        /// The kernel that was called.
+        /// Kernel that was called.
         kernel: &'static str,
-        /// The tensor that the buffer holds.
+        /// Tensor that the buffer holds.
         tensor: &'static str,
-        /// What is wrong with it.
+        /// Reason why the kernel cannot use it.
         what: String,
     },
-    /// A setting outside its range, such as a batch of no rows.
+    /// A setting outside its range, such as a batch of 0 rows.
     #[error("{what}")]
     Invalid {
-        /// The setting, its value and its range.
+        /// Setting, its value and its range.
         what: String,
     },
     /// No adapter, an unknown one, or one that cannot run the kernels.
     #[error("{what}")]
     Adapter {
-        /// What was looked for and what there is.
+        /// Adapter looked for and adapters found.
         what: String,
     },
-    /// The device was lost, or did not answer.
+    /// A device that was lost or did not answer.
     #[error("the GPU device failed: {what}")]
     Device {
-        /// What the driver said.
+        /// Message of the driver.
         what: String,
     },
-    /// The device has no memory left for a tensor.
+    /// A device without enough memory for a tensor.
     #[error("out of memory allocating {bytes} bytes")]
     OutOfMemory {
-        /// The size of the allocation that failed.
+        /// Size of the failed allocation, in bytes.
         bytes: u64,
     },
     /// A file that cannot be opened, read or written.
     #[error("{path}: {what}")]
     File {
-        /// The file.
+        /// Path of the file.
         path: String,
-        /// What the system said.
+        /// Message of the system.
         what: String,
     },
     /// A file whose contents cannot be used.
     #[error("{path}: {what}")]
     Data {
-        /// The file, and the place in it where known.
+        /// Path of the file, with the place in it if known.
         path: String,
-        /// What is wrong and what was expected.
+        /// Contents found and contents expected.
         what: String,
     },
     /// A training run whose loss is no longer a finite number.
@@ -88,7 +88,7 @@ pub enum Error {
     Diverged {
         /// Epoch, counted from 1.
         epoch: u32,
-        /// The loss found.
+        /// Loss found.
         loss: f32,
     },
 }

@@ -1,4 +1,4 @@
-//! Files: opened and read with errors that name them, and replaced whole or not at all.
+//! File access: reads with errors that name the file, and atomic replacement.
 
 use std::ffi::OsStr;
 use std::fmt::Display;
@@ -10,13 +10,13 @@ use crate::{Error, Result};
 use fs4::FileExt;
 use tempfile::NamedTempFile;
 
-/// How the names of temporary files end.
+/// Suffix of temporary files.
 const TEMPORARY: &str = ".wgpu-dropout.tmp";
 
 /// Opens a file for reading.
 ///
 /// # Errors
-/// [`Error::File`] where the system refuses.
+/// [`Error::File`] if the system refuses.
 pub fn open(path: &Path) -> Result<File> {
     File::open(path).map_err(|e| failed(path, &e))
 }
@@ -24,21 +24,21 @@ pub fn open(path: &Path) -> Result<File> {
 /// Reads a whole file.
 ///
 /// # Errors
-/// [`Error::File`] where the system refuses.
+/// [`Error::File`] if the system refuses.
 pub fn read(path: &Path) -> Result<Vec<u8>> {
     fs::read(path).map_err(|e| failed(path, &e))
 }
 
-/// Replaces a file by what `write` writes, or creates it.
+/// Replaces or creates a file with the bytes that `write` writes.
 ///
-/// The bytes go to a temporary file in the same folder, are synced to the disk and take the file's
-/// name at the end: whoever opens it sees the old contents or the new ones. A process that is
-/// killed meanwhile leaves its temporary file, which the next write to that folder removes. A link
-/// is followed; what is no ordinary file, such as `/dev/stdout`, is written to as it stands.
+/// The bytes go to a temporary file in the same folder, which is synced to the disk and renamed at
+/// the end: a reader sees either the old contents or the new ones. A process that is killed in
+/// between leaves its temporary file, which the next write to that folder removes. A symbolic link
+/// is followed. Anything but an ordinary file, such as `/dev/stdout`, is written directly.
 ///
 /// # Errors
-/// [`Error::File`] where `write` or the system fails; the old file is then untouched and nothing is
-/// left beside it.
+/// [`Error::File`] if `write` or the system fails; the old file is then unchanged, and no temporary
+/// file is left.
 pub fn write_atomic(
     path: &Path,
     write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
@@ -63,37 +63,38 @@ fn replace(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) ->
         file.as_file().set_permissions(old.permissions())?;
     }
     file.as_file().sync_all()?;
-    // Closed at once: on Windows nobody else can read a file with a lock.
+    // Closed at once: on Windows nobody else can read a locked file.
     drop(file.persist(&target).map_err(|e| e.error)?);
 
-    // The new name is on the disk once its folder is. Some file systems cannot sync a folder: the
-    // file is whole all the same.
+    // The new name is on the disk only once its folder is. Some file systems cannot sync a folder;
+    // the file is complete all the same.
     #[cfg(unix)]
     let _ = File::open(folder).and_then(|folder| folder.sync_all());
     Ok(())
 }
 
-/// A temporary file with a lock on it, which tells whoever sweeps that its process lives.
+/// Creates a temporary file with a lock, which tells other processes' sweeps that its process is
+/// alive.
 fn temporary(folder: &Path) -> io::Result<NamedTempFile> {
     let mut builder = tempfile::Builder::new();
     builder.prefix(".").suffix(TEMPORARY);
-    // A temporary file is private by default; this one is to be as open as any other that the user
-    // makes.
+    // A temporary file is private by default; this one must get the permissions of any new file.
     #[cfg(unix)]
     builder.permissions(<fs::Permissions as std::os::unix::fs::PermissionsExt>::from_mode(0o666));
     loop {
         let file = builder.tempfile_in(folder)?;
-        // A file system without locks has none to offer whoever sweeps, who then removes nothing.
+        // On a file system without locks, sweeps cannot lock the file either, and then they remove
+        // nothing.
         let _ = FileExt::lock(file.as_file());
-        // Before the lock the file may have been taken for one of a process that is no more.
+        // Before it was locked, the file may have been swept as a leftover of a dead process.
         if file.path().exists() {
             return Ok(file);
         }
     }
 }
 
-/// Removes the temporary files of processes that are no more: those without a lock. What cannot be
-/// removed stays.
+/// Removes the temporary files of dead processes: those without a lock. Files that cannot be
+/// removed stay.
 fn sweep(folder: &Path) {
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         let ours = entry
@@ -118,25 +119,25 @@ fn buffered(file: &File, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -
     out.flush()
 }
 
-/// Reads `most` bytes, or fewer where the input ends. Memory grows with the bytes that arrive,
-/// never with a size that a header claims.
+/// Reads `most` bytes, or fewer if the input ends. Memory grows with the bytes that arrive, never
+/// with a size that a header claims.
 pub(crate) fn take(input: &mut dyn Read, most: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     input.take(most).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 
-/// What the system said about a file.
+/// Returns the error for a system failure on a file.
 pub(crate) fn failed(path: &Path, error: &io::Error) -> Error {
     Error::File { path: path.display().to_string(), what: error.to_string() }
 }
 
-/// A file, or a place in it, whose contents cannot be used.
+/// Returns the error for a file, or a place in it, whose contents cannot be used.
 pub(crate) fn refused(place: impl Display, what: impl Into<String>) -> Error {
     Error::Data { path: place.to_string(), what: what.into() }
 }
 
-/// A piece of a file's text as an error quotes it: on one line, and cut short.
+/// Returns a piece of a file's text as an error quotes it: on one line, and truncated.
 pub(crate) fn shown(text: &str) -> String {
     let mut chars = text.chars().map(|c| if c.is_control() { ' ' } else { c });
     let mut short: String = chars.by_ref().take(80).collect();

@@ -1,7 +1,8 @@
-//! Initial weights and shuffles, drawn by written rules from the generator of the masks, so that
-//! they are the same on every machine.
+//! Initial weights and shuffles. They are drawn by written rules from the generator of the masks,
+//! so that they are the same on every machine.
 //!
-//! Their counters never meet a mask's: the layers [`WEIGHTS`] and [`SHUFFLE`] are reserved.
+//! Their counters never coincide with a mask's: the layers [`WEIGHTS`] and [`SHUFFLE`] are
+//! reserved.
 //!
 //! **Weights** of layer `l`, He's uniform distribution (He et al., "Delving deep into rectifiers",
 //! ICCV 2015, section 2.2):
@@ -23,12 +24,12 @@
 
 use crate::philox::{key, philox4x32};
 
-/// The reserved layer of initial weights.
+/// Reserved layer of the initial weights.
 pub const WEIGHTS: u32 = 0x7fff_ffff;
-/// The reserved layer of shuffles.
+/// Reserved layer of the shuffles.
 pub const SHUFFLE: u32 = 0x7fff_fffe;
 
-/// The initial weights `[inputs, outputs]` of layer `layer` of a network, row-major.
+/// Returns the initial weights `[inputs, outputs]` of a network's layer `layer`, row-major.
 pub fn he_uniform(seed: u64, layer: u32, inputs: usize, outputs: usize) -> Vec<f32> {
     let bound = (6.0 / inputs as f64).sqrt() as f32;
     let mut weights = Vec::with_capacity(inputs * outputs);
@@ -45,7 +46,8 @@ pub fn he_uniform(seed: u64, layer: u32, inputs: usize, outputs: usize) -> Vec<f
     weights
 }
 
-/// The order in which epoch `epoch` (from 0) visits `rows` rows: a permutation of `0..rows`.
+/// Returns the order in which epoch `epoch` (from 0) visits `rows` rows: a permutation of
+/// `0..rows`.
 pub fn shuffle(seed: u64, epoch: u32, rows: u32) -> Vec<u32> {
     let mut order: Vec<(u64, u32)> = (0..rows)
         .map(|row| {
@@ -69,12 +71,12 @@ mod tests {
         assert_eq!(weights.len(), 150 * 37);
         assert!(weights.iter().all(|w| w.abs() <= bound));
         let variance = weights.iter().map(|w| f64::from(w * w)).sum::<f64>() / weights.len() as f64;
-        // Var = bound² / 3; 5,550 samples of a uniform put the estimate within 6 % of it at five
-        // sigma.
+        // Var = bound² / 3. With 5,550 samples of a uniform distribution, five sigma of the
+        // estimate are 6 % of it.
         assert!((variance / (f64::from(bound * bound) / 3.0) - 1.0).abs() < 0.06, "{variance}");
     }
 
-    /// By the rules above, written down a second time in another language.
+    /// Expected values from a second implementation of the rules above, in another language.
     #[test]
     fn weights_and_shuffles_are_these() {
         let bits: Vec<u32> =

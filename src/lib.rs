@@ -1,10 +1,11 @@
 //! Dropout on the GPU whose **mask is a specification**.
 //!
-//! WGSL compute shaders run through [wgpu](https://docs.rs/wgpu) on Vulkan, Metal and DX12: the fused forward pass
-//! `Y = dropout(relu(X·W + b))`, the masked backward pass, loss and update, with masks drawn inside
-//! the kernels by a counter-based generator. No mask is ever stored, moved or read back, and every
-//! mask is a pure function of `(seed, layer, step, row, col, rate)`: the same bits on every vendor,
-//! on the CPU, under any tiling, batch split, sharding or resume. The contract is [`mask`].
+//! The WGSL compute shaders run through [wgpu](https://docs.rs/wgpu) on Vulkan, Metal and DX12.
+//! They compute the fused forward pass `Y = dropout(relu(X·W + b))`, the masked backward pass, the
+//! loss and the update. A counter-based generator draws the masks inside the kernels: no mask is
+//! ever stored, moved or read back. Every mask is a pure function of
+//! `(seed, layer, step, row, col, rate)`, with the same bits on every vendor's GPU and on the CPU,
+//! for any tiling, batch split, sharding or resume. The contract is [`mask`].
 //!
 //! ```
 //! use wgpu_dropout::{Key, Mask, Rate};
@@ -23,19 +24,19 @@
 //! | backend | GPU and CPU behind one trait, tensors with shapes | [`Backend`], [`gpu::Gpu`], [`cpu::Cpu`], [`Device::best`] |
 //! | network | training and prediction with dropout | [`mlp::Mlp`]; [`mlp::ConvNet`] behind convolutions |
 //!
-//! What a kernel is called with is the same on every level: [`call`]. `wgpu` itself is re-exported.
+//! The arguments of a kernel are the same at every level: [`call`]. `wgpu` itself is re-exported.
 //!
 //! # What dropout means here
 //!
 //! The letter `p` is the probability to *keep* a unit in papers and to *drop* it in frameworks, so
-//! a [`Rate`] says which it is. [`Mode::Inverted`] scales kept units while training and leaves
-//! prediction alone; [`Mode::Vanilla`] multiplies by the keep rate at prediction. A dropped element
+//! a [`Rate`] states which it is. [`Mode::Inverted`] scales the kept units in training and leaves
+//! prediction alone; [`Mode::Vanilla`] multiplies by the keep rate in prediction. A dropped element
 //! is 0 by selection: NaN and infinity do not survive being dropped.
 //!
-//! | to drop | take |
+//! | to drop | use |
 //! |---|---|
 //! | elements | [`Dropout`] |
-//! | channels, samples, the same elements at each step of time | [`Dropout`] with an [`AxisMap`] |
+//! | channels, samples, the same elements at each time step | [`Dropout`] with an [`AxisMap`] |
 //! | by a mask of your own | [`call::DropoutBits`] |
 //! | in a network of SELUs | [`AlphaDropout`] |
 //! | nothing, but add noise of the same variance | [`GaussianDropout`] |
@@ -48,8 +49,8 @@
 //! | `cli` (default) | `verify`, the command line, readers of data sets (`data`), arrays (`npy`), saved networks |
 //! | `vulkan`, `metal`, `dx12`, `gles` (default) | that backend of wgpu |
 //!
-//! With `default-features = false` there remain the kernels for a device of your own, the CPU
-//! backend and the network.
+//! With `default-features = false`, the crate consists of the kernels for a device of your own, the
+//! CPU backend and the network.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 

@@ -1,9 +1,9 @@
-//! NPY files, NumPy's format for one array: f32 in C order in and out, bytes out.
+//! NPY files, NumPy's format for one array: reads and writes f32 in C order, writes bytes.
 //!
-//! The header is a Python dictionary of three keys, and it is read here in that form alone. A
-//! general reader, such as the crate npyz, parses any Python literal, in time exponential in the
-//! depth of its brackets, and multiplies the axes unchecked: a file of a hundred bytes could hang
-//! or stop the program.
+//! The header is a Python dictionary of three keys, and only that form is parsed here. A general
+//! reader, such as the crate npyz, parses any Python literal, in time exponential in the depth of
+//! its brackets, and multiplies the axes unchecked: a file of a hundred bytes could hang or crash
+//! the program.
 
 use std::io::{self, Write};
 use std::path::Path;
@@ -12,21 +12,21 @@ use crate::{Error, Result, file};
 
 const MAGIC: &[u8] = b"\x93NUMPY";
 
-/// The longest header read, in bytes. NumPy itself stops at 10,000.
+/// Longest header that is read, in bytes. NumPy itself stops at 10,000.
 const MAX_HEADER: u64 = 65_535;
 
 /// An array of any rank, row-major.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Array {
-    /// The length of each axis; none for a scalar.
+    /// Length of each axis; empty for a scalar.
     pub shape: Vec<usize>,
-    /// The elements: as many as the product of the axes.
+    /// Elements: as many as the product of the axes.
     pub values: Vec<f32>,
 }
 
 impl Array {
-    /// The array as the mask contract sees it: the product of the leading axes × the last. A vector
-    /// is one row, a scalar 1×1.
+    /// Returns the shape that the mask contract uses: the product of the leading axes × the last
+    /// axis. A vector is one row, a scalar 1×1.
     pub fn rows_cols(&self) -> (usize, usize) {
         match self.shape.split_last() {
             Some((&cols, leading)) => {
@@ -41,9 +41,9 @@ impl Array {
 /// gives an empty array.
 ///
 /// # Errors
-/// [`Error::File`] where the file cannot be read. [`Error::Data`] where it holds another type or
-/// order, with the NumPy call that converts it, or is truncated, corrupt or longer than its header
-/// claims.
+/// [`Error::File`] if the file cannot be read. [`Error::Data`] if it holds another type or order
+/// (the message has the NumPy call that converts it), or is truncated, corrupt or longer than its
+/// header claims.
 pub fn read(path: &Path) -> Result<Array> {
     let mut input = file::open(path)?;
     let mut take = |most: u64| file::take(&mut input, most).map_err(|e| file::failed(path, &e));
@@ -108,11 +108,11 @@ pub fn read(path: &Path) -> Result<Array> {
     Ok(Array { shape, values })
 }
 
-/// Writes an array of `<f4` in C order, replacing the file whole.
+/// Writes an array of `<f4` in C order and replaces the file atomically.
 ///
 /// # Errors
-/// [`Error::Invalid`] where `shape` does not have as many elements as `values`, [`Error::File`]
-/// where the system refuses.
+/// [`Error::Invalid`] if the number of `values` is not that of `shape`; [`Error::File`] if the
+/// system refuses.
 pub fn write_f32(path: &Path, shape: &[usize], values: &[f32]) -> Result<()> {
     write(path, "<f4", shape, values.len(), |out| {
         values.chunks(1 << 14).try_for_each(|part| {
@@ -122,7 +122,7 @@ pub fn write_f32(path: &Path, shape: &[usize], values: &[f32]) -> Result<()> {
     })
 }
 
-/// Writes an array of bytes in C order, replacing the file whole.
+/// Writes an array of bytes in C order and replaces the file atomically.
 ///
 /// # Errors
 /// As [`write_f32`].
@@ -146,7 +146,7 @@ fn write(
     }
     let header =
         format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': {}, }}", tuple(&axes));
-    // Spaces and a line end make the data start at a multiple of 64, as the format asks for.
+    // Spaces and a line end align the data to a multiple of 64, as the format requires.
     let length = (10 + header.len() + 1).next_multiple_of(64) - 10;
     let Ok(size) = u16::try_from(length) else {
         return Err(Error::invalid(format!(
@@ -163,7 +163,7 @@ fn write(
     })
 }
 
-/// What a header says, its text as it stands.
+/// Contents of a header, with its text unchanged.
 struct Header<'a> {
     descr: &'a str,
     fortran: bool,
@@ -171,7 +171,7 @@ struct Header<'a> {
 }
 
 impl<'a> Header<'a> {
-    /// Reads `{'descr': '<f4', 'fortran_order': False, 'shape': (2, 3), }`, its keys in any order.
+    /// Parses `{'descr': '<f4', 'fortran_order': False, 'shape': (2, 3), }`, its keys in any order.
     fn parse(text: &'a str) -> Option<Self> {
         let (mut descr, mut fortran, mut shape) = (None, None, None);
         for item in items(text.trim().strip_prefix('{')?.strip_suffix('}')?) {
@@ -192,7 +192,7 @@ impl<'a> Header<'a> {
         Some(Self { descr: descr?, fortran: fortran?, shape: shape? })
     }
 
-    /// What keeps the array from being read as it is.
+    /// Returns the reason why [`read`] does not take this array, if there is one.
     fn unlike_ours(&self) -> Option<String> {
         if self.descr != "<f4" {
             Some(file::shown(self.descr))
@@ -203,7 +203,7 @@ impl<'a> Header<'a> {
         }
     }
 
-    /// The NumPy call that makes of a file what [`read`] takes.
+    /// Returns the NumPy call that converts a file to one that [`read`] takes.
     fn conversion(&self, path: &str) -> String {
         let pickle = if self.descr.contains('O') { ", allow_pickle=True" } else { "" };
         let field = if self.descr.starts_with('[') { r#"["FIELD"]"# } else { "" };
@@ -213,8 +213,8 @@ impl<'a> Header<'a> {
     }
 }
 
-/// The items of a Python literal, cut at the commas that stand in no string and no bracket; one may
-/// follow the last.
+/// Splits a Python literal at the commas outside strings and brackets. A comma may follow the last
+/// item.
 fn items(text: &str) -> impl Iterator<Item = &str> {
     let (mut depth, mut quote) = (0, None);
     let text = text.trim();
@@ -236,8 +236,9 @@ fn unquoted(text: &str) -> Option<&str> {
     ['\'', '"'].into_iter().find_map(|quote| text.strip_prefix(quote)?.strip_suffix(quote))
 }
 
-/// The axes and the number of bytes of a `<f4` array, where a machine can hold them. As in NumPy,
-/// the axes beside an empty one count too, so that no part of their product can overflow later.
+/// Returns the axes and the number of bytes of a `<f4` array, if a machine can hold them. As in
+/// NumPy, the axes beside an empty one count, too, so that no part of their product can overflow
+/// later.
 fn sizes(shape: &[u64]) -> Option<(Vec<usize>, u64)> {
     let bytes = shape
         .iter()
@@ -247,7 +248,7 @@ fn sizes(shape: &[u64]) -> Option<(Vec<usize>, u64)> {
     Some((axes, if shape.contains(&0) { 0 } else { bytes }))
 }
 
-/// A shape as Python writes it.
+/// Returns a shape as Python writes it.
 fn tuple(shape: &[u64]) -> String {
     let axes = shape.iter().map(u64::to_string).collect::<Vec<_>>().join(", ");
     format!("({axes}{})", if shape.len() == 1 { "," } else { "" })

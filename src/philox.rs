@@ -1,20 +1,21 @@
-//! Philox4x32, the counter-based generator behind every random bit of this crate.
+//! Philox4x32, the counter-based generator of every random bit of this crate.
+//!
+//! A call maps a 128-bit counter and a 64-bit key to four words and keeps no state, so any thread
+//! of any device can draw its own part of a mask. GPU twin: `shaders/philox.wgsl`.
 //!
 //! Source: Salmon, Moraes, Dror, Shaw, "Parallel random numbers: as easy as 1, 2, 3", SC'11,
-//! section 4; constants from its reference implementation, Random123. A call maps a 128-bit counter
-//! and a 64-bit key to four words and keeps no state, which is why any thread of any device can
-//! draw its own part of a mask. GPU twin: `shaders/philox.wgsl`.
+//! section 4; constants from its reference implementation, Random123.
 
 use core::convert::Infallible;
 use rand::{SeedableRng, TryRng};
 
-/// Rounds of the mask contract: Philox4x32-10.
+/// Number of rounds in the mask contract: Philox4x32-10.
 pub const ROUNDS: u32 = 10;
 
 pub(crate) const MULTIPLIERS: [u32; 2] = [0xD251_1F53, 0xCD9E_8D57];
 pub(crate) const WEYL: [u32; 2] = [0x9E37_79B9, 0xBB67_AE85];
 
-/// Philox4x32-10: the four words of `counter` under `key`.
+/// Philox4x32-10: returns the four words of `counter` under `key`.
 ///
 /// ```
 /// let words = wgpu_dropout::philox::philox4x32([0; 4], [0; 2]);
@@ -25,8 +26,8 @@ pub fn philox4x32(counter: [u32; 4], key: [u32; 2]) -> [u32; 4] {
     philox4x32_rounds::<ROUNDS>(counter, key)
 }
 
-/// Philox4x32 with any number of rounds: the published answers cover 7 as well as 10, and 3 is a
-/// generator that tests of randomness must reject.
+/// Philox4x32 with any number of rounds. The published answers cover 7 rounds as well as 10, and
+/// with 3 it is a generator that tests of randomness must reject.
 #[inline]
 pub fn philox4x32_rounds<const N: u32>(counter: [u32; 4], key: [u32; 2]) -> [u32; 4] {
     let [mut c0, mut c1, mut c2, mut c3] = counter;
@@ -47,12 +48,11 @@ fn multiply(a: u32, b: u32) -> (u32, u32) {
     ((product >> 32) as u32, product as u32)
 }
 
-/// A stream of Philox words for use with the `rand` crate: the words of counter 0, 1, 2, … in
-/// order.
+/// Stream of Philox words for use with the `rand` crate: the words of counter 0, 1, 2, … in order.
 ///
 /// Masks, initial weights and shuffles do not come from a stream but from counters of their own
-/// ([`crate::mask`], [`crate::init`]); this is for other random numbers of a program that wants
-/// them equal on every machine.
+/// ([`crate::mask`], [`crate::init`]). This stream is for a program's other random numbers that
+/// must be equal on every machine.
 ///
 /// ```
 /// use rand::{Rng, SeedableRng};
@@ -62,15 +62,15 @@ fn multiply(a: u32, b: u32) -> (u32, u32) {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PhiloxRng {
     key: [u32; 2],
-    /// The counter of the next block.
+    /// Counter of the next block.
     counter: u128,
     block: [u32; 4],
-    /// Words of `block` already given out.
+    /// Number of words of `block` already returned.
     used: usize,
 }
 
 impl PhiloxRng {
-    /// The stream of `seed` from counter `counter` on: jumping ahead costs nothing.
+    /// Returns the stream of `seed` from counter `counter` on; jumping ahead is free.
     pub fn at(seed: u64, counter: u128) -> Self {
         Self { key: key(seed), counter, block: [0; 4], used: 4 }
     }
@@ -90,7 +90,7 @@ impl PhiloxRng {
     }
 }
 
-/// The key of a seed: its low and its high word.
+/// Returns the key of a seed: its low and its high word.
 pub(crate) fn key(seed: u64) -> [u32; 2] {
     [seed as u32, (seed >> 32) as u32]
 }
@@ -102,7 +102,7 @@ impl SeedableRng for PhiloxRng {
         Self::at(u64::from_le_bytes(seed), 0)
     }
 
-    /// The seed is the key itself, so that a number means the same stream here as in the mask
+    /// Takes the seed as the key itself, so that a number means the same stream here as in the mask
     /// contract.
     fn seed_from_u64(seed: u64) -> Self {
         Self::at(seed, 0)

@@ -1,18 +1,19 @@
-//! Rates and modes: how often a unit is kept, and what is done about it.
+//! Rates and modes: the probability to keep a unit, and the scale that compensates for it.
 
 use crate::{Error, Result};
 
-/// Draws have 16 bits: a rate in effect is a whole number of 65,536ths.
+/// Number of values of a 16-bit draw: a rate in effect is a multiple of 1/65,536.
 pub(crate) const DRAWS: u32 = 1 << 16;
 
-/// The probability with which a unit is kept, or dropped.
+/// Probability to keep, or to drop, a unit.
 ///
 /// In papers `p` is mostly the probability to *keep* a unit, in frameworks the probability to
-/// *drop* it: a rate says which.
+/// *drop* it. A rate states which one it is given as.
 ///
-/// A draw is 16 bits wide and is kept if it lies below the threshold `t = round_half_up(keep ·
-/// 65536)`, so the rate in effect is exactly `t / 65536`. The scale of inverted dropout is the
-/// inverse of that rate, not of the one asked for: the expectation is unbiased whatever was asked.
+/// A draw has 16 bits and is kept if it is below the threshold `t = round_half_up(keep · 65536)`,
+/// so the rate in effect is exactly `t / 65536`. The scale of inverted dropout is the inverse of
+/// the rate in effect, not of the rate asked for; the expectation is therefore unbiased for any
+/// rate.
 ///
 /// ```
 /// use wgpu_dropout::Rate;
@@ -28,10 +29,10 @@ pub struct Rate {
 }
 
 impl Rate {
-    /// Nothing is dropped.
+    /// Rate that drops nothing.
     pub const KEEP_ALL: Self = Self { keep: 1.0 };
 
-    /// A rate given as the probability to drop a unit, `0.0 ..= 1.0`.
+    /// Creates a rate from the probability to drop a unit, `0.0 ..= 1.0`.
     ///
     /// # Errors
     /// [`Error::Rate`] for NaN and for values outside `0.0 ..= 1.0`.
@@ -39,7 +40,7 @@ impl Rate {
         check("drop", probability).map(|p| Self { keep: 1.0 - p })
     }
 
-    /// A rate given as the probability to keep a unit, `0.0 ..= 1.0`.
+    /// Creates a rate from the probability to keep a unit, `0.0 ..= 1.0`.
     ///
     /// # Errors
     /// [`Error::Rate`] for NaN and for values outside `0.0 ..= 1.0`.
@@ -47,33 +48,34 @@ impl Rate {
         check("keep", probability).map(|keep| Self { keep })
     }
 
-    /// The probability to keep a unit, as asked for.
+    /// Returns the probability to keep a unit, as asked for.
     pub fn keep_asked(self) -> f64 {
         self.keep
     }
 
-    /// The probability to drop a unit, as asked for.
+    /// Returns the probability to drop a unit, as asked for.
     pub fn drop_asked(self) -> f64 {
         1.0 - self.keep
     }
 
-    /// The threshold below which a 16-bit draw is kept, `0 ..= 65536`.
+    /// Returns the threshold below which a 16-bit draw is kept, `0 ..= 65536`.
     pub fn threshold(self) -> u32 {
         // 65536 is a power of two, so the product is exact and only the floor rounds.
         (self.keep * f64::from(DRAWS) + 0.5).floor() as u32
     }
 
-    /// The probability with which a unit is really kept: `t / 65536`, exact.
+    /// Returns the probability with which a unit is actually kept: `t / 65536`, exact.
     pub fn keep_in_effect(self) -> f64 {
         f64::from(self.threshold()) / f64::from(DRAWS)
     }
 
-    /// The probability with which a unit is really dropped: `1 − t / 65536`, exact.
+    /// Returns the probability with which a unit is actually dropped: `1 − t / 65536`, exact.
     pub fn drop_in_effect(self) -> f64 {
         1.0 - self.keep_in_effect()
     }
 
-    /// The scale of inverted dropout, `65536 / t` rounded once to f32; 0 where nothing is kept.
+    /// Returns the scale of inverted dropout, `65536 / t` rounded once to f32; 0 if nothing is
+    /// kept.
     pub fn inverse(self) -> f32 {
         match self.threshold() {
             0 => 0.0,
@@ -86,7 +88,7 @@ fn check(what: &'static str, value: f64) -> Result<f64> {
     if (0.0..=1.0).contains(&value) { Ok(value) } else { Err(Error::Rate { what, value }) }
 }
 
-/// When the scale of dropout is applied.
+/// Time at which the scale of dropout is applied.
 ///
 /// | mode | training | prediction |
 /// |---|---|---|
@@ -100,9 +102,9 @@ fn check(what: &'static str, value: f64) -> Result<f64> {
 pub enum Mode {
     /// No dropout: rates are accepted and ignored.
     None,
-    /// Scale at prediction time.
+    /// Scale in prediction.
     Vanilla,
-    /// Scale at training time.
+    /// Scale in training.
     #[default]
     Inverted,
 }

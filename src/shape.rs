@@ -4,16 +4,16 @@ use crate::{Error, Result};
 
 /// A row-major matrix of any backend: a tensor of any rank seen as rows × cols.
 pub trait Matrix {
-    /// The product of the leading dimensions.
+    /// Returns the product of the leading dimensions.
     fn rows(&self) -> usize;
-    /// The last dimension.
+    /// Returns the last dimension.
     fn cols(&self) -> usize;
 }
 
-/// The number of elements of a `rows × cols` tensor.
+/// Returns the number of elements of a `rows × cols` tensor.
 ///
 /// # Errors
-/// [`Error::TooLarge`] where the product overflows the machine's word.
+/// [`Error::TooLarge`] if the product exceeds `isize::MAX / 8`.
 pub fn elements(what: &str, rows: usize, cols: usize) -> Result<usize> {
     rows.checked_mul(cols).filter(|&n| n <= isize::MAX as usize / 8).ok_or_else(|| {
         Error::TooLarge {
@@ -24,7 +24,7 @@ pub fn elements(what: &str, rows: usize, cols: usize) -> Result<usize> {
     })
 }
 
-/// Refuses a tensor whose shape is not the one expected.
+/// Checks that a tensor has the expected shape.
 pub(crate) fn expect(
     kernel: &'static str,
     name: &str,

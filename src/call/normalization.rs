@@ -71,8 +71,8 @@ impl<T: Matrix> BatchNorm<'_, T> {
     }
 }
 
-/// Backward pass of [`BatchNorm`] in training. It takes the gradient from before the ReLU and
-/// dropout, that is, after the backward pass of both.
+/// Backward pass of [`BatchNorm`] in training, without its ReLU and dropout: the caller first runs
+/// the backward pass of those.
 ///
 /// With `n = (X − mean)/√(variance + ε)`:
 ///

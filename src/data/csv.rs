@@ -1,4 +1,4 @@
-//! CSV files: a header or none, then rows of features with the label in the last column.
+//! CSV files: an optional header, then rows of features with the label in the last column.
 
 use std::io::Read;
 use std::path::Path;
@@ -13,14 +13,14 @@ pub(super) fn open(path: &Path) -> Result<DataSet> {
     DataSet::new(path, train, test)
 }
 
-/// Reads the rows of a file, packed or plain, into a training and a test set: every fifth row is a
-/// test row, since a file is often ordered and its end would measure something else. `path` is for
-/// errors.
+/// Reads the rows of a file, packed or plain, into a training set and a test set. Every fifth row
+/// is a test row, because files are often sorted and the last rows would not represent the rest.
+/// `path` is for errors.
 pub(super) fn read(path: &Path, input: impl Read) -> Result<[Samples; 2]> {
     let input = unpacked(input).map_err(|e| unreadable(path, &e))?;
-    // Lines end at `\n` alone and the last one is made to: then every row's line is the one before
-    // the reader's own. A `\r` before it is a space to trim, and a line of spaces a row of one
-    // empty field.
+    // Only `\n` ends a line, and one is appended to the file. The last line of every row is then
+    // the one before the reader's own. A `\r` before the `\n` is a space to trim, and a line of
+    // spaces is a row of one empty field.
     let mut reader = ReaderBuilder::new()
         .has_headers(false)
         .flexible(true)
@@ -97,8 +97,8 @@ pub(super) fn read(path: &Path, input: impl Read) -> Result<[Samples; 2]> {
     }))
 }
 
-/// Whether a field of the first row shows that it is a header. An empty one does not: it may be a
-/// number that is missing.
+/// Returns true if this field of the first row shows that the row is a header. An empty field does
+/// not: it may be a missing number.
 fn is_name(text: &[u8]) -> bool {
     !text.is_empty() && number::<f32>(text).is_none()
 }
@@ -111,7 +111,7 @@ fn feature(text: &[u8]) -> std::result::Result<f32, String> {
     }
 }
 
-/// A label may be written as a float, which is how NumPy writes a column of a float matrix.
+/// Parses a label, which may be written as a float: NumPy writes a column of a float matrix so.
 fn label(text: &[u8]) -> std::result::Result<u32, String> {
     number::<f64>(text)
         .filter(|label| label.fract() == 0.0 && (0.0..=f64::from(MAX_LABEL)).contains(label))
@@ -123,7 +123,7 @@ fn number<T: std::str::FromStr>(text: &[u8]) -> Option<T> {
     std::str::from_utf8(text).ok()?.parse().ok()
 }
 
-/// A field as an error quotes it.
+/// Returns a field as an error quotes it.
 fn shown(text: &[u8]) -> String {
     format!("`{}`", file::shown(&String::from_utf8_lossy(text)))
 }

@@ -1,4 +1,4 @@
-//! The digits that are compiled in: 1,797 images of 8×8 pixels from 0 to 16, drawn by hand.
+//! The compiled-in digits: 1,797 handwritten images of 8×8 pixels, with values from 0 to 16.
 
 use std::path::Path;
 

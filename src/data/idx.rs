@@ -20,7 +20,7 @@ pub(super) fn open(folder: &Path) -> Result<DataSet> {
     DataSet::new(folder, train, test)
 }
 
-/// One part of the data set and the shape of its images.
+/// Reads one part of the data set; returns its samples and the shape of its images.
 fn samples(folder: &Path, sets: &[&str]) -> Result<(Samples, Vec<usize>)> {
     let images = find(folder, sets, "images-idx3-ubyte")?;
     let labels = find(folder, sets, "labels-idx1-ubyte")?;
@@ -49,7 +49,7 @@ fn samples(folder: &Path, sets: &[&str]) -> Result<(Samples, Vec<usize>)> {
     Ok((samples, image.shape))
 }
 
-/// The first file there is of all the names that are in use for it.
+/// Returns the first existing file among all names in use for this part.
 fn find(folder: &Path, sets: &[&str], part: &str) -> Result<PathBuf> {
     let parts = [part.to_owned(), part.replacen('-', ".", 1)];
     let names = sets.iter().flat_map(|set| parts.iter().map(move |part| format!("{set}-{part}")));
@@ -64,7 +64,7 @@ fn find(folder: &Path, sets: &[&str], part: &str) -> Result<PathBuf> {
     })
 }
 
-/// What a file holds: `rows` items of `shape`, each `cols` bytes.
+/// Contents of a file: `rows` items of `shape`, each of `cols` bytes.
 #[derive(Debug)]
 struct Array {
     rows: usize,

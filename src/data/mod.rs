@@ -1,8 +1,9 @@
 //! Data sets: rows of features, each with a class, split into training and test rows.
 //!
-//! `digits` is compiled in; a folder of IDX files ([MNIST's format](https://yann.lecun.com/exdb/mnist/)) and a CSV file are
-//! read from disk, plain or packed by gzip. Every reader checks a file against what it claims
-//! before it is believed: what cannot be used is an [`Error::Data`] that names the place.
+//! `digits` is compiled in. Folders of IDX files ([MNIST's
+//! format](https://yann.lecun.com/exdb/mnist/)) and CSV files are read from disk, plain or packed
+//! by gzip. Every reader checks a file against its own claims before it relies on them. Unusable
+//! contents are an [`Error::Data`] that names the place.
 
 mod csv;
 mod digits;
@@ -15,11 +16,11 @@ use flate2::bufread::MultiGzDecoder;
 
 use crate::{Error, Result, file};
 
-/// The largest class that a label may name: far beyond any real data set, small enough that a
-/// misread column is noticed before a network with as many outputs is made.
+/// Largest class that a label may name. It is far beyond any real data set, yet small enough that a
+/// misread column is noticed before a network with that many outputs is created.
 pub const MAX_LABEL: u32 = 65_535;
 
-/// Features as their file holds them, row-major: a byte stays a byte until a batch is gathered.
+/// Features as their file holds them, row-major. Bytes stay bytes until a batch is gathered.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Values {
     /// Bytes, as in IDX files and in the digits.
@@ -29,7 +30,7 @@ pub enum Values {
 }
 
 impl Values {
-    /// The number of values.
+    /// Returns the number of values.
     pub fn len(&self) -> usize {
         match self {
             Self::Bytes(values) => values.len(),
@@ -37,7 +38,7 @@ impl Values {
         }
     }
 
-    /// Whether there is no value.
+    /// Returns true if there are no values.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -46,25 +47,25 @@ impl Values {
 /// One of a data set's two parts: a matrix of features and a label for each row.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Samples {
-    /// The features, `rows × cols`.
+    /// Features, `rows × cols`.
     pub values: Values,
-    /// What a value is multiplied by to become a feature.
+    /// Factor that turns a value into a feature.
     pub unit: f32,
-    /// The number of samples.
+    /// Number of samples.
     pub rows: usize,
-    /// The number of features of a sample.
+    /// Number of features per sample.
     pub cols: usize,
-    /// The class of each row, counted from 0.
+    /// Class of each row, counted from 0.
     pub labels: Vec<u32>,
 }
 
 impl Samples {
-    /// Whether there is no sample.
+    /// Returns true if there are no samples.
     pub fn is_empty(&self) -> bool {
         self.rows == 0
     }
 
-    /// The features as the network sees them: every value times [`unit`](Self::unit).
+    /// Returns the features as the network sees them: every value times [`unit`](Self::unit).
     pub fn features_f32(&self) -> Vec<f32> {
         match &self.values {
             Values::Bytes(values) => values.iter().map(|&v| f32::from(v) * self.unit).collect(),
@@ -73,36 +74,35 @@ impl Samples {
     }
 }
 
-/// Samples to train on, samples to test with, and what they have in common.
+/// Training samples and test samples of one problem.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DataSet {
     /// `digits`, or the name of the folder or file.
     pub name: String,
-    /// What a network is trained on.
+    /// Samples to train on.
     pub train: Samples,
-    /// What it is tested with.
+    /// Samples to test with.
     pub test: Samples,
-    /// One more than the largest label of both.
+    /// One more than the largest label of both parts.
     pub classes: usize,
 }
 
 impl DataSet {
-    /// The bundled digits: 1,438 training and 359 test images of 8×8 pixels.
+    /// Returns the bundled digits: 1,438 training and 359 test images of 8×8 pixels.
     ///
     /// # Errors
-    /// None in a library as it was built.
+    /// None: the data is part of the library.
     pub fn digits() -> Result<Self> {
         digits::open()
     }
 
     /// Opens `digits`, a folder of IDX files, or a `.csv` or `.csv.gz` file. A folder that is
-    /// itself called `digits` is `./digits`.
+    /// itself called `digits` must be given as `./digits`.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for a source of another kind, [`Error::File`] for one that cannot be
-    /// opened, and [`Error::Data`] for contents that cannot be used: truncated or corrupt
-    /// files, ragged rows, features that are not finite, labels that are not classes, a part of
-    /// no rows or no features.
+    /// [`Error::Invalid`] for another kind of source; [`Error::File`] for one that cannot be
+    /// opened; [`Error::Data`] for unusable contents: truncated or corrupt files, ragged rows,
+    /// features that are not finite, labels that are not classes, a part without rows or features.
     pub fn open(source: &str) -> Result<Self> {
         let path = Path::new(source);
         let lower = source.to_ascii_lowercase();
@@ -146,14 +146,14 @@ impl DataSet {
     }
 }
 
-/// What `input` holds, unpacked where it starts as gzip does.
+/// Returns the contents of `input`, unpacked if they start as gzip does.
 fn unpacked<'a>(input: impl Read + 'a) -> io::Result<Box<dyn Read + 'a>> {
     let mut input = BufReader::new(input);
     let packed = input.fill_buf()?.starts_with(&[0x1f, 0x8b]);
     Ok(if packed { Box::new(MultiGzDecoder::new(input)) } else { Box::new(input) })
 }
 
-/// What the system, or the unpacking of a gzip stream, said while a file was read.
+/// Returns the error for a failed read, or for a failed unpacking of a gzip stream.
 fn unreadable(path: &Path, error: &io::Error) -> Error {
     match error.kind() {
         io::ErrorKind::UnexpectedEof => {

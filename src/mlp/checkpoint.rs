@@ -1,16 +1,24 @@
-//! Saved networks: one safetensors file with weights, momentum and the state of the run.
+//! Saved networks: one safetensors file with the weights, the momentum and the state of the run.
 //!
-//! F32 tensors `layers.N.weight` `[in, out]` and `layers.N.bias` `[out]`, N from 0; where there is
-//! momentum `optimizer.N.weight` and `optimizer.N.bias`; metadata strings `format`, `mode`, `drop`,
-//! `input_drop`, `seed`, `step`, `epoch`, and where the network was trained the settings of the
-//! latest step: `optimizer` and, of AdamW, `beta2` and `epsilon`; `batch`, `shuffle`, `lr`,
-//! `momentum`, `weight_decay`, `l1`, `max_norm`, and where they follow one the [`Schedule`] of
-//! `lr_schedule`, `momentum_schedule`, `drop_schedule`. AdamW's second moments are
-//! `optimizer.second.N.weight` and `.bias`. A network with batch normalization has `batch_norm`
-//! among its metadata, and for each hidden layer `norms.N.weight`, `.bias`, `.running_mean` and
-//! `.running_var` `[out]`, with moments as the layers'. Together with the data that is all that a
-//! run needs to go on as if it had not stopped: on the same backend its weights are equal to
-//! the byte.
+//! The tensors are F32:
+//!
+//! - `layers.N.weight` `[in, out]` and `layers.N.bias` `[out]`, N from 0;
+//! - `optimizer.N.weight` and `optimizer.N.bias`, with momentum;
+//! - `optimizer.second.N.weight` and `optimizer.second.N.bias`, AdamW's second moments;
+//! - `norms.N.weight`, `norms.N.bias`, `norms.N.running_mean` and `norms.N.running_var` `[out]` for
+//!   each hidden layer, with batch normalization; their moments are named as those of the layers.
+//!
+//! The metadata strings are:
+//!
+//! - `format`, `mode`, `drop`, `input_drop`, `seed`, `step` and `epoch`;
+//! - `batch_norm`, with batch normalization;
+//! - the settings of the latest step, if the network was trained: `optimizer` and, for AdamW,
+//!   `beta2` and `epsilon`; `batch`, `shuffle`, `lr`, `momentum`, `weight_decay`, `l1` and
+//!   `max_norm`; and each [`Schedule`] that is followed as `lr_schedule`, `momentum_schedule` or
+//!   `drop_schedule`.
+//!
+//! Together with the data, that is all a run needs to continue as if it had not stopped: on the
+//! same backend its weights are identical to the byte.
 
 use super::container::{self, Container, Named};
 use super::network::{Architecture, Mlp};
@@ -23,18 +31,18 @@ use crate::{Error, Rate, Result, file};
 use std::path::Path;
 use std::str::FromStr;
 
-/// `format` of the metadata.
+/// The metadata's `format`.
 pub(super) const FORMAT: &str = "wgpu-dropout 1";
-/// The rows of a normalization's tensors.
+/// Names of the rows of a normalization's tensors.
 const PARAMETERS: [&str; 2] = ["weight", "bias"];
 const RUNNING: [&str; 2] = ["running_mean", "running_var"];
 
 impl<B: Backend> Mlp<B> {
-    /// Saves weights, momentum, step, epoch and how it was trained. Whoever opens the file, even
-    /// after a crash in the midst of this, finds the old contents or the new ones.
+    /// Saves the weights, momentum, step, epoch and training settings. A reader finds either the
+    /// old contents or the new ones, even after a crash in the middle of the write.
     ///
     /// # Errors
-    /// [`Error::File`] where it cannot be written, [`Error::Device`] where the device was lost.
+    /// [`Error::File`] if the file cannot be written; [`Error::Device`] if the device was lost.
     pub fn save(&mut self, path: &Path) -> Result<()> {
         let widths = self.architecture.widths();
         let mut tensors = Vec::new();
@@ -105,7 +113,8 @@ impl<B: Backend> Mlp<B> {
                 ("momentum", rule.momentum.to_string()),
                 ("weight_decay", rule.weight_decay.to_string()),
             ]);
-            // What is not set is not written, so that equal runs of all versions are equal files.
+            // Unset settings are not written, so that equal runs of all versions give identical
+            // files.
             if let Optimizer::AdamW { beta2, epsilon } = optimizer {
                 pairs.extend([
                     ("optimizer", optimizer.to_string()),
@@ -128,8 +137,8 @@ impl<B: Backend> Mlp<B> {
     /// Reads a saved network onto `backend`.
     ///
     /// # Errors
-    /// [`Error::File`] where it cannot be read, [`Error::Data`] where it is no saved network, is
-    /// cut short, or its layers do not fit.
+    /// [`Error::File`] if the file cannot be read; [`Error::Data`] if it is not a saved network or
+    /// is truncated, or if its layers do not fit each other.
     pub fn load(backend: B, path: &Path) -> Result<Self> {
         let bytes = file::read(path)?;
         let saved = Container::parse(path, &bytes)?;
@@ -201,15 +210,15 @@ impl<B: Backend> Mlp<B> {
     }
 }
 
-/// A drop rate that is read back as the rate in effect. What was asked for is, unless a rounding of
-/// `1 − keep` lies between them.
+/// Returns a drop rate that reads back as the rate in effect: the rate asked for, unless the
+/// rounding of `1 − keep` would change the threshold.
 fn drop_of(rate: Rate) -> f64 {
     let asked = rate.drop_asked();
     let same = Rate::drop(asked).is_ok_and(|again| again.threshold() == rate.threshold());
     if same { asked } else { rate.drop_in_effect() }
 }
 
-/// A string of the metadata, read.
+/// Parses a string of the metadata; `None` if it is absent.
 fn field<T: FromStr>(saved: &Container<'_>, key: &str) -> Result<Option<T>> {
     let read = |text: &str| {
         text.parse()
@@ -223,7 +232,8 @@ fn needed<T: FromStr>(saved: &Container<'_>, key: &str) -> Result<T> {
         .ok_or_else(|| saved.bad(format!("no metadata `{key}`: not saved by wgpu-dropout")))
 }
 
-/// How the network was trained; `None` where it was not, or where an older version saved it.
+/// Returns the training settings; `None` if the network was not trained, or if an older version
+/// saved it.
 fn training(saved: &Container<'_>) -> Result<Option<Training>> {
     let Some(batch) = field(saved, "batch")? else { return Ok(None) };
     let rule = SgdRule {
@@ -251,7 +261,8 @@ fn training(saved: &Container<'_>) -> Result<Option<Training>> {
     Ok(Some(training))
 }
 
-/// Units of each layer from the input to the classes; empty where there is no layer.
+/// Returns the number of units of each layer, from the input to the classes; empty if there is no
+/// layer.
 fn widths(saved: &Container<'_>) -> Result<Vec<usize>> {
     let mut widths: Vec<usize> = Vec::new();
     while let Some(shape) =
@@ -290,8 +301,8 @@ mod tests {
                 "what was asked for, not what is in effect"
             );
         }
-        // Just below what rounds to a draw kept: 1 minus it, and 1 minus that, is on the other
-        // side.
+        // Just below the value that rounds to one more draw kept: computing 1 minus it, and 1 minus
+        // that, lands on the other side.
         let rate = Rate::keep((0.5 - 2e-16) / 65536.0).unwrap();
         assert_ne!(Rate::drop(rate.drop_asked()).unwrap().threshold(), rate.threshold());
         assert_eq!(again(rate).threshold(), rate.threshold());

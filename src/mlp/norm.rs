@@ -9,12 +9,12 @@ use crate::call::EPSILON;
 use crate::shape::Matrix;
 use crate::{Error, Result};
 
-/// Where batch normalization stands in a hidden layer.
+/// Place of batch normalization in a hidden layer.
 ///
 /// | place | layer | source |
 /// |---|---|---|
 /// | `Before` | affine – normalization – ReLU – dropout | Ioffe, Szegedy, ICML 2015, section 3.2 |
-/// | `After` | affine – ReLU – dropout – normalization | what Li et al., "Understanding the disharmony between dropout and batch normalization by variance shift", CVPR 2019, warn of: dropout changes the variance in training and not in prediction |
+/// | `After` | affine – ReLU – dropout – normalization | the order against which Li et al., "Understanding the disharmony between dropout and batch normalization by variance shift", CVPR 2019, warn: dropout changes the variance in training but not in prediction |
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum BatchNormPlace {
     /// Before ReLU and dropout.
@@ -46,41 +46,41 @@ impl std::str::FromStr for BatchNormPlace {
     }
 }
 
-/// The normalization of a hidden layer, a number a unit; named as in PyTorch.
+/// Normalization parameters of a hidden layer, one number per unit; named as in PyTorch.
 #[derive(Debug, Clone, PartialEq)]
 pub struct NormParameters {
     /// γ
     pub weight: Vec<f32>,
     /// β
     pub bias: Vec<f32>,
-    /// The mean that prediction takes off.
+    /// Mean that prediction subtracts.
     pub running_mean: Vec<f32>,
-    /// The variance that prediction divides by.
+    /// Variance by whose root prediction divides.
     pub running_var: Vec<f32>,
 }
 
-/// How far the running statistics move to those of a mini-batch, as in PyTorch.
+/// Fraction by which the running statistics move towards those of a mini-batch, as in PyTorch.
 pub(super) const MOMENTUM: f32 = 0.1;
 
-/// The normalization of a layer; all tensors are `[2, units]`.
+/// Normalization of a layer; all tensors are `[2, units]`.
 #[derive(Debug)]
 pub(super) struct Norm<B: Backend> {
     pub place: BatchNormPlace,
     /// γ, then β.
     pub affine: B::Tensor<f32>,
-    /// Means, then variances, of training so far.
+    /// Running means, then running variances.
     pub running: B::Tensor<f32>,
-    /// The same of the latest mini-batch.
+    /// Means, then variances, of the latest mini-batch.
     pub statistics: B::Tensor<f32>,
     /// dγ, then dβ.
     pub grad: B::Tensor<f32>,
-    /// Moments of γ and β; made by the first step that needs them.
+    /// Moments of γ and β; allocated by the first step that needs them.
     pub first: Option<B::Tensor<f32>>,
     pub second: Option<B::Tensor<f32>>,
 }
 
 impl<B: Backend> Norm<B> {
-    /// γ = 1, β = 0, running means 0 and variances 1.
+    /// Creates a normalization with γ = 1, β = 0, running means 0 and running variances 1.
     pub fn new(backend: &mut B, units: usize, place: BatchNormPlace) -> Result<Self> {
         let rows = |first: f32, second: f32| [vec![first; units], vec![second; units]].concat();
         Ok(Self {
@@ -94,7 +94,7 @@ impl<B: Backend> Norm<B> {
         })
     }
 
-    /// Memory for the moments that training needs.
+    /// Allocates the moments that training needs.
     pub fn prepare(&mut self, backend: &mut B, training: &Training) -> Result<()> {
         let units = self.affine.cols();
         let [first, second] = training.moments();
@@ -107,7 +107,7 @@ impl<B: Backend> Norm<B> {
         Ok(())
     }
 
-    /// γ and β by their gradient.
+    /// Updates γ and β by their gradient.
     pub fn apply(&mut self, backend: &mut B, update: &Update) -> Result<()> {
         let Self { affine, grad, first, second, .. } = self;
         update.for_bias().apply(backend, grad, affine, first.as_mut(), second.as_mut())
@@ -115,15 +115,16 @@ impl<B: Backend> Norm<B> {
 }
 
 impl<B: Backend> Mlp<B> {
-    /// The network with batch normalization in each hidden layer, untrained.
+    /// Adds batch normalization to each hidden layer of an untrained network.
     ///
-    /// In training a unit is normalized by its mini-batch's mean and variance, in prediction by the
-    /// running ones, which a tenth of each mini-batch's go into. A mini-batch of one row has no
-    /// variance: it is trained on, and says nothing of the weights before it.
+    /// Training normalizes a unit by its mean and variance in the mini-batch, prediction by the
+    /// running ones, which move a tenth of the way to each mini-batch's. A mini-batch of one row
+    /// has no variance: it is trained on, but its gradient says nothing about the weights before
+    /// the normalization.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for a network that was trained already, or whatever the backend's memory
-    /// ends in.
+    /// [`Error::Invalid`] for a network that was already trained; any error of the backend when it
+    /// allocates.
     pub fn with_batch_norm(mut self, place: BatchNormPlace) -> Result<Self> {
         if self.step > 0 {
             return Err(Error::invalid(format!(
@@ -138,10 +139,10 @@ impl<B: Backend> Mlp<B> {
         Ok(self)
     }
 
-    /// The normalization of hidden layer `index`, counted from 0; `None` without one.
+    /// Returns the normalization of hidden layer `index`, counted from 0; `None` without one.
     ///
     /// # Errors
-    /// [`Error::Device`] where the device was lost.
+    /// [`Error::Device`] if the device was lost.
     pub fn norm_parameters(&mut self, index: usize) -> Result<Option<NormParameters>> {
         blocking(self.norm_parameters_of(index, Wait::Block))
     }
@@ -169,17 +170,18 @@ impl<B: Backend> Mlp<B> {
         Ok(Some(NormParameters { weight, bias, running_mean, running_var }))
     }
 
-    /// Where batch normalization stands in the hidden layers, if anywhere.
+    /// Returns the place of batch normalization in the hidden layers; `None` without normalization.
     pub fn batch_norm(&self) -> Option<BatchNormPlace> {
         self.layers.first().and_then(|layer| layer.norm.as_ref()).map(|norm| norm.place)
     }
 
-    /// Weights `[inputs, outputs]` and bias of each layer with the normalization of prediction made
-    /// part of them: an affine map before a ReLU belongs to the layer's own, one after a
-    /// dropout to the next layer's. Worked out in f64.
+    /// Returns the weights `[inputs, outputs]` and the bias of each layer, with prediction's
+    /// normalization folded into them. An affine map before a ReLU is folded into its own layer,
+    /// one after a dropout into the next layer. Computed in f64.
     pub(super) async fn folded(&mut self, wait: Wait) -> Result<Vec<(Vec<f32>, Vec<f32>)>> {
         let mut folded = Vec::new();
-        // What the layer before leaves to this one: a factor and a summand of each of its inputs.
+        // Map that the previous layer leaves to this one: a factor and a summand for each of its
+        // inputs.
         let mut left: Option<(Vec<f64>, Vec<f64>)> = None;
         for layer in &self.layers {
             let wide = |values: Vec<f32>| values.into_iter().map(f64::from).collect::<Vec<f64>>();
@@ -221,8 +223,8 @@ impl<B: Backend> Mlp<B> {
         Ok(folded)
     }
 
-    /// The layers that sub-networks are made of: those of the network, or with its normalization
-    /// made part of them.
+    /// Returns copies of the layers with their normalization folded in, for sub-networks; `None` if
+    /// the network has no normalization and its own layers serve.
     pub(super) async fn plain_layers(&mut self, wait: Wait) -> Result<Option<Vec<Layer<B>>>> {
         if self.batch_norm().is_none() {
             return Ok(None);

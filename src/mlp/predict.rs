@@ -7,25 +7,25 @@ use super::wait::{Wait, blocking};
 use crate::backend::Backend;
 use crate::{Dropout, Result};
 
-/// Rows that a prediction takes at a time.
+/// Number of rows that a prediction takes at a time.
 pub(super) const BATCH: usize = 256;
 
-/// Loss and error on a whole set, in predict mode.
+/// Loss and error on a whole data set, in predict mode.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Evaluation {
-    /// Mean cross-entropy a row, in nats.
+    /// Mean cross-entropy per row, in nats.
     pub loss: f64,
     /// Rows whose largest logit is not the label's, in percent.
     pub error: f64,
 }
 
 impl<B: Backend> Mlp<B> {
-    /// Class probabilities of `x [rows, inputs]`, row-major; `[rows, classes]`. Takes no seed,
-    /// since no randomness reaches it: inverted dropout does nothing here, vanilla dropout
-    /// multiplies by the keep rate wherever training dropped.
+    /// Returns the class probabilities `[rows, classes]` of `x [rows, inputs]`, row-major.
+    /// Prediction takes no seed, because nothing in it is random: inverted dropout does nothing,
+    /// and vanilla dropout multiplies by the keep rate wherever training dropped.
     ///
     /// # Errors
-    /// [`Error::Shape`](crate::Error::Shape) where `x` is not whole rows.
+    /// [`Error::Shape`](crate::Error::Shape) if `x` is not a whole number of rows.
     pub fn predict(&mut self, x: &[f32]) -> Result<Vec<f32>> {
         let labels = vec![0; x.len() / self.features()];
         self.workspaces.forget_given();
@@ -44,7 +44,7 @@ impl<B: Backend> Mlp<B> {
         self.probabilities(&data, Wait::Yield).await
     }
 
-    /// Class probabilities of data that lies on the device.
+    /// Returns the class probabilities of data on the device.
     ///
     /// # Errors
     /// [`Error::Shape`](crate::Error::Shape) for data of another width.
@@ -68,7 +68,7 @@ impl<B: Backend> Mlp<B> {
         Ok(logits)
     }
 
-    /// Loss and error on a whole set, in predict mode; one read-back.
+    /// Returns the loss and the error on a whole data set, in predict mode; reads back once.
     ///
     /// # Errors
     /// [`Error::Shape`](crate::Error::Shape) for data of another width.
@@ -116,7 +116,7 @@ impl<B: Backend> Mlp<B> {
         Ok(Evaluation { loss: sum(0), error: 100.0 * (1.0 - sum(1)) })
     }
 
-    /// The logits of all rows; `site` gives what site `layer` does.
+    /// Returns the logits of all rows; `site` returns the dropout of each site.
     async fn logits(
         &mut self,
         data: &Resident<B>,
@@ -147,7 +147,8 @@ impl<B: Backend> Mlp<B> {
     }
 }
 
-/// Softmax of each row in place, the largest logit taken off first.
+/// Applies softmax to each row in place. The largest logit is subtracted first, so that nothing
+/// overflows.
 fn softmax(logits: &mut [f32], classes: usize) {
     for row in logits.chunks_mut(classes) {
         let largest = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);

@@ -1,10 +1,10 @@
-//! A data set that lies on the device, from which mini-batches are gathered.
+//! A data set in the device's memory, from which mini-batches are gathered.
 
 use crate::backend::Backend;
 use crate::call::Features;
 use crate::{Error, Matrix, Result};
 
-/// Features on the host: bytes stay bytes until a mini-batch is gathered.
+/// Features on the host. Bytes stay bytes until a mini-batch is gathered.
 #[derive(Debug, Clone, Copy)]
 pub enum Source<'a> {
     /// Bytes, such as pixels.
@@ -30,11 +30,12 @@ pub struct Resident<B: Backend> {
 }
 
 impl<B: Backend> Resident<B> {
-    /// Uploads `labels.len()` rows of `cols` features each; a feature counts `unit` times its value
-    /// (1/255 for image bytes).
+    /// Uploads `labels.len()` rows of `cols` features each. Every feature is multiplied by `unit`
+    /// when it is gathered (1/255 for image bytes).
     ///
     /// # Errors
-    /// [`Error::Shape`] where features and labels differ in number of rows; the device's own.
+    /// [`Error::Shape`] if features and labels differ in their number of rows; [`Error::TooLarge`]
+    /// for 2³² rows or more; errors of the device.
     pub fn new(
         backend: &mut B,
         source: Source<'_>,
@@ -59,7 +60,7 @@ impl<B: Backend> Resident<B> {
         Ok(Self { features, labels, order, unit })
     }
 
-    /// Overwrites the rows with as many others.
+    /// Overwrites the rows with the same number of others.
     pub(super) fn rewrite(
         &mut self,
         backend: &mut B,
@@ -72,22 +73,22 @@ impl<B: Backend> Resident<B> {
         backend.write(&mut self.labels, labels)
     }
 
-    /// Rows.
+    /// Returns the number of rows.
     pub fn rows(&self) -> usize {
         self.labels.rows()
     }
 
-    /// The labels, `[rows, 1]`.
+    /// Returns the labels, `[rows, 1]`.
     pub fn labels(&self) -> &B::Tensor<u32> {
         &self.labels
     }
 
-    /// Features of a row.
+    /// Returns the number of features per row.
     pub fn cols(&self) -> usize {
         self.features().cols()
     }
 
-    /// The features, as [`Backend::gather`] takes them.
+    /// Returns the features, as [`Backend::gather`] takes them.
     pub fn features(&self) -> Features<'_, B::Tensor<f32>, B::Tensor<u8>> {
         match &self.features {
             Stored::Bytes(bytes) => Features::Bytes(bytes),

@@ -1,4 +1,4 @@
-//! Monte-Carlo prediction: averages over sampled masks.
+//! Monte Carlo prediction: averages over sampled masks.
 
 use super::network::{Architecture, Mlp};
 use super::resident::Resident;
@@ -9,17 +9,19 @@ use crate::call::{DropoutBroadcast, DropoutCall};
 use crate::mask::PREDICTION;
 use crate::{AxisMap, Dropout, Error, Key, Mask, Matrix, Result};
 
-/// Rows that a sample takes at a time: more than a plain prediction's, since each is taken so many
-/// times.
+/// Rows that a sample takes at a time. It is larger than a plain prediction's batch, because each
+/// chunk is computed once per sample.
 const BATCH: usize = 1024;
 
-/// Which rows of the data have one mask in common in a sample.
+/// Sharing of a sample's mask among the rows of the data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Sharing {
-    /// None: row r of the data draws as row r, a sub-network for each row and sample.
+    /// No sharing: row r of the data draws as row r, so every row of every sample has its own
+    /// sub-network.
     #[default]
     PerRow,
-    /// All: each draws as row 0, so that a sample is one sub-network on the whole data.
+    /// All rows share one mask: each draws as row 0, so that a sample is one sub-network applied to
+    /// the whole data.
     PerPass,
 }
 
@@ -28,23 +30,24 @@ struct Samples<'a, B: Backend> {
     architecture: &'a Architecture,
     count: u32,
     sharing: Sharing,
-    /// The weight of each.
+    /// The weight of every sample, 1.
     one: B::Tensor<f32>,
 }
 
 impl<B: Backend> Mlp<B> {
-    /// Class probabilities averaged over `samples` masks: sample `s` draws with the top bit of
-    /// `layer` set, `step = s` and `row` the index in the data, or 0 where a pass has one mask.
+    /// Returns the class probabilities averaged over `samples` masks. Sample `s` draws with the top
+    /// bit of `layer` set, with `step = s`, and with `row` the index in the data
+    /// ([`Sharing::PerRow`]) or 0 ([`Sharing::PerPass`]).
     ///
-    /// Samples are averaged where they are made: nothing is read back between them, and all of them
-    /// are one submit, as far as one holds so many dispatches. What no mask reaches is computed
-    /// once for all samples.
+    /// Samples are averaged on the device: nothing is read back between them, and all of them are
+    /// one submit, as far as a submit holds that many dispatches. Layers that no mask reaches are
+    /// computed once for all samples.
     ///
-    /// Source: Gal, Ghahramani, "Dropout as a Bayesian approximation", ICML 2016; Srivastava et
+    /// Sources: Gal, Ghahramani, "Dropout as a Bayesian approximation", ICML 2016; Srivastava et
     /// al., JMLR 15 (2014), section 7.5.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for no samples, [`Error::Shape`] for data of another width.
+    /// [`Error::Invalid`] for 0 samples; [`Error::Shape`] for data of another width.
     pub fn predict_monte_carlo(
         &mut self,
         data: &Resident<B>,
@@ -79,7 +82,7 @@ impl<B: Backend> Mlp<B> {
             return Err(Error::invalid("0 samples: must be 1 or more"));
         }
         let architecture = self.architecture.clone();
-        // Without a site that drops, one sample is as good as all.
+        // If no site drops, all samples are equal, and one suffices.
         let count = if architecture.droppable().is_empty() { 1 } else { samples };
         let one = self.backend.tensor(1, 1, &[1.0])?;
         let samples = Samples { architecture: &architecture, count, sharing, one };
@@ -91,7 +94,7 @@ impl<B: Backend> Mlp<B> {
 }
 
 impl<B: Backend> Samples<'_, B> {
-    /// What a site does in a sample, on the rows of the data from `first` on.
+    /// Returns the dropout of a site in a sample, for the rows of the data from `first` on.
     fn dropout(&self, site: &Site, sample: usize, first: usize) -> Dropout {
         let key = Key {
             seed: self.architecture.seed,

@@ -1,15 +1,14 @@
-//! How learning rate, momentum and drop rates go over a run: each a factor of its value, a function
-//! of the step alone.
+//! Schedules of the learning rate, the momentum and the drop rates over a run. Each is a factor of
+//! the setting's value, and a function of the step alone.
 //!
-//! Nothing but the step is needed to go on with a schedule, so a resumed run follows it as if it
-//! had not stopped.
+//! A schedule has no state besides the step, so a resumed run follows it as if it had not stopped.
 
 use super::network::Architecture;
 use super::train::Training;
 use crate::call::SgdRule;
 use crate::{Error, Mode, Rate, Result};
 
-/// What a setting is multiplied by at step `t`, counted in updates from 0.
+/// Factor of a setting at step `t`, counted in updates from 0.
 ///
 /// | shape | factor |
 /// |---|---|
@@ -19,46 +18,46 @@ use crate::{Error, Mode, Rate, Result};
 /// | `Early` | 1 while `t < steps`, then 0 |
 /// | `Late` | 0 while `t < steps`, then 1 |
 ///
-/// Early and late dropout: Liu et al., "Dropout reduces underfitting", ICML 2023, section 4; its
-/// early dropout falls linearly, `Linear` from 1 to 0. Dropout that grows: Morerio et al.,
-/// "Curriculum dropout", ICCV 2017. Learning rates that fall exponentially under dropout and a
-/// momentum that grows linearly: Hinton et al., "Improving neural networks by preventing
+/// Sources. Early and late dropout: Liu et al., "Dropout reduces underfitting", ICML 2023, section
+/// 4; their early dropout falls linearly, which is `Linear` from 1 to 0. Growing dropout: Morerio
+/// et al., "Curriculum dropout", ICCV 2017. Under dropout, learning rates that fall exponentially
+/// and a momentum that grows linearly: Hinton et al., "Improving neural networks by preventing
 /// co-adaptation of feature detectors", 2012, appendix A.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub enum Schedule {
-    /// The same all along.
+    /// The same factor throughout.
     #[default]
     Constant,
-    /// From one factor to another in a straight line, then that.
+    /// Linear from one factor to another, then constant.
     Linear {
-        /// The factor at step 0.
+        /// Factor at step 0.
         from: f64,
-        /// The factor from step `steps` on.
+        /// Factor from step `steps` on.
         to: f64,
-        /// How long it changes.
+        /// Number of steps over which it changes.
         steps: u32,
     },
-    /// From 1 to a factor by equal ratios, then that.
+    /// Exponential from 1 to a factor, then constant.
     Exponential {
-        /// The factor from step `steps` on.
+        /// Factor from step `steps` on.
         to: f64,
-        /// How long it changes.
+        /// Number of steps over which it changes.
         steps: u32,
     },
-    /// In the first steps alone.
+    /// Only in the first steps.
     Early {
-        /// How many.
+        /// Number of steps.
         steps: u32,
     },
-    /// After the first steps.
+    /// Only after the first steps.
     Late {
-        /// How many.
+        /// Number of steps.
         steps: u32,
     },
 }
 
 impl Schedule {
-    /// The factor at step `step`.
+    /// Returns the factor at step `step`.
     pub fn factor(self, step: u32) -> f64 {
         let way = |steps: u32| if step < steps { f64::from(step) / f64::from(steps) } else { 1.0 };
         match self {
@@ -70,7 +69,7 @@ impl Schedule {
         }
     }
 
-    /// The same over `times` as many steps.
+    /// Returns the same schedule over `times` as many steps.
     pub fn stretched(self, times: u32) -> Self {
         let long = |steps: u32| steps.saturating_mul(times);
         match self {
@@ -82,7 +81,7 @@ impl Schedule {
         }
     }
 
-    /// Refuses factors that mean nothing, or are above `most`.
+    /// Checks that the factors are from 0 to `most`.
     fn check(self, what: &str, most: f64) -> Result<()> {
         let factors = match self {
             Self::Linear { from, to, .. } => vec![from, to],
@@ -98,8 +97,8 @@ impl Schedule {
     }
 }
 
-/// `constant`, `linear:FROM..TO:STEPS`, `exponential:TO:STEPS`, `early:STEPS` or `late:STEPS`, as
-/// it is read back.
+/// Writes `constant`, `linear:FROM..TO:STEPS`, `exponential:TO:STEPS`, `early:STEPS` or
+/// `late:STEPS`, the forms that `FromStr` parses.
 impl std::fmt::Display for Schedule {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
@@ -141,20 +140,20 @@ impl std::str::FromStr for Schedule {
     }
 }
 
-/// The schedule of each setting that has one.
+/// Schedules of the settings that can have one.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Schedules {
-    /// Of the learning rate.
+    /// Schedule of the learning rate.
     pub lr: Schedule,
-    /// Of the momentum.
+    /// Schedule of the momentum.
     pub momentum: Schedule,
-    /// Of the drop rates, the hidden layers' and the input's. Not for vanilla dropout, whose
-    /// prediction scales by one rate.
+    /// Schedule of the drop rates, of the hidden layers and of the input. Must be constant for
+    /// vanilla dropout, whose prediction scales by one rate.
     pub drop: Schedule,
 }
 
 impl Schedules {
-    /// The update's rule at step `step`.
+    /// Returns the update rule at step `step`.
     pub fn rule(&self, rule: &SgdRule, step: u32) -> SgdRule {
         let times = |value: f32, schedule: Schedule| match schedule {
             Schedule::Constant => value,
@@ -167,17 +166,17 @@ impl Schedules {
         }
     }
 
-    /// A dropout site's rate at step `step`.
+    /// Returns a dropout site's rate at step `step`.
     pub fn rate(&self, rate: Rate, step: u32) -> Rate {
         match self.drop {
             Schedule::Constant => rate,
-            // A factor of 0 to 1 leaves a probability one.
+            // A probability times a factor from 0 to 1 is still a probability.
             schedule => Rate::drop(rate.drop_asked() * schedule.factor(step)).unwrap_or(rate),
         }
     }
 
     pub(super) fn check(&self) -> Result<()> {
-        // Factors far above any use, finite in f32.
+        // This bound is far above any useful factor, and finite in f32.
         self.lr.check("learning rate", 1e6)?;
         self.momentum.check("momentum", 1e6)?;
         self.drop.check("drop rate", 1.0)
@@ -185,10 +184,11 @@ impl Schedules {
 }
 
 impl Training {
-    /// Refuses settings that do not go together with a network.
+    /// Checks that the settings are meaningful and fit the network.
     ///
     /// # Errors
-    /// [`Error::Invalid`] as [`check`](Self::check), and for a schedule of vanilla dropout's rate.
+    /// [`Error::Invalid`] as [`check`](Self::check), and for a drop-rate schedule with vanilla
+    /// dropout.
     pub fn check_for(&self, architecture: &Architecture) -> Result<()> {
         self.check()?;
         match (architecture.mode, self.schedules.drop) {
@@ -221,7 +221,7 @@ mod tests {
         );
         assert_eq!(factors(Schedule::Early { steps: 2 }), [1.0, 1.0, 0.0, 0.0, 0.0]);
         assert_eq!(factors(Schedule::Late { steps: 2 }), [0.0, 0.0, 1.0, 1.0, 1.0]);
-        // Over no steps there is only the end.
+        // Over 0 steps only the final factor applies.
         assert_eq!(factors(Schedule::Linear { from: 0.5, to: 2.0, steps: 0 }), [2.0; 5]);
     }
 

@@ -1,10 +1,10 @@
-//! Data-parallel training: each process takes a shard of every mini-batch, gradients are summed
-//! over all of them, and each updates its replica.
+//! Data-parallel training: each process takes a shard of every mini-batch, the gradients are summed
+//! over all processes, and each process updates its replica.
 //!
-//! A mask depends on the row's place in the mini-batch of all shards together, so that shards draw
-//! the mask of the whole to the bit, and the loss is the mean over that mini-batch. What differs
-//! from one process is the order in which sums over rows are added. The sum over shards is the
-//! caller's: over MPI, threads, or a loop.
+//! A mask depends on the row's position in the whole mini-batch, so the shards together draw the
+//! mask of the whole to the bit. The loss is the mean over the whole mini-batch. The only
+//! difference from a single process is the order in which sums over rows are added. The caller
+//! provides the sum over shards: over MPI, threads, or a loop.
 
 use super::network::Mlp;
 use super::resident::Resident;
@@ -14,20 +14,21 @@ use crate::backend::Backend;
 use crate::{Error, Result};
 use std::ops::Range;
 
-/// The place of a process among those that train together: `index` of `count`, from 0.
+/// Position of a process among those that train together: `index` of `count`, from 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Shard {
-    /// Which one this is.
+    /// Index of this process.
     pub index: usize,
-    /// How many there are.
+    /// Number of processes.
     pub count: usize,
 }
 
 impl Shard {
-    /// The rows of a mini-batch of `batch` rows that this process takes: a run of them, shorter by
-    /// at most one than any other's, and none where there are fewer rows than processes.
+    /// Returns the rows of a mini-batch of `batch` rows that this process takes: a contiguous
+    /// range. The lengths of any two processes' ranges differ by at most one; with fewer rows than
+    /// processes, some are empty.
     pub fn rows(self, batch: usize) -> Range<usize> {
-        // In u128, so that no product overflows.
+        // Computed in u128, so that no product overflows.
         let edge =
             |index: usize| (batch as u128 * index as u128 / self.count.max(1) as u128) as usize;
         edge(self.index)..edge(self.index + 1)
@@ -44,35 +45,36 @@ impl Shard {
     }
 }
 
-/// What a shard adds to a training step; the sum over all shards is the whole mini-batch's.
+/// One shard's share of a training step. The sum over all shards is that of the whole mini-batch.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Gradients {
-    /// The derivative of the mini-batch's mean loss by each parameter, this shard's part: `dW [in,
-    /// out]` and `db [out]` of each layer in order, one after another. Then two sums: the
-    /// rows' losses over the rows of the mini-batch, and the number of right answers.
+    /// This shard's part of the derivative of the mini-batch's mean loss with respect to each
+    /// parameter: `dW [in, out]` and `db [out]` of each layer, in order. Two sums follow: the
+    /// losses of the shard's rows, divided by the number of rows of the mini-batch, and the number
+    /// of correct rows.
     pub values: Vec<f32>,
 }
 
 impl Gradients {
-    /// The mean loss, as trained.
+    /// Returns the mean loss, as trained.
     pub fn loss(&self) -> f32 {
         self.values.iter().rev().nth(1).copied().unwrap_or(f32::NAN)
     }
 
-    /// Rows whose largest logit was the label's, as trained.
+    /// Returns the number of rows whose largest logit was the label's, as trained.
     pub fn right(&self) -> f32 {
         self.values.last().copied().unwrap_or(f32::NAN)
     }
 }
 
 impl<B: Backend> Mlp<B> {
-    /// Forward and backward pass of a shard, without an update: the rows `x [rows, inputs]` with
-    /// their labels, of which the first is row `first` of a mini-batch of `batch` rows in all.
-    /// Of the settings the drop rates' schedule counts. Reads the gradients back.
+    /// Runs the forward and backward pass of a shard, without an update. `x [rows, inputs]` and
+    /// `labels` are the shard's rows; the first is row `first` of a mini-batch of `batch` rows in
+    /// all. Of the settings, only the drop rates' schedule has an effect. Reads the gradients back.
     ///
     /// # Errors
-    /// [`Error::Shape`] where `x` and `labels` do not fit or the rows lie past the mini-batch,
-    /// [`Error::Invalid`] for a label past the classes or settings that mean nothing.
+    /// [`Error::Shape`] if `x` and `labels` do not match or the rows exceed the mini-batch;
+    /// [`Error::Invalid`] for a label past the classes or for meaningless settings.
     pub fn gradients(
         &mut self,
         x: &[f32],
@@ -116,22 +118,22 @@ impl<B: Backend> Mlp<B> {
         let given = self.give(x, labels)?;
         let rows = first..first.saturating_add(labels.len());
         let gradients = self.gradients_of(&given, None, 0, rows, batch, training, wait).await;
-        // Not what `loss` asks for: that is the loss of a whole mini-batch.
+        // `loss` reports the loss of a whole mini-batch, which this is not.
         self.workspaces.forget_given();
         gradients
     }
 
-    /// The update of a step from the gradients of the whole mini-batch, those of all shards added
-    /// up.
+    /// Makes the update of a step from the gradients of the whole mini-batch: the sum of all
+    /// shards' gradients.
     ///
     /// # Errors
-    /// [`Error::Shape`] for gradients of another network, [`Error::Invalid`] for settings that mean
-    /// nothing.
+    /// [`Error::Shape`] for gradients of another network; [`Error::Invalid`] for meaningless
+    /// settings.
     pub fn apply_gradients(&mut self, gradients: &Gradients, training: &Training) -> Result<()> {
         blocking(self.update_by(gradients, training, Wait::Block))
     }
 
-    /// [`apply_gradients`](Self::apply_gradients) without blocking, where the device is behind, as
+    /// [`apply_gradients`](Self::apply_gradients) without blocking if the device lags behind, as
     /// [`Backend::read_async`].
     ///
     /// # Errors
@@ -181,13 +183,14 @@ impl<B: Backend> Mlp<B> {
         Ok(())
     }
 
-    /// One pass over the data as process `shard.index` of `shard.count`, each of which calls this
-    /// with the same network, data and settings. `all_reduce` replaces numbers by their sums
-    /// over all processes; it is called once a mini-batch, with as many numbers everywhere.
+    /// Makes one pass over the data as process `shard.index` of `shard.count`. Every process must
+    /// call this with the same network, data and settings. `all_reduce` must replace the given
+    /// numbers with their sums over all processes. It is called once per mini-batch, with the same
+    /// number of values in every process.
     ///
     /// # Errors
-    /// As [`train_epoch`](Self::train_epoch); [`Error::Invalid`] for a shard that there is not;
-    /// what `all_reduce` ends in.
+    /// As [`train_epoch`](Self::train_epoch); [`Error::Invalid`] for a shard index of `count` or
+    /// more; any error of `all_reduce`.
     pub fn train_epoch_sharded(
         &mut self,
         data: &Resident<B>,
@@ -262,8 +265,8 @@ impl<B: Backend> Mlp<B> {
         Epoch::of(self.epoch, losses, right)
     }
 
-    /// The gradients of `rows` of a mini-batch of `batch` rows, which lie in the order from `first`
-    /// on.
+    /// Returns the gradients of `rows` of a mini-batch of `batch` rows, which start at position
+    /// `first` of the order.
     #[allow(clippy::too_many_arguments)]
     async fn gradients_of(
         &mut self,
@@ -313,7 +316,8 @@ impl<B: Backend> Mlp<B> {
         Ok(Gradients { values: parts.concat() })
     }
 
-    /// Refuses what needs the whole mini-batch in one place.
+    /// Refuses a network with batch normalization, which requires the whole mini-batch in one
+    /// place.
     fn check_shards(&self) -> Result<()> {
         match self.batch_norm() {
             Some(_) => Err(Error::invalid(

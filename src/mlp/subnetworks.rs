@@ -1,5 +1,5 @@
-//! Averages over sub-networks, the networks that masks leave of the whole: what exact ensembles and
-//! Monte-Carlo prediction have in common.
+//! Averages over sub-networks, which masks select from the whole network. Exact ensembles and Monte
+//! Carlo prediction share this code.
 
 use super::network::{Architecture, Layer, Mlp};
 use super::resident::Resident;
@@ -8,44 +8,44 @@ use crate::backend::Backend;
 use crate::call::{Gather, LinearForward, Moments};
 use crate::{Dropout, Mode, Rate, Result};
 
-/// Elements of a tensor of sub-networks to aim at.
+/// Target number of elements in a tensor of sub-networks.
 pub(super) const ELEMENTS: usize = 1 << 22;
 
-/// Class probabilities averaged over sub-networks, and what they say of their certainty.
+/// Class probabilities averaged over sub-networks, with measures of their uncertainty.
 ///
-/// Entropy and information are from Houlsby, Huszár, Ghahramani, Lengyel, "Bayesian active learning
-/// for classification and preference learning", 2011.
+/// Source of entropy and information: Houlsby, Huszár, Ghahramani, Lengyel, "Bayesian active
+/// learning for classification and preference learning", 2011.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Predictive {
-    /// `[rows, classes]`, the mean over the sub-networks.
+    /// `[rows, classes]`, mean over the sub-networks.
     pub mean: Vec<f32>,
-    /// `[rows, classes]`, the standard deviation over the sub-networks (of samples: divided by
-    /// their number, not by one less).
+    /// `[rows, classes]`, standard deviation over the sub-networks. For samples, the squares are
+    /// divided by their number, not by their number minus one.
     pub spread: Vec<f32>,
-    /// `[rows]`, the predictive entropy `H(mean p) = −Σ_c p·log p` of the mean, in nats: all
-    /// uncertainty together, 0 to `ln classes`.
+    /// `[rows]`, predictive entropy of the mean in nats, `H(mean p) = −Σ_c p·log p`: the total
+    /// uncertainty, from 0 to `ln classes`.
     pub entropy: Vec<f32>,
-    /// `[rows]`, the mutual information of prediction and mask, `H(mean p) − mean H(p)`, in nats:
-    /// how far the sub-networks disagree, at least 0.
+    /// `[rows]`, mutual information of prediction and mask in nats, `H(mean p) − mean H(p)`: the
+    /// disagreement among the sub-networks, at least 0.
     pub information: Vec<f32>,
 }
 
 impl Predictive {
-    /// From what the kernel `moments` summed up over sub-networks of this weight together: `[rows,
-    /// 2·classes + 1]`.
+    /// Computes the averages from the sums of the kernel `moments`, `[rows, 2·classes + 1]`, over
+    /// sub-networks of total weight `weight`.
     pub(super) fn of(moments: &[f32], classes: usize, weight: f64) -> Self {
         let term = |&p: &f32| if p > 0.0 { -f64::from(p) * f64::from(p).ln() } else { 0.0 };
         let mut all = Self::default();
         for row in moments.chunks_exact(2 * classes + 1) {
             let (mean, rest) = row.split_at(classes);
             let (squares, within) = rest.split_at(classes);
-            // A sum, not `-0.0` for a certain prediction.
+            // Adding 0 turns the `-0.0` of a certain prediction into 0.
             let entropy = mean.iter().map(term).sum::<f64>() + 0.0;
             all.mean.extend(mean);
             all.spread
                 .extend(squares.iter().map(|&squares| (f64::from(squares) / weight).sqrt() as f32));
             all.entropy.push(entropy as f32);
-            // Roundings may leave it below 0; a NaN stays one.
+            // Rounding may leave it slightly below 0; a NaN must stay NaN.
             let information = entropy - f64::from(within[0]);
             all.information.push(if information < 0.0 { 0.0 } else { information as f32 });
         }
@@ -53,19 +53,19 @@ impl Predictive {
     }
 }
 
-/// A dropout site that drops at all.
+/// A dropout site with a drop rate above 0.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Site {
     /// 0 for the input, i for the i-th hidden layer.
     pub layer: usize,
-    /// The number of its first unit among those of all such sites.
+    /// Number of its first unit among the units of all such sites.
     pub bit: usize,
     pub units: usize,
     pub rate: Rate,
 }
 
 impl Architecture {
-    /// Sites that drop at all, their units numbered.
+    /// Returns the sites with a drop rate above 0 and numbers their units.
     pub(super) fn droppable(&self) -> Vec<Site> {
         let widths = self.widths();
         let mut bit = 0;
@@ -80,21 +80,21 @@ impl Architecture {
     }
 }
 
-/// The sub-networks that are averaged over, numbered from 0.
+/// Sub-networks to average over, numbered from 0.
 pub(super) trait Subnets<B: Backend> {
-    /// How many there are.
+    /// Returns the number of sub-networks.
     fn count(&self) -> usize;
 
-    /// Their weights on the device, where among them network `from`'s is, and the sum of those
-    /// before it.
+    /// Returns their weights on the device, the position of network `from`'s weight in them, and
+    /// the sum of the weights before it.
     fn weights(&self, from: usize) -> (&B::Tensor<f32>, usize, f32);
 
-    /// What a site does there, where the layer before it can do that in the same dispatch; `None`
-    /// where [`drop`](Self::drop) must.
+    /// Returns the site's dropout at a place if the previous layer's dispatch can apply it; `None`
+    /// if it takes [`drop`](Self::drop).
     fn fused(&self, site: &Site, at: Place) -> Option<Dropout>;
 
-    /// Drops units of a site in the networks there. `x` is what they share, or has a network's rows
-    /// of data together, as `y` has.
+    /// Drops units of a site in the networks at a place. `x` either is shared by the networks or
+    /// holds each network's rows of data together, as `y` does.
     fn drop(
         &self,
         backend: &mut B,
@@ -116,22 +116,22 @@ pub(super) struct Place {
 /// Tensors of a group of sub-networks on a chunk of the data.
 struct Chunk<B: Backend> {
     rows: usize,
-    /// Sub-networks at a time.
+    /// Number of sub-networks at a time.
     networks: usize,
-    /// What enters each layer, as the site before it leaves it; nothing where that drops nothing,
-    /// or does so as part of the layer before it.
+    /// Input of each layer after the dropout site before it. `None` if that site drops nothing, or
+    /// if the previous layer's dispatch applies its dropout.
     masked: Vec<Option<B::Tensor<f32>>>,
-    /// What each layer makes: of the data's rows up to the first site that drops, of all
-    /// sub-networks' from there on.
+    /// Output of each layer: one set of the data's rows before the first site that drops, one set
+    /// per sub-network from there on.
     outputs: Vec<B::Tensor<f32>>,
     x: B::Tensor<f32>,
     labels: B::Tensor<u32>,
 }
 
 impl<B: Backend> Mlp<B> {
-    /// Averages over all sub-networks, on at most `rows` rows of the data and `at_a_time(rows)`
-    /// sub-networks at a time, which divides their number: `[rows, 2·classes + 1]` as
-    /// [`Moments`] has them. They are read back once, at the end.
+    /// Averages over all sub-networks and returns `[rows, 2·classes + 1]`, as in [`Moments`]. It
+    /// takes at most `rows` rows of the data and `at_a_time(rows)` sub-networks at a time; the
+    /// latter must divide their number. The result is read back once, at the end.
     pub(super) async fn average(
         &mut self,
         data: &Resident<B>,
@@ -147,7 +147,7 @@ impl<B: Backend> Mlp<B> {
         let (mut kept, mut moments) = (None, Vec::new());
         for first in (0..data.rows()).step_by(rows) {
             let rows = rows.min(data.rows() - first);
-            // The tensors of the chunk before serve this one, unless it is the last and shorter.
+            // Reuse the previous chunk's tensors, unless this is the last chunk and shorter.
             let mut chunk = match kept.take().filter(|chunk: &Chunk<B>| chunk.rows == rows) {
                 Some(chunk) => chunk,
                 None => self.chunk(&sites, subnets, rows, at_a_time(rows))?,
@@ -180,8 +180,8 @@ impl<B: Backend> Mlp<B> {
         let rows_of = |layer: usize| if layer >= start { networks * rows } else { rows };
         let (mut masked, mut outputs) = (Vec::new(), Vec::new());
         for (layer, pair) in widths.windows(2).enumerate() {
-            // What the first site gets is the same for all, so that it cannot be made with a mask
-            // of one.
+            // The input of the first site is computed once for all networks, so the layer before it
+            // cannot apply the mask of one.
             let apart = |site: &&Site| {
                 site.layer == layer
                     && (layer == start
@@ -195,8 +195,8 @@ impl<B: Backend> Mlp<B> {
         Ok(Chunk { rows, networks, masked, outputs, x, labels })
     }
 
-    /// Averages over all sub-networks on the rows from `first` on; `plain` are the layers where the
-    /// network's own are normalized.
+    /// Averages over all sub-networks on the rows from `first` on. `plain` replaces the layers of a
+    /// network with normalization.
     fn average_chunk(
         &mut self,
         data: &Resident<B>,
@@ -223,7 +223,7 @@ impl<B: Backend> Mlp<B> {
         let start = sites.first().map_or(layers.len(), |site| site.layer);
         for from in (0..subnets.count()).step_by(*networks) {
             for (index, layer) in layers.iter().enumerate() {
-                // What no mask reaches is the same for all.
+                // No mask reaches this layer: its output is the same for all networks.
                 if index < start && from > 0 {
                     continue;
                 }

@@ -1,41 +1,42 @@
-//! Activations and gradients of a mini-batch, made once for each number of rows and then used
-//! again.
+//! Activations and gradients of a mini-batch, allocated once for each number of rows and then
+//! reused.
 
 use super::convolution::{Convolutions, Spaces};
 use super::resident::Resident;
 use crate::Result;
 use crate::backend::Backend;
 
-/// What a pass over a mini-batch of a fixed number of rows writes.
+/// Buffers that a pass over a mini-batch of a fixed number of rows writes.
 #[derive(Debug)]
 pub(super) struct Workspace<B: Backend> {
     rows: usize,
-    /// `[rows, inputs]`, dropout of the input applied.
+    /// `[rows, inputs]`, with the input dropout applied.
     pub x: B::Tensor<f32>,
     pub labels: B::Tensor<u32>,
-    /// Outputs of each layer, `[rows, width]`; the last are the logits.
+    /// Output of each layer, `[rows, width]`; the last are the logits.
     pub outputs: Vec<B::Tensor<f32>>,
-    /// Gradients of the outputs; those of hidden layers are made by the first training step.
+    /// Gradients of the outputs; the first training step allocates those of the hidden layers.
     pub grads: Vec<B::Tensor<f32>>,
     pub grad_logits: B::Tensor<f32>,
-    /// What enters the normalization of each hidden layer, and its gradients; none without.
+    /// Inputs of each hidden layer's normalization, and their gradients; empty without
+    /// normalization.
     pub entering: Vec<B::Tensor<f32>>,
     pub entering_grads: Vec<B::Tensor<f32>>,
     /// `[rows, 2]`
     pub losses: B::Tensor<f32>,
-    /// What a convolutional front writes, whose features are `x`; none without.
+    /// Buffers of a convolutional front, whose features are `x`; `None` without a front.
     pub front: Option<Spaces<B>>,
 }
 
-/// All that a network keeps between passes besides its parameters.
+/// Buffers that a network keeps between passes, besides its parameters.
 #[derive(Debug)]
 pub(super) struct Workspaces<B: Backend> {
     made: Vec<Workspace<B>>,
-    /// Loss and right answers of each mini-batch.
+    /// Loss and number of correct rows of each mini-batch.
     pub totals: Option<B::Tensor<f32>>,
-    /// The order of an epoch.
+    /// Order of the rows in an epoch.
     pub order: Option<B::Tensor<u32>>,
-    /// A mini-batch given from the host.
+    /// A mini-batch from the host.
     pub given: Option<Resident<B>>,
 }
 
@@ -46,11 +47,12 @@ impl<B: Backend> Default for Workspaces<B> {
 }
 
 impl<B: Backend> Workspaces<B> {
-    /// Workspaces kept: a full and a last mini-batch for training, and the same for evaluation of
-    /// two sets.
+    /// Number of workspaces kept: a full and a last mini-batch for training, and the same for the
+    /// evaluation of two sets.
     const KEPT: usize = 6;
 
-    /// The workspace for mini-batches of `rows` rows of a network of `widths`.
+    /// Returns the workspace for mini-batches of `rows` rows of a network of `widths`. If it is
+    /// missing, it is allocated and the oldest one is dropped.
     pub fn get(
         &mut self,
         backend: &mut B,
