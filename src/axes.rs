@@ -1,24 +1,24 @@
-//! Broadcast masks: which axes of a tensor feed a mask's rows and columns.
+//! Broadcast masks: the axes of a tensor that feed a mask's rows and columns.
 
 use crate::{Error, Mask, Result};
 
-/// Runs of neighbouring axes that may stand before the last one: as many as the kernel takes an
-/// index apart into.
+/// Largest number of runs of neighboring axes before the last run: the kernel splits an index into
+/// as many.
 pub(crate) const RUNS: usize = 3;
 
-/// Which axes of a tensor feed `row` and `col` of its mask. Elements that differ along the other
-/// axes alone share one draw.
+/// Map from the axes of a tensor to `row` and `col` of its mask. Elements that differ only along
+/// unmapped axes share one draw.
 ///
-/// `row` and `col` are row-major indices over the axes that each is given, in the order in which
-/// they are given: over the axes `a, b` of sizes `A, B` an element at `i` along `a` and `j` along
-/// `b` has the index `i·B + j`; over no axes it is 0. So a mask broadcast over a tensor is the
-/// contract's mask `[rows, cols]`, each element of it used for many of the tensor's.
+/// `row` and `col` are row-major indices over the axes given for each, in the given order. Over
+/// axes `a, b` of sizes `A, B`, an element at `i` along `a` and `j` along `b` has the index
+/// `i·B + j`; over no axes the index is 0. A mask broadcast over a tensor is thus the contract's
+/// mask `[rows, cols]`, each element of which serves many elements of the tensor.
 ///
-/// | what | tensor | row | col | here | elsewhere |
+/// | unit of dropping | tensor | row | col | here | elsewhere |
 /// |---|---|---|---|---|---|
 /// | whole channels | `[N, C, …]` | n | c | [`channels`](Self::channels) | PyTorch `Dropout1d` to `Dropout3d` |
-/// | whole channels, which lie last | `[N, …, C]` | n | c | [`channels_last`](Self::channels_last) | Keras `SpatialDropout1D` to `3D` |
-/// | the same mask at each step of time | `[B, T, F]` | b | f | [`over_time`](Self::over_time) | variational dropout |
+/// | whole channels, channels last | `[N, …, C]` | n | c | [`channels_last`](Self::channels_last) | Keras `SpatialDropout1D` to `3D` |
+/// | the same mask at each time step | `[B, T, F]` | b | f | [`over_time`](Self::over_time) | variational dropout |
 /// | whole samples | `[B, …]` | b | 0 | [`drop_path`](Self::drop_path) | DropPath, stochastic depth |
 ///
 /// Sources: Tompson et al., "Efficient object localization using convolutional networks", CVPR
@@ -41,28 +41,27 @@ pub(crate) const RUNS: usize = 3;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AxisMap {
     shape: Vec<usize>,
-    /// How far `row` and `col` get with a step along each axis.
+    /// Increments of `row` and `col` for a step along each axis.
     steps: Vec<[usize; 2]>,
     rows: usize,
     cols: usize,
     strips: Strips,
 }
 
-/// A tensor seen as a matrix: the last run of axes along its columns, the others, which are at most
-/// [`RUNS`], down its rows.
+/// A tensor seen as a matrix: the last run of axes along its columns, the others (at most [`RUNS`])
+/// down its rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Strips {
     pub rows: usize,
     pub cols: usize,
-    /// Runs of axes before the last, the outermost first; those that are not there have the size
-    /// 1.
+    /// Runs of axes before the last one, the outermost first; missing runs have size 1.
     pub runs: [Run; RUNS],
-    /// Whether the mask's columns run along the matrix's; else a row shares one draw.
+    /// True if the mask's columns run along the matrix's; false if a row shares one draw.
     pub along: bool,
 }
 
-/// Neighbouring axes along which `row` and `col` advance as along one: their size, and how far a
-/// step along it gets.
+/// Neighboring axes that act as one, since `row` and `col` advance along them at equal steps: their
+/// joint size, and the increments for one step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Run {
     pub size: usize,
@@ -71,14 +70,14 @@ pub(crate) struct Run {
 }
 
 impl AxisMap {
-    /// The map that takes `row` from `row_axes` and `col` from `col_axes` of a row-major tensor of
-    /// this shape.
+    /// Creates the map that takes `row` from `row_axes` and `col` from `col_axes` of a row-major
+    /// tensor of this shape.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for an axis that the tensor has not, or that is named twice; and where
-    /// neighbouring axes change from `row` to `col` to neither too often: at most three runs of
-    /// axes may stand before the last one. [`Error::TooLarge`] where the elements overflow the
-    /// machine's word, or where rows or columns are more than 2^32 − 16.
+    /// [`Error::Invalid`] for an axis that the tensor does not have or that is named twice, and if
+    /// neighboring axes alternate between `row`, `col` and neither too often: at most three runs of
+    /// axes may precede the last one. [`Error::TooLarge`] if the number of elements is too large
+    /// for the machine, or for more than 2^32 − 16 rows or columns.
     pub fn new(shape: &[usize], row_axes: &[usize], col_axes: &[usize]) -> Result<Self> {
         let named = [row_axes, col_axes].concat();
         for (i, &axis) in named.iter().enumerate() {
@@ -102,7 +101,7 @@ impl AxisMap {
         for (which, axes) in [row_axes, col_axes].into_iter().enumerate() {
             for &axis in axes.iter().rev() {
                 steps[axis][which] = sizes[which];
-                // Overflows only where an axis before is empty.
+                // Saturates only if another axis is empty.
                 sizes[which] = usize::saturating_mul(sizes[which], shape[axis]);
             }
         }
@@ -120,15 +119,17 @@ impl AxisMap {
         Ok(Self { shape: shape.to_vec(), steps, rows: sizes[0], cols: sizes[1], strips })
     }
 
-    /// Channel dropout of `[N, C, …]`: row n, column c, one draw for all positions of a channel.
+    /// Returns the map of channel dropout of `[N, C, …]`: row n, column c, one draw for all
+    /// positions of a channel.
     ///
     /// # Errors
-    /// As [`new`](Self::new); a tensor of fewer than two axes has no channels.
+    /// As [`new`](Self::new); a tensor with fewer than two axes has no channels.
     pub fn channels(shape: &[usize]) -> Result<Self> {
         Self::new(shape, &[0], &[1])
     }
 
-    /// Channel dropout of `[N, …, C]`: row n, column c, one draw for all positions of a channel.
+    /// Returns the map of channel dropout of `[N, …, C]`: row n, column c, one draw for all
+    /// positions of a channel.
     ///
     /// # Errors
     /// As [`channels`](Self::channels).
@@ -136,15 +137,16 @@ impl AxisMap {
         Self::new(shape, &[0], &[shape.len().max(2) - 1])
     }
 
-    /// The same mask at each step of time of `[B, T, F]`: row b, column f.
+    /// Returns the map of one mask for all time steps of `[B, T, F]`: row b, column f.
     ///
     /// # Errors
-    /// As [`new`](Self::new); a tensor of fewer than three axes has no features.
+    /// As [`new`](Self::new); a tensor with fewer than three axes has no features.
     pub fn over_time(shape: &[usize]) -> Result<Self> {
         Self::new(shape, &[0], &[2])
     }
 
-    /// DropPath (stochastic depth) of `[B, …]`: row b, column 0, one draw for a whole sample.
+    /// Returns the map of DropPath (stochastic depth) of `[B, …]`: row b, column 0, one draw for a
+    /// whole sample.
     ///
     /// # Errors
     /// As [`new`](Self::new); a tensor without axes has no samples.
@@ -152,27 +154,27 @@ impl AxisMap {
         Self::new(shape, &[0], &[])
     }
 
-    /// The tensor's shape.
+    /// Returns the tensor's shape.
     pub fn shape(&self) -> &[usize] {
         &self.shape
     }
 
-    /// Elements of the tensor.
+    /// Returns the number of elements of the tensor.
     pub fn elements(&self) -> usize {
         self.shape.iter().product()
     }
 
-    /// Rows of the mask.
+    /// Returns the number of rows of the mask.
     pub fn rows(&self) -> usize {
         self.rows
     }
 
-    /// Columns of the mask.
+    /// Returns the number of columns of the mask.
     pub fn cols(&self) -> usize {
         self.cols
     }
 
-    /// Row and column of the mask that the element at a row-major index of the tensor is kept by.
+    /// Returns the row and column of the mask for the element at a row-major index of the tensor.
     pub fn place(&self, index: usize) -> (usize, usize) {
         let mut rest = index;
         let (mut row, mut col) = (0, 0);
@@ -199,7 +201,8 @@ impl Strips {
         let mut runs: Vec<Run> = Vec::new();
         for (&size, &[row, col]) in shape.iter().zip(steps).filter(|&(&size, _)| size != 1) {
             match runs.last_mut() {
-                // A step along the outer axis gets as far as all of the inner one.
+                // A step along the outer axis advances as far as the whole inner axis, so both are
+                // one run.
                 Some(last) if [last.row, last.col] == [row * size, col * size] => {
                     *last = Run { size: last.size * size, row, col }
                 }
@@ -224,7 +227,7 @@ impl Strips {
         Ok(Self { rows: runs.iter().map(|run| run.size).product(), cols, runs: padded, along })
     }
 
-    /// Row and column of the mask at which a row of the matrix starts.
+    /// Returns the row and column of the mask at which a row of the matrix starts.
     pub fn place(&self, row: usize) -> (usize, usize) {
         let [first, second, third] = self.runs;
         let indices =
@@ -237,11 +240,11 @@ impl Strips {
 }
 
 impl Mask {
-    /// The mask of a tensor over which it is broadcast, as bytes 0 and 1, row-major: for an element
-    /// at `(row, col)` of the map what [`keeps`](Self::keeps) says of those.
+    /// Returns the mask broadcast over a tensor, as bytes 0 and 1, row-major: for an element that
+    /// the map places at `(row, col)`, the value of [`keeps`](Self::keeps) there.
     ///
     /// # Errors
-    /// As [`check`](Self::check), of the map's rows and columns.
+    /// As [`check`](Self::check), for the map's rows and columns.
     pub fn broadcast(&self, axes: &AxisMap) -> Result<Vec<u8>> {
         self.check(axes.rows(), axes.cols())?;
         let kept = |index| {
@@ -257,8 +260,8 @@ mod tests {
     use super::*;
     use crate::{Key, Rate};
 
-    /// The place of an element by the definition: an index over the named axes, the last of which
-    /// varies fastest.
+    /// Returns the position of an element by the definition: an index over the named axes, of which
+    /// the last varies fastest.
     fn naive(shape: &[usize], axes: &[usize], index: usize) -> usize {
         let along = |axis: usize| index / shape[axis + 1..].iter().product::<usize>() % shape[axis];
         axes.iter().fold(0, |place, &axis| place * shape[axis] + along(axis))

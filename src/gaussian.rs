@@ -1,26 +1,27 @@
-//! Gaussian dropout: every element times noise of mean 1, made from the contract's draws.
+//! Gaussian dropout: every element is multiplied by noise of mean 1, computed from the contract's
+//! draws.
 
 use crate::rate::DRAWS;
 use crate::{Error, Mask, Result};
 
-/// What one site of Gaussian dropout does: `y = x·(1 + σ·n)`, with n standard normal and
-/// independent for each element.
+/// One site of Gaussian dropout: `y = x·(1 + σ·n)`, with n standard normal and independent for each
+/// element.
 ///
-/// At a keep rate `k` in effect `σ = √((1 − k) / k)`, so that the noise has the mean 1 and the
-/// variance of inverted dropout's. Nothing is dropped, prediction leaves `x` alone, and it is its
-/// own backward pass: `dx = dy·(1 + σ·n)` with the same n. At `k = 1` it is the identity and draws
-/// nothing.
+/// At a keep rate `k` in effect, `σ = √((1 − k) / k)`, so that the noise has mean 1 and the
+/// variance of inverted dropout's. Nothing is dropped, and prediction leaves `x` unchanged. The
+/// site is its own backward pass: `dx = dy·(1 + σ·n)` with the same n. At `k = 1` it is the
+/// identity and draws nothing.
 ///
-/// n comes from the element's 16-bit draw d of the [mask contract](mod@crate::mask), so it depends
-/// on `(seed, layer, step, row, col)` alone:
+/// n is computed from the element's 16-bit draw d of the [mask contract](mod@crate::mask), so it
+/// depends on `(seed, layer, step, row, col)` alone:
 ///
 /// ```text
 /// n = c·Φ⁻¹((d + ½) / 65536)        c = 1.0000101408279614
 /// ```
 ///
-/// Over the 65,536 draws n has the mean 0, by symmetry, and with this c the variance 1, both
-/// exactly; no |n| exceeds 4.4. `Φ⁻¹` is computed in f32, so that backends agree within an error
-/// and not to the bit: `|n − exact| ≤ 23·2⁻²³·|n|`.
+/// Over the 65,536 draws, n has mean 0, by symmetry, and with this c variance 1, both exactly; no
+/// |n| exceeds 4.4. `Φ⁻¹` is computed in f32, so backends agree within an error bound, not to the
+/// bit: `|n − exact| ≤ 23·2⁻²³·|n|`.
 ///
 /// Sources: Srivastava et al., JMLR 15 (2014), section 10; `Φ⁻¹` by Wichura, "Algorithm AS 241: the
 /// percentage points of the normal distribution", Applied Statistics 37 (1988), `PPND7`.
@@ -30,14 +31,16 @@ pub struct GaussianDropout {
     scale: f32,
 }
 
-/// `1/√v`, with v = 0.9999797186525824 the variance of `Φ⁻¹((d + ½) / 65536)` over all draws d.
+/// Constant `1/√v`, where v = 0.9999797186525824 is the variance of `Φ⁻¹((d + ½) / 65536)` over all
+/// draws d.
 pub(crate) const UNIT_VARIANCE: f64 = 1.000_010_140_827_961_4;
 
 impl GaussianDropout {
-    /// A site while training. Of the mask its key, rate and offsets are taken: nothing is masked.
+    /// Returns the site in training. It uses the key, rate and offsets of `mask`; nothing is
+    /// masked.
     ///
     /// # Errors
-    /// [`Error::Invalid`] where the keep rate in effect is 0: the noise would have no finite
+    /// [`Error::Invalid`] if the keep rate in effect is 0, because the noise would have no finite
     /// variance.
     pub fn train(mask: Mask) -> Result<Self> {
         match mask.rate.keep_in_effect() {
@@ -49,33 +52,33 @@ impl GaussianDropout {
         }
     }
 
-    /// Key, rate and offsets that the noise is drawn from.
+    /// Returns the key, rate and offsets from which the noise is drawn.
     pub fn mask(&self) -> &Mask {
         &self.mask
     }
 
-    /// `σ`, the noise's standard deviation.
+    /// Returns `σ`, the standard deviation of the noise.
     pub fn sigma(&self) -> f64 {
         let k = self.mask.rate.keep_in_effect();
         ((1.0 - k) / k).sqrt()
     }
 
-    /// `σ·c`, what `Φ⁻¹` is multiplied by.
+    /// Returns `σ·c`, the factor of `Φ⁻¹`.
     pub(crate) fn scale(&self) -> f32 {
         self.scale
     }
 
-    /// Whether it changes nothing.
+    /// Returns true if the site changes nothing.
     pub(crate) fn is_identity(&self) -> bool {
         self.mask.rate.threshold() == DRAWS
     }
 }
 
-/// `Φ⁻¹((draw + ½) / 65536)` in f32, the twin of `quantile4` in `shaders/gaussian_dropout.wgsl`.
-/// The coefficients are as published.
+/// Returns `Φ⁻¹((draw + ½) / 65536)` in f32. Twin of `quantile4` in
+/// `shaders/gaussian_dropout.wgsl`. The coefficients are as published.
 #[allow(clippy::excessive_precision)]
 pub(crate) fn quantile(draw: u16) -> f32 {
-    // Both exact: whole numbers of 2^-17.
+    // Both are exact: multiples of 2^-17.
     let u = (f32::from(draw) + 0.5) / 65536.0;
     let q = u - 0.5;
     let (numerator, denominator, factor) = if q.abs() <= 0.425 {
@@ -130,8 +133,8 @@ mod tests {
         }
     }
 
-    /// Values of the standard normal distribution's quantile, in both of its halves and on both
-    /// sides of where they meet.
+    /// Values of the standard normal distribution's quantile, in both halves and in both branches,
+    /// on either side of their boundary.
     #[test]
     fn the_quantile_is_the_normal_distribution_s() {
         let right = [
@@ -154,7 +157,7 @@ mod tests {
     #[test]
     fn the_quantile_is_odd_and_rises() {
         assert!((0..=u16::MAX).all(|draw| quantile(draw) == -quantile(!draw)));
-        // Neighbours are 3.8e-5 apart at the least: far more than an error.
+        // Neighbors are at least 3.8e-5 apart: far more than the error.
         assert!((1..=u16::MAX).all(|draw| quantile(draw) > quantile(draw - 1)));
         assert!(quantile(u16::MAX) < 4.4);
     }

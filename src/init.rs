@@ -8,9 +8,9 @@
 //! ICCV 2015, section 2.2):
 //!
 //! ```text
-//! w        = Philox4x32-10((out / 4, in, 0x7fffffff, l), key)[out % 4]
-//! u        = (w >> 8) · 2^-24                    uniform on [0, 1), exact in f32
-//! W[in,out] = (2u − 1) · sqrt(6 / inputs)         the bound rounded to f32, then one multiplication
+//! w         = Philox4x32-10((out / 4, in, 0x7fffffff, l), key)[out % 4]
+//! u         = (w >> 8) · 2^-24                 uniform on [0, 1), exact in f32
+//! W[in,out] = (2u − 1) · sqrt(6 / inputs)      the bound rounded to f32, then one multiplication
 //! ```
 //!
 //! **Shuffle** of `n` rows in epoch `e`: row `i` has the 64-bit sort key

@@ -1,5 +1,5 @@
-//! The mask contract, version 1: a mask is a pure function of `(seed, layer, step, row, col,
-//! rate)`.
+//! The mask contract, version 1. A mask is a pure function of
+//! `(seed, layer, step, row, col, rate)`.
 //!
 //! ```text
 //! key     = (seed & 0xffffffff, seed >> 32)
@@ -11,38 +11,40 @@
 //! scale   = inverted: 65536 / t (0 when t = 0)    vanilla: 1
 //! ```
 //!
-//! `row` and `col` are global coordinates: a tensor of any rank is seen as rows (the product of its
-//! leading dimensions) and cols (its last dimension), and a shard of a larger tensor adds its
-//! offsets, so that a split over devices draws the mask of the whole. Nothing else enters: not the
-//! device, the tile, the batch split, the number of threads or the order of execution. A change
-//! would be a version 2 beside this one. GPU twin: `shaders/mask.wgsl`.
+//! `row` and `col` are global coordinates. A tensor of any rank is seen as rows (the product of its
+//! leading dimensions) and cols (its last dimension). A shard of a larger tensor adds its offsets,
+//! so that a split over devices draws the mask of the whole.
+//!
+//! Nothing else enters: not the device, the tile, the batch split, the number of threads or the
+//! order of execution. Any change would be a version 2 beside this one. GPU twin:
+//! `shaders/mask.wgsl`.
 
 use crate::philox::{key, philox4x32};
 use crate::{Error, Mode, Rate, Result};
 
-/// Columns that one call of Philox draws for.
+/// Number of columns for which one call of Philox draws.
 pub(crate) const GROUP: u64 = 8;
-/// Set in `layer` for draws at prediction time, where `step` counts samples.
+/// Bit of `layer` that is set for draws in prediction, where `step` counts samples.
 pub const PREDICTION: u32 = 0x8000_0000;
-/// Global rows end here.
+/// Exclusive bound of global rows.
 pub const MAX_ROWS: u64 = 1 << 32;
-/// Global columns end here.
+/// Exclusive bound of global columns.
 pub const MAX_COLS: u64 = 1 << 35;
 
-/// What a mask is drawn from besides coordinates and rate.
+/// Origin of a mask's draws, besides coordinates and rate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct Key {
-    /// The run's seed: the key of Philox.
+    /// Seed of the run: the key of Philox.
     pub seed: u64,
-    /// The dropout site. In a network: 0 for the input, i for the i-th hidden layer; the top bit
-    /// is set at prediction time.
+    /// Dropout site. In a network, 0 for the input and i for the i-th hidden layer; the top bit is
+    /// set in prediction.
     pub layer: u32,
-    /// The training step, counted from 0; at prediction time the sample.
+    /// Training step, counted from 0; in prediction, the sample.
     pub step: u32,
 }
 
 impl Key {
-    /// The eight draws of columns `8·group .. 8·group + 8` of a row.
+    /// Returns the eight draws of columns `8·group .. 8·group + 8` of a row.
     #[inline]
     pub fn draws(self, row: u32, group: u32) -> [u16; 8] {
         let w = philox4x32([group, row, self.layer, self.step], key(self.seed));
@@ -58,18 +60,18 @@ impl Key {
         ]
     }
 
-    /// The draw of one element, uniform on `0 ..= 65535`.
+    /// Returns the draw of one element, uniform on `0 ..= 65535`.
     pub fn draw(self, row: u32, col: u64) -> u16 {
         self.draws(row, (col / GROUP) as u32)[(col % GROUP) as usize]
     }
 }
 
-/// A mask: key, rate and the place of a shard in the whole tensor.
+/// A mask: key, rate and position of a shard in the whole tensor.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Mask {
     /// Seed, layer and step.
     pub key: Key,
-    /// The probability to keep an element.
+    /// Probability to keep an element.
     pub rate: Rate,
     /// Global row of the tensor's first row.
     pub row_offset: u64,
@@ -78,23 +80,23 @@ pub struct Mask {
 }
 
 impl Mask {
-    /// A mask that keeps everything and draws nothing.
+    /// Mask that keeps everything and draws nothing.
     pub const KEEP_ALL: Self = Self::new(Rate::KEEP_ALL, Key { seed: 0, layer: 0, step: 0 });
 
-    /// The mask of a whole tensor.
+    /// Returns the mask of a whole tensor.
     pub const fn new(rate: Rate, key: Key) -> Self {
         Self { key, rate, row_offset: 0, col_offset: 0 }
     }
 
-    /// The same mask seen by a shard whose first element is global `(row, col)`.
+    /// Returns the same mask for a shard whose first element is global `(row, col)`.
     pub const fn at(self, row: u64, col: u64) -> Self {
         Self { row_offset: row, col_offset: col, ..self }
     }
 
-    /// Whether `rows × cols` elements from the offsets on have coordinates under the contract.
+    /// Checks that `rows × cols` elements from the offsets on have coordinates within the contract.
     ///
     /// # Errors
-    /// [`Error::TooLarge`] where `rows + row_offset > 2^32` or `cols + col_offset > 2^35`.
+    /// [`Error::TooLarge`] if `rows + row_offset > 2^32` or `cols + col_offset > 2^35`.
     pub fn check(&self, rows: usize, cols: usize) -> Result<()> {
         let end = |what: &str, offset: u64, size: usize, bound: u64| match offset
             .checked_add(size as u64)
@@ -110,15 +112,15 @@ impl Mask {
         end("col", self.col_offset, cols, MAX_COLS)
     }
 
-    /// Whether the element at local `(row, col)` is kept. The coordinates must pass
+    /// Returns true if the element at local `(row, col)` is kept. The coordinates must pass
     /// [`check`](Self::check).
     pub fn keeps(&self, row: usize, col: usize) -> bool {
         let (row, col) = (self.row_offset + row as u64, self.col_offset + col as u64);
         u32::from(self.key.draw(row as u32, col)) < self.rate.threshold()
     }
 
-    /// Bit j of the result tells whether local `(row, col + j)` is kept, for eight columns; the
-    /// twin of `keep8` in `shaders/mask.wgsl`.
+    /// Returns the mask of eight columns: bit j is 1 if local `(row, col + j)` is kept. Twin of
+    /// `keep8` in `shaders/mask.wgsl`.
     #[inline]
     pub fn keep8(&self, row: usize, col: usize) -> u8 {
         let t = self.rate.threshold();
@@ -135,13 +137,12 @@ impl Mask {
         };
         match (col / GROUP, col % GROUP) {
             (first, 0) => group(first),
-            // Columns past the contract's last group are never asked for, so their bits may be
-            // anything.
+            // Columns past the contract's last group are never used, so their bits may be anything.
             (first, lane) => group(first) >> lane | group(first.wrapping_add(1)) << (GROUP - lane),
         }
     }
 
-    /// The draws of local `(row, col .. col + 8)`; the twin of `draws8` in `shaders/mask.wgsl`.
+    /// Returns the draws of local `(row, col .. col + 8)`. Twin of `draws8` in `shaders/mask.wgsl`.
     pub(crate) fn draws8(&self, row: usize, col: usize) -> [u16; 8] {
         let (row, col) = ((self.row_offset + row as u64) as u32, self.col_offset + col as u64);
         let (group, lane) = ((col / GROUP) as u32, (col % GROUP) as usize);
@@ -156,11 +157,11 @@ impl Mask {
         })
     }
 
-    /// The mask of `rows × cols` elements as bytes 0 and 1, row-major.
+    /// Returns the mask of `rows × cols` elements as bytes 0 and 1, row-major.
     ///
     /// # Errors
-    /// As [`check`](Self::check), [`Error::TooLarge`] where `rows · cols` overflows,
-    /// [`Error::OutOfMemory`] where there is no room.
+    /// As [`check`](Self::check); [`Error::TooLarge`] if `rows · cols` overflows;
+    /// [`Error::OutOfMemory`] if the bytes cannot be allocated.
     pub fn bytes(&self, rows: usize, cols: usize) -> Result<Vec<u8>> {
         self.check(rows, cols)?;
         let len = crate::shape::elements("mask", rows, cols)?;
@@ -176,11 +177,11 @@ impl Mask {
     }
 }
 
-/// The bytes 0 and 1 of a mask in bit form: element (r, c) is bit c % 32 of word c / 32 of row r,
-/// rows padded to whole words.
+/// Converts a mask from bits to bytes 0 and 1. Element (r, c) is bit `c % 32` of word `c / 32` of
+/// row r, and rows are padded to whole words.
 ///
 /// # Errors
-/// [`Error::Shape`] where there are not `rows · ⌈cols / 32⌉` words.
+/// [`Error::Shape`] if the number of words is not `rows · ⌈cols / 32⌉`.
 pub fn bits_to_bytes(words: &[u32], rows: usize, cols: usize) -> Result<Vec<u8>> {
     let per_row = cols.div_ceil(32);
     if rows.checked_mul(per_row) != Some(words.len()) {
@@ -196,15 +197,15 @@ pub fn bits_to_bytes(words: &[u32], rows: usize, cols: usize) -> Result<Vec<u8>>
     Ok(bytes)
 }
 
-/// What one dropout site does to its elements: `y = M·s·x`.
+/// One dropout site: `y = M·s·x`.
 ///
-/// At training time `M` is a mask and `s` the scale of its mode; at prediction time `M` is all ones
-/// and `s` is 1, or the keep rate in effect for vanilla dropout, so prediction takes no key.
+/// In training, `M` is a mask and `s` the scale of its mode. In prediction, `M` is all ones and `s`
+/// is 1, or the keep rate in effect for vanilla dropout. Prediction therefore takes no key.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Dropout {
-    /// Which elements are kept.
+    /// Mask of the elements that are kept.
     pub mask: Mask,
-    /// What kept elements are multiplied by.
+    /// Factor of the kept elements.
     pub scale: f32,
 }
 
@@ -212,7 +213,7 @@ impl Dropout {
     /// No dropout: `y = x`.
     pub const NONE: Self = Self { mask: Mask::KEEP_ALL, scale: 1.0 };
 
-    /// A site while training.
+    /// Returns the site in training.
     pub fn train(mode: Mode, mask: Mask) -> Self {
         match mode {
             Mode::None => Self::NONE,
@@ -221,8 +222,8 @@ impl Dropout {
         }
     }
 
-    /// A site while predicting: vanilla multiplies by the keep rate in effect, which f32 holds
-    /// exactly; the others do nothing.
+    /// Returns the site in prediction. Vanilla dropout multiplies by the keep rate in effect, which
+    /// f32 holds exactly; the other modes do nothing.
     pub fn predict(mode: Mode, rate: Rate) -> Self {
         match mode {
             Mode::None | Mode::Inverted => Self::NONE,
