@@ -83,13 +83,13 @@ impl AxisMap {
         for (i, &axis) in named.iter().enumerate() {
             if axis >= shape.len() {
                 return Err(Error::invalid(format!(
-                    "axis {axis} of a tensor of {} axes: must be below that",
+                    "axis {axis} of a tensor with {} axes: must be smaller than their number",
                     shape.len()
                 )));
             }
             if named[..i].contains(&axis) {
                 return Err(Error::invalid(format!(
-                    "axis {axis} is mapped twice: to rows or to columns, and once"
+                    "axis {axis} is mapped twice: an axis may be mapped once, to rows or to columns"
                 )));
             }
         }
@@ -218,7 +218,7 @@ impl Strips {
         }
         if runs.len() > RUNS {
             return Err(Error::invalid(format!(
-                "a mask over {shape:?} whose axes change between rows, columns and neither {} times: at most {RUNS}",
+                "a mask over {shape:?} has {} runs of axes before the last one: at most {RUNS}",
                 runs.len()
             )));
         }

@@ -325,7 +325,7 @@ impl<T: Matrix> Sgd<'_, T> {
         match &self.velocity {
             Some(velocity) => expect("sgd", "velocity", *velocity, rows, cols),
             None if self.rule.momentum != 0.0 => {
-                Err(Error::shape("sgd", "momentum needs a velocity tensor".to_owned()))
+                Err(Error::shape("sgd", "momentum requires a velocity tensor".to_owned()))
             }
             None => Ok(()),
         }
@@ -362,7 +362,7 @@ impl<T: Matrix> GradWeightSgd<'_, T> {
         expect(kernel, "bias", self.bias, 1, outputs)?;
         if let Some(max_norm) = self.rule.max_norm {
             return Err(Error::invalid(format!(
-                "max-norm {max_norm}: grad_weight_sgd has none, use grad_weight and sgd"
+                "max-norm {max_norm}: grad_weight_sgd does not support it; use grad_weight and then sgd"
             )));
         }
         match &self.velocity {
@@ -371,7 +371,7 @@ impl<T: Matrix> GradWeightSgd<'_, T> {
                 expect(kernel, "bias's velocity", *bias, 1, outputs)
             }
             None if self.rule.momentum != 0.0 => {
-                Err(Error::shape(kernel, "momentum needs velocity tensors".to_owned()))
+                Err(Error::shape(kernel, "momentum requires velocity tensors".to_owned()))
             }
             None => Ok(()),
         }

@@ -150,7 +150,7 @@ fn write(
     let length = (10 + header.len() + 1).next_multiple_of(64) - 10;
     let Ok(size) = u16::try_from(length) else {
         return Err(Error::invalid(format!(
-            "an array of {} axes: more than an NPY header can name",
+            "an array of {} axes: more than an NPY header can hold",
             shape.len()
         )));
     };

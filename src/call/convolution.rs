@@ -51,7 +51,7 @@ impl Image {
             true => Ok(len / each),
             false => Err(Error::shape(
                 kernel,
-                format!("{name} has {len} elements, no whole number of images of {each}"),
+                format!("{name} has {len} elements, not a whole number of images of {each}"),
             )),
         }
     }
@@ -112,7 +112,7 @@ impl Filter {
         }
         let Image { height, width, .. } = image;
         let what = format!(
-            "windows of {side}×{side} on {height}×{width} and a padding of {padding}, which must be below their side"
+            "windows of {side}×{side} on {height}×{width} with a padding of {padding}: the padding must be smaller than the window, and a window must fit"
         );
         Err(Error::shape("patches", what))
     }

@@ -32,7 +32,7 @@ impl<T: Matrix> Subnetworks<'_, T> {
         if self.rows == 0 || !rows.is_multiple_of(self.rows) {
             return Err(Error::shape(
                 kernel,
-                format!("{rows} rows of networks that have {} each", self.rows),
+                format!("{rows} rows for networks with {} rows each", self.rows),
             ));
         }
         let shared = self.x.rows() == self.rows;
@@ -97,15 +97,15 @@ impl<T: Matrix> Moments<'_, T> {
         {
             return Err(Error::shape(
                 kernel,
-                format!("{} logits of networks that have {rows} rows each", self.logits.rows()),
+                format!("{} rows of logits for networks with {rows} rows each", self.logits.rows()),
             ));
         }
         if classes == 0 {
-            return Err(Error::shape(kernel, "logits of no classes"));
+            return Err(Error::shape(kernel, "logits without classes"));
         }
         if self.before.is_nan() || self.before < 0.0 {
             return Err(Error::invalid(format!(
-                "moments: {} as the weight of the networks before: must not be negative",
+                "moments: the weight of the networks before is {}: must not be negative",
                 self.before
             )));
         }

@@ -32,7 +32,7 @@ impl<T: Matrix> BatchStatistics<'_, T> {
         expect(kernel, "statistics", self.statistics, 2, cols)?;
         expect(kernel, "running", self.running, 2, cols)?;
         match self.x.rows() {
-            0 => Err(Error::shape(kernel, "a mini-batch of no rows has no statistics".to_owned())),
+            0 => Err(Error::shape(kernel, "a mini-batch of 0 rows has no statistics".to_owned())),
             _ => Ok(()),
         }
     }

@@ -222,7 +222,7 @@ fn drop_of(rate: Rate) -> f64 {
 fn field<T: FromStr>(saved: &Container<'_>, key: &str) -> Result<Option<T>> {
     let read = |text: &str| {
         text.parse()
-            .map_err(|_| saved.bad(format!("metadata `{key}` is `{text}`: no value of its kind")))
+            .map_err(|_| saved.bad(format!("metadata `{key}` is `{text}`: not a valid value")))
     };
     saved.field(key).map(read).transpose()
 }
@@ -274,7 +274,7 @@ fn widths(saved: &Container<'_>) -> Result<Vec<usize>> {
         // An empty tensor can claim any width without a byte to show for it.
         if inputs == 0 || outputs == 0 || widths.last().is_some_and(|&width| width != inputs) {
             let what = format!(
-                "a weight of shape {shape:?} after widths {widths:?}: layers must not be empty and must fit"
+                "a weight of shape {shape:?} after widths {widths:?}: layers must not be empty and must fit each other"
             );
             return Err(saved.bad(what));
         }

@@ -126,7 +126,7 @@ impl<B: Backend> Convolutions<B> {
     fn new(backend: &mut B, front: &Front, seed: u64) -> Result<Self> {
         if !matches!(front.stages.last(), Some(Stage::Pool(_))) {
             return Err(Error::invalid(
-                "a front must end with a stage that pools: its maps are the features of a row",
+                "a front must end with a pooling stage: its maps are the features of a row",
             ));
         }
         let (mut image, mut entering, mut layers) = (front.image, Vec::new(), Vec::new());

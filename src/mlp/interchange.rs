@@ -119,7 +119,7 @@ impl Interchange {
             let layer = self.layer(file, name)?;
             if let Some(before) = layers.last().filter(|before| before.outputs != layer.inputs) {
                 let what = format!(
-                    "layer {} takes {} features, {} before it gives {}: name the layers in their order",
+                    "layer {} takes {} features, {} before it gives {}: name the layers in order",
                     layer.name, layer.inputs, before.name, before.outputs
                 );
                 return Err(file.bad(what));
@@ -175,7 +175,10 @@ impl Interchange {
             )));
         }
         if names.iter().collect::<HashSet<_>>().len() != count {
-            return Err(Error::invalid(format!("two layers of one name: {}", names.join(", "))));
+            return Err(Error::invalid(format!(
+                "two layers with the same name: {}",
+                names.join(", ")
+            )));
         }
         Ok(names)
     }
@@ -221,7 +224,7 @@ impl<B: Backend> Mlp<B> {
     pub fn import(&mut self, path: &Path, form: &Interchange) -> Result<()> {
         if self.batch_norm().is_some() {
             return Err(Error::invalid(
-                "a network with batch normalization takes no weights of plain layers",
+                "a network with batch normalization cannot import the weights of plain layers",
             ));
         }
         let bytes = file::read(path)?;

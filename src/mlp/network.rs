@@ -212,7 +212,7 @@ impl<B: Backend> Mlp<B> {
         match self.step > 0 && !before.is_like(&training.optimizer) {
             true => {
                 let what = format!(
-                    "optimizer {}: the {} updates so far were {before}'s",
+                    "optimizer {}: the {} updates so far were made by {before}",
                     training.optimizer, self.step
                 );
                 Err(Error::invalid(what))

@@ -44,16 +44,20 @@ impl Optimizer {
         let &Self::AdamW { beta2, epsilon } = self else { return Ok(()) };
         for (name, beta) in [("momentum (β₁)", rule.momentum), ("β₂", beta2)] {
             if !(0.0..1.0).contains(&beta) {
-                return Err(Error::invalid(format!("{name} {beta}: AdamW's must be 0 to below 1")));
+                return Err(Error::invalid(format!(
+                    "{name} {beta}: must be 0 to below 1 for AdamW"
+                )));
             }
         }
         if !(epsilon.is_finite() && epsilon > 0.0) {
-            return Err(Error::invalid(format!("ε {epsilon}: AdamW's must be a positive number")));
+            return Err(Error::invalid(format!(
+                "ε {epsilon}: must be a positive number for AdamW"
+            )));
         }
         match rule.l1 {
             0.0 => Ok(()),
             l1 => Err(Error::invalid(format!(
-                "L1 penalty {l1}: AdamW takes none, its weight decay is apart from the gradient"
+                "L1 penalty {l1}: AdamW takes none, because its weight decay is decoupled from the gradient"
             ))),
         }
     }

@@ -38,7 +38,7 @@ impl Shard {
         match self.index < self.count {
             true => Ok(()),
             false => Err(Error::invalid(format!(
-                "shard {} of {}: must be 0 to one less than their number",
+                "shard {} of {}: the index must be smaller than the number of shards",
                 self.index, self.count
             ))),
         }
@@ -158,7 +158,7 @@ impl<B: Backend> Mlp<B> {
         if gradients.values.len() != expected {
             return Err(Error::shape(
                 "gradients",
-                format!("{} values, the network's are {expected}", gradients.values.len()),
+                format!("{} values, but the network has {expected}", gradients.values.len()),
             ));
         }
         let mut rest = gradients.values.as_slice();
@@ -321,7 +321,7 @@ impl<B: Backend> Mlp<B> {
     fn check_shards(&self) -> Result<()> {
         match self.batch_norm() {
             Some(_) => Err(Error::invalid(
-                "batch normalization takes the statistics of a whole mini-batch, which a shard does not have",
+                "batch normalization requires the statistics of a whole mini-batch, which a shard does not have",
             )),
             None => Ok(()),
         }

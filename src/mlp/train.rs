@@ -271,7 +271,7 @@ impl<B: Backend> Mlp<B> {
     pub(super) fn check_data(&self, data: &Resident<B>) -> Result<()> {
         if data.cols() != self.features() {
             let what = format!(
-                "the data has {} features a row, the network {} inputs",
+                "the data has {} features per row, the network {} inputs",
                 data.cols(),
                 self.features()
             );
