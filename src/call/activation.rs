@@ -10,7 +10,7 @@ use crate::{Dropout, Result};
 /// |---|---|---|
 /// | `None` | z | |
 /// | `Relu` | z where z > 0, else 0; NaN stays NaN | |
-/// | `Gelu` | z·Φ(z), Φ the normal distribution's, within 10⁻⁷·\|z\| | Hendrycks and Gimpel, "Gaussian error linear units" (2016), the exact form |
+/// | `Gelu` | z·Φ(z), Φ the standard normal CDF, within 10⁻⁷·\|z\| | Hendrycks and Gimpel, "Gaussian error linear units" (2016), the exact form |
 /// | `Silu` | z/(1 + exp(−z)) | Elfwing et al., Neural Networks 107 (2018) |
 /// | `Sigmoid` | 1/(1 + exp(−z)), the logistic function | Rumelhart, Hinton, Williams, Nature 323 (1986) |
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
