@@ -177,7 +177,8 @@ impl AxisMap {
     /// Returns the row and column of the mask for the element at a row-major index of the tensor.
     pub fn place(&self, index: usize) -> (usize, usize) {
         let mut rest = index;
-        let (mut row, mut col) = (0, 0);
+        let mut row = 0;
+        let mut col = 0;
         for (&size, &[row_step, col_step]) in self.shape.iter().zip(&self.steps).rev() {
             let along = rest % size.max(1);
             rest /= size.max(1);

@@ -115,7 +115,8 @@ impl Mask {
     /// Returns true if the element at local `(row, col)` is kept. The coordinates must pass
     /// [`check`](Self::check).
     pub fn keeps(&self, row: usize, col: usize) -> bool {
-        let (row, col) = (self.row_offset + row as u64, self.col_offset + col as u64);
+        let row = self.row_offset + row as u64;
+        let col = self.col_offset + col as u64;
         u32::from(self.key.draw(row as u32, col)) < self.rate.threshold()
     }
 
@@ -127,7 +128,8 @@ impl Mask {
         if t == crate::rate::DRAWS {
             return u8::MAX;
         }
-        let (row, col) = ((self.row_offset + row as u64) as u32, self.col_offset + col as u64);
+        let row = (self.row_offset + row as u64) as u32;
+        let col = self.col_offset + col as u64;
         let group = |group: u64| {
             let draws = self.key.draws(row, group as u32);
             draws
@@ -144,8 +146,10 @@ impl Mask {
 
     /// Returns the draws of local `(row, col .. col + 8)`. Twin of `draws8` in `shaders/mask.wgsl`.
     pub(crate) fn draws8(&self, row: usize, col: usize) -> [u16; 8] {
-        let (row, col) = ((self.row_offset + row as u64) as u32, self.col_offset + col as u64);
-        let (group, lane) = ((col / GROUP) as u32, (col % GROUP) as usize);
+        let row = (self.row_offset + row as u64) as u32;
+        let col = self.col_offset + col as u64;
+        let group = (col / GROUP) as u32;
+        let lane = (col % GROUP) as usize;
         let first = self.key.draws(row, group);
         if lane == 0 {
             return first;

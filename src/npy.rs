@@ -173,7 +173,9 @@ struct Header<'a> {
 impl<'a> Header<'a> {
     /// Parses `{'descr': '<f4', 'fortran_order': False, 'shape': (2, 3), }`, its keys in any order.
     fn parse(text: &'a str) -> Option<Self> {
-        let (mut descr, mut fortran, mut shape) = (None, None, None);
+        let mut descr = None;
+        let mut fortran = None;
+        let mut shape = None;
         for item in items(text.trim().strip_prefix('{')?.strip_suffix('}')?) {
             let (key, value) = item.split_once(':')?;
             let value = value.trim();
@@ -216,7 +218,8 @@ impl<'a> Header<'a> {
 /// Splits a Python literal at the commas outside strings and brackets. A comma may follow the last
 /// item.
 fn items(text: &str) -> impl Iterator<Item = &str> {
-    let (mut depth, mut quote) = (0, None);
+    let mut depth = 0;
+    let mut quote = None;
     let text = text.trim();
     let all = text.strip_suffix(',').unwrap_or(text).split(move |c| {
         match c {

@@ -24,7 +24,8 @@ pub(super) fn open(folder: &Path) -> Result<DataSet> {
 fn samples(folder: &Path, sets: &[&str]) -> Result<(Samples, Vec<usize>)> {
     let images = find(folder, sets, "images-idx3-ubyte")?;
     let labels = find(folder, sets, "labels-idx1-ubyte")?;
-    let (image, label) = (read(&images)?, read(&labels)?);
+    let image = read(&images)?;
+    let label = read(&labels)?;
     if image.shape.is_empty() {
         return Err(file::refused(images.display(), "1 dimension: images need at least 2"));
     }

@@ -49,8 +49,8 @@ impl<B: Backend> Mlp<B> {
         for (index, layer) in self.layers.iter().enumerate() {
             let mut add =
                 |of: &str, weight: &B::Tensor<f32>, bias: &B::Tensor<f32>| -> Result<()> {
-                    let (shape, bias_shape) =
-                        ([widths[index], widths[index + 1]], [widths[index + 1]]);
+                    let shape = [widths[index], widths[index + 1]];
+                    let bias_shape = [widths[index + 1]];
                     tensors.push(Named::new(
                         format!("{of}.{index}.weight"),
                         &shape,
@@ -173,7 +173,8 @@ impl<B: Backend> Mlp<B> {
         net.epoch = needed(&saved, "epoch")?;
         net.training = training(&saved)?;
         for (index, pair) in widths.windows(2).enumerate() {
-            let (shape, bias_shape) = ([pair[0], pair[1]], [pair[1]]);
+            let shape = [pair[0], pair[1]];
+            let bias_shape = [pair[1]];
             let read = |of: &str| -> Result<_> {
                 let weight = saved.values(&format!("{of}.{index}.weight"), &shape)?;
                 Ok((weight, saved.values(&format!("{of}.{index}.bias"), &bias_shape)?))

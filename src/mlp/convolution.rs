@@ -76,7 +76,8 @@ impl Front {
     /// # Errors
     /// As [`maps`](Self::maps).
     pub fn parameters(&self) -> Result<usize> {
-        let (mut image, mut sum) = (self.image, 0);
+        let mut image = self.image;
+        let mut sum = 0;
         for stage in &self.stages {
             if let Stage::Convolution { channels, filter } = *stage {
                 sum += (filter.patches(image)?.channels + 1) * channels;
@@ -129,7 +130,9 @@ impl<B: Backend> Convolutions<B> {
                 "a front must end with a pooling stage: its maps are the features of a row",
             ));
         }
-        let (mut image, mut entering, mut layers) = (front.image, Vec::new(), Vec::new());
+        let mut image = front.image;
+        let mut entering = Vec::new();
+        let mut layers = Vec::new();
         for (number, stage) in (FIRST..).zip(&front.stages) {
             entering.push(image);
             layers.push(match *stage {
@@ -203,8 +206,8 @@ impl<B: Backend> Convolutions<B> {
         let Some(Spaces { images, stages }) = &mut workspace.front else { return Ok(()) };
         for (index, stage) in self.front.stages.iter().enumerate() {
             let (before, after) = stages.split_at_mut(index);
-            let (x, image) =
-                (before.last().map_or(&*images, |space| &space.output), self.entering[index]);
+            let x = before.last().map_or(&*images, |space| &space.output);
+            let image = self.entering[index];
             let Space { output: y, patches, .. } = &mut after[0];
             match (stage, &self.layers[index], patches) {
                 (
@@ -213,8 +216,15 @@ impl<B: Backend> Convolutions<B> {
                     Some(patches),
                 ) => {
                     backend.patches(Patches { x, image, filter: *filter, patches })?;
-                    let (x, bias, relu, dropout) = (&*patches, Some(bias), true, Dropout::NONE);
-                    backend.linear_forward(LinearForward { x, weight, bias, y, relu, dropout })?;
+                    let x = &*patches;
+                    backend.linear_forward(LinearForward {
+                        x,
+                        weight,
+                        bias: Some(bias),
+                        y,
+                        relu: true,
+                        dropout: Dropout::NONE,
+                    })?;
                 }
                 (Stage::Pool(pool), ..) => backend.pool(PoolCall { x, image, pool: *pool, y })?,
                 (Stage::Convolution { .. }, ..) => {}
@@ -238,7 +248,8 @@ impl<B: Backend> Convolutions<B> {
             let Space { patches, grad: Some(grad), grad_patches, .. } = &mut after[0] else {
                 continue;
             };
-            let (image, below) = (self.entering[index], before.last_mut());
+            let image = self.entering[index];
+            let below = before.last_mut();
             // The input of every stage but the first is the output of a ReLU, perhaps pooled: where
             // it is 0, its gradient is 0.
             let (x, grad_x) = match below {
@@ -248,32 +259,36 @@ impl<B: Backend> Convolutions<B> {
             match (stage, &mut self.layers[index], patches, grad_x) {
                 (Stage::Convolution { filter, .. }, Some(layer), Some(patches), grad_x) => {
                     if let (Some(grad_x), Some(grad_input)) = (grad_x, grad_patches) {
-                        let (weight, output, dropout, through) =
-                            (&layer.weight, None, Dropout::NONE, None);
                         let grad_output = &*grad;
                         backend.grad_input(GradInput {
                             grad_output,
-                            output,
-                            weight,
+                            output: None,
+                            weight: &layer.weight,
                             grad_input,
-                            dropout,
-                            through,
+                            dropout: Dropout::NONE,
+                            through: None,
                         })?;
-                        let (filter, grad_patches, through) =
-                            (*filter, &*grad_input, Some((x, 1.0)));
+                        let grad_patches = &*grad_input;
                         backend.patches_grad(PatchesGrad {
                             grad_patches,
                             image,
-                            filter,
+                            filter: *filter,
                             grad_x,
-                            through,
+                            through: Some((x, 1.0)),
                         })?;
                     }
                     layer.update(backend, patches, grad, update)?;
                 }
                 (Stage::Pool(pool), .., Some(grad_x)) => {
-                    let (pool, grad_y, through) = (*pool, &*grad, Some(1.0));
-                    backend.pool_grad(PoolGrad { x, image, pool, grad_y, grad_x, through })?;
+                    let grad_y = &*grad;
+                    backend.pool_grad(PoolGrad {
+                        x,
+                        image,
+                        pool: *pool,
+                        grad_y,
+                        grad_x,
+                        through: Some(1.0),
+                    })?;
                 }
                 _ => {}
             }

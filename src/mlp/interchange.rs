@@ -193,10 +193,11 @@ impl<B: Backend> Mlp<B> {
     /// if the file cannot be written; [`Error::Device`] if the device was lost.
     pub fn export(&mut self, path: &Path, form: &Interchange) -> Result<()> {
         let widths = self.architecture.widths();
-        let (mut tensors, mut layers) =
-            (Vec::new(), blocking(self.folded(Wait::Block))?.into_iter());
+        let mut tensors = Vec::new();
+        let mut layers = blocking(self.folded(Wait::Block))?.into_iter();
         for (index, name) in form.names_for(self.layers.len())?.iter().enumerate() {
-            let (inputs, outputs) = (widths[index], widths[index + 1]);
+            let inputs = widths[index];
+            let outputs = widths[index + 1];
             let (weight, bias) = layers.next().unwrap_or_default();
             let weight = match form.layout {
                 Layout::PyTorch => transposed(&weight, inputs, outputs),

@@ -157,10 +157,9 @@ impl<B: Backend> Mlp<B> {
         architecture.check()?;
         let mut layers = Vec::new();
         for pair in architecture.widths().windows(2) {
-            let (weight, bias) = (backend.zeros(pair[0], pair[1])?, backend.zeros(1, pair[1])?);
             layers.push(Layer {
-                weight,
-                bias,
+                weight: backend.zeros(pair[0], pair[1])?,
+                bias: backend.zeros(1, pair[1])?,
                 grad: None,
                 velocity: None,
                 second: None,
@@ -209,16 +208,14 @@ impl<B: Backend> Mlp<B> {
     pub fn check_training(&self, training: &Training) -> Result<()> {
         training.check_for(&self.architecture)?;
         let before = self.training.map_or(Optimizer::Sgd, |training| training.optimizer);
-        match self.step > 0 && !before.is_like(&training.optimizer) {
-            true => {
-                let what = format!(
-                    "optimizer {}: the {} updates so far were made by {before}",
-                    training.optimizer, self.step
-                );
-                Err(Error::invalid(what))
-            }
-            false => Ok(()),
+        if self.step > 0 && !before.is_like(&training.optimizer) {
+            let what = format!(
+                "optimizer {}: the {} updates so far were made by {before}",
+                training.optimizer, self.step
+            );
+            return Err(Error::invalid(what));
         }
+        Ok(())
     }
 
     /// Returns the device.

@@ -232,10 +232,8 @@ impl<B: Backend> Mlp<B> {
         let widths = self.architecture.widths();
         let folded = self.folded(wait).await?;
         let layer = |(pair, (weight, bias)): (&[usize], (Vec<f32>, Vec<f32>))| {
-            let (weight, bias) = (
-                self.backend.tensor(pair[0], pair[1], &weight)?,
-                self.backend.tensor(1, pair[1], &bias)?,
-            );
+            let weight = self.backend.tensor(pair[0], pair[1], &weight)?;
+            let bias = self.backend.tensor(1, pair[1], &bias)?;
             Ok(Layer { weight, bias, grad: None, velocity: None, second: None, norm: None })
         };
         widths.windows(2).zip(folded).map(layer).collect::<Result<_>>().map(Some)

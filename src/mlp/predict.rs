@@ -89,7 +89,8 @@ impl<B: Backend> Mlp<B> {
         let slots = data.rows().div_ceil(BATCH);
         let mut totals = self.totals(slots)?;
         self.workspaces.forget_given();
-        let (architecture, norm) = (&self.architecture, self.batch_norm().is_some());
+        let architecture = &self.architecture;
+        let norm = self.batch_norm().is_some();
         let site = |layer: usize| architecture.prediction_site(layer);
         for (slot, first) in (0..data.rows()).step_by(BATCH).enumerate() {
             let rows = BATCH.min(data.rows() - first);

@@ -56,7 +56,8 @@ impl<B: Backend> Resident<B> {
             Source::Floats(floats) => Stored::Floats(backend.tensor(rows, cols, floats)?),
         };
         let order: Vec<u32> = (0..rows as u32).collect();
-        let (labels, order) = (backend.tensor(rows, 1, labels)?, backend.tensor(rows, 1, &order)?);
+        let labels = backend.tensor(rows, 1, labels)?;
+        let order = backend.tensor(rows, 1, &order)?;
         Ok(Self { features, labels, order, unit })
     }
 

@@ -35,12 +35,13 @@ impl Shard {
     }
 
     fn check(self) -> Result<()> {
-        match self.index < self.count {
-            true => Ok(()),
-            false => Err(Error::invalid(format!(
+        if self.index < self.count {
+            Ok(())
+        } else {
+            Err(Error::invalid(format!(
                 "shard {} of {}: the index must be smaller than the number of shards",
                 self.index, self.count
-            ))),
+            )))
         }
     }
 }
@@ -236,24 +237,24 @@ impl<B: Backend> Mlp<B> {
         self.check_data(data)?;
         self.workspaces.forget_given();
         let order = training.shuffle.then(|| self.order(data.rows())).transpose()?;
-        let (mut losses, mut right) = (Vec::new(), 0);
+        let mut losses = Vec::new();
+        let mut right = 0;
         for start in (0..data.rows()).step_by(training.batch) {
             let batch = training.batch.min(data.rows() - start);
             let rows = shard.rows(batch);
-            let mut gradients = match rows.is_empty() {
-                true => self.no_gradients(),
-                false => {
-                    self.gradients_of(
-                        data,
-                        order.as_ref(),
-                        start + rows.start,
-                        rows,
-                        batch,
-                        training,
-                        wait,
-                    )
-                    .await?
-                }
+            let mut gradients = if rows.is_empty() {
+                self.no_gradients()
+            } else {
+                self.gradients_of(
+                    data,
+                    order.as_ref(),
+                    start + rows.start,
+                    rows,
+                    batch,
+                    training,
+                    wait,
+                )
+                .await?
             };
             all_reduce(&mut gradients.values).await?;
             self.update_by(&gradients, training, wait).await?;

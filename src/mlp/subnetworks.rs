@@ -72,7 +72,8 @@ impl Architecture {
         let drops =
             |&layer: &usize| self.mode != Mode::None && self.rate_of(layer).drop_in_effect() > 0.0;
         let site = |layer: usize| {
-            let (units, rate) = (widths[layer], self.rate_of(layer));
+            let units = widths[layer];
+            let rate = self.rate_of(layer);
             bit += units;
             Site { layer, bit: bit - units, units, rate }
         };
@@ -144,7 +145,8 @@ impl<B: Backend> Mlp<B> {
         self.workspaces.forget_given();
         let sites = self.architecture.droppable();
         let plain = self.plain_layers(wait).await?;
-        let (mut kept, mut moments) = (None, Vec::new());
+        let mut kept = None;
+        let mut moments = Vec::new();
         for first in (0..data.rows()).step_by(rows) {
             let rows = rows.min(data.rows() - first);
             // Reuse the previous chunk's tensors, unless this is the last chunk and shorter.
@@ -175,10 +177,12 @@ impl<B: Backend> Mlp<B> {
         rows: usize,
         networks: usize,
     ) -> Result<Chunk<B>> {
-        let (widths, backend) = (self.architecture.widths(), &mut self.backend);
+        let widths = self.architecture.widths();
+        let backend = &mut self.backend;
         let start = sites.first().map_or(usize::MAX, |site| site.layer);
         let rows_of = |layer: usize| if layer >= start { networks * rows } else { rows };
-        let (mut masked, mut outputs) = (Vec::new(), Vec::new());
+        let mut masked = Vec::new();
+        let mut outputs = Vec::new();
         for (layer, pair) in widths.windows(2).enumerate() {
             // The input of the first site is computed once for all networks, so the layer before it
             // cannot apply the mask of one.
@@ -191,7 +195,8 @@ impl<B: Backend> Mlp<B> {
             masked.push(apart.transpose()?);
             outputs.push(backend.zeros(rows_of(layer), pair[1])?);
         }
-        let (x, labels) = (backend.zeros(rows, widths[0])?, backend.zeros(rows, 1)?);
+        let x = backend.zeros(rows, widths[0])?;
+        let labels = backend.zeros(rows, 1)?;
         Ok(Chunk { rows, networks, masked, outputs, x, labels })
     }
 

@@ -411,14 +411,13 @@ impl<B: Backend> Layer<B> {
         grad_z: &B::Tensor<f32>,
     ) -> Result<()> {
         let Some((grad_weight, grad_bias)) = &mut self.grad else { return Ok(()) };
-        let (output, dropout) = (None, Dropout::NONE);
         backend.grad_weight(GradWeight {
             x,
             grad_output: grad_z,
-            output,
+            output: None,
             grad_weight,
             grad_bias,
-            dropout,
+            dropout: Dropout::NONE,
         })
     }
 
@@ -480,7 +479,9 @@ pub(super) fn forward<B: Backend>(
     let last = layers.len() - 1;
     for (index, layer) in layers.iter_mut().enumerate() {
         let (before, after) = workspace.outputs.split_at_mut(index);
-        let (weight, bias, output) = (&layer.weight, Some(&layer.bias), &mut after[0]);
+        let weight = &layer.weight;
+        let bias = Some(&layer.bias);
+        let output = &mut after[0];
         let x = before.last().unwrap_or(&workspace.x);
         let dropout = if index == last { Dropout::NONE } else { site(index + 1) };
         let Some(norm) = &mut layer.norm else {
@@ -569,18 +570,18 @@ pub(super) fn backward<B: Backend>(
         let (before, after) = workspace.grads.split_at_mut(index);
         let mut grad_z = after.first().unwrap_or(&workspace.grad_logits);
         if let Some(norm) = &mut layer.norm {
-            let (x, grad_x) = (&workspace.entering[index], &mut workspace.entering_grads[index]);
+            let x = &workspace.entering[index];
+            let grad_x = &mut workspace.entering_grads[index];
             let Norm { statistics, affine, grad: grad_affine, .. } = norm;
             let through = (norm.place == BatchNormPlace::After).then(|| site(index + 1).scale);
-            let (grad_y, epsilon) = (grad_z, EPSILON);
             backend.batch_norm_grad(BatchNormGrad {
                 x,
                 statistics,
                 affine,
-                grad_y,
+                grad_y: grad_z,
                 grad_affine,
                 grad_x,
-                epsilon,
+                epsilon: EPSILON,
                 through,
             })?;
             grad_z = &workspace.entering_grads[index];
@@ -594,14 +595,13 @@ pub(super) fn backward<B: Backend>(
                 .last()
                 .and_then(|layer| layer.norm.as_ref())
                 .is_some_and(|norm| norm.place == BatchNormPlace::After);
-            let (weight, through) = (&layer.weight, (!after_norm).then(|| (x, site(index).scale)));
-            let (grad_output, output, dropout) = (grad_z, None, Dropout::NONE);
+            let through = (!after_norm).then(|| (x, site(index).scale));
             backend.grad_input(GradInput {
-                grad_output,
-                output,
-                weight,
+                grad_output: grad_z,
+                output: None,
+                weight: &layer.weight,
                 grad_input,
-                dropout,
+                dropout: Dropout::NONE,
                 through,
             })?;
         }
