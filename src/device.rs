@@ -1,6 +1,6 @@
 //! GPU or CPU: the choice of a device, and the backend on it.
 
-use crate::cpu::Cpu;
+use crate::Cpu;
 use crate::gpu::{AdapterChoice, Gpu, Planner};
 use crate::{Backend, Counts, Error, Result};
 

@@ -56,7 +56,7 @@
 
 mod alpha;
 mod axes;
-pub mod backend;
+mod backend;
 pub mod call;
 pub mod cpu;
 #[cfg(feature = "cli")]
@@ -76,14 +76,16 @@ pub mod npy;
 pub mod oracle;
 pub mod order;
 pub mod philox;
+mod plan;
 pub mod rate;
+mod rules;
 pub mod shape;
 #[cfg(feature = "verify")]
 pub mod verify;
 
 pub use alpha::AlphaDropout;
 pub use axes::AxisMap;
-pub use backend::{Backend, Counts};
+pub use backend::{Backend, Counts, Cpu, CpuTensor, Element, On};
 pub use device::{Device, DeviceChoice};
 pub use error::{Error, Result};
 pub use gaussian::GaussianDropout;

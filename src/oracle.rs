@@ -19,7 +19,7 @@ pub use normalization::{
     adamw, batch_norm, batch_norm_grad, batch_statistics, sparsity, sparsity_grad,
 };
 
-use crate::call::SgdRule;
+use crate::rules::SgdRule;
 use crate::{Dropout, Error, Result};
 
 /// Values in f64 with the magnitude that their rounding error is proportional to.

@@ -10,6 +10,26 @@ pub trait Matrix {
     fn cols(&self) -> usize;
 }
 
+impl<M: Matrix + ?Sized> Matrix for &M {
+    fn rows(&self) -> usize {
+        (**self).rows()
+    }
+
+    fn cols(&self) -> usize {
+        (**self).cols()
+    }
+}
+
+impl<M: Matrix + ?Sized> Matrix for &mut M {
+    fn rows(&self) -> usize {
+        (**self).rows()
+    }
+
+    fn cols(&self) -> usize {
+        (**self).cols()
+    }
+}
+
 /// Returns the number of elements of a `rows × cols` tensor.
 ///
 /// # Errors
@@ -28,7 +48,7 @@ pub fn elements(what: &str, rows: usize, cols: usize) -> Result<usize> {
 pub(crate) fn expect(
     kernel: &'static str,
     name: &str,
-    tensor: &impl Matrix,
+    tensor: &(impl Matrix + ?Sized),
     rows: usize,
     cols: usize,
 ) -> Result<()> {

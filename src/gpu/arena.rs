@@ -3,6 +3,7 @@
 
 use super::kernels::Kernels;
 use super::memory::{buffer, buffer_or_error};
+use super::recorder::Blocks;
 use crate::Result;
 
 /// The parameter blocks of one submit, in one buffer at dynamic offsets.
@@ -10,8 +11,7 @@ use crate::Result;
 pub(super) struct ParamsArena {
     pub buffer: wgpu::Buffer,
     pub group: wgpu::BindGroup,
-    pub host: Vec<u8>,
-    pub slot: usize,
+    pub blocks: Blocks,
 }
 
 /// Two timestamps around a pass.
@@ -25,10 +25,10 @@ impl ParamsArena {
     /// Room for so many blocks, and whether there was memory for it: without, nothing can be done
     /// with it.
     pub fn new(device: &wgpu::Device, kernels: &Kernels, slots: usize) -> (Self, Result<()>) {
-        let slot = kernels.slot() as usize;
+        let slot = kernels.slot();
         let descriptor = wgpu::BufferDescriptor {
             label: Some("wgpu-dropout params"),
-            size: (slots * slot) as u64,
+            size: slots as u64 * slot,
             usage: wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST,
             mapped_at_creation: false,
         };
@@ -37,11 +37,7 @@ impl ParamsArena {
         let silent = device.push_error_scope(wgpu::ErrorFilter::Validation);
         let group = kernels.bind_params(&buffer);
         drop(silent);
-        (Self { buffer, group, host: vec![0; slots * slot], slot }, made)
-    }
-
-    pub fn slots(&self) -> usize {
-        self.host.len() / self.slot
+        (Self { buffer, group, blocks: Blocks::new(slot, slots) }, made)
     }
 }
 

@@ -4,10 +4,10 @@
 
 use super::kernels::Kernels;
 use super::owned::Gpu;
-use super::plan::Planner;
-use super::tile::Tile;
-use super::tiles::Tiles;
-use super::view::View;
+use crate::plan::Planner;
+use crate::plan::Tile;
+use crate::plan::Tiles;
+use crate::plan::View;
 use crate::backend::Backend;
 use crate::call::LinearForward;
 use crate::{Dropout, Error, Result};
@@ -80,14 +80,14 @@ fn wrong_sum(
         (view(x_halves.view().buffer, rows, terms), view(w_halves.view().buffer, terms, cols));
     let mut y = view(y_halves.view().buffer, rows, cols);
     let call = LinearForward {
-        x: &x_view,
-        weight: &weight,
+        x: x_view,
+        weight,
         bias: None,
-        y: &mut y,
+        y,
         relu: false,
         dropout: Dropout::NONE,
     };
-    let prepared = kernels.linear_forward(&call)?;
+    let prepared = kernels.prepare(&call)?;
     let mut encoder =
         gpu.device().create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
     prepared.record(&mut encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default()));

@@ -2,32 +2,15 @@
 //! into the caller's pass.
 
 use super::memory;
-use super::params::Params;
 use super::pipelines::{Pipeline, Pipelines};
-use super::plan::{Binding, Dispatch, HALF_BUFFERS, Planner, scratch_bytes};
-use super::variant::Variant;
-use super::view::View;
-use crate::call::{
-    ActivationGrad, BatchLoss, DropoutCall, Gather, GradInput, GradWeight, GradWeightSgd,
-    LinearActivation, LinearForward, MaskBits, Sgd, SoftmaxCrossEntropy, SquaredError,
-};
+use super::recorder::{Blocks, Step, record};
+use crate::call::{Call, Views};
+use crate::plan::{HALF_BUFFERS, Params, Planner, Variant, scratch_bytes};
 use crate::{Error, Result};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// What calls will use, and the kernels that they are made on.
 pub(super) type Noted = Arc<Mutex<Vec<(Kernels, Variant)>>>;
-
-/// A buffer, an offset in it and a size.
-pub(super) type Range = (wgpu::Buffer, u64, u64);
-
-/// What is bound, with the scratch buffer where a plan leaves it open.
-pub(super) fn ranges(bindings: &[Binding<'_>], scratch: Option<&wgpu::Buffer>) -> Vec<Range> {
-    let buffer = |binding: &Binding<'_>| binding.buffer.or(scratch).cloned();
-    bindings
-        .iter()
-        .filter_map(|binding| Some((buffer(binding)?, binding.offset, binding.size)))
-        .collect()
-}
 
 /// The kernels of this crate on a caller's device.
 ///
@@ -41,9 +24,9 @@ pub(super) fn ranges(bindings: &[Binding<'_>], scratch: Option<&wgpu::Buffer>) -
 /// fn record(device: &wgpu::Device, x: &wgpu::Buffer, y: &wgpu::Buffer) -> wgpu_dropout::Result<wgpu::CommandBuffer> {
 ///     let kernels = Kernels::new(device)?;
 ///     let mask = Mask::new(Rate::drop(0.5)?, Key { seed: 42, layer: 1, step: 0 });
-///     let call = kernels.dropout(&DropoutCall {
-///         x: &View::new(x, 128, 1024),
-///         y: &mut View::new(y, 128, 1024),
+///     let call = kernels.prepare(&DropoutCall {
+///         x: View::new(x, 128, 1024),
+///         y: View::new(y, 128, 1024),
 ///         dropout: Dropout::train(Mode::Inverted, mask),
 ///     })?;
 ///     let mut encoder = device.create_command_encoder(&Default::default());
@@ -252,172 +235,52 @@ impl Kernels {
         &self.planner
     }
 
-    /// Prepares `y = M·s·x`.
+    /// Prepares a call for its buffers: [`call`](crate::call) lists the kernels.
     ///
     /// # Errors
-    /// As every call here: [`Error::Shape`] for sizes that do not fit one another;
-    /// [`Error::Buffer`] for a buffer without STORAGE, a range outside it, an offset that is no
-    /// multiple of 4, an output that shares an element with another tensor; [`Error::TooLarge`]
-    /// past what the mask contract, 32 bits or the device's bindings hold; [`Error::Adapter`]
-    /// for f16 on a device without it; [`Error::OutOfMemory`] where there is none for the
-    /// parameters of the call or for the parts of its sums; [`Error::Device`] where the device
-    /// was lost, which may also be told as the former.
-    pub fn dropout(&self, call: &DropoutCall<'_, View<'_>>) -> Result<Prepared> {
-        self.prepare(&self.planner.dropout(call)?)
-    }
-
-    /// Prepares `y = x`, the ceiling of every kernel that reads and writes each element once.
-    ///
-    /// # Errors
-    /// As [`dropout`](Self::dropout).
-    pub fn copy(&self, x: &View<'_>, y: &mut View<'_>) -> Result<Prepared> {
-        self.prepare(&self.planner.copy(*x, *y)?)
-    }
-
-    /// Prepares the mask as bits: element (r, c), `1` where `draw < t`, is bit c % 32 of word c /
-    /// 32 of row r.
-    ///
-    /// # Errors
-    /// As [`dropout`](Self::dropout).
-    pub fn mask_bits(&self, call: &MaskBits<'_, View<'_>>) -> Result<Prepared> {
-        self.prepare(&self.planner.mask_bits(call)?)
-    }
-
-    /// Prepares `Y = M·s·relu(X·W + b)` or its predict form.
-    ///
-    /// # Errors
-    /// As [`dropout`](Self::dropout).
-    pub fn linear_forward(&self, call: &LinearForward<'_, View<'_>>) -> Result<Prepared> {
-        self.prepare(&self.planner.linear_forward(call)?)
-    }
-
-    /// Prepares `Y = R + M·s·act(X·W + b)`.
-    ///
-    /// # Errors
-    /// As [`dropout`](Self::dropout).
-    pub fn linear_activation(&self, call: &LinearActivation<'_, View<'_>>) -> Result<Prepared> {
-        self.prepare(&self.planner.linear_activation(call)?)
-    }
-
-    /// Prepares `dZ = M·s·act'(Z)·dY`.
-    ///
-    /// # Errors
-    /// As [`dropout`](Self::dropout).
-    pub fn activation_grad(&self, call: &ActivationGrad<'_, View<'_>>) -> Result<Prepared> {
-        self.prepare(&self.planner.activation_grad(call)?)
-    }
-
-    /// Prepares `dX = dZ·Wᵀ`, with `dZ = dY·s` where `Y > 0` after ReLU, else `dZ = M·s·dY`.
-    ///
-    /// # Errors
-    /// As [`dropout`](Self::dropout).
-    pub fn grad_input(&self, call: &GradInput<'_, View<'_>>) -> Result<Prepared> {
-        self.prepare(&self.planner.grad_input(call)?)
-    }
-
-    /// Prepares `dW = Xᵀ·dZ` and `db = Σ_rows dZ`, with `dZ` as in
-    /// [`grad_input`](Self::grad_input).
-    ///
-    /// # Errors
-    /// As [`dropout`](Self::dropout).
-    pub fn grad_weight(&self, call: &GradWeight<'_, View<'_>>) -> Result<Prepared> {
-        self.prepare(&self.planner.grad_weight(call)?)
-    }
-
-    /// Prepares one update of a layer, `sgd` of `dW = Xᵀ·dZ` and `db = Σ_rows dZ`, which are not
-    /// stored.
-    ///
-    /// # Errors
-    /// As [`dropout`](Self::dropout), and for a rule with max-norm.
-    pub fn grad_weight_sgd(&self, call: &GradWeightSgd<'_, View<'_>>) -> Result<Prepared> {
-        self.prepare(&self.planner.grad_weight_sgd(call)?)
-    }
-
-    /// Prepares `loss[r] = −log softmax(z[r])[label]` in nats, whether row r is right, and `dz =
-    /// (softmax(z) − onehot)/N`, the gradient of the mean.
-    ///
-    /// # Errors
-    /// As [`dropout`](Self::dropout).
-    pub fn softmax_cross_entropy<'a>(
-        &self,
-        call: &SoftmaxCrossEntropy<'_, View<'a>, View<'a>>,
-    ) -> Result<Prepared> {
-        self.prepare(&self.planner.softmax_cross_entropy(call)?)
-    }
-
-    /// Prepares `loss[r] = ½·Σ_c (y − t)²` with `y = z` or the logistic of z, and `dz = (y − t)/B`,
-    /// times `y·(1 − y)` of the logistic.
-    ///
-    /// # Errors
-    /// As [`dropout`](Self::dropout).
-    pub fn squared_error(&self, call: &SquaredError<'_, View<'_>>) -> Result<Prepared> {
-        self.prepare(&self.planner.squared_error(call)?)
-    }
-
-    /// Prepares `totals[slot] = Σ_r losses[r]`: the sums of a mini-batch's losses and right
-    /// answers.
-    ///
-    /// # Errors
-    /// As [`dropout`](Self::dropout).
-    pub fn batch_loss(&self, call: &BatchLoss<'_, View<'_>>) -> Result<Prepared> {
-        self.prepare(&self.planner.batch_loss(call)?)
-    }
-
-    /// Prepares one update of a weight matrix or bias: `v = μ·v + dW + λ·W + α·sign(W)`, `W = W −
-    /// lr·v`, then max-norm.
-    ///
-    /// # Errors
-    /// As [`dropout`](Self::dropout).
-    pub fn sgd(&self, call: &Sgd<'_, View<'_>>) -> Result<Prepared> {
-        self.prepare(&self.planner.sgd(call)?)
-    }
-
-    /// Prepares `X[r] = M·s·(unit·data[order[first + r]])` with its labels: a mini-batch of a data
-    /// set that lies on the device.
-    ///
-    /// # Errors
-    /// As [`dropout`](Self::dropout).
-    pub fn gather<'a>(&self, call: &Gather<'_, View<'a>, View<'a>, View<'a>>) -> Result<Prepared> {
-        self.prepare(&self.planner.gather(call)?)
-    }
-
-    pub(super) fn prepare(&self, plan: &[Dispatch<'_>]) -> Result<Prepared> {
+    /// [`Error::Shape`] for sizes that do not fit one another; [`Error::Buffer`] for a buffer
+    /// without STORAGE, a range outside it, an offset that is no multiple of 4, or an output that
+    /// shares an element with another tensor; [`Error::TooLarge`] past what the mask contract, 32
+    /// bits or the device's bindings hold; [`Error::Adapter`] for f16 on a device without it;
+    /// [`Error::OutOfMemory`] if there is none for the parameters of the call or the parts of its
+    /// sums; [`Error::Device`] if the device was lost, which may also be reported as the former.
+    pub fn prepare<'a, C: Call<Views<'a>>>(&self, call: &C) -> Result<Prepared> {
+        let plan = call.plan(&self.planner)?;
         if let Some(noted) = &self.ahead {
             let kernels = Self { ahead: None, ..self.clone() };
             let uses = plan.iter().map(|dispatch| (kernels.clone(), dispatch.variant));
             noted.lock().unwrap_or_else(PoisonError::into_inner).extend(uses);
-            return Ok(Prepared { steps: Vec::new(), params: None });
+            return Ok(Prepared { steps: Vec::new(), params: None, slot: 0 });
         }
         let slot = self.slot();
-        let scratch = match scratch_bytes(plan) {
+        let scratch = match scratch_bytes(&plan) {
             0 => None,
             bytes => Some(self.scratch(bytes)?),
         };
+        let mut blocks = Blocks::new(slot, plan.len());
+        let mut steps = Vec::with_capacity(plan.len());
+        for (i, dispatch) in plan.iter().enumerate() {
+            blocks.set(i, &dispatch.params);
+            steps.push(self.step(dispatch, scratch.as_ref(), None).0);
+        }
+        let params = self.bind_params(&self.params_buffer(&blocks)?);
+        Ok(Prepared { steps, params: Some(params), slot })
+    }
+
+    /// A buffer that holds parameter blocks.
+    fn params_buffer(&self, blocks: &Blocks) -> Result<wgpu::Buffer> {
+        let bytes = blocks.bytes(blocks.capacity());
         let descriptor = wgpu::BufferDescriptor {
             label: Some("wgpu-dropout params"),
-            size: (plan.len().max(1) as u64) * slot,
+            size: (bytes.len() as u64).max(self.slot()),
             usage: wgpu::BufferUsages::UNIFORM,
             mapped_at_creation: true,
         };
         let buffer = memory::buffer(&self.device, &descriptor)?;
         let lost = |_| Error::Device { what: "its buffers can no longer be mapped".to_owned() };
-        {
-            let mut mapped = buffer.get_mapped_range_mut(..).map_err(lost)?;
-            for (i, dispatch) in plan.iter().enumerate() {
-                let from = i * slot as usize;
-                mapped
-                    .slice(from..from + size_of::<Params>())
-                    .copy_from_slice(bytemuck::bytes_of(&dispatch.params));
-            }
-        }
+        buffer.get_mapped_range_mut(..).map_err(lost)?.slice(..bytes.len()).copy_from_slice(bytes);
         buffer.unmap();
-        let params = self.bind_params(&buffer);
-        let steps = plan.iter().enumerate().map(|(i, dispatch)| {
-            let (pipeline, _) = self.pipeline(dispatch.variant);
-            let tensors = self.bind(&pipeline, &ranges(&dispatch.bindings, scratch.as_ref()));
-            Step { pipeline, tensors, offset: i as u32 * slot as u32, grid: dispatch.grid }
-        });
-        Ok(Prepared { steps: steps.collect(), params: Some(params) })
+        Ok(buffer)
     }
 
     /// Distance between two parameter blocks of one buffer.
@@ -458,25 +321,6 @@ impl Kernels {
         memory::buffer(&self.device, &descriptor)
     }
 
-    pub(super) fn bind(&self, pipeline: &Pipeline, ranges: &[Range]) -> wgpu::BindGroup {
-        let entries: Vec<wgpu::BindGroupEntry<'_>> = (0..)
-            .zip(ranges)
-            .map(|(binding, (buffer, offset, size))| wgpu::BindGroupEntry {
-                binding,
-                resource: wgpu::BindingResource::Buffer(wgpu::BufferBinding {
-                    buffer,
-                    offset: *offset,
-                    size: wgpu::BufferSize::new(*size),
-                }),
-            })
-            .collect();
-        self.device.create_bind_group(&wgpu::BindGroupDescriptor {
-            label: Some("wgpu-dropout tensors"),
-            layout: &pipeline.tensors,
-            entries: &entries,
-        })
-    }
-
     /// The compiled form of a variant, and whether it was compiled just now.
     pub(super) fn pipeline(&self, variant: Variant) -> (Arc<Pipeline>, bool) {
         let variant = Variant { int64: self.planner.int64, ..variant };
@@ -501,8 +345,8 @@ impl Kernels {
             source: wgpu::ShaderSource::Wgsl(self.source(variant).into()),
         });
         let entries: Vec<wgpu::BindGroupLayoutEntry> = (0..)
-            .zip(variant.writes())
-            .map(|(binding, written)| wgpu::BindGroupLayoutEntry {
+            .zip(variant.bindings())
+            .map(|(binding, (_, written))| wgpu::BindGroupLayoutEntry {
                 binding,
                 visibility: wgpu::ShaderStages::COMPUTE,
                 ty: wgpu::BindingType::Buffer {
@@ -558,35 +402,26 @@ fn params_layout(device: &wgpu::Device, state: bool) -> wgpu::BindGroupLayout {
     })
 }
 
-/// A call ready to be recorded: pipelines, bind groups and parameters are made, nothing more is
-/// while recording.
+/// A call ready to be recorded: pipelines, bind groups and parameters are made, so that recording
+/// makes nothing.
 #[derive(Debug)]
 pub struct Prepared {
     steps: Vec<Step>,
-    /// None where there are no steps.
+    /// The parameter blocks; none if there are no steps.
     params: Option<wgpu::BindGroup>,
-}
-
-#[derive(Debug)]
-struct Step {
-    pipeline: Arc<Pipeline>,
-    tensors: wgpu::BindGroup,
-    offset: u32,
-    grid: [u32; 2],
+    /// Bytes from one block to the next.
+    slot: u64,
 }
 
 impl Prepared {
     /// Records the call's dispatches into the caller's pass.
     pub fn record(&self, pass: &mut wgpu::ComputePass<'_>) {
-        for step in &self.steps {
-            pass.set_pipeline(&step.pipeline.pipeline);
-            pass.set_bind_group(0, &step.tensors, &[]);
-            pass.set_bind_group(1, self.params.as_ref(), &[step.offset]);
-            pass.dispatch_workgroups(step.grid[0], step.grid[1], 1);
+        if let Some(params) = &self.params {
+            record(pass, &self.steps, params, self.slot);
         }
     }
 
-    /// Dispatches that [`record`](Self::record) records.
+    /// Returns the number of dispatches that [`record`](Self::record) records.
     pub fn dispatches(&self) -> usize {
         self.steps.len()
     }

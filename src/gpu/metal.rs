@@ -7,9 +7,9 @@
 //! are a race, which a driver may hide; workgroup memory begins as NaN.
 
 use super::kernels::Kernels;
-use super::plan::{Binding, Dispatch, scratch_bytes};
+use crate::plan::{Binding, Dispatch, scratch_bytes};
 use super::readback;
-use super::variant::Variant;
+use crate::plan::Variant;
 use crate::{Error, Result};
 use naga::back::msl;
 use naga::valid::{Capabilities, ValidationFlags, Validator};
@@ -348,7 +348,7 @@ mod tests {
         );
         let (x, weight) = (gpu.tensor(batch, inputs, &a)?, gpu.tensor(inputs, outputs, &b)?);
         let mut y = gpu.tensor(batch, outputs, &vec![f32::NAN; batch * outputs])?;
-        gpu.linear_forward(LinearForward {
+        gpu.run(LinearForward {
             x: &x,
             weight: &weight,
             bias: None,
@@ -359,7 +359,7 @@ mod tests {
         let total = [0, 1].map(|column| losses.iter().skip(column).step_by(2).sum::<f32>());
         let (losses, mut totals) =
             (gpu.tensor(640, 2, &losses)?, gpu.tensor(1, 2, &[f32::NAN; 2])?);
-        gpu.batch_loss(BatchLoss { losses: &losses, totals: &mut totals, slot: 0 })?;
+        gpu.run(BatchLoss { losses: &losses, totals: &mut totals, slot: 0 })?;
         Ok([drawn, gpu.read(&y)? == product, gpu.read(&totals)? == total])
     }
 

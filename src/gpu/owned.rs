@@ -3,18 +3,16 @@
 use super::arena::{ParamsArena, Timer};
 use super::device::{AdapterChoice, open, open_async};
 use super::experimental::check_matrices;
-use super::kernels::{Kernels, Range, ranges};
+use super::kernels::Kernels;
 use super::memory;
-use super::pipelines::Pipeline;
-use super::plan::{Dispatch, Planner, scratch_bytes};
 use super::readback;
+use super::recorder::{Groups, Step, record};
 use super::tensor::{GpuTensor, Retired};
 use super::tuning::{Chosen, Tuning};
-use super::variant::Variant;
-use crate::backend::{Backend, Counts, Element};
+use crate::{Backend, Counts, Element};
+use crate::plan::{Plan, Planner, scratch_bytes};
 use crate::{Error, Result};
-use std::collections::hash_map::Entry;
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Submits that the device may be behind: enough to keep it busy, few enough that memory stays
@@ -26,9 +24,6 @@ const SLOTS: usize = 1024;
 /// A part of a buffer: from a byte on, and how many.
 type Part<'a> = (&'a wgpu::Buffer, u64, u64);
 
-/// What a bind group is kept by: the kernel, and each binding's buffer, offset and size.
-type BindKey = (Variant, Vec<Range>);
-
 /// A wgpu device that this crate owns.
 #[derive(Debug)]
 pub struct Gpu {
@@ -38,9 +33,9 @@ pub struct Gpu {
     pub(super) kernels: Kernels,
     /// The first thing that went wrong on the device, whoever noticed.
     fault: Arc<Mutex<Option<Error>>>,
-    pending: Vec<Pending>,
+    pending: Vec<Step>,
     params: ParamsArena,
-    bind_groups: HashMap<BindKey, wgpu::BindGroup>,
+    bind_groups: Groups,
     pub(super) retired: Retired,
     staging: Option<wgpu::Buffer>,
     /// Parts of sums, from one dispatch of a call to the next.
@@ -54,13 +49,6 @@ pub struct Gpu {
     /// What runs dispatches in place of a device that computes nothing.
     #[cfg(all(test, feature = "cli"))]
     pub(super) metal: Option<super::metal::Metal>,
-}
-
-#[derive(Debug)]
-struct Pending {
-    pipeline: Arc<Pipeline>,
-    tensors: wgpu::BindGroup,
-    grid: [u32; 2],
 }
 
 impl Gpu {
@@ -152,7 +140,7 @@ impl Gpu {
             fault,
             pending: Vec::new(),
             params,
-            bind_groups: HashMap::new(),
+            bind_groups: Groups::new(),
             retired: Retired::default(),
             staging: None,
             scratch: None,
@@ -183,20 +171,6 @@ impl Gpu {
     /// The kernels, for recording calls into passes of one's own.
     pub fn kernels(&self) -> &Kernels {
         &self.kernels
-    }
-
-    /// Philox over rows of counter and key: `inputs [N, 6]`, `words [N, 4]`. For checking a device
-    /// against published answers.
-    ///
-    /// # Errors
-    /// As [`Backend::dropout`].
-    pub fn philox_words(
-        &mut self,
-        inputs: &GpuTensor<u32>,
-        words: &mut GpuTensor<u32>,
-    ) -> Result<()> {
-        let plan = self.kernels.planner().philox_words(inputs.view(), words.view())?;
-        self.enqueue(plan)
     }
 
     /// Copies parts of buffers to the host, once all that was called so far is done; without any it
@@ -308,47 +282,33 @@ impl Gpu {
     }
 
     /// Queues a plan's dispatches.
-    pub(super) fn enqueue(&mut self, plan: Vec<Dispatch<'_>>) -> Result<()> {
+    pub(super) fn enqueue(&mut self, plan: Plan<'_>) -> Result<()> {
         #[cfg(all(test, feature = "cli"))]
         if let Some(metal) = &self.metal {
             return metal.run(&self.device, &self.queue, &self.kernels, &plan);
         }
         self.grow_scratch(scratch_bytes(&plan))?;
-        for dispatch in plan {
-            if self.pending.len() == self.params.slots() {
-                // More calls than parameter blocks: hand over what there is, and make room for the
-                // next time.
+        for dispatch in &plan {
+            if self.pending.len() == self.params.blocks.capacity() {
+                // More calls than parameter blocks: submit what is pending, and make more room.
                 self.flush(None)?;
-                let (params, made) =
-                    ParamsArena::new(&self.device, &self.kernels, 2 * self.params.slots());
+                let slots = 2 * self.params.blocks.capacity();
+                let (params, made) = ParamsArena::new(&self.device, &self.kernels, slots);
                 made?;
                 self.params = params;
                 self.counts.objects += 2;
             }
-            let (pipeline, compiled) = self.kernels.pipeline(dispatch.variant);
-            if compiled {
-                // A shader module, two layouts and the pipeline.
-                self.counts.objects += 4;
-            }
-            let ranges = ranges(&dispatch.bindings, self.scratch.as_ref());
-            let tensors = match self.bind_groups.entry((dispatch.variant, ranges)) {
-                Entry::Occupied(entry) => entry.get().clone(),
-                Entry::Vacant(entry) => {
-                    self.counts.objects += 1;
-                    let group = self.kernels.bind(&pipeline, &entry.key().1);
-                    entry.insert(group).clone()
-                }
-            };
-            self.params.host[self.pending.len() * self.params.slot..]
-                [..size_of_val(&dispatch.params)]
-                .copy_from_slice(bytemuck::bytes_of(&dispatch.params));
-            self.pending.push(Pending { pipeline, tensors, grid: dispatch.grid });
+            let kept = Some(&mut self.bind_groups);
+            let (step, made) = self.kernels.step(dispatch, self.scratch.as_ref(), kept);
+            self.counts.objects += made;
+            self.params.blocks.set(self.pending.len(), &dispatch.params);
+            self.pending.push(step);
         }
         Ok(())
     }
 
-    /// Sees to a scratch buffer of so many bytes, kept for all calls to come: each is done with it
-    /// before the next begins.
+    /// Ensures that the shared scratch buffer holds at least `bytes`. Calls run in order, so they can
+    /// share it.
     fn grow_scratch(&mut self, bytes: u64) -> Result<()> {
         if self.scratch.as_ref().map_or(0, wgpu::Buffer::size) < bytes {
             let larger = self.kernels.scratch(bytes.next_power_of_two())?;
@@ -364,8 +324,8 @@ impl Gpu {
     pub(super) fn flush(&mut self, timer: Option<&Timer>) -> Result<()> {
         self.check()?;
         if !self.pending.is_empty() {
-            let used = self.pending.len() * self.params.slot;
-            self.queue.write_buffer(&self.params.buffer, 0, &self.params.host[..used]);
+            let blocks = self.params.blocks.bytes(self.pending.len());
+            self.queue.write_buffer(&self.params.buffer, 0, blocks);
             let mut encoder = self.device.create_command_encoder(&wgpu::CommandEncoderDescriptor {
                 label: Some("wgpu-dropout"),
             });
@@ -378,12 +338,7 @@ impl Gpu {
                         end_of_pass_write_index: Some(1),
                     }),
                 });
-                for (i, call) in self.pending.iter().enumerate() {
-                    pass.set_pipeline(&call.pipeline.pipeline);
-                    pass.set_bind_group(0, &call.tensors, &[]);
-                    pass.set_bind_group(1, &self.params.group, &[(i * self.params.slot) as u32]);
-                    pass.dispatch_workgroups(call.grid[0], call.grid[1], 1);
-                }
+                record(&mut pass, &self.pending, &self.params.group, self.kernels.slot());
             }
             if let Some(timer) = timer {
                 encoder.resolve_query_set(&timer.queries, 0..2, &timer.resolved, 0);

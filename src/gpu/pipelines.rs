@@ -1,7 +1,7 @@
 //! The compiled variants of kernels, each compiled once however many threads ask for it, and
 //! different ones side by side.
 
-use super::variant::Variant;
+use crate::plan::Variant;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 

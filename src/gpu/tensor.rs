@@ -1,7 +1,7 @@
 //! A matrix in a buffer of a [`Gpu`](super::Gpu).
 
 use super::memory;
-use super::view::View;
+use crate::plan::View;
 use crate::backend::Element;
 use crate::{Error, Matrix, Result, shape::elements};
 use std::marker::PhantomData;

@@ -7,11 +7,11 @@
 
 use super::kernels::Kernels;
 use super::owned::Gpu;
-use super::plan::Planner;
-use super::stem::Stem;
+use crate::plan::Planner;
+use crate::plan::Stem;
 use super::tensor::GpuTensor;
-use super::tile::Tile;
-use super::tiles::{Class, Shape, Tiles};
+use crate::plan::Tile;
+use crate::plan::{Class, Shape, Tiles};
 use crate::backend::Backend;
 use crate::call::{DropoutCall, GradInput, GradWeight, LinearForward};
 use crate::{Dropout, Key, Mask, Mode, Rate, Result};
@@ -172,7 +172,7 @@ impl Bench<'_> {
             let until = self.until;
             let gpu = self.form(tile, int64)?;
             let (x, mut y) = (gpu.zeros(rows, 1024)?, gpu.zeros(rows, 1024)?);
-            let call = |gpu: &mut Gpu| gpu.dropout(DropoutCall { x: &x, y: &mut y, dropout });
+            let call = |gpu: &mut Gpu| gpu.run(DropoutCall { x: &x, y: &mut y, dropout });
             let Some(seconds) = measure(gpu, until, call)? else { return Ok(None) };
             self.timings.push(Timing {
                 what: "philox".to_owned(),
@@ -260,26 +260,26 @@ impl Product {
         let Self { stem, x, weight, bias, y } = self;
         let (dropout, output, through) = (Dropout::NONE, None, None);
         match stem {
-            Stem::GradInput => gpu.grad_input(GradInput {
-                grad_output: y,
+            Stem::GradInput => gpu.run(GradInput {
+                grad_output: &*y,
                 output,
-                weight,
+                weight: &*weight,
                 grad_input: x,
                 dropout,
                 through,
             }),
-            Stem::GradWeight => gpu.grad_weight(GradWeight {
-                x,
-                grad_output: y,
+            Stem::GradWeight => gpu.run(GradWeight {
+                x: &*x,
+                grad_output: &*y,
                 output,
                 grad_weight: weight,
                 grad_bias: bias,
                 dropout,
             }),
-            _ => gpu.linear_forward(LinearForward {
-                x,
-                weight,
-                bias: Some(bias),
+            _ => gpu.run(LinearForward {
+                x: &*x,
+                weight: &*weight,
+                bias: Some(&*bias),
                 y,
                 relu: true,
                 dropout,

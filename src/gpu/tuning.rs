@@ -2,9 +2,9 @@
 
 use super::device::AdapterChoice;
 use super::owned::Gpu;
-use super::plan::Planner;
-use super::tile::Tile;
-use super::tiles::Tiles;
+use crate::plan::Planner;
+use crate::plan::Tile;
+use crate::plan::Tiles;
 use super::trial::Trial;
 use crate::{Error, Result};
 

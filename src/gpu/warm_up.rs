@@ -2,7 +2,7 @@
 
 use super::kernels::{Kernels, Noted};
 use super::memory::error_of;
-use super::variant::Variant;
+use crate::plan::Variant;
 use crate::{Error, Result};
 use std::sync::PoisonError;
 
@@ -26,7 +26,7 @@ impl Kernels {
     /// # let dropout = Dropout::train(Mode::Inverted, Mask::new(Rate::drop(0.5)?, Key { seed: 42, layer: 1, step: 0 }));
     /// let kernels = Kernels::new(&device)?;
     /// kernels.warm_up(|kernels, [x, y, ..]| {
-    ///     kernels.dropout(&DropoutCall { x: &View::new(x, 128, 1024), y: &mut View::new(y, 128, 1024), dropout })?;
+    ///     kernels.prepare(&DropoutCall { x: View::new(x, 128, 1024), y: View::new(y, 128, 1024), dropout })?;
     ///     Ok(())
     /// })?;
     /// # Ok(()) }

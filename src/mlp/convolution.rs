@@ -215,9 +215,9 @@ impl<B: Backend> Convolutions<B> {
                     Some(Layer { weight, bias, .. }),
                     Some(patches),
                 ) => {
-                    backend.patches(Patches { x, image, filter: *filter, patches })?;
+                    backend.run(Patches { x, image, filter: *filter, patches: &mut *patches })?;
                     let x = &*patches;
-                    backend.linear_forward(LinearForward {
+                    backend.run(LinearForward {
                         x,
                         weight,
                         bias: Some(bias),
@@ -226,12 +226,12 @@ impl<B: Backend> Convolutions<B> {
                         dropout: Dropout::NONE,
                     })?;
                 }
-                (Stage::Pool(pool), ..) => backend.pool(PoolCall { x, image, pool: *pool, y })?,
+                (Stage::Pool(pool), ..) => backend.run(PoolCall { x, image, pool: *pool, y })?,
                 (Stage::Convolution { .. }, ..) => {}
             }
         }
         let Some(features) = stages.last() else { return Ok(()) };
-        backend.dropout(DropoutCall { x: &features.output, y: &mut workspace.x, dropout })
+        backend.run(DropoutCall { x: &features.output, y: &mut workspace.x, dropout })
     }
 
     /// Runs the backward pass of all stages and updates each. It starts at the gradient of the
@@ -260,16 +260,16 @@ impl<B: Backend> Convolutions<B> {
                 (Stage::Convolution { filter, .. }, Some(layer), Some(patches), grad_x) => {
                     if let (Some(grad_x), Some(grad_input)) = (grad_x, grad_patches) {
                         let grad_output = &*grad;
-                        backend.grad_input(GradInput {
+                        backend.run(GradInput {
                             grad_output,
                             output: None,
                             weight: &layer.weight,
-                            grad_input,
+                            grad_input: &mut *grad_input,
                             dropout: Dropout::NONE,
                             through: None,
                         })?;
                         let grad_patches = &*grad_input;
-                        backend.patches_grad(PatchesGrad {
+                        backend.run(PatchesGrad {
                             grad_patches,
                             image,
                             filter: *filter,
@@ -281,7 +281,7 @@ impl<B: Backend> Convolutions<B> {
                 }
                 (Stage::Pool(pool), .., Some(grad_x)) => {
                     let grad_y = &*grad;
-                    backend.pool_grad(PoolGrad {
+                    backend.run(PoolGrad {
                         x,
                         image,
                         pool: *pool,

@@ -110,7 +110,7 @@ impl<B: Backend> Subnets<B> for Masks<B> {
         y: &mut B::Tensor<f32>,
     ) -> Result<()> {
         let scale = if self.mode == Mode::Inverted { site.rate.inverse() } else { 1.0 };
-        backend.subnetworks(Subnetworks {
+        backend.run(Subnetworks {
             x,
             y,
             rows: at.rows,

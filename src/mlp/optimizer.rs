@@ -135,7 +135,7 @@ impl Update {
             (Optimizer::AdamW { beta2, epsilon }, Some(first), Some(second)) => {
                 (beta2, epsilon, first, second)
             }
-            (_, velocity, _) => return backend.sgd(Sgd { grad, weight, velocity, rule }),
+            (_, velocity, _) => return backend.run(Sgd { grad, weight, velocity, rule }),
         };
         let adamw = AdamWRule {
             lr: rule.lr,
@@ -144,10 +144,10 @@ impl Update {
             epsilon,
             weight_decay: rule.weight_decay,
         };
-        backend.adamw(AdamW { grad, weight, first, second, rule: adamw, step })?;
+        backend.run(AdamW { grad, weight: &mut *weight, first, second, rule: adamw, step })?;
         match rule.max_norm {
             // AdamW has no max-norm: an SGD step of length 0 applies it.
-            Some(_) => backend.sgd(Sgd {
+            Some(_) => backend.run(Sgd {
                 grad,
                 weight,
                 velocity: None,

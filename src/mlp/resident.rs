@@ -90,7 +90,7 @@ impl<B: Backend> Resident<B> {
     }
 
     /// Returns the features, as [`Backend::gather`] takes them.
-    pub fn features(&self) -> Features<'_, B::Tensor<f32>, B::Tensor<u8>> {
+    pub fn features(&self) -> Features<&B::Tensor<u8>, &B::Tensor<f32>> {
         match &self.features {
             Stored::Bytes(bytes) => Features::Bytes(bytes),
             Stored::Floats(floats) => Features::Floats(floats),

@@ -127,14 +127,14 @@ impl<B: Backend> Subnets<B> for Samples<'_, B> {
         y: &mut B::Tensor<f32>,
     ) -> Result<()> {
         match self.sharing {
-            Sharing::PerRow => backend.dropout(DropoutCall {
+            Sharing::PerRow => backend.run(DropoutCall {
                 x,
                 y,
                 dropout: self.dropout(site, at.network, at.first),
             }),
             Sharing::PerPass => {
                 let axes = AxisMap::new(&[x.rows(), x.cols()], &[], &[1])?;
-                backend.dropout_broadcast(DropoutBroadcast {
+                backend.run(DropoutBroadcast {
                     x,
                     y,
                     axes: &axes,

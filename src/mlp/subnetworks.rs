@@ -214,13 +214,13 @@ impl<B: Backend> Mlp<B> {
         let Self { backend, layers, .. } = self;
         let layers = plain.unwrap_or(layers);
         let Chunk { rows, networks, masked, outputs, x, labels } = chunk;
-        backend.gather(Gather {
+        backend.run(Gather {
             data: data.features(),
             all_labels: &data.labels,
             order: &data.order,
             first,
             unit: data.unit,
-            x,
+            x: &mut *x,
             labels,
             dropout: Dropout::NONE,
         })?;
@@ -239,7 +239,7 @@ impl<B: Backend> Mlp<B> {
                     subnets.drop(backend, site, place, entering, y)?;
                 }
                 let after = site_before(index + 1).filter(|_| masked[index + 1].is_none());
-                backend.linear_forward(LinearForward {
+                backend.run(LinearForward {
                     x: masked[index].as_ref().unwrap_or(entering),
                     weight: &layer.weight,
                     bias: Some(&layer.bias),
@@ -252,7 +252,7 @@ impl<B: Backend> Mlp<B> {
             }
             let Some(logits) = outputs.last_mut() else { continue };
             let (weights, first, before) = subnets.weights(from);
-            backend.moments(Moments { logits, weights, first, before, moments })?;
+            backend.run(Moments { logits, weights, first, before, moments: &mut *moments })?;
         }
         Ok(())
     }

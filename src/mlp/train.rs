@@ -392,7 +392,7 @@ impl<B: Backend> Layer<B> {
         }
         let Self { weight, bias, velocity, norm, .. } = self;
         let velocity = velocity.as_mut().map(|(weight, bias)| (weight, bias));
-        backend.grad_weight_sgd(GradWeightSgd {
+        backend.run(GradWeightSgd {
             x,
             grad_z,
             weight,
@@ -411,7 +411,7 @@ impl<B: Backend> Layer<B> {
         grad_z: &B::Tensor<f32>,
     ) -> Result<()> {
         let Some((grad_weight, grad_bias)) = &mut self.grad else { return Ok(()) };
-        backend.grad_weight(GradWeight {
+        backend.run(GradWeight {
             x,
             grad_output: grad_z,
             output: None,
@@ -465,7 +465,7 @@ pub(super) fn forward<B: Backend>(
         Some(spaces) => (&mut spaces.images, Dropout::NONE),
         None => (&mut workspace.x, site(0)),
     };
-    backend.gather(Gather {
+    backend.run(Gather {
         data: data.features(),
         all_labels: &data.labels,
         order: order.unwrap_or(&data.order),
@@ -485,7 +485,7 @@ pub(super) fn forward<B: Backend>(
         let x = before.last().unwrap_or(&workspace.x);
         let dropout = if index == last { Dropout::NONE } else { site(index + 1) };
         let Some(norm) = &mut layer.norm else {
-            backend.linear_forward(LinearForward {
+            backend.run(LinearForward {
                 x,
                 weight,
                 bias,
@@ -500,25 +500,25 @@ pub(super) fn forward<B: Backend>(
         let entering = &mut workspace.entering[index];
         let (here, there) =
             if normalized_first { (Dropout::NONE, dropout) } else { (dropout, Dropout::NONE) };
-        backend.linear_forward(LinearForward {
+        backend.run(LinearForward {
             x,
             weight,
             bias,
-            y: entering,
+            y: &mut *entering,
             relu: !normalized_first,
             dropout: here,
         })?;
         if training {
             let Norm { statistics, running, .. } = norm;
-            backend.batch_statistics(BatchStatistics {
-                x: entering,
+            backend.run(BatchStatistics {
+                x: &*entering,
                 statistics,
                 running,
                 momentum: MOMENTUM,
             })?;
         }
-        backend.batch_norm(BatchNorm {
-            x: entering,
+        backend.run(BatchNorm {
+            x: &*entering,
             statistics: if training { &norm.statistics } else { &norm.running },
             affine: &norm.affine,
             y: output,
@@ -540,14 +540,14 @@ pub(super) fn loss<B: Backend>(
     batch: usize,
 ) -> Result<()> {
     let Some(logits) = workspace.outputs.last() else { return Ok(()) };
-    backend.softmax_cross_entropy(SoftmaxCrossEntropy {
+    backend.run(SoftmaxCrossEntropy {
         logits,
         labels: &workspace.labels,
         grad_logits: &mut workspace.grad_logits,
         losses: &mut workspace.losses,
         batch,
     })?;
-    backend.batch_loss(BatchLoss { losses: &workspace.losses, totals, slot })
+    backend.run(BatchLoss { losses: &workspace.losses, totals, slot })
 }
 
 /// Runs the backward pass from the last layer to the first, through the masks of the forward pass.
@@ -574,10 +574,10 @@ pub(super) fn backward<B: Backend>(
             let grad_x = &mut workspace.entering_grads[index];
             let Norm { statistics, affine, grad: grad_affine, .. } = norm;
             let through = (norm.place == BatchNormPlace::After).then(|| site(index + 1).scale);
-            backend.batch_norm_grad(BatchNormGrad {
+            backend.run(BatchNormGrad {
                 x,
-                statistics,
-                affine,
+                statistics: &*statistics,
+                affine: &*affine,
                 grad_y: grad_z,
                 grad_affine,
                 grad_x,
@@ -596,7 +596,7 @@ pub(super) fn backward<B: Backend>(
                 .and_then(|layer| layer.norm.as_ref())
                 .is_some_and(|norm| norm.place == BatchNormPlace::After);
             let through = (!after_norm).then(|| (x, site(index).scale));
-            backend.grad_input(GradInput {
+            backend.run(GradInput {
                 grad_output: grad_z,
                 output: None,
                 weight: &layer.weight,

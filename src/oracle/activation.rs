@@ -2,7 +2,7 @@
 
 use super::Exact;
 use crate::Dropout;
-use crate::call::Activation;
+use crate::rules::Activation;
 
 /// The normal distribution's density and distribution function, from the series and, far out, the
 /// asymptotic expansion (Abramowitz and Stegun, 26.2.11 and 26.2.12): not what the kernels use.

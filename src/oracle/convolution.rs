@@ -1,7 +1,7 @@
 //! Patches of images and pooling, naively and in f64.
 
 use super::Exact;
-use crate::call::{Filter, Image, Pool, Pooling};
+use crate::rules::{Filter, Image, Pool, Pooling};
 
 /// Every place of a tensor of images: image, row, column, channel.
 fn places(images: usize, image: Image) -> impl Iterator<Item = [usize; 4]> {

@@ -5,7 +5,7 @@
 //! own tests fix.
 
 use crate::backend::Backend;
-use crate::call::SgdRule;
+use crate::rules::SgdRule;
 use crate::mlp::{Architecture, Mlp};
 use crate::{Key, Mask, Mode, Result};
 

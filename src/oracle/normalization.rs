@@ -2,7 +2,7 @@
 
 use super::{C, Exact};
 use crate::Dropout;
-use crate::call::AdamWRule;
+use crate::rules::AdamWRule;
 
 /// Roundings of a reciprocal square root by WGSL's accuracy table: 4.5 ULP of `sqrt`, 2.5 of the
 /// division, and of what is around it.

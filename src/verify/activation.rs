@@ -30,7 +30,7 @@ pub(super) fn activations<B: Backend>(
             );
             let r = on.tensor(batch, outputs, &residual)?;
             let (mut y, mut z) = (poisoned(on, batch, outputs)?, poisoned(on, batch, outputs)?);
-            on.linear_activation(LinearActivation {
+            on.run(LinearActivation {
                 x: &tensors.0,
                 weight: &tensors.1,
                 bias: with_bias.then_some(&tensors.2),
@@ -64,7 +64,7 @@ pub(super) fn activations<B: Backend>(
             }
             let (grad_output, mut dz) =
                 (on.tensor(batch, outputs, &dy)?, poisoned(on, batch, outputs)?);
-            on.activation_grad(ActivationGrad {
+            on.run(ActivationGrad {
                 grad_output: &grad_output,
                 z: &z,
                 grad_z: &mut dz,
@@ -91,7 +91,7 @@ fn gradients<B: Backend>(form: &mut Form<B>, cases: &mut Cases, tally: &mut Tall
         for (j, activation) in Activation::ALL.into_iter().enumerate() {
             let dropout = sites[j % sites.len()];
             let mut dz = poisoned(on, rows, cols)?;
-            on.activation_grad(ActivationGrad {
+            on.run(ActivationGrad {
                 grad_output: &grad_output,
                 z: &z,
                 grad_z: &mut dz,

@@ -9,7 +9,7 @@ use super::check::{Check, Tally};
 use super::form::Subject;
 use super::statistics::{Bits, chi_squared, histogram};
 use crate::call::MaskBits;
-use crate::cpu::Cpu;
+use crate::Cpu;
 use crate::mask::Key;
 use crate::{Backend, Mask, Rate, Result};
 use std::time::{Duration, Instant};
@@ -64,7 +64,7 @@ struct Score {
 /// The mask of a device.
 pub(super) fn draw<B: Backend>(backend: &mut B, mask: &Mask, rows: usize) -> Result<Bits> {
     let mut bits = backend.zeros::<u32>(rows, COLS / 32)?;
-    backend.mask_bits(MaskBits { bits: &mut bits, cols: COLS, mask: *mask })?;
+    backend.run(MaskBits { bits: &mut bits, cols: COLS, mask: *mask })?;
     Ok(Bits::new(&backend.read(&bits)?, COLS / 64))
 }
 

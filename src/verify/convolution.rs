@@ -31,7 +31,7 @@ pub(super) fn convolutions<B: Backend>(
         let on = &mut form.backend;
         let x = on.tensor(images, image.elements(), &values)?;
         let mut y = poisoned(on, images * patches.pixels(), patches.channels)?;
-        on.patches(Patches { x: &x, image, filter, patches: &mut y })?;
+        on.run(Patches { x: &x, image, filter, patches: &mut y })?;
         tally.compare(
             oracle::patches(&values, image, filter, patches)
                 .check(&format!("patches {what}"), &on.read(&y)?),
@@ -40,7 +40,7 @@ pub(super) fn convolutions<B: Backend>(
         for scale in [None, Some(1.25)] {
             let mut grad_x = poisoned(on, images, image.elements())?;
             let through = scale.map(|scale| (&x, scale));
-            on.patches_grad(PatchesGrad {
+            on.run(PatchesGrad {
                 grad_patches: &grad_patches,
                 image,
                 filter,
@@ -63,7 +63,7 @@ pub(super) fn convolutions<B: Backend>(
             let pooled = pool.pooled(image)?;
             let what = format!("{} {images} of {image:?}, {pool:?}", form.name);
             let mut y = poisoned(on, images, pooled.elements())?;
-            on.pool(PoolCall { x: &x, image, pool, y: &mut y })?;
+            on.run(PoolCall { x: &x, image, pool, y: &mut y })?;
             tally.compare(
                 oracle::pool(&values, image, pool, pooled)
                     .check(&format!("pool {what}"), &on.read(&y)?),
@@ -72,7 +72,7 @@ pub(super) fn convolutions<B: Backend>(
             let grad_y = on.tensor(images, pooled.elements(), &grad)?;
             for through in [None, Some(1.25)] {
                 let mut grad_x = poisoned(on, images, image.elements())?;
-                on.pool_grad(PoolGrad {
+                on.run(PoolGrad {
                     x: &x,
                     image,
                     pool,

@@ -24,7 +24,7 @@ pub(super) fn ensembles<B: Backend>(
         let values = cases.noise(rows * classes);
         let x = form.backend.tensor(rows, classes, &values)?;
         let mut y = poisoned(&mut form.backend, networks * rows, classes)?;
-        form.backend.subnetworks(Subnetworks {
+        form.backend.run(Subnetworks {
             x: &x,
             y: &mut y,
             rows,
@@ -58,7 +58,7 @@ pub(super) fn ensembles<B: Backend>(
                 before,
                 moments: &mut moments,
             };
-            form.backend.moments(call)?;
+            form.backend.run(call)?;
             before += weights.iter().take(per_dispatch).sum::<f32>();
         }
         let wide: Vec<f64> = weights.iter().copied().map(f64::from).collect();

@@ -7,8 +7,8 @@ use super::form::Form;
 use super::layer::{self, Layer, Results, Tensors};
 use super::random::Cases;
 use crate::call::{MaskBits, Sgd, SgdRule};
-use crate::cpu::{Cpu, reference};
-use crate::{Backend, Dropout, Result};
+use crate::cpu::reference;
+use crate::{Backend, Cpu, Dropout, Result};
 use rayon::prelude::*;
 
 /// Cases between two waits for the device.
@@ -89,7 +89,7 @@ fn update<B: Backend>(form: &mut Form<B>, cases: &mut Cases, tally: &mut Tally) 
                 velocity.as_mut().map_err(|e| e.clone())?,
             );
             let kept = (rule.momentum != 0.0).then_some(velocity);
-            backend.sgd(Sgd { grad: &grad, weight, velocity: kept, rule })?;
+            backend.run(Sgd { grad: &grad, weight: &mut *weight, velocity: kept, rule })?;
             backend.read(weight)
         }
         let values = [grad.as_slice(), &start, &speed];
@@ -161,7 +161,7 @@ pub(super) fn invariance<B: Backend>(forms: &mut [Form<B>], seed: u64) -> Result
             let mut expected = vec![0; rows * cols.div_ceil(32)];
             reference::mask_bits(&mut expected, cols, &mask);
             let mut bits = form.backend.zeros(rows, cols.div_ceil(32))?;
-            form.backend.mask_bits(MaskBits { bits: &mut bits, cols, mask })?;
+            form.backend.run(MaskBits { bits: &mut bits, cols, mask })?;
             let words = form.backend.read(&bits)?;
             tally.case(
                 super::masks::difference(&mask, rows, cols, &words)

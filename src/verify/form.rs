@@ -2,10 +2,10 @@
 //! agree.
 
 use super::Options;
-use crate::cpu::{Cpu, fast::Isa};
+use crate::call::PhiloxWords;
+use crate::cpu::fast::Isa;
 use crate::gpu::{Gpu, Kernels, Planner, Tile, Tiles};
-use crate::philox::philox4x32;
-use crate::{Backend, Error, Result};
+use crate::{Backend, Cpu, Error, Result};
 
 /// A backend in one of its forms.
 #[derive(Debug)]
@@ -16,38 +16,29 @@ pub(super) struct Form<B> {
     pub weak: bool,
 }
 
-/// A backend whose generator can be asked for its words.
+/// A backend that the suite checks.
 pub(super) trait Subject: Backend {
-    /// The words of counters and keys.
-    fn philox(&mut self, inputs: &[[u32; 6]]) -> Result<Vec<[u32; 4]>>;
+    /// Returns the words of counters and keys.
+    fn philox(&mut self, inputs: &[[u32; 6]]) -> Result<Vec<[u32; 4]>> {
+        let counters = self.tensor(inputs.len(), 6, inputs.as_flattened())?;
+        let mut words = self.tensor(inputs.len(), 4, &vec![0xdead_beef; 4 * inputs.len()])?;
+        self.run(PhiloxWords { inputs: &counters, words: &mut words })?;
+        Ok(self.read(&words)?.chunks_exact(4).map(|w| [w[0], w[1], w[2], w[3]]).collect())
+    }
 
-    /// Whether forms may be checked side by side.
+    /// Returns true if forms may be checked side by side.
     fn is_shared(&self) -> bool {
         true
     }
 }
 
 impl Subject for Gpu {
-    fn philox(&mut self, inputs: &[[u32; 6]]) -> Result<Vec<[u32; 4]>> {
-        let counters = self.tensor(inputs.len(), 6, inputs.as_flattened())?;
-        let mut words = self.tensor(inputs.len(), 4, &vec![0xdead_beef; 4 * inputs.len()])?;
-        self.philox_words(&counters, &mut words)?;
-        Ok(self.read(&words)?.chunks_exact(4).map(|w| [w[0], w[1], w[2], w[3]]).collect())
-    }
-
     fn is_shared(&self) -> bool {
         self.kernels().is_shared()
     }
 }
 
-impl Subject for Cpu {
-    fn philox(&mut self, inputs: &[[u32; 6]]) -> Result<Vec<[u32; 4]>> {
-        Ok(inputs
-            .iter()
-            .map(|&[a, b, c, d, low, high]| philox4x32([a, b, c, d], [low, high]))
-            .collect())
-    }
-}
+impl Subject for Cpu {}
 
 /// Kernels on a device, with the alterations that are asked for.
 pub(super) fn kernels(gpu: &Gpu, options: &Options) -> Result<Kernels> {

@@ -32,7 +32,7 @@ pub(super) fn forms<B: Backend>(
             {
                 let dropout = Dropout::train(Mode::Inverted, mask);
                 let mut y = poisoned(&mut form.backend, rows, cols)?;
-                form.backend.dropout_broadcast(DropoutBroadcast {
+                form.backend.run(DropoutBroadcast {
                     x: &x,
                     y: &mut y,
                     axes: &axes,
@@ -46,14 +46,14 @@ pub(super) fn forms<B: Backend>(
 
             let (mut y, scale) = (poisoned(&mut form.backend, rows, cols)?, 0.3);
             let mut bits = form.backend.zeros(rows, cols.div_ceil(32))?;
-            form.backend.mask_bits(MaskBits { bits: &mut bits, cols, mask })?;
-            form.backend.dropout_bits(DropoutBits { x: &x, bits: &bits, y: &mut y, scale })?;
+            form.backend.run(MaskBits { bits: &mut bits, cols, mask })?;
+            form.backend.run(DropoutBits { x: &x, bits: &bits, y: &mut y, scale })?;
             let right = mask.bytes(rows, cols)?;
             let exact = oracle::dropout_bytes(&values, &right, scale);
             tally.compare(exact.check(&format!("dropout_bits, {what}"), &form.backend.read(&y)?));
 
             let mut bytes = form.backend.tensor(rows, cols, &vec![7u8; rows * cols])?;
-            form.backend.mask_bytes(MaskBytes { bytes: &mut bytes, mask })?;
+            form.backend.run(MaskBytes { bytes: &mut bytes, mask })?;
             tally.case(
                 (form.backend.read(&bytes)? != right)
                     .then(|| format!("mask_bytes, {what}: other bytes")),
@@ -61,13 +61,13 @@ pub(super) fn forms<B: Backend>(
 
             let dropout = AlphaDropout::train(mask);
             let mut y = poisoned(&mut form.backend, rows, cols)?;
-            form.backend.alpha_dropout(AlphaDropoutCall { x: &x, y: &mut y, dropout })?;
+            form.backend.run(AlphaDropoutCall { x: &x, y: &mut y, dropout })?;
             let exact = oracle::alpha_dropout(&values, cols, &dropout);
             tally.compare(exact.check(&format!("alpha_dropout, {what}"), &form.backend.read(&y)?));
 
             if let Ok(dropout) = GaussianDropout::train(mask) {
                 let mut y = poisoned(&mut form.backend, rows, cols)?;
-                form.backend.gaussian_dropout(GaussianDropoutCall { x: &x, y: &mut y, dropout })?;
+                form.backend.run(GaussianDropoutCall { x: &x, y: &mut y, dropout })?;
                 let exact = oracle::gaussian_dropout(&values, cols, &dropout);
                 tally.compare(
                     exact.check(&format!("gaussian_dropout, {what}"), &form.backend.read(&y)?),

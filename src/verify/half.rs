@@ -6,7 +6,7 @@ use super::form::{self, Form};
 use super::kernels::divides_so;
 use super::layer::{Layer, Results};
 use super::random::Cases;
-use crate::call::{DropoutCall, GradInput, GradWeight, LinearForward};
+use crate::call::{CopyCall, DropoutCall, GradInput, GradWeight, LinearForward};
 use crate::gpu::{Gpu, GpuTensor, Prepared, Variant, View};
 use crate::{Backend, Dropout, Key, Mask, Mode, Rate, Result};
 use half::f16;
@@ -50,10 +50,10 @@ fn elementwise(form: &mut Form<Gpu>, cases: &mut Cases, tally: &mut Tally) -> Re
             gpu.wait()?;
             let view = |tensor| half_view(tensor, [rows, cols]);
             let (kernels, source) = (gpu.kernels(), view(&x));
-            let copy = kernels.copy(&source, &mut view(&copied))?;
-            let drop = kernels.dropout(&DropoutCall {
-                x: &source,
-                y: &mut view(&dropped),
+            let copy = kernels.prepare(&CopyCall { x: source, y: view(&copied) })?;
+            let drop = kernels.prepare(&DropoutCall {
+                x: source,
+                y: view(&dropped),
                 dropout: site,
             })?;
             submit(gpu, &[copy, drop]);
@@ -95,9 +95,7 @@ fn variants(form: &Form<Gpu>, tally: &mut Tally) {
     let (kernels, compiled) = (form.backend.kernels(), form.backend.kernels().compiled());
     let planner = kernels.planner();
     for variant in Variant::all_half() {
-        let product = variant.stem.is_product() && !variant.join;
-        if divides_so(planner, &variant) && (!product || planner.tiles.only() == Some(variant.tile))
-        {
+        if divides_so(planner, &variant) {
             let name = Variant { int64: planner.int64, ..variant }.name();
             tally.case(
                 (!compiled.contains(&name)).then(|| format!("{}: {name} was never run", form.name)),
@@ -121,31 +119,31 @@ fn run(gpu: &mut Gpu, layer: &Layer) -> Result<Results> {
     gpu.wait()?;
     let (kernels, relu, dropout) = (gpu.kernels(), layer.relu, layer.dropout);
     let (x_view, weight) = (half_view(&x, [batch, inputs]), half_view(&weight, [inputs, outputs]));
-    let (mut y_view, bias) =
+    let (y_view, bias) =
         (half_view(&y, [batch, outputs]), bias.as_ref().map(|bias| half_view(bias, [1, outputs])));
-    let forward = kernels.linear_forward(&LinearForward {
-        x: &x_view,
-        weight: &weight,
-        bias: bias.as_ref(),
-        y: &mut y_view,
+    let forward = kernels.prepare(&LinearForward {
+        x: x_view,
+        weight,
+        bias,
+        y: y_view,
         relu,
         dropout,
     })?;
-    let (output, grad_output) = (relu.then_some(&y_view), &half_view(&dy, [batch, outputs]));
+    let (output, grad_output) = (relu.then_some(y_view), half_view(&dy, [batch, outputs]));
     let (grad_input, through) =
-        (&mut half_view(&dx, [batch, inputs]), layer.through.map(|scale| (&x_view, scale)));
-    let backward = kernels.grad_input(&GradInput {
+        (half_view(&dx, [batch, inputs]), layer.through.map(|scale| (x_view, scale)));
+    let backward = kernels.prepare(&GradInput {
         grad_output,
         output,
-        weight: &weight,
+        weight,
         grad_input,
         dropout,
         through,
     })?;
     let (grad_weight, grad_bias) =
-        (&mut half_view(&dw, [inputs, outputs]), &mut half_view(&db, [1, outputs]));
-    let outer = kernels.grad_weight(&GradWeight {
-        x: &x_view,
+        (half_view(&dw, [inputs, outputs]), half_view(&db, [1, outputs]));
+    let outer = kernels.prepare(&GradWeight {
+        x: x_view,
         grad_output,
         output,
         grad_weight,

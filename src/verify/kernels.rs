@@ -9,10 +9,10 @@ use super::form::{Form, Subject};
 use super::layer::Layer;
 use super::random::Cases;
 use crate::call::{
-    BatchLoss, DropoutCall, Features, Gather, GradWeightSgd, Sgd, SgdRule, SoftmaxCrossEntropy,
+    BatchLoss, CopyCall, DropoutCall, Features, Gather, GradWeightSgd, Sgd, SgdRule, SoftmaxCrossEntropy,
     SquaredError,
 };
-use crate::gpu::{Bound, Gpu, Planner, Stem, Variant, Width};
+use crate::gpu::{Division, Gpu, Planner, Stem, Variant, Width};
 use crate::oracle::{self, Exact};
 use crate::{Backend, Dropout, Mask, Mode, Rate, Result};
 use rayon::prelude::*;
@@ -147,7 +147,7 @@ fn elementwise<B: Backend>(form: &mut Form<B>, cases: &mut Cases, tally: &mut Ta
         let values = cases.noise(rows * cols);
         let x = form.backend.tensor(rows, cols, &values)?;
         let mut y = poisoned(&mut form.backend, rows, cols)?;
-        form.backend.copy(&x, &mut y)?;
+        form.backend.run(CopyCall { x: &x, y: &mut y })?;
         let copied = super::check::same_bits(
             &format!("{}: copy {rows}×{cols}", form.name),
             &form.backend.read(&y)?,
@@ -156,7 +156,7 @@ fn elementwise<B: Backend>(form: &mut Form<B>, cases: &mut Cases, tally: &mut Ta
         tally.compare(copied);
         for site in sites(cases) {
             let mut y = poisoned(&mut form.backend, rows, cols)?;
-            form.backend.dropout(DropoutCall { x: &x, y: &mut y, dropout: site })?;
+            form.backend.run(DropoutCall { x: &x, y: &mut y, dropout: site })?;
             let what = format!("{}: dropout {rows}×{cols} {site:?}", form.name);
             tally.compare(
                 oracle::dropout(&values, cols, &site).check(&what, &form.backend.read(&y)?),
@@ -186,7 +186,7 @@ fn gathers<B: Backend>(form: &mut Form<B>, cases: &mut Cases, tally: &mut Tally)
                 let mut x = poisoned(&mut form.backend, batch, cols)?;
                 let mut batch_labels = form.backend.tensor(batch, 1, &vec![u32::MAX; batch])?;
                 let (order_of, dropout, taken) = (&all_rows, site, &mut batch_labels);
-                form.backend.gather(Gather {
+                form.backend.run(Gather {
                     data,
                     all_labels: &all_labels,
                     order: order_of,
@@ -258,8 +258,8 @@ fn losses<B: Backend>(form: &mut Form<B>, cases: &mut Cases, tally: &mut Tally) 
                 losses: &mut losses,
                 batch,
             };
-            form.backend.softmax_cross_entropy(call)?;
-            form.backend.batch_loss(BatchLoss { losses: &losses, totals: &mut totals, slot: 1 })?;
+            form.backend.run(call)?;
+            form.backend.run(BatchLoss { losses: &losses, totals: &mut totals, slot: 1 })?;
             let (pairs, totals) = (form.backend.read(&losses)?, form.backend.read(&totals)?);
             let (exact, exact_dz) = oracle::softmax_cross_entropy(&logits, &labels, classes);
             let slack = (3 * classes + 8) as f64 * epsilon;
@@ -289,7 +289,7 @@ fn losses<B: Backend>(form: &mut Form<B>, cases: &mut Cases, tally: &mut Tally) 
                 losses: &mut losses,
                 logistic: true,
             };
-            form.backend.squared_error(call)?;
+            form.backend.run(call)?;
             let (exact, exact_dz) = oracle::squared_error(&logits, &targets, classes, true);
             let squares = form.backend.read(&losses)?.into_iter().step_by(2).collect::<Vec<f32>>();
             // The logistic is off by no more than 5·ε, of targets and outputs between 0 and 1.
@@ -334,7 +334,7 @@ fn updates<B: Backend>(form: &mut Form<B>, cases: &mut Cases, tally: &mut Tally)
                 let gradient = cases.noise(rows * cols);
                 let grad = form.backend.tensor(rows, cols, &gradient)?;
                 let kept = (momentum != 0.0).then_some(&mut velocity);
-                form.backend.sgd(Sgd { grad: &grad, weight: &mut weight, velocity: kept, rule })?;
+                form.backend.run(Sgd { grad: &grad, weight: &mut weight, velocity: kept, rule })?;
                 let [exact, exact_velocity] =
                     oracle::sgd(&gradient, &state, &velocities, cols, &rule);
                 state = form.backend.read(&weight)?;
@@ -382,7 +382,7 @@ fn layer_updates<B: Backend>(
                 );
                 if let [weight, weight_velocity, bias, bias_velocity] = tensors.as_mut_slice() {
                     let velocity = (momentum != 0.0).then_some((weight_velocity, bias_velocity));
-                    form.backend.grad_weight_sgd(GradWeightSgd {
+                    form.backend.run(GradWeightSgd {
                         x,
                         grad_z,
                         weight,
@@ -426,9 +426,14 @@ pub(super) fn within(
     }
 }
 
-/// Whether a plan divides a matrix among threads as the variant does, where that has strips.
+/// Returns true if a plan divides the work among threads as the variant does.
 pub(super) fn divides_so(planner: &Planner, variant: &Variant) -> bool {
-    !variant.stem.is_strips() || variant.flat != planner.wide
+    match variant.division {
+        Division::Tile(tile) => planner.tiles.only() == Some(tile),
+        Division::Flat => !planner.wide,
+        Division::Pairs | Division::Stacked => planner.wide,
+        Division::Itself | Division::Join => true,
+    }
 }
 
 /// Whether each variant that the forms can compile was run. Matrix products know their tile,
@@ -443,25 +448,26 @@ pub(super) fn variants(forms: &[Form<Gpu>]) -> Check {
             let variant = Variant { int64, ..variant };
             let reaches = |form: &Form<Gpu>| {
                 let planner = form.backend.kernels().planner();
-                let size = match (variant.stem, variant.part) {
-                    (Stem::LinearForward, true)
-                    | (Stem::GradInput, false)
-                    | (Stem::GradWeightSgd, _) => true,
-                    (Stem::GradWeight | Stem::LinearActivation, part) => form.weak == part,
-                    _ => !form.weak,
+                let part = variant.choice("PART") == Some("yes");
+                let size = match (variant.stem, variant.division) {
+                    (Stem::LinearForward, Division::Tile(_)) if part => true,
+                    (Stem::GradInput, Division::Tile(_)) if !part => true,
+                    (Stem::GradWeightSgd, _) => true,
+                    (Stem::GradWeight | Stem::LinearActivation, _) => form.weak == part,
+                    (_, Division::Tile(_) | Division::Join) => !form.weak,
+                    _ => true,
                 };
                 let wide = variant.width != Width::Vec8 || planner.wide_loads();
                 let room = planner.buffers as usize;
-                let bound = match variant.bound {
-                    Bound::All => variant.tensors() <= room,
-                    _ => Variant { bound: Bound::All, ..variant }.tensors() > room,
+                let bound = match variant.choice("BOUND") {
+                    None | Some("all") => variant.tensors() <= room,
+                    _ => variant.with("BOUND", "all").tensors() > room,
                 };
-                let tile = variant.join || planner.tiles.only() == Some(variant.tile);
                 planner.int64 == int64
                     && wide
                     && bound
+                    && size
                     && divides_so(planner, &variant)
-                    && (!variant.stem.is_product() || tile && size)
             };
             if forms.iter().any(reaches) {
                 let name = variant.name();

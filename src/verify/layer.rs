@@ -81,7 +81,7 @@ impl Layer {
     /// Calls the three kernels.
     pub fn call<B: Backend>(&self, backend: &mut B, on: &mut Tensors<B>) -> Result<()> {
         let (relu, dropout) = (self.relu, self.dropout);
-        backend.linear_forward(LinearForward {
+        backend.run(LinearForward {
             x: &on.x,
             weight: &on.weight,
             bias: on.bias.as_ref(),
@@ -91,7 +91,7 @@ impl Layer {
         })?;
         let (output, through) = (relu.then_some(&on.y), self.through.map(|scale| (&on.x, scale)));
         let grad_output = &on.grad_output;
-        backend.grad_input(GradInput {
+        backend.run(GradInput {
             grad_output,
             output,
             weight: &on.weight,
@@ -100,7 +100,7 @@ impl Layer {
             through,
         })?;
         let (grad_weight, grad_bias) = (&mut on.dw, &mut on.db);
-        backend.grad_weight(GradWeight {
+        backend.run(GradWeight {
             x: &on.x,
             grad_output,
             output,

@@ -108,9 +108,9 @@ fn batch<B: Backend>(
     let mut masks = Vec::new();
     for slot in slots.iter_mut() {
         let mask = cases.mask(slot.rows, slot.cols);
-        form.backend.mask_bits(MaskBits { bits: &mut slot.bits, cols: slot.cols, mask })?;
+        form.backend.run(MaskBits { bits: &mut slot.bits, cols: slot.cols, mask })?;
         let dropout = Dropout::train(Mode::Vanilla, mask);
-        form.backend.dropout(DropoutCall { x: &slot.ones, y: &mut slot.y, dropout })?;
+        form.backend.run(DropoutCall { x: &slot.ones, y: &mut slot.y, dropout })?;
         masks.push((mask, slot.rows, slot.cols));
     }
     let bits = form.backend.read_all(&slots.iter().map(|slot| &slot.bits).collect::<Vec<_>>())?;

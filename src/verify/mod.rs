@@ -37,7 +37,7 @@ mod vectors;
 pub use check::{Check, Report};
 pub use vectors::contract;
 
-use crate::cpu::Cpu;
+use crate::Cpu;
 use crate::gpu::Gpu;
 use crate::{Backend, Counts, Device, Result};
 use form::{Form, Subject};

@@ -24,7 +24,7 @@ pub(super) fn normalizations<B: Backend>(
         let [x, grad_y] = [&values, &grad].map(|values| on.tensor(rows, cols, values));
         let (x, grad_y, affine_of) = (x?, grad_y?, on.tensor(2, cols, &affine)?);
         let (mut statistics, mut running) = (poisoned(on, 2, cols)?, on.zeros(2, cols)?);
-        on.batch_statistics(BatchStatistics {
+        on.run(BatchStatistics {
             x: &x,
             statistics: &mut statistics,
             running: &mut running,
@@ -38,7 +38,7 @@ pub(super) fn normalizations<B: Backend>(
         for (i, dropout) in sites(cases).into_iter().enumerate() {
             let (mut y, relu, epsilon) = (poisoned(on, rows, cols)?, i % 2 == 0, EPSILON);
             let (statistics, affine_of) = (&statistics, &affine_of);
-            on.batch_norm(BatchNorm {
+            on.run(BatchNorm {
                 x: &x,
                 statistics,
                 affine: affine_of,
@@ -62,7 +62,7 @@ pub(super) fn normalizations<B: Backend>(
                 epsilon: EPSILON,
                 through,
             };
-            on.batch_norm_grad(call)?;
+            on.run(call)?;
             let exact =
                 oracle::batch_norm_grad(&values, &given, &affine, &grad, cols, EPSILON, through);
             for (exact, got) in exact.iter().zip([&grad_affine, &grad_x]) {
@@ -75,7 +75,7 @@ pub(super) fn normalizations<B: Backend>(
         let means: Vec<f32> = affine.iter().map(|&value| 0.5 + value).collect();
         let (means_of, mut grad_y_of, target, weight) =
             (on.tensor(2, cols, &means)?, on.tensor(rows, cols, &grad)?, 0.05, 3.0);
-        on.sparsity_grad(SparsityGrad {
+        on.run(SparsityGrad {
             statistics: &means_of,
             grad_y: &mut grad_y_of,
             target,
@@ -90,7 +90,7 @@ pub(super) fn normalizations<B: Backend>(
             let before = [&weight, &first, &second].map(|tensor| on.read(tensor));
             let [w, m, v] = before;
             let (w, m, v) = (w?, m?, v?);
-            on.adamw(AdamW {
+            on.run(AdamW {
                 grad: &grad_y,
                 weight: &mut weight,
                 first: &mut first,

@@ -187,7 +187,7 @@ impl Vector {
             cols.div_ceil(32),
             &vec![0xdead_beef; rows * cols.div_ceil(32)],
         )?;
-        backend.mask_bits(crate::call::MaskBits { bits: &mut bits, cols: *cols, mask: *mask })?;
+        backend.run(crate::call::MaskBits { bits: &mut bits, cols: *cols, mask: *mask })?;
         let words = backend.read(&bits)?;
         Ok(difference(mask, *rows, *cols, &words)
             .or(self.published(&bits_to_bytes(&words, *rows, *cols)?)))
@@ -211,7 +211,7 @@ impl Vector {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cpu::Cpu;
+    use crate::Cpu;
 
     #[test]
     fn every_line_of_the_files_is_read() {

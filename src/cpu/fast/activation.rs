@@ -6,7 +6,7 @@ use super::product::{Factor, Lanes, Output, activate, product};
 use super::row::Site;
 use super::{Isa, segment};
 use crate::Dropout;
-use crate::call::Activation;
+use crate::rules::Activation;
 use crate::cpu::reference;
 
 /// Elements of a job of a gradient.

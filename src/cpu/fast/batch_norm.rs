@@ -4,7 +4,7 @@
 use super::row::Site;
 use super::{Isa, segment};
 use crate::Dropout;
-use crate::call::AdamWRule;
+use crate::rules::AdamWRule;
 use crate::cpu::reference::{self, activate_row};
 use rayon::prelude::*;
 

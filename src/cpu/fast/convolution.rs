@@ -1,7 +1,7 @@
 //! `patches`, `pool` and their ways back on all threads, with the bits of their twins: whole images
 //! each.
 
-use crate::call::{Filter, Image, Pool};
+use crate::rules::{Filter, Image, Pool};
 use crate::cpu::reference;
 use rayon::prelude::*;
 

@@ -10,7 +10,7 @@ use super::product::{Factor, Gate, Lanes, Output, activate, descend, product, th
 use super::row::Site;
 use super::{Isa, segment};
 use crate::Dropout;
-use crate::call::SgdRule;
+use crate::rules::SgdRule;
 use rayon::prelude::*;
 
 /// Columns of a job of the bias gradient, and the terms below which it has only one.

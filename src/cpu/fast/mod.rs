@@ -5,7 +5,7 @@
 //! `draws` gives the draws themselves. They exist for every instruction set of [`Isa`]; all give
 //! the same bits.
 //!
-//! All take row-major slices whose lengths the caller has checked, as [`Cpu`](crate::cpu::Cpu)
+//! All take row-major slices whose lengths the caller has checked, as [`Cpu`](crate::Cpu)
 //! does, and panic on others.
 
 mod activation;

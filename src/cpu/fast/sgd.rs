@@ -2,7 +2,7 @@
 
 use super::Isa;
 use super::product::descend;
-use crate::call::SgdRule;
+use crate::rules::SgdRule;
 use crate::cpu::reference::shrink;
 use rayon::prelude::*;
 

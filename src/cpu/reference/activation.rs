@@ -2,7 +2,7 @@
 // The constants are written as published.
 #![allow(clippy::excessive_precision)]
 
-use crate::call::Activation;
+use crate::rules::Activation;
 
 /// `Φ(z)`, the normal distribution's; Abramowitz and Stegun, 7.1.26.
 fn normal(z: f32, bell: f32) -> f32 {

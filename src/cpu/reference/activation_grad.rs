@@ -2,7 +2,7 @@
 
 use super::activation::back;
 use crate::Dropout;
-use crate::call::Activation;
+use crate::rules::Activation;
 
 /// `dZ = M·s·act'(Z)·dY`, all `[rows, cols]`.
 pub fn activation_grad(

@@ -1,6 +1,6 @@
 //! Twin of `shaders/adamw.wgsl`.
 
-use crate::call::AdamWRule;
+use crate::rules::AdamWRule;
 
 /// One update of `weight` with its moments by [`AdamWRule`], after `step` others.
 pub fn adamw(

@@ -1,7 +1,7 @@
 //! Twin of `shaders/grad_weight_sgd.wgsl`.
 
 use super::{grad_weight, sgd};
-use crate::call::SgdRule;
+use crate::rules::SgdRule;
 
 /// One update by [`SgdRule`] with `dW = Xᵀ·dZ` and `db = Σ_rows dZ`; `X [B, I]`, `dZ [B, O]`, `W
 /// [I, O]`, `b [O]`, `shape` is `[I, O]`.

@@ -2,7 +2,7 @@
 
 use super::activation::activate;
 use crate::Dropout;
-use crate::call::Activation;
+use crate::rules::Activation;
 
 /// `Y = R + M·s·act(Z)` with `Z = X·W + b`, saved where there is room for it; shapes as of
 /// [`LinearActivation`](crate::call::LinearActivation), `shape` is `[I, O]`. The sums are those of

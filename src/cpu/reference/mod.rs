@@ -1,6 +1,6 @@
 //! One readable twin for each shader, under the same stem and with the same order of summation.
 //!
-//! All take row-major slices whose lengths the caller has checked, as [`Cpu`](crate::cpu::Cpu)
+//! All take row-major slices whose lengths the caller has checked, as [`Cpu`](crate::Cpu)
 //! does, and panic on others. Where a device multiplies and adds in two roundings, as these do, the
 //! results are equal to the bit; where it contracts them they agree within rounding.
 
@@ -28,6 +28,7 @@ mod mask_bytes;
 mod moments;
 mod patches;
 mod patches_grad;
+mod philox_words;
 mod pool;
 mod pool_grad;
 mod sgd;
@@ -62,6 +63,7 @@ pub use moments::moments;
 pub(crate) use moments::{join_row, softmax};
 pub use patches::patches;
 pub use patches_grad::patches_grad;
+pub use philox_words::philox_words;
 pub use pool::pool;
 pub use pool_grad::pool_grad;
 pub use sgd::sgd;

@@ -1,6 +1,6 @@
 //! Twin of `shaders/patches.wgsl`.
 
-use crate::call::{Filter, Image};
+use crate::rules::{Filter, Image};
 
 /// `Y[(b, i, j), (u, v, c)] = X[b, i + u − P, j + v − P, c]` inside of the image, else 0; `patches`
 /// is the image that `filter` makes of `image`.

@@ -1,7 +1,7 @@
 //! Twin of `shaders/patches_grad.wgsl`.
 
 use super::through_relu;
-use crate::call::{Filter, Image};
+use crate::rules::{Filter, Image};
 
 /// `dX`, each element the sum over the patches that it is in, in ascending order of its place in
 /// them. `through` is the `X` and the scale of a dropout and ReLU that gave it.

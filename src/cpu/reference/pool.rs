@@ -1,6 +1,6 @@
 //! Twin of `shaders/pool.wgsl` and `shaders/window.wgsl`.
 
-use crate::call::{Image, Pool, Pooling};
+use crate::rules::{Image, Pool, Pooling};
 
 /// The elements of the window with the corner `corner`, row by row, as places in an image.
 pub(super) fn window(corner: usize, image: Image, pool: Pool) -> impl Iterator<Item = usize> {

@@ -2,7 +2,7 @@
 
 use super::pool::{largest, share, window};
 use super::through_relu;
-use crate::call::{Image, Pool, Pooling};
+use crate::rules::{Image, Pool, Pooling};
 
 /// `dX`: a mean's gradient in equal shares, a maximum's at the first of the largest elements; 0 in
 /// no window. `through` is the scale of a dropout and ReLU that gave `x`.

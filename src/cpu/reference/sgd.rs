@@ -1,6 +1,6 @@
 //! Twin of `shaders/sgd.wgsl`.
 
-use crate::call::SgdRule;
+use crate::rules::SgdRule;
 
 /// One update of `weight [rows, cols]` by [`SgdRule`].
 pub fn sgd(

@@ -7,7 +7,7 @@
 #![allow(unsafe_code)]
 
 use super::vector::{Plain, Vector};
-use crate::call::SgdRule;
+use crate::rules::SgdRule;
 use crate::cpu::fast::Isa;
 use crate::cpu::reference;
 

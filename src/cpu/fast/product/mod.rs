@@ -28,7 +28,7 @@ mod vector;
 
 use super::row::Site;
 use super::{Isa, segment};
-use crate::call::SgdRule;
+use crate::rules::SgdRule;
 use kernel::{Kernel, Panels, Tile};
 use memory::{Memory, Shared};
 use rayon::prelude::*;

@@ -1,0 +1,130 @@
+//! The CPU as a backend: the default if there is no adapter, and the reference that everything is
+//! compared with.
+//!
+//! Both draw the same bits: [`fast`](crate::cpu::fast) on all threads and the processor's vector
+//! units, [`reference`](crate::cpu::reference), one readable twin a shader.
+
+use super::{Backend, Counts, Element, On, check_len};
+use crate::call::{Call, HostPlace};
+use crate::cpu::fast::Isa;
+use crate::shape::{Matrix, elements};
+use crate::{Error, Result};
+
+/// A row-major matrix in host memory.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CpuTensor<T> {
+    rows: usize,
+    cols: usize,
+    /// `rows · cols` values.
+    pub(crate) values: Vec<T>,
+}
+
+impl<T> CpuTensor<T> {
+    /// The values, row-major.
+    pub fn values(&self) -> &[T] {
+        &self.values
+    }
+}
+
+impl<T> Matrix for CpuTensor<T> {
+    fn rows(&self) -> usize {
+        self.rows
+    }
+
+    fn cols(&self) -> usize {
+        self.cols
+    }
+}
+
+/// The CPU as a [`Backend`].
+#[derive(Debug)]
+pub struct Cpu {
+    /// `None` for the reference.
+    isa: Option<Isa>,
+    counts: Counts,
+}
+
+impl Cpu {
+    /// The fast path, on the best instruction set that the processor has.
+    pub fn new() -> Self {
+        Self::with_isa(Isa::best())
+    }
+
+    /// The fast path on another instruction set; one that the processor lacks falls back to
+    /// [`Isa::Portable`]. The bits are the same.
+    pub fn with_isa(isa: Isa) -> Self {
+        Self { isa: Some(isa), counts: Counts::default() }
+    }
+
+    /// The readable twins of the shaders, on one thread and in the shaders' order of summation.
+    pub fn reference() -> Self {
+        Self { isa: None, counts: Counts::default() }
+    }
+}
+
+impl Default for Cpu {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Backend for Cpu {
+    type Tensor<T: Element> = CpuTensor<T>;
+
+    fn name(&self) -> String {
+        "CPU".to_owned()
+    }
+
+    fn zeros<T: Element>(&mut self, rows: usize, cols: usize) -> Result<CpuTensor<T>> {
+        let len = elements("tensor", rows, cols)?;
+        // Zeroed by the system, page by page as they are used, and refused instead of aborting
+        // where there is no room.
+        let values = bytemuck::allocation::try_zeroed_vec(len)
+            .map_err(|()| Error::OutOfMemory { bytes: (len * size_of::<T>()) as u64 })?;
+        Ok(CpuTensor { rows, cols, values })
+    }
+
+    fn write<T: Element>(&mut self, tensor: &mut CpuTensor<T>, values: &[T]) -> Result<()> {
+        check_len(tensor, values.len())?;
+        tensor.values.copy_from_slice(values);
+        Ok(())
+    }
+
+    fn read<T: Element>(&mut self, tensor: &CpuTensor<T>) -> Result<Vec<T>> {
+        self.counts.bytes_read += size_of_val(tensor.values.as_slice()) as u64;
+        Ok(tensor.values.clone())
+    }
+
+    fn submit(&mut self) -> Result<()> {
+        Ok(())
+    }
+
+    fn wait(&mut self) -> Result<()> {
+        Ok(())
+    }
+
+    fn counts(&self) -> Counts {
+        self.counts
+    }
+
+    fn run<'a, C: Call<On<'a, Self>>>(&mut self, call: C) -> Result<()>
+    where
+        Self: 'a,
+    {
+        call.check()?;
+        self.counts.dispatches += 1;
+        self.counts.mask_bytes += call.mask_bytes();
+        call.compute(self.isa);
+        Ok(())
+    }
+}
+
+impl HostPlace for On<'_, Cpu> {
+    fn values_as<T: Element>(tensor: &Self::In<T>) -> &[T] {
+        &tensor.values
+    }
+
+    fn values_mut_as<T: Element>(tensor: &mut Self::Out<T>) -> &mut [T] {
+        &mut tensor.values
+    }
+}

@@ -1,0 +1,218 @@
+//! Which tile goes with which product: a table by class, a class being a kernel and what its result
+//! is shaped like.
+
+use super::stem::Stem;
+use super::tile::Tile;
+use crate::order::FEW;
+
+/// What the result of a product is shaped like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Shape {
+    /// At most 32 rows: a small mini-batch, one image.
+    FewRows,
+    /// At most 32 columns: ten classes.
+    FewCols,
+    /// Fewer than 2²¹ elements.
+    Medium,
+    /// All others.
+    Large,
+}
+
+impl Shape {
+    /// Every shape.
+    pub const ALL: [Self; 4] = [Self::Large, Self::Medium, Self::FewRows, Self::FewCols];
+
+    fn of(rows: usize, cols: usize) -> Self {
+        match (rows, cols) {
+            (..=FEW, _) => Self::FewRows,
+            (_, ..=FEW) => Self::FewCols,
+            _ if rows.saturating_mul(cols) < 1 << 21 => Self::Medium,
+            _ => Self::Large,
+        }
+    }
+}
+
+/// A kernel and a shape of its result, for which one tile is chosen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Class {
+    /// `linear_forward`, `grad_input` or `grad_weight`.
+    pub stem: Stem,
+    /// The result's shape.
+    pub shape: Shape,
+}
+
+/// The kernels that have tiles.
+const STEMS: [Stem; 3] = [Stem::LinearForward, Stem::GradInput, Stem::GradWeight];
+
+impl Class {
+    /// Every class, the one that matters most first.
+    pub fn all() -> impl Iterator<Item = Self> {
+        Shape::ALL.into_iter().flat_map(|shape| STEMS.map(|stem| Self { stem, shape }))
+    }
+
+    fn place(self) -> (usize, usize) {
+        let stem = STEMS.iter().position(|&stem| stem == self.stem).unwrap_or(0);
+        (stem, self.shape as usize)
+    }
+
+    /// The tiles worth trying for the class on a kind of device, that of the rule first.
+    pub(crate) fn candidates(self, kind: wgpu::DeviceType) -> &'static [Tile] {
+        match (kind, self.shape) {
+            (wgpu::DeviceType::Cpu, Shape::FewCols) if self.stem != Stem::GradInput => {
+                &[Tile::Narrow, Tile::Shuffle, Tile::Register]
+            }
+            (wgpu::DeviceType::Cpu, _) => &[Tile::Shuffle, Tile::Register],
+            // Its sums run over a batch, in one chain: the more threads share them the better.
+            (_, Shape::FewRows | Shape::FewCols) if self.stem == Stem::GradWeight => {
+                &[Tile::Small, Tile::Wide, Tile::Tall]
+            }
+            (_, Shape::FewRows) => &[Tile::Wide, Tile::Small, Tile::Workgroup],
+            (_, Shape::FewCols) => &[Tile::Tall, Tile::Small, Tile::Workgroup],
+            (_, Shape::Medium) => &[Tile::Small, Tile::Workgroup, Tile::Large],
+            (_, Shape::Large) => &[Tile::Large, Tile::Workgroup],
+        }
+    }
+}
+
+/// As in listings and in the cache of the command line: `linear_forward, few rows`.
+impl std::fmt::Display for Class {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let shape = match self.shape {
+            Shape::FewRows => "few rows",
+            Shape::FewCols => "few columns",
+            Shape::Medium => "medium",
+            Shape::Large => "large",
+        };
+        write!(f, "{}, {shape}", self.stem.name())
+    }
+}
+
+/// The tile of each class. All tiles sum in the same order, so the table changes how fast a result
+/// comes and no bit of it, wherever the device fuses multiplications and additions alike.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Tiles([[Tile; 4]; 3]);
+
+impl Tiles {
+    /// One tile for everything.
+    pub const fn all(tile: Tile) -> Self {
+        Self([[tile; 4]; 3])
+    }
+
+    /// The rule by type of device: the first of the class's tiles that the device can run.
+    pub fn for_device(
+        info: &wgpu::AdapterInfo,
+        features: wgpu::Features,
+        limits: &wgpu::Limits,
+    ) -> Self {
+        let mut tiles = Self::all(Tile::Register);
+        for class in Class::all() {
+            let first = class
+                .candidates(info.device_type)
+                .iter()
+                .find(|tile| tile.runs_on(info, features, limits));
+            tiles.set(class, first.copied().unwrap_or(Tile::Register));
+        }
+        tiles
+    }
+
+    /// The tile of a class.
+    pub fn get(&self, class: Class) -> Tile {
+        let (stem, shape) = class.place();
+        self.0[stem][shape]
+    }
+
+    /// Chooses the tile of a class.
+    pub fn set(&mut self, class: Class, tile: Tile) {
+        let (stem, shape) = class.place();
+        self.0[stem][shape] = tile;
+    }
+
+    /// The one tile of all classes, where there is one.
+    pub fn only(&self) -> Option<Tile> {
+        let first = self.0[0][0];
+        (*self == Self::all(first)).then_some(first)
+    }
+
+    /// The tile for a product of `rows × cols` elements; any for a kernel that is none.
+    pub(crate) fn pick(&self, stem: Stem, rows: usize, cols: usize) -> Tile {
+        self.get(Class { stem, shape: Shape::of(rows, cols) })
+    }
+
+    /// Every tile of the table.
+    pub(crate) fn used(&self) -> impl Iterator<Item = Tile> {
+        Tile::ALL.into_iter().filter(|tile| self.0.as_flattened().contains(tile))
+    }
+}
+
+/// One name, or one a class.
+impl std::fmt::Display for Tiles {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if let Some(tile) = self.only() {
+            return write!(f, "{tile}");
+        }
+        let classes: Vec<String> =
+            Class::all().map(|class| format!("{class}: {}", self.get(class))).collect();
+        f.write_str(&classes.join("; "))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_table_holds_what_is_set_and_says_so() {
+        let mut tiles = Tiles::all(Tile::Workgroup);
+        assert_eq!(
+            (tiles.only(), tiles.to_string().as_str()),
+            (Some(Tile::Workgroup), "workgroup")
+        );
+        for (i, class) in Class::all().enumerate() {
+            tiles.set(class, Tile::ALL[i % Tile::ALL.len()]);
+        }
+        for (i, class) in Class::all().enumerate() {
+            assert_eq!(tiles.get(class), Tile::ALL[i % Tile::ALL.len()], "{class}");
+        }
+        assert_eq!(tiles.only(), None);
+        assert!(tiles.to_string().starts_with("linear_forward, large: register; "), "{tiles}");
+        assert_eq!(tiles.used().count(), Tile::ALL.len());
+    }
+
+    #[test]
+    fn a_product_s_shape_is_told_by_its_smaller_side_first() {
+        assert_eq!(Shape::of(1, 1 << 24), Shape::FewRows);
+        assert_eq!(Shape::of(32, 10), Shape::FewRows);
+        assert_eq!(Shape::of(33, 10), Shape::FewCols);
+        assert_eq!(Shape::of(33, 33), Shape::Medium);
+        assert_eq!(Shape::of(2048, 1024), Shape::Large);
+        assert_eq!(Shape::of(usize::MAX, usize::MAX), Shape::Large);
+    }
+
+    #[test]
+    fn the_rule_takes_the_first_tile_that_fits() {
+        let info = |kind| wgpu::AdapterInfo::new(kind, wgpu::Backend::Vulkan);
+        let none = wgpu::Features::empty();
+        let large = Class { stem: Stem::LinearForward, shape: Shape::Large };
+        let gpu = |limits: wgpu::Limits| {
+            Tiles::for_device(&info(wgpu::DeviceType::DiscreteGpu), none, &limits).get(large)
+        };
+        let limits = wgpu::Limits::default();
+        assert_eq!(
+            gpu(wgpu::Limits { max_compute_workgroup_storage_size: 32768, ..limits.clone() }),
+            Tile::Large
+        );
+        assert_eq!(
+            gpu(wgpu::Limits { max_compute_workgroup_storage_size: 32767, ..limits.clone() }),
+            Tile::Workgroup
+        );
+        assert_eq!(gpu(limits.clone()), Tile::Workgroup);
+        assert_eq!(
+            gpu(wgpu::Limits { max_compute_workgroup_storage_size: 512, ..limits.clone() }),
+            Tile::Register
+        );
+        assert_eq!(
+            Tiles::for_device(&info(wgpu::DeviceType::Cpu), none, &limits).only(),
+            Some(Tile::Register)
+        );
+    }
+}
