@@ -32,7 +32,7 @@ fn normal(z: vec4<f32>, bell: vec4<f32>) -> vec4<f32> {
 }
 
 fn activate(z: vec4<f32>) -> vec4<f32> {
-    let kind = (p.flags / ACTIVATION) & 7u;
+    let kind = (p.own.flags / ACTIVATION) & 7u;
     if kind == ACTIVATION_RELU {
         return relu(z);
     }
@@ -51,7 +51,7 @@ fn activate(z: vec4<f32>) -> vec4<f32> {
 
 // act'(z) * grad.
 fn back(z: vec4<f32>, grad: vec4<f32>) -> vec4<f32> {
-    let kind = (p.flags / ACTIVATION) & 7u;
+    let kind = (p.own.flags / ACTIVATION) & 7u;
     if kind == ACTIVATION_RELU {
         // By selection; where z is NaN the gradient passes, as autograd has it.
         return select(grad, vec4<f32>(0.0), z <= vec4<f32>(0.0));

@@ -8,6 +8,17 @@
 // Sources: Loshchilov, Hutter, "Decoupled weight decay regularization", ICLR 2019, algorithm 2; torch.optim.AdamW. CPU twin:
 // src/cpu/reference/adamw.rs.
 
+// width scalar vec4
+
+struct Own {
+    count: u32,    // number of elements
+    rate: f32,     // size of the step
+    epsilon: f32,
+    decay: f32,
+    beta1: f32,
+    beta2: f32,
+}
+
 @group(0) @binding(0) var<storage, read> grad: array<Element>;
 @group(0) @binding(1) var<storage, read_write> weight: array<Element>;
 @group(0) @binding(2) var<storage, read_write> first: array<Element>;
@@ -25,15 +36,15 @@
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     begin(workgroup);
     let index = ((workgroup.y * p.grid + workgroup.x) * 64u + lane) * 4u;
-    if index >= p.count {
+    if index >= p.own.count {
         return;
     }
-    let left = p.count - index;
+    let left = p.own.count - index;
     let g = load_grad(p.a_start + index, left);
     let w = load_weight(p.b_start + index, left);
-    let m = p.momentum * load_first(p.c_start + index, left) + (1.0 - p.momentum) * g;
-    let v = p.scale * load_second(p.d_start + index, left) + (1.0 - p.scale) * (g * g);
+    let m = p.own.beta1 * load_first(p.c_start + index, left) + (1.0 - p.own.beta1) * g;
+    let v = p.own.beta2 * load_second(p.d_start + index, left) + (1.0 - p.own.beta2) * (g * g);
     store_first(p.c_start + index, m, left);
     store_second(p.d_start + index, v, left);
-    store_weight(p.b_start + index, w - p.decay * w - p.rate * (m / (sqrt(v) + p.shift)), left);
+    store_weight(p.b_start + index, w - p.own.decay * w - p.own.rate * (m / (sqrt(v) + p.own.epsilon)), left);
 }

@@ -14,6 +14,12 @@
 //
 // Source: Ioffe, Szegedy, "Batch normalization", ICML 2015, section 3. CPU twin: src/cpu/reference/batch_norm_grad.rs.
 
+struct Own {
+    epsilon: f32,
+    inverse_rows: f32,  // 1/B
+    flags: u32,         // SUMS, SLOPES, THROUGH
+}
+
 @group(0) @binding(0) var<storage, read> a: array<f32>;
 @group(0) @binding(1) var<storage, read> b: array<f32>;
 @group(0) @binding(2) var<storage, read> c: array<f32>;
@@ -24,7 +30,7 @@ const SUMS: u32 = 4u;     // flag
 const SLOPES: u32 = 8u;   // flag
 
 fn inverse_deviation(col: u32) -> f32 {
-    return 1.0 / sqrt(c[p.c_start + p.cols + col] + p.shift);
+    return 1.0 / sqrt(c[p.c_start + p.cols + col] + p.own.epsilon);
 }
 
 fn sums(col: u32) {
@@ -46,8 +52,8 @@ fn slopes(col: u32) {
     d[p.d_start + col] = c[p.c_start + col];
     d[p.d_start + p.cols + col] = inverse;
     d[p.d_start + 2u * p.cols + col] = a[p.a_start + col] * inverse;
-    d[p.d_start + 3u * p.cols + col] = b[p.b_start + col] * p.rate;
-    d[p.d_start + 4u * p.cols + col] = b[p.b_start + p.cols + col] * p.rate;
+    d[p.d_start + 3u * p.cols + col] = b[p.b_start + col] * p.own.inverse_rows;
+    d[p.d_start + 4u * p.cols + col] = b[p.b_start + p.cols + col] * p.own.inverse_rows;
 }
 
 fn grad_x(row: u32, col: u32) {
@@ -56,7 +62,7 @@ fn grad_x(row: u32, col: u32) {
     let normal = (value - c[at]) * c[at + p.cols];
     var g = b[p.b_start + row * p.b_stride + col];
     g = c[at + 2u * p.cols] * (g - c[at + 4u * p.cols] - normal * c[at + 3u * p.cols]);
-    if (p.flags & THROUGH) != 0u {
+    if (p.own.flags & THROUGH) != 0u {
         g = select(g * p.scale, 0.0, value <= 0.0);
     }
     d[p.d_start + row * p.d_stride + col] = g;
@@ -66,8 +72,8 @@ fn grad_x(row: u32, col: u32) {
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     begin(workgroup);
     let index = (workgroup.y * p.grid + workgroup.x) * 64u + lane;
-    if (p.flags & (SUMS | SLOPES)) != 0u {
-        if index < p.cols && (p.flags & SUMS) != 0u {
+    if (p.own.flags & (SUMS | SLOPES)) != 0u {
+        if index < p.cols && (p.own.flags & SUMS) != 0u {
             sums(index);
         } else if index < p.cols {
             slopes(index);
@@ -83,4 +89,8 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     for (var col = first; col < min(first + 8u, p.cols); col++) {
         grad_x(row, col);
     }
+}
+
+fn begin_own(zero: u32) {
+    p.own.flags += zero;
 }

@@ -7,6 +7,12 @@
 // is 1, `rate` is m. Two passes, so that no square of a large mean cancels, each in ascending order. One thread takes one column.
 // Source: Ioffe, Szegedy, "Batch normalization", ICML 2015, algorithm 1. CPU twin: src/cpu/reference/batch_statistics.rs.
 
+struct Own {
+    inverse_rows: f32,  // 1/B
+    unbiased: f32,      // B/(B - 1)
+    momentum: f32,
+}
+
 @group(0) @binding(0) var<storage, read> x: array<f32>;
 @group(0) @binding(1) var<storage, read_write> statistics: array<f32>;
 @group(0) @binding(2) var<storage, read_write> running: array<f32>;
@@ -22,17 +28,17 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     for (var row = 0u; row < p.rows; row++) {
         sum += x[p.a_start + row * p.a_stride + col];
     }
-    let mean = sum * p.scale;
+    let mean = sum * p.own.inverse_rows;
     var squares = 0.0;
     for (var row = 0u; row < p.rows; row++) {
         let off = x[p.a_start + row * p.a_stride + col] - mean;
         squares += off * off;
     }
-    let variance = squares * p.scale;
+    let variance = squares * p.own.inverse_rows;
     statistics[p.b_start + col] = mean;
     statistics[p.b_start + p.cols + col] = variance;
     let means = p.c_start + col;
     let variances = means + p.cols;
-    running[means] += p.rate * (mean - running[means]);
-    running[variances] += p.rate * (variance * p.shift - running[variances]);
+    running[means] += p.own.momentum * (mean - running[means]);
+    running[variances] += p.own.momentum * (variance * p.own.unbiased - running[variances]);
 }

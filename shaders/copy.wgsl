@@ -2,6 +2,16 @@
 //
 // Shapes: x, y [rows, cols]. Threads, loads and stores are those of dropout.wgsl, without the mask.
 
+// join block rows
+// width scalar vec4 vec8
+// choice ALIGNED no
+// takes f16
+// takes spread
+
+struct Own {
+    across_log2: u32,  // binary logarithm of the threads that lie side by side along the columns
+}
+
 @group(0) @binding(0) var<storage, read> x: array<Element>;
 @group(0) @binding(1) var<storage, read_write> y: array<Element>;
 
@@ -11,7 +21,7 @@
 // Adds 0, of which no compiler knows that it is one: on lavapipe, what is loaded and stored with nothing done between takes half as
 // long again.
 fn moved(v: vec4<f32>) -> vec4<f32> {
-    return bitcast<vec4<f32>>(bitcast<vec4<u32>>(v) + vec4<u32>(p.flags));
+    return bitcast<vec4<f32>>(bitcast<vec4<u32>>(v) + vec4<u32>(p.threshold));
 }
 
 fn becomes(row: u32, col: u32, v: Eight, draws: vec4<u32>) -> Eight {

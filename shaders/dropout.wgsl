@@ -4,10 +4,27 @@
 // Source: Srivastava et al., JMLR 15 (2014), section 4; scaled while training as in the CS231n notes. CPU twin:
 // src/cpu/reference/dropout.rs.
 
+// join block rows
+// width scalar vec4 vec8
+// choice ALIGNED no yes
+// takes state
+// takes f16
+// takes spread if ALIGNED yes
+
+struct Own {
+    across_log2: u32,  // binary logarithm of the threads that lie side by side along the columns
+}
+
+// if IN_PLACE no
 @group(0) @binding(0) var<storage, read> x: array<Element>;
+// end
 @group(0) @binding(1) var<storage, read_write> y: array<Element>;
 
+// if IN_PLACE yes
+// loader load_x y
+// else
 // loader load_x x
+// end
 // storer store_y y
 
 fn becomes(row: u32, col: u32, v: Eight, draws: vec4<u32>) -> Eight {

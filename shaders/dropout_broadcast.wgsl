@@ -6,14 +6,39 @@
 //     row = i0 * row_0 + i1 * row_1 + i2 * row_2        col = i0 * col_0 + i1 * col_1 + i2 * col_2
 //
 // of the mask. Its elements share the draw of that place where `ONE_DRAW` is set, and take those of col, col + 1, ... elsewhere; where
-// `GROUPED` is set the columns of every strip are those of one call of Philox. Both are compiled in, as `ALIGNED` is. `count` is the row that this
+// `GROUPED` is set the columns of every strip are those of one call of Philox. Both are compiled in, as `ALIGNED` is. `first` is the row that this
 // dispatch starts at. block.wgsl maps threads to elements, and does not draw.
 // Source: the mask contract; src/axes.rs names where each broadcast comes from. CPU twin: src/cpu/reference/dropout_broadcast.rs.
 
+// join block
+// width scalar vec4 vec8
+// choice GROUPED no yes
+// choice ONE_DRAW no yes if GROUPED no
+// takes state
+
+struct Own {
+    across_log2: u32,  // binary logarithm of the threads that lie side by side along the columns
+    first: u32,        // row that this dispatch starts at
+    size_1: u32,       // sizes of the second and third run of axes
+    size_2: u32,
+    row_0: u32,        // steps of the row along each run
+    row_1: u32,
+    row_2: u32,
+    col_0: u32,        // steps of the column along each run
+    col_1: u32,
+    col_2: u32,
+}
+
+// if IN_PLACE no
 @group(0) @binding(0) var<storage, read> x: array<Element>;
+// end
 @group(0) @binding(1) var<storage, read_write> y: array<Element>;
 
+// if IN_PLACE yes
+// loader load_x y
+// else
 // loader load_x x
+// end
 // storer store_y y
 
 // Whether local element (row, col) of the mask is kept, as eight bits that are all alike.
@@ -28,12 +53,12 @@ fn keep_one(row: u32, col: u32) -> u32 {
 
 fn strip(row: u32, col: u32) {
     let left = p.cols - col;
-    let upper = (p.count + row) / p.size_2;
-    let i0 = upper / p.size_1;
-    let i1 = upper - i0 * p.size_1;
-    let i2 = p.count + row - upper * p.size_2;
-    let mask_row = i0 * p.row_0 + i1 * p.row_1 + i2 * p.row_2;
-    let mask_col = i0 * p.col_0 + i1 * p.col_1 + i2 * p.col_2;
+    let upper = (p.own.first + row) / p.own.size_2;
+    let i0 = upper / p.own.size_1;
+    let i1 = upper - i0 * p.own.size_1;
+    let i2 = p.own.first + row - upper * p.own.size_2;
+    let mask_row = i0 * p.own.row_0 + i1 * p.own.row_1 + i2 * p.own.row_2;
+    let mask_col = i0 * p.own.col_0 + i1 * p.own.col_1 + i2 * p.own.col_2;
     var v = load_x8(p.a_start + row * p.a_stride + col, left);
     if GROUPED {
         let words = draw_group(mask_row, p.col_group + (mask_col + col) / 8u);

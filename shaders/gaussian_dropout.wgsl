@@ -5,10 +5,26 @@
 // Sources: Srivastava et al., JMLR 15 (2014), section 10; Wichura, "Algorithm AS 241", Applied Statistics 37 (1988), PPND7. CPU twin:
 // src/cpu/reference/gaussian_dropout.rs.
 
+// join block rows
+// width scalar vec4 vec8
+// choice ALIGNED no yes
+// takes state
+// takes spread if ALIGNED yes
+
+struct Own {
+    across_log2: u32,  // binary logarithm of the threads that lie side by side along the columns
+}
+
+// if IN_PLACE no
 @group(0) @binding(0) var<storage, read> x: array<Element>;
+// end
 @group(0) @binding(1) var<storage, read_write> y: array<Element>;
 
+// if IN_PLACE yes
+// loader load_x y
+// else
 // loader load_x x
+// end
 // storer store_y y
 
 // The standard normal's quantile at the middle of each draw's 65,536th: a quotient of polynomials, in 0.425^2 - q^2 near the middle and in the

@@ -1,41 +1,70 @@
 // grad_input: dX = dZ Wᵀ, with dZ made from dY and Y while loading (gradient.wgsl).
 //
-// With the flag THROUGH, X is the output of a layer before, and what is written is that layer's dZ: dX * rate where X > 0, else 0.
-// Shapes: dY, Y [rows, inner], W [cols, inner], X, dX [rows, cols], X from `first` on with rows `count` apart: `inner` counts the layer's outputs, `cols` its inputs. The sum runs
+// With the flag THROUGH, X is the output of a layer before, and what is written is that layer's dZ: dX * through_scale where X > 0, else 0.
+// Shapes: dY, Y [rows, inner], W [cols, inner], X, dX [rows, cols]: `inner` counts the layer's outputs, `cols` its inputs. The sum runs
 // over the outputs in ascending order in one chain. The tile file maps threads to elements.
 // Source: the chain rule; CS231n notes, "backprop". CPU twin: src/cpu/reference/grad_input.rs.
 
+// join product gradient
+// width scalar vec4
+// choice GATE none relu mask if DIVISION tile
+// choice PART no yes if DIVISION tile
+// choice BOUND all few if GATE relu
+// takes state
+// takes f16 if BOUND all
+// takes sums
+
+struct Own {
+    inner: u32,          // terms of each sum in this dispatch; for a join, the number of parts
+    terms: u32,          // terms of each part of a sum, if parts lie side by side; else all
+    flags: u32,          // FIRST, THROUGH
+    through_scale: f32,  // scale of the dropout that X is the output of
+}
+
 @group(0) @binding(0) var<storage, read> weight: array<FirstElement>;
+// if DIVISION tile
 @group(0) @binding(1) var<storage, read> grad_output: array<Element>;
+// end
+// if GATE relu
 @group(0) @binding(2) var<storage, read> output: array<Element>;
-@group(0) @binding(3) var<storage, read> x: array<Element>;
-@group(0) @binding(4) var<storage, read_write> grad_input: array<OutputElement>;
+// end
+@group(0) @binding(3) var<storage, read_write> grad_input: array<OutputElement>;
+// if BOUND all
+@group(0) @binding(4) var<storage, read> x: array<Element>;
+// end
 
 // loader load_weight weight
+// if DIVISION tile
 // loader load_grad_output grad_output
+// end
+// if GATE relu
 // loader load_output output
+// end
+// if BOUND all
 // loader load_x x
+// end
 // loader load_grad_input grad_input
 // storer store_grad_input grad_input OutputElement
 
 const THROUGH: u32 = 2u;  // flag: of dispatches that end a sum
 
+// if DIVISION tile
 fn weight_quad(n: u32, k: u32) -> vec4<Number> {
-    return load_weight_stored(p.a_start + min(n, p.cols - 1u) * p.a_stride + k, p.inner - k);
+    return load_weight_stored(p.a_start + min(n, p.cols - 1u) * p.a_stride + k, p.own.inner - k);
 }
 
 const A_BY_TERM: bool = false;  // a line of A holds four terms
 const B_BY_TERM: bool = false;  // and so does a line of B
 
 fn a_quad(m: u32, k: u32) -> vec4<f32> {
-    return grad_z(min(m, p.rows - 1u), k, p.inner - k);
+    return grad_z(min(m, p.rows - 1u), k, p.own.inner - k);
 }
 
 fn a_fetch(m: u32, k: u32) -> Fetched {
     var fetched: Fetched;
     for (var r = 0u; r < 4u; r++) { // unroll
-        fetched.values[r] = grad_of(min(m + r, p.rows - 1u), k, p.inner - k);
-        fetched.output[r] = output_of(min(m + r, p.rows - 1u), k, p.inner - k);
+        fetched.values[r] = grad_of(min(m + r, p.rows - 1u), k, p.own.inner - k);
+        fetched.output[r] = output_of(min(m + r, p.rows - 1u), k, p.own.inner - k);
     }
     return fetched;
 }
@@ -74,6 +103,7 @@ fn weight_column(n: u32, k: u32) -> vec4<f32> {
     let from_ = k - term;
     return vec4<f32>(vec4<Number>(weight_quad(n, from_)[term], weight_quad(n + 1u, from_)[term], weight_quad(n + 2u, from_)[term], weight_quad(n + 3u, from_)[term]));
 }
+// end
 
 // The partial sum that the dispatch before left.
 fn start(m: u32, n: u32) -> vec4<f32> {
@@ -99,13 +129,21 @@ fn finish(m: u32, n: u32, low: vec4<f32>, high: vec4<f32>, keep: u32) {
     }
     let left = p.cols - n;
     var grad = Eight(low, high);
-    if (p.flags & THROUGH) != 0u {
-        let x = load_x8(p.first + m * p.count + n, left);
-        grad.low = select(low * p.rate, vec4<f32>(0.0), x.low <= vec4<f32>(0.0));
-        grad.high = select(high * p.rate, vec4<f32>(0.0), x.high <= vec4<f32>(0.0));
+    // if BOUND all
+    if (p.own.flags & THROUGH) != 0u {
+        let x = load_x8(p.e_start + m * p.e_stride + n, left);
+        let scale = p.own.through_scale;
+        grad.low = select(low * scale, vec4<f32>(0.0), x.low <= vec4<f32>(0.0));
+        grad.high = select(high * scale, vec4<f32>(0.0), x.high <= vec4<f32>(0.0));
     }
+    // end
     store_grad_input8(p.d_start + m * p.d_stride + n, grad, left);
 }
 
 fn close(n: u32) {
+}
+
+fn begin_own(zero: u32) {
+    p.own.inner += zero;
+    p.own.flags += zero;
 }

@@ -7,10 +7,7 @@
 // `GATE`, set by the host, says which. The including kernel declares `grad_output` and `output`, both [batch, cols] with b_start and
 // b_stride, c_start and c_stride. CPU twin: src/cpu/reference/gradient.rs.
 
-const GATE_NONE: u32 = 0u;
-const GATE_RELU: u32 = 1u;
-const GATE_MASK: u32 = 2u;
-
+// if DIVISION tile
 // dY[row, col .. col + 4], of which the first `left` exist; col is a multiple of 4.
 fn grad_of(row: u32, col: u32, left: u32) -> vec4<Number> {
     return load_grad_output_stored(p.b_start + row * p.b_stride + col, left);
@@ -18,21 +15,24 @@ fn grad_of(row: u32, col: u32, left: u32) -> vec4<Number> {
 
 // Y of the same elements, where it is asked.
 fn output_of(row: u32, col: u32, left: u32) -> vec4<Number> {
-    if GATE == GATE_RELU {
-        return load_output_stored(p.c_start + row * p.c_stride + col, left);
-    }
+    // if GATE relu
+    return load_output_stored(p.c_start + row * p.c_stride + col, left);
+    // else
     return vec4<Number>();
+    // end
 }
 
 // Their dZ.
 fn gated(grad: vec4<f32>, y: vec4<f32>, row: u32, col: u32) -> vec4<f32> {
-    if GATE == GATE_RELU {
-        return select(grad * p.scale, vec4<f32>(0.0), y <= vec4<f32>(0.0));
-    }
-    if GATE == GATE_MASK {
-        return drop4(grad, keep8(row, col));
-    }
+    // if GATE relu
+    return select(grad * p.scale, vec4<f32>(0.0), y <= vec4<f32>(0.0));
+    // end
+    // if GATE mask
+    return drop4(grad, keep8(row, col));
+    // end
+    // if GATE none
     return grad;
+    // end
 }
 
 fn grad_z(row: u32, col: u32, left: u32) -> vec4<f32> {
@@ -42,14 +42,15 @@ fn grad_z(row: u32, col: u32, left: u32) -> vec4<f32> {
 // dZ[row, col .. col + 8]; col is a multiple of 8.
 fn grad_z8(row: u32, col: u32, left: u32) -> Eight {
     var grad = load_grad_output8(p.b_start + row * p.b_stride + col, left);
-    if GATE == GATE_RELU {
-        let y = load_output8(p.c_start + row * p.c_stride + col, left);
-        grad.low = select(grad.low * p.scale, vec4<f32>(0.0), y.low <= vec4<f32>(0.0));
-        grad.high = select(grad.high * p.scale, vec4<f32>(0.0), y.high <= vec4<f32>(0.0));
-    }
-    if GATE == GATE_MASK {
-        let keep = keep8(row, col);
-        grad = Eight(drop4(grad.low, keep), drop4(grad.high, keep >> 4u));
-    }
+    // if GATE relu
+    let y = load_output8(p.c_start + row * p.c_stride + col, left);
+    grad.low = select(grad.low * p.scale, vec4<f32>(0.0), y.low <= vec4<f32>(0.0));
+    grad.high = select(grad.high * p.scale, vec4<f32>(0.0), y.high <= vec4<f32>(0.0));
+    // end
+    // if GATE mask
+    let keep = keep8(row, col);
+    grad = Eight(drop4(grad.low, keep), drop4(grad.high, keep >> 4u));
+    // end
     return grad;
 }
+// end

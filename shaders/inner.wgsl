@@ -9,20 +9,21 @@ const A_BY_TERM: bool = false;  // a line of A holds four terms
 const B_BY_TERM: bool = true;   // a line of B holds four columns
 
 fn x_quad(m: u32, k: u32) -> vec4<Number> {
-    return load_x_stored(p.a_start + min(m, p.rows - 1u) * p.a_stride + k, p.inner - k);
+    return load_x_stored(p.a_start + min(m, p.rows - 1u) * p.a_stride + k, p.own.inner - k);
 }
 
 fn a_quad(m: u32, k: u32) -> vec4<f32> {
     return vec4<f32>(x_quad(m, k));
 }
 
+// if DIVISION tile
 fn weight_quad(k: u32, n: u32) -> vec4<Number> {
-    return load_weight_stored(p.b_start + k * p.b_stride + n, select(0u, p.cols - min(n, p.cols), k < p.inner));
+    return load_weight_stored(p.b_start + k * p.b_stride + n, select(0u, p.cols - min(n, p.cols), k < p.own.inner));
 }
 
 // W[k, n .. n + 8].
 fn b_eight(k: u32, n: u32) -> Eight {
-    return load_weight8(p.b_start + k * p.b_stride + n, select(0u, p.cols - min(n, p.cols), k < p.inner));
+    return load_weight8(p.b_start + k * p.b_stride + n, select(0u, p.cols - min(n, p.cols), k < p.own.inner));
 }
 
 fn a_fetch(m: u32, k: u32) -> Fetched {
@@ -47,6 +48,7 @@ fn b_lines(fetched: Fetched, k: u32, n: u32) -> mat4x4<f32> {
 fn b_strip(k: u32, n: u32) -> array<Eight, 4> {
     return array<Eight, 4>(b_eight(k, n), b_eight(k + 1u, n), b_eight(k + 2u, n), b_eight(k + 3u, n));
 }
+// end
 
 // The partial sum that the dispatch before left.
 fn start(m: u32, n: u32) -> vec4<f32> {
@@ -72,7 +74,7 @@ fn bias_quad(n: u32) -> vec4<f32> {
 
 // Loads what the epilogue needs once; the result tells which elements are kept.
 fn open(m: u32, n: u32, rows: u32) -> array<vec4<u32>, 2> {
-    if (p.flags & BIAS) != 0u {
+    if (p.own.flags & BIAS) != 0u {
         bias_low = bias_quad(n);
         bias_high = bias_quad(n + 4u);
     }
@@ -80,7 +82,7 @@ fn open(m: u32, n: u32, rows: u32) -> array<vec4<u32>, 2> {
 }
 
 fn biased(sum: vec4<f32>, bias_: vec4<f32>) -> vec4<f32> {
-    if (p.flags & BIAS) != 0u {
+    if (p.own.flags & BIAS) != 0u {
         return sum + bias_;
     }
     return sum;

@@ -20,7 +20,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     let left = p.cols - n;
     var low = vec4<f32>(0.0);
     var high = vec4<f32>(0.0);
-    for (var part = 0u; part < p.inner; part++) {
+    for (var part = 0u; part < p.own.inner; part++) {
         let at = p.a_start + (part * p.rows + m) * p.a_stride + n;
         low += part_quad(at, left);
         high += part_quad(at + 4u, max(left, 4u) - 4u);

@@ -5,16 +5,37 @@
 // elements.
 // Source: the epilogue of a transformer's layer, fused; this crate's own. CPU twin: src/cpu/reference/linear_activation.rs.
 
+// join product inner activation relu
+// width scalar vec4 vec8
+// choice PART no yes if DIVISION tile
+// choice BOUND all few if DIVISION join
+// takes state
+// takes sums
+
+struct Own {
+    inner: u32,  // terms of each sum in this dispatch; for a join, the number of parts
+    terms: u32,  // terms of each part of a sum, if parts lie side by side; else all
+    flags: u32,  // FIRST, LAST, BIAS, the activation, SAVE, RESIDUAL, IN_PLACE
+}
+
 @group(0) @binding(0) var<storage, read> x: array<FirstElement>;
+// if DIVISION tile
 @group(0) @binding(1) var<storage, read> weight: array<Element>;
+// end
 @group(0) @binding(2) var<storage, read> bias: array<Number>;
-@group(0) @binding(3) var<storage, read> residual: array<Element>;
-@group(0) @binding(4) var<storage, read_write> y: array<Element>;
+@group(0) @binding(3) var<storage, read_write> y: array<Element>;
+// if BOUND all
+@group(0) @binding(4) var<storage, read> residual: array<Element>;
+// end
 @group(0) @binding(5) var<storage, read_write> z: array<Element>;
 
 // loader load_x x
+// if DIVISION tile
 // loader load_weight weight
+// end
+// if BOUND all
 // loader load_residual residual
+// end
 // loader load_y y
 // storer store_y y
 // storer store_z z
@@ -31,20 +52,27 @@ fn finish(m: u32, n: u32, low: vec4<f32>, high: vec4<f32>, keep: u32) {
     let at = p.d_start + m * p.d_stride + n;
     let left = p.cols - n;
     var out = Eight(low, high);
-    if !PART || (p.flags & LAST) != 0u {
+    if !PART || (p.own.flags & LAST) != 0u {
         let sum = Eight(biased(low, bias_low), biased(high, bias_high));
-        if (p.flags & SAVE) != 0u {
+        if (p.own.flags & SAVE) != 0u {
             store_z8(p.f_start + m * p.f_stride + n, sum, left);
         }
         out = Eight(drop4(activate(sum.low), keep), drop4(activate(sum.high), keep >> 4u));
-        if (p.flags & RESIDUAL) != 0u {
+        // if BOUND all
+        if (p.own.flags & RESIDUAL) != 0u {
             let r = load_residual8(p.e_start + m * p.e_stride + n, left);
             out = Eight(out.low + r.low, out.high + r.high);
         }
-        if (p.flags & IN_PLACE) != 0u {
+        // end
+        if (p.own.flags & IN_PLACE) != 0u {
             let r = load_y8(at, left);
             out = Eight(out.low + r.low, out.high + r.high);
         }
     }
     store_y8(at, out, left);
+}
+
+fn begin_own(zero: u32) {
+    p.own.inner += zero;
+    p.own.flags += zero;
 }

@@ -5,11 +5,11 @@
 // A kernel works on strips of eight columns: `keep8` draws them with one call of Philox where the shard's column offset is a
 // multiple of 8, with two elsewhere, and with none where everything is kept.
 
-// The one parameter block: scalars only, so that its layout is the same in every language. Host twin: src/gpu/params.rs.
+// The parameter block: scalars only, so that its layout is the same in every language. Host twin:
+// src/plan/params.rs. What a kernel needs beyond it is in a struct Own of its file.
 struct Params {
     rows: u32,        // rows of the output in this dispatch
     cols: u32,        // columns of the output in this dispatch
-    inner: u32,       // terms of each sum in this dispatch
     grid: u32,        // workgroups along x, since a large grid is folded into y
     seed_low: u32,
     seed_high: u32,
@@ -19,9 +19,9 @@ struct Params {
     col_group: u32,   // (global column of local column 0) / 8
     col_lane: u32,    // (global column of local column 0) % 8
     threshold: u32,   // 0 ..= 65536
-    scale: f32,
-    flags: u32,
-    // Per kernel: the first element of each tensor in its binding and the distance between its rows.
+    scale: f32,       // factor of a kept element, or of Gaussian noise
+    // The first element of each tensor in its binding and the distance between its rows: a is
+    // binding 0, b is binding 1 and so on.
     a_start: u32,
     a_stride: u32,
     b_start: u32,
@@ -34,26 +34,9 @@ struct Params {
     e_stride: u32,
     f_start: u32,
     f_stride: u32,
-    first: u32,       // meaning stated by the kernel
-    count: u32,       // meaning stated by the kernel
-    rate: f32,        // learning rate
-    momentum: f32,
-    decay: f32,
-    max_norm: f32,
-    l1: f32,
-    terms: u32,       // terms of each part of a sum, where parts lie side by side; all of this dispatch elsewhere
-    shift: f32,       // what is added to a kept element
-    dropped: f32,     // what a dropped element becomes, where that is not 0
-    // A broadcast mask: the sizes of the second and third run of axes, and how far row and column get with a step along each run. Images: as
-    // the kernel states.
-    size_1: u32,
-    size_2: u32,
-    row_0: u32,
-    row_1: u32,
-    row_2: u32,
-    col_0: u32,
-    col_1: u32,
-    col_2: u32,
+    // if OWN yes
+    @align(16) own: Own,
+    // end
 }
 
 @group(1) @binding(0) var<uniform> params: Params;
@@ -68,9 +51,8 @@ fn begin(workgroup: vec3<u32>) {
     take_state();
     p.rows += workgroup.z;
     p.cols += workgroup.z;
-    p.inner += workgroup.z;
     p.threshold += workgroup.z;
-    p.flags += workgroup.z;
+    begin_own(workgroup.z);
 }
 
 const KEEP_ALL: u32 = 65536u;

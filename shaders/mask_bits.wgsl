@@ -2,6 +2,8 @@
 //
 // Shapes: bits [rows, ceil(cols / 32)]. One thread makes one word, four calls of Philox. CPU twin: src/cpu/reference/mask_bits.rs.
 
+// takes state
+
 @group(0) @binding(0) var<storage, read_write> bits: array<u32>;
 
 @compute @workgroup_size(64)

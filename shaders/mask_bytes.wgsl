@@ -1,8 +1,15 @@
 // mask_bytes: the mask itself, one byte 0 or 1 an element, row-major without a gap, four a word; what is left of the last word is 0.
 //
 // Shapes: bytes [rows, cols]. One thread makes two words, eight elements that follow one another, from row to row where rows are short: one call
-// of Philox where rows are whole groups. Elements are counted from local row 0: `first` is that with which this dispatch starts, `count` the one
+// of Philox where rows are whole groups. Elements are counted from local row 0: `first` is that with which this dispatch starts, `end` the one
 // before which it ends. CPU twin: src/cpu/reference/mask_bytes.rs.
+
+// takes state
+
+struct Own {
+    first: u32,  // columns from the first row to the first byte of this dispatch
+    end: u32,    // and to the end of its last one
+}
 
 @group(0) @binding(0) var<storage, read_write> bytes: array<u32>;
 
@@ -15,11 +22,11 @@ fn spread(bits: u32) -> u32 {
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     begin(workgroup);
     let index = (workgroup.y * p.grid + workgroup.x) * 64u + lane;
-    let start = p.first + 8u * index;
-    if start >= p.count {
+    let start = p.own.first + 8u * index;
+    if start >= p.own.end {
         return;
     }
-    let wanted = min(p.count - start, 8u);
+    let wanted = min(p.own.end - start, 8u);
     var keep = 0u;
     var done = 0u;
     while done < wanted {

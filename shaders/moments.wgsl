@@ -11,6 +11,14 @@
 // class in order, and that to what was there. Sources: West, CACM 22 (1979), for weights one at a time; Chan, Golub, LeVeque, The American
 // Statistician 37 (1983), for joining. CPU twin: src/cpu/reference/moments.rs.
 
+struct Own {
+    first: u32,     // row of the first weight
+    networks: u32,
+    chains: u32,    // threads that share a row
+    before: f32,    // weight of the networks before
+    flags: u32,     // FIRST
+}
+
 @group(0) @binding(0) var<storage, read> weights: array<f32>;
 @group(0) @binding(1) var<storage, read_write> z: array<f32>;
 @group(0) @binding(2) var<storage, read_write> moments: array<f32>;
@@ -38,7 +46,7 @@ fn join(a: Sum, b: Sum) -> Sum {
 }
 
 fn weight_of(network: u32) -> f32 {
-    return weights[p.a_start + (p.first + network) * p.a_stride];
+    return weights[p.a_start + (p.own.first + network) * p.a_stride];
 }
 
 fn logits_of(network: u32, row: u32) -> u32 {
@@ -71,8 +79,8 @@ fn softmax(at: u32) -> f32 {
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     begin(workgroup);
-    let networks = p.count + workgroup.z;
-    let chains = p.terms;
+    let networks = p.own.networks + workgroup.z;
+    let chains = p.own.chains;
     let chain = lane % chains;
     let row = (workgroup.y * p.grid + workgroup.x) * (64u / chains) + lane / chains;
     if row < p.rows {
@@ -111,8 +119,8 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
             }
             // Where c is past the classes, what would be the squares of the entropies has no place.
             let mean_at = to + select(c, 2u * p.cols, c == p.cols);
-            if (p.flags & FIRST) == 0u {
-                var before = Sum(p.rate, moments[mean_at], 0.0);
+            if (p.own.flags & FIRST) == 0u {
+                var before = Sum(p.own.before, moments[mean_at], 0.0);
                 if c < p.cols {
                     before.squares = moments[mean_at + p.cols];
                 }
@@ -124,4 +132,8 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
             }
         }
     }
+}
+
+fn begin_own(zero: u32) {
+    p.own.flags += zero;
 }

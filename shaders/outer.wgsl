@@ -1,20 +1,20 @@
 // outer: the factors of Xᵀ dZ, and where its rows go: shared by grad_weight and grad_weight_sgd.
 //
 // X [inner, inputs] is seen with one more column of ones, whose row of the product is db; `rows` counts the rows of this dispatch, that one
-// included, and `first` is the local row of the ones (past the end where another dispatch has it). The including kernel declares x, gives
+// included, and `bias_row` is the local row of the ones (past the end where another dispatch has it). The including kernel declares x, gives
 // grad_z and grad_z8, and takes what is summed: put() eight columns of dW, put_bias() one column of db.
 
 const A_BY_TERM: bool = true;  // a line of A holds four rows
 const B_BY_TERM: bool = true;  // a line of B holds four columns
 
 fn x_quad(m: u32, k: u32) -> vec4<Number> {
-    return load_x_stored(p.a_start + k * p.a_stride + m, p.first - min(m, p.first));
+    return load_x_stored(p.a_start + k * p.a_stride + m, p.own.bias_row - min(m, p.own.bias_row));
 }
 
 // X[k, m .. m + 4] with the column of ones; 0 past the batch.
 fn with_ones(values: vec4<Number>, m: u32, k: u32) -> vec4<f32> {
-    let ones = vec4<u32>(m, m + 1u, m + 2u, m + 3u) == vec4<u32>(p.first);
-    return select(vec4<f32>(0.0), select(vec4<f32>(values), vec4<f32>(1.0), ones), k < p.inner);
+    let ones = vec4<u32>(m, m + 1u, m + 2u, m + 3u) == vec4<u32>(p.own.bias_row);
+    return select(vec4<f32>(0.0), select(vec4<f32>(values), vec4<f32>(1.0), ones), k < p.own.inner);
 }
 
 fn a_quad(m: u32, k: u32) -> vec4<f32> {
@@ -35,8 +35,8 @@ fn b_fetch(k: u32, n: u32) -> Fetched {
     var fetched: Fetched;
     let left = p.cols - min(n, p.cols);
     for (var r = 0u; r < 4u; r++) { // unroll
-        fetched.values[r] = grad_of(min(k + r, p.inner - 1u), n, left);
-        fetched.output[r] = output_of(min(k + r, p.inner - 1u), n, left);
+        fetched.values[r] = grad_of(min(k + r, p.own.inner - 1u), n, left);
+        fetched.output[r] = output_of(min(k + r, p.own.inner - 1u), n, left);
     }
     return fetched;
 }
@@ -45,17 +45,17 @@ fn b_fetch(k: u32, n: u32) -> Fetched {
 fn b_lines(fetched: Fetched, k: u32, n: u32) -> mat4x4<f32> {
     var lines: mat4x4<f32>;
     for (var t = 0u; t < 4u; t++) { // unroll
-        let grad = gated(vec4<f32>(fetched.values[t]), vec4<f32>(fetched.output[t]), min(k + t, p.inner - 1u), n);
-        lines[t] = select(vec4<f32>(0.0), grad, k + t < p.inner);
+        let grad = gated(vec4<f32>(fetched.values[t]), vec4<f32>(fetched.output[t]), min(k + t, p.own.inner - 1u), n);
+        lines[t] = select(vec4<f32>(0.0), grad, k + t < p.own.inner);
     }
     return lines;
 }
 
 // dZ[k, n .. n + 8].
 fn b_eight(k: u32, n: u32) -> Eight {
-    let grad = grad_z8(min(k, p.inner - 1u), n, p.cols - min(n, p.cols));
+    let grad = grad_z8(min(k, p.own.inner - 1u), n, p.cols - min(n, p.cols));
     let zero = vec4<f32>(0.0);
-    return Eight(select(zero, grad.low, k < p.inner), select(zero, grad.high, k < p.inner));
+    return Eight(select(zero, grad.low, k < p.own.inner), select(zero, grad.high, k < p.own.inner));
 }
 
 // Element [k] is dZ[k + k, n .. n + 8].
@@ -75,7 +75,7 @@ var<private> bias_high: vec4<f32>;
 
 // Takes eight columns of a row of dW, or holds them back for close() where they are db.
 fn finish(m: u32, n: u32, low: vec4<f32>, high: vec4<f32>, keep: u32) {
-    if m == p.first {
+    if m == p.own.bias_row {
         has_bias = true;
         bias_low = low;
         bias_high = high;

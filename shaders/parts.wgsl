@@ -10,16 +10,20 @@ fn part_of(index: u32, tiles: u32, inner: u32) -> vec3<u32> {
         return vec3<u32>(index, 0u, inner);
     }
     let part = index / tiles;
-    let first = part * params.terms;
+    let first = part * params.own.terms;
     p.d_start += part * params.rows * params.d_stride;
     // A folded grid has workgroups past the last part: theirs is a tile past the last one.
     let tile = select(index % tiles, tiles, part > 0u && first >= inner);
-    return vec3<u32>(tile, first, min(inner, first + params.terms));
+    return vec3<u32>(tile, first, min(inner, first + params.own.terms));
 }
 
 const FIRST: u32 = 1u;  // flag: the sum starts in this dispatch
 
 // Whether a dispatch before has begun the sums.
 fn begun() -> bool {
-    return PART && (p.flags & FIRST) == 0u;
+    // if PART yes
+    return (p.own.flags & FIRST) == 0u;
+    // else
+    return false;
+    // end
 }

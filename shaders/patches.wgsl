@@ -8,6 +8,16 @@
 // Source: Chellapilla, Puri, Simard, "High performance convolutional neural networks for document processing", 2006. CPU twin:
 // src/cpu/reference/patches.rs.
 
+struct Own {
+    channels: u32,
+    height: u32,      // sizes of an image
+    width: u32,
+    out_height: u32,  // sizes of what an image becomes
+    out_width: u32,
+    line: u32,        // numbers of a window's line
+    padding: u32,
+}
+
 @group(0) @binding(0) var<storage, read> x: array<f32>;
 @group(0) @binding(1) var<storage, read_write> y: array<f32>;
 
@@ -21,22 +31,26 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     if row >= p.rows {
         return;
     }
-    let image = row / (p.row_0 * p.row_1);
-    let out_row = row / p.row_1 % p.row_0;
-    let out_col = row % p.row_1;
-    let width = p.size_2 * p.count;
+    let image = row / (p.own.out_height * p.own.out_width);
+    let out_row = row / p.own.out_width % p.own.out_height;
+    let out_col = row % p.own.out_width;
+    let width = p.own.width * p.own.channels;
     for (var j = 0u; j < 8u; j++) { // unroll
         let col = first + j;
         if col < p.cols {
-            let line = col / p.inner;
+            let line = col / p.own.line;
             // Rows and columns before the image wrap around and are past its end.
-            let in_row = out_row + line - p.first;
-            let in_col = (out_col - p.first) * p.count + col - line * p.inner;
+            let in_row = out_row + line - p.own.padding;
+            let in_col = (out_col - p.own.padding) * p.own.channels + col - line * p.own.line;
             var v = 0.0;
-            if in_row < p.size_1 && in_col < width {
-                v = x[p.a_start + (image * p.size_1 + in_row) * width + in_col];
+            if in_row < p.own.height && in_col < width {
+                v = x[p.a_start + (image * p.own.height + in_row) * width + in_col];
             }
             y[p.b_start + row * p.cols + col] = v;
         }
     }
+}
+
+fn begin_own(zero: u32) {
+    p.own.line += zero;
 }

@@ -8,6 +8,21 @@
 // Source: LeCun, Bottou, Bengio, Haffner, "Gradient-based learning applied to document recognition", 1998; global: Lin, Chen, Yan, "Network in
 // network", ICLR 2014. CPU twin: src/cpu/reference/pool.rs.
 
+// join window
+
+struct Own {
+    channels: u32,
+    height: u32,         // sizes of an image
+    width: u32,
+    out_height: u32,     // sizes of what an image becomes
+    out_width: u32,
+    window_height: u32,  // sizes of a window
+    window_width: u32,
+    area: u32,
+    inverse_area: f32,
+    flags: u32,          // AVERAGE
+}
+
 @group(0) @binding(0) var<storage, read> x: array<f32>;
 @group(0) @binding(1) var<storage, read_write> y: array<f32>;
 
@@ -17,21 +32,26 @@ const AVERAGE: u32 = 1u;  // flag
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     begin(workgroup);
     let index = (workgroup.y * p.grid + workgroup.x) * 64u + lane;
-    let pixel = index / p.count;
-    let line = pixel / p.row_1;
-    let image = line / p.row_0;
+    let pixel = index / p.own.channels;
+    let line = pixel / p.own.out_width;
+    let image = line / p.own.out_height;
     if image >= p.rows {
         return;
     }
-    let row = image * p.size_1 + line % p.row_0 * p.col_0;
-    let first = p.a_start + (row * p.size_2 + pixel % p.row_1 * p.col_1) * p.count + index % p.count;
-    if (p.flags & AVERAGE) == 0u {
+    let row = image * p.own.height + line % p.own.out_height * p.own.window_height;
+    let first = p.a_start + (row * p.own.width + pixel % p.own.out_width * p.own.window_width) * p.own.channels + index % p.own.channels;
+    if (p.own.flags & AVERAGE) == 0u {
         y[p.b_start + index] = x[largest(first)];
         return;
     }
     var sum = 0.0;
-    for (var place = 0u; place < p.inner; place++) {
+    for (var place = 0u; place < p.own.area; place++) {
         sum += x[first + behind(place)];
     }
-    y[p.b_start + index] = sum * p.rate;
+    y[p.b_start + index] = sum * p.own.inverse_area;
+}
+
+fn begin_own(zero: u32) {
+    p.own.area += zero;
+    p.own.flags += zero;
 }

@@ -6,6 +6,21 @@
 // Shapes and parameters: as in pool.wgsl; dx [B, H, W, C]; `scale` is s. One thread takes one window, of those too that the end of the image cuts.
 // Source: as pool.wgsl. CPU twin: src/cpu/reference/pool_grad.rs.
 
+// join window
+
+struct Own {
+    channels: u32,
+    height: u32,         // sizes of an image
+    width: u32,
+    out_height: u32,     // sizes of what an image becomes
+    out_width: u32,
+    window_height: u32,  // sizes of a window
+    window_width: u32,
+    area: u32,
+    inverse_area: f32,
+    flags: u32,          // AVERAGE, THROUGH
+}
+
 @group(0) @binding(0) var<storage, read> x: array<f32>;
 @group(0) @binding(1) var<storage, read> grad_y: array<f32>;
 @group(0) @binding(2) var<storage, read_write> grad_x: array<f32>;
@@ -17,37 +32,42 @@ const THROUGH: u32 = 2u;  // flag
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     begin(workgroup);
     let index = (workgroup.y * p.grid + workgroup.x) * 64u + lane;
-    let across = (p.size_2 + p.col_1 - 1u) / p.col_1;
-    let down = (p.size_1 + p.col_0 - 1u) / p.col_0;
-    let channel = index % p.count;
-    let col = index / p.count % across;
-    let line = index / p.count / across;
+    let across = (p.own.width + p.own.window_width - 1u) / p.own.window_width;
+    let down = (p.own.height + p.own.window_height - 1u) / p.own.window_height;
+    let channel = index % p.own.channels;
+    let col = index / p.own.channels % across;
+    let line = index / p.own.channels / across;
     let image = line / down;
     let row = line % down;
     if image >= p.rows {
         return;
     }
-    let corner = ((image * p.size_1 + row * p.col_0) * p.size_2 + col * p.col_1) * p.count + channel;
-    let whole = row < p.row_0 && col < p.row_1;
-    let average = (p.flags & AVERAGE) != 0u;
+    let corner = ((image * p.own.height + row * p.own.window_height) * p.own.width + col * p.own.window_width) * p.own.channels + channel;
+    let whole = row < p.own.out_height && col < p.own.out_width;
+    let average = (p.own.flags & AVERAGE) != 0u;
     var grad = 0.0;
     var chosen = p.a_start + corner;
     if whole {
-        grad = grad_y[p.b_start + ((image * p.row_0 + row) * p.row_1 + col) * p.count + channel];
+        grad = grad_y[p.b_start + ((image * p.own.out_height + row) * p.own.out_width + col) * p.own.channels + channel];
         if average {
-            grad *= p.rate;
+            grad *= p.own.inverse_area;
         } else {
             chosen = largest(p.a_start + corner);
         }
     }
-    for (var place = 0u; place < p.inner; place++) {
-        if row * p.col_0 + place / p.col_1 < p.size_1 && col * p.col_1 + place % p.col_1 < p.size_2 {
+    for (var place = 0u; place < p.own.area; place++) {
+        if row * p.own.window_height + place / p.own.window_width < p.own.height && col * p.own.window_width + place % p.own.window_width < p.own.width {
             let at = corner + behind(place);
             var g = select(0.0, grad, average || p.a_start + at == chosen);
-            if (p.flags & THROUGH) != 0u {
+            if (p.own.flags & THROUGH) != 0u {
                 g = select(g * p.scale, 0.0, x[p.a_start + at] <= 0.0);
             }
             grad_x[p.c_start + at] = g;
         }
     }
+}
+
+fn begin_own(zero: u32) {
+    p.own.area += zero;
+    p.own.flags += zero;
 }

@@ -7,6 +7,11 @@
 // that large logits overflow nothing; of equal largest ones the first counts. A label past the classes gives a loss of NaN.
 // One thread takes one row. Source: CS231n notes, "linear classification". CPU twin: src/cpu/reference/softmax_cross_entropy.rs.
 
+struct Own {
+    inverse_batch: f32,  // 1/N
+    unknown: f32,        // loss of a row whose label has no class
+}
+
 @group(0) @binding(0) var<storage, read> logits: array<f32>;
 @group(0) @binding(1) var<storage, read> labels: array<u32>;
 @group(0) @binding(2) var<storage, read_write> grad_logits: array<f32>;
@@ -39,10 +44,10 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     }
     for (var c = 0u; c < p.cols; c++) {
         let probability = grad_logits[dz + c] / sum;
-        grad_logits[dz + c] = (probability - select(0.0, 1.0, c == label)) * p.scale;
+        grad_logits[dz + c] = (probability - select(0.0, 1.0, c == label)) * p.own.inverse_batch;
     }
     // Where the label has no class, 0 * (0 / 0) would be folded away by a compiler: the value comes from the host.
-    var loss = p.rate;
+    var loss = p.own.unknown;
     if label < p.cols {
         loss = log(sum) - (logits[z + label] - largest);
     }

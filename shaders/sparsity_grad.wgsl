@@ -3,10 +3,15 @@
 //     penalty = lambda * sum over c of rho log(rho / mean[c]) + (1 - rho) log((1 - rho) / (1 - mean[c]))
 //     dY[r, c] = dY[r, c] + lambda / B * ((1 - rho) / (1 - mean[c]) - rho / mean[c])
 //
-// Shapes: dY [rows, cols]; statistics [2, cols], of which the first row, the means, is read. `scale` is lambda / B, `rate` is rho. A mean is taken as
+// Shapes: dY [rows, cols]; statistics [2, cols], of which the first row, the means, is read. A mean is taken as
 // LEAST to 1 - LEAST: a unit that is off or on in all rows is pushed hard, and not without bound. One thread takes one column.
 // Source: Ng, "Sparse autoencoder", CS294A lecture notes (2011); the penalty "L2 and KL" of Srivastava et al. (2014), table 9. CPU twin:
 // src/cpu/reference/sparsity_grad.rs.
+
+struct Own {
+    rho: f32,     // mean activation aimed at
+    weight: f32,  // lambda / B
+}
 
 @group(0) @binding(0) var<storage, read> statistics: array<f32>;
 @group(0) @binding(1) var<storage, read_write> grad_y: array<f32>;
@@ -21,7 +26,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
         return;
     }
     let mean = clamp(statistics[p.a_start + col], LEAST, 1.0 - LEAST);
-    let push = p.scale * ((1.0 - p.rate) / (1.0 - mean) - p.rate / mean);
+    let push = p.own.weight * ((1.0 - p.own.rho) / (1.0 - mean) - p.own.rho / mean);
     for (var row = 0u; row < p.rows; row++) {
         grad_y[p.b_start + row * p.b_stride + col] += push;
     }

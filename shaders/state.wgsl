@@ -21,8 +21,5 @@ fn take_state() {
     p.step = state.step;
     p.seed_low = state.seed_low;
     p.seed_high = state.seed_high;
-    if SHIFTED {
-        p.shift = state.shift;
-        p.dropped = state.dropped;
-    }
+    take_own_state();
 }

@@ -7,6 +7,13 @@
 // selection. One thread takes eight columns of one row. Source: Srivastava et al., JMLR 15 (2014), section 1: the 2^n thinned networks. CPU
 // twin: src/cpu/reference/subnetworks.rs.
 
+struct Own {
+    first: u32,         // mask of the first network
+    bit: u32,           // bit of column 0
+    network_rows: u32,  // rows of a network
+    input_rows: u32,    // rows of x
+}
+
 @group(0) @binding(0) var<storage, read> x: array<f32>;
 @group(0) @binding(1) var<storage, read_write> y: array<f32>;
 
@@ -20,8 +27,8 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     if row >= p.rows {
         return;
     }
-    let keep = (p.first + row / p.inner) >> (p.count + col);
-    let from_ = p.a_start + (row % p.terms) * p.a_stride + col;
+    let keep = (p.own.first + row / p.own.network_rows) >> (p.own.bit + col);
+    let from_ = p.a_start + (row % p.own.input_rows) * p.a_stride + col;
     let to = p.b_start + row * p.b_stride + col;
     for (var j = 0u; j < 8u; j++) { // unroll
         if col + j < p.cols {

@@ -78,7 +78,7 @@ fn finish_rows(subgroup: u32, lane: u32, m: u32, n: u32) {
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
     begin(workgroup);
     // As in tile_workgroup.wgsl: uniform to a compiler's eye too.
-    let inner = params.inner + workgroup.z;
+    let inner = params.own.inner + workgroup.z;
     let index = workgroup.y * params.grid + workgroup.x;
     let row_tiles = (params.rows + ROW_BLOCKS * BLOCK - 1u) / (ROW_BLOCKS * BLOCK);
     let col_tiles = (params.cols + COL_BLOCKS * BLOCK - 1u) / (COL_BLOCKS * BLOCK);

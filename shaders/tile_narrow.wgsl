@@ -11,7 +11,7 @@
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(subgroup_invocation_id) lane: u32) {
     begin(workgroup);
     // As in tile_shuffle.wgsl: shuffles stand in control flow that is uniform to a compiler's eye too.
-    let inner = params.inner + workgroup.z;
+    let inner = params.own.inner + workgroup.z;
     let index = workgroup.y * params.grid + workgroup.x;
     let row_tiles = (params.rows + workgroup.z + 8u * TILE_ROWS - 1u) / (8u * TILE_ROWS);
     let col_tiles = (params.cols + workgroup.z + 15u) / 16u;

@@ -13,7 +13,7 @@ const BLOCKS: u32 = TILE_ROWS / 4u;
 @compute @workgroup_size(8)
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     begin(workgroup);
-    let inner = params.inner + workgroup.z;  // as in begin(), and uniform to a compiler's eye
+    let inner = params.own.inner + workgroup.z;  // as in begin(), and uniform to a compiler's eye
     let index = workgroup.y * p.grid + workgroup.x;
     let row_tiles = (p.rows + TILE_ROWS - 1u) / TILE_ROWS;
     let part = part_of(index, row_tiles * ((p.cols + 63u) / 64u), inner);

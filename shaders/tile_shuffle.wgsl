@@ -23,7 +23,7 @@ fn a_element(quad: vec4<f32>, first: u32, row: u32, term: u32) -> vec4<f32> {
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(subgroup_invocation_id) lane: u32) {
     begin(workgroup);
     // Shuffles stand in control flow that is uniform to a compiler's eye too: it rests on `params`, not on a copy.
-    let inner = params.inner + workgroup.z;  // as in begin()
+    let inner = params.own.inner + workgroup.z;  // as in begin()
     let index = workgroup.y * params.grid + workgroup.x;
     let row_tiles = (params.rows + workgroup.z + TILE_ROWS - 1u) / TILE_ROWS;
     let col_tiles = (params.cols + workgroup.z + 63u) / 64u;

@@ -75,7 +75,7 @@ fn store(buffer: u32, load: u32, lane: u32, fetched: Fetched, k: u32, tile_row: 
             values = transpose(values);
         }
         for (var term = 0u; term < 4u; term++) { // unroll
-            a_tile[buffer][terms][term][at] = select(vec4<f32>(0.0), values[term], k + 4u * terms < p.inner);
+            a_tile[buffer][terms][term][at] = select(vec4<f32>(0.0), values[term], k + 4u * terms < p.own.inner);
         }
     } else if is_there(load, block) {
         let terms = terms_of(block - A_BLOCKS, N_QUADS);
@@ -86,7 +86,7 @@ fn store(buffer: u32, load: u32, lane: u32, fetched: Fetched, k: u32, tile_row: 
             values = transpose(values);
         }
         for (var term = 0u; term < 4u; term++) { // unroll
-            b_tile[buffer][terms][term][at] = select(vec4<f32>(0.0), values[term], k + 4u * terms < p.inner);
+            b_tile[buffer][terms][term][at] = select(vec4<f32>(0.0), values[term], k + 4u * terms < p.own.inner);
         }
     }
 }
@@ -95,7 +95,7 @@ fn store(buffer: u32, load: u32, lane: u32, fetched: Fetched, k: u32, tile_row: 
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     begin(workgroup);
     // Barriers stand in control flow that is uniform to a compiler's eye too: it rests on `params`, not on a copy.
-    let inner = params.inner + workgroup.z;  // as in begin(), and uniform to a compiler's eye
+    let inner = params.own.inner + workgroup.z;  // as in begin(), and uniform to a compiler's eye
     let index = workgroup.y * params.grid + workgroup.x;
     let col_tiles = (params.cols + 8u * GROUP_COLS - 1u) / (8u * GROUP_COLS);
     let row_tiles = (params.rows + TILE_ROWS * GROUP_ROWS - 1u) / (TILE_ROWS * GROUP_ROWS);

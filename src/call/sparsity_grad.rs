@@ -38,7 +38,7 @@ pub struct SparsityGrad<P: Place> {
 own! {
     /// Own words: ρ, and λ/B.
     SparsityOwn {
-        target: f32,
+        rho: f32,
         weight: f32,
     }
 }
@@ -70,7 +70,7 @@ impl<P: Place> Call<P> for SparsityGrad<P> {
                 tensors: &[statistics, planner.window(grad_y, 4, from, rows)],
                 params: Params::of(rows, grad_y.cols),
                 own: SparsityOwn {
-                    target: self.target,
+                    rho: self.target,
                     weight: (f64::from(self.weight) / grad_y.rows as f64) as f32,
                 },
                 loops: rows as u64 + 1,

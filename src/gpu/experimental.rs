@@ -4,12 +4,12 @@
 
 use super::kernels::Kernels;
 use super::owned::Gpu;
+use crate::backend::Backend;
+use crate::call::LinearForward;
 use crate::plan::Planner;
 use crate::plan::Tile;
 use crate::plan::Tiles;
 use crate::plan::View;
-use crate::backend::Backend;
-use crate::call::LinearForward;
 use crate::{Dropout, Error, Result};
 use wgpu::CooperativeScalarType::{F16, F32};
 
@@ -78,15 +78,9 @@ fn wrong_sum(
     let view = |buffer, rows, cols| View::new(buffer, rows, cols).half();
     let (x_view, weight) =
         (view(x_halves.view().buffer, rows, terms), view(w_halves.view().buffer, terms, cols));
-    let mut y = view(y_halves.view().buffer, rows, cols);
-    let call = LinearForward {
-        x: x_view,
-        weight,
-        bias: None,
-        y,
-        relu: false,
-        dropout: Dropout::NONE,
-    };
+    let y = view(y_halves.view().buffer, rows, cols);
+    let call =
+        LinearForward { x: x_view, weight, bias: None, y, relu: false, dropout: Dropout::NONE };
     let prepared = kernels.prepare(&call)?;
     let mut encoder =
         gpu.device().create_command_encoder(&wgpu::CommandEncoderDescriptor::default());

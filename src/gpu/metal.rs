@@ -7,9 +7,9 @@
 //! are a race, which a driver may hide; workgroup memory begins as NaN.
 
 use super::kernels::Kernels;
-use crate::plan::{Binding, Dispatch, scratch_bytes};
 use super::readback;
 use crate::plan::Variant;
+use crate::plan::{Binding, Dispatch, scratch_bytes};
 use crate::{Error, Result};
 use naga::back::msl;
 use naga::valid::{Capabilities, ValidationFlags, Validator};

@@ -25,7 +25,8 @@ mod tuning;
 mod warm_up;
 
 pub use crate::plan::{
-    Choices, Class, Division, Params, Place, Planner, Shape, Stem, Tile, Tiles, Variant, View, Width,
+    Choices, Class, Division, Params, Place, Planner, Shape, Stem, Tile, Tiles, Variant, View,
+    Width,
 };
 pub use device::{
     AdapterChoice, adapters, adapters_async, open, open_async, required_features, required_limits,

@@ -1,8 +1,8 @@
 //! A matrix in a buffer of a [`Gpu`](super::Gpu).
 
 use super::memory;
-use crate::plan::View;
 use crate::backend::Element;
+use crate::plan::View;
 use crate::{Error, Matrix, Result, shape::elements};
 use std::marker::PhantomData;
 use std::sync::{Arc, Mutex, PoisonError};

@@ -7,13 +7,13 @@
 
 use super::kernels::Kernels;
 use super::owned::Gpu;
-use crate::plan::Planner;
-use crate::plan::Stem;
 use super::tensor::GpuTensor;
-use crate::plan::Tile;
-use crate::plan::{Class, Shape, Tiles};
 use crate::backend::Backend;
 use crate::call::{DropoutCall, GradInput, GradWeight, LinearForward};
+use crate::plan::Planner;
+use crate::plan::Stem;
+use crate::plan::Tile;
+use crate::plan::{Class, Shape, Tiles};
 use crate::{Dropout, Key, Mask, Mode, Rate, Result};
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};

@@ -2,10 +2,10 @@
 
 use super::device::AdapterChoice;
 use super::owned::Gpu;
+use super::trial::Trial;
 use crate::plan::Planner;
 use crate::plan::Tile;
 use crate::plan::Tiles;
-use super::trial::Trial;
 use crate::{Error, Result};
 
 /// What decides. Masks are the same whatever it is, and every tile sums in the same order.

@@ -127,11 +127,9 @@ impl<B: Backend> Subnets<B> for Samples<'_, B> {
         y: &mut B::Tensor<f32>,
     ) -> Result<()> {
         match self.sharing {
-            Sharing::PerRow => backend.run(DropoutCall {
-                x,
-                y,
-                dropout: self.dropout(site, at.network, at.first),
-            }),
+            Sharing::PerRow => {
+                backend.run(DropoutCall { x, y, dropout: self.dropout(site, at.network, at.first) })
+            }
             Sharing::PerPass => {
                 let axes = AxisMap::new(&[x.rows(), x.cols()], &[], &[1])?;
                 backend.run(DropoutBroadcast {

@@ -392,14 +392,7 @@ impl<B: Backend> Layer<B> {
         }
         let Self { weight, bias, velocity, norm, .. } = self;
         let velocity = velocity.as_mut().map(|(weight, bias)| (weight, bias));
-        backend.run(GradWeightSgd {
-            x,
-            grad_z,
-            weight,
-            bias,
-            velocity,
-            rule: update.rule,
-        })?;
+        backend.run(GradWeightSgd { x, grad_z, weight, bias, velocity, rule: update.rule })?;
         norm.as_mut().map_or(Ok(()), |norm| norm.apply(backend, update))
     }
 

@@ -5,8 +5,8 @@
 //! own tests fix.
 
 use crate::backend::Backend;
-use crate::rules::SgdRule;
 use crate::mlp::{Architecture, Mlp};
+use crate::rules::SgdRule;
 use crate::{Key, Mask, Mode, Result};
 
 /// Weights `[inputs, outputs]` and bias of a layer, or what belongs to each of them.

@@ -83,7 +83,7 @@ pub struct Planner {
 
 /// A range of a buffer bound to a kernel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) struct Binding<'a> {
+pub struct Binding<'a> {
     /// `None` is the scratch buffer, which whoever records the plan has: [`scratch_bytes`] tells
     /// its size.
     pub buffer: Option<&'a wgpu::Buffer>,
@@ -93,7 +93,7 @@ pub(crate) struct Binding<'a> {
 
 /// One dispatch.
 #[derive(Debug, Clone)]
-pub(crate) struct Dispatch<'a> {
+pub struct Dispatch<'a> {
     pub variant: Variant,
     pub bindings: Vec<Binding<'a>>,
     pub params: Params,
@@ -101,7 +101,7 @@ pub(crate) struct Dispatch<'a> {
 }
 
 /// The dispatches of a call, in order.
-pub(crate) type Plan<'a> = Vec<Dispatch<'a>>;
+pub type Plan<'a> = Vec<Dispatch<'a>>;
 
 /// The work of one dispatch, before it is divided among workgroups.
 pub(crate) struct Work<'w, 'a, O> {
@@ -212,7 +212,12 @@ impl Planner {
 
     /// Rows, `stride` elements of `element` bytes apart, that one binding holds, wherever they
     /// start.
-    pub(crate) fn rows_per_binding(&self, what: &'static str, stride: usize, element: u64) -> Result<usize> {
+    pub(crate) fn rows_per_binding(
+        &self,
+        what: &'static str,
+        stride: usize,
+        element: u64,
+    ) -> Result<usize> {
         let row = (stride as u64 * element).max(1);
         match self.binding.saturating_sub(self.align + 4) / row {
             0 => Err(Error::TooLarge {
@@ -224,7 +229,13 @@ impl Planner {
         }
     }
 
-    pub(crate) fn window<'a>(&self, view: View<'a>, element: u64, from: usize, rows: usize) -> Window<'a> {
+    pub(crate) fn window<'a>(
+        &self,
+        view: View<'a>,
+        element: u64,
+        from: usize,
+        rows: usize,
+    ) -> Window<'a> {
         let row = view.stride as u64 * element;
         // No rows at the tensor's end would start past its buffer: an empty window is bound at the
         // tensor's start.
@@ -300,7 +311,8 @@ impl Planner {
             variant.bindings().map(|(index, written)| (tensors[index].binding, written)).collect();
         // wgpu binds no buffer for reading beside writing, whatever the ranges: then all is bound
         // for both.
-        let (written, read): (Vec<Bound<'_>>, Vec<Bound<'_>>) = bound.iter().copied().partition(|(_, written)| *written);
+        let (written, read): (Vec<Bound<'_>>, Vec<Bound<'_>>) =
+            bound.iter().copied().partition(|(_, written)| *written);
         let shared = written.iter().any(|w| read.iter().any(|r| w.0.buffer == r.0.buffer));
         let params = Params { grid: grid[0], ..params }.with_places(tensors).with_own(&own);
         Ok(Some(Dispatch {
@@ -326,7 +338,11 @@ impl Planner {
 
     /// Returns the form that binds few tensors if the device cannot bind all that this one does.
     pub(crate) fn bindable(&self, variant: Variant) -> Variant {
-        if variant.tensors() > self.buffers as usize { variant.with("BOUND", "few") } else { variant }
+        if variant.tensors() > self.buffers as usize {
+            variant.with("BOUND", "few")
+        } else {
+            variant
+        }
     }
 
     /// Chooses the source of `dZ`, a value of the choice `GATE`. If the rate is read on the device,

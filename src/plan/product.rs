@@ -4,7 +4,9 @@
 //! tensor at fault has for rows. A sum in several dispatches continues from the partial sum that
 //! the one before left, so its order stays one ascending chain.
 
-use super::{Dispatch, Own, Params, Planner, Stem, Tile, View, Width, Window, Work, loops, windows};
+use super::{
+    Dispatch, Own, Params, Planner, Stem, Tile, View, Width, Window, Work, loops, windows,
+};
 use super::{Division, Variant};
 use crate::{Error, Result};
 
@@ -84,7 +86,8 @@ impl Planner {
         let inner = own.inner();
         let terms = own.terms();
         *terms = if *terms == 0 { inner.max(1) } else { *terms };
-        let (parts, loops) = (inner.div_ceil(*terms).max(1), loops::of_product(inner.min(*terms).into()));
+        let (parts, loops) =
+            (inner.div_ceil(*terms).max(1), loops::of_product(inner.min(*terms).into()));
         let workgroups = tile.workgroups(width, rows, cols) * u64::from(parts);
         let variant = Variant { division: Division::Tile(tile), width, ..variant };
         self.dispatch(Work { variant, own, loops, ..work }, workgroups)
@@ -101,8 +104,7 @@ impl Planner {
         let half = wide.iter().any(|tensor| tensor.element == 2);
         let width = self.width(wide, false);
         let division = Division::Join;
-        let variant =
-            self.bindable(Variant { division, half, width, ..Variant::new(stem) });
+        let variant = self.bindable(Variant { division, half, width, ..Variant::new(stem) });
         let strips = u64::from(params.rows) * u64::from(params.cols.div_ceil(8));
         let loops = u64::from(own.inner()) + loops::EPILOGUE;
         self.dispatch(Work { variant, tensors, params, own, loops }, strips.div_ceil(64))

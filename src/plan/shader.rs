@@ -9,8 +9,9 @@
 //! | `// if NAME VALUE …`, `// else`, `// end` | lines that are kept where a choice has one of these values |
 //! | `// loader …`, `// storer …`, `// unroll` | see [`source`](super::source) |
 //!
-//! In conditions `DIVISION`, `WIDTH` and `IN_PLACE` are names too. A mark that cannot be read is an
-//! error, which a test of every shader finds.
+//! In conditions `DIVISION`, `WIDTH`, `IN_PLACE`, `STATE` (read from a buffer) and `OWN` (the kernel
+//! has words of its own) are names too. A mark that cannot be read is an error, which a test of every
+//! shader finds.
 
 use super::source::Width;
 use super::tile::Tile;
@@ -85,7 +86,8 @@ impl Shader {
             match words.next() {
                 Some("join") => shader.joins.extend(words),
                 Some("width") => {
-                    shader.widths = words.map(|word| read_width(word, line)).collect::<Result<_, _>>()?;
+                    shader.widths =
+                        words.map(|word| read_width(word, line)).collect::<Result<_, _>>()?;
                 }
                 Some("choice") => shader.choices.push(read_choice(words, line)?),
                 Some("takes") => {
@@ -157,10 +159,7 @@ fn read_width(word: &str, line: &str) -> Result<Width, String> {
     }
 }
 
-fn read_choice(
-    words: std::str::Split<'static, char>,
-    line: &str,
-) -> Result<Choice, String> {
+fn read_choice(words: std::str::Split<'static, char>, line: &str) -> Result<Choice, String> {
     let (mut named, only_if) = named_and_conditions(words, line)?;
     if named.len() < 2 {
         return Err(format!("`{line}`: must have a name and a value at least"));
@@ -296,6 +295,8 @@ impl Variant {
                 Width::Vec8 => "vec8",
             }),
             "IN_PLACE" => Some(yes(self.in_place)),
+            "STATE" => Some(yes(self.reads_state())),
+            "OWN" => Some(yes(!self.stem.own_words().is_empty())),
             _ => self.choice(name),
         }
     }
@@ -309,7 +310,8 @@ mod tests {
     #[test]
     fn every_shader_is_read_and_every_condition_names_a_choice_it_has() {
         for stem in Stem::ALL {
-            let shader = Shader::read(stem.file()).unwrap_or_else(|why| panic!("{}: {why}", stem.name()));
+            let shader =
+                Shader::read(stem.file()).unwrap_or_else(|why| panic!("{}: {why}", stem.name()));
             let conditions = shader.takes.iter().map(|takes| &takes.only_if);
             let conditions = conditions.chain(shader.choices.iter().map(|choice| &choice.only_if));
             for (name, _) in conditions.flatten() {

@@ -64,7 +64,13 @@ impl Planner {
 
     /// Returns the rows and columns of a result that are made at once: few enough for the budget, and
     /// for all their parts to fit a binding.
-    pub(crate) fn split_block(&self, rows: usize, cols: usize, inner: usize, parts: usize) -> (usize, usize) {
+    pub(crate) fn split_block(
+        &self,
+        rows: usize,
+        cols: usize,
+        inner: usize,
+        parts: usize,
+    ) -> (usize, usize) {
         let least = rows.min(crate::order::FEW);
         let bytes = (self.binding - self.align - 4) as usize;
         let whole = |cols: usize| if cols < 64 { 64 } else { cols / 64 * 64 };

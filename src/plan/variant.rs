@@ -273,7 +273,7 @@ impl Variant {
         parts
     }
 
-    fn reads_state(&self) -> bool {
+    pub(super) fn reads_state(&self) -> bool {
         self.state && self.stem.shader().takes("state", self)
     }
 
@@ -296,7 +296,8 @@ impl Variant {
             };
         }
         // What a part calls, and not every kernel has.
-        for (function, argument) in [("take_state", ""), ("begin_own", "zero: u32")] {
+        let optional = [("take_state", ""), ("begin_own", "zero: u32"), ("take_own_state", "")];
+        for (function, argument) in optional {
             if !parts.iter().any(|part| part.contains(&format!("fn {function}("))) {
                 constants += &format!("fn {function}({argument}) {{}}\n");
             }
@@ -333,7 +334,8 @@ fn renumbered(text: &str) -> String {
     let number = |line: &str| match declared(line) {
         Some((index, _)) => {
             let from = format!("@group(0) @binding({index})");
-            line.replacen(&from, &format!("@group(0) @binding({})", next.next().unwrap_or(0)), 1) + "\n"
+            line.replacen(&from, &format!("@group(0) @binding({})", next.next().unwrap_or(0)), 1)
+                + "\n"
         }
         None => format!("{line}\n"),
     };

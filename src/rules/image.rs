@@ -44,7 +44,12 @@ impl Image {
     }
 
     /// Returns the number of such images that a tensor holds.
-    pub(crate) fn count(&self, kernel: &'static str, name: &str, tensor: &impl Matrix) -> Result<usize> {
+    pub(crate) fn count(
+        &self,
+        kernel: &'static str,
+        name: &str,
+        tensor: &impl Matrix,
+    ) -> Result<usize> {
         self.check(kernel)?;
         let (len, each) = (elements(name, tensor.rows(), tensor.cols())?, self.elements());
         match len.is_multiple_of(each) {

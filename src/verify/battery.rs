@@ -8,8 +8,8 @@
 use super::check::{Check, Tally};
 use super::form::Subject;
 use super::statistics::{Bits, chi_squared, histogram};
-use crate::call::MaskBits;
 use crate::Cpu;
+use crate::call::MaskBits;
 use crate::mask::Key;
 use crate::{Backend, Mask, Rate, Result};
 use std::time::{Duration, Instant};

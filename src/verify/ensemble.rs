@@ -24,14 +24,7 @@ pub(super) fn ensembles<B: Backend>(
         let values = cases.noise(rows * classes);
         let x = form.backend.tensor(rows, classes, &values)?;
         let mut y = poisoned(&mut form.backend, networks * rows, classes)?;
-        form.backend.run(Subnetworks {
-            x: &x,
-            y: &mut y,
-            rows,
-            first,
-            bit,
-            scale: 1.25,
-        })?;
+        form.backend.run(Subnetworks { x: &x, y: &mut y, rows, first, bit, scale: 1.25 })?;
         let kept = |row: usize, col: usize| {
             (u64::from(first) + (row / rows) as u64) >> (bit as usize + col) & 1 == 1
         };

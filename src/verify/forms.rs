@@ -32,12 +32,7 @@ pub(super) fn forms<B: Backend>(
             {
                 let dropout = Dropout::train(Mode::Inverted, mask);
                 let mut y = poisoned(&mut form.backend, rows, cols)?;
-                form.backend.run(DropoutBroadcast {
-                    x: &x,
-                    y: &mut y,
-                    axes: &axes,
-                    dropout,
-                })?;
+                form.backend.run(DropoutBroadcast { x: &x, y: &mut y, axes: &axes, dropout })?;
                 let exact = oracle::dropout_broadcast(&values, &axes, &dropout);
                 tally.compare(
                     exact.check(&format!("dropout_broadcast, {what}"), &form.backend.read(&y)?),

@@ -51,11 +51,8 @@ fn elementwise(form: &mut Form<Gpu>, cases: &mut Cases, tally: &mut Tally) -> Re
             let view = |tensor| half_view(tensor, [rows, cols]);
             let (kernels, source) = (gpu.kernels(), view(&x));
             let copy = kernels.prepare(&CopyCall { x: source, y: view(&copied) })?;
-            let drop = kernels.prepare(&DropoutCall {
-                x: source,
-                y: view(&dropped),
-                dropout: site,
-            })?;
+            let drop =
+                kernels.prepare(&DropoutCall { x: source, y: view(&dropped), dropout: site })?;
             submit(gpu, &[copy, drop]);
             let kept = site.mask.bytes(rows, cols)?;
             let right: Vec<f32> = values
@@ -121,14 +118,8 @@ fn run(gpu: &mut Gpu, layer: &Layer) -> Result<Results> {
     let (x_view, weight) = (half_view(&x, [batch, inputs]), half_view(&weight, [inputs, outputs]));
     let (y_view, bias) =
         (half_view(&y, [batch, outputs]), bias.as_ref().map(|bias| half_view(bias, [1, outputs])));
-    let forward = kernels.prepare(&LinearForward {
-        x: x_view,
-        weight,
-        bias,
-        y: y_view,
-        relu,
-        dropout,
-    })?;
+    let forward =
+        kernels.prepare(&LinearForward { x: x_view, weight, bias, y: y_view, relu, dropout })?;
     let (output, grad_output) = (relu.then_some(y_view), half_view(&dy, [batch, outputs]));
     let (grad_input, through) =
         (half_view(&dx, [batch, inputs]), layer.through.map(|scale| (x_view, scale)));

@@ -9,8 +9,8 @@ use super::form::{Form, Subject};
 use super::layer::Layer;
 use super::random::Cases;
 use crate::call::{
-    BatchLoss, CopyCall, DropoutCall, Features, Gather, GradWeightSgd, Sgd, SgdRule, SoftmaxCrossEntropy,
-    SquaredError,
+    BatchLoss, CopyCall, DropoutCall, Features, Gather, GradWeightSgd, Sgd, SgdRule,
+    SoftmaxCrossEntropy, SquaredError,
 };
 use crate::gpu::{Division, Gpu, Planner, Stem, Variant, Width};
 use crate::oracle::{self, Exact};
@@ -382,14 +382,7 @@ fn layer_updates<B: Backend>(
                 );
                 if let [weight, weight_velocity, bias, bias_velocity] = tensors.as_mut_slice() {
                     let velocity = (momentum != 0.0).then_some((weight_velocity, bias_velocity));
-                    form.backend.run(GradWeightSgd {
-                        x,
-                        grad_z,
-                        weight,
-                        bias,
-                        velocity,
-                        rule,
-                    })?;
+                    form.backend.run(GradWeightSgd { x, grad_z, weight, bias, velocity, rule })?;
                 }
                 for (i, tensor) in tensors.iter().enumerate() {
                     // Without momentum no velocity is kept.
@@ -463,11 +456,7 @@ pub(super) fn variants(forms: &[Form<Gpu>]) -> Check {
                     None | Some("all") => variant.tensors() <= room,
                     _ => variant.with("BOUND", "all").tensors() > room,
                 };
-                planner.int64 == int64
-                    && wide
-                    && bound
-                    && size
-                    && divides_so(planner, &variant)
+                planner.int64 == int64 && wide && bound && size && divides_so(planner, &variant)
             };
             if forms.iter().any(reaches) {
                 let name = variant.name();

@@ -100,14 +100,7 @@ impl Layer {
             through,
         })?;
         let (grad_weight, grad_bias) = (&mut on.dw, &mut on.db);
-        backend.run(GradWeight {
-            x: &on.x,
-            grad_output,
-            output,
-            grad_weight,
-            grad_bias,
-            dropout,
-        })
+        backend.run(GradWeight { x: &on.x, grad_output, output, grad_weight, grad_bias, dropout })
     }
 
     /// All of it at once.

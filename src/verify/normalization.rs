@@ -75,12 +75,7 @@ pub(super) fn normalizations<B: Backend>(
         let means: Vec<f32> = affine.iter().map(|&value| 0.5 + value).collect();
         let (means_of, mut grad_y_of, target, weight) =
             (on.tensor(2, cols, &means)?, on.tensor(rows, cols, &grad)?, 0.05, 3.0);
-        on.run(SparsityGrad {
-            statistics: &means_of,
-            grad_y: &mut grad_y_of,
-            target,
-            weight,
-        })?;
+        on.run(SparsityGrad { statistics: &means_of, grad_y: &mut grad_y_of, target, weight })?;
         let exact = oracle::sparsity_grad(&means, &grad, cols, target, weight);
         tally.compare(exact.check(&format!("sparsity_grad {what}"), &on.read(&grad_y_of)?));
         let rule =

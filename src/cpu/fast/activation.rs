@@ -6,8 +6,8 @@ use super::product::{Factor, Lanes, Output, activate, product};
 use super::row::Site;
 use super::{Isa, segment};
 use crate::Dropout;
-use crate::rules::Activation;
 use crate::cpu::reference;
+use crate::rules::Activation;
 
 /// Elements of a job of a gradient.
 const JOB: usize = 1 << 14;

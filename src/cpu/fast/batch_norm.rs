@@ -4,8 +4,8 @@
 use super::row::Site;
 use super::{Isa, segment};
 use crate::Dropout;
-use crate::rules::AdamWRule;
 use crate::cpu::reference::{self, activate_row};
+use crate::rules::AdamWRule;
 use rayon::prelude::*;
 
 /// Elements of a job: below that a second thread costs more than it brings.

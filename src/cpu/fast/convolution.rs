@@ -1,8 +1,8 @@
 //! `patches`, `pool` and their ways back on all threads, with the bits of their twins: whole images
 //! each.
 
-use crate::rules::{Filter, Image, Pool};
 use crate::cpu::reference;
+use crate::rules::{Filter, Image, Pool};
 use rayon::prelude::*;
 
 /// Elements of a job: below that a second thread costs more than it brings.

@@ -2,8 +2,8 @@
 
 use super::Isa;
 use super::product::descend;
-use crate::rules::SgdRule;
 use crate::cpu::reference::shrink;
+use crate::rules::SgdRule;
 use rayon::prelude::*;
 
 /// Elements of a job: below that a second thread costs more than it brings.

@@ -7,9 +7,9 @@
 #![allow(unsafe_code)]
 
 use super::vector::{Plain, Vector};
-use crate::rules::SgdRule;
 use crate::cpu::fast::Isa;
 use crate::cpu::reference;
+use crate::rules::SgdRule;
 
 /// One tile `C += A·B` in registers.
 pub(super) struct Tile {
