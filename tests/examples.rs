@@ -1,5 +1,5 @@
-//! The examples run, check themselves, and say what they are there to say. `examples/mpi` has a
-//! test of its own.
+//! The examples run, check themselves and print their results. `examples/mpi` has a test of its
+//! own.
 #![cfg(feature = "cli")]
 
 mod common;

@@ -1,16 +1,17 @@
-//! The CPU backend's core on shapes so small that Miri, Rust's interpreter, can run it in minutes:
-//! every kernel with code of its own for an instruction set, whole vectors and ragged ends, beside
-//! the reference. Miri sees each access outside an allocation, each misaligned one and each data
-//! race.
+//! The CPU backend's core on shapes so small that Miri, Rust's interpreter, runs them in minutes.
+//! Every kernel with code for a specific instruction set runs on whole vectors and on ragged ends
+//! and is compared with the reference. Miri detects each access outside an allocation, each
+//! misaligned access and each data race.
 //!
 //! ```sh
-//! export RUSTFLAGS="-C target-feature=+avx2,+fma" MIRIFLAGS="-Zmiri-tree-borrows -Zmiri-ignore-leaks -Zmiri-permissive-provenance \
+//! export RUSTFLAGS="-C target-feature=+avx2,+fma"
+//! export MIRIFLAGS="-Zmiri-tree-borrows -Zmiri-ignore-leaks -Zmiri-permissive-provenance \
 //!     -Zmiri-disable-isolation -Zmiri-deterministic-floats"
 //! cargo +nightly miri test --test miri --no-default-features
 //! ```
 //!
-//! Tree borrows, leaks and provenance are for rayon's queues; logarithms that differ by chance, as
-//! Miri has them, would be another Gaussian.
+//! The options for tree borrows, leaks and provenance are needed for rayon's queues. Miri by
+//! default perturbs logarithms at random, which would change the Gaussian noise.
 
 use wgpu_dropout::call::{
     AlphaDropoutCall, DropoutCall, GaussianDropoutCall, GradInput, GradWeight, GradWeightSgd,
@@ -34,7 +35,8 @@ fn empty(cpu: &mut Cpu, rows: usize, cols: usize) -> Result<CpuTensor<f32>> {
     cpu.tensor(rows, cols, &vec![f32::NAN; rows * cols])
 }
 
-/// Masks and noise: what each gives is equal to the bit on every instruction set.
+/// Returns the masks and noise drawn by each kernel, which are equal to the bit on every
+/// instruction set.
 fn drawn(cpu: &mut Cpu, rows: usize, cols: usize, col: u64) -> Result<Vec<Vec<u32>>> {
     let mask = site(col);
     let x = cpu.tensor(rows, cols, &numbers(1, rows * cols))?;
@@ -61,7 +63,7 @@ fn drawn(cpu: &mut Cpu, rows: usize, cols: usize, col: u64) -> Result<Vec<Vec<u3
     Ok(all)
 }
 
-/// A layer forward, back and updated, and a loss.
+/// Returns a layer's forward pass, loss, gradients and updated weights.
 fn layer(cpu: &mut Cpu, [batch, inputs, outputs]: [usize; 3]) -> Result<Vec<f32>> {
     let dropout = Dropout::train(Mode::Inverted, site(3));
     let rule = SgdRule { lr: 0.1, momentum: 0.5, weight_decay: 0.01, l1: 0.001, max_norm: None };
@@ -137,7 +139,7 @@ fn every_instruction_set_draws_the_reference_s_masks() {
                 "{isa} {rows}×{cols}"
             );
         }
-        // The control: a neighbouring column.
+        // Control: a mask shifted by one column.
         assert!(
             cols == 1 || drawn(&mut Cpu::reference(), rows, cols, col + 1).unwrap() != expected
         );
