@@ -178,8 +178,8 @@ async fn day<B: Backend>(mut net: Mlp<B>, waits: bool) -> wgpu_dropout::Result<V
         seen.extend(net.parameters_async(0).await?.unwrap().0);
     }
     let shard = Shard { index: 1, count: 2 };
-    let (twice, calls) =
-        (|sums: &mut [f32]| sums.iter_mut().for_each(|sum| *sum *= 2.0), RefCell::new(0));
+    let twice = |sums: &mut [f32]| sums.iter_mut().for_each(|sum| *sum *= 2.0);
+    let calls = RefCell::new(0);
     if waits {
         let gradients = net.gradients(&x, &labels, 0, rows, &training)?;
         net.apply_gradients(&gradients, &training)?;

@@ -29,12 +29,12 @@ fn without(gpu: &Gpu, tile: Tile, before: &str, barrier: &str, after: &str) -> G
 /// must not pass for this run's.
 fn right(gpu: &mut Gpu, run: u64) -> [bool; 3] {
     let (batch, inputs, outputs) = (64, 160, 64);
-    let (a, b) =
-        (small_integers(3 * run, batch * inputs), small_integers(3 * run + 1, inputs * outputs));
+    let a = small_integers(3 * run, batch * inputs);
+    let b = small_integers(3 * run + 1, inputs * outputs);
     let mut product = vec![f32::NAN; batch * outputs];
     reference::linear_forward(&a, &b, None, &mut product, [inputs, outputs], false, &Dropout::NONE);
-    let (x, weight) =
-        (gpu.tensor(batch, inputs, &a).unwrap(), gpu.tensor(inputs, outputs, &b).unwrap());
+    let x = gpu.tensor(batch, inputs, &a).unwrap();
+    let weight = gpu.tensor(inputs, outputs, &b).unwrap();
     let mut y = common::poisoned(gpu, batch, outputs);
     let call = LinearForward {
         x: &x,
@@ -55,10 +55,8 @@ fn right(gpu: &mut Gpu, run: u64) -> [bool; 3] {
         noise(run + 100, networks * rows * classes).iter().map(|z| 1e6 * z).collect();
     let weights: Vec<f32> = noise(run + 200, networks).iter().map(|w| 2.0 + w).collect();
     let mut moments = vec![f32::NAN; rows * (2 * classes + 1)];
-    let (mut z, w) = (
-        gpu.tensor(networks * rows, classes, &logits).unwrap(),
-        gpu.tensor(networks, 1, &weights).unwrap(),
-    );
+    let mut z = gpu.tensor(networks * rows, classes, &logits).unwrap();
+    let w = gpu.tensor(networks, 1, &weights).unwrap();
     let mut got = common::poisoned(gpu, rows, 2 * classes + 1);
     gpu.moments(Moments { logits: &mut z, weights: &w, first: 0, before: 0.0, moments: &mut got })
         .unwrap();
@@ -81,7 +79,8 @@ fn each_barrier_that_is_taken_out_shows_as_wrong_bits() {
     if gpu.info().device_type != DeviceType::Cpu {
         return common::skipped("a race need not show on a real GPU");
     }
-    let (one, both) = ("workgroupBarrier();", "storageBarrier();\n    workgroupBarrier();");
+    let one = "workgroupBarrier();";
+    let both = "storageBarrier();\n    workgroupBarrier();";
     let stored =
         "store(buffer, load, lane, next[load], next_k, tile_row, tile_col);\n        }\n        ";
     // Tile `workgroup` has two buffers, `wide` one.

@@ -129,8 +129,8 @@ fn the_cost_of_dropout_is_given_for_each_inner_size() {
         let costs: Vec<&Row> = rows.iter().filter(|row| row.cost_percent.is_some()).collect();
         assert_eq!(costs.iter().map(|row| row.shape[1]).collect::<Vec<_>>(), [128, 1024]);
         for row in costs {
-            let (cost, [low, high]) =
-                (row.cost_percent.unwrap(), row.cost_percent_quartiles.unwrap());
+            let cost = row.cost_percent.unwrap();
+            let [low, high] = row.cost_percent_quartiles.unwrap();
             assert!(low <= cost && cost <= high && low > -100.0, "{row:?}");
             assert_eq!(
                 (row.kernel.as_str(), row.ceiling.as_str()),

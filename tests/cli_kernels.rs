@@ -235,8 +235,8 @@ fn linear_agrees_with_the_oracle_forward_and_backward() {
             let batch = leading.iter().product();
             let (x, weight) = (noise(1, batch * inputs), noise(2, inputs * outputs));
             let (bias, dy) = (noise(3, outputs), noise(4, batch * outputs));
-            let (x_shape, y_shape) =
-                ([leading, &[inputs]].concat(), [leading, &[outputs]].concat());
+            let x_shape = [leading, &[inputs]].concat();
+            let y_shape = [leading, &[outputs]].concat();
             save(folder, "x.npy", &x_shape, &x);
             save(folder, "w.npy", &[inputs, outputs], &weight);
             save(folder, "b.npy", &[outputs], &bias);
@@ -271,8 +271,9 @@ fn linear_agrees_with_the_oracle_forward_and_backward() {
                 );
                 if backward {
                     let dz = oracle::gradient(&dy, relu.then_some(&y.values), outputs, &dropout);
-                    let (dx, dw, db) =
-                        (load(folder, "dx.npy"), load(folder, "dw.npy"), load(folder, "db.npy"));
+                    let dx = load(folder, "dx.npy");
+                    let dw = load(folder, "dw.npy");
+                    let db = load(folder, "db.npy");
                     assert_eq!(
                         (&dx.shape, &dw.shape, &db.shape),
                         (&x_shape, &vec![inputs, outputs], &vec![outputs]),

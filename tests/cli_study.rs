@@ -147,8 +147,8 @@ fn a_claim_of_dropout_does_not_hold_where_nothing_is_dropped() {
     small_data(&folder);
     let line = "study ladder regularizers --without-dropout --updates 15 --seeds 2 --device cpu --data small.csv";
     let output = run_in(&folder, line);
-    let (text, error) =
-        (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
+    let text = String::from_utf8(output.stdout).unwrap();
+    let error = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1), "{text}{error}");
     for claim in [
         "hidden units dropped: a lower test error than no dropout",

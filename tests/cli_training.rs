@@ -226,8 +226,9 @@ fn a_setting_has_the_same_name_on_the_command_line_in_the_file_and_in_the_librar
         succeed_quietly(&folder, &format!("{line} --save n --device cpu --json"));
         let (_, metadata) = saved(&folder.join("n"));
         let net = Mlp::load(Cpu::new(), &folder.join("n")).unwrap();
-        let (architecture, training, place) =
-            (net.architecture(), net.training().unwrap(), net.batch_norm().unwrap());
+        let architecture = net.architecture();
+        let training = net.training().unwrap();
+        let place = net.batch_norm().unwrap();
         let library = format!("{architecture:?} {training:?} batch_norm: {place:?}");
         for (option, value, debug) in settings {
             let key = option.replace('-', "_");
@@ -387,8 +388,8 @@ fn an_array_is_predicted_as_it_stands() {
 type Network = BTreeMap<String, Vec<f32>>;
 
 fn affine(network: &Network, layer: usize, x: &[f64]) -> Vec<f64> {
-    let (w, b) =
-        (&network[&format!("layers.{layer}.weight")], &network[&format!("layers.{layer}.bias")]);
+    let w = &network[&format!("layers.{layer}.weight")];
+    let b = &network[&format!("layers.{layer}.bias")];
     let dot = |o: usize| {
         x.iter().enumerate().map(|(i, x)| x * f64::from(w[i * b.len() + o])).sum::<f64>()
     };
@@ -471,7 +472,9 @@ fn the_exact_ensemble_is_every_mask_and_samples_come_near_it() {
                 let files = "--output m.npy --samples 900 --spread s.npy --entropy h.npy --information i.npy";
                 let object =
                     &lines(&succeed_quietly(&folder, &format!("{predict} {files} {masks}")))[0];
-                let (mean, spread, entropy) = (load("m.npy"), load("s.npy"), load("h.npy"));
+                let mean = load("m.npy");
+                let spread = load("s.npy");
+                let entropy = load("h.npy");
                 // A sample takes at least four dispatches, of which one submit holds about a
                 // thousand.
                 assert!(

@@ -132,8 +132,9 @@ fn idx_files_that_do_not_fit_one_another_are_refused() {
 
 #[test]
 fn parts_without_rows_or_features_and_missing_files_are_refused() {
-    let (none, no_pixels, labels) =
-        (idx(&[0, 2, 2], &[]), idx(&[3, 0, 2], &[]), idx(&[3], &[1, 0, 2]));
+    let none = idx(&[0, 2, 2], &[]);
+    let no_pixels = idx(&[3, 0, 2], &[]);
+    let labels = idx(&[3], &[1, 0, 2]);
     let no_labels = idx(&[0], &[]);
     let images = &small_idx()[0];
     for (files, what) in [
@@ -375,8 +376,9 @@ fn no_change_to_a_files_bytes_makes_a_reader_panic() {
     let folder = folder(&[]);
     let (csv, array) = (folder.path().join("a.csv"), folder.path().join("a.npy"));
     npy::write_f32(&array, &[2, 3], &[1.0; 6]).unwrap();
-    let (plain, packed, whole) =
-        (small_csv(), gzip(small_csv().as_bytes()), fs::read(&array).unwrap());
+    let plain = small_csv();
+    let packed = gzip(small_csv().as_bytes());
+    let whole = fs::read(&array).unwrap();
     for _ in 0..500 {
         try_data(folder.path(), &csv, "a.csv", &changed(plain.as_bytes()));
         try_data(folder.path(), &csv, "a.csv", &changed(&packed));

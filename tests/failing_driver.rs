@@ -185,9 +185,10 @@ mod between {
     ) -> vk::Result {
         // SAFETY: as in `submit`.
         let real = unsafe { transmute::<*mut (), vk::PFN_vkAllocateMemory>(ALLOCATE.load(SeqCst)) };
-        match fails(Fault::Memory) {
-            true => vk::Result::ERROR_OUT_OF_DEVICE_MEMORY,
-            false => unsafe { real(device, info, allocator, memory) },
+        if fails(Fault::Memory) {
+            vk::Result::ERROR_OUT_OF_DEVICE_MEMORY
+        } else {
+            unsafe { real(device, info, allocator, memory) }
         }
     }
 

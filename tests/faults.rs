@@ -344,7 +344,8 @@ fn submit_until(raw: &Raw, kernels: &Kernels, thread: u32, until: Instant) -> u3
             second.unwrap().record(&mut pass);
         }
         raw.queue.submit([encoder.finish()]);
-        let (mut right, mut twice) = (vec![f32::NAN; rows * cols], vec![f32::NAN; rows * cols]);
+        let mut right = vec![f32::NAN; rows * cols];
+        let mut twice = vec![f32::NAN; rows * cols];
         reference::linear_forward(&x, &weight, None, &mut right, [inner, cols], true, &dropout);
         reference::dropout(&right, &mut twice, cols, &dropout);
         same_bits(&format!("thread {thread}, round {rounds}"), &raw.read(&d), &twice).unwrap();

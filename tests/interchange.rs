@@ -57,10 +57,8 @@ fn write(path: &Path, tensors: &[Zeros<'_>]) {
 fn a_network_of_pytorch_predicts_what_pytorch_predicts() {
     fn check<B: Backend>(backend: B) -> B {
         let mut net = Mlp::new(backend, architecture(4, &[6, 5], 3)).unwrap();
-        let (x, right) = (
-            npy::read(&data("pytorch_x.npy")).unwrap().values,
-            npy::read(&data("pytorch_p.npy")).unwrap().values,
-        );
+        let x = npy::read(&data("pytorch_x.npy")).unwrap().values;
+        let right = npy::read(&data("pytorch_p.npy")).unwrap().values;
         let off =
             |p: Vec<f32>| p.iter().zip(&right).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
         assert!(

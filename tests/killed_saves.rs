@@ -55,12 +55,11 @@ fn a_process_that_saves_for_ever() {
     let other = path.with_extension("whole");
     loop {
         train(&mut net);
-        match naive {
-            false => net.save(path).unwrap(),
-            true => {
-                net.save(&other).unwrap();
-                std::fs::write(path, std::fs::read(&other).unwrap()).unwrap();
-            }
+        if naive {
+            net.save(&other).unwrap();
+            std::fs::write(path, std::fs::read(&other).unwrap()).unwrap();
+        } else {
+            net.save(path).unwrap();
         }
     }
 }

@@ -67,12 +67,10 @@ fn drawn(cpu: &mut Cpu, rows: usize, cols: usize, col: u64) -> Result<Vec<Vec<u3
 fn layer(cpu: &mut Cpu, [batch, inputs, outputs]: [usize; 3]) -> Result<Vec<f32>> {
     let dropout = Dropout::train(Mode::Inverted, site(3));
     let rule = SgdRule { lr: 0.1, momentum: 0.5, weight_decay: 0.01, l1: 0.001, max_norm: None };
-    let (x, mut weight) = (
-        cpu.tensor(batch, inputs, &numbers(1, batch * inputs))?,
-        cpu.tensor(inputs, outputs, &numbers(2, inputs * outputs))?,
-    );
-    let (mut bias, mut y) =
-        (cpu.tensor(1, outputs, &numbers(3, outputs))?, empty(cpu, batch, outputs)?);
+    let x = cpu.tensor(batch, inputs, &numbers(1, batch * inputs))?;
+    let mut weight = cpu.tensor(inputs, outputs, &numbers(2, inputs * outputs))?;
+    let mut bias = cpu.tensor(1, outputs, &numbers(3, outputs))?;
+    let mut y = empty(cpu, batch, outputs)?;
     cpu.linear_forward(LinearForward {
         x: &x,
         weight: &weight,
@@ -82,8 +80,9 @@ fn layer(cpu: &mut Cpu, [batch, inputs, outputs]: [usize; 3]) -> Result<Vec<f32>
         dropout,
     })?;
     let labels: Vec<u32> = (0..batch as u32).map(|row| row % outputs as u32).collect();
-    let (labels, mut losses, mut grad) =
-        (cpu.tensor(batch, 1, &labels)?, empty(cpu, batch, 2)?, empty(cpu, batch, outputs)?);
+    let labels = cpu.tensor(batch, 1, &labels)?;
+    let mut losses = empty(cpu, batch, 2)?;
+    let mut grad = empty(cpu, batch, outputs)?;
     cpu.softmax_cross_entropy(SoftmaxCrossEntropy {
         logits: &y,
         labels: &labels,
@@ -91,8 +90,9 @@ fn layer(cpu: &mut Cpu, [batch, inputs, outputs]: [usize; 3]) -> Result<Vec<f32>
         grad_logits: &mut grad,
         batch,
     })?;
-    let (mut dx, mut dw, mut db) =
-        (empty(cpu, batch, inputs)?, empty(cpu, inputs, outputs)?, empty(cpu, 1, outputs)?);
+    let mut dx = empty(cpu, batch, inputs)?;
+    let mut dw = empty(cpu, inputs, outputs)?;
+    let mut db = empty(cpu, 1, outputs)?;
     cpu.grad_input(GradInput {
         grad_output: &grad,
         output: Some(&y),

@@ -37,10 +37,8 @@ fn batch(rows: usize) -> (Vec<f32>, Vec<u32>) {
 fn training() -> Training {
     let rule =
         SgdRule { lr: 0.1, momentum: 0.9, weight_decay: 0.01, l1: 1e-4, max_norm: Some(1.5) };
-    let (lr, momentum) = (
-        Schedule::Exponential { to: 0.5, steps: 8 },
-        Schedule::Linear { from: 0.5, to: 1.0, steps: 6 },
-    );
+    let lr = Schedule::Exponential { to: 0.5, steps: 8 };
+    let momentum = Schedule::Linear { from: 0.5, to: 1.0, steps: 6 };
     let schedules = Schedules { lr, momentum, drop: Schedule::Constant };
     Training { batch: 16, rule, schedules, ..Training::default() }
 }
@@ -64,7 +62,8 @@ fn sum<B: Backend>(net: &mut Mlp<B>, rows: &[usize], first: impl Fn(usize) -> us
     let (x, labels) = batch(batch_rows);
     let (mut values, mut start) = (Vec::new(), 0);
     for rows in rows {
-        let (x, labels) = (&x[start * INPUTS..][..rows * INPUTS], &labels[start..][..*rows]);
+        let x = &x[start * INPUTS..][..rows * INPUTS];
+        let labels = &labels[start..][..*rows];
         let part = net.gradients(x, labels, first(start), batch_rows, &training()).unwrap();
         values.resize(part.values.len(), 0.0);
         values.iter_mut().zip(part.values).for_each(|(sum, part)| *sum += part);

@@ -160,8 +160,9 @@ fn what_is_chosen_is_taken() {
 #[test]
 fn every_choice_draws_the_same_masks_and_sums_alike() {
     let Some(gpu) = gpu() else { return };
-    let (info, features, limits) =
-        (gpu.info().clone(), gpu.device().features(), gpu.device().limits());
+    let info = gpu.info().clone();
+    let features = gpu.device().features();
+    let limits = gpu.device().limits();
     let expected = site().mask.bytes(40, 72).unwrap();
     let mut first: Option<Vec<f32>> = None;
     for tile in Tile::ALL.into_iter().filter(|tile| tile.runs_on(&info, features, &limits)) {
