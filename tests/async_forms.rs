@@ -1,5 +1,6 @@
-//! The `async` forms under an executor that never blocks and polls the device between: the same
-//! results to the bit, and none waits inside.
+//! The `async` forms under an executor that never blocks and that polls the device between two
+//! polls of the future. They give the results of the blocking forms to the bit, and none of them
+//! waits inside.
 
 mod common;
 
@@ -18,7 +19,7 @@ use wgpu_dropout::mlp::{
 };
 use wgpu_dropout::{Mode, Rate};
 
-/// Runs a future as a browser would: it is polled, then the device is, neither of which waits.
+/// Runs a future as a browser would: polls it and the device in turn, never waiting in either.
 fn run<R>(device: &wgpu::Device, future: impl Future<Output = R>) -> R {
     let mut future = pin!(future);
     loop {
@@ -30,8 +31,9 @@ fn run<R>(device: &wgpu::Device, future: impl Future<Output = R>) -> R {
     }
 }
 
-/// Whether a future waits for somebody else to poll the device: so long as nobody does, it is not
-/// ready, however often it is asked. One that waits inside is ready when it is asked first.
+/// Returns true if a future waits for someone else to poll the device, and its result. Such a
+/// future stays pending, however often it is polled, until the device is polled. A future that
+/// waits inside is ready at its first poll.
 fn awaits<R>(device: &wgpu::Device, future: impl Future<Output = R>) -> (bool, R) {
     let mut future = pin!(future);
     for _ in 0..50 {
@@ -51,7 +53,7 @@ fn nothing_is_waited_for_inside() {
     let (x, labels) = (noise(1, 60 * 20), [0, 1, 2].repeat(20));
     let data = Resident::new(net.backend_mut(), Source::Floats(&x), 20, 1.0, &labels).unwrap();
     let training = Training { batch: 2, ..Training::default() };
-    // More submits than the device may be behind.
+    // This makes more submits than may be in flight.
     assert!(awaits(&device, net.train_epoch_async(&data, &training)).0);
     net.train_step(&x, &labels, &training).unwrap();
     assert!(awaits(&device, net.loss_async()).0);
@@ -59,7 +61,7 @@ fn nothing_is_waited_for_inside() {
     assert!(awaits(&device, net.predict_async(&x)).0);
     assert!(awaits(&device, net.predict_monte_carlo_async(&data, 2, Sharing::PerRow)).0);
     assert!(awaits(&device, net.parameters_async(0)).0);
-    // Steps and shards, each more submits than the device may be behind.
+    // The steps and the shards each make more submits than may be in flight.
     assert!(
         awaits(&device, async {
             for _ in 0..30 {
@@ -86,8 +88,8 @@ fn nothing_is_waited_for_inside() {
     let mut net =
         Mlp::new(gpu, architecture()).unwrap().with_batch_norm(BatchNormPlace::After).unwrap();
     assert!(awaits(&device, net.norm_parameters_async(0)).0);
-    // Its normalization is made part of the weights first, on the host; 9,000 rows are more chunks
-    // than the device may be behind.
+    // The host first folds the normalization into the weights. 9,000 rows make more chunks than may
+    // be in flight.
     let many = Resident::new(
         net.backend_mut(),
         Source::Floats(&noise(2, 9000 * 20)),
@@ -120,7 +122,7 @@ fn nothing_is_waited_for_inside() {
     assert!(awaits(&device, gpu.read_async(&tensor)).0);
     assert!(awaits(&device, gpu.read_all_async(&[&tensor, &tensor])).0);
     assert!(awaits(&device, gpu.wait_async()).0);
-    // The control: a call that blocks, in a future.
+    // Control: a blocking call inside a future.
     let (awaited, values) = awaits(&device, async { gpu.read(&tensor) });
     assert!(!awaited && values.unwrap() == [1.0, 2.0, 3.0]);
 }
@@ -138,7 +140,7 @@ fn architecture() -> Architecture {
     }
 }
 
-/// A convolution and a pool of images of 4 × 4, for a network of 20 inputs.
+/// Returns a convolution and a pool of 4×4 images, which feed a network of 20 inputs.
 fn front() -> Front {
     let filter = Filter { side: 3, padding: 1 };
     let pool = Pool { pooling: Pooling::Max, height: 2, width: 2 };
@@ -146,7 +148,8 @@ fn front() -> Front {
     Front { image: Image { height: 4, width: 4, channels: 1 }, stages }
 }
 
-/// Everything that reads back, each in its blocking form or in its `async` one.
+/// Makes every call that reads back, in its blocking form if `waits` is set, else in its `async`
+/// form.
 async fn day<B: Backend>(mut net: Mlp<B>, waits: bool) -> wgpu_dropout::Result<Vec<f32>> {
     let rows = 300;
     let (x, labels) =
@@ -175,8 +178,8 @@ async fn day<B: Backend>(mut net: Mlp<B>, waits: bool) -> wgpu_dropout::Result<V
         seen.extend(net.parameters_async(0).await?.unwrap().0);
     }
     let shard = Shard { index: 1, count: 2 };
-    let (twice, calls) =
-        (|sums: &mut [f32]| sums.iter_mut().for_each(|sum| *sum *= 2.0), RefCell::new(0));
+    let twice = |sums: &mut [f32]| sums.iter_mut().for_each(|sum| *sum *= 2.0);
+    let calls = RefCell::new(0);
     if waits {
         let gradients = net.gradients(&x, &labels, 0, rows, &training)?;
         net.apply_gradients(&gradients, &training)?;
@@ -191,7 +194,7 @@ async fn day<B: Backend>(mut net: Mlp<B>, waits: bool) -> wgpu_dropout::Result<V
         let gradients = net.gradients_async(&x, &labels, 0, rows, &training).await?;
         net.apply_gradients_async(&gradients, &training).await?;
         seen.extend(gradients.values);
-        // As one that sends: it is not ready when it is asked first.
+        // Like a reduction over a network, it is pending at the first poll.
         let all_reduce = async |sums: &mut [f32]| {
             *calls.borrow_mut() += 1;
             let mut asked = false;
@@ -227,7 +230,7 @@ async fn day<B: Backend>(mut net: Mlp<B>, waits: bool) -> wgpu_dropout::Result<V
     Ok(seen)
 }
 
-/// The same with convolutions.
+/// Does the same as [`day`] with a convolutional network.
 async fn images<B: Backend>(net: &mut ConvNet<B>, waits: bool) -> wgpu_dropout::Result<Vec<f32>> {
     let (x, labels) = (noise(5, 30 * 16), [0, 1, 2].repeat(10));
     let data = Resident::new(net.backend_mut(), Source::Floats(&x), 16, 1.0, &labels)?;
@@ -270,7 +273,7 @@ fn the_async_forms_give_what_the_blocking_ones_give() {
     same_bits("CPU", &on_cpu(false), &on_cpu(true)).unwrap();
     let Some(choice) = adapter() else { return };
     let Some(waiting) = gpu() else { return };
-    // Opening needs no device to poll: where nobody is asked for permission it is ready at once.
+    // Opening needs no device to poll. Natively no permission is requested, so it is ready at once.
     let gpu = pollster::block_on(Gpu::open_async(&choice)).unwrap();
     let device = gpu.device().clone();
     let awaited = run(&device, day(Mlp::new(gpu, architecture()).unwrap(), false)).unwrap();
@@ -279,7 +282,7 @@ fn the_async_forms_give_what_the_blocking_ones_give() {
     same_bits("GPU", &awaited, &blocked).unwrap();
 }
 
-/// Who gives up leaves nothing behind that harms the next.
+/// A dropped read leaves nothing behind that harms the next one.
 #[test]
 fn a_read_that_is_given_up_harms_nothing() {
     let Some(mut gpu) = gpu() else { return };
@@ -295,7 +298,7 @@ fn a_read_that_is_given_up_harms_nothing() {
     same_bits("read", &run(&device, gpu.read_async(&tensor)).unwrap(), &values).unwrap();
 }
 
-/// A lost device ends what awaits it, within a second.
+/// A lost device ends every pending wait within a second.
 #[test]
 fn a_lost_device_ends_what_awaits_it() {
     let Some(mut gpu) = gpu() else { return };

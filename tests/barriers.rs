@@ -1,5 +1,5 @@
-//! A barrier that is missing shows: with any one of them taken out, the kernels that have barriers
-//! give wrong bits. naga and the drivers accept such a shader, so nothing else would tell.
+//! Every barrier matters: a kernel with any one of its barriers removed gives wrong bits. naga and
+//! the drivers accept such a shader, so no other check would find the omission.
 
 mod common;
 
@@ -11,7 +11,8 @@ use wgpu_dropout::cpu::reference;
 use wgpu_dropout::gpu::{Gpu, Kernels, Planner, Tile, Tiles};
 use wgpu_dropout::wgpu::DeviceType;
 
-/// The same device with one barrier taken out of the kernel whose text goes on so.
+/// Returns the same device with one barrier removed from the kernel in which `before` and `after`
+/// surround it.
 fn without(gpu: &Gpu, tile: Tile, before: &str, barrier: &str, after: &str) -> Gpu {
     let tiled = |planner| Planner { tiles: Tiles::all(tile), ..planner };
     let kernels = Kernels::with_planner(gpu.device(), tiled).unwrap();
@@ -20,17 +21,20 @@ fn without(gpu: &Gpu, tile: Tile, before: &str, barrier: &str, after: &str) -> G
     )
 }
 
-/// Whether a product and a sum of losses are right, to the bit, and moments of certain predictions
-/// nearly. Each run has numbers of its own: workgroup memory may still hold what a run before left,
-/// which must not pass for this one's.
+/// Runs a product, a sum of losses and a sum of moments, and returns which of them are right.
+/// Products and losses must match to the bit. Moments, of predictions that are all but certain,
+/// must be within 1e-3.
+///
+/// Each run uses numbers of its own. Workgroup memory may still hold an earlier run's values, which
+/// must not pass for this run's.
 fn right(gpu: &mut Gpu, run: u64) -> [bool; 3] {
     let (batch, inputs, outputs) = (64, 160, 64);
-    let (a, b) =
-        (small_integers(3 * run, batch * inputs), small_integers(3 * run + 1, inputs * outputs));
+    let a = small_integers(3 * run, batch * inputs);
+    let b = small_integers(3 * run + 1, inputs * outputs);
     let mut product = vec![f32::NAN; batch * outputs];
     reference::linear_forward(&a, &b, None, &mut product, [inputs, outputs], false, &Dropout::NONE);
-    let (x, weight) =
-        (gpu.tensor(batch, inputs, &a).unwrap(), gpu.tensor(inputs, outputs, &b).unwrap());
+    let x = gpu.tensor(batch, inputs, &a).unwrap();
+    let weight = gpu.tensor(inputs, outputs, &b).unwrap();
     let mut y = common::poisoned(gpu, batch, outputs);
     let call = LinearForward {
         x: &x,
@@ -51,10 +55,8 @@ fn right(gpu: &mut Gpu, run: u64) -> [bool; 3] {
         noise(run + 100, networks * rows * classes).iter().map(|z| 1e6 * z).collect();
     let weights: Vec<f32> = noise(run + 200, networks).iter().map(|w| 2.0 + w).collect();
     let mut moments = vec![f32::NAN; rows * (2 * classes + 1)];
-    let (mut z, w) = (
-        gpu.tensor(networks * rows, classes, &logits).unwrap(),
-        gpu.tensor(networks, 1, &weights).unwrap(),
-    );
+    let mut z = gpu.tensor(networks * rows, classes, &logits).unwrap();
+    let w = gpu.tensor(networks, 1, &weights).unwrap();
     let mut got = common::poisoned(gpu, rows, 2 * classes + 1);
     gpu.moments(Moments { logits: &mut z, weights: &w, first: 0, before: 0.0, moments: &mut got })
         .unwrap();
@@ -77,10 +79,11 @@ fn each_barrier_that_is_taken_out_shows_as_wrong_bits() {
     if gpu.info().device_type != DeviceType::Cpu {
         return common::skipped("a race need not show on a real GPU");
     }
-    let (one, both) = ("workgroupBarrier();", "storageBarrier();\n    workgroupBarrier();");
+    let one = "workgroupBarrier();";
+    let both = "storageBarrier();\n    workgroupBarrier();";
     let stored =
         "store(buffer, load, lane, next[load], next_k, tile_row, tile_col);\n        }\n        ";
-    // `workgroup` has two buffers, `wide` one.
+    // Tile `workgroup` has two buffers, `wide` one.
     for (run, tile, before, barrier, after, shows) in [
         (1, Tile::Workgroup, "    ", one, "\n    var buffer", [false, true, true]),
         (2, Tile::Workgroup, stored, one, "", [false, true, true]),

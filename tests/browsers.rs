@@ -1,6 +1,6 @@
-//! Other implementations of WebGPU than wgpu's: Dawn on Node and headless Chromium compile every
-//! kernel that the standard language can say, and the masks that they draw are the contract's.
-//! `cargo xtask test --all` runs it where Node, npm and Chromium are installed.
+//! Implementations of WebGPU other than wgpu: Dawn on Node and headless Chromium compile every
+//! kernel that standard WGSL can express and draw the contract's masks. `cargo xtask test --all`
+//! runs these tests if Node, npm and Chromium are installed.
 #![cfg(feature = "cli")]
 
 mod common;
@@ -14,7 +14,8 @@ use wgpu_dropout::gpu::{Params, Stem, Variant};
 use wgpu_dropout::wgpu::Features;
 use wgpu_dropout::{Key, Mask, Rate};
 
-/// A mask as `mask_bits` draws it: its parameter block, its workgroups and what must come.
+/// Describes one mask drawn by `mask_bits`: its parameter block, its number of workgroups and the
+/// expected words.
 fn mask_case(mask: Mask, rows: usize, cols: usize) -> Value {
     let words = cols.div_ceil(32);
     let grid = (rows * words).div_ceil(64) as u32;
@@ -42,7 +43,7 @@ fn mask_case(mask: Mask, rows: usize, cols: usize) -> Value {
     json!({"name": format!("{mask:?} {rows}×{cols}"), "wgsl": Variant::new(Stem::MaskBits).source(), "params": block, "grid": grid, "words": bits})
 }
 
-/// What the scripts are given; with `planted` one bit of one mask is wrong.
+/// Returns the input of the scripts. With `planted`, one bit of one mask is wrong.
 fn cases(planted: bool) -> Value {
     let mask =
         |seed, layer, step, keep| Mask::new(Rate::keep(keep).unwrap(), Key { seed, layer, step });
@@ -81,7 +82,7 @@ fn folder() -> PathBuf {
     folder
 }
 
-/// Runs a script with whole cases and with a planted fault.
+/// Runs a script on correct cases, then on cases with a planted fault.
 fn run(script: &str, argument: &Path, environment: &[(&str, &str)]) {
     for planted in [false, true] {
         let path = folder().join(format!("{script}.{planted}.json"));
@@ -109,9 +110,10 @@ fn run(script: &str, argument: &Path, environment: &[(&str, &str)]) {
             result["adapter"], result["masks"], result["kernels"]
         );
         assert!(result["masks"] == 44 && result["kernels"].as_u64() > Some(100), "{result}");
-        match planted {
-            false => assert!(wrong.is_empty(), "{wrong:?}"),
-            true => assert!(wrong.len() == 1 && wrong[0].contains("word 5: expected"), "{wrong:?}"),
+        if planted {
+            assert!(wrong.len() == 1 && wrong[0].contains("word 5: expected"), "{wrong:?}");
+        } else {
+            assert!(wrong.is_empty(), "{wrong:?}");
         }
     }
 }
@@ -130,7 +132,7 @@ fn there(program: &str) -> bool {
 }
 
 #[test]
-#[ignore = "takes Node and npm's package webgpu"]
+#[ignore = "requires Node and the npm package webgpu"]
 fn dawn_on_node_draws_the_contract_s_masks() {
     if !there("node") || !there("npm") {
         return;
@@ -145,11 +147,11 @@ fn dawn_on_node_draws_the_contract_s_masks() {
         .unwrap();
     if !installed.status.success() {
         return common::skipped(&format!(
-            "npm does not give {package}: {}",
+            "npm cannot install {package}: {}",
             String::from_utf8_lossy(&installed.stderr)
         ));
     }
-    // Dawn takes no lavapipe; where xtask has put SwiftShader it is used.
+    // Dawn does not accept lavapipe. If xtask has installed SwiftShader, use that.
     let target = Path::new(env!("CARGO_TARGET_TMPDIR"))
         .parent()
         .unwrap()
@@ -164,7 +166,7 @@ fn dawn_on_node_draws_the_contract_s_masks() {
 }
 
 #[test]
-#[ignore = "takes Node and Chromium"]
+#[ignore = "requires Node and Chromium"]
 fn chromium_draws_the_contract_s_masks() {
     let programs = ["chromium", "chromium-browser", "google-chrome"];
     let Some(program) = programs

@@ -1,10 +1,11 @@
-//! The claim behind dropout: the mean of a site's output over masks is its output at prediction
-//! time.
+//! The claim behind dropout: averaged over masks, the output of a site equals its output at
+//! prediction time.
 //!
-//! Over 4,096 masks, the steps of a run, an element a of a site is on average k·s·a, with a known
-//! variance: a kept element is s·a, kept with probability k = t / 65536, so that σ² = (s·a)²·k·(1 −
-//! k). Every mean must lie within 5σ/64 of the prediction. A control without the factor must not,
-//! and the spread of the means must be what σ says: a σ too large would let anything pass.
+//! An element a of a site is kept with probability k = t / 65536 and scaled by s. Its output
+//! therefore has the mean k·s·a and the variance σ² = (s·a)²·k·(1 − k). Over 4,096 masks, one per
+//! step of a run, every mean must lie within 5σ/64 of the prediction. The control without the
+//! factor must not. The spread of the means must also match σ, since too large a σ would let
+//! anything pass.
 
 mod common;
 
@@ -17,18 +18,19 @@ const MASKS: u32 = 4096;
 const ROWS: usize = 6;
 const COLS: usize = 83;
 
-/// The sites of a network: what the kernel that drops there gives, for a mask or for prediction.
+/// Sites of dropout in a network, each with the kernel that drops there, during training or
+/// prediction.
 #[derive(Debug, Clone, Copy)]
 enum Site {
-    /// `dropout` by itself.
+    /// The kernel `dropout` alone.
     Plain,
-    /// A hidden layer, behind ReLU in the same kernel.
+    /// A hidden layer, after ReLU in the same kernel.
     Hidden,
-    /// The input, while a mini-batch is gathered.
+    /// The input, as a mini-batch is gathered.
     Input,
 }
 
-/// A site on a backend.
+/// A site and its tensors on a backend.
 struct Fixture<B: Backend> {
     site: Site,
     x: B::Tensor<f32>,
@@ -86,13 +88,13 @@ impl<B: Backend> Fixture<B> {
     }
 }
 
-/// The means' distances from a prediction in standard deviations, and the largest distance where
-/// there is no deviation.
+/// Returns the distance of each mean from its prediction in standard deviations, and the largest
+/// absolute distance among elements without deviation.
 fn distances(mean: &[f64], prediction: &[f64], sigma: &[f64]) -> (Vec<f64>, f64) {
     let (mut distances, mut fixed) = (Vec::new(), 0.0f64);
     for ((mean, prediction), sigma) in mean.iter().zip(prediction).zip(sigma) {
         let off = mean - prediction;
-        // Rounding of the outputs themselves to f32.
+        // A σ below 1e-9 is lost in the rounding of the outputs to f32.
         if *sigma > 1e-9 { distances.push(off / sigma) } else { fixed = fixed.max(off.abs()) }
     }
     (distances, fixed)
@@ -118,23 +120,23 @@ fn check_site<B: Backend>(backend: &mut B, site: Site, mode: Mode, rate: Rate) {
     let (z, fixed) = distances(&mean, &prediction, &sigma);
     let largest = z.iter().map(|z| z.abs()).fold(0.0, f64::max);
     assert!(z.len() > 200 && largest <= 5.0, "{what}: {largest} σ over {} elements", z.len());
-    assert!(fixed <= 1e-9, "{what}: an element that is 0 stays 0, not {fixed}");
-    // z² averages 1, with a deviation of √(2/n).
+    assert!(fixed <= 1e-9, "{what}: elements that are 0 must stay 0, not {fixed}");
+    // z² has mean 1 and standard deviation √(2/n).
     let square = z.iter().map(|z| z * z).sum::<f64>() / z.len() as f64;
     assert!(
         (square - 1.0).abs() <= 5.0 * (2.0 / z.len() as f64).sqrt(),
-        "{what}: the means spread by {square} of σ²"
+        "{what}: the variance of the means is {square} σ²"
     );
 
-    // The control: inverted without its scale while training, vanilla without its factor at
-    // prediction.
+    // Control: inverted dropout without its scale in training, vanilla dropout without its factor
+    // at prediction.
     let unscaled: Vec<f64> = match mode {
         Mode::Inverted => mean.iter().map(|mean| mean * keep).collect(),
         _ => mean.clone(),
     };
     let (z, _) = distances(&unscaled, &activation, &sigma);
     let smallest = z.iter().map(|z| z.abs()).fold(f64::INFINITY, f64::min);
-    assert!(smallest > 5.0, "{what}: without the factor a mean is only {smallest} σ off");
+    assert!(smallest > 5.0, "{what}: without the factor, a mean is only {smallest} σ off");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! The command line as a user meets it: the noun `bench`, on the CPU and on the GPU under test.
+//! The command line as a user meets it: the command `bench`, on the CPU and on the GPU under test.
 #![cfg(feature = "cli")]
 
 mod common;
@@ -9,7 +9,7 @@ use std::process::Stdio;
 use std::time::Duration;
 use tempfile::TempDir;
 
-/// A row as it is documented, and nothing else.
+/// One row with exactly the documented fields.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Row {
@@ -27,10 +27,10 @@ struct Row {
     ceiling: String,
     ceiling_s: f64,
     ratio_to_ceiling: f64,
-    /// Of a layer timed in turns with and without dropout.
+    /// Only for a layer timed alternately with and without dropout.
     cost_percent: Option<f64>,
     cost_percent_quartiles: Option<[f64; 2]>,
-    /// Of a training step.
+    /// Only for a training step.
     dispatches_per_step: Option<f64>,
     submits_per_step: Option<f64>,
     objects_per_step: Option<f64>,
@@ -64,7 +64,7 @@ fn every_row_has_every_figure_and_they_fit_together() {
             assert!(close(row.ratio_to_ceiling * row.median_s, row.ceiling_s), "{row:?}");
             assert!(
                 rows.iter().any(|other| other.kernel == row.ceiling),
-                "a ceiling of the same run: {row:?}"
+                "the ceiling must be of the same run: {row:?}"
             );
             assert_eq!(
                 row.dtype,
@@ -101,7 +101,7 @@ fn every_row_has_every_figure_and_they_fit_together() {
             )
         });
         assert!(["sgd", "softmax_cross_entropy"].iter().all(|kernel| of(kernel).len() == 1));
-        // f16 where the device has it.
+        // f16 rows appear if the device supports f16.
         let half = device != "cpu" && common::gpu().is_some_and(|gpu| gpu.kernels().planner().half);
         for (kernel, bytes) in [
             ("copy_f16", 4 * 3072),
@@ -129,8 +129,8 @@ fn the_cost_of_dropout_is_given_for_each_inner_size() {
         let costs: Vec<&Row> = rows.iter().filter(|row| row.cost_percent.is_some()).collect();
         assert_eq!(costs.iter().map(|row| row.shape[1]).collect::<Vec<_>>(), [128, 1024]);
         for row in costs {
-            let (cost, [low, high]) =
-                (row.cost_percent.unwrap(), row.cost_percent_quartiles.unwrap());
+            let cost = row.cost_percent.unwrap();
+            let [low, high] = row.cost_percent_quartiles.unwrap();
             assert!(low <= cost && cost <= high && low > -100.0, "{row:?}");
             assert_eq!(
                 (row.kernel.as_str(), row.ceiling.as_str()),
@@ -146,8 +146,8 @@ fn a_training_step_s_counts_are_those_of_the_recording_layer() {
         let rows =
             rows(&format!("bench --quick --only step --network 8x16x12x12x4 --device {device}"));
         let step = rows.iter().find(|row| row.kernel == "train_step").unwrap();
-        // Gather, 3 forward, loss and its sum, 2 backward, 3 gradients with their updates; a loss
-        // and a count of right answers, read once an epoch.
+        // The gather, 3 forward passes, the loss and its sum, 2 backward passes, and 3 gradients
+        // with their updates. Each epoch reads one loss and one count of correct answers.
         assert_eq!((step.dispatches_per_step, step.bytes_read_per_step), (Some(11.0), Some(8.0)));
         let submits = if device == "cpu" { 0.0 } else { 1.0 };
         assert_eq!(
@@ -158,7 +158,8 @@ fn a_training_step_s_counts_are_those_of_the_recording_layer() {
             rows.iter().all(|row| row.start_s.is_some() == (row.kernel == "train_step")),
             "{rows:?}"
         );
-        // One layer: gather, forward, loss and its sum, the gradient with its update.
+        // With one layer: the gather, the forward pass, the loss and its sum, and the gradient with
+        // its update.
         let rows =
             self::rows(&format!("bench --quick --only step --network 8x16x4 --device {device}"));
         assert_eq!(rows.iter().find_map(|row| row.dispatches_per_step), Some(5.0));
@@ -220,7 +221,7 @@ fn wrong_usage_ends_with_status_2_and_an_unwritable_page_with_status_1_before_an
         let stderr = refuse(folder.path(), &format!("bench {end}"), 2);
         assert!(stderr.contains("bench --help`"), "{end}: {stderr}");
     }
-    // Hours, were it to begin.
+    // This would take hours if timing began.
     let start = std::time::Instant::now();
     for path in ["none/b.html", "."] {
         assert!(

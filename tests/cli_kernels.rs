@@ -1,5 +1,5 @@
-//! The command line as a user meets it: the nouns `mask`, `dropout`, `linear` and `devices`, on the
-//! CPU and on the GPU under test.
+//! The command line as a user meets it: the commands `mask`, `dropout`, `linear` and `devices`, on
+//! the CPU and on the GPU under test.
 #![cfg(feature = "cli")]
 
 mod common;
@@ -22,7 +22,7 @@ fn load(folder: &Path, name: &str) -> Array {
     npy::read(&folder.join(name)).unwrap()
 }
 
-/// Shape and bytes of a u8 array.
+/// Returns the shape and the bytes of a u8 array.
 fn load_mask(folder: &Path, name: &str) -> (Vec<usize>, Vec<u8>) {
     let file = std::fs::read(folder.join(name)).unwrap();
     assert_eq!(&file[..8], b"\x93NUMPY\x01\x00");
@@ -110,7 +110,7 @@ fn a_reader_that_has_seen_enough_ends_the_command_quietly() {
     );
 }
 
-/// Sites as arguments, and as the library knows them, while training and while predicting.
+/// Returns sites in training and in prediction, as arguments and as the library represents them.
 fn sites() -> Vec<(&'static str, Dropout)> {
     let mask = |rate| Mask::new(rate, Key { seed: 7, layer: 2, step: 3 }).at(11, 5);
     let rate = Rate::drop(0.3).unwrap();
@@ -126,8 +126,8 @@ fn sites() -> Vec<(&'static str, Dropout)> {
     ]
 }
 
-/// A GPU process compiles its kernels anew each time, so it runs a third of the cases, each shape
-/// and each site among them.
+/// Returns true if a case should run. A GPU process compiles its kernels anew each time, so it runs
+/// a third of the cases, which still cover each shape and each site.
 fn worthwhile(device: &str, case: usize) -> bool {
     device == "cpu" || case.is_multiple_of(3)
 }
@@ -220,7 +220,7 @@ fn axes_that_are_not_named_share_one_draw() {
 fn linear_agrees_with_the_oracle_forward_and_backward() {
     let guard = TempDir::new().unwrap();
     let folder = guard.path();
-    // Leading axes of the input, inputs, outputs.
+    // Leading axes of the input, number of inputs, number of outputs.
     let shapes: [(&[usize], usize, usize); 7] = [
         (&[], 3, 5),
         (&[1], 1, 1),
@@ -235,8 +235,8 @@ fn linear_agrees_with_the_oracle_forward_and_backward() {
             let batch = leading.iter().product();
             let (x, weight) = (noise(1, batch * inputs), noise(2, inputs * outputs));
             let (bias, dy) = (noise(3, outputs), noise(4, batch * outputs));
-            let (x_shape, y_shape) =
-                ([leading, &[inputs]].concat(), [leading, &[outputs]].concat());
+            let x_shape = [leading, &[inputs]].concat();
+            let y_shape = [leading, &[outputs]].concat();
             save(folder, "x.npy", &x_shape, &x);
             save(folder, "w.npy", &[inputs, outputs], &weight);
             save(folder, "b.npy", &[outputs], &bias);
@@ -271,8 +271,9 @@ fn linear_agrees_with_the_oracle_forward_and_backward() {
                 );
                 if backward {
                     let dz = oracle::gradient(&dy, relu.then_some(&y.values), outputs, &dropout);
-                    let (dx, dw, db) =
-                        (load(folder, "dx.npy"), load(folder, "dw.npy"), load(folder, "db.npy"));
+                    let dx = load(folder, "dx.npy");
+                    let dw = load(folder, "dw.npy");
+                    let db = load(folder, "db.npy");
                     assert_eq!(
                         (&dx.shape, &dw.shape, &db.shape),
                         (&x_shape, &vec![inputs, outputs], &vec![outputs]),

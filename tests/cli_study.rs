@@ -1,5 +1,5 @@
-//! `study` as a user meets it: its claims, its results, going on after a stop, and data that it has
-//! not seen.
+//! The command `study` as a user meets it: its claims, its results, continuing after an
+//! interruption, and previously unseen data.
 #![cfg(feature = "cli")]
 
 mod common;
@@ -26,7 +26,7 @@ fn results(folder: &Path) -> Vec<Value> {
     lines(&std::fs::read_to_string(folder.join("results.jsonl")).unwrap())
 }
 
-/// A record without what differs from run to run.
+/// Returns the parts of a record that are the same in every run.
 fn figures(record: &Value) -> (Value, Value, Value, Value) {
     (
         record["arm"].clone(),
@@ -36,15 +36,16 @@ fn figures(record: &Value) -> (Value, Value, Value, Value) {
     )
 }
 
-/// The figures of all records: which training ends first is left to chance.
+/// Returns the figures of all records in a fixed order, since chance decides which training ends
+/// first.
 fn in_order(records: &[Value]) -> Vec<(Value, Value, Value, Value)> {
     let mut figures: Vec<_> = records.iter().map(figures).collect();
     figures.sort_by_key(|(arm, seed, ..)| format!("{seed} {arm}"));
     figures
 }
 
-/// A folder of IDX files of 28×28 grey images in ten classes: a bright bar whose height tells the
-/// class, among noise.
+/// Writes a folder of IDX files: 28×28 gray images in ten classes, each a bright bar in noise whose
+/// height identifies the class.
 fn unseen_images(folder: &Path) {
     std::fs::create_dir_all(folder).unwrap();
     let mut state = 1u32;
@@ -78,7 +79,8 @@ fn unseen_images(folder: &Path) {
     }
 }
 
-/// A file of 200 rows of eight features in five classes, on which training takes no time.
+/// Writes a file of 200 rows of eight features in five classes, on which training takes almost no
+/// time.
 fn small_data(folder: &Path) {
     let row = |row: u32| {
         let feature = |col: u32| format!("0.{:02},", (row * (col + 3) * 7 + row / 5 * col) % 100);
@@ -134,7 +136,7 @@ fn the_mathematics_and_the_course_s_checks_hold_on_every_device() {
             std::fs::read_to_string(folder.join(out.to_string()).join("study.html")).unwrap();
         assert!(
             page.contains("<svg") && !page.contains("<script") && !page.contains("http"),
-            "a page that needs nothing else"
+            "the page must be self-contained"
         );
     }
 }
@@ -145,8 +147,8 @@ fn a_claim_of_dropout_does_not_hold_where_nothing_is_dropped() {
     small_data(&folder);
     let line = "study ladder regularizers --without-dropout --updates 15 --seeds 2 --device cpu --data small.csv";
     let output = run_in(&folder, line);
-    let (text, error) =
-        (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
+    let text = String::from_utf8(output.stdout).unwrap();
+    let error = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1), "{text}{error}");
     for claim in [
         "hidden units dropped: a lower test error than no dropout",
@@ -166,7 +168,7 @@ fn a_claim_of_dropout_does_not_hold_where_nothing_is_dropped() {
             && error.contains("claims do not hold: ladder: hidden units dropped"),
         "{error}"
     );
-    // The page says it too.
+    // The page states it too.
     assert!(
         std::fs::read_to_string(folder.join("study/study.html")).unwrap().contains("does not hold")
     );
@@ -181,7 +183,7 @@ fn what_is_finished_is_not_run_again_and_what_was_stopped_goes_on() {
     let whole = results(&folder.join("o"));
     assert_eq!(whole.len(), 6, "three rungs and two seeds");
 
-    // Stopped while the third record was written.
+    // Simulate an interruption while the third record was being written.
     let file = folder.join("o/results.jsonl");
     let text = std::fs::read_to_string(&file).unwrap();
     let cut = text.match_indices('\n').nth(1).unwrap().0 + 40;
@@ -191,10 +193,10 @@ fn what_is_finished_is_not_run_again_and_what_was_stopped_goes_on() {
     let again: Vec<Value> =
         text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
     assert_eq!(again.len(), 6);
-    assert_eq!(again[..2], whole[..2], "finished records stand, seconds included");
-    assert_eq!(in_order(&again), in_order(&whole), "the rest comes out the same");
+    assert_eq!(again[..2], whole[..2], "finished records must not change, seconds included");
+    assert_eq!(in_order(&again), in_order(&whole), "the other records must have the same figures");
 
-    // Other settings are other arms.
+    // Other settings make other arms.
     run_in(&folder, &line.replace("15", "30"));
     assert_eq!(std::fs::read_to_string(&file).unwrap().lines().count(), 7 + 6);
 }
@@ -251,8 +253,7 @@ fn data_that_was_not_seen_before_goes_through_train_predict_and_study() {
         ["ladder", "monte-carlo", "where"]
     );
     assert!(studies.iter().all(|study| study["data"] == "bars"));
-    // 20 updates are too few for some claim: then the exit status says so, and otherwise that all
-    // hold.
+    // 20 updates may be too few for some claim. The exit status must tell whether all claims hold.
     let hold = studies.iter().all(|study| study["holds"] == true);
     assert_eq!(
         output.status.code(),
@@ -262,7 +263,7 @@ fn data_that_was_not_seen_before_goes_through_train_predict_and_study() {
     );
 }
 
-/// The slow one: every study in its quick form.
+/// Runs every study in its quick form.
 #[test]
 #[ignore = "takes minutes"]
 fn every_quick_claim_holds() {

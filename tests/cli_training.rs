@@ -1,5 +1,5 @@
-//! The command line as a user meets it: the nouns `train`, `predict` and `demo`, on the CPU and on
-//! the GPU under test.
+//! The command line as a user meets it: the commands `train`, `predict` and `demo`, on the CPU and
+//! on the GPU under test.
 #![cfg(feature = "cli")]
 
 mod common;
@@ -22,7 +22,7 @@ fn folder() -> (TempDir, PathBuf) {
     (folder, path)
 }
 
-/// What a saved network holds: its tensors by name, and its metadata.
+/// Returns a saved network's tensors by name, and its metadata.
 fn saved(path: &Path) -> (BTreeMap<String, Vec<f32>>, BTreeMap<String, String>) {
     let bytes = std::fs::read(path).unwrap();
     let (_, header) = SafeTensors::read_metadata(&bytes).unwrap();
@@ -42,7 +42,7 @@ fn number(object: &Value, key: &str) -> f64 {
     object[key].as_f64().unwrap_or_else(|| panic!("{key} of {object}"))
 }
 
-/// A small labelled file: two features of three tell the class.
+/// Writes a small labeled file. Two of its three features determine the class.
 fn write_csv(folder: &Path) {
     let row = |i: u32| {
         format!("{}.5,-0.{},{},{}\n", i % 3, i % 7, (i * i) % 5, u32::from(i % 3 + (i * i) % 5 > 3))
@@ -113,7 +113,7 @@ fn people_get_a_table_with_the_device_and_what_it_did() {
 fn a_resumed_run_ends_as_one_that_never_stopped() {
     let (_guard, folder) = folder();
     for device in devices() {
-        // Each with a remainder in its last mini-batch.
+        // Each run has a partial last mini-batch.
         let on_schedule =
             "--l1 1e-6 --schedule lr=exponential:0.1:4,momentum=linear:0.5..1:3,drop=early:3";
         let normalized = "--batch-norm before --optimizer adamw --max-norm 2";
@@ -136,7 +136,7 @@ fn resume(folder: &Path, device: &str, update: &str, step: &str) {
     );
     succeed_quietly(folder, &format!("train --epochs 4 --save whole {options}"));
     succeed_quietly(folder, &format!("train --epochs 2 --save part {options}"));
-    // Shape, rates, seed, mini-batch and update come from the file.
+    // The file supplies the shape, the rates, the seed, the mini-batch size and the update.
     let rest = format!("train --epochs 4 --resume part --save part --device {device} --json");
     let epochs = lines(&succeed_quietly(folder, &rest));
     assert_eq!(
@@ -157,12 +157,12 @@ fn resume(folder: &Path, device: &str, update: &str, step: &str) {
     }
 }
 
-/// A setting has one name: an option of `train`, with `-` for `_`, is a key of the saved network
-/// and a field of what the library gives of it.
+/// Each setting has one name: an option of `train`, with `-` for `_`, is a key of the saved network
+/// and a field of the library's types.
 #[test]
 fn a_setting_has_the_same_name_on_the_command_line_in_the_file_and_in_the_library() {
-    // The option, its value, and the value as the library writes it. AdamW takes no L1 penalty, and
-    // SGD no moments: each leaves some out.
+    // The option, its value, and the value as the library prints it. AdamW takes no L1 penalty, and
+    // SGD has no second moments, so each run leaves some out.
     const SETTINGS: [(&str, &str, &str); 14] = [
         ("mode", "inverted", "Inverted"),
         ("drop", "0.25", "Rate { keep: 0.75 }"),
@@ -179,8 +179,8 @@ fn a_setting_has_the_same_name_on_the_command_line_in_the_file_and_in_the_librar
         ("l1", "0.0625", "0.0625"),
         ("max-norm", "1.5", "Some(1.5)"),
     ];
-    // What says which data, how long, where to and on what, and other ways to say a setting of the
-    // table.
+    // Options for the data, the length, the output and the device, and alternative forms of
+    // settings in the table.
     const OTHERS: [&str; 13] = [
         "data",
         "hidden",
@@ -210,7 +210,7 @@ fn a_setting_has_the_same_name_on_the_command_line_in_the_file_and_in_the_librar
     assert_eq!(
         options.iter().copied().filter(|name| !known(name)).collect::<Vec<_>>(),
         [""; 0],
-        "in neither table"
+        "options in neither table"
     );
     assert!(SETTINGS.iter().all(|(option, ..)| options.contains(option)), "{options:?}");
 
@@ -226,8 +226,9 @@ fn a_setting_has_the_same_name_on_the_command_line_in_the_file_and_in_the_librar
         succeed_quietly(&folder, &format!("{line} --save n --device cpu --json"));
         let (_, metadata) = saved(&folder.join("n"));
         let net = Mlp::load(Cpu::new(), &folder.join("n")).unwrap();
-        let (architecture, training, place) =
-            (net.architecture(), net.training().unwrap(), net.batch_norm().unwrap());
+        let architecture = net.architecture();
+        let training = net.training().unwrap();
+        let place = net.batch_norm().unwrap();
         let library = format!("{architecture:?} {training:?} batch_norm: {place:?}");
         for (option, value, debug) in settings {
             let key = option.replace('-', "_");
@@ -236,8 +237,8 @@ fn a_setting_has_the_same_name_on_the_command_line_in_the_file_and_in_the_librar
                 Some(*value),
                 "--{option} in the file"
             );
-            // The library's rates may be made of what is kept, too, and are named by what they are
-            // of.
+            // The library also builds rates from keep probabilities, so its fields are named after
+            // the site.
             let field = match *option {
                 "drop" => format!(" rate: {debug}"),
                 "input-drop" => format!("input_rate: {debug}"),
@@ -279,7 +280,7 @@ fn what_contradicts_a_saved_network_is_refused_and_what_agrees_is_not() {
         let error = refuse(&folder, &format!("train --resume n --device cpu --json {option}"), 2);
         assert!(error.contains(named), "{error}");
     }
-    // A value of the update is no contradiction, but another one from here on.
+    // Another value of the update is no contradiction: it applies from here on.
     succeed_quietly(
         &folder,
         "train --resume n --epochs 3 --lr 0.5 --max-norm 2 --save other --device cpu --json",
@@ -387,16 +388,16 @@ fn an_array_is_predicted_as_it_stands() {
 type Network = BTreeMap<String, Vec<f32>>;
 
 fn affine(network: &Network, layer: usize, x: &[f64]) -> Vec<f64> {
-    let (w, b) =
-        (&network[&format!("layers.{layer}.weight")], &network[&format!("layers.{layer}.bias")]);
+    let w = &network[&format!("layers.{layer}.weight")];
+    let b = &network[&format!("layers.{layer}.bias")];
     let dot = |o: usize| {
         x.iter().enumerate().map(|(i, x)| x * f64::from(w[i * b.len() + o])).sum::<f64>()
     };
     b.iter().enumerate().map(|(o, &b)| f64::from(b) + dot(o)).collect()
 }
 
-/// The class probabilities of a network with one hidden layer, averaged over every mask of input
-/// and hidden units, in f64.
+/// Returns the class probabilities of a network with one hidden layer, averaged over every mask of
+/// input and hidden units, in f64.
 fn ensemble(
     network: &Network,
     row: &[f32],
@@ -471,8 +472,11 @@ fn the_exact_ensemble_is_every_mask_and_samples_come_near_it() {
                 let files = "--output m.npy --samples 900 --spread s.npy --entropy h.npy --information i.npy";
                 let object =
                     &lines(&succeed_quietly(&folder, &format!("{predict} {files} {masks}")))[0];
-                let (mean, spread, entropy) = (load("m.npy"), load("s.npy"), load("h.npy"));
-                // Four dispatches a sample or more, of which one submit holds a thousand or so.
+                let mean = load("m.npy");
+                let spread = load("s.npy");
+                let entropy = load("h.npy");
+                // A sample takes at least four dispatches, of which one submit holds about a
+                // thousand.
                 assert!(
                     number(object, "submits") <= 7.0 && number(object, "dispatches") >= 3600.0,
                     "{object}"
@@ -492,8 +496,8 @@ fn the_exact_ensemble_is_every_mask_and_samples_come_near_it() {
                 for (((mean, spread), exact), exact_spread) in
                     mean.iter().zip(&spread).zip(&exact).zip(&exact_spread)
                 {
-                    // Five standard errors of 900 samples; a variance of numbers between 0 and 1
-                    // has one of at most spread / √900.
+                    // The tolerance is five standard errors of 900 samples. The standard error of a
+                    // variance of numbers between 0 and 1 is at most spread / √900.
                     assert!(
                         (mean - exact).abs() <= exact_spread * 5.0 / 30.0 + 1e-6,
                         "{mode} on {device}: {mean}, {exact} ± {exact_spread}"
@@ -506,10 +510,14 @@ fn the_exact_ensemble_is_every_mask_and_samples_come_near_it() {
                 }
                 passes.push(mean);
             }
-            assert_ne!(passes.pop(), passes.pop(), "one mask a pass is another than one a row");
+            assert_ne!(
+                passes.pop(),
+                passes.pop(),
+                "one mask per pass must differ from one per row"
+            );
         }
     }
-    // The masks are drawn from the network's seed unless another is given.
+    // The masks use the network's seed unless another is given.
     let sample = |seed: &str| {
         succeed_quietly(
             &folder,
@@ -595,7 +603,7 @@ fn wrong_usage_is_told_in_two_lines() {
         ("demo --device no-such-adapter", "no-such-adapter"),
     ] {
         let error = refuse(&folder, line, 1);
-        // Where there is no adapter at all, no name matches and the error tells that instead.
+        // Without any adapter no name can match, and the error says so instead.
         assert!(error.contains(what) || error.contains("no GPU adapter"), "`{line}`: {error}");
     }
 }
@@ -677,7 +685,7 @@ fn the_demo_checks_trains_times_and_reports() {
 
     let page = std::fs::read_to_string(folder.join("r.html")).unwrap();
     let count = |what: &str| page.matches(what).count();
-    // Loss and error of each device, dropout and layer.
+    // One figure each for the loss and the error per device, for dropout and for the layer.
     assert_eq!(count("<figure>"), 2 * places.len() + 2);
     assert_eq!(count(">OK</span>"), masks.len());
     assert!(count("<polyline") >= 6 * places.len());
@@ -693,7 +701,7 @@ fn the_demo_checks_trains_times_and_reports() {
     ] {
         assert!(page.contains(piece), "{piece}");
     }
-    // Nothing is fetched, and no colour of a drawing was left without its name.
+    // Nothing is fetched, and every placeholder color of a drawing was replaced by its name.
     for piece in ["http", "url(", "src=", "<link", "<script", "#0102"] {
         assert!(!page.contains(piece), "{piece}");
     }

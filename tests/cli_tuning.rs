@@ -1,5 +1,5 @@
-//! How the command line chooses tiles: `--tile`, `WGPU_DROPOUT_TILE`, and trials kept in the cache
-//! folder, whatever is found there.
+//! How the command line chooses tiles: by `--tile`, by `WGPU_DROPOUT_TILE`, and by trials kept in
+//! the cache folder, whatever that folder contains.
 #![cfg(feature = "cli")]
 
 mod common;
@@ -10,7 +10,7 @@ use serde_json::Value;
 use std::path::Path;
 use tempfile::TempDir;
 
-/// The object of `devices` for the GPU under test.
+/// Returns the field `chosen` that `devices` prints for the GPU under test.
 fn chosen(folder: &Path, name: &str, arguments: &str, variable: &str) -> Value {
     let mut command = command(folder, &format!("devices --json {arguments}"));
     let output =
@@ -40,12 +40,12 @@ fn tiles_are_chosen_by_name_by_rule_and_by_trials_that_are_kept() {
     assert_eq!(chosen("--tile rule", "")["by"], "rule");
     assert!(!file.exists());
     if gpu.info().device_type != wgpu_dropout::wgpu::DeviceType::Cpu {
-        return skipped("the rest is about a trial that a software adapter only makes if asked");
+        return skipped("the rest tests that a software adapter runs a trial only on request");
     }
     assert_eq!(chosen("", "")["by"], "rule");
-    assert!(!file.exists(), "the rule leaves nothing behind");
+    assert!(!file.exists(), "the rule must write no file");
 
-    // What is no file of ours is no error, and gives way to one.
+    // A file in another format is no error and is replaced.
     std::fs::create_dir_all(file.parent().unwrap()).unwrap();
     std::fs::write(&file, b"{\"trials\": [[[[3, {\"of\": \xff").unwrap();
     let first = chosen("--tile trial", "");
@@ -55,9 +55,9 @@ fn tiles_are_chosen_by_name_by_rule_and_by_trials_that_are_kept() {
     );
     let kept = std::fs::read_to_string(&file).unwrap();
     assert_eq!(serde_json::from_str::<Value>(&kept).unwrap()["trials"][0]["trial"], first["trial"]);
-    assert_eq!(chosen("", "trial"), first, "a second run measures nothing");
+    assert_eq!(chosen("", "trial"), first, "a second run must not measure again");
 
-    // What the file says is taken: another table than the one that was measured.
+    // The table in the file is used, even if it differs from the measured one.
     let mut changed: Value = serde_json::from_str(&kept).unwrap();
     changed["trials"][0]["trial"]["tiles"]
         .as_object_mut()
@@ -66,7 +66,7 @@ fn tiles_are_chosen_by_name_by_rule_and_by_trials_that_are_kept() {
         .for_each(|tile| *tile = "tall".into());
     std::fs::write(&file, changed.to_string()).unwrap();
     assert_eq!(chosen("--tile trial", "")["tiles"], "tall");
-    // Of another driver, or with a tile of no name, it is not.
+    // An entry of another driver, or one with an unknown tile name, is not used.
     changed["trials"][0]["of"]["driver_version"] = "another".into();
     let mut nameless: Value = serde_json::from_str(&kept).unwrap();
     nameless["trials"][0]["trial"]["tiles"]["grad_input, large"] = "hexagon".into();
@@ -78,7 +78,7 @@ fn tiles_are_chosen_by_name_by_rule_and_by_trials_that_are_kept() {
     assert_eq!(
         kept["trials"].as_array().unwrap().len(),
         2,
-        "the other driver's stays, the nameless one is replaced"
+        "the other driver's entry stays; the one with the unknown tile is replaced"
     );
 }
 

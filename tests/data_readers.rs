@@ -1,5 +1,5 @@
-//! The readers of data sets and arrays: what they take, and that no file, however cut or changed,
-//! makes them panic.
+//! The readers of data sets and arrays: the files that they accept, and that no truncated or
+//! corrupted file makes them panic.
 #![cfg(feature = "cli")]
 
 use std::fs;
@@ -30,7 +30,7 @@ fn idx(dims: &[u32], data: &[u8]) -> Vec<u8> {
     [&[0, 0, 8, dims.len() as u8], &sizes[..], data].concat()
 }
 
-/// Three training and two test images of 2×2 pixels.
+/// Returns the IDX files of three training and two test images of 2×2 pixels.
 fn small_idx() -> [Vec<u8>; 4] {
     let pixels: Vec<u8> = (0..12).map(|i| i * 20).collect();
     [
@@ -46,7 +46,7 @@ fn small_csv() -> String {
         + &(0..11).map(|i| format!("{i}.5,-{i}e-1,{}\n", i % 3)).collect::<String>()
 }
 
-/// A folder of these files, which opens as a data set.
+/// Returns a folder that contains these files and opens as a data set.
 fn folder(files: &[(&str, &[u8])]) -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     for (name, bytes) in files {
@@ -59,7 +59,7 @@ fn open(path: &Path) -> Result<DataSet, Error> {
     DataSet::open(path.to_str().unwrap())
 }
 
-/// What every data set promises, whatever file it came from.
+/// Checks the guarantees of every data set, whatever its file format.
 fn check(data: &DataSet) {
     for Samples { values, rows, cols, labels, .. } in [&data.train, &data.test] {
         assert!(*rows > 0 && *cols > 0 && *cols == data.train.cols);
@@ -71,7 +71,7 @@ fn check(data: &DataSet) {
     );
 }
 
-/// An error that names the file or, where it is about two files, their folder.
+/// Checks that an error names the file or, if it concerns two files, their folder.
 fn check_error(error: &Error, folder: &Path) {
     assert!(matches!(error, Error::Data { .. } | Error::File { .. }), "{error:?}");
     assert!(error.to_string().starts_with(folder.to_str().unwrap()), "{error}");
@@ -132,8 +132,9 @@ fn idx_files_that_do_not_fit_one_another_are_refused() {
 
 #[test]
 fn parts_without_rows_or_features_and_missing_files_are_refused() {
-    let (none, no_pixels, labels) =
-        (idx(&[0, 2, 2], &[]), idx(&[3, 0, 2], &[]), idx(&[3], &[1, 0, 2]));
+    let none = idx(&[0, 2, 2], &[]);
+    let no_pixels = idx(&[3, 0, 2], &[]);
+    let labels = idx(&[3], &[1, 0, 2]);
     let no_labels = idx(&[0], &[]);
     let images = &small_idx()[0];
     for (files, what) in [
@@ -189,7 +190,7 @@ fn features_are_values_times_the_unit() {
 fn a_gzip_stream_that_is_cut_short_or_damaged_is_data_that_cannot_be_used() {
     let mut packed = gzip(small_csv().as_bytes());
     let folder = folder(&[("cut.csv", &packed[..packed.len() - 9])]);
-    // Its checksum.
+    // This byte belongs to its checksum.
     let at = packed.len() - 8;
     packed[at] ^= 1;
     fs::write(folder.path().join("damaged.csv"), packed).unwrap();
@@ -277,7 +278,7 @@ fn npy_arrays_come_back_bit_for_bit() {
             "{shape:?}"
         );
     }
-    // Headers of every length that a row of 64 bytes can end at.
+    // Covers every length of header within its padding to 64 bytes.
     for rank in 0..=64 {
         let shape = vec![1; rank];
         npy::write_f32(&path, &shape, &[2.0]).unwrap();
@@ -289,7 +290,8 @@ fn npy_arrays_come_back_bit_for_bit() {
     assert!(matches!(error, Error::File { .. }), "{error:?}");
 }
 
-/// Opens a data set of which one file is `bytes`, whatever comes of it.
+/// Opens a data set, one of whose files is `bytes`. Returns true if it opens, and checks the data
+/// or the error.
 fn try_data(folder: &Path, opened: &Path, name: &str, bytes: &[u8]) -> bool {
     fs::write(folder.join(name), bytes).unwrap();
     match open(opened) {
@@ -335,7 +337,7 @@ fn every_prefix_of_a_file_is_refused_or_a_shorter_csv() {
     let whole = small_csv();
     let read = (0..=whole.len())
         .filter(|&n| try_data(folder.path(), &csv, "a.csv", &whole.as_bytes()[..n]));
-    assert!(read.count() > 10, "from the fifth row on, a line more is a row more");
+    assert!(read.count() > 10, "from the fifth row on, each further line must add a row");
     assert!((0..packed.len()).all(|n| !try_data(folder.path(), &csv, "a.csv", &packed[..n])));
 
     let array = folder.path().join("a.npy");
@@ -374,8 +376,9 @@ fn no_change_to_a_files_bytes_makes_a_reader_panic() {
     let folder = folder(&[]);
     let (csv, array) = (folder.path().join("a.csv"), folder.path().join("a.npy"));
     npy::write_f32(&array, &[2, 3], &[1.0; 6]).unwrap();
-    let (plain, packed, whole) =
-        (small_csv(), gzip(small_csv().as_bytes()), fs::read(&array).unwrap());
+    let plain = small_csv();
+    let packed = gzip(small_csv().as_bytes());
+    let whole = fs::read(&array).unwrap();
     for _ in 0..500 {
         try_data(folder.path(), &csv, "a.csv", &changed(plain.as_bytes()));
         try_data(folder.path(), &csv, "a.csv", &changed(&packed));

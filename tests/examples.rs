@@ -1,5 +1,5 @@
-//! The examples run, check themselves, and say what they are there to say. `examples/mpi` has a
-//! test of its own.
+//! The examples run, check themselves and print their results. `examples/mpi` has a test of its
+//! own.
 #![cfg(feature = "cli")]
 
 mod common;
@@ -17,8 +17,8 @@ fn each_example_runs_and_ends_as_it_should() {
         ("three_layer", false, "standard errors at most"),
     ] {
         let output = Command::new(programs.join("examples").join(name)).output().unwrap();
-        let (said, complaint) =
-            (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        let said = String::from_utf8_lossy(&output.stdout);
+        let complaint = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{name}: {said}{complaint}");
         let last = if needs_gpu && !there { "no adapter here" } else { last };
         assert!(

@@ -1,6 +1,6 @@
-//! A driver that fails at any call: between wgpu and Vulkan stand functions of our own, which
-//! refuse memory, a submit or a wait from the n-th call on. Each ends in a typed error, within a
-//! second of the failure, and nothing hangs or panics.
+//! A driver that fails at any call. Functions between wgpu and Vulkan refuse memory, a submit or a
+//! wait from the n-th call on. Each failure must end in a typed error within a second, without a
+//! hang or a panic.
 #![cfg(all(feature = "vulkan", target_os = "linux"))]
 
 mod common;
@@ -18,7 +18,7 @@ use wgpu_dropout::gpu::Gpu;
 use wgpu_dropout::mlp::{Architecture, Mlp, Resident, Source, Training};
 use wgpu_dropout::{Error, Key, Mask, Mode, Rate, Result};
 
-/// What is refused.
+/// Kind of call that is refused.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Fault {
     Memory,
@@ -26,10 +26,10 @@ enum Fault {
     Wait,
 }
 
-/// Calls since a fault was armed, and how many of them succeed.
+/// Number of calls of each kind since a fault was armed, and the number of them that succeed.
 static CALLS: [AtomicU64; 3] = [const { AtomicU64::new(0) }; 3];
 static SUCCEED: [AtomicU64; 3] = [const { AtomicU64::new(u64::MAX) }; 3];
-/// When a call was refused first.
+/// Time of the first refusal.
 static FAILED: Mutex<Option<Instant>> = Mutex::new(None);
 
 fn arm(fault: Fault, succeed: u64) {
@@ -46,7 +46,7 @@ fn fails(fault: Fault) -> bool {
     fails
 }
 
-/// The loader's functions, behind ours.
+/// The loader's functions, to which the functions below pass their calls on.
 static INSTANCE_PROC: OnceLock<vk::PFN_vkGetInstanceProcAddr> = OnceLock::new();
 static DEVICE_PROC: OnceLock<vk::PFN_vkGetDeviceProcAddr> = OnceLock::new();
 static SUBMIT: AtomicPtr<()> = AtomicPtr::new(std::ptr::null_mut());
@@ -54,21 +54,26 @@ static SEMAPHORES: AtomicPtr<()> = AtomicPtr::new(std::ptr::null_mut());
 static FENCES: AtomicPtr<()> = AtomicPtr::new(std::ptr::null_mut());
 static ALLOCATE: AtomicPtr<()> = AtomicPtr::new(std::ptr::null_mut());
 
-/// Vulkan's functions with some replaced: every call goes on to the driver as it came, unless it is
-/// refused.
+/// Vulkan's functions with some replaced. Unless a call is refused, it is passed on to the driver
+/// unchanged.
 #[allow(unsafe_code)]
 mod between {
     use super::*;
 
-    /// Any function, whose type goes with its name.
+    /// Type-erased function. Its name determines its real type.
     type Function = unsafe extern "system" fn();
 
+    /// Returns the loader's instance function `name`, except that `vkGetDeviceProcAddr` becomes
+    /// [`device_proc`].
+    ///
+    /// # Safety
+    /// `instance` and `name` must be as Vulkan requires of `vkGetInstanceProcAddr`.
     pub unsafe extern "system" fn instance_proc(
         instance: vk::Instance,
         name: *const c_char,
     ) -> vk::PFN_vkVoidFunction {
-        // SAFETY: as Vulkan has it, `name` is a string; the types are those of the functions by
-        // their names.
+        // SAFETY: Vulkan requires `name` to be a C string, and the name determines the type of the
+        // function.
         unsafe {
             let real = INSTANCE_PROC.get()?(instance, name);
             if CStr::from_ptr(name) != c"vkGetDeviceProcAddr" {
@@ -80,11 +85,15 @@ mod between {
         }
     }
 
+    /// Returns the driver's device function `name`, or the function below that stands for it.
+    ///
+    /// # Safety
+    /// `device` and `name` must be as Vulkan requires of `vkGetDeviceProcAddr`.
     unsafe extern "system" fn device_proc(
         device: vk::Device,
         name: *const c_char,
     ) -> vk::PFN_vkVoidFunction {
-        // SAFETY: as above.
+        // SAFETY: as in `submit`.
         unsafe {
             let real = DEVICE_PROC.get()?(device, name)?;
             let (kept, ours) = match CStr::from_ptr(name).to_bytes() {
@@ -105,13 +114,18 @@ mod between {
         }
     }
 
+    /// Submits, unless the call is refused.
+    ///
+    /// # Safety
+    /// The arguments must be as Vulkan requires of `vkQueueSubmit`.
     unsafe extern "system" fn submit(
         queue: vk::Queue,
         count: u32,
         submits: *const vk::SubmitInfo<'_>,
         fence: vk::Fence,
     ) -> vk::Result {
-        // SAFETY: the function that was asked for by this name.
+        // SAFETY: `SUBMIT` holds the function that was asked for by this name, and the arguments
+        // are passed on unchanged.
         let real = unsafe { transmute::<*mut (), vk::PFN_vkQueueSubmit>(SUBMIT.load(SeqCst)) };
         if fails(Fault::Submit) {
             vk::Result::ERROR_DEVICE_LOST
@@ -120,12 +134,16 @@ mod between {
         }
     }
 
+    /// Waits for semaphores, unless the call is refused.
+    ///
+    /// # Safety
+    /// The arguments must be as Vulkan requires of `vkWaitSemaphores`.
     unsafe extern "system" fn semaphores(
         device: vk::Device,
         info: *const vk::SemaphoreWaitInfo<'_>,
         timeout: u64,
     ) -> vk::Result {
-        // SAFETY: as above.
+        // SAFETY: as in `submit`.
         let real =
             unsafe { transmute::<*mut (), vk::PFN_vkWaitSemaphores>(SEMAPHORES.load(SeqCst)) };
         if fails(Fault::Wait) {
@@ -135,6 +153,10 @@ mod between {
         }
     }
 
+    /// Waits for fences, unless the call is refused.
+    ///
+    /// # Safety
+    /// The arguments must be as Vulkan requires of `vkWaitForFences`.
     unsafe extern "system" fn fences(
         device: vk::Device,
         count: u32,
@@ -142,7 +164,7 @@ mod between {
         all: u32,
         timeout: u64,
     ) -> vk::Result {
-        // SAFETY: as above.
+        // SAFETY: as in `submit`.
         let real = unsafe { transmute::<*mut (), vk::PFN_vkWaitForFences>(FENCES.load(SeqCst)) };
         if fails(Fault::Wait) {
             vk::Result::ERROR_DEVICE_LOST
@@ -151,25 +173,30 @@ mod between {
         }
     }
 
+    /// Allocates memory, unless the call is refused.
+    ///
+    /// # Safety
+    /// The arguments must be as Vulkan requires of `vkAllocateMemory`.
     unsafe extern "system" fn allocate(
         device: vk::Device,
         info: *const vk::MemoryAllocateInfo<'_>,
         allocator: *const vk::AllocationCallbacks<'_>,
         memory: *mut vk::DeviceMemory,
     ) -> vk::Result {
-        // SAFETY: as above.
+        // SAFETY: as in `submit`.
         let real = unsafe { transmute::<*mut (), vk::PFN_vkAllocateMemory>(ALLOCATE.load(SeqCst)) };
-        match fails(Fault::Memory) {
-            true => vk::Result::ERROR_OUT_OF_DEVICE_MEMORY,
-            false => unsafe { real(device, info, allocator, memory) },
+        if fails(Fault::Memory) {
+            vk::Result::ERROR_OUT_OF_DEVICE_MEMORY
+        } else {
+            unsafe { real(device, info, allocator, memory) }
         }
     }
 
-    /// wgpu on Vulkan with these functions between.
+    /// Returns an instance of wgpu on Vulkan with these functions in between.
     pub fn instance() -> Option<wgpu::Instance> {
         let flags = wgpu::InstanceFlags::empty();
-        // SAFETY: the loader stays loaded; an instance is made from the same entry and with the
-        // extensions that wgpu wants, and is wgpu's own from there on.
+        // SAFETY: the loader stays loaded. The raw instance comes from the same entry, has the
+        // extensions that wgpu wants, and belongs to wgpu alone from here on.
         unsafe {
             let loaded = Box::leak(Box::new(ash::Entry::load().ok()?));
             INSTANCE_PROC.get_or_init(|| loaded.static_fn().get_instance_proc_addr);
@@ -194,8 +221,8 @@ mod between {
     }
 }
 
-/// A device under the failing functions, which succeed until a fault is armed; what goes wrong
-/// outside of calls is heard.
+/// Opens a device on the failing functions, which succeed until a fault is armed. Its error handler
+/// ignores errors outside of calls.
 fn device() -> Option<(wgpu::Device, wgpu::Queue)> {
     static INSTANCE: OnceLock<Option<wgpu::Instance>> = OnceLock::new();
     let instance = INSTANCE.get_or_init(between::instance).as_ref()?;
@@ -207,7 +234,7 @@ fn device() -> Option<(wgpu::Device, wgpu::Queue)> {
     Some((device, queue))
 }
 
-/// Memory, submits and waits of every kind: kernels, a training, read-backs.
+/// Exercises memory, submits and waits of every kind: kernels, a training run, and readbacks.
 fn work(device: &wgpu::Device, queue: &wgpu::Queue) -> Result<Vec<f32>> {
     let mut gpu = Gpu::on(device.clone(), queue.clone())?;
     gpu.read_mask(Mask::new(Rate::drop(0.5)?, Key { seed: 4, layer: 1, step: 0 }), 9, 99)?;
@@ -225,7 +252,7 @@ fn work(device: &wgpu::Device, queue: &wgpu::Queue) -> Result<Vec<f32>> {
     let (x, labels) = (noise(1, 90 * 20), [0, 1, 2].repeat(30));
     let data = Resident::new(net.backend_mut(), Source::Floats(&x), 20, 1.0, &labels)?;
     net.train_epoch(&data, &Training { batch: 6, ..Training::default() })?;
-    // More than what an allocator has in hand; nothing touches it.
+    // This exceeds any allocator's reserve. No kernel touches it.
     let mut large = Vec::new();
     for _ in 0..3 {
         large.push(net.backend_mut().zeros::<f32>(1 << 12, 1 << 14)?);
@@ -246,7 +273,8 @@ fn a_driver_that_fails_at_any_call_is_a_typed_error_within_a_second() {
     println!("calls that can fail: {calls:?}");
     for (fault, count) in calls {
         assert!(count > 1, "{fault:?} is called {count} times");
-        // All of few, some of many; the control: one past the last, nothing fails.
+        // A rare call fails at each position, a frequent one at about twelve of them. The control,
+        // at `count`, lets every call succeed.
         for succeed in (0..count).step_by(count.div_ceil(12) as usize).chain([count]) {
             let (device, queue) = device().unwrap();
             arm(fault, succeed);
@@ -264,7 +292,7 @@ fn a_driver_that_fails_at_any_call_is_a_typed_error_within_a_second() {
             let took = returned - failed;
             match outcome {
                 Err(Error::OutOfMemory { .. }) if fault == Fault::Memory => {
-                    // No memory is not the end of a device.
+                    // A device survives a failed allocation.
                     assert!(
                         work(&device, &queue).is_ok_and(|values| values == right),
                         "after {fault:?} at {succeed}"

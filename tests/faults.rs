@@ -1,7 +1,6 @@
-//! Faults from outside: a device that is lost at any call, processes killed while they save, disks
-//! that are full, folders that take nothing, two writers of one file, threads that submit at once.
-//! Each ends in a typed error or the right result; nothing hangs, and no file is ever half of one
-//! and half of another.
+//! Faults from outside: a device lost at any call, processes killed while they save, full disks,
+//! read-only folders, two writers of one file, and threads that submit at once. Each must end in a
+//! typed error or in the right result. Nothing may hang, and no file may be a mixture of two.
 #![cfg(feature = "cli")]
 
 mod common;
@@ -43,7 +42,7 @@ fn small() -> Architecture {
     }
 }
 
-/// A day's work of a network; `before` is told of each step before it is done.
+/// Makes the calls of a typical run of a network. `before` is called before each step.
 fn work(net: &mut Mlp<Gpu>, before: &mut dyn FnMut(&Gpu)) -> Result<()> {
     let (x, labels) = (noise(1, 9 * 20), [0, 1, 2, 0, 1, 2, 0, 1, 2]);
     before(net.backend());
@@ -93,16 +92,13 @@ fn a_device_lost_at_any_step_is_an_error_and_nothing_hangs() {
             step += 1;
         });
         let took = gone.elapsed();
-        assert!(
-            took < Duration::from_secs(1),
-            "lost before step {lost}: {took:?} until it was said"
-        );
-        let error = outcome.expect_err("a device that is gone gives no result");
+        assert!(took < Duration::from_secs(1), "lost before step {lost}: {took:?} until the error");
+        let error = outcome.expect_err("a lost device must give no result");
         assert!(
             matches!(error, Error::Device { .. } | Error::OutOfMemory { .. }),
             "lost before step {lost}: {error:?}"
         );
-        // It stays gone, and says so.
+        // It stays lost, and every later call returns an error.
         assert!(
             net.predict(&noise(1, 20)).is_err() && net.backend_mut().wait().is_err(),
             "lost before step {lost}"
@@ -116,7 +112,7 @@ fn a_device_lost_at_any_step_is_an_error_and_nothing_hangs() {
     println!("lost before each of {steps} steps");
 }
 
-/// The same on somebody else's device, whose error handler is theirs.
+/// A lost device is an error too if it belongs to an owner with an error handler of their own.
 #[test]
 fn an_owner_s_device_that_is_lost_is_an_error_too() {
     let Some(raw) = Raw::open() else { return };
@@ -136,7 +132,7 @@ fn epoch_of(path: &Path) -> u32 {
     Mlp::load(Cpu::new(), path).unwrap_or_else(|error| panic!("half a file: {error}")).epoch()
 }
 
-/// Some rows, so that an epoch takes less than saving it.
+/// Writes so few rows that an epoch takes less time than saving.
 fn data(folder: &Path) {
     let row = |i: u32| format!("{}.5,-0.{},{},{}\n", i % 3, i % 7, (i * i) % 5, i % 2);
     std::fs::write(folder.join("d.csv"), (0..40).map(row).collect::<String>()).unwrap();
@@ -148,8 +144,8 @@ fn quietly(mut command: Command) -> Child {
     command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
 }
 
-/// Killed at any moment, whatever was saved last is there, whole: the old network or the new one.
-/// `WGPU_DROPOUT_KILLS=1000` kills more.
+/// A process killed at any moment leaves its last save intact: the old network or the new one.
+/// `WGPU_DROPOUT_KILLS=1000` kills more often.
 #[test]
 fn a_process_killed_while_it_saves_leaves_the_old_network_or_the_new_one() {
     let folder = TempDir::new().unwrap();
@@ -168,21 +164,21 @@ fn a_process_killed_while_it_saves_leaves_the_old_network_or_the_new_one() {
         child.kill().unwrap();
         child.wait().unwrap();
         let epoch = epoch_of(&path);
-        assert!(epoch >= last, "kill {kill}: epoch {last} is lost, {epoch} is back");
+        assert!(epoch >= last, "kill {kill}: epoch {last} is lost, the file is of epoch {epoch}");
         moved += u64::from(epoch > last);
         last = epoch;
     }
-    // What a killed process leaves beside the file is not in the way of the next.
+    // A killed process's temporary file does not hinder the next process.
     let left = files(folder)
         .keys()
         .filter(|path| path.extension().is_some_and(|end| end == "tmp"))
         .count();
     println!("{kills} kills, {moved} after a save, {left} temporary files left, epoch {last}");
-    assert!(moved > kills / 10, "the kills come while it saves: {moved} of {kills}");
+    assert!(moved > kills / 10, "only {moved} of {kills} kills came after a save");
 }
 
-/// Two runs that save to one file: it is always a network of the one or of the other. (Windows may
-/// refuse to replace a file that is open.)
+/// If two runs save to one file, it always holds a whole network of one or the other. (Windows may
+/// refuse to replace an open file.)
 #[test]
 #[cfg(unix)]
 fn two_processes_that_save_to_one_file_leave_a_whole_one() {
@@ -215,7 +211,7 @@ fn two_processes_that_save_to_one_file_leave_a_whole_one() {
     assert!(!seen.is_empty());
 }
 
-/// A command line under a shell's limit.
+/// Runs a command line under a shell's limit.
 #[cfg(unix)]
 fn limited(folder: &Path, limit: &str, line: &str) -> std::process::Output {
     let script = format!("{limit}; exec \"$@\"");
@@ -227,8 +223,8 @@ fn limited(folder: &Path, limit: &str, line: &str) -> std::process::Output {
     shell.stdin(Stdio::null()).output().unwrap()
 }
 
-/// A disk that takes four kilobytes: every file that a command writes stays what it was, or is not
-/// there.
+/// On a disk that takes four kilobytes, every file that a command writes keeps its old content or
+/// stays absent.
 #[test]
 #[cfg(unix)]
 fn a_full_disk_ends_in_an_error_and_leaves_the_old_file() {
@@ -252,10 +248,10 @@ fn a_full_disk_ends_in_an_error_and_leaves_the_old_file() {
             );
             assert_eq!(files(folder), before, "`{line}`");
         }
-        // The control: with room it is written.
+        // Control: with enough room it is written.
         assert_eq!(limited(folder, "ulimit -f unlimited", line).status.code(), Some(0), "`{line}`");
     }
-    // A stream that takes nothing.
+    // A standard output that accepts no bytes.
     if Path::new("/dev/full").exists() {
         let output =
             limited(folder, "exec >/dev/full", "mask --device cpu --rows 9 --cols 9 --keep 0.5");
@@ -264,8 +260,8 @@ fn a_full_disk_ends_in_an_error_and_leaves_the_old_file() {
     }
 }
 
-/// A folder that takes no new file is found out before any work is done. The superuser writes
-/// everywhere, so that the test takes another user.
+/// A folder that cannot take a new file is reported before any work is done. The superuser may
+/// write anywhere, so the test then runs as another user.
 #[test]
 #[cfg(unix)]
 fn a_folder_that_cannot_be_written_is_refused_before_the_work() {
@@ -284,7 +280,7 @@ fn a_folder_that_cannot_be_written_is_refused_before_the_work() {
         let mut shell =
             Command::new(if root { "setpriv" } else { env!("CARGO_BIN_EXE_wgpu-dropout") });
         if root {
-            // A copy that another user can reach.
+            // This copy is where the other user can reach it.
             let program = folder.path().join("program");
             std::fs::copy(env!("CARGO_BIN_EXE_wgpu-dropout"), &program).unwrap();
             shell.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).arg(program);
@@ -302,8 +298,8 @@ fn a_folder_that_cannot_be_written_is_refused_before_the_work() {
     std::fs::set_permissions(&inner, std::fs::Permissions::from_mode(0o755)).unwrap();
 }
 
-/// Eight threads share a device and its kernels, and each records and submits for itself.
-/// `WGPU_DROPOUT_THREAD_SECONDS=60` takes a minute.
+/// Eight threads share a device and its kernels, and each records and submits its own work.
+/// `WGPU_DROPOUT_THREAD_SECONDS=60` runs them for a minute.
 #[test]
 fn eight_threads_that_submit_at_once_get_what_one_gets() {
     let Some(raw) = Raw::open() else { return };
@@ -348,7 +344,8 @@ fn submit_until(raw: &Raw, kernels: &Kernels, thread: u32, until: Instant) -> u3
             second.unwrap().record(&mut pass);
         }
         raw.queue.submit([encoder.finish()]);
-        let (mut right, mut twice) = (vec![f32::NAN; rows * cols], vec![f32::NAN; rows * cols]);
+        let mut right = vec![f32::NAN; rows * cols];
+        let mut twice = vec![f32::NAN; rows * cols];
         reference::linear_forward(&x, &weight, None, &mut right, [inner, cols], true, &dropout);
         reference::dropout(&right, &mut twice, cols, &dropout);
         same_bits(&format!("thread {thread}, round {rounds}"), &raw.read(&d), &twice).unwrap();

@@ -1,5 +1,5 @@
-//! Weights in and out: a file that PyTorch wrote, what is written for PyTorch and Burn, and what is
-//! refused.
+//! Import and export of weights: a file from PyTorch, files for PyTorch and Burn, and the files and
+//! names that are refused.
 #![cfg(feature = "cli")]
 
 mod common;
@@ -38,7 +38,7 @@ fn form(layout: Layout, layers: &[&str]) -> Interchange {
     }
 }
 
-/// A tensor of zeros: name, type, shape.
+/// Tensor of zeros: its name, type and shape.
 type Zeros<'a> = (&'a str, Dtype, &'a [usize]);
 
 /// Writes a safetensors file.
@@ -57,17 +57,18 @@ fn write(path: &Path, tensors: &[Zeros<'_>]) {
 fn a_network_of_pytorch_predicts_what_pytorch_predicts() {
     fn check<B: Backend>(backend: B) -> B {
         let mut net = Mlp::new(backend, architecture(4, &[6, 5], 3)).unwrap();
-        let (x, right) = (
-            npy::read(&data("pytorch_x.npy")).unwrap().values,
-            npy::read(&data("pytorch_p.npy")).unwrap().values,
-        );
+        let x = npy::read(&data("pytorch_x.npy")).unwrap().values;
+        let right = npy::read(&data("pytorch_p.npy")).unwrap().values;
         let off =
             |p: Vec<f32>| p.iter().zip(&right).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
-        assert!(off(net.predict(&x).unwrap()) > 1e-2, "the control: other weights");
+        assert!(
+            off(net.predict(&x).unwrap()) > 1e-2,
+            "control: other weights must predict something else"
+        );
         net.import(&data("pytorch.safetensors"), &Interchange::default()).unwrap();
         let distance = off(net.predict(&x).unwrap());
         assert!(distance <= 2e-6, "{}: {distance:e}", net.backend().name());
-        // Read as it stands instead of transposed, a square-shaped file would be another network.
+        // Without the transposition, a file of square weights would load as another network.
         let (weight, _) = net.parameters(0).unwrap().unwrap();
         let bytes = std::fs::read(data("pytorch.safetensors")).unwrap();
         let tensors = SafeTensors::deserialize(&bytes).unwrap();
@@ -98,13 +99,13 @@ fn what_is_exported_comes_back_to_the_bit() {
             let tensors = SafeTensors::deserialize(&bytes).unwrap();
             let first = if names.is_empty() { "layers.0" } else { "fc1" };
             assert_eq!(tensors.tensor(&format!("{first}.weight")).unwrap().shape(), shape);
-            assert_eq!(tensors.len(), 6, "weights and biases alone");
+            assert_eq!(tensors.len(), 6, "only weights and biases may be exported");
             let metadata = SafeTensors::read_metadata(&bytes).unwrap().1.metadata().clone();
             let format = metadata.and_then(|metadata| metadata.get("format").cloned());
             assert_eq!(
                 format.as_deref(),
                 (layout == Layout::PyTorch).then_some("pt"),
-                "PyTorch's readers look for it"
+                "PyTorch's readers look for this key"
             );
             let mut other =
                 Mlp::new(Cpu::new(), Architecture { seed: 6, ..architecture(7, &[9, 9], 4) })
@@ -112,7 +113,7 @@ fn what_is_exported_comes_back_to_the_bit() {
             assert_ne!(parameters(&mut other), own);
             other.import(&path, &form(layout, names)).unwrap();
             assert_eq!(parameters(&mut other), own, "{layout} {names:?}");
-            // The layer of 9×9 is where a forgotten transpose would not show by its shape.
+            // The shape of the 9×9 layer would not reveal a forgotten transposition.
             let wrong = other.import(
                 &path,
                 &form(if layout == Layout::Burn { Layout::PyTorch } else { Layout::Burn }, names),
@@ -135,7 +136,7 @@ fn layers_are_taken_in_the_order_of_their_numbers_or_as_named() {
     let names = |form: Interchange| -> Result<Vec<String>, Error> {
         Ok(form.layers(&path)?.into_iter().map(|layer| layer.name).collect())
     };
-    // More than ten layers, of which text order would put the last ones first; no biases.
+    // With more than ten layers, text order would put the last ones too early. They have no biases.
     let keys: Vec<String> = (0..12).map(|i| format!("layers.{i}.weight")).collect();
     let shapes: Vec<[usize; 2]> = (0..12).map(|i| [i + 3, i + 2]).collect();
     write(
@@ -172,7 +173,7 @@ fn layers_are_taken_in_the_order_of_their_numbers_or_as_named() {
     assert!(error.contains("tensor bn.weight [5] is of no fully connected layer"), "{error}");
     assert_eq!(names(form(Layout::PyTorch, &["fc"])).unwrap(), ["fc"]);
 
-    // A single layer's own state has no name before it.
+    // The state of a single layer has no name before the tensor's.
     write(&path, &[("weight", float, &[2, 5]), ("bias", float, &[2])]);
     assert_eq!(names(form(Layout::PyTorch, &[])).unwrap(), [""]);
 }
@@ -243,7 +244,7 @@ fn convert_goes_both_ways() {
         (Mode::Vanilla, Rate::drop(0.3).unwrap(), 9)
     );
 
-    // Back under PyTorch's names: the very tensors that it wrote.
+    // Exported under PyTorch's names, the tensors are the very ones that it wrote.
     succeed_quietly(folder, "convert --to pytorch --layers 0,3,6 --input n --output back --json");
     let tensors = |name: &str| {
         let bytes = std::fs::read(folder.join(name)).unwrap();

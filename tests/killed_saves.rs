@@ -1,8 +1,8 @@
-//! A process that is killed in the midst of a save leaves the old checkpoint or the new one, whole,
-//! and the next save removes what else it left.
+//! A process killed during a save leaves the old checkpoint or the new one, whole, and the next
+//! save removes any other leftovers.
 //!
-//! The test program is its own victim: it starts itself with the name of a file to save to, again
-//! and again, and kills that process after as many microseconds as a generator says.
+//! The test program is its own victim: it repeatedly starts itself with the name of a file to save
+//! to, and kills that process after a random number of microseconds.
 #![cfg(all(feature = "cli", unix))]
 
 mod common;
@@ -18,12 +18,13 @@ use wgpu_dropout::philox::PhiloxRng;
 use wgpu_dropout::{Mode, Rate};
 
 const KILLS: usize = 25;
-/// Names the file for the process that is killed.
+/// Environment variable that names the file for the process that is killed.
 const FILE: &str = "WGPU_DROPOUT_TEST_KILLED_FILE";
-/// Tells it to write in place, as one should not.
+/// Environment variable that tells that process to write in place, as a program should not.
 const NAIVE: &str = "WGPU_DROPOUT_TEST_KILLED_NAIVE";
 
-/// A network of some 2 MB with its momentum: large enough to be caught while it is written.
+/// Returns a network of about 2 MB with its momentum, large enough to be caught while it is
+/// written.
 fn network() -> Mlp<Cpu> {
     let (rate, input_rate) = (Rate::drop(0.5).unwrap(), Rate::KEEP_ALL);
     let architecture = Architecture {
@@ -38,12 +39,12 @@ fn network() -> Mlp<Cpu> {
     Mlp::new(Cpu::new(), architecture).unwrap()
 }
 
-/// One update.
+/// Makes one update.
 fn train(net: &mut Mlp<Cpu>) {
     net.train_step(&common::noise(1, 16), &[0, 3], &Training::default()).unwrap();
 }
 
-/// Not a test of its own: what the killed process does, until it is.
+/// Runs in the process that is killed. It is not a test in itself.
 #[test]
 #[ignore = "runs until it is killed, by the test below"]
 fn a_process_that_saves_for_ever() {
@@ -54,25 +55,24 @@ fn a_process_that_saves_for_ever() {
     let other = path.with_extension("whole");
     loop {
         train(&mut net);
-        match naive {
-            false => net.save(path).unwrap(),
-            true => {
-                net.save(&other).unwrap();
-                std::fs::write(path, std::fs::read(&other).unwrap()).unwrap();
-            }
+        if naive {
+            net.save(&other).unwrap();
+            std::fs::write(path, std::fs::read(&other).unwrap()).unwrap();
+        } else {
+            net.save(path).unwrap();
         }
     }
 }
 
-/// Temporary files of saves beside a file.
+/// Returns the number of temporary files of saves beside a file.
 fn temporaries(path: &Path) -> usize {
     let entries =
         std::fs::read_dir(path.parent().unwrap()).unwrap().map(|entry| entry.unwrap().path());
     entries.filter(|path| path.extension().is_some_and(|e| e == "tmp")).count()
 }
 
-/// Starts the process, waits until it has saved, where `aimed` until it saves again, and kills it a
-/// little later.
+/// Starts the process, waits until it has saved and, if `aimed`, until it saves again, and kills it
+/// a little later.
 fn start_and_kill(path: &Path, naive: bool, aimed: bool, after: Duration) {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command
@@ -99,8 +99,8 @@ fn start_and_kill(path: &Path, naive: bool, aimed: bool, after: Duration) {
     child.wait().unwrap();
 }
 
-/// A time to wait of up to so many microseconds. In 12,000 a save or two happen; one takes some
-/// 2,000.
+/// Returns a random delay of less than `most` microseconds. In 12,000 µs one or two saves happen,
+/// each of which takes about 2,000 µs.
 fn delay(rng: &mut PhiloxRng, most: u32) -> Duration {
     Duration::from_micros(u64::from(rng.next_u32() % most))
 }
@@ -110,19 +110,18 @@ fn a_kill_at_any_moment_leaves_a_whole_checkpoint() {
     let [folder, other] = [(); 2].map(|()| tempfile::tempdir().unwrap());
     let (path, elsewhere) = (folder.path().join("n"), other.path().join("n"));
     let mut rng = PhiloxRng::at(11, 0);
-    // What a run that is never killed saves after each step: each process goes on where the file of
-    // the one before says.
+    // These are the files that an uninterrupted run saves, with their steps. Each process continues
+    // from the file of the one before.
     let mut net = network();
     let mut steps: HashMap<Vec<u8>, u32> = HashMap::new();
     let (mut latest, mut cut) = (0, 0);
     for kill in 0..KILLS {
-        // At any moment, and in turn at one when it is known to save.
+        // Kills at a random moment alternate with kills during a save.
         let aimed = kill % 2 == 1;
         start_and_kill(&path, false, aimed, delay(&mut rng, if aimed { 3000 } else { 12_000 }));
-        // What a kill in the midst of a save leaves beside the file tells that there was such a
-        // kill; the next process sweeps it.
+        // A leftover temporary file reveals that the kill hit a save. The next process removes it.
         let left = temporaries(&path);
-        assert!(left <= 1, "kill {kill}: what the kills before left is still there");
+        assert!(left <= 1, "kill {kill}: leftovers of earlier kills are still there");
         cut += left;
         let bytes = std::fs::read(&path).unwrap();
         let step = Mlp::load(Cpu::new(), &path)
@@ -136,18 +135,18 @@ fn a_kill_at_any_moment_leaves_a_whole_checkpoint() {
         assert_eq!(
             steps.get(&bytes),
             Some(&step),
-            "kill {kill}: the file is that of step {step}, to the byte"
+            "kill {kill}: the file must equal that of step {step} to the byte"
         );
-        assert!(step > latest, "kill {kill}: each process saved at least once");
+        assert!(step > latest, "kill {kill}: each process must save at least once");
         latest = step;
     }
     println!("{cut} of {KILLS} kills hit a save");
-    assert!(cut > 1, "no two kills hit a save");
+    assert!(cut > 1, "fewer than two kills hit a save");
     net.save(&path).unwrap();
-    assert_eq!(temporaries(&path), 0, "a save sweeps what a kill left");
+    assert_eq!(temporaries(&path), 0, "a save must remove the leftovers of a kill");
 }
 
-/// The control: without the temporary file some kill leaves a torn one.
+/// Control: without the temporary file, some kill leaves a torn file.
 #[test]
 fn a_kill_while_a_file_is_written_in_place_tears_it() {
     let folder = tempfile::tempdir().unwrap();

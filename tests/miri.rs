@@ -1,16 +1,17 @@
-//! The CPU backend's core on shapes so small that Miri, Rust's interpreter, can run it in minutes:
-//! every kernel with code of its own for an instruction set, whole vectors and ragged ends, beside
-//! the reference. Miri sees each access outside an allocation, each misaligned one and each data
-//! race.
+//! The CPU backend's core on shapes so small that Miri, Rust's interpreter, runs them in minutes.
+//! Every kernel with code for a specific instruction set runs on whole vectors and on ragged ends
+//! and is compared with the reference. Miri detects each access outside an allocation, each
+//! misaligned access and each data race.
 //!
 //! ```sh
-//! export RUSTFLAGS="-C target-feature=+avx2,+fma" MIRIFLAGS="-Zmiri-tree-borrows -Zmiri-ignore-leaks -Zmiri-permissive-provenance \
+//! export RUSTFLAGS="-C target-feature=+avx2,+fma"
+//! export MIRIFLAGS="-Zmiri-tree-borrows -Zmiri-ignore-leaks -Zmiri-permissive-provenance \
 //!     -Zmiri-disable-isolation -Zmiri-deterministic-floats"
 //! cargo +nightly miri test --test miri --no-default-features
 //! ```
 //!
-//! Tree borrows, leaks and provenance are for rayon's queues; logarithms that differ by chance, as
-//! Miri has them, would be another Gaussian.
+//! The options for tree borrows, leaks and provenance are needed for rayon's queues. Miri by
+//! default perturbs logarithms at random, which would change the Gaussian noise.
 
 use wgpu_dropout::call::{
     AlphaDropoutCall, DropoutCall, GaussianDropoutCall, GradInput, GradWeight, GradWeightSgd,
@@ -34,7 +35,8 @@ fn empty(cpu: &mut Cpu, rows: usize, cols: usize) -> Result<CpuTensor<f32>> {
     cpu.tensor(rows, cols, &vec![f32::NAN; rows * cols])
 }
 
-/// Masks and noise: what each gives is equal to the bit on every instruction set.
+/// Returns the masks and noise drawn by each kernel, which are equal to the bit on every
+/// instruction set.
 fn drawn(cpu: &mut Cpu, rows: usize, cols: usize, col: u64) -> Result<Vec<Vec<u32>>> {
     let mask = site(col);
     let x = cpu.tensor(rows, cols, &numbers(1, rows * cols))?;
@@ -61,16 +63,14 @@ fn drawn(cpu: &mut Cpu, rows: usize, cols: usize, col: u64) -> Result<Vec<Vec<u3
     Ok(all)
 }
 
-/// A layer forward, back and updated, and a loss.
+/// Returns a layer's forward pass, loss, gradients and updated weights.
 fn layer(cpu: &mut Cpu, [batch, inputs, outputs]: [usize; 3]) -> Result<Vec<f32>> {
     let dropout = Dropout::train(Mode::Inverted, site(3));
     let rule = SgdRule { lr: 0.1, momentum: 0.5, weight_decay: 0.01, l1: 0.001, max_norm: None };
-    let (x, mut weight) = (
-        cpu.tensor(batch, inputs, &numbers(1, batch * inputs))?,
-        cpu.tensor(inputs, outputs, &numbers(2, inputs * outputs))?,
-    );
-    let (mut bias, mut y) =
-        (cpu.tensor(1, outputs, &numbers(3, outputs))?, empty(cpu, batch, outputs)?);
+    let x = cpu.tensor(batch, inputs, &numbers(1, batch * inputs))?;
+    let mut weight = cpu.tensor(inputs, outputs, &numbers(2, inputs * outputs))?;
+    let mut bias = cpu.tensor(1, outputs, &numbers(3, outputs))?;
+    let mut y = empty(cpu, batch, outputs)?;
     cpu.linear_forward(LinearForward {
         x: &x,
         weight: &weight,
@@ -80,8 +80,9 @@ fn layer(cpu: &mut Cpu, [batch, inputs, outputs]: [usize; 3]) -> Result<Vec<f32>
         dropout,
     })?;
     let labels: Vec<u32> = (0..batch as u32).map(|row| row % outputs as u32).collect();
-    let (labels, mut losses, mut grad) =
-        (cpu.tensor(batch, 1, &labels)?, empty(cpu, batch, 2)?, empty(cpu, batch, outputs)?);
+    let labels = cpu.tensor(batch, 1, &labels)?;
+    let mut losses = empty(cpu, batch, 2)?;
+    let mut grad = empty(cpu, batch, outputs)?;
     cpu.softmax_cross_entropy(SoftmaxCrossEntropy {
         logits: &y,
         labels: &labels,
@@ -89,8 +90,9 @@ fn layer(cpu: &mut Cpu, [batch, inputs, outputs]: [usize; 3]) -> Result<Vec<f32>
         grad_logits: &mut grad,
         batch,
     })?;
-    let (mut dx, mut dw, mut db) =
-        (empty(cpu, batch, inputs)?, empty(cpu, inputs, outputs)?, empty(cpu, 1, outputs)?);
+    let mut dx = empty(cpu, batch, inputs)?;
+    let mut dw = empty(cpu, inputs, outputs)?;
+    let mut db = empty(cpu, 1, outputs)?;
     cpu.grad_input(GradInput {
         grad_output: &grad,
         output: Some(&y),
@@ -137,7 +139,7 @@ fn every_instruction_set_draws_the_reference_s_masks() {
                 "{isa} {rows}×{cols}"
             );
         }
-        // The control: a neighbouring column.
+        // Control: a mask shifted by one column.
         assert!(
             cols == 1 || drawn(&mut Cpu::reference(), rows, cols, col + 1).unwrap() != expected
         );

@@ -1,5 +1,5 @@
-//! Training over MPI (`examples/mpi`): any number of processes draw the masks of one to the bit,
-//! and their losses are the same within 1e-5.
+//! Training over MPI (`examples/mpi`): any number of processes draw the masks of a single process
+//! to the bit, and their losses are equal to its losses within 1e-5.
 #![cfg(all(feature = "cli", unix))]
 
 mod common;
@@ -8,14 +8,14 @@ use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// The example, built beside this crate's own tests; `None`, said aloud, where this machine lacks
-/// what it needs.
+/// Builds the example beside this crate's own tests. Reports the test as skipped and returns `None`
+/// if this machine lacks a requirement.
 fn built() -> Option<PathBuf> {
     for program in ["mpicc", "mpirun"] {
         if Command::new(program).arg("--version").output().is_err() {
             let packages = "libopenmpi-dev openmpi-bin libclang1-14 libclang-common-14-dev";
             common::skipped(&format!(
-                "there is no {program}; on Debian 12: apt-get install {packages}"
+                "{program} is not installed; on Debian 12: apt-get install {packages}"
             ));
             return None;
         }
@@ -24,7 +24,7 @@ fn built() -> Option<PathBuf> {
         Ok(programs) => Some(programs.join("wgpu-dropout-mpi")),
         Err(error) if error.contains("libclang") => {
             common::skipped(
-                "there is no libclang, with which bindings to MPI are made; on Debian 12: apt-get install libclang1-14",
+                "libclang, which generates the bindings to MPI, is not installed; on Debian 12: apt-get install libclang1-14",
             );
             None
         }
@@ -32,10 +32,10 @@ fn built() -> Option<PathBuf> {
     }
 }
 
-/// What a run of so many processes prints, an epoch a line.
+/// Runs the example in `processes` processes and returns what it prints, one line per epoch.
 fn run(program: &Path, processes: usize, device: &str) -> Vec<Value> {
     let mut command = Command::new("mpirun");
-    // The options let it run in a container: as root, and with more processes than cores.
+    // These options let it run in a container: as root, and with more processes than cores.
     command
         .args(["--allow-run-as-root", "--oversubscribe", "-n", &processes.to_string()])
         .arg(program)
@@ -61,7 +61,7 @@ fn losses(epochs: &[Value]) -> Vec<f64> {
         .collect()
 }
 
-/// The largest difference; NaN, and another number of losses, count as infinite.
+/// Returns the largest absolute difference. NaN or a different number of losses counts as infinite.
 fn distance(a: &[f64], b: &[f64]) -> f64 {
     let off = a
         .iter()
@@ -72,17 +72,17 @@ fn distance(a: &[f64], b: &[f64]) -> f64 {
 }
 
 #[test]
-#[ignore = "builds a package of its own for minutes, and needs an MPI"]
+#[ignore = "builds a package of its own for minutes and requires an MPI"]
 fn processes_train_as_one() {
     let Some(program) = built() else { return };
     let devices: Vec<&str> = ["cpu"].into_iter().chain(common::gpu().map(|_| "gpu")).collect();
     for device in devices {
         let one = run(&program, 1, device);
         assert_eq!(losses(&one).len(), 3 * 23);
-        assert!(losses(&one)[68] < 0.7 * losses(&one)[0], "it learns: {one:?}");
+        assert!(losses(&one)[68] < 0.7 * losses(&one)[0], "the network must learn: {one:?}");
         for processes in [2, 3] {
             let several = run(&program, processes, device);
-            assert_eq!(several.len(), 3, "one process prints");
+            assert_eq!(several.len(), 3, "only one process may print");
             for (one, several) in one.iter().zip(&several) {
                 assert_eq!(several["processes"], processes);
                 assert_eq!(one["masks"], several["masks"], "{processes} on {device}");
@@ -90,7 +90,7 @@ fn processes_train_as_one() {
             let off = distance(&losses(&one), &losses(&several));
             assert!(off <= 1e-5, "{processes} on {device}: {off:e}");
         }
-        // The controls: masks of another step, losses of another epoch.
+        // Controls: masks of another step, losses of another epoch.
         assert_ne!(one[0]["masks"], one[1]["masks"]);
         assert!(distance(&losses(&one[..1]), &losses(&one[1..2])) > 1e-2);
     }

@@ -1,10 +1,10 @@
-//! Mutated files: whatever is done to the bytes of a file, its reader gives data or a typed error,
-//! within a second, and no more memory than twice the file and 64 MiB.
+//! Mutated files: however the bytes of a file are changed, its reader returns data or a typed error
+//! within a second, and uses at most twice the size of the file plus 64 MiB of memory.
 //!
-//! Seeded, so that a case has a number. Some thousands run by default;
+//! The mutations are seeded, so that a number identifies a case. Several thousand run by default;
 //! `WGPU_DROPOUT_MUTATIONS=1000000` runs a million.
 #![cfg(feature = "cli")]
-// The allocator counts; that needs the trait, which is unsafe.
+// The counting allocator implements `GlobalAlloc`, which is an unsafe trait.
 #![allow(unsafe_code)]
 
 use flate2::{Compression, write::GzEncoder};
@@ -22,12 +22,14 @@ use wgpu_dropout::data::DataSet;
 use wgpu_dropout::mlp::{Architecture, Mlp, Training};
 use wgpu_dropout::{Error, Mode, Rate, npy};
 
-/// The system's allocator, with the bytes in use and the most there were.
+/// The system's allocator, which also tracks the bytes in use and their peak.
 struct Counting;
 
-/// Tests take turns, so that the memory is of one reader alone.
+/// Lock under which tests run one at a time, so that the counters measure only one reader's memory.
 static TURN: Mutex<()> = Mutex::new(());
+/// Bytes in use.
 static LIVE: AtomicUsize = AtomicUsize::new(0);
+/// Largest number of bytes in use since it was last reset.
 static PEAK: AtomicUsize = AtomicUsize::new(0);
 
 fn grown(by: usize) {
@@ -35,23 +37,23 @@ fn grown(by: usize) {
     PEAK.fetch_max(live, Relaxed);
 }
 
-// SAFETY: every call is passed on to the system's allocator as it is.
+// SAFETY: every call is passed on to the system's allocator unchanged.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         grown(layout.size());
-        // SAFETY: as the caller promises.
+        // SAFETY: the caller upholds the contract of `GlobalAlloc`.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
         grown(layout.size());
-        // SAFETY: as the caller promises.
+        // SAFETY: the caller upholds the contract of `GlobalAlloc`.
         unsafe { System.alloc_zeroed(layout) }
     }
 
     unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
         LIVE.fetch_sub(layout.size(), Relaxed);
-        // SAFETY: as the caller promises.
+        // SAFETY: the caller upholds the contract of `GlobalAlloc`.
         unsafe { System.dealloc(memory, layout) }
     }
 }
@@ -59,12 +61,12 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// A file that can be read, what opens it, and how.
+/// A file to mutate, the path that a reader opens, and that reader.
 struct Target {
     name: &'static str,
     file: PathBuf,
     bytes: Vec<u8>,
-    /// Whether the mutated bytes are packed afterwards.
+    /// True if the mutated bytes are compressed afterwards.
     packs: bool,
     opened: PathBuf,
     open: fn(&Path) -> Result<(), Error>,
@@ -127,7 +129,7 @@ fn targets(folder: &Path) -> Vec<Target> {
         targets.push(Target { name, file, bytes: bytes.to_vec(), packs, opened, open });
     };
     for (i, (part, bytes)) in parts.iter().enumerate() {
-        // A folder each: only one of its files is changed.
+        // Each target has its own folder, in which only one file is changed.
         let own = folder.join(format!("idx{i}"));
         std::fs::create_dir(&own).unwrap();
         parts.iter().for_each(|(part, bytes)| std::fs::write(own.join(part), bytes).unwrap());
@@ -160,8 +162,8 @@ fn targets(folder: &Path) -> Vec<Target> {
     targets
 }
 
-/// A file's bytes with one to six changes: bits, bytes, lengths, digits, and parts cut, doubled,
-/// moved or put in.
+/// Returns a file's bytes after one to six changes: bits, bytes, lengths and digits changed, and
+/// parts cut, duplicated, moved or inserted.
 fn mutated(random: &mut StdRng, whole: &[u8]) -> Vec<u8> {
     const EDGES: [&[u8]; 12] = [
         &[0; 8],
@@ -195,7 +197,7 @@ fn mutated(random: &mut StdRng, whole: &[u8]) -> Vec<u8> {
                 bytes.splice(at..over, edge.iter().copied());
             }
             5 => {
-                // A number of a header in text becomes another.
+                // Changes a digit of a number in a text header.
                 let digits: Vec<usize> =
                     (0..bytes.len()).filter(|&i| bytes[i].is_ascii_digit()).collect();
                 if !digits.is_empty() {
@@ -246,7 +248,7 @@ fn no_mutated_file_panics_hangs_or_takes_memory_that_it_does_not_hold() {
         };
         let (outcome, mut took, memory) = attempt();
         if took > Duration::from_secs(1) {
-            // Was it the file, or the machine?
+            // A second attempt tells a slow file from a busy machine.
             took = attempt().1;
         }
         assert!(took <= Duration::from_secs(1), "{what} takes {took:?}");
@@ -260,14 +262,14 @@ fn no_mutated_file_panics_hangs_or_takes_memory_that_it_does_not_hold() {
             Err(error) => assert!(!error.to_string().is_empty(), "{what}"),
         }
         (slowest, most) = (slowest.max(took), most.max(memory));
-        // Other targets open the same folder.
+        // Other targets open the same folder, so the file is restored.
         std::fs::write(&target.file, &target.bytes).unwrap();
     }
     println!(
         "{cases} files, {} of them readable, slowest {slowest:?}, most memory {most} bytes",
         read.iter().sum::<usize>()
     );
-    // The control: mutation leaves some files of every kind readable, and not all.
+    // Control: mutation leaves some files readable, but not all of any kind.
     assert!(read.iter().zip(0..).all(|(&read, _)| read < cases / targets.len()), "{read:?}");
     assert!(cases < 2000 || read.iter().sum::<usize>() > cases / 100, "{read:?}");
 }
@@ -318,7 +320,7 @@ fn an_empty_tensor_that_claims_a_width_allocates_nothing() {
         );
         assert!(PEAK.load(Relaxed) < before + (64 << 20));
     }
-    // The control: the count sees an allocation, whether its pages are used or not.
+    // Control: the counter includes an allocation even if its pages are never used.
     let before = PEAK.load(Relaxed);
     drop(std::hint::black_box(vec![0u8; 256 << 20]));
     assert!(PEAK.load(Relaxed) > before + (128 << 20));

@@ -1,5 +1,5 @@
-//! Philox4x32: Random123's 110 published answers on the CPU, its 10-round ones inside a shader, and
-//! the two held against each other.
+//! Philox4x32: the CPU gives Random123's 110 published answers, a shader gives the 10-round ones,
+//! and the two agree with each other.
 
 mod common;
 
@@ -9,7 +9,7 @@ use wgpu_dropout::backend::Backend;
 use wgpu_dropout::gpu::Gpu;
 use wgpu_dropout::philox::{PhiloxRng, philox4x32, philox4x32_rounds};
 
-/// A published answer.
+/// A published answer of a known-answer test.
 struct Answer {
     rounds: u32,
     /// Counter, then key.
@@ -42,7 +42,7 @@ fn published() -> Vec<Answer> {
     lines.map(answer).collect()
 }
 
-/// The device's words for rows of counter and key.
+/// Returns the device's words for rows that hold a counter and a key.
 fn words_of(gpu: &mut Gpu, inputs: &[[u32; 6]]) -> Vec<[u32; 4]> {
     let values = gpu.tensor(inputs.len(), 6, inputs.as_flattened()).unwrap();
     let mut words = gpu.tensor(inputs.len(), 4, &vec![0xdead_beef; 4 * inputs.len()]).unwrap();
@@ -86,7 +86,7 @@ fn the_shader_gives_the_10_round_answers_and_none_of_the_7_round_ones() {
                     answer.rounds
                 );
             }
-            // Both ways to multiply have been seen, where there are two.
+            // If the device offers both methods of multiplication, both have run.
             let int64 = matches!(form, Form::Usual)
                 && gpu.device().features().contains(wgpu::Features::SHADER_INT64);
             let expected = if int64 { "philox_words.int64" } else { "philox_words" };
@@ -99,8 +99,8 @@ fn the_shader_gives_the_10_round_answers_and_none_of_the_7_round_ones() {
     }
 }
 
-/// The high half of a product is put together from 16-bit limbs where there are no 64-bit integers:
-/// words at the edges of a limb show a lost carry.
+/// Without 64-bit integers, the high half of a product is assembled from 16-bit limbs. Words at the
+/// edges of a limb would reveal a lost carry.
 #[test]
 fn the_shader_equals_the_cpu_on_random_words_and_at_the_edges_of_limbs() {
     const EDGES: [u32; 8] =

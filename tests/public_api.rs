@@ -1,5 +1,5 @@
-//! `docs/api.txt` is the public surface of the library as it is: a change of one is a change of the
-//! other, and is seen in review.
+//! `docs/api.txt` lists the library's current public API. A change to the API requires a change to
+//! the list, which shows in review.
 
 mod common;
 

@@ -1,5 +1,5 @@
-//! Data-parallel training: shards draw the masks of the whole to the bit, and their sums are the
-//! whole's within rounding.
+//! Data-parallel training: shards draw the masks of the whole mini-batch to the bit, and their
+//! gradients add up to those of the whole within rounding.
 #![cfg(feature = "cli")]
 
 mod common;
@@ -33,19 +33,17 @@ fn batch(rows: usize) -> (Vec<f32>, Vec<u32>) {
     (noise(1, rows * INPUTS), (0..rows as u32).map(|row| row * 3 % 5).collect())
 }
 
-/// With momentum, penalties, max-norm and schedules: whatever an update can hold.
+/// Returns settings that use every part of an update: momentum, penalties, max-norm and schedules.
 fn training() -> Training {
     let rule =
         SgdRule { lr: 0.1, momentum: 0.9, weight_decay: 0.01, l1: 1e-4, max_norm: Some(1.5) };
-    let (lr, momentum) = (
-        Schedule::Exponential { to: 0.5, steps: 8 },
-        Schedule::Linear { from: 0.5, to: 1.0, steps: 6 },
-    );
+    let lr = Schedule::Exponential { to: 0.5, steps: 8 };
+    let momentum = Schedule::Linear { from: 0.5, to: 1.0, steps: 6 };
     let schedules = Schedules { lr, momentum, drop: Schedule::Constant };
     Training { batch: 16, rule, schedules, ..Training::default() }
 }
 
-/// The same, with drop rates that fall to nothing within the run.
+/// Returns [`training`] with a schedule that lowers the drop rates to zero within the run.
 fn scheduled() -> Training {
     let Training { schedules, .. } = training();
     Training {
@@ -57,14 +55,15 @@ fn scheduled() -> Training {
     }
 }
 
-/// The gradients of a mini-batch in shards of these sizes, added up; `first` tells where a shard
-/// thinks that it starts.
+/// Returns the sum of the gradients of a mini-batch in shards of these sizes. `first` maps the row
+/// at which a shard starts to the one that the shard is told.
 fn sum<B: Backend>(net: &mut Mlp<B>, rows: &[usize], first: impl Fn(usize) -> usize) -> Gradients {
     let batch_rows = rows.iter().sum();
     let (x, labels) = batch(batch_rows);
     let (mut values, mut start) = (Vec::new(), 0);
     for rows in rows {
-        let (x, labels) = (&x[start * INPUTS..][..rows * INPUTS], &labels[start..][..*rows]);
+        let x = &x[start * INPUTS..][..rows * INPUTS];
+        let labels = &labels[start..][..*rows];
         let part = net.gradients(x, labels, first(start), batch_rows, &training()).unwrap();
         values.resize(part.values.len(), 0.0);
         values.iter_mut().zip(part.values).for_each(|(sum, part)| *sum += part);
@@ -73,7 +72,7 @@ fn sum<B: Backend>(net: &mut Mlp<B>, rows: &[usize], first: impl Fn(usize) -> us
     Gradients { values }
 }
 
-/// The largest difference, of numbers of the order of 1; NaN counts as infinite.
+/// Returns the largest absolute difference between numbers of order 1. NaN counts as infinite.
 fn distance(a: &[f32], b: &[f32]) -> f32 {
     assert_eq!(a.len(), b.len());
     a.iter()
@@ -94,11 +93,11 @@ fn gradients_of_shards_add_up_to_those_of_the_whole() {
                 let parts = sum(&mut net, rows, |first| first);
                 let off = distance(&parts.values, &whole.values);
                 assert!(off <= 1e-6, "{} {mode} {rows:?}: {off:e}", net.backend().name());
-                // The control: each shard draws as if it were the first.
+                // Control: each shard draws as if it were the first.
                 let off = distance(&sum(&mut net, rows, |_| 0).values, &whole.values);
                 assert_eq!(off > 1e-3, mode != Mode::None, "{mode} {rows:?}: {off:e}");
             }
-            // The whole's gradients, applied, are a step.
+            // Applying the gradients of the whole is a training step.
             net.apply_gradients(&whole, &training()).unwrap();
             let mut other = Mlp::new(net.into_backend(), architecture(mode)).unwrap();
             let (x, labels) = batch(24);
@@ -114,15 +113,14 @@ fn gradients_of_shards_add_up_to_those_of_the_whole() {
     lend(Form::Usual, check);
 }
 
-/// Losses of two epochs, and the parameters after them, of one process among `count` that meet at a
-/// barrier.
+/// Trains one shard for two epochs and returns the backend, the losses and the final parameters.
 fn run<B: Backend>(
     backend: B,
     shard: Shard,
     all_reduce: impl FnMut(&mut [f32]),
 ) -> (B, Vec<f32>, Vec<f32>) {
     let mut net = Mlp::new(backend, architecture(Mode::Inverted)).unwrap();
-    // The last mini-batch has one row, so that all processes but one have none.
+    // The last mini-batch has one row, so all processes but one have no rows.
     let (x, labels) = batch(65);
     let data = Resident::new(net.backend_mut(), Source::Floats(&x), INPUTS, 1.0, &labels).unwrap();
     let (mut losses, mut all_reduce) = (Vec::new(), all_reduce);
@@ -144,7 +142,8 @@ fn run<B: Backend>(
     (net.into_backend(), losses, parameters)
 }
 
-/// The same on `count` threads.
+/// Trains all `count` shards on threads that meet at a barrier, and returns the losses and
+/// parameters, which are the same on each.
 fn run_together(count: usize) -> (Vec<f32>, Vec<f32>) {
     let (barrier, total) = (Barrier::new(count), Mutex::new((0, Vec::<f32>::new())));
     let all_reduce = |values: &mut [f32]| {
@@ -173,7 +172,7 @@ fn run_together(count: usize) -> (Vec<f32>, Vec<f32>) {
         assert_eq!(
             (losses, parameters),
             (&results[0].1, &results[0].2),
-            "replicas are equal to the bit"
+            "replicas must be equal to the bit"
         );
     }
     (results[0].1.clone(), results[0].2.clone())
@@ -200,7 +199,7 @@ fn an_epoch_in_shards_is_an_epoch() {
         );
         assert!(distance(&sharded_parameters, &parameters) <= 1e-4, "{count}");
     }
-    // The control: a shard whose gradients nobody adds to learns something else.
+    // Control: a shard whose gradients are not reduced learns something else.
     let (_, alone, _) = run(Cpu::new(), Shard { index: 0, count: 2 }, |_| {});
     assert!(distance(&alone, &losses) > 1e-2, "{alone:?}");
     lend(Form::Usual, |gpu| {

@@ -1,9 +1,9 @@
-//! Every kernel in every form that a language can say, translated as wgpu translates it for Vulkan,
-//! OpenGL ES, Metal and DX12, and looked at by the checkers that the machine has: Tint (WGSL, as
-//! browsers read it), `spirv-val`, `glslangValidator`. MSL and HLSL are written without error;
-//! their own compilers are elsewhere.
+//! Every kernel in every form that a language can express. Each is translated as wgpu translates it
+//! for Vulkan, OpenGL ES, Metal and DX12, and checked by the tools installed on the machine: Tint
+//! (WGSL, as browsers read it), `spirv-val` and `glslangValidator`. MSL and HLSL must be written
+//! without error. Their own compilers run elsewhere.
 //!
-//! Each checker has a control: a text with a planted fault, which it must refuse.
+//! Each checker has a control: a text with a planted fault, which it must reject.
 
 #[path = "common/shaders.rs"]
 mod shaders;
@@ -19,24 +19,24 @@ use std::process::Command;
 use wgpu_dropout::gpu::{Stem, Tile, Variant};
 use wgpu_dropout::wgpu::Features;
 
-/// A language that shaders are written in or translated to.
+/// Language in which shaders are written or to which they are translated.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Language {
-    /// WGSL as the standard has it: 64-bit integers are naga's own.
+    /// Standard WGSL. 64-bit integers are an extension of naga.
     Wgsl,
     Spirv,
-    /// Metal 2.3 has 64-bit integers in buffers' neighbourhood, subgroups and f16.
+    /// Metal 2.3, with 64-bit integers, subgroups and f16.
     Msl,
-    /// Shader model 6.2, by DXC.
+    /// Shader model 6.2, compiled by DXC.
     Hlsl,
-    /// Shader model 5.1, which FXC compiles: the baseline alone.
+    /// Shader model 5.1, compiled by FXC: only the baseline.
     Hlsl51,
-    /// OpenGL ES 3.1: the baseline alone.
+    /// OpenGL ES 3.1: only the baseline.
     GlslEs,
 }
 
 impl Language {
-    /// The table of what each language can say beyond the baseline.
+    /// Returns the features beyond the baseline that a language can express.
     fn features(self) -> Features {
         match self {
             Self::Wgsl => Features::SHADER_F16 | Features::SUBGROUP,
@@ -47,7 +47,7 @@ impl Language {
         }
     }
 
-    /// The forms that can be said.
+    /// Returns the forms of kernels that the language can express.
     fn forms(self) -> Vec<&'static Form> {
         forms().iter().filter(|form| self.features().contains(form.variant.features())).collect()
     }
@@ -119,7 +119,8 @@ fn directx(form: &Form, shader_model: hlsl::ShaderModel) -> String {
     text
 }
 
-/// Where the files of a language go: kept, so that one that is refused can be looked at.
+/// Returns the folder of a language's files, which are kept so that a rejected one can be
+/// inspected.
 fn folder(language: Language) -> PathBuf {
     let folder =
         Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{language:?}").to_lowercase());
@@ -127,7 +128,7 @@ fn folder(language: Language) -> PathBuf {
     folder
 }
 
-/// Whether a checker is installed; said aloud where not.
+/// Returns true if a checker is installed, else reports the check as skipped.
 fn there(program: &str) -> bool {
     let found = Command::new(program).arg("--version").output().is_ok()
         || Command::new(program).arg("--help").output().is_ok();
@@ -137,8 +138,8 @@ fn there(program: &str) -> bool {
     found
 }
 
-/// Writes each form to a file of its own and has a checker read it; gives what was refused. Nothing
-/// is checked where there is no `checker`.
+/// Writes each form to a file of its own, runs the checker on it, and returns the rejections.
+/// Without a `checker`, nothing is checked.
 fn refused(
     language: Language,
     extension: &str,
@@ -165,14 +166,15 @@ fn refused(
     refusals
 }
 
-/// What a checker says of a file that it refuses.
+/// Returns a checker's output if it rejects a file.
 fn refusal(checker: &mut Command) -> Option<String> {
     let output = checker.output().unwrap();
     let text = [&output.stdout[..], &output.stderr].concat();
     (!output.status.success()).then(|| format!("{checker:?}: {}", String::from_utf8_lossy(&text)))
 }
 
-/// As a browser wants it: subgroups are announced, which naga cannot read.
+/// Returns a form as a browser requires it: with the directive for subgroups, which naga cannot
+/// read.
 fn browser(form: &Form) -> Vec<u8> {
     let subgroups = form.variant.features().contains(Features::SUBGROUP);
     format!("{}{}", if subgroups { "enable subgroups; " } else { "" }, form.wgsl).into_bytes()
@@ -248,7 +250,8 @@ fn metal_s_and_directx_s_languages_are_written() {
     }
 }
 
-/// The forms with barriers, with a thread that returns before the first of them.
+/// Returns forms with barriers, each with a planted `return` of one thread before the first
+/// barrier.
 fn planted_returns() -> Vec<(Variant, String)> {
     let with_barriers = [
         Variant { tile: Tile::Workgroup, ..Variant::new(Stem::LinearForward) },
@@ -267,8 +270,8 @@ fn planted_returns() -> Vec<(Variant, String)> {
     with_barriers.map(plant).to_vec()
 }
 
-/// The controls of the above. naga accepts the planted `return`; whoever has Tint finds it before a
-/// GPU does.
+/// Controls of the tests above. naga accepts the planted `return`. Tint rejects it before a GPU
+/// sees it.
 #[test]
 fn each_checker_refuses_a_planted_fault() {
     let planted = |name: &str, text: &[u8]| {
@@ -300,11 +303,11 @@ fn each_checker_refuses_a_planted_fault() {
     }
 }
 
-/// HLSL through Microsoft's compiler, where `WGPU_DROPOUT_DXC` names its library
-/// (`libdxcompiler.so`): each file in a process of its own, since a text that it does not like can
-/// end it.
+/// Compiles HLSL with Microsoft's compiler, if `WGPU_DROPOUT_DXC` names its library
+/// (`libdxcompiler.so`). Each file has a process of its own, since the compiler may crash on a text
+/// that it rejects.
 #[test]
-#[ignore = "takes minutes and DXC"]
+#[ignore = "takes minutes and requires DXC"]
 fn dxc_accepts_every_form() {
     let Some(library) = std::env::var_os("WGPU_DROPOUT_DXC") else {
         let _ = writeln!(std::io::stderr(), "SKIPPED: WGPU_DROPOUT_DXC names no libdxcompiler.so");

@@ -1,5 +1,5 @@
-//! How kernels are chosen: by rule, by name, by a timed trial. What is chosen is taken, what is
-//! slow is not chosen, and whatever is chosen draws the same masks and gives the same sums.
+//! How kernels are chosen: by rule, by name or by a timed trial. The choice takes effect, a slow
+//! kernel is not chosen, and every choice draws the same masks and gives the same sums.
 
 mod common;
 
@@ -17,7 +17,7 @@ fn site() -> Dropout {
     )
 }
 
-/// A layer's output, of whole vectors.
+/// Returns a layer's output, computed on whole vectors.
 fn layer(gpu: &mut Gpu) -> Vec<f32> {
     let (batch, inputs, outputs) = (40, 36, 72);
     let x = gpu.tensor(batch, inputs, &noise(1, batch * inputs)).unwrap();
@@ -35,9 +35,9 @@ fn layer(gpu: &mut Gpu) -> Vec<f32> {
     gpu.read(&y).unwrap()
 }
 
-/// Text of one tile's file, and what is put before it: a loop that adds nothing but time, several
-/// times the kernel's own, so that what else the machine does decides nothing. Its iterations are
-/// few and long, since llvmpipe ends a thread's loops after 65,535 of them.
+/// Text of one tile's file, and the loop to insert before it, which only consumes several times the
+/// kernel's own time, so that other load on the machine decides nothing. Its iterations are few and
+/// long, since llvmpipe ends a thread's loops after 65,535 iterations.
 const SLOW: [(Tile, &str, &str); 2] = [
     (
         Tile::Shuffle,
@@ -71,7 +71,7 @@ fn the_trial_takes_the_fastest_and_never_a_planted_slow_one() {
             let of_class =
                 || trial.timings.iter().filter(|timing| timing.what == class.to_string());
             assert!(of_class().count() >= 1, "{class}");
-            // Where there is but one tile, it stays.
+            // If there is only one tile, it is kept.
             if of_class().count() > 1 {
                 tried += 1;
                 let seconds = |tile: Tile| {
@@ -89,7 +89,7 @@ fn the_trial_takes_the_fastest_and_never_a_planted_slow_one() {
         assert_eq!(
             tried,
             2 * Class::all().count(),
-            "each tile was slow once, and left aside for the other"
+            "each tile must be slow once, and the other be chosen"
         );
     }
 }
@@ -120,7 +120,7 @@ fn what_is_chosen_is_taken() {
     let Some(mut rule) = required(open(Tuning::Rule, None)) else { return };
     let usual = layer(&mut rule);
     assert_eq!(rule.chosen(), &Chosen::Planned);
-    // Another tile than the rule's for this class, and limbs.
+    // A tile other than the rule's for this class, and multiplication by limbs.
     let tile = if rule.kernels().planner().tiles.only() == Some(Tile::Register) {
         Tile::Small
     } else {
@@ -140,7 +140,7 @@ fn what_is_chosen_is_taken() {
     );
     assert!(
         !names(&rule).contains(&format!("linear_forward.{tile}.")),
-        "the control: {}",
+        "control: {}",
         names(&rule)
     );
     let mut named = open(Tuning::Tile(tile), None).unwrap();
@@ -151,17 +151,18 @@ fn what_is_chosen_is_taken() {
         same_bits("rule and trial", &usual, &got).unwrap();
     }
     same_bits("trial and name", &got, &same).unwrap();
-    // A trial that fails decides nothing.
+    // A failed trial leaves the plan unchanged.
     assert_eq!(open(Tuning::Trial, None).unwrap().chosen(), &Chosen::Planned);
 }
 
-/// Tiles change no bit of a mask, nor of a sum where the device contracts alike everywhere, as
-/// software does.
+/// Tiles change no bit of a mask. Nor do they change a bit of a sum if the device contracts
+/// multiplications and additions in the same way everywhere, as software adapters do.
 #[test]
 fn every_choice_draws_the_same_masks_and_sums_alike() {
     let Some(gpu) = gpu() else { return };
-    let (info, features, limits) =
-        (gpu.info().clone(), gpu.device().features(), gpu.device().limits());
+    let info = gpu.info().clone();
+    let features = gpu.device().features();
+    let limits = gpu.device().limits();
     let expected = site().mask.bytes(40, 72).unwrap();
     let mut first: Option<Vec<f32>> = None;
     for tile in Tile::ALL.into_iter().filter(|tile| tile.runs_on(&info, features, &limits)) {
@@ -170,7 +171,7 @@ fn every_choice_draws_the_same_masks_and_sums_alike() {
             let mut form =
                 gpu.with_kernels(gpu.kernels().replanned(|planner| trial.apply(planner)).unwrap());
             let y = layer(&mut form);
-            // What was dropped is 0, whatever the sum.
+            // A dropped element is 0, whatever its sum.
             assert!(
                 y.iter().zip(&expected).all(|(&y, &kept)| kept == 1 || y.to_bits() == 0),
                 "{tile}"

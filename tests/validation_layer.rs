@@ -1,5 +1,5 @@
-//! The Vulkan validation layer has nothing to say of what this crate makes a driver do. Its
-//! messages come through the `log` crate alone, so they are caught there.
+//! The Vulkan validation layer reports nothing about the calls that this crate makes a driver
+//! execute. Its messages come only through the `log` crate, so the test captures them there.
 
 #![cfg(all(feature = "cli", feature = "vulkan"))]
 
@@ -13,8 +13,8 @@ use wgpu_dropout::mlp::{Architecture, Mlp, Resident, Sharing, Source, Training};
 use wgpu_dropout::verify::{self, Check, Options};
 use wgpu_dropout::{Device, Key, Mask, Mode, Rate, wgpu};
 
-/// What was logged at `warn` and above, and that the layer was not found, which wgpu says at
-/// `debug`.
+/// Messages at level `warn` and above, and the message that the layer was not found, which wgpu
+/// logs at `debug`.
 struct Log(Mutex<Vec<String>>);
 
 static LOG: Log = Log(Mutex::new(Vec::new()));
@@ -42,8 +42,8 @@ fn taken() -> Vec<String> {
     std::mem::take(&mut *LOG.0.lock().unwrap_or_else(PoisonError::into_inner))
 }
 
-/// A device of the best Vulkan adapter under the validation layer; `None`, said aloud, where there
-/// is no layer or no adapter.
+/// Opens a device of the first Vulkan adapter under the validation layer. Reports the test as
+/// skipped and returns `None` if there is no layer or no adapter.
 fn device(flags: wgpu::InstanceFlags) -> Option<(wgpu::Device, wgpu::Queue)> {
     let instance = wgpu::Instance::new(wgpu::InstanceDescriptor {
         backends: wgpu::Backends::VULKAN,
@@ -69,7 +69,7 @@ fn device(flags: wgpu::InstanceFlags) -> Option<(wgpu::Device, wgpu::Queue)> {
     Some(pollster::block_on(adapter.request_device(&descriptor)).unwrap())
 }
 
-/// A network with everything in it, from a data set on the device to a prediction.
+/// Trains a network with every feature, from a data set on the device to a prediction.
 fn train(gpu: Gpu) -> Gpu {
     let (rate, input_rate) = (Rate::drop(0.5).unwrap(), Rate::drop(0.2).unwrap());
     let architecture = Architecture {
@@ -94,7 +94,7 @@ fn train(gpu: Gpu) -> Gpu {
     net.into_backend()
 }
 
-/// One test, since the log is of the whole process.
+/// All of it is one test, since the log belongs to the whole process.
 #[test]
 fn the_layer_is_silent_over_every_kernel_and_speaks_of_a_planted_fault() {
     log::set_logger(&LOG).unwrap();
@@ -115,8 +115,8 @@ fn the_layer_is_silent_over_every_kernel_and_speaks_of_a_planted_fault() {
 
     drop((device, queue));
 
-    // The control, with what this crate can't be made to do: naga's debug information names WGSL as
-    // the source language by a number that the layer does not know.
+    // Control, with a fault that this crate cannot be made to commit: naga's debug information
+    // names WGSL as the source language by a number unknown to the layer.
     let Some((device, queue)) =
         self::device(wgpu::InstanceFlags::VALIDATION | wgpu::InstanceFlags::DEBUG)
     else {

@@ -1,5 +1,5 @@
-//! `tests/vectors/mask_contract_1.txt`: every line on every backend, and by readers in other
-//! languages that know the equations alone.
+//! `tests/vectors/mask_contract_1.txt`: every backend agrees with every line, and so do readers in
+//! other languages that implement the equations alone.
 
 #![cfg(feature = "cli")]
 
@@ -12,7 +12,7 @@ use wgpu_dropout::{Backend, Key, Mask, Rate};
 
 const FILE: &str = include_str!("vectors/mask_contract_1.txt");
 
-/// The lines of a kind, in words.
+/// Returns the lines of a kind, split into words.
 fn lines(kind: &str) -> Vec<Vec<&'static str>> {
     let words = FILE.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
     let found: Vec<Vec<&str>> = words
@@ -36,7 +36,8 @@ fn key(words: &[&str]) -> Key {
     Key { seed: number(words[0]), layer: number(words[1]) as u32, step: number(words[2]) as u32 }
 }
 
-/// Mask, rows and columns of a line that starts with a key, a place, a shape and a rate.
+/// Returns the mask and the numbers of rows and columns of a line that starts with a key, a
+/// position, a shape and a rate.
 fn shaped(words: &[&str]) -> (Mask, usize, usize) {
     let rate = Rate::keep(words[7].parse().unwrap()).unwrap();
     let mask = Mask::new(rate, key(words)).at(number(words[3]), number(words[4]));
@@ -128,11 +129,14 @@ fn broadcast_masks_are_the_files() {
     }
 }
 
-/// Runs a reader on the file as it is, and on one with a digit changed, which it must refuse.
+/// Runs a reader on the file, which it must accept, and on single lines with one bit changed, which
+/// it must reject.
 fn by_reader(program: &str, reader: &str) {
     if !Command::new(program).arg("--version").output().is_ok_and(|output| output.status.success())
     {
-        return common::skipped(&format!("no {program} to run tests/vectors/{reader}"));
+        return common::skipped(&format!(
+            "{program} is not installed to run tests/vectors/{reader}"
+        ));
     }
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors");
     let run = |file: &std::path::Path| {
@@ -147,7 +151,7 @@ fn by_reader(program: &str, reader: &str) {
         String::from_utf8_lossy(&output.stderr)
     );
     let other = tempfile::NamedTempFile::new().unwrap();
-    // The control: a line with one draw, scale or SHA-256 changed by a bit.
+    // Control: a line in which one bit of a draw, a scale or a SHA-256 is changed.
     for (right, wrong) in [("f053", "f052"), ("3fb6dba2", "3fb6dba3"), ("4191aec0", "4191aec1")] {
         let line = FILE.lines().find(|line| line.contains(right)).unwrap();
         std::fs::write(other.path(), line.replace(right, wrong)).unwrap();

@@ -1,5 +1,5 @@
-//! `verify`: it passes on what is right, on the CPU and on the GPU under test, and fails on what is
-//! wrong, naming the first difference.
+//! The command `verify` passes on correct kernels, on the CPU and on the GPU under test. It fails
+//! on wrong ones and names the first difference.
 #![cfg(feature = "cli")]
 
 mod common;
@@ -47,7 +47,8 @@ fn the_gpu_passes_in_every_variant_and_says_so_in_json() {
     the_gpu_passes("verify --quick --device GPU --json");
 }
 
-/// What a user runs first. Not in CI, where compiling all forms would take as long as all else.
+/// Runs a user's first command. It is not in CI, where compiling all forms would take as long as
+/// everything else.
 #[test]
 #[ignore = "takes ten minutes"]
 fn the_gpu_passes_in_every_form() {
@@ -86,8 +87,8 @@ fn the_gpu_passes(line: &str) {
     }
 }
 
-/// The control of it all: whatever constant of the shader's Philox changes by a bit, the exit
-/// status is 1 and the first difference is named, which really is one.
+/// Control of the whole command: with any constant of the shader's Philox changed by one bit, the
+/// exit status is 1, and the difference that the output names first is a real one.
 #[test]
 fn a_changed_constant_of_philox_fails_and_the_first_difference_is_named() {
     let Some(gpu) = common::gpu() else { return };
@@ -103,8 +104,8 @@ fn a_changed_constant_of_philox_fails_and_the_first_difference_is_named() {
         let line = table.lines().find(|line| line.starts_with("check vectors")).unwrap();
         assert!(line.contains("WRONG") && named_difference(line), "{edit}: {line}");
     }
-    // Also where it is not Philox: a threshold that is off, in both ways in which the shaders
-    // compare.
+    // A fault outside Philox is found too: a wrong threshold, in both forms of comparison in the
+    // shaders.
     let (from, to) = ("p.threshold)", "p.threshold + 1u)");
     let options = Options { edits: vec![[from.to_owned(), to.to_owned()]], ..Options::quick(0) };
     let report = verify::gpu(&gpu, &options, &mut |_| {}).unwrap();
@@ -112,7 +113,8 @@ fn a_changed_constant_of_philox_fails_and_the_first_difference_is_named() {
     assert!(named_difference(&wrong.note), "{report}");
 }
 
-/// Whether the contract says what a difference says that it expects.
+/// Returns true if the value that a difference names as expected is the contract's, and the value
+/// that it got is the opposite.
 fn named_difference(line: &str) -> bool {
     let after = |name: &str| {
         let rest =
@@ -133,7 +135,7 @@ fn named_difference(line: &str) -> bool {
     u64::from(mask.keeps(0, 0)) == whole("expected ") && whole("got ") == 1 - whole("expected ")
 }
 
-/// An embedder's own device, with error handlers of its own.
+/// An embedder's own device, with its own error handlers.
 #[test]
 fn an_embedders_device_can_be_checked() {
     let Some(raw) = common::raw::Raw::open() else { return };

@@ -1,10 +1,13 @@
-// The kernels on another implementation of WebGPU, in Node or in a browser: masks equal the contract's, and every kernel is accepted.
+// Checks the kernels on another implementation of WebGPU, in Node or in a browser: their masks must
+// equal the contract's, and every kernel must be accepted.
 //
-// `cases` is what tests/browsers.rs writes:
-//   masks:   [{name, wgsl, params, grid, words}]   mask_bits' text, its parameter block, its workgroups and the mask's bits
-//   kernels: [{name, wgsl, needs}]                 every form that the standard language has, and the features that it needs
+// `cases` is written by tests/browsers.rs:
+//   masks:   [{name, wgsl, params, grid, words}]
+//            the text of mask_bits, its parameter block, its number of workgroups, the mask's bits
+//   kernels: [{name, wgsl, needs}]
+//            every form that standard WGSL can express, and the features that it needs
 
-// A text read and checked, which a browser does before it has a driver compile anything.
+// Parses and validates a text, which a browser does before it has a driver compile anything.
 async function read(device, { name, wgsl }) {
   device.pushErrorScope("validation");
   const module = device.createShaderModule({ label: name, code: wgsl });

@@ -1,4 +1,5 @@
-// Headless Chromium: node chromium.mjs CASES.json PROGRAM. The page comes from localhost, where WebGPU is allowed, and posts its result.
+// Runs the cases in headless Chromium: node chromium.mjs CASES.json PROGRAM. The page comes from
+// localhost, where WebGPU is allowed, and posts its result.
 import { spawn } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { createServer } from "node:http";

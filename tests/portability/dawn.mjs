@@ -1,4 +1,5 @@
-// Dawn on Node: node dawn.mjs CASES.json FOLDER, where `npm install webgpu` was run in FOLDER.
+// Runs the cases in Dawn on Node: node dawn.mjs CASES.json FOLDER. FOLDER is where
+// `npm install webgpu` was run.
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { join, resolve } from "node:path";

@@ -1,7 +1,9 @@
-"""Microsoft's HLSL compiler over files: dxc.py LIBDXCOMPILER.so FILE.hlsl… prints what it refuses; exit 1 if it refuses any.
+"""Compiles files with Microsoft's HLSL compiler: dxc.py LIBDXCOMPILER.so FILE.hlsl…
 
-The library speaks COM, here through ctypes: a method is a number in a table. On Linux its IUnknown has a destructor, which takes
-two places after Release.
+Prints each file that the compiler rejects, with its messages. Exits with 1 if it rejects any.
+
+The library has a COM interface, called here through ctypes: a method is an index into a table. On
+Linux its IUnknown has a destructor, which takes two entries after Release.
 """
 import ctypes
 import sys
@@ -19,7 +21,7 @@ class Buffer(ctypes.Structure):
 
 
 def method(this, number, result, *arguments):
-    """Method `number` of an object, counted after IUnknown."""
+    """Calls method `number` of an object, counted after IUnknown."""
     table = ctypes.cast(this, POINTER(POINTER(c_void_p)))[0]
     types = [kind for kind, _ in arguments]
     function = ctypes.CFUNCTYPE(result, c_void_p, *types)(table[5 + number])
@@ -27,13 +29,14 @@ def method(this, number, result, *arguments):
 
 
 def compile_text(compiler, text):
-    """What the compiler says of a text that it refuses; else None."""
+    """Returns the messages of the compiler if it rejects a text, else None."""
     words = ["-E", "main", "-T", "cs_6_2", "-enable-16bit-types", "-HV", "2018", "-no-warnings"]
     arguments = (c_wchar_p * len(words))(*words)
     source, outcome = Buffer(text, len(text), UTF8), c_void_p()
     failed = method(
-        compiler, 0, c_int32, (POINTER(Buffer), byref(source)), (POINTER(c_wchar_p), arguments), (c_uint32, len(words)),
-        (c_void_p, None), (c_char_p, IOPERATION_RESULT), (POINTER(c_void_p), byref(outcome)),
+        compiler, 0, c_int32, (POINTER(Buffer), byref(source)), (POINTER(c_wchar_p), arguments),
+        (c_uint32, len(words)), (c_void_p, None), (c_char_p, IOPERATION_RESULT),
+        (POINTER(c_void_p), byref(outcome)),
     )
     if failed:
         return f"no result: {failed & 0xFFFFFFFF:#x}"
@@ -42,14 +45,15 @@ def compile_text(compiler, text):
     if status.value == 0:
         return None
     method(outcome, 2, c_int32, (POINTER(c_void_p), byref(errors)))
-    return ctypes.string_at(method(errors, 0, c_void_p), method(errors, 1, c_size_t)).decode(errors="replace")
+    text = ctypes.string_at(method(errors, 0, c_void_p), method(errors, 1, c_size_t))
+    return text.decode(errors="replace")
 
 
 def main(library, *files):
     create = ctypes.CDLL(library).DxcCreateInstance
     compiler = c_void_p()
     if create(c_char_p(COMPILER), c_char_p(ICOMPILER3), byref(compiler)):
-        sys.exit(f"{library} makes no compiler")
+        sys.exit(f"{library} cannot create a compiler")
     refused = 0
     for name in files:
         with open(name, "rb") as file:
@@ -57,7 +61,7 @@ def main(library, *files):
         if said:
             refused += 1
             print(f"{name}: {said}")
-    print(f"{len(files)} files, {refused} refused")
+    print(f"{len(files)} files, {refused} rejected")
     sys.exit(refused > 0)
 
 

@@ -1,5 +1,6 @@
-// A workgroup's threads on one CPU thread: each runs to the next barrier, one after another, in an order that is given. What a kernel
-// computes must not depend on that order: a race that a driver hides, because its threads happen to keep step, shows as another result.
+// Runs a workgroup's threads on one CPU thread: each in turn runs to the next barrier, in a given
+// order. A kernel's results must not depend on that order. A race that a driver hides, because its
+// threads happen to run in step, shows here as a different result.
 #pragma once
 #include <cstdint>
 #include <cstdio>
@@ -30,7 +31,7 @@ inline std::vector<char> shared;
 inline metal::uint3 workgroup;
 inline void (*body)(metal::uint3, unsigned);
 
-// Refers to an argument, whatever its type.
+// Refers to an argument of any type.
 struct Any {
     void* at;
     template <class T>
@@ -55,10 +56,10 @@ inline void enter() {
     std::exit(1);
 }
 
-// All threads of one workgroup, through all its barriers.
+// Runs all threads of one workgroup through all its barriers.
 inline void run_workgroup(unsigned threads, bool barriers, bool descending) {
     auto at = [&](unsigned i) { return descending ? threads - 1 - i : i; };
-    // What no thread has written must not be read.
+    // Poison the memory: no thread may read what none has written.
     std::memset(shared.data(), 0xFF, shared.size());
     if (!barriers) {
         for (unsigned i = 0; i < threads; i++) body(workgroup, at(i));
@@ -79,7 +80,7 @@ inline void run_workgroup(unsigned threads, bool barriers, bool descending) {
         }
         ended = 0;
         for (Fiber& fiber : fibers) ended += fiber.state == State::Ended;
-        if (ended != 0 && ended != threads) fail("a barrier that not every thread reaches");
+        if (ended != 0 && ended != threads) fail("not every thread reaches a barrier");
     }
 }
 
@@ -98,7 +99,9 @@ struct Binding {
     uint32_t buffer, offset, size;
 };
 
-// Dispatches from standard input until it ends: order, workgroups, bindings, parameters, buffers; the buffers come back.
+// Runs dispatches from standard input until it ends. Each consists of the order, the number of
+// workgroups, the bindings, the parameters and the buffers. Afterwards the buffers are written to
+// standard output.
 template <class Bind>
 void serve(unsigned threads, unsigned variables, bool barriers, size_t parameters, Bind bind, void (*thread)(metal::uint3, unsigned)) {
     body = thread;
@@ -144,9 +147,9 @@ inline void threadgroup_barrier(mem_flags) { shim::barrier(); }
 inline mem_flags operator|(mem_flags a, mem_flags) { return a; }
 }  // namespace metal
 
-using metal::uint2;  // What naga bounds loops with.
+using metal::uint2;  // naga counts the iterations of loops in it.
 
-// Metal's words for where things are and how they are kept.
+// Metal's address spaces and its function qualifier, which the CPU does not need.
 #define constant const
 #define device
 #define threadgroup

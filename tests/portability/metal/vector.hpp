@@ -1,4 +1,5 @@
-// Metal's vectors, matrices and functions of them, as far as naga's translation of the kernels uses them.
+// Metal's vectors and matrices and their functions, as far as naga's translation of the kernels
+// uses them.
 #pragma once
 #include <cmath>
 #include <cstdint>
@@ -35,7 +36,7 @@ struct alignas(4 * sizeof(T)) vec<T, 3> {
     const T& operator[](unsigned i) const { return (&x)[i]; }
 };
 
-// Metal's swizzles are methods here: the text is given their parentheses.
+// Metal's swizzles are methods here. The text of a kernel is given their parentheses.
 template <class T>
 struct alignas(4 * sizeof(T)) vec<T, 4> {
     T x, y, z, w;
@@ -61,7 +62,7 @@ auto each(F f) {
     return out;
 }
 
-// Componentwise, between vectors and with a scalar on either side.
+// Componentwise operators between two vectors or a vector and a scalar on either side.
 #define BINARY(op)                                                                                                \
     template <class T, int N>                                                                                     \
     auto operator op(vec<T, N> a, vec<T, N> b) { return each<T, N>([&](int i) { return decltype(a[i] op b[i])(a[i] op b[i]); }); } \
@@ -112,7 +113,7 @@ typedef vec<unsigned, 4> uint4;
 typedef vec<ulong_t, 2> ulong2;
 typedef vec<ulong_t, 4> ulong4;
 
-// Four columns.
+// A matrix of four columns.
 struct float4x4 {
     float4 columns[4];
     float4x4() = default;
