@@ -18,7 +18,7 @@ mod work;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use std::time::{Duration, Instant};
-use wgpu_dropout::cpu::Cpu;
+use wgpu_dropout::Cpu;
 use wgpu_dropout::gpu::{AdapterChoice, Gpu};
 use wgpu_dropout::{Key, Result};
 use work::{Bound, Entry, Timed, Work};

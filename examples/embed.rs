@@ -42,9 +42,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     // Ours: once the kernels, once the call for its buffers, then a recording wherever it belongs.
     let kernels = Kernels::new(&device)?;
     let mask = Mask::new(Rate::drop(0.5)?, Key { seed: 42, layer: 1, step: 0 });
-    let call = kernels.dropout(&DropoutCall {
-        x: &View::new(&x, ROWS, COLS),
-        y: &mut View::new(&y, ROWS, COLS),
+    let call = kernels.prepare(&DropoutCall {
+        x: View::new(&x, ROWS, COLS),
+        y: View::new(&y, ROWS, COLS),
         dropout: Dropout::train(Mode::Inverted, mask),
     })?;
     let mut encoder = device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());

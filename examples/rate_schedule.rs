@@ -53,8 +53,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     // Prepared once. The site that it names gives the layer; the rest is read when it runs.
     let kernels = Kernels::new(&device)?.reading(&state, 0)?;
     let mask = site(0)?.mask;
-    let call = kernels.mask_bits(&MaskBits {
-        bits: &mut View::new(&bits, ROWS, COLS.div_ceil(32)),
+    let call = kernels.prepare(&MaskBits {
+        bits: View::new(&bits, ROWS, COLS.div_ceil(32)),
         cols: COLS,
         mask,
     })?;

@@ -8,7 +8,7 @@
 //! sent. What is exchanged is the gradients' sum. Here the two shards take turns in one process;
 //! `examples/mpi` is the same over MPI.
 
-use wgpu_dropout::cpu::Cpu;
+use wgpu_dropout::Cpu;
 use wgpu_dropout::data::DataSet;
 use wgpu_dropout::mlp::{Architecture, Gradients, Mlp, Shard, Training};
 use wgpu_dropout::{Backend, Mode, Rate, Result};

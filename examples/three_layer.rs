@@ -39,7 +39,7 @@ impl<B: Backend> ThreeLayer<B> {
         second.forward(gpu, &first.y, site(2))?;
         third.forward(gpu, &second.y, Dropout::NONE)?;
         let batch = wgpu_dropout::Matrix::rows(labels);
-        gpu.softmax_cross_entropy(SoftmaxCrossEntropy {
+        gpu.run(SoftmaxCrossEntropy {
             logits: &third.y,
             labels,
             grad_logits: &mut third.dy,
@@ -92,10 +92,10 @@ impl<B: Backend> ThreeLayer<B> {
         let mut output = |rows: usize, dropout| {
             let (x, mut y) =
                 (gpu.tensor(rows, point.len(), &point.repeat(rows))?, gpu.zeros(rows, WIDTHS[1])?);
-            gpu.linear_forward(LinearForward {
+            gpu.run(LinearForward {
                 x: &x,
-                weight: w,
-                bias: Some(b),
+                weight: &*w,
+                bias: Some(&*b),
                 y: &mut y,
                 relu: true,
                 dropout,
@@ -154,7 +154,7 @@ impl<B: Backend> Layer<B> {
     }
 
     fn forward(&mut self, gpu: &mut B, x: &B::Tensor<f32>, dropout: Dropout) -> Result<()> {
-        gpu.linear_forward(LinearForward {
+        gpu.run(LinearForward {
             x,
             weight: &self.w,
             bias: Some(&self.b),
@@ -175,9 +175,9 @@ impl<B: Backend> Layer<B> {
     ) -> Result<()> {
         let (grad_output, output) = (&self.dy, self.relu.then_some(&self.y));
         let (grad_weight, grad_bias) = (&mut self.dw, &mut self.db);
-        gpu.grad_weight(GradWeight { x, grad_output, output, grad_weight, grad_bias, dropout })?;
+        gpu.run(GradWeight { x, grad_output, output, grad_weight, grad_bias, dropout })?;
         let Some(grad_input) = dx else { return Ok(()) };
-        gpu.grad_input(GradInput {
+        gpu.run(GradInput {
             grad_output,
             output,
             weight: &self.w,
@@ -188,13 +188,13 @@ impl<B: Backend> Layer<B> {
     }
 
     fn update(&mut self, gpu: &mut B) -> Result<()> {
-        gpu.sgd(Sgd {
+        gpu.run(Sgd {
             grad: &self.dw,
             weight: &mut self.w,
             velocity: Some(&mut self.vw),
             rule: RULE,
         })?;
-        gpu.sgd(Sgd {
+        gpu.run(Sgd {
             grad: &self.db,
             weight: &mut self.b,
             velocity: Some(&mut self.vb),

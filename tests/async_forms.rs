@@ -9,9 +9,9 @@ use std::cell::RefCell;
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
-use wgpu_dropout::backend::Backend;
+use wgpu_dropout::Backend;
+use wgpu_dropout::Cpu;
 use wgpu_dropout::call::{Filter, Image, Pool, Pooling};
-use wgpu_dropout::cpu::Cpu;
 use wgpu_dropout::gpu::Gpu;
 use wgpu_dropout::mlp::{
     Architecture, BatchNormPlace, ConvNet, Front, Mlp, Resident, Shard, Sharing, Source, Stage,

@@ -4,8 +4,8 @@
 mod common;
 
 use common::{gpu_with, noise, small_integers};
+use wgpu_dropout::Backend;
 use wgpu_dropout::Dropout;
-use wgpu_dropout::backend::Backend;
 use wgpu_dropout::call::{BatchLoss, LinearForward, Moments};
 use wgpu_dropout::cpu::reference;
 use wgpu_dropout::gpu::{Gpu, Kernels, Planner, Tile, Tiles};
@@ -44,12 +44,12 @@ fn right(gpu: &mut Gpu, run: u64) -> [bool; 3] {
         relu: false,
         dropout: Dropout::NONE,
     };
-    gpu.linear_forward(call).unwrap();
+    gpu.run(call).unwrap();
     let losses = small_integers(3 * run + 2, 2 * 640);
     let total = [0, 1].map(|column| losses.iter().skip(column).step_by(2).sum::<f32>());
     let losses = gpu.tensor(640, 2, &losses).unwrap();
     let mut totals = common::poisoned(gpu, 1, 2);
-    gpu.batch_loss(BatchLoss { losses: &losses, totals: &mut totals, slot: 0 }).unwrap();
+    gpu.run(BatchLoss { losses: &losses, totals: &mut totals, slot: 0 }).unwrap();
     let (rows, classes, networks) = (3, 4, 130);
     let mut logits: Vec<f32> =
         noise(run + 100, networks * rows * classes).iter().map(|z| 1e6 * z).collect();
@@ -58,7 +58,7 @@ fn right(gpu: &mut Gpu, run: u64) -> [bool; 3] {
     let mut z = gpu.tensor(networks * rows, classes, &logits).unwrap();
     let w = gpu.tensor(networks, 1, &weights).unwrap();
     let mut got = common::poisoned(gpu, rows, 2 * classes + 1);
-    gpu.moments(Moments { logits: &mut z, weights: &w, first: 0, before: 0.0, moments: &mut got })
+    gpu.run(Moments { logits: &mut z, weights: &w, first: 0, before: 0.0, moments: &mut got })
         .unwrap();
     reference::moments(&mut logits, &weights, 0.0, &mut moments, classes);
     let near = gpu

@@ -4,9 +4,9 @@
 mod common;
 
 use common::{Form, lend, noise};
-use wgpu_dropout::backend::Backend;
+use wgpu_dropout::Backend;
+use wgpu_dropout::Cpu;
 use wgpu_dropout::call::{EPSILON, SgdRule};
-use wgpu_dropout::cpu::Cpu;
 use wgpu_dropout::data::DataSet;
 use wgpu_dropout::mlp::{
     Architecture, BatchNormPlace, Interchange, Layout, Mlp, Optimizer, Resident, Sharing, Source,

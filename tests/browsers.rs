@@ -10,7 +10,7 @@ mod shaders;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use wgpu_dropout::gpu::{Params, Stem, Variant};
+use wgpu_dropout::gpu::{Params, Place, Stem, Variant};
 use wgpu_dropout::wgpu::Features;
 use wgpu_dropout::{Key, Mask, Rate};
 
@@ -19,7 +19,7 @@ use wgpu_dropout::{Key, Mask, Rate};
 fn mask_case(mask: Mask, rows: usize, cols: usize) -> Value {
     let words = cols.div_ceil(32);
     let grid = (rows * words).div_ceil(64) as u32;
-    let params = Params {
+    let mut params = Params {
         rows: rows as u32,
         cols: cols as u32,
         grid,
@@ -31,9 +31,9 @@ fn mask_case(mask: Mask, rows: usize, cols: usize) -> Value {
         col_group: (mask.col_offset / 8) as u32,
         col_lane: (mask.col_offset % 8) as u32,
         threshold: mask.rate.threshold(),
-        a_stride: words as u32,
         ..Params::default()
     };
+    params.tensors[0] = Place { start: 0, stride: words as u32 };
     let block: Vec<u32> = bytemuck::pod_collect_to_vec(bytemuck::bytes_of(&params));
     let bytes = mask.bytes(rows, cols).unwrap();
     let word = |bytes: &[u8]| {

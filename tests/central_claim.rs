@@ -10,7 +10,7 @@
 mod common;
 
 use common::{noise, poisoned};
-use wgpu_dropout::backend::Backend;
+use wgpu_dropout::Backend;
 use wgpu_dropout::call::{DropoutCall, Features, Gather, LinearForward};
 use wgpu_dropout::{Dropout, Key, Mask, Mode, Rate};
 
@@ -60,7 +60,7 @@ impl<B: Backend> Fixture<B> {
     fn output(&mut self, backend: &mut B, dropout: Dropout) -> Vec<f32> {
         let y = &mut self.y;
         match self.site {
-            Site::Plain => backend.dropout(DropoutCall { x: &self.x, y, dropout }),
+            Site::Plain => backend.run(DropoutCall { x: &self.x, y, dropout }),
             Site::Hidden => {
                 let call = LinearForward {
                     x: &self.x,
@@ -70,9 +70,9 @@ impl<B: Backend> Fixture<B> {
                     relu: true,
                     dropout,
                 };
-                backend.linear_forward(call)
+                backend.run(call)
             }
-            Site::Input => backend.gather(Gather {
+            Site::Input => backend.run(Gather {
                 data: Features::Bytes(&self.bytes),
                 all_labels: &self.order,
                 order: &self.order,

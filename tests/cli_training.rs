@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use tempfile::TempDir;
-use wgpu_dropout::cpu::Cpu;
+use wgpu_dropout::Cpu;
 use wgpu_dropout::data::DataSet;
 use wgpu_dropout::mlp::Mlp;
 use wgpu_dropout::{Rate, init, npy};

@@ -6,9 +6,9 @@
 mod common;
 
 use common::noise;
-use wgpu_dropout::backend::Backend;
+use wgpu_dropout::Backend;
+use wgpu_dropout::Cpu;
 use wgpu_dropout::call::{Filter, Image, Pool, Pooling, SgdRule};
-use wgpu_dropout::cpu::Cpu;
 use wgpu_dropout::data::DataSet;
 use wgpu_dropout::mlp::{
     Architecture, ConvNet, Front, Optimizer, Resident, Source, Stage, Training,

@@ -6,8 +6,9 @@
 mod common;
 
 use common::{noise, poisoned};
+use wgpu_dropout::Cpu;
 use wgpu_dropout::call::{GradInput, GradWeight, LinearForward, SgdRule};
-use wgpu_dropout::cpu::{Cpu, fast, reference};
+use wgpu_dropout::cpu::{fast, reference};
 use wgpu_dropout::{
     AlphaDropout, AxisMap, Backend, Dropout, GaussianDropout, Key, Mask, Mode, Rate, oracle,
 };
@@ -275,7 +276,7 @@ fn a_layer_is_within_the_oracle_s_bound() {
             for relu in [true, false] {
                 let dropout = site(0.6, 3, 5);
                 let mut y = poisoned(&mut cpu, batch, outputs);
-                cpu.linear_forward(LinearForward {
+                cpu.run(LinearForward {
                     x: &tx,
                     weight: &tw,
                     bias: Some(&tb),
@@ -290,7 +291,7 @@ fn a_layer_is_within_the_oracle_s_bound() {
                 let output = relu.then_some(&y);
                 let dz = oracle::gradient(&dy, output.map(|y| y.values()), outputs, &dropout);
                 let mut dx = poisoned(&mut cpu, batch, inputs);
-                cpu.grad_input(GradInput {
+                cpu.run(GradInput {
                     grad_output: &tdy,
                     output,
                     weight: &tw,
@@ -302,7 +303,7 @@ fn a_layer_is_within_the_oracle_s_bound() {
                 oracle::grad_input(&dz, &w, shape).check("dx", dx.values()).unwrap();
                 let (mut dw, mut db) =
                     (poisoned(&mut cpu, inputs, outputs), poisoned(&mut cpu, 1, outputs));
-                cpu.grad_weight(GradWeight {
+                cpu.run(GradWeight {
                     x: &tx,
                     grad_output: &tdy,
                     output,

@@ -6,9 +6,10 @@ mod common;
 use common::raw::Raw;
 use common::{Form, gpu, noise, same_bits, with_gpu};
 use std::sync::atomic::{AtomicBool, Ordering};
-use wgpu_dropout::backend::Backend;
+use wgpu_dropout::Backend;
+use wgpu_dropout::Cpu;
 use wgpu_dropout::call::{DropoutCall, LinearForward, MaskBits};
-use wgpu_dropout::cpu::{Cpu, reference};
+use wgpu_dropout::cpu::reference;
 use wgpu_dropout::gpu::{AdapterChoice, Gpu, Kernels, Planner, Tile, Tiles, View, adapters};
 use wgpu_dropout::mask::{MAX_COLS, MAX_ROWS};
 use wgpu_dropout::{Device, DeviceChoice, Dropout, Error, Key, Mask, Mode, Rate};
@@ -46,7 +47,7 @@ fn an_adapter_that_is_not_there_is_an_error_that_lists_those_that_are() {
 
 /// A dropout call on two ranges of buffers.
 fn prepare<'a>(kernels: &Kernels, x: View<'a>, mut y: View<'a>) -> wgpu_dropout::Result<()> {
-    kernels.dropout(&DropoutCall { x: &x, y: &mut y, dropout: site() }).map(drop)
+    kernels.prepare(&DropoutCall { x, y, dropout: site() }).map(drop)
 }
 
 /// Every refusal comes before wgpu sees the buffer, so nothing reaches the device's error handlers.
@@ -89,7 +90,7 @@ fn buffers_that_a_kernel_cannot_use_are_typed_errors() {
     for (row, col) in [(MAX_ROWS - 3, 0), (0, MAX_COLS - 7), (u64::MAX, 0), (0, u64::MAX)] {
         let mask = site().mask.at(row, col);
         assert!(matches!(
-            kernels.mask_bits(&MaskBits { bits: &mut View::new(&b, 4, 1), cols: 8, mask }),
+            kernels.prepare(&MaskBits { bits: View::new(&b, 4, 1), cols: 8, mask }),
             Err(Error::TooLarge { .. })
         ));
     }
@@ -128,15 +129,8 @@ fn plans_beyond_the_device_are_refused() {
     let (a, b, c) =
         (raw.buffer(&[1.0f32; 16]), raw.buffer(&[1.0f32; 16]), raw.buffer(&[0.0f32; 16]));
     let (x, weight, mut y) = (View::new(&a, 4, 4), View::new(&b, 4, 4), View::new(&c, 4, 4));
-    let call = LinearForward {
-        x: &x,
-        weight: &weight,
-        bias: None,
-        y: &mut y,
-        relu: true,
-        dropout: Dropout::NONE,
-    };
-    assert_eq!(kernels.linear_forward(&call).unwrap().dispatches(), 1);
+    let call = LinearForward { x, weight, bias: None, y, relu: true, dropout: Dropout::NONE };
+    assert_eq!(kernels.prepare(&call).unwrap().dispatches(), 1);
 }
 
 #[test]
@@ -234,8 +228,7 @@ fn kernels_run_between_a_caller_s_own_passes() {
     let (fill_group, triple_group) = (raw.group(&fill, 0, &[&x]), raw.group(&triple, 0, &[&y]));
     let kernels = Kernels::new(&raw.device).unwrap();
     let (source, mut target) = (View::new(&x, rows, cols), View::new(&y, rows, cols));
-    let ours =
-        kernels.dropout(&DropoutCall { x: &source, y: &mut target, dropout: site() }).unwrap();
+    let ours = kernels.prepare(&DropoutCall { x: source, y: target, dropout: site() }).unwrap();
     assert!(ours.dispatches() == 1 && kernels.compiled().len() == 1, "{:?}", kernels.compiled());
 
     let right: Vec<f32> = dropped(&(0..count).map(|i| i as f32).collect::<Vec<_>>(), cols)
@@ -280,7 +273,7 @@ fn tensors_are_ranges_of_buffers() {
             let (source, target) =
                 (View::new(&x, rows, cols).at(4 * from), &mut View::new(&y, rows, cols).at(4 * to));
             let call =
-                kernels.dropout(&DropoutCall { x: &source, y: target, dropout: site() }).unwrap();
+                kernels.prepare(&DropoutCall { x: source, y: *target, dropout: site() }).unwrap();
             let mut encoder = raw.device.create_command_encoder(&Default::default());
             call.record(&mut encoder.begin_compute_pass(&Default::default()));
             raw.queue.submit([encoder.finish()]);
@@ -314,11 +307,11 @@ fn a_product_in_parts_is_recorded_like_any_other_and_again() {
         View::new(&b, inputs, outputs),
         View::new(&c, batch, outputs),
     );
-    let call = kernels.linear_forward(&LinearForward {
-        x: &a,
-        weight: &b,
+    let call = kernels.prepare(&LinearForward {
+        x: a,
+        weight: b,
         bias: None,
-        y: &mut y,
+        y,
         relu: true,
         dropout: site(),
     });
@@ -344,7 +337,7 @@ fn products_in_parts_make_no_objects_again() {
             for _ in 0..3 {
                 let before = gpu.counts().objects;
                 let dropout = Dropout::NONE;
-                gpu.linear_forward(LinearForward {
+                gpu.run(LinearForward {
                     x: &x,
                     weight: &weight,
                     bias: None,
@@ -370,7 +363,7 @@ fn reading_need_not_block_where_somebody_else_polls() {
     with_gpu(Form::Usual, |gpu| {
         let values = noise(4, 1000);
         let (x, mut y) = (gpu.tensor(10, 100, &values).unwrap(), gpu.zeros(10, 100).unwrap());
-        gpu.dropout(DropoutCall { x: &x, y: &mut y, dropout: site() }).unwrap();
+        gpu.run(DropoutCall { x: &x, y: &mut y, dropout: site() }).unwrap();
         let (device, done) = (gpu.device().clone(), AtomicBool::new(false));
         let read = std::thread::scope(|scope| {
             scope.spawn(|| {
@@ -394,10 +387,10 @@ fn reading_need_not_block_where_somebody_else_polls() {
 fn a_device_that_is_gone_gives_typed_errors() {
     let Some(mut gpu) = gpu() else { return };
     let (x, mut y) = (gpu.tensor(4, 4, &[1.0; 16]).unwrap(), gpu.zeros(4, 4).unwrap());
-    gpu.dropout(DropoutCall { x: &x, y: &mut y, dropout: site() }).unwrap();
+    gpu.run(DropoutCall { x: &x, y: &mut y, dropout: site() }).unwrap();
     gpu.wait().unwrap();
     gpu.device().destroy();
-    let call = gpu.dropout(DropoutCall { x: &x, y: &mut y, dropout: site() });
+    let call = gpu.run(DropoutCall { x: &x, y: &mut y, dropout: site() });
     let results =
         [call, gpu.submit(), gpu.wait(), gpu.read(&y).map(drop), gpu.write(&mut y, &[0.0; 16])];
     for result in &results {

@@ -7,9 +7,10 @@ mod common;
 mod noop;
 
 use common::{downlevel, gpu, noise, same_bits};
-use wgpu_dropout::backend::Backend;
+use wgpu_dropout::Backend;
+use wgpu_dropout::Cpu;
 use wgpu_dropout::call::{Activation, LinearActivation};
-use wgpu_dropout::cpu::{Cpu, reference};
+use wgpu_dropout::cpu::reference;
 use wgpu_dropout::gpu::{Gpu, Kernels, Planner, State};
 use wgpu_dropout::mlp::{Architecture, Mlp, Resident, Sharing, Source, Training};
 use wgpu_dropout::{Dropout, Error, Key, Mask, Mode, Rate};
@@ -101,7 +102,7 @@ fn a_divided_call_reads_a_state_once() {
         (gpu.tensor(batch, inputs, &x).unwrap(), gpu.tensor(inputs, outputs, &weight).unwrap());
     let residual = gpu.tensor(batch, outputs, &r).unwrap();
     let (mut z, mut y) = (gpu.zeros(batch, outputs).unwrap(), gpu.zeros(batch, outputs).unwrap());
-    gpu.linear_activation(LinearActivation {
+    gpu.run(LinearActivation {
         x: &a,
         weight: &b,
         bias: None,

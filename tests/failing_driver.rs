@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 use wgpu::hal;
-use wgpu_dropout::backend::Backend;
+use wgpu_dropout::Backend;
 use wgpu_dropout::gpu::Gpu;
 use wgpu_dropout::mlp::{Architecture, Mlp, Resident, Source, Training};
 use wgpu_dropout::{Error, Key, Mask, Mode, Rate, Result};

@@ -14,9 +14,10 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
-use wgpu_dropout::backend::Backend;
+use wgpu_dropout::Backend;
+use wgpu_dropout::Cpu;
 use wgpu_dropout::call::{DropoutCall, LinearForward};
-use wgpu_dropout::cpu::{Cpu, reference};
+use wgpu_dropout::cpu::reference;
 use wgpu_dropout::gpu::{Gpu, Kernels, View};
 use wgpu_dropout::mlp::{Architecture, Mlp, Resident, Sharing, Source, Training};
 use wgpu_dropout::{Dropout, Error, Key, Mask, Mode, Rate, Result};
@@ -69,7 +70,7 @@ fn work(net: &mut Mlp<Gpu>, before: &mut dyn FnMut(&Gpu)) -> Result<()> {
     before(gpu);
     let x = gpu.tensor(9, 20, &x)?;
     before(gpu);
-    gpu.dropout(DropoutCall { x: &x, y: &mut y, dropout: Dropout::NONE })?;
+    gpu.run(DropoutCall { x: &x, y: &mut y, dropout: Dropout::NONE })?;
     before(gpu);
     gpu.submit()?;
     before(gpu);
@@ -327,16 +328,9 @@ fn submit_until(raw: &Raw, kernels: &Kernels, thread: u32, until: Instant) -> u3
         let [c, d] = [(); 2].map(|()| raw.buffer(&vec![f32::NAN; rows * cols]));
         let mut y = View::new(&c, rows, cols);
         let (a, b) = (View::new(&a, rows, inner), View::new(&b, inner, cols));
-        let first = kernels.linear_forward(&LinearForward {
-            x: &a,
-            weight: &b,
-            bias: None,
-            y: &mut y,
-            relu: true,
-            dropout,
-        });
-        let second =
-            kernels.dropout(&DropoutCall { x: &y, y: &mut View::new(&d, rows, cols), dropout });
+        let first =
+            kernels.prepare(&LinearForward { x: a, weight: b, bias: None, y, relu: true, dropout });
+        let second = kernels.prepare(&DropoutCall { x: y, y: View::new(&d, rows, cols), dropout });
         let mut encoder = raw.device.create_command_encoder(&Default::default());
         {
             let mut pass = encoder.begin_compute_pass(&Default::default());

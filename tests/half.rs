@@ -8,7 +8,9 @@ mod common;
 use common::raw::Raw;
 use common::{noise, skipped, small_integers};
 use half::f16;
-use wgpu_dropout::call::{DropoutCall, GradInput, GradWeight, LinearForward, SoftmaxCrossEntropy};
+use wgpu_dropout::call::{
+    CopyCall, DropoutCall, GradInput, GradWeight, LinearForward, SoftmaxCrossEntropy,
+};
 use wgpu_dropout::cpu::reference;
 use wgpu_dropout::gpu::{Kernels, Planner, Prepared, Tile, Tiles, Variant, View};
 use wgpu_dropout::oracle::{self, Exact};
@@ -75,35 +77,23 @@ fn layer(
         view(&b, 1, outputs),
         view(&dy, batch, outputs),
     );
-    let (mut y_view, mut dx_view) = (view(&y, batch, outputs), view(&dx, batch, inputs));
-    let (mut dw_view, mut db_view) = (view(&dw, inputs, outputs), view(&db, 1, outputs));
-    let forward = kernels.linear_forward(&LinearForward {
-        x: &x,
-        weight: &weight,
-        bias: Some(&bias),
-        y: &mut y_view,
-        relu,
-        dropout,
-    });
-    let (output, grad_output) = (relu.then_some(&y_view), &grad_output);
+    let (y_view, dx_view) = (view(&y, batch, outputs), view(&dx, batch, inputs));
+    let (dw_view, db_view) = (view(&dw, inputs, outputs), view(&db, 1, outputs));
+    let forward =
+        kernels.prepare(&LinearForward { x, weight, bias: Some(bias), y: y_view, relu, dropout });
+    let output = relu.then_some(y_view);
     let grad_input = GradInput {
         grad_output,
         output,
-        weight: &weight,
-        grad_input: &mut dx_view,
+        weight,
+        grad_input: dx_view,
         dropout,
-        through: Some((&x, 2.0)),
+        through: Some((x, 2.0)),
     };
-    let (grad_weight, grad_bias) = (&mut dw_view, &mut db_view);
-    let backward = kernels.grad_weight(&GradWeight {
-        x: &x,
-        grad_output,
-        output,
-        grad_weight,
-        grad_bias,
-        dropout,
-    });
-    submit(raw, &[forward.unwrap(), kernels.grad_input(&grad_input).unwrap(), backward.unwrap()]);
+    let (grad_weight, grad_bias) = (dw_view, db_view);
+    let backward =
+        kernels.prepare(&GradWeight { x, grad_output, output, grad_weight, grad_bias, dropout });
+    submit(raw, &[forward.unwrap(), kernels.prepare(&grad_input).unwrap(), backward.unwrap()]);
     [(&y, batch * outputs), (&dx, batch * inputs), (&dw, inputs * outputs), (&db, outputs)]
         .map(|(buffer, count)| download(raw, buffer, count))
 }
@@ -128,7 +118,7 @@ fn every_form_agrees_with_the_oracle_and_whole_numbers_with_the_cpu() {
     let compiled = [base.compiled(), other.compiled()].concat();
     let (features, limits) = (raw.device.features(), raw.device.limits());
     for variant in Variant::all_half() {
-        if variant.join || variant.tile.runs_on(&raw.info, features, &limits) {
+        if variant.tile().is_none_or(|tile| tile.runs_on(&raw.info, features, &limits)) {
             let name = Variant { int64: base.planner().int64, ..variant }.name();
             assert!(compiled.contains(&name), "{name} was never run: {compiled:?}");
         }
@@ -213,9 +203,7 @@ fn dropout_forms(raw: &Raw, kernels: &Kernels) {
                 (View::new(&x, rows, cols).half(), View::new(&y, rows, cols).half());
             submit(
                 raw,
-                &[kernels
-                    .dropout(&DropoutCall { x: &source, y: &mut target, dropout: site })
-                    .unwrap()],
+                &[kernels.prepare(&DropoutCall { x: source, y: target, dropout: site }).unwrap()],
             );
             let kept = site.mask.bytes(rows, cols).unwrap();
             let right: Vec<f32> = values
@@ -230,7 +218,8 @@ fn dropout_forms(raw: &Raw, kernels: &Kernels) {
             )
             .unwrap();
             let y = poisoned(raw, rows * cols);
-            submit(raw, &[kernels.copy(&source, &mut View::new(&y, rows, cols).half()).unwrap()]);
+            let copy = CopyCall { x: source, y: View::new(&y, rows, cols).half() };
+            submit(raw, &[kernels.prepare(&copy).unwrap()]);
             common::same_bits(
                 &format!("copy of {rows}×{cols}"),
                 &download(raw, &y, rows * cols),
@@ -251,17 +240,10 @@ fn the_bound_is_one_rounding() {
 
 fn forward<'a>(
     kernels: &Kernels,
-    [x, weight, bias, mut y]: [View<'a>; 4],
+    [x, weight, bias, y]: [View<'a>; 4],
 ) -> wgpu_dropout::Result<Prepared> {
-    let (bias, dropout) = (Some(&bias), Dropout::NONE);
-    kernels.linear_forward(&LinearForward {
-        x: &x,
-        weight: &weight,
-        bias,
-        y: &mut y,
-        relu: true,
-        dropout,
-    })
+    let (bias, dropout) = (Some(bias), Dropout::NONE);
+    kernels.prepare(&LinearForward { x, weight, bias, y, relu: true, dropout })
 }
 
 #[test]
@@ -283,18 +265,15 @@ fn what_does_not_go_together_is_a_typed_error() {
         refused(forward(view(a).half(), view(b), bias.half(), view(d).half()), "weight");
         refused(forward(view(a).half(), view(b).half(), bias, view(d).half()), "bias");
         refused(forward(view(a), view(b), bias, view(d).half()), "y");
-        refused(
-            kernels.dropout(&DropoutCall { x: &view(a), y: &mut view(b).half(), dropout }),
-            "y",
-        );
+        refused(kernels.prepare(&DropoutCall { x: view(a), y: view(b).half(), dropout }), "y");
         let call = SoftmaxCrossEntropy {
-            logits: &view(a).half(),
-            labels: &View::new(b, 4, 1),
-            grad_logits: &mut view(c),
-            losses: &mut View::new(d, 4, 2),
+            logits: view(a).half(),
+            labels: View::new(b, 4, 1),
+            grad_logits: view(c),
+            losses: View::new(d, 4, 2),
             batch: 4,
         };
-        refused(kernels.softmax_cross_entropy(&call), "logits");
+        refused(kernels.prepare(&call), "logits");
     }
     // A device without the feature.
     let Some(adapter) = wgpu_dropout::gpu::adapters().unwrap().into_iter().next() else { return };
@@ -311,8 +290,8 @@ fn what_does_not_go_together_is_a_typed_error() {
             mapped_at_creation: false,
         })
     });
-    let call = DropoutCall { x: &view(&x).half(), y: &mut view(&y).half(), dropout: Dropout::NONE };
-    assert!(matches!(plain.dropout(&call), Err(Error::Adapter { .. })));
+    let call = DropoutCall { x: view(&x).half(), y: view(&y).half(), dropout: Dropout::NONE };
+    assert!(matches!(plain.prepare(&call), Err(Error::Adapter { .. })));
     assert!(matches!(
         Kernels::with_planner(&device, |planner| Planner { half: true, ..planner }),
         Err(Error::Adapter { .. })

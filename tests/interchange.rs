@@ -9,8 +9,8 @@ use common::{Form, lend};
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
-use wgpu_dropout::backend::Backend;
-use wgpu_dropout::cpu::Cpu;
+use wgpu_dropout::Backend;
+use wgpu_dropout::Cpu;
 use wgpu_dropout::mlp::{Architecture, Interchange, Layout, Mlp, Training};
 use wgpu_dropout::{Error, Mode, Rate, npy};
 

@@ -12,7 +12,7 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
-use wgpu_dropout::cpu::Cpu;
+use wgpu_dropout::Cpu;
 use wgpu_dropout::mlp::{Architecture, Mlp, Training};
 use wgpu_dropout::philox::PhiloxRng;
 use wgpu_dropout::{Mode, Rate};

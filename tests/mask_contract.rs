@@ -7,11 +7,11 @@ use common::raw::Raw;
 use common::{MULTIPLICATIONS, poisoned};
 use rand::Rng;
 use sha2::{Digest, Sha256};
-use wgpu_dropout::backend::Backend;
+use wgpu_dropout::Backend;
 use wgpu_dropout::call::{
     DropoutCall, Features, Gather, GradInput, GradWeight, LinearForward, MaskBits,
 };
-use wgpu_dropout::gpu::{Params, Stem, Variant};
+use wgpu_dropout::gpu::{Params, Place, Stem, Variant};
 use wgpu_dropout::mask::{MAX_COLS, MAX_ROWS, bits_to_bytes};
 use wgpu_dropout::philox::{PhiloxRng, philox4x32};
 use wgpu_dropout::{Dropout, Error, Key, Mask, Mode, Rate};
@@ -96,7 +96,7 @@ fn through_dropout<B: Backend>(backend: &mut B, mask: Mask, rows: usize, cols: u
     let x = backend.tensor(rows, cols, &vec![1.0; rows * cols]).unwrap();
     let mut y = poisoned(backend, rows, cols);
     backend
-        .dropout(DropoutCall { x: &x, y: &mut y, dropout: Dropout::train(Mode::Vanilla, mask) })
+        .run(DropoutCall { x: &x, y: &mut y, dropout: Dropout::train(Mode::Vanilla, mask) })
         .unwrap();
     as_bytes(&backend.read(&y).unwrap())
 }
@@ -239,7 +239,7 @@ fn every_kernel_draws_the_same_mask() {
                     relu,
                     dropout,
                 };
-                backend.linear_forward(call).unwrap();
+                backend.run(call).unwrap();
                 assert!(
                     as_bytes(&backend.read(&y).unwrap()) == right,
                     "{} linear_forward {rows}×{cols}",
@@ -255,7 +255,7 @@ fn every_kernel_draws_the_same_mask() {
                 dropout,
                 through: None,
             };
-            backend.grad_input(call).unwrap();
+            backend.run(call).unwrap();
             assert!(
                 as_bytes(&backend.read(&dx).unwrap()) == right,
                 "{} grad_input {rows}×{cols}",
@@ -271,7 +271,7 @@ fn every_kernel_draws_the_same_mask() {
                 grad_bias: &mut db,
                 dropout,
             };
-            backend.grad_weight(call).unwrap();
+            backend.run(call).unwrap();
             assert!(
                 as_bytes(&backend.read(&dw).unwrap()) == right,
                 "{} grad_weight {rows}×{cols}",
@@ -294,7 +294,7 @@ fn every_kernel_draws_the_same_mask() {
                     labels: labels_out,
                     dropout,
                 };
-                backend.gather(call).unwrap();
+                backend.run(call).unwrap();
                 assert!(
                     as_bytes(&backend.read(&x).unwrap()) == right,
                     "{} gather {rows}×{cols}",
@@ -341,7 +341,7 @@ fn bits_past_the_last_column_are_zero() {
                 let words = cols.div_ceil(32);
                 let mut bits =
                     backend.tensor(rows, words, &vec![0xdead_beef; rows * words]).unwrap();
-                backend.mask_bits(MaskBits { bits: &mut bits, cols, mask }).unwrap();
+                backend.run(MaskBits { bits: &mut bits, cols, mask }).unwrap();
                 let read = backend.read(&bits).unwrap();
                 assert_eq!(
                     bits_to_bytes(&read, rows, cols).unwrap(),
@@ -419,7 +419,7 @@ fn coordinates_past_the_contract_are_refused() {
 /// The mask that a WGSL text gives on a device of its own.
 fn mask_of(raw: &Raw, wgsl: &str, mask: &Mask, rows: usize, cols: usize) -> Vec<u8> {
     let words = cols.div_ceil(32);
-    let params = Params {
+    let mut params = Params {
         rows: rows as u32,
         cols: cols as u32,
         grid: (rows * words).div_ceil(64) as u32,
@@ -428,9 +428,9 @@ fn mask_of(raw: &Raw, wgsl: &str, mask: &Mask, rows: usize, cols: usize) -> Vec<
         layer: mask.key.layer,
         step: mask.key.step,
         threshold: mask.rate.threshold(),
-        a_stride: words as u32,
         ..Params::default()
     };
+    params.tensors[0] = Place { start: 0, stride: words as u32 };
     let bits = raw.buffer(&vec![0xdead_beefu32; rows * words]);
     let params_buffer = raw.buffer_for(&[params], wgpu::BufferUsages::UNIFORM);
     let pipeline = raw.pipeline(wgsl);

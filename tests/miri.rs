@@ -17,10 +17,11 @@ use wgpu_dropout::call::{
     AlphaDropoutCall, DropoutCall, GaussianDropoutCall, GradInput, GradWeight, GradWeightSgd,
     LinearForward, MaskBits, MaskBytes, Sgd, SgdRule, SoftmaxCrossEntropy,
 };
-use wgpu_dropout::cpu::{Cpu, CpuTensor, fast::Isa};
+use wgpu_dropout::cpu::fast::Isa;
 use wgpu_dropout::{
     AlphaDropout, Backend, Dropout, GaussianDropout, Key, Mask, Mode, Rate, Result,
 };
+use wgpu_dropout::{Cpu, CpuTensor};
 
 fn numbers(seed: usize, count: usize) -> Vec<f32> {
     (0..count).map(|i| ((i * 37 + seed * 11) % 23) as f32 / 8.0 - 1.25).collect()
@@ -42,23 +43,19 @@ fn drawn(cpu: &mut Cpu, rows: usize, cols: usize, col: u64) -> Result<Vec<Vec<u3
     let x = cpu.tensor(rows, cols, &numbers(1, rows * cols))?;
     let mut all = Vec::new();
     let mut y = empty(cpu, rows, cols)?;
-    cpu.dropout(DropoutCall { x: &x, y: &mut y, dropout: Dropout::train(Mode::Inverted, mask) })?;
+    cpu.run(DropoutCall { x: &x, y: &mut y, dropout: Dropout::train(Mode::Inverted, mask) })?;
     all.push(cpu.read(&y)?);
-    cpu.alpha_dropout(AlphaDropoutCall { x: &x, y: &mut y, dropout: AlphaDropout::train(mask) })?;
+    cpu.run(AlphaDropoutCall { x: &x, y: &mut y, dropout: AlphaDropout::train(mask) })?;
     all.push(cpu.read(&y)?);
-    cpu.gaussian_dropout(GaussianDropoutCall {
-        x: &x,
-        y: &mut y,
-        dropout: GaussianDropout::train(mask)?,
-    })?;
+    cpu.run(GaussianDropoutCall { x: &x, y: &mut y, dropout: GaussianDropout::train(mask)? })?;
     all.push(cpu.read(&y)?);
     let mut all: Vec<Vec<u32>> =
         all.iter().map(|values| values.iter().map(|value| value.to_bits()).collect()).collect();
     let mut bits = cpu.tensor(rows, cols.div_ceil(32), &vec![7; rows * cols.div_ceil(32)])?;
-    cpu.mask_bits(MaskBits { bits: &mut bits, cols, mask })?;
+    cpu.run(MaskBits { bits: &mut bits, cols, mask })?;
     all.push(cpu.read(&bits)?);
     let mut bytes = cpu.tensor(rows, cols, &vec![7; rows * cols])?;
-    cpu.mask_bytes(MaskBytes { bytes: &mut bytes, mask })?;
+    cpu.run(MaskBytes { bytes: &mut bytes, mask })?;
     all.push(cpu.read(&bytes)?.into_iter().map(u32::from).collect());
     Ok(all)
 }
@@ -71,7 +68,7 @@ fn layer(cpu: &mut Cpu, [batch, inputs, outputs]: [usize; 3]) -> Result<Vec<f32>
     let mut weight = cpu.tensor(inputs, outputs, &numbers(2, inputs * outputs))?;
     let mut bias = cpu.tensor(1, outputs, &numbers(3, outputs))?;
     let mut y = empty(cpu, batch, outputs)?;
-    cpu.linear_forward(LinearForward {
+    cpu.run(LinearForward {
         x: &x,
         weight: &weight,
         bias: Some(&bias),
@@ -83,7 +80,7 @@ fn layer(cpu: &mut Cpu, [batch, inputs, outputs]: [usize; 3]) -> Result<Vec<f32>
     let labels = cpu.tensor(batch, 1, &labels)?;
     let mut losses = empty(cpu, batch, 2)?;
     let mut grad = empty(cpu, batch, outputs)?;
-    cpu.softmax_cross_entropy(SoftmaxCrossEntropy {
+    cpu.run(SoftmaxCrossEntropy {
         logits: &y,
         labels: &labels,
         losses: &mut losses,
@@ -93,7 +90,7 @@ fn layer(cpu: &mut Cpu, [batch, inputs, outputs]: [usize; 3]) -> Result<Vec<f32>
     let mut dx = empty(cpu, batch, inputs)?;
     let mut dw = empty(cpu, inputs, outputs)?;
     let mut db = empty(cpu, 1, outputs)?;
-    cpu.grad_input(GradInput {
+    cpu.run(GradInput {
         grad_output: &grad,
         output: Some(&y),
         weight: &weight,
@@ -101,7 +98,7 @@ fn layer(cpu: &mut Cpu, [batch, inputs, outputs]: [usize; 3]) -> Result<Vec<f32>
         dropout,
         through: None,
     })?;
-    cpu.grad_weight(GradWeight {
+    cpu.run(GradWeight {
         x: &x,
         grad_output: &grad,
         output: Some(&y),
@@ -111,9 +108,9 @@ fn layer(cpu: &mut Cpu, [batch, inputs, outputs]: [usize; 3]) -> Result<Vec<f32>
     })?;
     let mut velocity = cpu.tensor(inputs, outputs, &vec![0.0; inputs * outputs])?;
     let mut bias_velocity = cpu.tensor(1, outputs, &vec![0.0; outputs])?;
-    cpu.sgd(Sgd { weight: &mut weight, grad: &dw, velocity: Some(&mut velocity), rule })?;
+    cpu.run(Sgd { weight: &mut weight, grad: &dw, velocity: Some(&mut velocity), rule })?;
     let both = Some((&mut velocity, &mut bias_velocity));
-    cpu.grad_weight_sgd(GradWeightSgd {
+    cpu.run(GradWeightSgd {
         x: &x,
         grad_z: &grad,
         weight: &mut weight,

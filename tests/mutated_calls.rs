@@ -12,12 +12,12 @@ use common::{Form, noise, with_gpu};
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use std::collections::HashSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use wgpu_dropout::backend::Backend;
+use wgpu_dropout::Backend;
+use wgpu_dropout::Cpu;
 use wgpu_dropout::call::{
     BatchLoss, DropoutCall, GradInput, GradWeight, LinearForward, MaskBits, Sgd, SgdRule,
     SoftmaxCrossEntropy,
 };
-use wgpu_dropout::cpu::Cpu;
 use wgpu_dropout::gpu::{Kernels, Prepared, View};
 use wgpu_dropout::mask::{MAX_COLS, MAX_ROWS};
 use wgpu_dropout::mlp::{Architecture, Mlp, Schedule, Schedules, Training};
@@ -120,18 +120,13 @@ impl Call {
         let (dropout, relu) = (self.dropout, self.relu);
         let labels: Vec<u32> = (0..self.shapes[0][0] as u32).map(|r| r % 3).collect();
         match (self.kernel, tensors.as_slice(), outputs.as_mut_slice()) {
-            (0, [x], [y]) => backend.dropout(DropoutCall { x, y, dropout }),
-            (1, [x, weight, bias], [y]) => backend.linear_forward(LinearForward {
-                x,
-                weight,
-                bias: Some(bias),
-                y,
-                relu,
-                dropout,
-            }),
+            (0, [x], [y]) => backend.run(DropoutCall { x, y, dropout }),
+            (1, [x, weight, bias], [y]) => {
+                backend.run(LinearForward { x, weight, bias: Some(bias), y, relu, dropout })
+            }
             (2, [grad_output, y, weight], [grad_input]) => {
                 let output = relu.then_some(y);
-                backend.grad_input(GradInput {
+                backend.run(GradInput {
                     grad_output,
                     output,
                     weight,
@@ -142,18 +137,11 @@ impl Call {
             }
             (3, [x, grad_output, y], [grad_weight, grad_bias]) => {
                 let output = relu.then_some(y);
-                backend.grad_weight(GradWeight {
-                    x,
-                    grad_output,
-                    output,
-                    grad_weight,
-                    grad_bias,
-                    dropout,
-                })
+                backend.run(GradWeight { x, grad_output, output, grad_weight, grad_bias, dropout })
             }
             (4, [logits], [grad_logits, losses]) => {
                 let (batch, labels) = (labels.len(), backend.tensor(labels.len(), 1, &labels)?);
-                backend.softmax_cross_entropy(SoftmaxCrossEntropy {
+                backend.run(SoftmaxCrossEntropy {
                     logits,
                     labels: &labels,
                     grad_logits,
@@ -163,7 +151,7 @@ impl Call {
             }
             (5, [losses], [totals]) => {
                 let slot = self.shapes[1][0].saturating_sub(1);
-                backend.batch_loss(BatchLoss { losses, totals, slot })
+                backend.run(BatchLoss { losses, totals, slot })
             }
             (_, [grad], [weight, velocity]) => {
                 let rule = SgdRule {
@@ -173,7 +161,7 @@ impl Call {
                     l1: 0.01,
                     max_norm: relu.then_some(0.5),
                 };
-                backend.sgd(Sgd { grad, weight, velocity: Some(velocity), rule })
+                backend.run(Sgd { grad, weight, velocity: Some(velocity), rule })
             }
             _ => unreachable!("a call of its tensors"),
         }?;
@@ -330,7 +318,7 @@ fn arbitrary_buffers_end_in_the_right_result_or_a_typed_error() {
 
         let scope = raw.device.push_error_scope(wgpu::ErrorFilter::Validation);
         let (x, mut y) = (views[0], views[1]);
-        let attempt = || kernels.dropout(&DropoutCall { x: &x, y: &mut y, dropout });
+        let attempt = || kernels.prepare(&DropoutCall { x, y, dropout });
         let outcome: Result<Prepared> =
             catch_unwind(AssertUnwindSafe(attempt)).unwrap_or_else(|_| panic!("{what} panics"));
         match outcome {
@@ -387,7 +375,7 @@ fn sizes_past_every_bound_allocate_nothing() {
         let mut bits = backend.zeros::<u32>(1, 1).unwrap();
         let mask = Mask::new(Rate::keep(0.5).unwrap(), Key { seed: 1, layer: 2, step: 3 });
         for cols in [0, 33, usize::MAX] {
-            assert!(backend.mask_bits(MaskBits { bits: &mut bits, cols, mask }).is_err(), "{cols}");
+            assert!(backend.run(MaskBits { bits: &mut bits, cols, mask }).is_err(), "{cols}");
         }
     }
     check(&mut Cpu::new());

@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
-use wgpu_dropout::cpu::Cpu;
+use wgpu_dropout::Cpu;
 use wgpu_dropout::data::DataSet;
 use wgpu_dropout::mlp::{Architecture, Mlp, Training};
 use wgpu_dropout::{Error, Mode, Rate, npy};

@@ -7,12 +7,12 @@
 mod common;
 
 use common::{Form, lend, noise};
-use wgpu_dropout::backend::{Backend, Counts};
+use wgpu_dropout::Cpu;
 use wgpu_dropout::call::SgdRule;
-use wgpu_dropout::cpu::Cpu;
 use wgpu_dropout::data::{DataSet, Samples, Values};
 use wgpu_dropout::mlp::{Architecture, Mlp, Resident, Schedule, Schedules, Source, Training};
 use wgpu_dropout::oracle::network::{Batch, Network64, flat, prediction, training};
+use wgpu_dropout::{Backend, Counts};
 use wgpu_dropout::{Key, Mask, Mode, Rate, init};
 
 const PLAIN: SgdRule = SgdRule::plain(0.1);

@@ -4,27 +4,20 @@
 #[path = "common/shaders.rs"]
 mod shaders;
 
-use naga::{AddressSpace, Module, ScalarKind, StorageAccess, TypeInner};
+use naga::{AddressSpace, Module, ScalarKind, StorageAccess, StructMember, TypeInner};
 use shaders::{Form, forms, parsed};
 use std::collections::HashSet;
 use std::mem::offset_of;
-use wgpu_dropout::gpu::{Bound, Params, State, Stem, Tile, Variant};
+use wgpu_dropout::gpu::{Params, State, Stem, Tile, Variant};
 use wgpu_dropout::{AlphaDropout, Dropout, Key, Mask, Mode, Rate, wgpu};
 
 /// Name and byte offset of each member of a struct, and its size.
 type Layout = (Vec<(String, u32)>, u32);
 
-macro_rules! offsets {
-    ($($field:ident)*) => { vec![$((stringify!($field).to_owned(), offset_of!(Params, $field) as u32)),*] };
-}
-
-fn host() -> Layout {
-    let offsets = offsets! {
-        rows cols inner grid seed_low seed_high layer step row_offset col_group col_lane threshold scale flags a_start a_stride b_start
-        b_stride c_start c_stride d_start d_stride e_start e_stride f_start f_stride first count rate momentum decay max_norm l1 terms
-        shift dropped size_1 size_2 row_0 row_1 row_2 col_0 col_1 col_2
-    };
-    (offsets, size_of::<Params>() as u32)
+/// The host's layout of the head.
+fn head() -> Layout {
+    let names = Params::HEAD.iter().map(|name| (*name).to_owned());
+    (names.zip((0..).step_by(4)).collect(), offset_of!(Params, own) as u32)
 }
 
 /// The layout of the one uniform, which stands at group 1, binding 0.
@@ -42,34 +35,54 @@ fn uniform(module: &Module) -> Layout {
         .collect();
     assert_eq!(places, [(1, 0, "Params"), (1, 1, "State")][..bound.len()]);
     let ty = bound.first().expect("a uniform").1;
-    let TypeInner::Struct { members, span } = &ty.inner else { panic!("a struct") };
-    for member in members {
-        let scalar = module.types[member.ty].inner.scalar().filter(|scalar| scalar.width == 4);
-        assert!(
-            matches!(module.types[member.ty].inner, TypeInner::Scalar(_)) && scalar.is_some(),
-            "{:?}: scalars only",
-            member.name
-        );
-        let float = ["scale", "rate", "momentum", "decay", "max_norm", "l1", "shift", "dropped"]
-            .contains(&member.name.as_deref().unwrap());
-        let kind = if float { ScalarKind::Float } else { ScalarKind::Uint };
-        assert_eq!(scalar.map(|scalar| scalar.kind), Some(kind), "{:?}", member.name);
+    let TypeInner::Struct { members, .. } = &ty.inner else { panic!("a struct") };
+    let (own, head): (Vec<_>, Vec<_>) =
+        members.iter().partition(|member| member.name.as_deref() == Some("own"));
+    let layout = |members: &[&StructMember]| -> Vec<(String, u32)> {
+        members.iter().map(|member| (member.name.clone().unwrap(), member.offset)).collect()
+    };
+    for member in &head {
+        let float = member.name.as_deref() == Some("scale");
+        assert_scalar(module, member, &[if float { ScalarKind::Float } else { ScalarKind::Uint }]);
     }
-    (members.iter().map(|member| (member.name.clone().unwrap(), member.offset)).collect(), *span)
+    let end = head.last().map_or(0, |member| member.offset + 4);
+    // The kernel's own words follow the head, and one another, without a gap.
+    for member in own {
+        assert_eq!(member.offset, end);
+        let TypeInner::Struct { members, span } = &module.types[member.ty].inner else {
+            panic!("a struct")
+        };
+        assert!((member.offset + span) as usize <= size_of::<Params>());
+        for (member, offset) in members.iter().zip((0..).step_by(4)) {
+            assert_eq!(member.offset, offset, "{:?}", member.name);
+            assert_scalar(module, member, &[ScalarKind::Float, ScalarKind::Uint]);
+        }
+    }
+    (layout(&head), end)
+}
+
+fn assert_scalar(module: &Module, member: &StructMember, kinds: &[ScalarKind]) {
+    let ty = &module.types[member.ty].inner;
+    let TypeInner::Scalar(scalar) = ty else { panic!("{:?}: scalars only", member.name) };
+    assert!(scalar.width == 4 && kinds.contains(&scalar.kind), "{:?}", member.name);
 }
 
 #[test]
-fn the_list_of_fields_is_the_struct() {
-    let (offsets, size) = host();
-    assert!(offsets.iter().map(|(name, _)| name.as_str()).eq(Params::FIELDS));
-    assert_eq!(size as usize, 4 * Params::FIELDS.len(), "scalars without a gap");
-    assert!(offsets.iter().map(|&(_, offset)| offset).eq((0..size).step_by(4)), "{offsets:?}");
+fn the_head_is_scalars_without_a_gap() {
+    let (fields, size) = head();
+    assert_eq!(size as usize, 4 * fields.len());
+    let params = Params { scale: 0.5, layer: 7, ..Params::default() };
+    let words: Vec<u32> = bytemuck::pod_collect_to_vec(bytemuck::bytes_of(&params));
+    let at = |name| fields.iter().find(|(field, _)| field == name).map(|(_, at)| *at as usize / 4);
+    assert_eq!(words[at("scale").unwrap()], 0.5f32.to_bits());
+    assert_eq!(words[at("layer").unwrap()], 7);
+    assert_eq!(offset_of!(Params, tensors), 4 * at("a_start").unwrap());
 }
 
 #[test]
 fn the_host_s_layout_is_the_shader_s_in_every_variant() {
     for form in forms() {
-        assert_eq!(uniform(&form.module), host(), "{}", form.variant.name());
+        assert_eq!(uniform(&form.module), head(), "{}", form.variant.name());
     }
 }
 
@@ -131,7 +144,7 @@ fn another_layout_is_found_out() {
             .map(|line| line.split("  //").next().unwrap().trim_end().to_owned() + "\n")
             .collect();
         assert!(bare.contains(field), "{field}");
-        assert_ne!(uniform(&parsed(&variant, &bare.replace(field, changed))), host(), "{changed}");
+        assert_ne!(uniform(&parsed(&variant, &bare.replace(field, changed))), head(), "{changed}");
     }
 }
 
@@ -158,14 +171,10 @@ fn every_variant_is_valid_and_has_a_name_of_its_own() {
         assert_eq!(wgsl.contains("u64"), needs.contains(wgpu::Features::SHADER_INT64), "{name}");
         let threads: u32 = entry.workgroup_size.iter().product();
         // What the tile asks of a device, and what every kernel does.
-        let (most_threads, most) = match variant.tile {
-            tile if tile.is_matrix() && variant.stem.is_product() => (256, 47_104),
-            Tile::Large if variant.stem.is_product() => (256, 32_768),
-            Tile::Workgroup | Tile::Small | Tile::Wide | Tile::Tall
-                if variant.stem.is_product() =>
-            {
-                (64, 16_384)
-            }
+        let (most_threads, most) = match variant.tile() {
+            Some(tile) if tile.is_matrix() => (256, 47_104),
+            Some(Tile::Large) => (256, 32_768),
+            Some(tile) if tile.is_shared() => (64, 16_384),
             _ => (64, 512),
         };
         assert!(threads <= most_threads, "{name}: {threads} threads");
@@ -205,7 +214,7 @@ fn tensors_are_bound_in_order_and_written_ones_come_last() {
             "{}",
             variant.name()
         );
-        let most = if variant.bound == Bound::All { 6 } else { 4 };
+        let most = if variant.choice("BOUND").is_none_or(|bound| bound == "all") { 6 } else { 4 };
         assert!(bindings.len() <= most, "{}: {} storage buffers", variant.name(), bindings.len());
         assert_eq!(bindings.len(), variant.tensors(), "{}", variant.name());
         let written: Vec<bool> =

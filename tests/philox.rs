@@ -5,7 +5,8 @@ mod common;
 
 use common::{Form, MULTIPLICATIONS, with_gpu};
 use rand::Rng;
-use wgpu_dropout::backend::Backend;
+use wgpu_dropout::Backend;
+use wgpu_dropout::call::PhiloxWords;
 use wgpu_dropout::gpu::Gpu;
 use wgpu_dropout::philox::{PhiloxRng, philox4x32, philox4x32_rounds};
 
@@ -46,7 +47,7 @@ fn published() -> Vec<Answer> {
 fn words_of(gpu: &mut Gpu, inputs: &[[u32; 6]]) -> Vec<[u32; 4]> {
     let values = gpu.tensor(inputs.len(), 6, inputs.as_flattened()).unwrap();
     let mut words = gpu.tensor(inputs.len(), 4, &vec![0xdead_beef; 4 * inputs.len()]).unwrap();
-    gpu.philox_words(&values, &mut words).unwrap();
+    gpu.run(PhiloxWords { inputs: &values, words: &mut words }).unwrap();
     gpu.read(&words).unwrap().chunks(4).map(|row| row.try_into().unwrap()).collect()
 }
 

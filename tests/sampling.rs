@@ -5,8 +5,8 @@
 mod common;
 
 use common::{Form, lend, noise};
-use wgpu_dropout::backend::Backend;
-use wgpu_dropout::cpu::Cpu;
+use wgpu_dropout::Backend;
+use wgpu_dropout::Cpu;
 use wgpu_dropout::mask::PREDICTION;
 use wgpu_dropout::mlp::{Architecture, Mlp, Predictive, Resident, Sharing, Source};
 use wgpu_dropout::oracle::network::Network64;

@@ -6,9 +6,9 @@ mod common;
 
 use common::{Form, lend, noise};
 use std::sync::{Barrier, Mutex};
-use wgpu_dropout::backend::Backend;
+use wgpu_dropout::Backend;
+use wgpu_dropout::Cpu;
 use wgpu_dropout::call::SgdRule;
-use wgpu_dropout::cpu::Cpu;
 use wgpu_dropout::mlp::{
     Architecture, Gradients, Mlp, Resident, Schedule, Schedules, Shard, Source, Training,
 };

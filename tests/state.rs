@@ -76,7 +76,7 @@ fn prepared_calls_follow_the_state() {
                 output: &dx,
                 prepare: Box::new(|kernels, dropout| {
                     let (x, y) = (&view(&x, batch, inputs), &mut view(&dx, batch, inputs));
-                    kernels.dropout(&DropoutCall { x, y, dropout })
+                    kernels.prepare(&DropoutCall { x: *x, y: *y, dropout })
                 }),
             },
             Case {
@@ -84,7 +84,7 @@ fn prepared_calls_follow_the_state() {
                 output: &bits,
                 prepare: Box::new(|kernels, dropout| {
                     let bits = &mut view(&bits, batch, inputs.div_ceil(32));
-                    kernels.mask_bits(&MaskBits { bits, cols: inputs, mask: dropout.mask })
+                    kernels.prepare(&MaskBits { bits: *bits, cols: inputs, mask: dropout.mask })
                 }),
             },
             Case {
@@ -93,11 +93,11 @@ fn prepared_calls_follow_the_state() {
                 prepare: Box::new(|kernels, dropout| {
                     let (x, weight) = (&view(&x, batch, inputs), &view(&w, inputs, outputs));
                     let y = &mut view(&y, batch, outputs);
-                    kernels.linear_forward(&LinearForward {
-                        x,
-                        weight,
+                    kernels.prepare(&LinearForward {
+                        x: *x,
+                        weight: *weight,
                         bias: None,
-                        y,
+                        y: *y,
                         relu: true,
                         dropout,
                     })
@@ -110,11 +110,11 @@ fn prepared_calls_follow_the_state() {
                     let (grad_output, weight) =
                         (&view(&dy, batch, outputs), &view(&w, inputs, outputs));
                     let grad_input = &mut view(&dx, batch, inputs);
-                    kernels.grad_input(&GradInput {
-                        grad_output,
+                    kernels.prepare(&GradInput {
+                        grad_output: *grad_output,
                         output: None,
-                        weight,
-                        grad_input,
+                        weight: *weight,
+                        grad_input: *grad_input,
                         dropout,
                         through: None,
                     })
@@ -127,12 +127,12 @@ fn prepared_calls_follow_the_state() {
                     let (x, grad_output) = (&view(&x, batch, inputs), &view(&dy, batch, outputs));
                     let (grad_weight, grad_bias) =
                         (&mut view(&dw, inputs, outputs), &mut view(&db, 1, outputs));
-                    kernels.grad_weight(&GradWeight {
-                        x,
-                        grad_output,
+                    kernels.prepare(&GradWeight {
+                        x: *x,
+                        grad_output: *grad_output,
                         output: None,
-                        grad_weight,
-                        grad_bias,
+                        grad_weight: *grad_weight,
+                        grad_bias: *grad_bias,
                         dropout,
                     })
                 }),
@@ -178,16 +178,16 @@ fn dropout_s_other_forms_follow_their_states() {
     for [rows, cols] in [[9, 24], [5, 13]] {
         let (x, y) = (raw.buffer(&noise(1, rows * cols)), raw.buffer(&vec![f32::NAN; rows * cols]));
         let alpha = |kernels: &Kernels, dropout| {
-            kernels.alpha_dropout(&AlphaDropoutCall {
-                x: &View::new(&x, rows, cols),
-                y: &mut View::new(&y, rows, cols),
+            kernels.prepare(&AlphaDropoutCall {
+                x: View::new(&x, rows, cols),
+                y: View::new(&y, rows, cols),
                 dropout,
             })
         };
         let gaussian = |kernels: &Kernels, dropout| {
-            kernels.gaussian_dropout(&GaussianDropoutCall {
-                x: &View::new(&x, rows, cols),
-                y: &mut View::new(&y, rows, cols),
+            kernels.prepare(&GaussianDropoutCall {
+                x: View::new(&x, rows, cols),
+                y: View::new(&y, rows, cols),
                 dropout,
             })
         };

@@ -16,7 +16,7 @@ use shaders::{Form, forms, validated};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use wgpu_dropout::gpu::{Stem, Tile, Variant};
+use wgpu_dropout::gpu::{Division, Stem, Tile, Variant};
 use wgpu_dropout::wgpu::Features;
 
 /// Language in which shaders are written or to which they are translated.
@@ -253,10 +253,11 @@ fn metal_s_and_directx_s_languages_are_written() {
 /// Returns forms with barriers, each with a planted `return` of one thread before the first
 /// barrier.
 fn planted_returns() -> Vec<(Variant, String)> {
+    let in_tile = |stem, tile| Variant { division: Division::Tile(tile), ..Variant::new(stem) };
     let with_barriers = [
-        Variant { tile: Tile::Workgroup, ..Variant::new(Stem::LinearForward) },
-        Variant { tile: Tile::Large, ..Variant::new(Stem::GradInput) },
-        Variant { tile: Tile::Tall, ..Variant::new(Stem::GradWeight) },
+        in_tile(Stem::LinearForward, Tile::Workgroup),
+        in_tile(Stem::GradInput, Tile::Large),
+        in_tile(Stem::GradWeight, Tile::Tall),
         Variant::new(Stem::BatchLoss),
     ];
     let plant = |variant: Variant| {

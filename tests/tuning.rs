@@ -5,7 +5,7 @@ mod common;
 
 use common::{adapter, gpu, noise, required, same_bits, skipped};
 use std::time::{Duration, Instant};
-use wgpu_dropout::backend::Backend;
+use wgpu_dropout::Backend;
 use wgpu_dropout::call::LinearForward;
 use wgpu_dropout::gpu::{Chosen, Class, Gpu, Kernels, Tile, Tiles, Trial, Tuning};
 use wgpu_dropout::{Dropout, Error, Key, Mask, Mode, Rate};
@@ -23,7 +23,7 @@ fn layer(gpu: &mut Gpu) -> Vec<f32> {
     let x = gpu.tensor(batch, inputs, &noise(1, batch * inputs)).unwrap();
     let weight = gpu.tensor(inputs, outputs, &noise(2, inputs * outputs)).unwrap();
     let mut y = gpu.tensor(batch, outputs, &vec![f32::NAN; batch * outputs]).unwrap();
-    gpu.linear_forward(LinearForward {
+    gpu.run(LinearForward {
         x: &x,
         weight: &weight,
         bias: None,

@@ -6,7 +6,7 @@
 mod common;
 
 use std::sync::{Mutex, PoisonError};
-use wgpu_dropout::backend::Backend;
+use wgpu_dropout::Backend;
 use wgpu_dropout::call::SgdRule;
 use wgpu_dropout::gpu::Gpu;
 use wgpu_dropout::mlp::{Architecture, Mlp, Resident, Sharing, Source, Training};

@@ -97,9 +97,7 @@ fn masks_are_the_files_on_every_backend() {
         for words in lines("bits") {
             let (mask, rows, cols) = shaped(&words);
             let mut bits = backend.zeros(rows, cols.div_ceil(32)).unwrap();
-            backend
-                .mask_bits(wgpu_dropout::call::MaskBits { bits: &mut bits, cols, mask })
-                .unwrap();
+            backend.run(wgpu_dropout::call::MaskBits { bits: &mut bits, cols, mask }).unwrap();
             let expected: Vec<u32> = words[8..].iter().map(|word| hex::<1>(&[word])[0]).collect();
             assert_eq!(backend.read(&bits).unwrap(), expected, "{} {words:?}", backend.name());
         }

@@ -37,14 +37,14 @@ fn elementwise_kernels_take_tensors_wherever_they_lie() {
         let (rows, cols) = (shape[0], shape[1]);
         let pair = [tensor(1, rows, cols), (rows, cols, vec![f32::NAN; rows * cols])];
         everywhere(&raw, &format!("dropout {shape:?}"), &pair, false, |t| {
-            kernels.dropout(&DropoutCall { x: &t[0], y: &mut { t[1] }, dropout: site() })
+            kernels.prepare(&DropoutCall { x: t[0], y: t[1], dropout: site() })
         });
         everywhere(&raw, &format!("dropout in place {shape:?}"), &pair[..1], false, |t| {
-            kernels.dropout(&DropoutCall { x: &t[0], y: &mut { t[0] }, dropout: site() })
+            kernels.prepare(&DropoutCall { x: t[0], y: t[0], dropout: site() })
         });
         let bits = (rows, cols.div_ceil(32), vec![f32::NAN; rows * cols.div_ceil(32)]);
         everywhere(&raw, &format!("mask_bits {shape:?}"), &[bits], false, |t| {
-            kernels.mask_bits(&MaskBits { bits: &mut { t[0] }, cols, mask: site().mask })
+            kernels.prepare(&MaskBits { bits: t[0], cols, mask: site().mask })
         });
     }
     let compiled = kernels.compiled().join(" ");
@@ -67,35 +67,31 @@ fn forms_of_dropout_take_tensors_wherever_they_lie() {
             let last = if in_place { 0 } else { 1 };
             let pair = &[x.clone(), y.clone()][..=last];
             everywhere(&raw, &format!("alpha_dropout {place}"), pair, false, |t| {
-                kernels.alpha_dropout(&AlphaDropoutCall {
-                    x: &t[0],
-                    y: &mut { t[last] },
+                kernels.prepare(&AlphaDropoutCall {
+                    x: t[0],
+                    y: t[last],
                     dropout: AlphaDropout::train(mask),
                 })
             });
             everywhere(&raw, &format!("gaussian_dropout {place}"), pair, false, |t| {
                 let dropout = GaussianDropout::train(mask)?;
-                kernels.gaussian_dropout(&GaussianDropoutCall {
-                    x: &t[0],
-                    y: &mut { t[last] },
-                    dropout,
-                })
+                kernels.prepare(&GaussianDropoutCall { x: t[0], y: t[last], dropout })
             });
             let axes = AxisMap::over_time(&[1, rows, cols]).unwrap();
             everywhere(&raw, &format!("dropout_broadcast {place}"), pair, true, |t| {
-                kernels.dropout_broadcast(&DropoutBroadcast {
-                    x: &t[0],
-                    y: &mut { t[last] },
+                kernels.prepare(&DropoutBroadcast {
+                    x: t[0],
+                    y: t[last],
                     axes: &axes,
                     dropout: site(),
                 })
             });
             let three = &[bits.clone(), x.clone(), y.clone()][..=last + 1];
             everywhere(&raw, &format!("dropout_bits {place}"), three, false, |t| {
-                kernels.dropout_bits(&DropoutBits {
-                    bits: &t[0],
-                    x: &t[1],
-                    y: &mut { t[last + 1] },
+                kernels.prepare(&DropoutBits {
+                    bits: t[0],
+                    x: t[1],
+                    y: { t[last + 1] },
                     scale: 2.0,
                 })
             });
@@ -111,23 +107,20 @@ fn forms_of_dropout_take_tensors_wherever_they_lie() {
     // Nothing to draw, and nothing to move.
     let buffer = raw.buffer(&[0.0f32; 8]);
     let (view, all) = (View::new(&buffer, 1, 8), AlphaDropout::train(Mask::KEEP_ALL));
-    let call = AlphaDropoutCall { x: &view, y: &mut { view }, dropout: all };
-    assert_eq!(kernels.alpha_dropout(&call).unwrap().dispatches(), 0);
+    let call = AlphaDropoutCall { x: view, y: { view }, dropout: all };
+    assert_eq!(kernels.prepare(&call).unwrap().dispatches(), 0);
     let gaps = View::new(&buffer, 2, 3).strided(4);
     let axes = AxisMap::drop_path(&[2, 3]).unwrap();
-    let call = DropoutBroadcast { x: &gaps, y: &mut { gaps }, axes: &axes, dropout: site() };
+    let call = DropoutBroadcast { x: gaps, y: { gaps }, axes: &axes, dropout: site() };
     assert!(matches!(
-        kernels.dropout_broadcast(&call),
+        kernels.prepare(&call),
         Err(Error::Buffer { kernel: "dropout_broadcast", .. })
     ));
     let half = View::new(&buffer, 1, 8).half();
-    let call = GaussianDropoutCall {
-        x: &half,
-        y: &mut { half },
-        dropout: GaussianDropout::train(mask).unwrap(),
-    };
+    let call =
+        GaussianDropoutCall { x: half, y: half, dropout: GaussianDropout::train(mask).unwrap() };
     assert!(matches!(
-        kernels.gaussian_dropout(&call),
+        kernels.prepare(&call),
         Err(Error::Buffer { kernel: "gaussian_dropout", .. })
     ));
 }
@@ -148,11 +141,11 @@ fn products_take_tensors_wherever_they_lie() {
             &[x(), weight(), tensor(3, 1, outputs), nan(batch, outputs)],
             false,
             |t| {
-                let y = &mut { t[3] };
-                kernels.linear_forward(&LinearForward {
-                    x: &t[0],
-                    weight: &t[1],
-                    bias: Some(&t[2]),
+                let y = t[3];
+                kernels.prepare(&LinearForward {
+                    x: t[0],
+                    weight: t[1],
+                    bias: Some(t[2]),
                     y,
                     relu: true,
                     dropout: site(),
@@ -162,12 +155,12 @@ fn products_take_tensors_wherever_they_lie() {
         for relu in [false, true] {
             let tensors = [dy(), tensor(5, batch, outputs), weight(), nan(batch, inputs), x()];
             everywhere(&raw, &format!("grad_input {shape:?} {relu}"), &tensors, false, |t| {
-                let grad_input = &mut { t[3] };
-                let (output, through) = (relu.then_some(&t[1]), Some((&t[4], 2.0)));
-                kernels.grad_input(&GradInput {
-                    grad_output: &t[0],
+                let grad_input = t[3];
+                let (output, through) = (relu.then_some(t[1]), Some((t[4], 2.0)));
+                kernels.prepare(&GradInput {
+                    grad_output: t[0],
                     output,
-                    weight: &t[2],
+                    weight: t[2],
                     grad_input,
                     dropout: site(),
                     through,
@@ -176,11 +169,11 @@ fn products_take_tensors_wherever_they_lie() {
             let tensors =
                 [x(), dy(), tensor(5, batch, outputs), nan(inputs, outputs), nan(1, outputs)];
             everywhere(&raw, &format!("grad_weight {shape:?} {relu}"), &tensors, false, |t| {
-                let (grad_weight, grad_bias) = (&mut { t[3] }, &mut { t[4] });
-                let output = relu.then_some(&t[2]);
-                kernels.grad_weight(&GradWeight {
-                    x: &t[0],
-                    grad_output: &t[1],
+                let (grad_weight, grad_bias) = (t[3], t[4]);
+                let output = relu.then_some(t[2]);
+                kernels.prepare(&GradWeight {
+                    x: t[0],
+                    grad_output: t[1],
                     output,
                     grad_weight,
                     grad_bias,
@@ -198,16 +191,9 @@ fn products_take_tensors_wherever_they_lie() {
         ];
         everywhere(&raw, &format!("grad_weight_sgd {shape:?}"), &tensors, false, |t| {
             let rule = SgdRule { momentum: 0.9, weight_decay: 0.01, ..SgdRule::plain(0.1) };
-            let (weight, bias) = (&mut { t[2] }, &mut { t[3] });
-            let velocity = Some((&mut { t[4] }, &mut { t[5] }));
-            kernels.grad_weight_sgd(&GradWeightSgd {
-                x: &t[0],
-                grad_z: &t[1],
-                weight,
-                bias,
-                velocity,
-                rule,
-            })
+            let (weight, bias) = (t[2], t[3]);
+            let velocity = Some((t[4], t[5]));
+            kernels.prepare(&GradWeightSgd { x: t[0], grad_z: t[1], weight, bias, velocity, rule })
         });
     }
     for stem in ["linear_forward", "grad_input", "grad_weight", "grad_weight_sgd"] {
@@ -233,14 +219,14 @@ fn activations_take_tensors_wherever_they_lie() {
             (tensor(1, batch, inputs), tensor(2, inputs, outputs), tensor(3, 1, outputs));
         let residual = || tensor(4, batch, outputs);
         let layer = |t: &[View<'_>], residual: usize, y: usize, z: Option<usize>| {
-            let mut z = z.map(|z| t[z]);
-            kernels.linear_activation(&LinearActivation {
-                x: &t[0],
-                weight: &t[1],
-                bias: Some(&t[2]),
-                residual: Some(&t[residual]),
-                z: z.as_mut(),
-                y: &mut { t[y] },
+            let z = z.map(|z| t[z]);
+            kernels.prepare(&LinearActivation {
+                x: t[0],
+                weight: t[1],
+                bias: Some(t[2]),
+                residual: Some(t[residual]),
+                z,
+                y: t[y],
                 activation,
                 dropout: site(),
             })
@@ -267,10 +253,10 @@ fn activations_take_tensors_wherever_they_lie() {
         same_bits("z beside it", &got[4], &apart[5]).unwrap();
 
         let back = |t: &[View<'_>], z: usize, grad_z: usize| {
-            let (grad_output, grad_z) = (&t[0], &mut { t[grad_z] });
-            kernels.activation_grad(&ActivationGrad {
+            let (grad_output, grad_z) = (t[0], t[grad_z]);
+            kernels.prepare(&ActivationGrad {
                 grad_output,
-                z: &t[z],
+                z: t[z],
                 grad_z,
                 activation,
                 dropout: site(),
@@ -307,10 +293,10 @@ fn losses_and_updates_take_tensors_wherever_they_lie() {
         &[tensor(1, 5, 9), labels(), nan(5, 9), nan(5, 2)],
         true,
         |t| {
-            let (grad_logits, losses) = (&mut { t[2] }, &mut { t[3] });
-            kernels.softmax_cross_entropy(&SoftmaxCrossEntropy {
-                logits: &t[0],
-                labels: &t[1],
+            let (grad_logits, losses) = (t[2], t[3]);
+            kernels.prepare(&SoftmaxCrossEntropy {
+                logits: t[0],
+                labels: t[1],
                 grad_logits,
                 losses,
                 batch: 5,
@@ -323,10 +309,10 @@ fn losses_and_updates_take_tensors_wherever_they_lie() {
         &[tensor(1, 5, 9), tensor(2, 5, 9), nan(5, 9), nan(5, 2)],
         true,
         |t| {
-            let (grad_z, losses) = (&mut { t[2] }, &mut { t[3] });
-            kernels.squared_error(&SquaredError {
-                z: &t[0],
-                targets: &t[1],
+            let (grad_z, losses) = (t[2], t[3]);
+            kernels.prepare(&SquaredError {
+                z: t[0],
+                targets: t[1],
                 grad_z,
                 losses,
                 logistic: true,
@@ -335,14 +321,14 @@ fn losses_and_updates_take_tensors_wherever_they_lie() {
     );
     let (x, pair) = (|| tensor(1, 5, 9), |seed| tensor(seed, 2, 9));
     everywhere(&raw, "batch_statistics", &[x(), nan(2, 9), pair(2)], true, |t| {
-        let (statistics, running) = (&mut { t[1] }, &mut { t[2] });
-        kernels.batch_statistics(&BatchStatistics { x: &t[0], statistics, running, momentum: 0.25 })
+        let (statistics, running) = (t[1], t[2]);
+        kernels.prepare(&BatchStatistics { x: t[0], statistics, running, momentum: 0.25 })
     });
     let positive = (2, 9, noise(3, 18).iter().map(|v| v.abs()).collect());
     let tensors = [x(), positive, pair(4), nan(5, 9), nan(2, 9), nan(5, 9)];
     everywhere(&raw, "batch_norm", &tensors[..4], true, |t| {
-        let (x, statistics, affine, y, epsilon) = (&t[0], &t[1], &t[2], &mut { t[3] }, 1e-5);
-        kernels.batch_norm(&BatchNorm {
+        let (x, statistics, affine, y, epsilon) = (t[0], t[1], t[2], t[3], 1e-5);
+        kernels.prepare(&BatchNorm {
             x,
             statistics,
             affine,
@@ -358,10 +344,9 @@ fn losses_and_updates_take_tensors_wherever_they_lie() {
         &[&tensors[..3], &[tensor(5, 5, 9)], &tensors[4..]].concat(),
         true,
         |t| {
-            let (x, statistics, affine, grad_y) = (&t[0], &t[1], &t[2], &t[3]);
-            let (grad_affine, grad_x, epsilon, through) =
-                (&mut { t[4] }, &mut { t[5] }, 1e-5, Some(1.5));
-            kernels.batch_norm_grad(&BatchNormGrad {
+            let (x, statistics, affine, grad_y) = (t[0], t[1], t[2], t[3]);
+            let (grad_affine, grad_x, epsilon, through) = (t[4], t[5], 1e-5, Some(1.5));
+            kernels.prepare(&BatchNormGrad {
                 x,
                 statistics,
                 affine,
@@ -374,17 +359,12 @@ fn losses_and_updates_take_tensors_wherever_they_lie() {
         },
     );
     everywhere(&raw, "sparsity_grad", &[pair(6), tensor(7, 5, 9)], true, |t| {
-        kernels.sparsity_grad(&SparsityGrad {
-            statistics: &t[0],
-            grad_y: &mut { t[1] },
-            target: 0.05,
-            weight: 2.0,
-        })
+        kernels.prepare(&SparsityGrad { statistics: t[0], grad_y: t[1], target: 0.05, weight: 2.0 })
     });
     let (image, filter) =
         (Image { height: 4, width: 5, channels: 2 }, Filter { side: 3, padding: 1 });
     everywhere(&raw, "patches", &[tensor(1, 3, 40), nan(60, 18)], true, |t| {
-        kernels.patches(&Patches { x: &t[0], image, filter, patches: &mut { t[1] } })
+        kernels.prepare(&Patches { x: t[0], image, filter, patches: t[1] })
     });
     everywhere(
         &raw,
@@ -392,14 +372,14 @@ fn losses_and_updates_take_tensors_wherever_they_lie() {
         &[tensor(1, 60, 18), tensor(2, 3, 40), nan(3, 40)],
         true,
         |t| {
-            let (grad_patches, grad_x, through) = (&t[0], &mut { t[2] }, Some((&t[1], 1.5)));
-            kernels.patches_grad(&PatchesGrad { grad_patches, image, filter, grad_x, through })
+            let (grad_patches, grad_x, through) = (t[0], t[2], Some((t[1], 1.5)));
+            kernels.prepare(&PatchesGrad { grad_patches, image, filter, grad_x, through })
         },
     );
     for pooling in [Pooling::Max, Pooling::Average] {
         let pool = Pool { pooling, height: 2, width: 2 };
         everywhere(&raw, "pool", &[tensor(1, 3, 40), nan(3, 8)], true, |t| {
-            kernels.pool(&PoolCall { x: &t[0], image, pool, y: &mut { t[1] } })
+            kernels.prepare(&PoolCall { x: t[0], image, pool, y: t[1] })
         });
         everywhere(
             &raw,
@@ -407,8 +387,8 @@ fn losses_and_updates_take_tensors_wherever_they_lie() {
             &[tensor(1, 3, 40), tensor(2, 3, 8), nan(3, 40)],
             true,
             |t| {
-                let (x, grad_y, grad_x) = (&t[0], &t[1], &mut { t[2] });
-                kernels.pool_grad(&PoolGrad { x, image, pool, grad_y, grad_x, through: Some(1.5) })
+                let (x, grad_y, grad_x) = (t[0], t[1], t[2]);
+                kernels.prepare(&PoolGrad { x, image, pool, grad_y, grad_x, through: Some(1.5) })
             },
         );
     }
@@ -420,12 +400,12 @@ fn losses_and_updates_take_tensors_wherever_they_lie() {
         &[tensor(1, 7, 12), tensor(2, 7, 12), tensor(3, 7, 12), second],
         true,
         |t| {
-            let (weight, first, second) = (&mut { t[1] }, &mut { t[2] }, &mut { t[3] });
-            kernels.adamw(&AdamW { grad: &t[0], weight, first, second, rule, step: 3 })
+            let (weight, first, second) = (t[1], t[2], t[3]);
+            kernels.prepare(&AdamW { grad: t[0], weight, first, second, rule, step: 3 })
         },
     );
     everywhere(&raw, "batch_loss", &[tensor(1, 100, 2), tensor(2, 3, 2)], true, |t| {
-        kernels.batch_loss(&BatchLoss { losses: &t[0], totals: &mut { t[1] }, slot: 1 })
+        kernels.prepare(&BatchLoss { losses: t[0], totals: t[1], slot: 1 })
     });
     for max_norm in [None, Some(0.5)] {
         let rule = SgdRule { momentum: 0.9, weight_decay: 0.01, max_norm, ..SgdRule::plain(0.1) };
@@ -435,8 +415,8 @@ fn losses_and_updates_take_tensors_wherever_they_lie() {
             &[tensor(1, 7, 12), tensor(2, 7, 12), tensor(3, 7, 12)],
             true,
             |t| {
-                let (weight, velocity) = (&mut { t[1] }, Some(&mut { t[2] }));
-                kernels.sgd(&Sgd { grad: &t[0], weight, velocity, rule })
+                let (weight, velocity) = (t[1], Some(t[2]));
+                kernels.prepare(&Sgd { grad: t[0], weight, velocity, rule })
             },
         );
     }
@@ -447,11 +427,11 @@ fn losses_and_updates_take_tensors_wherever_they_lie() {
         &[tensor(1, 5, 19), labels(), order(), nan(3, 19), nan(3, 1)],
         true,
         |t| {
-            let (data, x, labels) = (Features::Floats(&t[0]), &mut { t[3] }, &mut { t[4] });
-            kernels.gather(&Gather {
+            let (data, x, labels) = (Features::Floats(t[0]), t[3], t[4]);
+            kernels.prepare(&Gather {
                 data,
-                all_labels: &t[1],
-                order: &t[2],
+                all_labels: t[1],
+                order: t[2],
                 first: 1,
                 unit: 0.5,
                 x,
@@ -476,9 +456,9 @@ fn averages_over_sub_networks_take_tensors_wherever_they_lie() {
                 &[tensor(1, x_rows, cols), nan(networks * rows, cols)],
                 false,
                 |t| {
-                    kernels.subnetworks(&Subnetworks {
-                        x: &t[0],
-                        y: &mut { t[1] },
+                    kernels.prepare(&Subnetworks {
+                        x: t[0],
+                        y: t[1],
                         rows,
                         first: 77,
                         bit: 2,
@@ -498,8 +478,8 @@ fn averages_over_sub_networks_take_tensors_wherever_they_lie() {
                 &[weights.clone(), logits.clone(), moments],
                 false,
                 |t| {
-                    let (logits, moments) = (&mut { t[1] }, &mut { t[2] });
-                    kernels.moments(&Moments { logits, weights: &t[0], first: 3, before, moments })
+                    let (logits, moments) = (t[1], t[2]);
+                    kernels.prepare(&Moments { logits, weights: t[0], first: 3, before, moments })
                 },
             );
         }
@@ -527,28 +507,27 @@ fn tensors_may_lie_side_by_side() {
         let column =
             |col: usize| View::new(&buffer, rows, cols).at(4 * (start + col) as u64).strided(wide);
         for (from, to) in [(0, cols), (cols, 0), (wide - cols, 0)] {
-            let call = DropoutCall { x: &column(from), y: &mut column(to), dropout: site() };
+            let call = DropoutCall { x: column(from), y: column(to), dropout: site() };
             kernels
-                .dropout(&call)
+                .prepare(&call)
                 .unwrap_or_else(|error| panic!("{cols} of {wide}, {from} to {to}: {error}"));
         }
         // Rows of another distance come to lie on those beside them.
-        let call =
-            DropoutCall { x: &column(0), y: &mut column(cols).strided(wide - 1), dropout: site() };
+        let call = DropoutCall { x: column(0), y: column(cols).strided(wide - 1), dropout: site() };
         assert!(
-            matches!(kernels.dropout(&call), Err(Error::Buffer { what, .. }) if what.contains("in common")),
+            matches!(kernels.prepare(&call), Err(Error::Buffer { what, .. }) if what.contains("in common")),
             "{cols} of {wide} and of {}",
             wide - 1
         );
         for (from, to) in [(0, cols - 1), (cols - 1, 0), (wide - cols + 1, 0)] {
-            let call = DropoutCall { x: &column(from), y: &mut column(to), dropout: site() };
+            let call = DropoutCall { x: column(from), y: column(to), dropout: site() };
             assert!(
-                matches!(kernels.dropout(&call), Err(Error::Buffer { what, .. }) if what.contains("in common")),
+                matches!(kernels.prepare(&call), Err(Error::Buffer { what, .. }) if what.contains("in common")),
                 "{cols} of {wide}, {from} to {to}"
             );
         }
         let call = kernels
-            .dropout(&DropoutCall { x: &column(0), y: &mut column(cols), dropout: site() })
+            .prepare(&DropoutCall { x: column(0), y: column(cols), dropout: site() })
             .unwrap();
         let mut encoder = raw.device.create_command_encoder(&Default::default());
         call.record(&mut encoder.begin_compute_pass(&Default::default()));
@@ -571,7 +550,7 @@ fn tensors_that_meet_are_refused() {
     let buffer = raw.buffer(&[0.0f32; 400]);
     let view = |word: u64| View::new(&buffer, 4, 8).at(4 * word);
     fn refused<'a>(kernels: &Kernels, x: View<'a>, mut y: View<'a>) -> String {
-        match kernels.dropout(&DropoutCall { x: &x, y: &mut y, dropout: site() }) {
+        match kernels.prepare(&DropoutCall { x, y, dropout: site() }) {
             Err(Error::Buffer { kernel: "dropout", what, .. }) => what,
             other => panic!("{x:?} {y:?}: {other:?}"),
         }
@@ -582,24 +561,20 @@ fn tensors_that_meet_are_refused() {
         assert!(refused(view(word), view(0)).contains("in common"));
     }
     // The last word of one is the first of the other, or just not.
-    assert!(
-        kernels.dropout(&DropoutCall { x: &view(0), y: &mut view(32), dropout: site() }).is_ok()
-    );
-    assert!(
-        kernels.dropout(&DropoutCall { x: &view(32), y: &mut view(0), dropout: site() }).is_ok()
-    );
+    assert!(kernels.prepare(&DropoutCall { x: view(0), y: view(32), dropout: site() }).is_ok());
+    assert!(kernels.prepare(&DropoutCall { x: view(32), y: view(0), dropout: site() }).is_ok());
     // One row is where it is, whatever the distance to a next one.
     let row = |stride: usize| View::new(&buffer, 1, 8).at(40).strided(stride);
-    assert!(kernels.dropout(&DropoutCall { x: &row(8), y: &mut row(12), dropout: site() }).is_ok());
+    assert!(kernels.prepare(&DropoutCall { x: row(8), y: row(12), dropout: site() }).is_ok());
     // The same place, other rows.
     assert!(refused(view(0), view(0).strided(9)).contains("in common"));
     assert!(refused(view(0).strided(7), view(100)).contains("7 apart"));
     assert!(refused(view(0), view(100).strided(100)).contains("do not fit"));
     assert!(
         kernels
-            .dropout(&DropoutCall {
-                x: &view(0),
-                y: &mut view(100).strided(usize::MAX / 2),
+            .prepare(&DropoutCall {
+                x: view(0),
+                y: view(100).strided(usize::MAX / 2),
                 dropout: site()
             })
             .is_err()
@@ -607,12 +582,12 @@ fn tensors_that_meet_are_refused() {
 
     // Two outputs, an output on an input, and gaps where there may be none.
     let grad = |grad_weight: u64, grad_bias: u64| {
-        kernels.grad_weight(&GradWeight {
-            x: &View::new(&buffer, 2, 3),
-            grad_output: &View::new(&buffer, 2, 4).at(32),
+        kernels.prepare(&GradWeight {
+            x: View::new(&buffer, 2, 3),
+            grad_output: View::new(&buffer, 2, 4).at(32),
             output: None,
-            grad_weight: &mut View::new(&buffer, 3, 4).at(4 * grad_weight),
-            grad_bias: &mut View::new(&buffer, 1, 4).at(4 * grad_bias),
+            grad_weight: View::new(&buffer, 3, 4).at(4 * grad_weight),
+            grad_bias: View::new(&buffer, 1, 4).at(4 * grad_bias),
             dropout: site(),
         })
     };
@@ -624,9 +599,9 @@ fn tensors_that_meet_are_refused() {
         ));
     }
     let rule = SgdRule::plain(0.1);
-    let sgd = kernels.sgd(&Sgd {
-        grad: &view(0).strided(12),
-        weight: &mut view(100),
+    let sgd = kernels.prepare(&Sgd {
+        grad: view(0).strided(12),
+        weight: view(100),
         velocity: None,
         rule,
     });
@@ -634,11 +609,11 @@ fn tensors_that_meet_are_refused() {
 
     // A velocity has its weight's distance between rows, where there is more than one.
     let update = |rows: usize, stride: usize| {
-        let (x, grad_z) = (&View::new(&buffer, 2, rows), &View::new(&buffer, 2, 4).at(32));
+        let (x, grad_z) = (View::new(&buffer, 2, rows), View::new(&buffer, 2, 4).at(32));
         let at = |word: u64, rows: usize| View::new(&buffer, rows, 4).at(4 * word);
-        let (weight, bias) = (&mut at(64, rows), &mut at(128, 1));
-        let (of_weight, of_bias) = (&mut at(192, rows).strided(stride), &mut at(256, 1));
-        kernels.grad_weight_sgd(&GradWeightSgd {
+        let (weight, bias) = (at(64, rows), at(128, 1));
+        let (of_weight, of_bias) = (at(192, rows).strided(stride), at(256, 1));
+        kernels.prepare(&GradWeightSgd {
             x,
             grad_z,
             weight,

@@ -20,7 +20,7 @@ mod rowwise;
 use common::{gpu, gpu_with, noise, poisoned, same_bits, small_integers};
 use std::cell::Cell;
 use std::sync::{Mutex, PoisonError};
-use wgpu_dropout::backend::Backend;
+use wgpu_dropout::Backend;
 use wgpu_dropout::call::{
     BatchLoss, DropoutCall, Features, Gather, GradInput, GradWeight, GradWeightSgd, LinearForward,
     MaskBits, Moments, Sgd, SgdRule, SoftmaxCrossEntropy, Subnetworks,
@@ -83,7 +83,7 @@ fn dropout_in_windows_of_rows_and_in_cut_rows() {
             let dropout = site(keep, at.0, at.1);
             let run = |gpu: &mut Gpu| {
                 let (x, mut y) = (gpu.tensor(rows, cols, &x).unwrap(), poisoned(gpu, rows, cols));
-                gpu.dropout(DropoutCall { x: &x, y: &mut y, dropout }).unwrap();
+                gpu.run(DropoutCall { x: &x, y: &mut y, dropout }).unwrap();
                 gpu.read(&y).unwrap()
             };
             let Some(y) = equal(
@@ -170,7 +170,7 @@ fn linear_forward_in_rows_and_in_parts_of_sums() {
             let w = gpu.tensor(inputs, outputs, &fill(2, inputs * outputs)).unwrap();
             let (b, mut y) =
                 (gpu.tensor(1, outputs, &fill(3, outputs)).unwrap(), poisoned(gpu, batch, outputs));
-            gpu.linear_forward(LinearForward {
+            gpu.run(LinearForward {
                 x: &x,
                 weight: &w,
                 bias: Some(&b),
@@ -199,7 +199,7 @@ fn grad_input_in_rows_and_columns() {
             let mut dx = poisoned(gpu, batch, inputs);
             let x = gpu.tensor(batch, inputs, &fill(5, batch * inputs)).unwrap();
             let through = Some((&x, 2.0));
-            gpu.grad_input(GradInput {
+            gpu.run(GradInput {
                 grad_output: &dy,
                 output: None,
                 weight: &w,
@@ -232,7 +232,7 @@ fn grad_weight_in_rows_and_in_parts_of_the_batch() {
             let dy = gpu.tensor(batch, outputs, &fill(4, batch * outputs)).unwrap();
             let (mut dw, mut db) = (poisoned(gpu, inputs, outputs), poisoned(gpu, 1, outputs));
             let (grad_weight, grad_bias) = (&mut dw, &mut db);
-            gpu.grad_weight(GradWeight {
+            gpu.run(GradWeight {
                 x: &x,
                 grad_output: &dy,
                 output: None,
@@ -269,15 +269,8 @@ fn grad_weight_sgd_in_rows_and_in_parts_of_the_batch() {
             });
             let [weight, weight_velocity, bias, bias_velocity] = &mut tensors;
             let velocity = (momentum != 0.0).then_some((weight_velocity, bias_velocity));
-            gpu.grad_weight_sgd(GradWeightSgd {
-                x,
-                grad_z,
-                weight,
-                bias,
-                velocity,
-                rule: rule(momentum),
-            })
-            .unwrap();
+            gpu.run(GradWeightSgd { x, grad_z, weight, bias, velocity, rule: rule(momentum) })
+                .unwrap();
             tensors.map(|tensor| gpu.read(&tensor).unwrap()).concat()
         };
         products("grad_weight_sgd", false, run, |all, shape, fill, _| {
@@ -333,7 +326,7 @@ fn gather_from_a_data_set_in_windows() {
                 labels: &mut labels,
                 dropout,
             };
-            gpu.gather(call).unwrap();
+            gpu.run(call).unwrap();
             (gpu.read(&x).unwrap(), gpu.read(&labels).unwrap())
         };
         let Some([(x, labels_of), (x_parts, labels_parts)]) = on_both_plans(Tile::Register, run)
@@ -361,8 +354,7 @@ fn averages_over_sub_networks_on_a_folded_grid() {
         let (x, logits) = (noise(1, rows * 3), noise(2, networks * rows * 3));
         let run = |gpu: &mut Gpu| {
             let (x, mut y) = (gpu.tensor(rows, 3, &x).unwrap(), poisoned(gpu, networks * rows, 3));
-            gpu.subnetworks(Subnetworks { x: &x, y: &mut y, rows, first: 1, bit: 0, scale: 2.0 })
-                .unwrap();
+            gpu.run(Subnetworks { x: &x, y: &mut y, rows, first: 1, bit: 0, scale: 2.0 }).unwrap();
             let mut logits = gpu.tensor(networks * rows, 3, &logits).unwrap();
             let (weights, mut moments) =
                 (gpu.tensor(networks, 1, &vec![1.0; networks]).unwrap(), poisoned(gpu, rows, 7));
@@ -373,7 +365,7 @@ fn averages_over_sub_networks_on_a_folded_grid() {
                 before: 0.0,
                 moments: &mut moments,
             };
-            gpu.moments(call).unwrap();
+            gpu.run(call).unwrap();
             [gpu.read(&y).unwrap(), gpu.read(&moments).unwrap()].concat()
         };
         equal(
@@ -402,7 +394,7 @@ fn what_cannot_fit_a_weak_device_is_a_typed_error() {
     let (x, w, long) = (zeros(gpu, 4, 4), zeros(gpu, 4, 20_000), zeros(gpu, 4, 20_000));
     let (mut y, mut dx) = (zeros(gpu, 4, 20_000), zeros(gpu, 4, 4));
     let call = LinearForward { x: &x, weight: &w, bias: None, y: &mut y, relu: false, dropout };
-    refused("a row of the weights", gpu.linear_forward(call));
+    refused("a row of the weights", gpu.run(call));
     let call = GradInput {
         grad_output: &long,
         output: None,
@@ -411,7 +403,7 @@ fn what_cannot_fit_a_weak_device_is_a_typed_error() {
         dropout,
         through: None,
     };
-    refused("a row of dY", gpu.grad_input(call));
+    refused("a row of dY", gpu.run(call));
     let (mut dw, mut db) = (zeros(gpu, 4, 20_000), zeros(gpu, 1, 20_000));
     let call = GradWeight {
         x: &x,
@@ -421,16 +413,16 @@ fn what_cannot_fit_a_weak_device_is_a_typed_error() {
         grad_bias: &mut db,
         dropout,
     };
-    refused("a row of dY", gpu.grad_weight(call));
+    refused("a row of dY", gpu.run(call));
 
     let (x, w, mut y) = (zeros(gpu, 4, 64), zeros(gpu, 64, 2000), zeros(gpu, 4, 2000));
     let call = LinearForward { x: &x, weight: &w, bias: None, y: &mut y, relu: false, dropout };
-    refused("16 rows of the weights", gpu.linear_forward(call));
+    refused("16 rows of the weights", gpu.run(call));
 
     let mut bits = words(gpu, 1, 20_000);
     refused(
         "a row of the mask",
-        gpu.mask_bits(MaskBits { bits: &mut bits, cols: 640_000, mask: dropout.mask }),
+        gpu.run(MaskBits { bits: &mut bits, cols: 640_000, mask: dropout.mask }),
     );
 
     let (mut dz, mut losses, labels) = (zeros(gpu, 4, 20_000), zeros(gpu, 4, 2), words(gpu, 4, 1));
@@ -441,29 +433,26 @@ fn what_cannot_fit_a_weak_device_is_a_typed_error() {
         losses: &mut losses,
         batch: 4,
     };
-    refused("a row of logits", gpu.softmax_cross_entropy(call));
+    refused("a row of logits", gpu.run(call));
 
     let (x, mut y) = (zeros(gpu, 1000, 20), zeros(gpu, 1000, 20));
     refused(
         "the sub-networks",
-        gpu.subnetworks(Subnetworks { x: &x, y: &mut y, rows: 10, first: 0, bit: 0, scale: 1.0 }),
+        gpu.run(Subnetworks { x: &x, y: &mut y, rows: 10, first: 0, bit: 0, scale: 1.0 }),
     );
     let (weights, mut moments) = (zeros(gpu, 100, 1), zeros(gpu, 10, 41));
     let call =
         Moments { logits: &mut y, weights: &weights, first: 0, before: 0.0, moments: &mut moments };
-    refused("the sub-networks' logits", gpu.moments(call));
+    refused("the sub-networks' logits", gpu.run(call));
 
     let (losses, mut totals) = (zeros(gpu, 10_000, 2), zeros(gpu, 1, 2));
-    refused(
-        "the losses",
-        gpu.batch_loss(BatchLoss { losses: &losses, totals: &mut totals, slot: 0 }),
-    );
+    refused("the losses", gpu.run(BatchLoss { losses: &losses, totals: &mut totals, slot: 0 }));
 
     let (grad, mut weight) = (zeros(gpu, 200, 100), zeros(gpu, 200, 100));
     let rule = SgdRule { max_norm: Some(1.0), ..SgdRule::plain(0.1) };
     refused(
         "weights under max-norm",
-        gpu.sgd(Sgd { grad: &grad, weight: &mut weight, velocity: None, rule }),
+        gpu.run(Sgd { grad: &grad, weight: &mut weight, velocity: None, rule }),
     );
 
     let (data, mut x) = (zeros(gpu, 300, 100), zeros(gpu, 300, 100));
@@ -480,7 +469,7 @@ fn what_cannot_fit_a_weak_device_is_a_typed_error() {
         labels: &mut labels,
         dropout: none,
     };
-    refused("the mini-batch", gpu.gather(call));
+    refused("the mini-batch", gpu.run(call));
 
     let small = Mask::new(Rate::keep(0.5).unwrap(), Key::default());
     assert!(
@@ -503,7 +492,7 @@ fn a_grid_beyond_a_dimension_is_folded() {
     let grid = gpu.device().limits().max_compute_workgroups_per_dimension;
     let mask = site(0.5, 3, 0).mask;
     let mut bits = gpu.tensor(rows, 65, &vec![0xdead_beefu32; rows * 65]).unwrap();
-    gpu.mask_bits(MaskBits { bits: &mut bits, cols, mask }).unwrap();
+    gpu.run(MaskBits { bits: &mut bits, cols, mask }).unwrap();
     let before = gpu.counts();
     let bits = gpu.read(&bits).unwrap();
     assert_eq!(

@@ -7,7 +7,7 @@ use protocol::{
     DROP, DROP_INPUT, DROP_RATE, Failure, LAYER, LEARNING_RATE, ROWS, WIDTHS, Work, batch,
     share_of_zeros, uniform,
 };
-use wgpu_dropout::call::{DropoutCall, LinearForward, SgdRule};
+use wgpu_dropout::call::{CopyCall, DropoutCall, LinearForward, SgdRule};
 use wgpu_dropout::mlp::{Architecture, Mlp, Resident, Source, Training};
 use wgpu_dropout::{Backend, Device, Dropout, Key, Mask, Mode, Rate, Result};
 
@@ -32,26 +32,26 @@ fn set_up<B: Backend + 'static>(work: &str, mut backend: B) -> Result<Option<Box
     Ok(Some(match work {
         "copy" => {
             let x = tensor(rows, cols)?;
-            kernel(backend, DROP, move |backend, y, _| backend.copy(&x, y))?
+            kernel(backend, DROP, move |backend, y, _| backend.run(CopyCall { x: &x, y }))?
         }
         "drop" => {
             let x = tensor(rows, cols)?;
             kernel(backend, DROP, move |backend, y, dropout| {
-                backend.dropout(DropoutCall { x: &x, y, dropout })
+                backend.run(DropoutCall { x: &x, y, dropout })
             })?
         }
         "drop+grad" => {
             let (x, dy, mut y) = (tensor(rows, cols)?, tensor(rows, cols)?, tensor(rows, cols)?);
             kernel(backend, DROP, move |backend, dx, dropout| {
-                backend.dropout(DropoutCall { x: &x, y: &mut y, dropout })?;
-                backend.dropout(DropoutCall { x: &dy, y: dx, dropout })
+                backend.run(DropoutCall { x: &x, y: &mut y, dropout })?;
+                backend.run(DropoutCall { x: &dy, y: dx, dropout })
             })?
         }
         "layer" => {
             let (x, weight, b) =
                 (tensor(batch, inputs)?, tensor(inputs, outputs)?, tensor(1, outputs)?);
             kernel(backend, [batch, outputs], move |backend, y, dropout| {
-                backend.linear_forward(LinearForward {
+                backend.run(LinearForward {
                     x: &x,
                     weight: &weight,
                     bias: Some(&b),
@@ -64,7 +64,7 @@ fn set_up<B: Backend + 'static>(work: &str, mut backend: B) -> Result<Option<Box
         "matmul" => {
             let (x, weight) = (tensor(batch, inputs)?, tensor(inputs, outputs)?);
             kernel(backend, [batch, outputs], move |backend, y, _| {
-                backend.linear_forward(LinearForward {
+                backend.run(LinearForward {
                     x: &x,
                     weight: &weight,
                     bias: None,

@@ -9,9 +9,9 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Mutex, PoisonError};
+use wgpu_dropout::Backend;
 use wgpu_dropout::DeviceChoice;
 use wgpu_dropout::Error;
-use wgpu_dropout::backend::Backend;
 use wgpu_dropout::gpu::{AdapterChoice, Gpu, Planner, Tile, Tiles};
 use wgpu_dropout::philox::PhiloxRng;
 
@@ -165,8 +165,8 @@ macro_rules! on_backends {
         $crate::on_backends!($run, [$crate::common::Form::Usual])
     };
     ($run:ident, $forms:expr) => {{
-        $run(&mut wgpu_dropout::cpu::Cpu::reference());
-        $run(&mut wgpu_dropout::cpu::Cpu::new());
+        $run(&mut wgpu_dropout::Cpu::reference());
+        $run(&mut wgpu_dropout::Cpu::new());
         for form in $forms {
             $crate::common::with_gpu(form, |gpu| $run(gpu));
         }

@@ -23,8 +23,8 @@ pub fn variants() -> impl Iterator<Item = Variant> {
         // Where a site's state is read does not depend on how a product is divided.
         let plain = variant.stem.reads_state()
             && !variant.half
-            && !variant.part
-            && variant.tile == Tile::Register;
+            && variant.choice("PART") != Some("yes")
+            && variant.tile().is_none_or(|tile| tile == Tile::Register);
         let state = plain.then_some(Variant { state: true, ..variant });
         let always =
             [variant, Variant { int64: true, ..variant }, Variant { shared: true, ..variant }];

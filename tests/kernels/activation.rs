@@ -3,7 +3,7 @@
 
 use crate::common::{noise, poisoned, same_bits, tiles_and_downlevel};
 use crate::{mask, on_backends, sites};
-use wgpu_dropout::backend::Backend;
+use wgpu_dropout::Backend;
 use wgpu_dropout::call::{Activation, ActivationGrad, LinearActivation, LinearForward};
 use wgpu_dropout::oracle;
 use wgpu_dropout::{Dropout, Error, Mode};
@@ -48,15 +48,9 @@ fn run<B: Backend>(backend: &mut B, layer: &Layer, scale: f32) -> [Vec<f32>; 3] 
         activation,
         dropout,
     };
-    backend.linear_activation(call).unwrap();
+    backend.run(call).unwrap();
     backend
-        .activation_grad(ActivationGrad {
-            grad_output: &dy,
-            z: &z,
-            grad_z: &mut dz,
-            activation,
-            dropout,
-        })
+        .run(ActivationGrad { grad_output: &dy, z: &z, grad_z: &mut dz, activation, dropout })
         .unwrap();
     [&y, &z, &dz].map(|tensor| backend.read(tensor).unwrap())
 }
@@ -153,9 +147,9 @@ fn derivatives_are_those_of_the_activations() {
                 activation,
                 dropout,
             };
-            backend.linear_activation(call).unwrap();
+            backend.run(call).unwrap();
             backend
-                .activation_grad(ActivationGrad {
+                .run(ActivationGrad {
                     grad_output: &ones,
                     z: &x,
                     grad_z: &mut dz,
@@ -214,7 +208,7 @@ fn relu_is_linear_forward_s_and_its_output_is_enough() {
                 relu: true,
                 dropout,
             };
-            backend.linear_forward(call).unwrap();
+            backend.run(call).unwrap();
             same_bits(&format!("{} {shape:?}", backend.name()), &y, &backend.read(&plain).unwrap())
                 .unwrap();
             let dy = backend.tensor(batch, outputs, &noise(5, batch * outputs)).unwrap();
@@ -225,7 +219,7 @@ fn relu_is_linear_forward_s_and_its_output_is_enough() {
             let (activation, grad_z) = (Activation::Relu, &mut from_y);
             let call =
                 ActivationGrad { grad_output: &dy, z: &plain, grad_z, activation, dropout: kept };
-            backend.activation_grad(call).unwrap();
+            backend.run(call).unwrap();
             same_bits(
                 &format!("{} {shape:?}, dz", backend.name()),
                 &dz,
@@ -256,7 +250,7 @@ fn values_that_are_no_numbers_go_through_and_large_ones_overflow_nothing() {
                 activation,
                 dropout,
             };
-            backend.linear_activation(call).unwrap();
+            backend.run(call).unwrap();
             let y = backend.read(&y).unwrap();
             let what = format!("{} {activation:?} {y:?}", backend.name());
             let at_most = if activation == Activation::Sigmoid { 1.0 } else { f32::INFINITY };
@@ -289,10 +283,7 @@ fn shapes_that_do_not_fit_are_refused() {
             activation,
             dropout,
         };
-        assert!(matches!(
-            backend.linear_activation(call),
-            Err(Error::Shape { kernel: "linear_activation", .. })
-        ));
+        assert!(matches!(backend.run(call), Err(Error::Shape { kernel: "linear_activation", .. })));
         let call = LinearActivation {
             x: &a,
             weight: &b,
@@ -303,15 +294,9 @@ fn shapes_that_do_not_fit_are_refused() {
             activation,
             dropout,
         };
-        assert!(matches!(
-            backend.linear_activation(call),
-            Err(Error::Shape { kernel: "linear_activation", .. })
-        ));
+        assert!(matches!(backend.run(call), Err(Error::Shape { kernel: "linear_activation", .. })));
         let call = ActivationGrad { grad_output: &c, z: &a, grad_z: &mut d, activation, dropout };
-        assert!(matches!(
-            backend.activation_grad(call),
-            Err(Error::Shape { kernel: "activation_grad", .. })
-        ));
+        assert!(matches!(backend.run(call), Err(Error::Shape { kernel: "activation_grad", .. })));
     }
     on_backends!(check);
 }

@@ -2,7 +2,7 @@
 
 use crate::common::{noise, poisoned, same_bits};
 use crate::on_backends;
-use wgpu_dropout::backend::Backend;
+use wgpu_dropout::Backend;
 use wgpu_dropout::call::{
     Filter, Image, LinearForward, Patches, PatchesGrad, Pool, PoolCall, PoolGrad, Pooling,
 };
@@ -56,7 +56,7 @@ fn patches<B: Backend>(
     let made = filter.patches(image).unwrap();
     let x = backend.tensor(count, image.elements(), x).unwrap();
     let mut y = poisoned(backend, count * made.pixels(), made.channels);
-    backend.patches(Patches { x: &x, image, filter, patches: &mut y }).unwrap();
+    backend.run(Patches { x: &x, image, filter, patches: &mut y }).unwrap();
     backend.read(&y).unwrap()
 }
 
@@ -88,7 +88,7 @@ fn patches_and_the_way_back_equal_the_oracle() {
                         grad_x: &mut grad_x,
                         through,
                     };
-                    backend.patches_grad(call).unwrap();
+                    backend.run(call).unwrap();
                     let through = scale.map(|scale| (values.as_slice(), scale));
                     let exact = oracle::patches_grad(&grad, image, filter, made, through);
                     exact
@@ -124,7 +124,7 @@ fn the_way_back_is_the_transpose() {
         let grad_patches = backend.tensor(count, made.elements(), &dy).unwrap();
         let mut grad_x = poisoned(backend, count, image.elements());
         backend
-            .patches_grad(PatchesGrad {
+            .run(PatchesGrad {
                 grad_patches: &grad_patches,
                 image,
                 filter,
@@ -159,14 +159,7 @@ fn a_product_over_patches_is_a_convolution() {
         let mut y = poisoned(backend, count * made.pixels(), outputs);
         let (bias, relu, dropout) = (None, false, Dropout::NONE);
         backend
-            .linear_forward(LinearForward {
-                x: &patches,
-                weight: &weight,
-                bias,
-                y: &mut y,
-                relu,
-                dropout,
-            })
+            .run(LinearForward { x: &patches, weight: &weight, bias, y: &mut y, relu, dropout })
             .unwrap();
         let y = backend.read(&y).unwrap();
         let off = |turned: bool| {
@@ -226,7 +219,7 @@ fn pooling_and_the_way_back_equal_the_oracle() {
                 );
                 let x = backend.tensor(count, image.elements(), &values).unwrap();
                 let mut y = poisoned(backend, count, pooled.elements());
-                backend.pool(PoolCall { x: &x, image, pool, y: &mut y }).unwrap();
+                backend.run(PoolCall { x: &x, image, pool, y: &mut y }).unwrap();
                 let got = backend.read(&y).unwrap();
                 oracle::pool(&values, image, pool, pooled).check(&what, &got).unwrap();
                 let grad = noise(2, count * pooled.elements());
@@ -235,7 +228,7 @@ fn pooling_and_the_way_back_equal_the_oracle() {
                 for through in [None, Some(1.25)] {
                     let mut grad_x = poisoned(backend, count, image.elements());
                     backend
-                        .pool_grad(PoolGrad {
+                        .run(PoolGrad {
                             x: &x,
                             image,
                             pool,
@@ -273,7 +266,7 @@ fn pooling_and_the_way_back_equal_the_oracle() {
 /// The fast path and the twins: the same bits, sums included.
 #[test]
 fn both_paths_of_the_cpu_have_the_same_bits() {
-    let on = |backend: &mut wgpu_dropout::cpu::Cpu| {
+    let on = |backend: &mut wgpu_dropout::Cpu| {
         let (count, image) = (37, Image { height: 13, width: 12, channels: 5 });
         let filter = Filter { side: 4, padding: 2 };
         let made = filter.patches(image).unwrap();
@@ -283,7 +276,7 @@ fn both_paths_of_the_cpu_have_the_same_bits() {
             backend.tensor(count, made.elements(), &noise(2, count * made.elements())).unwrap();
         let mut grad_x = poisoned(backend, count, image.elements());
         backend
-            .patches_grad(PatchesGrad {
+            .run(PatchesGrad {
                 grad_patches: &grad_patches,
                 image,
                 filter,
@@ -296,10 +289,10 @@ fn both_paths_of_the_cpu_have_the_same_bits() {
         for pool in pools(image) {
             let pooled = pool.pooled(image).unwrap();
             let mut y = poisoned(backend, count, pooled.elements());
-            backend.pool(PoolCall { x: &x, image, pool, y: &mut y }).unwrap();
+            backend.run(PoolCall { x: &x, image, pool, y: &mut y }).unwrap();
             let (grad_y, through) = (&y, Some(1.5));
             backend
-                .pool_grad(PoolGrad { x: &x, image, pool, grad_y, grad_x: &mut grad_x, through })
+                .run(PoolGrad { x: &x, image, pool, grad_y, grad_x: &mut grad_x, through })
                 .unwrap();
             all.extend([backend.read(&y).unwrap(), backend.read(&grad_x).unwrap()].concat());
         }
@@ -307,8 +300,8 @@ fn both_paths_of_the_cpu_have_the_same_bits() {
     };
     same_bits(
         "fast and reference",
-        &on(&mut wgpu_dropout::cpu::Cpu::new()),
-        &on(&mut wgpu_dropout::cpu::Cpu::reference()),
+        &on(&mut wgpu_dropout::Cpu::new()),
+        &on(&mut wgpu_dropout::Cpu::reference()),
     )
     .unwrap();
 }
@@ -322,7 +315,7 @@ fn a_nan_is_the_largest() {
             backend.tensor(1, 8, &[1.0, f32::NAN, f32::NAN, 2.0, -inf, -inf, -0.0, inf]).unwrap();
         let (mut y, pool) =
             (poisoned(backend, 1, 4), Pool { pooling: Pooling::Max, height: 1, width: 2 });
-        backend.pool(PoolCall { x: &x, image, pool, y: &mut y }).unwrap();
+        backend.run(PoolCall { x: &x, image, pool, y: &mut y }).unwrap();
         let values = backend.read(&y).unwrap();
         assert!(
             values[0].is_nan() && values[1].is_nan() && values[2..] == [-inf, inf],
@@ -332,7 +325,7 @@ fn a_nan_is_the_largest() {
         let grad_y = backend.tensor(1, 4, &[1.0, 2.0, 3.0, 4.0]).unwrap();
         let mut grad_x = poisoned(backend, 1, 8);
         backend
-            .pool_grad(PoolGrad {
+            .run(PoolGrad {
                 x: &x,
                 image,
                 pool,
@@ -389,9 +382,9 @@ fn sizes_that_do_not_fit_are_refused() {
             let (mut made, mut y) =
                 (backend.zeros(1, patches).unwrap(), backend.zeros(1, pooled).unwrap());
             assert!(shape(
-                backend.patches(Patches { x: &x, image: of, filter, patches: &mut made }).err()
+                backend.run(Patches { x: &x, image: of, filter, patches: &mut made }).err()
             ));
-            assert!(shape(backend.pool(PoolCall { x: &x, image: of, pool, y: &mut y }).err()));
+            assert!(shape(backend.run(PoolCall { x: &x, image: of, pool, y: &mut y }).err()));
             let mut back = backend.zeros::<f32>(1, inputs).unwrap();
             let call = PatchesGrad {
                 grad_patches: &made,
@@ -400,10 +393,10 @@ fn sizes_that_do_not_fit_are_refused() {
                 grad_x: &mut back,
                 through: None,
             };
-            assert!(shape(backend.patches_grad(call).err()));
+            assert!(shape(backend.run(call).err()));
             let call =
                 PoolGrad { x: &x, image: of, pool, grad_y: &y, grad_x: &mut back, through: None };
-            assert!(shape(backend.pool_grad(call).err()));
+            assert!(shape(backend.run(call).err()));
         }
     }
     on_backends!(check);

@@ -2,9 +2,9 @@
 
 use crate::common::{Form, MULTIPLICATIONS, noise, poisoned, same_bits};
 use crate::{on_backends, sites};
-use wgpu_dropout::backend::Backend;
-use wgpu_dropout::call::{DropoutCall, Features, Gather};
-use wgpu_dropout::cpu::Cpu;
+use wgpu_dropout::Backend;
+use wgpu_dropout::Cpu;
+use wgpu_dropout::call::{CopyCall, DropoutCall, Features, Gather};
 use wgpu_dropout::oracle::{self, Exact};
 use wgpu_dropout::{Dropout, Mode};
 
@@ -36,7 +36,7 @@ fn drop_on<B: Backend>(
     dropout: Dropout,
 ) -> Vec<f32> {
     let (x, mut y) = (backend.tensor(rows, cols, x).unwrap(), poisoned(backend, rows, cols));
-    backend.dropout(DropoutCall { x: &x, y: &mut y, dropout }).unwrap();
+    backend.run(DropoutCall { x: &x, y: &mut y, dropout }).unwrap();
     backend.read(&y).unwrap()
 }
 
@@ -109,7 +109,7 @@ fn copy_copies_every_bit() {
             let values = noise(2, rows * cols);
             let (x, mut y) =
                 (backend.tensor(rows, cols, &values).unwrap(), poisoned(backend, rows, cols));
-            backend.copy(&x, &mut y).unwrap();
+            backend.run(CopyCall { x: &x, y: &mut y }).unwrap();
             same_bits("copy", &backend.read(&y).unwrap(), &values).unwrap();
         }
     }
@@ -171,7 +171,7 @@ fn gather_equals_the_oracle() {
                         labels: &mut batch_labels,
                         dropout,
                     };
-                    backend.gather(call).unwrap();
+                    backend.run(call).unwrap();
                     let datum = |i: usize| {
                         if is_bytes { f64::from(bytes[i]) } else { f64::from(floats[i]) }
                     };
@@ -216,7 +216,7 @@ fn gather_past_the_data_leaves_the_other_rows_right() {
             labels: &mut batch_labels,
             dropout: Dropout::NONE,
         };
-        backend.gather(call).unwrap();
+        backend.run(call).unwrap();
         let x = backend.read(&x).unwrap();
         for (row, source) in [(0, 3), (4, 7)] {
             same_bits("row", &x[row * cols..][..cols], &values[source * cols..][..cols]).unwrap();

@@ -6,7 +6,7 @@
 
 use crate::common::{noise, poisoned, same_bits};
 use crate::on_backends;
-use wgpu_dropout::backend::Backend;
+use wgpu_dropout::Backend;
 use wgpu_dropout::call::{Moments, Subnetworks};
 use wgpu_dropout::{Error, oracle};
 
@@ -43,7 +43,7 @@ fn subnetworks_drop_what_their_masks_say() {
                 let tensor = backend.tensor(x_rows, cols, &x).unwrap();
                 let mut y = poisoned(backend, networks * rows, cols);
                 backend
-                    .subnetworks(Subnetworks { x: &tensor, y: &mut y, rows, first, bit, scale })
+                    .run(Subnetworks { x: &tensor, y: &mut y, rows, first, bit, scale })
                     .unwrap();
                 let what =
                     format!("{} {rows}×{cols} in {networks} networks from {first}", backend.name());
@@ -77,7 +77,7 @@ fn run<B: Backend>(
             before,
             moments: &mut moments,
         };
-        backend.moments(call).unwrap();
+        backend.run(call).unwrap();
         before += weights[first..].iter().take(per_dispatch).sum::<f32>();
     }
     backend.read(&moments).unwrap()
@@ -170,7 +170,7 @@ fn what_does_not_fit_is_refused() {
         let mut y = poisoned(backend, 6, 4);
         for (rows, first, bit) in [(0, 0, 0), (4, 0, 0), (2, 0, 0), (3, 0, 29), (3, u32::MAX, 0)] {
             let refused =
-                backend.subnetworks(Subnetworks { x: &x, y: &mut y, rows, first, bit, scale: 1.0 });
+                backend.run(Subnetworks { x: &x, y: &mut y, rows, first, bit, scale: 1.0 });
             assert!(
                 matches!(refused, Err(Error::Shape { .. } | Error::TooLarge { .. })),
                 "{rows} {first} {bit}: {refused:?}"
@@ -188,7 +188,7 @@ fn what_does_not_fit_is_refused() {
                 before: 0.0,
                 moments: &mut moments,
             };
-            let refused = backend.moments(call);
+            let refused = backend.run(call);
             assert!(
                 matches!(refused, Err(Error::Shape { .. })),
                 "{rows} {cols} {first}: {refused:?}"
@@ -203,7 +203,7 @@ fn what_does_not_fit_is_refused() {
                 before,
                 moments: &mut moments,
             };
-            assert!(matches!(backend.moments(call), Err(Error::Invalid { .. })), "{before}");
+            assert!(matches!(backend.run(call), Err(Error::Invalid { .. })), "{before}");
         }
         let (mut none, mut moments) = (poisoned(backend, 6, 0), poisoned(backend, 3, 1));
         let call = Moments {
@@ -213,7 +213,7 @@ fn what_does_not_fit_is_refused() {
             before: 0.0,
             moments: &mut moments,
         };
-        assert!(matches!(backend.moments(call), Err(Error::Shape { .. })));
+        assert!(matches!(backend.run(call), Err(Error::Shape { .. })));
     }
     on_backends!(check);
 }

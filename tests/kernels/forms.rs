@@ -4,12 +4,12 @@
 use crate::common::{MULTIPLICATIONS, noise, poisoned, same_bits};
 use crate::{mask, on_backends, sites};
 use rand::{RngExt, SeedableRng, rngs::StdRng, seq::SliceRandom};
-use wgpu_dropout::backend::Backend;
+use wgpu_dropout::Backend;
+use wgpu_dropout::Cpu;
 use wgpu_dropout::call::{
     AlphaDropoutCall, DropoutBits, DropoutBroadcast, DropoutCall, GaussianDropoutCall, MaskBits,
     MaskBytes,
 };
-use wgpu_dropout::cpu::Cpu;
 use wgpu_dropout::oracle;
 use wgpu_dropout::{AlphaDropout, AxisMap, Dropout, Error, GaussianDropout, Key, Mask, Mode, Rate};
 
@@ -82,7 +82,7 @@ fn broadcast_on<B: Backend>(
     // Any matrix of so many elements: the map's shape is what counts.
     let (rows, cols) = if x.len().is_multiple_of(2) { (2, x.len() / 2) } else { (x.len(), 1) };
     let (x, mut y) = (backend.tensor(rows, cols, x).unwrap(), poisoned(backend, rows, cols));
-    backend.dropout_broadcast(DropoutBroadcast { x: &x, y: &mut y, axes, dropout }).unwrap();
+    backend.run(DropoutBroadcast { x: &x, y: &mut y, axes, dropout }).unwrap();
     backend.read(&y).unwrap()
 }
 
@@ -206,14 +206,12 @@ fn a_mask_given_as_bits_drops_what_the_mask_drops() {
                 let what = format!("{} {rows}×{cols} {site:?}", backend.name());
                 let words = cols.div_ceil(32);
                 let mut bits = backend.zeros::<u32>(rows, words).unwrap();
-                backend.mask_bits(MaskBits { bits: &mut bits, cols, mask: site.mask }).unwrap();
+                backend.run(MaskBits { bits: &mut bits, cols, mask: site.mask }).unwrap();
                 let (mut given, mut drawn) =
                     (poisoned(backend, rows, cols), poisoned(backend, rows, cols));
                 let scale = site.scale;
-                backend
-                    .dropout_bits(DropoutBits { x: &x, bits: &bits, y: &mut given, scale })
-                    .unwrap();
-                backend.dropout(DropoutCall { x: &x, y: &mut drawn, dropout: site }).unwrap();
+                backend.run(DropoutBits { x: &x, bits: &bits, y: &mut given, scale }).unwrap();
+                backend.run(DropoutCall { x: &x, y: &mut drawn, dropout: site }).unwrap();
                 let (given, drawn) = (backend.read(&given).unwrap(), backend.read(&drawn).unwrap());
                 same_bits(&what, &given, &drawn).unwrap();
                 let bytes = site.mask.bytes(rows, cols).unwrap();
@@ -234,7 +232,7 @@ fn a_mask_given_as_bits_drops_what_the_mask_drops() {
                             poisoned(backend, rows, cols),
                         );
                         backend
-                            .dropout_bits(DropoutBits { x: &x, bits: &bits, y: &mut y, scale: 2.0 })
+                            .run(DropoutBits { x: &x, bits: &bits, y: &mut y, scale: 2.0 })
                             .unwrap();
                         backend.read(&y).unwrap()
                     };
@@ -256,7 +254,7 @@ fn a_mask_as_bytes_is_the_contract_s() {
             for mask in masks() {
                 let draw = |backend: &mut B, mask: Mask| {
                     let mut bytes = backend.tensor(rows, cols, &vec![7u8; rows * cols]).unwrap();
-                    backend.mask_bytes(MaskBytes { bytes: &mut bytes, mask }).unwrap();
+                    backend.run(MaskBytes { bytes: &mut bytes, mask }).unwrap();
                     backend.read(&bytes).unwrap()
                 };
                 let right = mask.bytes(rows, cols).unwrap();
@@ -278,7 +276,7 @@ fn alpha_on<B: Backend>(
     dropout: AlphaDropout,
 ) -> Vec<f32> {
     let (x, mut y) = (backend.tensor(rows, cols, x).unwrap(), poisoned(backend, rows, cols));
-    backend.alpha_dropout(AlphaDropoutCall { x: &x, y: &mut y, dropout }).unwrap();
+    backend.run(AlphaDropoutCall { x: &x, y: &mut y, dropout }).unwrap();
     backend.read(&y).unwrap()
 }
 
@@ -314,7 +312,7 @@ fn the_way_back_through_alpha_dropout_is_its_slope() {
         let [one, three] = [1.0, 3.0].map(|x| alpha_on(backend, &[x; 7 * 33], shape, site));
         let (dy, mut dx) =
             (backend.tensor(rows, cols, &[1.0f32; 7 * 33]).unwrap(), poisoned(backend, rows, cols));
-        backend.dropout(DropoutCall { x: &dy, y: &mut dx, dropout: site.backward() }).unwrap();
+        backend.run(DropoutCall { x: &dy, y: &mut dx, dropout: site.backward() }).unwrap();
         let dx = backend.read(&dx).unwrap();
         let slope: Vec<f32> =
             three.iter().zip(&one).map(|(three, one)| (three - one) / 2.0).collect();
@@ -365,7 +363,7 @@ fn gaussian_on<B: Backend>(
     dropout: GaussianDropout,
 ) -> Vec<f32> {
     let (x, mut y) = (backend.tensor(rows, cols, x).unwrap(), poisoned(backend, rows, cols));
-    backend.gaussian_dropout(GaussianDropoutCall { x: &x, y: &mut y, dropout }).unwrap();
+    backend.run(GaussianDropoutCall { x: &x, y: &mut y, dropout }).unwrap();
     backend.read(&y).unwrap()
 }
 
@@ -470,35 +468,26 @@ fn what_does_not_fit_is_a_typed_error() {
         };
         let axes = &AxisMap::channels(&[4, 4, 10]).unwrap();
         let other = &AxisMap::channels(&[4, 4, 11]).unwrap();
-        shape(backend.dropout_broadcast(DropoutBroadcast {
-            x: &x,
-            y: &mut y,
-            axes: other,
-            dropout,
-        }));
-        shape(backend.dropout_broadcast(DropoutBroadcast { x: &x, y: &mut narrow, axes, dropout }));
-        large(backend.dropout_broadcast(DropoutBroadcast { x: &x, y: &mut y, axes, dropout: far }));
-        shape(backend.dropout_bits(DropoutBits { x: &x, bits: &few, y: &mut y, scale: 2.0 }));
-        shape(backend.dropout_bits(DropoutBits { x: &x, bits: &bits, y: &mut narrow, scale: 2.0 }));
+        shape(backend.run(DropoutBroadcast { x: &x, y: &mut y, axes: other, dropout }));
+        shape(backend.run(DropoutBroadcast { x: &x, y: &mut narrow, axes, dropout }));
+        large(backend.run(DropoutBroadcast { x: &x, y: &mut y, axes, dropout: far }));
+        shape(backend.run(DropoutBits { x: &x, bits: &few, y: &mut y, scale: 2.0 }));
+        shape(backend.run(DropoutBits { x: &x, bits: &bits, y: &mut narrow, scale: 2.0 }));
         let alpha = AlphaDropout::train(mask(0.5));
-        shape(backend.alpha_dropout(AlphaDropoutCall { x: &x, y: &mut narrow, dropout: alpha }));
-        large(backend.alpha_dropout(AlphaDropoutCall {
+        shape(backend.run(AlphaDropoutCall { x: &x, y: &mut narrow, dropout: alpha }));
+        large(backend.run(AlphaDropoutCall {
             x: &x,
             y: &mut y,
             dropout: AlphaDropout::train(far.mask),
         }));
         let gaussian = GaussianDropout::train(mask(0.5)).unwrap();
-        shape(backend.gaussian_dropout(GaussianDropoutCall {
-            x: &x,
-            y: &mut narrow,
-            dropout: gaussian,
-        }));
+        shape(backend.run(GaussianDropoutCall { x: &x, y: &mut narrow, dropout: gaussian }));
         let far = GaussianDropout::train(far.mask).unwrap();
-        large(backend.gaussian_dropout(GaussianDropoutCall { x: &x, y: &mut y, dropout: far }));
+        large(backend.run(GaussianDropoutCall { x: &x, y: &mut y, dropout: far }));
         let mut bytes = backend.zeros::<u8>(4, 40).unwrap();
-        large(backend.mask_bytes(MaskBytes { bytes: &mut bytes, mask: *far.mask() }));
+        large(backend.run(MaskBytes { bytes: &mut bytes, mask: *far.mask() }));
         // And what fits still runs.
-        backend.dropout_broadcast(DropoutBroadcast { x: &x, y: &mut y, axes, dropout }).unwrap();
+        backend.run(DropoutBroadcast { x: &x, y: &mut y, axes, dropout }).unwrap();
         assert!(backend.read(&y).unwrap().iter().all(|&y| y == 0.0));
     }
     on_backends!(check);

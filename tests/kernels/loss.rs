@@ -7,7 +7,7 @@
 
 use crate::common::{noise, poisoned};
 use crate::on_backends;
-use wgpu_dropout::backend::Backend;
+use wgpu_dropout::Backend;
 use wgpu_dropout::call::{BatchLoss, SoftmaxCrossEntropy};
 use wgpu_dropout::oracle;
 
@@ -34,7 +34,7 @@ fn run<B: Backend>(
         losses: &mut losses,
         batch,
     };
-    backend.softmax_cross_entropy(call).unwrap();
+    backend.run(call).unwrap();
     let pairs = backend.read(&losses).unwrap();
     let column = |c: usize| pairs.iter().skip(c).step_by(2).copied().collect();
     (column(0), column(1), backend.read(&dz).unwrap())
@@ -175,7 +175,7 @@ fn the_comparison_rejects_what_it_must() {
     }
     // The gradient of another row's label is far outside the bound.
     let logits = noise(4, 10);
-    let (_, _, dz) = run(&mut wgpu_dropout::cpu::Cpu::reference(), &logits, &[3], 10);
+    let (_, _, dz) = run(&mut wgpu_dropout::Cpu::reference(), &logits, &[3], 10);
     let (_, other) = oracle::softmax_cross_entropy(&logits, &[4], 10);
     assert!(within(&dz, &other, |_| 0.1).is_err());
 }
@@ -187,9 +187,7 @@ fn batch_loss_sums_into_its_own_row() {
             let pairs: Vec<f32> = noise(5, 2 * rows).iter().map(|x| x + 1.0).collect();
             let losses = backend.tensor(rows, 2, &pairs).unwrap();
             let mut totals = poisoned(backend, 3, 2);
-            backend
-                .batch_loss(BatchLoss { losses: &losses, totals: &mut totals, slot: 1 })
-                .unwrap();
+            backend.run(BatchLoss { losses: &losses, totals: &mut totals, slot: 1 }).unwrap();
             let totals = backend.read(&totals).unwrap();
             assert!(
                 [0, 1, 4, 5].iter().all(|&i| totals[i].is_nan()),
@@ -203,9 +201,7 @@ fn batch_loss_sums_into_its_own_row() {
             }
             let mut none = poisoned(backend, 3, 2);
             assert!(
-                backend
-                    .batch_loss(BatchLoss { losses: &losses, totals: &mut none, slot: 3 })
-                    .is_err()
+                backend.run(BatchLoss { losses: &losses, totals: &mut none, slot: 3 }).is_err()
             );
         }
     }

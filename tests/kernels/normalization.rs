@@ -2,7 +2,7 @@
 
 use crate::common::{Form, noise, poisoned};
 use crate::{on_backends, sites};
-use wgpu_dropout::backend::Backend;
+use wgpu_dropout::Backend;
 use wgpu_dropout::call::{AdamW, AdamWRule, BatchNorm, BatchNormGrad, BatchStatistics, EPSILON};
 use wgpu_dropout::oracle::{self, Exact};
 use wgpu_dropout::{Dropout, Error};
@@ -30,12 +30,7 @@ fn statistics<B: Backend>(
 ) -> B::Tensor<f32> {
     let mut statistics = poisoned(backend, 2, cols);
     backend
-        .batch_statistics(BatchStatistics {
-            x,
-            statistics: &mut statistics,
-            running,
-            momentum: 0.25,
-        })
+        .run(BatchStatistics { x, statistics: &mut statistics, running, momentum: 0.25 })
         .unwrap();
     statistics
 }
@@ -102,7 +97,7 @@ fn normalized_columns_equal_the_oracle_with_relu_and_dropout() {
                 let mut y = poisoned(backend, rows, cols);
                 let (statistics, affine_of, epsilon) = (&statistics, &gamma, EPSILON);
                 backend
-                    .batch_norm(BatchNorm {
+                    .run(BatchNorm {
                         x: &x,
                         statistics,
                         affine: affine_of,
@@ -144,7 +139,7 @@ fn a_nan_goes_through_the_rectifier() {
         let mut y = poisoned(backend, 2, 3);
         let (statistics, dropout) = (&given, Dropout::NONE);
         backend
-            .batch_norm(BatchNorm {
+            .run(BatchNorm {
                 x: &x,
                 statistics,
                 affine: &affine,
@@ -183,7 +178,7 @@ fn a_normalized_column_has_mean_0_and_variance_1() {
             relu,
             dropout,
         };
-        backend.batch_norm(call).unwrap();
+        backend.run(call).unwrap();
         let y = backend.read(&y).unwrap();
         let after = oracle::batch_statistics(&y, cols).values;
         assert!(after[..cols].iter().all(|mean| mean.abs() < 1e-5), "{after:?}");
@@ -210,7 +205,7 @@ fn grads<B: Backend>(
         (backend.tensor(2, cols, affine).unwrap(), backend.tensor(rows, cols, dy).unwrap());
     let (mut grad_affine, mut grad_x) = (poisoned(backend, 2, cols), poisoned(backend, rows, cols));
     backend
-        .batch_norm_grad(BatchNormGrad {
+        .run(BatchNormGrad {
             x: &x,
             statistics: &statistics,
             affine: &affine,
@@ -314,7 +309,16 @@ fn adamw_equals_the_oracle_over_several_steps() {
                 let grad = backend.tensor(rows, cols, &gradient).unwrap();
                 let before = [&weight, &first, &second].map(|tensor| backend.read(tensor).unwrap());
                 let (weight, first, second) = (&mut weight, &mut first, &mut second);
-                backend.adamw(AdamW { grad: &grad, weight, first, second, rule, step }).unwrap();
+                backend
+                    .run(AdamW {
+                        grad: &grad,
+                        weight: &mut *weight,
+                        first: &mut *first,
+                        second: &mut *second,
+                        rule,
+                        step,
+                    })
+                    .unwrap();
                 let state = [&before[0][..], &before[1], &before[2]];
                 let exact = oracle::adamw(&gradient, state, &rule, step);
                 let got = [&*weight, &*first, &*second].map(|tensor| backend.read(tensor).unwrap());
@@ -348,19 +352,19 @@ fn what_does_not_fit_is_refused() {
             assert!(matches!(result, Err(Error::Shape { .. })), "{result:?}")
         };
         let running = &mut running;
-        shape(backend.batch_statistics(BatchStatistics {
+        shape(backend.run(BatchStatistics {
             x: &none,
             statistics: &mut statistics,
-            running,
+            running: &mut *running,
             momentum,
         }));
-        shape(backend.batch_statistics(BatchStatistics {
+        shape(backend.run(BatchStatistics {
             x: &x,
             statistics: &mut y,
-            running,
+            running: &mut *running,
             momentum,
         }));
-        shape(backend.batch_norm(BatchNorm {
+        shape(backend.run(BatchNorm {
             x: &x,
             statistics: &other,
             affine: &pair,
@@ -369,7 +373,7 @@ fn what_does_not_fit_is_refused() {
             relu,
             dropout,
         }));
-        shape(backend.batch_norm(BatchNorm {
+        shape(backend.run(BatchNorm {
             x: &x,
             statistics: &pair,
             affine: &pair,
@@ -381,7 +385,7 @@ fn what_does_not_fit_is_refused() {
         let rule = AdamWRule { lr: 0.1, beta1: 0.9, beta2: 1.0, epsilon: 1e-8, weight_decay: 0.0 };
         let (first, second) = (&mut statistics, &mut *running);
         let call = AdamW { grad: &x, weight: &mut y, first, second, rule, step: 0 };
-        shape(backend.adamw(call));
+        shape(backend.run(call));
         let (mut first, mut second) = (backend.zeros(4, 3).unwrap(), backend.zeros(4, 3).unwrap());
         let call = AdamW {
             grad: &x,
@@ -391,7 +395,7 @@ fn what_does_not_fit_is_refused() {
             rule,
             step: 0,
         };
-        assert!(matches!(backend.adamw(call), Err(Error::Invalid { .. })));
+        assert!(matches!(backend.run(call), Err(Error::Invalid { .. })));
     }
     on_backends!(check, [Form::Usual, Form::Downlevel]);
 }

@@ -5,9 +5,9 @@ use crate::common::{
     TILES, noise, poisoned, same_bits, small_integers, tiles_and_downlevel, with_gpu,
 };
 use crate::{exact_sites, mask, on_backends, sites};
-use wgpu_dropout::backend::Backend;
+use wgpu_dropout::Backend;
+use wgpu_dropout::Cpu;
 use wgpu_dropout::call::{GradInput, GradWeight, LinearForward};
-use wgpu_dropout::cpu::Cpu;
 use wgpu_dropout::oracle::{self, Exact};
 use wgpu_dropout::{Dropout, Mode, Rate};
 
@@ -103,13 +103,13 @@ fn run<B: Backend>(backend: &mut B, case: &Case) -> Results {
         relu: case.relu,
         dropout,
     };
-    backend.linear_forward(call).unwrap();
+    backend.run(call).unwrap();
     let grad_output = &backend.tensor(batch, outputs, &case.grad_output).unwrap();
     let output = case.relu.then_some(&y);
     let through = case.through.map(|scale| (&x, scale));
     let mut dx = poisoned(backend, batch, inputs);
     backend
-        .grad_input(GradInput {
+        .run(GradInput {
             grad_output,
             output,
             weight: &weight,
@@ -127,7 +127,7 @@ fn run<B: Backend>(backend: &mut B, case: &Case) -> Results {
         grad_bias: &mut db,
         dropout,
     };
-    backend.grad_weight(call).unwrap();
+    backend.run(call).unwrap();
     let mut read = |tensor: &B::Tensor<f32>| backend.read(tensor).unwrap();
     Results { y: read(&y), dx: read(&dx), dw: read(&dw), db: read(&db) }
 }
@@ -375,7 +375,7 @@ fn the_gradient_passes_where_the_saved_output_is_nan() {
                 dropout: site,
                 through: None,
             };
-            backend.grad_input(call).unwrap();
+            backend.run(call).unwrap();
             same_bits("grad_input", &backend.read(&dx).unwrap(), &right).unwrap();
             // The same from the layer after, which goes back through this one.
             let mut dx = poisoned(backend, 1, n);
@@ -388,13 +388,13 @@ fn the_gradient_passes_where_the_saved_output_is_nan() {
                 dropout,
                 through,
             };
-            backend.grad_input(call).unwrap();
+            backend.run(call).unwrap();
             same_bits("grad_input, through", &backend.read(&dx).unwrap(), &right).unwrap();
             let (mut dw, mut db) = (poisoned(backend, 1, n), poisoned(backend, 1, n));
             let (grad_weight, grad_bias) = (&mut dw, &mut db);
             let call =
                 GradWeight { x: &one, grad_output, output, grad_weight, grad_bias, dropout: site };
-            backend.grad_weight(call).unwrap();
+            backend.run(call).unwrap();
             same_bits("grad_weight", &backend.read(&dw).unwrap(), &right).unwrap();
             same_bits("grad_bias", &backend.read(&db).unwrap(), &right).unwrap();
         }

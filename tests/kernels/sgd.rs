@@ -3,7 +3,7 @@
 
 use crate::common::{noise, poisoned, same_bits, small_integers, tiles_and_downlevel};
 use crate::on_backends;
-use wgpu_dropout::backend::Backend;
+use wgpu_dropout::Backend;
 use wgpu_dropout::call::{GradWeight, GradWeightSgd, Sgd, SgdRule};
 use wgpu_dropout::{Dropout, Error, oracle};
 
@@ -57,7 +57,7 @@ fn sgd_follows_the_rule_update_by_update() {
                     let grad = backend.tensor(rows, cols, &gradient).unwrap();
                     let kept = (rule.momentum != 0.0).then_some(&mut velocity);
                     backend
-                        .sgd(Sgd { grad: &grad, weight: &mut weight, velocity: kept, rule })
+                        .run(Sgd { grad: &grad, weight: &mut weight, velocity: kept, rule })
                         .unwrap();
                     let [exact_weight, exact_velocity] =
                         oracle::sgd(&gradient, &state, &velocities, cols, &rule);
@@ -104,7 +104,7 @@ fn every_part_of_the_rule_shows() {
             let mut velocity = backend.tensor(rows, cols, &vec![0.5; rows * cols]).unwrap();
             let grad = backend.tensor(rows, cols, &gradient).unwrap();
             backend
-                .sgd(Sgd { grad: &grad, weight: &mut weight, velocity: Some(&mut velocity), rule })
+                .run(Sgd { grad: &grad, weight: &mut weight, velocity: Some(&mut velocity), rule })
                 .unwrap();
             backend.read(&weight).unwrap()
         };
@@ -134,7 +134,7 @@ fn an_l1_penalty_pulls_towards_0_and_leaves_0_alone() {
         let (mut weight, grad) =
             (backend.tensor(7, 1, &start).unwrap(), backend.zeros(7, 1).unwrap());
         let rule = SgdRule { l1: 0.5, ..SgdRule::plain(0.5) };
-        backend.sgd(Sgd { grad: &grad, weight: &mut weight, velocity: None, rule }).unwrap();
+        backend.run(Sgd { grad: &grad, weight: &mut weight, velocity: None, rule }).unwrap();
         assert_eq!(backend.read(&weight).unwrap(), [1.75, -1.75, 0.0, 0.0, 0.25, -0.25, 0.0]);
     }
     on_backends!(check);
@@ -146,7 +146,7 @@ fn momentum_without_a_velocity_is_refused() {
         let (grad, mut weight) = (backend.zeros(2, 2).unwrap(), backend.zeros(2, 2).unwrap());
         let rule = SgdRule { momentum: 0.9, ..SgdRule::plain(0.1) };
         assert!(
-            backend.sgd(Sgd { grad: &grad, weight: &mut weight, velocity: None, rule }).is_err()
+            backend.run(Sgd { grad: &grad, weight: &mut weight, velocity: None, rule }).is_err()
         );
     }
     on_backends!(check);
@@ -194,25 +194,18 @@ fn update<B: Backend>(
     let [weight, weight_velocity, bias, bias_velocity] = &mut tensors;
     let velocity = (rule.momentum != 0.0).then_some((weight_velocity, bias_velocity));
     if fused {
-        backend.grad_weight_sgd(GradWeightSgd { x, grad_z, weight, bias, velocity, rule }).unwrap();
+        backend.run(GradWeightSgd { x, grad_z, weight, bias, velocity, rule }).unwrap();
     } else {
         let (mut dw, mut db) = (poisoned(backend, inputs, outputs), poisoned(backend, 1, outputs));
         let (output, dropout) = (None, Dropout::NONE);
         let (grad_weight, grad_bias) = (&mut dw, &mut db);
         backend
-            .grad_weight(GradWeight {
-                x,
-                grad_output: grad_z,
-                output,
-                grad_weight,
-                grad_bias,
-                dropout,
-            })
+            .run(GradWeight { x, grad_output: grad_z, output, grad_weight, grad_bias, dropout })
             .unwrap();
         let (weight_velocity, bias_velocity) = velocity.unzip();
-        backend.sgd(Sgd { grad: &dw, weight, velocity: weight_velocity, rule }).unwrap();
+        backend.run(Sgd { grad: &dw, weight, velocity: weight_velocity, rule }).unwrap();
         backend
-            .sgd(Sgd { grad: &db, weight: bias, velocity: bias_velocity, rule: rule.for_bias() })
+            .run(Sgd { grad: &db, weight: bias, velocity: bias_velocity, rule: rule.for_bias() })
             .unwrap();
     }
     tensors.map(|tensor| backend.read(&tensor).unwrap())
@@ -299,7 +292,7 @@ fn a_fused_update_has_no_max_norm_and_needs_its_velocities() {
         let rule = SgdRule { momentum: 0.9, ..SgdRule::plain(0.1) };
         let mut call = |rule| {
             let (weight, bias) = (&mut weight, &mut bias);
-            backend.grad_weight_sgd(GradWeightSgd {
+            backend.run(GradWeightSgd {
                 x: &x,
                 grad_z: &grad_z,
                 weight,

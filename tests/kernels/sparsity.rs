@@ -2,7 +2,7 @@
 
 use crate::common::{noise, poisoned};
 use crate::on_backends;
-use wgpu_dropout::backend::Backend;
+use wgpu_dropout::Backend;
 use wgpu_dropout::call::{
     Activation, ActivationGrad, BatchStatistics, LinearActivation, Sgd, SgdRule, SparsityGrad,
 };
@@ -23,12 +23,7 @@ fn what_is_added_equals_the_oracle() {
             let statistics = backend.tensor(2, cols, &means).unwrap();
             let mut grad_y = backend.tensor(rows, cols, &grad).unwrap();
             backend
-                .sparsity_grad(SparsityGrad {
-                    statistics: &statistics,
-                    grad_y: &mut grad_y,
-                    target,
-                    weight,
-                })
+                .run(SparsityGrad { statistics: &statistics, grad_y: &mut grad_y, target, weight })
                 .unwrap();
             let (what, got) =
                 (format!("{} {rows}×{cols}", backend.name()), backend.read(&grad_y).unwrap());
@@ -74,24 +69,19 @@ fn penalized<B: Backend>(
         activation,
         dropout,
     };
-    backend.linear_activation(call).unwrap();
+    backend.run(call).unwrap();
     let call = BatchStatistics {
         x: &y,
         statistics: &mut statistics,
         running: &mut running,
         momentum: 0.1,
     };
-    backend.batch_statistics(call).unwrap();
+    backend.run(call).unwrap();
     backend
-        .sparsity_grad(SparsityGrad {
-            statistics: &statistics,
-            grad_y: &mut grad_y,
-            target,
-            weight,
-        })
+        .run(SparsityGrad { statistics: &statistics, grad_y: &mut grad_y, target, weight })
         .unwrap();
     let call = ActivationGrad { grad_output: &grad_y, z, grad_z: &mut grad_z, activation, dropout };
-    backend.activation_grad(call).unwrap();
+    backend.run(call).unwrap();
     [&grad_z, &statistics].map(|tensor| backend.read(tensor).unwrap())
 }
 
@@ -140,7 +130,7 @@ fn units_come_to_the_mean_that_is_asked_for() {
             for _ in 0..200 {
                 let [grad, _] = penalized(backend, &z, shape, target, weight);
                 let grad = backend.tensor(rows, cols, &grad).unwrap();
-                backend.sgd(Sgd { grad: &grad, weight: &mut z, velocity: None, rule }).unwrap();
+                backend.run(Sgd { grad: &grad, weight: &mut z, velocity: None, rule }).unwrap();
             }
             let [_, statistics] = penalized(backend, &z, shape, target, weight);
             let near = statistics[..cols].iter().all(|mean| (mean - target).abs() < 0.01);
@@ -156,7 +146,7 @@ fn units_that_are_off_or_on_in_all_rows_are_pushed_within_bounds() {
         let statistics = backend.tensor(2, 3, &[0.0, 1.0, 0.05, 0.0, 0.0, 0.0]).unwrap();
         let mut grad_y = backend.zeros(2, 3).unwrap();
         backend
-            .sparsity_grad(SparsityGrad {
+            .run(SparsityGrad {
                 statistics: &statistics,
                 grad_y: &mut grad_y,
                 target: 0.05,
@@ -188,13 +178,10 @@ fn what_does_not_fit_is_refused() {
         );
         let call =
             SparsityGrad { statistics: &other, grad_y: &mut grad_y, target: 0.05, weight: 1.0 };
-        assert!(matches!(
-            backend.sparsity_grad(call),
-            Err(Error::Shape { kernel: "sparsity_grad", .. })
-        ));
+        assert!(matches!(backend.run(call), Err(Error::Shape { kernel: "sparsity_grad", .. })));
         for target in [0.0, 1.0, -0.5, f32::NAN] {
             let call = SparsityGrad { statistics: &pair, grad_y: &mut grad_y, target, weight: 1.0 };
-            assert!(matches!(backend.sparsity_grad(call), Err(Error::Invalid { .. })), "{target}");
+            assert!(matches!(backend.run(call), Err(Error::Invalid { .. })), "{target}");
         }
     }
     on_backends!(check);

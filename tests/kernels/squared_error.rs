@@ -7,7 +7,7 @@
 
 use crate::common::{noise, poisoned};
 use crate::on_backends;
-use wgpu_dropout::backend::Backend;
+use wgpu_dropout::Backend;
 use wgpu_dropout::call::{BatchLoss, SquaredError};
 use wgpu_dropout::oracle;
 
@@ -26,16 +26,10 @@ fn run<B: Backend>(
         (backend.tensor(batch, cols, z).unwrap(), backend.tensor(batch, cols, targets).unwrap());
     let (mut dz, mut losses) = (poisoned(backend, batch, cols), poisoned(backend, batch, 2));
     backend
-        .squared_error(SquaredError {
-            z: &z,
-            targets: &t,
-            grad_z: &mut dz,
-            losses: &mut losses,
-            logistic,
-        })
+        .run(SquaredError { z: &z, targets: &t, grad_z: &mut dz, losses: &mut losses, logistic })
         .unwrap();
     let mut totals = poisoned(backend, 1, 2);
-    backend.batch_loss(BatchLoss { losses: &losses, totals: &mut totals, slot: 0 }).unwrap();
+    backend.run(BatchLoss { losses: &losses, totals: &mut totals, slot: 0 }).unwrap();
     assert_eq!(backend.read(&totals).unwrap()[1], 0.0, "nothing is right or wrong");
     (backend.read(&losses).unwrap().into_iter().step_by(2).collect(), backend.read(&dz).unwrap())
 }
@@ -128,13 +122,7 @@ fn shapes_that_do_not_fit_are_refused() {
         let (grad_z, losses) = (&mut dz, &mut losses);
         assert!(
             backend
-                .squared_error(SquaredError {
-                    z: &z,
-                    targets: &targets,
-                    grad_z,
-                    losses,
-                    logistic: true
-                })
+                .run(SquaredError { z: &z, targets: &targets, grad_z, losses, logistic: true })
                 .is_err()
         );
     }

@@ -1,12 +1,12 @@
 //! Tensors that are larger than a binding may be.
 
 use super::{least, pretend, without_errors};
-use wgpu_dropout::backend::Backend;
+use wgpu_dropout::Backend;
 use wgpu_dropout::call::{
-    Activation, ActivationGrad, AdamW, AdamWRule, AlphaDropoutCall, BatchNorm, DropoutBits,
-    DropoutBroadcast, DropoutCall, Features, Filter, Gather, GaussianDropoutCall, GradInput,
-    GradWeight, GradWeightSgd, Image, LinearActivation, LinearForward, MaskBytes, Patches,
-    PatchesGrad, Pool, PoolCall, PoolGrad, Pooling, Sgd, SgdRule, SoftmaxCrossEntropy,
+    Activation, ActivationGrad, AdamW, AdamWRule, AlphaDropoutCall, BatchNorm, CopyCall,
+    DropoutBits, DropoutBroadcast, DropoutCall, Features, Filter, Gather, GaussianDropoutCall,
+    GradInput, GradWeight, GradWeightSgd, Image, LinearActivation, LinearForward, MaskBytes,
+    Patches, PatchesGrad, Pool, PoolCall, PoolGrad, Pooling, Sgd, SgdRule, SoftmaxCrossEntropy,
     SparsityGrad, SquaredError,
 };
 use wgpu_dropout::gpu::{Gpu, Kernels, View};
@@ -45,10 +45,10 @@ fn large(gpu: &mut Gpu) -> Result<u64> {
             (gpu.zeros(batch, outputs)?, gpu.zeros(batch, outputs)?, gpu.zeros(batch, outputs)?);
         let (mut grad_weight, mut grad_bias) =
             (gpu.zeros(inputs, outputs)?, gpu.zeros(1, outputs)?);
-        gpu.copy(&x, &mut grad_input)?;
-        gpu.dropout(DropoutCall { x: &x, y: &mut grad_input, dropout })?;
+        gpu.run(CopyCall { x: &x, y: &mut grad_input })?;
+        gpu.run(DropoutCall { x: &x, y: &mut grad_input, dropout })?;
         let of_bias = Some(&bias);
-        gpu.linear_forward(LinearForward {
+        gpu.run(LinearForward {
             x: &x,
             weight: &weight,
             bias: of_bias,
@@ -58,7 +58,7 @@ fn large(gpu: &mut Gpu) -> Result<u64> {
         })?;
         for residual in [None, Some(&residual)] {
             let (x, weight, z, y) = (&x, &weight, Some(&mut z), &mut y);
-            gpu.linear_activation(LinearActivation {
+            gpu.run(LinearActivation {
                 x,
                 weight,
                 bias: of_bias,
@@ -69,7 +69,7 @@ fn large(gpu: &mut Gpu) -> Result<u64> {
                 dropout,
             })?;
         }
-        gpu.activation_grad(ActivationGrad {
+        gpu.run(ActivationGrad {
             grad_output: &residual,
             z: &z,
             grad_z: &mut y,
@@ -78,45 +78,24 @@ fn large(gpu: &mut Gpu) -> Result<u64> {
         })?;
         for (output, through) in [(Some(&y), None), (None, Some((&through, 2.0)))] {
             let (grad_output, weight, grad_input) = (&residual, &weight, &mut grad_input);
-            gpu.grad_input(GradInput {
-                grad_output,
-                output,
-                weight,
-                grad_input,
-                dropout,
-                through,
-            })?;
+            gpu.run(GradInput { grad_output, output, weight, grad_input, dropout, through })?;
         }
         for output in [None, Some(&y)] {
             let (x, grad_output, grad_weight, grad_bias) =
                 (&x, &residual, &mut grad_weight, &mut grad_bias);
-            gpu.grad_weight(GradWeight {
-                x,
-                grad_output,
-                output,
-                grad_weight,
-                grad_bias,
-                dropout,
-            })?;
+            gpu.run(GradWeight { x, grad_output, output, grad_weight, grad_bias, dropout })?;
         }
         for velocity in [None, Some((&mut grad_weight, &mut grad_bias))] {
             let (weight, bias, rule) = (&mut weight, &mut bias, SgdRule::plain(0.1));
-            gpu.grad_weight_sgd(GradWeightSgd {
-                x: &x,
-                grad_z: &residual,
-                weight,
-                bias,
-                velocity,
-                rule,
-            })?;
+            gpu.run(GradWeightSgd { x: &x, grad_z: &residual, weight, bias, velocity, rule })?;
         }
         let mut bytes = gpu.zeros(batch, inputs)?;
-        gpu.mask_bytes(MaskBytes { bytes: &mut bytes, mask })?;
+        gpu.run(MaskBytes { bytes: &mut bytes, mask })?;
         gpu.read_mask(mask, 32 * batch, inputs)?;
     }
     // A row that no binding holds, though a grid is wide enough for it.
     let (long, mut out) = (gpu.zeros(2, 20_000)?, gpu.zeros(2, 20_000)?);
-    gpu.dropout(DropoutCall { x: &long, y: &mut out, dropout })?;
+    gpu.run(DropoutCall { x: &long, y: &mut out, dropout })?;
     rowwise(gpu, mask)?;
     gpu.wait()?;
     Ok(gpu.counts().dispatches)
@@ -128,22 +107,16 @@ fn rowwise(gpu: &mut Gpu, mask: Mask) -> Result<()> {
     let [x, mut y, mut first, mut second] = [(); 4].map(|()| gpu.zeros(rows, cols).unwrap());
     let (labels, mut sums) = (gpu.zeros(rows, 1)?, gpu.zeros(rows, 2)?);
     let losses = &mut sums;
-    gpu.softmax_cross_entropy(SoftmaxCrossEntropy {
+    gpu.run(SoftmaxCrossEntropy {
         logits: &x,
         labels: &labels,
         grad_logits: &mut y,
-        losses,
+        losses: &mut *losses,
         batch: rows,
     })?;
-    gpu.squared_error(SquaredError {
-        z: &x,
-        targets: &first,
-        grad_z: &mut y,
-        losses,
-        logistic: true,
-    })?;
+    gpu.run(SquaredError { z: &x, targets: &first, grad_z: &mut y, losses, logistic: true })?;
     let (statistics, affine) = (&gpu.zeros(2, cols)?, &gpu.zeros(2, cols)?);
-    gpu.batch_norm(BatchNorm {
+    gpu.run(BatchNorm {
         x: &x,
         statistics,
         affine,
@@ -152,15 +125,15 @@ fn rowwise(gpu: &mut Gpu, mask: Mask) -> Result<()> {
         relu: true,
         dropout,
     })?;
-    gpu.sparsity_grad(SparsityGrad { statistics, grad_y: &mut y, target: 0.1, weight: 1.0 })?;
-    gpu.sgd(Sgd {
+    gpu.run(SparsityGrad { statistics, grad_y: &mut y, target: 0.1, weight: 1.0 })?;
+    gpu.run(Sgd {
         grad: &x,
         weight: &mut y,
         velocity: Some(&mut first),
         rule: SgdRule::plain(0.1),
     })?;
     let rule = AdamWRule { lr: 0.1, beta1: 0.9, beta2: 0.99, epsilon: 1e-8, weight_decay: 0.1 };
-    gpu.adamw(AdamW {
+    gpu.run(AdamW {
         grad: &x,
         weight: &mut y,
         first: &mut first,
@@ -169,20 +142,16 @@ fn rowwise(gpu: &mut Gpu, mask: Mask) -> Result<()> {
         step: 0,
     })?;
 
-    gpu.alpha_dropout(AlphaDropoutCall { x: &x, y: &mut y, dropout: AlphaDropout::train(mask) })?;
-    gpu.gaussian_dropout(GaussianDropoutCall {
-        x: &x,
-        y: &mut y,
-        dropout: GaussianDropout::train(mask)?,
-    })?;
-    gpu.dropout_bits(DropoutBits { x: &x, bits: &labels, y: &mut y, scale: 2.0 })?;
+    gpu.run(AlphaDropoutCall { x: &x, y: &mut y, dropout: AlphaDropout::train(mask) })?;
+    gpu.run(GaussianDropoutCall { x: &x, y: &mut y, dropout: GaussianDropout::train(mask)? })?;
+    gpu.run(DropoutBits { x: &x, bits: &labels, y: &mut y, scale: 2.0 })?;
     let axes = &AxisMap::channels(&[rows / 4, 4, cols])?;
-    gpu.dropout_broadcast(DropoutBroadcast { x: &x, y: &mut y, axes, dropout })?;
+    gpu.run(DropoutBroadcast { x: &x, y: &mut y, axes, dropout })?;
     let (bytes, order, all_labels) = (gpu.zeros(rows, cols)?, gpu.zeros(rows, 1)?, &labels);
     let (mut some, mut their_labels) = (gpu.zeros(50, cols)?, gpu.zeros(50, 1)?);
     for data in [Features::Bytes(&bytes), Features::Floats(&x)] {
         let (x, labels) = (&mut some, &mut their_labels);
-        gpu.gather(Gather {
+        gpu.run(Gather {
             data,
             all_labels,
             order: &order,
@@ -197,8 +166,8 @@ fn rowwise(gpu: &mut Gpu, mask: Mask) -> Result<()> {
     let (image, filter) =
         (Image { height: 3, width: 2, channels: 2 }, Filter { side: 3, padding: 1 });
     let mut patches = gpu.zeros(6 * rows, 18)?;
-    gpu.patches(Patches { x: &x, image, filter, patches: &mut patches })?;
-    gpu.patches_grad(PatchesGrad {
+    gpu.run(Patches { x: &x, image, filter, patches: &mut patches })?;
+    gpu.run(PatchesGrad {
         grad_patches: &patches,
         image,
         filter,
@@ -207,15 +176,8 @@ fn rowwise(gpu: &mut Gpu, mask: Mask) -> Result<()> {
     })?;
     let (pool, mut pooled) =
         (Pool { pooling: Pooling::Max, height: 1, width: 2 }, gpu.zeros(rows, 6)?);
-    gpu.pool(PoolCall { x: &x, image, pool, y: &mut pooled })?;
-    gpu.pool_grad(PoolGrad {
-        x: &x,
-        image,
-        pool,
-        grad_y: &pooled,
-        grad_x: &mut y,
-        through: Some(2.0),
-    })
+    gpu.run(PoolCall { x: &x, image, pool, y: &mut pooled })?;
+    gpu.run(PoolGrad { x: &x, image, pool, grad_y: &pooled, grad_x: &mut y, through: Some(2.0) })
 }
 
 /// A residual in the output's place is lost to the first part of a sum, so it is taken beside whole
@@ -242,18 +204,9 @@ fn a_residual_in_place_is_refused_where_its_sum_is_cut() {
         let (x, weight) = (View::new(&buffers[0], 64, inputs), View::new(&buffers[1], inputs, 64));
         let (y, dropout, activation) =
             (View::new(&buffers[2], 64, 64), Dropout::NONE, Activation::Relu);
-        let residual = in_place.then_some(&y);
-        let (bias, z, y) = (None, None, &mut { y });
-        kernels.linear_activation(&LinearActivation {
-            x: &x,
-            weight: &weight,
-            bias,
-            residual,
-            z,
-            y,
-            activation,
-            dropout,
-        })
+        let residual = in_place.then_some(y);
+        let (bias, z) = (None, None);
+        kernels.prepare(&LinearActivation { x, weight, bias, residual, z, y, activation, dropout })
     };
     // The least device binds 127 rows of 64 weights, so 112 of a sum.
     layer(112, true).unwrap();
@@ -281,9 +234,9 @@ fn a_tensor_that_must_be_whole_fits_to_the_byte() {
     let most = (1 << 16) - (1 << 15) - 4;
     let updated = |cols: usize, max_norm: Option<f32>| {
         let (grad, mut weight) = (View::new(&buffers[0], 1, cols), View::new(&buffers[1], 1, cols));
-        kernels.sgd(&Sgd {
-            grad: &grad,
-            weight: &mut weight,
+        kernels.prepare(&Sgd {
+            grad,
+            weight,
             velocity: None,
             rule: SgdRule { max_norm, ..SgdRule::plain(0.1) },
         })

@@ -2,7 +2,7 @@
 
 use super::{equal, on_both_plans, site};
 use crate::common::{noise, poisoned};
-use wgpu_dropout::backend::Backend;
+use wgpu_dropout::Backend;
 use wgpu_dropout::call::{
     AlphaDropoutCall, DropoutBits, DropoutBroadcast, GaussianDropoutCall, MaskBytes,
 };
@@ -25,8 +25,7 @@ fn a_broadcast_mask_in_windows_of_rows_and_in_cut_rows() {
             let dropout = site(0.7, row, col);
             let run = |gpu: &mut Gpu| {
                 let (x, mut y) = (gpu.tensor(1, x.len(), &x).unwrap(), poisoned(gpu, 1, x.len()));
-                gpu.dropout_broadcast(DropoutBroadcast { x: &x, y: &mut y, axes: &axes, dropout })
-                    .unwrap();
+                gpu.run(DropoutBroadcast { x: &x, y: &mut y, axes: &axes, dropout }).unwrap();
                 gpu.read(&y).unwrap()
             };
             let Some(y) =
@@ -50,14 +49,8 @@ fn strips_in_windows_of_rows_and_in_cut_rows() {
             let run = |gpu: &mut Gpu| {
                 let x = gpu.tensor(rows, cols, &x).unwrap();
                 let mut y = [0; 2].map(|_| poisoned(gpu, rows, cols));
-                gpu.alpha_dropout(AlphaDropoutCall { x: &x, y: &mut y[0], dropout: alpha })
-                    .unwrap();
-                gpu.gaussian_dropout(GaussianDropoutCall {
-                    x: &x,
-                    y: &mut y[1],
-                    dropout: gaussian,
-                })
-                .unwrap();
+                gpu.run(AlphaDropoutCall { x: &x, y: &mut y[0], dropout: alpha }).unwrap();
+                gpu.run(GaussianDropoutCall { x: &x, y: &mut y[1], dropout: gaussian }).unwrap();
                 y.map(|y| gpu.read(&y).unwrap()).concat()
             };
             // A device may contract a multiplication and an addition in one variant and not in the
@@ -88,7 +81,7 @@ fn a_given_mask_in_windows_of_rows_and_in_cut_rows() {
                 gpu.tensor(rows, cols.div_ceil(32), &words).unwrap(),
             );
             let mut y = poisoned(gpu, rows, cols);
-            gpu.dropout_bits(DropoutBits { x: &x, bits: &bits, y: &mut y, scale: 2.0 }).unwrap();
+            gpu.run(DropoutBits { x: &x, bits: &bits, y: &mut y, scale: 2.0 }).unwrap();
             gpu.read(&y).unwrap()
         };
         let Some(y) = equal(&format!("{rows}×{cols}"), on_both_plans(Tile::Register, run)) else {
@@ -107,7 +100,7 @@ fn mask_bytes_in_windows() {
         let mask = site(0.3, row, col).mask;
         let run = |gpu: &mut Gpu| {
             let mut bytes = gpu.tensor(rows, cols, &vec![7u8; rows * cols]).unwrap();
-            gpu.mask_bytes(MaskBytes { bytes: &mut bytes, mask }).unwrap();
+            gpu.run(MaskBytes { bytes: &mut bytes, mask }).unwrap();
             gpu.read(&bytes).unwrap()
         };
         let Some([whole, parts]) = on_both_plans(Tile::Register, run) else { return };

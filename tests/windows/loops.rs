@@ -2,13 +2,13 @@
 //! where its loops would be too long.
 
 use crate::common::{gpu_with, poisoned};
-use wgpu_dropout::backend::Backend;
+use wgpu_dropout::Backend;
+use wgpu_dropout::Cpu;
 use wgpu_dropout::call::{
     BatchLoss, BatchNormGrad, BatchStatistics, Filter, GradInput, GradWeight, Image, LinearForward,
     Moments, PatchesGrad, Pool, PoolCall, PoolGrad, Pooling, Sgd, SgdRule, SoftmaxCrossEntropy,
     SparsityGrad, SquaredError,
 };
-use wgpu_dropout::cpu::Cpu;
 use wgpu_dropout::gpu::{Planner, Tile, Tiles};
 use wgpu_dropout::{Dropout, Error, Result};
 
@@ -35,10 +35,10 @@ fn sums_of_more_terms_than_a_loop_may_have() {
             relu: false,
             dropout: Dropout::NONE,
         };
-        gpu.linear_forward(call).unwrap();
+        gpu.run(call).unwrap();
         let (mut dw, mut db) = (poisoned(gpu, 33, 33), poisoned(gpu, 1, 33));
         let (grad_weight, grad_bias, dropout) = (&mut dw, &mut db, Dropout::NONE);
-        gpu.grad_weight(GradWeight {
+        gpu.run(GradWeight {
             x: &weight,
             grad_output: &weight,
             output: None,
@@ -58,7 +58,7 @@ fn sums_of_more_terms_than_a_loop_may_have() {
         if gpu.kernels().planner().loops < u64::MAX {
             let (grad_output, grad_input, through) = (&x, &mut gpu.zeros(33, 33).unwrap(), None);
             let w = gpu.zeros(33, terms).unwrap();
-            let long = gpu.grad_input(GradInput {
+            let long = gpu.run(GradInput {
                 grad_output,
                 output: None,
                 weight: &w,
@@ -81,7 +81,7 @@ fn sums_of_more_terms_than_a_loop_may_have() {
             losses: &mut losses,
             batch: 1,
         };
-        match usual.softmax_cross_entropy(call) {
+        match usual.run(call) {
             Ok(()) => assert!(
                 (usual.read(&dz).unwrap()[cols - 1] * cols as f32 - 1.0).abs() < 1e-3,
                 "{cols}"
@@ -108,7 +108,7 @@ fn sums_of_more_terms_than_a_loop_may_have() {
         relu: false,
         dropout: Dropout::NONE,
     };
-    gpu.linear_forward(call).unwrap();
+    gpu.run(call).unwrap();
     let short = gpu.read(&y).unwrap().iter().any(|&sum| sum != terms as f32);
     assert_eq!(short, usual.kernels().planner().loops < u64::MAX);
 }
@@ -126,7 +126,7 @@ fn looped<B: Backend>(backend: &mut B, kernel: &str, n: usize) -> Result<Vec<f32
             let (x, mut statistics, mut running) =
                 (backend.tensor(n, 1, &last(n))?, poisoned(backend, 2, 1), pair(backend)?);
             let (of_batch, of_all) = (&mut statistics, &mut running);
-            backend.batch_statistics(BatchStatistics {
+            backend.run(BatchStatistics {
                 x: &x,
                 statistics: of_batch,
                 running: of_all,
@@ -140,7 +140,7 @@ fn looped<B: Backend>(backend: &mut B, kernel: &str, n: usize) -> Result<Vec<f32
             let (mut of_affine, mut of_x) = (poisoned(backend, 2, 1), poisoned(backend, n, 1));
             let (grad_y, grad_affine, grad_x, epsilon, through) =
                 (&grad_y, &mut of_affine, &mut of_x, 0.0, None);
-            backend.batch_norm_grad(BatchNormGrad {
+            backend.run(BatchNormGrad {
                 x: &x,
                 statistics,
                 affine,
@@ -156,19 +156,14 @@ fn looped<B: Backend>(backend: &mut B, kernel: &str, n: usize) -> Result<Vec<f32
             let (statistics, mut grad) =
                 (backend.tensor(2, 1, &[0.5, 1.0])?, backend.tensor(n, 1, &last(n))?);
             let (grad_y, weight) = (&mut grad, n as f32);
-            backend.sparsity_grad(SparsityGrad {
-                statistics: &statistics,
-                grad_y,
-                target: 0.1,
-                weight,
-            })?;
+            backend.run(SparsityGrad { statistics: &statistics, grad_y, target: 0.1, weight })?;
             vec![grad]
         }
         "squared_error" => {
             let (z, targets) = (backend.tensor(1, n, &last(n))?, backend.zeros(1, n)?);
             let (mut of_z, mut sums) = (poisoned(backend, 1, n), poisoned(backend, 1, 2));
             let (grad_z, losses) = (&mut of_z, &mut sums);
-            backend.squared_error(SquaredError {
+            backend.run(SquaredError {
                 z: &z,
                 targets: &targets,
                 grad_z,
@@ -180,12 +175,12 @@ fn looped<B: Backend>(backend: &mut B, kernel: &str, n: usize) -> Result<Vec<f32
         "sgd under max-norm" => {
             let (grad, mut weight) = (backend.zeros(n, 1)?, backend.tensor(n, 1, &last(n))?);
             let rule = SgdRule { max_norm: Some(1.0), ..SgdRule::plain(0.1) };
-            backend.sgd(Sgd { grad: &grad, weight: &mut weight, velocity: None, rule })?;
+            backend.run(Sgd { grad: &grad, weight: &mut weight, velocity: None, rule })?;
             vec![weight]
         }
         "pool" => {
             let (x, mut y) = (backend.tensor(1, n, &last(n))?, poisoned(backend, 1, 1));
-            backend.pool(PoolCall {
+            backend.run(PoolCall {
                 x: &x,
                 image: image(n),
                 pool: pool(Pooling::Average),
@@ -200,14 +195,7 @@ fn looped<B: Backend>(backend: &mut B, kernel: &str, n: usize) -> Result<Vec<f32
                 poisoned(backend, 1, n),
             );
             let (image, pool, grad_x) = (image(n), pool(Pooling::Max), &mut grad);
-            backend.pool_grad(PoolGrad {
-                x: &x,
-                image,
-                pool,
-                grad_y: &grad_y,
-                grad_x,
-                through: None,
-            })?;
+            backend.run(PoolGrad { x: &x, image, pool, grad_y: &grad_y, grad_x, through: None })?;
             vec![grad]
         }
         "patches_grad" => {
@@ -215,7 +203,7 @@ fn looped<B: Backend>(backend: &mut B, kernel: &str, n: usize) -> Result<Vec<f32
             let (image, filter) =
                 (Image { height: n, width: n, channels: 1 }, Filter { side: n, padding: 0 });
             let (patches, mut grad) = (backend.zeros(1, n * n)?, poisoned(backend, 1, n * n));
-            backend.patches_grad(PatchesGrad {
+            backend.run(PatchesGrad {
                 grad_patches: &patches,
                 image,
                 filter,
@@ -227,7 +215,7 @@ fn looped<B: Backend>(backend: &mut B, kernel: &str, n: usize) -> Result<Vec<f32
         "batch_loss" => {
             let (losses, mut totals) =
                 (backend.tensor(n, 2, &last(2 * n))?, poisoned(backend, 1, 2));
-            backend.batch_loss(BatchLoss { losses: &losses, totals: &mut totals, slot: 0 })?;
+            backend.run(BatchLoss { losses: &losses, totals: &mut totals, slot: 0 })?;
             vec![totals]
         }
         "moments of one network" | "moments of seven networks" | "moments of ten classes" => {
@@ -242,13 +230,7 @@ fn looped<B: Backend>(backend: &mut B, kernel: &str, n: usize) -> Result<Vec<f32
                 poisoned(backend, 1, 2 * classes + 1),
             );
             let (logits, moments) = (&mut logits, &mut of_all);
-            backend.moments(Moments {
-                logits,
-                weights: &weights,
-                first: 0,
-                before: 0.0,
-                moments,
-            })?;
+            backend.run(Moments { logits, weights: &weights, first: 0, before: 0.0, moments })?;
             vec![of_all]
         }
         _ => unreachable!("{kernel}"),
@@ -291,7 +273,7 @@ fn what_is_not_cut_comes_to_the_end_of_its_loops_or_is_refused() {
     }
     // Without max-norm an update has no loop.
     let (grad, mut weight) = (gpu.zeros(70_000, 1).unwrap(), gpu.zeros(70_000, 1).unwrap());
-    gpu.sgd(Sgd { grad: &grad, weight: &mut weight, velocity: None, rule: SgdRule::plain(0.1) })
+    gpu.run(Sgd { grad: &grad, weight: &mut weight, velocity: None, rule: SgdRule::plain(0.1) })
         .unwrap();
     // A square more is much more.
     looped(&mut gpu, "patches_grad", 20).unwrap();

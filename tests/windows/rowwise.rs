@@ -2,8 +2,8 @@
 
 use super::{equal, on_both_plans, site, weak};
 use crate::common::{gpu_with, noise, poisoned};
+use wgpu_dropout::Backend;
 use wgpu_dropout::Error;
-use wgpu_dropout::backend::Backend;
 use wgpu_dropout::call::{
     AdamW, AdamWRule, BatchNorm, Filter, Image, Patches, PatchesGrad, Pool, PoolCall, PoolGrad,
     Pooling, Sgd, SgdRule, SoftmaxCrossEntropy, SparsityGrad, SquaredError,
@@ -26,7 +26,7 @@ fn softmax_cross_entropy_in_rows() {
             losses: &mut losses,
             batch,
         };
-        gpu.softmax_cross_entropy(call).unwrap();
+        gpu.run(call).unwrap();
         [gpu.read(&dz).unwrap(), gpu.read(&losses).unwrap()].concat()
     };
     equal("softmax_cross_entropy", on_both_plans(Tile::Register, run));
@@ -41,14 +41,8 @@ fn squared_error_in_rows() {
             (gpu.tensor(batch, cols, &z).unwrap(), gpu.tensor(batch, cols, &targets).unwrap());
         let (mut dz, mut losses) = (poisoned(gpu, batch, cols), poisoned(gpu, batch, 2));
         let (grad_z, sums) = (&mut dz, &mut losses);
-        gpu.squared_error(SquaredError {
-            z: &z,
-            targets: &targets,
-            grad_z,
-            losses: sums,
-            logistic: true,
-        })
-        .unwrap();
+        gpu.run(SquaredError { z: &z, targets: &targets, grad_z, losses: sums, logistic: true })
+            .unwrap();
         [gpu.read(&dz).unwrap(), gpu.read(&losses).unwrap()].concat()
     };
     equal("squared_error", on_both_plans(Tile::Register, run));
@@ -65,7 +59,7 @@ fn batch_norm_sparsity_grad_and_adamw_in_rows() {
             (gpu.tensor(rows, cols, &x).unwrap(), gpu.tensor(2, cols, &pair).unwrap());
         let mut y = poisoned(gpu, rows, cols);
         let (affine, epsilon, relu, dropout) = (&statistics, 1e-5, true, site(0.6, 3, 5));
-        gpu.batch_norm(BatchNorm {
+        gpu.run(BatchNorm {
             x: &x,
             statistics: &statistics,
             affine,
@@ -79,10 +73,10 @@ fn batch_norm_sparsity_grad_and_adamw_in_rows() {
         let mut weight = gpu.tensor(rows, cols, &noise(3, rows * cols)).unwrap();
         for step in 0..2 {
             let (first, second) = (&mut first, &mut second);
-            gpu.adamw(AdamW { grad: &x, weight: &mut weight, first, second, rule, step }).unwrap();
+            gpu.run(AdamW { grad: &x, weight: &mut weight, first, second, rule, step }).unwrap();
         }
         let mut grad_y = gpu.tensor(rows, cols, &noise(4, rows * cols)).unwrap();
-        gpu.sparsity_grad(SparsityGrad {
+        gpu.run(SparsityGrad {
             statistics: &statistics,
             grad_y: &mut grad_y,
             target: 0.1,
@@ -104,9 +98,9 @@ fn patches_and_pooling_in_images() {
     let run = |gpu: &mut Gpu| {
         let x = gpu.tensor(count, image.elements(), &noise(1, count * image.elements())).unwrap();
         let mut y = poisoned(gpu, count * patches.pixels(), patches.channels);
-        gpu.patches(Patches { x: &x, image, filter, patches: &mut y }).unwrap();
+        gpu.run(Patches { x: &x, image, filter, patches: &mut y }).unwrap();
         let mut back = poisoned(gpu, count, image.elements());
-        gpu.patches_grad(PatchesGrad {
+        gpu.run(PatchesGrad {
             grad_patches: &y,
             image,
             filter,
@@ -116,9 +110,9 @@ fn patches_and_pooling_in_images() {
         .unwrap();
         let (mut most, mut through) =
             (poisoned(gpu, count, pooled.elements()), poisoned(gpu, count, image.elements()));
-        gpu.pool(PoolCall { x: &x, image, pool, y: &mut most }).unwrap();
+        gpu.run(PoolCall { x: &x, image, pool, y: &mut most }).unwrap();
         let grad_x = &mut through;
-        gpu.pool_grad(PoolGrad { x: &x, image, pool, grad_y: &most, grad_x, through: Some(1.5) })
+        gpu.run(PoolGrad { x: &x, image, pool, grad_y: &most, grad_x, through: Some(1.5) })
             .unwrap();
         [&y, &back, &most, &through].map(|tensor| gpu.read(tensor).unwrap()).concat()
     };
@@ -128,7 +122,7 @@ fn patches_and_pooling_in_images() {
     let image = Image { height: 150, width: 150, channels: 1 };
     let (x, mut y) = (gpu.zeros(1, image.elements()).unwrap(), gpu.zeros(1, 75 * 75).unwrap());
     let pool = Pool { pooling: Pooling::Max, height: 2, width: 2 };
-    let refused = gpu.pool(PoolCall { x: &x, image, pool, y: &mut y });
+    let refused = gpu.run(PoolCall { x: &x, image, pool, y: &mut y });
     assert!(matches!(refused, Err(Error::TooLarge { .. })), "{refused:?}");
 }
 
@@ -142,7 +136,7 @@ fn sgd_in_rows() {
             (gpu.tensor(rows, cols, &grad).unwrap(), gpu.tensor(rows, cols, &weight).unwrap());
         let mut velocity = gpu.zeros(rows, cols).unwrap();
         for _ in 0..2 {
-            gpu.sgd(Sgd { grad: &grad, weight: &mut weight, velocity: Some(&mut velocity), rule })
+            gpu.run(Sgd { grad: &grad, weight: &mut weight, velocity: Some(&mut velocity), rule })
                 .unwrap();
         }
         [gpu.read(&weight).unwrap(), gpu.read(&velocity).unwrap()].concat()

@@ -102,7 +102,7 @@ fn run_dropout(x: CubeTensor, dropout: Dropout) -> Result<CubeTensor> {
     let engine = Engine::of(&x)?;
     let [from, to] = [matrix(&x)?, matrix(&y)?];
     let call =
-        engine.kernels.dropout(&DropoutCall { x: &from.view(), y: &mut to.view(), dropout })?;
+        engine.kernels.prepare(&DropoutCall { x: &from.view(), y: &mut to.view(), dropout })?;
     engine.submit(&y, &call)?;
     Ok(y)
 }
@@ -116,7 +116,7 @@ fn run_linear(operands: [CubeTensor; 3], dropout: Dropout) -> Result<CubeTensor>
     let engine = Engine::of(&x)?;
     let [from, w, to] = [matrix(&x)?, matrix(&weight)?, matrix(&y)?];
     let b = if bias.shape().num_elements() == 0 { None } else { Some(matrix(&bias)?) };
-    let call = engine.kernels.linear_forward(&LinearForward {
+    let call = engine.kernels.prepare(&LinearForward {
         x: &from.view(),
         weight: &w.view(),
         bias: b.as_ref().map(Operand::view).as_ref(),
@@ -136,7 +136,7 @@ fn run_grad_input(operands: [CubeTensor; 3], dropout: Dropout) -> Result<CubeTen
     }
     let engine = Engine::of(&grad)?;
     let [dy, y, w, to] = [matrix(&grad)?, matrix(&output)?, matrix(&weight)?, matrix(&dx)?];
-    let call = engine.kernels.grad_input(&GradInput {
+    let call = engine.kernels.prepare(&GradInput {
         grad_output: &dy.view(),
         output: Some(&y.view()),
         weight: &w.view(),
@@ -161,7 +161,7 @@ fn run_grad_weight(
     let engine = Engine::of(&x)?;
     let [from, dy, y, w, b] =
         [matrix(&x)?, matrix(&grad)?, matrix(&output)?, matrix(&dw)?, matrix(&db)?];
-    let call = engine.kernels.grad_weight(&GradWeight {
+    let call = engine.kernels.prepare(&GradWeight {
         x: &from.view(),
         grad_output: &dy.view(),
         output: Some(&y.view()),

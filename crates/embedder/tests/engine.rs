@@ -92,16 +92,16 @@ impl Frame {
         let kernels = Kernels::new(&engine.device).unwrap();
         let [source, mut target] = [&x, &dropped].map(|buffer| View::new(buffer, SIZE, SIZE));
         let dropout =
-            kernels.dropout(&DropoutCall { x: &source, y: &mut target, dropout: site(0) }).unwrap();
+            kernels.prepare(&DropoutCall { x: source, y: target, dropout: site(0) }).unwrap();
         let layer = LinearForward {
-            x: &target,
-            weight: &View::new(&weight, SIZE, OUTPUTS),
+            x: target,
+            weight: View::new(&weight, SIZE, OUTPUTS),
             bias: None,
-            y: &mut View::new(&y, SIZE, OUTPUTS),
+            y: View::new(&y, SIZE, OUTPUTS),
             relu: true,
             dropout: site(1),
         };
-        let layer = kernels.linear_forward(&layer).unwrap();
+        let layer = kernels.prepare(&layer).unwrap();
         let (fill, double) =
             (engine.pass("v[i] = 1.0;", &x), engine.pass("v[i] = 2.0 * v[i];", &y));
         Self { kernels, fill, dropout, layer, double, dropped, y }
@@ -182,10 +182,8 @@ fn a_second_recording_makes_no_object() {
     assert_eq!(submitted(), first);
     // The control: a call that is prepared again has a parameter block and bind groups of its own.
     let buffer = View::new(&frame.y, SIZE, OUTPUTS);
-    let again = frame
-        .kernels
-        .dropout(&DropoutCall { x: &buffer, y: &mut { buffer }, dropout: site(2) })
-        .unwrap();
+    let again =
+        frame.kernels.prepare(&DropoutCall { x: buffer, y: { buffer }, dropout: site(2) }).unwrap();
     let then = submitted();
     assert!(then[0] > first[0] && then[1] > first[1], "{first:?} {then:?}");
     drop(again);
@@ -232,7 +230,7 @@ fn recording_allocates_nothing_of_our_own() {
     let prepare = || {
         frame
             .kernels
-            .dropout(&DropoutCall { x: &buffer, y: &mut { buffer }, dropout: site(2) })
+            .prepare(&DropoutCall { x: buffer, y: { buffer }, dropout: site(2) })
             .map(drop)
             .unwrap()
     };
@@ -258,22 +256,16 @@ fn calls_that_were_warmed_up_compile_nothing() {
     let calls = |kernels: &Kernels, [x, weight, bias, y, grad, more]: [&wgpu::Buffer; 6]| {
         let [x, weight, bias] = [(x, batch, inputs), (weight, inputs, outputs), (bias, 1, outputs)]
             .map(|(b, r, c)| View::new(b, r, c));
-        let [mut y, grad_output] = [y, grad].map(|buffer| View::new(buffer, batch, outputs));
-        let (grad_input, relu, dropout) = (&mut View::new(more, batch, inputs), true, site(1));
-        let forward = kernels.linear_forward(&LinearForward {
-            x: &x,
-            weight: &weight,
-            bias: Some(&bias),
-            y: &mut y,
-            relu,
-            dropout,
-        })?;
-        let (grad_output, output, weight) = (&grad_output, Some(&y), &weight);
+        let [y, grad_output] = [y, grad].map(|buffer| View::new(buffer, batch, outputs));
+        let (grad_input, relu, dropout) = (View::new(more, batch, inputs), true, site(1));
+        let forward =
+            kernels.prepare(&LinearForward { x, weight, bias: Some(bias), y, relu, dropout })?;
+        let output = Some(y);
         let back = GradInput { grad_output, output, weight, grad_input, dropout, through: None };
         Ok::<_, wgpu_dropout::Error>([
             forward,
-            kernels.grad_input(&back)?,
-            kernels.dropout(&DropoutCall { x: &y, y: &mut { y }, dropout })?,
+            kernels.prepare(&back)?,
+            kernels.prepare(&DropoutCall { x: y, y: y, dropout })?,
         ])
     };
     let [_, before, .., modules, pipelines] = objects(&engine.device);
@@ -304,7 +296,7 @@ fn calls_that_were_warmed_up_compile_nothing() {
     // is another form.
     assert_eq!(kernels.warm_up(|kernels, buffers| calls(kernels, buffers).map(drop)).unwrap(), 0);
     let odd = View::new(&buffers[0], 9, 9);
-    kernels.dropout(&DropoutCall { x: &odd, y: &mut { odd }, dropout: site(1) }).unwrap();
+    kernels.prepare(&DropoutCall { x: odd, y: { odd }, dropout: site(1) }).unwrap();
     assert_eq!(
         (kernels.compiled().len(), objects(&engine.device)[5]),
         (compiled.len() + 1, more_pipelines + 1)

@@ -8,7 +8,7 @@ use crate::site::NetworkRates;
 use crate::writable;
 use serde_json::json;
 use std::path::PathBuf;
-use wgpu_dropout::cpu::Cpu;
+use wgpu_dropout::Cpu;
 use wgpu_dropout::mlp::{Architecture, Interchange, Layout, Mlp};
 
 /// Arguments of `convert`.

@@ -6,7 +6,7 @@ use crate::failure::Failure;
 use crate::{bench, engine, output, trials};
 use serde_json::{Value, json};
 use wgpu_dropout::gpu::{
-    AdapterChoice, Chosen, Class, Planner, Stem, Tile, Timing, Variant, adapters,
+    AdapterChoice, Chosen, Class, Division, Planner, Stem, Tile, Timing, Variant, adapters,
 };
 use wgpu_dropout::wgpu::{self, Features};
 use wgpu_dropout::{Device, DeviceChoice};
@@ -136,7 +136,8 @@ impl Found {
             match tiles.is_empty() {
                 true => vec![Variant::new(stem)],
                 false => {
-                    tiles.into_iter().map(|tile| Variant { tile, ..Variant::new(stem) }).collect()
+                    let tiles = tiles.into_iter().map(Division::Tile);
+                    tiles.map(|division| Variant { division, ..Variant::new(stem) }).collect()
                 }
             }
         };

@@ -110,10 +110,8 @@ fn apply<B: Backend>(
     let x = backend.tensor(rows, cols, &x.values)?;
     let mut y = backend.zeros(rows, cols)?;
     match axes {
-        Some(axes) => {
-            backend.dropout_broadcast(DropoutBroadcast { x: &x, y: &mut y, axes, dropout })?
-        }
-        None => backend.dropout(DropoutCall { x: &x, y: &mut y, dropout })?,
+        Some(axes) => backend.run(DropoutBroadcast { x: &x, y: &mut y, axes, dropout })?,
+        None => backend.run(DropoutCall { x: &x, y: &mut y, dropout })?,
     }
     backend.read(&y)
 }

@@ -151,7 +151,7 @@ fn compute<'a, B: Backend>(
         inputs.bias.as_ref().map(|bias| backend.tensor(1, cols, &bias.values)).transpose()?;
     let mut y = backend.zeros(batch, cols)?;
     let relu = !args.no_relu;
-    backend.linear_forward(LinearForward {
+    backend.run(LinearForward {
         x: &x,
         weight: &weight,
         bias: bias.as_ref(),
@@ -174,7 +174,7 @@ fn compute<'a, B: Backend>(
     let (grad_output, output) = (&grad_output, relu.then_some(&y));
     if let Some(path) = &args.grad_input {
         let mut grad_input = backend.zeros(batch, inner)?;
-        backend.grad_input(GradInput {
+        backend.run(GradInput {
             grad_output,
             output,
             weight: &weight,
@@ -188,7 +188,7 @@ fn compute<'a, B: Backend>(
         let (mut grad_weight, mut grad_bias) =
             (backend.zeros(inner, cols)?, backend.zeros(1, cols)?);
         let (dw, db) = (&mut grad_weight, &mut grad_bias);
-        backend.grad_weight(GradWeight {
+        backend.run(GradWeight {
             x: &x,
             grad_output,
             output,

@@ -164,7 +164,7 @@ impl Drawing {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use wgpu_dropout::cpu::Cpu;
+    use wgpu_dropout::Cpu;
     use wgpu_dropout::{Key, Rate};
 
     fn pieces(rows: usize, cols: usize) -> Vec<(usize, usize, usize, usize)> {

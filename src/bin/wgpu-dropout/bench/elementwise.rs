@@ -2,7 +2,7 @@
 
 use super::work::{Bound, Entry, Timed, Work, filled};
 use std::time::Duration;
-use wgpu_dropout::call::DropoutCall;
+use wgpu_dropout::call::{CopyCall, DropoutCall};
 use wgpu_dropout::{Backend, Dropout, Key, Mask, Mode, Rate, Result};
 
 /// Columns of the tensors.
@@ -63,11 +63,11 @@ impl<B: Timed> Work for Elementwise<'_, B> {
     fn call(&mut self, entry: usize) -> Result<()> {
         let (backend, dropout) = (&mut *self.backend, self.dropout);
         match entry {
-            0 => backend.copy(&self.x, &mut self.y),
-            1 => backend.dropout(DropoutCall { x: &self.x, y: &mut self.y, dropout }),
+            0 => backend.run(CopyCall { x: &self.x, y: &mut self.y }),
+            1 => backend.run(DropoutCall { x: &self.x, y: &mut self.y, dropout }),
             _ => {
-                backend.dropout(DropoutCall { x: &self.x, y: &mut self.y, dropout })?;
-                backend.dropout(DropoutCall { x: &self.dy, y: &mut self.dx, dropout })
+                backend.run(DropoutCall { x: &self.x, y: &mut self.y, dropout })?;
+                backend.run(DropoutCall { x: &self.dy, y: &mut self.dx, dropout })
             }
         }
     }

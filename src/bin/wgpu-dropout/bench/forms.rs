@@ -4,7 +4,8 @@ use super::elementwise::{COLS, copy};
 use super::work::{Entry, Timed, Work, filled};
 use std::time::Duration;
 use wgpu_dropout::call::{
-    AlphaDropoutCall, DropoutBits, DropoutBroadcast, GaussianDropoutCall, MaskBits, MaskBytes,
+    AlphaDropoutCall, CopyCall, DropoutBits, DropoutBroadcast, GaussianDropoutCall, MaskBits,
+    MaskBytes,
 };
 use wgpu_dropout::{
     AlphaDropout, AxisMap, Backend, Dropout, GaussianDropout, Key, Mask, Mode, Rate, Result,
@@ -44,7 +45,7 @@ impl<'a, B: Backend> Forms<'a, B> {
     pub fn new(backend: &'a mut B, elements: usize, key: Key) -> Result<Self> {
         let (rows, mask) = (elements / COLS, Mask::new(Rate::drop(0.5)?, key));
         let mut bits = backend.tensor(rows, COLS / 32, &vec![0; elements / 32])?;
-        backend.mask_bits(MaskBits { bits: &mut bits, cols: COLS, mask })?;
+        backend.run(MaskBits { bits: &mut bits, cols: COLS, mask })?;
         Ok(Self {
             x: filled(backend, 0, rows, COLS)?,
             y: backend.zeros(rows, COLS)?,
@@ -64,13 +65,13 @@ impl<B: Timed> Work for Forms<'_, B> {
         let Self { backend, x, y, bits, bytes, dropout, channels: axes, .. } = self;
         let dropout = *dropout;
         match entry {
-            0 => backend.copy(x, y),
-            1 => backend.dropout_broadcast(DropoutBroadcast { x, y, axes, dropout }),
-            2 => backend.dropout_bits(DropoutBits { x, bits, y, scale: dropout.scale }),
-            3 => backend.alpha_dropout(AlphaDropoutCall { x, y, dropout: self.alpha }),
-            4 => backend.gaussian_dropout(GaussianDropoutCall { x, y, dropout: self.gaussian }),
-            5 => backend.mask_bits(MaskBits { bits, cols: COLS, mask: dropout.mask }),
-            _ => backend.mask_bytes(MaskBytes { bytes, mask: dropout.mask }),
+            0 => backend.run(CopyCall { x: &*x, y }),
+            1 => backend.run(DropoutBroadcast { x: &*x, y, axes, dropout }),
+            2 => backend.run(DropoutBits { x: &*x, bits: &*bits, y, scale: dropout.scale }),
+            3 => backend.run(AlphaDropoutCall { x: &*x, y, dropout: self.alpha }),
+            4 => backend.run(GaussianDropoutCall { x: &*x, y, dropout: self.gaussian }),
+            5 => backend.run(MaskBits { bits, cols: COLS, mask: dropout.mask }),
+            _ => backend.run(MaskBytes { bytes, mask: dropout.mask }),
         }
     }
 

@@ -7,7 +7,7 @@ use super::pass::Pass;
 use super::work::{Entry, Work, numbers};
 use half::f16;
 use std::time::Duration;
-use wgpu_dropout::call::{DropoutCall, LinearForward};
+use wgpu_dropout::call::{CopyCall, DropoutCall, LinearForward};
 use wgpu_dropout::gpu::{Gpu, GpuTensor, Prepared, View};
 use wgpu_dropout::{Backend, Dropout, Key, Mask, Mode, Rate, Result};
 
@@ -42,10 +42,9 @@ impl<'a> Half<'a> {
     pub fn elementwise(gpu: &'a mut Gpu, elements: usize, key: Key) -> Result<Self> {
         let rows = elements / COLS;
         let (x, y) = (filled(gpu, 0, rows, COLS)?, filled(gpu, 1, rows, COLS)?);
-        let (x, mut y) = (view(&x, rows, COLS), view(&y, rows, COLS));
-        let copy = gpu.kernels().copy(&x, &mut y)?;
-        let dropout =
-            gpu.kernels().dropout(&DropoutCall { x: &x, y: &mut y, dropout: dropout(key)? })?;
+        let (x, y) = (view(&x, rows, COLS), view(&y, rows, COLS));
+        let copy = gpu.kernels().prepare(&CopyCall { x, y })?;
+        let dropout = gpu.kernels().prepare(&DropoutCall { x, y, dropout: dropout(key)? })?;
         Self::new(gpu, vec![copy, dropout])
     }
 
@@ -54,17 +53,10 @@ impl<'a> Half<'a> {
         let (x, weight) = (filled(gpu, 1, batch, inputs)?, filled(gpu, 2, inputs, outputs)?);
         let (bias, y) = (filled(gpu, 3, 1, outputs)?, filled(gpu, 4, batch, outputs)?);
         let (x, weight) = (view(&x, batch, inputs), view(&weight, inputs, outputs));
-        let (bias, mut y) = (view(&bias, 1, outputs), view(&y, batch, outputs));
-        let mut call = |whole: bool, dropout| {
-            let bias = whole.then_some(&bias);
-            gpu.kernels().linear_forward(&LinearForward {
-                x: &x,
-                weight: &weight,
-                bias,
-                y: &mut y,
-                relu: whole,
-                dropout,
-            })
+        let (bias, y) = (view(&bias, 1, outputs), view(&y, batch, outputs));
+        let call = |whole: bool, dropout| {
+            let bias = whole.then_some(bias);
+            gpu.kernels().prepare(&LinearForward { x, weight, bias, y, relu: whole, dropout })
         };
         let calls = vec![call(false, Dropout::NONE)?, call(true, dropout(key)?)?];
         Self::new(gpu, calls)

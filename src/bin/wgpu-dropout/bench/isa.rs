@@ -4,10 +4,10 @@
 use super::elementwise::{COLS, copy};
 use super::work::{Entry, Timed, Work, filled};
 use std::time::Duration;
-use wgpu_dropout::call::DropoutCall;
+use wgpu_dropout::call::{CopyCall, DropoutCall};
 use wgpu_dropout::cpu::fast::Isa;
-use wgpu_dropout::cpu::{Cpu, CpuTensor};
 use wgpu_dropout::{Backend, Dropout, Key, Mask, Mode, Rate, Result};
+use wgpu_dropout::{Cpu, CpuTensor};
 
 /// `copy`, then `dropout` by instruction set.
 pub fn entries(elements: usize) -> Vec<Entry> {
@@ -46,8 +46,8 @@ impl Work for Isas {
     fn call(&mut self, entry: usize) -> Result<()> {
         let Self { backends, x, y, dropout } = self;
         match entry {
-            0 => backends[0].copy(x, y),
-            _ => backends[entry - 1].dropout(DropoutCall { x, y, dropout: *dropout }),
+            0 => backends[0].run(CopyCall { x: &*x, y }),
+            _ => backends[entry - 1].run(DropoutCall { x: &*x, y, dropout: *dropout }),
         }
     }
 

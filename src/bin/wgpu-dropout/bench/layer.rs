@@ -77,7 +77,7 @@ impl<B: Backend> Forward<B> {
 
     fn run(&mut self, backend: &mut B, whole: bool, dropout: Dropout) -> Result<()> {
         let bias = whole.then_some(&self.bias);
-        backend.linear_forward(LinearForward {
+        backend.run(LinearForward {
             x: &self.x,
             weight: &self.weight,
             bias,
@@ -126,8 +126,8 @@ impl<B: Timed> Work for Layer<'_, B> {
             3 => {
                 let (weight, through) =
                     (&forward.weight, Some((&forward.x, forward.dropout.scale)));
-                backend.grad_input(GradInput {
-                    grad_output,
+                backend.run(GradInput {
+                    grad_output: &*grad_output,
                     output,
                     weight,
                     grad_input,
@@ -135,9 +135,9 @@ impl<B: Timed> Work for Layer<'_, B> {
                     through,
                 })
             }
-            _ => backend.grad_weight(GradWeight {
+            _ => backend.run(GradWeight {
                 x: &forward.x,
-                grad_output,
+                grad_output: &*grad_output,
                 output,
                 grad_weight,
                 grad_bias,

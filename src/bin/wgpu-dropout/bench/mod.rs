@@ -48,7 +48,7 @@ use peak::Peak;
 use plan::Race;
 use step::{Network, Step};
 use update::Update;
-use wgpu_dropout::cpu::Cpu;
+use wgpu_dropout::Cpu;
 use wgpu_dropout::gpu::{AdapterChoice, Tuning};
 use wgpu_dropout::{Device, DeviceChoice, Error, Key, file, wgpu};
 use work::{Timed, Work};

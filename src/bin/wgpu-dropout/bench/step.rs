@@ -161,9 +161,15 @@ impl<B: Timed> Work for Step<B> {
     fn call(&mut self, entry: usize) -> Result<()> {
         if entry == 0 {
             return self.products.iter_mut().try_for_each(|Product { x, weight, y }| {
-                let call =
-                    LinearForward { x, weight, bias: None, y, relu: false, dropout: Dropout::NONE };
-                self.net.backend_mut().linear_forward(call)
+                let call = LinearForward {
+                    x: &*x,
+                    weight: &*weight,
+                    bias: None,
+                    y,
+                    relu: false,
+                    dropout: Dropout::NONE,
+                };
+                self.net.backend_mut().run(call)
             });
         }
         self.epoch()

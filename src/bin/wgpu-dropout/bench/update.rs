@@ -3,7 +3,7 @@
 use super::elementwise::{COLS, copy};
 use super::work::{Entry, Timed, Work, filled};
 use std::time::Duration;
-use wgpu_dropout::call::{Sgd, SgdRule, SoftmaxCrossEntropy};
+use wgpu_dropout::call::{CopyCall, Sgd, SgdRule, SoftmaxCrossEntropy};
 use wgpu_dropout::{Backend, Result};
 
 /// Classes that the loss chooses among.
@@ -58,13 +58,13 @@ impl<B: Timed> Work for Update<'_, B> {
     fn call(&mut self, entry: usize) -> Result<()> {
         let backend = &mut *self.backend;
         match entry {
-            0 => backend.copy(&self.grad, &mut self.weight),
+            0 => backend.run(CopyCall { x: &self.grad, y: &mut self.weight }),
             1 => {
                 let (grad, weight, velocity) =
                     (&self.grad, &mut self.weight, Some(&mut self.velocity));
-                backend.sgd(Sgd { grad, weight, velocity, rule: RULE })
+                backend.run(Sgd { grad, weight, velocity, rule: RULE })
             }
-            _ => backend.softmax_cross_entropy(SoftmaxCrossEntropy {
+            _ => backend.run(SoftmaxCrossEntropy {
                 logits: &self.logits,
                 labels: &self.labels,
                 grad_logits: &mut self.grad_logits,

@@ -2,7 +2,7 @@
 //! others.
 
 use std::time::Duration;
-use wgpu_dropout::cpu::Cpu;
+use wgpu_dropout::Cpu;
 use wgpu_dropout::gpu::Gpu;
 use wgpu_dropout::{Backend, Result};
 

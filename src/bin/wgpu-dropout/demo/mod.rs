@@ -16,7 +16,7 @@ use compare::{Plans, Run};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use wgpu_dropout::cpu::Cpu;
+use wgpu_dropout::Cpu;
 use wgpu_dropout::data::DataSet;
 use wgpu_dropout::gpu::AdapterChoice;
 use wgpu_dropout::verify::{self, Check};

@@ -131,20 +131,20 @@ impl<B: Backend> Batch<B> {
         let Self { x, labels, logits, grad_logits, losses } = self;
         let (data, all_labels, order, unit) =
             (rows.resident.features(), rows.resident.labels(), &rows.order, rows.unit);
-        backend.gather(Gather {
+        backend.run(Gather {
             data,
             all_labels,
             order,
             first,
             unit,
-            x,
-            labels,
+            x: &mut *x,
+            labels: &mut *labels,
             dropout: Dropout::NONE,
         })?;
         net.forward(backend, x, logits, step)?;
-        backend.softmax_cross_entropy(SoftmaxCrossEntropy {
-            logits,
-            labels,
+        backend.run(SoftmaxCrossEntropy {
+            logits: &*logits,
+            labels: &*labels,
             grad_logits,
             losses,
             batch: rows.batch,

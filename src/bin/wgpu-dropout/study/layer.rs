@@ -46,7 +46,7 @@ impl<B: Backend> Layer<B> {
         relu: bool,
         dropout: Dropout,
     ) -> Result<()> {
-        backend.linear_forward(LinearForward {
+        backend.run(LinearForward {
             x,
             weight: &self.weight,
             bias: Some(&self.bias),
@@ -66,16 +66,7 @@ impl<B: Backend> Layer<B> {
     ) -> Result<()> {
         let (weight, bias, residual, z) = (&self.weight, Some(&self.bias), None, Some(z));
         let (activation, dropout) = (Activation::Sigmoid, Dropout::NONE);
-        backend.linear_activation(LinearActivation {
-            x,
-            weight,
-            bias,
-            residual,
-            z,
-            y,
-            activation,
-            dropout,
-        })
+        backend.run(LinearActivation { x, weight, bias, residual, z, y, activation, dropout })
     }
 
     /// `dX = dZ·Wᵀ`
@@ -86,7 +77,7 @@ impl<B: Backend> Layer<B> {
         grad_x: &mut B::Tensor<f32>,
     ) -> Result<()> {
         let (grad_output, output, weight, grad_input) = (grad_z, None, &self.weight, grad_x);
-        backend.grad_input(GradInput {
+        backend.run(GradInput {
             grad_output,
             output,
             weight,
@@ -105,7 +96,7 @@ impl<B: Backend> Layer<B> {
         rule: SgdRule,
     ) -> Result<()> {
         let Self { weight, bias, velocity: [weight_velocity, bias_velocity] } = self;
-        backend.grad_weight_sgd(GradWeightSgd {
+        backend.run(GradWeightSgd {
             x,
             grad_z,
             weight,

@@ -13,8 +13,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Instant;
+use wgpu_dropout::Cpu;
 use wgpu_dropout::Device;
-use wgpu_dropout::cpu::Cpu;
 use wgpu_dropout::data::{DataSet, Values};
 
 /// A device at work on studies.

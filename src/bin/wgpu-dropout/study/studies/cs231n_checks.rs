@@ -153,7 +153,7 @@ impl Layer {
 fn run<B: Backend>(backend: &mut B, x: &[f32], cols: usize, dropout: Dropout) -> Result<Vec<f32>> {
     let rows = x.len() / cols;
     let (x, mut y) = (backend.tensor(rows, cols, x)?, backend.zeros(rows, cols)?);
-    backend.dropout(DropoutCall { x: &x, y: &mut y, dropout })?;
+    backend.run(DropoutCall { x: &x, y: &mut y, dropout })?;
     backend.read(&y)
 }
 

@@ -247,11 +247,11 @@ fn products<B: Backend>(backend: &mut B, x: &B::Tensor<f32>, r: &[f64]) -> Resul
     let grad_output = backend.tensor(r.len(), 1, &r)?;
     let (mut grad_weight, mut grad_bias) = (backend.zeros(UNITS, 1)?, backend.zeros(1, 1)?);
     let (grad_output, grad_weight, grad_bias) = (&grad_output, &mut grad_weight, &mut grad_bias);
-    backend.grad_weight(GradWeight {
+    backend.run(GradWeight {
         x,
         grad_output,
         output: None,
-        grad_weight,
+        grad_weight: &mut *grad_weight,
         grad_bias,
         dropout: Dropout::NONE,
     })?;
@@ -426,7 +426,7 @@ fn affine_on<B: Backend>(
     let weight = backend.tensor(inputs, outputs, weight)?;
     let bias = bias.map(|bias| backend.tensor(1, outputs, bias)).transpose()?;
     let mut y = backend.zeros(rows, outputs)?;
-    backend.linear_forward(LinearForward {
+    backend.run(LinearForward {
         x,
         weight: &weight,
         bias: bias.as_ref(),

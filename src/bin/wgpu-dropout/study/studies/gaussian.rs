@@ -9,7 +9,9 @@ use crate::study::plan::{Arm, Computation, Recipe, Scene, Study};
 use crate::study::record::Found;
 use crate::study::results::Results;
 use crate::study::verdict::Verdict;
-use wgpu_dropout::call::{Activation, ActivationGrad, DropoutCall, GaussianDropoutCall, SgdRule};
+use wgpu_dropout::call::{
+    Activation, ActivationGrad, CopyCall, DropoutCall, GaussianDropoutCall, SgdRule,
+};
 use wgpu_dropout::{Backend, Dropout, GaussianDropout, Key, Mask, Mode, Rate, Result};
 
 /// The study.
@@ -170,14 +172,12 @@ impl Site {
         y: &mut B::Tensor<f32>,
     ) -> Result<()> {
         match (self.noise, self.mask) {
-            (Noise::None, _) | (_, None) => backend.copy(x, y),
-            (Noise::Gaussian, Some(mask)) => backend.gaussian_dropout(GaussianDropoutCall {
-                x,
-                y,
-                dropout: GaussianDropout::train(mask)?,
-            }),
+            (Noise::None, _) | (_, None) => backend.run(CopyCall { x, y }),
+            (Noise::Gaussian, Some(mask)) => {
+                backend.run(GaussianDropoutCall { x, y, dropout: GaussianDropout::train(mask)? })
+            }
             (Noise::Bernoulli, Some(mask)) => {
-                backend.dropout(DropoutCall { x, y, dropout: Dropout::train(Mode::Inverted, mask) })
+                backend.run(DropoutCall { x, y, dropout: Dropout::train(Mode::Inverted, mask) })
             }
         }
     }
@@ -225,13 +225,7 @@ impl<B: Backend> Handmade<B> for Noisy<B> {
                 let (grad_output, z, grad_z) =
                     (&of_clean[index - 1], &clean[index - 1], &mut of_sums[index - 1]);
                 let (activation, dropout) = (Activation::Relu, Dropout::NONE);
-                backend.activation_grad(ActivationGrad {
-                    grad_output,
-                    z,
-                    grad_z,
-                    activation,
-                    dropout,
-                })?;
+                backend.run(ActivationGrad { grad_output, z, grad_z, activation, dropout })?;
             }
         }
         Ok(())

@@ -145,7 +145,7 @@ impl Computation for Autoencoder<'_> {
             }
             let first = (step % steps) as usize * batch;
             let rule = schedules.rule(&rule, step);
-            backend.gather(Gather {
+            backend.run(Gather {
                 data: resident.features(),
                 all_labels: resident.labels(),
                 order: &order,
@@ -158,7 +158,7 @@ impl Computation for Autoencoder<'_> {
             encode.forward(&mut backend, &x, &mut hidden, true, site(step))?;
             decode.forward(&mut backend, &hidden, &mut z, false, Dropout::NONE)?;
             let (targets, logistic) = (&x, true);
-            backend.squared_error(SquaredError {
+            backend.run(SquaredError {
                 z: &z,
                 targets,
                 grad_z: &mut grad_z,
@@ -168,14 +168,7 @@ impl Computation for Autoencoder<'_> {
             let (weight, dropout, through) =
                 (&decode.weight, Dropout::NONE, Some((&hidden, site(step).scale)));
             let (grad_output, output, grad_input) = (&grad_z, None, &mut grad_hidden);
-            backend.grad_input(GradInput {
-                grad_output,
-                output,
-                weight,
-                grad_input,
-                dropout,
-                through,
-            })?;
+            backend.run(GradInput { grad_output, output, weight, grad_input, dropout, through })?;
             decode.update(&mut backend, &hidden, &grad_z, rule)?;
             encode.update(&mut backend, &x, &grad_hidden, rule)?;
             backend.submit()?;
@@ -210,7 +203,7 @@ impl Autoencoder<'_> {
             Dropout::predict(Mode::Vanilla, Rate::keep(self.keep)?),
         )?;
         decode.forward(backend, &hidden, &mut z, false, Dropout::NONE)?;
-        backend.squared_error(SquaredError {
+        backend.run(SquaredError {
             z: &z,
             targets: &x,
             grad_z: &mut grad_z,

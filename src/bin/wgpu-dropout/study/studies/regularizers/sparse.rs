@@ -74,16 +74,20 @@ impl<B: Backend> Hidden<B> {
     /// `dZ` from what of `dY` comes from above, and from the penalty.
     fn backward(&mut self, backend: &mut B, weight: f32) -> Result<()> {
         let Self { z, y, grad_z, grad_y, statistics, running } = self;
-        backend.batch_statistics(BatchStatistics { x: y, statistics, running, momentum: 0.1 })?;
-        backend.sparsity_grad(SparsityGrad { statistics, grad_y, target: TARGET, weight })?;
+        backend.run(BatchStatistics {
+            x: &*y,
+            statistics: &mut *statistics,
+            running,
+            momentum: 0.1,
+        })?;
+        backend.run(SparsityGrad {
+            statistics: &*statistics,
+            grad_y: &mut *grad_y,
+            target: TARGET,
+            weight,
+        })?;
         let (activation, dropout) = (Activation::Sigmoid, Dropout::NONE);
-        backend.activation_grad(ActivationGrad {
-            grad_output: grad_y,
-            z,
-            grad_z,
-            activation,
-            dropout,
-        })
+        backend.run(ActivationGrad { grad_output: &*grad_y, z: &*z, grad_z, activation, dropout })
     }
 }
 
