@@ -270,11 +270,13 @@ fn translate(wgsl: &str) -> String {
     }
     let threads = module.entry_points[0].workgroup_size[0];
     let (barriers, arguments) = (body.contains("threadgroup_barrier("), arguments.join(", "));
+    // At least as long as the shader's struct.
+    let block = size_of::<crate::gpu::Params>();
     let sizes_type = if sizes.is_empty() { "" } else { "static shader::_mslBufferSizes sizes;" };
     format!(
         "#include \"threads.hpp\"\nnamespace shader {{\n{body}}}\nstatic std::vector<void*> at; static const void* block; {sizes_type}\n\
          static void one(metal::uint3 workgroup, unsigned lane) {{ shader::main_({arguments}); }}\n\
-         int main() {{ shim::serve({threads}, {variables}, {barriers}, sizeof(shader::Params), [](const std::vector<void*>& to, \
+         int main() {{ shim::serve({threads}, {variables}, {barriers}, {block}, [](const std::vector<void*>& to, \
          const std::vector<uint32_t>& bytes, const void* parameters) {{ at = to; block = parameters; {sizes}}}, one); }}\n"
     )
 }
