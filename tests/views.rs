@@ -1,6 +1,6 @@
-//! Where a caller's tensors may lie: ranges of one buffer, rows with gaps, side by side, in place.
-//! Whatever the place, a kernel gives the bits that it gives on buffers of their own, and touches
-//! nothing else.
+//! Placement of a caller's tensors: ranges of one buffer, rows with gaps, side by side, in place.
+//! Wherever they lie, a kernel gives the bits that it gives on separate buffers, and writes nothing
+//! else.
 
 mod common;
 #[path = "views/places.rs"]
@@ -19,7 +19,7 @@ use wgpu_dropout::call::{
 use wgpu_dropout::gpu::{Kernels, View};
 use wgpu_dropout::{AlphaDropout, AxisMap, Dropout, Error, GaussianDropout, Key, Mask, Mode, Rate};
 
-/// The batch, inputs and outputs of a layer: ragged, whole vectors, and sums in parts.
+/// The batch, inputs and outputs of a layer: ragged, whole vectors, and split sums.
 const LAYERS: [[usize; 3]; 4] = [[9, 13, 29], [32, 64, 136], [3, 520, 24], [2, 16, 531]];
 
 fn site() -> Dropout {
@@ -108,7 +108,7 @@ fn forms_of_dropout_take_tensors_wherever_they_lie() {
             assert!(ran, "{stem}{form} was never run: {compiled}");
         }
     }
-    // Nothing to draw, and nothing to move.
+    // Nothing is drawn and nothing is moved, so nothing is dispatched.
     let buffer = raw.buffer(&[0.0f32; 8]);
     let (view, all) = (View::new(&buffer, 1, 8), AlphaDropout::train(Mask::KEEP_ALL));
     let call = AlphaDropoutCall { x: &view, y: &mut { view }, dropout: all };
@@ -257,7 +257,7 @@ fn activations_take_tensors_wherever_they_lie() {
             |t| layer(t, 3, 4, None),
         );
         let apart = run(&raw, Place::Apart, &tensors, |t| layer(t, 3, 4, Some(5))).unwrap();
-        // The residual in the place of Y: a stream that each layer adds to.
+        // The residual in the place of Y: a residual stream to which each layer adds.
         let in_place = [x, weight, bias, residual(), nan()];
         everywhere(&raw, &format!("linear_activation in place {shape:?}"), &in_place, false, |t| {
             layer(t, 3, 3, Some(4))
@@ -300,7 +300,7 @@ fn losses_and_updates_take_tensors_wherever_they_lie() {
     };
     let nan = |rows: usize, cols: usize| (rows, cols, vec![f32::NAN; rows * cols]);
     let labels = || words(5, &[0, 3, 2, 8, 1]);
-    // Labels and losses are runs of words; logits may have gaps.
+    // Labels and losses are contiguous; logits may have gaps.
     everywhere(
         &raw,
         "softmax_cross_entropy",
@@ -514,14 +514,14 @@ fn averages_over_sub_networks_take_tensors_wherever_they_lie() {
     }
 }
 
-/// Input and output as ranges of the columns of one wide matrix: their bytes interleave, their
-/// elements do not.
+/// Checks input and output that are column ranges of one wide matrix: their bytes interleave, but
+/// they share no element.
 #[test]
 fn tensors_may_lie_side_by_side() {
     let Some(raw) = Raw::open() else { return };
     let kernels = Kernels::new(&raw.device).unwrap();
     for (cols, wide) in [(8, 24), (5, 11), (12, 24)] {
-        // The matrix starts at the buffer's third word.
+        // The matrix starts at the buffer's fourth word.
         let (rows, start, values) = (6, 3, noise(1, 3 + 7 * wide));
         let buffer = raw.buffer(&values);
         let column =
@@ -532,7 +532,7 @@ fn tensors_may_lie_side_by_side() {
                 .dropout(&call)
                 .unwrap_or_else(|error| panic!("{cols} of {wide}, {from} to {to}: {error}"));
         }
-        // Rows of another distance come to lie on those beside them.
+        // With another stride, the output's rows overlap the input's.
         let call =
             DropoutCall { x: &column(0), y: &mut column(cols).strided(wide - 1), dropout: site() };
         assert!(
@@ -581,17 +581,17 @@ fn tensors_that_meet_are_refused() {
         assert!(refused(view(0), view(word)).contains("in common"));
         assert!(refused(view(word), view(0)).contains("in common"));
     }
-    // The last word of one is the first of the other, or just not.
+    // First the ranges touch without sharing a word.
     assert!(
         kernels.dropout(&DropoutCall { x: &view(0), y: &mut view(32), dropout: site() }).is_ok()
     );
     assert!(
         kernels.dropout(&DropoutCall { x: &view(32), y: &mut view(0), dropout: site() }).is_ok()
     );
-    // One row is where it is, whatever the distance to a next one.
+    // The stride does not matter for a single row.
     let row = |stride: usize| View::new(&buffer, 1, 8).at(40).strided(stride);
     assert!(kernels.dropout(&DropoutCall { x: &row(8), y: &mut row(12), dropout: site() }).is_ok());
-    // The same place, other rows.
+    // The same start, but another stride.
     assert!(refused(view(0), view(0).strided(9)).contains("in common"));
     assert!(refused(view(0).strided(7), view(100)).contains("7 apart"));
     assert!(refused(view(0), view(100).strided(100)).contains("do not fit"));
@@ -605,7 +605,7 @@ fn tensors_that_meet_are_refused() {
             .is_err()
     );
 
-    // Two outputs, an output on an input, and gaps where there may be none.
+    // Two outputs that overlap, an output on an input, and gaps where none are allowed.
     let grad = |grad_weight: u64, grad_bias: u64| {
         kernels.grad_weight(&GradWeight {
             x: &View::new(&buffer, 2, 3),
@@ -632,7 +632,7 @@ fn tensors_that_meet_are_refused() {
     });
     assert!(matches!(sgd, Err(Error::Buffer { kernel: "sgd", tensor: "grad", .. })), "{sgd:?}");
 
-    // A velocity has its weight's distance between rows, where there is more than one.
+    // A velocity must have its weight's stride if there is more than one row.
     let update = |rows: usize, stride: usize| {
         let (x, grad_z) = (&View::new(&buffer, 2, rows), &View::new(&buffer, 2, 4).at(32));
         let at = |word: u64, rows: usize| View::new(&buffer, rows, 4).at(4 * word);

@@ -1,12 +1,12 @@
-//! Large work in parts: a planner that pretends to be a weak device gives the bits of the whole, or
-//! a typed error.
+//! Large work in parts: a planner that pretends to be a weak device must give the bits of undivided
+//! work, or a typed error.
 //!
-//! Tensors beyond a binding run in windows of rows, sums in parts, long dispatches in short ones,
-//! wide grids folded; a mask and the order of a sum are the same. Whole numbers are exact in any
-//! order; numbers between show the order too, on software adapters, whose compilers do not contract
-//! a multiplication and an addition in one kernel and not in the next.
+//! Tensors beyond a binding run in windows of rows, sums in parts, long dispatches as several short
+//! ones, and wide grids folded. Masks and the order of each sum stay the same. Whole numbers are
+//! exact in any order. Other numbers show the order too, but only on software adapters: their
+//! compilers do not contract a multiplication and an addition in one kernel and not in the next.
 
-// The oracle and the data sets are the command line's.
+// The oracle and the data sets belong to the feature `cli`.
 #![cfg(feature = "cli")]
 
 mod common;
@@ -30,13 +30,14 @@ use wgpu_dropout::mask::bits_to_bytes;
 use wgpu_dropout::oracle;
 use wgpu_dropout::{Dropout, Error, Key, Mask, Mode, Rate};
 
-/// 64 KiB a binding, 17 workgroups a dimension, products in dispatches of 64 rows.
+/// Weakens a plan to 64 KiB per binding, 17 workgroups per dimension, and products in dispatches of
+/// 64 rows.
 fn weak(planner: Planner) -> Planner {
     Planner { binding: 1 << 16, grid: 17, flops: 1, ..planner }
 }
 
-/// Runs on a device as it is and on a weak one, both shared by all tests of this file; the weak one
-/// takes more dispatches.
+/// Runs on the device as it is and on a weak one. All tests of this file share both. Panics unless
+/// the weak one takes more dispatches.
 fn on_both_plans<R>(tile: Tile, run: impl Fn(&mut Gpu) -> R) -> Option<[R; 2]> {
     static PAIRS: [Mutex<Option<[Gpu; 2]>>; Tile::ALL.len()] =
         [const { Mutex::new(None) }; Tile::ALL.len()];
@@ -53,10 +54,7 @@ fn on_both_plans<R>(tile: Tile, run: impl Fn(&mut Gpu) -> R) -> Option<[R; 2]> {
         dispatches[i] = (devices[i].counts() - before).dispatches;
         result
     });
-    assert!(
-        dispatches[1] > dispatches[0],
-        "the weak plan is another one: {dispatches:?} dispatches"
-    );
+    assert!(dispatches[1] > dispatches[0], "the weak plan takes more dispatches: {dispatches:?}");
     *pair = Some(devices);
     Some(results)
 }
@@ -70,7 +68,7 @@ fn site(keep: f64, row: u64, col: u64) -> Dropout {
 
 fn equal(what: &str, results: Option<[Vec<f32>; 2]>) -> Option<Vec<f32>> {
     let [whole, parts] = results?;
-    assert!(!whole.iter().any(|x| x.is_nan()), "{what}: everything is written");
+    assert!(!whole.iter().any(|x| x.is_nan()), "{what}: every element is written");
     same_bits(what, &whole, &parts).unwrap();
     Some(whole)
 }
@@ -112,9 +110,9 @@ fn mask_bits_in_windows() {
     }
 }
 
-/// `[B, I, O]`: whole vectors, ragged, a weight gradient whose last window is the bias gradient
-/// alone, and few rows with long sums, forward and backward, whose parts the weak device holds
-/// neither all at once nor one whole.
+/// `[B, I, O]`: whole vectors; ragged; a weight gradient whose last window holds the bias gradient
+/// alone; and few rows with long sums, forward and backward. The weak device cannot bind all parts
+/// of those sums at once, nor one part whole.
 const PRODUCTS: [[usize; 3]; 6] = [
     [200, 300, 200],
     [131, 301, 67],
@@ -127,9 +125,9 @@ const PRODUCTS: [[usize; 3]; 6] = [
 type Fill = fn(u64, usize) -> Vec<f32>;
 const FILLS: [(Fill, f64); 2] = [(small_integers, 0.5), (noise, 0.7)];
 
-/// Runs a product on both plans of a tile, on whole numbers, which give the same bits on any
-/// device, and on others, which do on devices that do not contract, where the parts of a sum are
-/// one `chain`; `check` holds the results of the weak plan against the oracle.
+/// Runs a product on both plans of a tile and compares their bits. Whole numbers give the same bits
+/// on any device. Other numbers do on devices that do not contract, if each part of a sum continues
+/// one `chain`. `check` compares the weak plan's results with the oracle.
 fn products(
     name: &str,
     chain: bool,
@@ -145,7 +143,7 @@ fn products(
                     run(gpu, shape, fill, dropout)
                 });
                 let Some([whole, parts]) = results else { continue };
-                // Parts of another order may leave another sign to a 0.
+                // Parts added in another order may change the sign of a 0.
                 let signless = |values: Vec<f32>| {
                     values
                         .into_iter()
@@ -214,7 +212,7 @@ fn grad_input_in_rows_and_columns() {
         let [batch, inputs, outputs] = shape;
         let grad_z = oracle::gradient(&fill(4, batch * outputs), None, outputs, &dropout);
         let mut exact = oracle::grad_input(&grad_z, &fill(2, inputs * outputs), shape);
-        // Back through the layer before: twice the gradient where its output is not 0 or below.
+        // The backward pass of the previous layer: twice the gradient where its output is positive.
         for (i, x) in fill(5, batch * inputs).into_iter().enumerate() {
             let factor = if x > 0.0 { 2.0 } else { 0.0 };
             (exact.values[i], exact.magnitudes[i]) =
@@ -252,8 +250,8 @@ fn grad_weight_in_rows_and_in_parts_of_the_batch() {
     });
 }
 
-/// Each part of a batch adds its share to the parameters, so a sum in parts has other roundings
-/// than the whole.
+/// Checks `grad_weight_sgd` in windows. Each part of a batch adds its share to the parameters, so a
+/// sum in parts rounds differently from an undivided one.
 #[test]
 fn grad_weight_sgd_in_rows_and_in_parts_of_the_batch() {
     let rule = |momentum| SgdRule { momentum, weight_decay: 0.25, l1: 0.25, ..SgdRule::plain(0.5) };
@@ -348,8 +346,8 @@ fn gather_from_a_data_set_in_windows() {
     }
 }
 
-/// Averages are not cut, for the order of their sums is that of the networks; their grids are
-/// folded.
+/// Checks averages on a folded grid. They are never divided, because the order of their sums is
+/// that of the networks.
 #[test]
 fn averages_over_sub_networks_on_a_folded_grid() {
     let folded = |planner| Planner { grid: 5, ..planner };
@@ -383,8 +381,8 @@ fn averages_over_sub_networks_on_a_folded_grid() {
     }
 }
 
-/// What no windows can give is refused with the value and the bound, and the device is as good as
-/// before.
+/// Checks that work that no windows can fit is refused with its value and the bound, and that the
+/// device still works afterwards.
 #[test]
 fn what_cannot_fit_a_weak_device_is_a_typed_error() {
     let Some(mut gpu) = gpu_with(weak) else { return };
@@ -495,7 +493,8 @@ fn what_cannot_fit_a_weak_device_is_a_typed_error() {
     refused("10 workgroups", gpu.read_mask(small, 9 * 64 + 1, 32).map(drop));
 }
 
-/// More workgroups than the 65,535 that WebGPU grants a dimension, on the device as it is.
+/// Checks a dispatch of more workgroups than the 65,535 that WebGPU guarantees per dimension, on
+/// the device as it is.
 #[test]
 fn a_grid_beyond_a_dimension_is_folded() {
     let Some(mut gpu) = gpu() else { return };
@@ -512,7 +511,7 @@ fn a_grid_beyond_a_dimension_is_folded() {
         "one dispatch of {} workgroups, {grid} a dimension",
         rows * 65 / 64
     );
-    // The first rows, the last, and those around the fold.
+    // Check the first rows, the last, and those around the fold.
     let fold = grid as usize * 64 / 65;
     for row in (0..50).chain(fold.saturating_sub(50)..(fold + 50).min(rows)).chain(rows - 50..rows)
     {

@@ -8,7 +8,7 @@ use wgpu_dropout::call::{
 };
 use wgpu_dropout::{Dropout, Error, oracle};
 
-/// Numbers of images and their sizes: one pixel, ragged, one row, one column, many channels, none.
+/// Numbers of images and their sizes: one pixel, ragged, one row, one column, many channels, empty.
 const IMAGES: [(usize, [usize; 3]); 8] = [
     (1, [1, 1, 1]),
     (3, [5, 7, 3]),
@@ -26,7 +26,7 @@ fn images() -> impl Iterator<Item = (usize, Image)> {
         .map(|(count, [height, width, channels])| (count, Image { height, width, channels }))
 }
 
-/// Windows of convolutions that fit an image.
+/// Returns the convolution windows that fit an image.
 fn filters(image: Image) -> Vec<Filter> {
     let all = [(1, 0), (2, 0), (2, 1), (3, 0), (3, 1), (3, 2), (5, 0), (5, 2), (5, 4), (28, 0)];
     all.map(|(side, padding)| Filter { side, padding })
@@ -35,7 +35,8 @@ fn filters(image: Image) -> Vec<Filter> {
         .collect()
 }
 
-/// Windows of pooling that fit: whole ones, with rests, the whole image.
+/// Returns the pooling windows that fit an image: windows that tile it exactly, windows that leave
+/// a remainder, and one that covers the whole image.
 fn pools(image: Image) -> Vec<Pool> {
     let sizes = [(1, 1), (2, 2), (3, 2), (1, 4), (3, 3), (image.height, image.width)];
     let pool = |pooling| sizes.map(|(height, width)| Pool { pooling, height, width });
@@ -73,7 +74,7 @@ fn patches_and_the_way_back_equal_the_oracle() {
                 let got = patches(backend, &values, count, image, filter);
                 oracle::patches(&values, image, filter, made).check(&what, &got).unwrap();
                 let grad = noise(2, count * made.elements());
-                // Divided into rows otherwise: images lie one after another all the same.
+                // A different split into rows: the images are contiguous all the same.
                 let grad_patches = backend.tensor(count, made.elements(), &grad).unwrap();
                 let x = backend.tensor(count, image.elements(), &values).unwrap();
                 for scale in [None, Some(1.25)] {
@@ -95,7 +96,7 @@ fn patches_and_the_way_back_equal_the_oracle() {
                         .check(&format!("{what} {scale:?}"), &backend.read(&grad_x).unwrap())
                         .unwrap();
                 }
-                // The control: without the padding, or with another, other pixels are there.
+                // The control: with no padding, or a different one, the patches hold other pixels.
                 let other = Filter { padding: if filter.padding > 0 { 0 } else { 1 }, ..filter };
                 if count > 0 && filter.side > 1 && other.patches(image).is_ok() {
                     let exact =
@@ -108,8 +109,8 @@ fn patches_and_the_way_back_equal_the_oracle() {
     on_backends!(check);
 }
 
-/// `Σ dy·patches(x) = Σ x·patches_grad(dy)` for whole numbers, exactly: the one is the other's
-/// transpose. The control is a number moved.
+/// Checks that `patches_grad` is the transpose of `patches`: for whole numbers,
+/// `Σ dy·patches(x) = Σ x·patches_grad(dy)` exactly. The control changes one element.
 #[test]
 fn the_way_back_is_the_transpose() {
     fn check<B: Backend>(backend: &mut B) {
@@ -144,8 +145,8 @@ fn the_way_back_is_the_transpose() {
     on_backends!(check);
 }
 
-/// A product over patches, with the dropout of its epilogue, is the convolution as it is written;
-/// its filters turned over are another.
+/// Checks that a product over patches, with dropout in its epilogue, equals the direct convolution.
+/// With the filters flipped it must not.
 #[test]
 fn a_product_over_patches_is_a_convolution() {
     fn check<B: Backend>(backend: &mut B) {
@@ -214,7 +215,7 @@ fn a_product_over_patches_is_a_convolution() {
 fn pooling_and_the_way_back_equal_the_oracle() {
     fn check<B: Backend>(backend: &mut B) {
         for (count, image) in images() {
-            // Few values, so that windows have several largest ones; as a ReLU leaves them.
+            // Few distinct values, as after a ReLU, so that windows have tied maxima.
             let values: Vec<f32> = noise(1, count * image.elements())
                 .into_iter()
                 .map(|x| (x * 3.0).round().max(0.0))
@@ -249,7 +250,7 @@ fn pooling_and_the_way_back_equal_the_oracle() {
                         .check(&what, &dx)
                         .unwrap();
                 }
-                // The control: the mean is not the largest.
+                // The control: average pooling must not pass for max pooling, nor the reverse.
                 let other = Pool {
                     pooling: if pool.pooling == Pooling::Max {
                         Pooling::Average
@@ -270,7 +271,7 @@ fn pooling_and_the_way_back_equal_the_oracle() {
     on_backends!(check);
 }
 
-/// The fast path and the twins: the same bits, sums included.
+/// Checks that the fast path and the reference kernels give the same bits, sums included.
 #[test]
 fn both_paths_of_the_cpu_have_the_same_bits() {
     let on = |backend: &mut wgpu_dropout::cpu::Cpu| {
@@ -378,7 +379,7 @@ fn sizes_that_do_not_fit_are_refused() {
                 "{of:?} {height} {width}"
             );
         }
-        // Tensors that hold no whole number of images, and others than what they make.
+        // Tensors that do not hold a whole number of images, and outputs of the wrong size.
         let (of, filter, pool) = (
             image(4, 4, 1),
             Filter { side: 3, padding: 0 },

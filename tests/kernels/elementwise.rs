@@ -1,4 +1,4 @@
-//! `dropout`, `copy` and `gather`: one read and one write an element.
+//! `dropout`, `copy` and `gather`: one read and one write per element.
 
 use crate::common::{Form, MULTIPLICATIONS, noise, poisoned, same_bits};
 use crate::{on_backends, sites};
@@ -81,8 +81,9 @@ fn nan_and_infinity_do_not_survive_being_dropped() {
     on_backends!(check);
 }
 
-/// The backward pass of plain dropout is the kernel itself on the gradient: ⟨dropout(x), g⟩ = ⟨x,
-/// dropout(g)⟩.
+/// Checks that the backward pass of plain dropout is the same kernel applied to the gradient:
+///
+/// ⟨dropout(x), g⟩ = ⟨x, dropout(g)⟩.
 #[test]
 fn dropout_is_its_own_backward_pass() {
     fn check<B: Backend>(backend: &mut B) {
@@ -137,7 +138,7 @@ fn gather_equals_the_oracle() {
                 noise(7, count * cols).iter().map(|x| (x * 127.5 + 127.5) as u8).collect();
             let floats = noise(8, count * cols);
             let labels: Vec<u32> = (0..count as u32).map(|row| row * 7 + 1).collect();
-            // Rows in no order, some more than once.
+            // Row indices in no particular order, some of them repeated.
             let order: Vec<u32> = noise(9, first + batch + 2)
                 .iter()
                 .map(|x| ((x + 1.0) * 0.5 * count as f32) as u32 % count as u32)
@@ -196,7 +197,7 @@ fn gather_equals_the_oracle() {
     on_backends!(check, [Form::Usual, Form::Downlevel]);
 }
 
-/// An order that names no row of the data harms nothing but its own row of the mini-batch.
+/// Checks that an index past the data affects only its own row of the mini-batch.
 #[test]
 fn gather_past_the_data_leaves_the_other_rows_right() {
     fn check<B: Backend>(backend: &mut B) {

@@ -11,7 +11,7 @@ use wgpu_dropout::{Dropout, Error};
 const SHAPES: [[usize; 2]; 8] =
     [[1, 1], [1, 9], [7, 1], [8, 8], [63, 65], [2, 129], [129, 12], [100, 1009]];
 
-/// Numbers of a mean and spread of their own in each column.
+/// Returns numbers whose mean and spread differ from column to column.
 fn columns(seed: u64, rows: usize, cols: usize) -> Vec<f32> {
     let (values, means) = (noise(seed, rows * cols), noise(seed + 1, cols));
     values
@@ -21,7 +21,7 @@ fn columns(seed: u64, rows: usize, cols: usize) -> Vec<f32> {
         .collect()
 }
 
-/// Statistics `[2, C]` of the columns, on the device.
+/// Returns the columns' statistics, `[2, C]`, on the device.
 fn statistics<B: Backend>(
     backend: &mut B,
     x: &B::Tensor<f32>,
@@ -53,7 +53,7 @@ fn statistics_equal_the_oracle_and_running_ones_follow() {
             let statistics = statistics(backend, &x, &mut running, cols);
             let exact = oracle::batch_statistics(&values, cols);
             exact.check(&what, &backend.read(&statistics).unwrap()).unwrap();
-            // The control: the unbiased variance is another, and so are the columns of a neighbour.
+            // The control: the unbiased variance must not pass for the biased one.
             if rows > 2 {
                 let unbiased = rows as f64 / (rows as f64 - 1.0);
                 let values = exact
@@ -117,7 +117,7 @@ fn normalized_columns_equal_the_oracle_with_relu_and_dropout() {
                 oracle::batch_norm(&values, &given, &affine, cols, epsilon, relu, &dropout)
                     .check(&what, &got)
                     .unwrap();
-                // The control: γ and β changed places.
+                // The control: γ and β swapped.
                 if rows * cols > 20 && dropout.scale != 0.0 && dropout.mask.rate.threshold() > 0 {
                     let swapped = [&affine[cols..], &affine[..cols]].concat();
                     let other = oracle::batch_norm(
@@ -131,7 +131,7 @@ fn normalized_columns_equal_the_oracle_with_relu_and_dropout() {
     on_backends!(check, [Form::Usual, Form::Downlevel]);
 }
 
-/// Some drivers make a maximum of a comparison, and 0 of a NaN.
+/// Checks that ReLU keeps NaN. Some drivers turn a comparison into a maximum, and NaN into 0.
 #[test]
 fn a_nan_goes_through_the_rectifier() {
     fn check<B: Backend>(backend: &mut B) {
@@ -192,8 +192,7 @@ fn a_normalized_column_has_mean_0_and_variance_1() {
     on_backends!(check, [Form::Usual, Form::Downlevel]);
 }
 
-/// `dγ`, `dβ` and `dX` of `L = Σ dy·y`, and how far `x`, γ and β are from what the device made of
-/// them.
+/// Returns the statistics, `[dγ, dβ]` and `dX` of `L = Σ dy·y` that the device computes.
 fn grads<B: Backend>(
     backend: &mut B,
     x: &[f32],
@@ -229,7 +228,7 @@ fn gradients_equal_the_oracle() {
     fn check<B: Backend>(backend: &mut B) {
         for [rows, cols] in SHAPES {
             for through in [None, Some(1.25)] {
-                // As what a ReLU leaves: zeros among numbers above 0.
+                // Like the output of a ReLU: zeros among positive numbers.
                 let cut = |x: f32| if through.is_some() { x.max(0.0) } else { x };
                 let x: Vec<f32> = columns(1, rows, cols).into_iter().map(cut).collect();
                 let (affine, dy) = (columns(7, 2, cols), noise(9, rows * cols));
@@ -246,7 +245,8 @@ fn gradients_equal_the_oracle() {
     on_backends!(check, [Form::Usual, Form::Downlevel]);
 }
 
-/// The oracle's gradient against central differences of the whole, statistics included, in f64.
+/// Checks the gradient against central differences, in f64, of the whole loss, including its
+/// dependence on the statistics.
 #[test]
 fn the_gradient_is_the_slope_through_the_statistics_too() {
     fn check<B: Backend>(backend: &mut B) {
@@ -284,7 +284,7 @@ fn the_gradient_is_the_slope_through_the_statistics_too() {
                 .fold(0.0, f64::max)
         };
         assert!(off(&grad_x, true) < 1e-5 && off(&grad_affine, false) < 1e-5, "{}", backend.name());
-        // The control: as if mean and variance were constants, which they are not.
+        // The control: the gradient with the mean and the variance wrongly held constant.
         let frozen: Vec<f32> = (0..rows * cols)
             .map(|i| {
                 let column: Vec<f64> =
@@ -326,8 +326,7 @@ fn adamw_equals_the_oracle_over_several_steps() {
                         )
                         .unwrap();
                 }
-                // The control: a step without the correction of the one after, or with decay in the
-                // gradient.
+                // The control: the bias correction of the next step.
                 let other = oracle::adamw(&gradient, state, &rule, step + 1);
                 assert!(other[0].check("", &got[0]).is_err(), "{rows}×{cols} step {step}");
             }

@@ -86,7 +86,8 @@ fn sgd_follows_the_rule_update_by_update() {
     on_backends!(check);
 }
 
-/// The control: what each part of the rule adds is far outside the bound of the rest.
+/// The control of the bound: changing or omitting any one part of the rule moves the result far
+/// outside it.
 #[test]
 fn every_part_of_the_rule_shows() {
     fn check<B: Backend>(backend: &mut B) {
@@ -125,8 +126,8 @@ fn every_part_of_the_rule_shows() {
     on_backends!(check);
 }
 
-/// `α·|w|` has no slope at 0: a weight there is left alone, and its neighbours are pulled towards
-/// it.
+/// Checks that `α·|w|` has no slope at 0: a weight of 0 stays, and other weights are pulled towards
+/// 0.
 #[test]
 fn an_l1_penalty_pulls_towards_0_and_leaves_0_alone() {
     fn check<B: Backend>(backend: &mut B) {
@@ -174,7 +175,8 @@ fn start([_, inputs, outputs]: [usize; 3], fill: fn(u64, usize) -> Vec<f32>) -> 
     [fill(1, inputs * outputs), fill(2, inputs * outputs), fill(3, outputs), fill(4, outputs)]
 }
 
-/// The state after one update, fused, or by the three kernels that it stands for.
+/// Returns the state after one update, made by the fused kernel or by the three kernels that it
+/// replaces.
 fn update<B: Backend>(
     backend: &mut B,
     x: &[f32],
@@ -239,7 +241,7 @@ fn a_layer_is_updated_as_the_rule_says() {
                     );
                     let next = update(backend, &x, &grad_z, &state, shape, rule, true);
                     for (i, (exact, next)) in exact.iter().zip(&next).enumerate() {
-                        // Without momentum nothing is kept, so nothing is changed.
+                        // Without momentum the velocities must stay unchanged.
                         if i % 2 == 0 || rule.momentum != 0.0 {
                             exact
                                 .check(
@@ -259,8 +261,8 @@ fn a_layer_is_updated_as_the_rule_says() {
     on_backends!(check, tiles_and_downlevel());
 }
 
-/// Whole numbers and factors that are powers of two are exact in any order. The control: another
-/// rule gives other bits.
+/// Checks that the fused update gives the bits of the separate kernels. Whole numbers times powers
+/// of two are exact in any order. The control: another rule gives other bits.
 #[test]
 fn a_fused_update_is_the_gradient_and_then_the_update() {
     fn check<B: Backend>(backend: &mut B) {

@@ -17,7 +17,7 @@ const SHAPES: [[usize; 2]; 7] =
 fn what_is_added_equals_the_oracle() {
     fn check<B: Backend>(backend: &mut B) {
         for [rows, cols] in SHAPES {
-            // Means below the least that counts, above the most, and between.
+            // Means below the lower clamp, above the upper one, and between.
             let means: Vec<f32> = noise(1, 2 * cols).iter().map(|mean| 0.5 + 0.8 * mean).collect();
             let (grad, target, weight) = (noise(2, rows * cols), 0.05, 3.0);
             let statistics = backend.tensor(2, cols, &means).unwrap();
@@ -46,8 +46,8 @@ fn what_is_added_equals_the_oracle() {
     on_backends!(check);
 }
 
-/// A layer of logistic units with the identity for weights, so that `Z` is `X`, and the gradient of
-/// its penalty.
+/// Runs a layer of logistic units with identity weights, so that `Z` is `X`, and computes the
+/// gradient of its penalty.
 fn penalized<B: Backend>(
     backend: &mut B,
     z: &B::Tensor<f32>,
@@ -165,8 +165,8 @@ fn units_that_are_off_or_on_in_all_rows_are_pushed_within_bounds() {
             .unwrap();
         let got = backend.read(&grad_y).unwrap();
         let what = format!("{} {got:?}", backend.name());
-        // −ρ/10⁻⁶ and (1 − ρ)/10⁻⁶, the latter within what f32 keeps of 1 − 10⁻⁶; and nothing where
-        // the mean is the target.
+        // The bounds are −ρ/10⁻⁶ and (1 − ρ)/10⁻⁶, the latter to the precision with which f32 holds
+        // 1 − 10⁻⁶. The gradient is 0 where the mean is the target.
         assert!(
             (got[0] + 5e4).abs() < 50.0
                 && (got[1] / 9.5e5 - 1.0).abs() < 0.1

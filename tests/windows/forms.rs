@@ -1,4 +1,4 @@
-//! Dropout's other forms in windows.
+//! The other forms of dropout in windows.
 
 use super::{equal, on_both_plans, site};
 use crate::common::{noise, poisoned};
@@ -60,8 +60,8 @@ fn strips_in_windows_of_rows_and_in_cut_rows() {
                 .unwrap();
                 y.map(|y| gpu.read(&y).unwrap()).concat()
             };
-            // A device may contract a multiplication and an addition in one variant and not in the
-            // next.
+            // Only the oracle is compared: a device may contract a multiplication and an addition
+            // in one variant and not in the next.
             for y in on_both_plans(Tile::Register, run).into_iter().flatten() {
                 oracle::alpha_dropout(&x, cols, &alpha)
                     .check("alpha_dropout", &y[..x.len()])

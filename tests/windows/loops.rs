@@ -1,5 +1,5 @@
-//! Loops that llvmpipe would end early: sums are cut before that, and what is not cut is refused
-//! where its loops would be too long.
+//! Loops that llvmpipe would end early: sums are split before that, and kernels that cannot be
+//! split are refused if their loops would be too long.
 
 use crate::common::{gpu_with, poisoned};
 use wgpu_dropout::backend::Backend;
@@ -12,7 +12,8 @@ use wgpu_dropout::cpu::Cpu;
 use wgpu_dropout::gpu::{Planner, Tile, Tiles};
 use wgpu_dropout::{Dropout, Error, Result};
 
-/// Sums of ones, longer than llvmpipe goes on with a loop; `order::part` cuts none of them.
+/// Checks sums of ones with more terms than llvmpipe's limit on loop iterations; `order::part`
+/// splits none of them.
 #[test]
 fn sums_of_more_terms_than_a_loop_may_have() {
     let terms = 300_000;
@@ -69,7 +70,8 @@ fn sums_of_more_terms_than_a_loop_may_have() {
             assert!(matches!(long, Err(Error::TooLarge { .. })), "{tile}: {long:?}");
         }
     }
-    // What is not cut: as many classes as three loops come to the end of, and one more.
+    // A kernel that is not split: the most classes for which its three loops complete, and one
+    // more.
     let Some(mut usual) = gpu_with(|planner| planner) else { return };
     for cols in [21_844, 21_845] {
         let (logits, labels) = (usual.zeros(1, cols).unwrap(), usual.zeros(1, 1).unwrap());
@@ -91,7 +93,7 @@ fn sums_of_more_terms_than_a_loop_may_have() {
             }
         }
     }
-    // The control: without the bound the sums are short, where a loop has an end.
+    // The control: without the planner's bound, sums are short on a device that ends loops early.
     let unbound =
         |planner| Planner { loops: u64::MAX, tiles: Tiles::all(Tile::Register), ..planner };
     let Some(mut gpu) = gpu_with(unbound) else { return };
@@ -113,8 +115,8 @@ fn sums_of_more_terms_than_a_loop_may_have() {
     assert_eq!(short, usual.kernels().planner().loops < u64::MAX);
 }
 
-/// A kernel that loops over `n`, which is cut nowhere. All is 0 but the last that a loop comes to,
-/// so that it is missed.
+/// Runs a kernel that loops over `n` and is never split. All values are 0 except the last that a
+/// loop reads, so a loop that ends early misses it.
 fn looped<B: Backend>(backend: &mut B, kernel: &str, n: usize) -> Result<Vec<f32>> {
     let last =
         |n: usize| (0..n).map(|i| if i + 1 == n { n as f32 } else { 0.0 }).collect::<Vec<f32>>();
@@ -211,7 +213,7 @@ fn looped<B: Backend>(backend: &mut B, kernel: &str, n: usize) -> Result<Vec<f32
             vec![grad]
         }
         "patches_grad" => {
-            // One patch of the whole image.
+            // One patch that covers the whole image.
             let (image, filter) =
                 (Image { height: n, width: n, channels: 1 }, Filter { side: n, padding: 0 });
             let (patches, mut grad) = (backend.zeros(1, n * n)?, poisoned(backend, 1, n * n));
@@ -256,7 +258,8 @@ fn looped<B: Backend>(backend: &mut B, kernel: &str, n: usize) -> Result<Vec<f32
     Ok(outputs.iter().map(|tensor| backend.read(tensor)).collect::<Result<Vec<_>>>()?.concat())
 }
 
-/// The most that each kernel's loops come to the end of, counted from its shader, and one more.
+/// Runs each kernel at the largest size for which its loops complete, counted from its shader, and
+/// at one more.
 #[test]
 fn what_is_not_cut_comes_to_the_end_of_its_loops_or_is_refused() {
     let Some(mut gpu) = gpu_with(|planner| planner) else { return };
@@ -293,7 +296,7 @@ fn what_is_not_cut_comes_to_the_end_of_its_loops_or_is_refused() {
     let (grad, mut weight) = (gpu.zeros(70_000, 1).unwrap(), gpu.zeros(70_000, 1).unwrap());
     gpu.sgd(Sgd { grad: &grad, weight: &mut weight, velocity: None, rule: SgdRule::plain(0.1) })
         .unwrap();
-    // A square more is much more.
+    // Here the number of iterations grows with the square of the size.
     looped(&mut gpu, "patches_grad", 20).unwrap();
     if ends {
         let more = looped(&mut gpu, "patches_grad", 256);

@@ -1,4 +1,4 @@
-//! Kernels that take a row, an element or an image at a time.
+//! Kernels that process a row, an element or an image at a time.
 
 use super::{equal, on_both_plans, site, weak};
 use crate::common::{gpu_with, noise, poisoned};
@@ -123,7 +123,7 @@ fn patches_and_pooling_in_images() {
         [&y, &back, &most, &through].map(|tensor| gpu.read(tensor).unwrap()).concat()
     };
     equal("patches, pool", on_both_plans(Tile::Register, run));
-    // An image that no binding holds.
+    // One image that no binding can hold.
     let Some(mut gpu) = gpu_with(weak) else { return };
     let image = Image { height: 150, width: 150, channels: 1 };
     let (x, mut y) = (gpu.zeros(1, image.elements()).unwrap(), gpu.zeros(1, 75 * 75).unwrap());
