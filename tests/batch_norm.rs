@@ -1,4 +1,4 @@
-//! Networks with batch normalization before dropout and after it, and networks trained by AdamW.
+//! Networks with batch normalization before or after dropout, and networks trained by AdamW.
 #![cfg(feature = "cli")]
 
 mod common;
@@ -30,7 +30,8 @@ fn architecture(inputs: usize, hidden: &[usize], classes: usize) -> Architecture
     }
 }
 
-/// All parameters in f64: weight, bias, γ and β of each layer, the latter empty for the last.
+/// All parameters in f64: weight, bias, γ and β of each layer, the last two empty for the last
+/// layer.
 type Parameters = Vec<[Vec<f64>; 4]>;
 
 fn parameters<B: Backend>(net: &mut Mlp<B>) -> Parameters {
@@ -45,7 +46,8 @@ fn parameters<B: Backend>(net: &mut Mlp<B>) -> Parameters {
     layers
 }
 
-/// The mean cross-entropy of a mini-batch in training, straight from the equations.
+/// Returns the mean cross-entropy of a mini-batch in training, computed directly from the
+/// equations.
 fn loss(
     parameters: &Parameters,
     place: BatchNormPlace,
@@ -94,8 +96,8 @@ fn loss(
     values.chunks(classes).zip(labels).map(row).sum::<f64>() / rows as f64
 }
 
-/// An update by plain SGD with the learning rate 1 is the gradient: of every parameter, against
-/// central differences in f64 with the masks held.
+/// Checks the gradient, which is one update by plain SGD at learning rate 1, for every parameter,
+/// against central differences in f64 with the masks held fixed.
 #[test]
 fn a_network_s_gradient_is_its_slope_through_batch_normalization() {
     fn check<B: Backend>(mut backend: B) -> B {
@@ -151,7 +153,7 @@ fn resident<B: Backend>(backend: &mut B, samples: &wgpu_dropout::data::Samples) 
     Resident::new(backend, Source::Floats(&x), samples.cols, 1.0, &samples.labels).unwrap()
 }
 
-/// Trained on the digits for some epochs.
+/// Trains a network on the digits.
 fn trained<B: Backend>(
     backend: B,
     place: Option<BatchNormPlace>,
@@ -188,7 +190,7 @@ fn digits_are_learned_and_prediction_is_a_plain_network() {
             assert!(error < 10.0, "{name} {place:?} {}: {error} %", training.optimizer);
             let x = DataSet::digits().unwrap().test.features_f32()[..64 * 40].to_vec();
             let predicted = net.predict(&x).unwrap();
-            // Exported, the normalization of prediction is part of the layers.
+            // The exported layers include the normalization of prediction.
             let folder = tempfile::TempDir::new().unwrap();
             let (file, form) =
                 (folder.path().join("n"), Interchange { layout: Layout::PyTorch, layers: None });
@@ -199,7 +201,8 @@ fn digits_are_learned_and_prediction_is_a_plain_network() {
                 predicted.iter().zip(other).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
             };
             assert!(off(&plain.predict(&x).unwrap()) < 1e-4, "{name} {place:?}");
-            // And so it is for sampled masks, whose mean lies near.
+            // The mean over sampled masks includes the normalization too, so it is close to the
+            // prediction.
             let labels = vec![0; 40];
             let data =
                 Resident::new(net.backend_mut(), Source::Floats(&x), 64, 1.0, &labels).unwrap();

@@ -1,5 +1,5 @@
-//! The fast CPU path: on every instruction set the bits of the reference, whatever the shape,
-//! offset and number of threads, and floats within the oracle's bound.
+//! The fast CPU path: on every instruction set it gives the reference's bits, whatever the shape,
+//! offset and number of threads. Matrix products are within the oracle's bound.
 
 #![cfg(feature = "cli")]
 
@@ -24,8 +24,8 @@ const SHAPES: [(usize, usize); 10] = [
     (0, 5),
     (5, 0),
 ];
-/// Rows of whole pairs of words, which AVX-512 takes several at a time: fewer than a job, more than
-/// one, and a last job of one row.
+/// Rows of whole pairs of words, of which AVX-512 takes several at a time: fewer rows than a job,
+/// more than one job, and a last job of one row.
 const RUNS: [(usize, usize); 5] = [(3, 128), (2, 384), (70, 1024), (257, 256), (9, 40_064)];
 
 fn site(keep: f64, row: u64, col: u64) -> Dropout {
@@ -33,7 +33,7 @@ fn site(keep: f64, row: u64, col: u64) -> Dropout {
     Dropout::train(Mode::Inverted, Mask::new(Rate::keep(keep).unwrap(), key).at(row, col))
 }
 
-/// The first element at which two results differ in a bit; NaNs are alike.
+/// Returns the first element at which two results differ in a bit. All NaNs count as equal.
 fn difference(a: &[f32], b: &[f32]) -> Option<usize> {
     assert_eq!(a.len(), b.len());
     (0..a.len()).find(|&i| a[i].to_bits() != b[i].to_bits() && !(a[i].is_nan() && b[i].is_nan()))
@@ -96,8 +96,8 @@ fn bits_are_the_reference_s() {
     }
 }
 
-/// From local column 0 on, which is a whole group's first or not, into outputs that start anywhere
-/// in a cache line.
+/// Checks runs of rows from local column 0, aligned to a group of draws and not, into outputs that
+/// start anywhere in a cache line.
 #[test]
 fn runs_of_rows_are_the_reference_to_the_bit() {
     for (rows, cols) in RUNS {
@@ -127,8 +127,8 @@ fn runs_of_rows_are_the_reference_to_the_bit() {
     }
 }
 
-/// Outputs so large that stores go past the caches, of rows that start anywhere in a cache line,
-/// and of runs.
+/// Checks outputs so large that stores bypass the caches, for rows that start anywhere in a cache
+/// line and for runs of rows.
 #[test]
 fn large_alpha_dropout_is_the_reference_to_the_bit() {
     for (rows, cols, col) in [(8, (1 << 20) + 3, 5), ((1 << 13) + 1, 1024, 8)] {
@@ -144,7 +144,7 @@ fn large_alpha_dropout_is_the_reference_to_the_bit() {
     }
 }
 
-/// Rows that are divided among threads, labels past the classes among them.
+/// Checks rows that are divided among threads. Some labels are past the classes.
 #[test]
 fn losses_are_the_reference_s_to_the_bit() {
     for (rows, classes) in [(3, 10), (2000, 10), (4097, 1), (5, 5000), (1500, 33)] {
@@ -167,7 +167,7 @@ fn losses_are_the_reference_s_to_the_bit() {
             (None, None),
             "{rows}×{classes}"
         );
-        // The control: another batch, another share.
+        // The control: another batch size changes each row's share.
         fast::softmax_cross_entropy(&logits, &labels, dz, losses, classes, rows);
         assert!(classes == 1 || difference(expected_dz, dz).is_some());
     }
@@ -231,7 +231,7 @@ fn forms_of_dropout_are_the_reference_s_to_the_bit() {
                     );
                 }
             }
-            // The control: no two of them are alike.
+            // The control: no two successive forms give the same result.
             if x.len() > 1000 && rows > 1 && keep == 0.3 {
                 (1..expected.len()).for_each(|i| {
                     assert!(difference(&expected[i - 1], &expected[i]).is_some(), "forms {i}")
@@ -244,8 +244,8 @@ fn forms_of_dropout_are_the_reference_s_to_the_bit() {
 #[test]
 fn a_layer_is_within_the_oracle_s_bound() {
     for isa in fast::Isa::available() {
-        // Past a block of terms and a panel of rows too, and one row, whose weights are read where
-        // they lie.
+        // Includes shapes larger than a block of terms and a panel of rows, and a single row, for
+        // which weights are read in place.
         for shape in [
             [1, 1, 1],
             [7, 13, 129],
@@ -319,7 +319,7 @@ fn a_layer_is_within_the_oracle_s_bound() {
     }
 }
 
-/// A product in one chain of fused multiply-adds an element.
+/// Returns a product that computes each element as one chain of fused multiply-adds.
 fn chain(x: &[f32], w: &[f32], [batch, inputs, outputs]: [usize; 3]) -> Vec<f32> {
     let element = |at: usize| {
         let (row, col) = (at / outputs, at % outputs);
@@ -401,7 +401,7 @@ fn a_mini_batch_is_the_reference_s_to_the_bit() {
     for cols in [1, 64, 77, 784] {
         let data: Vec<u8> = (0..50 * cols).map(|i| (i * 31 % 251) as u8).collect();
         let all_labels: Vec<u32> = (0..50).collect();
-        // One entry is past the data: its row stays as it is.
+        // Index 50 is past the data, so its rows stay as they are.
         let order: Vec<u32> = (0..90).map(|i| i * 7 % 51).collect();
         let (value, dropout) = (|byte: u8| f32::from(byte) / 255.0, site(0.8, 5, 3));
         let (mut x, mut labels) = (vec![9.0; 90 * cols], vec![9; 90]);

@@ -1,5 +1,5 @@
-//! Devices, ours and a caller's: what is refused and how, kernels between a caller's own passes,
-//! reading without blocking.
+//! Devices, this crate's and a caller's: refusals and their errors, kernels between a caller's own
+//! passes, and reading without blocking.
 
 mod common;
 
@@ -44,12 +44,13 @@ fn an_adapter_that_is_not_there_is_an_error_that_lists_those_that_are() {
     assert!(matches!("cpu".parse().map(|choice| Device::open(&choice)), Ok(Ok(Device::Cpu(_)))));
 }
 
-/// A dropout call on two ranges of buffers.
+/// Prepares a dropout call on two ranges of buffers.
 fn prepare<'a>(kernels: &Kernels, x: View<'a>, mut y: View<'a>) -> wgpu_dropout::Result<()> {
     kernels.dropout(&DropoutCall { x: &x, y: &mut y, dropout: site() }).map(drop)
 }
 
-/// Every refusal comes before wgpu sees the buffer, so nothing reaches the device's error handlers.
+/// Checks that every refusal comes before wgpu sees the buffer, so that nothing reaches the
+/// device's error handlers.
 #[test]
 fn buffers_that_a_kernel_cannot_use_are_typed_errors() {
     let Some(raw) = Raw::open() else { return };
@@ -85,7 +86,7 @@ fn buffers_that_a_kernel_cannot_use_are_typed_errors() {
         Err(Error::Shape { kernel: "dropout", .. })
     ));
 
-    // Coordinates past the contract.
+    // Coordinates past the contract's limits.
     for (row, col) in [(MAX_ROWS - 3, 0), (0, MAX_COLS - 7), (u64::MAX, 0), (0, u64::MAX)] {
         let mask = site().mask.at(row, col);
         assert!(matches!(
@@ -97,7 +98,7 @@ fn buffers_that_a_kernel_cannot_use_are_typed_errors() {
     assert!(error.is_none(), "{error:?}");
 }
 
-/// What the planner is told is checked against the device, so that no plan divides by zero or binds
+/// Checks that plans are validated against the device, so that no plan divides by zero or binds
 /// past a limit.
 #[test]
 fn plans_beyond_the_device_are_refused() {
@@ -123,7 +124,7 @@ fn plans_beyond_the_device_are_refused() {
             other => panic!("{planner:?}: {other:?}"),
         }
     }
-    // A plan of no operations a dispatch is slow, not wrong.
+    // A plan of no operations per dispatch is slow, not wrong.
     let kernels = Kernels::with_planner(&raw.device, |_| Planner { flops: 0, ..good }).unwrap();
     let (a, b, c) =
         (raw.buffer(&[1.0f32; 16]), raw.buffer(&[1.0f32; 16]), raw.buffer(&[0.0f32; 16]));
@@ -159,12 +160,13 @@ fn a_device_with_too_little_is_refused_and_one_with_webgpu_s_defaults_is_not() {
             tiles: Tiles::all(tile),
             ..planner
         });
-        // A tile that needs a feature, or more workgroup memory than the defaults have, is refused.
+        // A tile that needs a feature, or more workgroup memory than the defaults provide, is
+        // refused.
         let more = tile.is_matrix() || matches!(tile, Tile::Shuffle | Tile::Narrow | Tile::Large);
         assert_eq!(kernels.is_ok(), !more, "{tile}: {:?}", kernels.err());
     }
-    // wgpu enforces the one and not the other: a tile that does not fit is refused before anything
-    // is compiled.
+    // wgpu enforces only one of these two limits. A tile that exceeds either is refused before
+    // anything is compiled.
     let small = [
         (wgpu::Limits { max_compute_invocations_per_workgroup: 128, ..defaults.clone() }, true),
         (wgpu::Limits { max_compute_workgroup_storage_size: 12_288, ..defaults.clone() }, false),
@@ -217,7 +219,8 @@ fn a_device_with_too_little_is_refused_and_one_with_webgpu_s_defaults_is_not() {
     }
 }
 
-/// x[i] = i before our kernel, y[i] = 3·y[i] after it, all in one encoder, twice over.
+/// Checks a kernel recorded between a caller's own shaders in one encoder, `x[i] = i` before it and
+/// `y[i] = 3·y[i]` after it: once in separate passes and once within one pass.
 #[test]
 fn kernels_run_between_a_caller_s_own_passes() {
     let Some(raw) = Raw::open() else { return };
@@ -268,7 +271,8 @@ fn kernels_run_between_a_caller_s_own_passes() {
     assert!(error.is_none(), "{error:?}");
 }
 
-/// Tensors may start at any word of a buffer; what lies around the output stays as it was.
+/// Checks that tensors may start at any word of a buffer, and that the words around the output stay
+/// as they were.
 #[test]
 fn tensors_are_ranges_of_buffers() {
     let Some(raw) = Raw::open() else { return };
@@ -297,7 +301,8 @@ fn tensors_are_ranges_of_buffers() {
     }
 }
 
-/// A product of few rows and long sums takes a scratch buffer, which a prepared call brings along.
+/// Checks a product of few rows and long sums. It needs a scratch buffer, which the prepared call
+/// owns.
 #[test]
 fn a_product_in_parts_is_recorded_like_any_other_and_again() {
     let Some(raw) = Raw::open() else { return };
@@ -333,7 +338,7 @@ fn a_product_in_parts_is_recorded_like_any_other_and_again() {
     }
 }
 
-/// The scratch buffer is made once, and once more where a call needs a larger one.
+/// Checks that the scratch buffer is allocated once, and again only if a call needs a larger one.
 #[test]
 fn products_in_parts_make_no_objects_again() {
     with_gpu(Form::Usual, |gpu| {
@@ -388,8 +393,8 @@ fn reading_need_not_block_where_somebody_else_polls() {
     });
 }
 
-/// Typed errors, and neither a panic nor a hang, from everything that is called after a device is
-/// gone.
+/// Checks that every call after a device is lost returns a typed error or succeeds, and neither
+/// panics nor hangs.
 #[test]
 fn a_device_that_is_gone_gives_typed_errors() {
     let Some(mut gpu) = gpu() else { return };

@@ -1,6 +1,7 @@
 //! A device of wgpu's `downlevel_defaults`: four storage buffers, 16 KiB of workgroup memory, 256
-//! invocations, no feature. Masks, a network's whole training and every kernel are as elsewhere, in
-//! more dispatches; `tests/kernels` holds each of them against the oracle there.
+//! invocations, no features. Masks, a network's whole training and every kernel give the same
+//! results as elsewhere, in more dispatches. `tests/kernels` compares each kernel with the oracle
+//! on such a device.
 
 mod common;
 #[path = "common/noop.rs"]
@@ -35,7 +36,8 @@ fn masks_are_the_contract_s() {
     assert_eq!(kept, Cpu::new().read_mask(mask, 1000, 1000).unwrap());
 }
 
-/// What a training leaves: losses, weights, and predictions of both kinds.
+/// Trains a network and returns its losses, weights and predictions of both kinds, and the compiled
+/// forms.
 fn train(gpu: Gpu) -> (Vec<f32>, Vec<String>) {
     let (rate, input_rate) = (Rate::drop(0.5).unwrap(), Rate::drop(0.2).unwrap());
     let architecture = Architecture {
@@ -80,8 +82,8 @@ fn a_network_trains_and_predicts_as_elsewhere() {
     }
 }
 
-/// The parts into which a call is divided there follow the state as the call does: without the
-/// residual, dropout is the only thing left.
+/// Checks that a call that this device divides follows the state as a whole: dropout applies once,
+/// to the activation, and not to the residual, which is copied first.
 #[test]
 fn a_divided_call_reads_a_state_once() {
     let Some(gpu) = downlevel() else { return };
@@ -145,7 +147,7 @@ fn what_cannot_be_done_there_says_which_limit_it_is() {
             other => panic!("{other:?}"),
         }
     }
-    // The control: such a device makes no pipeline of five.
+    // The control: this device refuses a pipeline of five storage buffers.
     let bindings = (0..5)
         .map(|i| format!("@group(0) @binding({i}) var<storage, read_write> b{i}: array<u32>;\n"))
         .collect::<String>();

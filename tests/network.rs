@@ -1,7 +1,7 @@
-//! The network on both backends: gradients, whole epochs followed in f64, equal losses, what a step
-//! costs, what prediction is.
+//! The network on both backends: gradients, whole epochs followed in f64, equal losses, the cost of
+//! a step, and prediction.
 
-// The oracle and the data sets are the command line's.
+// The oracle and the data sets belong to the feature `cli`.
 #![cfg(feature = "cli")]
 
 mod common;
@@ -30,7 +30,7 @@ fn architecture(inputs: usize, hidden: &[usize], classes: usize, mode: Mode) -> 
     }
 }
 
-/// The first `rows` rows of a data set's part.
+/// Returns the first `rows` rows of a part of a data set.
 fn cut(samples: &Samples, rows: usize) -> Samples {
     let values = match &samples.values {
         Values::Bytes(bytes) => Values::Bytes(bytes[..rows * samples.cols].to_vec()),
@@ -47,12 +47,12 @@ fn resident<B: Backend>(backend: &mut B, samples: &Samples) -> Resident<B> {
     Resident::new(backend, source, samples.cols, samples.unit, &samples.labels).unwrap()
 }
 
-/// A mini-batch of noise for a network of 7 inputs and 5 classes.
+/// Returns a mini-batch of noise for a network of 7 inputs and 5 classes.
 fn noise_batch(rows: usize) -> (Vec<f32>, Vec<u32>) {
     (noise(1, rows * 7), (0..rows as u32).map(|row| row * 3 % 5).collect())
 }
 
-/// A small network whose biases are not the zeros that they start from.
+/// Returns a small network whose biases are not the zeros of initialization.
 fn small<B: Backend>(backend: B, mode: Mode) -> Mlp<B> {
     let mut net = Mlp::new(backend, architecture(7, &[9, 8], 5, mode)).unwrap();
     for index in 0..3 {
@@ -62,14 +62,16 @@ fn small<B: Backend>(backend: B, mode: Mode) -> Mlp<B> {
     net
 }
 
-/// The largest excess of a difference over `absolute + relative·|b|`; NaN counts as infinite.
+/// Returns the largest ratio of a difference to its tolerance, `absolute + relative·|b|`; NaN
+/// counts as infinite.
 fn excess(a: &[f64], b: &[f64], absolute: f64, relative: f64) -> f64 {
     assert_eq!(a.len(), b.len());
     let over = a.iter().zip(b).map(|(a, b)| (a - b).abs() / (absolute + relative * b.abs()));
     over.map(|over| if over.is_nan() { f64::INFINITY } else { over }).fold(0.0, f64::max)
 }
 
-/// With lr = 1 and no momentum, an update takes the gradient off the weights.
+/// Checks the gradient: with learning rate 1 and no momentum, an update subtracts it from the
+/// weights.
 #[test]
 fn a_mini_batch_s_gradient_is_the_loss_s_slope_with_the_mask_held() {
     fn check<B: Backend>(mut backend: B) -> B {
@@ -113,11 +115,11 @@ fn a_mini_batch_s_gradient_is_the_loss_s_slope_with_the_mask_held() {
                 off <= 1.0,
                 "the f64 network's own gradient, {mode}: {off} times the tolerance"
             );
-            // The control: the mask of the step before.
+            // The control: the mask of the previous step.
             let other = before.differences(batch, &training(&architecture, 2), 1e-6);
             assert!(
                 mode == Mode::None || excess(&taken, &other, 2e-6, 1e-5) > 1000.0,
-                "{mode}: masks make a difference"
+                "{mode}: another mask must give another gradient"
             );
             backend = net.into_backend();
         }
@@ -128,7 +130,7 @@ fn a_mini_batch_s_gradient_is_the_loss_s_slope_with_the_mask_held() {
     lend(Form::Usual, check);
 }
 
-/// Losses of the first 20 mini-batches of 16.
+/// Returns the losses of the first 20 mini-batches of 16.
 fn first_losses<B: Backend>(backend: B, data: &DataSet) -> (B, Vec<f32>) {
     let mut net =
         Mlp::new(backend, architecture(data.train.cols, &[256, 256], data.classes, Mode::Inverted))
@@ -149,7 +151,7 @@ fn compare_losses(data: &DataSet) {
         }
         assert!(
             cpu_losses.windows(2).all(|pair| (pair[0] - pair[1]).abs() > 1e-4 * pair[0]),
-            "steps differ by more than that"
+            "successive losses differ by more than the tolerance"
         );
         gpu
     });
@@ -164,7 +166,7 @@ fn the_first_20_losses_are_equal_on_gpu_and_cpu() {
     }
 }
 
-/// An epoch of 200 digits, in mini-batches of 32 of which the last has 8, followed step by step.
+/// Checks an epoch of 200 digits, in mini-batches of 32 of which the last has 8, step by step.
 #[test]
 fn an_epoch_ends_in_the_weights_of_an_independent_f64_network() {
     fn check<B: Backend>(mut backend: B) -> B {
@@ -187,7 +189,7 @@ fn an_epoch_ends_in_the_weights_of_an_independent_f64_network() {
                     order = init::shuffle(architecture.seed, 0, 200);
                 }
                 let start = Network64::of(&mut net).unwrap();
-                // The control follows other masks, or without dropout another momentum.
+                // The control uses other masks or, without dropout, another momentum.
                 let (mut exact, mut control) = (start.clone(), start);
                 for (step, rows) in (0..).zip(order.chunks(32)) {
                     let features = rows
@@ -231,8 +233,8 @@ fn an_epoch_ends_in_the_weights_of_an_independent_f64_network() {
     lend(Form::Usual, check);
 }
 
-/// Learning rate, momentum and drop rates that change from step to step, followed in f64. The
-/// control follows them one step late.
+/// Checks learning rate, momentum and drop rates that change from step to step, followed in f64.
+/// The control follows them one step late.
 #[test]
 fn schedules_are_followed_step_by_step() {
     fn check<B: Backend>(backend: B) -> B {
@@ -276,7 +278,7 @@ fn schedules_are_followed_step_by_step() {
         assert!(distance <= 2e-4, "{}: {distance:e} off", net.backend().name());
         assert!(off > 2e-3, "the control is only {off:e} off");
 
-        // Vanilla's prediction scales by one rate.
+        // Prediction in vanilla mode scales by a single rate, so the schedule is refused.
         drop(data);
         let mut vanilla =
             Mlp::new(net.into_backend(), architecture(64, &[8], 10, Mode::Vanilla)).unwrap();
@@ -318,8 +320,8 @@ fn training_on_digits_ends_under_4_percent_test_error() {
     lend(Form::Usual, check);
 }
 
-/// One submit a step, nothing read inside an epoch, nothing made once every size of mini-batch has
-/// been seen.
+/// Checks that a step is one submit, that nothing is read within an epoch, and that nothing is
+/// allocated once every size of mini-batch has been seen.
 #[test]
 fn a_step_is_one_submit_that_reads_nothing_and_makes_nothing() {
     lend(Form::Usual, |gpu| {
@@ -366,7 +368,7 @@ fn a_step_is_one_submit_that_reads_nothing_and_makes_nothing() {
             );
             assert_eq!(taken.objects == 0, step > 0, "step {step}: {taken:?}");
         }
-        // What was 0 so far can be counted: 3 rows of 65 bits in whole words.
+        // The control: the counters that were 0 so far do count. 3 rows of 65 bits in whole words.
         let before = net.backend().counts();
         net.backend_mut()
             .read_mask(Mask::new(Rate::drop(0.5).unwrap(), Key::default()), 3, 65)
@@ -392,7 +394,7 @@ fn prediction_is_the_scaled_network_and_takes_no_randomness() {
             let off =
                 excess(&wide, &exact.probabilities(&x, &prediction(&architecture)), 2e-6, 0.0);
             assert!(off <= 1.0, "{} {mode}: {off} times the tolerance", net.backend().name());
-            // The control: without the factor, vanilla's probabilities are others.
+            // The control: without the factor, vanilla's probabilities differ.
             let unscaled = excess(&wide, &exact.probabilities(&x, &|_, _, _| 1.0), 2e-6, 0.0);
             assert_eq!(unscaled > 1000.0, mode == Mode::Vanilla, "{mode}: {unscaled}");
 

@@ -1,4 +1,4 @@
-//! The parameter block on the host against the shader's, by naga's reflection, and every variant in
+//! The host's parameter block against the shader's, by naga's reflection, and every variant in
 //! naga's validator.
 
 #[path = "common/shaders.rs"]
@@ -27,7 +27,7 @@ fn host() -> Layout {
     (offsets, size_of::<Params>() as u32)
 }
 
-/// The layout of the one uniform, which stands at group 1, binding 0.
+/// Returns the layout of the parameter uniform at group 1, binding 0.
 fn uniform(module: &Module) -> Layout {
     let uniforms = module
         .global_variables
@@ -73,7 +73,7 @@ fn the_host_s_layout_is_the_shader_s_in_every_variant() {
     }
 }
 
-/// A state's bytes are the fields that shaders/state.wgsl reads, in its order.
+/// Checks that a state's bytes are the fields that shaders/state.wgsl reads, in its order.
 #[test]
 fn a_state_is_laid_out_as_the_shader_reads_it() {
     let variant = Variant { state: true, ..Variant::new(Stem::Dropout) };
@@ -115,8 +115,8 @@ fn a_state_is_laid_out_as_the_shader_reads_it() {
     );
 }
 
-/// The control: fields that changed places, or a vector, which WGSL aligns otherwise than Rust
-/// does.
+/// The control: checks that swapped fields, or the alignment of a vector, which differs between
+/// WGSL and Rust, are detected.
 #[test]
 fn another_layout_is_found_out() {
     let variant = Variant::new(Stem::Dropout);
@@ -138,8 +138,8 @@ fn another_layout_is_found_out() {
 #[test]
 fn every_variant_is_valid_and_has_a_name_of_its_own() {
     let mut names = HashSet::new();
-    // The baseline needs nothing that an adapter may lack: no f16, no subgroups, and 64-bit
-    // integers only where it says so.
+    // The baseline requires nothing that an adapter may lack: no f16, no subgroups, and 64-bit
+    // integers only in the variants that declare them.
     for Form { variant, wgsl, module, .. } in forms() {
         let (name, needs) = (variant.name(), variant.features());
         assert!(names.insert(name.clone()), "{name} twice");
@@ -157,7 +157,8 @@ fn every_variant_is_valid_and_has_a_name_of_its_own() {
         assert_eq!(entry.name, "main", "{name}");
         assert_eq!(wgsl.contains("u64"), needs.contains(wgpu::Features::SHADER_INT64), "{name}");
         let threads: u32 = entry.workgroup_size.iter().product();
-        // What the tile asks of a device, and what every kernel does.
+        // Limits on threads and workgroup memory: those of the tile, or those of every other
+        // kernel.
         let (most_threads, most) = match variant.tile {
             tile if tile.is_matrix() && variant.stem.is_product() => (256, 47_104),
             Tile::Large if variant.stem.is_product() => (256, 32_768),
@@ -184,7 +185,7 @@ fn every_variant_is_valid_and_has_a_name_of_its_own() {
     );
 }
 
-/// Tensors are the bindings 0, 1, … of group 0: what is read comes first, what is written after it.
+/// Checks that tensors are the bindings 0, 1, … of group 0, inputs first and outputs last.
 #[test]
 fn tensors_are_bound_in_order_and_written_ones_come_last() {
     for Form { variant, module, .. } in forms() {

@@ -15,8 +15,8 @@ use wgpu_dropout::{
     AlphaDropout, AxisMap, Dropout, Error, GaussianDropout, Key, Mask, Mode, Rate, Result,
 };
 
-/// Tensors that no binding of the least device holds: each window is within its limits, which the
-/// backend checks.
+/// Checks tensors that no binding of the least device holds: each window is within its limits,
+/// which the noop backend validates.
 #[test]
 fn large_tensors_are_bound_in_windows_that_the_least_device_takes() {
     let limits = Limits { max_compute_workgroups_per_dimension: 100, ..least() };
@@ -30,7 +30,8 @@ fn large_tensors_are_bound_in_windows_that_the_least_device_takes() {
     assert!(windows > 3 * whole, "{windows} dispatches and {whole}");
 }
 
-/// Kernels that are cut, on tensors of more than 64 KiB; gives the dispatches.
+/// Runs the kernels that can be divided, on tensors of more than 64 KiB. Returns the number of
+/// dispatches.
 fn large(gpu: &mut Gpu) -> Result<u64> {
     let mask = Mask::new(Rate::drop(0.5)?, Key { seed: 1, layer: 2, step: 3 });
     let dropout = Dropout::train(Mode::Inverted, mask);
@@ -114,7 +115,7 @@ fn large(gpu: &mut Gpu) -> Result<u64> {
         gpu.mask_bytes(MaskBytes { bytes: &mut bytes, mask })?;
         gpu.read_mask(mask, 32 * batch, inputs)?;
     }
-    // A row that no binding holds, though a grid is wide enough for it.
+    // One row exceeds a binding, although the grid is wide enough for it.
     let (long, mut out) = (gpu.zeros(2, 20_000)?, gpu.zeros(2, 20_000)?);
     gpu.dropout(DropoutCall { x: &long, y: &mut out, dropout })?;
     rowwise(gpu, mask)?;
@@ -122,7 +123,7 @@ fn large(gpu: &mut Gpu) -> Result<u64> {
     Ok(gpu.counts().dispatches)
 }
 
-/// Kernels that take rows, elements or images at a time.
+/// Runs the kernels that take rows, elements or images at a time.
 fn rowwise(gpu: &mut Gpu, mask: Mask) -> Result<()> {
     let (rows, cols, dropout) = (5000, 12, Dropout::train(Mode::Inverted, mask));
     let [x, mut y, mut first, mut second] = [(); 4].map(|()| gpu.zeros(rows, cols).unwrap());
@@ -193,7 +194,7 @@ fn rowwise(gpu: &mut Gpu, mask: Mask) -> Result<()> {
             dropout,
         })?;
     }
-    // An image a row.
+    // One image per row.
     let (image, filter) =
         (Image { height: 3, width: 2, channels: 2 }, Filter { side: 3, padding: 1 });
     let mut patches = gpu.zeros(6 * rows, 18)?;
@@ -218,8 +219,8 @@ fn rowwise(gpu: &mut Gpu, mask: Mask) -> Result<()> {
     })
 }
 
-/// A residual in the output's place is lost to the first part of a sum, so it is taken beside whole
-/// sums alone.
+/// Checks that a residual in place of the output is accepted only if the sums are not split: the
+/// first part of a split sum would overwrite it.
 #[test]
 fn a_residual_in_place_is_refused_where_its_sum_is_cut() {
     let limits = Limits {
@@ -255,15 +256,15 @@ fn a_residual_in_place_is_refused_where_its_sum_is_cut() {
             dropout,
         })
     };
-    // The least device binds 127 rows of 64 weights, so 112 of a sum.
+    // The least device binds 127 rows of 64 weights, so a part of a sum has 112 terms.
     layer(112, true).unwrap();
     layer(500, false).unwrap();
     let cut = layer(500, true);
     assert!(matches!(cut, Err(Error::TooLarge { value: 500, bound: 112, .. })), "{cut:?}");
 }
 
-/// What must lie in one binding is taken up to its last byte; the refusal says how many bytes there
-/// are and may be.
+/// Checks that a tensor that must lie in one binding is accepted up to its last byte, and that the
+/// refusal gives its size and the bound in bytes.
 #[test]
 fn a_tensor_that_must_be_whole_fits_to_the_byte() {
     let (device, _queue) = pretend(DeviceFeatures::empty(), &least());
@@ -277,7 +278,8 @@ fn a_tensor_that_must_be_whole_fits_to_the_byte() {
             mapped_at_creation: false,
         })
     });
-    // Wherever a tensor starts: the binding less the alignment and a word.
+    // The largest size that fits wherever a tensor starts: the binding less the alignment and a
+    // word.
     let most = (1 << 16) - (1 << 15) - 4;
     let updated = |cols: usize, max_norm: Option<f32>| {
         let (grad, mut weight) = (View::new(&buffers[0], 1, cols), View::new(&buffers[1], 1, cols));
