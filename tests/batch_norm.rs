@@ -18,7 +18,8 @@ use wgpu_dropout::{Error, Mode, Rate};
 const PLACES: [BatchNormPlace; 2] = [BatchNormPlace::Before, BatchNormPlace::After];
 
 fn architecture(inputs: usize, hidden: &[usize], classes: usize) -> Architecture {
-    let (rate, input_rate) = (Rate::drop(0.4).unwrap(), Rate::drop(0.1).unwrap());
+    let rate = Rate::drop(0.4).unwrap();
+    let input_rate = Rate::drop(0.1).unwrap();
     Architecture {
         inputs,
         hidden: hidden.to_vec(),
@@ -62,7 +63,8 @@ fn loss(
     };
     let mut values = drop(x.iter().copied().map(f64::from).collect(), 0);
     for (index, [weight, bias, gamma, beta]) in parameters.iter().enumerate() {
-        let (inputs, units) = (values.len() / rows, bias.len());
+        let inputs = values.len() / rows;
+        let units = bias.len();
         let sum = |r: usize, o: usize| {
             bias[o]
                 + (0..inputs).map(|i| values[r * inputs + i] * weight[i * units + o]).sum::<f64>()
@@ -102,9 +104,10 @@ fn loss(
 fn a_network_s_gradient_is_its_slope_through_batch_normalization() {
     fn check<B: Backend>(mut backend: B) -> B {
         for place in PLACES {
-            let (rows, shape) = (9, architecture(5, &[6, 4], 3));
-            let (x, labels) =
-                (noise(1, rows * 5), (0..rows as u32).map(|row| row % 3).collect::<Vec<_>>());
+            let rows = 9;
+            let shape = architecture(5, &[6, 4], 3);
+            let x = noise(1, rows * 5);
+            let labels = (0..rows as u32).map(|row| row % 3).collect::<Vec<_>>();
             let mut net = Mlp::new(backend, shape.clone()).unwrap().with_batch_norm(place).unwrap();
             let before = parameters(&mut net);
             let plain = Training { rule: SgdRule::plain(1.0), ..Training::default() };
@@ -165,8 +168,8 @@ fn trained<B: Backend>(
     if let Some(place) = place {
         net = net.with_batch_norm(place).unwrap();
     }
-    let (train, test) =
-        (resident(net.backend_mut(), &digits.train), resident(net.backend_mut(), &digits.test));
+    let train = resident(net.backend_mut(), &digits.train);
+    let test = resident(net.backend_mut(), &digits.test);
     for _ in 0..epochs {
         net.train_epoch(&train, training).unwrap();
     }
@@ -192,8 +195,8 @@ fn digits_are_learned_and_prediction_is_a_plain_network() {
             let predicted = net.predict(&x).unwrap();
             // The exported layers include the normalization of prediction.
             let folder = tempfile::TempDir::new().unwrap();
-            let (file, form) =
-                (folder.path().join("n"), Interchange { layout: Layout::PyTorch, layers: None });
+            let file = folder.path().join("n");
+            let form = Interchange { layout: Layout::PyTorch, layers: None };
             net.export(&file, &form).unwrap();
             let mut plain = Mlp::new(Cpu::new(), net.architecture().clone()).unwrap();
             plain.import(&file, &form).unwrap();
@@ -233,7 +236,8 @@ fn what_does_not_go_together_is_refused() {
         Err(Error::Invalid { what }) => assert!(what.contains(word), "{what}"),
         other => panic!("{word}: {other:?}"),
     };
-    let (x, labels) = (noise(1, 4 * 5), [0, 1, 2, 0]);
+    let x = noise(1, 4 * 5);
+    let labels = [0, 1, 2, 0];
     let new = || Mlp::new(Cpu::new(), architecture(5, &[6], 3)).unwrap();
     let mut net = new();
     net.train_step(&x, &labels, &Training::default()).unwrap();

@@ -61,7 +61,8 @@ fn loss(
     labels: &[u32],
     step: u32,
 ) -> f64 {
-    let (mut image, mut rows) = (front.image, x.len() / front.image.elements());
+    let mut image = front.image;
+    let mut rows = x.len() / front.image.elements();
     let mut values: Vec<f64> = x.iter().map(|&x| f64::from(x)).collect();
     let mut layers = layers.iter();
     for &stage in &front.stages {
@@ -95,10 +96,8 @@ fn loss(
                     for (u, v, c) in (0..side * side * image.channels).map(|i| {
                         (i / image.channels / side, i / image.channels % side, i % image.channels)
                     }) {
-                        let (row, col) = (
-                            row + u as isize - padding as isize,
-                            col + v as isize - padding as isize,
-                        );
+                        let row = row + u as isize - padding as isize;
+                        let col = col + v as isize - padding as isize;
                         sum += weight[((u * side + v) * image.channels + c) * channels + o]
                             * at(b, row, col, c);
                     }
@@ -138,7 +137,8 @@ fn loss(
     drop(&mut values, 0);
     let last = widths.len() - 2;
     for (index, (weight, bias)) in layers.enumerate() {
-        let (from, to) = (widths[index], widths[index + 1]);
+        let from = widths[index];
+        let to = widths[index + 1];
         let sum = |r: usize, o: usize| {
             bias[o] + (0..from).map(|i| values[r * from + i] * weight[i * to + o]).sum::<f64>()
         };
@@ -180,7 +180,8 @@ fn the_gradient_is_the_slope_of_an_independent_network() {
     fn check<B: Backend>(backend: B) {
         let front = front();
         let head = head(&front, &[5], 3);
-        let (x, labels) = (noise(5, 4 * front.image.elements()), [2, 0, 1, 1]);
+        let x = noise(5, 4 * front.image.elements());
+        let labels = [2, 0, 1, 1];
         let mut net = ConvNet::new(backend, &front, head.clone()).unwrap();
         let before = parameters(&mut net);
         assert_eq!(flat(&before[..3]).len(), front.parameters().unwrap());
@@ -192,7 +193,9 @@ fn the_gradient_is_the_slope_of_an_independent_network() {
         let gradient: Vec<f64> =
             flat(&before).iter().zip(flat(&parameters(&mut net))).map(|(a, b)| a - b).collect();
         let off = |step: u32| {
-            let (h, mut layers, mut most) = (1e-5, before.clone(), 0.0f64);
+            let h = 1e-5;
+            let mut layers = before.clone();
+            let mut most = 0.0f64;
             let mut place = 0;
             for layer in 0..layers.len() {
                 for index in 0..layers[layer].0.len() + layers[layer].1.len() {

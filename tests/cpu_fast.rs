@@ -66,8 +66,10 @@ fn dropout_is_the_reference_to_the_bit() {
 #[test]
 fn a_mask_of_another_step_is_told_apart() {
     let x = noise(1, 4096);
-    let (mut a, mut b) = (vec![0.0; 4096], vec![0.0; 4096]);
-    let (dropout, mut other) = (site(0.5, 0, 0), site(0.5, 0, 0));
+    let mut a = vec![0.0; 4096];
+    let mut b = vec![0.0; 4096];
+    let dropout = site(0.5, 0, 0);
+    let mut other = site(0.5, 0, 0);
     other.mask.key.step += 1;
     reference::dropout(&x, &mut a, 64, &dropout);
     fast::dropout(fast::Isa::best(), &x, &mut b, 64, &other);
@@ -105,7 +107,8 @@ fn runs_of_rows_are_the_reference_to_the_bit() {
         for (start, col) in [(0, 0), (1, 8), (6, 1000), (15, (1 << 35) - 128), (3, 5)] {
             let dropout = site(0.3, (1 << 32) - 2, col);
             let alpha = AlphaDropout::train(dropout.mask);
-            let (mut expected, mut y) = (vec![f32::NAN; x.len()], vec![f32::NAN; start + x.len()]);
+            let mut expected = vec![f32::NAN; x.len()];
+            let mut y = vec![f32::NAN; start + x.len()];
             for isa in fast::Isa::available() {
                 reference::dropout(&x, &mut expected, cols, &dropout);
                 fast::dropout(isa, &x, &mut y[start..], cols, &dropout);
@@ -134,7 +137,8 @@ fn large_alpha_dropout_is_the_reference_to_the_bit() {
     for (rows, cols, col) in [(8, (1 << 20) + 3, 5), ((1 << 13) + 1, 1024, 8)] {
         let x = noise(1, rows * cols);
         let alpha = AlphaDropout::train(site(0.4, 7, col).mask);
-        let (mut expected, mut y) = (vec![f32::NAN; x.len()], vec![f32::NAN; x.len()]);
+        let mut expected = vec![f32::NAN; x.len()];
+        let mut y = vec![f32::NAN; x.len()];
         reference::alpha_dropout(&x, &mut expected, cols, &alpha);
         for isa in fast::Isa::available() {
             y.fill(f32::NAN);
@@ -258,12 +262,10 @@ fn a_layer_is_within_the_oracle_s_bound() {
         ] {
             let [batch, inputs, outputs] = shape;
             let mut cpu = Cpu::with_isa(isa);
-            let (x, w, b, dy) = (
-                noise(1, batch * inputs),
-                noise(2, inputs * outputs),
-                noise(3, outputs),
-                noise(4, batch * outputs),
-            );
+            let x = noise(1, batch * inputs);
+            let w = noise(2, inputs * outputs);
+            let b = noise(3, outputs);
+            let dy = noise(4, batch * outputs);
             let tensors = [
                 (batch, inputs, &x),
                 (inputs, outputs, &w),
@@ -300,8 +302,8 @@ fn a_layer_is_within_the_oracle_s_bound() {
                 })
                 .unwrap();
                 oracle::grad_input(&dz, &w, shape).check("dx", dx.values()).unwrap();
-                let (mut dw, mut db) =
-                    (poisoned(&mut cpu, inputs, outputs), poisoned(&mut cpu, 1, outputs));
+                let mut dw = poisoned(&mut cpu, inputs, outputs);
+                let mut db = poisoned(&mut cpu, 1, outputs);
                 cpu.grad_weight(GradWeight {
                     x: &tx,
                     grad_output: &tdy,
@@ -332,7 +334,8 @@ fn chain(x: &[f32], w: &[f32], [batch, inputs, outputs]: [usize; 3]) -> Vec<f32>
 fn a_product_is_one_ascending_chain_whatever_the_blocks_and_threads() {
     for shape in [[1, 1500, 130], [3, 5, 1], [40, 1100, 300], [200, 33, 65]] {
         let [batch, inputs, outputs] = shape;
-        let (x, w) = (noise(5, batch * inputs), noise(6, inputs * outputs));
+        let x = noise(5, batch * inputs);
+        let w = noise(6, inputs * outputs);
         let expected = chain(&x, &w, shape);
         for isa in fast::Isa::available().into_iter().filter(|&isa| isa != fast::Isa::Portable) {
             for threads in [1, 2, 7] {
@@ -359,7 +362,8 @@ fn a_product_is_one_ascending_chain_whatever_the_blocks_and_threads() {
 #[test]
 fn a_chain_of_two_roundings_is_told_apart() {
     let shape @ [batch, inputs, outputs] = [2, 50, 3];
-    let (x, w) = (noise(5, batch * inputs), noise(6, inputs * outputs));
+    let x = noise(5, batch * inputs);
+    let w = noise(6, inputs * outputs);
     let mut y = vec![f32::NAN; batch * outputs];
     reference::linear_forward(&x, &w, None, &mut y, [inputs, outputs], false, &Dropout::NONE);
     assert!(difference(&chain(&x, &w, shape), &y).is_some());
@@ -372,10 +376,12 @@ fn an_update_is_the_reference_s_to_the_bit() {
             [(0.0, 0.0, None), (0.9, 0.1, None), (0.5, 0.0, Some(0.7))]
         {
             let rule = SgdRule { momentum, weight_decay, max_norm, ..SgdRule::plain(0.25) };
-            let (grad, start, velocity) =
-                (noise(1, rows * cols), noise(2, rows * cols), noise(3, rows * cols));
+            let grad = noise(1, rows * cols);
+            let start = noise(2, rows * cols);
+            let velocity = noise(3, rows * cols);
             let run = |isa: Option<fast::Isa>| {
-                let (mut w, mut v) = (start.clone(), velocity.clone());
+                let mut w = start.clone();
+                let mut v = velocity.clone();
                 let kept = (momentum != 0.0).then_some(&mut v[..]);
                 match isa {
                     Some(isa) => fast::sgd(isa, &grad, &mut w, kept, cols, &rule),
@@ -403,11 +409,14 @@ fn a_mini_batch_is_the_reference_s_to_the_bit() {
         let all_labels: Vec<u32> = (0..50).collect();
         // Index 50 is past the data, so its rows stay as they are.
         let order: Vec<u32> = (0..90).map(|i| i * 7 % 51).collect();
-        let (value, dropout) = (|byte: u8| f32::from(byte) / 255.0, site(0.8, 5, 3));
-        let (mut x, mut labels) = (vec![9.0; 90 * cols], vec![9; 90]);
+        let value = |byte: u8| f32::from(byte) / 255.0;
+        let dropout = site(0.8, 5, 3);
+        let mut x = vec![9.0; 90 * cols];
+        let mut labels = vec![9; 90];
         reference::gather(&data, value, &all_labels, &order, &mut x, &mut labels, cols, &dropout);
         for isa in fast::Isa::available() {
-            let (mut y, mut found) = (vec![9.0; 90 * cols], vec![9; 90]);
+            let mut y = vec![9.0; 90 * cols];
+            let mut found = vec![9; 90];
             fast::gather(
                 isa,
                 &data,
@@ -428,14 +437,17 @@ fn a_mini_batch_is_the_reference_s_to_the_bit() {
 fn a_fused_update_is_the_gradient_and_the_update_to_the_bit() {
     for shape in [[1, 1, 1], [37, 129, 70], [1100, 45, 200], [3, 0, 5], [0, 3, 5]] {
         let [batch, inputs, outputs] = shape;
-        let (x, dz) = (noise(1, batch * inputs), noise(2, batch * outputs));
-        let (weight, bias) = (noise(3, inputs * outputs), noise(4, outputs));
+        let x = noise(1, batch * inputs);
+        let dz = noise(2, batch * outputs);
+        let weight = noise(3, inputs * outputs);
+        let bias = noise(4, outputs);
         for momentum in [0.0, 0.9] {
             let rule = SgdRule { momentum, weight_decay: 0.1, l1: 0.05, ..SgdRule::plain(0.25) };
             for isa in fast::Isa::available() {
                 let dropout = Dropout::NONE;
                 let gradient = fast::Gradient { grad_output: &dz, output: None, dropout: &dropout };
-                let (mut dw, mut db) = (vec![f32::NAN; weight.len()], vec![f32::NAN; outputs]);
+                let mut dw = vec![f32::NAN; weight.len()];
+                let mut db = vec![f32::NAN; outputs];
                 fast::grad_weight(isa, &x, gradient, &mut dw, &mut db, [inputs, outputs]);
                 let mut expected =
                     [weight.clone(), vec![0.5; weight.len()], bias.clone(), vec![0.5; outputs]];

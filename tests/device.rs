@@ -56,7 +56,8 @@ fn buffers_that_a_kernel_cannot_use_are_typed_errors() {
     let Some(raw) = Raw::open() else { return };
     let kernels = Kernels::new(&raw.device).unwrap();
     let scope = raw.device.push_error_scope(wgpu::ErrorFilter::Validation);
-    let (a, b) = (raw.buffer(&[0.0f32; 64]), raw.buffer(&[0.0f32; 64]));
+    let a = raw.buffer(&[0.0f32; 64]);
+    let b = raw.buffer(&[0.0f32; 64]);
     let plain =
         raw.buffer_for(&[0.0f32; 64], wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::VERTEX);
     let view = |buffer, offset| View::new(buffer, 4, 8).at(offset);
@@ -126,9 +127,12 @@ fn plans_beyond_the_device_are_refused() {
     }
     // A plan of no operations per dispatch is slow, not wrong.
     let kernels = Kernels::with_planner(&raw.device, |_| Planner { flops: 0, ..good }).unwrap();
-    let (a, b, c) =
-        (raw.buffer(&[1.0f32; 16]), raw.buffer(&[1.0f32; 16]), raw.buffer(&[0.0f32; 16]));
-    let (x, weight, mut y) = (View::new(&a, 4, 4), View::new(&b, 4, 4), View::new(&c, 4, 4));
+    let a = raw.buffer(&[1.0f32; 16]);
+    let b = raw.buffer(&[1.0f32; 16]);
+    let c = raw.buffer(&[0.0f32; 16]);
+    let x = View::new(&a, 4, 4);
+    let weight = View::new(&b, 4, 4);
+    let mut y = View::new(&c, 4, 4);
     let call = LinearForward {
         x: &x,
         weight: &weight,
@@ -227,16 +231,20 @@ fn kernels_run_between_a_caller_s_own_passes() {
     let scope = raw.device.push_error_scope(wgpu::ErrorFilter::Validation);
     let (rows, cols) = (7, 37);
     let count = rows * cols;
-    let (x, y) = (raw.buffer(&vec![f32::NAN; count]), raw.buffer(&vec![f32::NAN; count]));
+    let x = raw.buffer(&vec![f32::NAN; count]);
+    let y = raw.buffer(&vec![f32::NAN; count]);
     let shader = |statement: &str| {
         let head = "@group(0) @binding(0) var<storage, read_write> v: array<f32>;\n@compute @workgroup_size(64)\n";
         let main = "fn main(@builtin(global_invocation_id) id: vec3<u32>) {\n if id.x < arrayLength(&v) { ";
         raw.pipeline(&format!("{head}{main}{statement} }}\n}}\n"))
     };
-    let (fill, triple) = (shader("v[id.x] = f32(id.x);"), shader("v[id.x] = 3.0 * v[id.x];"));
-    let (fill_group, triple_group) = (raw.group(&fill, 0, &[&x]), raw.group(&triple, 0, &[&y]));
+    let fill = shader("v[id.x] = f32(id.x);");
+    let triple = shader("v[id.x] = 3.0 * v[id.x];");
+    let fill_group = raw.group(&fill, 0, &[&x]);
+    let triple_group = raw.group(&triple, 0, &[&y]);
     let kernels = Kernels::new(&raw.device).unwrap();
-    let (source, mut target) = (View::new(&x, rows, cols), View::new(&y, rows, cols));
+    let source = View::new(&x, rows, cols);
+    let mut target = View::new(&y, rows, cols);
     let ours =
         kernels.dropout(&DropoutCall { x: &source, y: &mut target, dropout: site() }).unwrap();
     assert!(ours.dispatches() == 1 && kernels.compiled().len() == 1, "{:?}", kernels.compiled());
@@ -279,10 +287,12 @@ fn tensors_are_ranges_of_buffers() {
     let kernels = Kernels::new(&raw.device).unwrap();
     for (rows, cols) in [(3, 12), (5, 7)] {
         for (from, to) in [(0, 4), (1, 64), (13, 2), (65, 67), (130, 128)] {
-            let (count, values) = (rows * cols, noise(1, 300));
-            let (x, y) = (raw.buffer(&values), raw.buffer(&[9.0f32; 300]));
-            let (source, target) =
-                (View::new(&x, rows, cols).at(4 * from), &mut View::new(&y, rows, cols).at(4 * to));
+            let count = rows * cols;
+            let values = noise(1, 300);
+            let x = raw.buffer(&values);
+            let y = raw.buffer(&[9.0f32; 300]);
+            let source = View::new(&x, rows, cols).at(4 * from);
+            let target = &mut View::new(&y, rows, cols).at(4 * to);
             let call =
                 kernels.dropout(&DropoutCall { x: &source, y: target, dropout: site() }).unwrap();
             let mut encoder = raw.device.create_command_encoder(&Default::default());
@@ -312,13 +322,12 @@ fn a_product_in_parts_is_recorded_like_any_other_and_again() {
     let (x, weight) = values.split_at(batch * inputs);
     let mut right = vec![f32::NAN; batch * outputs];
     reference::linear_forward(x, weight, None, &mut right, [inputs, outputs], true, &site());
-    let (a, b, c) =
-        (raw.buffer(x), raw.buffer(weight), raw.buffer(&vec![f32::NAN; batch * outputs]));
-    let (a, b, mut y) = (
-        View::new(&a, batch, inputs),
-        View::new(&b, inputs, outputs),
-        View::new(&c, batch, outputs),
-    );
+    let a = raw.buffer(x);
+    let b = raw.buffer(weight);
+    let c = raw.buffer(&vec![f32::NAN; batch * outputs]);
+    let a = View::new(&a, batch, inputs);
+    let b = View::new(&b, inputs, outputs);
+    let mut y = View::new(&c, batch, outputs);
     let call = kernels.linear_forward(&LinearForward {
         x: &a,
         weight: &b,
@@ -343,7 +352,8 @@ fn a_product_in_parts_is_recorded_like_any_other_and_again() {
 fn products_in_parts_make_no_objects_again() {
     with_gpu(Form::Usual, |gpu| {
         let mut run = |inputs: usize, outputs: usize| {
-            let (x, weight) = (gpu.zeros(4, inputs).unwrap(), gpu.zeros(inputs, outputs).unwrap());
+            let x = gpu.zeros(4, inputs).unwrap();
+            let weight = gpu.zeros(inputs, outputs).unwrap();
             let mut y = gpu.zeros(4, outputs).unwrap();
             let mut objects = Vec::new();
             for _ in 0..3 {
@@ -363,7 +373,8 @@ fn products_in_parts_make_no_objects_again() {
             }
             objects
         };
-        let (small, large) = (run(600, 64), run(2048, 128));
+        let small = run(600, 64);
+        let large = run(2048, 128);
         assert!(small[0] > 0 && small[1..] == [0, 0], "{small:?}");
         // The scratch buffer and two bind groups.
         assert_eq!(large, [3, 0, 0]);
@@ -374,9 +385,11 @@ fn products_in_parts_make_no_objects_again() {
 fn reading_need_not_block_where_somebody_else_polls() {
     with_gpu(Form::Usual, |gpu| {
         let values = noise(4, 1000);
-        let (x, mut y) = (gpu.tensor(10, 100, &values).unwrap(), gpu.zeros(10, 100).unwrap());
+        let x = gpu.tensor(10, 100, &values).unwrap();
+        let mut y = gpu.zeros(10, 100).unwrap();
         gpu.dropout(DropoutCall { x: &x, y: &mut y, dropout: site() }).unwrap();
-        let (device, done) = (gpu.device().clone(), AtomicBool::new(false));
+        let device = gpu.device().clone();
+        let done = AtomicBool::new(false);
         let read = std::thread::scope(|scope| {
             scope.spawn(|| {
                 while !done.load(Ordering::Relaxed) {
@@ -398,7 +411,8 @@ fn reading_need_not_block_where_somebody_else_polls() {
 #[test]
 fn a_device_that_is_gone_gives_typed_errors() {
     let Some(mut gpu) = gpu() else { return };
-    let (x, mut y) = (gpu.tensor(4, 4, &[1.0; 16]).unwrap(), gpu.zeros(4, 4).unwrap());
+    let x = gpu.tensor(4, 4, &[1.0; 16]).unwrap();
+    let mut y = gpu.zeros(4, 4).unwrap();
     gpu.dropout(DropoutCall { x: &x, y: &mut y, dropout: site() }).unwrap();
     gpu.wait().unwrap();
     gpu.device().destroy();

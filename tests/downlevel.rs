@@ -39,7 +39,8 @@ fn masks_are_the_contract_s() {
 /// Trains a network and returns its losses, weights and predictions of both kinds, and the compiled
 /// forms.
 fn train(gpu: Gpu) -> (Vec<f32>, Vec<String>) {
-    let (rate, input_rate) = (Rate::drop(0.5).unwrap(), Rate::drop(0.2).unwrap());
+    let rate = Rate::drop(0.5).unwrap();
+    let input_rate = Rate::drop(0.2).unwrap();
     let architecture = Architecture {
         inputs: 20,
         hidden: vec![33, 24],
@@ -97,12 +98,14 @@ fn a_divided_call_reads_a_state_once() {
     gpu.queue().write_buffer(&state, 0, State::new(&site(0.5)).bytes());
     let mut gpu = gpu.with_kernels(gpu.kernels().reading(&state, 0).unwrap());
     let [batch, inputs, outputs] = [9, 12, 20];
-    let (x, weight, r) =
-        (noise(1, batch * inputs), noise(2, inputs * outputs), noise(3, batch * outputs));
-    let (a, b) =
-        (gpu.tensor(batch, inputs, &x).unwrap(), gpu.tensor(inputs, outputs, &weight).unwrap());
+    let x = noise(1, batch * inputs);
+    let weight = noise(2, inputs * outputs);
+    let r = noise(3, batch * outputs);
+    let a = gpu.tensor(batch, inputs, &x).unwrap();
+    let b = gpu.tensor(inputs, outputs, &weight).unwrap();
     let residual = gpu.tensor(batch, outputs, &r).unwrap();
-    let (mut z, mut y) = (gpu.zeros(batch, outputs).unwrap(), gpu.zeros(batch, outputs).unwrap());
+    let mut z = gpu.zeros(batch, outputs).unwrap();
+    let mut y = gpu.zeros(batch, outputs).unwrap();
     gpu.linear_activation(LinearActivation {
         x: &a,
         weight: &b,
@@ -124,7 +127,8 @@ fn a_divided_call_reads_a_state_once() {
         false,
         &Dropout::NONE,
     );
-    let (z, y) = (gpu.read(&z).unwrap(), gpu.read(&y).unwrap());
+    let z = gpu.read(&z).unwrap();
+    let y = gpu.read(&y).unwrap();
     assert!(z.iter().zip(&sums).all(|(a, b)| (a - b).abs() < 1e-5), "{z:?} {sums:?}");
     let activated: Vec<f32> = z.iter().map(|z| z.max(0.0)).collect();
     let mut right = vec![f32::NAN; batch * outputs];

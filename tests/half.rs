@@ -69,14 +69,14 @@ fn layer(
     let [y, dx, dw, db] = [batch * outputs, batch * inputs, inputs * outputs, outputs]
         .map(|count| poisoned(raw, count));
     let view = |buffer, rows, cols| View::new(buffer, rows, cols).half();
-    let (x, weight, bias, grad_output) = (
-        view(&x, batch, inputs),
-        view(&w, inputs, outputs),
-        view(&b, 1, outputs),
-        view(&dy, batch, outputs),
-    );
-    let (mut y_view, mut dx_view) = (view(&y, batch, outputs), view(&dx, batch, inputs));
-    let (mut dw_view, mut db_view) = (view(&dw, inputs, outputs), view(&db, 1, outputs));
+    let x = view(&x, batch, inputs);
+    let weight = view(&w, inputs, outputs);
+    let bias = view(&b, 1, outputs);
+    let grad_output = view(&dy, batch, outputs);
+    let mut y_view = view(&y, batch, outputs);
+    let mut dx_view = view(&dx, batch, inputs);
+    let mut dw_view = view(&dw, inputs, outputs);
+    let mut db_view = view(&db, 1, outputs);
     let forward = kernels.linear_forward(&LinearForward {
         x: &x,
         weight: &weight,
@@ -85,7 +85,8 @@ fn layer(
         relu,
         dropout,
     });
-    let (output, grad_output) = (relu.then_some(&y_view), &grad_output);
+    let output = relu.then_some(&y_view);
+    let grad_output = &grad_output;
     let grad_input = GradInput {
         grad_output,
         output,
@@ -94,13 +95,12 @@ fn layer(
         dropout,
         through: Some((&x, 2.0)),
     };
-    let (grad_weight, grad_bias) = (&mut dw_view, &mut db_view);
     let backward = kernels.grad_weight(&GradWeight {
         x: &x,
         grad_output,
         output,
-        grad_weight,
-        grad_bias,
+        grad_weight: &mut dw_view,
+        grad_bias: &mut db_view,
         dropout,
     });
     submit(raw, &[forward.unwrap(), kernels.grad_input(&grad_input).unwrap(), backward.unwrap()]);
@@ -126,7 +126,8 @@ fn every_form_agrees_with_the_oracle_and_whole_numbers_with_the_cpu() {
         dropout_forms(&raw, &base.replanned(|planner| Planner { wide, ..planner }).unwrap());
     }
     let compiled = [base.compiled(), other.compiled()].concat();
-    let (features, limits) = (raw.device.features(), raw.device.limits());
+    let features = raw.device.features();
+    let limits = raw.device.limits();
     for variant in Variant::all_half() {
         if variant.join || variant.tile.runs_on(&raw.info, features, &limits) {
             let name = Variant { int64: base.planner().int64, ..variant }.name();
@@ -155,8 +156,9 @@ fn layers(raw: &Raw, base: &Kernels, tiles: &[Tile]) {
                     let what = format!("{tile} {shape:?} relu {relu} {dropout:?}");
                     let [y, dx, dw, db] = layer(raw, &kernels, shape, fill, relu, dropout);
                     let fill = |seed, count| rounded(&fill(seed, count));
-                    let (x, w, b) =
-                        (fill(1, batch * inputs), fill(2, inputs * outputs), fill(3, outputs));
+                    let x = fill(1, batch * inputs);
+                    let w = fill(2, inputs * outputs);
+                    let b = fill(3, outputs);
                     let forward = oracle::linear_forward(&x, &w, Some(&b), shape, relu, &dropout);
                     check(&format!("{what} y"), &forward, &y);
                     let grad_z = oracle::gradient(
@@ -208,9 +210,10 @@ fn dropout_forms(raw: &Raw, kernels: &Kernels) {
         for col in [0, 3] {
             let site = Dropout::train(Mode::Inverted, mask(0.5).at(1, col));
             let values = rounded(&noise(7, rows * cols));
-            let (x, y) = (upload(raw, &values), poisoned(raw, rows * cols));
-            let (source, mut target) =
-                (View::new(&x, rows, cols).half(), View::new(&y, rows, cols).half());
+            let x = upload(raw, &values);
+            let y = poisoned(raw, rows * cols);
+            let source = View::new(&x, rows, cols).half();
+            let mut target = View::new(&y, rows, cols).half();
             submit(
                 raw,
                 &[kernels
@@ -254,14 +257,13 @@ fn forward<'a>(
     kernels: &Kernels,
     [x, weight, bias, mut y]: [View<'a>; 4],
 ) -> wgpu_dropout::Result<Prepared> {
-    let (bias, dropout) = (Some(&bias), Dropout::NONE);
     kernels.linear_forward(&LinearForward {
         x: &x,
         weight: &weight,
-        bias,
+        bias: Some(&bias),
         y: &mut y,
         relu: true,
-        dropout,
+        dropout: Dropout::NONE,
     })
 }
 

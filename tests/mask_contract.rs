@@ -165,7 +165,8 @@ fn sweep() -> Vec<(Mask, usize, usize)> {
             2 => 0.5,
             _ => f64::from(rng.next_u32()) / f64::from(u32::MAX),
         };
-        let (rows, cols) = (rng.next_u32() as usize % 40 + 1, rng.next_u32() as usize % 140 + 1);
+        let rows = rng.next_u32() as usize % 40 + 1;
+        let cols = rng.next_u32() as usize % 140 + 1;
         let row = match i % 3 {
             0 => u64::from(rng.next_u32() % 1000),
             1 => MAX_ROWS - rows as u64 - i % 2,
@@ -262,7 +263,8 @@ fn every_kernel_draws_the_same_mask() {
                 backend.name()
             );
 
-            let (mut dw, mut db) = (poisoned(backend, rows, cols), poisoned(backend, 1, cols));
+            let mut dw = poisoned(backend, rows, cols);
+            let mut db = poisoned(backend, 1, cols);
             let call = GradWeight {
                 x: &small,
                 grad_output: &ones,
@@ -283,11 +285,11 @@ fn every_kernel_draws_the_same_mask() {
             let mut batch_labels = backend.zeros(rows, 1).unwrap();
             for data in [Features::Bytes(&bytes), Features::Floats(&ones)] {
                 let mut x = poisoned(backend, rows, cols);
-                let (order, labels_out) = (&labels, &mut batch_labels);
+                let labels_out = &mut batch_labels;
                 let call = Gather {
                     data,
                     all_labels: &labels,
-                    order,
+                    order: &labels,
                     first: 0,
                     unit: 1.0,
                     x: &mut x,
@@ -337,7 +339,8 @@ fn bits_past_the_last_column_are_zero() {
     fn check<B: Backend>(backend: &mut B) {
         for cols in [1usize, 7, 8, 31, 32, 33, 63, 64, 65, 127] {
             for keep in [0.0, 0.6, 1.0] {
-                let (rows, mask) = (5, mask(3, 1, 4, keep).at(2, 5));
+                let rows = 5;
+                let mask = mask(3, 1, 4, keep).at(2, 5);
                 let words = cols.div_ceil(32);
                 let mut bits =
                     backend.tensor(rows, words, &vec![0xdead_beef; rows * words]).unwrap();
@@ -452,7 +455,9 @@ fn mask_of(raw: &Raw, wgsl: &str, mask: &Mask, rows: usize, cols: usize) -> Vec<
 #[test]
 fn one_changed_constant_of_philox_shows() {
     let Some(raw) = Raw::open() else { return };
-    let (mask, rows, cols) = (mask(42, 0, 0, 0.5), 64, 96);
+    let mask = mask(42, 0, 0, 0.5);
+    let rows = 64;
+    let cols = 96;
     let right = mask.bytes(rows, cols).unwrap();
     for int64 in [false, raw.device.features().contains(wgpu::Features::SHADER_INT64)] {
         let wgsl = Variant { int64, ..Variant::new(Stem::MaskBits) }.source();

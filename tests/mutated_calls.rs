@@ -94,8 +94,9 @@ impl Call {
         // Kernels above 3 draw nothing.
         let mut right = kernel > 3 || fits(&dropout, drawn[0], drawn[1]);
         if random.random_range(0..4) == 0 {
-            let (tensor, axis, other) =
-                (random.random_range(0..shapes.len()), random.random_range(0..2), dim(random));
+            let tensor = random.random_range(0..shapes.len());
+            let axis = random.random_range(0..2);
+            let other = dim(random);
             right &= shapes[tensor][axis] == other;
             shapes[tensor][axis] = other;
         }
@@ -154,7 +155,8 @@ impl Call {
                 })
             }
             (4, [logits], [grad_logits, losses]) => {
-                let (batch, labels) = (labels.len(), backend.tensor(labels.len(), 1, &labels)?);
+                let batch = labels.len();
+                let labels = backend.tensor(labels.len(), 1, &labels)?;
                 backend.softmax_cross_entropy(SoftmaxCrossEntropy {
                     logits,
                     labels: &labels,
@@ -261,7 +263,8 @@ fn arbitrary_buffers_end_in_the_right_result_or_a_typed_error() {
     for case in 0..cases(500) {
         let mut random = StdRng::seed_from_u64(case);
         let random = &mut random;
-        let (rows, cols) = (dim(random), dim(random));
+        let rows = dim(random);
+        let cols = dim(random);
         let place = |random: &mut StdRng| match random.random_range(0..10) {
             0 => random.random_range(0..64),
             1 => random.random::<u64>() & !3,
@@ -332,7 +335,8 @@ fn arbitrary_buffers_end_in_the_right_result_or_a_typed_error() {
         );
 
         let scope = raw.device.push_error_scope(wgpu::ErrorFilter::Validation);
-        let (x, mut y) = (views[0], views[1]);
+        let x = views[0];
+        let mut y = views[1];
         let attempt = || kernels.dropout(&DropoutCall { x: &x, y: &mut y, dropout });
         let outcome: Result<Prepared> =
             catch_unwind(AssertUnwindSafe(attempt)).unwrap_or_else(|_| panic!("{what} panics"));
@@ -447,7 +451,8 @@ fn arbitrary_networks_and_settings_end_in_finite_numbers_or_a_typed_error() {
         ];
         let schedule = one(random, &shapes);
         let schedules = Schedules { lr: schedule, momentum: schedule, drop: schedule };
-        let (batch, shuffle) = (one(random, &[1, 2, 3, 64, 64, usize::MAX, 0]), random.random());
+        let batch = one(random, &[1, 2, 3, 64, 64, usize::MAX, 0]);
+        let shuffle = random.random();
         let training = Training { rule, batch, shuffle, schedules, ..Training::default() };
         let rows = random.random_range(0..9usize);
         let wrong = usize::from(random.random_range(0..8) == 0);

@@ -18,7 +18,8 @@ use wgpu_dropout::{Key, Mask, Mode, Rate, init};
 const PLAIN: SgdRule = SgdRule::plain(0.1);
 
 fn architecture(inputs: usize, hidden: &[usize], classes: usize, mode: Mode) -> Architecture {
-    let (rate, input_rate) = (Rate::drop(0.5).unwrap(), Rate::drop(0.2).unwrap());
+    let rate = Rate::drop(0.5).unwrap();
+    let input_rate = Rate::drop(0.2).unwrap();
     Architecture {
         inputs,
         hidden: hidden.to_vec(),
@@ -190,7 +191,8 @@ fn an_epoch_ends_in_the_weights_of_an_independent_f64_network() {
                 }
                 let start = Network64::of(&mut net).unwrap();
                 // The control uses other masks or, without dropout, another momentum.
-                let (mut exact, mut control) = (start.clone(), start);
+                let mut exact = start.clone();
+                let mut control = start;
                 for (step, rows) in (0..).zip(order.chunks(32)) {
                     let features = rows
                         .iter()
@@ -248,11 +250,12 @@ fn schedules_are_followed_step_by_step() {
         let rule = SgdRule { momentum: 0.9, ..SgdRule::plain(0.1) };
         let mut net = Mlp::new(backend, architecture(64, &[32, 16], 10, Mode::Inverted)).unwrap();
         let start = Network64::of(&mut net).unwrap();
-        let (mut exact, mut control) = (start.clone(), start);
+        let mut exact = start.clone();
+        let mut control = start;
         let at = |step: u32| {
             let whole = architecture(64, &[32, 16], 10, Mode::Inverted);
-            let (rate, input_rate) =
-                (schedules.rate(whole.rate, step), schedules.rate(whole.input_rate, step));
+            let rate = schedules.rate(whole.rate, step);
+            let input_rate = schedules.rate(whole.input_rate, step);
             Architecture { rate, input_rate, ..whole }
         };
         for step in 0..6 {
@@ -273,8 +276,8 @@ fn schedules_are_followed_step_by_step() {
             Training { batch: 32, shuffle: false, rule, schedules, ..Training::default() };
         net.train_epoch(&data, &training).unwrap();
         net.train_epoch(&data, &training).unwrap();
-        let (distance, off) =
-            (exact.distance(&mut net).unwrap(), control.distance(&mut net).unwrap());
+        let distance = exact.distance(&mut net).unwrap();
+        let off = control.distance(&mut net).unwrap();
         assert!(distance <= 2e-4, "{}: {distance:e} off", net.backend().name());
         assert!(off > 2e-3, "the control is only {off:e} off");
 
@@ -304,8 +307,8 @@ fn training_on_digits_ends_under_4_percent_test_error() {
             },
         )
         .unwrap();
-        let (train, test) =
-            (resident(net.backend_mut(), &digits.train), resident(net.backend_mut(), &digits.test));
+        let train = resident(net.backend_mut(), &digits.train);
+        let test = resident(net.backend_mut(), &digits.test);
         let untrained = net.evaluate(&test).unwrap();
         assert!(untrained.error > 70.0, "the control, before training: {untrained:?}");
         for _ in 0..20 {
@@ -327,8 +330,8 @@ fn a_step_is_one_submit_that_reads_nothing_and_makes_nothing() {
     lend(Form::Usual, |gpu| {
         let digits = DataSet::digits().unwrap();
         let mut net = Mlp::new(gpu, architecture(64, &[32, 32], 10, Mode::Inverted)).unwrap();
-        let (train, test) =
-            (resident(net.backend_mut(), &digits.train), resident(net.backend_mut(), &digits.test));
+        let train = resident(net.backend_mut(), &digits.train);
+        let test = resident(net.backend_mut(), &digits.test);
         let training = Training::default();
         let steps = 1438u64.div_ceil(64);
         for epoch in 0..3 {
@@ -357,7 +360,8 @@ fn a_step_is_one_submit_that_reads_nothing_and_makes_nothing() {
                 "{trained:?} {evaluated:?}"
             );
         }
-        let (x, labels) = (noise(1, 30 * 64), vec![3; 30]);
+        let x = noise(1, 30 * 64);
+        let labels = vec![3; 30];
         for step in 0..3 {
             let before = net.backend().counts();
             net.train_step(&x, &labels, &training).unwrap();

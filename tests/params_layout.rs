@@ -141,7 +141,8 @@ fn every_variant_is_valid_and_has_a_name_of_its_own() {
     // The baseline requires nothing that an adapter may lack: no f16, no subgroups, and 64-bit
     // integers only in the variants that declare them.
     for Form { variant, wgsl, module, .. } in forms() {
-        let (name, needs) = (variant.name(), variant.features());
+        let name = variant.name();
+        let needs = variant.features();
         assert!(names.insert(name.clone()), "{name} twice");
         for absent in ["enable ", "switch", "num_workgroups", "f16", "override "] {
             let code = wgsl.lines().filter_map(|line| line.split("//").next());

@@ -13,7 +13,8 @@ use wgpu_dropout::oracle::network::Network64;
 use wgpu_dropout::{Error, Key, Mask, Mode, Rate};
 
 fn architecture(hidden: &[usize], mode: Mode, input_drop: f64) -> Architecture {
-    let (rate, input_rate) = (Rate::drop(0.4).unwrap(), Rate::drop(input_drop).unwrap());
+    let rate = Rate::drop(0.4).unwrap();
+    let input_rate = Rate::drop(input_drop).unwrap();
     Architecture {
         inputs: 6,
         hidden: hidden.to_vec(),
@@ -129,8 +130,8 @@ fn samples_are_those_of_the_contract_and_their_moments_exact() {
         ] {
             let mut net = network(backend, architecture(hidden, mode, input_drop));
             let (x, data) = rows(&mut net, 11);
-            let (exact, architecture) =
-                (Network64::of(&mut net).unwrap(), net.architecture().clone());
+            let exact = Network64::of(&mut net).unwrap();
+            let architecture = net.architecture().clone();
             for (sharing, other) in
                 [(Sharing::PerRow, Sharing::PerPass), (Sharing::PerPass, Sharing::PerRow)]
             {
@@ -163,7 +164,8 @@ fn rows_are_the_same_in_any_company() {
     fn check_all<B: Backend>(backend: B) -> B {
         let mut net = network(backend, architecture(&[9, 8], Mode::Inverted, 0.2));
         let (x, data) = rows(&mut net, 1030);
-        let (exact, architecture) = (Network64::of(&mut net).unwrap(), net.architecture().clone());
+        let exact = Network64::of(&mut net).unwrap();
+        let architecture = net.architecture().clone();
         for sharing in [Sharing::PerRow, Sharing::PerPass] {
             let got = net.predict_monte_carlo(&data, 3, sharing).unwrap();
             let what = format!("{} {sharing:?}", net.backend().name());
@@ -220,7 +222,8 @@ fn every_mask(exact: &Network64, x: &[f32], architecture: &Architecture) -> [Vec
         sites.iter().filter(|&&site| site < layer).map(|&site| widths[site]).sum::<usize>()
     };
     let units: usize = sites.iter().map(|&site| widths[site]).sum();
-    let (mut all, mut weights) = (Vec::new(), Vec::new());
+    let mut all = Vec::new();
+    let mut weights = Vec::new();
     for mask in 0..1u32 << units {
         let kept = |layer: usize, col: usize| {
             !sites.contains(&layer) || mask >> (first_bit(layer) + col) & 1 == 1
@@ -255,8 +258,8 @@ fn the_exact_ensemble_is_every_mask() {
         ] {
             let mut net = network(backend, architecture(hidden, mode, input_drop));
             let (x, data) = rows(&mut net, 300);
-            let (exact, architecture) =
-                (Network64::of(&mut net).unwrap(), net.architecture().clone());
+            let exact = Network64::of(&mut net).unwrap();
+            let architecture = net.architecture().clone();
             let before = net.backend().counts();
             let got = net.predict_ensemble(&data).unwrap();
             let counts = net.backend().counts() - before;
@@ -308,7 +311,9 @@ fn twenty_units_are_a_million_networks() {
             })
             .collect();
         // In Gray code, one unit changes from a mask to the next.
-        let (mut logits, mut kept, mut mean) = ([0.0f64; 4], [false; 20], [0.0f64; 4]);
+        let mut logits = [0.0f64; 4];
+        let mut kept = [false; 20];
+        let mut mean = [0.0f64; 4];
         (0..4).for_each(|c| logits[c] = f64::from(out_bias[c]));
         for mask in 0..1u32 << 20 {
             if mask > 0 {

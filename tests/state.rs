@@ -61,14 +61,13 @@ fn prepared_calls_follow_the_state() {
     // Products of the last shape have split sums.
     for [batch, inputs, outputs] in [[9, 16, 24], [4, 530, 11]] {
         let buffer = |seed, rows: usize, cols: usize| raw.buffer(&noise(seed, rows * cols));
-        let (x, w, y) =
-            (buffer(1, batch, inputs), buffer(2, inputs, outputs), buffer(3, batch, outputs));
-        let (dy, dx, dw, db) = (
-            buffer(4, batch, outputs),
-            buffer(5, batch, inputs),
-            buffer(6, inputs, outputs),
-            buffer(7, 1, outputs),
-        );
+        let x = buffer(1, batch, inputs);
+        let w = buffer(2, inputs, outputs);
+        let y = buffer(3, batch, outputs);
+        let dy = buffer(4, batch, outputs);
+        let dx = buffer(5, batch, inputs);
+        let dw = buffer(6, inputs, outputs);
+        let db = buffer(7, 1, outputs);
         let bits = raw.buffer(&vec![f32::NAN; batch * inputs.div_ceil(32)]);
         let view = View::new;
         let cases = [
@@ -76,7 +75,8 @@ fn prepared_calls_follow_the_state() {
                 what: "dropout",
                 output: &dx,
                 prepare: Box::new(|kernels, dropout| {
-                    let (x, y) = (&view(&x, batch, inputs), &mut view(&dx, batch, inputs));
+                    let x = &view(&x, batch, inputs);
+                    let y = &mut view(&dx, batch, inputs);
                     kernels.dropout(&DropoutCall { x, y, dropout })
                 }),
             },
@@ -92,7 +92,8 @@ fn prepared_calls_follow_the_state() {
                 what: "linear_forward",
                 output: &y,
                 prepare: Box::new(|kernels, dropout| {
-                    let (x, weight) = (&view(&x, batch, inputs), &view(&w, inputs, outputs));
+                    let x = &view(&x, batch, inputs);
+                    let weight = &view(&w, inputs, outputs);
                     let y = &mut view(&y, batch, outputs);
                     kernels.linear_forward(&LinearForward {
                         x,
@@ -108,8 +109,8 @@ fn prepared_calls_follow_the_state() {
                 what: "grad_input",
                 output: &dx,
                 prepare: Box::new(|kernels, dropout| {
-                    let (grad_output, weight) =
-                        (&view(&dy, batch, outputs), &view(&w, inputs, outputs));
+                    let grad_output = &view(&dy, batch, outputs);
+                    let weight = &view(&w, inputs, outputs);
                     let grad_input = &mut view(&dx, batch, inputs);
                     kernels.grad_input(&GradInput {
                         grad_output,
@@ -125,9 +126,10 @@ fn prepared_calls_follow_the_state() {
                 what: "grad_weight",
                 output: &dw,
                 prepare: Box::new(|kernels, dropout| {
-                    let (x, grad_output) = (&view(&x, batch, inputs), &view(&dy, batch, outputs));
-                    let (grad_weight, grad_bias) =
-                        (&mut view(&dw, inputs, outputs), &mut view(&db, 1, outputs));
+                    let x = &view(&x, batch, inputs);
+                    let grad_output = &view(&dy, batch, outputs);
+                    let grad_weight = &mut view(&dw, inputs, outputs);
+                    let grad_bias = &mut view(&db, 1, outputs);
                     kernels.grad_weight(&GradWeight {
                         x,
                         grad_output,
@@ -177,7 +179,8 @@ fn dropout_s_other_forms_follow_their_states() {
         raw.buffer_for(&[0u32; 16], wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST);
     let reading = kernels.reading(&state, 0).unwrap();
     for [rows, cols] in [[9, 24], [5, 13]] {
-        let (x, y) = (raw.buffer(&noise(1, rows * cols)), raw.buffer(&vec![f32::NAN; rows * cols]));
+        let x = raw.buffer(&noise(1, rows * cols));
+        let y = raw.buffer(&vec![f32::NAN; rows * cols]);
         let alpha = |kernels: &Kernels, dropout| {
             kernels.alpha_dropout(&AlphaDropoutCall {
                 x: &View::new(&x, rows, cols),
@@ -202,7 +205,8 @@ fn dropout_s_other_forms_follow_their_states() {
             [(0.5, 7, 0), (0.5, 7, 1), (0.9, 7 << 40, 1), (1.0, 7, 2), (0.1, u64::MAX, u32::MAX)]
         {
             let mask = site(keep, Mode::Inverted, seed, step).mask;
-            let (a, g) = (AlphaDropout::train(mask), GaussianDropout::train(mask).unwrap());
+            let a = AlphaDropout::train(mask);
+            let g = GaussianDropout::train(mask).unwrap();
             let calls = [alpha(&kernels, a).unwrap(), gaussian(&kernels, g).unwrap()];
             for ((state_of, replayed), call) in
                 [State::alpha(&a), State::gaussian(&g)].iter().zip(&replayed).zip(&calls)

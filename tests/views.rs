@@ -34,7 +34,8 @@ fn elementwise_kernels_take_tensors_wherever_they_lie() {
     let Some(raw) = Raw::open() else { return };
     let kernels = Kernels::new(&raw.device).unwrap();
     for shape in [[1, 7], [5, 37], [8, 64], [33, 8], [3, 1]] {
-        let (rows, cols) = (shape[0], shape[1]);
+        let rows = shape[0];
+        let cols = shape[1];
         let pair = [tensor(1, rows, cols), (rows, cols, vec![f32::NAN; rows * cols])];
         everywhere(&raw, &format!("dropout {shape:?}"), &pair, false, |t| {
             kernels.dropout(&DropoutCall { x: &t[0], y: &mut { t[1] }, dropout: site() })
@@ -59,7 +60,8 @@ fn forms_of_dropout_take_tensors_wherever_they_lie() {
     let kernels = Kernels::new(&raw.device).unwrap();
     let mask = site().mask;
     for [rows, cols] in [[1, 7], [5, 37], [8, 64], [33, 8], [3, 1]] {
-        let (x, y) = (tensor(1, rows, cols), (rows, cols, vec![f32::NAN; rows * cols]));
+        let x = tensor(1, rows, cols);
+        let y = (rows, cols, vec![f32::NAN; rows * cols]);
         let words = noise(2, rows * cols.div_ceil(32));
         let bits = (rows, cols.div_ceil(32), words);
         for in_place in [false, true] {
@@ -110,7 +112,8 @@ fn forms_of_dropout_take_tensors_wherever_they_lie() {
     }
     // Nothing is drawn and nothing is moved, so nothing is dispatched.
     let buffer = raw.buffer(&[0.0f32; 8]);
-    let (view, all) = (View::new(&buffer, 1, 8), AlphaDropout::train(Mask::KEEP_ALL));
+    let view = View::new(&buffer, 1, 8);
+    let all = AlphaDropout::train(Mask::KEEP_ALL);
     let call = AlphaDropoutCall { x: &view, y: &mut { view }, dropout: all };
     assert_eq!(kernels.alpha_dropout(&call).unwrap().dispatches(), 0);
     let gaps = View::new(&buffer, 2, 3).strided(4);
@@ -163,7 +166,8 @@ fn products_take_tensors_wherever_they_lie() {
             let tensors = [dy(), tensor(5, batch, outputs), weight(), nan(batch, inputs), x()];
             everywhere(&raw, &format!("grad_input {shape:?} {relu}"), &tensors, false, |t| {
                 let grad_input = &mut { t[3] };
-                let (output, through) = (relu.then_some(&t[1]), Some((&t[4], 2.0)));
+                let output = relu.then_some(&t[1]);
+                let through = Some((&t[4], 2.0));
                 kernels.grad_input(&GradInput {
                     grad_output: &t[0],
                     output,
@@ -176,7 +180,8 @@ fn products_take_tensors_wherever_they_lie() {
             let tensors =
                 [x(), dy(), tensor(5, batch, outputs), nan(inputs, outputs), nan(1, outputs)];
             everywhere(&raw, &format!("grad_weight {shape:?} {relu}"), &tensors, false, |t| {
-                let (grad_weight, grad_bias) = (&mut { t[3] }, &mut { t[4] });
+                let grad_weight = &mut { t[3] };
+                let grad_bias = &mut { t[4] };
                 let output = relu.then_some(&t[2]);
                 kernels.grad_weight(&GradWeight {
                     x: &t[0],
@@ -198,7 +203,8 @@ fn products_take_tensors_wherever_they_lie() {
         ];
         everywhere(&raw, &format!("grad_weight_sgd {shape:?}"), &tensors, false, |t| {
             let rule = SgdRule { momentum: 0.9, weight_decay: 0.01, ..SgdRule::plain(0.1) };
-            let (weight, bias) = (&mut { t[2] }, &mut { t[3] });
+            let weight = &mut { t[2] };
+            let bias = &mut { t[3] };
             let velocity = Some((&mut { t[4] }, &mut { t[5] }));
             kernels.grad_weight_sgd(&GradWeightSgd {
                 x: &t[0],
@@ -229,8 +235,9 @@ fn activations_take_tensors_wherever_they_lie() {
     for shape in LAYERS {
         let [batch, inputs, outputs] = shape;
         let nan = || (batch, outputs, vec![f32::NAN; batch * outputs]);
-        let (x, weight, bias) =
-            (tensor(1, batch, inputs), tensor(2, inputs, outputs), tensor(3, 1, outputs));
+        let x = tensor(1, batch, inputs);
+        let weight = tensor(2, inputs, outputs);
+        let bias = tensor(3, 1, outputs);
         let residual = || tensor(4, batch, outputs);
         let layer = |t: &[View<'_>], residual: usize, y: usize, z: Option<usize>| {
             let mut z = z.map(|z| t[z]);
@@ -267,7 +274,8 @@ fn activations_take_tensors_wherever_they_lie() {
         same_bits("z beside it", &got[4], &apart[5]).unwrap();
 
         let back = |t: &[View<'_>], z: usize, grad_z: usize| {
-            let (grad_output, grad_z) = (&t[0], &mut { t[grad_z] });
+            let grad_output = &t[0];
+            let grad_z = &mut { t[grad_z] };
             kernels.activation_grad(&ActivationGrad {
                 grad_output,
                 z: &t[z],
@@ -307,7 +315,8 @@ fn losses_and_updates_take_tensors_wherever_they_lie() {
         &[tensor(1, 5, 9), labels(), nan(5, 9), nan(5, 2)],
         true,
         |t| {
-            let (grad_logits, losses) = (&mut { t[2] }, &mut { t[3] });
+            let grad_logits = &mut { t[2] };
+            let losses = &mut { t[3] };
             kernels.softmax_cross_entropy(&SoftmaxCrossEntropy {
                 logits: &t[0],
                 labels: &t[1],
@@ -323,7 +332,8 @@ fn losses_and_updates_take_tensors_wherever_they_lie() {
         &[tensor(1, 5, 9), tensor(2, 5, 9), nan(5, 9), nan(5, 2)],
         true,
         |t| {
-            let (grad_z, losses) = (&mut { t[2] }, &mut { t[3] });
+            let grad_z = &mut { t[2] };
+            let losses = &mut { t[3] };
             kernels.squared_error(&SquaredError {
                 z: &t[0],
                 targets: &t[1],
@@ -335,13 +345,18 @@ fn losses_and_updates_take_tensors_wherever_they_lie() {
     );
     let (x, pair) = (|| tensor(1, 5, 9), |seed| tensor(seed, 2, 9));
     everywhere(&raw, "batch_statistics", &[x(), nan(2, 9), pair(2)], true, |t| {
-        let (statistics, running) = (&mut { t[1] }, &mut { t[2] });
+        let statistics = &mut { t[1] };
+        let running = &mut { t[2] };
         kernels.batch_statistics(&BatchStatistics { x: &t[0], statistics, running, momentum: 0.25 })
     });
     let positive = (2, 9, noise(3, 18).iter().map(|v| v.abs()).collect());
     let tensors = [x(), positive, pair(4), nan(5, 9), nan(2, 9), nan(5, 9)];
     everywhere(&raw, "batch_norm", &tensors[..4], true, |t| {
-        let (x, statistics, affine, y, epsilon) = (&t[0], &t[1], &t[2], &mut { t[3] }, 1e-5);
+        let x = &t[0];
+        let statistics = &t[1];
+        let affine = &t[2];
+        let y = &mut { t[3] };
+        let epsilon = 1e-5;
         kernels.batch_norm(&BatchNorm {
             x,
             statistics,
@@ -358,9 +373,13 @@ fn losses_and_updates_take_tensors_wherever_they_lie() {
         &[&tensors[..3], &[tensor(5, 5, 9)], &tensors[4..]].concat(),
         true,
         |t| {
-            let (x, statistics, affine, grad_y) = (&t[0], &t[1], &t[2], &t[3]);
-            let (grad_affine, grad_x, epsilon, through) =
-                (&mut { t[4] }, &mut { t[5] }, 1e-5, Some(1.5));
+            let x = &t[0];
+            let statistics = &t[1];
+            let affine = &t[2];
+            let grad_y = &t[3];
+            let grad_affine = &mut { t[4] };
+            let grad_x = &mut { t[5] };
+            let epsilon = 1e-5;
             kernels.batch_norm_grad(&BatchNormGrad {
                 x,
                 statistics,
@@ -369,7 +388,7 @@ fn losses_and_updates_take_tensors_wherever_they_lie() {
                 grad_affine,
                 grad_x,
                 epsilon,
-                through,
+                through: Some(1.5),
             })
         },
     );
@@ -381,8 +400,8 @@ fn losses_and_updates_take_tensors_wherever_they_lie() {
             weight: 2.0,
         })
     });
-    let (image, filter) =
-        (Image { height: 4, width: 5, channels: 2 }, Filter { side: 3, padding: 1 });
+    let image = Image { height: 4, width: 5, channels: 2 };
+    let filter = Filter { side: 3, padding: 1 };
     everywhere(&raw, "patches", &[tensor(1, 3, 40), nan(60, 18)], true, |t| {
         kernels.patches(&Patches { x: &t[0], image, filter, patches: &mut { t[1] } })
     });
@@ -392,7 +411,9 @@ fn losses_and_updates_take_tensors_wherever_they_lie() {
         &[tensor(1, 60, 18), tensor(2, 3, 40), nan(3, 40)],
         true,
         |t| {
-            let (grad_patches, grad_x, through) = (&t[0], &mut { t[2] }, Some((&t[1], 1.5)));
+            let grad_patches = &t[0];
+            let grad_x = &mut { t[2] };
+            let through = Some((&t[1], 1.5));
             kernels.patches_grad(&PatchesGrad { grad_patches, image, filter, grad_x, through })
         },
     );
@@ -407,7 +428,9 @@ fn losses_and_updates_take_tensors_wherever_they_lie() {
             &[tensor(1, 3, 40), tensor(2, 3, 8), nan(3, 40)],
             true,
             |t| {
-                let (x, grad_y, grad_x) = (&t[0], &t[1], &mut { t[2] });
+                let x = &t[0];
+                let grad_y = &t[1];
+                let grad_x = &mut { t[2] };
                 kernels.pool_grad(&PoolGrad { x, image, pool, grad_y, grad_x, through: Some(1.5) })
             },
         );
@@ -420,7 +443,9 @@ fn losses_and_updates_take_tensors_wherever_they_lie() {
         &[tensor(1, 7, 12), tensor(2, 7, 12), tensor(3, 7, 12), second],
         true,
         |t| {
-            let (weight, first, second) = (&mut { t[1] }, &mut { t[2] }, &mut { t[3] });
+            let weight = &mut { t[1] };
+            let first = &mut { t[2] };
+            let second = &mut { t[3] };
             kernels.adamw(&AdamW { grad: &t[0], weight, first, second, rule, step: 3 })
         },
     );
@@ -435,7 +460,8 @@ fn losses_and_updates_take_tensors_wherever_they_lie() {
             &[tensor(1, 7, 12), tensor(2, 7, 12), tensor(3, 7, 12)],
             true,
             |t| {
-                let (weight, velocity) = (&mut { t[1] }, Some(&mut { t[2] }));
+                let weight = &mut { t[1] };
+                let velocity = Some(&mut { t[2] });
                 kernels.sgd(&Sgd { grad: &t[0], weight, velocity, rule })
             },
         );
@@ -447,7 +473,9 @@ fn losses_and_updates_take_tensors_wherever_they_lie() {
         &[tensor(1, 5, 19), labels(), order(), nan(3, 19), nan(3, 1)],
         true,
         |t| {
-            let (data, x, labels) = (Features::Floats(&t[0]), &mut { t[3] }, &mut { t[4] });
+            let data = Features::Floats(&t[0]);
+            let x = &mut { t[3] };
+            let labels = &mut { t[4] };
             kernels.gather(&Gather {
                 data,
                 all_labels: &t[1],
@@ -498,7 +526,8 @@ fn averages_over_sub_networks_take_tensors_wherever_they_lie() {
                 &[weights.clone(), logits.clone(), moments],
                 false,
                 |t| {
-                    let (logits, moments) = (&mut { t[1] }, &mut { t[2] });
+                    let logits = &mut { t[1] };
+                    let moments = &mut { t[2] };
                     kernels.moments(&Moments { logits, weights: &t[0], first: 3, before, moments })
                 },
             );
@@ -522,7 +551,9 @@ fn tensors_may_lie_side_by_side() {
     let kernels = Kernels::new(&raw.device).unwrap();
     for (cols, wide) in [(8, 24), (5, 11), (12, 24)] {
         // The matrix starts at the buffer's fourth word.
-        let (rows, start, values) = (6, 3, noise(1, 3 + 7 * wide));
+        let rows = 6;
+        let start = 3;
+        let values = noise(1, 3 + 7 * wide);
         let buffer = raw.buffer(&values);
         let column =
             |col: usize| View::new(&buffer, rows, cols).at(4 * (start + col) as u64).strided(wide);
@@ -556,7 +587,8 @@ fn tensors_may_lie_side_by_side() {
         let mut right = values.clone();
         for row in 0..rows {
             for col in 0..cols {
-                let (kept, from) = (site().mask.keeps(row, col), start + row * wide + col);
+                let kept = site().mask.keeps(row, col);
+                let from = start + row * wide + col;
                 right[from + cols] = if kept { values[from] * site().scale } else { 0.0 };
             }
         }
@@ -634,10 +666,13 @@ fn tensors_that_meet_are_refused() {
 
     // A velocity must have its weight's stride if there is more than one row.
     let update = |rows: usize, stride: usize| {
-        let (x, grad_z) = (&View::new(&buffer, 2, rows), &View::new(&buffer, 2, 4).at(32));
+        let x = &View::new(&buffer, 2, rows);
+        let grad_z = &View::new(&buffer, 2, 4).at(32);
         let at = |word: u64, rows: usize| View::new(&buffer, rows, 4).at(4 * word);
-        let (weight, bias) = (&mut at(64, rows), &mut at(128, 1));
-        let (of_weight, of_bias) = (&mut at(192, rows).strided(stride), &mut at(256, 1));
+        let weight = &mut at(64, rows);
+        let bias = &mut at(128, 1);
+        let of_weight = &mut at(192, rows).strided(stride);
+        let of_bias = &mut at(256, 1);
         kernels.grad_weight_sgd(&GradWeightSgd {
             x,
             grad_z,

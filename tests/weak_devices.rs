@@ -263,7 +263,8 @@ fn the_pretended_device_refuses_and_computes_nothing() {
 #[test]
 fn a_planner_takes_from_a_device_what_it_offers_and_no_more() {
     let info = |kind| wgpu::AdapterInfo::new(kind, wgpu::Backend::Vulkan);
-    let (gpu, cpu) = (info(wgpu::DeviceType::DiscreteGpu), info(wgpu::DeviceType::Cpu));
+    let gpu = info(wgpu::DeviceType::DiscreteGpu);
+    let cpu = info(wgpu::DeviceType::Cpu);
     let limits = Limits {
         max_storage_buffers_per_shader_stage: 6,
         max_bindings_per_bind_group: 7,
@@ -360,8 +361,8 @@ fn columns_and_strips_that_32_bits_do_not_count_are_refused() {
     );
     // 2^32 - 1 strips and 2^32, of two elements each. No buffer is large enough for either.
     let strips = |rows: usize, cols: usize| {
-        let (axes, dropout) =
-            (&AxisMap::channels(&[rows, cols, 2]).unwrap(), Dropout::train(Mode::Inverted, mask));
+        let axes = &AxisMap::channels(&[rows, cols, 2]).unwrap();
+        let dropout = Dropout::train(Mode::Inverted, mask);
         let tensor = View::new(&large, rows, 2 * cols);
         kernels.dropout_broadcast(&DropoutBroadcast {
             x: &tensor,

@@ -80,7 +80,8 @@ fn dropout_in_windows_of_rows_and_in_cut_rows() {
         for (at, keep) in [((0, 0), 0.5), ((9, 13), 0.7)] {
             let dropout = site(keep, at.0, at.1);
             let run = |gpu: &mut Gpu| {
-                let (x, mut y) = (gpu.tensor(rows, cols, &x).unwrap(), poisoned(gpu, rows, cols));
+                let x = gpu.tensor(rows, cols, &x).unwrap();
+                let mut y = poisoned(gpu, rows, cols);
                 gpu.dropout(DropoutCall { x: &x, y: &mut y, dropout }).unwrap();
                 gpu.read(&y).unwrap()
             };
@@ -137,7 +138,8 @@ fn products(
     for tile in Tile::ALL {
         for shape in PRODUCTS {
             for (i, (fill, keep)) in FILLS.into_iter().enumerate() {
-                let (dropout, software) = (site(keep, 3, 5), Cell::new(true));
+                let dropout = site(keep, 3, 5);
+                let software = Cell::new(true);
                 let results = on_both_plans(tile, |gpu| {
                     software.set(gpu.info().device_type == wgpu::DeviceType::Cpu);
                     run(gpu, shape, fill, dropout)
@@ -166,8 +168,8 @@ fn linear_forward_in_rows_and_in_parts_of_sums() {
         |gpu: &mut Gpu, [batch, inputs, outputs]: [usize; 3], fill: Fill, dropout: Dropout| {
             let x = gpu.tensor(batch, inputs, &fill(1, batch * inputs)).unwrap();
             let w = gpu.tensor(inputs, outputs, &fill(2, inputs * outputs)).unwrap();
-            let (b, mut y) =
-                (gpu.tensor(1, outputs, &fill(3, outputs)).unwrap(), poisoned(gpu, batch, outputs));
+            let b = gpu.tensor(1, outputs, &fill(3, outputs)).unwrap();
+            let mut y = poisoned(gpu, batch, outputs);
             gpu.linear_forward(LinearForward {
                 x: &x,
                 weight: &w,
@@ -181,7 +183,9 @@ fn linear_forward_in_rows_and_in_parts_of_sums() {
         };
     products("linear_forward", true, run, |y, shape, fill, dropout| {
         let [batch, inputs, outputs] = shape;
-        let (x, w, b) = (fill(1, batch * inputs), fill(2, inputs * outputs), fill(3, outputs));
+        let x = fill(1, batch * inputs);
+        let w = fill(2, inputs * outputs);
+        let b = fill(3, outputs);
         oracle::linear_forward(&x, &w, Some(&b), shape, true, &dropout)
             .check("linear_forward", y)
             .unwrap();
@@ -228,14 +232,14 @@ fn grad_weight_in_rows_and_in_parts_of_the_batch() {
         |gpu: &mut Gpu, [batch, inputs, outputs]: [usize; 3], fill: Fill, dropout: Dropout| {
             let x = gpu.tensor(batch, inputs, &fill(1, batch * inputs)).unwrap();
             let dy = gpu.tensor(batch, outputs, &fill(4, batch * outputs)).unwrap();
-            let (mut dw, mut db) = (poisoned(gpu, inputs, outputs), poisoned(gpu, 1, outputs));
-            let (grad_weight, grad_bias) = (&mut dw, &mut db);
+            let mut dw = poisoned(gpu, inputs, outputs);
+            let mut db = poisoned(gpu, 1, outputs);
             gpu.grad_weight(GradWeight {
                 x: &x,
                 grad_output: &dy,
                 output: None,
-                grad_weight,
-                grad_bias,
+                grad_weight: &mut dw,
+                grad_bias: &mut db,
                 dropout,
             })
             .unwrap();
@@ -257,11 +261,10 @@ fn grad_weight_sgd_in_rows_and_in_parts_of_the_batch() {
     let rule = |momentum| SgdRule { momentum, weight_decay: 0.25, l1: 0.25, ..SgdRule::plain(0.5) };
     for momentum in [0.0, 0.5] {
         let run = |gpu: &mut Gpu, [batch, inputs, outputs]: [usize; 3], fill: Fill, _: Dropout| {
-            let (x, dz) = (fill(1, batch * inputs), fill(4, batch * outputs));
-            let (x, grad_z) = (
-                &gpu.tensor(batch, inputs, &x).unwrap(),
-                &gpu.tensor(batch, outputs, &dz).unwrap(),
-            );
+            let x = fill(1, batch * inputs);
+            let dz = fill(4, batch * outputs);
+            let x = &gpu.tensor(batch, inputs, &x).unwrap();
+            let grad_z = &gpu.tensor(batch, outputs, &dz).unwrap();
             let mut tensors = [(2, inputs), (3, inputs), (5, 1), (6, 1)].map(|(seed, rows)| {
                 gpu.tensor(rows, outputs, &fill(seed, rows * outputs)).unwrap()
             });
@@ -312,19 +315,18 @@ fn gather_from_a_data_set_in_windows() {
     let order: Vec<u32> = (0..count as u32).map(|row| row * 397 % count as u32).collect();
     for is_bytes in [true, false] {
         let run = |gpu: &mut Gpu| {
-            let (bytes, floats) = (
-                gpu.tensor(count, cols, &bytes).unwrap(),
-                gpu.tensor(count, cols, &floats).unwrap(),
-            );
-            let (all_labels, order) =
-                (gpu.tensor(count, 1, &labels).unwrap(), gpu.tensor(count, 1, &order).unwrap());
-            let (mut x, mut labels) = (poisoned(gpu, batch, cols), gpu.zeros(batch, 1).unwrap());
+            let bytes = gpu.tensor(count, cols, &bytes).unwrap();
+            let floats = gpu.tensor(count, cols, &floats).unwrap();
+            let all_labels = gpu.tensor(count, 1, &labels).unwrap();
+            let order = gpu.tensor(count, 1, &order).unwrap();
+            let mut x = poisoned(gpu, batch, cols);
+            let mut labels = gpu.zeros(batch, 1).unwrap();
             let data = if is_bytes { Features::Bytes(&bytes) } else { Features::Floats(&floats) };
-            let (dropout, all_labels, order) = (site(0.8, 1, 2), &all_labels, &order);
+            let dropout = site(0.8, 1, 2);
             let call = Gather {
                 data,
-                all_labels,
-                order,
+                all_labels: &all_labels,
+                order: &order,
                 first: 500,
                 unit: 0.25,
                 x: &mut x,
@@ -356,14 +358,16 @@ fn averages_over_sub_networks_on_a_folded_grid() {
         return;
     };
     for (rows, networks) in [(1000, 1), (700, 2), (20, 64)] {
-        let (x, logits) = (noise(1, rows * 3), noise(2, networks * rows * 3));
+        let x = noise(1, rows * 3);
+        let logits = noise(2, networks * rows * 3);
         let run = |gpu: &mut Gpu| {
-            let (x, mut y) = (gpu.tensor(rows, 3, &x).unwrap(), poisoned(gpu, networks * rows, 3));
+            let x = gpu.tensor(rows, 3, &x).unwrap();
+            let mut y = poisoned(gpu, networks * rows, 3);
             gpu.subnetworks(Subnetworks { x: &x, y: &mut y, rows, first: 1, bit: 0, scale: 2.0 })
                 .unwrap();
             let mut logits = gpu.tensor(networks * rows, 3, &logits).unwrap();
-            let (weights, mut moments) =
-                (gpu.tensor(networks, 1, &vec![1.0; networks]).unwrap(), poisoned(gpu, rows, 7));
+            let weights = gpu.tensor(networks, 1, &vec![1.0; networks]).unwrap();
+            let mut moments = poisoned(gpu, rows, 7);
             let call = Moments {
                 logits: &mut logits,
                 weights: &weights,
@@ -386,7 +390,8 @@ fn averages_over_sub_networks_on_a_folded_grid() {
 #[test]
 fn what_cannot_fit_a_weak_device_is_a_typed_error() {
     let Some(mut gpu) = gpu_with(weak) else { return };
-    let (dropout, none) = (site(0.5, 0, 0), Dropout::NONE);
+    let dropout = site(0.5, 0, 0);
+    let none = Dropout::NONE;
     let refused = |what: &str, result: wgpu_dropout::Result<()>| {
         assert!(
             matches!(&result, Err(Error::TooLarge { value, bound, .. }) if value != bound),
@@ -397,8 +402,11 @@ fn what_cannot_fit_a_weak_device_is_a_typed_error() {
     let zeros = |gpu: &mut Gpu, rows: usize, cols: usize| gpu.zeros::<f32>(rows, cols).unwrap();
     let words = |gpu: &mut Gpu, rows: usize, cols: usize| gpu.zeros::<u32>(rows, cols).unwrap();
 
-    let (x, w, long) = (zeros(gpu, 4, 4), zeros(gpu, 4, 20_000), zeros(gpu, 4, 20_000));
-    let (mut y, mut dx) = (zeros(gpu, 4, 20_000), zeros(gpu, 4, 4));
+    let x = zeros(gpu, 4, 4);
+    let w = zeros(gpu, 4, 20_000);
+    let long = zeros(gpu, 4, 20_000);
+    let mut y = zeros(gpu, 4, 20_000);
+    let mut dx = zeros(gpu, 4, 4);
     let call = LinearForward { x: &x, weight: &w, bias: None, y: &mut y, relu: false, dropout };
     refused("a row of the weights", gpu.linear_forward(call));
     let call = GradInput {
@@ -410,7 +418,8 @@ fn what_cannot_fit_a_weak_device_is_a_typed_error() {
         through: None,
     };
     refused("a row of dY", gpu.grad_input(call));
-    let (mut dw, mut db) = (zeros(gpu, 4, 20_000), zeros(gpu, 1, 20_000));
+    let mut dw = zeros(gpu, 4, 20_000);
+    let mut db = zeros(gpu, 1, 20_000);
     let call = GradWeight {
         x: &x,
         grad_output: &long,
@@ -421,7 +430,9 @@ fn what_cannot_fit_a_weak_device_is_a_typed_error() {
     };
     refused("a row of dY", gpu.grad_weight(call));
 
-    let (x, w, mut y) = (zeros(gpu, 4, 64), zeros(gpu, 64, 2000), zeros(gpu, 4, 2000));
+    let x = zeros(gpu, 4, 64);
+    let w = zeros(gpu, 64, 2000);
+    let mut y = zeros(gpu, 4, 2000);
     let call = LinearForward { x: &x, weight: &w, bias: None, y: &mut y, relu: false, dropout };
     refused("16 rows of the weights", gpu.linear_forward(call));
 
@@ -431,7 +442,9 @@ fn what_cannot_fit_a_weak_device_is_a_typed_error() {
         gpu.mask_bits(MaskBits { bits: &mut bits, cols: 640_000, mask: dropout.mask }),
     );
 
-    let (mut dz, mut losses, labels) = (zeros(gpu, 4, 20_000), zeros(gpu, 4, 2), words(gpu, 4, 1));
+    let mut dz = zeros(gpu, 4, 20_000);
+    let mut losses = zeros(gpu, 4, 2);
+    let labels = words(gpu, 4, 1);
     let call = SoftmaxCrossEntropy {
         logits: &long,
         labels: &labels,
@@ -441,32 +454,38 @@ fn what_cannot_fit_a_weak_device_is_a_typed_error() {
     };
     refused("a row of logits", gpu.softmax_cross_entropy(call));
 
-    let (x, mut y) = (zeros(gpu, 1000, 20), zeros(gpu, 1000, 20));
+    let x = zeros(gpu, 1000, 20);
+    let mut y = zeros(gpu, 1000, 20);
     refused(
         "the sub-networks",
         gpu.subnetworks(Subnetworks { x: &x, y: &mut y, rows: 10, first: 0, bit: 0, scale: 1.0 }),
     );
-    let (weights, mut moments) = (zeros(gpu, 100, 1), zeros(gpu, 10, 41));
+    let weights = zeros(gpu, 100, 1);
+    let mut moments = zeros(gpu, 10, 41);
     let call =
         Moments { logits: &mut y, weights: &weights, first: 0, before: 0.0, moments: &mut moments };
     refused("the sub-networks' logits", gpu.moments(call));
 
-    let (losses, mut totals) = (zeros(gpu, 10_000, 2), zeros(gpu, 1, 2));
+    let losses = zeros(gpu, 10_000, 2);
+    let mut totals = zeros(gpu, 1, 2);
     refused(
         "the losses",
         gpu.batch_loss(BatchLoss { losses: &losses, totals: &mut totals, slot: 0 }),
     );
 
-    let (grad, mut weight) = (zeros(gpu, 200, 100), zeros(gpu, 200, 100));
+    let grad = zeros(gpu, 200, 100);
+    let mut weight = zeros(gpu, 200, 100);
     let rule = SgdRule { max_norm: Some(1.0), ..SgdRule::plain(0.1) };
     refused(
         "weights under max-norm",
         gpu.sgd(Sgd { grad: &grad, weight: &mut weight, velocity: None, rule }),
     );
 
-    let (data, mut x) = (zeros(gpu, 300, 100), zeros(gpu, 300, 100));
-    let (all_labels, order, mut labels) =
-        (&words(gpu, 300, 1), &words(gpu, 300, 1), words(gpu, 300, 1));
+    let data = zeros(gpu, 300, 100);
+    let mut x = zeros(gpu, 300, 100);
+    let all_labels = &words(gpu, 300, 1);
+    let order = &words(gpu, 300, 1);
+    let mut labels = words(gpu, 300, 1);
     let data = Features::Floats(&data);
     let call = Gather {
         data,

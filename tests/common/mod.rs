@@ -74,9 +74,10 @@ pub fn build(args: &[&str]) -> Result<PathBuf, String> {
         command.env_remove(name);
     }
     let output = command.output().unwrap();
-    match output.status.success() {
-        true => Ok(programs.to_owned()),
-        false => Err(String::from_utf8_lossy(&output.stderr).into_owned()),
+    if output.status.success() {
+        Ok(programs.to_owned())
+    } else {
+        Err(String::from_utf8_lossy(&output.stderr).into_owned())
     }
 }
 

@@ -37,11 +37,11 @@ fn run<B: Backend>(backend: &mut B, layer: &Layer, scale: f32) -> [Vec<f32>; 3] 
     let r = backend.tensor(batch, outputs, &noise(4, batch * outputs)).unwrap();
     let dy = backend.tensor(batch, outputs, &noise(5, batch * outputs)).unwrap();
     let [mut y, mut z, mut dz] = [(); 3].map(|()| poisoned(backend, batch, outputs));
-    let (bias, residual) = (Some(&bias), residual.then_some(&r));
+    let residual = residual.then_some(&r);
     let call = LinearActivation {
         x: &x,
         weight: &weight,
-        bias,
+        bias: Some(&bias),
         residual,
         z: Some(&mut z),
         y: &mut y,
@@ -69,16 +69,17 @@ fn layers_with_every_activation_equal_the_oracle() {
             let [batch, inputs, outputs] = shape;
             for (j, activation) in Activation::ALL.into_iter().enumerate() {
                 for k in 0..3 {
-                    let (dropout, residual) =
-                        (sites[(3 * i + 5 * j + k) % sites.len()], (i + j + k) % 2 == 0);
+                    let dropout = sites[(3 * i + 5 * j + k) % sites.len()];
+                    let residual = (i + j + k) % 2 == 0;
                     let layer = Layer { shape, activation, dropout, residual };
                     let what = format!(
                         "{} {shape:?} {activation:?} {dropout:?} residual {residual}",
                         backend.name()
                     );
                     let [y, z, dz] = run(backend, &layer, 1.0);
-                    let (x, weight, bias) =
-                        (noise(1, batch * inputs), noise(2, inputs * outputs), noise(3, outputs));
+                    let x = noise(1, batch * inputs);
+                    let weight = noise(2, inputs * outputs);
+                    let bias = noise(3, outputs);
                     let exact_z = oracle::linear_forward(
                         &x,
                         &weight,
@@ -164,7 +165,8 @@ fn derivatives_are_those_of_the_activations() {
                     dropout,
                 })
                 .unwrap();
-            let (y, dz) = (backend.read(&y).unwrap(), backend.read(&dz).unwrap());
+            let y = backend.read(&y).unwrap();
+            let dz = backend.read(&dz).unwrap();
             for i in 1..steps - 1 {
                 if activation == Activation::Relu && points[i] == 0.0 {
                     continue;
@@ -221,13 +223,15 @@ fn relu_is_linear_forward_s_and_its_output_is_enough() {
             same_bits(&format!("{} {shape:?}", backend.name()), &y, &backend.read(&plain).unwrap())
                 .unwrap();
             let dy = backend.tensor(batch, outputs, &noise(5, batch * outputs)).unwrap();
-            let (mut from_y, kept) = (
-                poisoned(backend, batch, outputs),
-                Dropout { scale: dropout.scale, ..Dropout::NONE },
-            );
-            let (activation, grad_z) = (Activation::Relu, &mut from_y);
-            let call =
-                ActivationGrad { grad_output: &dy, z: &plain, grad_z, activation, dropout: kept };
+            let mut from_y = poisoned(backend, batch, outputs);
+            let kept = Dropout { scale: dropout.scale, ..Dropout::NONE };
+            let call = ActivationGrad {
+                grad_output: &dy,
+                z: &plain,
+                grad_z: &mut from_y,
+                activation: Activation::Relu,
+                dropout: kept,
+            };
             backend.activation_grad(call).unwrap();
             same_bits(
                 &format!("{} {shape:?}, dz", backend.name()),
@@ -248,16 +252,15 @@ fn values_that_are_no_numbers_go_through_and_large_ones_overflow_nothing() {
             let x = backend.tensor(z.len(), 1, &z).unwrap();
             let one = backend.tensor(1, 1, &[1.0]).unwrap();
             let mut y = poisoned(backend, z.len(), 1);
-            let (dropout, bias, residual) = (Dropout::NONE, None, None);
             let call = LinearActivation {
                 x: &x,
                 weight: &one,
-                bias,
-                residual,
+                bias: None,
+                residual: None,
                 z: None,
                 y: &mut y,
                 activation,
-                dropout,
+                dropout: Dropout::NONE,
             };
             backend.linear_activation(call).unwrap();
             let y = backend.read(&y).unwrap();

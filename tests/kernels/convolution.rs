@@ -66,10 +66,8 @@ fn patches_and_the_way_back_equal_the_oracle() {
     fn check<B: Backend>(backend: &mut B) {
         for (count, image) in images() {
             for filter in filters(image) {
-                let (made, what) = (
-                    filter.patches(image).unwrap(),
-                    format!("{} {count} of {image:?} {filter:?}", backend.name()),
-                );
+                let made = filter.patches(image).unwrap();
+                let what = format!("{} {count} of {image:?} {filter:?}", backend.name());
                 let values = noise(1, count * image.elements());
                 let got = patches(backend, &values, count, image, filter);
                 oracle::patches(&values, image, filter, made).check(&what, &got).unwrap();
@@ -78,10 +76,8 @@ fn patches_and_the_way_back_equal_the_oracle() {
                 let grad_patches = backend.tensor(count, made.elements(), &grad).unwrap();
                 let x = backend.tensor(count, image.elements(), &values).unwrap();
                 for scale in [None, Some(1.25)] {
-                    let (mut grad_x, through) = (
-                        poisoned(backend, count * image.pixels(), image.channels),
-                        scale.map(|scale| (&x, scale)),
-                    );
+                    let mut grad_x = poisoned(backend, count * image.pixels(), image.channels);
+                    let through = scale.map(|scale| (&x, scale));
                     let call = PatchesGrad {
                         grad_patches: &grad_patches,
                         image,
@@ -114,13 +110,15 @@ fn patches_and_the_way_back_equal_the_oracle() {
 #[test]
 fn the_way_back_is_the_transpose() {
     fn check<B: Backend>(backend: &mut B) {
-        let (count, image, filter) =
-            (3, Image { height: 6, width: 5, channels: 2 }, Filter { side: 3, padding: 1 });
+        let count = 3;
+        let image = Image { height: 6, width: 5, channels: 2 };
+        let filter = Filter { side: 3, padding: 1 };
         let made = filter.patches(image).unwrap();
         let whole = |seed, len| {
             noise(seed, len).into_iter().map(|x| (x * 4.5).trunc()).collect::<Vec<f32>>()
         };
-        let (x, dy) = (whole(1, count * image.elements()), whole(2, count * made.elements()));
+        let x = whole(1, count * image.elements());
+        let dy = whole(2, count * made.elements());
         let y = patches(backend, &x, count, image, filter);
         let grad_patches = backend.tensor(count, made.elements(), &dy).unwrap();
         let mut grad_x = poisoned(backend, count, image.elements());
@@ -150,35 +148,35 @@ fn the_way_back_is_the_transpose() {
 #[test]
 fn a_product_over_patches_is_a_convolution() {
     fn check<B: Backend>(backend: &mut B) {
-        let (count, image, filter, outputs) =
-            (2, Image { height: 6, width: 7, channels: 3 }, Filter { side: 3, padding: 1 }, 5);
+        let count = 2;
+        let image = Image { height: 6, width: 7, channels: 3 };
+        let filter = Filter { side: 3, padding: 1 };
+        let outputs = 5;
         let made = filter.patches(image).unwrap();
-        let (x, w) = (noise(1, count * image.elements()), noise(2, made.channels * outputs));
+        let x = noise(1, count * image.elements());
+        let w = noise(2, made.channels * outputs);
         let y = patches(backend, &x, count, image, filter);
         let patches = backend.tensor(count * made.pixels(), made.channels, &y).unwrap();
         let weight = backend.tensor(made.channels, outputs, &w).unwrap();
         let mut y = poisoned(backend, count * made.pixels(), outputs);
-        let (bias, relu, dropout) = (None, false, Dropout::NONE);
         backend
             .linear_forward(LinearForward {
                 x: &patches,
                 weight: &weight,
-                bias,
+                bias: None,
                 y: &mut y,
-                relu,
-                dropout,
+                relu: false,
+                dropout: Dropout::NONE,
             })
             .unwrap();
         let y = backend.read(&y).unwrap();
         let off = |turned: bool| {
             let mut most = 0.0f64;
             for (i, y) in y.iter().enumerate() {
-                let (o, col, row, b) = (
-                    i % outputs,
-                    i / outputs % made.width,
-                    i / outputs / made.width % made.height,
-                    i / outputs / made.pixels(),
-                );
+                let o = i % outputs;
+                let col = i / outputs % made.width;
+                let row = i / outputs / made.width % made.height;
+                let b = i / outputs / made.pixels();
                 let mut sum = 0.0;
                 for (u, v) in (0..9).map(|place| (place / 3, place % 3)) {
                     let (r, c) = (row as isize + u - 1, col as isize + v - 1);
@@ -221,10 +219,8 @@ fn pooling_and_the_way_back_equal_the_oracle() {
                 .map(|x| (x * 3.0).round().max(0.0))
                 .collect();
             for pool in pools(image) {
-                let (pooled, what) = (
-                    pool.pooled(image).unwrap(),
-                    format!("{} {count} of {image:?} {pool:?}", backend.name()),
-                );
+                let pooled = pool.pooled(image).unwrap();
+                let what = format!("{} {count} of {image:?} {pool:?}", backend.name());
                 let x = backend.tensor(count, image.elements(), &values).unwrap();
                 let mut y = poisoned(backend, count, pooled.elements());
                 backend.pool(PoolCall { x: &x, image, pool, y: &mut y }).unwrap();
@@ -275,7 +271,8 @@ fn pooling_and_the_way_back_equal_the_oracle() {
 #[test]
 fn both_paths_of_the_cpu_have_the_same_bits() {
     let on = |backend: &mut wgpu_dropout::cpu::Cpu| {
-        let (count, image) = (37, Image { height: 13, width: 12, channels: 5 });
+        let count = 37;
+        let image = Image { height: 13, width: 12, channels: 5 };
         let filter = Filter { side: 4, padding: 2 };
         let made = filter.patches(image).unwrap();
         let values = noise(1, count * image.elements());
@@ -298,9 +295,15 @@ fn both_paths_of_the_cpu_have_the_same_bits() {
             let pooled = pool.pooled(image).unwrap();
             let mut y = poisoned(backend, count, pooled.elements());
             backend.pool(PoolCall { x: &x, image, pool, y: &mut y }).unwrap();
-            let (grad_y, through) = (&y, Some(1.5));
             backend
-                .pool_grad(PoolGrad { x: &x, image, pool, grad_y, grad_x: &mut grad_x, through })
+                .pool_grad(PoolGrad {
+                    x: &x,
+                    image,
+                    pool,
+                    grad_y: &y,
+                    grad_x: &mut grad_x,
+                    through: Some(1.5),
+                })
                 .unwrap();
             all.extend([backend.read(&y).unwrap(), backend.read(&grad_x).unwrap()].concat());
         }
@@ -321,8 +324,8 @@ fn a_nan_is_the_largest() {
         let inf = f32::INFINITY;
         let x =
             backend.tensor(1, 8, &[1.0, f32::NAN, f32::NAN, 2.0, -inf, -inf, -0.0, inf]).unwrap();
-        let (mut y, pool) =
-            (poisoned(backend, 1, 4), Pool { pooling: Pooling::Max, height: 1, width: 2 });
+        let mut y = poisoned(backend, 1, 4);
+        let pool = Pool { pooling: Pooling::Max, height: 1, width: 2 };
         backend.pool(PoolCall { x: &x, image, pool, y: &mut y }).unwrap();
         let values = backend.read(&y).unwrap();
         assert!(
@@ -380,15 +383,13 @@ fn sizes_that_do_not_fit_are_refused() {
             );
         }
         // Tensors that do not hold a whole number of images, and outputs of the wrong size.
-        let (of, filter, pool) = (
-            image(4, 4, 1),
-            Filter { side: 3, padding: 0 },
-            Pool { pooling: Pooling::Max, height: 2, width: 2 },
-        );
+        let of = image(4, 4, 1);
+        let filter = Filter { side: 3, padding: 0 };
+        let pool = Pool { pooling: Pooling::Max, height: 2, width: 2 };
         for (inputs, patches, pooled) in [(17, 36, 4), (32, 36, 4), (16, 72, 8), (16, 35, 3)] {
             let x = backend.zeros::<f32>(1, inputs).unwrap();
-            let (mut made, mut y) =
-                (backend.zeros(1, patches).unwrap(), backend.zeros(1, pooled).unwrap());
+            let mut made = backend.zeros(1, patches).unwrap();
+            let mut y = backend.zeros(1, pooled).unwrap();
             assert!(shape(
                 backend.patches(Patches { x: &x, image: of, filter, patches: &mut made }).err()
             ));

@@ -35,7 +35,8 @@ fn drop_on<B: Backend>(
     [rows, cols]: [usize; 2],
     dropout: Dropout,
 ) -> Vec<f32> {
-    let (x, mut y) = (backend.tensor(rows, cols, x).unwrap(), poisoned(backend, rows, cols));
+    let x = backend.tensor(rows, cols, x).unwrap();
+    let mut y = poisoned(backend, rows, cols);
     backend.dropout(DropoutCall { x: &x, y: &mut y, dropout }).unwrap();
     backend.read(&y).unwrap()
 }
@@ -88,7 +89,8 @@ fn nan_and_infinity_do_not_survive_being_dropped() {
 fn dropout_is_its_own_backward_pass() {
     fn check<B: Backend>(backend: &mut B) {
         let shape = [31, 65];
-        let (x, g) = (noise(5, 31 * 65), noise(6, 31 * 65));
+        let x = noise(5, 31 * 65);
+        let g = noise(6, 31 * 65);
         let dot = |a: &[f32], b: &[f32]| {
             a.iter().zip(b).map(|(&a, &b)| f64::from(a) * f64::from(b)).sum::<f64>()
         };
@@ -108,8 +110,8 @@ fn copy_copies_every_bit() {
     fn check<B: Backend>(backend: &mut B) {
         for [rows, cols] in SHAPES {
             let values = noise(2, rows * cols);
-            let (x, mut y) =
-                (backend.tensor(rows, cols, &values).unwrap(), poisoned(backend, rows, cols));
+            let x = backend.tensor(rows, cols, &values).unwrap();
+            let mut y = poisoned(backend, rows, cols);
             backend.copy(&x, &mut y).unwrap();
             same_bits("copy", &backend.read(&y).unwrap(), &values).unwrap();
         }
@@ -206,7 +208,8 @@ fn gather_past_the_data_leaves_the_other_rows_right() {
         let data = backend.tensor(count, cols, &values).unwrap();
         let labels = backend.tensor(count, 1, &[4u32; 10]).unwrap();
         let order = backend.tensor(5, 1, &[3, u32::MAX, 10, 0x8000_0000, 7]).unwrap();
-        let (mut x, mut batch_labels) = (poisoned(backend, 5, cols), backend.zeros(5, 1).unwrap());
+        let mut x = poisoned(backend, 5, cols);
+        let mut batch_labels = backend.zeros(5, 1).unwrap();
         let call = Gather {
             data: Features::Floats(&data),
             all_labels: &labels,

@@ -92,7 +92,8 @@ fn outside(
     weight: f64,
 ) -> Option<String> {
     assert_eq!(got.len(), exact.len());
-    let (slack, chain) = ((3 * classes + 8) as f64 * EPSILON, (chain + 4) as f64 * EPSILON);
+    let slack = (3 * classes + 8) as f64 * EPSILON;
+    let chain = (chain + 4) as f64 * EPSILON;
     let bound = |i: usize| match i % (2 * classes + 1) {
         c if c < classes => slack + 4.0 * chain,
         c if c < 2 * classes => weight * (4.0 * slack + 8.0 * chain),
@@ -204,7 +205,8 @@ fn what_does_not_fit_is_refused() {
             };
             assert!(matches!(backend.moments(call), Err(Error::Invalid { .. })), "{before}");
         }
-        let (mut none, mut moments) = (poisoned(backend, 6, 0), poisoned(backend, 3, 1));
+        let mut none = poisoned(backend, 6, 0);
+        let mut moments = poisoned(backend, 3, 1);
         let call = Moments {
             logits: &mut none,
             weights: &weights,

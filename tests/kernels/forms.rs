@@ -82,7 +82,8 @@ fn broadcast_on<B: Backend>(
 ) -> Vec<f32> {
     // Any matrix with this number of elements will do: only the map's shape counts.
     let (rows, cols) = if x.len().is_multiple_of(2) { (2, x.len() / 2) } else { (x.len(), 1) };
-    let (x, mut y) = (backend.tensor(rows, cols, x).unwrap(), poisoned(backend, rows, cols));
+    let x = backend.tensor(rows, cols, x).unwrap();
+    let mut y = poisoned(backend, rows, cols);
     backend.dropout_broadcast(DropoutBroadcast { x: &x, y: &mut y, axes, dropout }).unwrap();
     backend.read(&y).unwrap()
 }
@@ -120,8 +121,8 @@ fn arbitrary_maps_equal_the_oracle() {
             let mut order: Vec<usize> = (0..shape.len()).collect();
             order.shuffle(&mut random);
             let cut = [random.random_range(0..=shape.len()), random.random_range(0..=shape.len())];
-            let (rows, cols) =
-                (&order[..cut[0].min(cut[1])], &order[cut[0].min(cut[1])..cut[0].max(cut[1])]);
+            let rows = &order[..cut[0].min(cut[1])];
+            let cols = &order[cut[0].min(cut[1])..cut[0].max(cut[1])];
             let Ok(axes) = AxisMap::new(&shape, rows, cols) else {
                 // A map has at most three runs and the last one, so a map of three axes always
                 // fits.
@@ -210,14 +211,15 @@ fn a_mask_given_as_bits_drops_what_the_mask_drops() {
                 let words = cols.div_ceil(32);
                 let mut bits = backend.zeros::<u32>(rows, words).unwrap();
                 backend.mask_bits(MaskBits { bits: &mut bits, cols, mask: site.mask }).unwrap();
-                let (mut given, mut drawn) =
-                    (poisoned(backend, rows, cols), poisoned(backend, rows, cols));
+                let mut given = poisoned(backend, rows, cols);
+                let mut drawn = poisoned(backend, rows, cols);
                 let scale = site.scale;
                 backend
                     .dropout_bits(DropoutBits { x: &x, bits: &bits, y: &mut given, scale })
                     .unwrap();
                 backend.dropout(DropoutCall { x: &x, y: &mut drawn, dropout: site }).unwrap();
-                let (given, drawn) = (backend.read(&given).unwrap(), backend.read(&drawn).unwrap());
+                let given = backend.read(&given).unwrap();
+                let drawn = backend.read(&drawn).unwrap();
                 same_bits(&what, &given, &drawn).unwrap();
                 let bytes = site.mask.bytes(rows, cols).unwrap();
                 oracle::dropout_bytes(&values, &bytes, scale).check(&what, &given).unwrap();
@@ -232,10 +234,8 @@ fn a_mask_given_as_bits_drops_what_the_mask_drops() {
                             .for_each(|word| *word |= u32::MAX << (cols % 32));
                     }
                     let mut run = |changed: &[u32]| {
-                        let (bits, mut y) = (
-                            backend.tensor(rows, words, changed).unwrap(),
-                            poisoned(backend, rows, cols),
-                        );
+                        let bits = backend.tensor(rows, words, changed).unwrap();
+                        let mut y = poisoned(backend, rows, cols);
                         backend
                             .dropout_bits(DropoutBits { x: &x, bits: &bits, y: &mut y, scale: 2.0 })
                             .unwrap();
@@ -280,7 +280,8 @@ fn alpha_on<B: Backend>(
     [rows, cols]: [usize; 2],
     dropout: AlphaDropout,
 ) -> Vec<f32> {
-    let (x, mut y) = (backend.tensor(rows, cols, x).unwrap(), poisoned(backend, rows, cols));
+    let x = backend.tensor(rows, cols, x).unwrap();
+    let mut y = poisoned(backend, rows, cols);
     backend.alpha_dropout(AlphaDropoutCall { x: &x, y: &mut y, dropout }).unwrap();
     backend.read(&y).unwrap()
 }
@@ -315,8 +316,8 @@ fn the_way_back_through_alpha_dropout_is_its_slope() {
         let shape @ [rows, cols] = [7, 33];
         let site = AlphaDropout::train(mask(0.6).at(1, 2));
         let [one, three] = [1.0, 3.0].map(|x| alpha_on(backend, &[x; 7 * 33], shape, site));
-        let (dy, mut dx) =
-            (backend.tensor(rows, cols, &[1.0f32; 7 * 33]).unwrap(), poisoned(backend, rows, cols));
+        let dy = backend.tensor(rows, cols, &[1.0f32; 7 * 33]).unwrap();
+        let mut dx = poisoned(backend, rows, cols);
         backend.dropout(DropoutCall { x: &dy, y: &mut dx, dropout: site.backward() }).unwrap();
         let dx = backend.read(&dx).unwrap();
         let slope: Vec<f32> =
@@ -367,7 +368,8 @@ fn gaussian_on<B: Backend>(
     [rows, cols]: [usize; 2],
     dropout: GaussianDropout,
 ) -> Vec<f32> {
-    let (x, mut y) = (backend.tensor(rows, cols, x).unwrap(), poisoned(backend, rows, cols));
+    let x = backend.tensor(rows, cols, x).unwrap();
+    let mut y = poisoned(backend, rows, cols);
     backend.gaussian_dropout(GaussianDropoutCall { x: &x, y: &mut y, dropout }).unwrap();
     backend.read(&y).unwrap()
 }
@@ -400,7 +402,8 @@ fn gaussian_dropout_equals_the_oracle() {
 #[test]
 fn gaussian_noise_is_right_over_nearly_all_draws() {
     fn check<B: Backend>(backend: &mut B) {
-        let (shape, ones) = ([512, 1024], vec![1.0; 512 * 1024]);
+        let shape = [512, 1024];
+        let ones = vec![1.0; 512 * 1024];
         for keep in [0.05, 0.8] {
             let site = GaussianDropout::train(mask(keep)).unwrap();
             let y = gaussian_on(backend, &ones, shape, site);
@@ -431,7 +434,8 @@ fn gaussian_noise_is_standard_normal() {
             let y = gaussian_on(backend, &vec![1.0; rows * cols], shape, site);
             y.iter().map(|y| ((f64::from(*y) - 1.0) / sigma) as f32).collect::<Vec<f32>>()
         };
-        let (a, b) = (noise(site(0.5, 0), 1.0), noise(site(0.5, 1), 1.0));
+        let a = noise(site(0.5, 0), 1.0);
+        let b = noise(site(0.5, 1), 1.0);
         let wrong = noise(site(0.51, 0), 1.0);
         let correlation = |a: &[f32], b: &[f32]| {
             let sum = a.iter().zip(b).map(|(&a, &b)| f64::from(a) * f64::from(b)).sum::<f64>();
@@ -459,10 +463,10 @@ fn gaussian_noise_is_standard_normal() {
 fn what_does_not_fit_is_a_typed_error() {
     fn check<B: Backend>(backend: &mut B) {
         let x = backend.zeros::<f32>(4, 40).unwrap();
-        let (mut y, mut narrow) =
-            (backend.zeros::<f32>(4, 40).unwrap(), backend.zeros::<f32>(4, 39).unwrap());
-        let (bits, few) =
-            (backend.zeros::<u32>(4, 2).unwrap(), backend.zeros::<u32>(4, 1).unwrap());
+        let mut y = backend.zeros::<f32>(4, 40).unwrap();
+        let mut narrow = backend.zeros::<f32>(4, 39).unwrap();
+        let bits = backend.zeros::<u32>(4, 2).unwrap();
+        let few = backend.zeros::<u32>(4, 1).unwrap();
         let dropout = Dropout::train(Mode::Inverted, mask(0.5));
         let far = Dropout { mask: mask(0.5).at(u64::from(u32::MAX), 0), ..dropout };
         let shape = |result: wgpu_dropout::Result<()>| {

@@ -23,11 +23,10 @@ fn run<B: Backend>(
     classes: usize,
 ) -> (Vec<f32>, Vec<f32>, Vec<f32>) {
     let batch = labels.len();
-    let (z, y) = (
-        backend.tensor(batch, classes, logits).unwrap(),
-        backend.tensor(batch, 1, labels).unwrap(),
-    );
-    let (mut dz, mut losses) = (poisoned(backend, batch, classes), poisoned(backend, batch, 2));
+    let z = backend.tensor(batch, classes, logits).unwrap();
+    let y = backend.tensor(batch, 1, labels).unwrap();
+    let mut dz = poisoned(backend, batch, classes);
+    let mut losses = poisoned(backend, batch, 2);
     let call = SoftmaxCrossEntropy {
         logits: &z,
         labels: &y,

@@ -118,7 +118,8 @@ fn run<B: Backend>(backend: &mut B, case: &Case) -> Results {
             through,
         })
         .unwrap();
-    let (mut dw, mut db) = (poisoned(backend, inputs, outputs), poisoned(backend, 1, outputs));
+    let mut dw = poisoned(backend, inputs, outputs);
+    let mut db = poisoned(backend, 1, outputs);
     let call = GradWeight {
         x: &x,
         grad_output,
@@ -180,7 +181,8 @@ fn whole_numbers_give_the_same_bits_everywhere() {
         for case in
             cases(small_integers, &exact_sites()).into_iter().chain(cases(sparse, &exact_sites()))
         {
-            let (a, b) = (run(backend, &case), run(&mut Cpu::reference(), &case));
+            let a = run(backend, &case);
+            let b = run(&mut Cpu::reference(), &case);
             let what = format!(
                 "{} {:?} relu {} {:?}",
                 backend.name(),
@@ -208,11 +210,21 @@ fn sums_are_in_the_order_that_the_rule_says() {
     fn check<B: Backend>(backend: &mut B, fills: [fn(u64, usize) -> Vec<f32>; 2]) {
         for shape in SHAPES {
             let [batch, inputs, outputs] = shape;
-            let (x, weight) = (fills[0](1, batch * inputs), fills[1](2, inputs * outputs));
-            let (bias, grad_output, dropout) = (None, fills[0](4, batch * outputs), Dropout::NONE);
-            let case =
-                Case { shape, x, weight, bias, grad_output, relu: false, dropout, through: None };
-            let (a, b) = (run(backend, &case), run(&mut Cpu::reference(), &case));
+            let x = fills[0](1, batch * inputs);
+            let weight = fills[1](2, inputs * outputs);
+            let grad_output = fills[0](4, batch * outputs);
+            let case = Case {
+                shape,
+                x,
+                weight,
+                bias: None,
+                grad_output,
+                relu: false,
+                dropout: Dropout::NONE,
+                through: None,
+            };
+            let a = run(backend, &case);
+            let b = run(&mut Cpu::reference(), &case);
             let what = format!("{} {shape:?}", backend.name());
             same_bits(&what, &a.y, &b.y).unwrap();
             same_bits(&what, &a.dx, &b.dx).unwrap();
@@ -314,8 +326,8 @@ fn nan_and_infinity_go_through_a_layer_as_through_the_oracle() {
                     }
                     let mut bias = noise(13, outputs);
                     (bias[0], bias[3], bias[6]) = (f32::INFINITY, f32::NAN, f32::NEG_INFINITY);
-                    let (weight, grad_output) =
-                        (noise(12, inputs * outputs), noise(14, batch * outputs));
+                    let weight = noise(12, inputs * outputs);
+                    let grad_output = noise(14, batch * outputs);
                     let y = oracle::linear_forward(&x, &weight, Some(&bias), shape, relu, &dropout);
                     if dropout.mask.rate.threshold() > 0 {
                         assert!(
@@ -364,8 +376,8 @@ fn the_gradient_passes_where_the_saved_output_is_nan() {
                 .unzip();
             let weight = backend.tensor(n, n, &identity).unwrap();
             let one = backend.tensor(1, 1, &[1.0]).unwrap();
-            let (output, grad_output) =
-                (&backend.tensor(1, n, &saved).unwrap(), &backend.tensor(1, n, &dy).unwrap());
+            let output = &backend.tensor(1, n, &saved).unwrap();
+            let grad_output = &backend.tensor(1, n, &dy).unwrap();
             let output = Some(output);
             let mut dx = poisoned(backend, 1, n);
             let call = GradInput {
@@ -381,18 +393,19 @@ fn the_gradient_passes_where_the_saved_output_is_nan() {
             // The same result must come from the next layer's backward pass, which continues
             // through this layer.
             let mut dx = poisoned(backend, 1, n);
-            let (dropout, through) = (Dropout::NONE, output.map(|output| (output, site.scale)));
+            let through = output.map(|output| (output, site.scale));
             let call = GradInput {
                 grad_output,
                 output: None,
                 weight: &weight,
                 grad_input: &mut dx,
-                dropout,
+                dropout: Dropout::NONE,
                 through,
             };
             backend.grad_input(call).unwrap();
             same_bits("grad_input, through", &backend.read(&dx).unwrap(), &right).unwrap();
-            let (mut dw, mut db) = (poisoned(backend, 1, n), poisoned(backend, 1, n));
+            let mut dw = poisoned(backend, 1, n);
+            let mut db = poisoned(backend, 1, n);
             let (grad_weight, grad_bias) = (&mut dw, &mut db);
             let call =
                 GradWeight { x: &one, grad_output, output, grad_weight, grad_bias, dropout: site };

@@ -25,9 +25,10 @@ fn run<B: Backend>(
     logistic: bool,
 ) -> (Vec<f32>, Vec<f32>) {
     let batch = z.len() / cols;
-    let (z, t) =
-        (backend.tensor(batch, cols, z).unwrap(), backend.tensor(batch, cols, targets).unwrap());
-    let (mut dz, mut losses) = (poisoned(backend, batch, cols), poisoned(backend, batch, 2));
+    let z = backend.tensor(batch, cols, z).unwrap();
+    let t = backend.tensor(batch, cols, targets).unwrap();
+    let mut dz = poisoned(backend, batch, cols);
+    let mut losses = poisoned(backend, batch, 2);
     backend
         .squared_error(SquaredError {
             z: &z,
@@ -128,14 +129,13 @@ fn shapes_that_do_not_fit_are_refused() {
     fn check<B: Backend>(backend: &mut B) {
         let [z, targets, mut dz, mut losses] =
             [(3, 4), (3, 5), (3, 4), (3, 2)].map(|(r, c)| backend.zeros::<f32>(r, c).unwrap());
-        let (grad_z, losses) = (&mut dz, &mut losses);
         assert!(
             backend
                 .squared_error(SquaredError {
                     z: &z,
                     targets: &targets,
-                    grad_z,
-                    losses,
+                    grad_z: &mut dz,
+                    losses: &mut losses,
                     logistic: true
                 })
                 .is_err()

@@ -40,12 +40,14 @@ fn large(gpu: &mut Gpu) -> Result<u64> {
         [[200, 300, 200], [131, 301, 67], [400, 70, 300], [20, 500, 300]]
     {
         let [x, through] = [gpu.zeros(batch, inputs)?, gpu.zeros(batch, inputs)?];
-        let (mut weight, mut bias, mut grad_input) =
-            (gpu.zeros(inputs, outputs)?, gpu.zeros(1, outputs)?, gpu.zeros(batch, inputs)?);
-        let (mut y, mut z, residual) =
-            (gpu.zeros(batch, outputs)?, gpu.zeros(batch, outputs)?, gpu.zeros(batch, outputs)?);
-        let (mut grad_weight, mut grad_bias) =
-            (gpu.zeros(inputs, outputs)?, gpu.zeros(1, outputs)?);
+        let mut weight = gpu.zeros(inputs, outputs)?;
+        let mut bias = gpu.zeros(1, outputs)?;
+        let mut grad_input = gpu.zeros(batch, inputs)?;
+        let mut y = gpu.zeros(batch, outputs)?;
+        let mut z = gpu.zeros(batch, outputs)?;
+        let residual = gpu.zeros(batch, outputs)?;
+        let mut grad_weight = gpu.zeros(inputs, outputs)?;
+        let mut grad_bias = gpu.zeros(1, outputs)?;
         gpu.copy(&x, &mut grad_input)?;
         gpu.dropout(DropoutCall { x: &x, y: &mut grad_input, dropout })?;
         let of_bias = Some(&bias);
@@ -58,14 +60,13 @@ fn large(gpu: &mut Gpu) -> Result<u64> {
             dropout,
         })?;
         for residual in [None, Some(&residual)] {
-            let (x, weight, z, y) = (&x, &weight, Some(&mut z), &mut y);
             gpu.linear_activation(LinearActivation {
-                x,
-                weight,
+                x: &x,
+                weight: &weight,
                 bias: of_bias,
                 residual,
-                z,
-                y,
+                z: Some(&mut z),
+                y: &mut y,
                 activation,
                 dropout,
             })?;
@@ -78,35 +79,32 @@ fn large(gpu: &mut Gpu) -> Result<u64> {
             dropout,
         })?;
         for (output, through) in [(Some(&y), None), (None, Some((&through, 2.0)))] {
-            let (grad_output, weight, grad_input) = (&residual, &weight, &mut grad_input);
             gpu.grad_input(GradInput {
-                grad_output,
+                grad_output: &residual,
                 output,
-                weight,
-                grad_input,
+                weight: &weight,
+                grad_input: &mut grad_input,
                 dropout,
                 through,
             })?;
         }
         for output in [None, Some(&y)] {
-            let (x, grad_output, grad_weight, grad_bias) =
-                (&x, &residual, &mut grad_weight, &mut grad_bias);
             gpu.grad_weight(GradWeight {
-                x,
-                grad_output,
+                x: &x,
+                grad_output: &residual,
                 output,
-                grad_weight,
-                grad_bias,
+                grad_weight: &mut grad_weight,
+                grad_bias: &mut grad_bias,
                 dropout,
             })?;
         }
         for velocity in [None, Some((&mut grad_weight, &mut grad_bias))] {
-            let (weight, bias, rule) = (&mut weight, &mut bias, SgdRule::plain(0.1));
+            let rule = SgdRule::plain(0.1);
             gpu.grad_weight_sgd(GradWeightSgd {
                 x: &x,
                 grad_z: &residual,
-                weight,
-                bias,
+                weight: &mut weight,
+                bias: &mut bias,
                 velocity,
                 rule,
             })?;
@@ -116,7 +114,8 @@ fn large(gpu: &mut Gpu) -> Result<u64> {
         gpu.read_mask(mask, 32 * batch, inputs)?;
     }
     // One row exceeds a binding, although the grid is wide enough for it.
-    let (long, mut out) = (gpu.zeros(2, 20_000)?, gpu.zeros(2, 20_000)?);
+    let long = gpu.zeros(2, 20_000)?;
+    let mut out = gpu.zeros(2, 20_000)?;
     gpu.dropout(DropoutCall { x: &long, y: &mut out, dropout })?;
     rowwise(gpu, mask)?;
     gpu.wait()?;
@@ -125,9 +124,12 @@ fn large(gpu: &mut Gpu) -> Result<u64> {
 
 /// Runs the kernels that take rows, elements or images at a time.
 fn rowwise(gpu: &mut Gpu, mask: Mask) -> Result<()> {
-    let (rows, cols, dropout) = (5000, 12, Dropout::train(Mode::Inverted, mask));
+    let rows = 5000;
+    let cols = 12;
+    let dropout = Dropout::train(Mode::Inverted, mask);
     let [x, mut y, mut first, mut second] = [(); 4].map(|()| gpu.zeros(rows, cols).unwrap());
-    let (labels, mut sums) = (gpu.zeros(rows, 1)?, gpu.zeros(rows, 2)?);
+    let labels = gpu.zeros(rows, 1)?;
+    let mut sums = gpu.zeros(rows, 2)?;
     let losses = &mut sums;
     gpu.softmax_cross_entropy(SoftmaxCrossEntropy {
         logits: &x,
@@ -143,7 +145,8 @@ fn rowwise(gpu: &mut Gpu, mask: Mask) -> Result<()> {
         losses,
         logistic: true,
     })?;
-    let (statistics, affine) = (&gpu.zeros(2, cols)?, &gpu.zeros(2, cols)?);
+    let statistics = &gpu.zeros(2, cols)?;
+    let affine = &gpu.zeros(2, cols)?;
     gpu.batch_norm(BatchNorm {
         x: &x,
         statistics,
@@ -179,24 +182,26 @@ fn rowwise(gpu: &mut Gpu, mask: Mask) -> Result<()> {
     gpu.dropout_bits(DropoutBits { x: &x, bits: &labels, y: &mut y, scale: 2.0 })?;
     let axes = &AxisMap::channels(&[rows / 4, 4, cols])?;
     gpu.dropout_broadcast(DropoutBroadcast { x: &x, y: &mut y, axes, dropout })?;
-    let (bytes, order, all_labels) = (gpu.zeros(rows, cols)?, gpu.zeros(rows, 1)?, &labels);
-    let (mut some, mut their_labels) = (gpu.zeros(50, cols)?, gpu.zeros(50, 1)?);
+    let bytes = gpu.zeros(rows, cols)?;
+    let order = gpu.zeros(rows, 1)?;
+    let all_labels = &labels;
+    let mut some = gpu.zeros(50, cols)?;
+    let mut their_labels = gpu.zeros(50, 1)?;
     for data in [Features::Bytes(&bytes), Features::Floats(&x)] {
-        let (x, labels) = (&mut some, &mut their_labels);
         gpu.gather(Gather {
             data,
             all_labels,
             order: &order,
             first: 7,
             unit: 0.5,
-            x,
-            labels,
+            x: &mut some,
+            labels: &mut their_labels,
             dropout,
         })?;
     }
     // One image per row.
-    let (image, filter) =
-        (Image { height: 3, width: 2, channels: 2 }, Filter { side: 3, padding: 1 });
+    let image = Image { height: 3, width: 2, channels: 2 };
+    let filter = Filter { side: 3, padding: 1 };
     let mut patches = gpu.zeros(6 * rows, 18)?;
     gpu.patches(Patches { x: &x, image, filter, patches: &mut patches })?;
     gpu.patches_grad(PatchesGrad {
@@ -206,8 +211,8 @@ fn rowwise(gpu: &mut Gpu, mask: Mask) -> Result<()> {
         grad_x: &mut y,
         through: Some((&x, 2.0)),
     })?;
-    let (pool, mut pooled) =
-        (Pool { pooling: Pooling::Max, height: 1, width: 2 }, gpu.zeros(rows, 6)?);
+    let pool = Pool { pooling: Pooling::Max, height: 1, width: 2 };
+    let mut pooled = gpu.zeros(rows, 6)?;
     gpu.pool(PoolCall { x: &x, image, pool, y: &mut pooled })?;
     gpu.pool_grad(PoolGrad {
         x: &x,
@@ -240,20 +245,20 @@ fn a_residual_in_place_is_refused_where_its_sum_is_cut() {
         })
     });
     let layer = |inputs: usize, in_place: bool| {
-        let (x, weight) = (View::new(&buffers[0], 64, inputs), View::new(&buffers[1], inputs, 64));
-        let (y, dropout, activation) =
-            (View::new(&buffers[2], 64, 64), Dropout::NONE, Activation::Relu);
+        let x = View::new(&buffers[0], 64, inputs);
+        let weight = View::new(&buffers[1], inputs, 64);
+        let y = View::new(&buffers[2], 64, 64);
         let residual = in_place.then_some(&y);
-        let (bias, z, y) = (None, None, &mut { y });
+        let y = &mut { y };
         kernels.linear_activation(&LinearActivation {
             x: &x,
             weight: &weight,
-            bias,
+            bias: None,
             residual,
-            z,
+            z: None,
             y,
-            activation,
-            dropout,
+            activation: Activation::Relu,
+            dropout: Dropout::NONE,
         })
     };
     // The least device binds 127 rows of 64 weights, so a part of a sum has 112 terms.
@@ -282,7 +287,8 @@ fn a_tensor_that_must_be_whole_fits_to_the_byte() {
     // word.
     let most = (1 << 16) - (1 << 15) - 4;
     let updated = |cols: usize, max_norm: Option<f32>| {
-        let (grad, mut weight) = (View::new(&buffers[0], 1, cols), View::new(&buffers[1], 1, cols));
+        let grad = View::new(&buffers[0], 1, cols);
+        let mut weight = View::new(&buffers[1], 1, cols);
         kernels.sgd(&Sgd {
             grad: &grad,
             weight: &mut weight,
