@@ -1,4 +1,4 @@
-//! Networks with batch normalization before dropout and after it, and networks trained by AdamW.
+//! Networks with batch normalization before or after dropout, and networks trained by AdamW.
 #![cfg(feature = "cli")]
 
 mod common;
@@ -18,7 +18,8 @@ use wgpu_dropout::{Error, Mode, Rate};
 const PLACES: [BatchNormPlace; 2] = [BatchNormPlace::Before, BatchNormPlace::After];
 
 fn architecture(inputs: usize, hidden: &[usize], classes: usize) -> Architecture {
-    let (rate, input_rate) = (Rate::drop(0.4).unwrap(), Rate::drop(0.1).unwrap());
+    let rate = Rate::drop(0.4).unwrap();
+    let input_rate = Rate::drop(0.1).unwrap();
     Architecture {
         inputs,
         hidden: hidden.to_vec(),
@@ -30,7 +31,8 @@ fn architecture(inputs: usize, hidden: &[usize], classes: usize) -> Architecture
     }
 }
 
-/// All parameters in f64: weight, bias, γ and β of each layer, the latter empty for the last.
+/// All parameters in f64: weight, bias, γ and β of each layer, the last two empty for the last
+/// layer.
 type Parameters = Vec<[Vec<f64>; 4]>;
 
 fn parameters<B: Backend>(net: &mut Mlp<B>) -> Parameters {
@@ -45,7 +47,8 @@ fn parameters<B: Backend>(net: &mut Mlp<B>) -> Parameters {
     layers
 }
 
-/// The mean cross-entropy of a mini-batch in training, straight from the equations.
+/// Returns the mean cross-entropy of a mini-batch in training, computed directly from the
+/// equations.
 fn loss(
     parameters: &Parameters,
     place: BatchNormPlace,
@@ -60,7 +63,8 @@ fn loss(
     };
     let mut values = drop(x.iter().copied().map(f64::from).collect(), 0);
     for (index, [weight, bias, gamma, beta]) in parameters.iter().enumerate() {
-        let (inputs, units) = (values.len() / rows, bias.len());
+        let inputs = values.len() / rows;
+        let units = bias.len();
         let sum = |r: usize, o: usize| {
             bias[o]
                 + (0..inputs).map(|i| values[r * inputs + i] * weight[i * units + o]).sum::<f64>()
@@ -94,15 +98,16 @@ fn loss(
     values.chunks(classes).zip(labels).map(row).sum::<f64>() / rows as f64
 }
 
-/// An update by plain SGD with the learning rate 1 is the gradient: of every parameter, against
-/// central differences in f64 with the masks held.
+/// Checks the gradient, which is one update by plain SGD at learning rate 1, for every parameter,
+/// against central differences in f64 with the masks held fixed.
 #[test]
 fn a_network_s_gradient_is_its_slope_through_batch_normalization() {
     fn check<B: Backend>(mut backend: B) -> B {
         for place in PLACES {
-            let (rows, shape) = (9, architecture(5, &[6, 4], 3));
-            let (x, labels) =
-                (noise(1, rows * 5), (0..rows as u32).map(|row| row % 3).collect::<Vec<_>>());
+            let rows = 9;
+            let shape = architecture(5, &[6, 4], 3);
+            let x = noise(1, rows * 5);
+            let labels = (0..rows as u32).map(|row| row % 3).collect::<Vec<_>>();
             let mut net = Mlp::new(backend, shape.clone()).unwrap().with_batch_norm(place).unwrap();
             let before = parameters(&mut net);
             let plain = Training { rule: SgdRule::plain(1.0), ..Training::default() };
@@ -151,7 +156,7 @@ fn resident<B: Backend>(backend: &mut B, samples: &wgpu_dropout::data::Samples) 
     Resident::new(backend, Source::Floats(&x), samples.cols, 1.0, &samples.labels).unwrap()
 }
 
-/// Trained on the digits for some epochs.
+/// Trains a network on the digits.
 fn trained<B: Backend>(
     backend: B,
     place: Option<BatchNormPlace>,
@@ -163,8 +168,8 @@ fn trained<B: Backend>(
     if let Some(place) = place {
         net = net.with_batch_norm(place).unwrap();
     }
-    let (train, test) =
-        (resident(net.backend_mut(), &digits.train), resident(net.backend_mut(), &digits.test));
+    let train = resident(net.backend_mut(), &digits.train);
+    let test = resident(net.backend_mut(), &digits.test);
     for _ in 0..epochs {
         net.train_epoch(&train, training).unwrap();
     }
@@ -188,10 +193,10 @@ fn digits_are_learned_and_prediction_is_a_plain_network() {
             assert!(error < 10.0, "{name} {place:?} {}: {error} %", training.optimizer);
             let x = DataSet::digits().unwrap().test.features_f32()[..64 * 40].to_vec();
             let predicted = net.predict(&x).unwrap();
-            // Exported, the normalization of prediction is part of the layers.
+            // The exported layers include the normalization of prediction.
             let folder = tempfile::TempDir::new().unwrap();
-            let (file, form) =
-                (folder.path().join("n"), Interchange { layout: Layout::PyTorch, layers: None });
+            let file = folder.path().join("n");
+            let form = Interchange { layout: Layout::PyTorch, layers: None };
             net.export(&file, &form).unwrap();
             let mut plain = Mlp::new(Cpu::new(), net.architecture().clone()).unwrap();
             plain.import(&file, &form).unwrap();
@@ -199,7 +204,8 @@ fn digits_are_learned_and_prediction_is_a_plain_network() {
                 predicted.iter().zip(other).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
             };
             assert!(off(&plain.predict(&x).unwrap()) < 1e-4, "{name} {place:?}");
-            // And so it is for sampled masks, whose mean lies near.
+            // The mean over sampled masks includes the normalization too, so it is close to the
+            // prediction.
             let labels = vec![0; 40];
             let data =
                 Resident::new(net.backend_mut(), Source::Floats(&x), 64, 1.0, &labels).unwrap();
@@ -230,7 +236,8 @@ fn what_does_not_go_together_is_refused() {
         Err(Error::Invalid { what }) => assert!(what.contains(word), "{what}"),
         other => panic!("{word}: {other:?}"),
     };
-    let (x, labels) = (noise(1, 4 * 5), [0, 1, 2, 0]);
+    let x = noise(1, 4 * 5);
+    let labels = [0, 1, 2, 0];
     let new = || Mlp::new(Cpu::new(), architecture(5, &[6], 3)).unwrap();
     let mut net = new();
     net.train_step(&x, &labels, &Training::default()).unwrap();

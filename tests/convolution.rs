@@ -1,5 +1,5 @@
-//! The network behind a convolutional front: its gradient against differences of an independent f64
-//! network, GPU against CPU, what it learns.
+//! The network with a convolutional front: its gradient against differences of an independent f64
+//! network, GPU against CPU, and training on the digits.
 
 #![cfg(feature = "cli")]
 
@@ -23,8 +23,8 @@ fn convolution(channels: usize, side: usize, padding: usize) -> Stage {
     Stage::Convolution { channels, filter: Filter { side, padding } }
 }
 
-/// A convolution behind another and behind pooling that leaves a rest, both kinds of pooling,
-/// padding and none.
+/// Returns a front with a convolution after another one and after pooling that leaves a remainder,
+/// both kinds of pooling, with and without padding.
 fn front() -> Front {
     let stages = vec![
         convolution(3, 3, 1),
@@ -51,8 +51,8 @@ fn head(front: &Front, hidden: &[usize], classes: usize) -> Architecture {
 /// Weights and bias of a layer, in f64.
 type Layer = (Vec<f64>, Vec<f64>);
 
-/// The mean loss as the equations say, with the dropout of step `step`: convolutions as sums over
-/// windows.
+/// Returns the mean loss computed from the equations, with the dropout of step `step` and with
+/// convolutions as sums over windows.
 fn loss(
     front: &Front,
     head: &Architecture,
@@ -61,7 +61,8 @@ fn loss(
     labels: &[u32],
     step: u32,
 ) -> f64 {
-    let (mut image, mut rows) = (front.image, x.len() / front.image.elements());
+    let mut image = front.image;
+    let mut rows = x.len() / front.image.elements();
     let mut values: Vec<f64> = x.iter().map(|&x| f64::from(x)).collect();
     let mut layers = layers.iter();
     for &stage in &front.stages {
@@ -95,10 +96,8 @@ fn loss(
                     for (u, v, c) in (0..side * side * image.channels).map(|i| {
                         (i / image.channels / side, i / image.channels % side, i % image.channels)
                     }) {
-                        let (row, col) = (
-                            row + u as isize - padding as isize,
-                            col + v as isize - padding as isize,
-                        );
+                        let row = row + u as isize - padding as isize;
+                        let col = col + v as isize - padding as isize;
                         sum += weight[((u * side + v) * image.channels + c) * channels + o]
                             * at(b, row, col, c);
                     }
@@ -138,7 +137,8 @@ fn loss(
     drop(&mut values, 0);
     let last = widths.len() - 2;
     for (index, (weight, bias)) in layers.enumerate() {
-        let (from, to) = (widths[index], widths[index + 1]);
+        let from = widths[index];
+        let to = widths[index + 1];
         let sum = |r: usize, o: usize| {
             bias[o] + (0..from).map(|i| values[r * from + i] * weight[i * to + o]).sum::<f64>()
         };
@@ -156,7 +156,7 @@ fn loss(
         / rows as f64
 }
 
-/// All parameters in order, front first.
+/// Returns all parameters in order, the front's first.
 fn parameters<B: Backend>(net: &mut ConvNet<B>) -> Vec<Layer> {
     let wide = |(weight, bias): (Vec<f32>, Vec<f32>)| {
         let wide = |values: Vec<f32>| values.into_iter().map(f64::from).collect::<Vec<f64>>();
@@ -173,13 +173,15 @@ fn flat(layers: &[Layer]) -> Vec<f64> {
     layers.iter().flat_map(|(weight, bias)| weight.iter().chain(bias)).copied().collect()
 }
 
-/// A step of length 1 is the gradient. The control: differences with the masks of another step.
+/// Checks the gradient, which is the update of one step at learning rate 1. The control:
+/// differences with the masks of another step.
 #[test]
 fn the_gradient_is_the_slope_of_an_independent_network() {
     fn check<B: Backend>(backend: B) {
         let front = front();
         let head = head(&front, &[5], 3);
-        let (x, labels) = (noise(5, 4 * front.image.elements()), [2, 0, 1, 1]);
+        let x = noise(5, 4 * front.image.elements());
+        let labels = [2, 0, 1, 1];
         let mut net = ConvNet::new(backend, &front, head.clone()).unwrap();
         let before = parameters(&mut net);
         assert_eq!(flat(&before[..3]).len(), front.parameters().unwrap());
@@ -191,7 +193,9 @@ fn the_gradient_is_the_slope_of_an_independent_network() {
         let gradient: Vec<f64> =
             flat(&before).iter().zip(flat(&parameters(&mut net))).map(|(a, b)| a - b).collect();
         let off = |step: u32| {
-            let (h, mut layers, mut most) = (1e-5, before.clone(), 0.0f64);
+            let h = 1e-5;
+            let mut layers = before.clone();
+            let mut most = 0.0f64;
             let mut place = 0;
             for layer in 0..layers.len() {
                 for index in 0..layers[layer].0.len() + layers[layer].1.len() {
@@ -215,7 +219,7 @@ fn the_gradient_is_the_slope_of_an_independent_network() {
         };
         assert!(
             gradient[..flat(&before[..1]).len()].iter().any(|g| g.abs() > 1e-3),
-            "{name}: something reaches the first filters"
+            "{name}: the gradient reaches the first filters"
         );
         assert!(off(0) < 1e-5, "{name}: off by {}", off(0));
         assert!(off(1) > 1e-2, "{name}: {}", off(1));
@@ -229,8 +233,8 @@ fn the_gradient_is_the_slope_of_an_independent_network() {
     });
 }
 
-/// The digits as they are, with momentum, max-norm and AdamW: far below what guessing gives, and
-/// alike on the GPU and the CPU.
+/// Checks training on the digits with momentum, max-norm and AdamW: the error must be far below
+/// that of guessing, and the losses equal on the GPU and the CPU.
 #[test]
 fn it_learns_the_digits_alike_on_both_backends() {
     fn train<B: Backend>(backend: B, optimizer: Optimizer, epochs: usize) -> (Vec<f64>, f64) {
@@ -292,7 +296,8 @@ fn fronts_that_do_not_fit_are_refused() {
     assert!(net(&front(), 3).is_none());
     assert!(matches!(net(&front(), 4), Some(Error::Shape { .. })));
     let with = |stages: &[Stage]| Front { stages: stages.to_vec(), ..front() };
-    // Without pooling at its end, with none at all, with windows that do not fit, with no channels.
+    // The stages do not end with pooling, there are none, a window does not fit, there are no
+    // channels.
     assert!(matches!(net(&with(&[convolution(1, 3, 1)]), 36), Some(Error::Invalid { .. })));
     assert!(matches!(net(&with(&[]), 36), Some(Error::Invalid { .. })));
     assert!(matches!(net(&with(&[pool(Pooling::Max, 7, 1)]), 1), Some(Error::Shape { .. })));

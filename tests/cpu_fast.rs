@@ -1,5 +1,5 @@
-//! The fast CPU path: on every instruction set the bits of the reference, whatever the shape,
-//! offset and number of threads, and floats within the oracle's bound.
+//! The fast CPU path: on every instruction set it gives the reference's bits, whatever the shape,
+//! offset and number of threads. Matrix products are within the oracle's bound.
 
 #![cfg(feature = "cli")]
 
@@ -25,8 +25,8 @@ const SHAPES: [(usize, usize); 10] = [
     (0, 5),
     (5, 0),
 ];
-/// Rows of whole pairs of words, which AVX-512 takes several at a time: fewer than a job, more than
-/// one, and a last job of one row.
+/// Rows of whole pairs of words, of which AVX-512 takes several at a time: fewer rows than a job,
+/// more than one job, and a last job of one row.
 const RUNS: [(usize, usize); 5] = [(3, 128), (2, 384), (70, 1024), (257, 256), (9, 40_064)];
 
 fn site(keep: f64, row: u64, col: u64) -> Dropout {
@@ -34,7 +34,7 @@ fn site(keep: f64, row: u64, col: u64) -> Dropout {
     Dropout::train(Mode::Inverted, Mask::new(Rate::keep(keep).unwrap(), key).at(row, col))
 }
 
-/// The first element at which two results differ in a bit; NaNs are alike.
+/// Returns the first element at which two results differ in a bit. All NaNs count as equal.
 fn difference(a: &[f32], b: &[f32]) -> Option<usize> {
     assert_eq!(a.len(), b.len());
     (0..a.len()).find(|&i| a[i].to_bits() != b[i].to_bits() && !(a[i].is_nan() && b[i].is_nan()))
@@ -67,8 +67,10 @@ fn dropout_is_the_reference_to_the_bit() {
 #[test]
 fn a_mask_of_another_step_is_told_apart() {
     let x = noise(1, 4096);
-    let (mut a, mut b) = (vec![0.0; 4096], vec![0.0; 4096]);
-    let (dropout, mut other) = (site(0.5, 0, 0), site(0.5, 0, 0));
+    let mut a = vec![0.0; 4096];
+    let mut b = vec![0.0; 4096];
+    let dropout = site(0.5, 0, 0);
+    let mut other = site(0.5, 0, 0);
     other.mask.key.step += 1;
     reference::dropout(&x, &mut a, 64, &dropout);
     fast::dropout(fast::Isa::best(), &x, &mut b, 64, &other);
@@ -97,8 +99,8 @@ fn bits_are_the_reference_s() {
     }
 }
 
-/// From local column 0 on, which is a whole group's first or not, into outputs that start anywhere
-/// in a cache line.
+/// Checks runs of rows from local column 0, aligned to a group of draws and not, into outputs that
+/// start anywhere in a cache line.
 #[test]
 fn runs_of_rows_are_the_reference_to_the_bit() {
     for (rows, cols) in RUNS {
@@ -106,7 +108,8 @@ fn runs_of_rows_are_the_reference_to_the_bit() {
         for (start, col) in [(0, 0), (1, 8), (6, 1000), (15, (1 << 35) - 128), (3, 5)] {
             let dropout = site(0.3, (1 << 32) - 2, col);
             let alpha = AlphaDropout::train(dropout.mask);
-            let (mut expected, mut y) = (vec![f32::NAN; x.len()], vec![f32::NAN; start + x.len()]);
+            let mut expected = vec![f32::NAN; x.len()];
+            let mut y = vec![f32::NAN; start + x.len()];
             for isa in fast::Isa::available() {
                 reference::dropout(&x, &mut expected, cols, &dropout);
                 fast::dropout(isa, &x, &mut y[start..], cols, &dropout);
@@ -128,14 +131,15 @@ fn runs_of_rows_are_the_reference_to_the_bit() {
     }
 }
 
-/// Outputs so large that stores go past the caches, of rows that start anywhere in a cache line,
-/// and of runs.
+/// Checks outputs so large that stores bypass the caches, for rows that start anywhere in a cache
+/// line and for runs of rows.
 #[test]
 fn large_alpha_dropout_is_the_reference_to_the_bit() {
     for (rows, cols, col) in [(8, (1 << 20) + 3, 5), ((1 << 13) + 1, 1024, 8)] {
         let x = noise(1, rows * cols);
         let alpha = AlphaDropout::train(site(0.4, 7, col).mask);
-        let (mut expected, mut y) = (vec![f32::NAN; x.len()], vec![f32::NAN; x.len()]);
+        let mut expected = vec![f32::NAN; x.len()];
+        let mut y = vec![f32::NAN; x.len()];
         reference::alpha_dropout(&x, &mut expected, cols, &alpha);
         for isa in fast::Isa::available() {
             y.fill(f32::NAN);
@@ -145,7 +149,7 @@ fn large_alpha_dropout_is_the_reference_to_the_bit() {
     }
 }
 
-/// Rows that are divided among threads, labels past the classes among them.
+/// Checks rows that are divided among threads. Some labels are past the classes.
 #[test]
 fn losses_are_the_reference_s_to_the_bit() {
     for (rows, classes) in [(3, 10), (2000, 10), (4097, 1), (5, 5000), (1500, 33)] {
@@ -168,7 +172,7 @@ fn losses_are_the_reference_s_to_the_bit() {
             (None, None),
             "{rows}×{classes}"
         );
-        // The control: another batch, another share.
+        // The control: another batch size changes each row's share.
         fast::softmax_cross_entropy(&logits, &labels, dz, losses, classes, rows);
         assert!(classes == 1 || difference(expected_dz, dz).is_some());
     }
@@ -232,7 +236,7 @@ fn forms_of_dropout_are_the_reference_s_to_the_bit() {
                     );
                 }
             }
-            // The control: no two of them are alike.
+            // The control: no two successive forms give the same result.
             if x.len() > 1000 && rows > 1 && keep == 0.3 {
                 (1..expected.len()).for_each(|i| {
                     assert!(difference(&expected[i - 1], &expected[i]).is_some(), "forms {i}")
@@ -245,8 +249,8 @@ fn forms_of_dropout_are_the_reference_s_to_the_bit() {
 #[test]
 fn a_layer_is_within_the_oracle_s_bound() {
     for isa in fast::Isa::available() {
-        // Past a block of terms and a panel of rows too, and one row, whose weights are read where
-        // they lie.
+        // Includes shapes larger than a block of terms and a panel of rows, and a single row, for
+        // which weights are read in place.
         for shape in [
             [1, 1, 1],
             [7, 13, 129],
@@ -259,12 +263,10 @@ fn a_layer_is_within_the_oracle_s_bound() {
         ] {
             let [batch, inputs, outputs] = shape;
             let mut cpu = Cpu::with_isa(isa);
-            let (x, w, b, dy) = (
-                noise(1, batch * inputs),
-                noise(2, inputs * outputs),
-                noise(3, outputs),
-                noise(4, batch * outputs),
-            );
+            let x = noise(1, batch * inputs);
+            let w = noise(2, inputs * outputs);
+            let b = noise(3, outputs);
+            let dy = noise(4, batch * outputs);
             let tensors = [
                 (batch, inputs, &x),
                 (inputs, outputs, &w),
@@ -301,8 +303,8 @@ fn a_layer_is_within_the_oracle_s_bound() {
                 })
                 .unwrap();
                 oracle::grad_input(&dz, &w, shape).check("dx", dx.values()).unwrap();
-                let (mut dw, mut db) =
-                    (poisoned(&mut cpu, inputs, outputs), poisoned(&mut cpu, 1, outputs));
+                let mut dw = poisoned(&mut cpu, inputs, outputs);
+                let mut db = poisoned(&mut cpu, 1, outputs);
                 cpu.run(GradWeight {
                     x: &tx,
                     grad_output: &tdy,
@@ -320,7 +322,7 @@ fn a_layer_is_within_the_oracle_s_bound() {
     }
 }
 
-/// A product in one chain of fused multiply-adds an element.
+/// Returns a product that computes each element as one chain of fused multiply-adds.
 fn chain(x: &[f32], w: &[f32], [batch, inputs, outputs]: [usize; 3]) -> Vec<f32> {
     let element = |at: usize| {
         let (row, col) = (at / outputs, at % outputs);
@@ -333,7 +335,8 @@ fn chain(x: &[f32], w: &[f32], [batch, inputs, outputs]: [usize; 3]) -> Vec<f32>
 fn a_product_is_one_ascending_chain_whatever_the_blocks_and_threads() {
     for shape in [[1, 1500, 130], [3, 5, 1], [40, 1100, 300], [200, 33, 65]] {
         let [batch, inputs, outputs] = shape;
-        let (x, w) = (noise(5, batch * inputs), noise(6, inputs * outputs));
+        let x = noise(5, batch * inputs);
+        let w = noise(6, inputs * outputs);
         let expected = chain(&x, &w, shape);
         for isa in fast::Isa::available().into_iter().filter(|&isa| isa != fast::Isa::Portable) {
             for threads in [1, 2, 7] {
@@ -360,7 +363,8 @@ fn a_product_is_one_ascending_chain_whatever_the_blocks_and_threads() {
 #[test]
 fn a_chain_of_two_roundings_is_told_apart() {
     let shape @ [batch, inputs, outputs] = [2, 50, 3];
-    let (x, w) = (noise(5, batch * inputs), noise(6, inputs * outputs));
+    let x = noise(5, batch * inputs);
+    let w = noise(6, inputs * outputs);
     let mut y = vec![f32::NAN; batch * outputs];
     reference::linear_forward(&x, &w, None, &mut y, [inputs, outputs], false, &Dropout::NONE);
     assert!(difference(&chain(&x, &w, shape), &y).is_some());
@@ -373,10 +377,12 @@ fn an_update_is_the_reference_s_to_the_bit() {
             [(0.0, 0.0, None), (0.9, 0.1, None), (0.5, 0.0, Some(0.7))]
         {
             let rule = SgdRule { momentum, weight_decay, max_norm, ..SgdRule::plain(0.25) };
-            let (grad, start, velocity) =
-                (noise(1, rows * cols), noise(2, rows * cols), noise(3, rows * cols));
+            let grad = noise(1, rows * cols);
+            let start = noise(2, rows * cols);
+            let velocity = noise(3, rows * cols);
             let run = |isa: Option<fast::Isa>| {
-                let (mut w, mut v) = (start.clone(), velocity.clone());
+                let mut w = start.clone();
+                let mut v = velocity.clone();
                 let kept = (momentum != 0.0).then_some(&mut v[..]);
                 match isa {
                     Some(isa) => fast::sgd(isa, &grad, &mut w, kept, cols, &rule),
@@ -402,13 +408,16 @@ fn a_mini_batch_is_the_reference_s_to_the_bit() {
     for cols in [1, 64, 77, 784] {
         let data: Vec<u8> = (0..50 * cols).map(|i| (i * 31 % 251) as u8).collect();
         let all_labels: Vec<u32> = (0..50).collect();
-        // One entry is past the data: its row stays as it is.
+        // Index 50 is past the data, so its rows stay as they are.
         let order: Vec<u32> = (0..90).map(|i| i * 7 % 51).collect();
-        let (value, dropout) = (|byte: u8| f32::from(byte) / 255.0, site(0.8, 5, 3));
-        let (mut x, mut labels) = (vec![9.0; 90 * cols], vec![9; 90]);
+        let value = |byte: u8| f32::from(byte) / 255.0;
+        let dropout = site(0.8, 5, 3);
+        let mut x = vec![9.0; 90 * cols];
+        let mut labels = vec![9; 90];
         reference::gather(&data, value, &all_labels, &order, &mut x, &mut labels, cols, &dropout);
         for isa in fast::Isa::available() {
-            let (mut y, mut found) = (vec![9.0; 90 * cols], vec![9; 90]);
+            let mut y = vec![9.0; 90 * cols];
+            let mut found = vec![9; 90];
             fast::gather(
                 isa,
                 &data,
@@ -429,14 +438,17 @@ fn a_mini_batch_is_the_reference_s_to_the_bit() {
 fn a_fused_update_is_the_gradient_and_the_update_to_the_bit() {
     for shape in [[1, 1, 1], [37, 129, 70], [1100, 45, 200], [3, 0, 5], [0, 3, 5]] {
         let [batch, inputs, outputs] = shape;
-        let (x, dz) = (noise(1, batch * inputs), noise(2, batch * outputs));
-        let (weight, bias) = (noise(3, inputs * outputs), noise(4, outputs));
+        let x = noise(1, batch * inputs);
+        let dz = noise(2, batch * outputs);
+        let weight = noise(3, inputs * outputs);
+        let bias = noise(4, outputs);
         for momentum in [0.0, 0.9] {
             let rule = SgdRule { momentum, weight_decay: 0.1, l1: 0.05, ..SgdRule::plain(0.25) };
             for isa in fast::Isa::available() {
                 let dropout = Dropout::NONE;
                 let gradient = fast::Gradient { grad_output: &dz, output: None, dropout: &dropout };
-                let (mut dw, mut db) = (vec![f32::NAN; weight.len()], vec![f32::NAN; outputs]);
+                let mut dw = vec![f32::NAN; weight.len()];
+                let mut db = vec![f32::NAN; outputs];
                 fast::grad_weight(isa, &x, gradient, &mut dw, &mut db, [inputs, outputs]);
                 let mut expected =
                     [weight.clone(), vec![0.5; weight.len()], bias.clone(), vec![0.5; outputs]];

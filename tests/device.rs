@@ -1,5 +1,5 @@
-//! Devices, ours and a caller's: what is refused and how, kernels between a caller's own passes,
-//! reading without blocking.
+//! Devices, this crate's and a caller's: refusals and their errors, kernels between a caller's own
+//! passes, and reading without blocking.
 
 mod common;
 
@@ -45,18 +45,20 @@ fn an_adapter_that_is_not_there_is_an_error_that_lists_those_that_are() {
     assert!(matches!("cpu".parse().map(|choice| Device::open(&choice)), Ok(Ok(Device::Cpu(_)))));
 }
 
-/// A dropout call on two ranges of buffers.
+/// Prepares a dropout call on two ranges of buffers.
 fn prepare<'a>(kernels: &Kernels, x: View<'a>, mut y: View<'a>) -> wgpu_dropout::Result<()> {
     kernels.prepare(&DropoutCall { x, y, dropout: site() }).map(drop)
 }
 
-/// Every refusal comes before wgpu sees the buffer, so nothing reaches the device's error handlers.
+/// Checks that every refusal comes before wgpu sees the buffer, so that nothing reaches the
+/// device's error handlers.
 #[test]
 fn buffers_that_a_kernel_cannot_use_are_typed_errors() {
     let Some(raw) = Raw::open() else { return };
     let kernels = Kernels::new(&raw.device).unwrap();
     let scope = raw.device.push_error_scope(wgpu::ErrorFilter::Validation);
-    let (a, b) = (raw.buffer(&[0.0f32; 64]), raw.buffer(&[0.0f32; 64]));
+    let a = raw.buffer(&[0.0f32; 64]);
+    let b = raw.buffer(&[0.0f32; 64]);
     let plain =
         raw.buffer_for(&[0.0f32; 64], wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::VERTEX);
     let view = |buffer, offset| View::new(buffer, 4, 8).at(offset);
@@ -86,7 +88,7 @@ fn buffers_that_a_kernel_cannot_use_are_typed_errors() {
         Err(Error::Shape { kernel: "dropout", .. })
     ));
 
-    // Coordinates past the contract.
+    // Coordinates past the contract's limits.
     for (row, col) in [(MAX_ROWS - 3, 0), (0, MAX_COLS - 7), (u64::MAX, 0), (0, u64::MAX)] {
         let mask = site().mask.at(row, col);
         assert!(matches!(
@@ -98,7 +100,7 @@ fn buffers_that_a_kernel_cannot_use_are_typed_errors() {
     assert!(error.is_none(), "{error:?}");
 }
 
-/// What the planner is told is checked against the device, so that no plan divides by zero or binds
+/// Checks that plans are validated against the device, so that no plan divides by zero or binds
 /// past a limit.
 #[test]
 fn plans_beyond_the_device_are_refused() {
@@ -124,7 +126,7 @@ fn plans_beyond_the_device_are_refused() {
             other => panic!("{planner:?}: {other:?}"),
         }
     }
-    // A plan of no operations a dispatch is slow, not wrong.
+    // A plan of no operations per dispatch is slow, not wrong.
     let kernels = Kernels::with_planner(&raw.device, |_| Planner { flops: 0, ..good }).unwrap();
     let (a, b, c) =
         (raw.buffer(&[1.0f32; 16]), raw.buffer(&[1.0f32; 16]), raw.buffer(&[0.0f32; 16]));
@@ -153,12 +155,13 @@ fn a_device_with_too_little_is_refused_and_one_with_webgpu_s_defaults_is_not() {
             tiles: Tiles::all(tile),
             ..planner
         });
-        // A tile that needs a feature, or more workgroup memory than the defaults have, is refused.
+        // A tile that needs a feature, or more workgroup memory than the defaults provide, is
+        // refused.
         let more = tile.is_matrix() || matches!(tile, Tile::Shuffle | Tile::Narrow | Tile::Large);
         assert_eq!(kernels.is_ok(), !more, "{tile}: {:?}", kernels.err());
     }
-    // wgpu enforces the one and not the other: a tile that does not fit is refused before anything
-    // is compiled.
+    // wgpu enforces only one of these two limits. A tile that exceeds either is refused before
+    // anything is compiled.
     let small = [
         (wgpu::Limits { max_compute_invocations_per_workgroup: 128, ..defaults.clone() }, true),
         (wgpu::Limits { max_compute_workgroup_storage_size: 12_288, ..defaults.clone() }, false),
@@ -211,21 +214,25 @@ fn a_device_with_too_little_is_refused_and_one_with_webgpu_s_defaults_is_not() {
     }
 }
 
-/// x[i] = i before our kernel, y[i] = 3·y[i] after it, all in one encoder, twice over.
+/// Checks a kernel recorded between a caller's own shaders in one encoder, `x[i] = i` before it and
+/// `y[i] = 3·y[i]` after it: once in separate passes and once within one pass.
 #[test]
 fn kernels_run_between_a_caller_s_own_passes() {
     let Some(raw) = Raw::open() else { return };
     let scope = raw.device.push_error_scope(wgpu::ErrorFilter::Validation);
     let (rows, cols) = (7, 37);
     let count = rows * cols;
-    let (x, y) = (raw.buffer(&vec![f32::NAN; count]), raw.buffer(&vec![f32::NAN; count]));
+    let x = raw.buffer(&vec![f32::NAN; count]);
+    let y = raw.buffer(&vec![f32::NAN; count]);
     let shader = |statement: &str| {
         let head = "@group(0) @binding(0) var<storage, read_write> v: array<f32>;\n@compute @workgroup_size(64)\n";
         let main = "fn main(@builtin(global_invocation_id) id: vec3<u32>) {\n if id.x < arrayLength(&v) { ";
         raw.pipeline(&format!("{head}{main}{statement} }}\n}}\n"))
     };
-    let (fill, triple) = (shader("v[id.x] = f32(id.x);"), shader("v[id.x] = 3.0 * v[id.x];"));
-    let (fill_group, triple_group) = (raw.group(&fill, 0, &[&x]), raw.group(&triple, 0, &[&y]));
+    let fill = shader("v[id.x] = f32(id.x);");
+    let triple = shader("v[id.x] = 3.0 * v[id.x];");
+    let fill_group = raw.group(&fill, 0, &[&x]);
+    let triple_group = raw.group(&triple, 0, &[&y]);
     let kernels = Kernels::new(&raw.device).unwrap();
     let (source, mut target) = (View::new(&x, rows, cols), View::new(&y, rows, cols));
     let ours = kernels.prepare(&DropoutCall { x: source, y: target, dropout: site() }).unwrap();
@@ -261,17 +268,20 @@ fn kernels_run_between_a_caller_s_own_passes() {
     assert!(error.is_none(), "{error:?}");
 }
 
-/// Tensors may start at any word of a buffer; what lies around the output stays as it was.
+/// Checks that tensors may start at any word of a buffer, and that the words around the output stay
+/// as they were.
 #[test]
 fn tensors_are_ranges_of_buffers() {
     let Some(raw) = Raw::open() else { return };
     let kernels = Kernels::new(&raw.device).unwrap();
     for (rows, cols) in [(3, 12), (5, 7)] {
         for (from, to) in [(0, 4), (1, 64), (13, 2), (65, 67), (130, 128)] {
-            let (count, values) = (rows * cols, noise(1, 300));
-            let (x, y) = (raw.buffer(&values), raw.buffer(&[9.0f32; 300]));
-            let (source, target) =
-                (View::new(&x, rows, cols).at(4 * from), &mut View::new(&y, rows, cols).at(4 * to));
+            let count = rows * cols;
+            let values = noise(1, 300);
+            let x = raw.buffer(&values);
+            let y = raw.buffer(&[9.0f32; 300]);
+            let source = View::new(&x, rows, cols).at(4 * from);
+            let target = &mut View::new(&y, rows, cols).at(4 * to);
             let call =
                 kernels.prepare(&DropoutCall { x: source, y: *target, dropout: site() }).unwrap();
             let mut encoder = raw.device.create_command_encoder(&Default::default());
@@ -290,7 +300,8 @@ fn tensors_are_ranges_of_buffers() {
     }
 }
 
-/// A product of few rows and long sums takes a scratch buffer, which a prepared call brings along.
+/// Checks a product of few rows and long sums. It needs a scratch buffer, which the prepared call
+/// owns.
 #[test]
 fn a_product_in_parts_is_recorded_like_any_other_and_again() {
     let Some(raw) = Raw::open() else { return };
@@ -300,13 +311,12 @@ fn a_product_in_parts_is_recorded_like_any_other_and_again() {
     let (x, weight) = values.split_at(batch * inputs);
     let mut right = vec![f32::NAN; batch * outputs];
     reference::linear_forward(x, weight, None, &mut right, [inputs, outputs], true, &site());
-    let (a, b, c) =
-        (raw.buffer(x), raw.buffer(weight), raw.buffer(&vec![f32::NAN; batch * outputs]));
-    let (a, b, mut y) = (
-        View::new(&a, batch, inputs),
-        View::new(&b, inputs, outputs),
-        View::new(&c, batch, outputs),
-    );
+    let a = raw.buffer(x);
+    let b = raw.buffer(weight);
+    let c = raw.buffer(&vec![f32::NAN; batch * outputs]);
+    let a = View::new(&a, batch, inputs);
+    let b = View::new(&b, inputs, outputs);
+    let mut y = View::new(&c, batch, outputs);
     let call = kernels.prepare(&LinearForward {
         x: a,
         weight: b,
@@ -326,12 +336,13 @@ fn a_product_in_parts_is_recorded_like_any_other_and_again() {
     }
 }
 
-/// The scratch buffer is made once, and once more where a call needs a larger one.
+/// Checks that the scratch buffer is allocated once, and again only if a call needs a larger one.
 #[test]
 fn products_in_parts_make_no_objects_again() {
     with_gpu(Form::Usual, |gpu| {
         let mut run = |inputs: usize, outputs: usize| {
-            let (x, weight) = (gpu.zeros(4, inputs).unwrap(), gpu.zeros(inputs, outputs).unwrap());
+            let x = gpu.zeros(4, inputs).unwrap();
+            let weight = gpu.zeros(inputs, outputs).unwrap();
             let mut y = gpu.zeros(4, outputs).unwrap();
             let mut objects = Vec::new();
             for _ in 0..3 {
@@ -351,7 +362,8 @@ fn products_in_parts_make_no_objects_again() {
             }
             objects
         };
-        let (small, large) = (run(600, 64), run(2048, 128));
+        let small = run(600, 64);
+        let large = run(2048, 128);
         assert!(small[0] > 0 && small[1..] == [0, 0], "{small:?}");
         // The scratch buffer and two bind groups.
         assert_eq!(large, [3, 0, 0]);
@@ -362,9 +374,11 @@ fn products_in_parts_make_no_objects_again() {
 fn reading_need_not_block_where_somebody_else_polls() {
     with_gpu(Form::Usual, |gpu| {
         let values = noise(4, 1000);
-        let (x, mut y) = (gpu.tensor(10, 100, &values).unwrap(), gpu.zeros(10, 100).unwrap());
+        let x = gpu.tensor(10, 100, &values).unwrap();
+        let mut y = gpu.zeros(10, 100).unwrap();
         gpu.run(DropoutCall { x: &x, y: &mut y, dropout: site() }).unwrap();
-        let (device, done) = (gpu.device().clone(), AtomicBool::new(false));
+        let device = gpu.device().clone();
+        let done = AtomicBool::new(false);
         let read = std::thread::scope(|scope| {
             scope.spawn(|| {
                 while !done.load(Ordering::Relaxed) {
@@ -381,12 +395,13 @@ fn reading_need_not_block_where_somebody_else_polls() {
     });
 }
 
-/// Typed errors, and neither a panic nor a hang, from everything that is called after a device is
-/// gone.
+/// Checks that every call after a device is lost returns a typed error or succeeds, and neither
+/// panics nor hangs.
 #[test]
 fn a_device_that_is_gone_gives_typed_errors() {
     let Some(mut gpu) = gpu() else { return };
-    let (x, mut y) = (gpu.tensor(4, 4, &[1.0; 16]).unwrap(), gpu.zeros(4, 4).unwrap());
+    let x = gpu.tensor(4, 4, &[1.0; 16]).unwrap();
+    let mut y = gpu.zeros(4, 4).unwrap();
     gpu.run(DropoutCall { x: &x, y: &mut y, dropout: site() }).unwrap();
     gpu.wait().unwrap();
     gpu.device().destroy();

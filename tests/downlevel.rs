@@ -1,6 +1,7 @@
 //! A device of wgpu's `downlevel_defaults`: four storage buffers, 16 KiB of workgroup memory, 256
-//! invocations, no feature. Masks, a network's whole training and every kernel are as elsewhere, in
-//! more dispatches; `tests/kernels` holds each of them against the oracle there.
+//! invocations, no features. Masks, a network's whole training and every kernel give the same
+//! results as elsewhere, in more dispatches. `tests/kernels` compares each kernel with the oracle
+//! on such a device.
 
 mod common;
 #[path = "common/noop.rs"]
@@ -36,9 +37,11 @@ fn masks_are_the_contract_s() {
     assert_eq!(kept, Cpu::new().read_mask(mask, 1000, 1000).unwrap());
 }
 
-/// What a training leaves: losses, weights, and predictions of both kinds.
+/// Trains a network and returns its losses, weights and predictions of both kinds, and the compiled
+/// forms.
 fn train(gpu: Gpu) -> (Vec<f32>, Vec<String>) {
-    let (rate, input_rate) = (Rate::drop(0.5).unwrap(), Rate::drop(0.2).unwrap());
+    let rate = Rate::drop(0.5).unwrap();
+    let input_rate = Rate::drop(0.2).unwrap();
     let architecture = Architecture {
         inputs: 20,
         hidden: vec![33, 24],
@@ -81,8 +84,8 @@ fn a_network_trains_and_predicts_as_elsewhere() {
     }
 }
 
-/// The parts into which a call is divided there follow the state as the call does: without the
-/// residual, dropout is the only thing left.
+/// Checks that a call that this device divides follows the state as a whole: dropout applies once,
+/// to the activation, and not to the residual, which is copied first.
 #[test]
 fn a_divided_call_reads_a_state_once() {
     let Some(gpu) = downlevel() else { return };
@@ -96,12 +99,14 @@ fn a_divided_call_reads_a_state_once() {
     gpu.queue().write_buffer(&state, 0, State::new(&site(0.5)).bytes());
     let mut gpu = gpu.with_kernels(gpu.kernels().reading(&state, 0).unwrap());
     let [batch, inputs, outputs] = [9, 12, 20];
-    let (x, weight, r) =
-        (noise(1, batch * inputs), noise(2, inputs * outputs), noise(3, batch * outputs));
-    let (a, b) =
-        (gpu.tensor(batch, inputs, &x).unwrap(), gpu.tensor(inputs, outputs, &weight).unwrap());
+    let x = noise(1, batch * inputs);
+    let weight = noise(2, inputs * outputs);
+    let r = noise(3, batch * outputs);
+    let a = gpu.tensor(batch, inputs, &x).unwrap();
+    let b = gpu.tensor(inputs, outputs, &weight).unwrap();
     let residual = gpu.tensor(batch, outputs, &r).unwrap();
-    let (mut z, mut y) = (gpu.zeros(batch, outputs).unwrap(), gpu.zeros(batch, outputs).unwrap());
+    let mut z = gpu.zeros(batch, outputs).unwrap();
+    let mut y = gpu.zeros(batch, outputs).unwrap();
     gpu.run(LinearActivation {
         x: &a,
         weight: &b,
@@ -123,7 +128,8 @@ fn a_divided_call_reads_a_state_once() {
         false,
         &Dropout::NONE,
     );
-    let (z, y) = (gpu.read(&z).unwrap(), gpu.read(&y).unwrap());
+    let z = gpu.read(&z).unwrap();
+    let y = gpu.read(&y).unwrap();
     assert!(z.iter().zip(&sums).all(|(a, b)| (a - b).abs() < 1e-5), "{z:?} {sums:?}");
     let activated: Vec<f32> = z.iter().map(|z| z.max(0.0)).collect();
     let mut right = vec![f32::NAN; batch * outputs];
@@ -146,7 +152,7 @@ fn what_cannot_be_done_there_says_which_limit_it_is() {
             other => panic!("{other:?}"),
         }
     }
-    // The control: such a device makes no pipeline of five.
+    // The control: this device refuses a pipeline of five storage buffers.
     let bindings = (0..5)
         .map(|i| format!("@group(0) @binding({i}) var<storage, read_write> b{i}: array<u32>;\n"))
         .collect::<String>();

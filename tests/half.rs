@@ -1,6 +1,6 @@
 //! Tensors stored as f16: every form of dropout and of the matrix products, recorded on a caller's
-//! device, against the f64 oracle with one rounding to f16 at the end; the same masks; what does
-//! not go together refused.
+//! device and compared with the f64 oracle rounded once to f16 at the end. The masks must be the
+//! same, and tensors that do not match must be refused.
 #![cfg(feature = "cli")]
 
 mod common;
@@ -16,7 +16,7 @@ use wgpu_dropout::gpu::{Kernels, Planner, Prepared, Tile, Tiles, Variant, View};
 use wgpu_dropout::oracle::{self, Exact};
 use wgpu_dropout::{Dropout, Error, Key, Mask, Mode, Rate};
 
-/// `[B, I, O]`: ragged, whole vectors, and sums in parts, forward and backward.
+/// `[B, I, O]`: ragged, whole vectors, and split sums, forward and backward.
 const SHAPES: [[usize; 3]; 6] =
     [[9, 13, 29], [33, 68, 132], [3, 517, 9], [5, 520, 12], [4, 9, 517], [3, 12, 520]];
 
@@ -24,7 +24,7 @@ fn mask(keep: f64) -> Mask {
     Mask::new(Rate::keep(keep).unwrap(), Key { seed: 99, layer: 1, step: 4 }).at(3, 5)
 }
 
-/// What a tensor of f16 holds of these numbers.
+/// Rounds numbers to f16, as a tensor of f16 stores them.
 fn rounded(values: &[f32]) -> Vec<f32> {
     values.iter().map(|&x| f16::from_f32(x).to_f32()).collect()
 }
@@ -56,7 +56,7 @@ fn check(what: &str, exact: &Exact, got: &[f32]) {
     exact.check_half(what, got).unwrap();
 }
 
-/// A layer forward and back; Y, dX, dW, db.
+/// Runs a layer forward and backward. Returns Y, dX, dW and db.
 fn layer(
     raw: &Raw,
     kernels: &Kernels,
@@ -105,7 +105,7 @@ fn every_form_agrees_with_the_oracle_and_whole_numbers_with_the_cpu() {
     if !base.planner().half {
         return skipped("the adapter has no f16");
     }
-    // Two at a time, each with kernels of its own: nearly all of it is compiling.
+    // Two threads, each with kernels of its own, because nearly all the time goes into compiling.
     let (first, second) = Tile::ALL.split_at(Tile::ALL.len() / 2);
     let other = Kernels::new(&raw.device).unwrap();
     std::thread::scope(|scope| {
@@ -116,7 +116,8 @@ fn every_form_agrees_with_the_oracle_and_whole_numbers_with_the_cpu() {
         dropout_forms(&raw, &base.replanned(|planner| Planner { wide, ..planner }).unwrap());
     }
     let compiled = [base.compiled(), other.compiled()].concat();
-    let (features, limits) = (raw.device.features(), raw.device.limits());
+    let features = raw.device.features();
+    let limits = raw.device.limits();
     for variant in Variant::all_half() {
         if variant.tile().is_none_or(|tile| tile.runs_on(&raw.info, features, &limits)) {
             let name = Variant { int64: base.planner().int64, ..variant }.name();
@@ -125,7 +126,7 @@ fn every_form_agrees_with_the_oracle_and_whole_numbers_with_the_cpu() {
     }
 }
 
-/// Layers in some tiles, where the device can run them.
+/// Checks layers in the given tiles, as far as the device can run them.
 fn layers(raw: &Raw, base: &Kernels, tiles: &[Tile]) {
     let sites = [Dropout::NONE, Dropout::train(Mode::Inverted, mask(0.5))];
     for &tile in tiles {
@@ -145,8 +146,9 @@ fn layers(raw: &Raw, base: &Kernels, tiles: &[Tile]) {
                     let what = format!("{tile} {shape:?} relu {relu} {dropout:?}");
                     let [y, dx, dw, db] = layer(raw, &kernels, shape, fill, relu, dropout);
                     let fill = |seed, count| rounded(&fill(seed, count));
-                    let (x, w, b) =
-                        (fill(1, batch * inputs), fill(2, inputs * outputs), fill(3, outputs));
+                    let x = fill(1, batch * inputs);
+                    let w = fill(2, inputs * outputs);
+                    let b = fill(3, outputs);
                     let forward = oracle::linear_forward(&x, &w, Some(&b), shape, relu, &dropout);
                     check(&format!("{what} y"), &forward, &y);
                     let grad_z = oracle::gradient(
@@ -167,8 +169,8 @@ fn layers(raw: &Raw, base: &Kernels, tiles: &[Tile]) {
                     check(&format!("{what} dw"), &weight, &dw);
                     check(&format!("{what} db"), &bias, &db);
                     if relu {
-                        // The CPU's twin: its f32 kernel on the same numbers, rounded at the end,
-                        // which up to 2048 changes no whole number.
+                        // The CPU's twin: its f32 kernel on the same numbers, rounded at the end.
+                        // Rounding changes no whole number up to 2048.
                         let mut twin = vec![f32::NAN; batch * outputs];
                         reference::linear_forward(
                             &x,
@@ -191,16 +193,17 @@ fn layers(raw: &Raw, base: &Kernels, tiles: &[Tile]) {
     }
 }
 
-/// Several rows and one, whole vectors and not, aligned to a group of draws and not; the same mask
-/// as in f32, and twice the value where it is kept.
+/// Checks several rows and one, whole vectors and not, aligned to a group of draws and not. The
+/// mask must equal that of f32, and kept values must be doubled.
 fn dropout_forms(raw: &Raw, kernels: &Kernels) {
     for (rows, cols) in [(5, 64), (7, 60), (7, 37), (1, 64), (1, 37)] {
         for col in [0, 3] {
             let site = Dropout::train(Mode::Inverted, mask(0.5).at(1, col));
             let values = rounded(&noise(7, rows * cols));
-            let (x, y) = (upload(raw, &values), poisoned(raw, rows * cols));
-            let (source, mut target) =
-                (View::new(&x, rows, cols).half(), View::new(&y, rows, cols).half());
+            let x = upload(raw, &values);
+            let y = poisoned(raw, rows * cols);
+            let source = View::new(&x, rows, cols).half();
+            let mut target = View::new(&y, rows, cols).half();
             submit(
                 raw,
                 &[kernels.prepare(&DropoutCall { x: source, y: target, dropout: site }).unwrap()],
@@ -230,7 +233,8 @@ fn dropout_forms(raw: &Raw, kernels: &Kernels) {
     }
 }
 
-/// The control of the comparison: a sum one and a half places of an f16 away does not pass.
+/// The control of the comparison: a sum that is off by one and a half f16 units in the last place
+/// must fail.
 #[test]
 #[should_panic(expected = "element 1 is 1.0015")]
 fn the_bound_is_one_rounding() {

@@ -1,10 +1,10 @@
-//! Every kernel against the f64 oracle, on the CPU and on the GPU in each tile: ragged shapes,
-//! rates, modes, poisoned outputs.
+//! Checks every kernel against the f64 oracle, on the CPU and on the GPU in each tile: ragged
+//! shapes, rates, modes, poisoned outputs.
 //!
-//! One module a stem. Sums of small whole numbers are exact in f32, so there every backend and tile
-//! must give the same bits.
+//! There is one module per family of kernels. Sums of small whole numbers are exact in f32, so for
+//! them every backend and tile must give the same bits.
 
-// The oracle and the data sets are the command line's.
+// The oracle and the data sets belong to the feature `cli`.
 #![cfg(feature = "cli")]
 
 #[path = "kernels/activation.rs"]
@@ -38,8 +38,8 @@ fn mask(keep: f64) -> Mask {
     Mask::new(Rate::keep(keep).unwrap(), Key { seed: 0x1234_5678_9abc, layer: 3, step: 17 })
 }
 
-/// What a dropout site can do: rates 0, 1 and between, every mode, training and prediction, whole
-/// tensors and shards.
+/// Returns sites that cover all settings: rates 0, 1 and between, every mode, training and
+/// prediction, whole tensors and shards.
 fn sites() -> Vec<Dropout> {
     let mut sites = vec![Dropout::NONE, Dropout::predict(Mode::Vanilla, Rate::keep(0.3).unwrap())];
     for mode in [Mode::None, Mode::Vanilla, Mode::Inverted] {
@@ -53,14 +53,14 @@ fn sites() -> Vec<Dropout> {
     sites
 }
 
-/// Sites whose scale is a power of two, so that whole numbers stay exact.
+/// Returns sites whose scale is a power of two, so that whole numbers stay exact.
 fn exact_sites() -> [Dropout; 4] {
     let sites =
         [(Mode::Inverted, 0.5), (Mode::Inverted, 0.25), (Mode::Vanilla, 0.5), (Mode::None, 0.5)];
     sites.map(|(mode, keep)| Dropout::train(mode, mask(keep).at(2, 3)))
 }
 
-/// The control of all that is checked against the oracle: what the comparison must not let pass.
+/// The control of all comparisons with the oracle: checks what the comparison must reject.
 #[test]
 fn the_comparator_rejects_what_it_must() {
     let exact = |values: &[f64], terms| Exact {
@@ -71,7 +71,7 @@ fn the_comparator_rejects_what_it_must() {
     let right = exact(&[1.0, -2.0, 0.0, f64::NAN, f64::INFINITY], 8);
     let good = [1.0, -2.0, 0.0, f32::NAN, f32::INFINITY];
     right.check("as it is", &good).unwrap();
-    // c · (terms + 2) · eps · magnitude = 2 · 10 · 2^-23 · 10
+    // The bound is c · (terms + 2) · eps · magnitude = 2 · 10 · 2^-23 · 10.
     let bound = 2.0 * 10.0 * f32::EPSILON * 10.0;
     let changed = |i: usize, value: f32| {
         let mut values = good;
@@ -95,7 +95,7 @@ fn the_comparator_rejects_what_it_must() {
     assert!(right.check("too short", &good[..4]).is_err());
     assert!(right.check("too long", &[good.as_slice(), &[0.0]].concat()).is_err());
     assert!(exact(&[], 1).check("nothing", &[]).is_ok());
-    // The bit comparison, too.
+    // The bit comparison must reject differences too.
     assert!(common::same_bits("", &[1.0, f32::NAN], &[1.0, -f32::NAN]).is_ok());
     for (a, b) in [
         (&[0.0][..], &[-0.0][..]),

@@ -16,7 +16,7 @@ use wgpu_dropout::mask::{MAX_COLS, MAX_ROWS, bits_to_bytes};
 use wgpu_dropout::philox::{PhiloxRng, philox4x32};
 use wgpu_dropout::{Dropout, Error, Key, Mask, Mode, Rate};
 
-/// A check vector: the mask, rows, cols, how many elements are kept, and the SHA-256 of its bytes.
+/// A check vector: the mask, rows, cols, the number of elements kept, and the SHA-256 of its bytes.
 type Vector = (Mask, usize, usize, usize, &'static str);
 
 fn mask(seed: u64, layer: u32, step: u32, keep: f64) -> Mask {
@@ -60,7 +60,7 @@ fn sha256(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// The mask element by element, straight from the equations.
+/// Returns the mask element by element, computed directly from the equations.
 fn naive(mask: &Mask, rows: usize, cols: usize) -> Vec<u8> {
     let t = (mask.rate.keep_asked() * 65536.0 + 0.5).floor() as u32;
     let seed = mask.key.seed;
@@ -77,7 +77,7 @@ fn naive(mask: &Mask, rows: usize, cols: usize) -> Vec<u8> {
     .collect()
 }
 
-/// 1 where an output is 1, 0 where it is 0; anything else fails.
+/// Returns 1 for an output of 1 and 0 for an output of 0. Panics on anything else.
 fn as_bytes(output: &[f32]) -> Vec<u8> {
     let byte = |&y: &f32| {
         if y == 1.0 {
@@ -91,7 +91,7 @@ fn as_bytes(output: &[f32]) -> Vec<u8> {
     output.iter().map(byte).collect()
 }
 
-/// The mask as `dropout` draws it: on ones, unscaled.
+/// Returns the mask that `dropout` draws, by applying it unscaled to ones.
 fn through_dropout<B: Backend>(backend: &mut B, mask: Mask, rows: usize, cols: usize) -> Vec<u8> {
     let x = backend.tensor(rows, cols, &vec![1.0; rows * cols]).unwrap();
     let mut y = poisoned(backend, rows, cols);
@@ -122,8 +122,8 @@ fn the_check_vectors_hold_on_every_backend() {
     on_backends!(check, MULTIPLICATIONS);
 }
 
-/// The control of the check vectors: whatever part of the key, the place or the rate is off by the
-/// least there is, the sum shows it.
+/// The control of the check vectors: changing any part of the key, the offsets or the rate by its
+/// smallest step changes the checksum.
 #[test]
 fn every_part_of_a_key_changes_the_mask() {
     fn check<B: Backend>(backend: &mut B) {
@@ -153,8 +153,8 @@ fn every_part_of_a_key_changes_the_mask() {
     on_backends!(check, MULTIPLICATIONS);
 }
 
-/// Keys, rates, shapes and places by chance, and on purpose every lane of a group of eight and the
-/// ends of the coordinates.
+/// Returns random keys, rates, shapes and offsets that cover every lane of a group of eight and the
+/// ends of the coordinate ranges.
 fn sweep() -> Vec<(Mask, usize, usize)> {
     let mut rng = PhiloxRng::at(2026, 0);
     let mut cases = Vec::new();
@@ -165,7 +165,8 @@ fn sweep() -> Vec<(Mask, usize, usize)> {
             2 => 0.5,
             _ => f64::from(rng.next_u32()) / f64::from(u32::MAX),
         };
-        let (rows, cols) = (rng.next_u32() as usize % 40 + 1, rng.next_u32() as usize % 140 + 1);
+        let rows = rng.next_u32() as usize % 40 + 1;
+        let cols = rng.next_u32() as usize % 140 + 1;
         let row = match i % 3 {
             0 => u64::from(rng.next_u32() % 1000),
             1 => MAX_ROWS - rows as u64 - i % 2,
@@ -203,7 +204,7 @@ fn every_backend_equals_the_equations_to_the_bit_over_a_sweep() {
                 backend.name()
             );
             assert_eq!(mask.bytes(rows, cols).unwrap(), right);
-            // The control: the mask of the next step is another.
+            // The control: the mask of another step differs.
             let next = Mask { key: Key { step: mask.key.step ^ 1, ..mask.key }, ..mask };
             differ += usize::from(naive(&next, rows, cols) != right);
         }
@@ -212,12 +213,12 @@ fn every_backend_equals_the_equations_to_the_bit_over_a_sweep() {
     on_backends!(check, MULTIPLICATIONS);
 }
 
-/// With ones, or the identity where a product is in the way, the output of every kernel that draws
-/// is the mask itself.
+/// Checks that every kernel that draws gives the mask itself as its output, on ones, or on the
+/// identity for a product.
 #[test]
 fn every_kernel_draws_the_same_mask() {
     fn check<B: Backend>(backend: &mut B) {
-        // The second shape and place let matrix products load whole vectors.
+        // With the second shape and offset, matrix products can load whole vectors.
         for (rows, cols, at) in [(29, 37, (7, 13)), (32, 40, (3, 16))] {
             let mask = mask(99, 2, 5, 0.4).at(at.0, at.1);
             let dropout = Dropout::train(Mode::Vanilla, mask);
@@ -262,7 +263,8 @@ fn every_kernel_draws_the_same_mask() {
                 backend.name()
             );
 
-            let (mut dw, mut db) = (poisoned(backend, rows, cols), poisoned(backend, 1, cols));
+            let mut dw = poisoned(backend, rows, cols);
+            let mut db = poisoned(backend, 1, cols);
             let call = GradWeight {
                 x: &small,
                 grad_output: &ones,
@@ -283,11 +285,11 @@ fn every_kernel_draws_the_same_mask() {
             let mut batch_labels = backend.zeros(rows, 1).unwrap();
             for data in [Features::Bytes(&bytes), Features::Floats(&ones)] {
                 let mut x = poisoned(backend, rows, cols);
-                let (order, labels_out) = (&labels, &mut batch_labels);
+                let labels_out = &mut batch_labels;
                 let call = Gather {
                     data,
                     all_labels: &labels,
-                    order,
+                    order: &labels,
                     first: 0,
                     unit: 1.0,
                     x: &mut x,
@@ -323,7 +325,7 @@ fn shards_together_are_the_whole() {
             }
         }
         assert!(joined == right, "{}", backend.name());
-        // The control: a shard that does not say where it lies draws something else.
+        // The control: a shard without its offset draws something else.
         assert!(
             through_dropout(backend, whole, 17, 38)
                 != through_dropout(backend, whole.at(1020, 66), 17, 38)
@@ -337,7 +339,8 @@ fn bits_past_the_last_column_are_zero() {
     fn check<B: Backend>(backend: &mut B) {
         for cols in [1usize, 7, 8, 31, 32, 33, 63, 64, 65, 127] {
             for keep in [0.0, 0.6, 1.0] {
-                let (rows, mask) = (5, mask(3, 1, 4, keep).at(2, 5));
+                let rows = 5;
+                let mask = mask(3, 1, 4, keep).at(2, 5);
                 let words = cols.div_ceil(32);
                 let mut bits =
                     backend.tensor(rows, words, &vec![0xdead_beef; rows * words]).unwrap();
@@ -372,7 +375,7 @@ fn rates_0_and_1_drop_everything_and_nothing() {
             assert!(backend.read_mask(mask, 33, 65).unwrap().iter().all(|&byte| byte == expected));
             assert!(through_dropout(backend, mask, 33, 65).iter().all(|&byte| byte == expected));
         }
-        // One 65,536th away from each, a mask is neither.
+        // At a distance of 1/65,536 from either rate, a mask is neither all 0 nor all 1.
         for keep in [1.0 / 65536.0, 65535.0 / 65536.0] {
             let bytes = backend.read_mask(mask(5, 0, 0, keep), 1000, 1000).unwrap();
             let rare = bytes.iter().filter(|&&byte| (byte == 1) == (keep < 0.5)).count();
@@ -392,8 +395,8 @@ fn a_tensor_of_no_elements_has_an_empty_mask() {
     on_backends!(check, MULTIPLICATIONS);
 }
 
-/// Coordinates end at 2^32 rows and 2^35 columns: one further is refused, the last ones are the
-/// equations' (see the sweep).
+/// Checks the ends of the coordinates, 2^32 rows and 2^35 columns: one past them is refused, and
+/// the last ones follow the equations (see the sweep).
 #[test]
 fn coordinates_past_the_contract_are_refused() {
     fn check<B: Backend>(backend: &mut B) {
@@ -416,7 +419,7 @@ fn coordinates_past_the_contract_are_refused() {
     on_backends!(check);
 }
 
-/// The mask that a WGSL text gives on a device of its own.
+/// Returns the mask that a WGSL text computes on a raw device.
 fn mask_of(raw: &Raw, wgsl: &str, mask: &Mask, rows: usize, cols: usize) -> Vec<u8> {
     let words = cols.div_ceil(32);
     let mut params = Params {
@@ -447,12 +450,14 @@ fn mask_of(raw: &Raw, wgsl: &str, mask: &Mask, rows: usize, cols: usize) -> Vec<
     bits_to_bytes(&raw.read(&bits), rows, cols).unwrap()
 }
 
-/// The control of all of the above: a shader that differs in one bit of one constant, or loses a
-/// carry, gives another mask.
+/// The control of all tests above: a shader that differs in one bit of one constant, or that loses
+/// a carry, gives another mask.
 #[test]
 fn one_changed_constant_of_philox_shows() {
     let Some(raw) = Raw::open() else { return };
-    let (mask, rows, cols) = (mask(42, 0, 0, 0.5), 64, 96);
+    let mask = mask(42, 0, 0, 0.5);
+    let rows = 64;
+    let cols = 96;
     let right = mask.bytes(rows, cols).unwrap();
     for int64 in [false, raw.device.features().contains(wgpu::Features::SHADER_INT64)] {
         let wgsl = Variant { int64, ..Variant::new(Stem::MaskBits) }.source();

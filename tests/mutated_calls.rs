@@ -1,9 +1,9 @@
-//! Mutated calls: whatever shapes, rates, offsets, settings and buffers a caller gives, a call ends
-//! in the right result or in a typed error, never in a panic, and never reaches the device's own
-//! error handlers.
+//! Mutated calls: whatever shapes, rates, offsets, settings and buffers a caller passes, a call
+//! ends in the right result or in a typed error. It never panics, and nothing reaches the device's
+//! own error handlers.
 //!
-//! Seeded, so that a case has a number. Some hundreds run by default; `WGPU_DROPOUT_CALLS=100000`
-//! runs that many of each kind.
+//! Calls are seeded, so that each case has a number. By default some hundreds run;
+//! `WGPU_DROPOUT_CALLS=100000` runs that many of each kind.
 
 mod common;
 
@@ -42,7 +42,7 @@ fn rate(random: &mut StdRng) -> Rate {
     Rate::keep(if random.random() { keep } else { random.random() }).unwrap()
 }
 
-/// Any site; its coordinates are past the contract now and then.
+/// Returns a random site. Its coordinates are sometimes past the contract's limits.
 fn site(random: &mut StdRng) -> Dropout {
     let key = Key { seed: random.random(), layer: random.random(), step: random.random() };
     let offset = |random: &mut StdRng, bound: u64| match random.random_range(0..8) {
@@ -66,7 +66,8 @@ fn fits(dropout: &Dropout, rows: usize, cols: usize) -> bool {
     end(dropout.mask.row_offset, rows, MAX_ROWS) && end(dropout.mask.col_offset, cols, MAX_COLS)
 }
 
-/// A call's tensors, inputs first, their right shapes, and which of them are written.
+/// A call: its tensors' shapes, inputs first, the number of tensors written, and whether the shapes
+/// are right.
 struct Call {
     kernel: usize,
     shapes: Vec<[usize; 2]>,
@@ -90,26 +91,28 @@ impl Call {
             _ => (vec![[i, o], [i, o], [i, o]], 2, [0, 0]),
         };
         let dropout = site(random);
-        // Some draw nothing.
+        // Kernels above 3 draw nothing.
         let mut right = kernel > 3 || fits(&dropout, drawn[0], drawn[1]);
         if random.random_range(0..4) == 0 {
-            let (tensor, axis, other) =
-                (random.random_range(0..shapes.len()), random.random_range(0..2), dim(random));
+            let tensor = random.random_range(0..shapes.len());
+            let axis = random.random_range(0..2);
+            let other = dim(random);
             right &= shapes[tensor][axis] == other;
             shapes[tensor][axis] = other;
         }
         if kernel == 5 {
-            // Sums of any number of rows, of which one is written.
+            // The sums may have any number of rows, of which one is written.
             right = shapes[1][0] > 0 && shapes.iter().all(|shape| shape[1] == 2);
         }
         Self { kernel, shapes, written, dropout, relu: random.random(), right }
     }
 
-    /// Runs it on a backend; gives what was written.
+    /// Runs the call on a backend and returns the tensors written.
     fn run<B: Backend>(&self, backend: &mut B) -> Result<Vec<Vec<f32>>> {
         let inputs = self.shapes.len() - self.written;
         let tensors = self.shapes.iter().zip(0..).map(|(&[rows, cols], i)| {
-            // What is updated starts as it is; what is written alone starts as NaN.
+            // Tensors that are updated start with values; tensors that are only written start as
+            // NaN.
             let poisoned = i >= inputs && self.kernel != 6;
             let values =
                 if poisoned { vec![f32::NAN; rows * cols] } else { noise(i as u64, rows * cols) };
@@ -140,7 +143,8 @@ impl Call {
                 backend.run(GradWeight { x, grad_output, output, grad_weight, grad_bias, dropout })
             }
             (4, [logits], [grad_logits, losses]) => {
-                let (batch, labels) = (labels.len(), backend.tensor(labels.len(), 1, &labels)?);
+                let batch = labels.len();
+                let labels = backend.tensor(labels.len(), 1, &labels)?;
                 backend.run(SoftmaxCrossEntropy {
                     logits,
                     labels: &labels,
@@ -168,14 +172,15 @@ impl Call {
         outputs.iter().map(|tensor| backend.read(tensor)).collect()
     }
 
-    /// Whether a tensor that is optional, and wrong, was left out: then the call is right.
+    /// Returns true if the call omits an optional tensor, which alone may have been wrong.
     fn forgives(&self) -> bool {
         matches!(self.kernel, 2 | 3) && !self.relu
     }
 }
 
-/// Within what two orders of a sum may differ, 2·(terms + 2)·ε·magnitude, with at most 70 terms
-/// below 1 and the scale; NaN is NaN.
+/// Returns true if two results differ by no more than two orders of a sum may,
+/// `2·(terms + 2)·ε·magnitude`, with at most 70 terms below 1 times the scale. All NaNs count as
+/// equal.
 fn close(a: &[Vec<f32>], b: &[Vec<f32>], scale: f32) -> bool {
     let bound = 2.0 * 72.0 * f32::EPSILON * 70.0 * scale.max(1.0);
     let near = |a: f32, b: f32| (a.is_nan() && b.is_nan()) || a == b || (a - b).abs() <= bound;
@@ -231,7 +236,7 @@ fn arbitrary_calls_of_a_backend_end_in_the_right_result_or_a_typed_error() {
     with_gpu(Form::Usual, |gpu| both(calls_on(gpu, cases(300))));
 }
 
-/// Ranges of buffers of every usage, size and alignment, on top of each other now and then.
+/// Checks ranges of buffers of every usage, size and alignment, which sometimes overlap.
 #[test]
 fn arbitrary_buffers_end_in_the_right_result_or_a_typed_error() {
     let Some(raw) = Raw::open() else { return };
@@ -246,7 +251,8 @@ fn arbitrary_buffers_end_in_the_right_result_or_a_typed_error() {
     for case in 0..cases(500) {
         let mut random = StdRng::seed_from_u64(case);
         let random = &mut random;
-        let (rows, cols) = (dim(random), dim(random));
+        let rows = dim(random);
+        let cols = dim(random);
         let place = |random: &mut StdRng| match random.random_range(0..10) {
             0 => random.random_range(0..64),
             1 => random.random::<u64>() & !3,
@@ -274,7 +280,7 @@ fn arbitrary_buffers_end_in_the_right_result_or_a_typed_error() {
         let usages = [usage(random), usage(random)];
         let shared = random.random_range(0..6) == 0;
         if shared && random.random() {
-            // In place, or the one behind the other.
+            // In place, or one directly after the other.
             at[1] = if random.random() {
                 at[0]
             } else {
@@ -284,7 +290,7 @@ fn arbitrary_buffers_end_in_the_right_result_or_a_typed_error() {
         let sizes = [0, 1].map(|i| length(random, at[i], strides[i]));
         let buffers =
             [0, 1].map(|i| raw.buffer_for(&noise(i as u64, sizes[i] as usize / 4), usages[i]));
-        // Where both lie in one, it is the second's.
+        // If both lie in one buffer, it is the second.
         let holders = [usize::from(shared), 1];
         let views = [0, 1]
             .map(|i| View::new(&buffers[holders[i]], rows, cols).at(at[i]).strided(strides[i]));
@@ -304,7 +310,7 @@ fn arbitrary_buffers_end_in_the_right_result_or_a_typed_error() {
         let empty = rows * cols == 0;
         let valid = views.iter().all(fits_in) && fits(&dropout, rows, cols);
         let in_place = at[0] == at[1] && (rows <= 1 || strides[0] == strides[1]);
-        // Views that share no element are refused too where rows of the one lie between rows of the
+        // Views that share no element may still be refused if rows of one lie between rows of the
         // other.
         let apart = at[0].saturating_add(extent(strides[0])) <= at[1]
             || at[1].saturating_add(extent(strides[1])) <= at[0];
@@ -351,7 +357,7 @@ fn arbitrary_buffers_end_in_the_right_result_or_a_typed_error() {
     assert!(right > 50 && refused > 50, "{right} {refused}");
 }
 
-/// Masks as bits, of any size, and tensors that no machine has room for.
+/// Checks masks as bits of any size, and tensors that no machine has room for.
 #[test]
 fn sizes_past_every_bound_allocate_nothing() {
     fn check<B: Backend>(backend: &mut B) {
@@ -359,7 +365,7 @@ fn sizes_past_every_bound_allocate_nothing() {
         for rows in huge {
             for cols in [1, 2, 3, 1 << 20, usize::MAX] {
                 if rows.checked_mul(cols).is_some_and(|count| count <= 1 << 33) {
-                    // A machine may have that much.
+                    // A machine may have that much memory.
                     continue;
                 }
                 let error = backend.zeros::<f32>(rows, cols).unwrap_err();
@@ -432,7 +438,8 @@ fn arbitrary_networks_and_settings_end_in_finite_numbers_or_a_typed_error() {
         ];
         let schedule = one(random, &shapes);
         let schedules = Schedules { lr: schedule, momentum: schedule, drop: schedule };
-        let (batch, shuffle) = (one(random, &[1, 2, 3, 64, 64, usize::MAX, 0]), random.random());
+        let batch = one(random, &[1, 2, 3, 64, 64, usize::MAX, 0]);
+        let shuffle = random.random();
         let training = Training { rule, batch, shuffle, schedules, ..Training::default() };
         let rows = random.random_range(0..9usize);
         let wrong = usize::from(random.random_range(0..8) == 0);
@@ -451,7 +458,7 @@ fn arbitrary_networks_and_settings_end_in_finite_numbers_or_a_typed_error() {
             net.predict(&x)
         });
         match catch_unwind(run).unwrap_or_else(|_| panic!("{what} panics")) {
-            // An overflow makes NaN in the end; settings that can't overflow here do not.
+            // An overflow eventually gives NaN. Settings that cannot overflow must not.
             Ok(p) => {
                 let tame = [rule.lr, rule.momentum, rule.weight_decay, rule.l1]
                     .iter()

@@ -1,7 +1,7 @@
-//! The network on both backends: gradients, whole epochs followed in f64, equal losses, what a step
-//! costs, what prediction is.
+//! The network on both backends: gradients, whole epochs followed in f64, equal losses, the cost of
+//! a step, and prediction.
 
-// The oracle and the data sets are the command line's.
+// The oracle and the data sets belong to the feature `cli`.
 #![cfg(feature = "cli")]
 
 mod common;
@@ -18,7 +18,8 @@ use wgpu_dropout::{Key, Mask, Mode, Rate, init};
 const PLAIN: SgdRule = SgdRule::plain(0.1);
 
 fn architecture(inputs: usize, hidden: &[usize], classes: usize, mode: Mode) -> Architecture {
-    let (rate, input_rate) = (Rate::drop(0.5).unwrap(), Rate::drop(0.2).unwrap());
+    let rate = Rate::drop(0.5).unwrap();
+    let input_rate = Rate::drop(0.2).unwrap();
     Architecture {
         inputs,
         hidden: hidden.to_vec(),
@@ -30,7 +31,7 @@ fn architecture(inputs: usize, hidden: &[usize], classes: usize, mode: Mode) -> 
     }
 }
 
-/// The first `rows` rows of a data set's part.
+/// Returns the first `rows` rows of a part of a data set.
 fn cut(samples: &Samples, rows: usize) -> Samples {
     let values = match &samples.values {
         Values::Bytes(bytes) => Values::Bytes(bytes[..rows * samples.cols].to_vec()),
@@ -47,12 +48,12 @@ fn resident<B: Backend>(backend: &mut B, samples: &Samples) -> Resident<B> {
     Resident::new(backend, source, samples.cols, samples.unit, &samples.labels).unwrap()
 }
 
-/// A mini-batch of noise for a network of 7 inputs and 5 classes.
+/// Returns a mini-batch of noise for a network of 7 inputs and 5 classes.
 fn noise_batch(rows: usize) -> (Vec<f32>, Vec<u32>) {
     (noise(1, rows * 7), (0..rows as u32).map(|row| row * 3 % 5).collect())
 }
 
-/// A small network whose biases are not the zeros that they start from.
+/// Returns a small network whose biases are not the zeros of initialization.
 fn small<B: Backend>(backend: B, mode: Mode) -> Mlp<B> {
     let mut net = Mlp::new(backend, architecture(7, &[9, 8], 5, mode)).unwrap();
     for index in 0..3 {
@@ -62,14 +63,16 @@ fn small<B: Backend>(backend: B, mode: Mode) -> Mlp<B> {
     net
 }
 
-/// The largest excess of a difference over `absolute + relative·|b|`; NaN counts as infinite.
+/// Returns the largest ratio of a difference to its tolerance, `absolute + relative·|b|`; NaN
+/// counts as infinite.
 fn excess(a: &[f64], b: &[f64], absolute: f64, relative: f64) -> f64 {
     assert_eq!(a.len(), b.len());
     let over = a.iter().zip(b).map(|(a, b)| (a - b).abs() / (absolute + relative * b.abs()));
     over.map(|over| if over.is_nan() { f64::INFINITY } else { over }).fold(0.0, f64::max)
 }
 
-/// With lr = 1 and no momentum, an update takes the gradient off the weights.
+/// Checks the gradient: with learning rate 1 and no momentum, an update subtracts it from the
+/// weights.
 #[test]
 fn a_mini_batch_s_gradient_is_the_loss_s_slope_with_the_mask_held() {
     fn check<B: Backend>(mut backend: B) -> B {
@@ -113,11 +116,11 @@ fn a_mini_batch_s_gradient_is_the_loss_s_slope_with_the_mask_held() {
                 off <= 1.0,
                 "the f64 network's own gradient, {mode}: {off} times the tolerance"
             );
-            // The control: the mask of the step before.
+            // The control: the mask of the previous step.
             let other = before.differences(batch, &training(&architecture, 2), 1e-6);
             assert!(
                 mode == Mode::None || excess(&taken, &other, 2e-6, 1e-5) > 1000.0,
-                "{mode}: masks make a difference"
+                "{mode}: another mask must give another gradient"
             );
             backend = net.into_backend();
         }
@@ -128,7 +131,7 @@ fn a_mini_batch_s_gradient_is_the_loss_s_slope_with_the_mask_held() {
     lend(Form::Usual, check);
 }
 
-/// Losses of the first 20 mini-batches of 16.
+/// Returns the losses of the first 20 mini-batches of 16.
 fn first_losses<B: Backend>(backend: B, data: &DataSet) -> (B, Vec<f32>) {
     let mut net =
         Mlp::new(backend, architecture(data.train.cols, &[256, 256], data.classes, Mode::Inverted))
@@ -149,7 +152,7 @@ fn compare_losses(data: &DataSet) {
         }
         assert!(
             cpu_losses.windows(2).all(|pair| (pair[0] - pair[1]).abs() > 1e-4 * pair[0]),
-            "steps differ by more than that"
+            "successive losses differ by more than the tolerance"
         );
         gpu
     });
@@ -164,7 +167,7 @@ fn the_first_20_losses_are_equal_on_gpu_and_cpu() {
     }
 }
 
-/// An epoch of 200 digits, in mini-batches of 32 of which the last has 8, followed step by step.
+/// Checks an epoch of 200 digits, in mini-batches of 32 of which the last has 8, step by step.
 #[test]
 fn an_epoch_ends_in_the_weights_of_an_independent_f64_network() {
     fn check<B: Backend>(mut backend: B) -> B {
@@ -187,8 +190,9 @@ fn an_epoch_ends_in_the_weights_of_an_independent_f64_network() {
                     order = init::shuffle(architecture.seed, 0, 200);
                 }
                 let start = Network64::of(&mut net).unwrap();
-                // The control follows other masks, or without dropout another momentum.
-                let (mut exact, mut control) = (start.clone(), start);
+                // The control uses other masks or, without dropout, another momentum.
+                let mut exact = start.clone();
+                let mut control = start;
                 for (step, rows) in (0..).zip(order.chunks(32)) {
                     let features = rows
                         .iter()
@@ -231,8 +235,8 @@ fn an_epoch_ends_in_the_weights_of_an_independent_f64_network() {
     lend(Form::Usual, check);
 }
 
-/// Learning rate, momentum and drop rates that change from step to step, followed in f64. The
-/// control follows them one step late.
+/// Checks learning rate, momentum and drop rates that change from step to step, followed in f64.
+/// The control follows them one step late.
 #[test]
 fn schedules_are_followed_step_by_step() {
     fn check<B: Backend>(backend: B) -> B {
@@ -246,11 +250,12 @@ fn schedules_are_followed_step_by_step() {
         let rule = SgdRule { momentum: 0.9, ..SgdRule::plain(0.1) };
         let mut net = Mlp::new(backend, architecture(64, &[32, 16], 10, Mode::Inverted)).unwrap();
         let start = Network64::of(&mut net).unwrap();
-        let (mut exact, mut control) = (start.clone(), start);
+        let mut exact = start.clone();
+        let mut control = start;
         let at = |step: u32| {
             let whole = architecture(64, &[32, 16], 10, Mode::Inverted);
-            let (rate, input_rate) =
-                (schedules.rate(whole.rate, step), schedules.rate(whole.input_rate, step));
+            let rate = schedules.rate(whole.rate, step);
+            let input_rate = schedules.rate(whole.input_rate, step);
             Architecture { rate, input_rate, ..whole }
         };
         for step in 0..6 {
@@ -271,12 +276,12 @@ fn schedules_are_followed_step_by_step() {
             Training { batch: 32, shuffle: false, rule, schedules, ..Training::default() };
         net.train_epoch(&data, &training).unwrap();
         net.train_epoch(&data, &training).unwrap();
-        let (distance, off) =
-            (exact.distance(&mut net).unwrap(), control.distance(&mut net).unwrap());
+        let distance = exact.distance(&mut net).unwrap();
+        let off = control.distance(&mut net).unwrap();
         assert!(distance <= 2e-4, "{}: {distance:e} off", net.backend().name());
         assert!(off > 2e-3, "the control is only {off:e} off");
 
-        // Vanilla's prediction scales by one rate.
+        // Prediction in vanilla mode scales by a single rate, so the schedule is refused.
         drop(data);
         let mut vanilla =
             Mlp::new(net.into_backend(), architecture(64, &[8], 10, Mode::Vanilla)).unwrap();
@@ -302,8 +307,8 @@ fn training_on_digits_ends_under_4_percent_test_error() {
             },
         )
         .unwrap();
-        let (train, test) =
-            (resident(net.backend_mut(), &digits.train), resident(net.backend_mut(), &digits.test));
+        let train = resident(net.backend_mut(), &digits.train);
+        let test = resident(net.backend_mut(), &digits.test);
         let untrained = net.evaluate(&test).unwrap();
         assert!(untrained.error > 70.0, "the control, before training: {untrained:?}");
         for _ in 0..20 {
@@ -318,15 +323,15 @@ fn training_on_digits_ends_under_4_percent_test_error() {
     lend(Form::Usual, check);
 }
 
-/// One submit a step, nothing read inside an epoch, nothing made once every size of mini-batch has
-/// been seen.
+/// Checks that a step is one submit, that nothing is read within an epoch, and that nothing is
+/// allocated once every size of mini-batch has been seen.
 #[test]
 fn a_step_is_one_submit_that_reads_nothing_and_makes_nothing() {
     lend(Form::Usual, |gpu| {
         let digits = DataSet::digits().unwrap();
         let mut net = Mlp::new(gpu, architecture(64, &[32, 32], 10, Mode::Inverted)).unwrap();
-        let (train, test) =
-            (resident(net.backend_mut(), &digits.train), resident(net.backend_mut(), &digits.test));
+        let train = resident(net.backend_mut(), &digits.train);
+        let test = resident(net.backend_mut(), &digits.test);
         let training = Training::default();
         let steps = 1438u64.div_ceil(64);
         for epoch in 0..3 {
@@ -355,7 +360,8 @@ fn a_step_is_one_submit_that_reads_nothing_and_makes_nothing() {
                 "{trained:?} {evaluated:?}"
             );
         }
-        let (x, labels) = (noise(1, 30 * 64), vec![3; 30]);
+        let x = noise(1, 30 * 64);
+        let labels = vec![3; 30];
         for step in 0..3 {
             let before = net.backend().counts();
             net.train_step(&x, &labels, &training).unwrap();
@@ -366,7 +372,7 @@ fn a_step_is_one_submit_that_reads_nothing_and_makes_nothing() {
             );
             assert_eq!(taken.objects == 0, step > 0, "step {step}: {taken:?}");
         }
-        // What was 0 so far can be counted: 3 rows of 65 bits in whole words.
+        // The control: the counters that were 0 so far do count. 3 rows of 65 bits in whole words.
         let before = net.backend().counts();
         net.backend_mut()
             .read_mask(Mask::new(Rate::drop(0.5).unwrap(), Key::default()), 3, 65)
@@ -392,7 +398,7 @@ fn prediction_is_the_scaled_network_and_takes_no_randomness() {
             let off =
                 excess(&wide, &exact.probabilities(&x, &prediction(&architecture)), 2e-6, 0.0);
             assert!(off <= 1.0, "{} {mode}: {off} times the tolerance", net.backend().name());
-            // The control: without the factor, vanilla's probabilities are others.
+            // The control: without the factor, vanilla's probabilities differ.
             let unscaled = excess(&wide, &exact.probabilities(&x, &|_, _, _| 1.0), 2e-6, 0.0);
             assert_eq!(unscaled > 1000.0, mode == Mode::Vanilla, "{mode}: {unscaled}");
 

@@ -1,4 +1,4 @@
-//! The parameter block on the host against the shader's, by naga's reflection, and every variant in
+//! The host's parameter block against the shader's, by naga's reflection, and every variant in
 //! naga's validator.
 
 #[path = "common/shaders.rs"]
@@ -20,7 +20,7 @@ fn head() -> Layout {
     (names.zip((0..).step_by(4)).collect(), offset_of!(Params, own) as u32)
 }
 
-/// The layout of the one uniform, which stands at group 1, binding 0.
+/// Returns the layout of the parameter uniform at group 1, binding 0.
 fn uniform(module: &Module) -> Layout {
     let uniforms = module
         .global_variables
@@ -86,7 +86,7 @@ fn the_host_s_layout_is_the_shader_s_in_every_variant() {
     }
 }
 
-/// A state's bytes are the fields that shaders/state.wgsl reads, in its order.
+/// Checks that a state's bytes are the fields that shaders/state.wgsl reads, in its order.
 #[test]
 fn a_state_is_laid_out_as_the_shader_reads_it() {
     let variant = Variant { state: true, ..Variant::new(Stem::Dropout) };
@@ -128,8 +128,8 @@ fn a_state_is_laid_out_as_the_shader_reads_it() {
     );
 }
 
-/// The control: fields that changed places, or a vector, which WGSL aligns otherwise than Rust
-/// does.
+/// The control: checks that swapped fields, or the alignment of a vector, which differs between
+/// WGSL and Rust, are detected.
 #[test]
 fn another_layout_is_found_out() {
     let variant = Variant::new(Stem::Dropout);
@@ -151,10 +151,11 @@ fn another_layout_is_found_out() {
 #[test]
 fn every_variant_is_valid_and_has_a_name_of_its_own() {
     let mut names = HashSet::new();
-    // The baseline needs nothing that an adapter may lack: no f16, no subgroups, and 64-bit
-    // integers only where it says so.
+    // The baseline requires nothing that an adapter may lack: no f16, no subgroups, and 64-bit
+    // integers only in the variants that declare them.
     for Form { variant, wgsl, module, .. } in forms() {
-        let (name, needs) = (variant.name(), variant.features());
+        let name = variant.name();
+        let needs = variant.features();
         assert!(names.insert(name.clone()), "{name} twice");
         for absent in ["enable ", "switch", "num_workgroups", "f16", "override "] {
             let code = wgsl.lines().filter_map(|line| line.split("//").next());
@@ -193,7 +194,7 @@ fn every_variant_is_valid_and_has_a_name_of_its_own() {
     );
 }
 
-/// Tensors are the bindings 0, 1, … of group 0: what is read comes first, what is written after it.
+/// Checks that tensors are the bindings 0, 1, … of group 0, inputs first and outputs last.
 #[test]
 fn tensors_are_bound_in_order_and_written_ones_come_last() {
     for Form { variant, module, .. } in forms() {

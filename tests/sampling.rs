@@ -1,5 +1,5 @@
-//! Averages over masks, taken on the device: sampled ones and all of them, against f64 and against
-//! one network at a time.
+//! Averages over masks, computed on the device: over sampled masks and over all of them, against
+//! f64 and against one network at a time.
 #![cfg(feature = "cli")]
 
 mod common;
@@ -13,7 +13,8 @@ use wgpu_dropout::oracle::network::Network64;
 use wgpu_dropout::{Error, Key, Mask, Mode, Rate};
 
 fn architecture(hidden: &[usize], mode: Mode, input_drop: f64) -> Architecture {
-    let (rate, input_rate) = (Rate::drop(0.4).unwrap(), Rate::drop(input_drop).unwrap());
+    let rate = Rate::drop(0.4).unwrap();
+    let input_rate = Rate::drop(input_drop).unwrap();
     Architecture {
         inputs: 6,
         hidden: hidden.to_vec(),
@@ -25,7 +26,7 @@ fn architecture(hidden: &[usize], mode: Mode, input_drop: f64) -> Architecture {
     }
 }
 
-/// A network whose biases are not the zeros that they start from.
+/// Returns a network whose biases are not the zeros of initialization.
 fn network<B: Backend>(backend: B, architecture: Architecture) -> Mlp<B> {
     let mut net = Mlp::new(backend, architecture).unwrap();
     for index in 0..net.architecture().hidden.len() + 1 {
@@ -51,7 +52,8 @@ fn scale(architecture: &Architecture, layer: usize, kept: bool) -> f64 {
     }
 }
 
-/// What a dropout site multiplies by in sample `sample`, `row` the index in the data.
+/// Returns the factor that a dropout site applies in sample `sample`; `row` is the index in the
+/// data.
 fn sampled(
     architecture: &Architecture,
     sample: u32,
@@ -64,7 +66,7 @@ fn sampled(
     }
 }
 
-/// The largest difference; NaN counts as infinite.
+/// Returns the largest difference; NaN counts as infinite.
 fn off(got: &[f32], exact: &[f64]) -> f64 {
     assert_eq!(got.len(), exact.len());
     let off = got.iter().zip(exact).map(|(&got, exact)| (f64::from(got) - exact).abs());
@@ -75,7 +77,7 @@ fn entropy(p: &[f64]) -> f64 {
     p.iter().map(|&p| if p > 0.0 { -p * p.ln() } else { 0.0 }).sum()
 }
 
-/// Mean, spread, entropy and information in f64, one sample after another.
+/// Returns mean, spread, entropy and information in f64, computed one sample after another.
 fn by_hand(
     exact: &Network64,
     x: &[f32],
@@ -90,7 +92,7 @@ fn by_hand(
     moments(&all, &vec![1.0 / n; all.len()])
 }
 
-/// Mean, spread, entropy and information of networks with these weights, which sum to 1.
+/// Returns mean, spread, entropy and information of networks with these weights, which sum to 1.
 fn moments(all: &[Vec<f64>], weights: &[f64]) -> [Vec<f64>; 4] {
     let mean_of = |value: &dyn Fn(&[f64]) -> f64| {
         all.iter().zip(weights).map(|(p, weight)| weight * value(p)).sum::<f64>()
@@ -103,8 +105,8 @@ fn moments(all: &[Vec<f64>], weights: &[f64]) -> [Vec<f64>; 4] {
     [mean, spread, total, information]
 }
 
-/// Holds what was predicted against f64. A spread is a root: where nothing is spread, what is left
-/// of the roundings is its root, too.
+/// Compares a prediction with f64. A spread is a square root, so where the true spread is 0, its
+/// error is the square root of the rounding errors.
 fn check(what: &str, got: &Predictive, exact: &[Vec<f64>; 4]) {
     let got = [&got.mean, &got.spread, &got.entropy, &got.information];
     for (name, bound, got, exact) in
@@ -128,8 +130,8 @@ fn samples_are_those_of_the_contract_and_their_moments_exact() {
         ] {
             let mut net = network(backend, architecture(hidden, mode, input_drop));
             let (x, data) = rows(&mut net, 11);
-            let (exact, architecture) =
-                (Network64::of(&mut net).unwrap(), net.architecture().clone());
+            let exact = Network64::of(&mut net).unwrap();
+            let architecture = net.architecture().clone();
             for (sharing, other) in
                 [(Sharing::PerRow, Sharing::PerPass), (Sharing::PerPass, Sharing::PerRow)]
             {
@@ -137,7 +139,7 @@ fn samples_are_those_of_the_contract_and_their_moments_exact() {
                 let what =
                     format!("{} {hidden:?} {mode} {input_drop} {sharing:?}", net.backend().name());
                 check(&what, &got, &by_hand(&exact, &x, &architecture, 0..40, sharing));
-                // The controls, where there is a choice: the samples from the second on, and masks
+                // The controls, if the masks are random: the samples from the second on, and masks
                 // shared otherwise.
                 let random = mode != Mode::None && !(hidden.is_empty() && input_drop == 0.0);
                 for (samples, sharing) in [(1..41, sharing), (0..40, other)] {
@@ -156,13 +158,14 @@ fn samples_are_those_of_the_contract_and_their_moments_exact() {
     lend(Form::Usual, check_all);
 }
 
-/// Rows past the first chunk draw their own masks, by their index in the data.
+/// Checks that rows past the first chunk draw their own masks, by their index in the data.
 #[test]
 fn rows_are_the_same_in_any_company() {
     fn check_all<B: Backend>(backend: B) -> B {
         let mut net = network(backend, architecture(&[9, 8], Mode::Inverted, 0.2));
         let (x, data) = rows(&mut net, 1030);
-        let (exact, architecture) = (Network64::of(&mut net).unwrap(), net.architecture().clone());
+        let exact = Network64::of(&mut net).unwrap();
+        let architecture = net.architecture().clone();
         for sharing in [Sharing::PerRow, Sharing::PerPass] {
             let got = net.predict_monte_carlo(&data, 3, sharing).unwrap();
             let what = format!("{} {sharing:?}", net.backend().name());
@@ -178,9 +181,10 @@ fn rows_are_the_same_in_any_company() {
 #[test]
 fn fifty_samples_are_one_submit_and_one_read_back() {
     lend(Form::Usual, |mut gpu| {
-        // What no mask reaches once: the gathering, and without dropout of the input the first
-        // layer. Then of each sample the dropout of that, the layers after it, and the
-        // moments; where a pass has one mask, the second site's dropout too.
+        // Work that no mask affects runs once: the gather and, without input dropout, the first
+        // layer. Each sample then runs the dropout of the result, the remaining layers and the
+        // moments. If all rows of a pass share one mask, the second site's dropout is a dispatch of
+        // its own too.
         use Sharing::{PerPass, PerRow};
         for (input_drop, sharing, dispatches) in [
             (0.0, PerRow, 2 + 50 * 4),
@@ -206,7 +210,7 @@ fn fifty_samples_are_one_submit_and_one_read_back() {
     });
 }
 
-/// The moments over every mask in f64, each by its probability.
+/// Returns the moments over every mask in f64, each mask weighted by its probability.
 fn every_mask(exact: &Network64, x: &[f32], architecture: &Architecture) -> [Vec<f64>; 4] {
     let widths = architecture.widths();
     let sites: Vec<usize> = (0..widths.len() - 1)
@@ -218,7 +222,8 @@ fn every_mask(exact: &Network64, x: &[f32], architecture: &Architecture) -> [Vec
         sites.iter().filter(|&&site| site < layer).map(|&site| widths[site]).sum::<usize>()
     };
     let units: usize = sites.iter().map(|&site| widths[site]).sum();
-    let (mut all, mut weights) = (Vec::new(), Vec::new());
+    let mut all = Vec::new();
+    let mut weights = Vec::new();
     for mask in 0..1u32 << units {
         let kept = |layer: usize, col: usize| {
             !sites.contains(&layer) || mask >> (first_bit(layer) + col) & 1 == 1
@@ -229,7 +234,7 @@ fn every_mask(exact: &Network64, x: &[f32], architecture: &Architecture) -> [Vec
             (0..widths[site])
                 .for_each(|col| probability *= if kept(site, col) { keep } else { 1.0 - keep });
         }
-        // A site that drops all has no scale for what it never keeps.
+        // A site that drops everything has no scale, so masks of probability 0 are skipped.
         if probability == 0.0 {
             continue;
         }
@@ -253,8 +258,8 @@ fn the_exact_ensemble_is_every_mask() {
         ] {
             let mut net = network(backend, architecture(hidden, mode, input_drop));
             let (x, data) = rows(&mut net, 300);
-            let (exact, architecture) =
-                (Network64::of(&mut net).unwrap(), net.architecture().clone());
+            let exact = Network64::of(&mut net).unwrap();
+            let architecture = net.architecture().clone();
             let before = net.backend().counts();
             let got = net.predict_ensemble(&data).unwrap();
             let counts = net.backend().counts() - before;
@@ -265,7 +270,7 @@ fn the_exact_ensemble_is_every_mask() {
                 &right,
             );
             assert!(counts.dispatches < 300, "many masks a dispatch: {counts:?}");
-            // The control: the weight-scaling rule is near, and something else.
+            // The control: the weight-scaling rule comes close but gives something else.
             let scaled = off(&net.predict_on(&data).unwrap(), &right[0]);
             assert_eq!(
                 scaled > 1e-4,
@@ -282,12 +287,11 @@ fn the_exact_ensemble_is_every_mask() {
     lend(Form::Usual, check_all);
 }
 
-/// A million sub-networks: 20 units, the most that are enumerated.
+/// Checks a million sub-networks: 20 units, the most that are enumerated.
 #[test]
 fn twenty_units_are_a_million_networks() {
     fn check<B: Backend>(backend: B) -> B {
-        // The units of the input are independent of those after them, so that f64 is as quick: the
-        // hidden ones are enumerated by hand.
+        // Only the hidden units are dropped, so f64 can enumerate their masks as quickly.
         let mut net = network(
             backend,
             Architecture {
@@ -306,8 +310,10 @@ fn twenty_units_are_a_million_networks() {
                 .max(0.0)
             })
             .collect();
-        // Gray code: one unit changes from a mask to the next.
-        let (mut logits, mut kept, mut mean) = ([0.0f64; 4], [false; 20], [0.0f64; 4]);
+        // In Gray code, one unit changes from a mask to the next.
+        let mut logits = [0.0f64; 4];
+        let mut kept = [false; 20];
+        let mut mean = [0.0f64; 4];
         (0..4).for_each(|c| logits[c] = f64::from(out_bias[c]));
         for mask in 0..1u32 << 20 {
             if mask > 0 {

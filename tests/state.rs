@@ -1,5 +1,5 @@
-//! Rate, scale, step and seed read from a buffer: calls prepared once and recorded again give,
-//! state by state, the bits that calls with the same values give.
+//! Rate, scale, step and seed read from a buffer: calls that are prepared once and recorded again
+//! must give, for every state, the bits of calls with the same values.
 
 mod common;
 
@@ -12,7 +12,7 @@ use wgpu_dropout::call::{
 use wgpu_dropout::gpu::{Kernels, Planner, Prepared, State, View};
 use wgpu_dropout::{AlphaDropout, Dropout, Error, GaussianDropout, Key, Mask, Mode, Rate, Result};
 
-/// A place of the state in its buffer that every device allows.
+/// An offset of the state in its buffer that every device allows.
 const OFFSET: u64 = 256;
 
 fn site(keep: f64, mode: Mode, seed: u64, step: u32) -> Dropout {
@@ -22,7 +22,8 @@ fn site(keep: f64, mode: Mode, seed: u64, step: u32) -> Dropout {
     )
 }
 
-/// A schedule that goes through rates 0 and 1, both modes, and seeds of more than 32 bits.
+/// Returns a schedule that passes through rates 0 and 1, both modes, and seeds of more than 32
+/// bits.
 fn schedule() -> [Dropout; 6] {
     [
         site(0.5, Mode::Inverted, 7, 0),
@@ -34,8 +35,8 @@ fn schedule() -> [Dropout; 6] {
     ]
 }
 
-/// Every kind of call that draws a mask, on buffers of its own: its output, and how it is prepared
-/// by some kernels for some site.
+/// One kind of call that draws a mask, on buffers of its own: its output, and a closure that
+/// prepares it with given kernels and a given site.
 struct Case<'a> {
     what: &'static str,
     output: &'a wgpu::Buffer,
@@ -57,17 +58,16 @@ fn prepared_calls_follow_the_state() {
     let usage = wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST;
     let state = raw.buffer_for(&[0u32; (OFFSET as usize + 32) / 4], usage);
     let reading = kernels.reading(&state, OFFSET).unwrap();
-    // The last of these products comes in parts.
+    // Products of the last shape have split sums.
     for [batch, inputs, outputs] in [[9, 16, 24], [4, 530, 11]] {
         let buffer = |seed, rows: usize, cols: usize| raw.buffer(&noise(seed, rows * cols));
-        let (x, w, y) =
-            (buffer(1, batch, inputs), buffer(2, inputs, outputs), buffer(3, batch, outputs));
-        let (dy, dx, dw, db) = (
-            buffer(4, batch, outputs),
-            buffer(5, batch, inputs),
-            buffer(6, inputs, outputs),
-            buffer(7, 1, outputs),
-        );
+        let x = buffer(1, batch, inputs);
+        let w = buffer(2, inputs, outputs);
+        let y = buffer(3, batch, outputs);
+        let dy = buffer(4, batch, outputs);
+        let dx = buffer(5, batch, inputs);
+        let dw = buffer(6, inputs, outputs);
+        let db = buffer(7, 1, outputs);
         let bits = raw.buffer(&vec![f32::NAN; batch * inputs.div_ceil(32)]);
         let view = View::new;
         let cases = [
@@ -91,7 +91,8 @@ fn prepared_calls_follow_the_state() {
                 what: "linear_forward",
                 output: &y,
                 prepare: Box::new(|kernels, dropout| {
-                    let (x, weight) = (&view(&x, batch, inputs), &view(&w, inputs, outputs));
+                    let x = &view(&x, batch, inputs);
+                    let weight = &view(&w, inputs, outputs);
                     let y = &mut view(&y, batch, outputs);
                     kernels.prepare(&LinearForward {
                         x: *x,
@@ -107,8 +108,8 @@ fn prepared_calls_follow_the_state() {
                 what: "grad_input",
                 output: &dx,
                 prepare: Box::new(|kernels, dropout| {
-                    let (grad_output, weight) =
-                        (&view(&dy, batch, outputs), &view(&w, inputs, outputs));
+                    let grad_output = &view(&dy, batch, outputs);
+                    let weight = &view(&w, inputs, outputs);
                     let grad_input = &mut view(&dx, batch, inputs);
                     kernels.prepare(&GradInput {
                         grad_output: *grad_output,
@@ -124,9 +125,10 @@ fn prepared_calls_follow_the_state() {
                 what: "grad_weight",
                 output: &dw,
                 prepare: Box::new(|kernels, dropout| {
-                    let (x, grad_output) = (&view(&x, batch, inputs), &view(&dy, batch, outputs));
-                    let (grad_weight, grad_bias) =
-                        (&mut view(&dw, inputs, outputs), &mut view(&db, 1, outputs));
+                    let x = &view(&x, batch, inputs);
+                    let grad_output = &view(&dy, batch, outputs);
+                    let grad_weight = &mut view(&dw, inputs, outputs);
+                    let grad_bias = &mut view(&db, 1, outputs);
                     kernels.prepare(&GradWeight {
                         x: *x,
                         grad_output: *grad_output,
@@ -139,7 +141,7 @@ fn prepared_calls_follow_the_state() {
             },
         ];
         for Case { what, output, prepare } in cases {
-            // What the call says itself does not count, but for layer and offsets.
+            // Of the call's own site, only the layer and the offsets count.
             let [replayed, replayed_too] =
                 [site(1.0, Mode::Inverted, 99, 99), site(0.1, Mode::Vanilla, 98, 97)].map(|said| {
                     prepare(&reading, said).unwrap_or_else(|error| panic!("{what}: {error}"))
@@ -166,8 +168,8 @@ fn prepared_calls_follow_the_state() {
     );
 }
 
-/// Alpha and Gaussian dropout follow states of their own, through rates that are the identity as
-/// values.
+/// Checks that alpha and Gaussian dropout follow their states, including states of keep rate 1, for
+/// which calls with fixed values are the identity.
 #[test]
 fn dropout_s_other_forms_follow_their_states() {
     let Some(raw) = Raw::open() else { return };
@@ -176,7 +178,8 @@ fn dropout_s_other_forms_follow_their_states() {
         raw.buffer_for(&[0u32; 16], wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST);
     let reading = kernels.reading(&state, 0).unwrap();
     for [rows, cols] in [[9, 24], [5, 13]] {
-        let (x, y) = (raw.buffer(&noise(1, rows * cols)), raw.buffer(&vec![f32::NAN; rows * cols]));
+        let x = raw.buffer(&noise(1, rows * cols));
+        let y = raw.buffer(&vec![f32::NAN; rows * cols]);
         let alpha = |kernels: &Kernels, dropout| {
             kernels.prepare(&AlphaDropoutCall {
                 x: View::new(&x, rows, cols),
@@ -201,7 +204,8 @@ fn dropout_s_other_forms_follow_their_states() {
             [(0.5, 7, 0), (0.5, 7, 1), (0.9, 7 << 40, 1), (1.0, 7, 2), (0.1, u64::MAX, u32::MAX)]
         {
             let mask = site(keep, Mode::Inverted, seed, step).mask;
-            let (a, g) = (AlphaDropout::train(mask), GaussianDropout::train(mask).unwrap());
+            let a = AlphaDropout::train(mask);
+            let g = GaussianDropout::train(mask).unwrap();
             let calls = [alpha(&kernels, a).unwrap(), gaussian(&kernels, g).unwrap()];
             for ((state_of, replayed), call) in
                 [State::alpha(&a), State::gaussian(&g)].iter().zip(&replayed).zip(&calls)
@@ -211,7 +215,7 @@ fn dropout_s_other_forms_follow_their_states() {
                 let got = raw.read::<f32>(&y);
                 submit(&raw, call);
                 same_bits(&format!("keep {keep}, step {step}"), &got, &raw.read(&y)).unwrap();
-                // The control: no two states give the same, but for the identities of rate 1.
+                // The control: no two states give the same result, except those of keep rate 1.
                 assert!(
                     keep == 1.0 || seen.iter().all(|before| same_bits("", before, &got).is_err()),
                     "keep {keep}, step {step}"

@@ -1,6 +1,6 @@
-//! Where a caller's tensors may lie: ranges of one buffer, rows with gaps, side by side, in place.
-//! Whatever the place, a kernel gives the bits that it gives on buffers of their own, and touches
-//! nothing else.
+//! Placement of a caller's tensors: ranges of one buffer, rows with gaps, side by side, in place.
+//! Wherever they lie, a kernel gives the bits that it gives on separate buffers, and writes nothing
+//! else.
 
 mod common;
 #[path = "views/places.rs"]
@@ -19,7 +19,7 @@ use wgpu_dropout::call::{
 use wgpu_dropout::gpu::{Kernels, View};
 use wgpu_dropout::{AlphaDropout, AxisMap, Dropout, Error, GaussianDropout, Key, Mask, Mode, Rate};
 
-/// The batch, inputs and outputs of a layer: ragged, whole vectors, and sums in parts.
+/// The batch, inputs and outputs of a layer: ragged, whole vectors, and split sums.
 const LAYERS: [[usize; 3]; 4] = [[9, 13, 29], [32, 64, 136], [3, 520, 24], [2, 16, 531]];
 
 fn site() -> Dropout {
@@ -34,7 +34,8 @@ fn elementwise_kernels_take_tensors_wherever_they_lie() {
     let Some(raw) = Raw::open() else { return };
     let kernels = Kernels::new(&raw.device).unwrap();
     for shape in [[1, 7], [5, 37], [8, 64], [33, 8], [3, 1]] {
-        let (rows, cols) = (shape[0], shape[1]);
+        let rows = shape[0];
+        let cols = shape[1];
         let pair = [tensor(1, rows, cols), (rows, cols, vec![f32::NAN; rows * cols])];
         everywhere(&raw, &format!("dropout {shape:?}"), &pair, false, |t| {
             kernels.prepare(&DropoutCall { x: t[0], y: t[1], dropout: site() })
@@ -59,7 +60,8 @@ fn forms_of_dropout_take_tensors_wherever_they_lie() {
     let kernels = Kernels::new(&raw.device).unwrap();
     let mask = site().mask;
     for [rows, cols] in [[1, 7], [5, 37], [8, 64], [33, 8], [3, 1]] {
-        let (x, y) = (tensor(1, rows, cols), (rows, cols, vec![f32::NAN; rows * cols]));
+        let x = tensor(1, rows, cols);
+        let y = (rows, cols, vec![f32::NAN; rows * cols]);
         let words = noise(2, rows * cols.div_ceil(32));
         let bits = (rows, cols.div_ceil(32), words);
         for in_place in [false, true] {
@@ -104,7 +106,7 @@ fn forms_of_dropout_take_tensors_wherever_they_lie() {
             assert!(ran, "{stem}{form} was never run: {compiled}");
         }
     }
-    // Nothing to draw, and nothing to move.
+    // Nothing is drawn and nothing is moved, so nothing is dispatched.
     let buffer = raw.buffer(&[0.0f32; 8]);
     let (view, all) = (View::new(&buffer, 1, 8), AlphaDropout::train(Mask::KEEP_ALL));
     let call = AlphaDropoutCall { x: view, y: { view }, dropout: all };
@@ -215,8 +217,9 @@ fn activations_take_tensors_wherever_they_lie() {
     for shape in LAYERS {
         let [batch, inputs, outputs] = shape;
         let nan = || (batch, outputs, vec![f32::NAN; batch * outputs]);
-        let (x, weight, bias) =
-            (tensor(1, batch, inputs), tensor(2, inputs, outputs), tensor(3, 1, outputs));
+        let x = tensor(1, batch, inputs);
+        let weight = tensor(2, inputs, outputs);
+        let bias = tensor(3, 1, outputs);
         let residual = || tensor(4, batch, outputs);
         let layer = |t: &[View<'_>], residual: usize, y: usize, z: Option<usize>| {
             let z = z.map(|z| t[z]);
@@ -243,7 +246,7 @@ fn activations_take_tensors_wherever_they_lie() {
             |t| layer(t, 3, 4, None),
         );
         let apart = run(&raw, Place::Apart, &tensors, |t| layer(t, 3, 4, Some(5))).unwrap();
-        // The residual in the place of Y: a stream that each layer adds to.
+        // The residual in the place of Y: a residual stream to which each layer adds.
         let in_place = [x, weight, bias, residual(), nan()];
         everywhere(&raw, &format!("linear_activation in place {shape:?}"), &in_place, false, |t| {
             layer(t, 3, 3, Some(4))
@@ -286,7 +289,7 @@ fn losses_and_updates_take_tensors_wherever_they_lie() {
     };
     let nan = |rows: usize, cols: usize| (rows, cols, vec![f32::NAN; rows * cols]);
     let labels = || words(5, &[0, 3, 2, 8, 1]);
-    // Labels and losses are runs of words; logits may have gaps.
+    // Labels and losses are contiguous; logits may have gaps.
     everywhere(
         &raw,
         "softmax_cross_entropy",
@@ -354,15 +357,15 @@ fn losses_and_updates_take_tensors_wherever_they_lie() {
                 grad_affine,
                 grad_x,
                 epsilon,
-                through,
+                through: Some(1.5),
             })
         },
     );
     everywhere(&raw, "sparsity_grad", &[pair(6), tensor(7, 5, 9)], true, |t| {
         kernels.prepare(&SparsityGrad { statistics: t[0], grad_y: t[1], target: 0.05, weight: 2.0 })
     });
-    let (image, filter) =
-        (Image { height: 4, width: 5, channels: 2 }, Filter { side: 3, padding: 1 });
+    let image = Image { height: 4, width: 5, channels: 2 };
+    let filter = Filter { side: 3, padding: 1 };
     everywhere(&raw, "patches", &[tensor(1, 3, 40), nan(60, 18)], true, |t| {
         kernels.prepare(&Patches { x: t[0], image, filter, patches: t[1] })
     });
@@ -494,15 +497,17 @@ fn averages_over_sub_networks_take_tensors_wherever_they_lie() {
     }
 }
 
-/// Input and output as ranges of the columns of one wide matrix: their bytes interleave, their
-/// elements do not.
+/// Checks input and output that are column ranges of one wide matrix: their bytes interleave, but
+/// they share no element.
 #[test]
 fn tensors_may_lie_side_by_side() {
     let Some(raw) = Raw::open() else { return };
     let kernels = Kernels::new(&raw.device).unwrap();
     for (cols, wide) in [(8, 24), (5, 11), (12, 24)] {
-        // The matrix starts at the buffer's third word.
-        let (rows, start, values) = (6, 3, noise(1, 3 + 7 * wide));
+        // The matrix starts at the buffer's fourth word.
+        let rows = 6;
+        let start = 3;
+        let values = noise(1, 3 + 7 * wide);
         let buffer = raw.buffer(&values);
         let column =
             |col: usize| View::new(&buffer, rows, cols).at(4 * (start + col) as u64).strided(wide);
@@ -535,7 +540,8 @@ fn tensors_may_lie_side_by_side() {
         let mut right = values.clone();
         for row in 0..rows {
             for col in 0..cols {
-                let (kept, from) = (site().mask.keeps(row, col), start + row * wide + col);
+                let kept = site().mask.keeps(row, col);
+                let from = start + row * wide + col;
                 right[from + cols] = if kept { values[from] * site().scale } else { 0.0 };
             }
         }
@@ -580,7 +586,7 @@ fn tensors_that_meet_are_refused() {
             .is_err()
     );
 
-    // Two outputs, an output on an input, and gaps where there may be none.
+    // Two outputs that overlap, an output on an input, and gaps where none are allowed.
     let grad = |grad_weight: u64, grad_bias: u64| {
         kernels.prepare(&GradWeight {
             x: View::new(&buffer, 2, 3),
@@ -607,7 +613,7 @@ fn tensors_that_meet_are_refused() {
     });
     assert!(matches!(sgd, Err(Error::Buffer { kernel: "sgd", tensor: "grad", .. })), "{sgd:?}");
 
-    // A velocity has its weight's distance between rows, where there is more than one.
+    // A velocity must have its weight's stride if there is more than one row.
     let update = |rows: usize, stride: usize| {
         let (x, grad_z) = (View::new(&buffer, 2, rows), View::new(&buffer, 2, 4).at(32));
         let at = |word: u64, rows: usize| View::new(&buffer, rows, 4).at(4 * word);

@@ -1,6 +1,6 @@
-//! Devices that offer less, played by wgpu's noop backend, which validates everything and computes
-//! nothing: at each limit's bound every kernel is accepted, one past it the refusal is typed and
-//! names the limit, and the device's own error handlers hear of nothing.
+//! Devices with lower limits, simulated by wgpu's noop backend, which validates everything and
+//! computes nothing. At each limit's bound every kernel is accepted. One past it, the refusal is a
+//! typed error that names the limit, and nothing reaches the device's own error handlers.
 
 #[path = "weak_devices/large.rs"]
 mod large;
@@ -18,12 +18,12 @@ use wgpu_dropout::mlp::{Architecture, Mlp, Training};
 use wgpu_dropout::wgpu::{self, Features, Limits};
 use wgpu_dropout::{AxisMap, Dropout, Error, Key, Mask, Mode, Rate};
 
-/// A device of the noop backend with just these features and limits.
+/// Opens a device of the noop backend with exactly these features and limits.
 fn pretend(features: Features, limits: &Limits) -> (wgpu::Device, wgpu::Queue) {
     noop::pretend(features, limits, wgpu::DeviceType::DiscreteGpu)
 }
 
-/// The least that the kernels' documentation asks of a device.
+/// Returns the lowest limits that the kernels' documentation requires of a device.
 fn least() -> Limits {
     Limits {
         max_storage_buffer_binding_size: 1 << 16,
@@ -50,7 +50,7 @@ fn registers(planner: Planner) -> Planner {
     Planner { tiles: Tiles::all(Tile::Register), ..planner }
 }
 
-/// Runs with every error of the device caught.
+/// Runs a closure and panics if the device reports any error meanwhile.
 fn without_errors<R>(device: &wgpu::Device, run: impl FnOnce() -> R) -> R {
     let scopes = [
         wgpu::ErrorFilter::Validation,
@@ -66,8 +66,8 @@ fn without_errors<R>(device: &wgpu::Device, run: impl FnOnce() -> R) -> R {
     result
 }
 
-/// Every kernel that a network and the masks use, on shapes that go into many windows and
-/// dispatches there; gives the dispatches.
+/// Runs every kernel that a network and the masks use, on shapes that take many windows and
+/// dispatches on such a device. Returns the number of dispatches.
 fn everything(gpu: Gpu) -> u64 {
     let rate = Rate::drop(0.5).unwrap();
     let architecture = Architecture {
@@ -101,10 +101,10 @@ fn the_least_device_is_enough_for_everything() {
         assert_eq!(Tiles::all(Tile::Register), gpu.kernels().planner().tiles);
         assert!(everything(gpu) > 30);
     });
-    // Every form whose tile such a device can run, by the text alone.
+    // The text of every form whose tile such a device can run must compile.
     let (device, _queue) = pretend(Features::empty(), &limits);
     let mut compiled = 0;
-    // A site's state is a second uniform buffer, which it has no room for, and says so.
+    // A site's state needs a second uniform buffer, which exceeds the limit; the error must say so.
     let usage = wgpu::BufferUsages::UNIFORM;
     let state = device.create_buffer(&wgpu::BufferDescriptor {
         label: None,
@@ -119,7 +119,7 @@ fn the_least_device_is_enough_for_everything() {
         other => panic!("{other:?}"),
     }
     for variant in variants().filter(|variant| variant.features().is_empty() && !variant.state) {
-        // What binds more than such a device can has another form.
+        // Forms that bind more tensors than such a device allows have another form for it.
         let few = variant.tensors() <= 4;
         if variant.tile().is_some_and(|tile| tile != Tile::Register) || !few {
             continue;
@@ -142,7 +142,7 @@ fn the_least_device_is_enough_for_everything() {
     assert!(compiled > 40, "{compiled}");
 }
 
-/// A limit by its name, and the least device with one less of it.
+/// Returns each limit's name, and the least device's limits with that one made one step worse.
 fn one_past_each() -> Vec<(&'static str, Limits)> {
     let mut past = Vec::new();
     macro_rules! less {
@@ -154,7 +154,7 @@ fn one_past_each() -> Vec<(&'static str, Limits)> {
         max_uniform_buffers_per_shader_stage max_dynamic_uniform_buffers_per_pipeline_layout max_bind_groups
         max_bindings_per_bind_group
     }
-    // One workgroup is enough to begin with; a tensor that needs more is refused when it comes.
+    // One workgroup is enough to open; a tensor that needs more is refused when it is used.
     past.push((
         "max_compute_workgroups_per_dimension",
         Limits { max_compute_workgroups_per_dimension: 0, ..least() },
@@ -194,7 +194,8 @@ fn one_past_each_limit_is_refused_by_name_before_the_device_hears_of_it() {
     }
 }
 
-/// Tiles ask for more than the rest; what each asks for is just enough.
+/// Checks that each tile, which may require more than other kernels, is accepted at its bound and
+/// refused one past it.
 #[test]
 fn each_tile_is_accepted_at_its_bound_and_refused_one_past_it() {
     let generous = Limits { max_compute_workgroup_storage_size: 32_768, ..Limits::default() };
@@ -220,7 +221,7 @@ fn each_tile_is_accepted_at_its_bound_and_refused_one_past_it() {
                 Some(everything(gpu.with_kernels(kernels)))
             })
         };
-        // The least of each that is accepted, by halving.
+        // Finds the smallest accepted value by bisection.
         let bound = |accepted: &dyn Fn(u32) -> bool, most: u32| {
             let (mut low, mut high) = (0, most);
             while high - low > 1 {
@@ -247,8 +248,8 @@ fn each_tile_is_accepted_at_its_bound_and_refused_one_past_it() {
     }
 }
 
-/// The control: the noop backend does refuse what a device cannot do, and computes nothing, so that
-/// no number here is taken for one.
+/// The control: checks that the noop backend refuses what a device cannot do. It also computes
+/// nothing, so none of its output can be mistaken for a result.
 #[test]
 fn the_pretended_device_refuses_and_computes_nothing() {
     let (device, queue) = pretend(Features::empty(), &least());
@@ -258,11 +259,12 @@ fn the_pretended_device_refuses_and_computes_nothing() {
     assert_ne!(gpu.read_mask(mask, 9, 99).unwrap(), Cpu::new().read_mask(mask, 9, 99).unwrap());
 }
 
-/// What a device is asked and told by a plan, field by field.
+/// Checks each field of a plan against the device's properties.
 #[test]
 fn a_planner_takes_from_a_device_what_it_offers_and_no_more() {
     let info = |kind| wgpu::AdapterInfo::new(kind, wgpu::Backend::Vulkan);
-    let (gpu, cpu) = (info(wgpu::DeviceType::DiscreteGpu), info(wgpu::DeviceType::Cpu));
+    let gpu = info(wgpu::DeviceType::DiscreteGpu);
+    let cpu = info(wgpu::DeviceType::Cpu);
     let limits = Limits {
         max_storage_buffers_per_shader_stage: 6,
         max_bindings_per_bind_group: 7,
@@ -288,7 +290,7 @@ fn a_planner_takes_from_a_device_what_it_offers_and_no_more() {
         let planner = Planner::new(&gpu, Features::SHADER_F16, &limits);
         assert_eq!((planner.half, planner.buffers), (half, per_stage.min(per_group)));
     }
-    // The least of three bounds of a binding, and the largest of two alignments.
+    // A binding takes the smallest of three bounds, and the larger of two alignments.
     let binding = |max_storage_buffer_binding_size, max_buffer_size| {
         let limits = Limits { max_storage_buffer_binding_size, max_buffer_size, ..limits.clone() };
         Planner::new(&gpu, Features::empty(), &limits).binding
@@ -308,8 +310,8 @@ fn a_planner_takes_from_a_device_what_it_offers_and_no_more() {
     assert_eq!((align(1), align(32)), (4, 32));
 }
 
-/// Shaders count in 32 bits: what just fits is planned, and one more is refused before a buffer is
-/// looked at or bound.
+/// Checks 32-bit counts in shaders: the largest count that fits is planned, and one more is refused
+/// before a buffer is checked or bound.
 #[test]
 #[cfg(target_pointer_width = "64")]
 fn columns_and_strips_that_32_bits_do_not_count_are_refused() {
@@ -352,11 +354,10 @@ fn columns_and_strips_that_32_bits_do_not_count_are_refused() {
         (refused(bytes(1 << 30)), refused(bytes((1 << 30) + 1))),
         (None, Some((1 << 30) + 1))
     );
-    // 2^32 - 1 strips and 2^32, of two elements each, of which no buffer is large enough for
-    // either.
+    // 2^32 - 1 strips and 2^32, of two elements each. No buffer is large enough for either.
     let strips = |rows: usize, cols: usize| {
-        let (axes, dropout) =
-            (&AxisMap::channels(&[rows, cols, 2]).unwrap(), Dropout::train(Mode::Inverted, mask));
+        let axes = &AxisMap::channels(&[rows, cols, 2]).unwrap();
+        let dropout = Dropout::train(Mode::Inverted, mask);
         let tensor = View::new(&large, rows, 2 * cols);
         kernels.prepare(&DropoutBroadcast { x: tensor, y: { tensor }, axes, dropout })
     };

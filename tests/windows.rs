@@ -1,12 +1,12 @@
-//! Large work in parts: a planner that pretends to be a weak device gives the bits of the whole, or
-//! a typed error.
+//! Large work in parts: a planner that pretends to be a weak device must give the bits of undivided
+//! work, or a typed error.
 //!
-//! Tensors beyond a binding run in windows of rows, sums in parts, long dispatches in short ones,
-//! wide grids folded; a mask and the order of a sum are the same. Whole numbers are exact in any
-//! order; numbers between show the order too, on software adapters, whose compilers do not contract
-//! a multiplication and an addition in one kernel and not in the next.
+//! Tensors beyond a binding run in windows of rows, sums in parts, long dispatches as several short
+//! ones, and wide grids folded. Masks and the order of each sum stay the same. Whole numbers are
+//! exact in any order. Other numbers show the order too, but only on software adapters: their
+//! compilers do not contract a multiplication and an addition in one kernel and not in the next.
 
-// The oracle and the data sets are the command line's.
+// The oracle and the data sets belong to the feature `cli`.
 #![cfg(feature = "cli")]
 
 mod common;
@@ -30,13 +30,14 @@ use wgpu_dropout::mask::bits_to_bytes;
 use wgpu_dropout::oracle;
 use wgpu_dropout::{Dropout, Error, Key, Mask, Mode, Rate};
 
-/// 64 KiB a binding, 17 workgroups a dimension, products in dispatches of 64 rows.
+/// Weakens a plan to 64 KiB per binding, 17 workgroups per dimension, and products in dispatches of
+/// 64 rows.
 fn weak(planner: Planner) -> Planner {
     Planner { binding: 1 << 16, grid: 17, flops: 1, ..planner }
 }
 
-/// Runs on a device as it is and on a weak one, both shared by all tests of this file; the weak one
-/// takes more dispatches.
+/// Runs on the device as it is and on a weak one. All tests of this file share both. Panics unless
+/// the weak one takes more dispatches.
 fn on_both_plans<R>(tile: Tile, run: impl Fn(&mut Gpu) -> R) -> Option<[R; 2]> {
     static PAIRS: [Mutex<Option<[Gpu; 2]>>; Tile::ALL.len()] =
         [const { Mutex::new(None) }; Tile::ALL.len()];
@@ -53,10 +54,7 @@ fn on_both_plans<R>(tile: Tile, run: impl Fn(&mut Gpu) -> R) -> Option<[R; 2]> {
         dispatches[i] = (devices[i].counts() - before).dispatches;
         result
     });
-    assert!(
-        dispatches[1] > dispatches[0],
-        "the weak plan is another one: {dispatches:?} dispatches"
-    );
+    assert!(dispatches[1] > dispatches[0], "the weak plan takes more dispatches: {dispatches:?}");
     *pair = Some(devices);
     Some(results)
 }
@@ -70,7 +68,7 @@ fn site(keep: f64, row: u64, col: u64) -> Dropout {
 
 fn equal(what: &str, results: Option<[Vec<f32>; 2]>) -> Option<Vec<f32>> {
     let [whole, parts] = results?;
-    assert!(!whole.iter().any(|x| x.is_nan()), "{what}: everything is written");
+    assert!(!whole.iter().any(|x| x.is_nan()), "{what}: every element is written");
     same_bits(what, &whole, &parts).unwrap();
     Some(whole)
 }
@@ -82,7 +80,8 @@ fn dropout_in_windows_of_rows_and_in_cut_rows() {
         for (at, keep) in [((0, 0), 0.5), ((9, 13), 0.7)] {
             let dropout = site(keep, at.0, at.1);
             let run = |gpu: &mut Gpu| {
-                let (x, mut y) = (gpu.tensor(rows, cols, &x).unwrap(), poisoned(gpu, rows, cols));
+                let x = gpu.tensor(rows, cols, &x).unwrap();
+                let mut y = poisoned(gpu, rows, cols);
                 gpu.run(DropoutCall { x: &x, y: &mut y, dropout }).unwrap();
                 gpu.read(&y).unwrap()
             };
@@ -112,9 +111,9 @@ fn mask_bits_in_windows() {
     }
 }
 
-/// `[B, I, O]`: whole vectors, ragged, a weight gradient whose last window is the bias gradient
-/// alone, and few rows with long sums, forward and backward, whose parts the weak device holds
-/// neither all at once nor one whole.
+/// `[B, I, O]`: whole vectors; ragged; a weight gradient whose last window holds the bias gradient
+/// alone; and few rows with long sums, forward and backward. The weak device cannot bind all parts
+/// of those sums at once, nor one part whole.
 const PRODUCTS: [[usize; 3]; 6] = [
     [200, 300, 200],
     [131, 301, 67],
@@ -127,9 +126,9 @@ const PRODUCTS: [[usize; 3]; 6] = [
 type Fill = fn(u64, usize) -> Vec<f32>;
 const FILLS: [(Fill, f64); 2] = [(small_integers, 0.5), (noise, 0.7)];
 
-/// Runs a product on both plans of a tile, on whole numbers, which give the same bits on any
-/// device, and on others, which do on devices that do not contract, where the parts of a sum are
-/// one `chain`; `check` holds the results of the weak plan against the oracle.
+/// Runs a product on both plans of a tile and compares their bits. Whole numbers give the same bits
+/// on any device. Other numbers do on devices that do not contract, if each part of a sum continues
+/// one `chain`. `check` compares the weak plan's results with the oracle.
 fn products(
     name: &str,
     chain: bool,
@@ -139,13 +138,14 @@ fn products(
     for tile in Tile::ALL {
         for shape in PRODUCTS {
             for (i, (fill, keep)) in FILLS.into_iter().enumerate() {
-                let (dropout, software) = (site(keep, 3, 5), Cell::new(true));
+                let dropout = site(keep, 3, 5);
+                let software = Cell::new(true);
                 let results = on_both_plans(tile, |gpu| {
                     software.set(gpu.info().device_type == wgpu::DeviceType::Cpu);
                     run(gpu, shape, fill, dropout)
                 });
                 let Some([whole, parts]) = results else { continue };
-                // Parts of another order may leave another sign to a 0.
+                // Parts added in another order may change the sign of a 0.
                 let signless = |values: Vec<f32>| {
                     values
                         .into_iter()
@@ -168,8 +168,8 @@ fn linear_forward_in_rows_and_in_parts_of_sums() {
         |gpu: &mut Gpu, [batch, inputs, outputs]: [usize; 3], fill: Fill, dropout: Dropout| {
             let x = gpu.tensor(batch, inputs, &fill(1, batch * inputs)).unwrap();
             let w = gpu.tensor(inputs, outputs, &fill(2, inputs * outputs)).unwrap();
-            let (b, mut y) =
-                (gpu.tensor(1, outputs, &fill(3, outputs)).unwrap(), poisoned(gpu, batch, outputs));
+            let b = gpu.tensor(1, outputs, &fill(3, outputs)).unwrap();
+            let mut y = poisoned(gpu, batch, outputs);
             gpu.run(LinearForward {
                 x: &x,
                 weight: &w,
@@ -183,7 +183,9 @@ fn linear_forward_in_rows_and_in_parts_of_sums() {
         };
     products("linear_forward", true, run, |y, shape, fill, dropout| {
         let [batch, inputs, outputs] = shape;
-        let (x, w, b) = (fill(1, batch * inputs), fill(2, inputs * outputs), fill(3, outputs));
+        let x = fill(1, batch * inputs);
+        let w = fill(2, inputs * outputs);
+        let b = fill(3, outputs);
         oracle::linear_forward(&x, &w, Some(&b), shape, true, &dropout)
             .check("linear_forward", y)
             .unwrap();
@@ -214,7 +216,7 @@ fn grad_input_in_rows_and_columns() {
         let [batch, inputs, outputs] = shape;
         let grad_z = oracle::gradient(&fill(4, batch * outputs), None, outputs, &dropout);
         let mut exact = oracle::grad_input(&grad_z, &fill(2, inputs * outputs), shape);
-        // Back through the layer before: twice the gradient where its output is not 0 or below.
+        // The backward pass of the previous layer: twice the gradient where its output is positive.
         for (i, x) in fill(5, batch * inputs).into_iter().enumerate() {
             let factor = if x > 0.0 { 2.0 } else { 0.0 };
             (exact.values[i], exact.magnitudes[i]) =
@@ -230,14 +232,14 @@ fn grad_weight_in_rows_and_in_parts_of_the_batch() {
         |gpu: &mut Gpu, [batch, inputs, outputs]: [usize; 3], fill: Fill, dropout: Dropout| {
             let x = gpu.tensor(batch, inputs, &fill(1, batch * inputs)).unwrap();
             let dy = gpu.tensor(batch, outputs, &fill(4, batch * outputs)).unwrap();
-            let (mut dw, mut db) = (poisoned(gpu, inputs, outputs), poisoned(gpu, 1, outputs));
-            let (grad_weight, grad_bias) = (&mut dw, &mut db);
+            let mut dw = poisoned(gpu, inputs, outputs);
+            let mut db = poisoned(gpu, 1, outputs);
             gpu.run(GradWeight {
                 x: &x,
                 grad_output: &dy,
                 output: None,
-                grad_weight,
-                grad_bias,
+                grad_weight: &mut dw,
+                grad_bias: &mut db,
                 dropout,
             })
             .unwrap();
@@ -252,18 +254,17 @@ fn grad_weight_in_rows_and_in_parts_of_the_batch() {
     });
 }
 
-/// Each part of a batch adds its share to the parameters, so a sum in parts has other roundings
-/// than the whole.
+/// Checks `grad_weight_sgd` in windows. Each part of a batch adds its share to the parameters, so a
+/// sum in parts rounds differently from an undivided one.
 #[test]
 fn grad_weight_sgd_in_rows_and_in_parts_of_the_batch() {
     let rule = |momentum| SgdRule { momentum, weight_decay: 0.25, l1: 0.25, ..SgdRule::plain(0.5) };
     for momentum in [0.0, 0.5] {
         let run = |gpu: &mut Gpu, [batch, inputs, outputs]: [usize; 3], fill: Fill, _: Dropout| {
-            let (x, dz) = (fill(1, batch * inputs), fill(4, batch * outputs));
-            let (x, grad_z) = (
-                &gpu.tensor(batch, inputs, &x).unwrap(),
-                &gpu.tensor(batch, outputs, &dz).unwrap(),
-            );
+            let x = fill(1, batch * inputs);
+            let dz = fill(4, batch * outputs);
+            let x = &gpu.tensor(batch, inputs, &x).unwrap();
+            let grad_z = &gpu.tensor(batch, outputs, &dz).unwrap();
             let mut tensors = [(2, inputs), (3, inputs), (5, 1), (6, 1)].map(|(seed, rows)| {
                 gpu.tensor(rows, outputs, &fill(seed, rows * outputs)).unwrap()
             });
@@ -307,19 +308,18 @@ fn gather_from_a_data_set_in_windows() {
     let order: Vec<u32> = (0..count as u32).map(|row| row * 397 % count as u32).collect();
     for is_bytes in [true, false] {
         let run = |gpu: &mut Gpu| {
-            let (bytes, floats) = (
-                gpu.tensor(count, cols, &bytes).unwrap(),
-                gpu.tensor(count, cols, &floats).unwrap(),
-            );
-            let (all_labels, order) =
-                (gpu.tensor(count, 1, &labels).unwrap(), gpu.tensor(count, 1, &order).unwrap());
-            let (mut x, mut labels) = (poisoned(gpu, batch, cols), gpu.zeros(batch, 1).unwrap());
+            let bytes = gpu.tensor(count, cols, &bytes).unwrap();
+            let floats = gpu.tensor(count, cols, &floats).unwrap();
+            let all_labels = gpu.tensor(count, 1, &labels).unwrap();
+            let order = gpu.tensor(count, 1, &order).unwrap();
+            let mut x = poisoned(gpu, batch, cols);
+            let mut labels = gpu.zeros(batch, 1).unwrap();
             let data = if is_bytes { Features::Bytes(&bytes) } else { Features::Floats(&floats) };
-            let (dropout, all_labels, order) = (site(0.8, 1, 2), &all_labels, &order);
+            let dropout = site(0.8, 1, 2);
             let call = Gather {
                 data,
-                all_labels,
-                order,
+                all_labels: &all_labels,
+                order: &order,
                 first: 500,
                 unit: 0.25,
                 x: &mut x,
@@ -341,8 +341,8 @@ fn gather_from_a_data_set_in_windows() {
     }
 }
 
-/// Averages are not cut, for the order of their sums is that of the networks; their grids are
-/// folded.
+/// Checks averages on a folded grid. They are never divided, because the order of their sums is
+/// that of the networks.
 #[test]
 fn averages_over_sub_networks_on_a_folded_grid() {
     let folded = |planner| Planner { grid: 5, ..planner };
@@ -351,13 +351,15 @@ fn averages_over_sub_networks_on_a_folded_grid() {
         return;
     };
     for (rows, networks) in [(1000, 1), (700, 2), (20, 64)] {
-        let (x, logits) = (noise(1, rows * 3), noise(2, networks * rows * 3));
+        let x = noise(1, rows * 3);
+        let logits = noise(2, networks * rows * 3);
         let run = |gpu: &mut Gpu| {
-            let (x, mut y) = (gpu.tensor(rows, 3, &x).unwrap(), poisoned(gpu, networks * rows, 3));
+            let x = gpu.tensor(rows, 3, &x).unwrap();
+            let mut y = poisoned(gpu, networks * rows, 3);
             gpu.run(Subnetworks { x: &x, y: &mut y, rows, first: 1, bit: 0, scale: 2.0 }).unwrap();
             let mut logits = gpu.tensor(networks * rows, 3, &logits).unwrap();
-            let (weights, mut moments) =
-                (gpu.tensor(networks, 1, &vec![1.0; networks]).unwrap(), poisoned(gpu, rows, 7));
+            let weights = gpu.tensor(networks, 1, &vec![1.0; networks]).unwrap();
+            let mut moments = poisoned(gpu, rows, 7);
             let call = Moments {
                 logits: &mut logits,
                 weights: &weights,
@@ -375,12 +377,13 @@ fn averages_over_sub_networks_on_a_folded_grid() {
     }
 }
 
-/// What no windows can give is refused with the value and the bound, and the device is as good as
-/// before.
+/// Checks that work that no windows can fit is refused with its value and the bound, and that the
+/// device still works afterwards.
 #[test]
 fn what_cannot_fit_a_weak_device_is_a_typed_error() {
     let Some(mut gpu) = gpu_with(weak) else { return };
-    let (dropout, none) = (site(0.5, 0, 0), Dropout::NONE);
+    let dropout = site(0.5, 0, 0);
+    let none = Dropout::NONE;
     let refused = |what: &str, result: wgpu_dropout::Result<()>| {
         assert!(
             matches!(&result, Err(Error::TooLarge { value, bound, .. }) if value != bound),
@@ -391,8 +394,11 @@ fn what_cannot_fit_a_weak_device_is_a_typed_error() {
     let zeros = |gpu: &mut Gpu, rows: usize, cols: usize| gpu.zeros::<f32>(rows, cols).unwrap();
     let words = |gpu: &mut Gpu, rows: usize, cols: usize| gpu.zeros::<u32>(rows, cols).unwrap();
 
-    let (x, w, long) = (zeros(gpu, 4, 4), zeros(gpu, 4, 20_000), zeros(gpu, 4, 20_000));
-    let (mut y, mut dx) = (zeros(gpu, 4, 20_000), zeros(gpu, 4, 4));
+    let x = zeros(gpu, 4, 4);
+    let w = zeros(gpu, 4, 20_000);
+    let long = zeros(gpu, 4, 20_000);
+    let mut y = zeros(gpu, 4, 20_000);
+    let mut dx = zeros(gpu, 4, 4);
     let call = LinearForward { x: &x, weight: &w, bias: None, y: &mut y, relu: false, dropout };
     refused("a row of the weights", gpu.run(call));
     let call = GradInput {
@@ -404,7 +410,8 @@ fn what_cannot_fit_a_weak_device_is_a_typed_error() {
         through: None,
     };
     refused("a row of dY", gpu.run(call));
-    let (mut dw, mut db) = (zeros(gpu, 4, 20_000), zeros(gpu, 1, 20_000));
+    let mut dw = zeros(gpu, 4, 20_000);
+    let mut db = zeros(gpu, 1, 20_000);
     let call = GradWeight {
         x: &x,
         grad_output: &long,
@@ -415,7 +422,9 @@ fn what_cannot_fit_a_weak_device_is_a_typed_error() {
     };
     refused("a row of dY", gpu.run(call));
 
-    let (x, w, mut y) = (zeros(gpu, 4, 64), zeros(gpu, 64, 2000), zeros(gpu, 4, 2000));
+    let x = zeros(gpu, 4, 64);
+    let w = zeros(gpu, 64, 2000);
+    let mut y = zeros(gpu, 4, 2000);
     let call = LinearForward { x: &x, weight: &w, bias: None, y: &mut y, relu: false, dropout };
     refused("16 rows of the weights", gpu.run(call));
 
@@ -425,7 +434,9 @@ fn what_cannot_fit_a_weak_device_is_a_typed_error() {
         gpu.run(MaskBits { bits: &mut bits, cols: 640_000, mask: dropout.mask }),
     );
 
-    let (mut dz, mut losses, labels) = (zeros(gpu, 4, 20_000), zeros(gpu, 4, 2), words(gpu, 4, 1));
+    let mut dz = zeros(gpu, 4, 20_000);
+    let mut losses = zeros(gpu, 4, 2);
+    let labels = words(gpu, 4, 1);
     let call = SoftmaxCrossEntropy {
         logits: &long,
         labels: &labels,
@@ -435,29 +446,35 @@ fn what_cannot_fit_a_weak_device_is_a_typed_error() {
     };
     refused("a row of logits", gpu.run(call));
 
-    let (x, mut y) = (zeros(gpu, 1000, 20), zeros(gpu, 1000, 20));
+    let x = zeros(gpu, 1000, 20);
+    let mut y = zeros(gpu, 1000, 20);
     refused(
         "the sub-networks",
         gpu.run(Subnetworks { x: &x, y: &mut y, rows: 10, first: 0, bit: 0, scale: 1.0 }),
     );
-    let (weights, mut moments) = (zeros(gpu, 100, 1), zeros(gpu, 10, 41));
+    let weights = zeros(gpu, 100, 1);
+    let mut moments = zeros(gpu, 10, 41);
     let call =
         Moments { logits: &mut y, weights: &weights, first: 0, before: 0.0, moments: &mut moments };
     refused("the sub-networks' logits", gpu.run(call));
 
-    let (losses, mut totals) = (zeros(gpu, 10_000, 2), zeros(gpu, 1, 2));
+    let losses = zeros(gpu, 10_000, 2);
+    let mut totals = zeros(gpu, 1, 2);
     refused("the losses", gpu.run(BatchLoss { losses: &losses, totals: &mut totals, slot: 0 }));
 
-    let (grad, mut weight) = (zeros(gpu, 200, 100), zeros(gpu, 200, 100));
+    let grad = zeros(gpu, 200, 100);
+    let mut weight = zeros(gpu, 200, 100);
     let rule = SgdRule { max_norm: Some(1.0), ..SgdRule::plain(0.1) };
     refused(
         "weights under max-norm",
         gpu.run(Sgd { grad: &grad, weight: &mut weight, velocity: None, rule }),
     );
 
-    let (data, mut x) = (zeros(gpu, 300, 100), zeros(gpu, 300, 100));
-    let (all_labels, order, mut labels) =
-        (&words(gpu, 300, 1), &words(gpu, 300, 1), words(gpu, 300, 1));
+    let data = zeros(gpu, 300, 100);
+    let mut x = zeros(gpu, 300, 100);
+    let all_labels = &words(gpu, 300, 1);
+    let order = &words(gpu, 300, 1);
+    let mut labels = words(gpu, 300, 1);
     let data = Features::Floats(&data);
     let call = Gather {
         data,
@@ -484,7 +501,8 @@ fn what_cannot_fit_a_weak_device_is_a_typed_error() {
     refused("10 workgroups", gpu.read_mask(small, 9 * 64 + 1, 32).map(drop));
 }
 
-/// More workgroups than the 65,535 that WebGPU grants a dimension, on the device as it is.
+/// Checks a dispatch of more workgroups than the 65,535 that WebGPU guarantees per dimension, on
+/// the device as it is.
 #[test]
 fn a_grid_beyond_a_dimension_is_folded() {
     let Some(mut gpu) = gpu() else { return };
@@ -501,7 +519,7 @@ fn a_grid_beyond_a_dimension_is_folded() {
         "one dispatch of {} workgroups, {grid} a dimension",
         rows * 65 / 64
     );
-    // The first rows, the last, and those around the fold.
+    // Check the first rows, the last, and those around the fold.
     let fold = grid as usize * 64 / 65;
     for row in (0..50).chain(fold.saturating_sub(50)..(fold + 50).min(rows)).chain(rows - 50..rows)
     {

@@ -1,12 +1,13 @@
-//! The binary as a user calls it: what must succeed, what must fail, and on which devices.
+//! The binary as a user calls it: commands that must succeed, commands that must fail, and the
+//! devices to run them on.
 
 use super::gpu;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-/// The binary with the arguments of a line, to be run in a folder; GPU stands for the GPU under
-/// test, whose name may have spaces.
+/// Prepares the binary, with the arguments of a line, to run in a folder. `GPU` stands for the GPU
+/// under test, whose name may contain spaces.
 pub fn command(folder: &Path, line: &str) -> Command {
     let gpu = std::env::var("WGPU_DROPOUT_DEVICE").unwrap_or_else(|_| "gpu".to_owned());
     let mut command = Command::new(env!("CARGO_BIN_EXE_wgpu-dropout"));
@@ -20,7 +21,7 @@ pub fn run_in(folder: &Path, line: &str) -> Output {
     command(folder, line).output().unwrap()
 }
 
-/// As [`run_in`], for what must succeed; gives stdout.
+/// Runs a line that must succeed, as [`run_in`] does, and returns stdout.
 pub fn succeed(folder: &Path, line: &str) -> String {
     let output = run_in(folder, line);
     assert_eq!(
@@ -32,7 +33,7 @@ pub fn succeed(folder: &Path, line: &str) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// As [`succeed`], for what has nothing to say on stderr where that is no terminal.
+/// Runs a line as [`succeed`] does, and also requires stderr, which is not a terminal, to be empty.
 pub fn succeed_quietly(folder: &Path, line: &str) -> String {
     let output = run_in(folder, line);
     let stderr = String::from_utf8_lossy(&output.stderr);
@@ -40,8 +41,8 @@ pub fn succeed_quietly(folder: &Path, line: &str) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// As [`run_in`], for what must fail: one or two lines on stderr, nothing on stdout, no file made
-/// or changed. Gives stderr.
+/// Runs a line that must fail. Checks that it prints one or two lines to stderr and nothing to
+/// stdout, and that it neither makes nor changes a file. Returns stderr.
 pub fn refuse(folder: &Path, line: &str, status: i32) -> String {
     let before = files(folder);
     let output = run_in(folder, line);
@@ -56,7 +57,7 @@ pub fn refuse(folder: &Path, line: &str, status: i32) -> String {
     stderr
 }
 
-/// The files of a folder with what is in them.
+/// Returns the paths in a folder with the contents of its files.
 pub fn files(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     let paths = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
     paths
@@ -66,7 +67,7 @@ pub fn files(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
         .collect()
 }
 
-/// The devices to run on: the CPU backend, and a GPU where the other tests find one.
+/// Returns the devices to run on: the CPU backend, and the GPU if the other tests find one.
 pub fn devices() -> impl Iterator<Item = &'static str> {
     ["cpu"].into_iter().chain(gpu().map(|_| "GPU"))
 }

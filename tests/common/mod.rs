@@ -1,4 +1,4 @@
-//! What several test files share: the devices under test, and numbers to feed them.
+//! Helpers that several test files share: the devices under test, and numbers to feed them.
 #![allow(dead_code)]
 
 #[cfg(feature = "cli")]
@@ -15,8 +15,8 @@ use wgpu_dropout::Error;
 use wgpu_dropout::gpu::{AdapterChoice, Gpu, Planner, Tile, Tiles};
 use wgpu_dropout::philox::PhiloxRng;
 
-/// The adapter under test: `WGPU_DROPOUT_DEVICE`, else the best one. `None`, said aloud, where that
-/// names the CPU.
+/// Returns the adapter under test: `WGPU_DROPOUT_DEVICE`, or the best one by default. If that names
+/// the CPU, prints so and returns `None`.
 pub fn adapter() -> Option<AdapterChoice> {
     match std::env::var("WGPU_DROPOUT_DEVICE").unwrap_or_else(|_| "gpu".to_owned()).parse() {
         Ok(DeviceChoice::Cpu) => {
@@ -29,8 +29,11 @@ pub fn adapter() -> Option<AdapterChoice> {
     }
 }
 
-/// What was opened; `None`, said aloud, where there is no adapter; a failure where
-/// `WGPU_DROPOUT_REQUIRE_GPU=1`.
+/// Returns the opened device. If there is none, prints why and returns `None`.
+///
+/// # Panics
+///
+/// If there is none and `WGPU_DROPOUT_REQUIRE_GPU=1`.
 pub fn required<T>(opened: wgpu_dropout::Result<T>) -> Option<T> {
     match opened {
         Ok(device) => Some(device),
@@ -44,14 +47,14 @@ pub fn required<T>(opened: wgpu_dropout::Result<T>) -> Option<T> {
     }
 }
 
-/// Says what was left out past the test harness, which keeps the output of tests that pass to
-/// itself.
+/// Reports a skipped test directly to stderr, because the test harness captures the output of tests
+/// that pass.
 pub fn skipped(why: &str) {
     let _ = writeln!(std::io::stderr(), "SKIPPED: {why}");
 }
 
-/// Builds something else, beside this crate's own tests: the folder of its programs, or what cargo
-/// said.
+/// Builds something other than this crate's own tests. Returns the folder of its programs, or
+/// cargo's error output.
 #[cfg(feature = "cli")]
 pub fn build(args: &[&str]) -> Result<PathBuf, String> {
     let programs = Path::new(env!("CARGO_BIN_EXE_wgpu-dropout")).parent().unwrap();
@@ -64,26 +67,31 @@ pub fn build(args: &[&str]) -> Result<PathBuf, String> {
     if programs.ends_with("release") {
         command.arg("--release");
     }
-    // What cargo set for this test is not the other package's.
+    // The variables that cargo set for this test must not reach the other package.
     for (name, _) in
         std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("CARGO_PKG_"))
     {
         command.env_remove(name);
     }
     let output = command.output().unwrap();
-    match output.status.success() {
-        true => Ok(programs.to_owned()),
-        false => Err(String::from_utf8_lossy(&output.stderr).into_owned()),
+    if output.status.success() {
+        Ok(programs.to_owned())
+    } else {
+        Err(String::from_utf8_lossy(&output.stderr).into_owned())
     }
 }
 
-/// The GPU under test: `WGPU_DROPOUT_DEVICE`, else the best adapter. `None`, said aloud, where
-/// there is none; a failure where `WGPU_DROPOUT_REQUIRE_GPU=1`.
+/// Opens the GPU under test: `WGPU_DROPOUT_DEVICE`, or the best adapter by default. If there is
+/// none, prints why and returns `None`.
+///
+/// # Panics
+///
+/// If there is none and `WGPU_DROPOUT_REQUIRE_GPU=1`.
 pub fn gpu() -> Option<Gpu> {
     gpu_with(|planner| planner)
 }
 
-/// As [`gpu`], with the plan changed.
+/// Opens a GPU as [`gpu`] does, with its plan changed.
 pub fn gpu_with(change: impl FnOnce(Planner) -> Planner) -> Option<Gpu> {
     match Gpu::build(&adapter()?, change) {
         Err(Error::Adapter { what }) if what.starts_with("tile ") => {
@@ -94,21 +102,20 @@ pub fn gpu_with(change: impl FnOnce(Planner) -> Planner) -> Option<Gpu> {
     }
 }
 
-/// What may be forced by name on the GPU under test.
+/// Settings that can be forced on the GPU under test.
 #[derive(Debug, Clone, Copy)]
 pub enum Form {
-    /// As it is.
+    /// The GPU's own plan.
     Usual,
     /// A tile of matrix products.
     Tile(Tile),
-    /// Philox in 16-bit limbs, also where the device has 64-bit integers.
+    /// Philox in 16-bit limbs, even if the device has 64-bit integers.
     Limbs,
-    /// A device of wgpu's downlevel limits: four storage buffers, and no feature.
+    /// A device of wgpu's downlevel limits: four storage buffers and no features.
     Downlevel,
 }
 
-/// The adapter under test as a device that was asked for wgpu's `downlevel_defaults` and for no
-/// feature.
+/// Opens the adapter under test as a device with wgpu's `downlevel_defaults` and no features.
 pub fn downlevel() -> Option<Gpu> {
     let (info, ..) = required(wgpu_dropout::gpu::open(&adapter()?))?;
     let same = |adapter: &wgpu::Adapter| {
@@ -127,7 +134,7 @@ pub fn downlevel() -> Option<Gpu> {
     }
 }
 
-/// Lends the one GPU of a form that all tests of a file use in turns, so that each kernel is
+/// Lends the GPU of a form, which all tests of a file share in turn, so that each kernel is
 /// compiled once. A test that panics drops it, and the next one opens another.
 pub fn lend(form: Form, run: impl FnOnce(Gpu) -> Gpu) {
     static SLOTS: [Mutex<Option<Gpu>>; 3 + Tile::ALL.len()] =
@@ -149,7 +156,7 @@ pub fn lend(form: Form, run: impl FnOnce(Gpu) -> Gpu) {
     *slot = opened.map(run);
 }
 
-/// Runs on the GPU that is lent in a form, where there is one.
+/// Runs a closure on the shared GPU of a form, if there is one.
 pub fn with_gpu(form: Form, run: impl FnOnce(&mut Gpu)) {
     lend(form, |mut gpu| {
         run(&mut gpu);
@@ -157,8 +164,8 @@ pub fn with_gpu(form: Form, run: impl FnOnce(&mut Gpu)) {
     });
 }
 
-/// Calls a function that is generic over the backend with the CPU, reference and fast path, and
-/// with the GPU under test: as it is, or in each form that is named.
+/// Calls a function that is generic over the backend with the CPU's reference and fast paths and
+/// with the GPU under test, either as it is or in each form named.
 #[macro_export]
 macro_rules! on_backends {
     ($run:ident) => {
@@ -173,7 +180,7 @@ macro_rules! on_backends {
     }};
 }
 
-/// Every tile of matrix products, and where few tensors can be bound.
+/// Returns every tile of matrix products, and the device that can bind few tensors.
 pub fn tiles_and_downlevel() -> impl Iterator<Item = Form> {
     TILES.into_iter().chain([Form::Downlevel])
 }
@@ -188,29 +195,32 @@ pub const TILES: [Form; Tile::ALL.len()] = {
     }
     tiles
 };
-/// Both ways to multiply in Philox; the first falls back to the second where the device has no
-/// 64-bit integers.
+/// Both ways to multiply in Philox. The first falls back to the second if the device has no 64-bit
+/// integers.
 pub const MULTIPLICATIONS: [Form; 2] = [Form::Usual, Form::Limbs];
 
-/// `len` numbers in -1..1, the same for the same seed.
+/// Returns `len` numbers in -1..1 that depend only on the seed.
 pub fn noise(seed: u64, len: usize) -> Vec<f32> {
     use rand::Rng;
     let mut rng = PhiloxRng::at(seed, 1 << 100);
     (0..len).map(|_| (rng.next_u32() >> 8) as f32 / 8_388_608.0 - 1.0).collect()
 }
 
-/// `len` whole numbers in -4..=4: sums of their products are exact in f32.
+/// Returns `len` whole numbers in -4..=4, whose sums of products are exact in f32.
 pub fn small_integers(seed: u64, len: usize) -> Vec<f32> {
     noise(seed, len).into_iter().map(|x| (x * 4.5).trunc()).collect()
 }
 
-/// A tensor poisoned with NaN, so that what a kernel leaves unwritten shows.
+/// Returns a tensor filled with NaN, so that elements a kernel leaves unwritten show.
 pub fn poisoned<B: Backend>(backend: &mut B, rows: usize, cols: usize) -> B::Tensor<f32> {
     backend.tensor(rows, cols, &vec![f32::NAN; rows * cols]).unwrap()
 }
 
-/// Refuses floats that are not the same to the bit, whatever the sign of a NaN; `Err` names the
-/// first that differs.
+/// Checks that floats are equal to the bit; all NaNs count as equal.
+///
+/// # Errors
+///
+/// If they differ; the message names the first element that does.
 pub fn same_bits(what: &str, a: &[f32], b: &[f32]) -> Result<(), String> {
     let bits = |x: f32| if x.is_nan() { f32::NAN.to_bits() } else { x.to_bits() };
     match (a.len() == b.len()).then(|| a.iter().zip(b).position(|(&a, &b)| bits(a) != bits(b))) {

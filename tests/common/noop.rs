@@ -1,10 +1,9 @@
-//! Devices of wgpu's noop backend, which validates everything and computes nothing, and what a
-//! device refuses.
+//! Devices of wgpu's noop backend, which validates everything and computes nothing.
 #![allow(dead_code)]
 
 use wgpu::{DeviceType, Features, Limits};
 
-/// A device with just these features and limits.
+/// Opens a device with exactly these features and limits.
 pub fn pretend(
     features: Features,
     limits: &Limits,
@@ -30,7 +29,7 @@ pub fn pretend(
     pollster::block_on(adapters[0].request_device(&descriptor)).unwrap()
 }
 
-/// Whether a device makes no pipeline of a shader.
+/// Returns true if a device refuses to make a pipeline of a shader.
 pub fn refuses(device: &wgpu::Device, wgsl: &str) -> bool {
     let scope = device.push_error_scope(wgpu::ErrorFilter::Validation);
     let source = wgpu::ShaderSource::Wgsl(wgsl.into());

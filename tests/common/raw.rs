@@ -1,9 +1,9 @@
-//! A wgpu device without a backend of this crate on it, as an engine that embeds the kernels has
-//! one.
+//! A wgpu device without a backend of this crate on it, such as an engine that embeds the kernels
+//! has.
 
 use wgpu::util::DeviceExt;
 
-/// An engine's device.
+/// Device of an engine.
 pub struct Raw {
     pub info: wgpu::AdapterInfo,
     pub device: wgpu::Device,
@@ -11,18 +11,18 @@ pub struct Raw {
 }
 
 impl Raw {
-    /// A device on the adapter under test; `None`, said aloud, where there is none.
+    /// Opens a device on the adapter under test. If there is none, prints why and returns `None`.
     pub fn open() -> Option<Self> {
         let (info, device, queue) = super::required(wgpu_dropout::gpu::open(&super::adapter()?))?;
         Some(Self { info, device, queue })
     }
 
-    /// A storage buffer with the given values.
+    /// Makes a storage buffer with the given values.
     pub fn buffer<T: bytemuck::Pod>(&self, values: &[T]) -> wgpu::Buffer {
         self.buffer_for(values, wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC)
     }
 
-    /// A buffer of another usage.
+    /// Makes a buffer with the given values and usage.
     pub fn buffer_for<T: bytemuck::Pod>(
         &self,
         values: &[T],
@@ -36,7 +36,7 @@ impl Raw {
         })
     }
 
-    /// The pipeline of a WGSL text, its layout as the text says.
+    /// Makes the pipeline of a WGSL text, with the layout that the text implies.
     pub fn pipeline(&self, wgsl: &str) -> wgpu::ComputePipeline {
         let source = wgpu::ShaderSource::Wgsl(wgsl.into());
         let module = self
@@ -52,7 +52,7 @@ impl Raw {
         })
     }
 
-    /// Whole buffers as the bindings 0, 1, … of a group.
+    /// Makes a bind group of whole buffers, at the bindings 0, 1, ….
     pub fn group(
         &self,
         pipeline: &wgpu::ComputePipeline,
@@ -71,7 +71,7 @@ impl Raw {
         })
     }
 
-    /// The values of a buffer, once all that was submitted is done.
+    /// Waits for all submitted work and returns the values of a buffer.
     pub fn read<T: bytemuck::Pod>(&self, buffer: &wgpu::Buffer) -> Vec<T> {
         let usage = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
         let size = buffer.size();

@@ -1,4 +1,4 @@
-//! Every form of every kernel, as naga reads and checks it.
+//! Every form of every kernel, parsed and validated by naga.
 #![allow(dead_code)]
 
 use naga::Module;
@@ -10,17 +10,18 @@ use std::sync::LazyLock;
 use wgpu_dropout::gpu::{Stem, Tile, Variant};
 use wgpu_dropout::wgpu::Features;
 
-/// Every form of every kernel, with and without 64-bit integers, and where its tensors may lie.
+/// Returns every form of every kernel, with and without 64-bit integers, for every placement of its
+/// tensors.
 pub fn variants() -> impl Iterator<Item = Variant> {
     let stored = Variant::all().into_iter().chain(Variant::all_half());
     stored.flat_map(|variant| {
         let in_place = (variant.stem.is_strips() && variant.stem != Stem::Copy)
             .then_some(Variant { in_place: true, ..variant });
-        // What else it reads may be in the buffer that it changes.
+        // The other inputs may lie in the buffer that it changes.
         let reads_more =
             |variant: &Variant| matches!(variant.stem, Stem::ActivationGrad | Stem::DropoutBits);
         let both = in_place.filter(reads_more).map(|variant| Variant { shared: true, ..variant });
-        // Where a site's state is read does not depend on how a product is divided.
+        // The place from which a site's state is read does not depend on how a product is divided.
         let plain = variant.stem.reads_state()
             && !variant.half
             && variant.choice("PART") != Some("yes")
@@ -32,7 +33,7 @@ pub fn variants() -> impl Iterator<Item = Variant> {
     })
 }
 
-/// A form of a kernel, as written and as read.
+/// A form of a kernel: its text, its parsed module and its validation result.
 pub struct Form {
     pub variant: Variant,
     pub wgsl: String,
@@ -41,7 +42,7 @@ pub struct Form {
 }
 
 impl Form {
-    /// A form in naga's validator, which is told of no feature that the form does not ask for.
+    /// Parses and validates a form with only the capabilities that the form requires.
     pub fn new(variant: Variant) -> Self {
         let wgsl = variant.source();
         let (module, info) = validated(&variant, &wgsl);
@@ -49,7 +50,7 @@ impl Form {
     }
 }
 
-/// Every form, read once for all tests of a file.
+/// Returns every form, parsed once for all tests of a file.
 pub fn forms() -> &'static [Form] {
     static FORMS: LazyLock<Vec<Form>> = LazyLock::new(|| {
         let all: Vec<Variant> = variants().collect();
@@ -58,19 +59,20 @@ pub fn forms() -> &'static [Form] {
     &FORMS
 }
 
-/// A form's text in naga's representation.
+/// Parses a form's text.
 pub fn parsed(variant: &Variant, wgsl: &str) -> Module {
     naga::front::wgsl::parse_str(wgsl)
         .unwrap_or_else(|error| panic!("{}: {}", variant.name(), error.emit_to_string(wgsl)))
 }
 
-/// The same, in naga's validator, which is told of no feature that the form does not ask for.
+/// Parses and validates a form's text with only the capabilities that the form requires.
 pub fn validated(variant: &Variant, wgsl: &str) -> (Module, ModuleInfo) {
     let module = parsed(variant, wgsl);
     let needs = variant.features();
     let mut capabilities = Capabilities::empty();
     capabilities.set(Capabilities::SHADER_INT64, needs.contains(Features::SHADER_INT64));
-    // `unpack2x16float` is the language's own: wgpu has it wherever it has f16.
+    // `unpack2x16float` is part of the language, but naga counts it as a capability; wgpu has it
+    // wherever it has f16.
     let halves = Capabilities::SHADER_FLOAT16 | Capabilities::SHADER_FLOAT16_IN_FLOAT32;
     capabilities.set(halves, needs.contains(Features::SHADER_F16));
     capabilities.set(Capabilities::SUBGROUP, needs.contains(Features::SUBGROUP));

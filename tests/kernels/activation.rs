@@ -1,5 +1,5 @@
-//! `linear_activation` and `activation_grad`: the epilogues of a transformer's layers, and the way
-//! back.
+//! `linear_activation` and `activation_grad`: the epilogues of a transformer's layers, and their
+//! backward pass.
 
 use crate::common::{noise, poisoned, same_bits, tiles_and_downlevel};
 use crate::{mask, on_backends, sites};
@@ -8,7 +8,7 @@ use wgpu_dropout::call::{Activation, ActivationGrad, LinearActivation, LinearFor
 use wgpu_dropout::oracle;
 use wgpu_dropout::{Dropout, Error, Mode};
 
-/// `[B, I, O]`: ragged, whole vectors, sums in parts, empty.
+/// `[B, I, O]`: ragged, whole vectors, split sums, empty.
 const SHAPES: [[usize; 3]; 8] = [
     [3, 601, 12],
     [7, 13, 129],
@@ -27,7 +27,7 @@ struct Layer {
     residual: bool,
 }
 
-/// `Y`, `Z`, and `dZ` from noise as `dY`.
+/// Returns `Y`, `Z`, and the `dZ` computed from noise as `dY`.
 fn run<B: Backend>(backend: &mut B, layer: &Layer, scale: f32) -> [Vec<f32>; 3] {
     let Layer { shape: [batch, inputs, outputs], activation, dropout, residual } = *layer;
     let x: Vec<f32> = noise(1, batch * inputs).iter().map(|x| x * scale).collect();
@@ -37,11 +37,11 @@ fn run<B: Backend>(backend: &mut B, layer: &Layer, scale: f32) -> [Vec<f32>; 3] 
     let r = backend.tensor(batch, outputs, &noise(4, batch * outputs)).unwrap();
     let dy = backend.tensor(batch, outputs, &noise(5, batch * outputs)).unwrap();
     let [mut y, mut z, mut dz] = [(); 3].map(|()| poisoned(backend, batch, outputs));
-    let (bias, residual) = (Some(&bias), residual.then_some(&r));
+    let residual = residual.then_some(&r);
     let call = LinearActivation {
         x: &x,
         weight: &weight,
-        bias,
+        bias: Some(&bias),
         residual,
         z: Some(&mut z),
         y: &mut y,
@@ -63,16 +63,17 @@ fn layers_with_every_activation_equal_the_oracle() {
             let [batch, inputs, outputs] = shape;
             for (j, activation) in Activation::ALL.into_iter().enumerate() {
                 for k in 0..3 {
-                    let (dropout, residual) =
-                        (sites[(3 * i + 5 * j + k) % sites.len()], (i + j + k) % 2 == 0);
+                    let dropout = sites[(3 * i + 5 * j + k) % sites.len()];
+                    let residual = (i + j + k) % 2 == 0;
                     let layer = Layer { shape, activation, dropout, residual };
                     let what = format!(
                         "{} {shape:?} {activation:?} {dropout:?} residual {residual}",
                         backend.name()
                     );
                     let [y, z, dz] = run(backend, &layer, 1.0);
-                    let (x, weight, bias) =
-                        (noise(1, batch * inputs), noise(2, inputs * outputs), noise(3, outputs));
+                    let x = noise(1, batch * inputs);
+                    let weight = noise(2, inputs * outputs);
+                    let bias = noise(3, outputs);
                     let exact_z = oracle::linear_forward(
                         &x,
                         &weight,
@@ -99,7 +100,7 @@ fn layers_with_every_activation_equal_the_oracle() {
                         &dropout,
                     );
                     exact.check(&format!("dz {what}"), &dz).unwrap();
-                    // The control: another activation's oracle lets none of it pass.
+                    // The control: another activation's oracle must reject the result.
                     if z.len() > 20 && dropout.scale != 0.0 && activation != Activation::None {
                         let other = if activation == Activation::Gelu {
                             Activation::Silu
@@ -124,14 +125,15 @@ fn layers_with_every_activation_equal_the_oracle() {
     on_backends!(check, tiles_and_downlevel());
 }
 
-/// The derivatives against central differences of the activations themselves, both on the device.
+/// Checks the derivatives against central differences of the activations, both computed on the
+/// device.
 #[test]
 fn derivatives_are_those_of_the_activations() {
     fn check<B: Backend>(backend: &mut B) {
         let (steps, h) = (1601, 1.0 / 64.0);
         let points: Vec<f32> = (0..steps).map(|i| (i as f32 - 800.0) * h).collect();
         for activation in Activation::ALL {
-            // A layer with the weight 1: Z is X.
+            // A layer with weight 1, so that Z is X.
             let x = backend.tensor(steps, 1, &points).unwrap();
             let one = backend.tensor(1, 1, &[1.0]).unwrap();
             let ones = backend.tensor(steps, 1, &vec![1.0; steps]).unwrap();
@@ -157,13 +159,15 @@ fn derivatives_are_those_of_the_activations() {
                     dropout,
                 })
                 .unwrap();
-            let (y, dz) = (backend.read(&y).unwrap(), backend.read(&dz).unwrap());
+            let y = backend.read(&y).unwrap();
+            let dz = backend.read(&dz).unwrap();
             for i in 1..steps - 1 {
                 if activation == Activation::Relu && points[i] == 0.0 {
                     continue;
                 }
                 let difference = (f64::from(y[i + 1]) - f64::from(y[i - 1])) / f64::from(2.0 * h);
-                // The third derivative times h²/6, and what f32 loses of values up to 12.
+                // The bound covers the truncation error, `h²/6` times the third derivative, and the
+                // f32 rounding of values up to 12.
                 assert!(
                     (difference - f64::from(dz[i])).abs() <= 4e-4,
                     "{} {activation:?} at {}: {} and {difference}",
@@ -172,7 +176,7 @@ fn derivatives_are_those_of_the_activations() {
                     dz[i]
                 );
             }
-            // Far out there is nothing left to round.
+            // At the far end the activations have saturated.
             let (far, slope) =
                 if activation == Activation::Sigmoid { (1.0, 0.0) } else { (12.5, 1.0) };
             assert!(
@@ -184,7 +188,8 @@ fn derivatives_are_those_of_the_activations() {
     on_backends!(check);
 }
 
-/// ReLU without a residual is `linear_forward`, bit for bit; and its output tells the gradient.
+/// Checks that ReLU without a residual equals `linear_forward` bit for bit, and that its output
+/// alone is enough for the gradient.
 #[test]
 fn relu_is_linear_forward_s_and_its_output_is_enough() {
     fn check<B: Backend>(backend: &mut B) {
@@ -212,13 +217,15 @@ fn relu_is_linear_forward_s_and_its_output_is_enough() {
             same_bits(&format!("{} {shape:?}", backend.name()), &y, &backend.read(&plain).unwrap())
                 .unwrap();
             let dy = backend.tensor(batch, outputs, &noise(5, batch * outputs)).unwrap();
-            let (mut from_y, kept) = (
-                poisoned(backend, batch, outputs),
-                Dropout { scale: dropout.scale, ..Dropout::NONE },
-            );
-            let (activation, grad_z) = (Activation::Relu, &mut from_y);
-            let call =
-                ActivationGrad { grad_output: &dy, z: &plain, grad_z, activation, dropout: kept };
+            let mut from_y = poisoned(backend, batch, outputs);
+            let kept = Dropout { scale: dropout.scale, ..Dropout::NONE };
+            let call = ActivationGrad {
+                grad_output: &dy,
+                z: &plain,
+                grad_z: &mut from_y,
+                activation: Activation::Relu,
+                dropout: kept,
+            };
             backend.run(call).unwrap();
             same_bits(
                 &format!("{} {shape:?}, dz", backend.name()),
@@ -239,16 +246,15 @@ fn values_that_are_no_numbers_go_through_and_large_ones_overflow_nothing() {
             let x = backend.tensor(z.len(), 1, &z).unwrap();
             let one = backend.tensor(1, 1, &[1.0]).unwrap();
             let mut y = poisoned(backend, z.len(), 1);
-            let (dropout, bias, residual) = (Dropout::NONE, None, None);
             let call = LinearActivation {
                 x: &x,
                 weight: &one,
-                bias,
-                residual,
+                bias: None,
+                residual: None,
                 z: None,
                 y: &mut y,
                 activation,
-                dropout,
+                dropout: Dropout::NONE,
             };
             backend.run(call).unwrap();
             let y = backend.read(&y).unwrap();

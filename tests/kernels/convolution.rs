@@ -8,7 +8,7 @@ use wgpu_dropout::call::{
 };
 use wgpu_dropout::{Dropout, Error, oracle};
 
-/// Numbers of images and their sizes: one pixel, ragged, one row, one column, many channels, none.
+/// Numbers of images and their sizes: one pixel, ragged, one row, one column, many channels, empty.
 const IMAGES: [(usize, [usize; 3]); 8] = [
     (1, [1, 1, 1]),
     (3, [5, 7, 3]),
@@ -26,7 +26,7 @@ fn images() -> impl Iterator<Item = (usize, Image)> {
         .map(|(count, [height, width, channels])| (count, Image { height, width, channels }))
 }
 
-/// Windows of convolutions that fit an image.
+/// Returns the convolution windows that fit an image.
 fn filters(image: Image) -> Vec<Filter> {
     let all = [(1, 0), (2, 0), (2, 1), (3, 0), (3, 1), (3, 2), (5, 0), (5, 2), (5, 4), (28, 0)];
     all.map(|(side, padding)| Filter { side, padding })
@@ -35,7 +35,8 @@ fn filters(image: Image) -> Vec<Filter> {
         .collect()
 }
 
-/// Windows of pooling that fit: whole ones, with rests, the whole image.
+/// Returns the pooling windows that fit an image: windows that tile it exactly, windows that leave
+/// a remainder, and one that covers the whole image.
 fn pools(image: Image) -> Vec<Pool> {
     let sizes = [(1, 1), (2, 2), (3, 2), (1, 4), (3, 3), (image.height, image.width)];
     let pool = |pooling| sizes.map(|(height, width)| Pool { pooling, height, width });
@@ -65,22 +66,18 @@ fn patches_and_the_way_back_equal_the_oracle() {
     fn check<B: Backend>(backend: &mut B) {
         for (count, image) in images() {
             for filter in filters(image) {
-                let (made, what) = (
-                    filter.patches(image).unwrap(),
-                    format!("{} {count} of {image:?} {filter:?}", backend.name()),
-                );
+                let made = filter.patches(image).unwrap();
+                let what = format!("{} {count} of {image:?} {filter:?}", backend.name());
                 let values = noise(1, count * image.elements());
                 let got = patches(backend, &values, count, image, filter);
                 oracle::patches(&values, image, filter, made).check(&what, &got).unwrap();
                 let grad = noise(2, count * made.elements());
-                // Divided into rows otherwise: images lie one after another all the same.
+                // A different split into rows: the images are contiguous all the same.
                 let grad_patches = backend.tensor(count, made.elements(), &grad).unwrap();
                 let x = backend.tensor(count, image.elements(), &values).unwrap();
                 for scale in [None, Some(1.25)] {
-                    let (mut grad_x, through) = (
-                        poisoned(backend, count * image.pixels(), image.channels),
-                        scale.map(|scale| (&x, scale)),
-                    );
+                    let mut grad_x = poisoned(backend, count * image.pixels(), image.channels);
+                    let through = scale.map(|scale| (&x, scale));
                     let call = PatchesGrad {
                         grad_patches: &grad_patches,
                         image,
@@ -95,7 +92,7 @@ fn patches_and_the_way_back_equal_the_oracle() {
                         .check(&format!("{what} {scale:?}"), &backend.read(&grad_x).unwrap())
                         .unwrap();
                 }
-                // The control: without the padding, or with another, other pixels are there.
+                // The control: with no padding, or a different one, the patches hold other pixels.
                 let other = Filter { padding: if filter.padding > 0 { 0 } else { 1 }, ..filter };
                 if count > 0 && filter.side > 1 && other.patches(image).is_ok() {
                     let exact =
@@ -108,18 +105,20 @@ fn patches_and_the_way_back_equal_the_oracle() {
     on_backends!(check);
 }
 
-/// `Σ dy·patches(x) = Σ x·patches_grad(dy)` for whole numbers, exactly: the one is the other's
-/// transpose. The control is a number moved.
+/// Checks that `patches_grad` is the transpose of `patches`: for whole numbers,
+/// `Σ dy·patches(x) = Σ x·patches_grad(dy)` exactly. The control changes one element.
 #[test]
 fn the_way_back_is_the_transpose() {
     fn check<B: Backend>(backend: &mut B) {
-        let (count, image, filter) =
-            (3, Image { height: 6, width: 5, channels: 2 }, Filter { side: 3, padding: 1 });
+        let count = 3;
+        let image = Image { height: 6, width: 5, channels: 2 };
+        let filter = Filter { side: 3, padding: 1 };
         let made = filter.patches(image).unwrap();
         let whole = |seed, len| {
             noise(seed, len).into_iter().map(|x| (x * 4.5).trunc()).collect::<Vec<f32>>()
         };
-        let (x, dy) = (whole(1, count * image.elements()), whole(2, count * made.elements()));
+        let x = whole(1, count * image.elements());
+        let dy = whole(2, count * made.elements());
         let y = patches(backend, &x, count, image, filter);
         let grad_patches = backend.tensor(count, made.elements(), &dy).unwrap();
         let mut grad_x = poisoned(backend, count, image.elements());
@@ -144,33 +143,40 @@ fn the_way_back_is_the_transpose() {
     on_backends!(check);
 }
 
-/// A product over patches, with the dropout of its epilogue, is the convolution as it is written;
-/// its filters turned over are another.
+/// Checks that a product over patches, with dropout in its epilogue, equals the direct convolution.
+/// With the filters flipped it must not.
 #[test]
 fn a_product_over_patches_is_a_convolution() {
     fn check<B: Backend>(backend: &mut B) {
-        let (count, image, filter, outputs) =
-            (2, Image { height: 6, width: 7, channels: 3 }, Filter { side: 3, padding: 1 }, 5);
+        let count = 2;
+        let image = Image { height: 6, width: 7, channels: 3 };
+        let filter = Filter { side: 3, padding: 1 };
+        let outputs = 5;
         let made = filter.patches(image).unwrap();
-        let (x, w) = (noise(1, count * image.elements()), noise(2, made.channels * outputs));
+        let x = noise(1, count * image.elements());
+        let w = noise(2, made.channels * outputs);
         let y = patches(backend, &x, count, image, filter);
         let patches = backend.tensor(count * made.pixels(), made.channels, &y).unwrap();
         let weight = backend.tensor(made.channels, outputs, &w).unwrap();
         let mut y = poisoned(backend, count * made.pixels(), outputs);
-        let (bias, relu, dropout) = (None, false, Dropout::NONE);
         backend
-            .run(LinearForward { x: &patches, weight: &weight, bias, y: &mut y, relu, dropout })
+            .run(LinearForward {
+                x: &patches,
+                weight: &weight,
+                bias: None,
+                y: &mut y,
+                relu: false,
+                dropout: Dropout::NONE,
+            })
             .unwrap();
         let y = backend.read(&y).unwrap();
         let off = |turned: bool| {
             let mut most = 0.0f64;
             for (i, y) in y.iter().enumerate() {
-                let (o, col, row, b) = (
-                    i % outputs,
-                    i / outputs % made.width,
-                    i / outputs / made.width % made.height,
-                    i / outputs / made.pixels(),
-                );
+                let o = i % outputs;
+                let col = i / outputs % made.width;
+                let row = i / outputs / made.width % made.height;
+                let b = i / outputs / made.pixels();
                 let mut sum = 0.0;
                 for (u, v) in (0..9).map(|place| (place / 3, place % 3)) {
                     let (r, c) = (row as isize + u - 1, col as isize + v - 1);
@@ -207,16 +213,14 @@ fn a_product_over_patches_is_a_convolution() {
 fn pooling_and_the_way_back_equal_the_oracle() {
     fn check<B: Backend>(backend: &mut B) {
         for (count, image) in images() {
-            // Few values, so that windows have several largest ones; as a ReLU leaves them.
+            // Few distinct values, as after a ReLU, so that windows have tied maxima.
             let values: Vec<f32> = noise(1, count * image.elements())
                 .into_iter()
                 .map(|x| (x * 3.0).round().max(0.0))
                 .collect();
             for pool in pools(image) {
-                let (pooled, what) = (
-                    pool.pooled(image).unwrap(),
-                    format!("{} {count} of {image:?} {pool:?}", backend.name()),
-                );
+                let pooled = pool.pooled(image).unwrap();
+                let what = format!("{} {count} of {image:?} {pool:?}", backend.name());
                 let x = backend.tensor(count, image.elements(), &values).unwrap();
                 let mut y = poisoned(backend, count, pooled.elements());
                 backend.run(PoolCall { x: &x, image, pool, y: &mut y }).unwrap();
@@ -242,7 +246,7 @@ fn pooling_and_the_way_back_equal_the_oracle() {
                         .check(&what, &dx)
                         .unwrap();
                 }
-                // The control: the mean is not the largest.
+                // The control: average pooling must not pass for max pooling, nor the reverse.
                 let other = Pool {
                     pooling: if pool.pooling == Pooling::Max {
                         Pooling::Average
@@ -263,11 +267,12 @@ fn pooling_and_the_way_back_equal_the_oracle() {
     on_backends!(check);
 }
 
-/// The fast path and the twins: the same bits, sums included.
+/// Checks that the fast path and the reference kernels give the same bits, sums included.
 #[test]
 fn both_paths_of_the_cpu_have_the_same_bits() {
     let on = |backend: &mut wgpu_dropout::Cpu| {
-        let (count, image) = (37, Image { height: 13, width: 12, channels: 5 });
+        let count = 37;
+        let image = Image { height: 13, width: 12, channels: 5 };
         let filter = Filter { side: 4, padding: 2 };
         let made = filter.patches(image).unwrap();
         let values = noise(1, count * image.elements());
@@ -290,9 +295,15 @@ fn both_paths_of_the_cpu_have_the_same_bits() {
             let pooled = pool.pooled(image).unwrap();
             let mut y = poisoned(backend, count, pooled.elements());
             backend.run(PoolCall { x: &x, image, pool, y: &mut y }).unwrap();
-            let (grad_y, through) = (&y, Some(1.5));
             backend
-                .run(PoolGrad { x: &x, image, pool, grad_y, grad_x: &mut grad_x, through })
+                .run(PoolGrad {
+                    x: &x,
+                    image,
+                    pool,
+                    grad_y: &y,
+                    grad_x: &mut grad_x,
+                    through: Some(1.5),
+                })
                 .unwrap();
             all.extend([backend.read(&y).unwrap(), backend.read(&grad_x).unwrap()].concat());
         }
@@ -313,8 +324,8 @@ fn a_nan_is_the_largest() {
         let inf = f32::INFINITY;
         let x =
             backend.tensor(1, 8, &[1.0, f32::NAN, f32::NAN, 2.0, -inf, -inf, -0.0, inf]).unwrap();
-        let (mut y, pool) =
-            (poisoned(backend, 1, 4), Pool { pooling: Pooling::Max, height: 1, width: 2 });
+        let mut y = poisoned(backend, 1, 4);
+        let pool = Pool { pooling: Pooling::Max, height: 1, width: 2 };
         backend.run(PoolCall { x: &x, image, pool, y: &mut y }).unwrap();
         let values = backend.read(&y).unwrap();
         assert!(
@@ -371,16 +382,14 @@ fn sizes_that_do_not_fit_are_refused() {
                 "{of:?} {height} {width}"
             );
         }
-        // Tensors that hold no whole number of images, and others than what they make.
-        let (of, filter, pool) = (
-            image(4, 4, 1),
-            Filter { side: 3, padding: 0 },
-            Pool { pooling: Pooling::Max, height: 2, width: 2 },
-        );
+        // Tensors that do not hold a whole number of images, and outputs of the wrong size.
+        let of = image(4, 4, 1);
+        let filter = Filter { side: 3, padding: 0 };
+        let pool = Pool { pooling: Pooling::Max, height: 2, width: 2 };
         for (inputs, patches, pooled) in [(17, 36, 4), (32, 36, 4), (16, 72, 8), (16, 35, 3)] {
             let x = backend.zeros::<f32>(1, inputs).unwrap();
-            let (mut made, mut y) =
-                (backend.zeros(1, patches).unwrap(), backend.zeros(1, pooled).unwrap());
+            let mut made = backend.zeros(1, patches).unwrap();
+            let mut y = backend.zeros(1, pooled).unwrap();
             assert!(shape(
                 backend.run(Patches { x: &x, image: of, filter, patches: &mut made }).err()
             ));

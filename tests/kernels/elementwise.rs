@@ -1,4 +1,4 @@
-//! `dropout`, `copy` and `gather`: one read and one write an element.
+//! `dropout`, `copy` and `gather`: one read and one write per element.
 
 use crate::common::{Form, MULTIPLICATIONS, noise, poisoned, same_bits};
 use crate::{on_backends, sites};
@@ -35,7 +35,8 @@ fn drop_on<B: Backend>(
     [rows, cols]: [usize; 2],
     dropout: Dropout,
 ) -> Vec<f32> {
-    let (x, mut y) = (backend.tensor(rows, cols, x).unwrap(), poisoned(backend, rows, cols));
+    let x = backend.tensor(rows, cols, x).unwrap();
+    let mut y = poisoned(backend, rows, cols);
     backend.run(DropoutCall { x: &x, y: &mut y, dropout }).unwrap();
     backend.read(&y).unwrap()
 }
@@ -81,13 +82,15 @@ fn nan_and_infinity_do_not_survive_being_dropped() {
     on_backends!(check);
 }
 
-/// The backward pass of plain dropout is the kernel itself on the gradient: ⟨dropout(x), g⟩ = ⟨x,
-/// dropout(g)⟩.
+/// Checks that the backward pass of plain dropout is the same kernel applied to the gradient:
+///
+/// ⟨dropout(x), g⟩ = ⟨x, dropout(g)⟩.
 #[test]
 fn dropout_is_its_own_backward_pass() {
     fn check<B: Backend>(backend: &mut B) {
         let shape = [31, 65];
-        let (x, g) = (noise(5, 31 * 65), noise(6, 31 * 65));
+        let x = noise(5, 31 * 65);
+        let g = noise(6, 31 * 65);
         let dot = |a: &[f32], b: &[f32]| {
             a.iter().zip(b).map(|(&a, &b)| f64::from(a) * f64::from(b)).sum::<f64>()
         };
@@ -107,8 +110,8 @@ fn copy_copies_every_bit() {
     fn check<B: Backend>(backend: &mut B) {
         for [rows, cols] in SHAPES {
             let values = noise(2, rows * cols);
-            let (x, mut y) =
-                (backend.tensor(rows, cols, &values).unwrap(), poisoned(backend, rows, cols));
+            let x = backend.tensor(rows, cols, &values).unwrap();
+            let mut y = poisoned(backend, rows, cols);
             backend.run(CopyCall { x: &x, y: &mut y }).unwrap();
             same_bits("copy", &backend.read(&y).unwrap(), &values).unwrap();
         }
@@ -137,7 +140,7 @@ fn gather_equals_the_oracle() {
                 noise(7, count * cols).iter().map(|x| (x * 127.5 + 127.5) as u8).collect();
             let floats = noise(8, count * cols);
             let labels: Vec<u32> = (0..count as u32).map(|row| row * 7 + 1).collect();
-            // Rows in no order, some more than once.
+            // Row indices in no particular order, some of them repeated.
             let order: Vec<u32> = noise(9, first + batch + 2)
                 .iter()
                 .map(|x| ((x + 1.0) * 0.5 * count as f32) as u32 % count as u32)
@@ -196,7 +199,7 @@ fn gather_equals_the_oracle() {
     on_backends!(check, [Form::Usual, Form::Downlevel]);
 }
 
-/// An order that names no row of the data harms nothing but its own row of the mini-batch.
+/// Checks that an index past the data affects only its own row of the mini-batch.
 #[test]
 fn gather_past_the_data_leaves_the_other_rows_right() {
     fn check<B: Backend>(backend: &mut B) {
@@ -205,7 +208,8 @@ fn gather_past_the_data_leaves_the_other_rows_right() {
         let data = backend.tensor(count, cols, &values).unwrap();
         let labels = backend.tensor(count, 1, &[4u32; 10]).unwrap();
         let order = backend.tensor(5, 1, &[3, u32::MAX, 10, 0x8000_0000, 7]).unwrap();
-        let (mut x, mut batch_labels) = (poisoned(backend, 5, cols), backend.zeros(5, 1).unwrap());
+        let mut x = poisoned(backend, 5, cols);
+        let mut batch_labels = backend.zeros(5, 1).unwrap();
         let call = Gather {
             data: Features::Floats(&data),
             all_labels: &labels,

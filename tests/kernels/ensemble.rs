@@ -1,8 +1,8 @@
 //! `subnetworks` and `moments`.
 //!
-//! A class probability is off by at most (3·C + 8)·ε, as in the tests of the loss. A mean of
-//! numbers of at most 1 over S networks a dispatch and D dispatches adds a rounding or two for each
-//! of the S + D that it went through, and squares four times as much.
+//! A class probability is off by at most `(3·C + 8)·ε`, as in the tests of the loss. A mean of
+//! numbers of at most 1, over S networks per dispatch and D dispatches, adds one or two roundings
+//! for each of the S + D operations that it passes through. Squares add four times as much.
 
 use crate::common::{noise, poisoned, same_bits};
 use crate::on_backends;
@@ -26,7 +26,7 @@ fn subnetworks_drop_what_their_masks_say() {
             (1, 1, 65, 0, 3),
         ] {
             for (x_rows, scale) in [(rows, 2.0), (networks * rows, 1.25)] {
-                // What is dropped is 0 whatever it was.
+                // Dropped elements are 0 whatever their value, even NaN.
                 let mut x = noise(1, x_rows * cols);
                 x[0] = f32::NAN;
                 let right: Vec<f32> = (0..networks * rows * cols)
@@ -55,7 +55,7 @@ fn subnetworks_drop_what_their_masks_say() {
     on_backends!(check);
 }
 
-/// The moments of all networks, `per_dispatch` of them at a time.
+/// Returns the moments of all networks, computed `per_dispatch` networks at a time.
 fn run<B: Backend>(
     backend: &mut B,
     logits: &[f32],
@@ -83,7 +83,7 @@ fn run<B: Backend>(
     backend.read(&moments).unwrap()
 }
 
-/// The first number outside its bound; a NaN is outside.
+/// Describes the first number outside its bound, if any. NaN counts as outside.
 fn outside(
     got: &[f32],
     exact: &[f64],
@@ -92,7 +92,8 @@ fn outside(
     weight: f64,
 ) -> Option<String> {
     assert_eq!(got.len(), exact.len());
-    let (slack, chain) = ((3 * classes + 8) as f64 * EPSILON, (chain + 4) as f64 * EPSILON);
+    let slack = (3 * classes + 8) as f64 * EPSILON;
+    let chain = (chain + 4) as f64 * EPSILON;
     let bound = |i: usize| match i % (2 * classes + 1) {
         c if c < classes => slack + 4.0 * chain,
         c if c < 2 * classes => weight * (4.0 * slack + 8.0 * chain),
@@ -114,7 +115,7 @@ fn moments_equal_the_oracle_however_networks_are_grouped() {
                 let logits: Vec<f32> =
                     noise(3, networks * rows * classes).iter().map(|z| z * spread).collect();
                 let equal = vec![1.0; networks];
-                // Some of weight 0, the first among them.
+                // Some weights are 0, the first among them.
                 let mut uneven: Vec<f32> =
                     noise(4, networks).iter().map(|w| (w.abs() * 4.0).floor()).collect();
                 uneven[0] = if networks == 1 { 2.0 } else { 0.0 };
@@ -132,8 +133,7 @@ fn moments_equal_the_oracle_however_networks_are_grouped() {
                         );
                         assert!(wrong.is_none(), "{what}: {}", wrong.unwrap_or_default());
                         if spread == 1.0 && networks > 1 && classes > 1 {
-                            // The control: each network counted alike where weights differ, or one
-                            // network left out.
+                            // The control: another weight for the last network.
                             let other = oracle::moments(
                                 &logits,
                                 &[&wide[..networks - 1], &[7.0]].concat(),
@@ -205,7 +205,8 @@ fn what_does_not_fit_is_refused() {
             };
             assert!(matches!(backend.run(call), Err(Error::Invalid { .. })), "{before}");
         }
-        let (mut none, mut moments) = (poisoned(backend, 6, 0), poisoned(backend, 3, 1));
+        let mut none = poisoned(backend, 6, 0);
+        let mut moments = poisoned(backend, 3, 1);
         let call = Moments {
             logits: &mut none,
             weights: &weights,

@@ -1,5 +1,5 @@
-//! Dropout's other forms: `dropout_broadcast`, `dropout_bits`, `alpha_dropout`, `gaussian_dropout`;
-//! and `mask_bytes`.
+//! The other forms of dropout, `dropout_broadcast`, `dropout_bits`, `alpha_dropout` and
+//! `gaussian_dropout`, and `mask_bytes`.
 
 use crate::common::{MULTIPLICATIONS, noise, poisoned, same_bits};
 use crate::{mask, on_backends, sites};
@@ -32,7 +32,8 @@ const SHAPES: [[usize; 2]; 16] = [
     [5, 0],
 ];
 
-/// Rates 0, 1 and between; whole tensors and shards, at a group of draws and not.
+/// Returns masks with rates 0, 1 and between, for whole tensors and for shards, aligned to a group
+/// of draws and not.
 fn masks() -> Vec<Mask> {
     let places = [(0, 0), (5, 11), (1 << 31, 16), ((1 << 32) - 200, (1 << 35) - 3000)];
     let mut masks: Vec<Mask> = [0.0, 0.3, 1.0].map(mask).to_vec();
@@ -40,8 +41,8 @@ fn masks() -> Vec<Mask> {
     masks
 }
 
-/// `(shape, axes of rows, axes of columns)`: the named maps, and every number of runs with the last
-/// one along columns, rows and neither.
+/// Returns the named maps, and maps with every number of runs whose last run lies along columns,
+/// along rows and along neither. Entries of `free` are `(shape, row axes, column axes)`.
 fn maps() -> Vec<AxisMap> {
     let named = [
         AxisMap::channels(&[3, 5, 13]),
@@ -79,9 +80,10 @@ fn broadcast_on<B: Backend>(
     axes: &AxisMap,
     dropout: Dropout,
 ) -> Vec<f32> {
-    // Any matrix of so many elements: the map's shape is what counts.
+    // Any matrix with this number of elements will do: only the map's shape counts.
     let (rows, cols) = if x.len().is_multiple_of(2) { (2, x.len() / 2) } else { (x.len(), 1) };
-    let (x, mut y) = (backend.tensor(rows, cols, x).unwrap(), poisoned(backend, rows, cols));
+    let x = backend.tensor(rows, cols, x).unwrap();
+    let mut y = poisoned(backend, rows, cols);
     backend.run(DropoutBroadcast { x: &x, y: &mut y, axes, dropout }).unwrap();
     backend.read(&y).unwrap()
 }
@@ -106,7 +108,8 @@ fn a_broadcast_mask_equals_the_oracle() {
     on_backends!(check, MULTIPLICATIONS);
 }
 
-/// Tensors of up to five axes, of which any feed the rows and any others the columns, in any order.
+/// Checks random maps of tensors of up to five axes: any axes feed the rows and any others the
+/// columns, in any order.
 #[test]
 fn arbitrary_maps_equal_the_oracle() {
     fn check<B: Backend>(backend: &mut B) {
@@ -118,10 +121,11 @@ fn arbitrary_maps_equal_the_oracle() {
             let mut order: Vec<usize> = (0..shape.len()).collect();
             order.shuffle(&mut random);
             let cut = [random.random_range(0..=shape.len()), random.random_range(0..=shape.len())];
-            let (rows, cols) =
-                (&order[..cut[0].min(cut[1])], &order[cut[0].min(cut[1])..cut[0].max(cut[1])]);
+            let rows = &order[..cut[0].min(cut[1])];
+            let cols = &order[cut[0].min(cut[1])..cut[0].max(cut[1])];
             let Ok(axes) = AxisMap::new(&shape, rows, cols) else {
-                // At most three runs and the last: any map of three axes has no more.
+                // A map has at most three runs and the last one, so a map of three axes always
+                // fits.
                 assert!(
                     shape.iter().filter(|&&size| size != 1).count() > 3,
                     "{shape:?} {rows:?} {cols:?}"
@@ -145,8 +149,8 @@ fn arbitrary_maps_equal_the_oracle() {
     on_backends!(check);
 }
 
-/// What is dropped is the mask that the host gives, and the control: another map of the same tensor
-/// has another one.
+/// Checks that the device drops the elements that the host's mask drops. The control: another map
+/// of the same tensor gives another mask.
 #[test]
 fn ones_show_the_host_s_mask() {
     fn check<B: Backend>(backend: &mut B) {
@@ -207,16 +211,17 @@ fn a_mask_given_as_bits_drops_what_the_mask_drops() {
                 let words = cols.div_ceil(32);
                 let mut bits = backend.zeros::<u32>(rows, words).unwrap();
                 backend.run(MaskBits { bits: &mut bits, cols, mask: site.mask }).unwrap();
-                let (mut given, mut drawn) =
-                    (poisoned(backend, rows, cols), poisoned(backend, rows, cols));
+                let mut given = poisoned(backend, rows, cols);
+                let mut drawn = poisoned(backend, rows, cols);
                 let scale = site.scale;
                 backend.run(DropoutBits { x: &x, bits: &bits, y: &mut given, scale }).unwrap();
                 backend.run(DropoutCall { x: &x, y: &mut drawn, dropout: site }).unwrap();
-                let (given, drawn) = (backend.read(&given).unwrap(), backend.read(&drawn).unwrap());
+                let given = backend.read(&given).unwrap();
+                let drawn = backend.read(&drawn).unwrap();
                 same_bits(&what, &given, &drawn).unwrap();
                 let bytes = site.mask.bytes(rows, cols).unwrap();
                 oracle::dropout_bytes(&values, &bytes, scale).check(&what, &given).unwrap();
-                // What stands past the columns is not looked at; the last bit before them is.
+                // Bits past the last column are ignored; the bit of the last column is not.
                 if rows * cols > 0 {
                     let mut changed = backend.read(&bits).unwrap();
                     if cols % 32 > 0 {
@@ -227,10 +232,8 @@ fn a_mask_given_as_bits_drops_what_the_mask_drops() {
                             .for_each(|word| *word |= u32::MAX << (cols % 32));
                     }
                     let mut run = |changed: &[u32]| {
-                        let (bits, mut y) = (
-                            backend.tensor(rows, words, changed).unwrap(),
-                            poisoned(backend, rows, cols),
-                        );
+                        let bits = backend.tensor(rows, words, changed).unwrap();
+                        let mut y = poisoned(backend, rows, cols);
                         backend
                             .run(DropoutBits { x: &x, bits: &bits, y: &mut y, scale: 2.0 })
                             .unwrap();
@@ -275,7 +278,8 @@ fn alpha_on<B: Backend>(
     [rows, cols]: [usize; 2],
     dropout: AlphaDropout,
 ) -> Vec<f32> {
-    let (x, mut y) = (backend.tensor(rows, cols, x).unwrap(), poisoned(backend, rows, cols));
+    let x = backend.tensor(rows, cols, x).unwrap();
+    let mut y = poisoned(backend, rows, cols);
     backend.run(AlphaDropoutCall { x: &x, y: &mut y, dropout }).unwrap();
     backend.read(&y).unwrap()
 }
@@ -303,15 +307,15 @@ fn alpha_dropout_equals_the_oracle() {
     on_backends!(check, MULTIPLICATIONS);
 }
 
-/// `dx = M·a·dy`: the slope of y over x, which is linear.
+/// Checks `dx = M·a·dy`: y is linear in x, and dx is its slope.
 #[test]
 fn the_way_back_through_alpha_dropout_is_its_slope() {
     fn check<B: Backend>(backend: &mut B) {
         let shape @ [rows, cols] = [7, 33];
         let site = AlphaDropout::train(mask(0.6).at(1, 2));
         let [one, three] = [1.0, 3.0].map(|x| alpha_on(backend, &[x; 7 * 33], shape, site));
-        let (dy, mut dx) =
-            (backend.tensor(rows, cols, &[1.0f32; 7 * 33]).unwrap(), poisoned(backend, rows, cols));
+        let dy = backend.tensor(rows, cols, &[1.0f32; 7 * 33]).unwrap();
+        let mut dx = poisoned(backend, rows, cols);
         backend.run(DropoutCall { x: &dy, y: &mut dx, dropout: site.backward() }).unwrap();
         let dx = backend.read(&dx).unwrap();
         let slope: Vec<f32> =
@@ -326,16 +330,16 @@ fn the_way_back_through_alpha_dropout_is_its_slope() {
     on_backends!(check);
 }
 
-/// z values of mean and variance of numbers that should have mean 0, variance 1 and this fourth
-/// moment.
+/// Returns the z-values of the mean and the variance of numbers that should have mean 0, variance 1
+/// and the given fourth moment.
 fn moments(values: &[f32], fourth: f64) -> [f64; 2] {
     let n = values.len() as f64;
     let sum = |power: i32| values.iter().map(|&v| f64::from(v).powi(power)).sum::<f64>();
     [sum(1) / n.sqrt(), (sum(2) - n) / (n * (fourth - 1.0)).sqrt()]
 }
 
-/// Inputs of mean 0 and variance 1 leave with mean 0 and variance 1. The control is plain dropout,
-/// whose variance is 1/k.
+/// Checks that inputs of mean 0 and variance 1 keep that mean and variance. The control is plain
+/// dropout, whose output variance is 1/k.
 #[test]
 fn alpha_dropout_keeps_mean_and_variance() {
     fn check<B: Backend>(backend: &mut B) {
@@ -362,7 +366,8 @@ fn gaussian_on<B: Backend>(
     [rows, cols]: [usize; 2],
     dropout: GaussianDropout,
 ) -> Vec<f32> {
-    let (x, mut y) = (backend.tensor(rows, cols, x).unwrap(), poisoned(backend, rows, cols));
+    let x = backend.tensor(rows, cols, x).unwrap();
+    let mut y = poisoned(backend, rows, cols);
     backend.run(GaussianDropoutCall { x: &x, y: &mut y, dropout }).unwrap();
     backend.read(&y).unwrap()
 }
@@ -380,7 +385,7 @@ fn gaussian_dropout_equals_the_oracle() {
                 if site.mask().rate == Rate::KEEP_ALL {
                     same_bits(&what, &y, &x).unwrap();
                 } else if x.len() > 4 {
-                    // The control: what the element beside would have got.
+                    // The control: the noise of the neighboring element.
                     let moved = site.mask().at(site.mask().row_offset, site.mask().col_offset + 1);
                     let y = gaussian_on(backend, &x, shape, GaussianDropout::train(moved).unwrap());
                     assert!(exact.check("the control", &y).is_err(), "{what}");
@@ -391,11 +396,12 @@ fn gaussian_dropout_equals_the_oracle() {
     on_backends!(check, MULTIPLICATIONS);
 }
 
-/// Nearly every draw there is, at a large and a small σ.
+/// Checks the noise over nearly all 65,536 draws, at a large and a small σ.
 #[test]
 fn gaussian_noise_is_right_over_nearly_all_draws() {
     fn check<B: Backend>(backend: &mut B) {
-        let (shape, ones) = ([512, 1024], vec![1.0; 512 * 1024]);
+        let shape = [512, 1024];
+        let ones = vec![1.0; 512 * 1024];
         for keep in [0.05, 0.8] {
             let site = GaussianDropout::train(mask(keep)).unwrap();
             let y = gaussian_on(backend, &ones, shape, site);
@@ -410,8 +416,8 @@ fn gaussian_noise_is_right_over_nearly_all_draws() {
     on_backends!(check);
 }
 
-/// n is standard normal and independent from element to element, with |z| < 5. The controls: a rate
-/// that is off by a fiftieth, and noise beside itself.
+/// Checks that n is standard normal and independent from element to element, with |z| < 5. The
+/// controls: a rate that is off by a fiftieth, and the noise correlated with itself.
 #[test]
 fn gaussian_noise_is_standard_normal() {
     fn check<B: Backend>(backend: &mut B) {
@@ -426,7 +432,8 @@ fn gaussian_noise_is_standard_normal() {
             let y = gaussian_on(backend, &vec![1.0; rows * cols], shape, site);
             y.iter().map(|y| ((f64::from(*y) - 1.0) / sigma) as f32).collect::<Vec<f32>>()
         };
-        let (a, b) = (noise(site(0.5, 0), 1.0), noise(site(0.5, 1), 1.0));
+        let a = noise(site(0.5, 0), 1.0);
+        let b = noise(site(0.5, 1), 1.0);
         let wrong = noise(site(0.51, 0), 1.0);
         let correlation = |a: &[f32], b: &[f32]| {
             let sum = a.iter().zip(b).map(|(&a, &b)| f64::from(a) * f64::from(b)).sum::<f64>();
@@ -454,10 +461,10 @@ fn gaussian_noise_is_standard_normal() {
 fn what_does_not_fit_is_a_typed_error() {
     fn check<B: Backend>(backend: &mut B) {
         let x = backend.zeros::<f32>(4, 40).unwrap();
-        let (mut y, mut narrow) =
-            (backend.zeros::<f32>(4, 40).unwrap(), backend.zeros::<f32>(4, 39).unwrap());
-        let (bits, few) =
-            (backend.zeros::<u32>(4, 2).unwrap(), backend.zeros::<u32>(4, 1).unwrap());
+        let mut y = backend.zeros::<f32>(4, 40).unwrap();
+        let mut narrow = backend.zeros::<f32>(4, 39).unwrap();
+        let bits = backend.zeros::<u32>(4, 2).unwrap();
+        let few = backend.zeros::<u32>(4, 1).unwrap();
         let dropout = Dropout::train(Mode::Inverted, mask(0.5));
         let far = Dropout { mask: mask(0.5).at(u64::from(u32::MAX), 0), ..dropout };
         let shape = |result: wgpu_dropout::Result<()>| {
@@ -486,7 +493,7 @@ fn what_does_not_fit_is_a_typed_error() {
         large(backend.run(GaussianDropoutCall { x: &x, y: &mut y, dropout: far }));
         let mut bytes = backend.zeros::<u8>(4, 40).unwrap();
         large(backend.run(MaskBytes { bytes: &mut bytes, mask: *far.mask() }));
-        // And what fits still runs.
+        // A valid call still runs.
         backend.run(DropoutBroadcast { x: &x, y: &mut y, axes, dropout }).unwrap();
         assert!(backend.read(&y).unwrap().iter().all(|&y| y == 0.0));
     }

@@ -1,9 +1,10 @@
 //! `softmax_cross_entropy` and `batch_loss`.
 //!
-//! WGSL lets `exp(d)` be off by 3 + 2·|d| units in the last place, `log` by 2^-21 near 1 and 3
-//! units elsewhere, a division by 2.5. With d the distance from the largest logit, |d|·exp(−|d|) ≤
-//! 1/e bounds what each of the C terms adds to the error of their sum, which is at least 1:
-//! together no more than (3·C + 8)·ε. The subtractions add a share of the numbers themselves.
+//! WGSL allows `exp(d)` an error of 3 + 2·|d| units in the last place, `log` an error of 2^-21 near
+//! 1 and of 3 units elsewhere, and a division 2.5 units. Let d be the distance from the largest
+//! logit. Since `|d|·exp(−|d|) ≤ 1/e`, each of the C terms adds a bounded error to their sum, which
+//! is at least 1: together at most `(3·C + 8)·ε`. The subtractions add an error proportional to the
+//! numbers themselves.
 
 use crate::common::{noise, poisoned};
 use crate::on_backends;
@@ -14,7 +15,7 @@ use wgpu_dropout::oracle;
 const EPSILON: f64 = f32::EPSILON as f64;
 const LOG: f64 = 1.0 / 2_097_152.0;
 
-/// Losses, right answers and the gradient of the logits.
+/// Returns the losses, the correct-answer flags and the gradient of the logits.
 fn run<B: Backend>(
     backend: &mut B,
     logits: &[f32],
@@ -22,11 +23,10 @@ fn run<B: Backend>(
     classes: usize,
 ) -> (Vec<f32>, Vec<f32>, Vec<f32>) {
     let batch = labels.len();
-    let (z, y) = (
-        backend.tensor(batch, classes, logits).unwrap(),
-        backend.tensor(batch, 1, labels).unwrap(),
-    );
-    let (mut dz, mut losses) = (poisoned(backend, batch, classes), poisoned(backend, batch, 2));
+    let z = backend.tensor(batch, classes, logits).unwrap();
+    let y = backend.tensor(batch, 1, labels).unwrap();
+    let mut dz = poisoned(backend, batch, classes);
+    let mut losses = poisoned(backend, batch, 2);
     let call = SoftmaxCrossEntropy {
         logits: &z,
         labels: &y,
@@ -40,7 +40,7 @@ fn run<B: Backend>(
     (column(0), column(1), backend.read(&dz).unwrap())
 }
 
-/// Compares so that a NaN fails.
+/// Checks values against a bound that a NaN fails.
 fn within(computed: &[f32], exact: &[f64], bound: impl Fn(f64) -> f64) -> Result<(), String> {
     assert_eq!(computed.len(), exact.len());
     let inside = |(&c, &e): (&f32, &f64)| (f64::from(c) - e).abs() <= bound(e);
@@ -122,7 +122,7 @@ fn logits_of_ten_thousand_overflow_nothing() {
         assert_eq!((losses[1], right[1]), (2e4, 0.0));
         assert!(
             (losses[2] - 3f32.ln()).abs() < 1e-5 && right[2] == 0.0,
-            "of equal logits the first counts"
+            "the first of equal logits counts"
         );
         assert!(losses[4].is_finite() && losses[4] > 3e38, "{}", losses[4]);
     }
@@ -173,7 +173,7 @@ fn the_comparison_rejects_what_it_must() {
     for wrong in [f32::NAN, 1.1, f32::INFINITY] {
         assert!(within(&[wrong], &[1.0], |_| 0.01).is_err());
     }
-    // The gradient of another row's label is far outside the bound.
+    // The gradient for another label is far outside the bound.
     let logits = noise(4, 10);
     let (_, _, dz) = run(&mut wgpu_dropout::Cpu::reference(), &logits, &[3], 10);
     let (_, other) = oracle::softmax_cross_entropy(&logits, &[4], 10);

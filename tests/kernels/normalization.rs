@@ -11,9 +11,10 @@ use wgpu_dropout::{Dropout, Error};
 const SHAPES: [[usize; 2]; 8] =
     [[1, 1], [1, 9], [7, 1], [8, 8], [63, 65], [2, 129], [129, 12], [100, 1009]];
 
-/// Numbers of a mean and spread of their own in each column.
+/// Returns numbers whose mean and spread differ from column to column.
 fn columns(seed: u64, rows: usize, cols: usize) -> Vec<f32> {
-    let (values, means) = (noise(seed, rows * cols), noise(seed + 1, cols));
+    let values = noise(seed, rows * cols);
+    let means = noise(seed + 1, cols);
     values
         .iter()
         .enumerate()
@@ -21,7 +22,7 @@ fn columns(seed: u64, rows: usize, cols: usize) -> Vec<f32> {
         .collect()
 }
 
-/// Statistics `[2, C]` of the columns, on the device.
+/// Returns the columns' statistics, `[2, C]`, on the device.
 fn statistics<B: Backend>(
     backend: &mut B,
     x: &B::Tensor<f32>,
@@ -40,15 +41,14 @@ fn statistics_equal_the_oracle_and_running_ones_follow() {
     fn check<B: Backend>(backend: &mut B) {
         for [rows, cols] in SHAPES {
             let what = format!("{} {rows}×{cols}", backend.name());
-            let (values, before) = (columns(1, rows, cols), columns(5, 2, cols));
-            let (x, mut running) = (
-                backend.tensor(rows, cols, &values).unwrap(),
-                backend.tensor(2, cols, &before).unwrap(),
-            );
+            let values = columns(1, rows, cols);
+            let before = columns(5, 2, cols);
+            let x = backend.tensor(rows, cols, &values).unwrap();
+            let mut running = backend.tensor(2, cols, &before).unwrap();
             let statistics = statistics(backend, &x, &mut running, cols);
             let exact = oracle::batch_statistics(&values, cols);
             exact.check(&what, &backend.read(&statistics).unwrap()).unwrap();
-            // The control: the unbiased variance is another, and so are the columns of a neighbour.
+            // The control: the unbiased variance must not pass for the biased one.
             if rows > 2 {
                 let unbiased = rows as f64 / (rows as f64 - 1.0);
                 let values = exact
@@ -69,7 +69,8 @@ fn statistics_equal_the_oracle_and_running_ones_follow() {
             let moved = |i: usize| {
                 (f64::from(before[i]), exact.values[i] * factor(i), exact.magnitudes[i] * factor(i))
             };
-            let (mut values, mut magnitudes) = (Vec::new(), Vec::new());
+            let mut values = Vec::new();
+            let mut magnitudes = Vec::new();
             for (before, new, magnitude) in (0..2 * cols).map(moved) {
                 values.push(before + 0.25 * (new - before));
                 magnitudes.push(before.abs() + magnitude);
@@ -86,7 +87,8 @@ fn statistics_equal_the_oracle_and_running_ones_follow() {
 fn normalized_columns_equal_the_oracle_with_relu_and_dropout() {
     fn check<B: Backend>(backend: &mut B) {
         for (i, [rows, cols]) in SHAPES.into_iter().enumerate() {
-            let (values, affine) = (columns(1, rows, cols), columns(7, 2, cols));
+            let values = columns(1, rows, cols);
+            let affine = columns(7, 2, cols);
             let x = backend.tensor(rows, cols, &values).unwrap();
             let mut running = backend.zeros(2, cols).unwrap();
             let statistics = statistics(backend, &x, &mut running, cols);
@@ -95,11 +97,11 @@ fn normalized_columns_equal_the_oracle_with_relu_and_dropout() {
             for (j, dropout) in sites().into_iter().enumerate() {
                 let relu = (i + j) % 2 == 0;
                 let mut y = poisoned(backend, rows, cols);
-                let (statistics, affine_of, epsilon) = (&statistics, &gamma, EPSILON);
+                let (affine_of, epsilon) = (&gamma, EPSILON);
                 backend
                     .run(BatchNorm {
                         x: &x,
-                        statistics,
+                        statistics: &statistics,
                         affine: affine_of,
                         y: &mut y,
                         epsilon,
@@ -112,7 +114,7 @@ fn normalized_columns_equal_the_oracle_with_relu_and_dropout() {
                 oracle::batch_norm(&values, &given, &affine, cols, epsilon, relu, &dropout)
                     .check(&what, &got)
                     .unwrap();
-                // The control: γ and β changed places.
+                // The control: γ and β swapped.
                 if rows * cols > 20 && dropout.scale != 0.0 && dropout.mask.rate.threshold() > 0 {
                     let swapped = [&affine[cols..], &affine[..cols]].concat();
                     let other = oracle::batch_norm(
@@ -126,7 +128,7 @@ fn normalized_columns_equal_the_oracle_with_relu_and_dropout() {
     on_backends!(check, [Form::Usual, Form::Downlevel]);
 }
 
-/// Some drivers make a maximum of a comparison, and 0 of a NaN.
+/// Checks that ReLU keeps NaN. Some drivers turn a comparison into a maximum, and NaN into 0.
 #[test]
 fn a_nan_goes_through_the_rectifier() {
     fn check<B: Backend>(backend: &mut B) {
@@ -137,16 +139,15 @@ fn a_nan_goes_through_the_rectifier() {
         let given = backend.tensor(2, 3, &[0.0, 0.0, 0.0, 1.0, 1.0, 1.0]).unwrap();
         let affine = backend.tensor(2, 3, &[1.0, 1.0, 1.0, 0.0, 0.0, 0.0]).unwrap();
         let mut y = poisoned(backend, 2, 3);
-        let (statistics, dropout) = (&given, Dropout::NONE);
         backend
             .run(BatchNorm {
                 x: &x,
-                statistics,
+                statistics: &given,
                 affine: &affine,
                 y: &mut y,
                 epsilon: 0.0,
                 relu: true,
-                dropout,
+                dropout: Dropout::NONE,
             })
             .unwrap();
         let y = backend.read(&y).unwrap();
@@ -168,15 +169,14 @@ fn a_normalized_column_has_mean_0_and_variance_1() {
         let statistics = statistics(backend, &x, &mut running, cols);
         let affine = backend.tensor(2, cols, &[vec![1.0; cols], vec![0.0; cols]].concat()).unwrap();
         let mut y = poisoned(backend, rows, cols);
-        let (relu, dropout) = (false, Dropout::NONE);
         let call = BatchNorm {
             x: &x,
             statistics: &statistics,
             affine: &affine,
             y: &mut y,
             epsilon: 1e-12,
-            relu,
-            dropout,
+            relu: false,
+            dropout: Dropout::NONE,
         };
         backend.run(call).unwrap();
         let y = backend.read(&y).unwrap();
@@ -187,8 +187,7 @@ fn a_normalized_column_has_mean_0_and_variance_1() {
     on_backends!(check, [Form::Usual, Form::Downlevel]);
 }
 
-/// `dγ`, `dβ` and `dX` of `L = Σ dy·y`, and how far `x`, γ and β are from what the device made of
-/// them.
+/// Returns the statistics, `[dγ, dβ]` and `dX` of `L = Σ dy·y` that the device computes.
 fn grads<B: Backend>(
     backend: &mut B,
     x: &[f32],
@@ -201,9 +200,10 @@ fn grads<B: Backend>(
     let x = backend.tensor(rows, cols, x).unwrap();
     let mut running = backend.zeros(2, cols).unwrap();
     let statistics = statistics(backend, &x, &mut running, cols);
-    let (affine, grad_y) =
-        (backend.tensor(2, cols, affine).unwrap(), backend.tensor(rows, cols, dy).unwrap());
-    let (mut grad_affine, mut grad_x) = (poisoned(backend, 2, cols), poisoned(backend, rows, cols));
+    let affine = backend.tensor(2, cols, affine).unwrap();
+    let grad_y = backend.tensor(rows, cols, dy).unwrap();
+    let mut grad_affine = poisoned(backend, 2, cols);
+    let mut grad_x = poisoned(backend, rows, cols);
     backend
         .run(BatchNormGrad {
             x: &x,
@@ -224,10 +224,11 @@ fn gradients_equal_the_oracle() {
     fn check<B: Backend>(backend: &mut B) {
         for [rows, cols] in SHAPES {
             for through in [None, Some(1.25)] {
-                // As what a ReLU leaves: zeros among numbers above 0.
+                // Like the output of a ReLU: zeros among positive numbers.
                 let cut = |x: f32| if through.is_some() { x.max(0.0) } else { x };
                 let x: Vec<f32> = columns(1, rows, cols).into_iter().map(cut).collect();
-                let (affine, dy) = (columns(7, 2, cols), noise(9, rows * cols));
+                let affine = columns(7, 2, cols);
+                let dy = noise(9, rows * cols);
                 let [statistics, grad_affine, grad_x] =
                     grads(backend, &x, &affine, &dy, cols, through);
                 let [exact_affine, exact_x] =
@@ -241,12 +242,15 @@ fn gradients_equal_the_oracle() {
     on_backends!(check, [Form::Usual, Form::Downlevel]);
 }
 
-/// The oracle's gradient against central differences of the whole, statistics included, in f64.
+/// Checks the gradient against central differences, in f64, of the whole loss, including its
+/// dependence on the statistics.
 #[test]
 fn the_gradient_is_the_slope_through_the_statistics_too() {
     fn check<B: Backend>(backend: &mut B) {
         let (rows, cols) = (6, 3);
-        let (x, affine, dy) = (columns(1, rows, cols), columns(7, 2, cols), noise(9, rows * cols));
+        let x = columns(1, rows, cols);
+        let affine = columns(7, 2, cols);
+        let dy = noise(9, rows * cols);
         let loss = |x: &[f64], affine: &[f64]| -> f64 {
             let mut sum = 0.0;
             for col in 0..cols {
@@ -262,10 +266,12 @@ fn the_gradient_is_the_slope_through_the_statistics_too() {
             sum
         };
         let wide = |values: &[f32]| values.iter().copied().map(f64::from).collect::<Vec<f64>>();
-        let (wide_x, wide_affine) = (wide(&x), wide(&affine));
+        let wide_x = wide(&x);
+        let wide_affine = wide(&affine);
         let slope = |at: usize, of_x: bool| {
             let moved = |by: f64| {
-                let (mut x, mut affine) = (wide_x.clone(), wide_affine.clone());
+                let mut x = wide_x.clone();
+                let mut affine = wide_affine.clone();
                 *(if of_x { &mut x[at] } else { &mut affine[at] }) += by;
                 loss(&x, &affine)
             };
@@ -279,7 +285,7 @@ fn the_gradient_is_the_slope_through_the_statistics_too() {
                 .fold(0.0, f64::max)
         };
         assert!(off(&grad_x, true) < 1e-5 && off(&grad_affine, false) < 1e-5, "{}", backend.name());
-        // The control: as if mean and variance were constants, which they are not.
+        // The control: the gradient with the mean and the variance wrongly held constant.
         let frozen: Vec<f32> = (0..rows * cols)
             .map(|i| {
                 let column: Vec<f64> =
@@ -302,8 +308,8 @@ fn adamw_equals_the_oracle_over_several_steps() {
         for [rows, cols] in SHAPES {
             let count = rows * cols;
             let mut weight = backend.tensor(rows, cols, &noise(1, count)).unwrap();
-            let (mut first, mut second) =
-                (backend.zeros(rows, cols).unwrap(), backend.zeros(rows, cols).unwrap());
+            let mut first = backend.zeros(rows, cols).unwrap();
+            let mut second = backend.zeros(rows, cols).unwrap();
             for step in 0..4 {
                 let gradient = noise(2 + u64::from(step), count);
                 let grad = backend.tensor(rows, cols, &gradient).unwrap();
@@ -330,8 +336,7 @@ fn adamw_equals_the_oracle_over_several_steps() {
                         )
                         .unwrap();
                 }
-                // The control: a step without the correction of the one after, or with decay in the
-                // gradient.
+                // The control: the bias correction of the next step.
                 let other = oracle::adamw(&gradient, state, &rule, step + 1);
                 assert!(other[0].check("", &got[0]).is_err(), "{rows}×{cols} step {step}");
             }
@@ -344,9 +349,14 @@ fn adamw_equals_the_oracle_over_several_steps() {
 fn what_does_not_fit_is_refused() {
     fn check<B: Backend>(backend: &mut B) {
         let mut zeros = |rows, cols| backend.zeros::<f32>(rows, cols).unwrap();
-        let (x, none, pair, other) = (zeros(4, 3), zeros(0, 3), zeros(2, 3), zeros(2, 4));
-        let (mut statistics, mut running, mut y, mut short) =
-            (zeros(2, 3), zeros(2, 3), zeros(4, 3), zeros(3, 3));
+        let x = zeros(4, 3);
+        let none = zeros(0, 3);
+        let pair = zeros(2, 3);
+        let other = zeros(2, 4);
+        let mut statistics = zeros(2, 3);
+        let mut running = zeros(2, 3);
+        let mut y = zeros(4, 3);
+        let mut short = zeros(3, 3);
         let (momentum, epsilon, relu, dropout) = (0.1, EPSILON, false, Dropout::NONE);
         let shape = |result: wgpu_dropout::Result<()>| {
             assert!(matches!(result, Err(Error::Shape { .. })), "{result:?}")
@@ -386,7 +396,8 @@ fn what_does_not_fit_is_refused() {
         let (first, second) = (&mut statistics, &mut *running);
         let call = AdamW { grad: &x, weight: &mut y, first, second, rule, step: 0 };
         shape(backend.run(call));
-        let (mut first, mut second) = (backend.zeros(4, 3).unwrap(), backend.zeros(4, 3).unwrap());
+        let mut first = backend.zeros(4, 3).unwrap();
+        let mut second = backend.zeros(4, 3).unwrap();
         let call = AdamW {
             grad: &x,
             weight: &mut y,

@@ -1,4 +1,4 @@
-//! `linear_forward`, `grad_input`, `grad_weight`: matrix products with dropout fused in, on the CPU
+//! `linear_forward`, `grad_input`, `grad_weight`: matrix products with fused dropout, on the CPU
 //! and in each tile.
 
 use crate::common::{
@@ -12,8 +12,8 @@ use wgpu_dropout::oracle::{self, Exact};
 use wgpu_dropout::{Dropout, Mode, Rate};
 
 /// `[B, I, O]`: ragged ones, one row, one column, primes, whole vectors, empty sums and empty
-/// results; and few rows or columns with long sums, which are cut in parts forward (the first
-/// three) or backward.
+/// results; and few rows or columns with long sums, which are split in the forward pass (the first
+/// three) or in the backward pass.
 const SHAPES: [[usize; 3]; 24] = [
     [3, 601, 70],
     [70, 640, 12],
@@ -41,7 +41,7 @@ const SHAPES: [[usize; 3]; 24] = [
     [4, 0, 8],
 ];
 
-/// What goes into a layer and its backward pass.
+/// Inputs of a layer and of its backward pass.
 struct Case {
     shape: [usize; 3],
     x: Vec<f32>,
@@ -50,11 +50,11 @@ struct Case {
     grad_output: Vec<f32>,
     relu: bool,
     dropout: Dropout,
-    /// Whether dX goes back through the layer before as well, and the scale of its dropout.
+    /// If set, dX also passes back through the previous layer, whose dropout has this scale.
     through: Option<f32>,
 }
 
-/// What comes out.
+/// Outputs of a layer and of its backward pass.
 #[derive(Clone)]
 struct Results {
     y: Vec<f32>,
@@ -68,8 +68,8 @@ fn cases(fill: fn(u64, usize) -> Vec<f32>, sites: &[Dropout]) -> Vec<Case> {
     for (i, shape) in SHAPES.into_iter().enumerate() {
         let [batch, inputs, outputs] = shape;
         for (j, &dropout) in sites.iter().enumerate() {
-            // Every site with and without ReLU; a bias in every other case, a layer before in every
-            // third.
+            // Every site runs with and without ReLU. Every other case has a bias, every third a
+            // previous layer.
             for relu in [false, true] {
                 let has_bias = (i + j + usize::from(relu)) % 2 == 0;
                 cases.push(Case {
@@ -118,7 +118,8 @@ fn run<B: Backend>(backend: &mut B, case: &Case) -> Results {
             through,
         })
         .unwrap();
-    let (mut dw, mut db) = (poisoned(backend, inputs, outputs), poisoned(backend, 1, outputs));
+    let mut dw = poisoned(backend, inputs, outputs);
+    let mut db = poisoned(backend, 1, outputs);
     let call = GradWeight {
         x: &x,
         grad_output,
@@ -132,8 +133,8 @@ fn run<B: Backend>(backend: &mut B, case: &Case) -> Results {
     Results { y: read(&y), dx: read(&dx), dw: read(&dw), db: read(&db) }
 }
 
-/// The gradient before the ReLU and dropout whose output is `x`: dX·s where X > 0 or is a NaN, else
-/// 0.
+/// Returns the gradient before the ReLU and dropout whose output is `x`: dX·s where X > 0 or X is
+/// NaN, else 0.
 fn back_through(mut grad_input: Exact, x: &[f32], scale: f32) -> Exact {
     let scaled = |value: f64, x: f32| if x <= 0.0 { 0.0 } else { value * f64::from(scale) };
     for values in [&mut grad_input.values, &mut grad_input.magnitudes] {
@@ -174,13 +175,14 @@ fn products_equal_the_oracle() {
 #[test]
 fn whole_numbers_give_the_same_bits_everywhere() {
     fn check<B: Backend>(backend: &mut B) {
-        // Mostly zeros show the sign of a sum of zeros.
+        // Mostly zeros, which show the sign of a sum of zeros.
         let sparse =
             |seed, len| small_integers(seed, len).iter().map(|x| (x / 4.0).trunc()).collect();
         for case in
             cases(small_integers, &exact_sites()).into_iter().chain(cases(sparse, &exact_sites()))
         {
-            let (a, b) = (run(backend, &case), run(&mut Cpu::reference(), &case));
+            let a = run(backend, &case);
+            let b = run(&mut Cpu::reference(), &case);
             let what = format!(
                 "{} {:?} relu {} {:?}",
                 backend.name(),
@@ -196,9 +198,9 @@ fn whole_numbers_give_the_same_bits_everywhere() {
     on_backends!(check, tiles_and_downlevel());
 }
 
-/// The order of each sum is that of the CPU's reference, in one chain or in parts, as `order::part`
-/// says. Products by 1 and -1 are exact, so that every addition rounds alike with and without a
-/// fused multiply-add, and shows where it stands in the order.
+/// Checks that each sum is added in the order of the CPU reference, in one chain or in the parts
+/// that `order::part` gives. Products by 1 and -1 are exact. So every addition rounds alike with
+/// and without a fused multiply-add, and its place in the order shows.
 #[test]
 fn sums_are_in_the_order_that_the_rule_says() {
     use wgpu_dropout::order::part;
@@ -208,16 +210,26 @@ fn sums_are_in_the_order_that_the_rule_says() {
     fn check<B: Backend>(backend: &mut B, fills: [fn(u64, usize) -> Vec<f32>; 2]) {
         for shape in SHAPES {
             let [batch, inputs, outputs] = shape;
-            let (x, weight) = (fills[0](1, batch * inputs), fills[1](2, inputs * outputs));
-            let (bias, grad_output, dropout) = (None, fills[0](4, batch * outputs), Dropout::NONE);
-            let case =
-                Case { shape, x, weight, bias, grad_output, relu: false, dropout, through: None };
-            let (a, b) = (run(backend, &case), run(&mut Cpu::reference(), &case));
+            let x = fills[0](1, batch * inputs);
+            let weight = fills[1](2, inputs * outputs);
+            let grad_output = fills[0](4, batch * outputs);
+            let case = Case {
+                shape,
+                x,
+                weight,
+                bias: None,
+                grad_output,
+                relu: false,
+                dropout: Dropout::NONE,
+                through: None,
+            };
+            let a = run(backend, &case);
+            let b = run(&mut Cpu::reference(), &case);
             let what = format!("{} {shape:?}", backend.name());
             same_bits(&what, &a.y, &b.y).unwrap();
             same_bits(&what, &a.dx, &b.dx).unwrap();
             if part(batch, outputs, inputs).is_some() {
-                // The control: one chain is another order.
+                // The control: a single chain has another order.
                 let terms = |row: usize, col: usize| {
                     (0..inputs).map(move |i| (row * inputs + i, i * outputs + col))
                 };
@@ -250,8 +262,8 @@ fn sums_are_in_the_order_that_the_rule_says() {
     }
 }
 
-/// The tile changes nothing where the device's compiler contracts a multiplication and an addition
-/// everywhere or nowhere, as those of software adapters do.
+/// Checks that the tile does not change the result on software adapters, whose compilers contract a
+/// multiplication and an addition everywhere or nowhere.
 #[test]
 fn tiles_sum_in_the_same_order() {
     let cases = cases(noise, &[Dropout::train(Mode::Inverted, mask(0.7))]);
@@ -273,7 +285,7 @@ fn tiles_sum_in_the_same_order() {
     }
 }
 
-/// The predict form is the training form without a mask, times k where dropout was vanilla.
+/// Checks that prediction equals training without a mask, times k if dropout was vanilla.
 #[test]
 fn prediction_scales_the_activation_and_draws_nothing() {
     fn check<B: Backend>(backend: &mut B) {
@@ -293,7 +305,8 @@ fn prediction_scales_the_activation_and_draws_nothing() {
     on_backends!(check, tiles_and_downlevel());
 }
 
-/// relu(NaN) is NaN, relu(−∞) is 0, and what is dropped is 0 whatever it was.
+/// Checks that relu(NaN) is NaN, that relu(−∞) is 0, and that dropped elements are 0 whatever their
+/// value.
 #[test]
 fn nan_and_infinity_go_through_a_layer_as_through_the_oracle() {
     fn check<B: Backend>(backend: &mut B) {
@@ -313,8 +326,8 @@ fn nan_and_infinity_go_through_a_layer_as_through_the_oracle() {
                     }
                     let mut bias = noise(13, outputs);
                     (bias[0], bias[3], bias[6]) = (f32::INFINITY, f32::NAN, f32::NEG_INFINITY);
-                    let (weight, grad_output) =
-                        (noise(12, inputs * outputs), noise(14, batch * outputs));
+                    let weight = noise(12, inputs * outputs);
+                    let grad_output = noise(14, batch * outputs);
                     let y = oracle::linear_forward(&x, &weight, Some(&bias), shape, relu, &dropout);
                     if dropout.mask.rate.threshold() > 0 {
                         assert!(
@@ -343,8 +356,8 @@ fn nan_and_infinity_go_through_a_layer_as_through_the_oracle() {
     on_backends!(check, tiles_and_downlevel());
 }
 
-/// dZ = dY·s where the saved output is a NaN, as autograd has it; 0 where it is 0 or below,
-/// whatever dY is.
+/// Checks that dZ = dY·s where the saved output is NaN, as in autograd, and that dZ is 0 where the
+/// output is 0 or negative, whatever dY is.
 #[test]
 fn the_gradient_passes_where_the_saved_output_is_nan() {
     fn check<B: Backend>(backend: &mut B) {
@@ -363,8 +376,8 @@ fn the_gradient_passes_where_the_saved_output_is_nan() {
                 .unzip();
             let weight = backend.tensor(n, n, &identity).unwrap();
             let one = backend.tensor(1, 1, &[1.0]).unwrap();
-            let (output, grad_output) =
-                (&backend.tensor(1, n, &saved).unwrap(), &backend.tensor(1, n, &dy).unwrap());
+            let output = &backend.tensor(1, n, &saved).unwrap();
+            let grad_output = &backend.tensor(1, n, &dy).unwrap();
             let output = Some(output);
             let mut dx = poisoned(backend, 1, n);
             let call = GradInput {
@@ -377,20 +390,22 @@ fn the_gradient_passes_where_the_saved_output_is_nan() {
             };
             backend.run(call).unwrap();
             same_bits("grad_input", &backend.read(&dx).unwrap(), &right).unwrap();
-            // The same from the layer after, which goes back through this one.
+            // The same result must come from the next layer's backward pass, which continues
+            // through this layer.
             let mut dx = poisoned(backend, 1, n);
-            let (dropout, through) = (Dropout::NONE, output.map(|output| (output, site.scale)));
+            let through = output.map(|output| (output, site.scale));
             let call = GradInput {
                 grad_output,
                 output: None,
                 weight: &weight,
                 grad_input: &mut dx,
-                dropout,
+                dropout: Dropout::NONE,
                 through,
             };
             backend.run(call).unwrap();
             same_bits("grad_input, through", &backend.read(&dx).unwrap(), &right).unwrap();
-            let (mut dw, mut db) = (poisoned(backend, 1, n), poisoned(backend, 1, n));
+            let mut dw = poisoned(backend, 1, n);
+            let mut db = poisoned(backend, 1, n);
             let (grad_weight, grad_bias) = (&mut dw, &mut db);
             let call =
                 GradWeight { x: &one, grad_output, output, grad_weight, grad_bias, dropout: site };

@@ -86,12 +86,14 @@ fn sgd_follows_the_rule_update_by_update() {
     on_backends!(check);
 }
 
-/// The control: what each part of the rule adds is far outside the bound of the rest.
+/// The control of the bound: changing or omitting any one part of the rule moves the result far
+/// outside it.
 #[test]
 fn every_part_of_the_rule_shows() {
     fn check<B: Backend>(backend: &mut B) {
         let (rows, cols) = (20, 6);
-        let (start, gradient) = (noise(1, rows * cols), noise(2, rows * cols));
+        let start = noise(1, rows * cols);
+        let gradient = noise(2, rows * cols);
         let full = SgdRule {
             momentum: 0.9,
             weight_decay: 0.1,
@@ -125,14 +127,14 @@ fn every_part_of_the_rule_shows() {
     on_backends!(check);
 }
 
-/// `α·|w|` has no slope at 0: a weight there is left alone, and its neighbours are pulled towards
-/// it.
+/// Checks that `α·|w|` has no slope at 0: a weight of 0 stays, and other weights are pulled towards
+/// 0.
 #[test]
 fn an_l1_penalty_pulls_towards_0_and_leaves_0_alone() {
     fn check<B: Backend>(backend: &mut B) {
         let start = [2.0, -2.0, 0.0, -0.0, 0.5, -0.5, 0.0];
-        let (mut weight, grad) =
-            (backend.tensor(7, 1, &start).unwrap(), backend.zeros(7, 1).unwrap());
+        let mut weight = backend.tensor(7, 1, &start).unwrap();
+        let grad = backend.zeros(7, 1).unwrap();
         let rule = SgdRule { l1: 0.5, ..SgdRule::plain(0.5) };
         backend.run(Sgd { grad: &grad, weight: &mut weight, velocity: None, rule }).unwrap();
         assert_eq!(backend.read(&weight).unwrap(), [1.75, -1.75, 0.0, 0.0, 0.25, -0.25, 0.0]);
@@ -143,7 +145,8 @@ fn an_l1_penalty_pulls_towards_0_and_leaves_0_alone() {
 #[test]
 fn momentum_without_a_velocity_is_refused() {
     fn check<B: Backend>(backend: &mut B) {
-        let (grad, mut weight) = (backend.zeros(2, 2).unwrap(), backend.zeros(2, 2).unwrap());
+        let grad = backend.zeros(2, 2).unwrap();
+        let mut weight = backend.zeros(2, 2).unwrap();
         let rule = SgdRule { momentum: 0.9, ..SgdRule::plain(0.1) };
         assert!(
             backend.run(Sgd { grad: &grad, weight: &mut weight, velocity: None, rule }).is_err()
@@ -174,7 +177,8 @@ fn start([_, inputs, outputs]: [usize; 3], fill: fn(u64, usize) -> Vec<f32>) -> 
     [fill(1, inputs * outputs), fill(2, inputs * outputs), fill(3, outputs), fill(4, outputs)]
 }
 
-/// The state after one update, fused, or by the three kernels that it stands for.
+/// Returns the state after one update, made by the fused kernel or by the three kernels that it
+/// replaces.
 fn update<B: Backend>(
     backend: &mut B,
     x: &[f32],
@@ -185,10 +189,8 @@ fn update<B: Backend>(
     fused: bool,
 ) -> State {
     let [batch, inputs, outputs] = shape;
-    let (x, grad_z) = (
-        &backend.tensor(batch, inputs, x).unwrap(),
-        &backend.tensor(batch, outputs, grad_z).unwrap(),
-    );
+    let x = &backend.tensor(batch, inputs, x).unwrap();
+    let grad_z = &backend.tensor(batch, outputs, grad_z).unwrap();
     let mut tensors = [(inputs, &state[0]), (inputs, &state[1]), (1, &state[2]), (1, &state[3])]
         .map(|(rows, values)| backend.tensor(rows, outputs, values).unwrap());
     let [weight, weight_velocity, bias, bias_velocity] = &mut tensors;
@@ -196,11 +198,17 @@ fn update<B: Backend>(
     if fused {
         backend.run(GradWeightSgd { x, grad_z, weight, bias, velocity, rule }).unwrap();
     } else {
-        let (mut dw, mut db) = (poisoned(backend, inputs, outputs), poisoned(backend, 1, outputs));
-        let (output, dropout) = (None, Dropout::NONE);
-        let (grad_weight, grad_bias) = (&mut dw, &mut db);
+        let mut dw = poisoned(backend, inputs, outputs);
+        let mut db = poisoned(backend, 1, outputs);
         backend
-            .run(GradWeight { x, grad_output: grad_z, output, grad_weight, grad_bias, dropout })
+            .run(GradWeight {
+                x,
+                grad_output: grad_z,
+                output: None,
+                grad_weight: &mut dw,
+                grad_bias: &mut db,
+                dropout: Dropout::NONE,
+            })
             .unwrap();
         let (weight_velocity, bias_velocity) = velocity.unzip();
         backend.run(Sgd { grad: &dw, weight, velocity: weight_velocity, rule }).unwrap();
@@ -220,8 +228,8 @@ fn a_layer_is_updated_as_the_rule_says() {
                 let what = format!("{} grad_weight_sgd {shape:?} {rule:?}", backend.name());
                 let mut state = start(shape, noise);
                 for round in 0..3 {
-                    let (x, grad_z) =
-                        (noise(5 + round, batch * inputs), noise(8 + round, batch * outputs));
+                    let x = noise(5 + round, batch * inputs);
+                    let grad_z = noise(8 + round, batch * outputs);
                     let exact_z: Vec<f64> = grad_z.iter().copied().map(f64::from).collect();
                     let exact = oracle::grad_weight_sgd(
                         &x,
@@ -232,7 +240,7 @@ fn a_layer_is_updated_as_the_rule_says() {
                     );
                     let next = update(backend, &x, &grad_z, &state, shape, rule, true);
                     for (i, (exact, next)) in exact.iter().zip(&next).enumerate() {
-                        // Without momentum nothing is kept, so nothing is changed.
+                        // Without momentum the velocities must stay unchanged.
                         if i % 2 == 0 || rule.momentum != 0.0 {
                             exact
                                 .check(
@@ -252,15 +260,15 @@ fn a_layer_is_updated_as_the_rule_says() {
     on_backends!(check, tiles_and_downlevel());
 }
 
-/// Whole numbers and factors that are powers of two are exact in any order. The control: another
-/// rule gives other bits.
+/// Checks that the fused update gives the bits of the separate kernels. Whole numbers times powers
+/// of two are exact in any order. The control: another rule gives other bits.
 #[test]
 fn a_fused_update_is_the_gradient_and_then_the_update() {
     fn check<B: Backend>(backend: &mut B) {
         for shape in LAYERS {
             let [batch, inputs, outputs] = shape;
-            let (x, grad_z) =
-                (small_integers(5, batch * inputs), small_integers(6, batch * outputs));
+            let x = small_integers(5, batch * inputs);
+            let grad_z = small_integers(6, batch * outputs);
             let state = start(shape, small_integers);
             for (momentum, weight_decay, l1) in [
                 (0.0, 0.0, 0.0),
@@ -291,12 +299,11 @@ fn a_fused_update_has_no_max_norm_and_needs_its_velocities() {
             [(2, 3), (2, 4), (3, 4), (1, 4)].map(|(r, c)| backend.zeros(r, c).unwrap());
         let rule = SgdRule { momentum: 0.9, ..SgdRule::plain(0.1) };
         let mut call = |rule| {
-            let (weight, bias) = (&mut weight, &mut bias);
             backend.run(GradWeightSgd {
                 x: &x,
                 grad_z: &grad_z,
-                weight,
-                bias,
+                weight: &mut weight,
+                bias: &mut bias,
                 velocity: None,
                 rule,
             })

@@ -17,16 +17,18 @@ const SHAPES: [[usize; 2]; 7] =
 fn what_is_added_equals_the_oracle() {
     fn check<B: Backend>(backend: &mut B) {
         for [rows, cols] in SHAPES {
-            // Means below the least that counts, above the most, and between.
+            // Means below the lower clamp, above the upper one, and between.
             let means: Vec<f32> = noise(1, 2 * cols).iter().map(|mean| 0.5 + 0.8 * mean).collect();
-            let (grad, target, weight) = (noise(2, rows * cols), 0.05, 3.0);
+            let grad = noise(2, rows * cols);
+            let target = 0.05;
+            let weight = 3.0;
             let statistics = backend.tensor(2, cols, &means).unwrap();
             let mut grad_y = backend.tensor(rows, cols, &grad).unwrap();
             backend
                 .run(SparsityGrad { statistics: &statistics, grad_y: &mut grad_y, target, weight })
                 .unwrap();
-            let (what, got) =
-                (format!("{} {rows}×{cols}", backend.name()), backend.read(&grad_y).unwrap());
+            let what = format!("{} {rows}×{cols}", backend.name());
+            let got = backend.read(&grad_y).unwrap();
             oracle::sparsity_grad(&means, &grad, cols, target, weight).check(&what, &got).unwrap();
             // The controls: another target, and the sum over rows in place of their mean.
             for (target, weight) in [(0.06, weight), (target, weight * rows as f32)] {
@@ -41,8 +43,8 @@ fn what_is_added_equals_the_oracle() {
     on_backends!(check);
 }
 
-/// A layer of logistic units with the identity for weights, so that `Z` is `X`, and the gradient of
-/// its penalty.
+/// Runs a layer of logistic units with identity weights, so that `Z` is `X`, and computes the
+/// gradient of its penalty.
 fn penalized<B: Backend>(
     backend: &mut B,
     z: &B::Tensor<f32>,
@@ -55,15 +57,14 @@ fn penalized<B: Backend>(
     let identity = backend.tensor(cols, cols, &identity).unwrap();
     let (activation, dropout) = (Activation::Sigmoid, Dropout::NONE);
     let [mut y, mut grad_z] = [(); 2].map(|()| poisoned(backend, rows, cols));
-    let (mut statistics, mut running) =
-        (poisoned(backend, 2, cols), backend.zeros(2, cols).unwrap());
+    let mut statistics = poisoned(backend, 2, cols);
+    let mut running = backend.zeros(2, cols).unwrap();
     let mut grad_y = backend.zeros(rows, cols).unwrap();
-    let (bias, residual) = (None, None);
     let call = LinearActivation {
         x: z,
         weight: &identity,
-        bias,
-        residual,
+        bias: None,
+        residual: None,
         z: None,
         y: &mut y,
         activation,
@@ -155,8 +156,8 @@ fn units_that_are_off_or_on_in_all_rows_are_pushed_within_bounds() {
             .unwrap();
         let got = backend.read(&grad_y).unwrap();
         let what = format!("{} {got:?}", backend.name());
-        // −ρ/10⁻⁶ and (1 − ρ)/10⁻⁶, the latter within what f32 keeps of 1 − 10⁻⁶; and nothing where
-        // the mean is the target.
+        // The bounds are −ρ/10⁻⁶ and (1 − ρ)/10⁻⁶, the latter to the precision with which f32 holds
+        // 1 − 10⁻⁶. The gradient is 0 where the mean is the target.
         assert!(
             (got[0] + 5e4).abs() < 50.0
                 && (got[1] / 9.5e5 - 1.0).abs() < 0.1
@@ -171,11 +172,9 @@ fn units_that_are_off_or_on_in_all_rows_are_pushed_within_bounds() {
 #[test]
 fn what_does_not_fit_is_refused() {
     fn check<B: Backend>(backend: &mut B) {
-        let (pair, other, mut grad_y) = (
-            backend.zeros(2, 3).unwrap(),
-            backend.zeros(2, 4).unwrap(),
-            backend.zeros::<f32>(4, 3).unwrap(),
-        );
+        let pair = backend.zeros(2, 3).unwrap();
+        let other = backend.zeros(2, 4).unwrap();
+        let mut grad_y = backend.zeros::<f32>(4, 3).unwrap();
         let call =
             SparsityGrad { statistics: &other, grad_y: &mut grad_y, target: 0.05, weight: 1.0 };
         assert!(matches!(backend.run(call), Err(Error::Shape { kernel: "sparsity_grad", .. })));

@@ -1,9 +1,12 @@
-//! `squared_error`, with logistic outputs and without.
+//! `squared_error`, with and without logistic outputs.
 //!
-//! WGSL lets `exp(-|z|)` be off by 3 + 2·|z| units in the last place and a division by 2.5. The
-//! logistic's slope bounds what the first adds to y by ε·(3 + 2·|z|)·exp(-|z|) / (1 + exp(-|z|))² ≤
-//! ε, the division and the addition add 3 more: |δy| ≤ 5·ε. With targets of 0 to 1 a difference is
-//! at most 1 and the slope at most 1/4, so that dz is off by 12·ε times the share of a row.
+//! WGSL allows `exp(-|z|)` an error of 3 + 2·|z| units in the last place, and a division 2.5. The
+//! slope of the logistic function bounds what the first adds to y:
+//!
+//! ε·(3 + 2·|z|)·exp(-|z|) / (1 + exp(-|z|))² ≤ ε.
+//!
+//! The division and the addition add 3·ε more, so |δy| ≤ 5·ε. With targets in 0 to 1, a difference
+//! is at most 1 and the slope at most 1/4, so dz is off by at most 12·ε times a row's share.
 
 use crate::common::{noise, poisoned};
 use crate::on_backends;
@@ -13,7 +16,7 @@ use wgpu_dropout::oracle;
 
 const EPSILON: f64 = f32::EPSILON as f64;
 
-/// Losses and the gradient.
+/// Returns the losses and the gradient.
 fn run<B: Backend>(
     backend: &mut B,
     z: &[f32],
@@ -22,9 +25,10 @@ fn run<B: Backend>(
     logistic: bool,
 ) -> (Vec<f32>, Vec<f32>) {
     let batch = z.len() / cols;
-    let (z, t) =
-        (backend.tensor(batch, cols, z).unwrap(), backend.tensor(batch, cols, targets).unwrap());
-    let (mut dz, mut losses) = (poisoned(backend, batch, cols), poisoned(backend, batch, 2));
+    let z = backend.tensor(batch, cols, z).unwrap();
+    let t = backend.tensor(batch, cols, targets).unwrap();
+    let mut dz = poisoned(backend, batch, cols);
+    let mut losses = poisoned(backend, batch, 2);
     backend
         .run(SquaredError { z: &z, targets: &t, grad_z: &mut dz, losses: &mut losses, logistic })
         .unwrap();
@@ -34,7 +38,7 @@ fn run<B: Backend>(
     (backend.read(&losses).unwrap().into_iter().step_by(2).collect(), backend.read(&dz).unwrap())
 }
 
-/// Compares so that a NaN fails.
+/// Checks values against a bound that a NaN fails.
 fn within(
     what: &str,
     computed: &[f32],
@@ -86,13 +90,13 @@ fn squared_error_equals_the_oracle() {
     on_backends!(check);
 }
 
-/// The derivative of the mean loss, by central differences in f64. The control: the slope of the
-/// other output.
+/// Checks the gradient against central differences, in f64, of the mean loss. The control: the
+/// slope for the other kind of output.
 #[test]
 fn the_gradient_is_the_slope_of_the_mean_loss() {
     fn check<B: Backend>(backend: &mut B) {
         let (batch, cols, h) = (3, 5, 1.0 / 1024.0);
-        // Multiples of a power of two: f32 holds z ± h.
+        // Multiples of a power of two, so that f32 holds z ± h exactly.
         let z: Vec<f32> =
             noise(3, batch * cols).iter().map(|x| (x * 4096.0).round() / 1024.0).collect();
         let targets: Vec<f32> = noise(4, batch * cols).iter().map(|x| 0.5 * (x + 1.0)).collect();
@@ -119,10 +123,15 @@ fn shapes_that_do_not_fit_are_refused() {
     fn check<B: Backend>(backend: &mut B) {
         let [z, targets, mut dz, mut losses] =
             [(3, 4), (3, 5), (3, 4), (3, 2)].map(|(r, c)| backend.zeros::<f32>(r, c).unwrap());
-        let (grad_z, losses) = (&mut dz, &mut losses);
         assert!(
             backend
-                .run(SquaredError { z: &z, targets: &targets, grad_z, losses, logistic: true })
+                .run(SquaredError {
+                    z: &z,
+                    targets: &targets,
+                    grad_z: &mut dz,
+                    losses: &mut losses,
+                    logistic: true
+                })
                 .is_err()
         );
     }

@@ -1,12 +1,12 @@
-//! Lays the tensors of a call out in buffers in one way or another, runs it, and looks at every
-//! word afterwards.
+//! Lays out a call's tensors in buffers in different ways, runs the call, and checks every word
+//! afterwards.
 
 use crate::common::raw::Raw;
 use crate::common::{noise, same_bits};
 use wgpu_dropout::Result;
 use wgpu_dropout::gpu::{Prepared, View};
 
-/// What words hold that no tensor has.
+/// Value of the words that belong to no tensor.
 const GUARD: f32 = 9.25;
 
 /// A tensor's shape and values.
@@ -16,22 +16,26 @@ pub fn tensor(seed: u64, rows: usize, cols: usize) -> Tensor {
     (rows, cols, noise(seed, rows * cols))
 }
 
-/// How tensors are laid out.
+/// Layout of a call's tensors.
 #[derive(Debug, Clone, Copy)]
 pub enum Place {
-    /// A buffer each.
+    /// One buffer per tensor.
     Apart,
-    /// One buffer: words before each tensor, and between the end of a row and the next.
+    /// One buffer for all, with `between` words before each tensor and `gap` words after each row.
     Together { between: usize, gap: usize },
 }
 
-/// The words from the start of a tensor at which its rows lie.
+/// Returns the ranges of words that a tensor's rows occupy, relative to its start.
 fn rows(&(rows, cols, _): &Tensor, gap: usize) -> impl Iterator<Item = std::ops::Range<usize>> {
     (0..rows).map(move |row| row * (cols + gap)..row * (cols + gap) + cols)
 }
 
-/// Lays tensors out, runs what `prepare` makes of their views, and gives their values after it.
-/// Panics where a word between them changed.
+/// Lays tensors out, runs the call that `prepare` makes of their views, and returns their values
+/// afterwards.
+///
+/// # Panics
+///
+/// If a word between the tensors changed.
 pub fn run(
     raw: &Raw,
     place: Place,
@@ -87,7 +91,7 @@ pub fn run(
     Ok(values)
 }
 
-/// Runs a call wherever tensors may lie, and holds what comes out against buffers of their own.
+/// Runs a call in every layout and compares the results with those on separate buffers.
 pub fn everywhere(
     raw: &Raw,
     what: &str,

@@ -15,8 +15,8 @@ use wgpu_dropout::{
     AlphaDropout, AxisMap, Dropout, Error, GaussianDropout, Key, Mask, Mode, Rate, Result,
 };
 
-/// Tensors that no binding of the least device holds: each window is within its limits, which the
-/// backend checks.
+/// Checks tensors that no binding of the least device holds: each window is within its limits,
+/// which the noop backend validates.
 #[test]
 fn large_tensors_are_bound_in_windows_that_the_least_device_takes() {
     let limits = Limits { max_compute_workgroups_per_dimension: 100, ..least() };
@@ -30,7 +30,8 @@ fn large_tensors_are_bound_in_windows_that_the_least_device_takes() {
     assert!(windows > 3 * whole, "{windows} dispatches and {whole}");
 }
 
-/// Kernels that are cut, on tensors of more than 64 KiB; gives the dispatches.
+/// Runs the kernels that can be divided, on tensors of more than 64 KiB. Returns the number of
+/// dispatches.
 fn large(gpu: &mut Gpu) -> Result<u64> {
     let mask = Mask::new(Rate::drop(0.5)?, Key { seed: 1, layer: 2, step: 3 });
     let dropout = Dropout::train(Mode::Inverted, mask);
@@ -39,12 +40,14 @@ fn large(gpu: &mut Gpu) -> Result<u64> {
         [[200, 300, 200], [131, 301, 67], [400, 70, 300], [20, 500, 300]]
     {
         let [x, through] = [gpu.zeros(batch, inputs)?, gpu.zeros(batch, inputs)?];
-        let (mut weight, mut bias, mut grad_input) =
-            (gpu.zeros(inputs, outputs)?, gpu.zeros(1, outputs)?, gpu.zeros(batch, inputs)?);
-        let (mut y, mut z, residual) =
-            (gpu.zeros(batch, outputs)?, gpu.zeros(batch, outputs)?, gpu.zeros(batch, outputs)?);
-        let (mut grad_weight, mut grad_bias) =
-            (gpu.zeros(inputs, outputs)?, gpu.zeros(1, outputs)?);
+        let mut weight = gpu.zeros(inputs, outputs)?;
+        let mut bias = gpu.zeros(1, outputs)?;
+        let mut grad_input = gpu.zeros(batch, inputs)?;
+        let mut y = gpu.zeros(batch, outputs)?;
+        let mut z = gpu.zeros(batch, outputs)?;
+        let residual = gpu.zeros(batch, outputs)?;
+        let mut grad_weight = gpu.zeros(inputs, outputs)?;
+        let mut grad_bias = gpu.zeros(1, outputs)?;
         gpu.run(CopyCall { x: &x, y: &mut grad_input })?;
         gpu.run(DropoutCall { x: &x, y: &mut grad_input, dropout })?;
         let of_bias = Some(&bias);
@@ -57,14 +60,13 @@ fn large(gpu: &mut Gpu) -> Result<u64> {
             dropout,
         })?;
         for residual in [None, Some(&residual)] {
-            let (x, weight, z, y) = (&x, &weight, Some(&mut z), &mut y);
             gpu.run(LinearActivation {
-                x,
-                weight,
+                x: &x,
+                weight: &weight,
                 bias: of_bias,
                 residual,
-                z,
-                y,
+                z: Some(&mut z),
+                y: &mut y,
                 activation,
                 dropout,
             })?;
@@ -77,35 +79,57 @@ fn large(gpu: &mut Gpu) -> Result<u64> {
             dropout,
         })?;
         for (output, through) in [(Some(&y), None), (None, Some((&through, 2.0)))] {
-            let (grad_output, weight, grad_input) = (&residual, &weight, &mut grad_input);
-            gpu.run(GradInput { grad_output, output, weight, grad_input, dropout, through })?;
+            gpu.run(GradInput {
+                grad_output: &residual,
+                output,
+                weight: &weight,
+                grad_input: &mut grad_input,
+                dropout,
+                through,
+            })?;
         }
         for output in [None, Some(&y)] {
-            let (x, grad_output, grad_weight, grad_bias) =
-                (&x, &residual, &mut grad_weight, &mut grad_bias);
-            gpu.run(GradWeight { x, grad_output, output, grad_weight, grad_bias, dropout })?;
+            gpu.run(GradWeight {
+                x: &x,
+                grad_output: &residual,
+                output,
+                grad_weight: &mut grad_weight,
+                grad_bias: &mut grad_bias,
+                dropout,
+            })?;
         }
         for velocity in [None, Some((&mut grad_weight, &mut grad_bias))] {
-            let (weight, bias, rule) = (&mut weight, &mut bias, SgdRule::plain(0.1));
-            gpu.run(GradWeightSgd { x: &x, grad_z: &residual, weight, bias, velocity, rule })?;
+            let rule = SgdRule::plain(0.1);
+            gpu.run(GradWeightSgd {
+                x: &x,
+                grad_z: &residual,
+                weight: &mut weight,
+                bias: &mut bias,
+                velocity,
+                rule,
+            })?;
         }
         let mut bytes = gpu.zeros(batch, inputs)?;
         gpu.run(MaskBytes { bytes: &mut bytes, mask })?;
         gpu.read_mask(mask, 32 * batch, inputs)?;
     }
-    // A row that no binding holds, though a grid is wide enough for it.
-    let (long, mut out) = (gpu.zeros(2, 20_000)?, gpu.zeros(2, 20_000)?);
+    // One row exceeds a binding, although the grid is wide enough for it.
+    let long = gpu.zeros(2, 20_000)?;
+    let mut out = gpu.zeros(2, 20_000)?;
     gpu.run(DropoutCall { x: &long, y: &mut out, dropout })?;
     rowwise(gpu, mask)?;
     gpu.wait()?;
     Ok(gpu.counts().dispatches)
 }
 
-/// Kernels that take rows, elements or images at a time.
+/// Runs the kernels that take rows, elements or images at a time.
 fn rowwise(gpu: &mut Gpu, mask: Mask) -> Result<()> {
-    let (rows, cols, dropout) = (5000, 12, Dropout::train(Mode::Inverted, mask));
+    let rows = 5000;
+    let cols = 12;
+    let dropout = Dropout::train(Mode::Inverted, mask);
     let [x, mut y, mut first, mut second] = [(); 4].map(|()| gpu.zeros(rows, cols).unwrap());
-    let (labels, mut sums) = (gpu.zeros(rows, 1)?, gpu.zeros(rows, 2)?);
+    let labels = gpu.zeros(rows, 1)?;
+    let mut sums = gpu.zeros(rows, 2)?;
     let losses = &mut sums;
     gpu.run(SoftmaxCrossEntropy {
         logits: &x,
@@ -115,7 +139,8 @@ fn rowwise(gpu: &mut Gpu, mask: Mask) -> Result<()> {
         batch: rows,
     })?;
     gpu.run(SquaredError { z: &x, targets: &first, grad_z: &mut y, losses, logistic: true })?;
-    let (statistics, affine) = (&gpu.zeros(2, cols)?, &gpu.zeros(2, cols)?);
+    let statistics = &gpu.zeros(2, cols)?;
+    let affine = &gpu.zeros(2, cols)?;
     gpu.run(BatchNorm {
         x: &x,
         statistics,
@@ -147,24 +172,26 @@ fn rowwise(gpu: &mut Gpu, mask: Mask) -> Result<()> {
     gpu.run(DropoutBits { x: &x, bits: &labels, y: &mut y, scale: 2.0 })?;
     let axes = &AxisMap::channels(&[rows / 4, 4, cols])?;
     gpu.run(DropoutBroadcast { x: &x, y: &mut y, axes, dropout })?;
-    let (bytes, order, all_labels) = (gpu.zeros(rows, cols)?, gpu.zeros(rows, 1)?, &labels);
-    let (mut some, mut their_labels) = (gpu.zeros(50, cols)?, gpu.zeros(50, 1)?);
+    let bytes = gpu.zeros(rows, cols)?;
+    let order = gpu.zeros(rows, 1)?;
+    let all_labels = &labels;
+    let mut some = gpu.zeros(50, cols)?;
+    let mut their_labels = gpu.zeros(50, 1)?;
     for data in [Features::Bytes(&bytes), Features::Floats(&x)] {
-        let (x, labels) = (&mut some, &mut their_labels);
         gpu.run(Gather {
             data,
             all_labels,
             order: &order,
             first: 7,
             unit: 0.5,
-            x,
-            labels,
+            x: &mut some,
+            labels: &mut their_labels,
             dropout,
         })?;
     }
-    // An image a row.
-    let (image, filter) =
-        (Image { height: 3, width: 2, channels: 2 }, Filter { side: 3, padding: 1 });
+    // One image per row.
+    let image = Image { height: 3, width: 2, channels: 2 };
+    let filter = Filter { side: 3, padding: 1 };
     let mut patches = gpu.zeros(6 * rows, 18)?;
     gpu.run(Patches { x: &x, image, filter, patches: &mut patches })?;
     gpu.run(PatchesGrad {
@@ -174,14 +201,14 @@ fn rowwise(gpu: &mut Gpu, mask: Mask) -> Result<()> {
         grad_x: &mut y,
         through: Some((&x, 2.0)),
     })?;
-    let (pool, mut pooled) =
-        (Pool { pooling: Pooling::Max, height: 1, width: 2 }, gpu.zeros(rows, 6)?);
+    let pool = Pool { pooling: Pooling::Max, height: 1, width: 2 };
+    let mut pooled = gpu.zeros(rows, 6)?;
     gpu.run(PoolCall { x: &x, image, pool, y: &mut pooled })?;
     gpu.run(PoolGrad { x: &x, image, pool, grad_y: &pooled, grad_x: &mut y, through: Some(2.0) })
 }
 
-/// A residual in the output's place is lost to the first part of a sum, so it is taken beside whole
-/// sums alone.
+/// Checks that a residual in place of the output is accepted only if the sums are not split: the
+/// first part of a split sum would overwrite it.
 #[test]
 fn a_residual_in_place_is_refused_where_its_sum_is_cut() {
     let limits = Limits {
@@ -208,15 +235,15 @@ fn a_residual_in_place_is_refused_where_its_sum_is_cut() {
         let (bias, z) = (None, None);
         kernels.prepare(&LinearActivation { x, weight, bias, residual, z, y, activation, dropout })
     };
-    // The least device binds 127 rows of 64 weights, so 112 of a sum.
+    // The least device binds 127 rows of 64 weights, so a part of a sum has 112 terms.
     layer(112, true).unwrap();
     layer(500, false).unwrap();
     let cut = layer(500, true);
     assert!(matches!(cut, Err(Error::TooLarge { value: 500, bound: 112, .. })), "{cut:?}");
 }
 
-/// What must lie in one binding is taken up to its last byte; the refusal says how many bytes there
-/// are and may be.
+/// Checks that a tensor that must lie in one binding is accepted up to its last byte, and that the
+/// refusal gives its size and the bound in bytes.
 #[test]
 fn a_tensor_that_must_be_whole_fits_to_the_byte() {
     let (device, _queue) = pretend(DeviceFeatures::empty(), &least());
@@ -230,10 +257,12 @@ fn a_tensor_that_must_be_whole_fits_to_the_byte() {
             mapped_at_creation: false,
         })
     });
-    // Wherever a tensor starts: the binding less the alignment and a word.
+    // The largest size that fits wherever a tensor starts: the binding less the alignment and a
+    // word.
     let most = (1 << 16) - (1 << 15) - 4;
     let updated = |cols: usize, max_norm: Option<f32>| {
-        let (grad, mut weight) = (View::new(&buffers[0], 1, cols), View::new(&buffers[1], 1, cols));
+        let grad = View::new(&buffers[0], 1, cols);
+        let mut weight = View::new(&buffers[1], 1, cols);
         kernels.prepare(&Sgd {
             grad,
             weight,

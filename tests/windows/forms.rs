@@ -1,4 +1,4 @@
-//! Dropout's other forms in windows.
+//! The other forms of dropout in windows.
 
 use super::{equal, on_both_plans, site};
 use crate::common::{noise, poisoned};
@@ -44,8 +44,8 @@ fn strips_in_windows_of_rows_and_in_cut_rows() {
         let x = noise(1, rows * cols);
         for (row, col) in [(0, 0), (9, 13)] {
             let mask = site(0.7, row, col).mask;
-            let (alpha, gaussian) =
-                (AlphaDropout::train(mask), GaussianDropout::train(mask).unwrap());
+            let alpha = AlphaDropout::train(mask);
+            let gaussian = GaussianDropout::train(mask).unwrap();
             let run = |gpu: &mut Gpu| {
                 let x = gpu.tensor(rows, cols, &x).unwrap();
                 let mut y = [0; 2].map(|_| poisoned(gpu, rows, cols));
@@ -53,8 +53,8 @@ fn strips_in_windows_of_rows_and_in_cut_rows() {
                 gpu.run(GaussianDropoutCall { x: &x, y: &mut y[1], dropout: gaussian }).unwrap();
                 y.map(|y| gpu.read(&y).unwrap()).concat()
             };
-            // A device may contract a multiplication and an addition in one variant and not in the
-            // next.
+            // Only the oracle is compared: a device may contract a multiplication and an addition
+            // in one variant and not in the next.
             for y in on_both_plans(Tile::Register, run).into_iter().flatten() {
                 oracle::alpha_dropout(&x, cols, &alpha)
                     .check("alpha_dropout", &y[..x.len()])
@@ -76,10 +76,8 @@ fn a_given_mask_in_windows_of_rows_and_in_cut_rows() {
             .map(|x| x.to_bits() << 9 ^ x.to_bits())
             .collect();
         let run = |gpu: &mut Gpu| {
-            let (x, bits) = (
-                gpu.tensor(rows, cols, &x).unwrap(),
-                gpu.tensor(rows, cols.div_ceil(32), &words).unwrap(),
-            );
+            let x = gpu.tensor(rows, cols, &x).unwrap();
+            let bits = gpu.tensor(rows, cols.div_ceil(32), &words).unwrap();
             let mut y = poisoned(gpu, rows, cols);
             gpu.run(DropoutBits { x: &x, bits: &bits, y: &mut y, scale: 2.0 }).unwrap();
             gpu.read(&y).unwrap()

@@ -1,5 +1,5 @@
-//! Loops that llvmpipe would end early: sums are cut before that, and what is not cut is refused
-//! where its loops would be too long.
+//! Loops that llvmpipe would end early: sums are split before that, and kernels that cannot be
+//! split are refused if their loops would be too long.
 
 use crate::common::{gpu_with, poisoned};
 use wgpu_dropout::Backend;
@@ -12,7 +12,8 @@ use wgpu_dropout::call::{
 use wgpu_dropout::gpu::{Planner, Tile, Tiles};
 use wgpu_dropout::{Dropout, Error, Result};
 
-/// Sums of ones, longer than llvmpipe goes on with a loop; `order::part` cuts none of them.
+/// Checks sums of ones with more terms than llvmpipe's limit on loop iterations; `order::part`
+/// splits none of them.
 #[test]
 fn sums_of_more_terms_than_a_loop_may_have() {
     let terms = 300_000;
@@ -22,10 +23,8 @@ fn sums_of_more_terms_than_a_loop_may_have() {
             continue;
         };
         let gpu = &mut gpu;
-        let (x, weight) = (
-            gpu.tensor(33, terms, &vec![1.0; 33 * terms]).unwrap(),
-            gpu.tensor(terms, 33, &vec![1.0; 33 * terms]).unwrap(),
-        );
+        let x = gpu.tensor(33, terms, &vec![1.0; 33 * terms]).unwrap();
+        let weight = gpu.tensor(terms, 33, &vec![1.0; 33 * terms]).unwrap();
         let mut y = poisoned(gpu, 33, 33);
         let call = LinearForward {
             x: &x,
@@ -36,7 +35,8 @@ fn sums_of_more_terms_than_a_loop_may_have() {
             dropout: Dropout::NONE,
         };
         gpu.run(call).unwrap();
-        let (mut dw, mut db) = (poisoned(gpu, 33, 33), poisoned(gpu, 1, 33));
+        let mut dw = poisoned(gpu, 33, 33);
+        let mut db = poisoned(gpu, 1, 33);
         let (grad_weight, grad_bias, dropout) = (&mut dw, &mut db, Dropout::NONE);
         gpu.run(GradWeight {
             x: &weight,
@@ -56,24 +56,27 @@ fn sums_of_more_terms_than_a_loop_may_have() {
             );
         }
         if gpu.kernels().planner().loops < u64::MAX {
-            let (grad_output, grad_input, through) = (&x, &mut gpu.zeros(33, 33).unwrap(), None);
+            let grad_input = &mut gpu.zeros(33, 33).unwrap();
             let w = gpu.zeros(33, terms).unwrap();
             let long = gpu.run(GradInput {
-                grad_output,
+                grad_output: &x,
                 output: None,
                 weight: &w,
                 grad_input,
                 dropout,
-                through,
+                through: None,
             });
             assert!(matches!(long, Err(Error::TooLarge { .. })), "{tile}: {long:?}");
         }
     }
-    // What is not cut: as many classes as three loops come to the end of, and one more.
+    // A kernel that is not split: the most classes for which its three loops complete, and one
+    // more.
     let Some(mut usual) = gpu_with(|planner| planner) else { return };
     for cols in [21_844, 21_845] {
-        let (logits, labels) = (usual.zeros(1, cols).unwrap(), usual.zeros(1, 1).unwrap());
-        let (mut dz, mut losses) = (poisoned(&mut usual, 1, cols), poisoned(&mut usual, 1, 2));
+        let logits = usual.zeros(1, cols).unwrap();
+        let labels = usual.zeros(1, 1).unwrap();
+        let mut dz = poisoned(&mut usual, 1, cols);
+        let mut losses = poisoned(&mut usual, 1, 2);
         let call = SoftmaxCrossEntropy {
             logits: &logits,
             labels: &labels,
@@ -91,14 +94,12 @@ fn sums_of_more_terms_than_a_loop_may_have() {
             }
         }
     }
-    // The control: without the bound the sums are short, where a loop has an end.
+    // The control: without the planner's bound, sums are short on a device that ends loops early.
     let unbound =
         |planner| Planner { loops: u64::MAX, tiles: Tiles::all(Tile::Register), ..planner };
     let Some(mut gpu) = gpu_with(unbound) else { return };
-    let (x, weight) = (
-        gpu.tensor(33, terms, &vec![1.0; 33 * terms]).unwrap(),
-        gpu.tensor(terms, 33, &vec![1.0; 33 * terms]).unwrap(),
-    );
+    let x = gpu.tensor(33, terms, &vec![1.0; 33 * terms]).unwrap();
+    let weight = gpu.tensor(terms, 33, &vec![1.0; 33 * terms]).unwrap();
     let mut y = gpu.zeros(33, 33).unwrap();
     let call = LinearForward {
         x: &x,
@@ -113,8 +114,8 @@ fn sums_of_more_terms_than_a_loop_may_have() {
     assert_eq!(short, usual.kernels().planner().loops < u64::MAX);
 }
 
-/// A kernel that loops over `n`, which is cut nowhere. All is 0 but the last that a loop comes to,
-/// so that it is missed.
+/// Runs a kernel that loops over `n` and is never split. All values are 0 except the last that a
+/// loop reads, so a loop that ends early misses it.
 fn looped<B: Backend>(backend: &mut B, kernel: &str, n: usize) -> Result<Vec<f32>> {
     let last =
         |n: usize| (0..n).map(|i| if i + 1 == n { n as f32 } else { 0.0 }).collect::<Vec<f32>>();
@@ -123,8 +124,9 @@ fn looped<B: Backend>(backend: &mut B, kernel: &str, n: usize) -> Result<Vec<f32
     let pair = |backend: &mut B| backend.tensor(2, 1, &[0.0, 1.0]);
     let outputs = match kernel {
         "batch_statistics" => {
-            let (x, mut statistics, mut running) =
-                (backend.tensor(n, 1, &last(n))?, poisoned(backend, 2, 1), pair(backend)?);
+            let x = backend.tensor(n, 1, &last(n))?;
+            let mut statistics = poisoned(backend, 2, 1);
+            let mut running = pair(backend)?;
             let (of_batch, of_all) = (&mut statistics, &mut running);
             backend.run(BatchStatistics {
                 x: &x,
@@ -135,51 +137,60 @@ fn looped<B: Backend>(backend: &mut B, kernel: &str, n: usize) -> Result<Vec<f32
             vec![statistics, running]
         }
         "batch_norm_grad" => {
-            let (x, grad_y) = (backend.tensor(n, 1, &last(n))?, backend.tensor(n, 1, &last(n))?);
-            let (statistics, affine) = (&pair(backend)?, &pair(backend)?);
-            let (mut of_affine, mut of_x) = (poisoned(backend, 2, 1), poisoned(backend, n, 1));
-            let (grad_y, grad_affine, grad_x, epsilon, through) =
-                (&grad_y, &mut of_affine, &mut of_x, 0.0, None);
+            let x = backend.tensor(n, 1, &last(n))?;
+            let grad_y = backend.tensor(n, 1, &last(n))?;
+            let statistics = &pair(backend)?;
+            let affine = &pair(backend)?;
+            let mut of_affine = poisoned(backend, 2, 1);
+            let mut of_x = poisoned(backend, n, 1);
             backend.run(BatchNormGrad {
                 x: &x,
                 statistics,
                 affine,
-                grad_y,
-                grad_affine,
-                grad_x,
-                epsilon,
-                through,
+                grad_y: &grad_y,
+                grad_affine: &mut of_affine,
+                grad_x: &mut of_x,
+                epsilon: 0.0,
+                through: None,
             })?;
             vec![of_affine]
         }
         "sparsity_grad" => {
-            let (statistics, mut grad) =
-                (backend.tensor(2, 1, &[0.5, 1.0])?, backend.tensor(n, 1, &last(n))?);
-            let (grad_y, weight) = (&mut grad, n as f32);
-            backend.run(SparsityGrad { statistics: &statistics, grad_y, target: 0.1, weight })?;
+            let statistics = backend.tensor(2, 1, &[0.5, 1.0])?;
+            let mut grad = backend.tensor(n, 1, &last(n))?;
+            let weight = n as f32;
+            backend.run(SparsityGrad {
+                statistics: &statistics,
+                grad_y: &mut grad,
+                target: 0.1,
+                weight,
+            })?;
             vec![grad]
         }
         "squared_error" => {
-            let (z, targets) = (backend.tensor(1, n, &last(n))?, backend.zeros(1, n)?);
-            let (mut of_z, mut sums) = (poisoned(backend, 1, n), poisoned(backend, 1, 2));
-            let (grad_z, losses) = (&mut of_z, &mut sums);
+            let z = backend.tensor(1, n, &last(n))?;
+            let targets = backend.zeros(1, n)?;
+            let mut of_z = poisoned(backend, 1, n);
+            let mut sums = poisoned(backend, 1, 2);
             backend.run(SquaredError {
                 z: &z,
                 targets: &targets,
-                grad_z,
-                losses,
+                grad_z: &mut of_z,
+                losses: &mut sums,
                 logistic: false,
             })?;
             vec![of_z, sums]
         }
         "sgd under max-norm" => {
-            let (grad, mut weight) = (backend.zeros(n, 1)?, backend.tensor(n, 1, &last(n))?);
+            let grad = backend.zeros(n, 1)?;
+            let mut weight = backend.tensor(n, 1, &last(n))?;
             let rule = SgdRule { max_norm: Some(1.0), ..SgdRule::plain(0.1) };
             backend.run(Sgd { grad: &grad, weight: &mut weight, velocity: None, rule })?;
             vec![weight]
         }
         "pool" => {
-            let (x, mut y) = (backend.tensor(1, n, &last(n))?, poisoned(backend, 1, 1));
+            let x = backend.tensor(1, n, &last(n))?;
+            let mut y = poisoned(backend, 1, 1);
             backend.run(PoolCall {
                 x: &x,
                 image: image(n),
@@ -189,20 +200,27 @@ fn looped<B: Backend>(backend: &mut B, kernel: &str, n: usize) -> Result<Vec<f32
             vec![y]
         }
         "pool_grad" => {
-            let (x, grad_y, mut grad) = (
-                backend.tensor(1, n, &last(n))?,
-                backend.tensor(1, 1, &[3.0])?,
-                poisoned(backend, 1, n),
-            );
-            let (image, pool, grad_x) = (image(n), pool(Pooling::Max), &mut grad);
-            backend.run(PoolGrad { x: &x, image, pool, grad_y: &grad_y, grad_x, through: None })?;
+            let x = backend.tensor(1, n, &last(n))?;
+            let grad_y = backend.tensor(1, 1, &[3.0])?;
+            let mut grad = poisoned(backend, 1, n);
+            let image = image(n);
+            let pool = pool(Pooling::Max);
+            backend.run(PoolGrad {
+                x: &x,
+                image,
+                pool,
+                grad_y: &grad_y,
+                grad_x: &mut grad,
+                through: None,
+            })?;
             vec![grad]
         }
         "patches_grad" => {
-            // One patch of the whole image.
-            let (image, filter) =
-                (Image { height: n, width: n, channels: 1 }, Filter { side: n, padding: 0 });
-            let (patches, mut grad) = (backend.zeros(1, n * n)?, poisoned(backend, 1, n * n));
+            // One patch that covers the whole image.
+            let image = Image { height: n, width: n, channels: 1 };
+            let filter = Filter { side: n, padding: 0 };
+            let patches = backend.zeros(1, n * n)?;
+            let mut grad = poisoned(backend, 1, n * n);
             backend.run(PatchesGrad {
                 grad_patches: &patches,
                 image,
@@ -213,8 +231,8 @@ fn looped<B: Backend>(backend: &mut B, kernel: &str, n: usize) -> Result<Vec<f32
             vec![grad]
         }
         "batch_loss" => {
-            let (losses, mut totals) =
-                (backend.tensor(n, 2, &last(2 * n))?, poisoned(backend, 1, 2));
+            let losses = backend.tensor(n, 2, &last(2 * n))?;
+            let mut totals = poisoned(backend, 1, 2);
             backend.run(BatchLoss { losses: &losses, totals: &mut totals, slot: 0 })?;
             vec![totals]
         }
@@ -225,12 +243,15 @@ fn looped<B: Backend>(backend: &mut B, kernel: &str, n: usize) -> Result<Vec<f32
                 _ => (n, 10),
             };
             let mut logits = backend.tensor(networks, classes, &last(networks * classes))?;
-            let (weights, mut of_all) = (
-                backend.tensor(networks, 1, &vec![1.0; networks])?,
-                poisoned(backend, 1, 2 * classes + 1),
-            );
-            let (logits, moments) = (&mut logits, &mut of_all);
-            backend.run(Moments { logits, weights: &weights, first: 0, before: 0.0, moments })?;
+            let weights = backend.tensor(networks, 1, &vec![1.0; networks])?;
+            let mut of_all = poisoned(backend, 1, 2 * classes + 1);
+            backend.run(Moments {
+                logits: &mut logits,
+                weights: &weights,
+                first: 0,
+                before: 0.0,
+                moments: &mut of_all,
+            })?;
             vec![of_all]
         }
         _ => unreachable!("{kernel}"),
@@ -238,7 +259,8 @@ fn looped<B: Backend>(backend: &mut B, kernel: &str, n: usize) -> Result<Vec<f32
     Ok(outputs.iter().map(|tensor| backend.read(tensor)).collect::<Result<Vec<_>>>()?.concat())
 }
 
-/// The most that each kernel's loops come to the end of, counted from its shader, and one more.
+/// Runs each kernel at the largest size for which its loops complete, counted from its shader, and
+/// at one more.
 #[test]
 fn what_is_not_cut_comes_to_the_end_of_its_loops_or_is_refused() {
     let Some(mut gpu) = gpu_with(|planner| planner) else { return };
@@ -256,10 +278,8 @@ fn what_is_not_cut_comes_to_the_end_of_its_loops_or_is_refused() {
         ("moments of seven networks", 5697),
         ("moments of ten classes", 1487 * 64),
     ] {
-        let (got, right) = (
-            looped(&mut gpu, kernel, most).unwrap(),
-            looped(&mut Cpu::reference(), kernel, most).unwrap(),
-        );
+        let got = looped(&mut gpu, kernel, most).unwrap();
+        let right = looped(&mut Cpu::reference(), kernel, most).unwrap();
         let near = |(a, b): (&f32, &f32)| (a - b).abs() <= 1e-3 * b.abs().max(1.0);
         assert!(got.len() == right.len() && got.iter().zip(&right).all(near), "{kernel} of {most}");
         let more = looped(&mut gpu, kernel, most + 1);
@@ -272,10 +292,11 @@ fn what_is_not_cut_comes_to_the_end_of_its_loops_or_is_refused() {
         );
     }
     // Without max-norm an update has no loop.
-    let (grad, mut weight) = (gpu.zeros(70_000, 1).unwrap(), gpu.zeros(70_000, 1).unwrap());
+    let grad = gpu.zeros(70_000, 1).unwrap();
+    let mut weight = gpu.zeros(70_000, 1).unwrap();
     gpu.run(Sgd { grad: &grad, weight: &mut weight, velocity: None, rule: SgdRule::plain(0.1) })
         .unwrap();
-    // A square more is much more.
+    // Here the number of iterations grows with the square of the size.
     looped(&mut gpu, "patches_grad", 20).unwrap();
     if ends {
         let more = looped(&mut gpu, "patches_grad", 256);
