@@ -81,7 +81,7 @@ fn step() -> Result<Box<dyn Work>> {
     }))
 }
 
-/// A call and its last result: everything is done when it returns.
+/// A call and its last result. The call is complete when it returns.
 struct Call<F>(F, Option<Tensor>);
 
 fn result<F: FnMut() -> Result<Tensor> + 'static>(call: F) -> Box<dyn Work> {
