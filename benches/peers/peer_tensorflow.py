@@ -1,4 +1,4 @@
-"""TensorFlow: `peer_tensorflow.py THREADS`, all under `tf.function`; `tf.nn.dropout` uses Philox."""
+"""TensorFlow: `peer_tensorflow.py THREADS`, under `tf.function`; `tf.nn.dropout` uses Philox."""
 
 import sys
 

@@ -27,9 +27,9 @@ Usage: cargo xtask <command>
                  oldest supported Rust, type checks for other systems, Burn's package
 
 On Linux without a Vulkan driver, both commands first announce and then install Mesa's software
-driver (lavapipe) from the distribution. `test` also installs the shader checkers, the Vulkan validation
-layer and Mesa's EGL, and extracts SwiftShader from Debian's chromium-common. If that is not
-permitted, they print the command and continue.
+driver (lavapipe) from the distribution. `test` also installs the shader checkers, the Vulkan
+validation layer and Mesa's EGL, and extracts SwiftShader from Debian's chromium-common. If that is
+not permitted, they print the command and continue.
 
 Environment:
   WGPU_DROPOUT_NO_INSTALL=1    install nothing

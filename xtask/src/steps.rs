@@ -261,9 +261,7 @@ impl Need {
                 set(&[&[("WGPU_BACKEND", "gl"), ("EGL_PLATFORM", "surfaceless")][..], &gpu]
                     .concat())
             }
-            Self::Gles => {
-                Err("libEGL.so.1 with Mesa's or NVIDIA's library is not installed".into())
-            }
+            Self::Gles => Err("libEGL.so.1 with Mesa's or NVIDIA's library is missing".into()),
         }
     }
 

@@ -5,7 +5,8 @@
 //
 // y [invocations]. Each invocation updates several independent chains, vectors of four, so that a
 // multiply-add need not wait for the one before it. The host (peak.rs) writes out the chains and
-// the loop body. Every chain tends to 1, and its result is stored, so that no compiler can remove it.
+// the loop body. Every chain tends to 1, and its result is stored, so that no compiler can remove
+// it.
 
 @group(0) @binding(0) var<storage, read_write> y: array<f32>;
 
