@@ -238,7 +238,7 @@ fn run<B: Backend>(mut gpu: B) -> Result<()> {
             "{mode}: after {STEPS} steps the loss with dropout is {loss:.3}, and predict gets {right} of {POINTS} points right;"
         );
         println!(
-            "  the mean of a layer over 4096 masks is its predict output, to {apart:.1} standard errors at most"
+            "  a layer's mean over 4096 masks differs from its predict output by {apart:.1} standard errors at most"
         );
         assert!(apart < 5.0, "mean over masks and predict output differ");
         gpu = net.gpu;

@@ -148,7 +148,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         net.input.steps.get()
     );
     if loss.to_bits() != resumed_loss.to_bits() {
-        return Err("the resumed network is another one".into());
+        return Err("the resumed network differs".into());
     }
     println!("the same to the bit");
 

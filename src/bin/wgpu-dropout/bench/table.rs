@@ -26,8 +26,8 @@ pub fn table(results: &Results) -> String {
     });
     let body: String = lines.iter().map(|cells| line(cells, &widths)).collect();
     format!(
-        "{devices}\n{body}\nmedian: of one call, by the device's own clock where it has one (a training step has the wall clock alone); \
-         spread: interquartile range over median\n{}{}",
+        "{devices}\n{body}\nmedian: time per call, by the device's own clock if it has one (for a training step, by the wall clock); \
+         spread: interquartile range divided by the median\n{}{}",
         costs(&rows),
         steps(&rows)
     )
@@ -109,7 +109,7 @@ pub fn counted(per_step: &PerStep) -> String {
         per_step.each().map(|(_, count)| count);
     format!(
         "{dispatches} dispatches, {submits} submits, {objects} wgpu objects besides the encoder and its buffer, {mask_bytes} bytes of \
-         masks, {bytes_read} bytes read back; {} more the first time",
+         masks, {bytes_read} bytes read back; plus {} the first time",
         seconds(per_step.start)
     )
 }

@@ -26,7 +26,7 @@ pub fn checks(place: &Place, checks: &[Check]) -> String {
 pub fn training(plans: &Plans, data: &DataSet) -> String {
     let hidden = plans.hidden.iter().map(ToString::to_string).collect::<Vec<_>>().join(" and ");
     format!(
-        "training on {}, {} rows and {} to test with: {hidden} hidden units, drop {}, {} epochs\n",
+        "training on {}, {} training rows and {} test rows: {hidden} hidden units, drop {}, {} epochs\n",
         data.name,
         data.train.rows,
         data.test.rows,

@@ -96,7 +96,7 @@ fn train<B: Backend>(
         return Ok(());
     }
     let done = match (args.epochs - start, &args.save) {
-        (0, None) => format!("nothing to train: the network stands at epoch {start}; "),
+        (0, None) => format!("nothing to train: the network is at epoch {start}; "),
         (0, Some(path)) => format!("the network of epoch {start} is in {}; ", path.display()),
         (_, Some(path)) => format!("saved in {}; ", path.display()),
         (_, None) => String::new(),

@@ -99,7 +99,7 @@ fn hidden(text: &str) -> Result<Hidden, String> {
     let width = |text: &str| text.trim().parse().ok().filter(|&units| (1..=most).contains(&units));
     let widths: Option<_> = text.split(',').map(width).collect();
     widths.map(Hidden).ok_or_else(|| {
-        format!("must be whole numbers from 1 to {most} with commas between, or `none`")
+        format!("must be whole numbers from 1 to {most} separated by commas, or `none`")
     })
 }
 
@@ -221,7 +221,7 @@ impl Args {
         agree(file, "--seed", seed.as_ref(), &saved.seed)?;
         if self.epochs < epoch {
             let what = format!(
-                "--epochs {}: {file} has {epoch} behind it already, and the number is the total",
+                "--epochs {}: {file} has completed {epoch} epochs already, and --epochs is the total",
                 self.epochs
             );
             return Err(Failure::Usage(what));

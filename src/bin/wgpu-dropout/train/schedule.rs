@@ -32,7 +32,7 @@ impl std::str::FromStr for Planned {
             "lr" => Setting::Lr,
             "momentum" => Setting::Momentum,
             "drop" => Setting::Drop,
-            _ => return Err("has a schedule of lr, momentum or drop alone".to_owned()),
+            _ => return Err("only lr, momentum and drop have a schedule".to_owned()),
         };
         let shape = shape.trim();
         if let Ok(shape) = shape.parse() {
