@@ -90,8 +90,8 @@ impl<B: Backend> ThreeLayer<B> {
         let masks = 4096;
         let Self { gpu, mode, rate, layers: [Layer { w, b, .. }, ..], .. } = self;
         let mut output = |rows: usize, dropout| {
-            let (x, mut y) =
-                (gpu.tensor(rows, point.len(), &point.repeat(rows))?, gpu.zeros(rows, WIDTHS[1])?);
+            let x = gpu.tensor(rows, point.len(), &point.repeat(rows))?;
+            let mut y = gpu.zeros(rows, WIDTHS[1])?;
             gpu.linear_forward(LinearForward {
                 x: &x,
                 weight: w,
@@ -221,8 +221,8 @@ fn run<B: Backend>(mut gpu: B) -> Result<()> {
     println!("on {}", gpu.name());
     for mode in [Mode::Vanilla, Mode::Inverted] {
         let mut net = ThreeLayer::new(gpu, mode, Rate::drop(0.5)?)?;
-        let (x, y) =
-            (net.gpu.tensor(POINTS, WIDTHS[0], &points)?, net.gpu.tensor(POINTS, 1, &labels)?);
+        let x = net.gpu.tensor(POINTS, WIDTHS[0], &points)?;
+        let y = net.gpu.tensor(POINTS, 1, &labels)?;
         for step in 0..STEPS {
             net.train_step(&x, &y, step)?;
         }

@@ -48,8 +48,9 @@ fn set_up<B: Backend + 'static>(work: &str, mut backend: B) -> Result<Option<Box
             })?
         }
         "layer" => {
-            let (x, weight, b) =
-                (tensor(batch, inputs)?, tensor(inputs, outputs)?, tensor(1, outputs)?);
+            let x = tensor(batch, inputs)?;
+            let weight = tensor(inputs, outputs)?;
+            let b = tensor(1, outputs)?;
             kernel(backend, [batch, outputs], move |backend, y, dropout| {
                 backend.linear_forward(LinearForward {
                     x: &x,

@@ -50,8 +50,8 @@ impl Engine {
 
     /// Reads the values of a buffer.
     pub fn read(&self, buffer: &wgpu::Buffer) -> Vec<f32> {
-        let (size, usage) =
-            (buffer.size(), wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST);
+        let size = buffer.size();
+        let usage = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
         let host = self.device.create_buffer(&wgpu::BufferDescriptor {
             label: None,
             size,

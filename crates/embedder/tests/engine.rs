@@ -104,8 +104,8 @@ impl Frame {
             dropout: site(1),
         };
         let layer = kernels.linear_forward(&layer).unwrap();
-        let (fill, double) =
-            (engine.pass("v[i] = 1.0;", &x), engine.pass("v[i] = 2.0 * v[i];", &y));
+        let fill = engine.pass("v[i] = 1.0;", &x);
+        let double = engine.pass("v[i] = 2.0 * v[i];", &y);
         Self { kernels, fill, dropout, layer, double, dropped, y }
     }
 

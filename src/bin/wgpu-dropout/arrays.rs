@@ -82,11 +82,12 @@ pub fn check_outputs(outputs: &[(&str, &Option<PathBuf>)]) -> Result<(), Failure
         }
         seen.push((flag, path));
     }
-    match seen.is_empty() {
-        true => Err(Failure::usage(format!(
+    if seen.is_empty() {
+        Err(Failure::usage(format!(
             "nothing to write: {} is needed",
             outputs.first().map_or("an output", |(flag, _)| flag)
-        ))),
-        false => Ok(()),
+        )))
+    } else {
+        Ok(())
     }
 }

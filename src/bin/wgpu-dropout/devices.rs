@@ -131,11 +131,10 @@ impl Found {
                 .collect();
             tiles.sort_by_key(|tile| *tile as usize);
             tiles.dedup();
-            match tiles.is_empty() {
-                true => vec![Variant::new(stem)],
-                false => {
-                    tiles.into_iter().map(|tile| Variant { tile, ..Variant::new(stem) }).collect()
-                }
+            if tiles.is_empty() {
+                vec![Variant::new(stem)]
+            } else {
+                tiles.into_iter().map(|tile| Variant { tile, ..Variant::new(stem) }).collect()
             }
         };
         Stem::ALL.into_iter().flat_map(forms).map(|variant| variant.name()).collect()
@@ -199,14 +198,17 @@ impl Found {
         line("driver", &self.driver());
         let (features, missing): (Vec<_>, Vec<_>) =
             USEFUL.iter().partition(|(feature, _)| self.features.contains(*feature));
-        let names = |features: Vec<&(Features, &str)>| match features.is_empty() {
-            true => "none".to_owned(),
-            false => features.iter().map(|(_, name)| *name).collect::<Vec<_>>().join(", "),
+        let names = |features: Vec<&(Features, &str)>| {
+            if features.is_empty() {
+                "none".to_owned()
+            } else {
+                features.iter().map(|(_, name)| *name).collect::<Vec<_>>().join(", ")
+            }
         };
         line("offers", &format!("{}; lacks {}", names(features), names(missing)));
         let limits = &self.limits;
-        let (buffer, binding) =
-            (bytes(limits.max_buffer_size), bytes(limits.max_storage_buffer_binding_size));
+        let buffer = bytes(limits.max_buffer_size);
+        let binding = bytes(limits.max_storage_buffer_binding_size);
         let shared = bytes(limits.max_compute_workgroup_storage_size.into());
         line("limits", &format!("buffer {buffer}, binding {binding}, workgroup memory {shared}"));
         let philox = if self.planner.int64 { "in 64-bit integers" } else { "in 16-bit limbs" };

@@ -186,8 +186,8 @@ fn compute<'a, B: Backend>(
         outputs.add(path, &inputs.x.shape, Values::Floats(backend.read(&grad_input)?));
     }
     if args.grad_weight.is_some() || args.grad_bias.is_some() {
-        let (mut grad_weight, mut grad_bias) =
-            (backend.zeros(inner, cols)?, backend.zeros(1, cols)?);
+        let mut grad_weight = backend.zeros(inner, cols)?;
+        let mut grad_bias = backend.zeros(1, cols)?;
         let (dw, db) = (&mut grad_weight, &mut grad_bias);
         backend.grad_weight(GradWeight {
             x: &x,

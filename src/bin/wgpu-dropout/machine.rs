@@ -66,9 +66,14 @@ impl Place {
                 ("GPU", driver, info.device_type == wgpu::DeviceType::Cpu)
             }
         };
-        let (name, interface, label) =
-            (device.name(), engine::interface(device), engine::describe(device));
-        Self { kind, name, interface, driver, software, label }
+        Self {
+            kind,
+            name: device.name(),
+            interface: engine::interface(device),
+            driver,
+            software,
+            label: engine::describe(device),
+        }
     }
 
     /// Returns the full description in one line.

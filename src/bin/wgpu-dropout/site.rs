@@ -154,9 +154,10 @@ impl AppliedSite {
             None if ignored => Rate::KEEP_ALL,
             _ => self.site.rate.needed()?,
         };
-        Ok(match self.predict {
-            true => Dropout::predict(self.mode, rate),
-            false => Dropout::train(self.mode, self.site.mask(rate, seed)),
+        Ok(if self.predict {
+            Dropout::predict(self.mode, rate)
+        } else {
+            Dropout::train(self.mode, self.site.mask(rate, seed))
         })
     }
 
@@ -176,8 +177,9 @@ impl AppliedSite {
 
 /// Formats a rate as requested and, if 16 bits cannot represent it, also as it is in effect.
 pub fn describe_rate(rate: Rate) -> String {
-    match rate.keep_asked() == rate.keep_in_effect() {
-        true => format!("keep {}", rate.keep_asked()),
-        false => format!("keep {} ({} in effect)", rate.keep_asked(), rate.keep_in_effect()),
+    if rate.keep_asked() == rate.keep_in_effect() {
+        format!("keep {}", rate.keep_asked())
+    } else {
+        format!("keep {} ({} in effect)", rate.keep_asked(), rate.keep_in_effect())
     }
 }

@@ -63,8 +63,8 @@ fn step() -> Result<Box<dyn Work>> {
         ));
     }
     let (pixels, labels) = batch(ROWS);
-    let (pixels, labels) =
-        (Tensor::from_vec(pixels, (ROWS, WIDTHS[0]), &Cpu)?, Tensor::from_vec(labels, ROWS, &Cpu)?);
+    let pixels = Tensor::from_vec(pixels, (ROWS, WIDTHS[0]), &Cpu)?;
+    let labels = Tensor::from_vec(labels, ROWS, &Cpu)?;
     let parameters = layers.iter().flat_map(|(w, b)| [w.clone(), b.clone()]).collect();
     let mut optimizer = SGD::new(parameters, f64::from(LEARNING_RATE))?;
     Ok(result(move || {

@@ -124,8 +124,8 @@ impl<B: Timed> Work for Layer<'_, B> {
             1 => forward.plain(backend),
             2 => forward.dropped(backend),
             3 => {
-                let (weight, through) =
-                    (&forward.weight, Some((&forward.x, forward.dropout.scale)));
+                let weight = &forward.weight;
+                let through = Some((&forward.x, forward.dropout.scale));
                 backend.grad_input(GradInput {
                     grad_output,
                     output,

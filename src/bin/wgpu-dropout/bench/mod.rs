@@ -75,9 +75,10 @@ pub fn run(args: &Args, common: &Common) -> Result<(), Failure> {
     for note in &results.left_out {
         output::note(note);
     }
-    match common.json {
-        true => output::json(&results.rows.iter().map(Row::json).collect())?,
-        false => output::text(&table(&results))?,
+    if common.json {
+        output::json(&results.rows.iter().map(Row::json).collect())?;
+    } else {
+        output::text(&table(&results))?;
     }
     let Some(path) = &args.html else { return Ok(()) };
     let page = report::bench::page(&Machine::here(), &places, &results)?;

@@ -21,8 +21,8 @@ const WORKGROUP: usize = 64;
 
 /// Returns the probe's entry for a GPU of `kind`.
 pub fn entry(kind: wgpu::DeviceType) -> Entry {
-    let (invocations, operations) =
-        (workgroups(kind) as usize * WORKGROUP, 2 * 4 * CHAINS * STEPS * ROUNDS);
+    let invocations = workgroups(kind) as usize * WORKGROUP;
+    let operations = 2 * 4 * CHAINS * STEPS * ROUNDS;
     Entry {
         kernel: "multiply_add",
         shape: vec![invocations, operations],
@@ -57,8 +57,9 @@ pub struct Peak<'a> {
 impl<'a> Peak<'a> {
     /// Compiles the probe.
     pub fn new(gpu: &'a Gpu) -> Self {
-        let (device, grid, label) =
-            (gpu.device(), workgroups(gpu.info().device_type), Some("multiply_add"));
+        let device = gpu.device();
+        let grid = workgroups(gpu.info().device_type);
+        let label = Some("multiply_add");
         let module = device.create_shader_module(wgpu::ShaderModuleDescriptor {
             label,
             source: wgpu::ShaderSource::Wgsl(source().into()),

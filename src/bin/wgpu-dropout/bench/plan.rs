@@ -137,10 +137,7 @@ impl Plan {
         } else {
             ([1024, 2048, 2048], network(128, 1024))
         };
-        let [batch, outputs] = match large {
-            true => [4096, 4096],
-            false => [256, 512],
-        };
+        let [batch, outputs] = if large { [4096, 4096] } else { [256, 512] };
         let inner = [128, 256, 512, 1024, 2048, 4096]
             .into_iter()
             .filter(|k| !quick || [128, 1024].contains(k));

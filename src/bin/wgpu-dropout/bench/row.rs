@@ -151,8 +151,9 @@ pub mod tests {
 
     /// Returns a device for tests.
     pub fn place(kind: &'static str) -> Place {
-        let (name, interface, driver) =
-            (format!("{kind} name"), "vulkan".to_owned(), String::new());
+        let name = format!("{kind} name");
+        let interface = "vulkan".to_owned();
+        let driver = String::new();
         Place { kind, name, interface, driver, software: false, label: format!("{kind} label") }
     }
 

@@ -80,11 +80,12 @@ fn costs(rows: &[&Row]) -> String {
         )
     });
     let lines: String = lines.collect();
-    match lines.is_empty() {
-        true => lines,
-        false => format!(
+    if lines.is_empty() {
+        lines
+    } else {
+        format!(
             "\ntime that dropout adds to the layer: median and quartiles of the ratios with and without it, each within a round of turns\n{lines}"
-        ),
+        )
     }
 }
 
@@ -95,11 +96,12 @@ fn steps(rows: &[&Row]) -> String {
             format!("  {}  {}  {}\n", row.entry.shape(), row.place.kind, counted(per_step))
         })
         .collect();
-    match lines.is_empty() {
-        true => lines,
-        false => format!(
+    if lines.is_empty() {
+        lines
+    } else {
+        format!(
             "\ncounts per training step after warm-up, with the losses read once per epoch; the first step also compiles missing pipelines\n{lines}"
-        ),
+        )
     }
 }
 

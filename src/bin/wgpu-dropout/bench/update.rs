@@ -61,9 +61,13 @@ impl<B: Timed> Work for Update<'_, B> {
         match entry {
             0 => backend.copy(&self.grad, &mut self.weight),
             1 => {
-                let (grad, weight, velocity) =
-                    (&self.grad, &mut self.weight, Some(&mut self.velocity));
-                backend.sgd(Sgd { grad, weight, velocity, rule: RULE })
+                let velocity = Some(&mut self.velocity);
+                backend.sgd(Sgd {
+                    grad: &self.grad,
+                    weight: &mut self.weight,
+                    velocity,
+                    rule: RULE,
+                })
             }
             _ => backend.softmax_cross_entropy(SoftmaxCrossEntropy {
                 logits: &self.logits,

@@ -109,9 +109,10 @@ pub fn lesson(runs: &[Run]) -> String {
         .join(", ");
     let (without, with): (Vec<_>, Vec<_>) = gaps.iter().partition(|(mode, _)| *mode == Mode::None);
     let narrowed = with.iter().all(|(_, gap)| without.iter().all(|(_, without)| gap < without));
-    let outcome = match narrowed {
-        true => "dropout narrows the gap between training and test loss",
-        false => "this run is too short to show the effect of dropout",
+    let outcome = if narrowed {
+        "dropout narrows the gap between training and test loss"
+    } else {
+        "this run is too short to show the effect of dropout"
     };
     format!("test loss above train loss: {list}; {outcome}")
 }

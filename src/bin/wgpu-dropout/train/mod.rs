@@ -86,9 +86,8 @@ fn train<B: Backend>(
         if let Some(path) = &args.save {
             session.net.save(path)?;
         }
-        bar.aside(|| match common.json {
-            true => output::json(&report.json()),
-            false => output::line(&report.row()),
+        bar.aside(|| {
+            if common.json { output::json(&report.json()) } else { output::line(&report.row()) }
         })?;
     }
     bar.end();

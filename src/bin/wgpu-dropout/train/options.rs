@@ -206,8 +206,9 @@ impl Args {
         // were saved.
         let effect = |rate: Rate| rate.drop_in_effect();
         agree(file, "--hidden", self.hidden.as_ref(), &Hidden(saved.hidden.clone()))?;
-        let (mode, rate, input_rate) =
-            (&self.rates.mode, self.rates.given(), self.rates.input_given());
+        let mode = &self.rates.mode;
+        let rate = self.rates.given();
+        let input_rate = self.rates.input_given();
         agree(file, "--mode", mode.as_ref(), &saved.mode)?;
         if saved.mode != Mode::None {
             agree(file, "the drop rate", rate.map(effect).as_ref(), &effect(saved.rate))?;

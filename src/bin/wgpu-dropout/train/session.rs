@@ -82,9 +82,10 @@ impl<B: Backend> Session<B> {
         let mut measure = |data| {
             let evaluation = self.net.evaluate(data)?;
             // The last update may diverge even if the loss of every batch was finite.
-            match evaluation.loss.is_finite() {
-                true => Ok(evaluation),
-                false => Err(Error::Diverged { epoch: number, loss: evaluation.loss as f32 }),
+            if evaluation.loss.is_finite() {
+                Ok(evaluation)
+            } else {
+                Err(Error::Diverged { epoch: number, loss: evaluation.loss as f32 })
             }
         };
         let (train, test) = (measure(&self.train)?, measure(&self.test)?);
