@@ -1,6 +1,6 @@
-//! Criterion benchmarks of the kernels that `wgpu-dropout bench` times, each beside its ceiling, on
-//! the CPU and, where there is an adapter, on the GPU: for comparing two versions of the code,
-//! which Criterion does and `bench` does not. What is called is shared with `bench`.
+//! Criterion benchmarks of the kernels that `wgpu-dropout bench` times, each with its ceiling, on
+//! the CPU and, if there is an adapter, on the GPU. Criterion compares two versions of the code,
+//! which `bench` does not. Both share the code that calls the kernels.
 #![allow(dead_code)]
 
 #[path = "../src/bin/wgpu-dropout/bench/elementwise.rs"]
@@ -23,11 +23,11 @@ use wgpu_dropout::gpu::{AdapterChoice, Gpu};
 use wgpu_dropout::{Key, Result};
 use work::{Bound, Entry, Timed, Work};
 
-/// Elements of the elementwise kernels.
+/// Number of elements of the elementwise kernels.
 const ELEMENTS: usize = 1 << 20;
 /// Batch, inputs and outputs of the layer.
 const LAYER: [usize; 3] = [128, 512, 512];
-/// Calls between two waits.
+/// Number of calls between two waits.
 const BATCH: u64 = 64;
 
 fn benchmarks(criterion: &mut Criterion) {
@@ -58,8 +58,8 @@ fn on<B: Timed>(criterion: &mut Criterion, mut backend: B) -> Result<()> {
     Ok(())
 }
 
-/// Times the kernels from the `first` on, by calls that are queued and handed over a batch at a
-/// time, as a program that cares for speed does.
+/// Times the kernels from entry `first` on. Calls are queued and submitted in batches, as in a
+/// program written for speed.
 fn time(
     criterion: &mut Criterion,
     device: &str,

@@ -1,5 +1,5 @@
-//! Dropout in an engine that owns its wgpu device: two buffers of its own, one recorded call
-//! between its own commands.
+//! Dropout in an engine that owns its wgpu device: two of the engine's buffers, and one recorded
+//! call between the engine's own commands.
 //!
 //! ```sh
 //! cargo run --example embed
@@ -14,7 +14,7 @@ const ROWS: usize = 3;
 const COLS: usize = 16;
 
 fn main() -> Result<(), Box<dyn Error>> {
-    // The engine's own: instance, adapter, device, buffers.
+    // The engine's part: instance, adapter, device, buffers.
     let instance =
         wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle_from_env());
     let Ok(adapter) =
@@ -39,7 +39,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let host = buffer(wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST);
     queue.write_buffer(&x, 0, &1f32.to_le_bytes().repeat(ROWS * COLS));
 
-    // Ours: once the kernels, once the call for its buffers, then a recording wherever it belongs.
+    // This crate's part: create the kernels once, prepare the call once for its buffers, then
+    // record it as often as needed.
     let kernels = Kernels::new(&device)?;
     let mask = Mask::new(Rate::drop(0.5)?, Key { seed: 42, layer: 1, step: 0 });
     let call = kernels.prepare(&DropoutCall {
@@ -51,7 +52,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     call.record(&mut encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default()));
     encoder.copy_buffer_to_buffer(&y, 0, &host, 0, host.size());
 
-    // The engine's own again: submit, wait, look.
+    // The engine's part again: submit, wait, read.
     queue.submit([encoder.finish()]);
     host.map_async(wgpu::MapMode::Read, .., |_| {});
     device.poll(wgpu::PollType::wait_indefinitely())?;

@@ -1,6 +1,6 @@
-//! A schedule of dropout rates, replayed: one prepared call, recorded again for every step, whose
-//! rate, scale and step come from a small buffer. No pipeline, bind group or parameter block is
-//! made after the first step.
+//! A schedule of dropout rates with one prepared call. The call is recorded again for every step
+//! and reads rate, scale and step from a small buffer. After the first step, no pipeline, bind
+//! group or parameter block is created.
 //!
 //! ```sh
 //! cargo run --example rate_schedule
@@ -16,8 +16,8 @@ const ROWS: usize = 64;
 const COLS: usize = 96;
 const STEPS: u32 = 6;
 
-/// "Early dropout": the rate falls from a half to nothing (Liu et al., "Dropout Reduces
-/// Underfitting", 2023).
+/// Returns the site of "early dropout", whose drop rate falls from 0.5 to 0 (Liu et al., "Dropout
+/// Reduces Underfitting", 2023).
 fn site(step: u32) -> wgpu_dropout::Result<Dropout> {
     let drop = 0.5 * (1.0 - f64::from(step) / f64::from(STEPS - 1));
     Ok(Dropout::train(
@@ -50,7 +50,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let host = buffer(size, wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST);
     let state = buffer(State::SIZE, wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST);
 
-    // Prepared once. The site that it names gives the layer; the rest is read when it runs.
+    // Prepare once. The site given here provides only the layer; the rest is read when it runs.
     let kernels = Kernels::new(&device)?.reading(&state, 0)?;
     let mask = site(0)?.mask;
     let call = kernels.prepare(&MaskBits {

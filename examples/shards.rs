@@ -1,12 +1,12 @@
-//! Two shards that together draw the mask of the whole, and train as one.
+//! Two shards that together draw the mask of the whole batch, and train like one process.
 //!
 //! ```sh
 //! cargo run --example shards
 //! ```
 //!
-//! A process that has rows 16 to 31 of a mini-batch draws rows 16 to 31 of its mask: nothing is
-//! sent. What is exchanged is the gradients' sum. Here the two shards take turns in one process;
-//! `examples/mpi` is the same over MPI.
+//! A process with rows 16 to 31 of a mini-batch draws rows 16 to 31 of its mask, so no mask is
+//! sent. Only the sum of the gradients is exchanged. Here the two shards take turns in one process;
+//! `examples/mpi` does the same over MPI.
 
 use wgpu_dropout::Cpu;
 use wgpu_dropout::data::DataSet;
@@ -32,7 +32,7 @@ fn main() -> Result<()> {
     let mut replicas =
         [Mlp::new(Cpu::new(), architecture.clone())?, Mlp::new(Cpu::new(), architecture.clone())?];
 
-    // The masks: each shard draws its rows, with its offset and nothing else.
+    // Masks: each shard draws its own rows, for which it needs only their offset.
     let training = Training { batch: BATCH, ..Training::default() };
     let mask = architecture.training_site(1, 0, &training.schedules).mask;
     let mut drawn = Vec::new();
@@ -51,7 +51,7 @@ fn main() -> Result<()> {
         drawn.len()
     );
 
-    // The training: gradients of both are added up, and each replica makes the same update.
+    // Training: the gradients of both shards are added, and each replica makes the same update.
     for (step, (x, labels)) in
         x.chunks(BATCH * digits.cols).zip(digits.labels.chunks(BATCH)).take(20).enumerate()
     {

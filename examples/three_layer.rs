@@ -1,6 +1,6 @@
 //! The three-layer network of the CS231n course notes ("Neural Networks Part 2", Regularization)
-//! with vanilla and with inverted dropout, kernel by kernel: what `wgpu_dropout::mlp::Mlp` does
-//! inside. Its data are the spirals of the same notes.
+//! with vanilla and with inverted dropout, kernel by kernel. `wgpu_dropout::mlp::Mlp` does the same
+//! internally. The data are the spirals of the same notes.
 //!
 //! ```sh
 //! cargo run --release --example three_layer
@@ -13,9 +13,9 @@ use wgpu_dropout::philox::PhiloxRng;
 use wgpu_dropout::{Backend, Device, Dropout, Key, Mask, Mode, Rate, Result};
 
 const SEED: u64 = 1;
-/// Features, two hidden layers, classes.
+/// Numbers of features, of units in the two hidden layers, and of classes.
 const WIDTHS: [usize; 4] = [2, 100, 100, 3];
-/// Points of all classes, which are also the mini-batch.
+/// Number of points of all classes; they form one mini-batch.
 const POINTS: usize = 300;
 const STEPS: u32 = 300;
 const RULE: SgdRule = SgdRule { momentum: 0.9, ..SgdRule::plain(0.1) };
@@ -30,7 +30,7 @@ struct ThreeLayer<B: Backend> {
 }
 
 impl<B: Backend> ThreeLayer<B> {
-    /// One update. What vanilla and inverted dropout differ in here is the scale inside of
+    /// Makes one update. Vanilla and inverted dropout differ here only in the scale inside
     /// [`Dropout::train`]: 1, or 1 / keep.
     fn train_step(&mut self, x: &B::Tensor<f32>, labels: &B::Tensor<u32>, step: u32) -> Result<()> {
         let Self { gpu, mode, rate, layers: [first, second, third], losses } = self;
@@ -53,8 +53,8 @@ impl<B: Backend> ThreeLayer<B> {
         gpu.submit()
     }
 
-    /// The scores of `x`. Takes no key, since nothing is random: vanilla dropout multiplies by the
-    /// keep rate, inverted does nothing.
+    /// Returns the scores of `x`. Needs no key, since nothing is random: vanilla dropout multiplies
+    /// by the keep rate, inverted dropout does nothing.
     fn predict(&mut self, x: &B::Tensor<f32>) -> Result<Vec<f32>> {
         let Self { gpu, mode, rate, layers: [first, second, third], .. } = self;
         let site = Dropout::predict(*mode, *rate);
@@ -70,7 +70,7 @@ impl<B: Backend> ThreeLayer<B> {
         Ok(Self { gpu, mode, rate, layers, losses })
     }
 
-    /// Training: the mean of the losses of the latest step.
+    /// Returns the mean loss of the latest training step.
     fn loss(&mut self) -> Result<f32> {
         Ok(self
             .gpu
@@ -81,17 +81,17 @@ impl<B: Backend> ThreeLayer<B> {
             / POINTS as f32)
     }
 
-    /// Why prediction may do without masks: how far the first layer's output, averaged over masks,
-    /// is from its predict output, in standard errors of that mean and for the unit that is
-    /// farthest.
+    /// Shows why prediction needs no masks: compares the first layer's output, averaged over masks,
+    /// with its output in prediction. Returns the difference in standard errors of that mean, for
+    /// the unit with the largest one.
     fn mean_over_masks(&mut self, point: &[f32]) -> Result<f64> {
-        // Every row of a batch draws a mask of its own: so many copies of a point meet so many
+        // Every row of a batch draws its own mask, so a batch of copies of one point samples many
         // masks in one call.
         let masks = 4096;
         let Self { gpu, mode, rate, layers: [Layer { w, b, .. }, ..], .. } = self;
         let mut output = |rows: usize, dropout| {
-            let (x, mut y) =
-                (gpu.tensor(rows, point.len(), &point.repeat(rows))?, gpu.zeros(rows, WIDTHS[1])?);
+            let x = gpu.tensor(rows, point.len(), &point.repeat(rows))?;
+            let mut y = gpu.zeros(rows, WIDTHS[1])?;
             gpu.run(LinearForward {
                 x: &x,
                 weight: &*w,
@@ -123,8 +123,8 @@ impl<B: Backend> ThreeLayer<B> {
     }
 }
 
-/// `y = dropout(relu(x·w + b))`, without the last two in the last layer, with what its update
-/// needs.
+/// `y = dropout(relu(x·w + b))`, or `y = x·w + b` in the last layer, and the tensors of its
+/// update.
 struct Layer<B: Backend> {
     relu: bool,
     w: B::Tensor<f32>,
@@ -164,8 +164,8 @@ impl<B: Backend> Layer<B> {
         })
     }
 
-    /// `dw`, `db` and `dx` from `dy`. After ReLU the output itself tells which units were left, so
-    /// that no mask is drawn again.
+    /// Computes `dw`, `db` and `dx` from `dy`. After ReLU, the output itself shows which units were
+    /// kept, so the mask is not drawn again.
     fn backward(
         &mut self,
         gpu: &mut B,
@@ -203,7 +203,7 @@ impl<B: Backend> Layer<B> {
     }
 }
 
-/// Three arms of a spiral, a class each.
+/// Returns points on the three arms of a spiral, and their classes: one per arm.
 fn spirals() -> (Vec<f32>, Vec<u32>) {
     let mut rng = PhiloxRng::at(SEED, 1 << 100);
     let arms = WIDTHS[3];
@@ -221,8 +221,8 @@ fn run<B: Backend>(mut gpu: B) -> Result<()> {
     println!("on {}", gpu.name());
     for mode in [Mode::Vanilla, Mode::Inverted] {
         let mut net = ThreeLayer::new(gpu, mode, Rate::drop(0.5)?)?;
-        let (x, y) =
-            (net.gpu.tensor(POINTS, WIDTHS[0], &points)?, net.gpu.tensor(POINTS, 1, &labels)?);
+        let x = net.gpu.tensor(POINTS, WIDTHS[0], &points)?;
+        let y = net.gpu.tensor(POINTS, 1, &labels)?;
         for step in 0..STEPS {
             net.train_step(&x, &y, step)?;
         }
@@ -238,7 +238,7 @@ fn run<B: Backend>(mut gpu: B) -> Result<()> {
             "{mode}: after {STEPS} steps the loss with dropout is {loss:.3}, and predict gets {right} of {POINTS} points right;"
         );
         println!(
-            "  the mean of a layer over 4096 masks is its predict output, to {apart:.1} standard errors at most"
+            "  a layer's mean over 4096 masks differs from its predict output by {apart:.1} standard errors at most"
         );
         assert!(apart < 5.0, "mean over masks and predict output differ");
         gpu = net.gpu;

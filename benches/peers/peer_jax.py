@@ -1,4 +1,4 @@
-"""JAX: `peer_jax.py rbg|threefry2x32`, the generator. Everything under `jit`."""
+"""JAX: `peer_jax.py rbg|threefry2x32` (the generator), all under `jit`."""
 
 import sys
 
@@ -17,7 +17,7 @@ def dropout(key, x, keep=KEEP):
 
 
 def keyed(function, *operands):
-    """A call of a function of (key, operands) under `jit`, each time with a key of its own."""
+    """Returns a call of a function of (key, operands) under `jit`, with a new key each time."""
     compiled = jax.jit(lambda number, *operands: function(jax.random.fold_in(KEY, number), *operands))
     return lambda: compiled(next(number), *operands)
 

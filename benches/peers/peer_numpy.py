@@ -1,7 +1,11 @@
 """NumPy: `peer_numpy.py note|fast THREADS`, both inverted dropout as in the CS231n course note.
 
-`note` draws as the note does, `U = (np.random.rand(*H.shape) < p) / p`: f64 from the Mersenne Twister, on one thread. `fast` draws f32 by
-SFC64, a generator a thread, as NumPy's manual advises under "Multithreaded generation", in blocks that stay in the cache.
+`note` draws like the note, in f64 by the Mersenne Twister on one thread:
+
+    U = (np.random.rand(*H.shape) < p) / p
+
+`fast` draws in f32 by SFC64, with one generator per thread, as NumPy's manual advises under
+"Multithreaded generation", in blocks that stay in the cache.
 """
 
 import sys
@@ -39,7 +43,7 @@ def apply_fast(keep, mask, *pairs):
     list(pool.map(fill, range(THREADS)))
 
 
-# Overwrites `mask` with 0 and 1 / keep, and makes y = x · mask for each pair (x, y).
+# Overwrites `mask` with 0 and 1 / keep, and computes y = x · mask for each pair (x, y).
 apply = {"note": apply_note, "fast": apply_fast}[sys.argv[1]]
 
 

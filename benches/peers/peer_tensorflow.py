@@ -1,4 +1,4 @@
-"""TensorFlow: `peer_tensorflow.py THREADS`. Everything under `tf.function`; `tf.nn.dropout` draws by Philox."""
+"""TensorFlow: `peer_tensorflow.py THREADS`, under `tf.function`; `tf.nn.dropout` uses Philox."""
 
 import sys
 

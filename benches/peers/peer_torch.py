@@ -1,4 +1,4 @@
-"""PyTorch: `peer_torch.py eager|compile`. `F.dropout`, `addmm`, and the fused SGD."""
+"""PyTorch: `peer_torch.py eager|compile`, with `F.dropout`, `addmm`, and the fused SGD."""
 
 import sys
 

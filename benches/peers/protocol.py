@@ -1,4 +1,7 @@
-"""What every Python peer shares: the work loads, their data, and the loop that answers the runner. `protocol.rs` is its twin."""
+"""Code shared by all Python peers: the workloads, their data, and the loop that answers the runner.
+
+`protocol.rs` is its Rust counterpart.
+"""
 
 import json
 import sys
@@ -16,18 +19,18 @@ rng = np.random.default_rng(0)
 
 
 def uniform(*shape, bound=1.0):
-    """Numbers in -bound..bound."""
+    """Returns numbers in -bound..bound."""
     return rng.uniform(-bound, bound, shape).astype(np.float32)
 
 
 def parameters():
-    """Weights [in, out] by He's uniform rule, and biases, of the network in STEP."""
+    """Returns the weights [in, out], by He's uniform rule, and biases of the network in STEP."""
     widths = STEP[1]
     return [(uniform(i, o, bound=(6 / i) ** 0.5), np.zeros(o, np.float32)) for i, o in zip(widths, widths[1:])]
 
 
 def batch():
-    """A mini-batch for the network in STEP: pixels in 0..1, and labels."""
+    """Returns a mini-batch for the network in STEP: pixels in 0..1, and labels."""
     rows, widths = STEP
     return abs(uniform(rows, widths[0])), rng.integers(widths[-1], size=rows)
 
@@ -39,8 +42,9 @@ def share_of_zeros(result):
 def serve(version, works, wait=lambda results: None):
     """Answers each line `WORK SECONDS` with one JSON line.
 
-    `works` gives for each work load a function that sets it up and returns the call to be timed; a call returns its result, for `step` the
-    loss. `wait(results)` ends calls that were only started.
+    `works` maps each workload to a function that sets it up and returns the call to be timed. The
+    call returns its result; for `step`, that is the loss. `wait(results)` waits for calls that
+    were only started.
     """
     ready = {}
     for line in sys.stdin:
@@ -57,7 +61,10 @@ def serve(version, works, wait=lambda results: None):
 
 
 def timed(call, wait, seconds):
-    """Milliseconds of a call, sampled for `seconds` and at least 3 times, and the last result. A sample is 10 ms or 16 calls at least."""
+    """Returns the milliseconds of a call, from samples over `seconds`, and the last result.
+
+    There are at least 3 samples. A sample lasts at least 10 ms or 16 calls, whichever is shorter.
+    """
 
     def sample(calls):
         start = time.perf_counter()

@@ -1,11 +1,11 @@
-// What every Rust peer shares: the work loads, their data, and the loop that answers the runner.
-// `protocol.py` is its twin.
+// Code shared by all Rust peers: the workloads, their data, and the loop that answers the runner.
+// `protocol.py` is its Python counterpart.
 
 use std::collections::HashMap;
 use std::io::{BufRead, Write};
 use std::time::Instant;
 
-/// Rows, columns.
+/// Rows and columns.
 pub const DROP: [usize; 2] = [4096, 4096];
 /// Batch, inputs, outputs.
 pub const LAYER: [usize; 3] = [1024, 2048, 2048];
@@ -17,27 +17,27 @@ pub const DROP_RATE: f64 = 0.5;
 pub const DROP_INPUT: f64 = 0.2;
 pub const LEARNING_RATE: f32 = 0.1;
 
-/// Whatever a peer fails with.
+/// Any error of a peer.
 pub type Failure = Box<dyn std::error::Error>;
 
-/// A work load that is set up.
+/// A workload that has been set up.
 pub trait Work {
-    /// Does it once, or starts it.
+    /// Runs the workload once, or starts it.
     fn call(&mut self) -> Result<(), Failure>;
 
-    /// Ends what was started.
+    /// Waits for everything that was started.
     fn wait(&mut self) -> Result<(), Failure>;
 
-    /// For `step` the last loss, else the share of zeros in the last result.
+    /// Returns the last loss for `step`, and otherwise the fraction of zeros in the last result.
     fn check(&mut self) -> Result<f64, Failure>;
 
-    /// How often a call does it.
+    /// Returns the number of runs in a call.
     fn per_call(&self) -> u32 {
         1
     }
 }
 
-/// Numbers in `-bound..bound`, by a 64-bit linear congruential generator.
+/// Returns numbers in `-bound..bound` from a 64-bit linear congruential generator.
 pub fn uniform(len: usize, bound: f32) -> Vec<f32> {
     let mut state = len as u64;
     let mut draw = || {
@@ -47,7 +47,7 @@ pub fn uniform(len: usize, bound: f32) -> Vec<f32> {
     (0..len).map(|_| bound * draw()).collect()
 }
 
-/// A mini-batch for the network: pixels in 0..1, and labels.
+/// Returns a mini-batch for the network: pixels in 0..1, and labels.
 pub fn batch(rows: usize) -> (Vec<f32>, Vec<u32>) {
     let pixels = uniform(rows * WIDTHS[0], 1.0).into_iter().map(f32::abs).collect();
     let labels = uniform(rows, 0.5)
@@ -61,8 +61,8 @@ pub fn share_of_zeros(values: &[f32]) -> f64 {
     values.iter().filter(|&&value| value == 0.0).count() as f64 / values.len() as f64
 }
 
-/// Answers each line `WORK SECONDS` with one JSON line; `set_up` gives a work load by its name, if
-/// there is one.
+/// Answers each line `WORK SECONDS` with one JSON line. `set_up` returns the workload with a given
+/// name, if it exists.
 pub fn serve(
     version: &str,
     mut set_up: impl FnMut(&str) -> Option<Result<Box<dyn Work>, Failure>>,
@@ -89,8 +89,8 @@ pub fn serve(
     Ok(())
 }
 
-/// Milliseconds, sampled for `seconds` and at least 3 times. A sample is 10 ms or 16 calls at
-/// least.
+/// Times a workload in milliseconds, for `seconds` and at least 3 samples. A sample lasts at least
+/// 10 ms or 16 calls, whichever is shorter.
 fn timed(work: &mut dyn Work, seconds: f64) -> Result<String, Failure> {
     sample(work, 1)?;
     let warm = sample(work, 1)? * f64::from(work.per_call());

@@ -1,5 +1,5 @@
-//! This crate as `benches/peers/run` times it: `peer cpu|gpu`, or another device's name. More is
-//! measured by `wgpu-dropout bench`.
+//! This crate as timed by `benches/peers/run`: `peer cpu|gpu`, or the name of another device.
+//! `wgpu-dropout bench` measures more.
 
 mod protocol;
 
@@ -11,7 +11,7 @@ use wgpu_dropout::call::{CopyCall, DropoutCall, LinearForward, SgdRule};
 use wgpu_dropout::mlp::{Architecture, Mlp, Resident, Source, Training};
 use wgpu_dropout::{Backend, Device, Dropout, Key, Mask, Mode, Rate, Result};
 
-/// Mini-batches of an epoch: losses are read back once an epoch.
+/// Mini-batches per epoch: losses are read back once per epoch.
 const BATCHES: usize = 8;
 
 fn main() -> std::result::Result<(), Failure> {
@@ -48,8 +48,9 @@ fn set_up<B: Backend + 'static>(work: &str, mut backend: B) -> Result<Option<Box
             })?
         }
         "layer" => {
-            let (x, weight, b) =
-                (tensor(batch, inputs)?, tensor(inputs, outputs)?, tensor(1, outputs)?);
+            let x = tensor(batch, inputs)?;
+            let weight = tensor(inputs, outputs)?;
+            let b = tensor(1, outputs)?;
             kernel(backend, [batch, outputs], move |backend, y, dropout| {
                 backend.run(LinearForward {
                     x: &x,
@@ -79,7 +80,7 @@ fn set_up<B: Backend + 'static>(work: &str, mut backend: B) -> Result<Option<Box
     }))
 }
 
-/// A call that writes `result`, each time with a mask of its own.
+/// A call that writes `result`, with a different mask each time.
 struct Kernel<B: Backend, F> {
     backend: B,
     result: B::Tensor<f32>,
@@ -114,7 +115,7 @@ impl<B: Backend, F: FnMut(&mut B, &mut B::Tensor<f32>, Dropout) -> Result<()>> W
     }
 }
 
-/// Epochs of a network over data that lie on the device.
+/// Epochs of a network over data on the device.
 struct Step<B: Backend> {
     net: Mlp<B>,
     data: Resident<B>,
@@ -136,7 +137,7 @@ impl<B: Backend> Step<B> {
                 seed: 0,
             },
         )?;
-        // One mini-batch over and over, as everyone here.
+        // The same mini-batch every time, as for all peers.
         let (pixels, labels) = batch(ROWS);
         let (pixels, labels) = (pixels.repeat(BATCHES), labels.repeat(BATCHES));
         let data = Resident::new(net.backend_mut(), Source::Floats(&pixels), inputs, 1.0, &labels)?;

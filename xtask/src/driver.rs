@@ -1,26 +1,26 @@
-//! Whether an adapter can be expected: Metal on macOS, DX12 on Windows, elsewhere a Vulkan driver,
-//! looked for in the places where the Vulkan loader looks.
+//! Detection of a GPU driver: Metal on macOS, DX12 on Windows, elsewhere a Vulkan driver in the
+//! folders that the Vulkan loader searches.
 //!
-//! It reads files only. Asking Vulkan itself would need bindings, and this crate has to build from
-//! the standard library.
+//! The detection only reads files. Calling Vulkan itself would need bindings, and this crate must
+//! build with the standard library alone.
 
 use crate::machine::Machine;
 
-/// What was found.
+/// Result of the detection.
 #[derive(Debug, PartialEq)]
 pub enum Driver {
-    /// An adapter can be expected; the line says of what.
+    /// An adapter can be expected; the text names its interface and driver.
     Ready(String),
-    /// No adapter can be expected, and why.
+    /// No adapter can be expected; the text gives the reason.
     Missing(String),
 }
 
-/// The two variables with which a user names the drivers themselves, the stronger first.
+/// The two variables with which a user names drivers explicitly; the first has precedence.
 pub const NAMED_BY_USER: [&str; 2] = ["VK_DRIVER_FILES", "VK_ICD_FILENAMES"];
 
 const LOADER: &str = "libvulkan.so.1";
 
-/// Says whether an adapter can be expected on `machine`.
+/// Detects whether an adapter can be expected on `machine`.
 pub fn detect(machine: &dyn Machine) -> Driver {
     match machine.os() {
         "macos" | "ios" => Driver::Ready("metal: part of macOS".into()),
@@ -43,8 +43,8 @@ fn vulkan(machine: &dyn Machine) -> Result<String, String> {
 
     let mut usable = Vec::new();
     let mut problem = None;
-    // What the user names is taken at its word; a driver that the system brings along for hardware
-    // which is not there is not.
+    // Drivers named by the user are trusted. A driver from the system is not: distributions install
+    // drivers for hardware that the machine lacks.
     let hardware = named.is_some() || has_device_node(machine);
     for manifest in &manifests {
         match check(machine, manifest) {
@@ -57,7 +57,7 @@ fn vulkan(machine: &dyn Machine) -> Result<String, String> {
         return Err(problem.unwrap_or_default());
     };
     if !loader {
-        return Err(format!("{first} is there, but {LOADER} is not"));
+        return Err(format!("{first} exists, but {LOADER} is missing"));
     }
     let more =
         if usable.len() > 1 { format!(" and {} more", usable.len() - 1) } else { String::new() };
@@ -67,13 +67,13 @@ fn vulkan(machine: &dyn Machine) -> Result<String, String> {
     ))
 }
 
-/// The variable, of the two in [`NAMED_BY_USER`], that the loader obeys, and its value.
+/// Returns the variable of [`NAMED_BY_USER`] that the loader obeys, and its value.
 pub fn named_by_user(machine: &dyn Machine) -> Option<(&'static str, String)> {
     NAMED_BY_USER.iter().find_map(|name| machine.var(name).map(|value| (*name, value)))
 }
 
-/// The manifests that the loader would read, in its order. Both variables hold files; the newer may
-/// hold folders too.
+/// Returns the manifests that the loader would read, in its order. Both variables list files; the
+/// newer one may also list folders.
 fn manifests(machine: &dyn Machine, named: Option<&(&str, String)>) -> Vec<String> {
     let entries = |list: &str| {
         list.split(':').filter(|entry| !entry.is_empty()).map(String::from).collect::<Vec<_>>()
@@ -117,8 +117,7 @@ fn search_folders(machine: &dyn Machine) -> Vec<String> {
     folders
 }
 
-/// Checks that a manifest names a library that is there; `true` if it is a driver that runs on the
-/// CPU.
+/// Checks that a manifest names an existing library. Returns true if that driver runs on the CPU.
 fn check(machine: &dyn Machine, manifest: &str) -> Result<bool, String> {
     let text = machine.read(manifest).ok_or_else(|| format!("{manifest} cannot be read"))?;
     let library = library_path(&text).ok_or_else(|| format!("{manifest} names no library_path"))?;
@@ -130,13 +129,13 @@ fn check(machine: &dyn Machine, manifest: &str) -> Result<bool, String> {
         _ => find_library(machine, &library),
     };
     if !there {
-        return Err(format!("{manifest} names {library}, which is not there"));
+        return Err(format!("{manifest} names {library}, which does not exist"));
     }
     Ok(["lvp", "lavapipe", "swiftshader"].iter().any(|name| library.contains(name)))
 }
 
-/// The value of `"library_path"`. A manifest is a small JSON object in which this key stands once,
-/// so no parser is needed.
+/// Returns the value of `"library_path"`. A manifest is a small JSON object that contains this key
+/// once, so no parser is needed.
 fn library_path(manifest: &str) -> Option<String> {
     let rest = manifest
         .split_once("\"library_path\"")?
@@ -156,8 +155,8 @@ fn library_path(manifest: &str) -> Option<String> {
     }
 }
 
-/// Whether the dynamic linker would find a library: LD_LIBRARY_PATH, its cache, then the usual
-/// folders (musl has no cache).
+/// Returns true if the dynamic linker would find a library: in LD_LIBRARY_PATH, in its cache, or in
+/// the usual folders (musl has no cache).
 fn find_library(machine: &dyn Machine, name: &str) -> bool {
     let own = machine.var("LD_LIBRARY_PATH").unwrap_or_default();
     let triplet = format!("{}-linux-gnu", machine.arch());
@@ -172,7 +171,7 @@ fn find_library(machine: &dyn Machine, name: &str) -> bool {
     {
         return true;
     }
-    // On Debian the PATH of an ordinary user lacks /sbin.
+    // On Debian, the PATH of an ordinary user does not contain /sbin.
     let cache = machine
         .output("ldconfig", &["-p"])
         .or_else(|| machine.output("/sbin/ldconfig", &["-p"]))
@@ -181,7 +180,8 @@ fn find_library(machine: &dyn Machine, name: &str) -> bool {
         || multiarch.iter().chain(&plain).any(|folder| machine.exists(&format!("{folder}/{name}")))
 }
 
-/// Whether the Vulkan loader would find the validation layer: its manifest, where the loader looks.
+/// Returns true if the Vulkan loader would find the validation layer: its manifest is in one of the
+/// folders that the loader searches.
 pub fn has_validation_layer(machine: &dyn Machine) -> bool {
     let manifest = |folder: String| {
         machine.exists(&format!("{folder}/vulkan/explicit_layer.d/VkLayer_khronos_validation.json"))
@@ -189,7 +189,8 @@ pub fn has_validation_layer(machine: &dyn Machine) -> bool {
     search_folders(machine).into_iter().any(manifest)
 }
 
-/// Whether OpenGL ES can be had without a display: the dispatch library and a vendor's below it.
+/// Returns true if OpenGL ES is available without a display: the dispatch library and a vendor's
+/// library are installed.
 pub fn has_egl(machine: &dyn Machine) -> bool {
     find_library(machine, "libEGL.so.1")
         && ["libEGL_mesa.so.0", "libEGL_nvidia.so.0"]
@@ -197,8 +198,8 @@ pub fn has_egl(machine: &dyn Machine) -> bool {
             .any(|vendor| find_library(machine, vendor))
 }
 
-/// Whether the kernel shows a GPU: DRM render nodes, NVIDIA's own, Qualcomm's, Arm's, and Windows'
-/// one under WSL.
+/// Returns true if the kernel exposes a GPU: a DRM render node, or the device node of NVIDIA,
+/// Qualcomm, Arm, or Windows under WSL.
 fn has_device_node(machine: &dyn Machine) -> bool {
     machine.list("/dev/dri").iter().any(|name| name.starts_with("renderD"))
         || ["/dev/nvidiactl", "/dev/nvhost-ctrl-gpu", "/dev/kgsl-3d0", "/dev/mali0", "/dev/dxg"]

@@ -1,29 +1,28 @@
-//! Installing the software Vulkan driver, and what the tests use beside it, with the distribution's
-//! own package manager: which one, with which command, with whose rights. [`plan`] decides,
-//! [`Job::run`] does.
+//! Installation of the software Vulkan driver, and of further tools for the tests, with the
+//! distribution's package manager. [`plan`] chooses the manager, the command and the privileges;
+//! [`Job::run`] executes them.
 
 use std::process::{Command, Stdio};
 
 use crate::driver;
 use crate::machine::Machine;
 
-/// A package manager and what it is told.
+/// A package manager and its arguments.
 #[derive(Debug, PartialEq)]
 pub struct Manager {
     program: &'static str,
-    /// `ID` and `ID_LIKE` in os-release.
+    /// Values of `ID` and `ID_LIKE` in os-release.
     ids: &'static [&'static str],
     install: &'static [&'static str],
-    /// The packages of the software driver and of its loader.
+    /// Packages of the software driver and of its loader.
     driver: &'static [&'static str],
-    /// The packages of [`Wanted::Tools`].
+    /// Packages of [`Wanted::Tools`].
     tools: &'static [&'static str],
-    /// The folder that holds the package lists, what a list's name contains, and the arguments
-    /// that fetch them.
+    /// Folder of the package lists, a part of a list's file name, and the arguments that fetch the
+    /// lists.
     lists: Option<(&'static str, &'static str, &'static [&'static str])>,
-    /// Whether lists that are there can be stale in such a way that fetching them may mend a
-    /// failed install. Not on Arch, where fresh lists without a full upgrade are a partial
-    /// upgrade.
+    /// True if an install may fail because the existing lists are stale, and fetching them may
+    /// repair it. False on Arch, where fresh lists without a full upgrade cause a partial upgrade.
     retry: bool,
 }
 
@@ -93,25 +92,25 @@ const MANAGERS: [Manager; 5] = [
     },
 ];
 
-/// What is to be installed.
+/// Software to install.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Wanted {
     /// The software driver, which runs on the CPU.
     Driver,
-    /// What `test` checks shaders with, the validation layer, and OpenGL ES without a display.
+    /// The shader checkers of `test`, the validation layer, and OpenGL ES without a display.
     Tools,
 }
 
 impl Wanted {
-    /// For people.
+    /// Returns the name for messages.
     fn name(self) -> &'static str {
         match self {
             Self::Driver => "the software Vulkan driver",
-            Self::Tools => "what checks the shaders further",
+            Self::Tools => "further shader checkers",
         }
     }
 
-    /// What to do where no package manager is known.
+    /// Returns the advice if no package manager is known.
     fn advice(self) -> &'static str {
         match self {
             Self::Driver => {
@@ -123,7 +122,7 @@ impl Wanted {
         }
     }
 
-    /// What it is good for.
+    /// Returns the purpose, for messages.
     fn purpose(self) -> &'static str {
         match self {
             Self::Driver => "to use the GPU path",
@@ -132,7 +131,7 @@ impl Wanted {
     }
 }
 
-/// What of [`Wanted::Tools`] a machine lacks.
+/// Returns the parts of [`Wanted::Tools`] that a machine lacks.
 pub fn missing_tools(machine: &dyn Machine) -> Vec<&'static str> {
     let mut missing: Vec<_> = ["spirv-val", "glslangValidator"]
         .into_iter()
@@ -147,16 +146,16 @@ pub fn missing_tools(machine: &dyn Machine) -> Vec<&'static str> {
     missing
 }
 
-/// What to do about something that is missing.
+/// Decision on how to provide missing software.
 #[derive(Debug, PartialEq)]
 pub enum Plan {
     /// Run these commands.
     Run(Job),
-    /// Run nothing; this says why, and what the user can do.
+    /// Run nothing; the text gives the reason and what the user can do.
     Tell(String),
 }
 
-/// An install that needs no password.
+/// An installation that needs no password.
 #[derive(Debug, PartialEq)]
 pub struct Job {
     wanted: Wanted,
@@ -165,8 +164,8 @@ pub struct Job {
     install: Vec<&'static str>,
 }
 
-/// Decides what to do on a machine that lacks something. Runs nothing but harmless questions (`id
-/// -u`, `sudo -n true`).
+/// Decides how to provide missing software on a machine. Runs only commands without side effects
+/// (`id -u`, `sudo -n true`).
 pub fn plan(machine: &dyn Machine, wanted: Wanted) -> Plan {
     if let Some((variable, _)) = driver::named_by_user(machine).filter(|_| wanted == Wanted::Driver)
     {
@@ -200,8 +199,8 @@ pub fn plan(machine: &dyn Machine, wanted: Wanted) -> Plan {
     } else if root {
         Plan::Run(job(&[]))
     } else if machine.output("sudo", &["-n", "true"]).is_some() {
-        // sudo drops the environment, so the setting that keeps Debian's configuration from asking
-        // goes through `env`.
+        // sudo drops the environment, so `env` passes the variable that keeps Debian's
+        // configuration from asking questions.
         Plan::Run(job(if manager.program == "apt-get" {
             &["sudo", "-n", "env", QUIET_APT]
         } else {
@@ -214,8 +213,8 @@ pub fn plan(machine: &dyn Machine, wanted: Wanted) -> Plan {
 
 const QUIET_APT: &str = "DEBIAN_FRONTEND=noninteractive";
 
-/// The distribution's own manager first: others can be installed beside it. An unknown distribution
-/// gets the one it has.
+/// Chooses the distribution's own package manager, since others can be installed beside it. For an
+/// unknown distribution, chooses any manager that is installed.
 fn choose(machine: &dyn Machine) -> Option<&'static Manager> {
     let there = |manager: &&Manager| machine.has_program(manager.program);
     let release = machine
@@ -236,7 +235,7 @@ fn choose(machine: &dyn Machine) -> Option<&'static Manager> {
 }
 
 impl Job {
-    /// The commands as a user would type them.
+    /// Returns the commands as a user would type them.
     fn by_hand(&self) -> String {
         let first = self
             .refresh
@@ -246,7 +245,7 @@ impl Job {
         first.chain([self.install.join(" ")]).collect()
     }
 
-    /// Installs, saying each command before it runs. The error is a line or two.
+    /// Installs, and announces each command before it runs. The error is one or two lines long.
     pub fn run(&self, say: impl Fn(&str)) -> Result<(), String> {
         self.run_with(say, execute)
     }
@@ -275,8 +274,8 @@ impl Job {
     }
 }
 
-/// Runs one command without a terminal to ask questions at. Its output is long and shown only in
-/// part, where it fails.
+/// Runs a command without a terminal, so that it cannot ask questions. Its output is long, so only
+/// the last line is returned, and only if the command fails.
 fn execute(command: &[&str]) -> Result<(), String> {
     let (program, args) = command.split_first().ok_or("nothing to run")?;
     let mut process = Command::new(program);

@@ -1,34 +1,34 @@
-//! What is asked of the machine, behind a trait: the decisions in `driver` and `install` are tested
-//! on made-up machines.
+//! Queries to the machine, behind a trait, so that the decisions in `driver` and `install` can be
+//! tested on simulated machines.
 //!
-//! Paths are strings with `/`, because they are Linux paths on whatever system the tests run.
+//! Paths are strings with `/`: they are Linux paths, whatever system the tests run on.
 
 use std::process::{Command, Stdio};
 
-/// The questions that decide whether a driver is there and how to get one.
+/// Queries that decide whether a driver is installed and how to install one.
 pub trait Machine {
-    /// `linux`, `macos`, `windows`, …
+    /// Returns the operating system: `linux`, `macos`, `windows`, …
     fn os(&self) -> &str;
-    /// The processor as Rust names it: `x86_64`, `aarch64`, …
+    /// Returns the processor architecture as Rust names it: `x86_64`, `aarch64`, …
     fn arch(&self) -> &str;
-    /// An environment variable, if it is set and not empty.
+    /// Returns an environment variable if it is set and not empty.
     fn var(&self, name: &str) -> Option<String>;
-    /// The text of a file, if it can be read.
+    /// Returns the text of a file if it can be read.
     fn read(&self, path: &str) -> Option<String>;
-    /// The names in a folder, sorted; none if it cannot be read.
+    /// Returns the sorted names in a folder; none if it cannot be read.
     fn list(&self, folder: &str) -> Vec<String>;
-    /// Whether a file or folder is there.
+    /// Returns true if a file or folder exists.
     fn exists(&self, path: &str) -> bool;
-    /// What a command wrote to stdout, if it could be started and succeeded.
+    /// Returns the stdout of a command if it could be started and succeeded.
     fn output(&self, program: &str, args: &[&str]) -> Option<String>;
 
-    /// Whether a program is on the PATH.
+    /// Returns true if a program is on the PATH.
     fn has_program(&self, name: &str) -> bool {
         let path = self.var("PATH").unwrap_or_default();
         path.split(':').any(|folder| self.exists(&format!("{folder}/{name}")))
     }
 
-    /// Whether a variable is switched on: set, and to neither `0` nor `false`.
+    /// Returns true if a variable is set, and neither to `0` nor to `false`.
     fn switched_on(&self, name: &str) -> bool {
         self.var(name).is_some_and(|value| value != "0" && value != "false")
     }
@@ -74,13 +74,13 @@ impl Machine for This {
     }
 }
 
-/// A made-up machine for the tests of this crate.
+/// A simulated machine for the tests of this crate.
 #[cfg(test)]
 pub mod fake {
     use super::Machine;
     use std::collections::BTreeMap;
 
-    /// Environment, files and the commands that succeed, with what they write.
+    /// Environment, files, and the commands that succeed with their output.
     #[derive(Default)]
     pub struct Fake {
         pub os: &'static str,

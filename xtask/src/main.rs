@@ -1,5 +1,5 @@
-//! `cargo xtask demo` and `cargo xtask test`: sees to it that a Vulkan, Metal or DX12 adapter can
-//! be expected, then runs the demo or every check. Needs Rust and nothing else.
+//! `cargo xtask demo` and `cargo xtask test`: look for a Vulkan, Metal or DX12 driver, install a
+//! software driver if there is none, then run the demo or all checks. Requires only Rust.
 
 #![deny(missing_docs)]
 #![deny(unsafe_code)]
@@ -21,12 +21,15 @@ use machine::{Machine, This};
 const USAGE: &str = "\
 Usage: cargo xtask <command>
 
-  demo [args…]   build in release mode and run `wgpu-dropout demo`; the arguments are passed on
-  test [--all]   formatter, lints, tests (on SwiftShader and OpenGL ES too), documentation; --all adds what takes long: ignored
-                 tests, each benchmark once, dependencies, the least Rust, other systems' types, Burn's package
+  demo [args…]   build in release mode and run `wgpu-dropout demo` with these arguments
+  test [--all]   formatter, lints, tests (also on SwiftShader and OpenGL ES), documentation;
+                 --all adds the slow ones: ignored tests, each benchmark once, dependencies, the
+                 oldest supported Rust, type checks for other systems, Burn's package
 
-On a Linux without a Vulkan driver, both first install the software one (Mesa's lavapipe) from the distribution; `test` also the
-checkers of shaders, the Vulkan validation layer and Mesa's EGL, and takes SwiftShader out of Debian's chromium-common.
+On Linux without a Vulkan driver, both commands first announce and then install Mesa's software
+driver (lavapipe) from the distribution. `test` also installs the shader checkers, the Vulkan
+validation layer and Mesa's EGL, and extracts SwiftShader from Debian's chromium-common. If that is
+not permitted, they print the command and continue.
 
 Environment:
   WGPU_DROPOUT_NO_INSTALL=1    install nothing
@@ -60,8 +63,8 @@ fn demo(args: &[&str]) -> ExitCode {
         prepare(&This);
     }
     let mut command = cargo();
-    // The package is named, so that it also works in a subfolder, and the working directory stays
-    // the caller's: the report is written there.
+    // Name the package, so that the command also works in a subfolder. Keep the caller's working
+    // directory, since the report is written there.
     command.args([
         "run",
         "--release",
@@ -100,15 +103,15 @@ fn test(all: bool) -> ExitCode {
     if reports.iter().any(steps::Report::failed) { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }
 
-/// Whether a demo with these arguments could use an adapter: nobody wants a driver installed to
-/// read the help.
+/// Returns true if a demo with these arguments could use an adapter. Reading the help must not
+/// install a driver.
 fn wants_adapter(args: &[&str]) -> bool {
     !args.iter().any(|a| matches!(*a, "--help" | "-h" | "--device=cpu"))
         && !args.windows(2).any(|w| w == ["--device", "cpu"])
 }
 
-/// Looks for a driver, installs the software one where that is possible, and says what came of it.
-/// Never fails: without an adapter the CPU backend does the work.
+/// Looks for a driver, installs the software one if possible, and reports the outcome. Never fails:
+/// without an adapter, the CPU backend does the work.
 fn prepare(machine: &dyn Machine) {
     let reason = match driver::detect(machine) {
         Driver::Ready(line) => return note(&line),
@@ -124,12 +127,12 @@ fn prepare(machine: &dyn Machine) {
     };
     match outcome {
         Ok(line) => note(&line),
-        Err(why) => note(&format!("vulkan: {why}\nvulkan: going on with the CPU backend")),
+        Err(why) => note(&format!("vulkan: {why}\nvulkan: continuing with the CPU backend")),
     }
 }
 
-/// Installs what tests check more with, where that is possible. Never fails: what is missing is
-/// skipped by what needs it.
+/// Installs further tools for the tests if possible. Never fails: tests that need a missing tool
+/// skip themselves.
 fn prepare_tools(machine: &dyn Machine) {
     let missing = install::missing_tools(machine);
     if machine.os() != "linux" || missing.is_empty() {
@@ -140,25 +143,25 @@ fn prepare_tools(machine: &dyn Machine) {
         install::Plan::Run(job) => job.run(note),
     };
     if let Err(why) = outcome {
-        note(&format!("tests go on without {}: {why}", missing.join(", ")));
+        note(&format!("tests continue without {}: {why}", missing.join(", ")));
     }
 }
 
-/// The cargo that runs this program, so that the nested calls use the same toolchain.
+/// Returns the cargo that runs this program, so that nested calls use the same toolchain.
 pub fn cargo() -> Command {
     Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
 }
 
-/// The root of the repository. Cargo gives the package's folder at run time; the one at build time
-/// serves a direct call.
+/// Returns the root of the repository. Cargo provides the package's folder at run time; the one
+/// from build time is the fallback for a direct call.
 fn repository() -> PathBuf {
     let package =
         std::env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
     Path::new(&package).parent().unwrap_or(Path::new(".")).to_path_buf()
 }
 
-/// Prints a line for people. On stderr, since stdout belongs to the demo (`--json`). A closed
-/// stream is no reason to panic.
+/// Prints a message on stderr, since stdout belongs to the demo (`--json`). A closed stream is
+/// ignored.
 pub fn note(text: &str) {
     let _ = writeln!(std::io::stderr(), "{text}");
 }

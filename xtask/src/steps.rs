@@ -1,4 +1,5 @@
-//! The checks of `cargo xtask test`, in order, with what each took. The first failure ends the run.
+//! The checks of `cargo xtask test`, in order, with the time of each. The first failure ends the
+//! run.
 
 use std::path::Path;
 use std::process::Command;
@@ -7,7 +8,7 @@ use std::time::{Duration, Instant};
 use crate::machine::Machine;
 use crate::{cargo, driver, swiftshader};
 
-/// One call of cargo, or of rustup.
+/// One call of cargo or rustup.
 pub struct Step {
     name: &'static str,
     program: &'static str,
@@ -15,22 +16,22 @@ pub struct Step {
     needs: Need,
 }
 
-/// What a step needs beside Rust itself.
+/// Requirements of a step beyond Rust itself.
 #[derive(Clone, Copy, PartialEq)]
 enum Need {
     Nothing,
-    /// A component that rustup may not have installed, as cargo's subcommand. In CI it must be
-    /// there.
+    /// A rustup component, named by cargo's subcommand, which may not be installed. CI must have
+    /// it.
     Component(&'static str),
-    /// The subcommand that checks dependencies.
+    /// `cargo deny`, which checks dependencies.
     Deny,
-    /// The same, and the database of advisories, which it fetches.
+    /// `cargo deny` and the database of advisories, which it fetches.
     Advisories,
     /// The standard library of a target, which rustup adds.
     Target(&'static str),
-    /// A toolchain beside the one in use, which rustup installs.
+    /// Another toolchain, which rustup installs.
     Rustup,
-    /// SwiftShader in place of the machine's own drivers.
+    /// SwiftShader instead of the machine's own drivers.
     SwiftShader,
     /// OpenGL ES without a display.
     Gles,
@@ -40,8 +41,8 @@ const fn cargo_step(name: &'static str, args: &'static [&'static str], needs: Ne
     Step { name, program: "cargo", args, needs }
 }
 
-/// What other implementations of Vulkan and OpenGL run as well: the contract in every kernel that
-/// draws, buffers and limits, training.
+/// Tests that also run on other implementations of Vulkan and OpenGL: the contract in every kernel
+/// that draws, buffers and limits, training.
 const ELSEWHERE: &[&str] = &[
     "test",
     "--package",
@@ -57,7 +58,7 @@ const ELSEWHERE: &[&str] = &[
     "--test",
     "network",
 ];
-/// And what takes minutes there, since they compile every form of every kernel anew.
+/// Tests that take minutes there, since they recompile every form of every kernel.
 const MORE_ELSEWHERE: &[&str] = &[
     "test",
     "--package",
@@ -81,14 +82,14 @@ const STEPS: [Step; 8] = [
         &["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"],
         Need::Component("clippy"),
     ),
-    // An engine that embeds the crate takes it without features; alone, since the workspace's
-    // other members want them all.
+    // An engine that embeds the crate uses it without features. This step runs alone, since the
+    // workspace's other members enable all of them.
     cargo_step(
         "lints, no features",
         &["clippy", "--package", "embedder", "--all-targets", "--locked", "--", "-D", "warnings"],
         Need::Component("clippy"),
     ),
-    // All the test programs run, so that one report shows everything a machine gets wrong.
+    // Run all test programs, so that one report shows all failures on a machine.
     cargo_step(
         "tests",
         &["test", "--workspace", "--tests", "--examples", "--locked", "--no-fail-fast"],
@@ -104,8 +105,8 @@ const STEPS: [Step; 8] = [
     cargo_step("documentation", &["doc", "--workspace", "--no-deps", "--locked"], Need::Nothing),
 ];
 
-/// Burn's package has a workspace of its own: what it depends on takes ten minutes to build on two
-/// cores.
+/// Manifest of Burn's package, which has a workspace of its own: its dependencies take ten minutes
+/// to build on two cores.
 const BURN: &str = "crates/burn-wgpu-dropout/Cargo.toml";
 
 const LONG_STEPS: [Step; 16] = [
@@ -114,8 +115,7 @@ const LONG_STEPS: [Step; 16] = [
         &["test", "--workspace", "--tests", "--locked", "--no-fail-fast", "--", "--ignored"],
         Need::Nothing,
     ),
-    // Its tests run among the others too, where the crate is built with the features that they
-    // want.
+    // These tests also run in the step "tests", but there the other members' features are enabled.
     cargo_step("embedded, alone", &["test", "--package", "embedder", "--locked"], Need::Nothing),
     cargo_step(
         "benchmarks, once",
@@ -134,15 +134,15 @@ const LONG_STEPS: [Step; 16] = [
         &["deny", "--workspace", "--locked", "check", "advisories"],
         Need::Advisories,
     ),
-    // The least Rust that Cargo.toml promises.
+    // The oldest Rust that Cargo.toml promises.
     Step {
         name: "Rust 1.87",
         program: "rustup",
         args: &["run", "--install", "1.87", "cargo", "check", "--workspace", "--locked"],
         needs: Need::Rustup,
     },
-    // Metal's, DX12's and the browser's paths are compiled, if not run. The browser has no command
-    // line.
+    // The paths for Metal, DX12 and the browser are compiled, but not run. The browser build has no
+    // command line.
     cargo_step(
         "types, macOS",
         &["check", "--package", "wgpu-dropout", "--locked", "--target", "aarch64-apple-darwin"],
@@ -177,7 +177,7 @@ const LONG_STEPS: [Step; 16] = [
         &["clippy", "--manifest-path", BURN, "--all-targets", "--locked", "--", "-D", "warnings"],
         Need::Component("clippy"),
     ),
-    // Its README's snippets are built too.
+    // This also builds the snippets of its README.
     cargo_step(
         "Burn: tests",
         &["test", "--manifest-path", BURN, "--locked", "--no-fail-fast"],
@@ -203,13 +203,13 @@ const LONG_STEPS: [Step; 16] = [
     ),
 ];
 
-/// The steps of a run; `all` adds those that take long.
+/// Returns the steps of a run; `all` adds the slow ones.
 pub fn list(all: bool) -> Vec<&'static Step> {
     STEPS.iter().chain(LONG_STEPS.iter().filter(|_| all)).collect()
 }
 
 impl Need {
-    /// The environment with which a step can run, or why it cannot.
+    /// Returns the environment variables that a step needs, or the reason why it cannot run.
     fn met(
         self,
         machine: &dyn Machine,
@@ -219,9 +219,9 @@ impl Need {
         let set = |pairs: &[(&'static str, &str)]| {
             Ok(pairs.iter().map(|&(name, value)| (name, value.to_owned())).collect())
         };
-        // Another implementation that was made ready is the one under test, and must be there.
+        // The implementation prepared for the step must be used and must be found.
         let gpu = [("WGPU_DROPOUT_DEVICE", "gpu"), ("WGPU_DROPOUT_REQUIRE_GPU", "1")];
-        // A machine that is told to leave the GPU out has no other implementation of it either.
+        // A run restricted to the CPU skips other GPU implementations too.
         let cpu = machine.var("WGPU_DROPOUT_DEVICE").as_deref() == Some("cpu");
         match self {
             Self::SwiftShader | Self::Gles if cpu => Err("WGPU_DROPOUT_DEVICE is cpu".into()),
@@ -261,18 +261,19 @@ impl Need {
                 set(&[&[("WGPU_BACKEND", "gl"), ("EGL_PLATFORM", "surfaceless")][..], &gpu]
                     .concat())
             }
-            Self::Gles => Err("there is no libEGL.so.1 with Mesa's or NVIDIA's below it".into()),
+            Self::Gles => Err("libEGL.so.1 with Mesa's or NVIDIA's library is missing".into()),
         }
     }
 
-    /// Whether a step that cannot run fails in CI, where nobody reads that it was skipped.
+    /// Returns true if CI must fail, rather than skip, when the requirement is not met: nobody
+    /// reads there that a step was skipped.
     fn is_certain(self) -> bool {
         matches!(self, Self::Nothing | Self::Component(_))
     }
 }
 
 impl Step {
-    /// Runs it in the repository; the error says what was run and how it ended.
+    /// Runs the step in the repository. The error names the command and its exit status.
     pub fn execute(
         &self,
         environment: &[(&'static str, String)],
@@ -286,7 +287,7 @@ impl Step {
             command.env("WGPU_DROPOUT_ALL", "1");
         }
         if cfg!(target_os = "linux") && std::env::var_os("XDG_RUNTIME_DIR").is_none() {
-            // Without a display, a layer of Mesa's Vulkan would complain of that on stderr in every
+            // Without a display, a layer of Mesa's Vulkan would print a warning on stderr in every
             // test.
             command.env("NODEVICE_SELECT", "1");
         }
@@ -307,17 +308,17 @@ impl Step {
     }
 }
 
-/// How a step ended.
+/// Outcome of a step.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Outcome {
     Passed,
     Failed,
     Skipped,
-    /// An earlier step failed.
+    /// Not run, because an earlier step failed.
     NotRun,
 }
 
-/// A step's result.
+/// Result of a step.
 pub struct Report {
     name: &'static str,
     outcome: Outcome,
@@ -325,18 +326,18 @@ pub struct Report {
 }
 
 impl Report {
-    /// Whether the step ran and failed.
+    /// Returns true if the step ran and failed.
     pub fn failed(&self) -> bool {
         self.outcome == Outcome::Failed
     }
 }
 
-/// What runs a step in the environment that it needs.
+/// Function that runs a step with the environment variables that it needs.
 type Execute<'a> = &'a mut dyn FnMut(&Step, &[(&'static str, String)]) -> Result<(), String>;
 
-/// Runs the steps up to the first failure. A step whose needs are not there is skipped with a line
-/// that says so; in CI, where nobody reads that line, it is a failure where they are rustup's
-/// components.
+/// Runs the steps up to the first failure. A step whose requirements are not met is skipped with a
+/// message. In CI, where nobody reads that message, a missing rustup component is a failure
+/// instead.
 pub fn run(
     steps: &[&Step],
     machine: &dyn Machine,
@@ -371,8 +372,8 @@ pub fn run(
     reports
 }
 
-/// Rustup puts a stand-in where a component is missing, so being on the PATH says nothing: it must
-/// answer.
+/// Returns true if a subcommand of cargo works. It must be run to find out: rustup puts a proxy on
+/// the PATH even if the component is missing.
 fn installed(machine: &dyn Machine, subcommand: &str) -> bool {
     answers(machine, &[subcommand, "--version"])
 }
@@ -382,7 +383,7 @@ fn answers(machine: &dyn Machine, args: &[&str]) -> bool {
     machine.output(&cargo, args).is_some()
 }
 
-/// A line a step, then the counts alone on the last line. A step that was not run counts as
+/// Formats a line per step, and the totals on the last line. A step that was not run counts as
 /// skipped.
 pub fn summary(reports: &[Report]) -> String {
     let mut text = String::from("\n");
@@ -411,7 +412,7 @@ mod tests {
     use super::*;
     use crate::machine::fake::Fake;
 
-    /// A machine on which no step lacks anything.
+    /// Returns a machine that meets the requirements of every step.
     fn complete() -> Fake {
         let deny = ["cargo deny --version", "cargo deny fetch db"];
         let commands = ["cargo fmt --version", "cargo clippy --version", "rustup --version"]
@@ -429,10 +430,11 @@ mod tests {
         files.fold(machine.var("CARGO", "cargo"), |machine, path| machine.file(path, ""))
     }
 
-    /// The last line of a run in which the named step fails, and what was run.
+    /// Runs all steps, with the named one failing. Returns the last line of the summary and the
+    /// steps that ran.
     fn rehearse(all: bool, machine: &Fake, failing: &str) -> (String, Vec<&'static str>) {
         let mut ran = Vec::new();
-        // What the steps under test say would read like news of the run that they are part of.
+        // Do not print the steps' messages: they would look like messages of this test run.
         let reports = run(&list(all), machine, Path::new("target"), &|_| (), &mut |step, _| {
             ran.push(step.name);
             if step.name == failing { Err("no".into()) } else { Ok(()) }
@@ -490,7 +492,7 @@ mod tests {
             rehearse(true, &bare.var("CI", "true"), "").0,
             "14 passed, 0 failed, 10 skipped"
         );
-        // No GPU, no other implementation of it.
+        // Without a GPU, other implementations of it are skipped too.
         assert_eq!(
             rehearse(false, &complete().var("WGPU_DROPOUT_DEVICE", "cpu"), "").0,
             "6 passed, 0 failed, 2 skipped"

@@ -1,6 +1,6 @@
-//! SwiftShader, Chromium's Vulkan driver that runs on the CPU and offers little more than it must:
-//! found where Chromium is installed, or taken out of Debian's package and kept under `target/`.
-//! Nothing is installed.
+//! SwiftShader, Chromium's Vulkan driver for the CPU, which offers little more than Vulkan's
+//! minimum. It is taken from an installed Chromium, or extracted from Debian's package and kept
+//! under `target/`. Nothing is installed.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -10,7 +10,7 @@ use crate::machine::Machine;
 const MANIFEST: &str = "vk_swiftshader_icd.json";
 const LIBRARY: &str = "libvk_swiftshader.so";
 
-/// The manifest for the Vulkan loader, or why there is none.
+/// Returns the path of the manifest for the Vulkan loader, or the reason why there is none.
 pub fn manifest(
     machine: &dyn Machine,
     target: &Path,
@@ -34,7 +34,7 @@ pub fn manifest(
     find(machine, &own.to_string_lossy()).ok_or_else(|| "chromium-common does not hold it".into())
 }
 
-/// Where the driver and its manifest lie side by side.
+/// Returns the manifest from a folder that contains both the driver and its manifest.
 fn find(machine: &dyn Machine, own: &str) -> Option<String> {
     let folders = [own, "/usr/lib/chromium", "/usr/lib64/chromium-browser", "/opt/google/chrome"];
     let whole = |folder: &&str| {
@@ -43,7 +43,7 @@ fn find(machine: &dyn Machine, own: &str) -> Option<String> {
     folders.into_iter().find(whole).map(|folder| format!("{folder}/{MANIFEST}"))
 }
 
-/// Downloads the package, unpacks it and keeps two of its files.
+/// Downloads and unpacks the package, and keeps two of its files.
 fn fetch(own: &Path) -> Result<(), String> {
     let packed = own.join("package");
     let failed = |error: std::io::Error| format!("{}: {error}", packed.display());
@@ -53,7 +53,7 @@ fn fetch(own: &Path) -> Result<(), String> {
     let file = file
         .into_iter()
         .find(|path| path.extension().is_some_and(|end| end == "deb"))
-        .ok_or("no package came")?;
+        .ok_or("the download contains no package")?;
     run(Command::new("dpkg").arg("-x").arg(&file).arg(&packed))?;
     for name in [LIBRARY, MANIFEST] {
         std::fs::rename(packed.join("usr/lib/chromium").join(name), own.join(name))

@@ -5,9 +5,9 @@
 //! cargo run --release --example digits
 //! ```
 //!
-//! Half way it saves itself. A second network loads that and goes on, drawing every mask that the
-//! first draws: both end the same. Then the network predicts the test digits as usual, and by the
-//! mean of Monte-Carlo samples.
+//! Halfway through, the network is saved. A second network loads that state and continues with the
+//! same masks as the first, and both end with the same loss, bit for bit. Then the network predicts
+//! the test digits, first without dropout and then with the mean of Monte-Carlo samples.
 
 use burn_wgpu_dropout::burn::module::Module;
 use burn_wgpu_dropout::burn::nn::loss::CrossEntropyLossConfig;
@@ -62,7 +62,7 @@ impl Net {
     }
 }
 
-/// Features and labels on a device.
+/// Uploads features and labels to a device.
 fn upload(samples: &Samples, device: &Device) -> (Tensor<2>, Tensor<1, Int>) {
     let labels: Vec<i32> = samples.labels.iter().map(|&label| label as i32).collect();
     let x = TensorData::new(samples.features_f32(), [samples.rows, samples.cols]);
@@ -72,7 +72,7 @@ fn upload(samples: &Samples, device: &Device) -> (Tensor<2>, Tensor<1, Int>) {
     )
 }
 
-/// One epoch; the mean loss of its last mini-batch.
+/// Trains one epoch. Returns the network and the mean loss of its last mini-batch.
 fn train(
     mut net: Net,
     optimizer: &mut ModuleOptimizer,
@@ -97,7 +97,7 @@ fn train(
     Ok((net, loss))
 }
 
-/// Share of rows whose most likely class is another than the label.
+/// Returns the fraction of rows whose most likely class differs from the label.
 fn error(scores: Tensor<2>, labels: &[u32]) -> Result<f64, Box<dyn Error>> {
     let [rows, classes] = scores.dims();
     let scores = scores.into_data().try_into_vec::<f32>()?;
@@ -126,8 +126,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut loss = f32::NAN;
     for epoch in 0..EPOCHS {
         if epoch == EPOCHS / 2 {
-            // Bytes at once: in Burn 0.22.1 a record of an optimizer changes with what the
-            // optimizer does after it.
+            // Serialize at once: in Burn 0.22.1, later steps of an optimizer change the record made
+            // from it.
             halfway = Some((net.clone().into_record().into_bytes()?, optimizer.into_bytes()?));
         }
         (net, loss) = train(net, &mut optimizer, &data, epoch)?;
@@ -148,7 +148,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         net.input.steps.get()
     );
     if loss.to_bits() != resumed_loss.to_bits() {
-        return Err("the resumed network is another one".into());
+        return Err("the resumed network differs".into());
     }
     println!("the same to the bit");
 

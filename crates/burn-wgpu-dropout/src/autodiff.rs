@@ -1,4 +1,4 @@
-//! The operations under Burn's autodiff.
+//! Implementation of the operations for Burn's autodiff backend.
 
 use crate::ops::{DropoutGradients, DropoutOps};
 use burn::backend::Autodiff;
@@ -13,7 +13,7 @@ use burn::backend::tensor::FloatTensor;
 use std::marker::PhantomData;
 use wgpu_dropout::Dropout;
 
-/// `dX = M·s·dY`, with the mask drawn again.
+/// Backward pass of dropout, `dX = M·s·dY`, with the mask drawn again.
 #[derive(Debug)]
 struct DropoutBackward;
 
@@ -25,8 +25,8 @@ impl<B: DropoutOps> Backward<B, 1> for DropoutBackward {
     }
 }
 
-/// The output again, where gradient checkpointing kept none: the same bits, since the mask is a
-/// function of its key.
+/// Recomputation of the output if gradient checkpointing did not keep it. The bits are the same,
+/// since the mask is a function of its key.
 #[derive(Debug)]
 struct DropoutAgain<B> {
     x: NodeId,
@@ -41,12 +41,13 @@ impl<B: DropoutOps> RetroForward for DropoutAgain<B> {
     }
 }
 
-/// The gradients of `Y = M·s·relu(X·W + b)`. `Y` tells where the gradient passes; no mask is kept.
+/// Gradients of `Y = M·s·relu(X·W + b)`. The signs of `Y` show where the gradient passes, so no
+/// mask is kept.
 #[derive(Debug)]
 struct LinearBackward;
 
 impl<B: DropoutGradients> Backward<B, 3> for LinearBackward {
-    /// `X`, `W`, `Y`, and mask and scale.
+    /// `X`, `W`, `Y`, and the mask with its scale.
     type State = (NodeId, NodeId, FloatTensor<B>, Dropout);
 
     fn backward(
@@ -56,7 +57,7 @@ impl<B: DropoutGradients> Backward<B, 3> for LinearBackward {
         checkpointer: &mut Checkpointer,
     ) {
         let (x, weight, output, dropout) = ops.state;
-        // Each is retrieved as often as it was checkpointed, used or not.
+        // Each must be retrieved as often as it was checkpointed, even if it is not used.
         let x = checkpointer.retrieve_node_output::<FloatTensor<B>>(x);
         let weight = checkpointer.retrieve_node_output::<FloatTensor<B>>(weight);
         let grad = grads.consume::<B>(&ops.node);

@@ -1,4 +1,4 @@
-//! The module that takes the place of `burn::nn::Dropout`.
+//! The module that replaces `burn::nn::Dropout`.
 
 use crate::functional;
 use crate::steps::{Count, Steps};
@@ -10,32 +10,32 @@ use std::fmt::{self, Display, Formatter};
 use wgpu_dropout::mask::PREDICTION;
 use wgpu_dropout::{Error, Key, Mask, Mode, Rate, Result};
 
-/// What a [`Dropout`] is made from.
+/// Configuration of a [`Dropout`].
 ///
-/// As Burn's other configurations it can be saved and be part of one of yours; in a file the rate
-/// is the probability to keep.
+/// Like Burn's other configurations, it can be saved, and can be a part of another configuration. A
+/// file stores the rate as the probability to keep.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "Stored", into = "Stored")]
 pub struct DropoutConfig {
-    /// How often an element is kept or dropped.
+    /// Rate at which elements are kept or dropped.
     pub rate: Rate,
-    /// The run's seed.
+    /// Seed of the run.
     pub seed: u64,
-    /// The site of this dropout in its network, below 2^31: sites that share a seed need layers of
-    /// their own to draw masks of their own.
+    /// Number of the dropout site in its network, below 2^31. Sites with the same seed must have
+    /// different layers to draw different masks.
     pub layer: u32,
 }
 
 impl Config for DropoutConfig {}
 
 impl Display for DropoutConfig {
-    /// As it stands in a file.
+    /// Formats the configuration as in a file.
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         f.write_str(&config_to_json(self))
     }
 }
 
-/// The configuration as it stands in a file.
+/// The configuration as stored in a file.
 #[derive(Serialize, Deserialize)]
 struct Stored {
     keep: f64,
@@ -58,22 +58,22 @@ impl TryFrom<Stored> for DropoutConfig {
 }
 
 impl DropoutConfig {
-    /// Dropout at a rate, with seed 0 and layer 0.
+    /// Returns a configuration with this rate, seed 0 and layer 0.
     pub fn new(rate: Rate) -> Self {
         Self { rate, seed: 0, layer: 0 }
     }
 
-    /// The same with a seed.
+    /// Returns the configuration with another seed.
     pub fn with_seed(self, seed: u64) -> Self {
         Self { seed, ..self }
     }
 
-    /// The same at a site.
+    /// Returns the configuration with another layer.
     pub fn with_layer(self, layer: u32) -> Self {
         Self { layer, ..self }
     }
 
-    /// The module, at step 0.
+    /// Creates the module, at step 0.
     pub fn init(&self, device: &Device) -> Dropout {
         let Self { rate, seed, layer } = *self;
         Dropout {
@@ -88,56 +88,57 @@ impl DropoutConfig {
     }
 }
 
-/// Inverted dropout `y = M·s·x` whose mask is the contract's: a function of seed, layer, step and
+/// Inverted dropout `y = M·s·x` with the contract's mask: a function of seed, layer, step and
 /// coordinates, and of nothing else.
 ///
-/// As `burn::nn::Dropout` it acts on tensors of an autodiff device unless it was frozen, and is the
-/// identity elsewhere. Beyond that it counts: each forward pass that drops is a step. The count is
-/// part of a module's record, so that a run that resumes draws the masks that it would have drawn;
-/// a copy of the module counts on its own from where it was copied.
+/// Like `burn::nn::Dropout`, it acts on tensors of an autodiff device unless it was frozen, and is
+/// the identity otherwise. In addition, it counts steps: each forward pass that drops is a step.
+/// The count is part of a module's record, so that a resumed run draws the masks that the
+/// uninterrupted run would have drawn. A copy of the module continues with a count of its own.
 ///
-/// For Monte-Carlo prediction see [`sampling`](Self::sampling).
+/// For Monte-Carlo prediction, see [`sampling`](Self::sampling).
 #[derive(Module, Debug)]
 #[module(custom_display)]
 pub struct Dropout {
-    /// How often an element is kept or dropped.
+    /// Rate at which elements are kept or dropped.
     #[module(skip)]
     pub rate: Rate,
-    /// The run's seed.
+    /// Seed of the run.
     #[module(skip)]
     pub seed: u64,
-    /// The site of this dropout in its network.
+    /// Number of the dropout site in its network.
     #[module(skip)]
     pub layer: u32,
-    /// Row of the whole batch that is the first here, for a batch that is split over devices or
-    /// machines: together they draw its mask.
+    /// Row of the whole batch at which this module's part starts, if the batch is split over
+    /// devices or machines. Together they draw the mask of the whole batch.
     #[module(skip)]
     pub row_offset: u64,
-    /// Whether it acts on an autodiff device; `freeze` and `valid` clear it.
+    /// True if dropout acts on an autodiff device; `freeze` and `valid` clear it.
     pub training: Param<Flag>,
-    /// The step of the next forward pass that drops.
+    /// Step of the next forward pass that drops.
     pub steps: Steps,
-    /// Where it samples, the next sample.
+    /// Number of the next sample, if the module samples.
     #[module(skip)]
     samples: Option<Count>,
 }
 
 impl Dropout {
-    /// `M·s·x` where dropout acts, else `x`.
+    /// Computes `M·s·x` if dropout acts, and returns `x` otherwise.
     ///
     /// # Shapes
-    /// - input, output: `[.., any]`; rows of the mask are the product of the leading dimensions.
+    /// - input, output: `[.., any]`; the rows of the mask are the product of the leading
+    ///   dimensions.
     ///
     /// # Panics
-    /// Where [`try_forward`](Self::try_forward) has an error.
+    /// Panics if [`try_forward`](Self::try_forward) returns an error.
     pub fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
         self.try_forward(x).unwrap_or_else(|error| panic!("{error}"))
     }
 
-    /// As [`forward`](Self::forward).
+    /// Does the same as [`forward`](Self::forward), but returns errors.
     ///
     /// # Errors
-    /// As [`functional::dropout`].
+    /// Returns the errors of [`functional::dropout`].
     pub fn try_forward<const D: usize>(&self, x: Tensor<D>) -> Result<Tensor<D>> {
         match self.next(&x.device()) {
             Some(dropout) => functional::dropout(x, dropout),
@@ -145,10 +146,10 @@ impl Dropout {
         }
     }
 
-    /// Mask and scale of the next forward pass on a device, counted; nothing where dropout doesn't
-    /// act.
+    /// Returns the mask and scale of the next forward pass on a device, and counts the pass.
+    /// Returns `None` if dropout does not act.
     ///
-    /// This is what [`forward`](Self::forward) draws with, for operations of one's own.
+    /// [`forward`](Self::forward) uses these; call this for operations of your own.
     pub fn next(&self, device: &Device) -> Option<wgpu_dropout::Dropout> {
         if let Some(samples) = &self.samples {
             return Some(self.at(self.layer | PREDICTION, samples.next()));
@@ -163,19 +164,19 @@ impl Dropout {
         wgpu_dropout::Dropout::train(Mode::Inverted, mask)
     }
 
-    /// The module as one that draws at prediction time (Monte-Carlo dropout): on any device, frozen
-    /// or not, a sample a forward pass.
+    /// Returns the module in sampling mode, in which it draws at prediction time (Monte-Carlo
+    /// dropout): on any device, frozen or not, with one sample per forward pass.
     ///
-    /// Samples count from `first` and are drawn with the top bit of the layer set, as the contract
-    /// has it, so that they are no step's masks. The step stands still. Gal and Ghahramani,
-    /// "Dropout as a Bayesian Approximation", ICML 2016.
+    /// Samples are counted from `first`. They are drawn with the top bit of the layer set, as the
+    /// contract specifies, so that they differ from the masks of every step. The step does not
+    /// advance. Source: Gal and Ghahramani, "Dropout as a Bayesian Approximation", ICML 2016.
     pub fn sampling(self, first: u32) -> Self {
         let samples = Count::default();
         samples.set(first);
         Self { samples: Some(samples), ..self }
     }
 
-    /// The module as one that acts in training and not otherwise.
+    /// Returns the module in its normal mode, in which it acts only in training.
     pub fn not_sampling(self) -> Self {
         Self { samples: None, ..self }
     }

@@ -1,4 +1,5 @@
-//! The devices on which this crate's kernels run, and one submission of them on Burn's tensors.
+//! Registry of the devices on which this crate's kernels run, and their submission on Burn's
+//! tensors.
 
 use burn::backend::wgpu::{AutoCompiler, CubeTensor, WgpuResource, WgpuSetup};
 use burn::backend::{DeviceId, DispatchDevice};
@@ -11,7 +12,7 @@ use std::sync::{Arc, LazyLock, PoisonError, RwLock};
 use wgpu_dropout::gpu::{Kernels, Prepared, View};
 use wgpu_dropout::{Error, Result, wgpu};
 
-/// The kernels on one of Burn's devices. What they compile is compiled once.
+/// The kernels on one of Burn's devices. Each is compiled once.
 pub(crate) struct Engine {
     pub kernels: Kernels,
     device: wgpu::Device,
@@ -20,14 +21,14 @@ pub(crate) struct Engine {
 
 static ENGINES: LazyLock<RwLock<HashMap<DeviceId, Arc<Engine>>>> = LazyLock::new(RwLock::default);
 
-/// Opens Burn's wgpu device and makes it known to this crate.
+/// Opens Burn's wgpu device and registers it with this crate.
 ///
 /// `options` are Burn's own: `Device::wgpu_options()`, with an adapter, a graphics API or a memory
-/// policy where wanted. Call it before the device's first tensor.
+/// policy if needed. Must be called before the first tensor is created on the device.
 ///
 /// # Errors
-/// [`Error::Adapter`] where Burn can't open it (it may be open already: then [`adopt`] it), or its
-/// limits are below what the kernels need.
+/// [`Error::Adapter`] if Burn cannot open the device (if it is already open, [`adopt`] it), or if
+/// its limits are below those that the kernels need.
 pub fn open(options: WgpuOptions) -> Result<Device> {
     let (device, setup) =
         options.init_with_setup().map_err(|error| Error::Adapter { what: error.to_string() })?;
@@ -35,16 +36,16 @@ pub fn open(options: WgpuOptions) -> Result<Device> {
     Ok(device)
 }
 
-/// Makes a device known to this crate that Burn opened or registered: with
+/// Registers a device that Burn has opened or registered: with
 /// `Device::wgpu_options().init_with_setup()`, or with `Device::wgpu_options().setup(setup).init()`
 /// on a [`wgpu::Device`] of yours.
 ///
-/// The kernels run on the very device and queue in `setup`. Once a device is enough; adopting it
-/// again changes nothing.
+/// The kernels run on the same device and queue as in `setup`. One call per device is enough;
+/// adopting a device again has no effect.
 ///
 /// # Errors
-/// [`Error::Adapter`] where `device` is not one of wgpu, or its limits are below what the kernels
-/// need.
+/// [`Error::Adapter`] if `device` is not a wgpu device, or if its limits are below those that the
+/// kernels need.
 pub fn adopt(device: &Device, setup: &WgpuSetup) -> Result<()> {
     let id = id(device).ok_or_else(|| Error::Adapter {
         what: format!("{device:?}: must be a device of Burn's wgpu backend"),
@@ -60,13 +61,13 @@ pub fn adopt(device: &Device, setup: &WgpuSetup) -> Result<()> {
 fn id(device: &Device) -> Option<DeviceId> {
     match device.as_dispatch().clone().inner() {
         DispatchDevice::Cube(device) => Some(device.to_id()),
-        #[allow(unreachable_patterns)] // Burn's other backends may be compiled in by somebody else.
+        #[allow(unreachable_patterns)] // Another crate may enable Burn's other backends.
         _ => None,
     }
 }
 
 impl Engine {
-    /// The engine of a device of Burn's.
+    /// Returns the engine of one of Burn's devices.
     pub fn on(device: &Device) -> Result<Arc<Self>> {
         let engine = id(device).and_then(Self::known);
         engine.ok_or_else(|| {
@@ -77,7 +78,7 @@ impl Engine {
         })
     }
 
-    /// The engine of a tensor's device.
+    /// Returns the engine of a tensor's device.
     pub fn of(tensor: &CubeTensor) -> Result<Arc<Self>> {
         let unknown = || Error::Adapter {
             what: format!("{:?} is unknown to burn-wgpu-dropout", tensor.device),
@@ -89,11 +90,11 @@ impl Engine {
         ENGINES.read().unwrap_or_else(PoisonError::into_inner).get(&id).cloned()
     }
 
-    /// Submits a call in order with Burn's own kernels: after all that were launched before, before
-    /// all that are launched later.
+    /// Submits a call in order with Burn's own kernels: after all launches before this call, and
+    /// before all later ones.
     ///
-    /// Burn collects launches before it submits them, so those go first. The operands must be held
-    /// until this returns.
+    /// Burn collects launches before it submits them, so the pending ones are flushed first. The
+    /// operands must be held until this function returns.
     pub fn submit(&self, on: &CubeTensor, call: &Prepared) -> Result<()> {
         on.client.flush().map_err(|error| Error::Device { what: error.to_string() })?;
         let mut encoder = self.device.create_command_encoder(&wgpu::CommandEncoderDescriptor {
@@ -105,7 +106,7 @@ impl Engine {
     }
 }
 
-/// A tensor's range of one of Burn's buffers.
+/// Range of a tensor in one of Burn's buffers.
 pub(crate) struct Operand {
     range: WgpuResource,
     /// Keeps the range from being freed or moved.
@@ -115,7 +116,7 @@ pub(crate) struct Operand {
 }
 
 impl Operand {
-    /// The range of a contiguous tensor, seen as a matrix of `shape`.
+    /// Returns the range of a contiguous tensor, as a matrix of `shape`.
     pub fn new(tensor: &CubeTensor, shape: [usize; 2]) -> Result<Self> {
         let held = tensor.client.get_resource::<WgpuServer<AutoCompiler>>(tensor.handle.clone());
         let held = held.map_err(|error| Error::Device { what: error.to_string() })?;

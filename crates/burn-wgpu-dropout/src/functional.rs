@@ -1,4 +1,4 @@
-//! The operations as functions of tensors: mask and scale are the caller's.
+//! The operations as functions of tensors. The caller provides mask and scale.
 
 use crate::engine::Engine;
 use crate::ops::{DropoutOps, rows_cols};
@@ -6,15 +6,16 @@ use burn::backend::Dispatch;
 use burn::tensor::{DType, Tensor};
 use wgpu_dropout::{Dropout, Error, Result};
 
-/// `y = M·s·x` for a tensor of any rank, differentiable in `x`.
+/// Computes `y = M·s·x` for a tensor of any rank, differentiable in `x`.
 ///
-/// Rows of the mask are the product of the leading dimensions, columns the last one. A dropped
-/// element is 0 whatever it was, NaN and infinity included.
+/// The rows of the mask are the product of the leading dimensions, the columns are the last one. A
+/// dropped element becomes 0 whatever its value, including NaN and infinity.
 ///
 /// # Errors
-/// [`Error::Adapter`] where the tensor's device is unknown ([`open`](crate::open),
-/// [`adopt`](crate::adopt)), [`Error::Invalid`] where its numbers are neither f32 nor, on devices
-/// with `SHADER_F16`, f16, [`Error::TooLarge`] where its shape leaves the contract's coordinates.
+/// - [`Error::Adapter`] if the tensor's device is not registered ([`open`](crate::open),
+///   [`adopt`](crate::adopt)).
+/// - [`Error::Invalid`] if its type is neither f32 nor, on devices with `SHADER_F16`, f16.
+/// - [`Error::TooLarge`] if its shape exceeds the contract's coordinates.
 pub fn dropout<const D: usize>(x: Tensor<D>, dropout: Dropout) -> Result<Tensor<D>> {
     check(&x)?;
     let [rows, cols] = rows_cols(&x.shape());
@@ -22,13 +23,14 @@ pub fn dropout<const D: usize>(x: Tensor<D>, dropout: Dropout) -> Result<Tensor<
     Ok(Tensor::from_dispatch(Dispatch::contract_dropout(x.into_dispatch(), dropout)))
 }
 
-/// `Y = M·s·relu(X·W + b)` in one kernel for `X [.., I]`, `W [I, O]`, `b [O]` or none,
-/// differentiable in all three.
+/// Computes `Y = M·s·relu(X·W + b)` in one kernel, differentiable in all three operands.
 ///
-/// With [`Dropout::NONE`] it is `relu(X·W + b)`, for prediction.
+/// Shapes: `X [.., I]`, `W [I, O]`, `b [O]` or none, `Y [.., O]`. With [`Dropout::NONE`] it is
+/// `relu(X·W + b)`, for prediction.
 ///
 /// # Errors
-/// As [`dropout`], and [`Error::Shape`] where the shapes don't fit.
+/// The errors of [`dropout`], [`Error::Invalid`] if the operands differ in type or device, and
+/// [`Error::Shape`] if the shapes do not match.
 pub fn linear_relu_dropout<const D: usize>(
     x: Tensor<D>,
     weight: Tensor<2>,
@@ -67,7 +69,7 @@ pub fn linear_relu_dropout<const D: usize>(
     Ok(Tensor::from_dispatch(y))
 }
 
-/// Whether the kernels can take the tensor.
+/// Returns an error if the kernels cannot use the tensor.
 fn check<const D: usize>(tensor: &Tensor<D>) -> Result<()> {
     let engine = Engine::on(&tensor.device())?;
     match tensor.dtype() {

@@ -7,24 +7,24 @@ use burn::module::{Initializer, Module, Param};
 use burn::nn::{Linear, LinearConfig};
 use burn::tensor::{Device, Tensor};
 
-/// What a [`LinearReluDropout`] is made from.
+/// Configuration of a [`LinearReluDropout`].
 #[derive(Config, Debug)]
 pub struct LinearReluDropoutConfig {
-    /// Size of the input features.
+    /// Number of input features.
     pub d_input: usize,
-    /// Size of the output features.
+    /// Number of output features.
     pub d_output: usize,
-    /// Its dropout.
+    /// Configuration of the dropout.
     pub dropout: DropoutConfig,
-    /// Whether a bias is added.
+    /// True if a bias is added.
     #[config(default = true)]
     pub bias: bool,
-    /// How weights and biases begin. Default: as [`Linear`]'s.
+    /// Initializer of weights and biases. Default: that of [`Linear`].
     pub initializer: Option<Initializer>,
 }
 
 impl LinearReluDropoutConfig {
-    /// The layer on a device.
+    /// Creates the layer on a device.
     pub fn init(&self, device: &Device) -> LinearReluDropout {
         let config = LinearConfig::new(self.d_input, self.d_output).with_bias(self.bias);
         let config = match &self.initializer {
@@ -35,23 +35,22 @@ impl LinearReluDropoutConfig {
     }
 }
 
-/// `Y = M·s·relu(X·W + b)` in one kernel; without its dropout where [`Dropout`] doesn't act.
+/// `Y = M·s·relu(X·W + b)` in one kernel. If [`Dropout`] does not act, `Y = relu(X·W + b)`.
 ///
-/// It takes the place of a `Linear`, a `Relu` and a `Dropout`. The backward pass reads `Y` to tell
-/// where the gradient passes, so that neither a mask nor the layer's value before ReLU or dropout
-/// is kept.
+/// It replaces a `Linear`, a `Relu` and a `Dropout`. The backward pass reads `Y` to find where the
+/// gradient passes, so neither a mask nor a value before ReLU or dropout is kept.
 #[derive(Module, Debug)]
 pub struct LinearReluDropout {
-    /// `W [d_input, d_output]`
+    /// Weights `W [d_input, d_output]`.
     pub weight: Param<Tensor<2>>,
-    /// `b [d_output]`
+    /// Bias `b [d_output]`.
     pub bias: Option<Param<Tensor<1>>>,
-    /// When and what it drops.
+    /// Dropout of the layer.
     pub dropout: Dropout,
 }
 
 impl LinearReluDropout {
-    /// The layer with the weights of a linear one.
+    /// Returns the layer with the weights of a linear layer.
     pub fn from_linear(Linear { weight, bias }: Linear, dropout: Dropout) -> Self {
         Self { weight, bias, dropout }
     }
@@ -63,15 +62,15 @@ impl LinearReluDropout {
     /// - output: `[.., d_output]`
     ///
     /// # Panics
-    /// Where [`try_forward`](Self::try_forward) has an error.
+    /// Panics if [`try_forward`](Self::try_forward) returns an error.
     pub fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
         self.try_forward(x).unwrap_or_else(|error| panic!("{error}"))
     }
 
-    /// As [`forward`](Self::forward).
+    /// Does the same as [`forward`](Self::forward), but returns errors.
     ///
     /// # Errors
-    /// As [`functional::linear_relu_dropout`].
+    /// Returns the errors of [`functional::linear_relu_dropout`].
     pub fn try_forward<const D: usize>(&self, x: Tensor<D>) -> wgpu_dropout::Result<Tensor<D>> {
         let dropout = self.dropout.next(&x.device()).unwrap_or(wgpu_dropout::Dropout::NONE);
         functional::linear_relu_dropout(

@@ -1,5 +1,5 @@
-//! The operations on Burn's backends: on CubeCL's own tensors here, under fusion by Burn's macro,
-//! under autodiff in `autodiff`.
+//! The operations on Burn's backends. They are implemented here for CubeCL's tensors, by Burn's
+//! macro for fusion, and in `autodiff` for autodiff.
 
 use crate::engine::{Engine, Operand};
 use burn::backend::tensor::FloatTensor;
@@ -9,16 +9,16 @@ use burn::tensor::Shape;
 use wgpu_dropout::call::{DropoutCall, GradInput, GradWeight, LinearForward};
 use wgpu_dropout::{Dropout, Result};
 
-/// Dropout on tensors of any rank: rows are the product of the leading dimensions, columns the
-/// last.
+/// Dropout on tensors of any rank. Rows are the product of the leading dimensions; columns are the
+/// last one.
 #[backend_extension(Autodiff, Cube, Fusion: cfg(feature = "fusion"))]
 pub trait DropoutOps: Backend {
-    /// `y = M·s·x`.
+    /// Computes `y = M·s·x`.
     #[fusion(dtype = x, shape = x, id = "wgpu_dropout")]
     fn contract_dropout(x: FloatTensor<Self>, dropout: Dropout) -> FloatTensor<Self>;
 
-    /// `Y = M·s·relu(X·W + b)` for `X [.., I]`, `W [I, O]`, `b [O]`, or a `b` of no elements for
-    /// none.
+    /// Computes `Y = M·s·relu(X·W + b)` for `X [.., I]`, `W [I, O]`, `b [O]`. A `b` without
+    /// elements means no bias.
     #[fusion(dtype = x, shape = with_last(x, weight[1]), id = "wgpu_dropout_linear")]
     fn linear_relu_dropout(
         x: FloatTensor<Self>,
@@ -28,10 +28,10 @@ pub trait DropoutOps: Backend {
     ) -> FloatTensor<Self>;
 }
 
-/// The backward passes of the fused layer; that of dropout is dropout itself.
+/// Backward passes of the fused layer. The backward pass of dropout is dropout itself.
 #[backend_extension(Cube, Fusion: cfg(feature = "fusion"))]
 pub trait DropoutGradients: Backend {
-    /// `dX = dZ·Wᵀ` with `dZ = dY·s` where `Y > 0`, else 0.
+    /// Computes `dX = dZ·Wᵀ` with `dZ = dY·s` where `Y > 0`, else 0.
     #[fusion(dtype = grad, shape = with_last(grad, weight[0]), id = "wgpu_dropout_grad_input")]
     fn linear_grad_input(
         grad: FloatTensor<Self>,
@@ -40,7 +40,7 @@ pub trait DropoutGradients: Backend {
         dropout: Dropout,
     ) -> FloatTensor<Self>;
 
-    /// `dW = Xᵀ·dZ` and `db = Σ dZ` over the rows.
+    /// Computes `dW = Xᵀ·dZ` and `db = Σ dZ` over the rows.
     #[fusion(meta = grad_weight_specs, id = "wgpu_dropout_grad_weight")]
     fn linear_grad_weight(
         x: FloatTensor<Self>,
@@ -85,16 +85,16 @@ impl DropoutGradients for CubeBackend {
     }
 }
 
-/// Burn's operations return tensors and nothing else. What a user can get wrong is refused before
-/// this, with an error. Under fusion this runs later, and Burn turns the panic into an error where
-/// the result is read.
+/// Unwraps a result: Burn's operations can only return tensors. Mistakes of the caller are reported
+/// as errors earlier. With fusion, this code runs later, and Burn turns the panic into an error
+/// when the result is read.
 fn done<T>(result: Result<T>) -> T {
     result.unwrap_or_else(|error| panic!("burn-wgpu-dropout: {error}"))
 }
 
 fn run_dropout(x: CubeTensor, dropout: Dropout) -> Result<CubeTensor> {
     let x = readable(x);
-    // In place where nobody else holds the input, as Burn's own kernels are.
+    // Like Burn's own kernels, run in place if nobody else holds the input.
     let y = if x.can_mut() { x.clone() } else { empty(&x, x.shape()) };
     if x.shape().num_elements() == 0 {
         return Ok(y);
@@ -173,7 +173,7 @@ fn run_grad_weight(
     Ok((dw, db))
 }
 
-/// The tensor with its elements one after another, from a whole word on.
+/// Returns the tensor in row-major order without gaps, starting at a whole word.
 fn readable(tensor: CubeTensor) -> CubeTensor {
     let tensor = into_contiguous(tensor);
     // A slice of f16 may start within a word.
@@ -184,14 +184,14 @@ fn readable(tensor: CubeTensor) -> CubeTensor {
     }
 }
 
-/// A tensor of unwritten memory on the device of `like`.
+/// Returns a tensor of uninitialized memory on the device of `like`.
 fn empty(like: &CubeTensor, shape: Shape) -> CubeTensor {
     let handle = like.client.empty(shape.num_elements() * like.dtype.size());
     CubeTensor::new_contiguous(like.client.clone(), like.device.clone(), shape, handle, like.dtype)
 }
 
-/// A tensor seen as the contract sees it: rows (the product of the leading dimensions) × columns
-/// (the last).
+/// Returns the operand as a matrix of the contract: rows (the product of the leading dimensions) ×
+/// columns (the last one).
 fn matrix(tensor: &CubeTensor) -> Result<Operand> {
     Operand::new(tensor, rows_cols(&tensor.shape()))
 }

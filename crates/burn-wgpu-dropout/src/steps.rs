@@ -1,4 +1,4 @@
-//! A count that belongs to a module's state: Burn's records save it and load it.
+//! A counter in a module's state, which Burn's records save and load.
 
 use burn::module::{
     Content, Devices, Module, ModuleDisplay, ModuleDisplayDefault, ModuleMapper, ModuleVisitor,
@@ -7,7 +7,7 @@ use burn::module::{
 use burn::tensor::{Device, Int, Shape, Tensor, TensorData};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// A count that a forward pass can raise.
+/// A counter that a forward pass can increment.
 #[derive(Debug, Default)]
 pub(crate) struct Count(AtomicU32);
 
@@ -20,25 +20,25 @@ impl Count {
         self.0.store(value, Ordering::Relaxed);
     }
 
-    /// The value, raised for the next call.
+    /// Returns the value and increments it for the next call.
     pub fn next(&self) -> u32 {
         self.0.fetch_add(1, Ordering::Relaxed)
     }
 }
 
 impl Clone for Count {
-    /// A copy that counts on its own, so that what one copy draws never depends on what another
-    /// does.
+    /// Returns a copy that counts independently, so that the draws of one copy never depend on
+    /// those of another.
     fn clone(&self) -> Self {
         Self(AtomicU32::new(self.get()))
     }
 }
 
-/// The step of a training run. In a record it is an int tensor of one element.
+/// Step of a training run. A record stores it as an integer tensor with one element.
 #[derive(Debug, Clone)]
 pub struct Steps {
     id: ParamId,
-    /// Where a record's tensor is made. The count itself stays on the host.
+    /// Device for the tensor of a record. The counter itself stays on the host.
     device: Device,
     count: Count,
 }
@@ -48,7 +48,7 @@ impl Steps {
         Self { id: ParamId::new(), device: device.clone().inner(), count: Count::default() }
     }
 
-    /// The next step.
+    /// Returns the next step.
     pub fn get(&self) -> u32 {
         self.count.get()
     }
@@ -62,11 +62,11 @@ impl Steps {
         self.count.next()
     }
 
-    /// A parameter that makes its tensor when it is looked at, so that mapping a module's weights,
-    /// as an optimizer does, costs nothing.
+    /// Returns a parameter that creates its tensor only when it is read, so that mapping a module's
+    /// weights, as an optimizer does, costs nothing.
     fn param(&self) -> Param<Tensor<1, Int>> {
         let step = self.get();
-        // The bits are kept, whatever sign they then have.
+        // The bits are kept, whatever their sign as i32.
         let tensor = move |device: &Device, _| {
             Tensor::from_data(TensorData::from([step.cast_signed()]), device)
         };

@@ -1,4 +1,4 @@
-//! With Burn's fusion and without it the bits are the same, forward and backward.
+//! Checks that results with and without Burn's fusion have the same bits, forward and backward.
 #![cfg(feature = "fusion")]
 
 mod common;
@@ -23,7 +23,7 @@ fn read<B: Backend>(tensor: FloatTensor<B>) -> Vec<u32> {
     bits(&data.try_into_vec::<f32>().expect("f32"))
 }
 
-/// Two fused layers and a dropout between operations of Burn's, and the gradients of all operands.
+/// Runs two fused layers and a dropout between Burn's operations; returns all operands' gradients.
 fn network<B: AutodiffBackend + DropoutOps>(device: &B::Device) -> Vec<Vec<u32>> {
     let tensor = |shape: &[usize], stream| {
         let data =

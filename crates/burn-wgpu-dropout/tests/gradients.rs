@@ -1,4 +1,4 @@
-//! The fused layer and the gradients that autodiff gives, against the f64 oracle within its bound.
+//! Checks the fused layer and its gradients by autodiff against the f64 oracle, within its bound.
 
 mod common;
 
@@ -16,7 +16,7 @@ fn site(keep: f64, step: u32) -> wgpu_dropout::Dropout {
     )
 }
 
-/// A layer's operands and the gradient that reaches its output.
+/// Operands of a layer, and the gradient with respect to its output.
 struct Case {
     shape: [usize; 3],
     x: Vec<f32>,
@@ -32,7 +32,7 @@ impl Case {
         Self { shape: [batch, inputs, outputs], x, weight, bias, grad }
     }
 
-    /// `Y`, `dX`, `dW`, `db` by Burn's autodiff, of the loss `Σ Y·dY`.
+    /// Computes `Y`, `dX`, `dW`, `db` of the loss `Σ Y·dY` by Burn's autodiff.
     fn computed(&self, site: wgpu_dropout::Dropout, device: &Device) -> [Vec<f32>; 4] {
         let [batch, inputs, outputs] = self.shape;
         let x = tensor(&self.x, [batch, inputs], device).require_grad();
@@ -45,7 +45,7 @@ impl Case {
         [values(y), dx, dw, values(bias.grad_remove(&mut grads).expect("it is tracked"))]
     }
 
-    /// Whether those are the oracle's.
+    /// Checks them against the oracle.
     fn check(&self, [y, dx, dw, db]: &[Vec<f32>; 4], site: wgpu_dropout::Dropout) -> Result<()> {
         let forward = oracle::linear_forward(
             &self.x,
@@ -165,7 +165,7 @@ fn leading_dimensions_are_rows_and_layouts_do_not_matter() {
     for device in devices().iter().map(|device| device.clone().autodiff()) {
         let (case, site) = (Case::new([24, 10, 6]), site(0.6, 0));
         let flat = case.computed(site, &device);
-        // X and W as transposes of their transposes, X and dY of rank 4.
+        // X and W are transposes of their transposes; X and dY have rank 4.
         let turned = |values: &[f32], [rows, cols]: [usize; 2]| {
             let transposed: Vec<f32> =
                 (0..rows * cols).map(|i| values[i % rows * cols + i / rows]).collect();
@@ -182,7 +182,7 @@ fn leading_dimensions_are_rows_and_layouts_do_not_matter() {
         )
         .unwrap();
         assert_eq!(y.dims(), [2, 3, 4, 6]);
-        // A gradient that arrives transposed.
+        // The gradient is transposed.
         let grad = tensor(&case.grad, [24, 6], &device).reshape([2, 3, 4, 6]);
         let mut grads = (y.clone().swap_dims(0, 3) * grad.swap_dims(0, 3)).sum().backward();
         let [dx, dw] = [x, weight].map(|tensor| values(tensor.grad_remove(&mut grads).unwrap()));
@@ -236,7 +236,7 @@ fn dropout_is_its_own_backward_pass_also_where_activations_are_made_again() {
         let (x, grad, site) = (numbers(31 * 45, 0), numbers(31 * 45, 1), site(0.7, 2));
         let gradient = |device: &Device| {
             let x = tensor(&x, [31, 45], device).require_grad();
-            // What follows needs the output of dropout, and what precedes is cheap to make again.
+            // The next operation needs dropout's output; the previous ones are cheap to recompute.
             let y = dropout(x.clone() * 2.0, site).unwrap();
             let loss = (y.clone() * y * tensor(&grad, [31, 45], device)).sum();
             values(x.grad_remove(&mut loss.backward()).unwrap())

@@ -1,4 +1,5 @@
-//! Tensors of f16, where the device has them: the same masks, sums in f32, one rounding at the end.
+//! Checks f16 tensors on devices that support them: the masks are the same, sums are f32, and the
+//! result is rounded once.
 
 mod common;
 
@@ -9,8 +10,8 @@ use burn_wgpu_dropout::wgpu_dropout::oracle::{self, Exact};
 use burn_wgpu_dropout::wgpu_dropout::{self, Error, Key, Mask, Mode};
 use common::{bits, devices, numbers, tensor, values};
 
-/// A bit of the last place of an f16, and the smallest normal one: a device may round to either
-/// side, and flush what is smaller.
+/// Unit in the last place of an f16, and its smallest normal number: a device may round in either
+/// direction, and may flush smaller numbers to zero.
 const EPSILON: f64 = 1.0 / 1024.0;
 const SMALLEST: f64 = 1.0 / 16384.0;
 
@@ -21,7 +22,7 @@ fn site(keep: f64) -> wgpu_dropout::Dropout {
     )
 }
 
-/// The devices that can, said aloud where one can't.
+/// Returns the devices with f16. If there are none, prints that the test is skipped.
 fn half_devices() -> Vec<Device> {
     let can = |device: &&Device| match dropout(
         Tensor::<1>::ones([1], (*device, DType::F16)),
@@ -42,7 +43,7 @@ fn read<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
     values(tensor.cast(DType::F32))
 }
 
-/// Numbers that f16 holds, and a tensor of them.
+/// Returns numbers that f16 represents exactly, and a tensor of them.
 fn half<const D: usize>(shape: [usize; D], stream: u32, device: &Device) -> (Vec<f32>, Tensor<D>) {
     let numbers: Vec<f32> = numbers(shape.iter().product(), stream)
         .iter()
@@ -63,7 +64,7 @@ fn masks_of_f16_are_those_of_f32() {
                 (0..x.len()).map(|i| if kept(i) { x[i] * 2.0 } else { 0.0 }).collect();
             assert_eq!(bits(&y), bits(&exact), "{shape:?}");
         }
-        // A slice that starts within a word.
+        // This slice starts within a word.
         let (x, halves) = half([4, 7], 0, &device);
         let y = read(dropout(halves.slice([1..4, 0..7]), wgpu_dropout::Dropout::NONE).unwrap());
         assert_eq!(y, x[7..]);

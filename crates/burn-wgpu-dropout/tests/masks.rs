@@ -1,5 +1,5 @@
-//! What the module draws: the contract's masks, to the bit, whatever the rank and layout of a
-//! tensor.
+//! Checks that the module draws the contract's masks, bit for bit, for tensors of any rank and
+//! layout.
 
 mod common;
 
@@ -19,7 +19,7 @@ fn site(mask: Mask) -> wgpu_dropout::Dropout {
     wgpu_dropout::Dropout::train(Mode::Inverted, mask)
 }
 
-/// `M·s·x` on the host, by selection.
+/// Computes `M·s·x` on the host, by selection.
 fn expected(x: &[f32], cols: usize, mask: Mask) -> Vec<f32> {
     let scale = mask.rate.inverse();
     x.iter()
@@ -28,7 +28,7 @@ fn expected(x: &[f32], cols: usize, mask: Mask) -> Vec<f32> {
         .collect()
 }
 
-/// Numbers with NaN and infinities among them.
+/// Returns numbers that include NaN and infinities.
 fn awkward(count: usize) -> Vec<f32> {
     let mut x = numbers(count, 1);
     for (i, x) in x.iter_mut().enumerate() {
@@ -232,7 +232,7 @@ fn what_the_kernels_cannot_take_is_an_error() {
         let past = mask(0.5, 0, 0).at(u64::from(u32::MAX), 0);
         assert!(matches!(dropout(x, site(past)), Err(Error::TooLarge { .. })));
     }
-    // A device of Burn's that nobody adopted.
+    // A device of Burn that has not been adopted.
     if let [device, ..] = devices() {
         let burn_wgpu_dropout::burn::backend::DispatchDevice::Cube(_) = device.as_dispatch() else {
             panic!("a device of CubeCL")

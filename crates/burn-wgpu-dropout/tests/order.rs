@@ -1,5 +1,5 @@
-//! Our submissions between Burn's own kernels: each reads what the one before wrote, however Burn
-//! collects and fuses its launches.
+//! Checks the order of this crate's submissions among Burn's own kernels: each reads the results of
+//! the previous one, however Burn collects and fuses its launches.
 
 mod common;
 
@@ -17,8 +17,8 @@ fn site(step: u32) -> wgpu_dropout::Dropout {
 
 const SHAPE: [usize; 2] = [16, 24];
 
-/// One round of the chain on the host: exact, since every number is a small multiple of a power of
-/// two.
+/// Computes one round of the chain on the host. It is exact, since every number is a small multiple
+/// of a power of two.
 fn round(x: &mut [f32], step: u32) {
     for (i, x) in x.iter_mut().enumerate() {
         *x += 1.0;
@@ -40,7 +40,7 @@ fn a_long_chain_of_burns_kernels_and_ours_is_in_order() {
                 numbers(SHAPE[0] * SHAPE[1], 0).iter().map(|x| (x * 64.0).round()).collect();
             let mut x = tensor(&exact, SHAPE, device);
             for step in 0..rounds {
-                // In place where Burn can, which reuses the range that our kernel has just read or
+                // In place if Burn can; this reuses the range that our kernel has just read or
                 // written.
                 x = dropout(x + 1.0, site(step)).unwrap() * 0.5 - 3.0;
                 round(&mut exact, step);
@@ -58,8 +58,8 @@ fn ranges_that_burn_hands_out_again_are_not_overwritten_too_early() {
         let results: Vec<_> = (0..40)
             .map(|step| {
                 let y = dropout(held.clone(), site(step)).unwrap();
-                // Freed at once: the pool gives its range to the next tensor while our kernel may
-                // still be to run.
+                // Free at once: the pool gives this range to the next tensor, possibly before our
+                // kernel has run.
                 drop(held.clone() * 7.0 + step as f32);
                 y
             })

@@ -1,8 +1,8 @@
-//! An engine on wgpu that embeds `wgpu-dropout` as somebody else would: by path, without the
-//! crate's features, on a device of its own with WebGPU's default limits. `tests/engine.rs` is what
-//! it does with it.
+//! An engine on wgpu that embeds `wgpu-dropout` as another project would: by path, without the
+//! crate's features, on a device of its own with WebGPU's default limits. `tests/engine.rs` uses
+//! it.
 
-/// An engine's device: no features, and just the limits that it asked for.
+/// Device of an engine: no features, and only the limits that it requested.
 #[derive(Debug)]
 pub struct Engine {
     /// The device.
@@ -11,7 +11,7 @@ pub struct Engine {
     pub queue: wgpu::Queue,
 }
 
-/// A pass of the engine's own over one buffer.
+/// A pass of the engine over one buffer.
 #[derive(Debug)]
 pub struct Pass {
     pipeline: wgpu::ComputePipeline,
@@ -20,7 +20,7 @@ pub struct Pass {
 }
 
 impl Engine {
-    /// The engine on the adapter that wgpu prefers, if that offers what is asked for.
+    /// Opens the adapter that wgpu prefers; `None` if it lacks the required limits.
     pub fn new(required_limits: wgpu::Limits) -> Option<Self> {
         let instance =
             wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle_from_env());
@@ -32,7 +32,7 @@ impl Engine {
         Some(Self { device, queue })
     }
 
-    /// A storage buffer with these values.
+    /// Creates a storage buffer with these values.
     pub fn buffer(&self, values: &[f32]) -> wgpu::Buffer {
         let usage = wgpu::BufferUsages::STORAGE
             | wgpu::BufferUsages::COPY_SRC
@@ -48,10 +48,10 @@ impl Engine {
         buffer
     }
 
-    /// The values of a buffer.
+    /// Reads the values of a buffer.
     pub fn read(&self, buffer: &wgpu::Buffer) -> Vec<f32> {
-        let (size, usage) =
-            (buffer.size(), wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST);
+        let size = buffer.size();
+        let usage = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
         let host = self.device.create_buffer(&wgpu::BufferDescriptor {
             label: None,
             size,
@@ -66,7 +66,7 @@ impl Engine {
         bytemuck::pod_collect_to_vec(&host.get_mapped_range(..).expect("it is mapped"))
     }
 
-    /// A pass that does `statement` to each element `v[i]` of a buffer.
+    /// Creates a pass that executes `statement` for each element `v[i]` of a buffer.
     pub fn pass(&self, statement: &str, v: &wgpu::Buffer) -> Pass {
         let wgsl = format!(
             "@group(0) @binding(0) var<storage, read_write> v: array<f32>;
@@ -96,7 +96,7 @@ impl Engine {
 }
 
 impl Pass {
-    /// Records it.
+    /// Records the pass.
     pub fn record(&self, pass: &mut wgpu::ComputePass<'_>) {
         pass.set_pipeline(&self.pipeline);
         pass.set_bind_group(0, &self.group, &[]);

@@ -1,5 +1,6 @@
-//! Dropout and a fused layer between an engine's own passes, in one encoder, on a device with
-//! WebGPU's default limits: the contract's bits, and nothing made by recording again.
+//! Runs dropout and a fused layer between an engine's own passes, in one encoder, on a device with
+//! WebGPU's default limits. Checks for the contract's bits, and that recording again creates
+//! nothing.
 
 use embedder::{Engine, Pass};
 use sha2::{Digest, Sha256};
@@ -9,7 +10,7 @@ use wgpu_dropout::call::{DropoutCall, GradInput, LinearForward};
 use wgpu_dropout::gpu::{Kernels, Prepared, View};
 use wgpu_dropout::{Dropout, Key, Mask, Mode, Rate};
 
-/// The system's allocator, which counts what each thread asks for.
+/// The system's allocator, which also counts the allocations of each thread.
 struct Counting;
 
 thread_local! {
@@ -17,11 +18,11 @@ thread_local! {
 }
 
 fn count() {
-    // A thread that is being torn down has nothing to count with.
+    // While a thread is being destroyed, its counter no longer exists.
     let _ = ALLOCATIONS.try_with(|allocations| allocations.set(allocations.get() + 1));
 }
 
-// SAFETY: every call is handed on as it came.
+// SAFETY: every call is forwarded unchanged to the system's allocator.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         count();
@@ -45,7 +46,8 @@ fn allocations(run: impl FnOnce()) -> u64 {
     ALLOCATIONS.get() - before
 }
 
-/// `None`, said aloud, where there is no adapter; a failure where `WGPU_DROPOUT_REQUIRE_GPU=1`.
+/// Returns an engine. Without an adapter, prints a message and returns `None`, or panics if
+/// `WGPU_DROPOUT_REQUIRE_GPU=1`.
 fn engine() -> Option<Engine> {
     let set = |name, value| std::env::var(name).as_deref() == Ok(value);
     let engine = Some(())
@@ -60,7 +62,7 @@ fn engine() -> Option<Engine> {
     engine
 }
 
-/// The check vector of the contract.
+/// Check vector of the contract.
 const SIZE: usize = 1000;
 const KEPT: &str = "399c7c7c2634229e7b2bd21740720c0cdc860fed903d3ba3891700bacff94091";
 const OUTPUTS: usize = 33;
@@ -72,8 +74,8 @@ fn site(layer: u32) -> Dropout {
     )
 }
 
-/// What an engine has around the kernels: two passes of its own and two prepared calls, and the
-/// buffers of their results.
+/// A frame of an engine: two passes of its own, two prepared calls of the kernels, and the buffers
+/// of their results.
 struct Frame {
     kernels: Kernels,
     fill: Pass,
@@ -102,12 +104,12 @@ impl Frame {
             dropout: site(1),
         };
         let layer = kernels.prepare(&layer).unwrap();
-        let (fill, double) =
-            (engine.pass("v[i] = 1.0;", &x), engine.pass("v[i] = 2.0 * v[i];", &y));
+        let fill = engine.pass("v[i] = 1.0;", &x);
+        let double = engine.pass("v[i] = 2.0 * v[i];", &y);
         Self { kernels, fill, dropout, layer, double, dropped, y }
     }
 
-    /// Dropout in a pass of its own, the layer in one with the engine's.
+    /// Submits dropout in a separate pass, and the layer in one pass with the engine's.
     fn submit(&self, engine: &Engine) {
         let mut encoder = engine.device.create_command_encoder(&Default::default());
         self.fill.record(&mut encoder.begin_compute_pass(&Default::default()));
@@ -120,7 +122,7 @@ impl Frame {
         engine.queue.submit([encoder.finish()]);
     }
 
-    /// The contract's bits: of the mask, and of sums that are whole numbers.
+    /// Checks the contract's bits: those of the mask, and those of sums that are whole numbers.
     fn check(&self, engine: &Engine) {
         let dropped = engine.read(&self.dropped);
         assert!(dropped.iter().all(|&value| value == 0.0 || value == 2.0));
@@ -129,8 +131,8 @@ impl Frame {
             Sha256::digest(&kept).iter().map(|byte| format!("{byte:02x}")).collect();
         assert_eq!(digest, KEPT);
         for (row, outputs) in engine.read(&self.y).chunks(OUTPUTS).enumerate() {
-            // Half of twice the number kept, twice that for the layer's own dropout, twice that in
-            // the engine's last pass.
+            // Weight 0.5 times the value 2 for each kept element, times 2 for the layer's own
+            // dropout, times 2 for the engine's last pass.
             let sum: f32 =
                 kept[row * SIZE..][..SIZE].iter().map(|&kept| 4.0 * f32::from(kept)).sum();
             for (col, &value) in outputs.iter().enumerate() {
@@ -144,7 +146,7 @@ impl Frame {
     }
 }
 
-/// What wgpu has made and not dropped, by its own count.
+/// Returns the number of live objects that wgpu has created, by its own counters.
 fn objects(device: &wgpu::Device) -> [isize; 6] {
     let hal = device.get_internal_counters().hal;
     [
@@ -180,7 +182,7 @@ fn a_second_recording_makes_no_object() {
     let first = submitted();
     assert!(first.iter().all(|&count| count > 0), "wgpu counts nothing: {first:?}");
     assert_eq!(submitted(), first);
-    // The control: a call that is prepared again has a parameter block and bind groups of its own.
+    // The control: preparing a call again creates another parameter block and other bind groups.
     let buffer = View::new(&frame.y, SIZE, OUTPUTS);
     let again =
         frame.kernels.prepare(&DropoutCall { x: buffer, y: { buffer }, dropout: site(2) }).unwrap();
@@ -189,7 +191,8 @@ fn a_second_recording_makes_no_object() {
     drop(again);
 }
 
-/// How many of `times` recordings of something, one after another into one pass, asked for memory.
+/// Records something `times` times into one pass, and returns the number of recordings that
+/// allocated.
 fn recordings_that_allocate(
     engine: &Engine,
     times: usize,
@@ -200,8 +203,8 @@ fn recordings_that_allocate(
     (0..times).filter(|_| allocations(|| record(&mut pass)) > 0).count()
 }
 
-/// A pass's list of commands, which is wgpu's, grows to twice its length now and then; between that
-/// no recording allocates anything.
+/// The pass's list of commands belongs to wgpu and occasionally doubles its capacity. Between these
+/// times, no recording allocates anything.
 #[test]
 fn recording_allocates_nothing_of_our_own() {
     let Some(engine) = engine() else { return };
@@ -217,8 +220,8 @@ fn recording_allocates_nothing_of_our_own() {
         ours <= 2 * times.ilog2() as usize,
         "{ours} of {times} recordings allocated, of an engine's own {engines}"
     );
-    // The control: a recording that allocates one byte is seen each time, and so is a call prepared
-    // anew.
+    // The control: a recording that allocates one byte is detected every time, and so is preparing
+    // a call again.
     let seen = |extra: &dyn Fn()| {
         recordings_that_allocate(&engine, times, |pass| {
             frame.dropout.record(pass);
@@ -237,7 +240,7 @@ fn recording_allocates_nothing_of_our_own() {
     assert_eq!(seen(&prepare), times);
 }
 
-/// Kernels and prepared calls may be shared by an engine's threads.
+/// An engine's threads may share the kernels and prepared calls.
 #[test]
 fn kernels_and_calls_are_send_and_sync() {
     fn check<T: Send + Sync + 'static>() {}
@@ -246,13 +249,13 @@ fn kernels_and_calls_are_send_and_sync() {
     check::<wgpu_dropout::gpu::State>();
 }
 
-/// What an engine warms up with the shapes that it will use is not compiled in its first frame.
+/// A warm-up with the shapes of later calls avoids compilation in the engine's first frame.
 #[test]
 fn calls_that_were_warmed_up_compile_nothing() {
     let Some(engine) = engine() else { return };
     let kernels = Kernels::new(&engine.device).unwrap();
     let (batch, inputs, outputs) = (24, 40, 36);
-    // What the engine will call, on some buffers: a layer, its way back, and a dropout in place.
+    // The engine's later calls on some buffers: a layer, its backward pass, and a dropout in place.
     let calls = |kernels: &Kernels, [x, weight, bias, y, grad, more]: [&wgpu::Buffer; 6]| {
         let [x, weight, bias] = [(x, batch, inputs), (weight, inputs, outputs), (bias, 1, outputs)]
             .map(|(b, r, c)| View::new(b, r, c));
@@ -292,8 +295,8 @@ fn calls_that_were_warmed_up_compile_nothing() {
         (kernels.compiled(), objects(&engine.device)[5]),
         (compiled.clone(), more_pipelines)
     );
-    // Again there is nothing to do; the control: another shape, whose rows are not whole vectors,
-    // is another form.
+    // A second warm-up has nothing to compile. The control: another shape, whose rows are not whole
+    // vectors, needs another form.
     assert_eq!(kernels.warm_up(|kernels, buffers| calls(kernels, buffers).map(drop)).unwrap(), 0);
     let odd = View::new(&buffers[0], 9, 9);
     kernels.prepare(&DropoutCall { x: odd, y: { odd }, dropout: site(1) }).unwrap();

@@ -6,10 +6,10 @@
 //! mpirun -n 2 examples/mpi/target/debug/wgpu-dropout-mpi [cpu|gpu|auto|NAME] [EPOCHS]
 //! ```
 //!
-//! Prints a line of JSON an epoch, from process 0: the losses of the mini-batches as trained, and
-//! the SHA-256 of the masks of the epoch's first step, drawn by all processes on their devices,
-//! each its own rows. With any number of processes the masks are the same bits, and the losses the
-//! same but for the order in which sums are added.
+//! Process 0 prints a line of JSON per epoch. It contains the losses of the mini-batches during
+//! training, and the SHA-256 of the masks of the epoch's first step, of which each process draws
+//! its own rows on its device. For any number of processes, the masks have the same bits, and the
+//! losses are the same except for the order of summation.
 
 use mpi::collective::SystemOperation;
 use mpi::topology::SimpleCommunicator;
@@ -87,8 +87,8 @@ fn train<B: Backend>(
     Ok(())
 }
 
-/// The SHA-256 of the masks that the next step draws, site after site, gathered by process 0 from
-/// those of all shards.
+/// Returns the SHA-256 of the masks that the next step draws, site after site. Process 0 gathers
+/// them from all shards.
 fn masks<B: Backend>(
     net: &mut Mlp<B>,
     world: &SimpleCommunicator,

@@ -1,15 +1,15 @@
-//! Arguments that every noun takes, and how numbers are written.
+//! Arguments common to all commands, and the syntax of numbers.
 
 use wgpu_dropout::DeviceChoice;
 use wgpu_dropout::gpu::Tuning;
 
-/// Arguments of every noun, before or after it.
+/// Arguments of every command, accepted before or after its name.
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Common options")]
 pub struct Common {
-    /// Where to run: `auto` is a real GPU, else the CPU backend; `gpu` the best adapter, a
-    /// software one included; `cpu` the CPU backend; else an adapter's index or a part of its
-    /// name, as `devices` lists them
+    /// Device to run on: `auto` is a real GPU, else the CPU backend; `gpu` is the best adapter,
+    /// including software adapters; `cpu` is the CPU backend; otherwise the index of an adapter or
+    /// part of its name, as listed by `devices`
     #[arg(
         long,
         global = true,
@@ -18,32 +18,33 @@ pub struct Common {
         allow_negative_numbers = true
     )]
     pub device: DeviceChoice,
-    /// How a GPU divides matrix products among its threads: `auto` is a timed trial on a real GPU,
-    /// kept in the cache folder, and the rule by type of device on a software adapter; `rule`,
-    /// `trial`, or the name of a tile for all. No mask changes. The CPU backend ignores it
+    /// How a GPU divides matrix products among its threads: `auto` runs a timed trial on a real
+    /// GPU, kept in the cache folder, and uses the rule for the device type on a software adapter;
+    /// `rule` or `trial` selects one of the two; the name of a tile selects it for all products.
+    /// Masks do not change. The CPU backend ignores this option
     /// [default: WGPU_DROPOUT_TILE, or auto]
     #[arg(long, global = true, value_name = "auto|rule|trial|TILE")]
     pub tile: Option<Tuning>,
-    /// Seed of masks, weights and shuffles, decimal or 0x [default: 0, or a saved network's own]
+    /// Seed of masks, weights and shuffles, decimal or 0x [default: 0, or that of a saved network]
     #[arg(long, global = true, value_parser = integer::<u64>, allow_negative_numbers = true)]
     pub seed: Option<u64>,
-    /// Print JSON for machines, and nothing else, to stdout
+    /// Print machine-readable JSON, and nothing else, to stdout
     #[arg(long, global = true)]
     pub json: bool,
 }
 
 impl Common {
-    /// The seed of what starts anew.
+    /// Returns the seed, or 0 if none was given.
     pub fn seed(&self) -> u64 {
         self.seed.unwrap_or(0)
     }
 }
 
-/// Reads a whole number, decimal or 0x.
+/// Parses a whole number, decimal or with the prefix 0x.
 pub fn integer<T: TryFrom<u64>>(text: &str) -> Result<T, String> {
     let hex = text.strip_prefix("0x").or_else(|| text.strip_prefix("0X"));
     let (digits, radix) = hex.map_or((text, 10), |digits| (digits, 16));
-    // The standard library would take a sign.
+    // `from_str_radix` would accept a leading plus sign.
     let value =
         if digits.starts_with('+') { None } else { u64::from_str_radix(digits, radix).ok() };
     value.and_then(|value| T::try_from(value).ok()).ok_or_else(|| {

@@ -1,10 +1,10 @@
-//! Arrays in files: read before anything runs, written once everything has.
+//! Arrays in files: read before anything runs and written after everything has succeeded.
 
 use crate::failure::Failure;
 use std::path::{Path, PathBuf};
 use wgpu_dropout::npy::{self, Array};
 
-/// A shape as NumPy prints it.
+/// Formats a shape as NumPy prints it.
 pub fn show(shape: &[usize]) -> String {
     match shape {
         [one] => format!("({one},)"),
@@ -12,7 +12,7 @@ pub fn show(shape: &[usize]) -> String {
     }
 }
 
-/// Reads an array that must have a shape known beforehand.
+/// Reads an array and checks that it has the shape that `of` has.
 pub fn read_shaped(path: &Path, shape: &[usize], of: &str) -> Result<Array, Failure> {
     let array = npy::read(path)?;
     if array.shape == shape {
@@ -22,7 +22,7 @@ pub fn read_shaped(path: &Path, shape: &[usize], of: &str) -> Result<Array, Fail
     Err(Failure::Run(format!("{path}: shape {found}, expected {wanted}, that of {of}")))
 }
 
-/// What an output file will hold.
+/// Contents of an output file.
 #[derive(Debug)]
 pub enum Values {
     /// Floats.
@@ -31,8 +31,8 @@ pub enum Values {
     Mask(Vec<u8>),
 }
 
-/// Results on their way to files: computed first, then written together, so that a failed run
-/// leaves none behind.
+/// Results to be written to files. They are all computed first and then written together, so that
+/// a failed run leaves no file behind.
 #[derive(Debug, Default)]
 pub struct Outputs<'a> {
     pending: Vec<(&'a Path, Vec<usize>, Values)>,
@@ -44,7 +44,7 @@ impl<'a> Outputs<'a> {
         self.pending.push((path, shape.to_vec(), values));
     }
 
-    /// Writes all of them and tells their names.
+    /// Writes all results and returns the names of their files. If one fails, removes the others.
     pub fn write(self) -> Result<String, Failure> {
         for (done, (path, shape, values)) in self.pending.iter().enumerate() {
             let written = match values {
@@ -54,7 +54,7 @@ impl<'a> Outputs<'a> {
             if let Err(error) = written {
                 self.pending[..done].iter().filter(|(path, ..)| path.is_file()).for_each(
                     |(path, ..)| {
-                        // The error that is told is the first one.
+                        // The first error is the one to report.
                         let _ = std::fs::remove_file(path);
                     },
                 );
@@ -70,23 +70,24 @@ impl<'a> Outputs<'a> {
     }
 }
 
-/// Refuses two outputs in one file, and a command that writes none.
+/// Refuses two outputs to the same file, and a command without outputs.
 pub fn check_outputs(outputs: &[(&str, &Option<PathBuf>)]) -> Result<(), Failure> {
     let mut seen: Vec<(&str, PathBuf)> = Vec::new();
     for (flag, path) in outputs {
         let Some(path) = path else { continue };
-        // A path that cannot be resolved is compared as it stands.
+        // A path that cannot be resolved is compared verbatim.
         let path = std::path::absolute(path).unwrap_or_else(|_| path.clone());
         if let Some((other, _)) = seen.iter().find(|(_, other)| *other == path) {
             return Err(Failure::usage(format!("{other} and {flag} both name {}", path.display())));
         }
         seen.push((flag, path));
     }
-    match seen.is_empty() {
-        true => Err(Failure::usage(format!(
+    if seen.is_empty() {
+        Err(Failure::usage(format!(
             "nothing to write: {} is needed",
             outputs.first().map_or("an output", |(flag, _)| flag)
-        ))),
-        false => Ok(()),
+        )))
+    } else {
+        Ok(())
     }
 }

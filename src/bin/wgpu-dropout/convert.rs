@@ -1,5 +1,5 @@
-//! `convert`: a saved network as a file that PyTorch or Burn reads, and such a file as a saved
-//! network.
+//! `convert`: writes a saved network as a file that PyTorch or Burn reads, or saves such a file as
+//! a network.
 
 use crate::args::Common;
 use crate::failure::Failure;
@@ -18,17 +18,17 @@ pub struct Args {
     /// The safetensors file to read
     #[arg(long, value_name = "FILE")]
     input: PathBuf,
-    /// Write the saved network `--input` for this library: `pytorch` holds weights `[out, in]`,
-    /// `burn` `[in, out]`
+    /// Write the saved network `--input` for this library: `pytorch` stores weights as `[out, in]`,
+    /// `burn` as `[in, out]`
     #[arg(long, value_name = "pytorch|burn")]
     to: Option<Layout>,
-    /// Read the weights of fully connected layers that this library wrote, and save them as a
+    /// Read the weights of fully connected layers written by this library, and save them as a
     /// network
     #[arg(long, value_name = "pytorch|burn")]
     from: Option<Layout>,
-    /// The layers' names in the other library's file, from the input on: what stands before
-    /// `.weight` and `.bias` [default: with --from all, by the numbers in their names; with
-    /// --to `layers.0`, `layers.1`, …]
+    /// Names of the layers in the other library's file, from the input onward: the prefixes of
+    /// `.weight` and `.bias` [default: with --from, all layers in the order of the numbers in their
+    /// names; with --to, `layers.0`, `layers.1`, …]
     #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
     layers: Option<Vec<String>>,
     /// The safetensors file to write
@@ -70,7 +70,7 @@ pub fn run(args: &Args, common: &Common) -> Result<(), Failure> {
     output::line(&format!("{shape} {written}, in {output}"))
 }
 
-/// The network of another library's file, with the rates that its file does not hold.
+/// Reads another library's file, and takes the rates, which it does not store, from the arguments.
 fn read(args: &Args, form: &Interchange, seed: u64) -> Result<Mlp<Cpu>, Failure> {
     let layers = form.layers(&args.input)?;
     let mut outputs: Vec<usize> = layers.iter().map(|layer| layer.outputs).collect();

@@ -1,5 +1,5 @@
-//! `devices`: which adapters there are, what they offer and run, and what to do where there is
-//! none.
+//! `devices`: lists the adapters, their features and their kernels, and gives advice if none is
+//! usable.
 
 use crate::args::Common;
 use crate::failure::Failure;
@@ -11,7 +11,7 @@ use wgpu_dropout::gpu::{
 use wgpu_dropout::wgpu::{self, Features};
 use wgpu_dropout::{Device, DeviceChoice};
 
-/// What the kernels can make use of beyond the baseline.
+/// Features beyond the baseline that the kernels can use.
 const USEFUL: [(Features, &str); 5] = [
     (Features::TIMESTAMP_QUERY, "timestamps"),
     (Features::SUBGROUP, "subgroups"),
@@ -20,22 +20,22 @@ const USEFUL: [(Features, &str); 5] = [
     (Features::EXPERIMENTAL_COOPERATIVE_MATRIX, "cooperative matrices"),
 ];
 
-/// An adapter and whether it runs the kernels.
+/// An adapter, and the outcome of opening it.
 struct Found {
     index: usize,
     info: wgpu::AdapterInfo,
     features: Features,
     limits: wgpu::Limits,
     planner: Planner,
-    /// How the plan came about.
+    /// Origin of the plan.
     chosen: Chosen,
-    /// Why it cannot be used.
+    /// Reason why the adapter cannot be used.
     problem: Option<String>,
 }
 
 /// Runs `devices`.
 pub fn run(common: &Common) -> Result<(), Failure> {
-    // An adapter that was named must exist.
+    // If an adapter is named, it must exist.
     let device = engine::open(&common.device, common.tile)?;
     let found: Vec<Found> = adapters()?
         .iter()
@@ -54,23 +54,21 @@ pub fn run(common: &Common) -> Result<(), Failure> {
     output::text(&text)
 }
 
-/// What is wrong, and what to do about it.
+/// Returns a diagnosis and a remedy if no adapter, or only a software adapter, is usable.
 fn advice(found: &[Found]) -> Option<&'static str> {
     let usable = |found: &&Found| found.problem.is_none();
     if found.is_empty() {
         Some(
-            "no GPU adapter found: install a Vulkan driver (Debian: mesa-vulkan-drivers), or stay with the CPU backend",
+            "no GPU adapter found: install a Vulkan driver (Debian: mesa-vulkan-drivers), or use the CPU backend",
         )
     } else if !found.iter().any(|found| usable(&found)) {
-        Some("no adapter runs the kernels: update the driver, or stay with the CPU backend")
+        Some("no adapter runs the kernels: update the driver, or use the CPU backend")
     } else if found
         .iter()
         .filter(usable)
         .all(|found| found.info.device_type == wgpu::DeviceType::Cpu)
     {
-        Some(
-            "software adapters only: --device auto takes the CPU backend, --device gpu the adapter",
-        )
+        Some("software adapters only: --device auto uses the CPU backend, --device gpu the adapter")
     } else {
         None
     }
@@ -89,7 +87,7 @@ impl Found {
         Self { index, features: adapter.features(), planner, chosen, problem, info, limits }
     }
 
-    /// The numbers that decide what fits and what runs.
+    /// Returns the limits that decide which tensors fit and which kernels run.
     fn limits(&self) -> [(&'static str, u64); 9] {
         let limits = &self.limits;
         [
@@ -124,7 +122,7 @@ impl Found {
         [&self.info.driver, &self.info.driver_info].map(String::as_str).join(" ").trim().to_owned()
     }
 
-    /// The kernels in the form chosen for this adapter.
+    /// Returns the names of the kernels in the form chosen for this adapter.
     fn kernels(&self) -> Vec<String> {
         let forms = |stem: Stem| -> Vec<Variant> {
             let mut tiles: Vec<Tile> = Class::all()
@@ -144,7 +142,7 @@ impl Found {
         Stem::ALL.into_iter().flat_map(forms).map(|variant| variant.name()).collect()
     }
 
-    /// What decided on tiles and Philox.
+    /// Returns the origin of the choice of tiles and Philox, in words.
     fn chosen_by(&self) -> &'static str {
         match self.chosen {
             Chosen::Planned => "by the rule for this type of device",
@@ -153,7 +151,7 @@ impl Found {
         }
     }
 
-    /// A line for each class that was tried, and what its choices took.
+    /// Returns a line for each class that was tried, with the time of each choice.
     fn timings(&self) -> Vec<String> {
         let Chosen::Trial(trial) = &self.chosen else { return Vec::new() };
         let mut lines: Vec<(&str, String)> = Vec::new();
@@ -202,14 +200,17 @@ impl Found {
         line("driver", &self.driver());
         let (features, missing): (Vec<_>, Vec<_>) =
             USEFUL.iter().partition(|(feature, _)| self.features.contains(*feature));
-        let names = |features: Vec<&(Features, &str)>| match features.is_empty() {
-            true => "none".to_owned(),
-            false => features.iter().map(|(_, name)| *name).collect::<Vec<_>>().join(", "),
+        let names = |features: Vec<&(Features, &str)>| {
+            if features.is_empty() {
+                "none".to_owned()
+            } else {
+                features.iter().map(|(_, name)| *name).collect::<Vec<_>>().join(", ")
+            }
         };
         line("offers", &format!("{}; lacks {}", names(features), names(missing)));
         let limits = &self.limits;
-        let (buffer, binding) =
-            (bytes(limits.max_buffer_size), bytes(limits.max_storage_buffer_binding_size));
+        let buffer = bytes(limits.max_buffer_size);
+        let binding = bytes(limits.max_storage_buffer_binding_size);
         let shared = bytes(limits.max_compute_workgroup_storage_size.into());
         line("limits", &format!("buffer {buffer}, binding {binding}, workgroup memory {shared}"));
         let philox = if self.planner.int64 { "in 64-bit integers" } else { "in 16-bit limbs" };
@@ -224,7 +225,7 @@ impl Found {
     }
 }
 
-/// A size in the largest unit that leaves it a whole number or a large one.
+/// Formats a size in GiB, MiB or KiB: the largest of these units that does not exceed it.
 fn bytes(value: u64) -> String {
     match value {
         value if value >= 1 << 30 => format!("{:.1} GiB", value as f64 / f64::from(1 << 30)),

@@ -1,4 +1,4 @@
-//! `dropout`: the elementwise kernel on `.npy` files, forward and backward.
+//! `dropout`: runs the elementwise kernel on `.npy` files, forward and backward.
 
 use crate::args::Common;
 use crate::arrays::{Outputs, Values, check_outputs, read_shaped, show};
@@ -13,27 +13,27 @@ use wgpu_dropout::{AxisMap, Backend, Device, Dropout};
 /// Arguments of `dropout`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Input x, any shape: rows are all axes but the last, columns the last
+    /// Input x, any shape: its last axis is the columns, all others together are the rows
     #[arg(long, value_name = "X.npy")]
     input: PathBuf,
-    /// Where to write y = M·s·x
+    /// Write y = M·s·x to this file
     #[arg(long, value_name = "Y.npy")]
     output: Option<PathBuf>,
-    /// Where to write the mask M, bytes 0 and 1
+    /// Write the mask M, bytes 0 and 1, to this file
     #[arg(long, value_name = "M.npy")]
     mask_output: Option<PathBuf>,
-    /// Gradient dy that comes back, of the input's shape
+    /// Gradient dy with respect to the output, of the input's shape
     #[arg(long, value_name = "DY.npy", requires = "grad_input", conflicts_with = "predict")]
     grad_output: Option<PathBuf>,
-    /// Where to write dx = M·s·dy
+    /// Write dx = M·s·dy to this file
     #[arg(long, value_name = "DX.npy", requires = "grad_output", conflicts_with = "predict")]
     grad_input: Option<PathBuf>,
-    /// Axes of the input that feed the mask's rows, from 0, such as `0` or `0,2`: elements that
+    /// Axes of the input, from 0, that form the mask's rows, such as `0` or `0,2`: elements that
     /// differ along none of `--row-axes` and `--col-axes` share one draw. Channels of [N, C,
     /// ...]: rows 0, columns 1; whole samples: rows 0
     #[arg(long, value_name = "AXES", value_delimiter = ',')]
     row_axes: Option<Vec<usize>>,
-    /// Axes of the input that feed the mask's columns
+    /// Axes of the input that form the mask's columns
     #[arg(long, value_name = "AXES", value_delimiter = ',')]
     col_axes: Option<Vec<usize>>,
     #[command(flatten)]

@@ -1,4 +1,4 @@
-//! The device that a command runs on, and what it reports about it when done.
+//! The device that a command runs on, and the report at the end of the command.
 
 use crate::args::Common;
 use crate::failure::Failure;
@@ -8,10 +8,10 @@ use serde_json::{Map, Value, json};
 use wgpu_dropout::gpu::{Gpu, Tuning};
 use wgpu_dropout::{Backend, Device, DeviceChoice, Error, wgpu};
 
-/// What names the tile where the command line does not.
+/// Environment variable that names the tile if the command line does not.
 const TILE: &str = "WGPU_DROPOUT_TILE";
 
-/// Opens a device, its tiles chosen as is asked for.
+/// Opens a device and chooses its tiles as requested.
 pub fn open(choice: &DeviceChoice, tile: Option<Tuning>) -> wgpu_dropout::Result<Device> {
     let tuning = match (tile, std::env::var(TILE)) {
         (Some(tuning), _) => tuning,
@@ -23,7 +23,7 @@ pub fn open(choice: &DeviceChoice, tile: Option<Tuning>) -> wgpu_dropout::Result
     Device::with_gpu(choice, |adapter| Gpu::tuned_by(adapter, tuning, trials::kept_or_new))
 }
 
-/// A device in words: its name, and whether it is software that stands in for a GPU.
+/// Describes a device: its name, its interface, and whether it is a software adapter.
 pub fn describe(device: &Device) -> String {
     match device {
         Device::Cpu(cpu) => format!("{} backend", cpu.name()),
@@ -33,12 +33,12 @@ pub fn describe(device: &Device) -> String {
     }
 }
 
-/// Said of adapters that run on a CPU.
+/// Returns `, software` for an adapter that runs on a CPU, and an empty string for all others.
 pub fn software(info: &wgpu::AdapterInfo) -> &'static str {
     if info.device_type == wgpu::DeviceType::Cpu { ", software" } else { "" }
 }
 
-/// The programming interface that a device is reached through.
+/// Returns the name of the programming interface through which a device is reached.
 pub fn interface(device: &Device) -> String {
     match device {
         Device::Cpu(_) => "cpu".to_owned(),
@@ -46,8 +46,8 @@ pub fn interface(device: &Device) -> String {
     }
 }
 
-/// Ends a command: an object for machines or a line for people, which goes to stderr where stdout
-/// holds the result itself.
+/// Ends a command with a JSON object or with a line for people. If stdout holds the result itself,
+/// the line goes to stderr.
 pub fn finish(
     common: &Common,
     device: &Device,

@@ -1,39 +1,38 @@
-//! How a command ends badly, what it says about it, and the exit status that tells which way it
-//! was.
+//! Failures of a command: their messages and their exit statuses.
 
 use crate::{output, usage};
 use std::io;
 use std::process::ExitCode;
 
-/// Why a command did not succeed.
+/// Reason why a command did not succeed.
 #[derive(Debug)]
 pub enum Failure {
-    /// The command line asks for what cannot be.
+    /// The command line is invalid or contradictory.
     Usage(String),
-    /// A file, a device or a size did not play along.
+    /// The run failed because of a file, a device or a size.
     Run(String),
-    /// Whoever read stdout has seen enough: no failure, but an end.
+    /// The reader of stdout closed it: an early end, not an error.
     ClosedPipe,
 }
 
 impl Failure {
-    /// Wrong usage, in words.
+    /// Returns a failure of wrong usage.
     pub fn usage(what: impl ToString) -> Self {
         Self::Usage(what.to_string())
     }
 
-    /// A failed write to stdout.
+    /// Returns the failure for an error of writing to stdout.
     pub fn stdout(error: &io::Error) -> Self {
         match error.kind() {
             io::ErrorKind::BrokenPipe => Self::ClosedPipe,
-            // No error of the system's, but of what was to be printed.
+            // The operating system did not report this error: producing the output failed.
             io::ErrorKind::Other => Self::Run(error.to_string()),
             _ => Self::Run(format!("stdout: {error}")),
         }
     }
 
-    /// Says what is wrong on stderr, in one line and for wrong usage a second one that helps, and
-    /// gives the exit status.
+    /// Prints the error on stderr in one line, adds a line that points to the help for wrong usage,
+    /// and returns the exit status.
     pub fn report(&self) -> ExitCode {
         match self {
             Self::Usage(what) => {
@@ -59,7 +58,7 @@ impl From<wgpu_dropout::Error> for Failure {
     }
 }
 
-/// Drivers and argument parsers explain themselves over several lines.
+/// Joins the lines of a message: drivers and argument parsers report errors over several lines.
 fn one_line(text: &str) -> String {
     text.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" ")
 }

@@ -1,4 +1,5 @@
-//! `linear`: a fully connected layer with ReLU and dropout on `.npy` files, forward and backward.
+//! `linear`: runs a fully connected layer with ReLU and dropout on `.npy` files, forward and
+//! backward.
 
 use crate::args::Common;
 use crate::arrays::{Outputs, Values, check_outputs, read_shaped, show};
@@ -14,7 +15,7 @@ use wgpu_dropout::{Backend, Device, Dropout, shape};
 #[derive(Debug, clap::Args)]
 #[command(group = clap::ArgGroup::new("gradients").multiple(true))]
 pub struct Args {
-    /// Input X: its last axis has I elements, all others are rows
+    /// Input X: its last axis has I elements, all others together are the rows
     #[arg(long, value_name = "X.npy")]
     input: PathBuf,
     /// Weights W [I, O]
@@ -23,20 +24,20 @@ pub struct Args {
     /// Bias b [O]
     #[arg(long, value_name = "B.npy")]
     bias: Option<PathBuf>,
-    /// No ReLU before the dropout
+    /// Apply no ReLU before the dropout
     #[arg(long)]
     no_relu: bool,
-    /// Where to write Y = M·s·relu(X·W + b), of the input's shape but for O elements in its last
-    /// axis
+    /// Write Y = M·s·relu(X·W + b) to this file; it has the input's shape, with O elements in its
+    /// last axis
     #[arg(long, value_name = "Y.npy")]
     output: Option<PathBuf>,
-    /// Where to write the mask M, bytes 0 and 1
+    /// Write the mask M, bytes 0 and 1, to this file
     #[arg(long, value_name = "M.npy")]
     mask_output: Option<PathBuf>,
-    /// Gradient dY that comes back, of the output's shape
+    /// Gradient dY with respect to the output, of the output's shape
     #[arg(long, value_name = "DY.npy", requires = "gradients", conflicts_with = "predict")]
     grad_output: Option<PathBuf>,
-    /// Where to write dX = dZ·Wᵀ
+    /// Write dX = dZ·Wᵀ to this file
     #[arg(
         long,
         value_name = "DX.npy",
@@ -45,7 +46,7 @@ pub struct Args {
         group = "gradients"
     )]
     grad_input: Option<PathBuf>,
-    /// Where to write dW = Xᵀ·dZ
+    /// Write dW = Xᵀ·dZ to this file
     #[arg(
         long,
         value_name = "DW.npy",
@@ -54,7 +55,7 @@ pub struct Args {
         group = "gradients"
     )]
     grad_weight: Option<PathBuf>,
-    /// Where to write db, the sum of dZ over its rows
+    /// Write db, the sum of dZ over its rows, to this file
     #[arg(
         long,
         value_name = "DB.npy",
@@ -67,7 +68,7 @@ pub struct Args {
     site: AppliedSite,
 }
 
-/// What comes in, read and with shapes that fit.
+/// Input arrays, read and checked to have matching shapes.
 struct Inputs {
     x: Array,
     weight: Array,
@@ -143,7 +144,7 @@ fn compute<'a, B: Backend>(
 ) -> wgpu_dropout::Result<Outputs<'a>> {
     let mut outputs = Outputs::default();
     let ((batch, inner), cols) = (inputs.x.rows_cols(), inputs.weight.rows_cols().1);
-    // Before anything is allocated.
+    // Check the size before anything is allocated.
     shape::elements("output", batch, cols)?;
     let x = backend.tensor(batch, inner, &inputs.x.values)?;
     let weight = backend.tensor(inner, cols, &inputs.weight.values)?;
@@ -185,8 +186,8 @@ fn compute<'a, B: Backend>(
         outputs.add(path, &inputs.x.shape, Values::Floats(backend.read(&grad_input)?));
     }
     if args.grad_weight.is_some() || args.grad_bias.is_some() {
-        let (mut grad_weight, mut grad_bias) =
-            (backend.zeros(inner, cols)?, backend.zeros(1, cols)?);
+        let mut grad_weight = backend.zeros(inner, cols)?;
+        let mut grad_bias = backend.zeros(1, cols)?;
         let (dw, db) = (&mut grad_weight, &mut grad_bias);
         backend.run(GradWeight {
             x: &x,

@@ -1,26 +1,26 @@
-//! The machine and its devices, in words.
+//! Descriptions of the machine and its devices.
 
 use crate::engine;
 use serde_json::{Value, json};
 use wgpu_dropout::{Counts, Device, wgpu};
 
-/// The machine.
+/// Description of the machine.
 #[derive(Debug, Clone)]
 pub struct Machine {
-    /// Of this crate.
+    /// Version of this crate.
     pub version: &'static str,
-    /// What it was built with: wgpu, and the compiler where that is known.
+    /// Versions of wgpu and, if known, of the compiler.
     pub built: &'static str,
-    /// The processor's own name, or its architecture where that cannot be had.
+    /// Model name of the processor, or its architecture if the name is not available.
     pub cpu: String,
-    /// Threads that this process may run at once.
+    /// Number of threads that this process can run at once.
     pub threads: usize,
-    /// The operating system.
+    /// Name of the operating system.
     pub system: &'static str,
 }
 
 impl Machine {
-    /// This machine.
+    /// Describes this machine.
     pub fn here() -> Self {
         let known = std::fs::read_to_string("/proc/cpuinfo").ok();
         let model = known
@@ -38,25 +38,25 @@ impl Machine {
     }
 }
 
-/// A device that work ran on.
+/// Description of a device that work ran on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Place {
     /// `GPU` or `CPU`.
     pub kind: &'static str,
-    /// The name that `devices` lists.
+    /// Device name as listed by `devices`.
     pub name: String,
-    /// What the device is reached through.
+    /// Programming interface through which the device is reached.
     pub interface: String,
     /// The driver with its version; empty for the CPU backend.
     pub driver: String,
-    /// Whether it is software that stands in for a GPU.
+    /// True if the device is a software adapter.
     pub software: bool,
-    /// All in a few words, as the tables of `bench` say it.
+    /// Short description, as in the tables of `bench`.
     pub label: String,
 }
 
 impl Place {
-    /// The place that a device is.
+    /// Describes a device.
     pub fn of(device: &Device) -> Self {
         let (kind, driver, software) = match device {
             Device::Cpu(_) => ("CPU", String::new(), false),
@@ -66,12 +66,17 @@ impl Place {
                 ("GPU", driver, info.device_type == wgpu::DeviceType::Cpu)
             }
         };
-        let (name, interface, label) =
-            (device.name(), engine::interface(device), engine::describe(device));
-        Self { kind, name, interface, driver, software, label }
+        Self {
+            kind,
+            name: device.name(),
+            interface: engine::interface(device),
+            driver,
+            software,
+            label: engine::describe(device),
+        }
     }
 
-    /// The whole of it in a line.
+    /// Returns the full description in one line.
     pub fn line(&self) -> String {
         match (self.kind, self.software) {
             ("CPU", _) => "CPU backend of this crate".to_owned(),
@@ -82,7 +87,7 @@ impl Place {
         }
     }
 
-    /// The device and what it did, for machines.
+    /// Returns the device and its counts as JSON.
     pub fn json(&self, counts: &Counts) -> Value {
         json!({
             "adapter": self.name,

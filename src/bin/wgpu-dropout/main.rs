@@ -1,7 +1,8 @@
-//! The command line: each noun is a module of its own; here they are parsed, run, and turned into
-//! an exit status.
+//! Command line of the crate. Each command is a module; this file parses the arguments, runs the
+//! command, and returns its exit status.
 //!
-//! 0 is success, 1 a failed run, 2 wrong usage; an error is one or two lines on stderr.
+//! The exit status is 0 for success, 1 for a failed run, and 2 for wrong usage. An error is one or
+//! two lines on stderr.
 
 mod args;
 mod arrays;
@@ -32,7 +33,7 @@ use clap::{Parser, Subcommand};
 use failure::Failure;
 use std::process::ExitCode;
 
-/// Dropout on the GPU and the CPU, whose mask is the same bits on every device.
+/// Dropout on the GPU and the CPU, with bit-identical masks on every device.
 #[derive(Debug, Parser)]
 #[command(version, arg_required_else_help = false)]
 struct Cli {
@@ -45,27 +46,27 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 #[command(arg_required_else_help = false)]
 enum Noun {
-    /// The main job in one go: check masks, train without and with dropout on GPU and CPU, time the
-    /// kernels, write a report
+    /// Run the whole demonstration: check masks, train without and with dropout on GPU and CPU,
+    /// time the kernels, write a report
     Demo(demo::Args),
-    /// Run what the papers on dropout claim, and say whether it holds here: exit status 0 or 1, and
-    /// a page with the figures
+    /// Run experiments on what the papers on dropout claim, and check whether it holds here: exit
+    /// status 0 or 1, and a page with the figures
     Study(study::Args),
     /// Train a network with dropout
     Train(train::Args),
     /// Predict with a saved network
     Predict(predict::Args),
-    /// Write a saved network for PyTorch or Burn, or save a network of theirs
+    /// Write a saved network for PyTorch or Burn, or save one of theirs as a network
     Convert(convert::Args),
-    /// List adapters with their driver, limits, features and kernels, and say what is wrong where
-    /// there is none
+    /// List adapters with their driver, limits, features and kernels, and give advice if none is
+    /// usable
     Devices,
-    /// Check that devices draw the contract's masks and compute what they should: a table to paste
+    /// Check that devices draw the contract's masks and compute correct results: a table to paste
     /// into a report, exit status 0 or 1
     Verify(verify::Args),
-    /// Time the kernels on GPU and CPU, beside a copy and a plain matmul
+    /// Time the kernels on GPU and CPU against a copy and a plain matmul
     Bench(bench::Args),
-    /// Print the mask that a key draws
+    /// Print the mask drawn from a key
     Mask(mask::Args),
     /// Run dropout on a .npy file: y = M·s·x
     Dropout(dropout::Args),

@@ -1,4 +1,4 @@
-//! `mask`: the contract, printed. Huge masks are drawn and written piece by piece.
+//! `mask`: prints a mask. Large masks are drawn and written piece by piece.
 
 use crate::args::{Common, integer};
 use crate::engine;
@@ -8,7 +8,7 @@ use std::io::{self, BufWriter, Write};
 use std::path::PathBuf;
 use wgpu_dropout::{Backend, Device, Error, Mask, file, npy, shape};
 
-/// Elements drawn at a time.
+/// Number of elements drawn at a time.
 const PIECE: usize = 1 << 24;
 
 /// Arguments of `mask`.
@@ -22,10 +22,10 @@ pub struct Args {
     cols: usize,
     #[command(flatten)]
     site: Site,
-    /// `bits`: a line of the characters 0 and 1 a row; `npy`: an array of the bytes 0 and 1
+    /// `bits`: one line of the characters 0 and 1 per row; `npy`: an array of the bytes 0 and 1
     #[arg(long, value_enum, default_value_t = Format::Bits)]
     format: Format,
-    /// Where to write the mask; `bits` go to stdout without it, and `npy` needs it
+    /// Write the mask to this file; without it, `bits` go to stdout; `npy` requires it
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
 }
@@ -64,7 +64,7 @@ pub fn run(args: &Args, common: &Common) -> Result<(), Failure> {
             })?;
             kept
         }
-        // Stdout belongs to the object, so the mask becomes a part of it.
+        // Stdout must hold only the JSON object, so the mask becomes part of it.
         (None, _) if common.json => {
             let mut bytes = drawing.bytes()?;
             let kept = count(&bytes);
@@ -93,7 +93,7 @@ fn count(bytes: &[u8]) -> u64 {
     bytes.iter().map(|&bit| u64::from(bit)).sum()
 }
 
-/// A mask that is being drawn on a device.
+/// A mask, and the device that draws it.
 struct Drawing {
     device: Device,
     mask: Mask,
@@ -102,8 +102,8 @@ struct Drawing {
 }
 
 impl Drawing {
-    /// Where the pieces of the mask start and how large they are: `(row, col, rows, cols)`, whole
-    /// rows unless one is too long.
+    /// Returns the start and size of each piece of the mask, as `(row, col, rows, cols)`. Pieces
+    /// are whole rows unless a row exceeds [`PIECE`].
     fn pieces(&self) -> impl Iterator<Item = (usize, usize, usize, usize)> + use<> {
         let (all_rows, all_cols) = (self.rows, self.cols);
         let cols = all_cols.clamp(1, PIECE);
@@ -116,7 +116,7 @@ impl Drawing {
             .map(move |(row, col)| (row, col, rows.min(all_rows - row), cols.min(all_cols - col)))
     }
 
-    /// The bytes 0 and 1 of a piece, drawn on the device.
+    /// Draws a piece on the device and returns its bytes, each 0 or 1.
     fn piece(
         &mut self,
         row: usize,
@@ -132,7 +132,7 @@ impl Drawing {
         }
     }
 
-    /// The whole mask as bytes 0 and 1.
+    /// Draws the whole mask and returns its bytes, each 0 or 1.
     fn bytes(&mut self) -> wgpu_dropout::Result<Vec<u8>> {
         let len = shape::elements("mask", self.rows, self.cols)?;
         let mut bytes = Vec::new();
@@ -143,7 +143,7 @@ impl Drawing {
         Ok(bytes)
     }
 
-    /// Writes a line of the characters 0 and 1 a row, and counts the ones.
+    /// Writes a line of the characters 0 and 1 for each row, and returns the number of ones.
     fn lines(&mut self, out: &mut dyn Write) -> io::Result<u64> {
         let mut kept = 0;
         for (row, col, rows, cols) in self.pieces() {

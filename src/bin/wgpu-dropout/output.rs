@@ -1,10 +1,9 @@
-//! Where text goes: stdout, which may be closed before it is read to its end, and stderr, which may
-//! be gone altogether.
+//! Text output. Stdout may be closed before everything is written, and stderr may be missing.
 
 use crate::failure::Failure;
 use std::io::{self, Write};
 
-/// Prints text to stdout as it stands.
+/// Prints text to stdout verbatim.
 pub fn text(text: &str) -> Result<(), Failure> {
     let mut stdout = io::stdout().lock();
     stdout
@@ -18,12 +17,12 @@ pub fn line(line: &str) -> Result<(), Failure> {
     text(&format!("{line}\n"))
 }
 
-/// Prints a value for machines, on one line.
+/// Prints a JSON value to stdout, on one line.
 pub fn json(value: &serde_json::Value) -> Result<(), Failure> {
     line(&value.to_string())
 }
 
-/// Says something on stderr. Nothing is left to be done where that fails.
+/// Prints a line to stderr. An error is ignored, since there is nowhere left to report it.
 pub fn note(line: &str) {
     let _ = writeln!(io::stderr(), "{line}");
 }

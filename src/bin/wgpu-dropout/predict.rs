@@ -1,5 +1,5 @@
-//! `predict`: class probabilities of a saved network on new data, and how right they are where
-//! labels tell.
+//! `predict`: computes the class probabilities of a saved network on new data and, if the data have
+//! labels, its loss and error.
 
 use crate::args::{Common, integer};
 use crate::arrays::{Outputs, Values, check_outputs};
@@ -19,33 +19,34 @@ pub struct Args {
     #[arg(long, value_name = "FILE")]
     model: PathBuf,
     /// Data: the bundled digits, a folder of IDX files, a CSV with labels, or an array of features
-    /// without
+    /// without labels
     #[arg(long, value_name = "DIR|digits|FILE.csv|X.npy")]
     data: String,
-    /// Which part of a labelled data set [default: test]
+    /// Part of a labeled data set to use [default: test]
     #[arg(long, value_enum)]
     split: Option<Split>,
-    /// Where to write the class probabilities, rows × classes
+    /// Write the class probabilities, rows × classes, to this file
     #[arg(long, value_name = "P.npy")]
     output: PathBuf,
-    /// Average over so many sampled masks, drawn from the network's own seed or from --seed
+    /// Average over this many sampled masks, drawn from the network's own seed or from --seed
     #[arg(long, value_parser = samples, allow_negative_numbers = true, group = "average")]
     samples: Option<u32>,
-    /// What has a mask of its own in a sample: each row, or the whole pass over the data [default:
+    /// What gets a mask of its own in a sample: each row, or the whole pass over the data [default:
     /// row]
     #[arg(long, value_enum, requires = "samples", conflicts_with = "ensemble")]
     masks: Option<Masks>,
-    /// Average over every mask, each by its probability; for at most 20 units that can be dropped
+    /// Average over all masks, each weighted by its probability; requires at most 20 units that can
+    /// be dropped
     #[arg(long, value_enum, group = "average")]
     ensemble: Option<Ensemble>,
-    /// Where to write the standard deviation over the masks
+    /// Write the standard deviation over the masks to this file
     #[arg(long, value_name = "S.npy", requires = "average")]
     spread: Option<PathBuf>,
-    /// Where to write the predictive entropy of each row, that of the mean over the masks, in nats
+    /// Write the predictive entropy of each row, that of the mean over the masks, in nats
     #[arg(long, value_name = "H.npy", requires = "average")]
     entropy: Option<PathBuf>,
-    /// Where to write each row's mutual information of prediction and mask, in nats: how far the
-    /// masks disagree
+    /// Write each row's mutual information between prediction and mask, in nats: how much the masks
+    /// disagree
     #[arg(long, value_name = "I.npy", requires = "average")]
     information: Option<PathBuf>,
 }
@@ -85,7 +86,7 @@ fn samples(text: &str) -> Result<u32, String> {
 /// Rows to predict.
 struct Input {
     samples: Samples,
-    /// Classes that the labels name; none where there are no labels.
+    /// Number of classes in the labels; `None` if there are no labels.
     classes: Option<usize>,
 }
 
@@ -144,7 +145,7 @@ fn fields(rows: usize, classes: usize, measured: Option<Evaluation>) -> Map<Stri
     fields
 }
 
-/// Reads the rows; an array is taken as it stands and has no labels.
+/// Reads the rows. An array is used verbatim and has no labels.
 fn read(args: &Args) -> Result<Input, Failure> {
     if !args.data.to_ascii_lowercase().ends_with(".npy") {
         let set = open(&args.data)?;
@@ -166,7 +167,7 @@ fn read(args: &Args) -> Result<Input, Failure> {
     Ok(Input { samples, classes: None })
 }
 
-/// What the network says, and of how many classes.
+/// Returns the network's predictions, its number of classes, and the backend.
 fn predict<B: Backend>(
     backend: B,
     args: &Args,
@@ -179,7 +180,8 @@ fn predict<B: Backend>(
     }
     let classes = net.architecture().classes;
     check_fit(&args.data, input.samples.cols, input.classes.unwrap_or(0), net.architecture())?;
-    // The network takes no data of no rows, but an array of none has an answer of none.
+    // The network does not accept data without rows, but the prediction for an array of no rows is
+    // an array of no rows.
     if input.samples.rows == 0 {
         return Ok(((Predictive::default(), classes), net.into_backend()));
     }
@@ -196,7 +198,7 @@ fn predict<B: Backend>(
     Ok(((predictive, classes), net.into_backend()))
 }
 
-/// The same network with another seed for its masks.
+/// Rebuilds the network with another seed for its masks.
 fn reseeded<B: Backend>(mut net: Mlp<B>, seed: u64) -> wgpu_dropout::Result<Mlp<B>> {
     let architecture = Architecture { seed, ..net.architecture().clone() };
     let mut parameters = Vec::new();
@@ -210,14 +212,14 @@ fn reseeded<B: Backend>(mut net: Mlp<B>, seed: u64) -> wgpu_dropout::Result<Mlp<
     Ok(net)
 }
 
-/// Mean cross-entropy and the share of wrong answers, in percent; of equal probabilities the first
-/// class is the answer.
+/// Returns the mean cross-entropy and the share of wrong answers in percent. The answer is the
+/// first of the classes with the largest probability.
 fn measure(probabilities: &[f32], labels: &[u32], classes: usize) -> Evaluation {
     let (mut loss, mut wrong) = (0.0, 0);
     for (row, &label) in probabilities.chunks(classes).zip(labels) {
         let right = row.get(label as usize).copied().unwrap_or(f32::NAN);
         loss -= f64::from(right).ln();
-        // Written so that a NaN is no right answer.
+        // The comparisons are written so that a NaN is never a correct answer.
         let before = row.iter().take(label as usize).all(|&p| p < right);
         let after = row.iter().skip(label as usize).all(|&p| p <= right);
         wrong += usize::from(!(before && after));

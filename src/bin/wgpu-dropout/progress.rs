@@ -1,15 +1,15 @@
-//! A progress bar on stderr where that is a terminal, nothing in a pipe.
+//! A progress bar on stderr if that is a terminal; nothing otherwise.
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::time::Duration;
 
-/// Long work on its way.
+/// Progress bar of a long task.
 pub struct Bar(ProgressBar);
 
 impl Bar {
-    /// A bar over so many parts of the work.
+    /// Creates a bar over `steps` steps.
     pub fn new(steps: u64) -> Self {
-        // At most 10 pictures a second; hidden by itself where stderr is no terminal.
+        // At most 10 redraws a second. The bar hides itself if stderr is not a terminal.
         let bar =
             ProgressBar::with_draw_target(Some(steps), ProgressDrawTarget::stderr_with_hz(10));
         if let Ok(style) =
@@ -21,38 +21,38 @@ impl Bar {
         Self(bar)
     }
 
-    /// What is being done.
+    /// Sets the message beside the bar.
     pub fn say(&self, what: String) {
         self.0.set_message(what);
     }
 
-    /// A part is done.
+    /// Advances by one step.
     pub fn step(&self) {
         self.0.inc(1);
     }
 
-    /// So many parts are done.
+    /// Advances by `steps` steps.
     pub fn advance(&self, steps: u64) {
         self.0.inc(steps);
     }
 
-    /// There are so many parts more.
+    /// Adds `steps` steps to the total.
     pub fn lengthen(&self, steps: u64) {
         self.0.inc_length(steps);
     }
 
-    /// Prints with the bar out of the way.
+    /// Runs `print` while the bar is hidden.
     pub fn aside<T>(&self, print: impl FnOnce() -> T) -> T {
         self.0.suspend(print)
     }
 
-    /// Takes the bar away.
+    /// Removes the bar.
     pub fn end(&self) {
         self.0.finish_and_clear();
     }
 }
 
-/// A run that fails leaves no half a bar behind its error.
+/// Removes the bar, so that a run that fails does not leave half of it behind.
 impl Drop for Bar {
     fn drop(&mut self) {
         self.end();

@@ -1,12 +1,12 @@
-//! Keeps stderr for this program's own words.
+//! Keeps stderr free of messages that are not from this program.
 
-/// Turns off the layer of Mesa's Vulkan that looks for the display's GPU: where there is no
-/// display, as on a server, it complains about that on stderr each time. Which GPU is best,
-/// [`wgpu_dropout::gpu::adapters`] decides by itself.
+/// Turns off Mesa's Vulkan layer that selects the display's GPU. On a machine without a display,
+/// such as a server, the layer prints a warning on stderr each time. The layer is not needed, since
+/// [`wgpu_dropout::gpu::adapters`] ranks the GPUs itself.
 ///
-/// The switch is read from the environment, which a running program cannot change safely, so the
-/// program starts itself once more in its own place. To be called first thing in `main`; where that
-/// fails, it just goes on.
+/// The switch is an environment variable, which a running program cannot set safely, so the program
+/// replaces itself with a new instance of itself. `main` must call this function first. If the
+/// restart fails, the program continues without it.
 #[cfg(target_os = "linux")]
 pub fn no_display_search() {
     use std::os::unix::process::CommandExt;
@@ -17,12 +17,12 @@ pub fn no_display_search() {
     }
     let mut arguments = std::env::args_os();
     if let (Some(name), Ok(program)) = (arguments.next(), std::env::current_exe()) {
-        // Comes back only where it failed.
+        // `exec` returns only if it fails.
         let _ =
             std::process::Command::new(program).arg0(name).args(arguments).env(SWITCH, "1").exec();
     }
 }
 
-/// Nothing to turn off.
+/// Does nothing on other systems.
 #[cfg(not(target_os = "linux"))]
 pub fn no_display_search() {}

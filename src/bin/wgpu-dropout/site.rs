@@ -1,11 +1,11 @@
-//! A dropout site on the command line: how often it keeps, and what its mask is drawn from.
+//! A dropout site on the command line: its rate, and the key from which its mask is drawn.
 
 use crate::args::integer;
 use crate::failure::Failure;
 use wgpu_dropout::mask::{MAX_COLS, MAX_ROWS};
 use wgpu_dropout::{Dropout, Key, Mask, Mode, Rate};
 
-/// The rate, said either way.
+/// The rate, given as a drop or a keep probability.
 #[derive(Debug, clap::Args)]
 pub struct RateArgs {
     /// Probability to drop an element, 0 to 1
@@ -17,18 +17,18 @@ pub struct RateArgs {
 }
 
 impl RateArgs {
-    /// The rate, where there is one.
+    /// Returns the rate, if one was given.
     pub fn given(&self) -> Option<Rate> {
         self.drop.or(self.keep)
     }
 
-    /// The rate of something that cannot do without.
+    /// Returns the rate, or an error if none was given.
     pub fn needed(&self) -> Result<Rate, Failure> {
         self.given().ok_or_else(|| Failure::usage("a rate is needed: --drop RATE or --keep RATE"))
     }
 }
 
-/// Where a network drops, how often, and when it scales.
+/// The rates of a network's layers, and when it scales.
 #[derive(Debug, clap::Args)]
 pub struct NetworkRates {
     /// Probability to drop a hidden unit [default: 0.5]
@@ -50,38 +50,38 @@ pub struct NetworkRates {
 }
 
 impl NetworkRates {
-    /// The rate of hidden layers that was given.
+    /// Returns the rate of the hidden layers, if one was given.
     pub fn given(&self) -> Option<Rate> {
         self.drop.or(self.keep)
     }
 
-    /// The rate of the input that was given.
+    /// Returns the rate of the input, if one was given.
     pub fn input_given(&self) -> Option<Rate> {
         self.input_drop.or(self.input_keep)
     }
 
-    /// The rate of hidden layers.
+    /// Returns the rate of the hidden layers.
     pub fn hidden(&self) -> wgpu_dropout::Result<Rate> {
         self.given().map_or_else(|| Rate::drop(0.5), Ok)
     }
 
-    /// The rate of the input.
+    /// Returns the rate of the input.
     pub fn input(&self) -> Rate {
         self.input_given().unwrap_or(Rate::KEEP_ALL)
     }
 
-    /// The mode.
+    /// Returns the mode.
     pub fn mode(&self) -> Mode {
         self.mode.unwrap_or_default()
     }
 }
 
-/// Reads a rate given as the probability to drop.
+/// Parses a rate given as the probability to drop.
 fn drop_rate(text: &str) -> Result<Rate, String> {
     rate(text, Rate::drop)
 }
 
-/// Reads a rate given as the probability to keep.
+/// Parses a rate given as the probability to keep.
 fn keep_rate(text: &str) -> Result<Rate, String> {
     rate(text, Rate::keep)
 }
@@ -91,15 +91,15 @@ fn rate(text: &str, make: impl Fn(f64) -> wgpu_dropout::Result<Rate>) -> Result<
     make(number).map_err(|error| error.to_string())
 }
 
-/// What a mask is drawn from, besides the seed.
+/// Everything that a mask is drawn from except the seed.
 #[derive(Debug, clap::Args)]
 pub struct Site {
     #[command(flatten)]
     pub rate: RateArgs,
-    /// Layer that the mask belongs to, decimal or 0x
+    /// Layer to which the mask belongs, decimal or 0x
     #[arg(long, default_value = "0", value_parser = integer::<u32>, allow_negative_numbers = true)]
     layer: u32,
-    /// Training step that the mask belongs to, decimal or 0x
+    /// Training step to which the mask belongs, decimal or 0x
     #[arg(long, default_value = "0", value_parser = integer::<u32>, allow_negative_numbers = true)]
     step: u32,
     /// Row of the whole tensor at which this part of it starts, decimal or 0x
@@ -124,14 +124,14 @@ fn offset(text: &str, most: u64) -> Result<u64, String> {
 }
 
 impl Site {
-    /// The mask at a rate.
+    /// Returns the site's mask at a rate and a seed.
     pub fn mask(&self, rate: Rate, seed: u64) -> Mask {
         Mask::new(rate, Key { seed, layer: self.layer, step: self.step })
             .at(self.row_offset, self.col_offset)
     }
 }
 
-/// A site that a kernel applies, in training or prediction.
+/// A site applied by a kernel, in training or prediction.
 #[derive(Debug, clap::Args)]
 pub struct AppliedSite {
     #[command(flatten)]
@@ -146,21 +146,22 @@ pub struct AppliedSite {
 }
 
 impl AppliedSite {
-    /// Mask and scale.
+    /// Returns the mask and the scale.
     pub fn dropout(&self, seed: u64) -> Result<Dropout, Failure> {
-        // Where a rate changes nothing, none is asked for.
+        // A rate is required only if it affects the result.
         let ignored = self.mode == Mode::None || (self.mode == Mode::Inverted && self.predict);
         let rate = match self.site.rate.given() {
             None if ignored => Rate::KEEP_ALL,
             _ => self.site.rate.needed()?,
         };
-        Ok(match self.predict {
-            true => Dropout::predict(self.mode, rate),
-            false => Dropout::train(self.mode, self.site.mask(rate, seed)),
+        Ok(if self.predict {
+            Dropout::predict(self.mode, rate)
+        } else {
+            Dropout::train(self.mode, self.site.mask(rate, seed))
         })
     }
 
-    /// The site in words: `inverted dropout, keep 0.8 (0.8000031 in effect)`.
+    /// Describes the site, for example `inverted dropout, keep 0.8 (0.8000031 in effect)`.
     pub fn describe(&self, dropout: &Dropout) -> String {
         let rate = dropout.mask.rate;
         match (self.predict, self.mode) {
@@ -174,10 +175,11 @@ impl AppliedSite {
     }
 }
 
-/// A rate as asked for and, where 16 bits cannot hold that, as it is in effect.
+/// Formats a rate as requested and, if 16 bits cannot represent it, also as it is in effect.
 pub fn describe_rate(rate: Rate) -> String {
-    match rate.keep_asked() == rate.keep_in_effect() {
-        true => format!("keep {}", rate.keep_asked()),
-        false => format!("keep {} ({} in effect)", rate.keep_asked(), rate.keep_in_effect()),
+    if rate.keep_asked() == rate.keep_in_effect() {
+        format!("keep {}", rate.keep_asked())
+    } else {
+        format!("keep {} ({} in effect)", rate.keep_asked(), rate.keep_in_effect())
     }
 }

@@ -1,8 +1,8 @@
-//! Trials of earlier runs, kept in a file of the user's cache folder, so that a machine tries its
-//! tiles once a driver and version.
+//! Trials of earlier runs, stored in a file in the user's cache folder, so that a machine tries its
+//! tiles only once per driver and version.
 //!
-//! The file is worth what a trial takes, some seconds on a real GPU: one that is not there, cannot
-//! be read or written, or holds anything else is no error but another trial.
+//! A lost file costs only a new trial, some seconds on a real GPU. A file that is missing, cannot
+//! be read or written, or has other contents is therefore not an error: the trial is repeated.
 
 use serde_json::{Map, Value, json};
 use std::io::Read;
@@ -11,17 +11,17 @@ use std::time::Duration;
 use wgpu_dropout::gpu::{Class, Gpu, Tile, Tiles, Timing, Trial};
 use wgpu_dropout::{Result, file};
 
-/// More bytes, and more trials, are not ours.
+/// Largest size, and largest number of trials, of a file that this program writes.
 const MOST_BYTES: u64 = 1 << 20;
 const MOST_TRIALS: usize = 64;
-/// A trial that is kept may take longer than one that every process waits for: most of it is
-/// compiling.
+/// Time for a trial whose result is stored. It may exceed that of a trial repeated by every
+/// process; compiling takes most of it.
 const BUDGET: Duration = Duration::from_secs(8);
 
-/// The trial that was kept for the device, else a new one, which is kept.
+/// Returns the stored trial of the device, or runs a new one and stores it.
 pub fn kept_or_new(gpu: &Gpu) -> Result<Trial> {
     let known = trials().iter().find(|entry| entry["of"] == identity(gpu)).and_then(trial);
-    // What another driver could run this one need not.
+    // This driver may be unable to run a form that another one ran.
     let runs = |trial: &Trial| gpu.kernels().replanned(|planner| trial.apply(planner)).is_ok();
     match known.filter(runs) {
         Some(trial) => Ok(trial),
@@ -33,7 +33,7 @@ pub fn kept_or_new(gpu: &Gpu) -> Result<Trial> {
     }
 }
 
-/// A trial for machines.
+/// Returns a trial as JSON.
 pub fn json(trial: &Trial) -> Value {
     let tiles: Map<String, Value> = Class::all()
         .map(|class| (class.to_string(), trial.tiles.get(class).to_string().into()))
@@ -42,7 +42,7 @@ pub fn json(trial: &Trial) -> Value {
     json!({"tiles": tiles, "int64": trial.int64, "timings": trial.timings.iter().map(timing).collect::<Vec<_>>()})
 }
 
-/// What [`json`] wrote; `None` where it is anything else.
+/// Reads a trial written by [`json`]; returns `None` for any other value.
 fn trial(entry: &Value) -> Option<Trial> {
     let entry = entry.get("trial")?;
     let mut tiles = Tiles::all(Tile::Register);
@@ -61,7 +61,7 @@ fn trial(entry: &Value) -> Option<Trial> {
     Some(Trial { tiles, int64: entry.get("int64")?.as_bool()?, timings })
 }
 
-/// What a trial holds for: the adapter, its driver, and the version of the kernels.
+/// Returns the key of a stored trial: the adapter, its driver, and the version of the kernels.
 fn identity(gpu: &Gpu) -> Value {
     let info = gpu.info();
     json!({
@@ -95,11 +95,11 @@ fn keep(gpu: &Gpu, trial: &Trial) {
         let text = json!({"trials": trials}).to_string();
         file::write_atomic(&path, |out| out.write_all(text.as_bytes())).ok()
     };
-    // A folder that cannot be written costs a trial the next time.
+    // If the folder is not writable, the next run repeats the trial.
     let _ = write();
 }
 
-/// `wgpu-dropout/tiles.json` in `XDG_CACHE_HOME`, else in the system's own cache folder.
+/// Returns `wgpu-dropout/tiles.json` in `XDG_CACHE_HOME`, else in the system's own cache folder.
 fn path() -> Option<PathBuf> {
     let var =
         |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);

@@ -1,18 +1,18 @@
-//! Wrong usage in at most two lines, where the argument parser would take a page.
+//! Messages for wrong usage in at most two lines, instead of the argument parser's page.
 
 use crate::failure::Failure;
 use crate::{Cli, output};
 use clap::CommandFactory;
 
-/// What the parser has to say: help and version go to stdout, everything else becomes a
+/// Prints help or version to stdout, and turns any other message of the parser into a
 /// [`Failure::Usage`].
 pub fn explain(error: &clap::Error) -> Result<(), Failure> {
     let text = error.render().to_string();
     if !error.use_stderr() {
         return output::text(&text);
     }
-    // The parser's own text: paragraphs of what was wrong, perhaps a tip, then usage and where help
-    // is.
+    // The parser's own text consists of paragraphs: the error, possibly a tip, then the usage and a
+    // pointer to the help.
     let mut paragraphs = text
         .split("\n\n")
         .map(|paragraph| paragraph.split_whitespace().collect::<Vec<_>>().join(" "));
@@ -23,7 +23,7 @@ pub fn explain(error: &clap::Error) -> Result<(), Failure> {
     Err(Failure::Usage(what + &tip.unwrap_or_default()))
 }
 
-/// The command that prints help for what the user is trying to do.
+/// Returns the command that prints the help for the current subcommand.
 pub fn help_command() -> String {
     let command = Cli::command();
     let noun = std::env::args_os().skip(1).find_map(|arg| {

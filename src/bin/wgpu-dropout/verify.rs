@@ -1,5 +1,5 @@
-//! `verify`: whether the devices here do what the contract and the equations say. The checks
-//! themselves are [`wgpu_dropout::verify`].
+//! `verify`: checks that the devices here fulfill the contract and the equations. The checks are in
+//! [`wgpu_dropout::verify`].
 
 use crate::args::Common;
 use crate::failure::Failure;
@@ -12,13 +12,14 @@ use wgpu_dropout::{Device, DeviceChoice, Error};
 /// Arguments of `verify`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// A million masks, a hundred thousand layers, and the whole battery however long it takes
+    /// Check a million masks and a hundred thousand layers, and run all other checks in full,
+    /// however long it takes
     #[arg(long, conflicts_with = "quick")]
     exhaustive: bool,
-    /// Every check with few cases: some seconds, and what the kernels take to compile
+    /// Run every check with few cases: a few seconds, plus the time to compile the kernels
     #[arg(long)]
     quick: bool,
-    /// Replace this text in every shader first, to see the suite fail: `D2511F53=D2511F52`
+    /// Replace this text in every shader first, to see the checks fail: `D2511F53=D2511F52`
     #[arg(long, value_name = "FROM=TO", value_parser = edit)]
     alter_shader: Vec<[String; 2]>,
 }
@@ -83,7 +84,7 @@ fn say(common: &Common, line: &str) -> Result<(), Failure> {
     if common.json { Ok(()) } else { output::line(line) }
 }
 
-/// Every adapter and the CPU backend, unless one is named.
+/// Returns the named device, or every adapter and the CPU backend if none is named.
 fn choices(choice: &DeviceChoice) -> Result<Vec<DeviceChoice>, Error> {
     if *choice != DeviceChoice::Auto {
         return Ok(vec![choice.clone()]);

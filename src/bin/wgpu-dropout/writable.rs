@@ -1,17 +1,17 @@
-//! Whether a file can be written, asked before the work whose result it will hold.
+//! Checks that a file can be written, before the work that produces its contents.
 
 use crate::failure::Failure;
 use std::ffi::OsStr;
 use std::path::Path;
 
-/// Refuses a file that could not be written in the end. Leaves nothing behind.
+/// Returns an error if the file cannot be written. Leaves nothing behind.
 pub fn check(path: &Path) -> Result<(), Failure> {
     let refuse = |what: String| Err(Failure::Run(format!("{}: {what}", path.display())));
     match std::fs::metadata(path) {
         Ok(old) if old.is_dir() => {
             return refuse("is a folder, expected the name of a file".to_owned());
         }
-        // A device or a pipe is written to as it stands.
+        // A device or a pipe is written directly.
         Ok(old) if !old.is_file() => return Ok(()),
         _ => {}
     }

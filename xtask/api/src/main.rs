@@ -1,9 +1,12 @@
-//! The library's public surface as text, `docs/api.txt`, so that a change of it is seen in review.
+//! Writes the library's public API as text to `docs/api.txt`, so that reviews show its changes.
 //!
 //! ```sh
-//! cargo run --manifest-path xtask/api/Cargo.toml            # writes it anew
-//! cargo run --manifest-path xtask/api/Cargo.toml -- --check # exit status 1 where it is out of date, 3 on another version of Rust
+//! cargo run --manifest-path xtask/api/Cargo.toml            # writes the file
+//! cargo run --manifest-path xtask/api/Cargo.toml -- --check # checks the file
 //! ```
+//!
+//! With `--check`, the exit status is 1 if the file is out of date, and 3 on another version of
+//! Rust.
 
 #![deny(missing_docs)]
 #![deny(unsafe_code)]
@@ -12,9 +15,9 @@ use std::error::Error;
 use std::path::Path;
 use std::process::{Command, ExitCode};
 
-/// The version whose rustdoc writes what the dependency reads.
+/// Version of Rust whose rustdoc writes the JSON format that `public_api` reads.
 const RUST: &str = "1.95";
-/// What renews the list.
+/// Command that updates the file.
 const RENEW: &str = "cargo run --manifest-path xtask/api/Cargo.toml";
 
 fn main() -> ExitCode {
@@ -46,7 +49,7 @@ fn run(check: bool) -> Result<ExitCode, Box<dyn Error>> {
         .output()?;
     let version = String::from_utf8_lossy(&rustc.stdout).into_owned();
     if !version.contains(&format!("rustc {RUST}.")) {
-        eprintln!("skipped: the surface is read with Rust {RUST}, this is {}", version.trim());
+        eprintln!("skipped: the API is read with Rust {RUST}, this is {}", version.trim());
         return Ok(ExitCode::from(3));
     }
     let surface = surface(root)?;
@@ -67,11 +70,11 @@ fn run(check: bool) -> Result<ExitCode, Box<dyn Error>> {
         return Ok(ExitCode::SUCCESS);
     }
     let changes = [only(&kept, &surface, "-"), only(&surface, &kept, "+")].concat();
-    eprintln!("{}\nerror: docs/api.txt is out of date: `{RENEW}` renews it", changes.join("\n"));
+    eprintln!("{}\nerror: docs/api.txt is out of date: `{RENEW}` updates it", changes.join("\n"));
     Ok(ExitCode::FAILURE)
 }
 
-/// Every public item of the library with all features, a line each.
+/// Returns every public item of the library with all features, one per line.
 fn surface(root: &Path) -> Result<String, Box<dyn Error>> {
     let target = root.join("target/api");
     let status = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
@@ -87,7 +90,7 @@ fn surface(root: &Path) -> Result<String, Box<dyn Error>> {
         ])
         .arg(&target)
         .args(["--", "-Z", "unstable-options", "--output-format", "json", "--cap-lints", "allow"])
-        // A stable rustdoc writes JSON, too, if it is told that this may change.
+        // A stable rustdoc also writes JSON, with this variable that permits unstable options.
         .env("RUSTC_BOOTSTRAP", "1")
         .current_dir(root)
         .status()?;

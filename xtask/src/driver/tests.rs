@@ -1,4 +1,4 @@
-//! The search for a driver on made-up machines.
+//! Detection of drivers on simulated machines.
 
 use super::*;
 use crate::machine::fake::Fake;
@@ -65,7 +65,7 @@ fn the_software_driver_needs_no_gpu() {
 fn a_driver_without_the_loader_is_not_enough() {
     assert_eq!(
         missing(&lavapipe(Fake::linux())),
-        format!("{SHARE}/lvp_icd.x86_64.json is there, but libvulkan.so.1 is not")
+        format!("{SHARE}/lvp_icd.x86_64.json exists, but libvulkan.so.1 is missing")
     );
 }
 
@@ -86,7 +86,7 @@ fn the_loader_is_found_without_ldconfig() {
             .var("LD_LIBRARY_PATH", "/a:/opt/vulkan")
             .file("/opt/vulkan/libvulkan.so.1", ""),
     ));
-    // Another soname that starts alike is another library.
+    // A library whose soname merely starts with the same characters is a different library.
     missing(&lavapipe(Fake::linux().command("ldconfig -p", "\tlibvulkan.so.12 (libc6) => /x\n")));
 }
 
@@ -102,12 +102,12 @@ fn hardware_drivers_need_a_device_node() {
         ready(&radeon(with_loader()).file("/dev/dri/renderD128", "")),
         format!("vulkan: {path}")
     );
-    // Both installed, no GPU: only the software one counts.
+    // Both are installed without a GPU: only the software driver counts.
     assert_eq!(
         ready(&lavapipe(radeon(with_loader()))),
         format!("vulkan: {SHARE}/lvp_icd.x86_64.json (software)")
     );
-    // Both usable: the first in the loader's order is named.
+    // Both are usable: the first in the loader's order is named.
     let both = lavapipe(radeon(with_loader())).file("/dev/dri/renderD128", "");
     assert_eq!(ready(&both), format!("vulkan: {SHARE}/lvp_icd.x86_64.json and 1 more"));
 }
@@ -118,9 +118,9 @@ fn the_library_of_a_manifest_must_exist() {
     let with = |library: &str| with_loader().file(&path, &manifest(library));
     assert_eq!(
         missing(&with("/gone/libvulkan_lvp.so")),
-        format!("{path} names /gone/libvulkan_lvp.so, which is not there")
+        format!("{path} names /gone/libvulkan_lvp.so, which does not exist")
     );
-    // With a slash it is relative to the manifest, without one the linker looks for it.
+    // A path with a slash is relative to the manifest; without one, the linker searches for it.
     ready(&with("../lib/liblvp.so").file(&format!("{SHARE}/../lib/liblvp.so"), ""));
     ready(&with("liblvp.so").file("/usr/lib/liblvp.so", ""));
     missing(&with("liblvp.so"));

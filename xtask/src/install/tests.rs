@@ -1,4 +1,4 @@
-//! The decisions about an install, on made-up machines; nothing is run.
+//! Decisions about installations on simulated machines; nothing is run.
 
 use super::*;
 use crate::machine::fake::Fake;
@@ -70,13 +70,13 @@ fn each_distribution_gets_its_own_command() {
 fn the_distributions_own_manager_wins_over_others_beside_it() {
     let machine = root(distribution("pacman", "ID=arch\n")).file("/usr/bin/apt-get", "");
     assert_eq!(job(&machine).install[0], "pacman");
-    // Unknown distribution, or no os-release at all: what is there.
+    // Unknown distribution, or no os-release at all: use the installed manager.
     assert_eq!(job(&root(distribution("dnf", "ID=unheard-of\n"))).install[0], "dnf");
     assert_eq!(
         job(&root(Fake::linux().var("PATH", "/bin").file("/bin/apk", ""))).install[0],
         "apk"
     );
-    // Known distribution, but its manager is not there, and no manager at all.
+    // A known distribution without its manager, and a machine without any manager.
     assert_eq!(job(&root(distribution("dnf", "ID=debian\n"))).install[0], "dnf");
     assert!(told(&root(distribution("nix", "ID=nixos\n"))).starts_with("install a Vulkan driver"));
 }
@@ -87,7 +87,7 @@ fn lists_are_fetched_first_only_where_there_are_none() {
     assert!(!there.refresh_first);
     assert_eq!(there.refresh, Some(vec!["apt-get", "update"]));
 
-    // A folder of leftovers is not a list.
+    // A leftover file in the folder is not a list.
     let release = "ID=debian\n";
     let gone = job(&root(distribution("apt-get", release)).file("/var/lib/apt/lists/lock", ""));
     assert!(gone.refresh_first);
@@ -95,7 +95,7 @@ fn lists_are_fetched_first_only_where_there_are_none() {
 
     let arch = distribution("pacman", "ID=arch\n");
     assert_eq!(job(&root(arch)).refresh, Some(vec!["pacman", "-Sy", "--noconfirm"]));
-    // Never a partial upgrade on an Arch that has lists.
+    // Never a partial upgrade on an Arch machine that has lists.
     let arch = distribution("pacman", "ID=arch\n").file("/var/lib/pacman/sync/extra.db", "");
     assert_eq!(job(&root(arch)).refresh, None);
 }
@@ -110,8 +110,8 @@ fn rights_decide_how_it_runs() {
     );
     let fedora = distribution("dnf", "ID=fedora\n").command("sudo -n true", "");
     assert_eq!(job(&fedora).install[..3], ["sudo", "-n", "dnf"]);
-    // Neither root nor a sudo without a password: tell, with the lists first where they are
-    // missing.
+    // Neither root nor sudo without a password: print the commands, with the lists first if they
+    // are missing.
     assert_eq!(
         told(&debian().command("id -u", "1000\n")),
         format!("to use the GPU path, run: sudo {APT}")
@@ -147,7 +147,7 @@ fn the_tools_have_packages_of_their_own_and_are_not_fetched_twice() {
         job.install.contains(&"spirv-tools") && !job.install.contains(&"mesa-vulkan-drivers"),
         "{job:?}"
     );
-    // A driver that the user names does not stand against them, their own wish does.
+    // Naming a driver does not prevent installing the tools; WGPU_DROPOUT_NO_INSTALL does.
     assert!(matches!(
         plan(&root(debian()).var("VK_DRIVER_FILES", "/opt/own.json"), Wanted::Tools),
         Plan::Run(_)
@@ -168,7 +168,8 @@ fn the_tools_have_packages_of_their_own_and_are_not_fetched_twice() {
     assert!(missing_tools(&whole).is_empty());
 }
 
-/// Runs a job against commands that fail by number, and returns what was run and how it ended.
+/// Runs a job in which the commands numbered in `failing`, from 1, fail. Returns the commands that
+/// ran, and true if the job succeeded.
 fn rehearse(job: &Job, failing: &[usize]) -> (Vec<String>, bool) {
     let mut ran = Vec::new();
     let ended = job.run_with(

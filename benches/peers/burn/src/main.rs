@@ -1,5 +1,5 @@
-//! Burn: `peer-burn ndarray|flex|wgpu`. `nn::Dropout`, `nn::Linear`, `CrossEntropyLoss` and `Sgd`;
-//! fusion and autotune are on.
+//! Burn: `peer-burn ndarray|flex|wgpu`, with `nn::Dropout`, `nn::Linear`, `CrossEntropyLoss` and
+//! `Sgd`; fusion and autotune are enabled.
 
 #[path = "../../protocol.rs"]
 mod protocol;
@@ -22,7 +22,7 @@ fn main() -> Result<(), Failure> {
         Some("wgpu") => Device::wgpu(Default::default()),
         _ => return Err("one of ndarray, flex, wgpu".into()),
     };
-    // `nn::Dropout` is the identity elsewhere.
+    // Without autodiff, `nn::Dropout` is the identity.
     let device = device.autodiff();
     protocol::serve("0.22.1", |work| set_up(work, &device).map(Ok))
 }
@@ -85,7 +85,7 @@ impl Mlp {
 }
 
 struct Step {
-    /// `None` while the optimizer has it.
+    /// The network; `None` while the optimizer owns it.
     net: Option<Mlp>,
     loss: CrossEntropyLoss,
     optimizer: ModuleOptimizer,
@@ -124,7 +124,7 @@ impl Step {
     }
 }
 
-/// Calls whose results are kept until they are there: fusion may leave out what nobody holds.
+/// Calls whose results are held until they are complete: fusion may skip results that nobody holds.
 struct Call<const D: usize, F> {
     device: Device,
     call: F,

@@ -63,8 +63,8 @@ fn step() -> Result<Box<dyn Work>> {
         ));
     }
     let (pixels, labels) = batch(ROWS);
-    let (pixels, labels) =
-        (Tensor::from_vec(pixels, (ROWS, WIDTHS[0]), &Cpu)?, Tensor::from_vec(labels, ROWS, &Cpu)?);
+    let pixels = Tensor::from_vec(pixels, (ROWS, WIDTHS[0]), &Cpu)?;
+    let labels = Tensor::from_vec(labels, ROWS, &Cpu)?;
     let parameters = layers.iter().flat_map(|(w, b)| [w.clone(), b.clone()]).collect();
     let mut optimizer = SGD::new(parameters, f64::from(LEARNING_RATE))?;
     Ok(result(move || {
@@ -81,7 +81,7 @@ fn step() -> Result<Box<dyn Work>> {
     }))
 }
 
-/// A call and its last result: everything is done when it returns.
+/// A call and its last result. The call is complete when it returns.
 struct Call<F>(F, Option<Tensor>);
 
 fn result<F: FnMut() -> Result<Tensor> + 'static>(call: F) -> Box<dyn Work> {

@@ -1,4 +1,4 @@
-//! What the test files share: devices under test, numbers to feed them, and reading back.
+//! Code shared by the test files: devices under test, their input, and reading back.
 #![allow(dead_code)]
 
 use burn_wgpu_dropout::adopt;
@@ -8,10 +8,10 @@ use burn_wgpu_dropout::wgpu_dropout::philox::philox4x32;
 use std::io::Write;
 use std::sync::LazyLock;
 
-/// A device twice: with Burn's default pool, where input and output are ranges of one buffer, and
-/// with a buffer a tensor.
+/// Returns a device twice: with Burn's default pool, in which input and output are ranges of one
+/// buffer, and with a buffer per tensor.
 ///
-/// Empty, said aloud, where there is no adapter; a failure where `WGPU_DROPOUT_REQUIRE_GPU=1`.
+/// Returns none, with a message, if there is no adapter; panics if `WGPU_DROPOUT_REQUIRE_GPU=1`.
 pub fn devices() -> &'static [Device] {
     static DEVICES: LazyLock<Vec<Device>> = LazyLock::new(|| {
         let (shared, setup) = match Device::wgpu_options().init_with_setup() {
@@ -36,13 +36,13 @@ pub fn devices() -> &'static [Device] {
     &DEVICES
 }
 
-/// Says what was left out past the test harness, which keeps the output of tests that pass to
-/// itself.
+/// Prints a message on stderr directly, since the test harness captures the output of tests that
+/// pass.
 pub fn skipped(why: &str) {
     let _ = writeln!(std::io::stderr(), "SKIPPED: {why}");
 }
 
-/// Numbers in -1..1, the same for a stream each time.
+/// Returns numbers in -1..1 that depend only on `stream`.
 pub fn numbers(count: usize, stream: u32) -> Vec<f32> {
     let word = |i| philox4x32([i, stream, 0, 0], [7, 0])[0];
     (0..count as u32).map(|i| word(i).cast_signed() as f32 / 2f32.powi(31)).collect()
@@ -56,7 +56,7 @@ pub fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
     tensor.into_data().try_into_vec().expect("f32")
 }
 
-/// Floats as bits, since -0 is not 0 here and a NaN is equal to itself.
+/// Returns the bits of floats, by which -0 differs from 0 and a NaN equals itself.
 pub fn bits(values: &[f32]) -> Vec<u32> {
     values.iter().map(|value| value.to_bits()).collect()
 }

@@ -1,4 +1,5 @@
-//! `dropout`, alone and with its backward pass, beside `copy`: 8 bytes an element each way.
+//! `dropout`, alone and with its backward pass, against `copy`: 8 bytes per element in each
+//! direction.
 
 use super::work::{Bound, Entry, Timed, Work, filled};
 use std::time::Duration;
@@ -8,7 +9,7 @@ use wgpu_dropout::{Backend, Dropout, Key, Mask, Mode, Rate, Result};
 /// Columns of the tensors.
 pub const COLS: usize = 1024;
 
-/// A copy of `elements` elements: the ceiling of every kernel that moves bytes.
+/// Returns a copy of `elements` elements: the ceiling of every kernel that moves bytes.
 pub fn copy(elements: usize) -> Entry {
     Entry {
         kernel: "copy",
@@ -21,7 +22,7 @@ pub fn copy(elements: usize) -> Entry {
     }
 }
 
-/// The kernels over `elements` elements, a multiple of [`COLS`].
+/// Returns the kernels over `elements` elements, a multiple of [`COLS`].
 pub fn entries(elements: usize) -> Vec<Entry> {
     let copy = copy(elements);
     let dropout = Entry { kernel: "dropout", flops: elements as u64, ..copy.clone() };
@@ -45,7 +46,7 @@ pub struct Elementwise<'a, B: Backend> {
 }
 
 impl<'a, B: Backend> Elementwise<'a, B> {
-    /// Tensors of `elements` elements, and inverted dropout that keeps half of them.
+    /// Creates tensors of `elements` elements, and inverted dropout that keeps half of them.
     pub fn new(backend: &'a mut B, elements: usize, key: Key) -> Result<Self> {
         let rows = elements / COLS;
         Ok(Self {

@@ -1,4 +1,4 @@
-//! Dropout's other forms beside `copy`; and masks alone.
+//! Other forms of dropout, and masks alone, against `copy`.
 
 use super::elementwise::{COLS, copy};
 use super::work::{Entry, Timed, Work, filled};
@@ -11,7 +11,7 @@ use wgpu_dropout::{
     AlphaDropout, AxisMap, Backend, Dropout, GaussianDropout, Key, Mask, Mode, Rate, Result,
 };
 
-/// The kernels over `elements` elements, a multiple of [`COLS`].
+/// Returns the kernels over `elements` elements, a multiple of [`COLS`].
 pub fn entries(elements: usize) -> Vec<Entry> {
     let (copy, n) = (copy(elements), elements as u64);
     let form = |kernel| Entry { kernel, flops: n, ..copy.clone() };
@@ -34,14 +34,14 @@ pub struct Forms<'a, B: Backend> {
     bits: B::Tensor<u32>,
     bytes: B::Tensor<u8>,
     dropout: Dropout,
-    /// Each row is a channel, which is dropped whole.
+    /// Each row is a channel that is dropped as a whole.
     channels: AxisMap,
     alpha: AlphaDropout,
     gaussian: GaussianDropout,
 }
 
 impl<'a, B: Backend> Forms<'a, B> {
-    /// Tensors of `elements` elements, and sites that keep half of them.
+    /// Creates tensors of `elements` elements, and sites that keep half of them.
     pub fn new(backend: &'a mut B, elements: usize, key: Key) -> Result<Self> {
         let (rows, mask) = (elements / COLS, Mask::new(Rate::drop(0.5)?, key));
         let mut bits = backend.tensor(rows, COLS / 32, &vec![0; elements / 32])?;

@@ -1,5 +1,6 @@
-//! `dropout` and a layer's forward pass on tensors stored as f16, beside a copy and a plain product
-//! of such: the kernels on buffers of a caller's own, since the backends' tensors are f32.
+//! `dropout` and a layer's forward pass on tensors stored as f16, against a copy and a plain
+//! product of such tensors. The kernels run on the caller's buffers, since the backends' tensors
+//! are f32.
 
 use super::elementwise::{self, COLS};
 use super::layer;
@@ -11,34 +12,34 @@ use wgpu_dropout::call::{CopyCall, DropoutCall, LinearForward};
 use wgpu_dropout::gpu::{Gpu, GpuTensor, Prepared, View};
 use wgpu_dropout::{Backend, Dropout, Key, Mask, Mode, Rate, Result};
 
-/// An entry's twin with half the bytes.
+/// Returns an entry's counterpart with half the bytes.
 fn stored_as_half(kernel: &'static str, entry: &Entry) -> Entry {
     Entry { kernel, dtype: "f16", bytes: entry.bytes / 2, ..entry.clone() }
 }
 
-/// `dropout` over `elements` elements, a multiple of [`COLS`].
+/// Returns `dropout` over `elements` elements, a multiple of [`COLS`], and its ceiling.
 pub fn entries(elements: usize) -> Vec<Entry> {
     let [copy, dropout, _] = &elementwise::entries(elements)[..] else { return Vec::new() };
     vec![stored_as_half("copy_f16", copy), stored_as_half("dropout_f16", dropout)]
 }
 
-/// The layer at batch, inputs and outputs.
+/// Returns the layer with this batch, inputs and outputs, and its ceiling.
 pub fn layer_entries(shape: [usize; 3]) -> Vec<Entry> {
     let [matmul, _, layer, ..] = &layer::entries(shape)[..] else { return Vec::new() };
     vec![stored_as_half("matmul_f16", matmul), stored_as_half("linear_forward_f16", layer)]
 }
 
-/// Calls that are prepared, in the order of the entries.
+/// Prepared calls, in the order of the entries.
 pub struct Half<'a> {
     gpu: &'a Gpu,
     pass: Pass,
     calls: Vec<Prepared>,
-    /// Those called since the last finish.
+    /// Calls made since the last finish.
     due: Vec<usize>,
 }
 
 impl<'a> Half<'a> {
-    /// Inverted dropout that keeps half of `elements` elements.
+    /// Prepares inverted dropout that keeps half of `elements` elements.
     pub fn elementwise(gpu: &'a mut Gpu, elements: usize, key: Key) -> Result<Self> {
         let rows = elements / COLS;
         let (x, y) = (filled(gpu, 0, rows, COLS)?, filled(gpu, 1, rows, COLS)?);
@@ -48,7 +49,7 @@ impl<'a> Half<'a> {
         Self::new(gpu, vec![copy, dropout])
     }
 
-    /// `X·W`, and `dropout(relu(X·W + b))`.
+    /// Prepares `X·W` and `dropout(relu(X·W + b))`.
     pub fn layer(gpu: &'a mut Gpu, [batch, inputs, outputs]: [usize; 3], key: Key) -> Result<Self> {
         let (x, weight) = (filled(gpu, 1, batch, inputs)?, filled(gpu, 2, inputs, outputs)?);
         let (bias, y) = (filled(gpu, 3, 1, outputs)?, filled(gpu, 4, batch, outputs)?);
@@ -63,7 +64,7 @@ impl<'a> Half<'a> {
     }
 
     fn new(gpu: &'a mut Gpu, calls: Vec<Prepared>) -> Result<Self> {
-        // The tensors' numbers come before what is recorded apart from them.
+        // The tensors must be written before the separately recorded passes read them.
         gpu.wait()?;
         Ok(Self { gpu, pass: Pass::new(gpu.device()), calls, due: Vec::new() })
     }
@@ -85,9 +86,9 @@ fn dropout(key: Key) -> Result<Dropout> {
     Ok(Dropout::train(Mode::Inverted, Mask::new(Rate::drop(0.5)?, key)))
 }
 
-/// A tensor of [`numbers`] as f16, two a word.
+/// Creates a tensor of [`numbers`] as f16, two per word.
 fn filled(gpu: &mut Gpu, tensor: u32, rows: usize, cols: usize) -> Result<GpuTensor<u32>> {
-    // The tensor first: where it cannot be had, its numbers cannot either.
+    // The tensor comes first: if it cannot be allocated, the numbers must not be either.
     let mut filled = gpu.zeros(1, (rows * cols).div_ceil(2))?;
     let bits: Vec<u16> =
         numbers(tensor, rows, cols).into_iter().map(|x| f16::from_f32(x).to_bits()).collect();

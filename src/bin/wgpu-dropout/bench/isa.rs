@@ -1,5 +1,5 @@
-//! `dropout` on each instruction set that the CPU backend is written for and this processor has,
-//! beside the best, which is what it uses.
+//! `dropout` on each instruction set that the CPU backend implements and this processor supports.
+//! The backend uses the best of them.
 
 use super::elementwise::{COLS, copy};
 use super::work::{Entry, Timed, Work, filled};
@@ -9,7 +9,7 @@ use wgpu_dropout::cpu::fast::Isa;
 use wgpu_dropout::{Backend, Dropout, Key, Mask, Mode, Rate, Result};
 use wgpu_dropout::{Cpu, CpuTensor};
 
-/// `copy`, then `dropout` by instruction set.
+/// Returns `copy`, then `dropout` for each instruction set.
 pub fn entries(elements: usize) -> Vec<Entry> {
     let name = |isa| match isa {
         Isa::Portable => "dropout_portable",
@@ -30,7 +30,7 @@ pub struct Isas {
 }
 
 impl Isas {
-    /// Tensors of `elements` elements, and inverted dropout that keeps half of them.
+    /// Creates tensors of `elements` elements, and inverted dropout that keeps half of them.
     pub fn new(elements: usize, key: Key) -> Result<Self> {
         let (mut cpu, rows) = (Cpu::new(), elements / COLS);
         Ok(Self {

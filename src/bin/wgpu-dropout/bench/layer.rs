@@ -1,5 +1,5 @@
-//! A fully connected layer, forward and backward, beside the plain matrix product of the same
-//! shape; and what dropout costs in it.
+//! A fully connected layer, forward and backward, against the plain matrix product of the same
+//! shape; and the cost of dropout in it.
 
 use super::work::{Bound, Entry, Timed, Work, filled};
 use std::time::Duration;
@@ -19,7 +19,7 @@ fn entry(kernel: &'static str, shape: [usize; 3], elements: impl Fn([u64; 3]) ->
     }
 }
 
-/// The layer's kernels at batch, inputs and outputs.
+/// Returns the layer's kernels for this batch, inputs and outputs.
 pub fn entries(shape: [usize; 3]) -> Vec<Entry> {
     let outputs = shape[2] as u64;
     let [plain, dropped] = cost_entries(shape);
@@ -32,7 +32,7 @@ pub fn entries(shape: [usize; 3]) -> Vec<Entry> {
     ]
 }
 
-/// The forward pass without and with dropout.
+/// Returns the forward pass without and with dropout.
 pub fn cost_entries(shape: [usize; 3]) -> [Entry; 2] {
     let outputs = shape[2] as u64;
     ["linear_forward_plain", "linear_forward"]
@@ -60,17 +60,17 @@ impl<B: Backend> Forward<B> {
         })
     }
 
-    /// `X·W`.
+    /// Computes `X·W`.
     fn matmul(&mut self, backend: &mut B) -> Result<()> {
         self.run(backend, false, Dropout::NONE)
     }
 
-    /// `relu(X·W + b)`.
+    /// Computes `relu(X·W + b)`.
     fn plain(&mut self, backend: &mut B) -> Result<()> {
         self.run(backend, true, Dropout::NONE)
     }
 
-    /// `dropout(relu(X·W + b))`.
+    /// Computes `dropout(relu(X·W + b))`.
     fn dropped(&mut self, backend: &mut B) -> Result<()> {
         self.run(backend, true, self.dropout)
     }
@@ -88,7 +88,7 @@ impl<B: Backend> Forward<B> {
     }
 }
 
-/// A layer that is trained.
+/// A layer in training.
 pub struct Layer<'a, B: Backend> {
     backend: &'a mut B,
     forward: Forward<B>,
@@ -99,7 +99,7 @@ pub struct Layer<'a, B: Backend> {
 }
 
 impl<'a, B: Backend> Layer<'a, B> {
-    /// A layer of batch, inputs and outputs.
+    /// Creates a layer with this batch, inputs and outputs.
     pub fn new(backend: &'a mut B, shape: [usize; 3], key: Key) -> Result<Self> {
         let [batch, inputs, outputs] = shape;
         Ok(Self {
@@ -116,8 +116,8 @@ impl<'a, B: Backend> Layer<'a, B> {
 impl<B: Timed> Work for Layer<'_, B> {
     fn call(&mut self, entry: usize) -> Result<()> {
         let Self { backend, forward, grad_output, grad_input, grad_weight, grad_bias } = self;
-        // As in a training step, where gradients arrive as dZ and leave as the dZ of the layer
-        // before.
+        // As in a training step, where gradients arrive as dZ and leave as the dZ of the preceding
+        // layer.
         let (output, dropout) = (None, Dropout::NONE);
         match entry {
             0 => forward.matmul(backend),
@@ -158,7 +158,7 @@ pub struct Cost<'a, B: Backend> {
 }
 
 impl<'a, B: Backend> Cost<'a, B> {
-    /// A layer of batch, inputs and outputs.
+    /// Creates a layer with this batch, inputs and outputs.
     pub fn new(backend: &'a mut B, shape: [usize; 3], key: Key) -> Result<Self> {
         Ok(Self { forward: Forward::new(backend, shape, key)?, backend })
     }

@@ -1,5 +1,4 @@
-//! What is left out on a device, and why: what would take too long there, or more memory than there
-//! is.
+//! Omission of races that would take too long on a device, or more memory than is available.
 
 use super::plan::Race;
 use super::row::Row;
@@ -7,7 +6,7 @@ use super::work::{Bound, Entry};
 use crate::machine::Place;
 use std::time::Duration;
 
-/// Why a race is not run on a device; `rows` are those measured so far.
+/// Returns the reason to leave a race out on a device; `rows` are those measured so far.
 pub fn reason(race: &Race, place: &Place, rows: &[Row], call: Duration) -> Option<String> {
     let entries = race.entries();
     let slowest =
@@ -19,31 +18,31 @@ pub fn reason(race: &Race, place: &Place, rows: &[Row], call: Duration) -> Optio
         ));
     }
     let needed = memory(&entries);
-    // Other GPUs have memory of their own, and say so themselves where it is short.
+    // Other GPUs have memory of their own and report an error themselves if it is exhausted.
     let available = available().filter(|_| place.kind == "CPU" || place.software)?;
     let mib = |bytes: u64| bytes >> 20;
     (needed > available).then(|| {
-        format!("it takes about {} MiB, and {} MiB are available", mib(needed), mib(available))
+        format!("it needs about {} MiB, and {} MiB are available", mib(needed), mib(available))
     })
 }
 
-/// Seconds of a call at the highest speed seen on the device, if any was.
+/// Returns the seconds of a call at the highest speed measured on the device, if any was.
 fn expected(entry: &Entry, place: &Place, rows: &[Row]) -> Option<f64> {
     let alike = rows.iter().filter(|row| row.place == *place && row.entry.bound == entry.bound);
     let fastest = alike.map(|row| row.entry.amount() as f64 / row.seconds()).fold(0.0, f64::max);
     (fastest > 0.0).then(|| (entry.amount() * entry.per_call as u64) as f64 / fastest)
 }
 
-/// Bytes that all tensors of a race take, and as much again for their values on the way to the
-/// device.
+/// Returns the bytes of all tensors of a race, doubled for the copies of their values that are on
+/// the way to the device.
 fn memory(entries: &[Entry]) -> u64 {
     let tensors = entries.iter().map(|entry| entry.bytes).max().unwrap_or(0);
     let other = entries.iter().any(|entry| entry.bound == Bound::Flops);
-    // A layer's gradients lie beside what its forward pass takes.
+    // A layer's gradients exist at the same time as the tensors of its forward pass.
     2 * tensors * if other { 2 } else { 1 }
 }
 
-/// Bytes of main memory that can still be had; `None` where the system does not say.
+/// Returns the available bytes of main memory; `None` if the system does not report them.
 fn available() -> Option<u64> {
     let text = std::fs::read_to_string("/proc/meminfo").ok()?;
     let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;

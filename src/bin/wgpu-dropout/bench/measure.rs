@@ -1,56 +1,56 @@
-//! How a race is timed: repetitions in one submit, the device's own clock where it has one, and
-//! turns that alternate.
+//! Timing of a race: repetitions in one submit, the device's own clock if it has one, and
+//! alternating turns.
 
 use super::statistics::Quartiles;
 use super::work::{Entry, Work};
 use std::time::{Duration, Instant};
 use wgpu_dropout::Result;
 
-/// Rounds below which a median means nothing, whatever they take.
+/// Smallest number of rounds for a meaningful median, whatever time they take.
 const MIN_ROUNDS: usize = 3;
-/// Calls in one submit, so that the parameters of all of them fit, two dispatches a call.
+/// Largest number of calls in one submit: the parameters of two dispatches per call must fit.
 const MAX_REPEATS: f64 = 256.0;
 
-/// How thoroughly a race is timed.
+/// Effort spent on timing a race.
 #[derive(Debug, Clone, Copy)]
 pub struct Effort {
-    /// How long the first kernel is called before the first round: a GPU that was idle, while
-    /// something compiled say, is slow at first.
+    /// Time for which the first kernel is called before the first round: a GPU that was idle, for
+    /// example while pipelines were compiled, is slow at first.
     pub warm_up: Duration,
-    /// Rounds in which each kernel has a turn.
+    /// Number of rounds. Each kernel has a turn in every round.
     pub rounds: usize,
-    /// What a turn should take: short kernels are called repeatedly.
+    /// Target duration of a turn: short kernels are called repeatedly.
     pub turn: Duration,
-    /// When to start no further round.
+    /// Time after which no further round starts.
     pub budget: Duration,
-    /// The longest that one call may be expected to take; what takes longer is left out.
+    /// Longest expected time of a single call; a race with a longer call is left out.
     pub call: Duration,
 }
 
-/// How long a kernel takes.
+/// Time of a kernel.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Timing {
-    /// Seconds a call: by the device's own clock where it has one.
+    /// Seconds per call, by the device's own clock if it has one.
     pub seconds: Quartiles,
-    /// Median by the wall clock, from the first call to the end of the wait, in seconds.
+    /// Median seconds per call by the wall clock, from the first call to the end of the wait.
     pub wall: f64,
-    /// Its time over that of the race's first kernel, each ratio taken within a round.
+    /// Time divided by that of the race's first kernel, each ratio taken within a round.
     pub relative: Quartiles,
 }
 
-/// One turn: seconds a call by the wall clock, and by the device's.
+/// One turn: seconds per call by the wall clock, and by the device's clock.
 #[derive(Debug, Clone, Copy)]
 struct Turn {
     wall: f64,
     device: Option<f64>,
 }
 
-/// The turns of each kernel; the first has two of them, before and after the others.
+/// The turns of each kernel; the first kernel has two, before and after the others.
 type Round = Vec<Vec<Turn>>;
 
 /// Times every kernel of the work, in turns. Each round begins and ends with the first kernel, and
-/// every other one goes through the rest backwards, so that what else goes on meets all of them
-/// alike.
+/// every second round runs the others in reverse order, so that disturbances affect all of them
+/// equally.
 pub fn race(work: &mut impl Work, entries: &[Entry], effort: &Effort) -> Result<Vec<Timing>> {
     let count = entries.len();
     let repeats: Vec<usize> = entries
@@ -78,7 +78,7 @@ pub fn race(work: &mut impl Work, entries: &[Entry], effort: &Effort) -> Result<
     Ok(summary(&rounds))
 }
 
-/// How often a turn calls a kernel.
+/// Returns the number of calls of a kernel in a turn.
 fn repeats(work: &mut impl Work, index: usize, entry: &Entry, effort: &Effort) -> Result<usize> {
     // The first call compiles and allocates.
     turn(work, index, entry, 1)?;
@@ -97,8 +97,8 @@ fn turn(work: &mut impl Work, index: usize, entry: &Entry, repeats: usize) -> Re
 }
 
 fn summary(rounds: &[Round]) -> Vec<Timing> {
-    // A clock too coarse for one of the kernels would make its ratios worthless: all are timed by
-    // the same one.
+    // A clock too coarse for one of the kernels would make its ratios meaningless, so all kernels
+    // are timed by the same clock.
     let by_device = rounds
         .iter()
         .flatten()
@@ -166,7 +166,7 @@ mod tests {
         }
     }
 
-    /// Work that notes who has a turn.
+    /// Work that records the order of the turns.
     struct Noted(Vec<usize>);
 
     impl Work for Noted {

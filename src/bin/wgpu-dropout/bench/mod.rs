@@ -1,13 +1,13 @@
-//! `bench`: the kernels on GPU and CPU, each beside the ceiling that it cannot pass, measured in
+//! `bench`: times the kernels on GPU and CPU, each against the ceiling that bounds it, measured in
 //! the same run.
 //!
-//! | what | where |
+//! | part | modules |
 //! |---|---|
-//! | what is asked for, and what is measured | [`options`], [`plan`] |
-//! | the kernels with their tensors | [`work`]: [`elementwise`], [`forms`], [`isa`], [`half`], [`update`], [`layer`], [`step`], [`peak`] |
-//! | how they are timed | [`measure`], [`statistics`] |
-//! | what is left out | [`limits`] |
-//! | what comes out | [`row`] (and JSON), [`table`], [`crate::report`] |
+//! | command line and selection of measurements | [`options`], [`plan`] |
+//! | kernels and their tensors | [`work`]: [`elementwise`], [`forms`], [`isa`], [`half`], [`update`], [`layer`], [`step`], [`peak`] |
+//! | timing | [`measure`], [`statistics`] |
+//! | omitted measurements | [`limits`] |
+//! | output | [`row`] (and JSON), [`table`], [`crate::report`] |
 
 pub mod elementwise;
 mod forms;
@@ -53,12 +53,12 @@ use wgpu_dropout::gpu::{AdapterChoice, Tuning};
 use wgpu_dropout::{Device, DeviceChoice, Error, Key, file, wgpu};
 use work::{Timed, Work};
 
-/// What was measured.
+/// Results of a benchmark.
 #[derive(Debug, Default)]
 pub struct Results {
-    /// The figures, in order.
+    /// Measurements, in order.
     pub rows: Vec<Row>,
-    /// What was left out, and why.
+    /// Measurements that were left out, each with its reason.
     pub left_out: Vec<String>,
 }
 
@@ -75,9 +75,10 @@ pub fn run(args: &Args, common: &Common) -> Result<(), Failure> {
     for note in &results.left_out {
         output::note(note);
     }
-    match common.json {
-        true => output::json(&results.rows.iter().map(Row::json).collect())?,
-        false => output::text(&table(&results))?,
+    if common.json {
+        output::json(&results.rows.iter().map(Row::json).collect())?;
+    } else {
+        output::text(&table(&results))?;
     }
     let Some(path) = &args.html else { return Ok(()) };
     let page = report::bench::page(&Machine::here(), &places, &results)?;
@@ -89,8 +90,8 @@ pub fn run(args: &Args, common: &Common) -> Result<(), Failure> {
     }
 }
 
-/// The devices to compare: the one that is named, or every kind that is there, a software adapter
-/// included.
+/// Returns the devices to compare: the named one, or the best adapter, including software adapters,
+/// and the CPU backend.
 fn devices(choice: &DeviceChoice, tile: Option<Tuning>) -> wgpu_dropout::Result<Vec<Device>> {
     if *choice != DeviceChoice::Auto {
         return Ok(vec![engine::open(choice, tile)?]);
@@ -107,8 +108,8 @@ fn is_real_gpu(device: &Device) -> bool {
     matches!(device, Device::Gpu(gpu) if gpu.info().device_type != wgpu::DeviceType::Cpu)
 }
 
-/// Times the plan on every device, the devices side by side for each size. A device that a network
-/// could not be made on is gone afterwards.
+/// Times the plan on every device; for each size, the devices run one after another. If a network
+/// cannot be created on a device, that device is missing from `devices` afterwards.
 pub fn throughput(devices: &mut Vec<Device>, plan: &Plan) -> Result<Results, Failure> {
     let races = plan.races();
     let bar = Bar::new((races.len() * devices.len()) as u64);
@@ -122,7 +123,7 @@ pub fn throughput(devices: &mut Vec<Device>, plan: &Plan) -> Result<Results, Fai
                 _ if !slot.as_ref().is_some_and(|device| is_for(race, device)) => None,
                 Some(reason) => Some(reason),
                 None => match run_race(race, slot, place, plan, &mut results.rows) {
-                    // What is short is not broken: the rest can still be measured.
+                    // Insufficient memory is not a defect: the rest can still be measured.
                     Err(error @ (Error::OutOfMemory { .. } | Error::TooLarge { .. })) => {
                         Some(error.to_string())
                     }
@@ -141,7 +142,7 @@ pub fn throughput(devices: &mut Vec<Device>, plan: &Plan) -> Result<Results, Fai
     Ok(results)
 }
 
-/// Whether a device is of the kind that a race is for.
+/// Returns true if a race can run on a device of this kind.
 fn is_for(race: &Race, device: &Device) -> bool {
     match (race, device) {
         (Race::Half(_) | Race::HalfLayer(_), Device::Gpu(gpu)) => gpu.kernels().planner().half,
@@ -159,7 +160,7 @@ fn run_race(
     rows: &mut Vec<Row>,
 ) -> wgpu_dropout::Result<()> {
     if let Race::Step(network) = race {
-        // A network takes a backend for its own, and gives it back where all went well.
+        // A network owns its backend and returns it only if no error occurs.
         *slot = match slot.take() {
             Some(Device::Gpu(gpu)) => {
                 Some(Device::Gpu(Box::new(train(network, *gpu, place, plan, rows)?)))
@@ -220,7 +221,7 @@ fn compare<B: Timed>(
         Race::Cost(shape) => {
             time(&mut Cost::new(backend, *shape, plan.key)?, &entries, place, plan, rows)
         }
-        // Some need a GPU, one a CPU, the last a backend of its own.
+        // These require a GPU, a CPU, or a backend of their own.
         Race::Peak | Race::Half(_) | Race::HalfLayer(_) | Race::Isas(_) | Race::Step(_) => Ok(()),
     }
 }

@@ -1,27 +1,28 @@
-//! What `bench` is asked for.
+//! Command line of `bench`.
 
 use super::elementwise::COLS;
 use super::plan::{Extent, Group, Plan};
 use super::step::Network;
 use std::path::PathBuf;
 
-/// The most elements of a tensor: 4 GiB.
+/// Largest number of elements of a tensor: 4 GiB.
 const MAX_ELEMENTS: usize = 1 << 30;
 
 /// Arguments of `bench`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// A look: few sizes, few repetitions, some seconds
+    /// Measure few sizes with few repetitions, in some seconds
     #[arg(long, conflicts_with = "full")]
     quick: bool,
-    /// Every size from 2^10 to 2^27 elements, and many repetitions: half an hour on a slow device
+    /// Measure every size from 2^10 to 2^27 elements with many repetitions: half an hour on a slow
+    /// device
     #[arg(long)]
     full: bool,
-    /// Only these kernels
+    /// Measure only these kernels
     #[arg(long, value_name = "GROUP,...", value_delimiter = ',', value_enum)]
     only: Vec<Group>,
-    /// Elements of the dropout kernel, and the largest of them of its other forms: multiples of
-    /// 1024, or powers such as 2^20
+    /// Sizes of the dropout kernel in elements, multiples of 1024 or powers such as 2^20; its other
+    /// forms use the largest of them
     #[arg(long, value_name = "N,...", value_delimiter = ',', value_parser = elements)]
     elements: Vec<usize>,
     /// Shape of the layer: batch, inputs and outputs
@@ -30,13 +31,13 @@ pub struct Args {
     /// Network of the training step: batch and widths, from the inputs to the classes
     #[arg(long, value_name = "BxIx...xC", value_parser = network)]
     network: Option<Widths>,
-    /// Write a page with plots, which needs nothing else
+    /// Write a self-contained page with plots to this file
     #[arg(long, value_name = "FILE.html")]
     pub html: Option<PathBuf>,
 }
 
 impl Args {
-    /// The plan; `real` where a GPU that is not software takes part.
+    /// Returns the plan; `real` is true if a GPU that is not a software adapter takes part.
     pub fn plan(&self, real: bool) -> Plan {
         let extent = match (self.quick, self.full) {
             (true, _) => Extent::Quick,
@@ -59,7 +60,7 @@ impl Args {
     }
 }
 
-/// Batch and widths as they are asked for.
+/// Batch and widths from the command line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Widths {
     batch: usize,
@@ -77,7 +78,7 @@ fn elements(text: &str) -> Result<usize, String> {
         .ok_or_else(|| "must be a multiple of 1024 from 2^10 to 2^30".to_owned())
 }
 
-/// Sizes with an x between them.
+/// Parses sizes separated by `x`, `X` or `×`.
 fn sizes(text: &str) -> Option<Vec<usize>> {
     text.split(['x', 'X', '×'])
         .map(|size| size.parse().ok().filter(|size| (1..=1 << 20).contains(size)))

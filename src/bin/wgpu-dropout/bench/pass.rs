@@ -1,11 +1,11 @@
-//! A compute pass of the benchmark's own: recorded from what is prepared, submitted, waited for,
-//! and timed by the device's clock where it has one.
+//! A compute pass of the benchmark's own: recorded from prepared calls, submitted, waited for, and
+//! timed by the device's clock if it has one.
 
 use std::time::Duration;
 use wgpu_dropout::gpu::Gpu;
 use wgpu_dropout::{Error, Result, wgpu};
 
-/// What it takes to time passes on a device.
+/// Resources for timing passes on a device.
 pub struct Pass(Option<Timestamps>);
 
 struct Timestamps {
@@ -15,7 +15,7 @@ struct Timestamps {
 }
 
 impl Pass {
-    /// Queries and buffers, where the device has a clock.
+    /// Creates the queries and buffers if the device has a clock.
     pub fn new(device: &wgpu::Device) -> Self {
         let label = Some("bench timestamps");
         let buffer = |usage| {
@@ -37,7 +37,7 @@ impl Pass {
         }))
     }
 
-    /// Runs what `record` records, and tells what the device's clock says of it.
+    /// Runs the pass recorded by `record`, and returns its duration by the device's clock.
     pub fn run(
         &self,
         gpu: &Gpu,

@@ -1,7 +1,7 @@
-//! `multiply_add`: the arithmetic peak of a GPU, by a probe that does nothing but multiply and add.
+//! `multiply_add`: the arithmetic peak of a GPU, measured by a probe that only multiplies and adds.
 //!
-//! The CPU backend has no such probe: there, the fastest matrix product of the run stands for the
-//! peak.
+//! The CPU backend has no such probe; its peak is taken to be the fastest matrix product of the
+//! run.
 
 use super::pass::Pass;
 use super::work::{Bound, Entry, Work};
@@ -9,20 +9,20 @@ use std::time::Duration;
 use wgpu_dropout::gpu::Gpu;
 use wgpu_dropout::{Result, wgpu};
 
-/// Independent vectors of four that an invocation works on: enough to hide the latency, few enough
-/// to stay in 16 registers.
+/// Number of independent vectors of four per invocation: enough to hide the latency, few enough to
+/// stay in 16 registers.
 const CHAINS: usize = 3;
-/// Steps of every chain in the body of the loop.
+/// Steps of every chain in the loop body.
 const STEPS: usize = 16;
-/// Turns of the loop.
+/// Iterations of the loop.
 const ROUNDS: usize = 128;
-/// Invocations in a workgroup, as the shader has it.
+/// Invocations in a workgroup; must match the shader.
 const WORKGROUP: usize = 64;
 
-/// The probe on a GPU of `kind`.
+/// Returns the probe's entry for a GPU of `kind`.
 pub fn entry(kind: wgpu::DeviceType) -> Entry {
-    let (invocations, operations) =
-        (workgroups(kind) as usize * WORKGROUP, 2 * 4 * CHAINS * STEPS * ROUNDS);
+    let invocations = workgroups(kind) as usize * WORKGROUP;
+    let operations = 2 * 4 * CHAINS * STEPS * ROUNDS;
     Entry {
         kernel: "multiply_add",
         shape: vec![invocations, operations],
@@ -34,7 +34,7 @@ pub fn entry(kind: wgpu::DeviceType) -> Entry {
     }
 }
 
-/// Enough to keep all units busy for about a millisecond.
+/// Returns enough workgroups to keep all units busy for about a millisecond.
 fn workgroups(kind: wgpu::DeviceType) -> u32 {
     match kind {
         wgpu::DeviceType::Cpu => 32,
@@ -43,7 +43,7 @@ fn workgroups(kind: wgpu::DeviceType) -> u32 {
     }
 }
 
-/// The probe, with a buffer of its own.
+/// The probe and its buffer.
 pub struct Peak<'a> {
     gpu: &'a Gpu,
     pipeline: wgpu::ComputePipeline,
@@ -55,10 +55,11 @@ pub struct Peak<'a> {
 }
 
 impl<'a> Peak<'a> {
-    /// The probe, compiled.
+    /// Compiles the probe.
     pub fn new(gpu: &'a Gpu) -> Self {
-        let (device, grid, label) =
-            (gpu.device(), workgroups(gpu.info().device_type), Some("multiply_add"));
+        let device = gpu.device();
+        let grid = workgroups(gpu.info().device_type);
+        let label = Some("multiply_add");
         let module = device.create_shader_module(wgpu::ShaderModuleDescriptor {
             label,
             source: wgpu::ShaderSource::Wgsl(source().into()),
@@ -103,7 +104,7 @@ impl Work for Peak<'_> {
     }
 }
 
-/// The shader with its chains written out.
+/// Returns the shader with its chains unrolled.
 fn source() -> String {
     let each = |line: &dyn Fn(usize) -> String| (0..CHAINS).map(line).collect::<Vec<_>>();
     let chains = each(&|chain| format!("var c{chain} = a * {chain}.0;\n")).concat();

@@ -1,4 +1,4 @@
-//! What is measured: which kernels at which sizes, and how thoroughly.
+//! Selection of the kernels and sizes to measure, and of the effort for each.
 
 use super::measure::Effort;
 use super::step::{self, Network};
@@ -7,51 +7,51 @@ use super::{elementwise, forms, half, isa, layer, update};
 use std::time::Duration;
 use wgpu_dropout::Key;
 
-/// Kernels that belong together, by the names of `--only`.
+/// Groups of kernels, by the names of `--only`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Group {
-    /// `dropout`, alone and with its backward pass, over a range of sizes.
+    /// `dropout`, alone and with its backward pass, over a range of sizes
     Dropout,
-    /// Dropout's other forms: broadcast, by a mask that is given, alpha, Gaussian; and masks alone.
+    /// Other forms of dropout: broadcast, with a given mask, alpha, Gaussian; and masks alone
     Forms,
-    /// The update of the weights and the loss.
+    /// Update of the weights, and the loss
     Update,
-    /// A layer, forward and backward.
+    /// A layer, forward and backward
     Layer,
-    /// What dropout adds to the time of a layer, over a range of inner sizes.
+    /// Time that dropout adds to a layer, over a range of inner sizes
     Cost,
-    /// A whole training step.
+    /// A whole training step
     Step,
 }
 
-/// Kernels that are timed together.
+/// Kernels that are timed in turns.
 #[derive(Debug, Clone)]
 pub enum Race {
-    /// A GPU's arithmetic peak.
+    /// Arithmetic peak of a GPU.
     Peak,
-    /// `dropout`, alone and with its backward pass, beside `copy`.
+    /// `dropout`, alone and with its backward pass, against `copy`.
     Elementwise(usize),
-    /// `dropout` on each instruction set of a CPU, beside `copy`.
+    /// `dropout` on each instruction set of a CPU, against `copy`.
     Isas(usize),
-    /// Dropout's other forms beside `copy`.
+    /// Other forms of dropout, against `copy`.
     Forms(usize),
-    /// `dropout` of tensors stored as f16 on a GPU that has it, beside a copy of such.
+    /// `dropout` on tensors stored as f16, against a copy of such tensors, on a GPU with f16.
     Half(usize),
-    /// `sgd` and `softmax_cross_entropy` beside `copy`.
+    /// `sgd` and `softmax_cross_entropy`, against `copy`.
     Update(usize),
-    /// The layer, forward and backward, beside `matmul`.
+    /// A layer, forward and backward, against `matmul`.
     Layer([usize; 3]),
-    /// The layer forward with tensors stored as f16 on a GPU that has it, beside a plain product of
-    /// such.
+    /// A layer's forward pass on tensors stored as f16, against a plain product of such tensors, on
+    /// a GPU with f16.
     HalfLayer([usize; 3]),
-    /// The layer forward with dropout beside the same without.
+    /// A layer's forward pass with dropout, against the same without.
     Cost([usize; 3]),
-    /// A training step beside the matrix products of its forward pass.
+    /// A training step, against the matrix products of its forward pass.
     Step(Network),
 }
 
 impl Race {
-    /// What is timed, the ceiling first.
+    /// Returns the kernels to time, the ceiling first.
     pub fn entries(&self) -> Vec<Entry> {
         match self {
             Self::Peak => Vec::new(),
@@ -67,7 +67,7 @@ impl Race {
         }
     }
 
-    /// The race in a few words.
+    /// Returns a short name of the race.
     pub fn name(&self) -> String {
         let shape = |entries: Vec<Entry>| entries.first().map(Entry::shape).unwrap_or_default();
         let what = match self {
@@ -86,10 +86,10 @@ impl Race {
     }
 }
 
-/// How much is measured.
+/// Extent of a benchmark.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Extent {
-    /// A look.
+    /// A quick look.
     Quick,
     /// Figures to quote, in about a minute on two cores.
     Usual,
@@ -97,30 +97,30 @@ pub enum Extent {
     Full,
 }
 
-/// What is timed, and how thoroughly.
+/// Kernels and sizes to time, and the effort for each.
 #[derive(Debug, Clone)]
 pub struct Plan {
-    /// Elements of the elementwise kernels, whole thousands of 1,024.
+    /// Numbers of elements for the elementwise kernels, multiples of 1024.
     pub elements: Vec<usize>,
-    /// Elements of dropout's other forms.
+    /// Numbers of elements for the other forms of dropout.
     pub forms: Vec<usize>,
-    /// Elements of the update.
+    /// Numbers of elements for the update.
     pub updates: Vec<usize>,
     /// Batch, inputs and outputs of each layer.
     pub layers: Vec<[usize; 3]>,
-    /// Batch, inputs and outputs of each layer that is timed without and with dropout.
+    /// Batch, inputs and outputs of each layer that is timed both without and with dropout.
     pub costs: Vec<[usize; 3]>,
     /// Networks to train.
     pub networks: Vec<Network>,
-    /// How often, and for how long.
+    /// Number of repetitions, and their duration.
     pub effort: Effort,
     /// Key of the masks.
     pub key: Key,
 }
 
 impl Plan {
-    /// A plan; `real` where a GPU that is not software takes part, which smaller sizes would leave
-    /// idle.
+    /// Creates a plan. `real` is true if a GPU that is not a software adapter takes part; the
+    /// smaller sizes would leave it idle.
     pub fn new(extent: Extent, real: bool) -> Self {
         let quick = extent == Extent::Quick;
         let powers: Vec<u32> = match extent {
@@ -137,10 +137,7 @@ impl Plan {
         } else {
             ([1024, 2048, 2048], network(128, 1024))
         };
-        let [batch, outputs] = match large {
-            true => [4096, 4096],
-            false => [256, 512],
-        };
+        let [batch, outputs] = if large { [4096, 4096] } else { [256, 512] };
         let inner = [128, 256, 512, 1024, 2048, 4096]
             .into_iter()
             .filter(|k| !quick || [128, 1024].contains(k));
@@ -156,7 +153,7 @@ impl Plan {
         }
     }
 
-    /// Leaves out what is in none of the groups; no groups are all.
+    /// Keeps only the kernels of the given groups; an empty list keeps all.
     pub fn only(mut self, groups: &[Group]) -> Self {
         let without = |group| !groups.is_empty() && !groups.contains(&group);
         if without(Group::Dropout) {
@@ -180,8 +177,8 @@ impl Plan {
         self
     }
 
-    /// What is timed together, in order. The peak comes before and after the products that it is
-    /// the ceiling of.
+    /// Returns the races in order. The peak is measured before and after the products of which it
+    /// is the ceiling.
     pub fn races(&self) -> Vec<Race> {
         let layers =
             self.layers.iter().flat_map(|&shape| [Race::Layer(shape), Race::HalfLayer(shape)]);
@@ -202,7 +199,7 @@ impl Plan {
 }
 
 impl Effort {
-    /// How thoroughly an extent is measured.
+    /// Returns the effort for an extent.
     pub const fn new(extent: Extent) -> Self {
         let (warm_up, rounds, turn, budget, call) = match extent {
             Extent::Quick => (50, 5, 5, 500, 1_000),

@@ -1,4 +1,4 @@
-//! A line of the result: one kernel, one shape, one device.
+//! A row of the results: one kernel with one shape on one device.
 
 use super::measure::Timing;
 use super::statistics::Quartiles;
@@ -7,26 +7,26 @@ use super::work::{Bound, Entry};
 use crate::machine::Place;
 use serde_json::{Value, json};
 
-/// One kernel's time, and what it comes to.
+/// Time of one kernel, and the figures derived from it.
 #[derive(Debug, Clone)]
 pub struct Row {
-    /// What was called.
+    /// The kernel.
     pub entry: Entry,
-    /// Where.
+    /// The device.
     pub place: Place,
-    /// How long a call takes.
+    /// Time of a call.
     pub timing: Timing,
-    /// The kernel that does as little as can be done.
+    /// Name of the ceiling: the kernel that does the least possible work.
     pub ceiling: &'static str,
-    /// How long the ceiling takes over as many bytes or operations, in seconds.
+    /// Time of the ceiling for the same number of bytes or operations, in seconds.
     pub ceiling_s: f64,
-    /// What a training step made the device do.
+    /// Work of the device per training step.
     pub per_step: Option<PerStep>,
 }
 
 impl Row {
-    /// The rows of one race, whose first entry is the ceiling of all. A matrix product has a
-    /// ceiling of its own where the device's arithmetic peak is among the rows `before`.
+    /// Returns the rows of one race, whose first entry is the ceiling of all. For `matmul`, the
+    /// device's arithmetic peak is the ceiling if it is among the rows `before`.
     pub fn of_race(
         entries: &[Entry],
         timings: &[Timing],
@@ -54,29 +54,29 @@ impl Row {
         entries.iter().zip(timings).map(row).collect()
     }
 
-    /// What rows of different devices have in common where they are of the same measurement.
+    /// Returns a key that is equal for rows of the same measurement on different devices.
     pub fn subject(&self) -> (&'static str, &[usize], &'static str) {
-        // Of a GPU and a CPU, only the former's products have a peak above them.
+        // For a product it must not contain the ceiling: only a GPU has a peak above the product.
         let ceiling = if self.entry.kernel == "matmul" { "" } else { self.ceiling };
         (self.entry.kernel, &self.entry.shape, ceiling)
     }
 
-    /// Whether this is the ceiling itself.
+    /// Returns true if this row is the ceiling itself.
     pub fn is_ceiling(&self) -> bool {
         self.entry.kernel == self.ceiling
     }
 
-    /// The median time of a call.
+    /// Returns the median time of a call.
     pub fn seconds(&self) -> f64 {
         self.timing.seconds.median
     }
 
-    /// Speed as a share of the ceiling's: 1 is as fast.
+    /// Returns the speed as a fraction of the ceiling's.
     pub fn ratio(&self) -> f64 {
         self.ceiling_s / self.seconds()
     }
 
-    /// That share in words; nothing for the ceiling itself.
+    /// Formats that fraction; empty for the ceiling itself.
     pub fn of_ceiling(&self) -> String {
         match self.ceiling {
             _ if self.is_ceiling() => String::new(),
@@ -85,7 +85,7 @@ impl Row {
         }
     }
 
-    /// What dropout adds to the time of its layer in percent, where the layer was timed in turns
+    /// Returns the time that dropout adds to its layer, in percent, if the layer was timed in turns
     /// with and without it.
     pub fn cost(&self) -> Option<Quartiles> {
         let against_plain =
@@ -93,17 +93,17 @@ impl Row {
         against_plain.then(|| self.timing.relative.map(|ratio| 100.0 * (ratio - 1.0)))
     }
 
-    /// 10⁹ bytes a second.
+    /// Returns the throughput in 10⁹ bytes per second.
     pub fn gb_per_s(&self) -> f64 {
         self.entry.bytes as f64 / self.seconds() * 1e-9
     }
 
-    /// 10⁹ operations a second.
+    /// Returns the throughput in 10⁹ operations per second.
     pub fn gflop_per_s(&self) -> f64 {
         self.entry.flops as f64 / self.seconds() * 1e-9
     }
 
-    /// Speed in the unit of what limits the kernel.
+    /// Formats the speed in the unit of the resource that limits the kernel.
     pub fn speed(&self) -> String {
         match self.entry.bound {
             Bound::Bytes => format!("{:.2} GB/s", self.gb_per_s()),
@@ -111,7 +111,7 @@ impl Row {
         }
     }
 
-    /// The row for machines.
+    /// Returns the row as JSON.
     pub fn json(&self) -> Value {
         let mut object = json!({
             "kernel": self.entry.kernel,
@@ -149,14 +149,15 @@ pub mod tests {
     use crate::bench::{elementwise, layer};
     use wgpu_dropout::Counts;
 
-    /// A device for tests.
+    /// Returns a device for tests.
     pub fn place(kind: &'static str) -> Place {
-        let (name, interface, driver) =
-            (format!("{kind} name"), "vulkan".to_owned(), String::new());
+        let name = format!("{kind} name");
+        let interface = "vulkan".to_owned();
+        let driver = String::new();
         Place { kind, name, interface, driver, software: false, label: format!("{kind} label") }
     }
 
-    /// A kernel that always takes as long.
+    /// Returns the timing of a kernel whose time never varies.
     pub fn steady(seconds: f64, relative: f64) -> Timing {
         let same = |value| Quartiles { low: value, median: value, high: value };
         Timing { seconds: same(seconds), wall: seconds, relative: same(relative) }

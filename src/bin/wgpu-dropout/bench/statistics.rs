@@ -1,19 +1,19 @@
-//! Medians and quartiles: what repeated measurements come to when some of them were disturbed.
+//! Medians and quartiles: summaries of repeated measurements that resist disturbances.
 
 /// The three quartiles of some measurements.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Quartiles {
-    /// A quarter of them lies below.
+    /// A quarter of the measurements lies below.
     pub low: f64,
-    /// Half of them lies below.
+    /// Half of the measurements lie below.
     pub median: f64,
-    /// Three quarters of them lie below.
+    /// Three quarters of the measurements lie below.
     pub high: f64,
 }
 
 impl Quartiles {
-    /// The quartiles of values in any order, between neighbours in proportion (Hyndman and Fan's
-    /// definition 7, as NumPy's); NaN where there are none.
+    /// Computes the quartiles of values in any order, with linear interpolation between neighbors
+    /// (Hyndman and Fan 1996, definition 7, NumPy's default); NaN if there are no values.
     pub fn of(values: impl IntoIterator<Item = f64>) -> Self {
         let mut sorted: Vec<f64> = values.into_iter().collect();
         sorted.sort_by(f64::total_cmp);
@@ -24,12 +24,12 @@ impl Quartiles {
         }
     }
 
-    /// The interquartile range as a share of the median.
+    /// Returns the interquartile range as a fraction of the median.
     pub fn spread(&self) -> f64 {
         (self.high - self.low) / self.median
     }
 
-    /// The quartiles of the same measurements after a rising function.
+    /// Returns the quartiles of the measurements after a monotonically increasing function.
     pub fn map(self, rising: impl Fn(f64) -> f64) -> Self {
         Self { low: rising(self.low), median: rising(self.median), high: rising(self.high) }
     }

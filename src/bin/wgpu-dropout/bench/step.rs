@@ -1,5 +1,5 @@
-//! A training step of a whole network, beside the plain matrix products of its forward pass, and
-//! what the step makes its device do.
+//! A training step of a whole network, against the plain matrix products of its forward pass, and
+//! the work that the step gives its device.
 
 use super::work::{Bound, Entry, Timed, Work, filled, numbers};
 use std::time::{Duration, Instant};
@@ -7,23 +7,23 @@ use wgpu_dropout::call::{LinearForward, SgdRule};
 use wgpu_dropout::mlp::{Architecture, Mlp, Resident, Source, Training};
 use wgpu_dropout::{Backend, Counts, Dropout, Mode, Rate, Result};
 
-/// A step so small that any number of them changes little.
+/// Update rule with a learning rate so small that any number of steps changes the weights little.
 const RULE: SgdRule = SgdRule { momentum: 0.9, ..SgdRule::plain(1e-6) };
 
-/// What a device did in some steps, and what they took the first time.
+/// Work of a device in some training steps, and the extra time of the first ones.
 #[derive(Debug, Clone, Copy)]
 pub struct PerStep {
-    /// The steps.
+    /// Number of steps.
     pub steps: usize,
-    /// All of it.
+    /// Counts over all these steps.
     pub counts: Counts,
-    /// How much longer as many steps took the first time, in seconds: what it takes to compile
-    /// those of their pipelines that nothing before has used and the driver has not kept.
+    /// Extra time in seconds that the same number of steps took at first: the time to compile the
+    /// pipelines that nothing has used before and that the driver has not cached.
     pub start: f64,
 }
 
 impl PerStep {
-    /// What is counted and how often a step does it.
+    /// Returns the name of each count, and the count per step.
     pub fn each(&self) -> [(&'static str, f64); 5] {
         let Counts { dispatches, submits, objects, mask_bytes, bytes_read } = self.counts;
         let share = |count: u64| count as f64 / self.steps as f64;
@@ -44,15 +44,15 @@ pub struct Network {
     pub batch: usize,
     /// Units of each layer, from the input to the classes.
     pub widths: Vec<usize>,
-    /// Steps of an epoch: the device is waited for after each.
+    /// Steps of an epoch. The device is waited for after each epoch.
     pub steps: usize,
 }
 
-/// The products of a network's forward pass, and its training step.
+/// Returns the products of a network's forward pass, and its training step.
 pub fn entries(Network { batch, widths, steps }: &Network) -> Vec<Entry> {
     let weights: usize = widths.windows(2).map(|pair| pair[0] * pair[1]).sum();
     let first = widths.iter().take(2).product::<usize>();
-    // Forward, and backward to the weights and to all inputs but the data's.
+    // Forward, and backward to the weights and to all layers' inputs except the data.
     let forward = 2 * (batch * weights) as u64;
     let flops = 3 * forward - 2 * (batch * first) as u64;
     let shape = [&[*batch], widths.as_slice()].concat();
@@ -66,13 +66,13 @@ pub fn entries(Network { batch, widths, steps }: &Network) -> Vec<Entry> {
         bound: Bound::Flops,
         per_call: 1,
     };
-    // Weights and velocities are read and written, weights read again on the way back; activations
-    // and gradients likewise.
+    // Weights and velocities are read and written, and weights are read again in the backward pass.
+    // The same holds for activations and gradients.
     let bytes = 4 * (6 * weights + 4 * activations) as u64;
     vec![matmul.clone(), Entry { kernel: "train_step", bytes, flops, per_call: *steps, ..matmul }]
 }
 
-/// A network and its data, and the operands of its products once more on their own.
+/// A network with its data, and separate operands for its products.
 pub struct Step<B: Backend> {
     shape: Network,
     net: Mlp<B>,
@@ -87,7 +87,7 @@ struct Product<B: Backend> {
 }
 
 impl<B: Backend> Step<B> {
-    /// The network on a backend, which [`into_backend`](Self::into_backend) gives back.
+    /// Creates the network on a backend, which [`into_backend`](Self::into_backend) returns.
     pub fn new(backend: B, shape: &Network, seed: u64) -> Result<Self> {
         let Network { batch, widths, steps } = shape;
         let [inputs, hidden @ .., classes] = widths.as_slice() else {
@@ -126,15 +126,15 @@ impl<B: Backend> Step<B> {
         Ok(Self { shape: shape.clone(), net, data, products })
     }
 
-    /// Trains an epoch, and tells how long it took, in seconds.
+    /// Trains an epoch and returns its duration in seconds.
     pub fn timed(&mut self) -> Result<f64> {
         let start = Instant::now();
         self.epoch()?;
         Ok(start.elapsed().as_secs_f64())
     }
 
-    /// Trains an epoch, and tells what the device did meanwhile, the read-back of the epoch's
-    /// losses included. The first took `first` seconds, a step takes `each`.
+    /// Trains an epoch and returns the device's counts, including the read-back of the epoch's
+    /// losses. `first` is the duration of the first epoch in seconds, `each` that of a step.
     pub fn counted(&mut self, first: f64, each: f64) -> Result<PerStep> {
         let (steps, before) = (self.shape.steps, self.net.backend().counts());
         self.epoch()?;
@@ -151,7 +151,7 @@ impl<B: Backend> Step<B> {
         self.net.train_epoch(&self.data, &training).map(|_| ())
     }
 
-    /// Gives the backend back.
+    /// Returns the backend.
     pub fn into_backend(self) -> B {
         self.net.into_backend()
     }
@@ -175,7 +175,7 @@ impl<B: Timed> Work for Step<B> {
         self.epoch()
     }
 
-    /// A step submits itself, so the wall clock times both.
+    /// Waits for the work. A step submits itself, so the wall clock times both entries.
     fn finish(&mut self) -> Result<Option<Duration>> {
         self.net.backend_mut().wait()?;
         Ok(None)

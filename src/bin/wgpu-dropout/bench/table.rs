@@ -1,4 +1,4 @@
-//! The result for people: the devices side by side, every figure with its unit.
+//! The results as text: the devices side by side, and every figure with its unit.
 
 use super::Results;
 use super::row::Row;
@@ -8,7 +8,7 @@ use crate::machine::Place;
 const HEADS: [&str; 8] =
     ["kernel", "shape", "on", "median", "spread", "wall clock", "speed", "of ceiling"];
 
-/// The rows as text, then what dropout costs, and what a training step makes a device do.
+/// Formats the rows as a table, followed by the cost of dropout and the counts of a training step.
 pub fn table(results: &Results) -> String {
     let rows = sorted(&results.rows);
     let mut places: Vec<&Place> = Vec::new();
@@ -26,15 +26,15 @@ pub fn table(results: &Results) -> String {
     });
     let body: String = lines.iter().map(|cells| line(cells, &widths)).collect();
     format!(
-        "{devices}\n{body}\nmedian: of one call, by the device's own clock where it has one (a training step has the wall clock alone); \
-         spread: interquartile range over median\n{}{}",
+        "{devices}\n{body}\nmedian: time per call, by the device's own clock if it has one (for a training step, by the wall clock); \
+         spread: interquartile range divided by the median\n{}{}",
         costs(&rows),
         steps(&rows)
     )
 }
 
-/// The rows with all devices of a kernel and shape together, in the order in which these came
-/// first.
+/// Sorts the rows so that all devices of a kernel and shape are adjacent. Kernels and shapes remain
+/// in the order of their first row.
 pub fn sorted(rows: &[Row]) -> Vec<&Row> {
     let alike = |a: &Row, b: &Row| a.subject() == b.subject();
     let mut sorted: Vec<&Row> = Vec::with_capacity(rows.len());
@@ -61,7 +61,7 @@ fn cells(row: &Row) -> [String; 8] {
     ]
 }
 
-/// Words to the left, figures to the right.
+/// Formats a line, with words aligned left and figures aligned right.
 fn line(cells: &[String; 8], widths: &[usize; 8]) -> String {
     let [kernel, shape, on, median, spread, wall, speed, ceiling] = cells;
     let [w0, w1, w2, w3, w4, w5, w6, _] = widths;
@@ -80,11 +80,12 @@ fn costs(rows: &[&Row]) -> String {
         )
     });
     let lines: String = lines.collect();
-    match lines.is_empty() {
-        true => lines,
-        false => format!(
-            "\nwhat dropout adds to the layer without it: median of the ratios within rounds of turns, and their quartiles\n{lines}"
-        ),
+    if lines.is_empty() {
+        lines
+    } else {
+        format!(
+            "\ntime that dropout adds to the layer: median and quartiles of the ratios with and without it, each within a round of turns\n{lines}"
+        )
     }
 }
 
@@ -95,26 +96,27 @@ fn steps(rows: &[&Row]) -> String {
             format!("  {}  {}  {}\n", row.entry.shape(), row.place.kind, counted(per_step))
         })
         .collect();
-    match lines.is_empty() {
-        true => lines,
-        false => format!(
-            "\ncounted in a training step after warm-up, losses read once an epoch; the first one compiles what was not compiled before\n{lines}"
-        ),
+    if lines.is_empty() {
+        lines
+    } else {
+        format!(
+            "\ncounts per training step after warm-up, with the losses read once per epoch; the first step also compiles missing pipelines\n{lines}"
+        )
     }
 }
 
-/// What a step made its device do, in words.
+/// Formats the work of a device per training step.
 pub fn counted(per_step: &PerStep) -> String {
     let [dispatches, submits, objects, mask_bytes, bytes_read] =
         per_step.each().map(|(_, count)| count);
     format!(
         "{dispatches} dispatches, {submits} submits, {objects} wgpu objects besides the encoder and its buffer, {mask_bytes} bytes of \
-         masks, {bytes_read} bytes read back; {} more the first time",
+         masks, {bytes_read} bytes read back; plus {} the first time",
         seconds(per_step.start)
     )
 }
 
-/// A time with three or four digits and its unit.
+/// Formats a time with three or four digits and its unit.
 pub fn seconds(seconds: f64) -> String {
     match seconds {
         s if s >= 1.0 => format!("{s:.2} s"),

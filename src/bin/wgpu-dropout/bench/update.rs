@@ -1,4 +1,4 @@
-//! The rest of a training step, `sgd` and `softmax_cross_entropy`, beside `copy`.
+//! The rest of a training step, `sgd` and `softmax_cross_entropy`, against `copy`.
 
 use super::elementwise::{COLS, copy};
 use super::work::{Entry, Timed, Work, filled};
@@ -6,25 +6,26 @@ use std::time::Duration;
 use wgpu_dropout::call::{CopyCall, Sgd, SgdRule, SoftmaxCrossEntropy};
 use wgpu_dropout::{Backend, Result};
 
-/// Classes that the loss chooses among.
+/// Number of classes of the loss.
 const CLASSES: usize = 16;
-/// Momentum, and a step so small that any number of them changes little.
+/// Update rule with momentum, and a learning rate so small that any number of steps changes the
+/// weights little.
 const RULE: SgdRule = SgdRule { momentum: 0.9, ..SgdRule::plain(1e-6) };
 
-/// The kernels over `elements` elements, a multiple of [`COLS`].
+/// Returns the kernels over `elements` elements, a multiple of [`COLS`].
 pub fn entries(elements: usize) -> Vec<Entry> {
     let (copy, n, samples) = (copy(elements), elements as u64, (elements / CLASSES) as u64);
-    // Gradient, velocity and weight are read, the last two written.
+    // Gradient, velocity and weight are read; the last two are also written.
     let sgd = Entry { kernel: "sgd", bytes: 20 * n, flops: 4 * n, ..copy.clone() };
-    // Logits are read and their gradients written; a label is read and a loss and a hit are written
-    // for each row. Largest logit, subtraction, exp, sum and product.
+    // For each element, the logit is read and its gradient written; for each row, a label is read,
+    // and a loss and a hit are written. Operations: largest logit, subtraction, exp, sum, product.
     let (shape, bytes) = (vec![elements / CLASSES, CLASSES], 8 * n + 12 * samples);
     let loss =
         Entry { kernel: "softmax_cross_entropy", shape, bytes, flops: 5 * n, ..copy.clone() };
     vec![copy, sgd, loss]
 }
 
-/// Tensors of an update, and logits with as many elements.
+/// Tensors of an update, and logits with the same number of elements.
 pub struct Update<'a, B: Backend> {
     backend: &'a mut B,
     grad: B::Tensor<f32>,
@@ -37,7 +38,7 @@ pub struct Update<'a, B: Backend> {
 }
 
 impl<'a, B: Backend> Update<'a, B> {
-    /// Tensors of `elements` elements.
+    /// Creates tensors of `elements` elements.
     pub fn new(backend: &'a mut B, elements: usize) -> Result<Self> {
         let (rows, samples) = (elements / COLS, elements / CLASSES);
         let labels: Vec<u32> = (0..CLASSES as u32).cycle().take(samples).collect();
@@ -60,9 +61,13 @@ impl<B: Timed> Work for Update<'_, B> {
         match entry {
             0 => backend.run(CopyCall { x: &self.grad, y: &mut self.weight }),
             1 => {
-                let (grad, weight, velocity) =
-                    (&self.grad, &mut self.weight, Some(&mut self.velocity));
-                backend.run(Sgd { grad, weight, velocity, rule: RULE })
+                let velocity = Some(&mut self.velocity);
+                backend.run(Sgd {
+                    grad: &self.grad,
+                    weight: &mut self.weight,
+                    velocity,
+                    rule: RULE,
+                })
             }
             _ => backend.run(SoftmaxCrossEntropy {
                 logits: &self.logits,

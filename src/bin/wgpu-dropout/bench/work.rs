@@ -1,32 +1,31 @@
-//! What is timed together: kernels over the same tensors, the first of them the ceiling of the
-//! others.
+//! Kernels that are timed in turns over the same tensors. The first is the ceiling of the others.
 
 use std::time::Duration;
 use wgpu_dropout::Cpu;
 use wgpu_dropout::gpu::Gpu;
 use wgpu_dropout::{Backend, Result};
 
-/// One kernel of a race, and how much a call of it does.
+/// One kernel of a race, and the work done by a call of it.
 #[derive(Debug, Clone)]
 pub struct Entry {
-    /// Its stem, or `copy`, `dropout_grad` (dropout with its backward pass), `matmul`,
+    /// The kernel's stem, or `copy`, `dropout_grad` (dropout with its backward pass), `matmul`,
     /// `linear_forward_plain`, `multiply_add`.
     pub kernel: &'static str,
     /// Rows and columns, or batch, inputs and outputs.
     pub shape: Vec<usize>,
-    /// What tensors are stored as.
+    /// Type in which the tensors are stored.
     pub dtype: &'static str,
     /// Bytes that must be read and written at least once.
     pub bytes: u64,
-    /// Floating-point operations, a multiply-add counted as two.
+    /// Floating-point operations; a multiply-add counts as two.
     pub flops: u64,
-    /// Which of the two the time is spent on.
+    /// Which of the two limits the time.
     pub bound: Bound,
-    /// How often [`Work::call`] runs the kernel.
+    /// Number of times that [`Work::call`] runs the kernel.
     pub per_call: usize,
 }
 
-/// What limits a kernel.
+/// Resource that limits a kernel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Bound {
     /// Moving bytes: the ceiling is a copy.
@@ -36,7 +35,7 @@ pub enum Bound {
 }
 
 impl Entry {
-    /// How much of what limits it a call of the kernel does.
+    /// Returns the amount of the limiting resource that a call of the kernel uses.
     pub fn amount(&self) -> u64 {
         match self.bound {
             Bound::Bytes => self.bytes,
@@ -44,7 +43,7 @@ impl Entry {
         }
     }
 
-    /// The shape as people write it.
+    /// Formats the shape with `×` between the sizes.
     pub fn shape(&self) -> String {
         self.shape.iter().map(ToString::to_string).collect::<Vec<_>>().join("×")
     }
@@ -55,14 +54,14 @@ pub trait Work {
     /// Calls one of them.
     fn call(&mut self, entry: usize) -> Result<()>;
 
-    /// Waits for all work called so far, and tells what the device's own clock says of it, where it
-    /// has one.
+    /// Waits for all calls so far, and returns their duration by the device's own clock, if it has
+    /// one.
     fn finish(&mut self) -> Result<Option<Duration>>;
 }
 
 /// A backend whose work can be timed.
 pub trait Timed: Backend {
-    /// As [`Work::finish`], for work that nothing has submitted yet.
+    /// Does the same as [`Work::finish`] for work that has not been submitted yet.
     fn finish(&mut self) -> Result<Option<Duration>>;
 }
 
@@ -79,23 +78,23 @@ impl Timed for Cpu {
     }
 }
 
-/// A tensor of [`numbers`].
+/// Creates a tensor of [`numbers`].
 pub fn filled<B: Backend>(
     backend: &mut B,
     tensor: u32,
     rows: usize,
     cols: usize,
 ) -> Result<B::Tensor<f32>> {
-    // The tensor first: where it cannot be had, its numbers cannot either.
+    // The tensor comes first: if it cannot be allocated, the numbers must not be either.
     let mut filled = backend.zeros(rows, cols)?;
     backend.write(&mut filled, &numbers(tensor, rows, cols))?;
     Ok(filled)
 }
 
-/// `rows × cols` numbers around 0, the same on every machine; `tensor` tells one array of them from
-/// another.
+/// Returns `rows × cols` numbers around 0, the same on every machine. `tensor` selects the
+/// sequence.
 pub fn numbers(tensor: u32, rows: usize, cols: usize) -> Vec<f32> {
-    // As many different ones as no cache holds twice.
+    // Up to 2²⁰ different numbers (4 MiB), more than a cache is expected to hold twice.
     let different =
         wgpu_dropout::init::he_uniform(0, tensor, (rows * cols).div_ceil(1024).min(1024), 1024);
     different.into_iter().cycle().take(rows * cols).collect()

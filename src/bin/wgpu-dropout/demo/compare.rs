@@ -1,4 +1,4 @@
-//! The same network trained without dropout, with vanilla and with inverted dropout, on every
+//! Training of the same network without dropout, with vanilla and with inverted dropout, on every
 //! device.
 
 use crate::failure::Failure;
@@ -10,13 +10,13 @@ use wgpu_dropout::data::DataSet;
 use wgpu_dropout::mlp::{Architecture, Mlp, Training};
 use wgpu_dropout::{Backend, Counts, Device, Mode, Rate};
 
-/// The runs on each device, in order.
+/// Modes of the runs on each device, in order.
 pub const MODES: [Mode; 3] = [Mode::None, Mode::Vanilla, Mode::Inverted];
 
-/// How the networks are made and trained: as `train` does by default.
+/// Settings of the networks and their training: the defaults of `train`.
 #[derive(Debug, Clone)]
 pub struct Plans {
-    /// Units of the hidden layers.
+    /// Units of each hidden layer.
     pub hidden: Vec<usize>,
     /// Rate of the hidden layers.
     pub rate: Rate,
@@ -24,12 +24,12 @@ pub struct Plans {
     pub epochs: u32,
     /// Seed of weights, shuffles and masks.
     pub seed: u64,
-    /// Batch and update.
+    /// Settings of the mini-batch and the update.
     pub training: Training,
 }
 
 impl Plans {
-    /// The defaults of `train`, or a few epochs.
+    /// Returns the defaults of `train`, with fewer epochs if `quick`.
     pub fn new(quick: bool, seed: u64) -> wgpu_dropout::Result<Self> {
         let epochs = if quick { 3 } else { 20 };
         Ok(Self {
@@ -54,36 +54,36 @@ impl Plans {
     }
 }
 
-/// One network, trained.
+/// A training run of one network.
 #[derive(Debug, Clone)]
 pub struct Run {
-    /// Which of the devices.
+    /// Index of the device.
     pub place: usize,
-    /// Which dropout.
+    /// Mode of the dropout.
     pub mode: Mode,
-    /// Its epochs.
+    /// Summary of each epoch.
     pub reports: Vec<Report>,
-    /// What the device did.
+    /// Work of the device.
     pub counts: Counts,
 }
 
 impl Run {
-    /// The last epoch.
+    /// Returns the last epoch.
     pub fn last(&self) -> Option<&Report> {
         self.reports.last()
     }
 
-    /// Seconds of training.
+    /// Returns the seconds of training.
     pub fn seconds(&self) -> f64 {
         self.reports.iter().map(|report| report.seconds).sum()
     }
 
-    /// How much higher the loss is on rows that were not trained on.
+    /// Returns the generalization gap: the test loss minus the training loss.
     pub fn gap(&self) -> f64 {
         self.last().map_or(f64::NAN, |report| report.test.loss - report.train.loss)
     }
 
-    /// The run for machines.
+    /// Returns the run as JSON.
     pub fn json(&self, place: &Place) -> Value {
         json!({
             "adapter": place.name,
@@ -98,7 +98,7 @@ impl Run {
     }
 }
 
-/// What the runs on the first device show, in a sentence.
+/// Summarizes the runs on the first device in a sentence.
 pub fn lesson(runs: &[Run]) -> String {
     let gaps: Vec<(Mode, f64)> =
         runs.iter().filter(|run| run.place == 0).map(|run| (run.mode, run.gap())).collect();
@@ -109,14 +109,15 @@ pub fn lesson(runs: &[Run]) -> String {
         .join(", ");
     let (without, with): (Vec<_>, Vec<_>) = gaps.iter().partition(|(mode, _)| *mode == Mode::None);
     let narrowed = with.iter().all(|(_, gap)| without.iter().all(|(_, without)| gap < without));
-    let outcome = match narrowed {
-        true => "dropout narrows the gap between rows seen and unseen",
-        false => "this run is too short to show what dropout does",
+    let outcome = if narrowed {
+        "dropout narrows the gap between training and test loss"
+    } else {
+        "this run is too short to show the effect of dropout"
     };
     format!("test loss above train loss: {list}; {outcome}")
 }
 
-/// A mode as the tables name it.
+/// Returns a mode's name in the tables.
 pub fn called(mode: Mode) -> &'static str {
     match mode {
         Mode::None => "no dropout",
@@ -125,7 +126,7 @@ pub fn called(mode: Mode) -> &'static str {
     }
 }
 
-/// Trains all networks, and gives the devices back.
+/// Trains all networks, and returns the devices and the runs.
 pub fn train_all(
     devices: Vec<Device>,
     data: &DataSet,

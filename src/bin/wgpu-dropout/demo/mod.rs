@@ -1,5 +1,5 @@
-//! `demo`: the main job in one go: masks checked against the contract, training without and with
-//! dropout, throughput, a report.
+//! `demo`: checks masks against the contract, trains without and with dropout, measures the
+//! throughput, and writes a report.
 //!
 //! [`compare`] trains, [`text`] prints; [`wgpu_dropout::verify`], [`crate::bench`] and
 //! [`crate::report`] do the rest.
@@ -25,27 +25,27 @@ use wgpu_dropout::{Counts, Device, DeviceChoice, Error, Key, file};
 /// Arguments of `demo`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Where to write the report
+    /// Write the report to this file
     #[arg(long, default_value = "report.html", value_name = "FILE.html")]
     output: PathBuf,
-    /// Fewer epochs, smaller sizes and fewer repetitions
+    /// Use fewer epochs, smaller sizes and fewer repetitions
     #[arg(long)]
     quick: bool,
 }
 
-/// Everything that was found.
+/// Results of the whole demonstration.
 pub struct Findings {
-    /// What it ran on.
+    /// The machine.
     pub machine: Machine,
-    /// The devices, a GPU first.
+    /// The devices, the GPU first.
     pub places: Vec<Place>,
-    /// The contract's checks of each device.
+    /// Checks of the contract for each device.
     pub checks: Vec<Vec<Check>>,
-    /// How the networks were trained.
+    /// Settings of the training.
     pub plans: Plans,
-    /// The networks.
+    /// Training runs.
     pub runs: Vec<Run>,
-    /// Throughput.
+    /// Measurements of the throughput.
     pub rows: Vec<Row>,
 }
 
@@ -63,7 +63,7 @@ pub fn run(args: &Args, common: &Common) -> Result<(), Failure> {
     for (device, place) in devices.iter_mut().zip(&places) {
         let found = verify::contract(device)?;
         say(text::checks(place, &found))?;
-        // Nothing after this would mean anything.
+        // Without correct masks, the remaining results would be meaningless.
         if let Some(Check { what, note, .. }) = found.iter().find(|check| !check.passed()) {
             return Err(Failure::Run(format!(
                 "{} breaks the mask contract: {what}: {note}",
@@ -94,8 +94,8 @@ pub fn run(args: &Args, common: &Common) -> Result<(), Failure> {
     output::line(&format!("\nwrote {}: open it in a browser", args.output.display()))
 }
 
-/// The CPU backend and, unless it alone is meant, the adapter before it. `auto` goes on where there
-/// is none.
+/// Returns the devices: the chosen adapter, unless `cpu` was chosen, then the CPU backend. With
+/// `auto`, a missing adapter is reported but is not an error.
 fn devices(common: &Common) -> Result<Vec<Device>, Failure> {
     let tile = common.tile;
     let gpu = match &common.device {
@@ -113,7 +113,7 @@ fn devices(common: &Common) -> Result<Vec<Device>, Failure> {
     Ok(gpu.into_iter().chain([Device::Cpu(Cpu::new())]).collect())
 }
 
-/// Some ten seconds in all, on whatever is there.
+/// Returns a plan that takes some ten seconds on any device.
 fn bench_plan(quick: bool) -> Plan {
     let (elements, layer) =
         if quick { (1 << 20, [128, 512, 512]) } else { (1 << 24, [256, 1024, 1024]) };
@@ -133,7 +133,7 @@ fn bench_plan(quick: bool) -> Plan {
     }
 }
 
-/// The findings for machines.
+/// Returns the findings as JSON.
 fn json(findings: &Findings, counts: &[Counts], report: &Path) -> Value {
     let Findings { machine, places, checks, plans, runs, rows } = findings;
     let devices: Vec<Value> =
@@ -154,7 +154,7 @@ fn json(findings: &Findings, counts: &[Counts], report: &Path) -> Value {
         "throughput": rows.iter().map(Row::json).collect::<Vec<_>>(),
         "report": report.display().to_string(),
     });
-    // As every noun: the adapter that was meant, and what it did.
+    // As for every command, the top level describes the first device and its counts.
     if let (Some(object), Some(Value::Object(first))) =
         (object.as_object_mut(), devices.into_iter().next())
     {

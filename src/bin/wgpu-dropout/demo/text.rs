@@ -1,11 +1,11 @@
-//! The demo's findings for people.
+//! The demo's findings as text.
 
 use super::compare::{Plans, Run, called, lesson};
 use crate::machine::{Machine, Place};
 use wgpu_dropout::data::DataSet;
 use wgpu_dropout::verify::Check;
 
-/// What it runs on.
+/// Describes the machine and its devices.
 pub fn devices(machine: &Machine, places: &[Place]) -> String {
     let Machine { version, cpu, threads, system, .. } = machine;
     let lines: String =
@@ -13,7 +13,7 @@ pub fn devices(machine: &Machine, places: &[Place]) -> String {
     format!("wgpu-dropout {version} on {cpu}, {threads} threads, {system}\n{lines}\n")
 }
 
-/// The contract's checks of a device.
+/// Formats the contract's checks of a device.
 pub fn checks(place: &Place, checks: &[Check]) -> String {
     let lines = checks.iter().map(|check| {
         let mark = if check.passed() { "OK   " } else { "WRONG" };
@@ -22,11 +22,11 @@ pub fn checks(place: &Place, checks: &[Check]) -> String {
     format!("masks on {}\n{}\n", place.label, lines.collect::<String>())
 }
 
-/// What is about to be trained.
+/// Describes the training that is about to start.
 pub fn training(plans: &Plans, data: &DataSet) -> String {
     let hidden = plans.hidden.iter().map(ToString::to_string).collect::<Vec<_>>().join(" and ");
     format!(
-        "training on {}, {} rows and {} to test with: {hidden} hidden units, drop {}, {} epochs\n",
+        "training on {}, {} training rows and {} test rows: {hidden} hidden units, drop {}, {} epochs\n",
         data.name,
         data.train.rows,
         data.test.rows,
@@ -35,7 +35,7 @@ pub fn training(plans: &Plans, data: &DataSet) -> String {
     )
 }
 
-/// The trained networks.
+/// Formats a table of the trained networks.
 pub fn runs(places: &[Place], runs: &[Run]) -> String {
     let heads = "  dropout     on   train error  test error  train loss  test loss  seconds  dispatches  submits  bytes read\n";
     let rows = runs.iter().filter_map(|run| run.last().map(|last| (run, last))).map(|(run, last)| {

@@ -1,6 +1,6 @@
-//! `train`: a network on a data set, an epoch a line, saved after each.
+//! `train`: trains a network on a data set, prints a line per epoch, and saves after each.
 //!
-//! [`options`] says what is asked for, [`session`] trains and measures.
+//! [`options`] holds the command line; [`session`] trains and evaluates.
 
 mod options;
 mod schedule;
@@ -19,8 +19,8 @@ use wgpu_dropout::{Backend, Counts, Device, Mode};
 
 /// Runs `train`.
 pub fn run(args: &Args, common: &Common) -> Result<(), Failure> {
-    // What was given is refused before anything is read, what goes with a saved network once that
-    // is.
+    // Check the options before reading anything; their fit with a saved network is checked once
+    // that is read.
     args.training(None, 1)?;
     args.save.as_deref().map_or(Ok(()), writable::check)?;
     let data = session::open(&args.data)?;
@@ -32,7 +32,7 @@ pub fn run(args: &Args, common: &Common) -> Result<(), Failure> {
     }
 }
 
-/// The network to train: a saved one, or a new one for the data.
+/// Returns the network to train: a saved one, or a new one for the data.
 fn network<B: Backend>(
     backend: B,
     args: &Args,
@@ -72,7 +72,7 @@ fn train<B: Backend>(
     if !common.json {
         output::text(&heading(data, &architecture, session.net.batch_norm(), label))?;
     }
-    // With nothing to train, what there is is saved as it stands.
+    // If there is nothing to train, save the network unchanged.
     if let (true, Some(path)) = (start == args.epochs, &args.save) {
         session.net.save(path)?;
     }
@@ -86,9 +86,8 @@ fn train<B: Backend>(
         if let Some(path) = &args.save {
             session.net.save(path)?;
         }
-        bar.aside(|| match common.json {
-            true => output::json(&report.json()),
-            false => output::line(&report.row()),
+        bar.aside(|| {
+            if common.json { output::json(&report.json()) } else { output::line(&report.row()) }
         })?;
     }
     bar.end();
@@ -96,7 +95,7 @@ fn train<B: Backend>(
         return Ok(());
     }
     let done = match (args.epochs - start, &args.save) {
-        (0, None) => format!("nothing to train: the network stands at epoch {start}; "),
+        (0, None) => format!("nothing to train: the network is at epoch {start}; "),
         (0, Some(path)) => format!("the network of epoch {start} is in {}; ", path.display()),
         (_, Some(path)) => format!("saved in {}; ", path.display()),
         (_, None) => String::new(),
@@ -104,7 +103,7 @@ fn train<B: Backend>(
     output::line(&(done + &counted(session.net.backend().counts() - before)))
 }
 
-/// What is trained, on what.
+/// Describes the data, the network and the device.
 fn heading(
     data: &DataSet,
     architecture: &Architecture,
@@ -138,12 +137,12 @@ fn heading(
     )
 }
 
-/// A drop rate without the digits that its subtraction from 1 left.
+/// Returns a drop rate rounded to nine decimals, without the digits left by its subtraction from 1.
 fn shown(rate: wgpu_dropout::Rate) -> f64 {
     (rate.drop_asked() * 1e9).round() / 1e9
 }
 
-/// What a device did, in words.
+/// Formats the work of a device.
 pub fn counted(counts: Counts) -> String {
     let Counts { dispatches, submits, bytes_read, .. } = counts;
     format!("{dispatches} dispatches, {submits} submits, {bytes_read} bytes read back")

@@ -1,4 +1,4 @@
-//! What a training run is asked to do.
+//! Command line of `train`.
 
 use super::schedule;
 use crate::args::integer;
@@ -26,51 +26,51 @@ pub struct Args {
     /// none]
     #[arg(long, value_name = "before|after")]
     pub batch_norm: Option<BatchNormPlace>,
-    /// Epochs in all, those of a resumed run included
+    /// Total number of epochs, including those of a resumed run
     #[arg(long, default_value = "20", value_parser = integer::<u32>, allow_negative_numbers = true)]
     pub epochs: u32,
     /// Rows of a mini-batch [default: 64]
     #[arg(long, value_parser = integer::<usize>, allow_negative_numbers = true)]
     batch: Option<usize>,
-    /// What makes a step of a gradient: `sgd`, or `adamw`, whose β₁ is the momentum [default: sgd]
+    /// Optimizer: `sgd`, or `adamw` with the momentum as β₁ [default: sgd]
     #[arg(long, value_name = "sgd|adamw")]
     optimizer: Option<Optimizer>,
-    /// AdamW's β₂, how much of the mean square is kept [default: 0.999]
+    /// AdamW's β₂, the decay rate of the mean square [default: 0.999]
     #[arg(long, allow_negative_numbers = true)]
     beta2: Option<f32>,
-    /// AdamW's ε, beside the root of the mean square [default: 1e-8]
+    /// AdamW's ε, added to the root of the mean square [default: 1e-8]
     #[arg(long, allow_negative_numbers = true)]
     epsilon: Option<f32>,
-    /// Learning rate [default: 0.05, of adamw 0.001]
+    /// Learning rate [default: 0.05, for adamw 0.001]
     #[arg(long, allow_negative_numbers = true)]
     lr: Option<f32>,
     /// Momentum [default: 0.9]
     #[arg(long, allow_negative_numbers = true)]
     momentum: Option<f32>,
-    /// Weight decay (L2), on weights and not on biases [default: 0]
+    /// Weight decay (L2) of weights, not of biases [default: 0]
     #[arg(long, value_name = "LAMBDA", allow_negative_numbers = true)]
     weight_decay: Option<f32>,
-    /// L1 penalty, on weights and not on biases [default: 0]
+    /// L1 penalty on weights, not on biases [default: 0]
     #[arg(long, value_name = "ALPHA", allow_negative_numbers = true)]
     l1: Option<f32>,
-    /// The largest norm of a unit's incoming weights, or `none`; papers state it for vanilla
-    /// dropout, inverted wants it times the keep rate [default: none]
+    /// Largest norm of a unit's incoming weights, or `none`. Papers state it for vanilla dropout;
+    /// for inverted dropout, multiply it by the keep rate [default: none]
     #[arg(long, value_name = "NORM|none", value_parser = norm, allow_negative_numbers = true)]
     max_norm: Option<Norm>,
-    /// How the learning rate, the momentum or the drop rates go over the epochs, as a factor of
+    /// Course of the learning rate, the momentum or the drop rates over the epochs, as a factor of
     /// their value: `constant`, `linear:FROM..TO[:EPOCHS]`, `exponential:TO[:EPOCHS]`,
-    /// `early:EPOCHS` (then 0), `late:EPOCHS` (0 before); EPOCHS left out are all.
-    /// Several with commas between
+    /// `early:EPOCHS` (then 0), `late:EPOCHS` (0 before). Without EPOCHS, a shape spans all epochs.
+    /// Separate several schedules with commas
     #[arg(long, value_name = schedule::FORM, value_delimiter = ',')]
     schedule: Vec<schedule::Planned>,
-    /// Visit the rows in file order in every epoch [default: in an order of the epoch's own]
+    /// Visit the rows in file order in every epoch [default: in a different order in each epoch]
     #[arg(long)]
     no_shuffle: bool,
-    /// Where to save the network after each epoch; with `--epochs 0` the starting weights
+    /// Save the network to this file after each epoch; with `--epochs 0`, save the initial weights
     #[arg(long, value_name = "FILE")]
     pub save: Option<PathBuf>,
-    /// Go on from a saved network: layers, mode, rates and seed are the file's, and so are the
-    /// mini-batch and the update where they are not given here
+    /// Continue from a saved network. Layers, mode, rates and seed are those of the file, and so
+    /// are the mini-batch and the update unless given here
     #[arg(long, value_name = "FILE")]
     pub resume: Option<PathBuf>,
 }
@@ -94,16 +94,16 @@ fn hidden(text: &str) -> Result<Hidden, String> {
     if matches!(text.trim(), "" | "none") {
         return Ok(Hidden(Vec::new()));
     }
-    // The largest width that a network takes.
+    // The largest width that a network accepts.
     let most = u32::MAX as usize / 2;
     let width = |text: &str| text.trim().parse().ok().filter(|&units| (1..=most).contains(&units));
     let widths: Option<_> = text.split(',').map(width).collect();
     widths.map(Hidden).ok_or_else(|| {
-        format!("must be whole numbers from 1 to {most} with commas between, or `none`")
+        format!("must be whole numbers from 1 to {most} separated by commas, or `none`")
     })
 }
 
-/// The largest norm of a unit's incoming weights, where there is one.
+/// Largest norm of a unit's incoming weights, if limited.
 #[derive(Debug, Clone, Copy)]
 struct Norm(Option<f32>);
 
@@ -118,8 +118,8 @@ fn norm(text: &str) -> Result<Norm, String> {
 }
 
 impl Args {
-    /// How the network is trained on so many rows: as given, else as a resumed one was, else as is
-    /// usual.
+    /// Returns the settings for training on `rows` rows: each as given, else as in the resumed
+    /// network, else the default.
     pub fn training(&self, resumed: Option<&Training>, rows: usize) -> Result<Training, Failure> {
         let Training { batch, shuffle, rule, schedules, optimizer } =
             resumed.copied().unwrap_or_else(|| self.usual());
@@ -144,7 +144,7 @@ impl Args {
         Ok(training)
     }
 
-    /// How a network is trained where nothing is given but the optimizer.
+    /// Returns the defaults, which depend only on the optimizer.
     fn usual(&self) -> Training {
         let usual = Training::default();
         match self.optimizer.unwrap_or_default() {
@@ -153,7 +153,7 @@ impl Args {
         }
     }
 
-    /// The optimizer, with what of its settings is given.
+    /// Returns the optimizer with the given settings, and with those of `before` for the rest.
     fn optimizer(&self, before: Optimizer) -> Result<Optimizer, Failure> {
         let asked = self.optimizer.filter(|asked| !asked.is_like(&before)).unwrap_or(before);
         match asked {
@@ -170,7 +170,7 @@ impl Args {
         }
     }
 
-    /// A new network for data of so many features and classes.
+    /// Returns the architecture of a new network for data with these features and classes.
     pub fn architecture(
         &self,
         inputs: usize,
@@ -202,12 +202,13 @@ impl Args {
                 "--batch-norm contradicts {file}, which was saved with {saved}: leave it out"
             )));
         }
-        // Rates are compared as they are in effect: what was asked for may have lost its last bit
-        // on the way through the file.
+        // Compare the rates in effect: the requested rates may have lost their last bit when they
+        // were saved.
         let effect = |rate: Rate| rate.drop_in_effect();
         agree(file, "--hidden", self.hidden.as_ref(), &Hidden(saved.hidden.clone()))?;
-        let (mode, rate, input_rate) =
-            (&self.rates.mode, self.rates.given(), self.rates.input_given());
+        let mode = &self.rates.mode;
+        let rate = self.rates.given();
+        let input_rate = self.rates.input_given();
         agree(file, "--mode", mode.as_ref(), &saved.mode)?;
         if saved.mode != Mode::None {
             agree(file, "the drop rate", rate.map(effect).as_ref(), &effect(saved.rate))?;
@@ -221,7 +222,7 @@ impl Args {
         agree(file, "--seed", seed.as_ref(), &saved.seed)?;
         if self.epochs < epoch {
             let what = format!(
-                "--epochs {}: {file} has {epoch} behind it already, and the number is the total",
+                "--epochs {}: {file} has completed {epoch} epochs already, and --epochs is the total",
                 self.epochs
             );
             return Err(Failure::Usage(what));

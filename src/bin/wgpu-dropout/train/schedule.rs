@@ -1,9 +1,9 @@
-//! `--schedule`: how learning rate, momentum and drop rates go over the epochs, as
-//! [`wgpu_dropout::mlp::Schedule`] has it in steps.
+//! `--schedule`: the course of learning rate, momentum and drop rates over the epochs.
+//! [`wgpu_dropout::mlp::Schedule`] is the same in steps.
 
 use wgpu_dropout::mlp::{Schedule, Schedules};
 
-/// What the option takes.
+/// Syntax of the option.
 pub const FORM: &str = "lr|momentum|drop=SHAPE";
 
 /// A setting with its schedule in epochs.
@@ -11,7 +11,7 @@ pub const FORM: &str = "lr|momentum|drop=SHAPE";
 pub struct Planned {
     setting: Setting,
     shape: Schedule,
-    /// Whether the shape is over one epoch in place of all of them.
+    /// True if no epochs were given: `shape` is then one unit long and stands for the whole run.
     whole: bool,
 }
 
@@ -32,7 +32,7 @@ impl std::str::FromStr for Planned {
             "lr" => Setting::Lr,
             "momentum" => Setting::Momentum,
             "drop" => Setting::Drop,
-            _ => return Err("has a schedule of lr, momentum or drop alone".to_owned()),
+            _ => return Err("only lr, momentum and drop have a schedule".to_owned()),
         };
         let shape = shape.trim();
         if let Ok(shape) = shape.parse() {
@@ -46,10 +46,10 @@ impl std::str::FromStr for Planned {
     }
 }
 
-/// The schedules of a run of so many epochs of so many steps, where none is given those there were;
-/// of two for one setting the later counts.
+/// Returns the schedules of a run of `epochs` epochs of `steps` steps. A setting without a schedule
+/// keeps that of `before`; the last of several for one setting counts.
 pub fn schedules(before: Schedules, planned: &[Planned], epochs: u32, steps: usize) -> Schedules {
-    // A run of more steps than the contract counts ends long before its schedule.
+    // A run of more steps than the contract can count ends long before its schedule does.
     let steps = u32::try_from(steps).unwrap_or(u32::MAX);
     let mut schedules = before;
     for Planned { setting, shape, whole } in planned {

@@ -1,4 +1,4 @@
-//! A network at work on a data set: epochs, and what each of them came to.
+//! Training of a network on a data set, and the summary of each epoch.
 
 use crate::failure::Failure;
 use serde_json::{Value, json};
@@ -7,11 +7,11 @@ use wgpu_dropout::data::{DataSet, Samples, Values};
 use wgpu_dropout::mlp::{Evaluation, Mlp, Resident, Source, Training};
 use wgpu_dropout::{Backend, Error};
 
-/// The columns of [`Report::row`].
+/// Column heads for [`Report::row`].
 pub const HEADS: &str =
     "epoch  running loss  train loss  train error  test loss  test error   seconds    images/s";
 
-/// Opens a data set; a source of no known kind is wrong usage.
+/// Opens a data set. A source of an unknown kind is wrong usage.
 pub fn open(source: &str) -> Result<DataSet, Failure> {
     DataSet::open(source).map_err(|error| match error {
         Error::Invalid { what } => Failure::Usage(what),
@@ -19,7 +19,7 @@ pub fn open(source: &str) -> Result<DataSet, Failure> {
     })
 }
 
-/// Samples on a device, as their file holds them.
+/// Uploads samples in the type in which their file stores them.
 pub fn upload<B: Backend>(backend: &mut B, samples: &Samples) -> wgpu_dropout::Result<Resident<B>> {
     let source = match &samples.values {
         Values::Bytes(bytes) => Source::Bytes(bytes),
@@ -28,7 +28,7 @@ pub fn upload<B: Backend>(backend: &mut B, samples: &Samples) -> wgpu_dropout::R
     Resident::new(backend, source, samples.cols, samples.unit, &samples.labels)
 }
 
-/// Refuses data that a network cannot take.
+/// Returns an error if a network cannot take the data.
 pub fn check_fit(
     data: &str,
     cols: usize,
@@ -50,7 +50,7 @@ pub fn check_fit(
     Ok(())
 }
 
-/// A network, its data on the device, and how it is trained.
+/// A network, its data on the device, and its training settings.
 pub struct Session<B: Backend> {
     /// The network.
     pub net: Mlp<B>,
@@ -60,7 +60,7 @@ pub struct Session<B: Backend> {
 }
 
 impl<B: Backend> Session<B> {
-    /// Uploads the data.
+    /// Uploads the data for a network.
     pub fn new(mut net: Mlp<B>, data: &DataSet, training: Training) -> Result<Self, Failure> {
         check_fit(&data.name, data.train.cols, data.classes, net.architecture())?;
         let train = upload(net.backend_mut(), &data.train)?;
@@ -68,12 +68,12 @@ impl<B: Backend> Session<B> {
         Ok(Self { net, train, test, training })
     }
 
-    /// Mini-batches of an epoch.
+    /// Returns the number of mini-batches in an epoch.
     pub fn steps(&self) -> usize {
         self.train.rows().div_ceil(self.training.batch)
     }
 
-    /// Trains an epoch, then measures on both sets; `progress` is told of each mini-batch.
+    /// Trains an epoch, then evaluates both sets. Calls `progress` after each mini-batch.
     pub fn epoch(&mut self, mut progress: impl FnMut()) -> wgpu_dropout::Result<Report> {
         let start = Instant::now();
         let epoch = self.net.train_epoch_with(&self.train, &self.training, |_| progress())?;
@@ -81,10 +81,11 @@ impl<B: Backend> Session<B> {
         let number = self.net.epoch();
         let mut measure = |data| {
             let evaluation = self.net.evaluate(data)?;
-            // The batches may have gone well up to the very last update.
-            match evaluation.loss.is_finite() {
-                true => Ok(evaluation),
-                false => Err(Error::Diverged { epoch: number, loss: evaluation.loss as f32 }),
+            // The last update may diverge even if the loss of every batch was finite.
+            if evaluation.loss.is_finite() {
+                Ok(evaluation)
+            } else {
+                Err(Error::Diverged { epoch: number, loss: evaluation.loss as f32 })
             }
         };
         let (train, test) = (measure(&self.train)?, measure(&self.test)?);
@@ -99,20 +100,20 @@ impl<B: Backend> Session<B> {
     }
 }
 
-/// What an epoch came to.
+/// Summary of one training epoch.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Report {
-    /// Counted from 1.
+    /// Number of the epoch, from 1.
     pub epoch: u32,
-    /// The mean over the mini-batches as trained, dropout included.
+    /// Mean loss over the mini-batches during training, with dropout.
     pub running_loss: f64,
-    /// The training set in predict mode, after the epoch.
+    /// Evaluation of the training set in predict mode, after the epoch.
     pub train: Evaluation,
-    /// The test set in predict mode, after the epoch.
+    /// Evaluation of the test set in predict mode, after the epoch.
     pub test: Evaluation,
-    /// Of training alone.
+    /// Seconds of training, without evaluation.
     pub seconds: f64,
-    /// Rows trained on.
+    /// Number of rows trained on.
     pub images: usize,
 }
 
@@ -121,7 +122,7 @@ impl Report {
         self.images as f64 / self.seconds
     }
 
-    /// The epoch for machines.
+    /// Returns the summary as JSON.
     pub fn json(&self) -> Value {
         json!({
             "epoch": self.epoch,
@@ -135,7 +136,7 @@ impl Report {
         })
     }
 
-    /// The epoch for people, under [`HEADS`].
+    /// Formats the summary as a row under [`HEADS`].
     pub fn row(&self) -> String {
         let Self { epoch, running_loss, train, test, seconds, .. } = self;
         format!(
