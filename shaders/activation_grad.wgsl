@@ -1,7 +1,9 @@
-// activation_grad: dZ = M * s * act'(Z) * dY, the gradient before a layer's activation, from Z as linear_activation saved it.
+// activation_grad: dZ = M * s * act'(Z) * dY, the gradient before a layer's activation.
 //
-// Shapes: dY, Z, dZ [rows, cols]. block.wgsl maps threads to elements.
-// Source: the chain rule; activation.wgsl names the activations'. CPU twin: src/cpu/reference/activation_grad.rs.
+// Shapes: dY, Z, dZ [rows, cols]. Z is what linear_activation saved; M is the mask, s its scale.
+// Threads: block.wgsl maps them to elements.
+// Source: the chain rule; activation.wgsl names the sources of the activations.
+// CPU twin: src/cpu/reference/activation_grad.rs.
 
 @group(0) @binding(0) var<storage, read> x: array<Element>;
 @group(0) @binding(1) var<storage, read> z: array<Element>;

@@ -1,8 +1,12 @@
-// alpha_dropout: y = a * x + b where the mask keeps, else a * alpha' + b, with a and b such that mean and variance stay.
+// alpha_dropout: y = a * x + b if the mask keeps x, else a * alpha' + b; mean and variance stay.
 //
-// Shapes: x, y [rows, cols]. `scale` is a, `shift` is b and `dropped` is a * alpha' + b, worked out in f64 by the host from the rate in effect. The
-// derivative is dropout.wgsl's with the scale a. block.wgsl maps threads to elements, rows.wgsl draws where it can, loads and stores.
-// Source: Klambauer et al., "Self-normalizing neural networks", NeurIPS 2017. CPU twin: src/cpu/reference/alpha_dropout.rs.
+// Shapes: x, y [rows, cols].
+// Parameters: `scale` is a, `shift` is b, `dropped` is a * alpha' + b. The host computes them in
+// f64 from the rate in effect, so that the mean and the variance are preserved.
+// Backward pass: dropout.wgsl with the scale a.
+// Threads: block.wgsl maps them to elements; rows.wgsl draws if it can, loads and stores.
+// Source: Klambauer et al., "Self-normalizing neural networks", NeurIPS 2017.
+// CPU twin: src/cpu/reference/alpha_dropout.rs.
 
 @group(0) @binding(0) var<storage, read> x: array<Element>;
 @group(0) @binding(1) var<storage, read_write> y: array<Element>;

@@ -1,10 +1,14 @@
-// batch_norm: each column made of mean 0 and variance 1 by given statistics, scaled and shifted, then ReLU and dropout where asked for.
+// batch_norm: normalizes columns by given statistics, scales and shifts; optional ReLU, dropout.
 //
-//     y[r, c] = M * s * relu(gamma[c] * (x[r, c] - mean[c]) / sqrt(variance[c] + epsilon) + beta[c])
+//     n[r, c] = (x[r, c] - mean[c]) / sqrt(variance[c] + epsilon)
+//     y[r, c] = M * s * relu(gamma[c] * n[r, c] + beta[c])
 //
-// Shapes: x, y [rows, cols]; statistics [2, cols], means and variances, of the mini-batch in training and the running ones in prediction; affine
-// [2, cols], gamma and beta. `shift` is epsilon. One thread takes eight columns of one row.
-// Source: Ioffe, Szegedy, "Batch normalization", ICML 2015, algorithms 1 and 2. CPU twin: src/cpu/reference/batch_norm.rs.
+// Shapes: x, y [rows, cols]; statistics [2, cols], the means and variances of the mini-batch in
+// training and the running ones in prediction; affine [2, cols], gamma and beta.
+// Parameters: `shift` is epsilon. The flag RELU adds the ReLU; M is the mask, `scale` is s.
+// Threads: one takes eight columns of one row.
+// Source: Ioffe, Szegedy, "Batch normalization", ICML 2015, algorithms 1 and 2.
+// CPU twin: src/cpu/reference/batch_norm.rs.
 
 @group(0) @binding(0) var<storage, read> x: array<f32>;
 @group(0) @binding(1) var<storage, read> statistics: array<f32>;

@@ -1,6 +1,7 @@
 // copy: y = x, the ceiling of every kernel that reads and writes each element once.
 //
-// Shapes: x, y [rows, cols]. Threads, loads and stores are those of dropout.wgsl, without the mask.
+// Shapes: x, y [rows, cols].
+// Threads: the threads, loads and stores of dropout.wgsl, without the mask.
 
 @group(0) @binding(0) var<storage, read> x: array<Element>;
 @group(0) @binding(1) var<storage, read_write> y: array<Element>;
@@ -8,8 +9,8 @@
 // loader load_x x
 // storer store_y y
 
-// Adds 0, of which no compiler knows that it is one: on lavapipe, what is loaded and stored with nothing done between takes half as
-// long again.
+// Adds `flags`, which is 0 without the compiler knowing it. On lavapipe, a value that is stored as
+// it was loaded takes half as long again.
 fn moved(v: vec4<f32>) -> vec4<f32> {
     return bitcast<vec4<f32>>(bitcast<vec4<u32>>(v) + vec4<u32>(p.flags));
 }

@@ -1,8 +1,9 @@
-// dropout: y = M * s * x, and, since it is its own derivative, dx = M * s * dy.
+// dropout: y = M * s * x; it is its own derivative, so that dx = M * s * dy.
 //
-// Shapes: x, y [rows, cols]. block.wgsl maps threads to elements, rows.wgsl draws where it can, loads and stores.
-// Source: Srivastava et al., JMLR 15 (2014), section 4; scaled while training as in the CS231n notes. CPU twin:
-// src/cpu/reference/dropout.rs.
+// Shapes: x, y [rows, cols]. M is the mask, s its scale.
+// Threads: block.wgsl maps them to elements; rows.wgsl draws if it can, loads and stores.
+// Source: Srivastava et al., JMLR 15 (2014), section 4; scaled in training as in the CS231n notes.
+// CPU twin: src/cpu/reference/dropout.rs.
 
 @group(0) @binding(0) var<storage, read> x: array<Element>;
 @group(0) @binding(1) var<storage, read_write> y: array<Element>;

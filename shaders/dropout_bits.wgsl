@@ -1,8 +1,11 @@
-// dropout_bits: y = M * s * x with a mask that is given, and, since it is its own derivative, dx = M * s * dy.
+// dropout_bits: y = M * s * x with a given mask M; its own derivative: dx = M * s * dy.
 //
-// Shapes: x, y [rows, cols], bits [rows, ceil(cols / 32)] as mask_bits.wgsl writes them: element (r, c) of M is bit c % 32 of word c / 32 of
-// row r. block.wgsl maps threads to elements; strips start at multiples of eight columns, so that the bits of one lie in one word.
-// Source: as dropout.wgsl. CPU twin: src/cpu/reference/dropout_bits.rs.
+// Shapes: x, y [rows, cols]; bits [rows, ceil(cols / 32)] as mask_bits.wgsl writes them: element
+// (r, c) of M is bit c % 32 of word c / 32 of row r.
+// Threads: block.wgsl maps them to elements. Strips start at multiples of eight columns, so that
+// the bits of a strip lie in one word.
+// Source: as dropout.wgsl.
+// CPU twin: src/cpu/reference/dropout_bits.rs.
 
 @group(0) @binding(0) var<storage, read> x: array<Element>;
 @group(0) @binding(1) var<storage, read> bits: array<u32>;

@@ -1,5 +1,7 @@
-// eight_half: eight elements of f16 as one vec4 of words, 128 bits a load or store. Through f16 first when packing, which rounds as every
-// store of f16 does: what pack2x16float is given is exact.
+// eight_half: eight elements of f16 as one vec4 of 32-bit integers, 128 bits a load or store.
+//
+// Packing converts to f16 first, which rounds as every store of f16 does, so that pack2x16float is
+// given values that are exact in f16.
 
 fn unpack8(v: vec4<u32>) -> Eight {
     return Eight(vec4<f32>(unpack2x16float(v.x), unpack2x16float(v.y)), vec4<f32>(unpack2x16float(v.z), unpack2x16float(v.w)));

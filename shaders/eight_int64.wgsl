@@ -1,5 +1,8 @@
-// eight_int64: eight elements as four 64-bit integers. An adapter that runs on a CPU loads and stores lane by lane, at most four numbers
-// at a time whatever their size: so half as many loads and stores as of 128-bit vectors, which are most of what they cost.
+// eight_int64: eight elements of f32 as four 64-bit integers.
+//
+// An adapter that runs on a CPU loads and stores lane by lane, at most four numbers at a time
+// whatever their size. So this halves the number of loads and stores in comparison with 128-bit
+// vectors, and that number is most of their cost.
 
 fn unpack8(v: vec4<u64>) -> Eight {
     let low = vec4<u32>(u32(v.x & 0xFFFFFFFFlu), u32(v.x >> 32u), u32(v.y & 0xFFFFFFFFlu), u32(v.y >> 32u));

@@ -1,8 +1,15 @@
-// gather: the mini-batch, X[r, :] = M * s * (unit * data[order[first + r], :]) and labels[r] = all_labels[order[first + r]].
+// gather: the mini-batch, with dropout of its features.
 //
-// Shapes: data [count, cols] as bytes (four a word) or as f32, order [any], X [rows, cols], labels [rows]. `rate` holds the unit:
-// 1/255 for image bytes. Data larger than a binding comes in windows: a dispatch sees the rows from row_start on, `count` of them,
-// and leaves the others alone. One thread takes eight columns of one row. CPU twin: src/cpu/reference/gather.rs.
+//     X[r, :] = M * s * (unit * data[order[first + r], :])
+//     labels[r] = all_labels[order[first + r]]
+//
+// Shapes: data [count, cols] as bytes (four a word) or as f32; order [any]; X [rows, cols]; labels
+// [rows]. M is the mask, s its scale.
+// Parameters: `rate` is the unit: 1/255 for image bytes. Data larger than a binding comes in
+// windows: a dispatch sees `count` rows from row `c_stride` on, and leaves the other rows of X
+// alone. `b_stride` and `d_stride` are the first elements of all_labels and labels.
+// Threads: one takes eight columns of one row.
+// CPU twin: src/cpu/reference/gather.rs.
 
 @group(0) @binding(0) var<storage, read> data: array<Datum>;
 @group(0) @binding(1) var<storage, read> order: array<u32>;
@@ -33,7 +40,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     if col == 0u && (p.flags & LABELS) != 0u {
         labels[p.d_stride + row] = all_labels[p.b_stride + source];
     }
-    // Rows before the window wrap around and are past its end.
+    // For a row before the window the difference wraps around to a number past its end.
     let local = source - p.c_stride;
     if local >= p.count {
         return;

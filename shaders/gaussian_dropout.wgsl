@@ -1,9 +1,14 @@
-// gaussian_dropout: y = x * (1 + sigma * n), n standard normal, and, since it is its own derivative, dx = dy * (1 + sigma * n).
+// gaussian_dropout: y = x * (1 + sigma * n), n standard normal; dx = dy * (1 + sigma * n).
 //
-// Shapes: x, y [rows, cols]. n = c * quantile((d + 1/2) / 65536) of the element's draw d; `scale` is sigma * c, worked out in f64 by the host.
-// block.wgsl maps threads to elements, rows.wgsl draws where it can, loads and stores.
-// Sources: Srivastava et al., JMLR 15 (2014), section 10; Wichura, "Algorithm AS 241", Applied Statistics 37 (1988), PPND7. CPU twin:
-// src/cpu/reference/gaussian_dropout.rs.
+//     n = c * quantile((d + 1/2) / 65536), where d is the element's draw of 16 bits
+//
+// It is its own derivative.
+// Shapes: x, y [rows, cols].
+// Parameters: `scale` is sigma * c, which the host computes in f64.
+// Threads: block.wgsl maps them to elements; rows.wgsl draws if it can, loads and stores.
+// Sources: Srivastava et al., JMLR 15 (2014), section 10; Wichura, "Algorithm AS 241", Applied
+// Statistics 37 (1988), PPND7.
+// CPU twin: src/cpu/reference/gaussian_dropout.rs.
 
 @group(0) @binding(0) var<storage, read> x: array<Element>;
 @group(0) @binding(1) var<storage, read_write> y: array<Element>;
@@ -11,10 +16,11 @@
 // loader load_x x
 // storer store_y y
 
-// The standard normal's quantile at the middle of each draw's 65,536th: a quotient of polynomials, in 0.425^2 - q^2 near the middle and in the
-// root of the logarithm near the ends.
+// Returns the standard normal quantile at the middle of each draw's interval, of 65,536 in all. It
+// is a quotient of polynomials: in 0.425^2 - q^2 near the middle, in the square root of the
+// negative logarithm near the ends.
 fn quantile4(draws: vec4<u32>) -> vec4<f32> {
-    // Both exact: whole numbers of 2^-17.
+    // u and q are exact: multiples of 2^-17.
     let u = (vec4<f32>(draws) + 0.5) * (1.0 / 65536.0);
     let q = u - 0.5;
     let middle = abs(q) <= vec4<f32>(0.425);

@@ -1,9 +1,13 @@
 // grad_input: dX = dZ Wᵀ, with dZ made from dY and Y while loading (gradient.wgsl).
 //
-// With the flag THROUGH, X is the output of a layer before, and what is written is that layer's dZ: dX * rate where X > 0, else 0.
-// Shapes: dY, Y [rows, inner], W [cols, inner], X, dX [rows, cols], X from `first` on with rows `count` apart: `inner` counts the layer's outputs, `cols` its inputs. The sum runs
-// over the outputs in ascending order in one chain. The tile file maps threads to elements.
-// Source: the chain rule; CS231n notes, "backprop". CPU twin: src/cpu/reference/grad_input.rs.
+// Shapes: dY, Y [rows, inner], W [cols, inner], X, dX [rows, cols]. `inner` is the number of the
+// layer's outputs, `cols` of its inputs. X starts at `first`; its rows are `count` apart.
+// With the flag THROUGH, X is the output of the layer before, and the result is the gradient before
+// that layer's activation: dX * rate if X > 0, else 0.
+// Order: the sum runs over the outputs in ascending order, in one chain.
+// Threads: the tile file maps them to elements.
+// Source: the chain rule; CS231n notes, "backprop".
+// CPU twin: src/cpu/reference/grad_input.rs.
 
 @group(0) @binding(0) var<storage, read> weight: array<FirstElement>;
 @group(0) @binding(1) var<storage, read> grad_output: array<Element>;
@@ -18,14 +22,14 @@
 // loader load_grad_input grad_input
 // storer store_grad_input grad_input OutputElement
 
-const THROUGH: u32 = 2u;  // flag: of dispatches that end a sum
+const THROUGH: u32 = 2u;  // flag, only of dispatches that end a sum
 
 fn weight_quad(n: u32, k: u32) -> vec4<Number> {
     return load_weight_stored(p.a_start + min(n, p.cols - 1u) * p.a_stride + k, p.inner - k);
 }
 
 const A_BY_TERM: bool = false;  // a line of A holds four terms
-const B_BY_TERM: bool = false;  // and so does a line of B
+const B_BY_TERM: bool = false;  // a line of B holds four terms
 
 fn a_quad(m: u32, k: u32) -> vec4<f32> {
     return grad_z(min(m, p.rows - 1u), k, p.inner - k);
@@ -64,7 +68,7 @@ fn b_strip(k: u32, n: u32) -> array<Eight, 4> {
     return array<Eight, 4>(Eight(low[0], high[0]), Eight(low[1], high[1]), Eight(low[2], high[2]), Eight(low[3], high[3]));
 }
 
-// W[n .. n + 8, k].
+// Returns W[n .. n + 8, k].
 fn b_eight(k: u32, n: u32) -> Eight {
     return Eight(weight_column(n, k), weight_column(n + 4u, k));
 }
@@ -75,7 +79,7 @@ fn weight_column(n: u32, k: u32) -> vec4<f32> {
     return vec4<f32>(vec4<Number>(weight_quad(n, from_)[term], weight_quad(n + 1u, from_)[term], weight_quad(n + 2u, from_)[term], weight_quad(n + 3u, from_)[term]));
 }
 
-// The partial sum that the dispatch before left.
+// Returns the partial sums that the previous dispatch left in dX.
 fn start(m: u32, n: u32) -> vec4<f32> {
     if m >= p.rows || n >= p.cols {
         return vec4<f32>(0.0);
@@ -83,7 +87,7 @@ fn start(m: u32, n: u32) -> vec4<f32> {
     return load_grad_input(p.d_start + m * p.d_stride + n, p.cols - n);
 }
 
-// Four sums of a part; see join.wgsl.
+// Returns four sums of one part of a split-K product; see join.wgsl.
 fn part_quad(at: u32, left: u32) -> vec4<f32> {
     return load_weight(at, left);
 }
@@ -92,7 +96,8 @@ fn open(m: u32, n: u32, rows: u32) -> array<vec4<u32>, 2> {
     return array<vec4<u32>, 2>();
 }
 
-// Writes eight columns of a row: dX, or the dZ of the layer before; a NaN in X lets the gradient pass.
+// Writes eight columns of a row of dX, or of the dZ of the layer before. A NaN in X lets the
+// gradient pass.
 fn finish(m: u32, n: u32, low: vec4<f32>, high: vec4<f32>, keep: u32) {
     if m >= p.rows || n >= p.cols {
         return;

@@ -1,9 +1,13 @@
-// grad_weight: dW = Xᵀ dZ and db = sum over the batch of dZ, in one dispatch, with dZ made while loading (gradient.wgsl).
+// grad_weight: dW = Xᵀ dZ and db = sum over the batch of dZ, in one dispatch.
 //
-// Shapes: X [inner, inputs], dY, Y [inner, cols], dW [inputs, cols], db [cols], which starts at `count` of its binding: `inner` counts the
-// batch. The sum runs over the batch in ascending order in one chain; a dispatch may hold a part of it (`PART`). outer.wgsl gives the
-// factors, the tile file maps threads to elements.
-// Source: the chain rule; CS231n notes, "backprop". CPU twin: src/cpu/reference/grad_weight.rs.
+// dZ is made from dY and Y while loading (gradient.wgsl).
+// Shapes: X [inner, inputs], dY, Y [inner, cols], dW [inputs, cols], db [cols]. `inner` is the size
+// of the batch. db starts at element `count` of its binding.
+// Order: the sum runs over the batch in ascending order, in one chain; under `PART` a dispatch may
+// hold a part of it.
+// Threads: outer.wgsl loads the factors; the tile file maps threads to elements.
+// Source: the chain rule; CS231n notes, "backprop".
+// CPU twin: src/cpu/reference/grad_weight.rs.
 
 @group(0) @binding(0) var<storage, read> x: array<Element>;
 @group(0) @binding(1) var<storage, read> grad_output: array<Element>;
@@ -17,7 +21,7 @@
 // loader load_grad_weight grad_weight
 // storer store_grad_weight grad_weight
 
-// The partial sum that the dispatch before left.
+// Returns the partial sums that the previous dispatch left in dW, or in db for the row of ones.
 fn start(m: u32, n: u32) -> vec4<f32> {
     if m >= p.rows || n >= p.cols {
         return vec4<f32>(0.0);

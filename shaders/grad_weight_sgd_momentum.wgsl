@@ -1,4 +1,4 @@
-// grad_weight_sgd_momentum: v = momentum * v + g, kept from step to step. Part of grad_weight_sgd.wgsl.
+// grad_weight_sgd_momentum: v = momentum * v + g, kept between steps. Part of grad_weight_sgd.wgsl.
 
 @group(0) @binding(4) var<storage, read_write> weight_velocities: array<Element>;
 @group(0) @binding(5) var<storage, read_write> bias_velocities: array<f32>;

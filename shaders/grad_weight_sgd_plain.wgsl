@@ -1,4 +1,4 @@
-// grad_weight_sgd_plain: without momentum the velocity is the gradient and is not kept. Part of grad_weight_sgd.wgsl.
+// grad_weight_sgd_plain: without momentum v = g, and is not kept. Part of grad_weight_sgd.wgsl.
 
 fn velocity(at: u32, g: Eight, left: u32) -> Eight {
     return g;

@@ -1,22 +1,26 @@
-// gradient: dZ, the gradient before a layer's activation, made from dY while a kernel loads it, so that it is never stored.
+// gradient: dZ, the gradient before a layer's activation, made from dY while a kernel loads it.
 //
-//     after ReLU:       dZ = dY * s where Y > 0, else 0: the saved output tells the mask, and a NaN in Y lets the gradient pass
-//     without ReLU:     dZ = M * s * dY, drawn again, since an output of 0 does not mean that it was dropped
-//     without dropout:  dZ = dY
+//     GATE_RELU, after ReLU:         dZ = dY * s if Y > 0, else 0
+//     GATE_MASK, without ReLU:       dZ = M * s * dY
+//     GATE_NONE, without dropout:    dZ = dY
 //
-// `GATE`, set by the host, says which. The including kernel declares `grad_output` and `output`, both [batch, cols] with b_start and
-// b_stride, c_start and c_stride. CPU twin: src/cpu/reference/gradient.rs.
+// dZ is never stored. After a ReLU the saved output Y gives the ReLU mask and the dropout mask at
+// once; a NaN in Y lets the gradient pass. Without a ReLU the dropout mask is drawn again, since an
+// output of 0 does not mean that it was dropped. The host sets `GATE`.
+// Shapes: the kernel declares `grad_output` (dY) and `output` (Y), both [batch, cols], with
+// `b_start`, `b_stride` and `c_start`, `c_stride`.
+// CPU twin: src/cpu/reference/gradient.rs.
 
 const GATE_NONE: u32 = 0u;
 const GATE_RELU: u32 = 1u;
 const GATE_MASK: u32 = 2u;
 
-// dY[row, col .. col + 4], of which the first `left` exist; col is a multiple of 4.
+// Loads dY[row, col .. col + 4], of which the first `left` exist; col is a multiple of 4.
 fn grad_of(row: u32, col: u32, left: u32) -> vec4<Number> {
     return load_grad_output_stored(p.b_start + row * p.b_stride + col, left);
 }
 
-// Y of the same elements, where it is asked.
+// Loads Y of the same elements, if `GATE` needs it.
 fn output_of(row: u32, col: u32, left: u32) -> vec4<Number> {
     if GATE == GATE_RELU {
         return load_output_stored(p.c_start + row * p.c_stride + col, left);
@@ -24,7 +28,7 @@ fn output_of(row: u32, col: u32, left: u32) -> vec4<Number> {
     return vec4<Number>();
 }
 
-// Their dZ.
+// Returns their dZ.
 fn gated(grad: vec4<f32>, y: vec4<f32>, row: u32, col: u32) -> vec4<f32> {
     if GATE == GATE_RELU {
         return select(grad * p.scale, vec4<f32>(0.0), y <= vec4<f32>(0.0));
@@ -39,7 +43,7 @@ fn grad_z(row: u32, col: u32, left: u32) -> vec4<f32> {
     return gated(vec4<f32>(grad_of(row, col, left)), vec4<f32>(output_of(row, col, left)), row, col);
 }
 
-// dZ[row, col .. col + 8]; col is a multiple of 8.
+// Returns dZ[row, col .. col + 8]; col is a multiple of 8.
 fn grad_z8(row: u32, col: u32, left: u32) -> Eight {
     var grad = load_grad_output8(p.b_start + row * p.b_stride + col, left);
     if GATE == GATE_RELU {

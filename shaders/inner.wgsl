@@ -1,9 +1,10 @@
-// inner: the factors of X W and what its sums begin and end with: shared by linear_forward and linear_activation.
+// inner: the factors of X W and the epilogue shared by linear_forward and linear_activation.
 //
-// The including kernel declares x, weight, bias and y, and takes what is summed: finish() eight columns of a row of Y.
+// The kernel declares x, weight, bias and y, and defines `finish`, which takes eight columns of a
+// row of Y.
 
 const LAST: u32 = 2u;   // flag: the sum ends in this dispatch
-const BIAS: u32 = 8u;   // flag: there is one
+const BIAS: u32 = 8u;   // flag: there is a bias
 
 const A_BY_TERM: bool = false;  // a line of A holds four terms
 const B_BY_TERM: bool = true;   // a line of B holds four columns
@@ -20,7 +21,7 @@ fn weight_quad(k: u32, n: u32) -> vec4<Number> {
     return load_weight_stored(p.b_start + k * p.b_stride + n, select(0u, p.cols - min(n, p.cols), k < p.inner));
 }
 
-// W[k, n .. n + 8].
+// Loads W[k, n .. n + 8].
 fn b_eight(k: u32, n: u32) -> Eight {
     return load_weight8(p.b_start + k * p.b_stride + n, select(0u, p.cols - min(n, p.cols), k < p.inner));
 }
@@ -43,12 +44,12 @@ fn b_lines(fetched: Fetched, k: u32, n: u32) -> mat4x4<f32> {
     return mat4x4<f32>(fetched.values);
 }
 
-// Element [k] is W[k + k, n .. n + 8].
+// Element [t] is W[k + t, n .. n + 8].
 fn b_strip(k: u32, n: u32) -> array<Eight, 4> {
     return array<Eight, 4>(b_eight(k, n), b_eight(k + 1u, n), b_eight(k + 2u, n), b_eight(k + 3u, n));
 }
 
-// The partial sum that the dispatch before left.
+// Returns the partial sums that the previous dispatch left in Y.
 fn start(m: u32, n: u32) -> vec4<f32> {
     if m >= p.rows || n >= p.cols {
         return vec4<f32>(0.0);
@@ -56,7 +57,7 @@ fn start(m: u32, n: u32) -> vec4<f32> {
     return load_y(p.d_start + m * p.d_stride + n, p.cols - n);
 }
 
-// Four sums of a part; see join.wgsl.
+// Returns four sums of one part of a split-K product; see join.wgsl.
 fn part_quad(at: u32, left: u32) -> vec4<f32> {
     return load_x(at, left);
 }
@@ -70,7 +71,8 @@ fn bias_quad(n: u32) -> vec4<f32> {
     return vec4<f32>(f32(bias[at.x]), f32(bias[at.y]), f32(bias[at.z]), f32(bias[at.w]));
 }
 
-// Loads what the epilogue needs once; the result tells which elements are kept.
+// Loads the bias and draws the mask of the thread's rows; returns the bits that tell which elements
+// are kept.
 fn open(m: u32, n: u32, rows: u32) -> array<vec4<u32>, 2> {
     if (p.flags & BIAS) != 0u {
         bias_low = bias_quad(n);

@@ -1,6 +1,9 @@
-// mask_bits: the mask itself, one bit an element: (r, c) is bit c % 32 of word c / 32 of row r, rows padded with 0 to whole words.
+// mask_bits: the mask itself, one bit an element.
 //
-// Shapes: bits [rows, ceil(cols / 32)]. One thread makes one word, four calls of Philox. CPU twin: src/cpu/reference/mask_bits.rs.
+// Shapes: bits [rows, ceil(cols / 32)]. Element (r, c) is bit c % 32 of word c / 32 of row r; rows
+// are padded with 0 to whole words.
+// Threads: one makes one word, with four calls of Philox.
+// CPU twin: src/cpu/reference/mask_bits.rs.
 
 @group(0) @binding(0) var<storage, read_write> bits: array<u32>;
 

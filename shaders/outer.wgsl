@@ -1,8 +1,11 @@
-// outer: the factors of Xᵀ dZ, and where its rows go: shared by grad_weight and grad_weight_sgd.
+// outer: the factors of Xᵀ dZ and the rows of the result, for grad_weight and grad_weight_sgd.
 //
-// X [inner, inputs] is seen with one more column of ones, whose row of the product is db; `rows` counts the rows of this dispatch, that one
-// included, and `first` is the local row of the ones (past the end where another dispatch has it). The including kernel declares x, gives
-// grad_z and grad_z8, and takes what is summed: put() eight columns of dW, put_bias() one column of db.
+// X [inner, inputs] is treated as having one more column, of ones, whose row of the product is db.
+// `rows` is the number of rows in this dispatch, that one included. `first` is the local row of the
+// ones; it lies past the end if another dispatch has it.
+// The kernel declares x; it or gradient.wgsl defines `grad_of`, `output_of`, `gated` and `grad_z8`.
+// The kernel also defines `put`, which takes eight columns of a row of dW, and `put_bias`, which
+// takes one column of db.
 
 const A_BY_TERM: bool = true;  // a line of A holds four rows
 const B_BY_TERM: bool = true;  // a line of B holds four columns
@@ -11,7 +14,7 @@ fn x_quad(m: u32, k: u32) -> vec4<Number> {
     return load_x_stored(p.a_start + k * p.a_stride + m, p.first - min(m, p.first));
 }
 
-// X[k, m .. m + 4] with the column of ones; 0 past the batch.
+// Returns X[k, m .. m + 4] with the column of ones; 0 past the batch.
 fn with_ones(values: vec4<Number>, m: u32, k: u32) -> vec4<f32> {
     let ones = vec4<u32>(m, m + 1u, m + 2u, m + 3u) == vec4<u32>(p.first);
     return select(vec4<f32>(0.0), select(vec4<f32>(values), vec4<f32>(1.0), ones), k < p.inner);
@@ -51,14 +54,14 @@ fn b_lines(fetched: Fetched, k: u32, n: u32) -> mat4x4<f32> {
     return lines;
 }
 
-// dZ[k, n .. n + 8].
+// Returns dZ[k, n .. n + 8].
 fn b_eight(k: u32, n: u32) -> Eight {
     let grad = grad_z8(min(k, p.inner - 1u), n, p.cols - min(n, p.cols));
     let zero = vec4<f32>(0.0);
     return Eight(select(zero, grad.low, k < p.inner), select(zero, grad.high, k < p.inner));
 }
 
-// Element [k] is dZ[k + k, n .. n + 8].
+// Element [t] is dZ[k + t, n .. n + 8].
 fn b_strip(k: u32, n: u32) -> array<Eight, 4> {
     return array<Eight, 4>(b_eight(k, n), b_eight(k + 1u, n), b_eight(k + 2u, n), b_eight(k + 3u, n));
 }
@@ -68,12 +71,12 @@ fn open(m: u32, n: u32, rows: u32) -> array<vec4<u32>, 2> {
     return array<vec4<u32>, 2>();
 }
 
-// The row of ones, if it is among the thread's.
+// The sums of the row of ones, if it is among the thread's rows.
 var<private> has_bias: bool;
 var<private> bias_low: vec4<f32>;
 var<private> bias_high: vec4<f32>;
 
-// Takes eight columns of a row of dW, or holds them back for close() where they are db.
+// Passes eight columns of a row of dW on to `put`, or holds them back for `close` if they are db.
 fn finish(m: u32, n: u32, low: vec4<f32>, high: vec4<f32>, keep: u32) {
     if m == p.first {
         has_bias = true;

@@ -1,6 +1,10 @@
-// philox_words: the generator alone, words[i] = philox4x32(inputs[i]), for checking a device against the published answers.
+// philox_words: the generator alone, to check a device against the published answers.
 //
-// Shapes: inputs [rows, 6]: counter and key; words [rows, 4]. One thread makes one row. CPU twin: src/philox.rs.
+//     words[i] = philox4x32(inputs[i])
+//
+// Shapes: inputs [rows, 6], counter and key; words [rows, 4].
+// Threads: one makes one row.
+// CPU twin: src/philox.rs.
 
 @group(0) @binding(0) var<storage, read> inputs: array<u32>;
 @group(0) @binding(1) var<storage, read_write> words: array<u32>;

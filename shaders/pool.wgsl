@@ -1,12 +1,17 @@
-// pool: the largest element or the mean of each window of images; a window of the whole image makes it global.
+// pool: the largest element or the mean of each window of images.
 //
 //     y[b, i, j, c] = max or mean over u < U, v < V of x[b, i * U + u, j * V + v, c]
 //
-// Shapes: x [B, H, W, C], y [B, I, J, C] with I and J the whole parts of H / U and W / V: what is left over at the end of rows and columns is in no
-// window. `rows` is B, `size_1`, `size_2` are H and W, `count` C, `inner` U * V, `col_0`, `col_1` U and V, `row_0`, `row_1` I and J, `rate` 1 / (U * V). A
-// mean's terms are added in ascending order of (u, v); a NaN is the largest. One thread takes one element of y.
-// Source: LeCun, Bottou, Bengio, Haffner, "Gradient-based learning applied to document recognition", 1998; global: Lin, Chen, Yan, "Network in
-// network", ICLR 2014. CPU twin: src/cpu/reference/pool.rs.
+// A window of the size of the image makes it global. A NaN counts as the largest element.
+// Shapes: x [B, H, W, C], y [B, I, J, C] with I = floor(H / U) and J = floor(W / V). What remains
+// at the end of rows and columns is in no window.
+// Parameters: `rows` is B, `size_1`, `size_2` are H and W, `row_0`, `row_1` are I and J, `col_0`,
+// `col_1` are U and V, `count` is C, `inner` is U * V, `rate` is 1 / (U * V).
+// Order: the terms of a mean are added in ascending order of (u, v).
+// Threads: one takes one element of y.
+// Sources: LeCun, Bottou, Bengio, Haffner, "Gradient-based learning applied to document
+// recognition", 1998; global: Lin, Chen, Yan, "Network in network", ICLR 2014.
+// CPU twin: src/cpu/reference/pool.rs.
 
 @group(0) @binding(0) var<storage, read> x: array<f32>;
 @group(0) @binding(1) var<storage, read_write> y: array<f32>;

@@ -1,10 +1,16 @@
-// pool_grad: the way back through pool: a mean's gradient goes to all elements of its window in equal shares, a maximum's to the largest.
+// pool_grad: backward pass of pool: equal shares of a mean's gradient, all of a maximum's to one.
 //
-//     mean: dx = dy / (U * V)      maximum: dx = dy at the first of the largest elements, else 0      in no window: 0
-//     through: dx * s where x > 0, else 0, where x is what ReLU and dropout of the scale s gave
+//     mean:    dx = dy / (U * V)
+//     maximum: dx = dy at the first of the largest elements of the window, else 0
+//     outside every window: 0
+//     with the flag THROUGH: dx * s if x > 0, else 0
 //
-// Shapes and parameters: as in pool.wgsl; dx [B, H, W, C]; `scale` is s. One thread takes one window, of those too that the end of the image cuts.
-// Source: as pool.wgsl. CPU twin: src/cpu/reference/pool_grad.rs.
+// THROUGH continues the backward pass through the layer before, whose ReLU and dropout of scale s
+// gave x.
+// Shapes and parameters: as in pool.wgsl; dx [B, H, W, C]; `scale` is s.
+// Threads: one takes one window, including those that the end of the image cuts off.
+// Source: as pool.wgsl.
+// CPU twin: src/cpu/reference/pool_grad.rs.
 
 @group(0) @binding(0) var<storage, read> x: array<f32>;
 @group(0) @binding(1) var<storage, read> grad_y: array<f32>;

@@ -1,4 +1,4 @@
-// sgd_momentum: v = momentum * v + g, kept from step to step. Shape: v as W. Part of sgd.wgsl.
+// sgd_momentum: v = momentum * v + g, kept between steps; v has W's shape. Part of sgd.wgsl.
 
 @group(0) @binding(2) var<storage, read_write> velocities: array<Element>;
 

@@ -1,16 +1,19 @@
-// tile_narrow: the loop of a matrix product of few columns, for adapters that run on a CPU and have subgroups of eight.
+// tile_narrow: the loop of a matrix product of few columns, for CPUs with subgroups of eight.
 //
 //     C[m, n] = sum over k of A[m, k] B[k, n]
 //
-// tile_shuffle turned round: the eight threads of a workgroup lie along the rows, and each holds TILE_ROWS, which is 4, by 16 sums. So it is B
-// of which they all need the same values, and each loads an eighth of those of four terms and hands them around. Ten classes take 10 of 16
-// columns so, where they would take 10 of 64.
-// The kernel that this is joined with gives a_fetch, a_lines, b_eight, start, and open, finish and close for the rows of a thread.
+// For adapters that run on a CPU: tile_shuffle with the roles of rows and columns exchanged.
+// Threads: the eight threads of a workgroup lie along the rows, and each holds TILE_ROWS (4) by 16
+// sums. They all need the same values of B, so each loads an eighth of those of four terms and
+// shares them by shuffles. Ten classes then take 10 of 16 columns, instead of 10 of 64.
+// The kernel defines `a_fetch`, `a_lines`, `b_eight` and `start`, and the epilogue of a thread's
+// rows: `open`, `finish` and `close`.
 
 @compute @workgroup_size(8)
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(subgroup_invocation_id) lane: u32) {
     begin(workgroup);
-    // As in tile_shuffle.wgsl: shuffles stand in control flow that is uniform to a compiler's eye too.
+    // From `params`, so that compilers see uniform control flow at the shuffles, as in
+    // tile_shuffle.wgsl.
     let inner = params.inner + workgroup.z;
     let index = workgroup.y * params.grid + workgroup.x;
     let row_tiles = (params.rows + workgroup.z + 8u * TILE_ROWS - 1u) / (8u * TILE_ROWS);
@@ -18,7 +21,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(subgroup_invocatio
     let part = part_of(index, row_tiles * col_tiles, inner);
     let m = ((part.x % row_tiles) * 8u + lane) * TILE_ROWS;
     let n = (part.x / row_tiles) * 16u;
-    // Indexed by constants alone, and a row chosen by comparisons; see tile_shuffle.wgsl.
+    // Indexed by constants alone; a row is chosen by comparisons, see tile_shuffle.wgsl.
     var sums: array<vec4<f32>, 16>;
     for (var row = 0u; row < select(0u, 4u, begun()); row++) {
         for (var quad = 0u; quad < 4u; quad++) { // unroll
@@ -29,7 +32,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(subgroup_invocatio
         }
     }
     for (var k = part.y; k < part.z; k += 4u) {
-        // Two threads a term, eight columns each.
+        // Two threads load a term, eight columns each.
         let b = b_eight(k + lane / 2u, n + lane % 2u * 8u);
         var a = a_lines(a_fetch(m, k), m, k);
         if A_BY_TERM {
