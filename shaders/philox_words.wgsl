@@ -1,6 +1,6 @@
 // philox_words: the generator alone, to check a device against the published answers.
 //
-//     words[i] = philox4x32(inputs[i])
+//     for each row i: words[i] = philox4x32(inputs[i])
 //
 // Shapes: inputs [rows, 6], counter and key; words [rows, 4].
 // Threads: one makes one row.
