@@ -122,8 +122,8 @@ impl Tile {
         Ok(())
     }
 
-    /// Returns the division of a tile that a workgroup makes together in workgroup memory; `None` for
-    /// tiles in registers and on matrix units.
+    /// Returns the division of a tile that a workgroup makes together in workgroup memory; `None`
+    /// for tiles in registers and on matrix units.
     pub(super) fn group(self) -> Option<Group> {
         // Two buffers if they fit the 16 KiB that every device has; `Large` requires more.
         let group = |thread_rows, rows, cols, lanes, buffers| {

@@ -22,12 +22,15 @@ impl Kernels {
     /// require a warm-up of their own.
     ///
     /// ```no_run
-    /// # use wgpu_dropout::{Dropout, Key, Mask, Mode, Rate, call::DropoutCall, gpu::{Kernels, View}, wgpu};
+    /// # use wgpu_dropout::gpu::{Kernels, View};
+    /// # use wgpu_dropout::{Dropout, Key, Mask, Mode, Rate, call::DropoutCall, wgpu};
     /// # fn main() -> wgpu_dropout::Result<()> { let device: wgpu::Device = unimplemented!();
-    /// # let dropout = Dropout::train(Mode::Inverted, Mask::new(Rate::drop(0.5)?, Key { seed: 42, layer: 1, step: 0 }));
+    /// # let key = Key { seed: 42, layer: 1, step: 0 };
+    /// # let dropout = Dropout::train(Mode::Inverted, Mask::new(Rate::drop(0.5)?, key));
     /// let kernels = Kernels::new(&device)?;
     /// kernels.warm_up(|kernels, [x, y, ..]| {
-    ///     kernels.dropout(&DropoutCall { x: &View::new(x, 128, 1024), y: &mut View::new(y, 128, 1024), dropout })?;
+    ///     let (x, mut y) = (View::new(x, 128, 1024), View::new(y, 128, 1024));
+    ///     kernels.dropout(&DropoutCall { x: &x, y: &mut y, dropout })?;
     ///     Ok(())
     /// })?;
     /// # Ok(()) }
