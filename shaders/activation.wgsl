@@ -30,7 +30,8 @@ fn sigmoid(z: vec4<f32>) -> vec4<f32> {
 // Returns Phi(z); `bell` is exp(-z^2 / 2).
 fn normal(z: vec4<f32>, bell: vec4<f32>) -> vec4<f32> {
     let t = 1.0 / (1.0 + 0.23164190 * abs(z));
-    let tail = 0.5 * bell * t * (0.254829592 + t * (-0.284496736 + t * (1.421413741 + t * (-1.453152027 + t * 1.061405429))));
+    let tail = 0.5 * bell * t * (0.254829592 + t * (-0.284496736
+        + t * (1.421413741 + t * (-1.453152027 + t * 1.061405429))));
     return select(tail, 1.0 - tail, z > vec4<f32>(0.0));
 }
 

@@ -19,5 +19,9 @@ fn strip(row: u32, col: u32) {
     let at = load_z8(p.c_start + row * p.c_stride + col, left);
     let keep = keep8(row, col);
     let low = drop4(back(at.low, grad.low), keep);
-    store_y8(p.b_start + row * p.b_stride + col, Eight(low, drop4(back(at.high, grad.high), keep >> 4u)), left);
+    store_y8(
+        p.b_start + row * p.b_stride + col,
+        Eight(low, drop4(back(at.high, grad.high), keep >> 4u)),
+        left
+    );
 }

@@ -32,12 +32,14 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
         let col = first + j;
         if col < p.cols {
             let inverse = 1.0 / sqrt(statistics[p.b_start + p.cols + col] + p.shift);
-            let normal = (x[p.a_start + row * p.a_stride + col] - statistics[p.b_start + col]) * inverse;
+            let normal =
+                (x[p.a_start + row * p.a_stride + col] - statistics[p.b_start + col]) * inverse;
             var v = affine[p.c_start + col] * normal + affine[p.c_start + p.cols + col];
             if (p.flags & RELU) != 0u {
                 v = relu(vec4<f32>(v)).x;
             }
-            y[p.d_start + row * p.d_stride + col] = select(0.0, v * p.scale, ((keep >> j) & 1u) != 0u);
+            y[p.d_start + row * p.d_stride + col] =
+                select(0.0, v * p.scale, ((keep >> j) & 1u) != 0u);
         }
     }
 }

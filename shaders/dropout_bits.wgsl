@@ -18,5 +18,9 @@ fn strip(row: u32, col: u32) {
     let left = p.cols - col;
     let v = load_x8(p.a_start + row * p.a_stride + col, left);
     let keep = bits[p.c_start + row * p.c_stride + col / 32u] >> (col % 32u);
-    store_y8(p.b_start + row * p.b_stride + col, Eight(drop4(v.low, keep), drop4(v.high, keep >> 4u)), left);
+    store_y8(
+        p.b_start + row * p.b_stride + col,
+        Eight(drop4(v.low, keep), drop4(v.high, keep >> 4u)),
+        left
+    );
 }

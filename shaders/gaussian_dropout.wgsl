@@ -25,10 +25,14 @@ fn quantile4(draws: vec4<u32>) -> vec4<f32> {
     let q = u - 0.5;
     let middle = abs(q) <= vec4<f32>(0.425);
     let r = select(sqrt(-log(min(u, 1.0 - u))) - 1.6, 0.180625 - q * q, middle);
-    let numerator = ((pick(1.7023821103e-1, 5.9109374720e1, middle) * r + pick(1.3067284816, 1.5929113202e2, middle)) * r
-        + pick(2.7568153900, 5.0434271938e1, middle)) * r + pick(1.4234372777, 3.3871327179, middle);
-    let denominator = ((pick(0.0, 6.7187563600e1, middle) * r + pick(1.2021132975e-1, 7.8757757664e1, middle)) * r
-        + pick(7.3700164250e-1, 1.7895169469e1, middle)) * r + 1.0;
+    let numerator = ((pick(1.7023821103e-1, 5.9109374720e1, middle) * r
+        + pick(1.3067284816, 1.5929113202e2, middle)) * r
+        + pick(2.7568153900, 5.0434271938e1, middle)) * r
+        + pick(1.4234372777, 3.3871327179, middle);
+    let denominator = ((pick(0.0, 6.7187563600e1, middle) * r
+        + pick(1.2021132975e-1, 7.8757757664e1, middle)) * r
+        + pick(7.3700164250e-1, 1.7895169469e1, middle)) * r
+        + 1.0;
     return numerator / denominator * select(sign(q), q, middle);
 }
 

@@ -48,13 +48,21 @@ fn a_fetch(m: u32, k: u32) -> Fetched {
 fn a_lines(fetched: Fetched, m: u32, k: u32) -> mat4x4<f32> {
     var lines: mat4x4<f32>;
     for (var r = 0u; r < 4u; r++) { // unroll
-        lines[r] = gated(vec4<f32>(fetched.values[r]), vec4<f32>(fetched.output[r]), min(m + r, p.rows - 1u), k);
+        lines[r] = gated(
+            vec4<f32>(fetched.values[r]), vec4<f32>(fetched.output[r]), min(m + r, p.rows - 1u), k
+        );
     }
     return lines;
 }
 
 fn b_fetch(k: u32, n: u32) -> Fetched {
-    return Fetched(mat4x4<Number>(weight_quad(n, k), weight_quad(n + 1u, k), weight_quad(n + 2u, k), weight_quad(n + 3u, k)), mat4x4<Number>());
+    return Fetched(
+        mat4x4<Number>(
+            weight_quad(n, k), weight_quad(n + 1u, k),
+            weight_quad(n + 2u, k), weight_quad(n + 3u, k)
+        ),
+        mat4x4<Number>()
+    );
 }
 
 // Line [c] is W[n + c, k .. k + 4].
@@ -65,7 +73,10 @@ fn b_lines(fetched: Fetched, k: u32, n: u32) -> mat4x4<f32> {
 fn b_strip(k: u32, n: u32) -> array<Eight, 4> {
     let low = transpose(b_lines(b_fetch(k, n), k, n));
     let high = transpose(b_lines(b_fetch(k, n + 4u), k, n + 4u));
-    return array<Eight, 4>(Eight(low[0], high[0]), Eight(low[1], high[1]), Eight(low[2], high[2]), Eight(low[3], high[3]));
+    return array<Eight, 4>(
+        Eight(low[0], high[0]), Eight(low[1], high[1]),
+        Eight(low[2], high[2]), Eight(low[3], high[3])
+    );
 }
 
 // Returns W[n .. n + 8, k].
@@ -76,7 +87,10 @@ fn b_eight(k: u32, n: u32) -> Eight {
 fn weight_column(n: u32, k: u32) -> vec4<f32> {
     let term = k % 4u;
     let from_ = k - term;
-    return vec4<f32>(vec4<Number>(weight_quad(n, from_)[term], weight_quad(n + 1u, from_)[term], weight_quad(n + 2u, from_)[term], weight_quad(n + 3u, from_)[term]));
+    return vec4<f32>(vec4<Number>(
+        weight_quad(n, from_)[term], weight_quad(n + 1u, from_)[term],
+        weight_quad(n + 2u, from_)[term], weight_quad(n + 3u, from_)[term]
+    ));
 }
 
 // Returns the partial sums that the previous dispatch left in dX.

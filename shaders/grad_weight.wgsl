@@ -27,8 +27,11 @@ fn start(m: u32, n: u32) -> vec4<f32> {
         return vec4<f32>(0.0);
     }
     if m == p.first {
-        let at = min(vec4<u32>(n, n + 1u, n + 2u, n + 3u), vec4<u32>(p.cols - 1u)) + vec4<u32>(p.count);
-        return vec4<f32>(f32(grad_bias[at.x]), f32(grad_bias[at.y]), f32(grad_bias[at.z]), f32(grad_bias[at.w]));
+        let at = min(vec4<u32>(n, n + 1u, n + 2u, n + 3u), vec4<u32>(p.cols - 1u))
+            + vec4<u32>(p.count);
+        return vec4<f32>(
+            f32(grad_bias[at.x]), f32(grad_bias[at.y]), f32(grad_bias[at.z]), f32(grad_bias[at.w])
+        );
     }
     return load_grad_weight(p.d_start + m * p.d_stride + n, p.cols - n);
 }

@@ -40,7 +40,9 @@ fn gated(grad: vec4<f32>, y: vec4<f32>, row: u32, col: u32) -> vec4<f32> {
 }
 
 fn grad_z(row: u32, col: u32, left: u32) -> vec4<f32> {
-    return gated(vec4<f32>(grad_of(row, col, left)), vec4<f32>(output_of(row, col, left)), row, col);
+    return gated(
+        vec4<f32>(grad_of(row, col, left)), vec4<f32>(output_of(row, col, left)), row, col
+    );
 }
 
 // Returns dZ[row, col .. col + 8]; col is a multiple of 8.

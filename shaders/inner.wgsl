@@ -18,16 +18,23 @@ fn a_quad(m: u32, k: u32) -> vec4<f32> {
 }
 
 fn weight_quad(k: u32, n: u32) -> vec4<Number> {
-    return load_weight_stored(p.b_start + k * p.b_stride + n, select(0u, p.cols - min(n, p.cols), k < p.inner));
+    return load_weight_stored(
+        p.b_start + k * p.b_stride + n, select(0u, p.cols - min(n, p.cols), k < p.inner)
+    );
 }
 
 // Loads W[k, n .. n + 8].
 fn b_eight(k: u32, n: u32) -> Eight {
-    return load_weight8(p.b_start + k * p.b_stride + n, select(0u, p.cols - min(n, p.cols), k < p.inner));
+    return load_weight8(
+        p.b_start + k * p.b_stride + n, select(0u, p.cols - min(n, p.cols), k < p.inner)
+    );
 }
 
 fn a_fetch(m: u32, k: u32) -> Fetched {
-    return Fetched(mat4x4<Number>(x_quad(m, k), x_quad(m + 1u, k), x_quad(m + 2u, k), x_quad(m + 3u, k)), mat4x4<Number>());
+    return Fetched(
+        mat4x4<Number>(x_quad(m, k), x_quad(m + 1u, k), x_quad(m + 2u, k), x_quad(m + 3u, k)),
+        mat4x4<Number>()
+    );
 }
 
 // Line [r] is X[m + r, k .. k + 4].
@@ -36,7 +43,13 @@ fn a_lines(fetched: Fetched, m: u32, k: u32) -> mat4x4<f32> {
 }
 
 fn b_fetch(k: u32, n: u32) -> Fetched {
-    return Fetched(mat4x4<Number>(weight_quad(k, n), weight_quad(k + 1u, n), weight_quad(k + 2u, n), weight_quad(k + 3u, n)), mat4x4<Number>());
+    return Fetched(
+        mat4x4<Number>(
+            weight_quad(k, n), weight_quad(k + 1u, n),
+            weight_quad(k + 2u, n), weight_quad(k + 3u, n)
+        ),
+        mat4x4<Number>()
+    );
 }
 
 // Line [t] is W[k + t, n .. n + 4].
@@ -46,7 +59,9 @@ fn b_lines(fetched: Fetched, k: u32, n: u32) -> mat4x4<f32> {
 
 // Element [t] is W[k + t, n .. n + 8].
 fn b_strip(k: u32, n: u32) -> array<Eight, 4> {
-    return array<Eight, 4>(b_eight(k, n), b_eight(k + 1u, n), b_eight(k + 2u, n), b_eight(k + 3u, n));
+    return array<Eight, 4>(
+        b_eight(k, n), b_eight(k + 1u, n), b_eight(k + 2u, n), b_eight(k + 3u, n)
+    );
 }
 
 // Returns the partial sums that the previous dispatch left in Y.
@@ -67,7 +82,8 @@ var<private> bias_low: vec4<f32>;
 var<private> bias_high: vec4<f32>;
 
 fn bias_quad(n: u32) -> vec4<f32> {
-    let at = min(vec4<u32>(n, n + 1u, n + 2u, n + 3u), vec4<u32>(p.cols - 1u)) + vec4<u32>(p.c_start);
+    let at = min(vec4<u32>(n, n + 1u, n + 2u, n + 3u), vec4<u32>(p.cols - 1u))
+        + vec4<u32>(p.c_start);
     return vec4<f32>(f32(bias[at.x]), f32(bias[at.y]), f32(bias[at.z]), f32(bias[at.w]));
 }
 

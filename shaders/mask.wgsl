@@ -86,19 +86,27 @@ const KEEP_ALL: u32 = 65536u;
 
 // Draws for eight columns, two draws a word.
 fn draw_group(row: u32, group: u32) -> vec4<u32> {
-    return philox4x32(vec4<u32>(group, row + p.row_offset, p.layer, p.step), vec2<u32>(p.seed_low, p.seed_high));
+    return philox4x32(
+        vec4<u32>(group, row + p.row_offset, p.layer, p.step), vec2<u32>(p.seed_low, p.seed_high)
+    );
 }
 
 // Draws for the eight columns of a group in four rows.
 fn draw_rows(row: u32, group: u32) -> array<vec4<u32>, 4> {
-    return philox4x32_rows(vec4<u32>(group, row + p.row_offset, p.layer, p.step), vec2<u32>(p.seed_low, p.seed_high));
+    return philox4x32_rows(
+        vec4<u32>(group, row + p.row_offset, p.layer, p.step), vec2<u32>(p.seed_low, p.seed_high)
+    );
 }
 
 fn keep_group(row: u32, group: u32) -> u32 {
     let words = draw_group(row, group);
     let threshold = vec4<u32>(p.threshold);
-    let even = select(vec4<u32>(0u), vec4<u32>(1u, 4u, 16u, 64u), (words & vec4<u32>(0xffffu)) < threshold);
-    let odd = select(vec4<u32>(0u), vec4<u32>(2u, 8u, 32u, 128u), (words >> vec4<u32>(16u)) < threshold);
+    let even = select(
+        vec4<u32>(0u), vec4<u32>(1u, 4u, 16u, 64u), (words & vec4<u32>(0xffffu)) < threshold
+    );
+    let odd = select(
+        vec4<u32>(0u), vec4<u32>(2u, 8u, 32u, 128u), (words >> vec4<u32>(16u)) < threshold
+    );
     let bits = even | odd;
     return bits.x | bits.y | bits.z | bits.w;
 }

@@ -17,7 +17,8 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     if row >= p.rows {
         return;
     }
-    var word = keep8(row, col) | (keep8(row, col + 8u) << 8u) | (keep8(row, col + 16u) << 16u) | (keep8(row, col + 24u) << 24u);
+    var word = keep8(row, col) | (keep8(row, col + 8u) << 8u)
+        | (keep8(row, col + 16u) << 16u) | (keep8(row, col + 24u) << 24u);
     let left = p.cols - col;
     if left < 32u {
         word &= (1u << left) - 1u;

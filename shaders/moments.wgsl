@@ -41,7 +41,11 @@ fn join(a: Sum, b: Sum) -> Sum {
     }
     let off = b.mean - a.mean;
     let share = b.weight / (a.weight + b.weight);
-    return Sum(a.weight + b.weight, a.mean + off * share, a.squares + b.squares + a.weight * off * off * share);
+    return Sum(
+        a.weight + b.weight,
+        a.mean + off * share,
+        a.squares + b.squares + a.weight * off * off * share
+    );
 }
 
 fn weight_of(network: u32) -> f32 {
@@ -107,7 +111,9 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
         for (var c = chain; c <= p.cols; c += chains) {
             var sum = Sum(0.0, 0.0, 0.0);
             for (var other = 0u; other < chains; other++) {
-                var one = Sum(chain_weight[lane - chain + other], chain_entropy[lane - chain + other], 0.0);
+                var one = Sum(
+                    chain_weight[lane - chain + other], chain_entropy[lane - chain + other], 0.0
+                );
                 if c < p.cols {
                     one.mean = z[logits_of(other, row) + c];
                     if other + chains < networks {

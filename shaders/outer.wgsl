@@ -25,13 +25,19 @@ fn a_quad(m: u32, k: u32) -> vec4<f32> {
 }
 
 fn a_fetch(m: u32, k: u32) -> Fetched {
-    return Fetched(mat4x4<Number>(x_quad(m, k), x_quad(m, k + 1u), x_quad(m, k + 2u), x_quad(m, k + 3u)), mat4x4<Number>());
+    return Fetched(
+        mat4x4<Number>(x_quad(m, k), x_quad(m, k + 1u), x_quad(m, k + 2u), x_quad(m, k + 3u)),
+        mat4x4<Number>()
+    );
 }
 
 // Line [t] is X[k + t, m .. m + 4].
 fn a_lines(fetched: Fetched, m: u32, k: u32) -> mat4x4<f32> {
     let x = fetched.values;
-    return mat4x4<f32>(with_ones(x[0], m, k), with_ones(x[1], m, k + 1u), with_ones(x[2], m, k + 2u), with_ones(x[3], m, k + 3u));
+    return mat4x4<f32>(
+        with_ones(x[0], m, k), with_ones(x[1], m, k + 1u),
+        with_ones(x[2], m, k + 2u), with_ones(x[3], m, k + 3u)
+    );
 }
 
 fn b_fetch(k: u32, n: u32) -> Fetched {
@@ -48,7 +54,9 @@ fn b_fetch(k: u32, n: u32) -> Fetched {
 fn b_lines(fetched: Fetched, k: u32, n: u32) -> mat4x4<f32> {
     var lines: mat4x4<f32>;
     for (var t = 0u; t < 4u; t++) { // unroll
-        let grad = gated(vec4<f32>(fetched.values[t]), vec4<f32>(fetched.output[t]), min(k + t, p.inner - 1u), n);
+        let grad = gated(
+            vec4<f32>(fetched.values[t]), vec4<f32>(fetched.output[t]), min(k + t, p.inner - 1u), n
+        );
         lines[t] = select(vec4<f32>(0.0), grad, k + t < p.inner);
     }
     return lines;
@@ -63,7 +71,9 @@ fn b_eight(k: u32, n: u32) -> Eight {
 
 // Element [t] is dZ[k + t, n .. n + 8].
 fn b_strip(k: u32, n: u32) -> array<Eight, 4> {
-    return array<Eight, 4>(b_eight(k, n), b_eight(k + 1u, n), b_eight(k + 2u, n), b_eight(k + 3u, n));
+    return array<Eight, 4>(
+        b_eight(k, n), b_eight(k + 1u, n), b_eight(k + 2u, n), b_eight(k + 3u, n)
+    );
 }
 
 fn open(m: u32, n: u32, rows: u32) -> array<vec4<u32>, 2> {

@@ -18,7 +18,8 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     }
     let from_ = p.a_start + 6u * row;
     let to = p.b_start + 4u * row;
-    let counter = vec4<u32>(inputs[from_], inputs[from_ + 1u], inputs[from_ + 2u], inputs[from_ + 3u]);
+    let counter =
+        vec4<u32>(inputs[from_], inputs[from_ + 1u], inputs[from_ + 2u], inputs[from_ + 3u]);
     let result = philox4x32(counter, vec2<u32>(inputs[from_ + 4u], inputs[from_ + 5u]));
     words[to] = result.x;
     words[to + 1u] = result.y;

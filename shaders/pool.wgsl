@@ -29,7 +29,8 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
         return;
     }
     let row = image * p.size_1 + line % p.row_0 * p.col_0;
-    let first = p.a_start + (row * p.size_2 + pixel % p.row_1 * p.col_1) * p.count + index % p.count;
+    let first = p.a_start + (row * p.size_2 + pixel % p.row_1 * p.col_1) * p.count
+        + index % p.count;
     if (p.flags & AVERAGE) == 0u {
         y[p.b_start + index] = x[largest(first)];
         return;

@@ -33,7 +33,8 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     if image >= p.rows {
         return;
     }
-    let corner = ((image * p.size_1 + row * p.col_0) * p.size_2 + col * p.col_1) * p.count + channel;
+    let corner = ((image * p.size_1 + row * p.col_0) * p.size_2 + col * p.col_1) * p.count
+        + channel;
     let whole = row < p.row_0 && col < p.row_1;
     let average = (p.flags & AVERAGE) != 0u;
     var grad = 0.0;
@@ -47,7 +48,8 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
         }
     }
     for (var place = 0u; place < p.inner; place++) {
-        if row * p.col_0 + place / p.col_1 < p.size_1 && col * p.col_1 + place % p.col_1 < p.size_2 {
+        if row * p.col_0 + place / p.col_1 < p.size_1
+            && col * p.col_1 + place % p.col_1 < p.size_2 {
             let at = corner + behind(place);
             var g = select(0.0, grad, average || p.a_start + at == chosen);
             if (p.flags & THROUGH) != 0u {

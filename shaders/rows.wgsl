@@ -33,7 +33,11 @@ fn strip(row: u32, col: u32) {
     }
     for (var r = 0u; r < ROWS; r++) { // unroll
         if row + r < p.rows {
-            store_y8(p.b_start + (row + r) * p.b_stride + col, becomes(row + r, col, values[r], draws[r]), left);
+            store_y8(
+                p.b_start + (row + r) * p.b_stride + col,
+                becomes(row + r, col, values[r], draws[r]),
+                left
+            );
         }
     }
 }

@@ -50,7 +50,9 @@ var<workgroup> stage: array<array<vec4<f32>, 64u * STAGED>, SUBGROUPS>;
 // the term.
 fn lines_of(thread: u32, by_term: bool) -> vec2<u32> {
     let loader = thread % LOADERS;
-    return select(vec2<u32>(loader / 8u, loader % 8u), vec2<u32>(loader % 16u, loader / 16u), by_term) * 4u;
+    return select(
+        vec2<u32>(loader / 8u, loader % 8u), vec2<u32>(loader % 16u, loader / 16u), by_term
+    ) * 4u;
 }
 
 // Stores a thread's lines in a block from quad `at` on, as 0 past the last term.
@@ -102,8 +104,10 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     // can see is uniform. Nothing is stored in that case.
     let a_from = lines_of(thread, A_BY_TERM);
     let b_from = lines_of(thread, B_BY_TERM);
-    let a_at = select(a_from.x * A_APART + a_from.y / 4u, a_from.y * A_APART + a_from.x / 4u, A_BY_TERM);
-    let b_at = select(b_from.x * B_APART + b_from.y / 4u, b_from.y * B_APART + b_from.x / 4u, B_BY_TERM);
+    let a_at =
+        select(a_from.x * A_APART + a_from.y / 4u, a_from.y * A_APART + a_from.x / 4u, A_BY_TERM);
+    let b_at =
+        select(b_from.x * B_APART + b_from.y / 4u, b_from.y * B_APART + b_from.x / 4u, B_BY_TERM);
     // The first block that the thread loads, and the distance to the next one.
     let first = thread / LOADERS;
     let further = THREADS / LOADERS;
@@ -119,11 +123,17 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     var next_b: array<Fetched, B_LOADS>;
     for (var load = 0u; load < A_LOADS; load++) { // unroll
         next_a[load] = a_fetch(m + load * further * BLOCK, part.y + a_from.y);
-        store_a(first + load * further, a_at, next_a[load], m + load * further * BLOCK, part.y + a_from.y, part.z);
+        store_a(
+            first + load * further, a_at, next_a[load],
+            m + load * further * BLOCK, part.y + a_from.y, part.z
+        );
     }
     for (var load = 0u; load < B_LOADS; load++) { // unroll
         next_b[load] = b_fetch(part.y + b_from.y, n + load * further * BLOCK);
-        store_b(first + load * further, b_at, next_b[load], part.y + b_from.y, n + load * further * BLOCK, part.z);
+        store_b(
+            first + load * further, b_at, next_b[load],
+            part.y + b_from.y, n + load * further * BLOCK, part.z
+        );
     }
     workgroupBarrier();
     for (var k = part.y; k < part.z; k += STEP) {
@@ -139,17 +149,25 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
             var b: array<coop_mat16x16<f16, B>, 4>;
             for (var j = 0u; j < 4u; j++) { // unroll
                 if B_BY_TERM {
-                    b[j] = coopLoadT<coop_mat16x16<f16, B>>(&b_tile[col_block][half * B_TERMS + j * B_NEXT], B_APART);
+                    b[j] = coopLoadT<coop_mat16x16<f16, B>>(
+                        &b_tile[col_block][half * B_TERMS + j * B_NEXT], B_APART
+                    );
                 } else {
-                    b[j] = coopLoad<coop_mat16x16<f16, B>>(&b_tile[col_block][half * B_TERMS + j * B_NEXT], B_APART);
+                    b[j] = coopLoad<coop_mat16x16<f16, B>>(
+                        &b_tile[col_block][half * B_TERMS + j * B_NEXT], B_APART
+                    );
                 }
             }
             for (var i = 0u; i < 4u; i++) { // unroll
                 var a: coop_mat16x16<f16, A>;
                 if A_BY_TERM {
-                    a = coopLoad<coop_mat16x16<f16, A>>(&a_tile[row_block][half * A_TERMS + i * A_NEXT], A_APART);
+                    a = coopLoad<coop_mat16x16<f16, A>>(
+                        &a_tile[row_block][half * A_TERMS + i * A_NEXT], A_APART
+                    );
                 } else {
-                    a = coopLoadT<coop_mat16x16<f16, A>>(&a_tile[row_block][half * A_TERMS + i * A_NEXT], A_APART);
+                    a = coopLoadT<coop_mat16x16<f16, A>>(
+                        &a_tile[row_block][half * A_TERMS + i * A_NEXT], A_APART
+                    );
                 }
                 for (var j = 0u; j < 4u; j++) { // unroll
                     sums[i * 4u + j] = coopMultiplyAdd(a, b[j], sums[i * 4u + j]);
@@ -158,10 +176,16 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
         }
         workgroupBarrier();
         for (var load = 0u; load < A_LOADS; load++) { // unroll
-            store_a(first + load * further, a_at, next_a[load], m + load * further * BLOCK, next_k + a_from.y, part.z);
+            store_a(
+                first + load * further, a_at, next_a[load],
+                m + load * further * BLOCK, next_k + a_from.y, part.z
+            );
         }
         for (var load = 0u; load < B_LOADS; load++) { // unroll
-            store_b(first + load * further, b_at, next_b[load], next_k + b_from.y, n + load * further * BLOCK, part.z);
+            store_b(
+                first + load * further, b_at, next_b[load],
+                next_k + b_from.y, n + load * further * BLOCK, part.z
+            );
         }
         workgroupBarrier();
     }

@@ -44,8 +44,10 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(subgroup_invocatio
                 let high = subgroupShuffle(b.high, 2u * term + half);
                 for (var row = 0u; row < 4u; row++) { // unroll
                     let terms = a[row];  // see tile_register.wgsl
-                    sums[4u * row + 2u * half] = fma(vec4<f32>(terms[term]), low, sums[4u * row + 2u * half]);
-                    sums[4u * row + 2u * half + 1u] = fma(vec4<f32>(terms[term]), high, sums[4u * row + 2u * half + 1u]);
+                    sums[4u * row + 2u * half] =
+                        fma(vec4<f32>(terms[term]), low, sums[4u * row + 2u * half]);
+                    sums[4u * row + 2u * half + 1u] =
+                        fma(vec4<f32>(terms[term]), high, sums[4u * row + 2u * half + 1u]);
                 }
             }
         }

@@ -44,8 +44,10 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
                 // A separate vector: DXC crashes on a matrix element that is made a vector.
                 let terms = a[row];
                 for (var term = 0u; term < 4u; term++) { // unroll
-                    sums[8u * block + 2u * row] = fma(vec4<f32>(terms[term]), b[term].low, sums[8u * block + 2u * row]);
-                    sums[8u * block + 2u * row + 1u] = fma(vec4<f32>(terms[term]), b[term].high, sums[8u * block + 2u * row + 1u]);
+                    sums[8u * block + 2u * row] =
+                        fma(vec4<f32>(terms[term]), b[term].low, sums[8u * block + 2u * row]);
+                    sums[8u * block + 2u * row + 1u] =
+                        fma(vec4<f32>(terms[term]), b[term].high, sums[8u * block + 2u * row + 1u]);
                 }
             }
         }

@@ -62,7 +62,8 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(subgroup_invocatio
                 for (var term = 0u; term < 4u; term++) { // unroll
                     let a = a_element(quads[block / 2u], block % 2u * 4u, row, term);
                     sums[8u * block + 2u * row] = fma(a, b[term].low, sums[8u * block + 2u * row]);
-                    sums[8u * block + 2u * row + 1u] = fma(a, b[term].high, sums[8u * block + 2u * row + 1u]);
+                    sums[8u * block + 2u * row + 1u] =
+                        fma(a, b[term].high, sums[8u * block + 2u * row + 1u]);
                 }
             }
         }

@@ -65,14 +65,19 @@ fn fetch(load: u32, lane: u32, k: u32, tile_row: u32, tile_col: u32) -> Fetched 
     if is_of_a(load, block) {
         return a_fetch(tile_row + 4u * quad_of(block, M_QUADS), k + 4u * terms_of(block, M_QUADS));
     } else if is_there(load, block) {
-        return b_fetch(k + 4u * terms_of(block - A_BLOCKS, N_QUADS), tile_col + 4u * quad_of(block - A_BLOCKS, N_QUADS));
+        return b_fetch(
+            k + 4u * terms_of(block - A_BLOCKS, N_QUADS),
+            tile_col + 4u * quad_of(block - A_BLOCKS, N_QUADS)
+        );
     }
     return Fetched();
 }
 
 // Stores a block in a buffer, as rows of four. Values past the last term are set to 0 by selection:
 // behind a branch, a compiler would issue the load only there.
-fn store(buffer: u32, load: u32, lane: u32, fetched: Fetched, k: u32, tile_row: u32, tile_col: u32) {
+fn store(
+    buffer: u32, load: u32, lane: u32, fetched: Fetched, k: u32, tile_row: u32, tile_col: u32
+) {
     let block = load * THREADS + lane;
     if is_of_a(load, block) {
         let terms = terms_of(block, M_QUADS);
@@ -83,7 +88,8 @@ fn store(buffer: u32, load: u32, lane: u32, fetched: Fetched, k: u32, tile_row: 
             values = transpose(values);
         }
         for (var term = 0u; term < 4u; term++) { // unroll
-            a_tile[buffer][terms][term][at] = select(vec4<f32>(0.0), values[term], k + 4u * terms < p.inner);
+            a_tile[buffer][terms][term][at] =
+                select(vec4<f32>(0.0), values[term], k + 4u * terms < p.inner);
         }
     } else if is_there(load, block) {
         let terms = terms_of(block - A_BLOCKS, N_QUADS);
@@ -94,7 +100,8 @@ fn store(buffer: u32, load: u32, lane: u32, fetched: Fetched, k: u32, tile_row: 
             values = transpose(values);
         }
         for (var term = 0u; term < 4u; term++) { // unroll
-            b_tile[buffer][terms][term][at] = select(vec4<f32>(0.0), values[term], k + 4u * terms < p.inner);
+            b_tile[buffer][terms][term][at] =
+                select(vec4<f32>(0.0), values[term], k + 4u * terms < p.inner);
         }
     }
 }
@@ -147,10 +154,14 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
                 let low = b_tile[buffer][terms][term][low_at];
                 let high = b_tile[buffer][terms][term][high_at];
                 for (var quad = 0u; quad < ROW_QUADS; quad++) { // unroll
-                    let a = a_tile[buffer][terms][term][place(thread_row * ROW_QUADS + quad, M_QUADS, terms)];
+                    let a = a_tile[buffer][terms][term][
+                        place(thread_row * ROW_QUADS + quad, M_QUADS, terms)
+                    ];
                     for (var row = 0u; row < 4u; row++) { // unroll
-                        sums[8u * quad + 2u * row] = fma(vec4<f32>(a[row]), low, sums[8u * quad + 2u * row]);
-                        sums[8u * quad + 2u * row + 1u] = fma(vec4<f32>(a[row]), high, sums[8u * quad + 2u * row + 1u]);
+                        sums[8u * quad + 2u * row] =
+                            fma(vec4<f32>(a[row]), low, sums[8u * quad + 2u * row]);
+                        sums[8u * quad + 2u * row + 1u] =
+                            fma(vec4<f32>(a[row]), high, sums[8u * quad + 2u * row + 1u]);
                     }
                 }
             }
@@ -166,7 +177,9 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     }
     let keep = open(m, n, TILE_ROWS);
     for (var row = 0u; row < TILE_ROWS; row++) { // unroll
-        finish(m + row, n, sums[2u * row], sums[2u * row + 1u], keep[0][row / 4u] >> (8u * (row % 4u)));
+        finish(
+            m + row, n, sums[2u * row], sums[2u * row + 1u], keep[0][row / 4u] >> (8u * (row % 4u))
+        );
     }
     close(n);
 }
