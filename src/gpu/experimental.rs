@@ -71,13 +71,14 @@ fn wrong_sum(
         let words: Vec<u32> = halves.chunks(2).map(|pair| pair[0] | pair[1] << 16).collect();
         gpu.tensor(1, words.len(), &words)
     };
-    let (x_halves, w_halves, y_halves) =
-        (tensor(rows, terms, &x)?, tensor(terms, cols, &w)?, tensor(rows, cols, &|_, _| 1)?);
+    let x_halves = tensor(rows, terms, &x)?;
+    let w_halves = tensor(terms, cols, &w)?;
+    let y_halves = tensor(rows, cols, &|_, _| 1)?;
     // The product is recorded in an encoder of its own and must come after the uploads.
     gpu.wait()?;
     let view = |buffer, rows, cols| View::new(buffer, rows, cols).half();
-    let (x_view, weight) =
-        (view(x_halves.view().buffer, rows, terms), view(w_halves.view().buffer, terms, cols));
+    let x_view = view(x_halves.view().buffer, rows, terms);
+    let weight = view(w_halves.view().buffer, terms, cols);
     let mut y = view(y_halves.view().buffer, rows, cols);
     let call = LinearForward {
         x: &x_view,

@@ -78,7 +78,8 @@ impl Metal {
             };
             let [ascending, descending] = [false, true]
                 .map(|descending| exchange(child, dispatch, &bound, &contents, descending));
-            let (ascending, descending) = (ascending?, descending?);
+            let ascending = ascending?;
+            let descending = descending?;
             if ascending != descending {
                 return Err(wrong(format!(
                     "{}: its result depends on the order of its threads",
@@ -244,7 +245,8 @@ fn translate(wgsl: &str) -> String {
             let _ = write!(sizes, "sizes.{field} = bytes[{}]; ", binding.binding);
         }
     }
-    let (mut arguments, mut variables) = (Vec::new(), 0);
+    let mut arguments = Vec::new();
+    let mut variables = 0;
     let head = body
         .split_once("kernel void main_(")
         .and_then(|(_, rest)| rest.split_once("\n)"))
@@ -271,7 +273,8 @@ fn translate(wgsl: &str) -> String {
         });
     }
     let threads = module.entry_points[0].workgroup_size[0];
-    let (barriers, arguments) = (body.contains("threadgroup_barrier("), arguments.join(", "));
+    let barriers = body.contains("threadgroup_barrier(");
+    let arguments = arguments.join(", ");
     let sizes_type = if sizes.is_empty() { "" } else { "static shader::_mslBufferSizes sizes;" };
     format!(
         "#include \"threads.hpp\"\nnamespace shader {{\n{body}}}\nstatic std::vector<void*> at; static const void* block; {sizes_type}\n\
@@ -337,8 +340,9 @@ mod tests {
         let whole = |seed: usize, count: usize| {
             (0..count).map(|i| ((i * 7 + i / 5 + seed) % 9) as f32 - 4.0).collect::<Vec<_>>()
         };
-        let (a, b, losses) =
-            (whole(1, batch * inputs), whole(2, inputs * outputs), whole(3, 2 * 640));
+        let a = whole(1, batch * inputs);
+        let b = whole(2, inputs * outputs);
+        let losses = whole(3, 2 * 640);
         let mut product = vec![f32::NAN; batch * outputs];
         reference::linear_forward(
             &a,
@@ -349,7 +353,8 @@ mod tests {
             true,
             &Dropout::NONE,
         );
-        let (x, weight) = (gpu.tensor(batch, inputs, &a)?, gpu.tensor(inputs, outputs, &b)?);
+        let x = gpu.tensor(batch, inputs, &a)?;
+        let weight = gpu.tensor(inputs, outputs, &b)?;
         let mut y = gpu.tensor(batch, outputs, &vec![f32::NAN; batch * outputs])?;
         gpu.linear_forward(LinearForward {
             x: &x,
@@ -360,8 +365,8 @@ mod tests {
             dropout: Dropout::NONE,
         })?;
         let total = [0, 1].map(|column| losses.iter().skip(column).step_by(2).sum::<f32>());
-        let (losses, mut totals) =
-            (gpu.tensor(640, 2, &losses)?, gpu.tensor(1, 2, &[f32::NAN; 2])?);
+        let losses = gpu.tensor(640, 2, &losses)?;
+        let mut totals = gpu.tensor(1, 2, &[f32::NAN; 2])?;
         gpu.batch_loss(BatchLoss { losses: &losses, totals: &mut totals, slot: 0 })?;
         Ok([drawn, gpu.read(&y)? == product, gpu.read(&totals)? == total])
     }

@@ -67,9 +67,11 @@ mod tests {
         let Ok(gpu) = Gpu::open(&AdapterChoice::Best) else {
             return eprintln!("SKIPPED: no adapter");
         };
-        let (kernels, pipelines) = (gpu.kernels(), Pipelines::default());
+        let kernels = gpu.kernels();
+        let pipelines = Pipelines::default();
         let [first, second] = [Stem::Copy, Stem::Dropout].map(Variant::new);
-        let ((tell_second, first_is_at_it), (tell_first, second_is_at_it)) = (channel(), channel());
+        let (tell_second, first_is_at_it) = channel();
+        let (tell_first, second_is_at_it) = channel();
         std::thread::scope(|scope| {
             // Each continues only after the other has begun.
             let meet = |variant,

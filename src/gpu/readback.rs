@@ -32,7 +32,8 @@ pub(super) fn download<'a>(
     let mut encoder = device.create_command_encoder(&wgpu::CommandEncoderDescriptor {
         label: Some("wgpu-dropout read"),
     });
-    let (mut bytes, mut end) = (0, 0);
+    let mut bytes = 0;
+    let mut end = 0;
     for &(source, offset, size) in parts {
         let padded = size.next_multiple_of(4);
         encoder.copy_buffer_to_buffer(source, offset, staging, end, padded);

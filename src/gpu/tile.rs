@@ -281,7 +281,8 @@ mod tests {
             ..wgpu::AdapterInfo::new(wgpu::DeviceType::Other, wgpu::Backend::Vulkan)
         };
         let matrices = wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX;
-        let (half, subgroup) = (wgpu::Features::SHADER_F16, wgpu::Features::SUBGROUP);
+        let half = wgpu::Features::SHADER_F16;
+        let subgroup = wgpu::Features::SUBGROUP;
         for tile in [Tile::Shuffle, Tile::Narrow] {
             assert!(tile.runs_on(&info(8, 8), subgroup, &limits));
             assert!(!tile.runs_on(&info(8, 8), matrices | half, &limits));

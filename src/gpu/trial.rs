@@ -96,7 +96,8 @@ impl Trial {
     /// Those of [`run`](Self::run).
     pub fn of(gpu: &Gpu, budget: Duration) -> Result<Self> {
         static DONE: Mutex<Vec<(wgpu::AdapterInfo, Planner, Trial)>> = Mutex::new(Vec::new());
-        let (info, planner) = (gpu.info(), gpu.kernels().planner());
+        let info = gpu.info();
+        let planner = gpu.kernels().planner();
         // A panic elsewhere cannot leave half an entry, so a poisoned list is still valid.
         let mut done = DONE.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((.., trial)) = done.iter().find(|(of, from, _)| of == info && from == planner) {
@@ -133,9 +134,11 @@ impl Bench<'_> {
     /// Returns the fastest tile of a class, or `usual` if none is clearly faster; `None` if time
     /// ran out.
     fn fastest_tile(&mut self, class: Class, usual: Tile) -> Result<Option<Tile>> {
-        let (info, device) = (self.gpu.info().clone(), self.gpu.device().clone());
-        let (features, limits, int64) =
-            (device.features(), device.limits(), self.kernels.planner().int64);
+        let info = self.gpu.info().clone();
+        let device = self.gpu.device().clone();
+        let features = device.features();
+        let limits = device.limits();
+        let int64 = self.kernels.planner().int64;
         let mut work = None;
         let mut found = Vec::new();
         for &tile in class.candidates(info.device_type) {
@@ -174,7 +177,8 @@ impl Bench<'_> {
         for (int64, choice) in [(true, "int64"), (false, "limbs")] {
             let until = self.until;
             let gpu = self.form(tile, int64)?;
-            let (x, mut y) = (gpu.zeros(rows, 1024)?, gpu.zeros(rows, 1024)?);
+            let x = gpu.zeros(rows, 1024)?;
+            let mut y = gpu.zeros(rows, 1024)?;
             let call = |gpu: &mut Gpu| gpu.dropout(DropoutCall { x: &x, y: &mut y, dropout });
             let Some(seconds) = measure(gpu, until, call)? else { return Ok(None) };
             self.timings.push(Timing {
@@ -250,11 +254,10 @@ impl Product {
             Stem::GradWeight => [terms, rows, cols],
             _ => [rows, terms, cols],
         };
-        let (x, weight) = (gpu.zeros(batch, inputs)?, gpu.zeros(inputs, outputs)?);
         Ok(Self {
             stem: class.stem,
-            x,
-            weight,
+            x: gpu.zeros(batch, inputs)?,
+            weight: gpu.zeros(inputs, outputs)?,
             bias: gpu.zeros(1, outputs)?,
             y: gpu.zeros(batch, outputs)?,
         })
@@ -262,20 +265,20 @@ impl Product {
 
     fn call(&mut self, gpu: &mut Gpu) -> Result<()> {
         let Self { stem, x, weight, bias, y } = self;
-        let (dropout, output, through) = (Dropout::NONE, None, None);
+        let dropout = Dropout::NONE;
         match stem {
             Stem::GradInput => gpu.grad_input(GradInput {
                 grad_output: y,
-                output,
+                output: None,
                 weight,
                 grad_input: x,
                 dropout,
-                through,
+                through: None,
             }),
             Stem::GradWeight => gpu.grad_weight(GradWeight {
                 x,
                 grad_output: y,
-                output,
+                output: None,
                 grad_weight: weight,
                 grad_bias: bias,
                 dropout,

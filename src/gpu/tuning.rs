@@ -142,7 +142,8 @@ mod tests {
     #[test]
     fn software_is_tried_only_where_a_trial_is_asked_for() {
         let info = |kind| wgpu::AdapterInfo::new(kind, wgpu::Backend::Vulkan);
-        let (cpu, gpu) = (info(wgpu::DeviceType::Cpu), info(wgpu::DeviceType::DiscreteGpu));
+        let cpu = info(wgpu::DeviceType::Cpu);
+        let gpu = info(wgpu::DeviceType::DiscreteGpu);
         assert!(!Tuning::Auto.is_trial(&cpu) && Tuning::Auto.is_trial(&gpu));
         assert!(
             Tuning::Trial.is_trial(&cpu)

@@ -69,7 +69,8 @@ impl<'a> View<'a> {
 
     /// Returns true if the two views share a byte, given the size of each one's elements in bytes.
     pub(super) fn overlaps(&self, element: u64, other: &View<'_>, others_element: u64) -> bool {
-        let (ours, theirs) = (self.extent(element), other.extent(others_element));
+        let ours = self.extent(element);
+        let theirs = other.extent(others_element);
         if self.buffer != other.buffer
             || self.offset + ours <= other.offset
             || other.offset + theirs <= self.offset
@@ -78,7 +79,8 @@ impl<'a> View<'a> {
         }
         // Two ranges of the columns of a wider matrix may lie side by side and share nothing.
         let [left, right] = if self.offset <= other.offset { [self, other] } else { [other, self] };
-        let (distance, row) = (right.offset - left.offset, self.stride as u64);
+        let distance = right.offset - left.offset;
+        let row = self.stride as u64;
         let alike = self.stride == other.stride
             && element == others_element
             && distance.is_multiple_of(element);
@@ -135,15 +137,14 @@ impl<'a> View<'a> {
     /// # Errors
     /// [`Error::Buffer`] if rows have gaps.
     pub(super) fn check_packed(&self, kernel: &'static str, tensor: &'static str) -> Result<()> {
-        match self.rows <= 1 || self.stride == self.cols {
-            true => Ok(()),
-            false => {
-                let what = format!(
-                    "rows of {} elements are {} apart; the kernel requires rows without gaps",
-                    self.cols, self.stride
-                );
-                Err(Error::Buffer { kernel, tensor, what })
-            }
+        if self.rows <= 1 || self.stride == self.cols {
+            Ok(())
+        } else {
+            let what = format!(
+                "rows of {} elements are {} apart; the kernel requires rows without gaps",
+                self.cols, self.stride
+            );
+            Err(Error::Buffer { kernel, tensor, what })
         }
     }
 }

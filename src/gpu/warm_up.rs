@@ -69,9 +69,10 @@ impl Kernels {
 fn side_by_side(uses: &[(Kernels, Variant)]) -> Result<Vec<bool>> {
     use rayon::prelude::*;
     let one = |(kernels, variant): &(Kernels, Variant)| compiled_now(kernels, *variant);
-    match uses.iter().all(|(kernels, _)| kernels.is_shared()) {
-        true => uses.par_iter().map(one).collect(),
-        false => uses.iter().map(one).collect(),
+    if uses.iter().all(|(kernels, _)| kernels.is_shared()) {
+        uses.par_iter().map(one).collect()
+    } else {
+        uses.iter().map(one).collect()
     }
 }
 
