@@ -18,7 +18,7 @@ fn alpha4(v: vec4<f32>, kept: vec4<bool>) -> vec4<f32> {
     return select(vec4<f32>(p.dropped), v * p.scale + p.shift, kept);
 }
 
-fn becomes(row: u32, col: u32, v: Eight, draws: vec4<u32>) -> Eight {
+fn map_strip(row: u32, col: u32, v: Eight, draws: vec4<u32>) -> Eight {
     if ALIGNED {
         return Eight(alpha4(v.low, kept_words(draws.xy)), alpha4(v.high, kept_words(draws.zw)));
     }

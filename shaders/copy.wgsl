@@ -15,6 +15,6 @@ fn moved(v: vec4<f32>) -> vec4<f32> {
     return bitcast<vec4<f32>>(bitcast<vec4<u32>>(v) + vec4<u32>(p.flags));
 }
 
-fn becomes(row: u32, col: u32, v: Eight, draws: vec4<u32>) -> Eight {
+fn map_strip(row: u32, col: u32, v: Eight, draws: vec4<u32>) -> Eight {
     return Eight(moved(v.low), moved(v.high));
 }

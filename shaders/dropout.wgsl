@@ -11,7 +11,7 @@
 // loader load_x x
 // storer store_y y
 
-fn becomes(row: u32, col: u32, v: Eight, draws: vec4<u32>) -> Eight {
+fn map_strip(row: u32, col: u32, v: Eight, draws: vec4<u32>) -> Eight {
     if ALIGNED {
         return Eight(drop_words(v.low, draws.xy), drop_words(v.high, draws.zw));
     }

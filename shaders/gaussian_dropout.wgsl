@@ -44,7 +44,7 @@ fn noise4(v: vec4<f32>, words: vec2<u32>) -> vec4<f32> {
     return v * (1.0 + p.scale * quantile4(draws4(words)));
 }
 
-fn becomes(row: u32, col: u32, v: Eight, draws: vec4<u32>) -> Eight {
+fn map_strip(row: u32, col: u32, v: Eight, draws: vec4<u32>) -> Eight {
     var words = draws;
     if !ALIGNED {
         words = draws8(row, col);

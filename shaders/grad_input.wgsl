@@ -94,7 +94,7 @@ fn weight_column(n: u32, k: u32) -> vec4<f32> {
 }
 
 // Returns the partial sums that the previous dispatch left in dX.
-fn start(m: u32, n: u32) -> vec4<f32> {
+fn load_partial_sum(m: u32, n: u32) -> vec4<f32> {
     if m >= p.rows || n >= p.cols {
         return vec4<f32>(0.0);
     }
@@ -106,13 +106,13 @@ fn part_quad(at: u32, left: u32) -> vec4<f32> {
     return load_weight(at, left);
 }
 
-fn open(m: u32, n: u32, rows: u32) -> array<vec4<u32>, 2> {
+fn epilogue_begin(m: u32, n: u32, rows: u32) -> array<vec4<u32>, 2> {
     return array<vec4<u32>, 2>();
 }
 
 // Writes eight columns of a row of dX, or of the dZ of the layer before. A NaN in X lets the
 // gradient pass.
-fn finish(m: u32, n: u32, low: vec4<f32>, high: vec4<f32>, keep: u32) {
+fn epilogue_row(m: u32, n: u32, low: vec4<f32>, high: vec4<f32>, keep: u32) {
     if m >= p.rows || n >= p.cols {
         return;
     }
@@ -126,5 +126,5 @@ fn finish(m: u32, n: u32, low: vec4<f32>, high: vec4<f32>, keep: u32) {
     store_grad_input8(p.d_start + m * p.d_stride + n, grad, left);
 }
 
-fn close(n: u32) {
+fn epilogue_end(n: u32) {
 }

@@ -22,7 +22,7 @@
 // storer store_grad_weight grad_weight
 
 // Returns the partial sums that the previous dispatch left in dW, or in db for the row of ones.
-fn start(m: u32, n: u32) -> vec4<f32> {
+fn load_partial_sum(m: u32, n: u32) -> vec4<f32> {
     if m >= p.rows || n >= p.cols {
         return vec4<f32>(0.0);
     }

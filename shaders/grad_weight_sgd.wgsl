@@ -39,7 +39,7 @@ fn grad_z8(row: u32, col: u32, left: u32) -> Eight {
     return load_gradient8(p.b_start + row * p.b_stride + col, left);
 }
 
-fn start(m: u32, n: u32) -> vec4<f32> {
+fn load_partial_sum(m: u32, n: u32) -> vec4<f32> {
     return vec4<f32>(0.0);
 }
 

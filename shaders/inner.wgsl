@@ -1,7 +1,7 @@
 // inner: the factors of X W and the epilogue shared by linear_forward and linear_activation.
 //
-// The kernel declares x, weight, bias and y, and defines `finish`, which takes eight columns of a
-// row of Y.
+// The kernel declares x, weight, bias and y, and defines `epilogue_row`, which takes eight columns
+// of a row of Y.
 
 const LAST: u32 = 2u;   // flag: the sum ends in this dispatch
 const BIAS: u32 = 8u;   // flag: there is a bias
@@ -65,7 +65,7 @@ fn b_strip(k: u32, n: u32) -> array<Eight, 4> {
 }
 
 // Returns the partial sums that the previous dispatch left in Y.
-fn start(m: u32, n: u32) -> vec4<f32> {
+fn load_partial_sum(m: u32, n: u32) -> vec4<f32> {
     if m >= p.rows || n >= p.cols {
         return vec4<f32>(0.0);
     }
@@ -89,7 +89,7 @@ fn bias_quad(n: u32) -> vec4<f32> {
 
 // Loads the bias and draws the mask of the thread's rows; returns the bits that tell which elements
 // are kept.
-fn open(m: u32, n: u32, rows: u32) -> array<vec4<u32>, 2> {
+fn epilogue_begin(m: u32, n: u32, rows: u32) -> array<vec4<u32>, 2> {
     if (p.flags & BIAS) != 0u {
         bias_low = bias_quad(n);
         bias_high = bias_quad(n + 4u);
@@ -104,5 +104,5 @@ fn biased(sum: vec4<f32>, bias_: vec4<f32>) -> vec4<f32> {
     return sum;
 }
 
-fn close(n: u32) {
+fn epilogue_end(n: u32) {
 }

@@ -6,7 +6,7 @@
 // in place of the product's first tensor; `inner` is the number of parts.
 // Threads: one takes eight columns of one row; threads run along the columns first.
 // This file takes the place of a tile file. The kernel defines `part_quad` and the epilogue:
-// `open`, `finish` and `close`.
+// `epilogue_begin`, `epilogue_row` and `epilogue_end`.
 // Source: split-K as in NVIDIA's CUTLASS, with a fixed order.
 
 @compute @workgroup_size(64)
@@ -27,7 +27,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
         low += part_quad(at, left);
         high += part_quad(at + 4u, max(left, 4u) - 4u);
     }
-    let keep = open(m, n, 1u);
-    finish(m, n, low, high, keep[0][0]);
-    close(n);
+    let keep = epilogue_begin(m, n, 1u);
+    epilogue_row(m, n, low, high, keep[0][0]);
+    epilogue_end(n);
 }

@@ -27,7 +27,7 @@ const RESIDUAL: u32 = 256u;  // flag: there is an R
 const IN_PLACE: u32 = 512u;  // flag: R is what Y holds beforehand
 
 // Writes eight columns of a row of Y, and of Z.
-fn finish(m: u32, n: u32, low: vec4<f32>, high: vec4<f32>, keep: u32) {
+fn epilogue_row(m: u32, n: u32, low: vec4<f32>, high: vec4<f32>, keep: u32) {
     if m >= p.rows || n >= p.cols {
         return;
     }

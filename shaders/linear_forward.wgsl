@@ -30,7 +30,7 @@ fn activate(sum: vec4<f32>, bias_: vec4<f32>) -> vec4<f32> {
 }
 
 // Writes eight columns of a row of Y: results, or partial sums.
-fn finish(m: u32, n: u32, low: vec4<f32>, high: vec4<f32>, keep: u32) {
+fn epilogue_row(m: u32, n: u32, low: vec4<f32>, high: vec4<f32>, keep: u32) {
     if m >= p.rows || n >= p.cols {
         return;
     }

@@ -76,7 +76,7 @@ fn b_strip(k: u32, n: u32) -> array<Eight, 4> {
     );
 }
 
-fn open(m: u32, n: u32, rows: u32) -> array<vec4<u32>, 2> {
+fn epilogue_begin(m: u32, n: u32, rows: u32) -> array<vec4<u32>, 2> {
     has_bias = false;
     return array<vec4<u32>, 2>();
 }
@@ -86,8 +86,9 @@ var<private> has_bias: bool;
 var<private> bias_low: vec4<f32>;
 var<private> bias_high: vec4<f32>;
 
-// Passes eight columns of a row of dW on to `put`, or holds them back for `close` if they are db.
-fn finish(m: u32, n: u32, low: vec4<f32>, high: vec4<f32>, keep: u32) {
+// Passes eight columns of a row of dW on to `put`, or holds them back for `epilogue_end` if they
+// are db.
+fn epilogue_row(m: u32, n: u32, low: vec4<f32>, high: vec4<f32>, keep: u32) {
     if m == p.first {
         has_bias = true;
         bias_low = low;
@@ -100,7 +101,7 @@ fn finish(m: u32, n: u32, low: vec4<f32>, high: vec4<f32>, keep: u32) {
     put(m * p.d_stride + n, Eight(low, high), p.cols - n);
 }
 
-fn close(n: u32) {
+fn epilogue_end(n: u32) {
     if !has_bias {
         return;
     }

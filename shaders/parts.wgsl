@@ -1,10 +1,10 @@
 // parts: which terms of its sums a workgroup of a matrix product adds up.
 //
 // Normally it adds all of them. Under `PART` a dispatch may hold some of the terms only, and then
-// continues from the partial sums that the previous dispatch left (`start`). Or it is the first
-// step of a split-K product: it holds parts of `terms` terms each, the tiles of the first part
-// first. The sums of the parts are written one below the other in place of the result. A dispatch
-// of join.wgsl then adds them.
+// continues from the partial sums that the previous dispatch left (`load_partial_sum`). Or it is
+// the first step of a split-K product: it holds parts of `terms` terms each, the tiles of the first
+// part first. The sums of the parts are written one below the other in place of the result. A
+// dispatch of join.wgsl then adds them.
 // CPU twin, and the rule by which sums are split: src/order.rs.
 
 // Returns the index of the tile within its part, the first term of the part, and the term after its

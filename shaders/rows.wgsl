@@ -1,13 +1,13 @@
-// rows: strips of ROWS rows, for kernels that read x and write y; each defines `becomes`.
+// rows: strips of ROWS rows, for kernels that read x and write y; each defines `map_strip`.
 //
-// `becomes` returns the results for eight columns of a row.
+// `map_strip` returns the results for eight columns of a row.
 // First all rows are drawn, then all are loaded, then all are stored. The Philox chains of four
 // rows share products and hide each other's latency. And an adapter that runs on a CPU need not
 // wait at a load to learn whether it reads what was just stored.
 // The host sets `ALIGNED` if the shard's column offset is a multiple of 8 and something is dropped;
-// then `becomes` is given the strip's draws, two a word. It is a constant, since adapters that run
-// on a CPU execute both sides of a branch. If the strip's quads lie apart, each group is drawn by
-// two threads, of which each uses half; that costs nothing beside the memory of a real GPU.
+// then `map_strip` is given the strip's draws, two a word. It is a constant, since adapters that
+// run on a CPU execute both sides of a branch. If the strip's quads lie apart, each group is drawn
+// by two threads, of which each uses half; that costs nothing beside the memory of a real GPU.
 
 // Draws for the quad that starts at a column.
 fn draw_quad(row: u32, col: u32) -> vec2<u32> {
@@ -35,7 +35,7 @@ fn strip(row: u32, col: u32) {
         if row + r < p.rows {
             store_y8(
                 p.b_start + (row + r) * p.b_stride + col,
-                becomes(row + r, col, values[r], draws[r]),
+                map_strip(row + r, col, values[r], draws[r]),
                 left
             );
         }

@@ -15,7 +15,8 @@
 // in workgroup memory is its subgroup's block, which does not change, plus a literal, so that no
 // index is checked in the loop.
 // The kernel defines `a_fetch`, `a_lines`, `b_fetch`, `b_lines`, `A_BY_TERM`, `B_BY_TERM` and
-// `start`, and the epilogue of a thread's rows: `open`, `finish` and `close`.
+// `load_partial_sum`, and the epilogue of a thread's rows: `epilogue_begin`, `epilogue_row` and
+// `epilogue_end`.
 // Sources: NVIDIA's CUTLASS (the hierarchy of tiles); SPV_KHR_cooperative_matrix.
 
 const STEP: u32 = 32u;
@@ -72,7 +73,7 @@ fn store_b(block: u32, at: u32, fetched: Fetched, k: u32, n: u32, end: u32) {
 
 // Applies the epilogue to 16 rows of a subgroup from (m, n) on, of which STAGED matrices lie side
 // by side in workgroup memory.
-fn finish_rows(subgroup: u32, lane: u32, m: u32, n: u32) {
+fn epilogue_rows(subgroup: u32, lane: u32, m: u32, n: u32) {
     for (var part = 0u; part < STAGED; part++) {
         let strip = part * 32u + lane;
         let row = m + strip / (2u * STAGED);
@@ -80,12 +81,12 @@ fn finish_rows(subgroup: u32, lane: u32, m: u32, n: u32) {
         var low = stage[subgroup][strip * 2u];
         var high = stage[subgroup][strip * 2u + 1u];
         if begun() {
-            low += start(row, col);
-            high += start(row, col + 4u);
+            low += load_partial_sum(row, col);
+            high += load_partial_sum(row, col + 4u);
         }
-        let keep = open(row, col, 1u);
-        finish(row, col, low, high, keep[0][0]);
-        close(col);
+        let keep = epilogue_begin(row, col, 1u);
+        epilogue_row(row, col, low, high, keep[0][0]);
+        epilogue_end(col);
     }
 }
 
@@ -197,7 +198,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
             coopStoreT(done, &stage[subgroup][j % STAGED * 4u], 4u * STAGED);
             if j % STAGED == STAGED - 1u {
                 workgroupBarrier();
-                finish_rows(subgroup, thread % 32u, row + i * 16u, col + (j + 1u - STAGED) * 16u);
+                epilogue_rows(subgroup, thread % 32u, row + i * 16u, col + (j + 1u - STAGED) * 16u);
                 workgroupBarrier();
             }
         }

@@ -6,8 +6,8 @@
 // Threads: the eight threads of a workgroup lie along the rows, and each holds TILE_ROWS (4) by 16
 // sums. They all need the same values of B, so each loads an eighth of those of four terms and
 // shares them by shuffles. Ten classes then take 10 of 16 columns, instead of 10 of 64.
-// The kernel defines `a_fetch`, `a_lines`, `b_eight` and `start`, and the epilogue of a thread's
-// rows: `open`, `finish` and `close`.
+// The kernel defines `a_fetch`, `a_lines`, `A_BY_TERM`, `b_eight` and `load_partial_sum`, and the
+// epilogue of a thread's rows: `epilogue_begin`, `epilogue_row` and `epilogue_end`.
 
 @compute @workgroup_size(8)
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(subgroup_invocation_id) lane: u32) {
@@ -25,7 +25,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(subgroup_invocatio
     var sums: array<vec4<f32>, 16>;
     for (var row = 0u; row < select(0u, 4u, begun()); row++) {
         for (var quad = 0u; quad < 4u; quad++) { // unroll
-            let sum = start(m + row, n + 4u * quad);
+            let sum = load_partial_sum(m + row, n + 4u * quad);
             for (var place = 0u; place < 4u; place++) { // unroll
                 sums[4u * place + quad] = select(sums[4u * place + quad], sum, row == place);
             }
@@ -53,7 +53,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(subgroup_invocatio
         }
     }
     for (var part = 0u; part < 2u; part++) {
-        let keep = open(m, n + 8u * part, min(TILE_ROWS, p.rows - min(m, p.rows)));
+        let keep = epilogue_begin(m, n + 8u * part, min(TILE_ROWS, p.rows - min(m, p.rows)));
         for (var at = 0u; at < 4u; at++) {
             var low = sums[0];
             var high = sums[1];
@@ -63,8 +63,8 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(subgroup_invocatio
                     high = select(high, sums[4u * row + 2u * half + 1u], at == row && part == half);
                 }
             }
-            finish(m + at, n + 8u * part, low, high, keep[0].x >> (8u * at));
+            epilogue_row(m + at, n + 8u * part, low, high, keep[0].x >> (8u * at));
         }
-        close(n + 8u * part);
+        epilogue_end(n + 8u * part);
     }
 }

@@ -8,8 +8,8 @@
 // loads lane by lane even if all lanes load the same value, while a shuffle by a constant is one
 // instruction. That leaves room for more rows a thread, so that the loads of B serve more sums,
 // too.
-// The kernel defines `a_quad`, `A_BY_TERM`, `b_strip` and `start`, and the epilogue of a thread's
-// rows: `open`, `finish` and `close`.
+// The kernel defines `a_quad`, `A_BY_TERM`, `b_strip` and `load_partial_sum`, and the epilogue of a
+// thread's rows: `epilogue_begin`, `epilogue_row` and `epilogue_end`.
 
 const HALVES: u32 = TILE_ROWS * 2u;
 const OCTETS: u32 = TILE_ROWS / 8u;
@@ -41,8 +41,8 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(subgroup_invocatio
     // their copies would be most of the code to compile.
     var sums: array<vec4<f32>, HALVES>;
     for (var row = 0u; row < select(0u, TILE_ROWS, begun()); row++) {
-        let low = start(m + row, n);
-        let high = start(m + row, n + 4u);
+        let low = load_partial_sum(m + row, n);
+        let high = load_partial_sum(m + row, n + 4u);
         for (var place = 0u; place < TILE_ROWS; place++) { // unroll
             sums[2u * place] = select(sums[2u * place], low, row == place);
             sums[2u * place + 1u] = select(sums[2u * place + 1u], high, row == place);
@@ -68,7 +68,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(subgroup_invocatio
             }
         }
     }
-    let keep = open(m, n, min(TILE_ROWS, p.rows - m));
+    let keep = epilogue_begin(m, n, min(TILE_ROWS, p.rows - m));
     for (var row = 0u; row < TILE_ROWS; row++) {
         var low: vec4<f32>;
         var high: vec4<f32>;
@@ -76,7 +76,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(subgroup_invocatio
             low = select(low, sums[2u * place], row == place);
             high = select(high, sums[2u * place + 1u], row == place);
         }
-        finish(m + row, n, low, high, keep[row / 16u][row / 4u % 4u] >> (8u * (row % 4u)));
+        epilogue_row(m + row, n, low, high, keep[row / 16u][row / 4u % 4u] >> (8u * (row % 4u)));
     }
-    close(n);
+    epilogue_end(n);
 }

@@ -11,7 +11,8 @@
 // being loaded into registers. If BUFFERS is 2, it then goes to a second buffer in workgroup
 // memory, and threads need one barrier a slab instead of two.
 // The kernel defines `a_fetch`, `a_lines`, `b_fetch`, `b_lines`, `A_BY_TERM`, `B_BY_TERM` and
-// `start`, and the epilogue of a thread's rows: `open`, `finish` and `close`.
+// `load_partial_sum`, and the epilogue of a thread's rows: `epilogue_begin`, `epilogue_row` and
+// `epilogue_end`.
 // Source: siboehm/SGEMM_CUDA, kernels 6 (vec4 loads, A transposed), 10 (warp tiles) and 12 (two
 // buffers).
 
@@ -130,8 +131,8 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     var sums: array<vec4<f32>, HALVES>;
     if begun() {
         for (var row = 0u; row < TILE_ROWS; row++) { // unroll
-            sums[2u * row] = start(m + row, n);
-            sums[2u * row + 1u] = start(m + row, n + 4u);
+            sums[2u * row] = load_partial_sum(m + row, n);
+            sums[2u * row + 1u] = load_partial_sum(m + row, n + 4u);
         }
     }
     var next: array<Fetched, LOADS>;
@@ -175,11 +176,11 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
         }
         workgroupBarrier();
     }
-    let keep = open(m, n, TILE_ROWS);
+    let keep = epilogue_begin(m, n, TILE_ROWS);
     for (var row = 0u; row < TILE_ROWS; row++) { // unroll
-        finish(
+        epilogue_row(
             m + row, n, sums[2u * row], sums[2u * row + 1u], keep[0][row / 4u] >> (8u * (row % 4u))
         );
     }
-    close(n);
+    epilogue_end(n);
 }
