@@ -1,7 +1,9 @@
-// activation_grad: dZ = M * s * act'(Z) * dY, the gradient before a layer's activation, from Z as linear_activation saved it.
+// activation_grad: dZ = M * s * act'(Z) * dY, the gradient before a layer's activation.
 //
-// Shapes: dY, Z, dZ [rows, cols]. block.wgsl maps threads to elements.
-// Source: the chain rule; activation.wgsl names the activations'. CPU twin: src/cpu/reference/activation_grad.rs.
+// Shapes: dY, Z, dZ [rows, cols]. Z is what linear_activation saved; M is the mask, s its scale.
+// Threads: block.wgsl maps them to elements.
+// Source: the chain rule; activation.wgsl names the sources of the activations.
+// CPU twin: src/cpu/reference/activation_grad.rs.
 
 // join block activation relu
 // width scalar vec4 vec8
@@ -32,7 +34,11 @@ fn strip(row: u32, col: u32) {
     let at = load_z8(p.b_start + row * p.b_stride + col, left);
     let keep = keep8(row, col);
     let low = drop4(back(at.low, grad.low), keep);
-    store_y8(p.c_start + row * p.c_stride + col, Eight(low, drop4(back(at.high, grad.high), keep >> 4u)), left);
+    store_y8(
+        p.c_start + row * p.c_stride + col,
+        Eight(low, drop4(back(at.high, grad.high), keep >> 4u)),
+        left
+    );
 }
 
 fn begin_own(zero: u32) {

@@ -3,10 +3,14 @@
 //     m = b1 * m + (1 - b1) * g        v = b2 * v + (1 - b2) * g^2
 //     W = W - rate * decay * W - rate / (1 - b1^t) * m / (sqrt(v / (1 - b2^t)) + epsilon)
 //
-// Any shape, as `count` elements. The host folds the corrections of step t into `rate`, which is rate * sqrt(1 - b2^t) / (1 - b1^t), and `shift`, which
-// is epsilon * sqrt(1 - b2^t); `decay` is rate * decay, `momentum` b1, `scale` b2. One thread takes four elements.
-// Sources: Loshchilov, Hutter, "Decoupled weight decay regularization", ICLR 2019, algorithm 2; torch.optim.AdamW. CPU twin:
-// src/cpu/reference/adamw.rs.
+// Shapes: any, as `count` elements.
+// Parameters: the host folds the bias corrections of step t into
+// `rate = rate * sqrt(1 - b2^t) / (1 - b1^t)` and `epsilon = epsilon * sqrt(1 - b2^t)`, and the
+// rate before that into `decay`.
+// Threads: one takes four elements.
+// Sources: Loshchilov, Hutter, "Decoupled weight decay regularization", ICLR 2019, algorithm 2;
+// torch.optim.AdamW.
+// CPU twin: src/cpu/reference/adamw.rs.
 
 // width scalar vec4
 

@@ -1,8 +1,12 @@
-// alpha_dropout: y = a * x + b where the mask keeps, else a * alpha' + b, with a and b such that mean and variance stay.
+// alpha_dropout: y = a * x + b if the mask keeps x, else a * alpha' + b; mean and variance stay.
 //
-// Shapes: x, y [rows, cols]. `scale` is a, `shift` is b and `dropped` is a * alpha' + b, worked out in f64 by the host from the rate in effect. The
-// derivative is dropout.wgsl's with the scale a. block.wgsl maps threads to elements, rows.wgsl draws where it can, loads and stores.
-// Source: Klambauer et al., "Self-normalizing neural networks", NeurIPS 2017. CPU twin: src/cpu/reference/alpha_dropout.rs.
+// Shapes: x, y [rows, cols].
+// Parameters: `scale` is a, `shift` is b, `dropped` is a * alpha' + b. The host computes them in
+// f64 from the rate in effect, so that the mean and the variance are preserved.
+// Backward pass: dropout.wgsl with the scale a.
+// Threads: block.wgsl maps them to elements; rows.wgsl draws if it can, loads and stores.
+// Source: Klambauer et al., "Self-normalizing neural networks", NeurIPS 2017.
+// CPU twin: src/cpu/reference/alpha_dropout.rs.
 
 // join block rows
 // width scalar vec4 vec8
@@ -32,7 +36,7 @@ fn alpha4(v: vec4<f32>, kept: vec4<bool>) -> vec4<f32> {
     return select(vec4<f32>(p.own.dropped), v * p.scale + p.own.shift, kept);
 }
 
-fn becomes(row: u32, col: u32, v: Eight, draws: vec4<u32>) -> Eight {
+fn map_strip(row: u32, col: u32, v: Eight, draws: vec4<u32>) -> Eight {
     if ALIGNED {
         return Eight(alpha4(v.low, kept_words(draws.xy)), alpha4(v.high, kept_words(draws.zw)));
     }

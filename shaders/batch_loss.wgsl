@@ -1,7 +1,11 @@
-// batch_loss: the sums of a mini-batch's losses and of its right answers, totals[slot] = sum over r of losses[r].
+// batch_loss: a mini-batch's total loss and number of right answers.
 //
-// Shapes: losses [rows, 2], totals [any, 2]. One workgroup: thread t sums rows t, t + 64, t + 128, … in order, then thread 0 sums the
-// 64 partial sums in order, so that the result does not depend on the device. CPU twin: src/cpu/reference/batch_loss.rs.
+//     totals[slot] = sum over r of losses[r]
+//
+// Shapes: losses [rows, 2], totals [any, 2].
+// Threads: one workgroup. Thread t sums rows t, t + 64, t + 128, … in order; then thread 0 sums the
+// 64 partial sums in order. So the order of the sum does not depend on the device.
+// CPU twin: src/cpu/reference/batch_loss.rs.
 
 @group(0) @binding(0) var<storage, read> losses: array<f32>;
 @group(0) @binding(1) var<storage, read_write> totals: array<f32>;

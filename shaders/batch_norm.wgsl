@@ -1,10 +1,14 @@
-// batch_norm: each column made of mean 0 and variance 1 by given statistics, scaled and shifted, then ReLU and dropout where asked for.
+// batch_norm: normalizes columns by given statistics, scales and shifts; optional ReLU, dropout.
 //
-//     y[r, c] = M * s * relu(gamma[c] * (x[r, c] - mean[c]) / sqrt(variance[c] + epsilon) + beta[c])
+//     n[r, c] = (x[r, c] - mean[c]) / sqrt(variance[c] + epsilon)
+//     y[r, c] = M * s * relu(gamma[c] * n[r, c] + beta[c])
 //
-// Shapes: x, y [rows, cols]; statistics [2, cols], means and variances, of the mini-batch in training and the running ones in prediction; affine
-// [2, cols], gamma and beta. `shift` is epsilon. One thread takes eight columns of one row.
-// Source: Ioffe, Szegedy, "Batch normalization", ICML 2015, algorithms 1 and 2. CPU twin: src/cpu/reference/batch_norm.rs.
+// Shapes: x, y [rows, cols]; statistics [2, cols], the means and variances of the mini-batch in
+// training and the running ones in prediction; affine [2, cols], gamma and beta.
+// M is the mask, `scale` is s.
+// Threads: one takes eight columns of one row.
+// Source: Ioffe, Szegedy, "Batch normalization", ICML 2015, algorithms 1 and 2.
+// CPU twin: src/cpu/reference/batch_norm.rs.
 
 // join relu
 // takes state
@@ -34,12 +38,14 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
         let col = first + j;
         if col < p.cols {
             let inverse = 1.0 / sqrt(statistics[p.b_start + p.cols + col] + p.own.epsilon);
-            let normal = (x[p.a_start + row * p.a_stride + col] - statistics[p.b_start + col]) * inverse;
+            let normal =
+                (x[p.a_start + row * p.a_stride + col] - statistics[p.b_start + col]) * inverse;
             var v = affine[p.c_start + col] * normal + affine[p.c_start + p.cols + col];
             if p.own.relu != 0u {
                 v = relu(vec4<f32>(v)).x;
             }
-            y[p.d_start + row * p.d_stride + col] = select(0.0, v * p.scale, ((keep >> j) & 1u) != 0u);
+            y[p.d_start + row * p.d_stride + col] =
+                select(0.0, v * p.scale, ((keep >> j) & 1u) != 0u);
         }
     }
 }

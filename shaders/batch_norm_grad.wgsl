@@ -1,18 +1,26 @@
-// batch_norm_grad: the way back through batch_norm with the mini-batch's own statistics, without its ReLU and dropout.
+// batch_norm_grad: backward pass of batch_norm in training, without its ReLU and dropout.
 //
-//     n = (x - mean) / sqrt(variance + epsilon)      dgamma[c] = sum over r of dy * n      dbeta[c] = sum over r of dy
+//     n = (x - mean) / sqrt(variance + epsilon)
+//     dgamma[c] = sum over r of dy * n           dbeta[c] = sum over r of dy
 //     dx = gamma / sqrt(variance + epsilon) * (dy - dbeta / B - n * dgamma / B)
-//     through: dx * s where x > 0, else 0, where x is what ReLU and dropout of the scale s gave
+//     with the flag THROUGH: dx * s if x > 0, else 0
 //
-// Shapes: x, dy, dx [rows, cols]; statistics, affine and its gradient [2, cols]: means and variances, gamma and beta. `shift` is epsilon, `rate` is
-// 1/B. The sums are in ascending order. In three dispatches, told apart by a flag, so that none binds more than four tensors:
+// mean and variance are the mini-batch's own. THROUGH continues the backward pass through the layer
+// before, whose ReLU and dropout of scale s gave x.
+// Shapes: x, dy, dx [rows, cols]; statistics, affine and its gradient [2, cols]: means and
+// variances, gamma and beta; slopes [5, cols]: mean, 1/sqrt, gamma/sqrt, dgamma/B and dbeta/B,
+// where sqrt is that of variance + epsilon.
+// Parameters: `scale` is s.
+// Order: the sums are in ascending order of rows.
+// Threads: three dispatches, told apart by a flag, so that none binds more than four tensors:
 //
-//              a        b             c            d, written                                                one thread takes
-//     SUMS     x        dy            statistics   dgamma, dbeta                                             a column
-//     SLOPES   affine   dgamma, dbeta statistics   [5, cols]: mean, 1/sqrt, gamma/sqrt, dgamma/B, dbeta/B    a column
-//     (none)   x        dy            these five   dx                                                        eight columns of a row
+//              a        b               c            d, written      one thread takes
+//     SUMS     x        dy              statistics   dgamma, dbeta   a column
+//     SLOPES   affine   dgamma, dbeta   statistics   slopes          a column
+//     (none)   x        dy              slopes       dx              eight columns of a row
 //
-// Source: Ioffe, Szegedy, "Batch normalization", ICML 2015, section 3. CPU twin: src/cpu/reference/batch_norm_grad.rs.
+// Source: Ioffe, Szegedy, "Batch normalization", ICML 2015, section 3.
+// CPU twin: src/cpu/reference/batch_norm_grad.rs.
 
 struct Own {
     epsilon: f32,

@@ -1,16 +1,21 @@
-// batch_statistics: mean and variance of each column over the rows of a mini-batch, and the running ones that prediction will use.
+// batch_statistics: mean and variance of each column of a mini-batch, and their running averages.
 //
-//     mean[c] = 1/B * sum over r of x[r, c]        variance[c] = 1/B * sum over r of (x[r, c] - mean[c])^2
-//     running mean = running mean + m * (mean - running mean)          and of the variance with B / (B - 1) * variance
+//     mean[c] = 1/B * sum over r of x[r, c]
+//     variance[c] = 1/B * sum over r of (x[r, c] - mean[c])^2
+//     running mean = running mean + m * (mean - running mean)
+//     running variance = running variance + m * (B / (B - 1) * variance - running variance)
 //
-// Shapes: x [rows, cols]; statistics and running [2, cols], first the means, then the variances. `scale` is 1/B, `shift` is B / (B - 1), or 1 where B
-// is 1, `rate` is m. Two passes, so that no square of a large mean cancels, each in ascending order. One thread takes one column.
-// Source: Ioffe, Szegedy, "Batch normalization", ICML 2015, algorithm 1. CPU twin: src/cpu/reference/batch_statistics.rs.
+// Prediction uses the running averages.
+// Shapes: x [rows, cols]; statistics and running [2, cols], the means, then the variances.
+// Order: two passes, so that no square of a large mean cancels, each in ascending order of rows.
+// Threads: one takes one column.
+// Source: Ioffe, Szegedy, "Batch normalization", ICML 2015, algorithm 1.
+// CPU twin: src/cpu/reference/batch_statistics.rs.
 
 struct Own {
     inverse_rows: f32,  // 1/B
-    unbiased: f32,      // B/(B - 1)
-    momentum: f32,
+    unbiased: f32,      // B / (B - 1), or 1 if B is 1
+    momentum: f32,      // m
 }
 
 @group(0) @binding(0) var<storage, read> x: array<f32>;

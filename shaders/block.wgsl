@@ -1,13 +1,17 @@
-// block: how dropout, its other forms and copy divide a matrix among threads, without a division.
+// block: maps threads to the elements of a matrix without a division, for dropout and copy.
 //
-// On an adapter that runs on a CPU a thread takes ROWS rows of GROUPS strips of eight columns: four rows of one strip where the rows have
-// something to share, see rows.wgsl, or one row of two. On a real GPU it takes one strip, and where `SPREAD` is set the strip's two quads lie as far
-// apart as neighbouring threads need to move neighbouring quads, the order in which such a device's memory is fastest.
-// 2^`across_log2` threads of a workgroup lie side by side along the columns, the others below, as the host finds best for the shape; workgroup.x
-// counts blocks of columns and workgroup.y blocks of rows. The kernel that this is joined with, or rows.wgsl, gives strip(), which does what is to be
-// done with eight columns of ROWS rows, `col` and the three after it and `col + APART` and the three after that.
+// Dropout's other forms use it too. On an adapter that runs on a CPU, a thread takes ROWS rows of
+// GROUPS strips of eight columns: four rows of one strip if the rows can share work (see
+// rows.wgsl), else one row of two strips. On a real GPU it takes one strip. If `SPREAD` is set, the
+// two quads of that strip lie 2^`across_log2` quads apart, so that neighbouring threads access
+// neighbouring quads: the order in which a GPU's memory is fastest.
+// Of a workgroup's 64 threads, 2^`across_log2` lie side by side along the columns and the others below
+// them; the host chooses what suits the shape best. workgroup.x counts blocks of columns,
+// workgroup.y blocks of rows.
+// The kernel, or rows.wgsl, defines `strip(row, col)`, which processes eight columns of ROWS rows:
+// `col` and the next three, `col + APART` and the next three.
 
-// How far the second quad of a strip lies from the first.
+// Columns from a strip's first quad to its second.
 var<private> APART: u32 = 4u;
 
 @compute @workgroup_size(64)

@@ -1,6 +1,7 @@
 // copy: y = x, the ceiling of every kernel that reads and writes each element once.
 //
-// Shapes: x, y [rows, cols]. Threads, loads and stores are those of dropout.wgsl, without the mask.
+// Shapes: x, y [rows, cols].
+// Threads: the threads, loads and stores of dropout.wgsl, without the mask.
 
 // join block rows
 // width scalar vec4 vec8
@@ -18,12 +19,12 @@ struct Own {
 // loader load_x x
 // storer store_y y
 
-// Adds 0, of which no compiler knows that it is one: on lavapipe, what is loaded and stored with nothing done between takes half as
-// long again.
+// Adds `flags`, which is 0 without the compiler knowing it. On lavapipe, a value that is stored as
+// it was loaded takes half as long again.
 fn moved(v: vec4<f32>) -> vec4<f32> {
     return bitcast<vec4<f32>>(bitcast<vec4<u32>>(v) + vec4<u32>(p.threshold));
 }
 
-fn becomes(row: u32, col: u32, v: Eight, draws: vec4<u32>) -> Eight {
+fn map_strip(row: u32, col: u32, v: Eight, draws: vec4<u32>) -> Eight {
     return Eight(moved(v.low), moved(v.high));
 }

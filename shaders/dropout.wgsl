@@ -1,8 +1,9 @@
-// dropout: y = M * s * x, and, since it is its own derivative, dx = M * s * dy.
+// dropout: y = M * s * x; it is its own derivative, so that dx = M * s * dy.
 //
-// Shapes: x, y [rows, cols]. block.wgsl maps threads to elements, rows.wgsl draws where it can, loads and stores.
-// Source: Srivastava et al., JMLR 15 (2014), section 4; scaled while training as in the CS231n notes. CPU twin:
-// src/cpu/reference/dropout.rs.
+// Shapes: x, y [rows, cols]. M is the mask, s its scale.
+// Threads: block.wgsl maps them to elements; rows.wgsl draws if it can, loads and stores.
+// Source: Srivastava et al., JMLR 15 (2014), section 4; scaled in training as in the CS231n notes.
+// CPU twin: src/cpu/reference/dropout.rs.
 
 // join block rows
 // width scalar vec4 vec8
@@ -27,7 +28,7 @@ struct Own {
 // end
 // storer store_y y
 
-fn becomes(row: u32, col: u32, v: Eight, draws: vec4<u32>) -> Eight {
+fn map_strip(row: u32, col: u32, v: Eight, draws: vec4<u32>) -> Eight {
     if ALIGNED {
         return Eight(drop_words(v.low, draws.xy), drop_words(v.high, draws.zw));
     }

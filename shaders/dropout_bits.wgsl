@@ -1,8 +1,11 @@
-// dropout_bits: y = M * s * x with a mask that is given, and, since it is its own derivative, dx = M * s * dy.
+// dropout_bits: y = M * s * x with a given mask M; its own derivative: dx = M * s * dy.
 //
-// Shapes: x, y [rows, cols], bits [rows, ceil(cols / 32)] as mask_bits.wgsl writes them: element (r, c) of M is bit c % 32 of word c / 32 of
-// row r. block.wgsl maps threads to elements; strips start at multiples of eight columns, so that the bits of one lie in one word.
-// Source: as dropout.wgsl. CPU twin: src/cpu/reference/dropout_bits.rs.
+// Shapes: x, y [rows, cols]; bits [rows, ceil(cols / 32)] as mask_bits.wgsl writes them: element
+// (r, c) of M is bit c % 32 of word c / 32 of row r.
+// Threads: block.wgsl maps them to elements. Strips start at multiples of eight columns, so that
+// the bits of a strip lie in one word.
+// Source: as dropout.wgsl.
+// CPU twin: src/cpu/reference/dropout_bits.rs.
 
 // join block
 // width scalar vec4 vec8
@@ -28,5 +31,9 @@ fn strip(row: u32, col: u32) {
     let left = p.cols - col;
     let v = load_x8(p.a_start + row * p.a_stride + col, left);
     let keep = bits[p.b_start + row * p.b_stride + col / 32u] >> (col % 32u);
-    store_y8(p.c_start + row * p.c_stride + col, Eight(drop4(v.low, keep), drop4(v.high, keep >> 4u)), left);
+    store_y8(
+        p.c_start + row * p.c_stride + col,
+        Eight(drop4(v.low, keep), drop4(v.high, keep >> 4u)),
+        left
+    );
 }

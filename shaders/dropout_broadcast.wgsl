@@ -1,14 +1,19 @@
-// dropout_broadcast: y = M * s * x where elements share draws, and, since it is its own derivative, dx = M * s * dy.
+// dropout_broadcast: y = M * s * x with a mask M that elements share; dx = M * s * dy.
 //
-// Shapes: x, y of any rank, seen as a matrix [rows, cols]: its columns are the last run of axes that feed the mask alike, its rows the
-// runs before, at most three. Row r, counted over all dispatches, is r = (i0 * size_1 + i1) * size_2 + i2, and stands at
+// It is its own derivative.
+// Shapes: x, y of any rank, viewed as a matrix [rows, cols]. A run is a series of neighbouring axes
+// along which the mask's row and column advance as along a single axis. The matrix's columns are
+// the last run; its rows are the runs before, at most three. Row r, counted over all dispatches, is
+// r = (i0 * size_1 + i1) * size_2 + i2, and its place in the mask is
 //
 //     row = i0 * row_0 + i1 * row_1 + i2 * row_2        col = i0 * col_0 + i1 * col_1 + i2 * col_2
 //
-// of the mask. Its elements share the draw of that place where `ONE_DRAW` is set, and take those of col, col + 1, ... elsewhere; where
-// `GROUPED` is set the columns of every strip are those of one call of Philox. Both are compiled in, as `ALIGNED` is. `first` is the row that this
-// dispatch starts at. block.wgsl maps threads to elements, and does not draw.
-// Source: the mask contract; src/axes.rs names where each broadcast comes from. CPU twin: src/cpu/reference/dropout_broadcast.rs.
+// Compiled in, as `ALIGNED` is in rows.wgsl: if `ONE_DRAW` is set, the elements of a row share the
+// draw at (row, col); otherwise they take those of col, col + 1, …. If `GROUPED` is set, one call
+// of Philox draws for all columns of a strip.
+// Threads: block.wgsl maps them to elements, and does not draw.
+// Source: the mask contract; src/axes.rs names the source of each broadcast.
+// CPU twin: src/cpu/reference/dropout_broadcast.rs.
 
 // join block
 // width scalar vec4 vec8
@@ -41,7 +46,7 @@ struct Own {
 // end
 // storer store_y y
 
-// Whether local element (row, col) of the mask is kept, as eight bits that are all alike.
+// Returns eight equal bits: set if local element (row, col) of the mask is kept.
 fn keep_one(row: u32, col: u32) -> u32 {
     if p.threshold == KEEP_ALL {
         return 0xffu;

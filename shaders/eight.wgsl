@@ -1,14 +1,16 @@
 // eight: pieces of a matrix that are loaded at once.
 
-// Eight neighbouring elements of a row, what `// loader NAME BUFFER` lines load and `// storer` lines store in one piece.
+// Eight elements of a row: the piece that `NAME8` of a `// loader NAME BUFFER` line loads, and that
+// of a `// storer` line stores.
 struct Eight {
     low: vec4<f32>,
     high: vec4<f32>,
 }
 
-// Four lines of four of a product's factor as they are in memory, with what it takes to make the factor of them: so that a loop can ask for the
-// next lines, work, and only then use them, while a thread that uses what it asks for, be it to convert it to f32, waits for it.
+// Four lines of four elements that a product's factor is computed from, as they are stored. A loop
+// can fetch the next lines, compute, and only then convert them: any use of a loaded value, even
+// its conversion to f32, waits for the load.
 struct Fetched {
     values: mat4x4<Number>,
-    output: mat4x4<Number>,  // of a layer, under GATE_RELU
+    output: mat4x4<Number>,  // the layer's output, under `GATE relu`
 }

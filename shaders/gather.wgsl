@@ -1,8 +1,14 @@
-// gather: the mini-batch, X[r, :] = M * s * (unit * data[order[first + r], :]) and labels[r] = all_labels[order[first + r]].
+// gather: the mini-batch, with dropout of its features.
 //
-// Shapes: data [count, cols] as bytes (four a word) or as f32, order [any], X [rows, cols], labels [rows]. The unit is
-// 1/255 for image bytes. Data larger than a binding comes in windows: a dispatch sees the rows from `window` on, `count` of them,
-// and leaves the others alone. One thread takes eight columns of one row. CPU twin: src/cpu/reference/gather.rs.
+//     X[r, :] = M * s * (unit * data[order[first + r], :])
+//     labels[r] = all_labels[order[first + r]]
+//
+// Shapes: data [count, cols] as bytes (four a word) or as f32; order [any]; X [rows, cols]; labels
+// [rows]. M is the mask, s its scale.
+// The unit is 1/255 for image bytes. Data larger than a binding comes in windows: a dispatch sees
+// `count` rows from row `window` on, and leaves the other rows of X alone.
+// Threads: one takes eight columns of one row.
+// CPU twin: src/cpu/reference/gather.rs.
 
 // choice BYTES no yes
 // choice BOUND all few labels
@@ -64,7 +70,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     }
     // end
     // if BOUND all few
-    // Rows before the window wrap around and are past its end.
+    // For a row before the window the difference wraps around to a number past its end.
     let local = source - p.own.window;
     if local >= p.own.count {
         return;

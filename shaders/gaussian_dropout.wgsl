@@ -1,9 +1,14 @@
-// gaussian_dropout: y = x * (1 + sigma * n), n standard normal, and, since it is its own derivative, dx = dy * (1 + sigma * n).
+// gaussian_dropout: y = x * (1 + sigma * n), n standard normal; dx = dy * (1 + sigma * n).
 //
-// Shapes: x, y [rows, cols]. n = c * quantile((d + 1/2) / 65536) of the element's draw d; `scale` is sigma * c, worked out in f64 by the host.
-// block.wgsl maps threads to elements, rows.wgsl draws where it can, loads and stores.
-// Sources: Srivastava et al., JMLR 15 (2014), section 10; Wichura, "Algorithm AS 241", Applied Statistics 37 (1988), PPND7. CPU twin:
-// src/cpu/reference/gaussian_dropout.rs.
+//     n = c * quantile((d + 1/2) / 65536), where d is the element's draw of 16 bits
+//
+// It is its own derivative.
+// Shapes: x, y [rows, cols].
+// Parameters: `scale` is sigma * c, which the host computes in f64.
+// Threads: block.wgsl maps them to elements; rows.wgsl draws if it can, loads and stores.
+// Sources: Srivastava et al., JMLR 15 (2014), section 10; Wichura, "Algorithm AS 241", Applied
+// Statistics 37 (1988), PPND7.
+// CPU twin: src/cpu/reference/gaussian_dropout.rs.
 
 // join block rows
 // width scalar vec4 vec8
@@ -27,18 +32,23 @@ struct Own {
 // end
 // storer store_y y
 
-// The standard normal's quantile at the middle of each draw's 65,536th: a quotient of polynomials, in 0.425^2 - q^2 near the middle and in the
-// root of the logarithm near the ends.
+// Returns the standard normal quantile at the middle of each draw's interval, of 65,536 in all. It
+// is a quotient of polynomials: in 0.425^2 - q^2 near the middle, in the square root of the
+// negative logarithm near the ends.
 fn quantile4(draws: vec4<u32>) -> vec4<f32> {
-    // Both exact: whole numbers of 2^-17.
+    // u and q are exact: multiples of 2^-17.
     let u = (vec4<f32>(draws) + 0.5) * (1.0 / 65536.0);
     let q = u - 0.5;
     let middle = abs(q) <= vec4<f32>(0.425);
     let r = select(sqrt(-log(min(u, 1.0 - u))) - 1.6, 0.180625 - q * q, middle);
-    let numerator = ((pick(1.7023821103e-1, 5.9109374720e1, middle) * r + pick(1.3067284816, 1.5929113202e2, middle)) * r
-        + pick(2.7568153900, 5.0434271938e1, middle)) * r + pick(1.4234372777, 3.3871327179, middle);
-    let denominator = ((pick(0.0, 6.7187563600e1, middle) * r + pick(1.2021132975e-1, 7.8757757664e1, middle)) * r
-        + pick(7.3700164250e-1, 1.7895169469e1, middle)) * r + 1.0;
+    let numerator = ((pick(1.7023821103e-1, 5.9109374720e1, middle) * r
+        + pick(1.3067284816, 1.5929113202e2, middle)) * r
+        + pick(2.7568153900, 5.0434271938e1, middle)) * r
+        + pick(1.4234372777, 3.3871327179, middle);
+    let denominator = ((pick(0.0, 6.7187563600e1, middle) * r
+        + pick(1.2021132975e-1, 7.8757757664e1, middle)) * r
+        + pick(7.3700164250e-1, 1.7895169469e1, middle)) * r
+        + 1.0;
     return numerator / denominator * select(sign(q), q, middle);
 }
 
@@ -50,7 +60,7 @@ fn noise4(v: vec4<f32>, words: vec2<u32>) -> vec4<f32> {
     return v * (1.0 + p.scale * quantile4(draws4(words)));
 }
 
-fn becomes(row: u32, col: u32, v: Eight, draws: vec4<u32>) -> Eight {
+fn map_strip(row: u32, col: u32, v: Eight, draws: vec4<u32>) -> Eight {
     var words = draws;
     if !ALIGNED {
         words = draws8(row, col);

@@ -1,9 +1,13 @@
 // grad_input: dX = dZ Wᵀ, with dZ made from dY and Y while loading (gradient.wgsl).
 //
-// With the flag THROUGH, X is the output of a layer before, and what is written is that layer's dZ: dX * through_scale where X > 0, else 0.
-// Shapes: dY, Y [rows, inner], W [cols, inner], X, dX [rows, cols]: `inner` counts the layer's outputs, `cols` its inputs. The sum runs
-// over the outputs in ascending order in one chain. The tile file maps threads to elements.
-// Source: the chain rule; CS231n notes, "backprop". CPU twin: src/cpu/reference/grad_input.rs.
+// Shapes: dY, Y [rows, inner], W [cols, inner], X, dX [rows, cols]. `inner` is the number of the
+// layer's outputs, `cols` of its inputs.
+// With the flag THROUGH, X is the output of the layer before, and the result is the gradient before
+// that layer's activation: dX * through_scale if X > 0, else 0.
+// Order: the sum runs over the outputs in ascending order, in one chain.
+// Threads: the tile file maps them to elements.
+// Source: the chain rule; CS231n notes, "backprop".
+// CPU twin: src/cpu/reference/grad_input.rs.
 
 // join product gradient
 // width scalar vec4
@@ -46,7 +50,7 @@ struct Own {
 // loader load_grad_input grad_input
 // storer store_grad_input grad_input OutputElement
 
-const THROUGH: u32 = 2u;  // flag: of dispatches that end a sum
+const THROUGH: u32 = 2u;  // flag, only of dispatches that end a sum
 
 // if DIVISION tile
 fn weight_quad(n: u32, k: u32) -> vec4<Number> {
@@ -54,7 +58,7 @@ fn weight_quad(n: u32, k: u32) -> vec4<Number> {
 }
 
 const A_BY_TERM: bool = false;  // a line of A holds four terms
-const B_BY_TERM: bool = false;  // and so does a line of B
+const B_BY_TERM: bool = false;  // a line of B holds four terms
 
 fn a_quad(m: u32, k: u32) -> vec4<f32> {
     return grad_z(min(m, p.rows - 1u), k, p.own.inner - k);
@@ -73,13 +77,21 @@ fn a_fetch(m: u32, k: u32) -> Fetched {
 fn a_lines(fetched: Fetched, m: u32, k: u32) -> mat4x4<f32> {
     var lines: mat4x4<f32>;
     for (var r = 0u; r < 4u; r++) { // unroll
-        lines[r] = gated(vec4<f32>(fetched.values[r]), vec4<f32>(fetched.output[r]), min(m + r, p.rows - 1u), k);
+        lines[r] = gated(
+            vec4<f32>(fetched.values[r]), vec4<f32>(fetched.output[r]), min(m + r, p.rows - 1u), k
+        );
     }
     return lines;
 }
 
 fn b_fetch(k: u32, n: u32) -> Fetched {
-    return Fetched(mat4x4<Number>(weight_quad(n, k), weight_quad(n + 1u, k), weight_quad(n + 2u, k), weight_quad(n + 3u, k)), mat4x4<Number>());
+    return Fetched(
+        mat4x4<Number>(
+            weight_quad(n, k), weight_quad(n + 1u, k),
+            weight_quad(n + 2u, k), weight_quad(n + 3u, k)
+        ),
+        mat4x4<Number>()
+    );
 }
 
 // Line [c] is W[n + c, k .. k + 4].
@@ -90,10 +102,13 @@ fn b_lines(fetched: Fetched, k: u32, n: u32) -> mat4x4<f32> {
 fn b_strip(k: u32, n: u32) -> array<Eight, 4> {
     let low = transpose(b_lines(b_fetch(k, n), k, n));
     let high = transpose(b_lines(b_fetch(k, n + 4u), k, n + 4u));
-    return array<Eight, 4>(Eight(low[0], high[0]), Eight(low[1], high[1]), Eight(low[2], high[2]), Eight(low[3], high[3]));
+    return array<Eight, 4>(
+        Eight(low[0], high[0]), Eight(low[1], high[1]),
+        Eight(low[2], high[2]), Eight(low[3], high[3])
+    );
 }
 
-// W[n .. n + 8, k].
+// Returns W[n .. n + 8, k].
 fn b_eight(k: u32, n: u32) -> Eight {
     return Eight(weight_column(n, k), weight_column(n + 4u, k));
 }
@@ -101,29 +116,33 @@ fn b_eight(k: u32, n: u32) -> Eight {
 fn weight_column(n: u32, k: u32) -> vec4<f32> {
     let term = k % 4u;
     let from_ = k - term;
-    return vec4<f32>(vec4<Number>(weight_quad(n, from_)[term], weight_quad(n + 1u, from_)[term], weight_quad(n + 2u, from_)[term], weight_quad(n + 3u, from_)[term]));
+    return vec4<f32>(vec4<Number>(
+        weight_quad(n, from_)[term], weight_quad(n + 1u, from_)[term],
+        weight_quad(n + 2u, from_)[term], weight_quad(n + 3u, from_)[term]
+    ));
 }
 // end
 
-// The partial sum that the dispatch before left.
-fn start(m: u32, n: u32) -> vec4<f32> {
+// Returns the partial sums that the previous dispatch left in dX.
+fn load_partial_sum(m: u32, n: u32) -> vec4<f32> {
     if m >= p.rows || n >= p.cols {
         return vec4<f32>(0.0);
     }
     return load_grad_input(p.d_start + m * p.d_stride + n, p.cols - n);
 }
 
-// Four sums of a part; see join.wgsl.
+// Returns four sums of one part of a split-K product; see join.wgsl.
 fn part_quad(at: u32, left: u32) -> vec4<f32> {
     return load_weight(at, left);
 }
 
-fn open(m: u32, n: u32, rows: u32) -> array<vec4<u32>, 2> {
+fn epilogue_begin(m: u32, n: u32, rows: u32) -> array<vec4<u32>, 2> {
     return array<vec4<u32>, 2>();
 }
 
-// Writes eight columns of a row: dX, or the dZ of the layer before; a NaN in X lets the gradient pass.
-fn finish(m: u32, n: u32, low: vec4<f32>, high: vec4<f32>, keep: u32) {
+// Writes eight columns of a row of dX, or of the dZ of the layer before. A NaN in X lets the
+// gradient pass.
+fn epilogue_row(m: u32, n: u32, low: vec4<f32>, high: vec4<f32>, keep: u32) {
     if m >= p.rows || n >= p.cols {
         return;
     }
@@ -140,7 +159,7 @@ fn finish(m: u32, n: u32, low: vec4<f32>, high: vec4<f32>, keep: u32) {
     store_grad_input8(p.d_start + m * p.d_stride + n, grad, left);
 }
 
-fn close(n: u32) {
+fn epilogue_end(n: u32) {
 }
 
 fn begin_own(zero: u32) {

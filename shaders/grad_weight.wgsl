@@ -1,9 +1,13 @@
-// grad_weight: dW = Xᵀ dZ and db = sum over the batch of dZ, in one dispatch, with dZ made while loading (gradient.wgsl).
+// grad_weight: dW = Xᵀ dZ and db = sum over the batch of dZ, in one dispatch.
 //
-// Shapes: X [inner, inputs], dY, Y [inner, cols], dW [inputs, cols], db [cols]: `inner` counts the
-// batch. The sum runs over the batch in ascending order in one chain; a dispatch may hold a part of it (`PART`). outer.wgsl gives the
-// factors, the tile file maps threads to elements.
-// Source: the chain rule; CS231n notes, "backprop". CPU twin: src/cpu/reference/grad_weight.rs.
+// dZ is made from dY and Y while loading (gradient.wgsl).
+// Shapes: X [inner, inputs], dY, Y [inner, cols], dW [inputs, cols], db [cols]. `inner` is the size
+// of the batch.
+// Order: the sum runs over the batch in ascending order, in one chain; under `PART` a dispatch may
+// hold a part of it.
+// Threads: outer.wgsl loads the factors; the tile file maps threads to elements.
+// Source: the chain rule; CS231n notes, "backprop".
+// CPU twin: src/cpu/reference/grad_weight.rs.
 
 // join product gradient outer
 // width scalar vec4 vec8
@@ -39,14 +43,16 @@ struct Own {
 // loader load_grad_weight grad_weight
 // storer store_grad_weight grad_weight
 
-// The partial sum that the dispatch before left.
-fn start(m: u32, n: u32) -> vec4<f32> {
+// Returns the partial sums that the previous dispatch left in dW, or in db for the row of ones.
+fn load_partial_sum(m: u32, n: u32) -> vec4<f32> {
     if m >= p.rows || n >= p.cols {
         return vec4<f32>(0.0);
     }
     if m == p.own.bias_row {
         let at = min(vec4<u32>(n, n + 1u, n + 2u, n + 3u), vec4<u32>(p.cols - 1u));
-        return vec4<f32>(f32(bias_sum(at.x)), f32(bias_sum(at.y)), f32(bias_sum(at.z)), f32(bias_sum(at.w)));
+        return vec4<f32>(
+            f32(bias_sum(at.x)), f32(bias_sum(at.y)), f32(bias_sum(at.z)), f32(bias_sum(at.w))
+        );
     }
     return load_grad_weight(p.d_start + m * p.d_stride + n, p.cols - n);
 }

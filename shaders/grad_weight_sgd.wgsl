@@ -1,13 +1,16 @@
-// grad_weight_sgd: one update of a layer with gradients that are never stored.
+// grad_weight_sgd: one SGD update of a layer with gradients that are never stored.
 //
-//     g = Xᵀ dZ + decay * W + l1 * sign(W)       v = momentum * v + g         W = W - rate * v
-//     g = sum over the batch of dZ               the same for b, without penalties
+//     g = Xᵀ dZ + decay * W + l1 * sign(W)       v = momentum * v + g       W = W - rate * v
 //
-// Shapes: X [inner, inputs], dZ [inner, cols], W and its v [inputs, cols], b and its v [cols]: `inner` counts the batch. A batch too large for a binding comes in parts, each of which adds its share: the host gives
-// momentum and penalties to the first alone and, where there is a velocity, the rate to the last alone. The sum of a part runs over the batch
-// in ascending order in one chain. outer.wgsl gives the factors, the tile file maps threads to elements.
-// Sources: grad_weight.wgsl and sgd.wgsl. CPU twin: src/cpu/reference/grad_weight_sgd.rs. `velocity` and `bias_velocity` come from
-// grad_weight_sgd_momentum.wgsl or grad_weight_sgd_plain.wgsl.
+// and the same for b with g = sum over the batch of dZ, without the penalties.
+// Shapes: X [inner, inputs], dZ [inner, cols], W and its v [inputs, cols], b and its v [cols].
+// `inner` is the size of the batch.
+// Order: a batch too large for a binding comes in parts, each of which adds its share. The host
+// gives momentum and penalties to the first part alone and, if there is a velocity, the rate to the
+// last part alone. The sum of a part runs over the batch in ascending order, in one chain.
+// Threads: outer.wgsl loads the factors; the tile file maps threads to elements.
+// Sources: grad_weight.wgsl and sgd.wgsl.
+// CPU twin: src/cpu/reference/grad_weight_sgd.rs.
 
 // join product outer
 // width scalar vec4 vec8
@@ -65,7 +68,7 @@ fn grad_z8(row: u32, col: u32, left: u32) -> Eight {
     return load_gradient8(p.b_start + row * p.b_stride + col, left);
 }
 
-fn start(m: u32, n: u32) -> vec4<f32> {
+fn load_partial_sum(m: u32, n: u32) -> vec4<f32> {
     return vec4<f32>(0.0);
 }
 

@@ -1,11 +1,13 @@
-// join: adds the parts of a product's sums, which a dispatch before left one below the other, and finishes them as that product does.
+// join: adds the parts of a split-K product's sums and applies the product's epilogue.
 //
 //     C[m, n] = sum over parts of P[part, m, n], parts in ascending order from 0
 //
-// Shapes: P [parts, rows, cols], where the product has its first tensor; `inner` counts the parts. It takes the place of a tile file.
-// One thread takes eight columns of one row; threads run along the columns first.
-// The kernel that this is joined with gives part_quad, and open, finish and close. Source: split-K as in NVIDIA's CUTLASS, with an
-// order that is fixed.
+// Shapes: P [parts, rows, cols], one part below the other as an earlier dispatch left them, bound
+// in place of the product's first tensor; `inner` is the number of parts.
+// Threads: one takes eight columns of one row; threads run along the columns first.
+// This file takes the place of a tile file. The kernel defines `part_quad` and the epilogue:
+// `epilogue_begin`, `epilogue_row` and `epilogue_end`.
+// Source: split-K as in NVIDIA's CUTLASS, with a fixed order.
 
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
@@ -25,7 +27,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
         low += part_quad(at, left);
         high += part_quad(at + 4u, max(left, 4u) - 4u);
     }
-    let keep = open(m, n, 1u);
-    finish(m, n, low, high, keep[0][0]);
-    close(n);
+    let keep = epilogue_begin(m, n, 1u);
+    epilogue_row(m, n, low, high, keep[0][0]);
+    epilogue_end(n);
 }

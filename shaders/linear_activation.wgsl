@@ -1,9 +1,12 @@
-// linear_activation: Y = R + M * s * act(Z) with Z = X W + b, which is saved where it is asked for.
+// linear_activation: Y = R + M * s * act(Z) with Z = X W + b, which is saved if asked for.
 //
-// Shapes: X [rows, inner], W [inner, cols], b [cols], R, Y, Z [rows, cols]. Bias, R and saving are optional (flags); R may be what Y holds
-// before. The sum runs over `inner` as in linear_forward. inner.wgsl gives the factors, activation.wgsl act, the tile file maps threads to
+// Shapes: X [rows, inner], W [inner, cols], b [cols], R, Y, Z [rows, cols]. M is the mask, s its
+// scale. The bias, R and saving Z are optional (flags); R may be what Y holds beforehand.
+// Order: the sum runs over `inner` as in linear_forward.
+// Threads: inner.wgsl loads the factors, activation.wgsl defines act, the tile file maps threads to
 // elements.
-// Source: the epilogue of a transformer's layer, fused; this crate's own. CPU twin: src/cpu/reference/linear_activation.rs.
+// Source: the epilogue of a transformer's layer, fused; this crate's own.
+// CPU twin: src/cpu/reference/linear_activation.rs.
 
 // join product inner activation relu
 // width scalar vec4 vec8
@@ -40,12 +43,12 @@ struct Own {
 // storer store_y y
 // storer store_z z
 
-const SAVE: u32 = 128u;      // flag: Z is kept
+const SAVE: u32 = 128u;      // flag: Z is saved
 const RESIDUAL: u32 = 256u;  // flag: there is an R
-const IN_PLACE: u32 = 512u;  // flag: R is what Y holds
+const IN_PLACE: u32 = 512u;  // flag: R is what Y holds beforehand
 
-// Writes eight columns of a row.
-fn finish(m: u32, n: u32, low: vec4<f32>, high: vec4<f32>, keep: u32) {
+// Writes eight columns of a row of Y, and of Z.
+fn epilogue_row(m: u32, n: u32, low: vec4<f32>, high: vec4<f32>, keep: u32) {
     if m >= p.rows || n >= p.cols {
         return;
     }

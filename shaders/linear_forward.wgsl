@@ -1,9 +1,13 @@
-// linear_forward: Y = M * s * relu(X W + b) while training; with M all ones and s = a it is the predict form Y = a * relu(X W + b).
+// linear_forward: Y = M * s * relu(X W + b) in training; the predict form is Y = a * relu(X W + b).
 //
-// Shapes: X [rows, inner], W [inner, cols], b [cols], Y [rows, cols]. ReLU and bias are optional (flags). The sum runs over `inner`
-// in ascending order in one chain, whatever the tile; a dispatch may hold a part of it (`PART`), and then takes up the partial
-// sums that the one before left in Y. inner.wgsl gives the factors, the tile file maps threads to elements.
-// Source: the fused epilogue is this crate's own. CPU twin: src/cpu/reference/linear_forward.rs.
+// Shapes: X [rows, inner], W [inner, cols], b [cols], Y [rows, cols]. M is the mask, s its scale;
+// the predict form has M all ones and s = a. ReLU and bias are optional (flags).
+// Order: the sum runs over `inner` in ascending order, in one chain, whatever the tile. Under
+// `PART` a dispatch may hold a part of it, and continues from the partial sums that the previous
+// one left in Y.
+// Threads: inner.wgsl loads the factors; the tile file maps threads to elements.
+// Source: the fused epilogue is this crate's own.
+// CPU twin: src/cpu/reference/linear_forward.rs.
 
 // join product inner relu
 // width scalar vec4 vec8
@@ -42,8 +46,8 @@ fn activate(sum: vec4<f32>, bias_: vec4<f32>) -> vec4<f32> {
     return z;
 }
 
-// Writes eight columns of a row.
-fn finish(m: u32, n: u32, low: vec4<f32>, high: vec4<f32>, keep: u32) {
+// Writes eight columns of a row of Y: results, or partial sums.
+fn epilogue_row(m: u32, n: u32, low: vec4<f32>, high: vec4<f32>, keep: u32) {
     if m >= p.rows || n >= p.cols {
         return;
     }

@@ -1,6 +1,9 @@
-// mask_bits: the mask itself, one bit an element: (r, c) is bit c % 32 of word c / 32 of row r, rows padded with 0 to whole words.
+// mask_bits: the mask itself, one bit an element.
 //
-// Shapes: bits [rows, ceil(cols / 32)]. One thread makes one word, four calls of Philox. CPU twin: src/cpu/reference/mask_bits.rs.
+// Shapes: bits [rows, ceil(cols / 32)]. Element (r, c) is bit c % 32 of word c / 32 of row r; rows
+// are padded with 0 to whole words.
+// Threads: one makes one word, with four calls of Philox.
+// CPU twin: src/cpu/reference/mask_bits.rs.
 
 // takes state
 
@@ -16,7 +19,8 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     if row >= p.rows {
         return;
     }
-    var word = keep8(row, col) | (keep8(row, col + 8u) << 8u) | (keep8(row, col + 16u) << 16u) | (keep8(row, col + 24u) << 24u);
+    var word = keep8(row, col) | (keep8(row, col + 8u) << 8u)
+        | (keep8(row, col + 16u) << 16u) | (keep8(row, col + 24u) << 24u);
     let left = p.cols - col;
     if left < 32u {
         word &= (1u << left) - 1u;

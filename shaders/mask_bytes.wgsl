@@ -1,8 +1,11 @@
-// mask_bytes: the mask itself, one byte 0 or 1 an element, row-major without a gap, four a word; what is left of the last word is 0.
+// mask_bytes: the mask itself, one byte (0 or 1) an element.
 //
-// Shapes: bytes [rows, cols]. One thread makes two words, eight elements that follow one another, from row to row where rows are short: one call
-// of Philox where rows are whole groups. Elements are counted from local row 0: `first` is that with which this dispatch starts, `end` the one
-// before which it ends. CPU twin: src/cpu/reference/mask_bytes.rs.
+// Shapes: bytes [rows, cols], row-major without a gap, four a word; the rest of the last word is 0.
+// Parameters: elements are counted from local row 0. This dispatch starts with element `first` and
+// ends before element `end`.
+// Threads: one makes two words, which are eight consecutive elements, continuing in the next row if
+// a row ends. If rows are whole groups, that takes one call of Philox.
+// CPU twin: src/cpu/reference/mask_bytes.rs.
 
 // takes state
 
@@ -13,7 +16,7 @@ struct Own {
 
 @group(0) @binding(0) var<storage, read_write> bytes: array<u32>;
 
-// Four bits to the lowest bits of four bytes: no two of the sixteen products meet.
+// Spreads four bits to the lowest bits of four bytes: no two of the sixteen products overlap.
 fn spread(bits: u32) -> u32 {
     return ((bits & 0xfu) * 0x00204081u) & 0x01010101u;
 }

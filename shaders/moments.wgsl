@@ -1,22 +1,28 @@
-// moments: mean and spread of the class probabilities of sub-networks, and the mean of their entropies, joined to those of the ones before.
+// moments: mean and spread of sub-networks' class probabilities, and the mean of their entropies.
 //
-//     q[s, r] = softmax(z[s * rows + r])        h[s, r] = -(sum over c of q[s, r, c] * log(q[s, r, c]))        W = sum over s of w[s]
-//     mean[r, c] = (sum over s of w[s] * q[s, r, c]) / W        squares[r, c] = sum over s of w[s] * (q[s, r, c] - mean[r, c])^2
+//     q[s, r] = softmax(z[s * rows + r])         W = sum over s of w[s]
+//     h[s, r] = -(sum over c of q[s, r, c] * log(q[s, r, c]))
+//     mean[r, c] = (sum over s of w[s] * q[s, r, c]) / W
+//     squares[r, c] = sum over s of w[s] * (q[s, r, c] - mean[r, c])^2
 //
-// Shapes: z [count * rows, cols], overwritten; w [any], of which the weights from `first` on are taken; moments [rows, 2 cols + 1]: means,
-// squares, and the mean of h. `rate` is the sum of the weights of the networks before this dispatch; FIRST says that there were none.
-//
-// `terms` threads, a power of two that is at most 64 and at most `count`, take one row, each a chain of sums: networks t, t + terms, … in order.
-// It leaves their means and squares in z in the place of its first two networks. Then the threads divide the classes: one joins all chains of a
-// class in order, and that to what was there. Sources: West, CACM 22 (1979), for weights one at a time; Chan, Golub, LeVeque, The American
-// Statistician 37 (1983), for joining. CPU twin: src/cpu/reference/moments.rs.
+// The result is combined with the moments of the networks before this dispatch.
+// Shapes: z [networks * rows, cols], overwritten; w [any], of which the weights from `first` on are
+// used; moments [rows, 2 cols + 1]: means, squares, and the mean of h.
+// Threads: `chains` threads take one row; `chains` is a power of two, at most 64 and at most
+// `networks`.
+// Each is a chain of sums: thread t takes networks t, t + terms, … in order. It leaves their means
+// and squares in z, in place of its first two networks. Then the threads divide the classes: one
+// thread combines all chains of a class in order, and the result with the earlier moments.
+// Sources: West, CACM 22 (1979), for weights one at a time; Chan, Golub, LeVeque, The American
+// Statistician 37 (1983), for combining.
+// CPU twin: src/cpu/reference/moments.rs.
 
 struct Own {
     first: u32,     // row of the first weight
     networks: u32,
     chains: u32,    // threads that share a row
-    before: f32,    // weight of the networks before
-    flags: u32,     // FIRST
+    before: f32,    // sum of the weights of the networks before this dispatch
+    flags: u32,     // FIRST: there were none
 }
 
 @group(0) @binding(0) var<storage, read> weights: array<f32>;
@@ -25,7 +31,7 @@ struct Own {
 
 const FIRST: u32 = 1u;  // flag: nothing is in `moments` yet
 
-// The weight of each chain, and its mean of the entropies.
+// Each chain's weight and mean of the entropies.
 var<workgroup> chain_weight: array<f32, 64>;
 var<workgroup> chain_entropy: array<f32, 64>;
 
@@ -35,14 +41,18 @@ struct Sum {
     squares: f32,
 }
 
-// Two sums as one. Weights of 0 change nothing, whatever the rest is.
+// Combines two sums. A `b` of weight 0 changes nothing, whatever its mean and squares are.
 fn join(a: Sum, b: Sum) -> Sum {
     if b.weight <= 0.0 {
         return a;
     }
     let off = b.mean - a.mean;
     let share = b.weight / (a.weight + b.weight);
-    return Sum(a.weight + b.weight, a.mean + off * share, a.squares + b.squares + a.weight * off * off * share);
+    return Sum(
+        a.weight + b.weight,
+        a.mean + off * share,
+        a.squares + b.squares + a.weight * off * off * share
+    );
 }
 
 fn weight_of(network: u32) -> f32 {
@@ -53,7 +63,7 @@ fn logits_of(network: u32, row: u32) -> u32 {
     return p.b_start + (network * p.rows + row) * p.b_stride;
 }
 
-// Probabilities in the place of logits; gives their entropy.
+// Replaces logits by probabilities; returns their entropy.
 fn softmax(at: u32) -> f32 {
     var largest = z[at];
     for (var c = 1u; c < p.cols; c++) {
@@ -108,7 +118,9 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
         for (var c = chain; c <= p.cols; c += chains) {
             var sum = Sum(0.0, 0.0, 0.0);
             for (var other = 0u; other < chains; other++) {
-                var one = Sum(chain_weight[lane - chain + other], chain_entropy[lane - chain + other], 0.0);
+                var one = Sum(
+                    chain_weight[lane - chain + other], chain_entropy[lane - chain + other], 0.0
+                );
                 if c < p.cols {
                     one.mean = z[logits_of(other, row) + c];
                     if other + chains < networks {
@@ -117,7 +129,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
                 }
                 sum = join(sum, one);
             }
-            // Where c is past the classes, what would be the squares of the entropies has no place.
+            // Index `cols` stands for the entropies: they have a mean, but no squares are kept.
             let mean_at = to + select(c, 2u * p.cols, c == p.cols);
             if (p.own.flags & FIRST) == 0u {
                 var before = Sum(p.own.before, moments[mean_at], 0.0);

@@ -1,8 +1,11 @@
-// outer: the factors of Xᵀ dZ, and where its rows go: shared by grad_weight and grad_weight_sgd.
+// outer: the factors of Xᵀ dZ and the rows of the result, for grad_weight and grad_weight_sgd.
 //
-// X [inner, inputs] is seen with one more column of ones, whose row of the product is db; `rows` counts the rows of this dispatch, that one
-// included, and `bias_row` is the local row of the ones (past the end where another dispatch has it). The including kernel declares x, gives
-// grad_z and grad_z8, and takes what is summed: put() eight columns of dW, put_bias() one column of db.
+// X [inner, inputs] is treated as having one more column, of ones, whose row of the product is db.
+// `rows` is the number of rows in this dispatch, that one included. `bias_row` is the local row of the
+// ones; it lies past the end if another dispatch has it.
+// The kernel declares x; it or gradient.wgsl defines `grad_of`, `output_of`, `gated` and `grad_z8`.
+// The kernel also defines `put`, which takes eight columns of a row of dW, and `put_bias`, which
+// takes one column of db.
 
 const A_BY_TERM: bool = true;  // a line of A holds four rows
 const B_BY_TERM: bool = true;  // a line of B holds four columns
@@ -11,7 +14,7 @@ fn x_quad(m: u32, k: u32) -> vec4<Number> {
     return load_x_stored(p.a_start + k * p.a_stride + m, p.own.bias_row - min(m, p.own.bias_row));
 }
 
-// X[k, m .. m + 4] with the column of ones; 0 past the batch.
+// Returns X[k, m .. m + 4] with the column of ones; 0 past the batch.
 fn with_ones(values: vec4<Number>, m: u32, k: u32) -> vec4<f32> {
     let ones = vec4<u32>(m, m + 1u, m + 2u, m + 3u) == vec4<u32>(p.own.bias_row);
     return select(vec4<f32>(0.0), select(vec4<f32>(values), vec4<f32>(1.0), ones), k < p.own.inner);
@@ -22,13 +25,19 @@ fn a_quad(m: u32, k: u32) -> vec4<f32> {
 }
 
 fn a_fetch(m: u32, k: u32) -> Fetched {
-    return Fetched(mat4x4<Number>(x_quad(m, k), x_quad(m, k + 1u), x_quad(m, k + 2u), x_quad(m, k + 3u)), mat4x4<Number>());
+    return Fetched(
+        mat4x4<Number>(x_quad(m, k), x_quad(m, k + 1u), x_quad(m, k + 2u), x_quad(m, k + 3u)),
+        mat4x4<Number>()
+    );
 }
 
 // Line [t] is X[k + t, m .. m + 4].
 fn a_lines(fetched: Fetched, m: u32, k: u32) -> mat4x4<f32> {
     let x = fetched.values;
-    return mat4x4<f32>(with_ones(x[0], m, k), with_ones(x[1], m, k + 1u), with_ones(x[2], m, k + 2u), with_ones(x[3], m, k + 3u));
+    return mat4x4<f32>(
+        with_ones(x[0], m, k), with_ones(x[1], m, k + 1u),
+        with_ones(x[2], m, k + 2u), with_ones(x[3], m, k + 3u)
+    );
 }
 
 fn b_fetch(k: u32, n: u32) -> Fetched {
@@ -45,36 +54,41 @@ fn b_fetch(k: u32, n: u32) -> Fetched {
 fn b_lines(fetched: Fetched, k: u32, n: u32) -> mat4x4<f32> {
     var lines: mat4x4<f32>;
     for (var t = 0u; t < 4u; t++) { // unroll
-        let grad = gated(vec4<f32>(fetched.values[t]), vec4<f32>(fetched.output[t]), min(k + t, p.own.inner - 1u), n);
+        let grad = gated(
+            vec4<f32>(fetched.values[t]), vec4<f32>(fetched.output[t]), min(k + t, p.own.inner - 1u), n
+        );
         lines[t] = select(vec4<f32>(0.0), grad, k + t < p.own.inner);
     }
     return lines;
 }
 
-// dZ[k, n .. n + 8].
+// Returns dZ[k, n .. n + 8].
 fn b_eight(k: u32, n: u32) -> Eight {
     let grad = grad_z8(min(k, p.own.inner - 1u), n, p.cols - min(n, p.cols));
     let zero = vec4<f32>(0.0);
     return Eight(select(zero, grad.low, k < p.own.inner), select(zero, grad.high, k < p.own.inner));
 }
 
-// Element [k] is dZ[k + k, n .. n + 8].
+// Element [t] is dZ[k + t, n .. n + 8].
 fn b_strip(k: u32, n: u32) -> array<Eight, 4> {
-    return array<Eight, 4>(b_eight(k, n), b_eight(k + 1u, n), b_eight(k + 2u, n), b_eight(k + 3u, n));
+    return array<Eight, 4>(
+        b_eight(k, n), b_eight(k + 1u, n), b_eight(k + 2u, n), b_eight(k + 3u, n)
+    );
 }
 
-fn open(m: u32, n: u32, rows: u32) -> array<vec4<u32>, 2> {
+fn epilogue_begin(m: u32, n: u32, rows: u32) -> array<vec4<u32>, 2> {
     has_bias = false;
     return array<vec4<u32>, 2>();
 }
 
-// The row of ones, if it is among the thread's.
+// The sums of the row of ones, if it is among the thread's rows.
 var<private> has_bias: bool;
 var<private> bias_low: vec4<f32>;
 var<private> bias_high: vec4<f32>;
 
-// Takes eight columns of a row of dW, or holds them back for close() where they are db.
-fn finish(m: u32, n: u32, low: vec4<f32>, high: vec4<f32>, keep: u32) {
+// Passes eight columns of a row of dW on to `put`, or holds them back for `epilogue_end` if they
+// are db.
+fn epilogue_row(m: u32, n: u32, low: vec4<f32>, high: vec4<f32>, keep: u32) {
     if m == p.own.bias_row {
         has_bias = true;
         bias_low = low;
@@ -87,7 +101,7 @@ fn finish(m: u32, n: u32, low: vec4<f32>, high: vec4<f32>, keep: u32) {
     put(m * p.d_stride + n, Eight(low, high), p.cols - n);
 }
 
-fn close(n: u32) {
+fn epilogue_end(n: u32) {
     if !has_bias {
         return;
     }

@@ -1,21 +1,22 @@
-// patches: the square windows of images, a row each, so that a convolution is a matrix product over them (im2col).
+// patches: the square windows of images, one a row, for convolution as a matrix product (im2col).
 //
-//     y[(b, i, j), (u, v, c)] = x[b, i + u - P, j + v - P, c] inside of the image, else 0
+//     y[(b, i, j), (u, v, c)] = x[b, i + u - P, j + v - P, c] inside the image, else 0
 //
-// Shapes: x [B, H, W, C], y [B * I * J, S * S * C] with I = H + 2P - S + 1 and J = W + 2P - S + 1; channels lie side by side, so that S * C numbers
-// of a patch lie in one run of x. `size_1`, `size_2` are H and W, `count` C, `first` P, `inner` S * C, `row_0`, `row_1` I and J. One thread takes
-// eight columns of one row.
-// Source: Chellapilla, Puri, Simard, "High performance convolutional neural networks for document processing", 2006. CPU twin:
-// src/cpu/reference/patches.rs.
+// Shapes: x [B, H, W, C], y [B * I * J, S * S * C] with I = H + 2P - S + 1 and J = W + 2P - S + 1.
+// Channels lie side by side, so that S * C numbers of a patch are one run of x.
+// Threads: one takes eight columns of one row.
+// Source: Chellapilla, Puri, Simard, "High performance convolutional neural networks for document
+// processing", 2006.
+// CPU twin: src/cpu/reference/patches.rs.
 
 struct Own {
-    channels: u32,
-    height: u32,      // sizes of an image
-    width: u32,
-    out_height: u32,  // sizes of what an image becomes
-    out_width: u32,
-    line: u32,        // numbers of a window's line
-    padding: u32,
+    channels: u32,    // C
+    height: u32,      // H, rows of an image
+    width: u32,       // W, columns of an image
+    out_height: u32,  // I, rows of windows
+    out_width: u32,   // J, columns of windows
+    line: u32,        // S * C, numbers of a window's line
+    padding: u32,     // P
 }
 
 @group(0) @binding(0) var<storage, read> x: array<f32>;
@@ -39,7 +40,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
         let col = first + j;
         if col < p.cols {
             let line = col / p.own.line;
-            // Rows and columns before the image wrap around and are past its end.
+            // A row or column before the image wraps around to a number past its end.
             let in_row = out_row + line - p.own.padding;
             let in_col = (out_col - p.own.padding) * p.own.channels + col - line * p.own.line;
             var v = 0.0;

@@ -1,21 +1,26 @@
-// patches_grad: the way back through patches; each number of an image gathers the gradients of the patches that it is in (col2im).
+// patches_grad: backward pass of patches: the image's gradient from that of its patches (col2im).
 //
-//     dx[b, h, w, c] = sum over u, v of dy[(b, h + P - u, w + P - v), (u, v, c)], of the patches that there are
-//     through: dx * s where x > 0, else 0, where x is what ReLU and dropout of the scale s gave
+//     dx[b, h, w, c] = sum over u, v of dy[(b, h + P - u, w + P - v), (u, v, c)]
+//     with the flag THROUGH: dx * s if x > 0, else 0
 //
-// Shapes: x, dx [B, H, W, C], dy [B * I * J, S * S * C] as in patches.wgsl. `rows` is B, `size_1`, `size_2` are H and W, `count` C, `first` P, `inner` S * S,
-// `col_0` S, `row_0`, `row_1` I and J, `scale` s. The terms are added in ascending order of (u, v). One thread takes one element.
-// Source: as patches.wgsl. CPU twin: src/cpu/reference/patches_grad.rs.
+// The sum is over the patches that exist. THROUGH continues the backward pass through the layer
+// before, whose ReLU and dropout of scale s gave x.
+// Shapes: x, dx [B, H, W, C], dy [B * I * J, S * S * C] as in patches.wgsl.
+// Parameters: `rows` is B, `scale` is s.
+// Order: the terms are added in ascending order of (u, v).
+// Threads: one takes one element of dx.
+// Source: as patches.wgsl.
+// CPU twin: src/cpu/reference/patches_grad.rs.
 
 struct Own {
-    channels: u32,
-    height: u32,      // sizes of an image
-    width: u32,
-    out_height: u32,  // sizes of what an image becomes
-    out_width: u32,
-    side: u32,        // side and area of a window
-    area: u32,
-    padding: u32,
+    channels: u32,    // C
+    height: u32,      // H, rows of an image
+    width: u32,       // W, columns of an image
+    out_height: u32,  // I, rows of windows
+    out_width: u32,   // J, columns of windows
+    side: u32,        // S
+    area: u32,        // S * S
+    padding: u32,     // P
     flags: u32,       // THROUGH
 }
 
@@ -37,7 +42,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     }
     var sum = 0.0;
     for (var place = 0u; place < p.own.area; place++) {
-        // Patches before the first wrap around and are past the last.
+        // The index of a patch before the first wraps around to one past the last.
         let out_row = line % p.own.height + p.own.padding - place / p.own.side;
         let out_col = pixel % p.own.width + p.own.padding - place % p.own.side;
         if out_row < p.own.out_height && out_col < p.own.out_width {

@@ -1,12 +1,14 @@
 // philox4x32: four random words from a 128-bit counter and a 64-bit key, without state.
 //
-// Source: Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC'11; constants from Random123. CPU twin: src/philox.rs.
-// For every device: WGSL has no high half of a product, so it is made from 16-bit limbs. philox_int64.wgsl is the same for devices with
-// 64-bit integers.
+// For every device: WGSL has no high half of a product, so this computes it from 16-bit limbs.
+// philox_int64.wgsl gives the same words on devices with 64-bit integers.
+// Source: Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC'11; constants from
+// Random123.
+// CPU twin: src/philox.rs.
 
 const PHILOX_ROUNDS: u32 = 10u;
 
-// (low, high) word of a * b; no sum of limbs overflows 32 bits.
+// Returns the low and the high word of a * b; no sum of limbs overflows 32 bits.
 fn multiply_wide(a: u32, b: u32) -> vec2<u32> {
     let a_low = a & 0xffffu;
     let a_high = a >> 16u;
@@ -30,7 +32,8 @@ fn philox4x32(counter: vec4<u32>, seed: vec2<u32>) -> vec4<u32> {
     return c;
 }
 
-// The words of four rows: of the counter, and of it with c1 + 1, c1 + 2 and c1 + 3.
+// Returns the words of four rows: of the counter, and of the counter with c1 + 1, c1 + 2 and
+// c1 + 3.
 fn philox4x32_rows(counter: vec4<u32>, seed: vec2<u32>) -> array<vec4<u32>, 4> {
     var words: array<vec4<u32>, 4>;
     for (var i = 0u; i < 4u; i++) { // unroll

@@ -1,7 +1,10 @@
-// philox_int64: philox.wgsl for devices with 64-bit integers (SHADER_INT64, naga's own extension of WGSL); the same words.
+// philox_int64: philox.wgsl for devices with 64-bit integers; the same words.
 //
-// Each word lives in the low half of a 64-bit integer for all ten rounds, whatever stands in the high half: the product takes the low
-// halves alone, which is one instruction on most devices, its own high half is one shift, and its low half needs no mask.
+// It requires SHADER_INT64, naga's own extension of WGSL. Each word stays in the low half of a
+// 64-bit integer for all ten rounds, whatever the high half holds. The product takes the low halves
+// alone, which is one instruction on most devices; its high half is one shift, and its low half
+// needs no mask.
+// CPU twin: src/philox.rs.
 
 const PHILOX_ROUNDS: u32 = 10u;
 const LOW: u64 = 0xFFFFFFFFlu;
@@ -30,10 +33,12 @@ fn philox4x32(counter: vec4<u32>, seed: vec2<u32>) -> vec4<u32> {
     return vec4<u32>(u32(c0), u32(c1), u32(c2), u32(c3));
 }
 
-// The words of four rows: of the counter, and of it with c1 + 1, c1 + 2 and c1 + 3.
+// Returns the words of four rows: of the counter, and of the counter with c1 + 1, c1 + 2 and
+// c1 + 3.
 //
-// A product of round 1 depends on c0 alone or is fixed, one of round 2 depends on c0 or on c1 alone, one of round 3 on c0 alone or on both: those of
-// c0 are made once for all rows. From round 4 on the four advance together, so that none waits for its own products.
+// Both products of round 1, one of round 2 and one of round 3 do not depend on c1, so they are
+// computed once for all rows. From round 4 on the four rows advance together, so that none waits
+// for its own products.
 fn philox4x32_rows(counter: vec4<u32>, seed: vec2<u32>) -> array<vec4<u32>, 4> {
     var k0 = u64(seed.x);
     var k1 = u64(seed.y);

@@ -1,25 +1,29 @@
-// pool: the largest element or the mean of each window of images; a window of the whole image makes it global.
+// pool: the largest element or the mean of each window of images.
 //
 //     y[b, i, j, c] = max or mean over u < U, v < V of x[b, i * U + u, j * V + v, c]
 //
-// Shapes: x [B, H, W, C], y [B, I, J, C] with I and J the whole parts of H / U and W / V: what is left over at the end of rows and columns is in no
-// window. `rows` is B, `size_1`, `size_2` are H and W, `count` C, `inner` U * V, `col_0`, `col_1` U and V, `row_0`, `row_1` I and J, `rate` 1 / (U * V). A
-// mean's terms are added in ascending order of (u, v); a NaN is the largest. One thread takes one element of y.
-// Source: LeCun, Bottou, Bengio, Haffner, "Gradient-based learning applied to document recognition", 1998; global: Lin, Chen, Yan, "Network in
-// network", ICLR 2014. CPU twin: src/cpu/reference/pool.rs.
+// A window of the size of the image makes it global. A NaN counts as the largest element.
+// Shapes: x [B, H, W, C], y [B, I, J, C] with I = floor(H / U) and J = floor(W / V). What remains
+// at the end of rows and columns is in no window.
+// Parameters: `rows` is B.
+// Order: the terms of a mean are added in ascending order of (u, v).
+// Threads: one takes one element of y.
+// Sources: LeCun, Bottou, Bengio, Haffner, "Gradient-based learning applied to document
+// recognition", 1998; global: Lin, Chen, Yan, "Network in network", ICLR 2014.
+// CPU twin: src/cpu/reference/pool.rs.
 
 // join window
 
 struct Own {
-    channels: u32,
-    height: u32,         // sizes of an image
-    width: u32,
-    out_height: u32,     // sizes of what an image becomes
-    out_width: u32,
-    window_height: u32,  // sizes of a window
-    window_width: u32,
-    area: u32,
-    inverse_area: f32,
+    channels: u32,       // C
+    height: u32,         // H, rows of an image
+    width: u32,          // W, columns of an image
+    out_height: u32,     // I, rows of windows
+    out_width: u32,      // J, columns of windows
+    window_height: u32,  // U
+    window_width: u32,   // V
+    area: u32,           // U * V
+    inverse_area: f32,   // 1 / (U * V)
     flags: u32,          // AVERAGE
 }
 
@@ -39,7 +43,8 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
         return;
     }
     let row = image * p.own.height + line % p.own.out_height * p.own.window_height;
-    let first = p.a_start + (row * p.own.width + pixel % p.own.out_width * p.own.window_width) * p.own.channels + index % p.own.channels;
+    let first = p.a_start + (row * p.own.width + pixel % p.own.out_width * p.own.window_width) * p.own.channels
+        + index % p.own.channels;
     if (p.own.flags & AVERAGE) == 0u {
         y[p.b_start + index] = x[largest(first)];
         return;

@@ -1,23 +1,29 @@
-// pool_grad: the way back through pool: a mean's gradient goes to all elements of its window in equal shares, a maximum's to the largest.
+// pool_grad: backward pass of pool: equal shares of a mean's gradient, all of a maximum's to one.
 //
-//     mean: dx = dy / (U * V)      maximum: dx = dy at the first of the largest elements, else 0      in no window: 0
-//     through: dx * s where x > 0, else 0, where x is what ReLU and dropout of the scale s gave
+//     mean:    dx = dy / (U * V)
+//     maximum: dx = dy at the first of the largest elements of the window, else 0
+//     outside every window: 0
+//     with the flag THROUGH: dx * s if x > 0, else 0
 //
-// Shapes and parameters: as in pool.wgsl; dx [B, H, W, C]; `scale` is s. One thread takes one window, of those too that the end of the image cuts.
-// Source: as pool.wgsl. CPU twin: src/cpu/reference/pool_grad.rs.
+// THROUGH continues the backward pass through the layer before, whose ReLU and dropout of scale s
+// gave x.
+// Shapes and parameters: as in pool.wgsl; dx [B, H, W, C]; `scale` is s.
+// Threads: one takes one window, including those that the end of the image cuts off.
+// Source: as pool.wgsl.
+// CPU twin: src/cpu/reference/pool_grad.rs.
 
 // join window
 
 struct Own {
-    channels: u32,
-    height: u32,         // sizes of an image
-    width: u32,
-    out_height: u32,     // sizes of what an image becomes
-    out_width: u32,
-    window_height: u32,  // sizes of a window
-    window_width: u32,
-    area: u32,
-    inverse_area: f32,
+    channels: u32,       // C
+    height: u32,         // H, rows of an image
+    width: u32,          // W, columns of an image
+    out_height: u32,     // I, rows of windows
+    out_width: u32,      // J, columns of windows
+    window_height: u32,  // U
+    window_width: u32,   // V
+    area: u32,           // U * V
+    inverse_area: f32,   // 1 / (U * V)
     flags: u32,          // AVERAGE, THROUGH
 }
 
@@ -42,7 +48,8 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     if image >= p.rows {
         return;
     }
-    let corner = ((image * p.own.height + row * p.own.window_height) * p.own.width + col * p.own.window_width) * p.own.channels + channel;
+    let corner = ((image * p.own.height + row * p.own.window_height) * p.own.width + col * p.own.window_width) * p.own.channels
+        + channel;
     let whole = row < p.own.out_height && col < p.own.out_width;
     let average = (p.own.flags & AVERAGE) != 0u;
     var grad = 0.0;
@@ -56,7 +63,8 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
         }
     }
     for (var place = 0u; place < p.own.area; place++) {
-        if row * p.own.window_height + place / p.own.window_width < p.own.height && col * p.own.window_width + place % p.own.window_width < p.own.width {
+        if row * p.own.window_height + place / p.own.window_width < p.own.height
+            && col * p.own.window_width + place % p.own.window_width < p.own.width {
             let at = corner + behind(place);
             var g = select(0.0, grad, average || p.a_start + at == chosen);
             if (p.own.flags & THROUGH) != 0u {

@@ -1,10 +1,14 @@
-// sgd: one update of a weight matrix W [rows, cols] or, with rows = 1, of a bias, as PyTorch defines it.
+// sgd: one update of a weight matrix, or of a bias with rows = 1, as PyTorch defines it.
 //
 //     g = dW + decay * W + l1 * sign(W)        v = momentum * v + g        W = W - rate * v
-//     then, with max-norm:      W[:, j] = W[:, j] * c / |W[:, j]|  where  |W[:, j]| > c
+//     then, with the flag MAX_NORM: W[:, j] = W[:, j] * c / |W[:, j]| if |W[:, j]| > c
 //
-// Without momentum v is g and needs no memory. One thread takes four elements or, for max-norm, four columns in two passes over their
-// rows, the squares summed in ascending order. Sources: torch.optim.SGD; max-norm from Srivastava et al., JMLR 15 (2014), section 5.1.
+// Without momentum v is g and needs no memory.
+// Shapes: dW, W, v [rows, cols].
+// Parameters: `max_norm` is c; the others have the names of the equation.
+// Threads: one takes four elements. For max-norm it takes four columns, in two passes over their
+// rows; the squares are summed in ascending order.
+// Sources: torch.optim.SGD; max-norm from Srivastava et al., JMLR 15 (2014), section 5.1.
 // CPU twin: src/cpu/reference/sgd.rs.
 
 // width scalar vec4
@@ -34,7 +38,7 @@ struct Own {
 // storer store_velocities velocities
 // end
 
-const MAX_NORM: u32 = 1u;  // flag: columns longer than max_norm are shortened to it
+const MAX_NORM: u32 = 1u;  // flag: columns longer than `max_norm` are scaled down to it
 
 // if MOMENTUM yes
 fn velocity(at: u32, g: vec4<f32>, left: u32) -> vec4<f32> {
@@ -49,7 +53,7 @@ fn velocity(at: u32, g: vec4<f32>, left: u32) -> vec4<f32> {
 }
 // end
 
-// The new values of four elements from `at` on, of which the first `left` exist.
+// Returns the new values of four elements from `at` on, of which the first `left` exist.
 fn updated(at: u32, left: u32) -> vec4<f32> {
     let w = load_weight(p.b_start + at, left);
     var g = load_grad(p.a_start + at, left) + p.own.decay * w;

@@ -1,15 +1,19 @@
-// softmax_cross_entropy: the loss of each row, whether its largest logit is the label's, and the gradient, in one pass over the rows.
+// softmax_cross_entropy: each row's loss, its gradient, and whether the prediction is right.
 //
 //     loss[r] = log(sum over c of exp(z[r, c] - max)) - (z[r, label] - max)
-//     dz[r, c] = (softmax(z[r])[c] - (c == label)) * s        s = 1 / batch, a row's share of the mean; the batch may have more rows than are here
+//     dz[r, c] = (softmax(z[r])[c] - (c == label)) * s        s = 1 / batch
 //
-// Shapes: logits, grad_logits [rows, cols], labels [rows], losses [rows, 2]: loss and 1 or 0. The largest logit is taken off first, so
-// that large logits overflow nothing; of equal largest ones the first counts. A label past the classes gives a loss of NaN.
-// One thread takes one row. Source: CS231n notes, "linear classification". CPU twin: src/cpu/reference/softmax_cross_entropy.rs.
+// Shapes: logits z, grad_logits dz [rows, cols]; labels [rows]; losses [rows, 2]: the loss, and 1
+// if the row's largest logit is the label's, else 0.
+// The largest logit is subtracted first, so that large logits do not overflow; of equal largest
+// ones the first counts.
+// Threads: one takes one row.
+// Source: CS231n notes, "linear classification".
+// CPU twin: src/cpu/reference/softmax_cross_entropy.rs.
 
 struct Own {
-    inverse_batch: f32,  // 1/N
-    unknown: f32,        // loss of a row whose label has no class
+    inverse_batch: f32,  // s, a row's share of the mean: the batch may have more rows than this dispatch
+    unknown: f32,        // NaN, the loss for a label past the classes
 }
 
 @group(0) @binding(0) var<storage, read> logits: array<f32>;
@@ -46,7 +50,8 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
         let probability = grad_logits[dz + c] / sum;
         grad_logits[dz + c] = (probability - select(0.0, 1.0, c == label)) * p.own.inverse_batch;
     }
-    // Where the label has no class, 0 * (0 / 0) would be folded away by a compiler: the value comes from the host.
+    // The NaN for a label past the classes comes from the host: a compiler might fold 0 * (0 / 0)
+    // away.
     var loss = p.own.unknown;
     if label < p.cols {
         loss = log(sum) - (logits[z + label] - largest);

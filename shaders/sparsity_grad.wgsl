@@ -1,12 +1,16 @@
-// sparsity_grad: the gradient of a penalty on units that are active more, or less, often than asked for, added to a layer's.
+// sparsity_grad: adds the gradient of a penalty on units whose mean activity is not rho.
 //
-//     penalty = lambda * sum over c of rho log(rho / mean[c]) + (1 - rho) log((1 - rho) / (1 - mean[c]))
+//     penalty = lambda * sum over c of k[c]
+//     k[c] = rho * log(rho / mean[c]) + (1 - rho) * log((1 - rho) / (1 - mean[c]))
 //     dY[r, c] = dY[r, c] + lambda / B * ((1 - rho) / (1 - mean[c]) - rho / mean[c])
 //
-// Shapes: dY [rows, cols]; statistics [2, cols], of which the first row, the means, is read. A mean is taken as
-// LEAST to 1 - LEAST: a unit that is off or on in all rows is pushed hard, and not without bound. One thread takes one column.
-// Source: Ng, "Sparse autoencoder", CS294A lecture notes (2011); the penalty "L2 and KL" of Srivastava et al. (2014), table 9. CPU twin:
-// src/cpu/reference/sparsity_grad.rs.
+// Shapes: dY [rows, cols]; statistics [2, cols], of which the first row, the means, is read.
+// Means are clamped to LEAST and 1 - LEAST, so
+// that the push on a unit that is off or on in all rows is strong but bounded.
+// Threads: one takes one column.
+// Sources: Ng, "Sparse autoencoder", CS294A lecture notes (2011); the penalty "L2 and KL" of
+// Srivastava et al. (2014), table 9.
+// CPU twin: src/cpu/reference/sparsity_grad.rs.
 
 struct Own {
     rho: f32,     // mean activation aimed at

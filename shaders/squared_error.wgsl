@@ -1,16 +1,20 @@
-// squared_error: the loss of each row of a regression or a reconstruction, and its gradient, in one pass over the rows.
+// squared_error: each row's loss of a regression or a reconstruction, and its gradient.
 //
 //     y = logistic(z) = 1 / (1 + exp(-z))   or   y = z
 //     loss[r] = 1/2 * sum over c of (y[r, c] - t[r, c])^2
-//     dz[r, c] = (y - t) * y * (1 - y) * s   or   (y - t) * s        s = 1 / batch, the mean's share of a row
+//     dz[r, c] = (y - t) * y * (1 - y) * s   or   (y - t) * s        s = 1 / batch
 //
-// Shapes: z, targets t, grad_z [rows, cols], losses [rows, 2]: loss and 0, since nothing is right or wrong. The exponential is taken of
-// -|z|, so that a large z overflows nothing; the terms are added in ascending order. One thread takes one row.
-// Source: Hinton, Salakhutdinov, "Reducing the dimensionality of data with neural networks", Science 313 (2006). CPU twin:
-// src/cpu/reference/squared_error.rs.
+// Shapes: z, targets t, grad_z dz [rows, cols]; losses [rows, 2]: the loss and 0, since no
+// prediction is right or wrong.
+// Order: the terms are added in ascending order. The exponential is that of -|z|, so that a large z
+// does not overflow.
+// Threads: one takes one row.
+// Source: Hinton, Salakhutdinov, "Reducing the dimensionality of data with neural networks",
+// Science 313 (2006).
+// CPU twin: src/cpu/reference/squared_error.rs.
 
 struct Own {
-    inverse_batch: f32,  // 1/B
+    inverse_batch: f32,  // s, a row's share of the mean
     logistic: u32,       // 1 if y is the logistic function of z
 }
 

@@ -1,7 +1,9 @@
-// state: what of a dropout site changes from one recording's run to the next, read from a small buffer when the kernel runs.
+// state: the part of a dropout site that changes between steps, read from a buffer at run time.
 //
-// Whoever owns the buffer writes it between submits, so that a prepared call is replayed with the next step, and a schedule of rates needs no
-// new pipeline. The scale comes with the threshold, since WGSL's division is good to 2.5 ULP only. Host twin: src/gpu/state.rs.
+// The owner of the buffer writes it between submits, so that a prepared call can be replayed with
+// the next step, and a schedule of rates needs no new pipeline. The scale is stored beside the
+// threshold, since WGSL's division is accurate to 2.5 ULP only.
+// Host twin: src/gpu/state.rs.
 
 struct State {
     threshold: u32,  // 0 ..= 65536
@@ -9,8 +11,8 @@ struct State {
     step: u32,
     seed_low: u32,
     seed_high: u32,
-    shift: f32,      // of alpha dropout alone, as the next
-    dropped: f32,
+    shift: f32,      // alpha dropout only
+    dropped: f32,    // alpha dropout only
 }
 
 @group(1) @binding(1) var<uniform> state: State;

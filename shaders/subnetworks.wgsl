@@ -1,16 +1,20 @@
-// subnetworks: a dropout site of many sub-networks at once, each with a mask of its own, numbered by its bits.
+// subnetworks: a dropout site of many sub-networks at once, each with its own numbered mask.
 //
-//     y[m * inner + r, c] = M[m, c] * s * x[(m * inner + r) % terms, c]        M[m, c] = bit (count + c) of the number first + m
+//     y[m * R + r, c] = M[m, c] * s * x[(m * R + r) % input_rows, c]
+//     M[m, c] = bit (bit + c) of the number first + m
 //
-// Shapes: y [rows, cols], rows = networks * inner: a network's rows of data stand together. x [terms, cols]: either what all networks share, inner
-// rows, or as many rows as y has. The site's units are bits `count` to `count + cols` of a mask's number, at most 32 in all. A dropped element is 0 by
-// selection. One thread takes eight columns of one row. Source: Srivastava et al., JMLR 15 (2014), section 1: the 2^n thinned networks. CPU
-// twin: src/cpu/reference/subnetworks.rs.
+// Shapes: y [rows, cols] with rows = networks * R: the rows of a network are contiguous. x
+// [input_rows, cols]: either R rows that all networks share, or as many rows as y.
+// Parameters: `scale` is s. The site's units are bits `bit` to `bit + cols` of a mask's number;
+// all sites together have at most 32. A dropped element becomes 0 by selection.
+// Threads: one takes eight columns of one row.
+// Source: Srivastava et al., JMLR 15 (2014), section 1: the 2^n thinned networks.
+// CPU twin: src/cpu/reference/subnetworks.rs.
 
 struct Own {
     first: u32,         // mask of the first network
     bit: u32,           // bit of column 0
-    network_rows: u32,  // rows of a network
+    network_rows: u32,  // R, rows of a network
     input_rows: u32,    // rows of x
 }
 

@@ -1,15 +1,20 @@
-// tile_workgroup: the loop of a matrix product for real GPUs, of every size; the sizes are in src/gpu/group.rs.
+// tile_workgroup: the loop of a matrix product for real GPUs; src/gpu/group.rs has the sizes.
 //
 //     C[m, n] = sum over k of A[m, k] B[k, n]
 //
-// A workgroup of GROUP_ROWS x GROUP_COLS threads makes a tile of C, each thread TILE_ROWS x 8 of it, from slabs of 16 terms that all
-// threads load into workgroup memory together, a few 4 x 4 blocks each, A transposed so that both factors are read as vec4. While a
-// slab is multiplied the next one is already on its way to registers, and where BUFFERS is 2 it then goes to a second place in workgroup memory,
-// so that threads meet once a slab, not twice.
-// LANES threads lie along the columns, then all rows, then the next LANES columns: 32 threads, a subgroup of most devices, have a tile
-// of their own that is near square (32 x 64 with LANES = 8) and read few different values. Column tiles run fastest over the grid.
-// The kernel that this is joined with gives a_fetch, a_lines, b_fetch, b_lines, start, and open, finish and close for the rows of a thread.
-// Source: siboehm/SGEMM_CUDA, kernels 6 (vec4 loads, A transposed), 10 (warp tiles) and 12 (two buffers).
+// Threads: a workgroup of GROUP_ROWS x GROUP_COLS threads makes a tile of C, each thread
+// TILE_ROWS x 8 sums. LANES threads lie along the columns, then all rows, then the next LANES
+// columns. So 32 threads, a subgroup of most devices, have a nearly square tile of their own
+// (32 x 64 with LANES = 8) and read few different values. Column tiles run fastest over the grid.
+// All threads load a slab of 16 terms into workgroup memory together, a few 4 x 4 blocks each. A is
+// transposed, so that both factors are read as vec4. While a slab is multiplied, the next one is
+// being loaded into registers. If BUFFERS is 2, it then goes to a second buffer in workgroup
+// memory, and threads need one barrier a slab instead of two.
+// The kernel defines `a_fetch`, `a_lines`, `b_fetch`, `b_lines`, `A_BY_TERM`, `B_BY_TERM` and
+// `load_partial_sum`, and the epilogue of a thread's rows: `epilogue_begin`, `epilogue_row` and
+// `epilogue_end`.
+// Source: siboehm/SGEMM_CUDA, kernels 6 (vec4 loads, A transposed), 10 (warp tiles) and 12 (two
+// buffers).
 
 const THREADS: u32 = GROUP_ROWS * GROUP_COLS;
 const M_QUADS: u32 = GROUP_ROWS * TILE_ROWS / 4u;  // quads of rows in the tile
@@ -20,19 +25,22 @@ const ROW_QUADS: u32 = TILE_ROWS / 4u;
 const HALVES: u32 = TILE_ROWS * 2u;
 const STEP: u32 = 16u;
 
-// [buffer][term / 4][term % 4][place of the quad]. Nested, so that a check of an index that does not change in a loop can leave the loop.
+// [buffer][term / 4][term % 4][place of the quad]. Nested, so that the check of an index that is
+// constant in a loop can be moved out of the loop.
 var<workgroup> a_tile: array<array<array<array<vec4<f32>, M_QUADS>, 4>, 4>, BUFFERS>;
 var<workgroup> b_tile: array<array<array<array<vec4<f32>, N_QUADS>, 4>, 4>, BUFFERS>;
 
-// Where a quad of rows or columns lies in workgroup memory. Even quads come before odd ones, so that eight threads that read every
-// second quad read 128 bytes in a row; the rest keeps the eight threads that store four quads of two terms out of each other's banks.
+// Returns where a quad of rows or columns lies in workgroup memory. Even quads come before odd
+// ones, so that eight threads that read every second quad read 128 consecutive bytes. The exclusive
+// or keeps eight threads that store four quads of two terms out of each other's banks.
 fn place(quad: u32, quads: u32, terms: u32) -> u32 {
     let half = quads / 2u;
     let apart = (quad % 2u * 2u) ^ (terms % 2u * 4u);
     return (quad / 2u + quad % 2u * half) ^ select(0u, apart, half >= 4u);
 }
 
-// Four terms of a block: neighbouring threads take both halves of 32 bytes along the terms, then the next rows or columns.
+// Returns which four terms a block holds: neighbouring threads take both halves of 32 bytes along
+// the terms, then the next rows or columns.
 fn terms_of(block: u32, quads: u32) -> u32 {
     return block % 2u + block / (2u * quads) * 2u;
 }
@@ -41,30 +49,36 @@ fn quad_of(block: u32, quads: u32) -> u32 {
     return block / 2u % quads;
 }
 
-// Whether the thread's block of a load is one of A. Where all threads' are, or none's, a compiler sees that and drops the other side.
+// Returns true if the thread's block of a load belongs to A. If that holds for all threads or for
+// none, a compiler sees it and drops the other branch.
 fn is_of_a(load: u32, block: u32) -> bool {
     return (load + 1u) * THREADS <= A_BLOCKS || (load * THREADS < A_BLOCKS && block < A_BLOCKS);
 }
 
-// Whether the thread has a block in a load: the last one may be for some threads only.
+// Returns true if the thread has a block in a load: the last load may be for some threads only.
 fn is_there(load: u32, block: u32) -> bool {
     return (load + 1u) * THREADS <= BLOCKS || block < BLOCKS;
 }
 
-// A block of the slab that starts at term k.
+// Loads a block of the slab that starts at term k.
 fn fetch(load: u32, lane: u32, k: u32, tile_row: u32, tile_col: u32) -> Fetched {
     let block = load * THREADS + lane;
     if is_of_a(load, block) {
         return a_fetch(tile_row + 4u * quad_of(block, M_QUADS), k + 4u * terms_of(block, M_QUADS));
     } else if is_there(load, block) {
-        return b_fetch(k + 4u * terms_of(block - A_BLOCKS, N_QUADS), tile_col + 4u * quad_of(block - A_BLOCKS, N_QUADS));
+        return b_fetch(
+            k + 4u * terms_of(block - A_BLOCKS, N_QUADS),
+            tile_col + 4u * quad_of(block - A_BLOCKS, N_QUADS)
+        );
     }
     return Fetched();
 }
 
-// Stores it in a buffer, as rows of four; zeros past the last term, by selection, since behind a branch a compiler would ask for the block only
-// there.
-fn store(buffer: u32, load: u32, lane: u32, fetched: Fetched, k: u32, tile_row: u32, tile_col: u32) {
+// Stores a block in a buffer, as rows of four. Values past the last term are set to 0 by selection:
+// behind a branch, a compiler would issue the load only there.
+fn store(
+    buffer: u32, load: u32, lane: u32, fetched: Fetched, k: u32, tile_row: u32, tile_col: u32
+) {
     let block = load * THREADS + lane;
     if is_of_a(load, block) {
         let terms = terms_of(block, M_QUADS);
@@ -75,7 +89,8 @@ fn store(buffer: u32, load: u32, lane: u32, fetched: Fetched, k: u32, tile_row: 
             values = transpose(values);
         }
         for (var term = 0u; term < 4u; term++) { // unroll
-            a_tile[buffer][terms][term][at] = select(vec4<f32>(0.0), values[term], k + 4u * terms < p.own.inner);
+            a_tile[buffer][terms][term][at] =
+                select(vec4<f32>(0.0), values[term], k + 4u * terms < p.own.inner);
         }
     } else if is_there(load, block) {
         let terms = terms_of(block - A_BLOCKS, N_QUADS);
@@ -86,7 +101,8 @@ fn store(buffer: u32, load: u32, lane: u32, fetched: Fetched, k: u32, tile_row: 
             values = transpose(values);
         }
         for (var term = 0u; term < 4u; term++) { // unroll
-            b_tile[buffer][terms][term][at] = select(vec4<f32>(0.0), values[term], k + 4u * terms < p.own.inner);
+            b_tile[buffer][terms][term][at] =
+                select(vec4<f32>(0.0), values[term], k + 4u * terms < p.own.inner);
         }
     }
 }
@@ -94,8 +110,9 @@ fn store(buffer: u32, load: u32, lane: u32, fetched: Fetched, k: u32, tile_row: 
 @compute @workgroup_size(THREADS)
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     begin(workgroup);
-    // Barriers stand in control flow that is uniform to a compiler's eye too: it rests on `params`, not on a copy.
-    let inner = params.own.inner + workgroup.z;  // as in begin(), and uniform to a compiler's eye
+    // From `params` and not from the copy, so that compilers see uniform control flow at the
+    // barriers.
+    let inner = params.own.inner + workgroup.z;  // plus 0, as in begin()
     let index = workgroup.y * params.grid + workgroup.x;
     let col_tiles = (params.cols + 8u * GROUP_COLS - 1u) / (8u * GROUP_COLS);
     let row_tiles = (params.rows + TILE_ROWS * GROUP_ROWS - 1u) / (TILE_ROWS * GROUP_ROWS);
@@ -114,8 +131,8 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     var sums: array<vec4<f32>, HALVES>;
     if begun() {
         for (var row = 0u; row < TILE_ROWS; row++) { // unroll
-            sums[2u * row] = start(m + row, n);
-            sums[2u * row + 1u] = start(m + row, n + 4u);
+            sums[2u * row] = load_partial_sum(m + row, n);
+            sums[2u * row + 1u] = load_partial_sum(m + row, n + 4u);
         }
     }
     var next: array<Fetched, LOADS>;
@@ -126,7 +143,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     workgroupBarrier();
     var buffer = 0u;
     for (var k = part.y; k < part.z; k += STEP) {
-        // After the last slab comes the last again, which is not used.
+        // After the last slab this loads the last one again, which is not used.
         let next_k = select(k, k + STEP, k + STEP < part.z);
         for (var load = 0u; load < LOADS; load++) { // unroll
             next[load] = fetch(load, lane, next_k, tile_row, tile_col);
@@ -138,10 +155,14 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
                 let low = b_tile[buffer][terms][term][low_at];
                 let high = b_tile[buffer][terms][term][high_at];
                 for (var quad = 0u; quad < ROW_QUADS; quad++) { // unroll
-                    let a = a_tile[buffer][terms][term][place(thread_row * ROW_QUADS + quad, M_QUADS, terms)];
+                    let a = a_tile[buffer][terms][term][
+                        place(thread_row * ROW_QUADS + quad, M_QUADS, terms)
+                    ];
                     for (var row = 0u; row < 4u; row++) { // unroll
-                        sums[8u * quad + 2u * row] = fma(vec4<f32>(a[row]), low, sums[8u * quad + 2u * row]);
-                        sums[8u * quad + 2u * row + 1u] = fma(vec4<f32>(a[row]), high, sums[8u * quad + 2u * row + 1u]);
+                        sums[8u * quad + 2u * row] =
+                            fma(vec4<f32>(a[row]), low, sums[8u * quad + 2u * row]);
+                        sums[8u * quad + 2u * row + 1u] =
+                            fma(vec4<f32>(a[row]), high, sums[8u * quad + 2u * row + 1u]);
                     }
                 }
             }
@@ -155,9 +176,11 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
         }
         workgroupBarrier();
     }
-    let keep = open(m, n, TILE_ROWS);
+    let keep = epilogue_begin(m, n, TILE_ROWS);
     for (var row = 0u; row < TILE_ROWS; row++) { // unroll
-        finish(m + row, n, sums[2u * row], sums[2u * row + 1u], keep[0][row / 4u] >> (8u * (row % 4u)));
+        epilogue_row(
+            m + row, n, sums[2u * row], sums[2u * row + 1u], keep[0][row / 4u] >> (8u * (row % 4u))
+        );
     }
-    close(n);
+    epilogue_end(n);
 }

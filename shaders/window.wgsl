@@ -1,11 +1,14 @@
-// window: the elements of a window of an image, for pool.wgsl and pool_grad.wgsl, which bind `x` and explain the parameters.
+// window: the elements of a window of an image, for pool.wgsl and pool_grad.wgsl.
+//
+// Those files bind `x` and explain the parameters.
 
-// How far element `place` of a window lies behind its first one.
+// Returns the distance from a window's first element to its element `place`.
 fn behind(place: u32) -> u32 {
     return (place / p.own.window_width * p.own.width + place % p.own.window_width) * p.own.channels;
 }
 
-// The index of the largest element of the window that begins with index `first`: the first of equal ones, and a NaN before all numbers.
+// Returns the index of the largest element of the window that begins at index `first`. It is the
+// first of equal ones; a NaN counts as larger than all numbers.
 fn largest(first: u32) -> u32 {
     var found = first;
     var best = x[first];

@@ -1,4 +1,4 @@
-//! Small things that a [`Gpu`](super::Gpu) keeps from submit to submit: the parameter blocks, and a
+//! Small objects that a [`Gpu`](super::Gpu) keeps between submits: the parameter blocks and a
 //! timer.
 
 use super::kernels::Kernels;
@@ -6,7 +6,7 @@ use super::memory::{buffer, buffer_or_error};
 use super::recorder::Blocks;
 use crate::Result;
 
-/// The parameter blocks of one submit, in one buffer at dynamic offsets.
+/// Parameter blocks of one submit, in one buffer at dynamic offsets.
 #[derive(Debug)]
 pub(super) struct ParamsArena {
     pub buffer: wgpu::Buffer,
@@ -14,7 +14,7 @@ pub(super) struct ParamsArena {
     pub blocks: Blocks,
 }
 
-/// Two timestamps around a pass.
+/// Two timestamps, at the start and the end of a pass.
 #[derive(Debug)]
 pub(super) struct Timer {
     pub queries: wgpu::QuerySet,
@@ -22,8 +22,8 @@ pub(super) struct Timer {
 }
 
 impl ParamsArena {
-    /// Room for so many blocks, and whether there was memory for it: without, nothing can be done
-    /// with it.
+    /// Makes room for `slots` blocks. Without memory, it also returns an error, and the arena must
+    /// not be used.
     pub fn new(device: &wgpu::Device, kernels: &Kernels, slots: usize) -> (Self, Result<()>) {
         let slot = kernels.slot();
         let descriptor = wgpu::BufferDescriptor {
@@ -33,7 +33,8 @@ impl ParamsArena {
             mapped_at_creation: false,
         };
         let (buffer, made) = buffer_or_error(device, &descriptor);
-        // What is bound of a buffer that is none is an error of wgpu's own, which is told here.
+        // Binding an invalid buffer is a validation error of wgpu, too. `made` reports the cause,
+        // so this scope drops it.
         let silent = device.push_error_scope(wgpu::ErrorFilter::Validation);
         let group = kernels.bind_params(&buffer);
         drop(silent);

@@ -1,39 +1,39 @@
-//! Which adapters there are, which one is meant, and a device on it.
+//! Lists adapters, chooses one and opens a device on it.
 
 use super::experimental;
 use crate::{Error, Result};
 
-/// An adapter as a person names it on a command line or in `WGPU_DROPOUT_DEVICE`.
+/// Adapter as a user names it on the command line or in `WGPU_DROPOUT_DEVICE`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AdapterChoice {
-    /// The best there is: discrete before integrated before virtual before software.
+    /// The best: discrete before integrated before virtual before software.
     Best,
     /// The best that is not software.
     Hardware,
-    /// By place in [`adapters`].
+    /// By index in [`adapters`].
     Index(usize),
-    /// By a part of the name, in any case.
+    /// By a part of the name, case-insensitive.
     Name(String),
 }
 
-/// Every adapter that can run compute shaders, the best first.
+/// Returns every adapter that can run compute shaders, the best first.
 ///
-/// OpenGL is asked only where nothing else has an adapter: it offers the same devices again with
-/// fewer limits. `WGPU_BACKEND` (such as `vulkan` or `gl`) narrows the search.
+/// OpenGL is queried only if no other backend has an adapter: it offers the same devices again with
+/// lower limits. `WGPU_BACKEND` (such as `vulkan` or `gl`) narrows the search.
 ///
 /// # Errors
-/// [`Error::Invalid`] where `WGPU_BACKEND` names no backend.
+/// [`Error::Invalid`] if `WGPU_BACKEND` names an unknown backend.
 pub fn adapters() -> Result<Vec<wgpu::Adapter>> {
     pollster::block_on(adapters_async())
 }
 
-/// [`adapters`] without blocking, as for a browser.
+/// Does what [`adapters`] does without blocking, for use in a browser.
 ///
 /// # Errors
-/// As [`adapters`].
+/// Those of [`adapters`].
 pub async fn adapters_async() -> Result<Vec<wgpu::Adapter>> {
     let wanted = backends(std::env::var("WGPU_BACKEND").ok().as_deref())?;
-    // With none compiled in, wgpu panics.
+    // wgpu panics if no backend is compiled in.
     if wgpu::Instance::enabled_backend_features().is_empty() {
         return Ok(Vec::new());
     }
@@ -41,6 +41,7 @@ pub async fn adapters_async() -> Result<Vec<wgpu::Adapter>> {
     Ok(if found.is_empty() { adapters_of(wanted & wgpu::Backends::GL).await } else { found })
 }
 
+/// Returns the adapters of some backends, the best first.
 async fn adapters_of(backends: wgpu::Backends) -> Vec<wgpu::Adapter> {
     if backends.is_empty() {
         return Vec::new();
@@ -59,6 +60,7 @@ async fn adapters_of(backends: wgpu::Backends) -> Vec<wgpu::Adapter> {
     adapters
 }
 
+/// Parses `WGPU_BACKEND`; all backends if it is unset or blank.
 fn backends(name: Option<&str>) -> Result<wgpu::Backends> {
     let Some(name) = name.filter(|name| !name.trim().is_empty()) else {
         return Ok(wgpu::Backends::all());
@@ -78,6 +80,7 @@ fn backends(name: Option<&str>) -> Result<wgpu::Backends> {
     })
 }
 
+/// Returns the order of a type of device among adapters, 0 for the best.
 fn rank(kind: wgpu::DeviceType) -> u8 {
     match kind {
         wgpu::DeviceType::DiscreteGpu => 0,
@@ -88,11 +91,12 @@ fn rank(kind: wgpu::DeviceType) -> u8 {
     }
 }
 
-/// `INDEX: NAME (backend, type)`, as people see an adapter in lists and errors.
+/// Formats an adapter for lists and errors: `INDEX: NAME (backend, type)`.
 fn line(index: usize, info: &wgpu::AdapterInfo) -> String {
     format!("{index}: {} ({}, {:?})", info.name, info.backend, info.device_type)
 }
 
+/// Returns the index of the chosen adapter in `infos`.
 fn choose(choice: &AdapterChoice, infos: &[wgpu::AdapterInfo]) -> Result<usize> {
     let list =
         || infos.iter().enumerate().map(|(i, info)| line(i, info)).collect::<Vec<_>>().join("; ");
@@ -105,11 +109,11 @@ fn choose(choice: &AdapterChoice, infos: &[wgpu::AdapterInfo]) -> Result<usize> 
         AdapterChoice::Best => Ok(0),
         AdapterChoice::Hardware if infos[0].device_type != wgpu::DeviceType::Cpu => Ok(0),
         AdapterChoice::Hardware => {
-            Err(none(format!("no GPU that is not software: there is {}", list())))
+            Err(none(format!("no hardware GPU, only software: found {}", list())))
         }
         AdapterChoice::Index(index) if *index < infos.len() => Ok(*index),
         AdapterChoice::Index(index) => {
-            Err(none(format!("no adapter {index}: there is {}", list())))
+            Err(none(format!("no adapter has index {index}: found {}", list())))
         }
         AdapterChoice::Name(name) => {
             let wanted = name.to_lowercase();
@@ -119,18 +123,18 @@ fn choose(choice: &AdapterChoice, infos: &[wgpu::AdapterInfo]) -> Result<usize> 
             match (found.next(), found.next()) {
                 (Some(only), None) => Ok(only),
                 (Some(_), Some(_)) => Err(none(format!(
-                    "several adapters match `{name}`, choose by index: {}",
+                    "several adapters match `{name}`; choose one by its index: {}",
                     list()
                 ))),
-                (None, _) => Err(none(format!("no adapter matches `{name}`: there is {}", list()))),
+                (None, _) => Err(none(format!("no adapter matches `{name}`: found {}", list()))),
             }
         }
     }
 }
 
-/// The features of an adapter that the kernels have a use for, to request for a device of one's
-/// own. They work without any: 64-bit integers, f16 and subgroups are faster or smaller, timestamps
-/// time.
+/// Returns the features of an adapter that the kernels can use, to request for a caller's own
+/// device. The kernels work without any: 64-bit integers, f16 and subgroups make them faster or
+/// tensors smaller, and timestamps measure time.
 pub fn required_features(adapter: &wgpu::Adapter) -> wgpu::Features {
     let useful = wgpu::Features::TIMESTAMP_QUERY
         | wgpu::Features::SHADER_INT64
@@ -139,9 +143,10 @@ pub fn required_features(adapter: &wgpu::Adapter) -> wgpu::Features {
     adapter.features() & useful
 }
 
-/// The limits under which the kernels run fastest on an adapter, and everything else as WebGPU's
-/// defaults have it or as the adapter does where it offers less. They work under the defaults: then
-/// bindings hold 128 MiB, and larger tensors run in windows.
+/// Returns the limits under which the kernels run fastest on an adapter, to request for a caller's
+/// own device. All other limits are WebGPU's defaults, or the adapter's if those are lower. The
+/// kernels also work under the defaults: bindings then hold 128 MiB, and larger tensors are
+/// processed in windows.
 pub fn required_limits(adapter: &wgpu::Adapter) -> wgpu::Limits {
     let most = adapter.limits();
     wgpu::Limits {
@@ -157,18 +162,19 @@ pub fn required_limits(adapter: &wgpu::Adapter) -> wgpu::Limits {
     }
 }
 
-/// A device of our own on the chosen adapter, with all the limits that it offers.
+/// Opens a device on the chosen adapter, with all the limits that the adapter offers.
 ///
 /// # Errors
-/// [`Error::Adapter`] where nothing or more than one thing matches, or the adapter gives no device.
+/// [`Error::Adapter`] if no adapter or more than one matches, or if the adapter cannot open a
+/// device.
 pub fn open(choice: &AdapterChoice) -> Result<(wgpu::AdapterInfo, wgpu::Device, wgpu::Queue)> {
     pollster::block_on(open_async(choice))
 }
 
-/// [`open`] without blocking, as for a browser.
+/// Does what [`open`] does without blocking, for use in a browser.
 ///
 /// # Errors
-/// As [`open`].
+/// Those of [`open`].
 pub async fn open_async(
     choice: &AdapterChoice,
 ) -> Result<(wgpu::AdapterInfo, wgpu::Device, wgpu::Queue)> {
@@ -185,7 +191,7 @@ pub async fn open_async(
         ..Default::default()
     };
     let (device, queue) = adapter.request_device(&descriptor).await.map_err(|error| {
-        Error::Adapter { what: format!("{} gives no device: {error}", line(index, &infos[index])) }
+        Error::Adapter { what: format!("opening {} failed: {error}", line(index, &infos[index])) }
     })?;
     Ok((infos[index].clone(), device, queue))
 }

@@ -1,4 +1,4 @@
-//! What wgpu offers behind `unsafe` alone: cooperative matrices, for
+//! wgpu's experimental features, which require `unsafe`: cooperative matrices, for
 //! [`Tile::Matrix`](super::Tile::Matrix).
 #![allow(unsafe_code)]
 
@@ -13,8 +13,8 @@ use crate::plan::View;
 use crate::{Dropout, Error, Result};
 use wgpu::CooperativeScalarType::{F16, F32};
 
-/// The experimental features of an adapter that the kernels have a use for, and the leave to use
-/// them.
+/// Returns the experimental features of an adapter that the kernels can use, and the token that
+/// enables them.
 pub(super) fn features(adapter: &wgpu::Adapter) -> (wgpu::Features, wgpu::ExperimentalFeatures) {
     let matrices = wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX;
     let has_size = adapter.cooperative_matrix_properties().iter().any(|of| {
@@ -24,19 +24,19 @@ pub(super) fn features(adapter: &wgpu::Adapter) -> (wgpu::Features, wgpu::Experi
     if !adapter.features().contains(matrices) || !has_size {
         return (wgpu::Features::empty(), wgpu::ExperimentalFeatures::disabled());
     }
-    // SAFETY: wgpu asks that whoever enables an experimental feature takes its bugs on: only the
-    // tile that is asked for by name uses it, after a product of known result.
+    // SAFETY: wgpu requires that whoever enables an experimental feature accepts its bugs. Only
+    // tiles that are requested by name use it, after a check against products of known results.
     (matrices, unsafe { wgpu::ExperimentalFeatures::enabled() })
 }
 
-/// `[rows, terms, cols]` of products that are no whole number of tiles and slabs: in one part, and
-/// in parts that end within a slab.
+/// `[rows, terms, cols]` of the products of the check. Neither is a whole number of tiles and
+/// slabs; the first has one part, the second has split sums whose parts end within a slab.
 const SHAPES: [[usize; 3]; 2] = [[132, 72, 136], [20, 528, 136]];
 
-/// Refuses a device whose matrix units do not multiply, where a plan names them.
+/// Checks that a device's matrix units multiply correctly, if the plan names a tile that uses them.
 ///
 /// # Errors
-/// [`Error::Adapter`] where a product is not the right one.
+/// [`Error::Adapter`] if a product is wrong.
 pub(super) fn check_matrices(gpu: &mut Gpu) -> Result<()> {
     let named = |tile| gpu.kernels().planner().tiles == Tiles::all(tile);
     if !named(Tile::Matrix) && !named(Tile::MatrixLarge) {
@@ -57,8 +57,8 @@ pub(super) fn check_matrices(gpu: &mut Gpu) -> Result<()> {
     Ok(())
 }
 
-/// The row and column of the first wrong sum in a product of f16; of whole numbers, so that every
-/// order of its sums gives the same.
+/// Returns the row and column of the first wrong sum in a product of f16. The factors are whole
+/// numbers, so that the order of a sum does not matter.
 fn wrong_sum(
     gpu: &mut Gpu,
     kernels: &Kernels,
@@ -71,9 +71,10 @@ fn wrong_sum(
         let words: Vec<u32> = halves.chunks(2).map(|pair| pair[0] | pair[1] << 16).collect();
         gpu.tensor(1, words.len(), &words)
     };
-    let (x_halves, w_halves, y_halves) =
-        (tensor(rows, terms, &x)?, tensor(terms, cols, &w)?, tensor(rows, cols, &|_, _| 1)?);
-    // What is recorded apart comes after them.
+    let x_halves = tensor(rows, terms, &x)?;
+    let w_halves = tensor(terms, cols, &w)?;
+    let y_halves = tensor(rows, cols, &|_, _| 1)?;
+    // The product is recorded in an encoder of its own and must come after the uploads.
     gpu.wait()?;
     let view = |buffer, rows, cols| View::new(buffer, rows, cols).half();
     let (x_view, weight) =
@@ -94,7 +95,7 @@ fn wrong_sum(
     Ok(wrong.map(|i| [i / cols, i % cols]))
 }
 
-/// A whole number up to 2048 as f16.
+/// Returns the bits of a whole number up to 2048 as f16.
 fn whole(number: usize) -> u32 {
     match (number as u32).checked_ilog2() {
         None => 0,
@@ -118,8 +119,8 @@ mod tests {
         }
     }
 
-    /// The check itself, by a tile that every device has, and with weights that a shader doubles as
-    /// its control.
+    /// Tests the check with a tile that every device can run; its control is a shader that doubles
+    /// the weights.
     #[test]
     fn a_right_product_passes_and_a_wrong_one_is_found() {
         let tiled = |planner| Planner { tiles: Tiles::all(Tile::Workgroup), ..planner };

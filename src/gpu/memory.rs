@@ -1,10 +1,13 @@
-//! Buffers on a device, or a typed error where it has no memory for them.
+//! Allocation of buffers, with a typed error if the device has no memory for them.
 
 use crate::{Error, Result};
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
-/// A buffer; where there is no memory, no handler of the device's owner hears of it.
+/// Allocates a buffer. If there is no memory, the device owner's error handler is not called.
+///
+/// # Errors
+/// [`Error::OutOfMemory`].
 pub(super) fn buffer(
     device: &wgpu::Device,
     descriptor: &wgpu::BufferDescriptor<'_>,
@@ -13,15 +16,16 @@ pub(super) fn buffer(
     made.map(|()| buffer)
 }
 
-/// The same for who needs a buffer at any rate: without memory it is one that cannot be used.
+/// Does what [`buffer`] does, for callers that need a buffer in any case: without memory, it is one
+/// that cannot be used.
 pub(super) fn buffer_or_error(
     device: &wgpu::Device,
     descriptor: &wgpu::BufferDescriptor<'_>,
 ) -> (wgpu::Buffer, Result<()>) {
     let scope = device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
     let buffer = device.create_buffer(descriptor);
-    // A browser tells only later, when nobody here waits any more: there the next read-back fails
-    // instead.
+    // A browser reports the error later, when nothing here waits for it; there, the next read-back
+    // fails instead.
     let made = match error_of(scope) {
         Some(_) => Err(Error::OutOfMemory { bytes: descriptor.size }),
         None => Ok(()),
@@ -29,7 +33,7 @@ pub(super) fn buffer_or_error(
     (buffer, made)
 }
 
-/// What went wrong in a scope, where that is known already, which in a browser it is not.
+/// Returns the error that a scope caught, if it is known already. In a browser it is not.
 pub(super) fn error_of(scope: wgpu::ErrorScopeGuard) -> Option<wgpu::Error> {
     match pin!(scope.pop()).poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(error) => error,

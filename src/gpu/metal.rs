@@ -1,10 +1,11 @@
-//! The kernels as Metal would be given them, run on the CPU: naga's MSL, compiled as C++ behind a
-//! shim of Metal's vectors and threads (`tests/portability/metal`). A [`Gpu`](super::Gpu) on wgpu's
-//! noop backend hands its plans over, so that whatever runs on a device runs here.
+//! Runs the kernels on the CPU in the form that Metal would receive: naga's MSL, compiled as C++
+//! with a shim for Metal's vectors and threads (`tests/portability/metal`). A [`Gpu`](super::Gpu)
+//! on wgpu's noop backend hands its plans over, so that everything that runs on a device can run
+//! here.
 //!
-//! A workgroup's threads run one after another, each to the next barrier, and workgroups one after
-//! another; every dispatch runs once in ascending order and once in descending. Results that differ
-//! are a race, which a driver may hide; workgroup memory begins as NaN.
+//! The threads of a workgroup run one after another, each up to the next barrier; so do the
+//! workgroups. Every dispatch runs once in ascending and once in descending order. Different
+//! results reveal a race, which a driver may hide. Workgroup memory starts as NaN.
 
 use super::kernels::Kernels;
 use super::readback;
@@ -24,15 +25,15 @@ use std::sync::{Arc, Mutex};
 #[path = "../../tests/common/noop.rs"]
 mod noop;
 
-/// A kernel that runs: a process that takes dispatches and gives buffers back. Compiled by whoever
-/// comes first.
+/// Process of a kernel, which takes dispatches and returns buffers. The first caller compiles it;
+/// before that it is `None`.
 type Program = Arc<Mutex<Option<Child>>>;
 
-/// Kernels compiled so far, by their text.
+/// Stand-in for Metal on the CPU, with the kernels compiled so far by their text.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Metal {
     programs: Arc<Mutex<HashMap<String, Program>>>,
-    /// Dispatches run, each in both orders.
+    /// Number of dispatches, each run in both orders.
     dispatches: Arc<AtomicUsize>,
 }
 
@@ -41,7 +42,7 @@ fn wrong(what: impl ToString) -> Error {
 }
 
 impl Metal {
-    /// Runs a plan on the contents of its buffers.
+    /// Runs a plan on the contents of its buffers, and writes the results to them.
     pub fn run(
         &self,
         device: &wgpu::Device,
@@ -55,7 +56,7 @@ impl Metal {
         }
         let mut contents: Vec<Vec<u8>> =
             buffers.iter().map(|buffer| download(device, queue, buffer)).collect::<Result<_>>()?;
-        // The last is scratch, in which nothing outlives a plan.
+        // The last is the scratch buffer, in which nothing outlives a plan.
         contents.push(vec![0xFF; scratch_bytes(plan) as usize]);
         for dispatch in plan {
             let index = |binding: &Binding<'_>| match binding.buffer {
@@ -66,7 +67,7 @@ impl Metal {
             };
             let bound: Vec<usize> = dispatch.bindings.iter().map(index).collect();
             let variant = Variant { int64: kernels.planner().int64, ..dispatch.variant };
-            // The device sees the kernel too, and counts it among those that were run.
+            // The device compiles the kernel too, so that it counts among those that were run.
             let _ = kernels.pipeline(variant);
             let wgsl = kernels.source(variant);
             let program = self.program(&wgsl);
@@ -77,7 +78,8 @@ impl Metal {
             };
             let [ascending, descending] = [false, true]
                 .map(|descending| exchange(child, dispatch, &bound, &contents, descending));
-            let (ascending, descending) = (ascending?, descending?);
+            let ascending = ascending?;
+            let descending = descending?;
             if ascending != descending {
                 return Err(wrong(format!(
                     "{}: its result depends on the order of its threads",
@@ -94,12 +96,13 @@ impl Metal {
         Ok(())
     }
 
+    /// Returns the process of a kernel's text, which may not be compiled yet.
     fn program(&self, wgsl: &str) -> Program {
         self.programs.lock().unwrap().entry(wgsl.to_owned()).or_default().clone()
     }
 }
 
-/// A buffer's bytes.
+/// Reads a buffer's bytes.
 fn download(device: &wgpu::Device, queue: &wgpu::Queue, buffer: &wgpu::Buffer) -> Result<Vec<u8>> {
     let staging = device.create_buffer(&wgpu::BufferDescriptor {
         label: None,
@@ -114,7 +117,7 @@ fn download(device: &wgpu::Device, queue: &wgpu::Queue, buffer: &wgpu::Buffer) -
     Ok(bytes)
 }
 
-/// One dispatch in one order: all buffers as they then are.
+/// Runs one dispatch in one order; returns the contents of all buffers after it.
 fn exchange(
     child: &mut Child,
     dispatch: &Dispatch<'_>,
@@ -151,18 +154,18 @@ fn exchange(
     }
 }
 
-/// Whether there is a C++ compiler.
+/// Returns the C++ compiler of this machine, if there is one.
 fn compiler() -> Option<&'static str> {
     ["g++", "clang++"].into_iter().find(|name| Command::new(name).arg("--version").output().is_ok())
 }
 
-/// The program of a kernel.
+/// Compiles a kernel and starts its process.
 fn compile(name: &str, wgsl: &str) -> Result<Child> {
     let folder = tempfile::tempdir().map_err(wrong)?;
     let path = folder.path().join(format!("{name}.cpp"));
     std::fs::write(&path, translate(wgsl)).map_err(wrong)?;
     let program = path.with_extension("out");
-    // Literals are floats in Metal, and nothing is contracted: what is fused says so.
+    // In Metal, literals are floats. Contraction is off: only an explicit fma is fused.
     let output = Command::new(compiler().unwrap_or("g++"))
         .args([
             "-std=c++20",
@@ -183,7 +186,7 @@ fn compile(name: &str, wgsl: &str) -> Result<Child> {
     if !output.status.success() {
         return Err(wrong(format!("{name}: {}", String::from_utf8_lossy(&output.stderr))));
     }
-    // Its folder may go as soon as it runs.
+    // The folder may be deleted once the program runs.
     Command::new(&program)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -192,7 +195,7 @@ fn compile(name: &str, wgsl: &str) -> Result<Child> {
         .map_err(wrong)
 }
 
-/// A kernel's MSL in C++ around it: what binds its arguments.
+/// Translates a kernel to MSL and adds the C++ that binds its arguments.
 fn translate(wgsl: &str) -> String {
     let module = naga::front::wgsl::parse_str(wgsl).unwrap();
     let info = Validator::new(ValidationFlags::all(), Capabilities::SHADER_INT64)
@@ -233,7 +236,7 @@ fn translate(wgsl: &str) -> String {
     let body = swizzles.fold(body, |body, (name, end)| {
         body.replace(&format!(".{name}{end}"), &format!(".{name}(){end}"))
     });
-    // The sizes that run-time arrays are told, each under its variable's number.
+    // The sizes of run-time arrays, which MSL takes in fields numbered by the variables.
     let mut sizes = String::new();
     for (handle, variable) in module.global_variables.iter() {
         let field = format!("size{}", handle.index());
@@ -242,7 +245,8 @@ fn translate(wgsl: &str) -> String {
             let _ = write!(sizes, "sizes.{field} = bytes[{}]; ", binding.binding);
         }
     }
-    let (mut arguments, mut variables) = (Vec::new(), 0);
+    let mut arguments = Vec::new();
+    let mut variables = 0;
     let head = body
         .split_once("kernel void main_(")
         .and_then(|(_, rest)| rest.split_once("\n)"))
@@ -291,7 +295,7 @@ mod tests {
     use crate::{Backend, Dropout, Key, Mask, Rate};
     use wgpu::{DeviceType, Features, Limits};
 
-    /// A device that computes nothing, with this in its place.
+    /// Returns a device whose backend computes nothing, with the CPU in its place.
     fn metal() -> Gpu {
         let (device, queue) =
             noop::pretend(Features::SHADER_INT64, &Limits::default(), DeviceType::IntegratedGpu);
@@ -300,6 +304,7 @@ mod tests {
         gpu
     }
 
+    /// Returns true if there is a compiler; otherwise it announces that the test is skipped.
     fn there() -> bool {
         let found = compiler().is_some();
         if !found {
@@ -308,8 +313,8 @@ mod tests {
         found
     }
 
-    /// The conformance suite of `wgpu-dropout verify --quick`, with fewer masks: every kernel in
-    /// the tiles that need no subgroups.
+    /// Runs the conformance suite of `wgpu-dropout verify --quick` with fewer masks: every kernel,
+    /// in the tiles that need no subgroups.
     #[test]
     #[ignore = "takes minutes: some 250 kernels are compiled"]
     fn the_suite_passes() {
@@ -326,8 +331,8 @@ mod tests {
         assert!(report.passed(), "{:?}", report.failure());
     }
 
-    /// A shard's mask, a product through workgroup memory and a sum of losses: whether each is
-    /// right, to the bit.
+    /// Computes a shard's mask, a product through workgroup memory and a sum of losses; for each,
+    /// returns true if it is right to the bit.
     fn right(gpu: &mut Gpu) -> Result<[bool; 3]> {
         let mask = Mask::new(Rate::keep(0.25)?, Key { seed: u64::MAX, layer: 5, step: 123_456 })
             .at(100, 1000);
@@ -336,8 +341,9 @@ mod tests {
         let whole = |seed: usize, count: usize| {
             (0..count).map(|i| ((i * 7 + i / 5 + seed) % 9) as f32 - 4.0).collect::<Vec<_>>()
         };
-        let (a, b, losses) =
-            (whole(1, batch * inputs), whole(2, inputs * outputs), whole(3, 2 * 640));
+        let a = whole(1, batch * inputs);
+        let b = whole(2, inputs * outputs);
+        let losses = whole(3, 2 * 640);
         let mut product = vec![f32::NAN; batch * outputs];
         reference::linear_forward(
             &a,
@@ -348,7 +354,8 @@ mod tests {
             true,
             &Dropout::NONE,
         );
-        let (x, weight) = (gpu.tensor(batch, inputs, &a)?, gpu.tensor(inputs, outputs, &b)?);
+        let x = gpu.tensor(batch, inputs, &a)?;
+        let weight = gpu.tensor(inputs, outputs, &b)?;
         let mut y = gpu.tensor(batch, outputs, &vec![f32::NAN; batch * outputs])?;
         gpu.run(LinearForward {
             x: &x,
@@ -359,15 +366,15 @@ mod tests {
             dropout: Dropout::NONE,
         })?;
         let total = [0, 1].map(|column| losses.iter().skip(column).step_by(2).sum::<f32>());
-        let (losses, mut totals) =
-            (gpu.tensor(640, 2, &losses)?, gpu.tensor(1, 2, &[f32::NAN; 2])?);
+        let losses = gpu.tensor(640, 2, &losses)?;
+        let mut totals = gpu.tensor(1, 2, &[f32::NAN; 2])?;
         gpu.run(BatchLoss { losses: &losses, totals: &mut totals, slot: 0 })?;
         Ok([drawn, gpu.read(&y)? == product, gpu.read(&totals)? == total])
     }
 
-    /// With each barrier taken out, and with a race between two neighbouring threads, which hides
-    /// where they keep step, the result depends on the order of the threads. A constant of
-    /// Philox that is changed shows in the mask.
+    /// The result depends on the order of the threads if a barrier is removed, and also with a race
+    /// between two neighbouring threads, which stays hidden when they run in lockstep. A changed
+    /// constant of Philox shows in the mask.
     #[test]
     fn kernels_are_right_and_races_show() {
         if !there() {

@@ -1,11 +1,11 @@
-//! The compiled variants of kernels, each compiled once however many threads ask for it, and
-//! different ones side by side.
+//! Cache of compiled kernels. Each variant is compiled once, however many threads ask for it;
+//! different variants compile in parallel.
 
 use crate::plan::Variant;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
-/// A compiled variant.
+/// Compiled variant of a kernel.
 #[derive(Debug)]
 pub(super) struct Pipeline {
     pub pipeline: wgpu::ComputePipeline,
@@ -13,15 +13,16 @@ pub(super) struct Pipeline {
     pub tensors: wgpu::BindGroupLayout,
 }
 
-/// Who is first compiles, and who comes meanwhile waits; the map itself is never held that long.
+/// Map from variants to cells. The first caller compiles; concurrent callers wait on the cell, not
+/// on the map's lock.
 type Cells = HashMap<Variant, Arc<OnceLock<Arc<Pipeline>>>>;
 
-/// A clone is the same pipelines.
+/// Cache of pipelines, which clones share.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Pipelines(Arc<Mutex<Cells>>);
 
 impl Pipelines {
-    /// The compiled form of a variant, and whether it was compiled just now.
+    /// Returns the compiled form of a variant, and true if this call compiled it.
     pub fn get(
         &self,
         variant: Variant,
@@ -36,7 +37,7 @@ impl Pipelines {
         (pipeline.clone(), now)
     }
 
-    /// Names of the variants compiled so far, in order.
+    /// Returns the sorted names of the variants compiled so far.
     pub fn names(&self) -> Vec<String> {
         let mut names: Vec<String> = self
             .cells()
@@ -49,7 +50,7 @@ impl Pipelines {
     }
 
     fn cells(&self) -> MutexGuard<'_, Cells> {
-        // A panic elsewhere leaves whole entries behind, so a poisoned map is still good.
+        // A panic elsewhere cannot leave half an entry, so a poisoned map is still valid.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -66,11 +67,13 @@ mod tests {
         let Ok(gpu) = Gpu::open(&AdapterChoice::Best) else {
             return eprintln!("SKIPPED: no adapter");
         };
-        let (kernels, pipelines) = (gpu.kernels(), Pipelines::default());
+        let kernels = gpu.kernels();
+        let pipelines = Pipelines::default();
         let [first, second] = [Stem::Copy, Stem::Dropout].map(Variant::new);
-        let ((tell_second, first_is_at_it), (tell_first, second_is_at_it)) = (channel(), channel());
+        let (tell_second, first_is_at_it) = channel();
+        let (tell_first, second_is_at_it) = channel();
         std::thread::scope(|scope| {
-            // Each goes on only when the other has begun.
+            // Each continues only after the other has begun.
             let meet = |variant,
                         tell: std::sync::mpsc::Sender<()>,
                         other: std::sync::mpsc::Receiver<()>| {

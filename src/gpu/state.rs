@@ -1,25 +1,25 @@
-//! What of a dropout site changes from step to step, in a buffer that kernels read when they run;
-//! its twin is `shaders/state.wgsl`.
+//! The part of a dropout site that changes between steps, in a buffer that kernels read at run
+//! time. The shader's twin is `shaders/state.wgsl`.
 
 use crate::{AlphaDropout, Dropout, Error, GaussianDropout, Result};
 
-/// Threshold, scale, step and seed of a dropout site, of any kind, as they lie in a caller's
+/// Threshold, scale, step and seed of a dropout site of any kind, in the layout of a caller's
 /// buffer.
 ///
-/// [`Kernels::reading`](super::Kernels::reading) gives kernels that take them from there when they
-/// run: a call prepared once is recorded and submitted again with the next step, the next rate of a
-/// schedule or another seed. The buffer is written as the caller likes, such as by
-/// [`wgpu::Queue::write_buffer`] with [`bytes`](Self::bytes), or by a kernel of the caller's own.
-/// Layer and offsets stay values of the call.
+/// [`Kernels::reading`](super::Kernels::reading) returns kernels that read them from the buffer at
+/// run time. So a call is prepared once, and recorded and submitted again with the next step, the
+/// next rate of a schedule or another seed. The caller writes the buffer by any means, such as
+/// [`wgpu::Queue::write_buffer`] with [`bytes`](Self::bytes) or a kernel. Layer and offsets remain
+/// values of the call.
 ///
-/// | byte | field | |
+/// | byte | field | type and value |
 /// |---|---|---|
 /// | 0 | threshold | u32, `t = round_half_up(keep · 65536)`, 0 ..= 65536 |
-/// | 4 | scale | f32, 65536 / t for inverted dropout (0 where t is 0), 1 for vanilla; `a` of alpha dropout; `σ·c` of Gaussian dropout |
+/// | 4 | scale | f32, 65536 / t for inverted dropout (0 if t is 0), 1 for vanilla; `a` of alpha dropout; `σ·c` of Gaussian dropout |
 /// | 8 | step | u32 |
-/// | 12, 16 | seed | its low and its high word |
-/// | 20 | shift | f32, `b` of alpha dropout, 0 elsewhere |
-/// | 24 | dropped | f32, `a·α' + b` of alpha dropout, 0 elsewhere |
+/// | 12, 16 | seed | u32 each, the low and the high word |
+/// | 20 | shift | f32, `b` of alpha dropout, else 0 |
+/// | 24 | dropped | f32, `a·α' + b` of alpha dropout, else 0 |
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, bytemuck::Pod, bytemuck::Zeroable)]
 pub struct State {
@@ -32,10 +32,10 @@ pub struct State {
 }
 
 impl State {
-    /// Bytes of a state.
+    /// Size of a state in bytes.
     pub const SIZE: u64 = size_of::<Self>() as u64;
 
-    /// The state under which a kernel does what the site says, its layer and offsets aside.
+    /// Returns the state of a site. Its layer and offsets are not part of it.
     pub fn new(dropout: &Dropout) -> Self {
         let key = dropout.mask.key;
         Self {
@@ -48,24 +48,28 @@ impl State {
         }
     }
 
-    /// The state of a site of alpha dropout; its way back is [`dropout`](super::Kernels::dropout),
-    /// which reads of it what it needs.
+    /// Returns the state of a site of alpha dropout. The backward pass is
+    /// [`dropout`](super::Kernels::dropout), which can read the same state.
     pub fn alpha(dropout: &AlphaDropout) -> Self {
         Self { shift: dropout.shift, dropped: dropout.dropped, ..Self::new(&dropout.backward()) }
     }
 
-    /// The state of a site of Gaussian dropout.
+    /// Returns the state of a site of Gaussian dropout.
     pub fn gaussian(dropout: &GaussianDropout) -> Self {
         Self::new(&Dropout { mask: *dropout.mask(), scale: dropout.scale() })
     }
 
-    /// The bytes to write into the buffer.
+    /// Returns the bytes to write into the buffer.
     pub fn bytes(&self) -> &[u8] {
         bytemuck::bytes_of(self)
     }
 }
 
-/// Refuses a place in a buffer from which no kernel could read a state.
+/// Checks that kernels can read a state from a buffer at an offset.
+///
+/// # Errors
+/// [`Error::Buffer`] for the buffer's usage, the offset's alignment or its range;
+/// [`Error::Adapter`] if the device cannot bind two uniform buffers.
 pub(super) fn check(device: &wgpu::Device, buffer: &wgpu::Buffer, offset: u64) -> Result<()> {
     let fail = |what: String| Err(Error::Buffer { kernel: "reading", tensor: "state", what });
     if !buffer.usage().contains(wgpu::BufferUsages::UNIFORM) {

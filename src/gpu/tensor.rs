@@ -1,4 +1,4 @@
-//! A matrix in a buffer of a [`Gpu`](super::Gpu).
+//! Matrices in buffers of a [`Gpu`](super::Gpu).
 
 use super::memory;
 use crate::backend::Element;
@@ -7,10 +7,10 @@ use crate::{Error, Matrix, Result, shape::elements};
 use std::marker::PhantomData;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Buffers whose tensors are gone, so that what was kept for them can go too.
+/// Buffers whose tensors were dropped, so that objects cached for them can be dropped too.
 pub(super) type Retired = Arc<Mutex<Vec<wgpu::Buffer>>>;
 
-/// A row-major matrix in device memory.
+/// Row-major matrix in device memory.
 #[derive(Debug)]
 pub struct GpuTensor<T> {
     rows: usize,
@@ -21,6 +21,10 @@ pub struct GpuTensor<T> {
 }
 
 impl<T: Element> GpuTensor<T> {
+    /// Allocates a matrix of zeros.
+    ///
+    /// # Errors
+    /// [`Error::TooLarge`] beyond the largest buffer of the device, [`Error::OutOfMemory`].
     pub(super) fn zeros(
         device: &wgpu::Device,
         retired: &Retired,
@@ -28,7 +32,7 @@ impl<T: Element> GpuTensor<T> {
         cols: usize,
     ) -> Result<Self> {
         let bytes = elements("tensor", rows, cols)? as u64 * size_of::<T>() as u64;
-        // Whole vectors, and never empty: an empty matrix is still bound.
+        // A whole number of vectors and at least one: an empty matrix is still bound.
         let size = bytes.next_multiple_of(16).max(16);
         let bound = device.limits().max_buffer_size;
         if size > bound {
@@ -50,12 +54,12 @@ impl<T: Element> GpuTensor<T> {
         Ok(Self { rows, cols, buffer, retired: retired.clone(), element: PhantomData })
     }
 
-    /// Bytes of the matrix itself.
+    /// Returns the size of the matrix in bytes, without padding.
     pub(super) fn bytes(&self) -> u64 {
         (self.rows * self.cols * size_of::<T>()) as u64
     }
 
-    /// The tensor as the kernels see it.
+    /// Returns a view of the tensor for kernels.
     pub fn view(&self) -> View<'_> {
         View::new(&self.buffer, self.rows, self.cols)
     }

@@ -1,8 +1,7 @@
-//! The timed trial: which of the tiles with the same order of summation is the fastest on a device,
-//! a class of products at a time, and whether Philox is faster in 64-bit integers or in 16-bit
-//! limbs.
+//! The timed trial. It finds the fastest tile on a device for each class of products, and whether
+//! Philox is faster in 64-bit integers or in 16-bit limbs.
 //!
-//! It never chooses what is computed: every choice gives the same masks, and sums in the same order
+//! It never changes what is computed: every choice gives the same masks and sums in the same order
 //! (see [`crate::order`]).
 
 use super::kernels::Kernels;
@@ -19,51 +18,54 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Calls a measurement, and measurements, of which the fastest counts.
+/// Calls of a measurement.
 const CALLS: usize = 3;
+/// Measurements of a choice; the fastest counts.
 const ROUNDS: usize = 2;
-/// What another choice must be faster by than the rule's, so that noise does not decide.
+/// Factor by which another choice must beat the rule's, so that noise does not decide.
 const GAIN: f64 = 1.03;
 
-/// What a trial found.
+/// Result of a trial.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Trial {
     /// The tile of each class.
     pub tiles: Tiles,
-    /// Whether Philox multiplies in 64-bit integers.
+    /// True if Philox multiplies in 64-bit integers.
     pub int64: bool,
-    /// What was measured.
+    /// All measurements.
     pub timings: Vec<Timing>,
 }
 
-/// One choice of a trial, measured.
+/// Measurement of one choice.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Timing {
-    /// A [`Class`] as it is displayed, or `philox`.
+    /// A [`Class`] in its displayed form, or `philox`.
     pub what: String,
     /// The name of a tile, `int64` or `limbs`.
     pub choice: String,
-    /// Seconds that a call took.
+    /// Seconds per call.
     pub seconds: f64,
 }
 
 impl Trial {
-    /// How long a trial may take, compiling included; what it does not come to stays with the rule.
-    /// Who asks for one on an adapter that runs on a CPU waits for its compiler.
+    /// Returns how long a trial may take, compilation included. Classes that it does not reach keep
+    /// the rule's tile. On an adapter that runs on a CPU the budget is larger, since compilation is
+    /// slow there.
     pub fn budget(info: &wgpu::AdapterInfo) -> Duration {
         Duration::from_millis(if info.device_type == wgpu::DeviceType::Cpu { 120_000 } else { 450 })
     }
 
-    /// A plan with what the trial chose.
+    /// Returns the plan with the trial's choices.
     pub fn apply(&self, planner: Planner) -> Planner {
         Planner { tiles: self.tiles, int64: self.int64, ..planner }
     }
 
-    /// Times the choices on a device, starting from the plan of `kernels`, which is what they stay
-    /// with where `budget` ends.
+    /// Times the choices on a device. It starts from the plan of `kernels`; whatever is not decided
+    /// when `budget` ends stays as in that plan.
     ///
     /// # Errors
-    /// As [`Backend::read`], and where the device has no memory for the tensors: some 50 MiB.
+    /// Those of [`Backend::read`], and [`Error::OutOfMemory`](crate::Error::OutOfMemory) if the
+    /// device has no memory for the tensors: some 50 MiB.
     pub fn run(gpu: &Gpu, kernels: &Kernels, budget: Duration) -> Result<Self> {
         let own = *kernels.planner();
         let mut bench = Bench {
@@ -78,7 +80,7 @@ impl Trial {
             if let Some(tile) = bench.fastest_tile(class, own.tiles.get(class))? {
                 trial.tiles.set(class, tile);
             }
-            // After what matters most: the layers of a large network.
+            // After the classes that matter most: the layers of a large network.
             if class == (Class { stem: Stem::GradWeight, shape: Shape::Large }) && own.int64 {
                 trial.int64 = bench.int64_is_faster()?.unwrap_or(own.int64);
             }
@@ -87,15 +89,16 @@ impl Trial {
         Ok(trial)
     }
 
-    /// As [`run`](Self::run), but once for all devices on the same adapter with the same driver, as
-    /// long as the process lives.
+    /// Does what [`run`](Self::run) does, but only once in a process for all devices on the same
+    /// adapter with the same driver and plan.
     ///
     /// # Errors
-    /// As [`run`](Self::run).
+    /// Those of [`run`](Self::run).
     pub fn of(gpu: &Gpu, budget: Duration) -> Result<Self> {
         static DONE: Mutex<Vec<(wgpu::AdapterInfo, Planner, Trial)>> = Mutex::new(Vec::new());
-        let (info, planner) = (gpu.info(), gpu.kernels().planner());
-        // A panic elsewhere leaves whole entries behind.
+        let info = gpu.info();
+        let planner = gpu.kernels().planner();
+        // A panic elsewhere cannot leave half an entry, so a poisoned list is still valid.
         let mut done = DONE.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((.., trial)) = done.iter().find(|(of, from, _)| of == info && from == planner) {
             return Ok(trial.clone());
@@ -106,17 +109,18 @@ impl Trial {
     }
 }
 
-/// The choices under way.
+/// State of a trial in progress.
 struct Bench<'a> {
     gpu: &'a Gpu,
     kernels: &'a Kernels,
-    /// The device in each form that was tried.
+    /// The device with each form of its kernels that was tried.
     forms: HashMap<(Tile, bool), Gpu>,
     until: Instant,
     timings: Vec<Timing>,
 }
 
 impl Bench<'_> {
+    /// Returns the device with its kernels in a form, which it makes on first use.
     fn form(&mut self, tile: Tile, int64: bool) -> Result<&mut Gpu> {
         if !self.forms.contains_key(&(tile, int64)) {
             let change = |_| Planner { tiles: Tiles::all(tile), int64, ..*self.kernels.planner() };
@@ -127,12 +131,14 @@ impl Bench<'_> {
         gpu.ok_or_else(|| crate::Error::invalid(format!("tile {tile} has no form")))
     }
 
-    /// The fastest tile of a class, `usual` where none is clearly faster; `None` where time ran
-    /// out.
+    /// Returns the fastest tile of a class, or `usual` if none is clearly faster; `None` if time
+    /// ran out.
     fn fastest_tile(&mut self, class: Class, usual: Tile) -> Result<Option<Tile>> {
-        let (info, device) = (self.gpu.info().clone(), self.gpu.device().clone());
-        let (features, limits, int64) =
-            (device.features(), device.limits(), self.kernels.planner().int64);
+        let info = self.gpu.info().clone();
+        let device = self.gpu.device().clone();
+        let features = device.features();
+        let limits = device.limits();
+        let int64 = self.kernels.planner().int64;
         let mut work = None;
         let mut found = Vec::new();
         for &tile in class.candidates(info.device_type) {
@@ -160,8 +166,8 @@ impl Bench<'_> {
         Ok(fastest(&found, usual))
     }
 
-    /// Whether Philox in 64-bit integers is at least as fast as in limbs; `None` where time ran
-    /// out.
+    /// Returns true if limbs are not clearly faster than 64-bit integers for Philox; `None` if time
+    /// ran out.
     fn int64_is_faster(&mut self) -> Result<Option<bool>> {
         let tile = self.kernels.planner().tiles.used().next().unwrap_or(Tile::Register);
         let rows =
@@ -171,7 +177,8 @@ impl Bench<'_> {
         for (int64, choice) in [(true, "int64"), (false, "limbs")] {
             let until = self.until;
             let gpu = self.form(tile, int64)?;
-            let (x, mut y) = (gpu.zeros(rows, 1024)?, gpu.zeros(rows, 1024)?);
+            let x = gpu.zeros(rows, 1024)?;
+            let mut y = gpu.zeros(rows, 1024)?;
             let call = |gpu: &mut Gpu| gpu.run(DropoutCall { x: &x, y: &mut y, dropout });
             let Some(seconds) = measure(gpu, until, call)? else { return Ok(None) };
             self.timings.push(Timing {
@@ -185,14 +192,15 @@ impl Bench<'_> {
     }
 }
 
-/// The fastest choice, `usual` where none is clearly faster than that; `None` of nothing.
+/// Returns the fastest choice, or `usual` if none is clearly faster; `None` if there are no
+/// choices.
 fn fastest<T: Copy + PartialEq>(found: &[(T, f64)], usual: T) -> Option<T> {
     let best = found.iter().min_by(|a, b| a.1.total_cmp(&b.1))?;
     let kept = found.iter().find(|(choice, seconds)| *choice == usual && *seconds <= best.1 * GAIN);
     Some(kept.unwrap_or(best).0)
 }
 
-/// Seconds a call, after a first one that compiles; `None` where time ran out.
+/// Measures the seconds per call, after a first call that compiles; `None` if time ran out.
 fn measure(
     gpu: &mut Gpu,
     until: Instant,
@@ -210,7 +218,7 @@ fn measure(
         }
         (0..CALLS).try_for_each(|_| call(gpu))?;
         let start = Instant::now();
-        // By the device's own clock where it has one: the queue is slower than a small kernel.
+        // Uses the device's own clock if it has one: the queue is slower than a small kernel.
         let took =
             gpu.submit_timed()?.filter(|took| !took.is_zero()).unwrap_or_else(|| start.elapsed());
         best = best.min(took.as_secs_f64() / CALLS as f64);
@@ -218,7 +226,7 @@ fn measure(
     Ok(Some(best))
 }
 
-/// A product of a class, on zeros: how long it takes does not depend on the numbers.
+/// Product of a class, on zeros: its time does not depend on the values.
 struct Product {
     stem: Stem,
     x: GpuTensor<f32>,
@@ -228,29 +236,28 @@ struct Product {
 }
 
 impl Product {
-    /// Some milliseconds on a slow device of each kind.
+    /// Makes a product that takes some milliseconds on a slow device of its kind.
     fn new(gpu: &mut Gpu, class: Class, software: bool) -> Result<Self> {
         let share = if software { 4 } else { 1 };
         let [rows, cols, terms] = match class.shape {
             Shape::FewRows => [16, 2048 / share, 2048 / share],
             Shape::FewCols => [2048 / share, 16, 1024 / share],
             Shape::Medium => [512 / share, 1024 / share, 512],
-            // Many tiles for every unit of a large device, so that how many are left over in the
-            // end does not decide.
+            // Many tiles for every unit of a large device, so that the remainder of the last round
+            // does not decide.
             Shape::Large if software => [512, 512, 512],
             Shape::Large => [4096, 4096, 512],
         };
-        // Rows, columns and terms of the result are other dimensions of the layer in each kernel.
+        // Each kernel assigns rows, columns and terms to other dimensions of the layer.
         let [batch, inputs, outputs] = match class.stem {
             Stem::GradInput => [rows, cols, terms],
             Stem::GradWeight => [terms, rows, cols],
             _ => [rows, terms, cols],
         };
-        let (x, weight) = (gpu.zeros(batch, inputs)?, gpu.zeros(inputs, outputs)?);
         Ok(Self {
             stem: class.stem,
-            x,
-            weight,
+            x: gpu.zeros(batch, inputs)?,
+            weight: gpu.zeros(inputs, outputs)?,
             bias: gpu.zeros(1, outputs)?,
             y: gpu.zeros(batch, outputs)?,
         })
@@ -258,20 +265,20 @@ impl Product {
 
     fn call(&mut self, gpu: &mut Gpu) -> Result<()> {
         let Self { stem, x, weight, bias, y } = self;
-        let (dropout, output, through) = (Dropout::NONE, None, None);
+        let dropout = Dropout::NONE;
         match stem {
             Stem::GradInput => gpu.run(GradInput {
                 grad_output: &*y,
-                output,
+                output: None,
                 weight: &*weight,
                 grad_input: x,
                 dropout,
-                through,
+                through: None,
             }),
             Stem::GradWeight => gpu.run(GradWeight {
                 x: &*x,
                 grad_output: &*y,
-                output,
+                output: None,
                 grad_weight: weight,
                 grad_bias: bias,
                 dropout,

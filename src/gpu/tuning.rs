@@ -1,4 +1,4 @@
-//! How the form of a device's kernels is chosen: by a rule, by a timed trial, or by name.
+//! The choice of the form of a device's kernels: by a rule, by a timed trial, or by name.
 
 use super::device::AdapterChoice;
 use super::owned::Gpu;
@@ -8,10 +8,11 @@ use crate::plan::Tile;
 use crate::plan::Tiles;
 use crate::{Error, Result};
 
-/// What decides. Masks are the same whatever it is, and every tile sums in the same order.
+/// Way to choose the form of the kernels. Masks are the same in every form, and all tiles but those
+/// on matrix units sum in the same order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Tuning {
-    /// A trial on a real GPU; the rule on adapters that run on a CPU, where every kernel that a
+    /// A trial on a real GPU; the rule on adapters that run on a CPU, on which every kernel that a
     /// trial compiles costs a second.
     #[default]
     Auto,
@@ -19,7 +20,7 @@ pub enum Tuning {
     Rule,
     /// A timed trial.
     Trial,
-    /// This tile for every product.
+    /// The given tile for every product.
     Tile(Tile),
 }
 
@@ -44,20 +45,20 @@ impl std::str::FromStr for Tuning {
     }
 }
 
-/// What was decided, and how.
+/// Outcome of a [`Tuning`].
 #[derive(Debug, Clone, PartialEq, Default)]
 pub enum Chosen {
-    /// The plan by the rule, or of the caller's own making.
+    /// The plan by the rule, or the caller's own.
     #[default]
     Planned,
-    /// The tile by name.
+    /// The tile that was named.
     Named(Tile),
-    /// Tiles and Philox by a trial.
+    /// Tiles and Philox as a trial chose them.
     Trial(Trial),
 }
 
 impl Tuning {
-    /// Whether a trial decides on this adapter.
+    /// Returns true if a trial decides on this adapter.
     pub fn is_trial(self, info: &wgpu::AdapterInfo) -> bool {
         match self {
             Self::Auto => info.device_type != wgpu::DeviceType::Cpu,
@@ -67,22 +68,23 @@ impl Tuning {
 }
 
 impl Gpu {
-    /// A device on the chosen adapter, with its kernels chosen so.
+    /// Opens a device on the chosen adapter and chooses the form of its kernels.
     ///
-    /// A trial that fails decides nothing: the rule does then.
+    /// If a trial fails, the rule decides.
     ///
     /// # Errors
-    /// As [`open`](Self::open), and where the adapter cannot run the tile that was named.
+    /// Those of [`open`](Self::open), and [`Error::Adapter`] if the adapter cannot run the named
+    /// tile.
     pub fn tuned(choice: &AdapterChoice, tuning: Tuning) -> Result<Self> {
         Self::tuned_by(choice, tuning, |gpu| Trial::of(gpu, Trial::budget(gpu.info())))
     }
 
-    /// As [`tuned`](Self::tuned), with trials from elsewhere, such as those of an earlier run that
-    /// were kept in a file: `trial` is asked where one is to decide. What the device cannot run
-    /// is not taken from it.
+    /// Does what [`tuned`](Self::tuned) does, with trials from another source, such as those of an
+    /// earlier run that were kept in a file. `trial` is called only if a trial is to decide. If the
+    /// device cannot run its choices, the rule decides.
     ///
     /// # Errors
-    /// As [`tuned`](Self::tuned).
+    /// Those of [`tuned`](Self::tuned).
     pub fn tuned_by(
         choice: &AdapterChoice,
         tuning: Tuning,
@@ -112,7 +114,7 @@ impl Gpu {
         Ok(gpu)
     }
 
-    /// How the form of the kernels was chosen.
+    /// Returns how the form of the kernels was chosen.
     pub fn chosen(&self) -> &Chosen {
         &self.chosen
     }
@@ -140,7 +142,8 @@ mod tests {
     #[test]
     fn software_is_tried_only_where_a_trial_is_asked_for() {
         let info = |kind| wgpu::AdapterInfo::new(kind, wgpu::Backend::Vulkan);
-        let (cpu, gpu) = (info(wgpu::DeviceType::Cpu), info(wgpu::DeviceType::DiscreteGpu));
+        let cpu = info(wgpu::DeviceType::Cpu);
+        let gpu = info(wgpu::DeviceType::DiscreteGpu);
         assert!(!Tuning::Auto.is_trial(&cpu) && Tuning::Auto.is_trial(&gpu));
         assert!(
             Tuning::Trial.is_trial(&cpu)

@@ -1,4 +1,4 @@
-//! Pipelines compiled ahead of the calls that will use them.
+//! Compilation of pipelines ahead of the calls that will use them.
 
 use super::kernels::{Kernels, Noted};
 use super::memory::error_of;
@@ -7,40 +7,44 @@ use crate::{Error, Result};
 use std::sync::PoisonError;
 
 impl Kernels {
-    /// Compiles ahead what calls of some kinds and shapes will use, side by side on as many threads
-    /// as there are, so that none of them compiles anything when it is prepared; gives the
-    /// number of pipelines that were compiled just now.
+    /// Compiles the pipelines that calls of some kinds and shapes will use, in parallel on all
+    /// threads, so that those calls compile nothing when they are prepared. Returns the number of
+    /// pipelines that this call compiled.
     ///
-    /// `calls` describes them as they will be made, on kernels that only compile (what they prepare
-    /// records nothing), and on six buffers that have a size but no memory: no larger than the
-    /// device allows. Which pipeline a call takes depends on its kind and what it has (a bias,
-    /// a residual, momentum), on rate 1 or less, on which of its sizes, row strides and byte
-    /// offsets are multiples of 4 and 8 elements, on whether its tensors lie in one buffer, and
-    /// for large tensors on their sizes themselves; it does not depend on the values of rates,
-    /// seeds and steps. Kernels that [read a state](Self::reading) or were
-    /// [replanned](Self::replanned) are warmed up for themselves.
+    /// `calls` makes the same calls as later, on kernels that only compile (what they prepare
+    /// records nothing) and on six buffers that have the device's largest size but no memory.
+    ///
+    /// The pipeline of a call depends on its kind and its options (a bias, a residual, momentum),
+    /// and on whether its keep rate is 1. It depends on which of its sizes, row strides and byte
+    /// offsets are multiples of 4 and 8 elements, on whether its tensors lie in one buffer, and for
+    /// large tensors on the sizes themselves. It does not depend on the values of rates, seeds and
+    /// steps. Kernels that [read a state](Self::reading) or were [replanned](Self::replanned)
+    /// require a warm-up of their own.
     ///
     /// ```no_run
-    /// # use wgpu_dropout::{Dropout, Key, Mask, Mode, Rate, call::DropoutCall, gpu::{Kernels, View}, wgpu};
+    /// # use wgpu_dropout::gpu::{Kernels, View};
+    /// # use wgpu_dropout::{Dropout, Key, Mask, Mode, Rate, call::DropoutCall, wgpu};
     /// # fn main() -> wgpu_dropout::Result<()> { let device: wgpu::Device = unimplemented!();
-    /// # let dropout = Dropout::train(Mode::Inverted, Mask::new(Rate::drop(0.5)?, Key { seed: 42, layer: 1, step: 0 }));
+    /// # let key = Key { seed: 42, layer: 1, step: 0 };
+    /// # let dropout = Dropout::train(Mode::Inverted, Mask::new(Rate::drop(0.5)?, key));
     /// let kernels = Kernels::new(&device)?;
     /// kernels.warm_up(|kernels, [x, y, ..]| {
-    ///     kernels.prepare(&DropoutCall { x: View::new(x, 128, 1024), y: View::new(y, 128, 1024), dropout })?;
+    ///     let (x, mut y) = (View::new(x, 128, 1024), View::new(y, 128, 1024));
+    ///     kernels.prepare(&DropoutCall { x: &x, y: &mut y, dropout })?;
     ///     Ok(())
     /// })?;
     /// # Ok(()) }
     /// ```
     ///
     /// # Errors
-    /// Those of the calls; [`Error::Device`] where the driver refuses a kernel.
+    /// Those of the calls; [`Error::Device`] if the driver cannot compile a kernel.
     pub fn warm_up(
         &self,
         calls: impl FnOnce(&Self, [&wgpu::Buffer; 6]) -> Result<()>,
     ) -> Result<usize> {
         let device = self.device();
-        // Past the largest size wgpu makes no buffer: what it gives instead knows its size, and is
-        // never bound.
+        // wgpu creates no buffer beyond the largest size. It returns an invalid one instead, which
+        // knows its size and is never bound.
         let error = device.push_error_scope(wgpu::ErrorFilter::Validation);
         let buffers = [(); 6].map(|()| {
             device.create_buffer(&wgpu::BufferDescriptor {
@@ -59,14 +63,16 @@ impl Kernels {
     }
 }
 
-/// Compiles all of it, on as many threads as there are; whether each was compiled just now.
+/// Compiles all variants in parallel; for each, returns true if this call compiled it. Without
+/// threads if the device cannot be shared between them.
 #[cfg(not(target_arch = "wasm32"))]
 fn side_by_side(uses: &[(Kernels, Variant)]) -> Result<Vec<bool>> {
     use rayon::prelude::*;
     let one = |(kernels, variant): &(Kernels, Variant)| compiled_now(kernels, *variant);
-    match uses.iter().all(|(kernels, _)| kernels.is_shared()) {
-        true => uses.par_iter().map(one).collect(),
-        false => uses.iter().map(one).collect(),
+    if uses.iter().all(|(kernels, _)| kernels.is_shared()) {
+        uses.par_iter().map(one).collect()
+    } else {
+        uses.iter().map(one).collect()
     }
 }
 
@@ -75,7 +81,8 @@ fn side_by_side(uses: &[(Kernels, Variant)]) -> Result<Vec<bool>> {
     uses.iter().map(|(kernels, variant)| compiled_now(kernels, *variant)).collect()
 }
 
-/// Error scopes belong to a thread, so that those of the caller see nothing of this one.
+/// Compiles a variant and returns true if it was not compiled before. Error scopes belong to a
+/// thread, so this opens its own on the thread that it runs on.
 fn compiled_now(kernels: &Kernels, variant: Variant) -> Result<bool> {
     let filters = [
         wgpu::ErrorFilter::Internal,
@@ -84,8 +91,8 @@ fn compiled_now(kernels: &Kernels, variant: Variant) -> Result<bool> {
     ];
     let scopes = filters.map(|filter| kernels.device().push_error_scope(filter));
     let (_, now) = kernels.pipeline(variant);
-    // The scope that was opened last closes first. A browser tells only later: there the first use
-    // of the pipeline fails instead.
+    // The scope that was opened last closes first. A browser reports errors later; there, the first
+    // use of the pipeline fails instead.
     let errors: Vec<wgpu::Error> = scopes.into_iter().rev().filter_map(error_of).collect();
     match errors.first() {
         Some(error) => {

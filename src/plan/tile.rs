@@ -1,46 +1,48 @@
-//! The tiles of matrix products: how each divides its sums among threads, and what a device must
-//! offer for it.
+//! The tiles of matrix products: how each divides its sums among threads, and what it requires of a
+//! device.
 
 use super::group::Group;
 use super::source::Width;
 use crate::{Error, Result};
 
-/// How a matrix product is divided among threads. All sum in the same order, by fused
-/// multiply-adds, so they give the same bits wherever the device fuses them.
+/// Division of a matrix product among threads. All tiles but those on matrix units sum in the same
+/// order, by fused multiply-adds, so they give the same bits on every device that fuses them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Tile {
-    /// 16 × 8 sums a thread (8 × 8 with scalar loads) in registers and no barriers: for adapters
+    /// 16 × 8 sums a thread (8 × 8 with scalar loads) in registers, without barriers: for adapters
     /// that run on a CPU.
     Register,
-    /// 32 × 8 sums a thread (16 × 8 with scalar loads) in registers, with one factor's values
-    /// handed around in a subgroup: for adapters that run on a CPU and have subgroups of eight.
+    /// 32 × 8 sums a thread (16 × 8 with scalar loads) in registers; the threads of a subgroup
+    /// share one factor's values by shuffles. For adapters that run on a CPU and have subgroups of
+    /// eight.
     Shuffle,
-    /// 4 × 16 sums a thread, the threads along the rows: for few columns, where
-    /// [`Shuffle`](Self::Shuffle) can run.
+    /// 4 × 16 sums a thread, with the threads along the rows: for few columns, on devices that can
+    /// run [`Shuffle`](Self::Shuffle).
     Narrow,
-    /// 64 × 64 a workgroup of 64 threads through workgroup memory, 8 × 8 a thread: for real GPUs,
-    /// as all that follow.
+    /// 64 × 64 sums a workgroup of 64 threads, 8 × 8 a thread, through workgroup memory. This tile
+    /// and all that follow are for real GPUs.
     Workgroup,
-    /// 128 × 128 a workgroup of 256 threads, 8 × 8 a thread, in 32 KiB of workgroup memory: half
-    /// the loads of [`Workgroup`](Self::Workgroup), for large products.
+    /// 128 × 128 sums a workgroup of 256 threads, 8 × 8 a thread, in 32 KiB of workgroup memory:
+    /// half the loads of [`Workgroup`](Self::Workgroup), for large products.
     Large,
-    /// 32 × 64 a workgroup of 64 threads, 4 × 8 a thread: more workgroups, for products that are
-    /// small for the device.
+    /// 32 × 64 sums a workgroup of 64 threads, 4 × 8 a thread: more workgroups, for products that
+    /// are small for the device.
     Small,
-    /// 16 × 128 a workgroup of 64 threads, 4 × 8 a thread: for few rows, such as a mini-batch of 16
-    /// or one image.
+    /// 16 × 128 sums a workgroup of 64 threads, 4 × 8 a thread: for few rows, such as a mini-batch
+    /// of 16 or one image.
     Wide,
-    /// 128 × 16 a workgroup of 64 threads, 4 × 8 a thread: for few columns, such as ten classes.
+    /// 128 × 16 sums a workgroup of 64 threads, 4 × 8 a thread: for few columns, such as ten
+    /// classes.
     Tall,
-    /// 128 × 128 a workgroup of 128 threads on a GPU's matrix units, for tensors stored as f16:
-    /// summed in f32 in an order that is the device's own, so it is used where it is named, and
-    /// never chosen by time. Results of 2²² elements and more go by
-    /// [`MatrixLarge`](Self::MatrixLarge), which sums in the same order, and tensors that are
-    /// not f16 by [`Workgroup`](Self::Workgroup). It needs cooperative matrices (experimental in
-    /// wgpu) and what `MatrixLarge` does.
+    /// 128 × 128 sums a workgroup of 128 threads on a GPU's matrix units, for tensors stored as
+    /// f16. It sums in f32, in an order that is the device's own, so it is used only if it is named
+    /// and never chosen by a trial. Results of 2²² elements and more use
+    /// [`MatrixLarge`](Self::MatrixLarge), which sums in the same order; tensors that are not f16
+    /// use [`Workgroup`](Self::Workgroup). It requires what `MatrixLarge` does. Cooperative
+    /// matrices are experimental in wgpu.
     Matrix,
-    /// 128 × 256 a workgroup of 256 threads on a GPU's matrix units. It needs cooperative matrices,
-    /// subgroups of 32 and 46 KiB of workgroup memory.
+    /// 128 × 256 sums a workgroup of 256 threads on a GPU's matrix units. It requires cooperative
+    /// matrices, f16, subgroups of 32 and 46 KiB of workgroup memory.
     MatrixLarge,
 }
 
@@ -59,7 +61,7 @@ impl Tile {
         Self::MatrixLarge,
     ];
 
-    /// Whether a device can run the tile.
+    /// Returns true if a device can run the tile.
     pub fn runs_on(
         self,
         info: &wgpu::AdapterInfo,
@@ -69,7 +71,10 @@ impl Tile {
         self.check(info, features, limits).is_ok()
     }
 
-    /// What a device lacks for the tile, where it lacks something.
+    /// Checks that a device can run the tile.
+    ///
+    /// # Errors
+    /// [`Error::Adapter`], which names what the device lacks.
     pub(crate) fn check(
         self,
         info: &wgpu::AdapterInfo,
@@ -78,7 +83,7 @@ impl Tile {
     ) -> Result<()> {
         let (threads, memory) = match self {
             Self::Matrix | Self::MatrixLarge => (256, 47_104),
-            // A tile of registers needs what every kernel does.
+            // A tile in registers requires what every kernel does.
             _ => self.group().map_or((64, 512), |group| (group.threads(), group.memory())),
         };
         let needs = [
@@ -117,9 +122,10 @@ impl Tile {
         Ok(())
     }
 
-    /// The workgroup that makes the tile together, where one does.
+    /// Returns the division of a tile that a workgroup makes together in workgroup memory; `None`
+    /// for tiles in registers and on matrix units.
     pub(super) fn group(self) -> Option<Group> {
-        // Two buffers where they fit the 16 KiB that every device has; `Large` asks for more.
+        // Two buffers if they fit the 16 KiB that every device has; `Large` requires more.
         let group = |thread_rows, rows, cols, lanes, buffers| {
             Some(Group { thread_rows, rows, cols, lanes, buffers })
         };
@@ -135,18 +141,19 @@ impl Tile {
         }
     }
 
-    /// Whether a workgroup makes the tile together, in workgroup memory: a tile for real GPUs.
+    /// Returns true if a workgroup makes the tile together, in workgroup memory: a tile for real
+    /// GPUs.
     pub fn is_shared(self) -> bool {
         self.is_matrix() || self.group().is_some()
     }
 
-    /// Whether it runs on matrix units.
+    /// Returns true if the tile runs on matrix units.
     pub fn is_matrix(self) -> bool {
         matches!(self, Self::Matrix | Self::MatrixLarge)
     }
 
-    /// The tile for a product whose result has `rows × cols` elements, of f16 or not, where this
-    /// one is asked for.
+    /// Returns the tile to run when this one is asked for, for a result of `rows × cols` elements.
+    /// `half` is true for tensors of f16.
     pub(super) fn for_result(self, rows: usize, cols: usize, half: bool) -> Self {
         match self {
             Self::Matrix | Self::MatrixLarge if !half => Self::Workgroup,
@@ -155,7 +162,7 @@ impl Tile {
         }
     }
 
-    /// Workgroups that cover `rows × cols` sums.
+    /// Returns the number of workgroups that cover `rows × cols` sums.
     pub(super) fn workgroups(self, width: Width, rows: usize, cols: usize) -> u64 {
         let [tile_rows, tile_cols] = match self.group() {
             Some(group) => group.shape(),
@@ -167,8 +174,8 @@ impl Tile {
         (rows as u64).div_ceil(tile_rows) * (cols as u64).div_ceil(tile_cols)
     }
 
-    /// Rows of sums that a thread holds: scalar loads make so much more code that half of them
-    /// compile in as long.
+    /// Returns the number of rows of sums that a thread holds. Scalar loads need so much more code
+    /// that half as many rows take as long to compile.
     fn thread_rows(self, width: Width) -> u64 {
         match (self.group(), self, width) {
             (Some(group), ..) => group.thread_rows,
@@ -179,7 +186,7 @@ impl Tile {
         }
     }
 
-    /// What the tile's file is compiled with.
+    /// Returns the WGSL constants that the tile's file is compiled with.
     pub(super) fn constants(self, width: Width) -> String {
         match self {
             Self::Matrix => "const COL_BLOCKS: u32 = 2u;\n".to_owned(),
@@ -191,6 +198,7 @@ impl Tile {
         }
     }
 
+    /// Returns the text of the tile's file.
     pub(super) fn file(self) -> &'static str {
         match self {
             Self::Register => include_str!("../../shaders/tile_register.wgsl"),
@@ -202,14 +210,14 @@ impl Tile {
     }
 }
 
-/// Whether there are cooperative matrices, in subgroups of 32 threads always. Of which sizes, an
-/// adapter tells and a device does not.
+/// Returns true if the device has cooperative matrices, and all its subgroups have 32 threads. An
+/// adapter tells the sizes of its matrices, a device does not.
 fn has_matrices(info: &wgpu::AdapterInfo, features: wgpu::Features) -> bool {
     features.contains(wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX | wgpu::Features::SHADER_F16)
         && (info.subgroup_min_size, info.subgroup_max_size) == (32, 32)
 }
 
-/// Whether subgroups are of eight threads, always.
+/// Returns true if all subgroups have eight threads.
 fn has_octets(info: &wgpu::AdapterInfo, features: wgpu::Features) -> bool {
     features.contains(wgpu::Features::SUBGROUP)
         && (info.subgroup_min_size, info.subgroup_max_size) == (8, 8)
@@ -273,7 +281,8 @@ mod tests {
             ..wgpu::AdapterInfo::new(wgpu::DeviceType::Other, wgpu::Backend::Vulkan)
         };
         let matrices = wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX;
-        let (half, subgroup) = (wgpu::Features::SHADER_F16, wgpu::Features::SUBGROUP);
+        let half = wgpu::Features::SHADER_F16;
+        let subgroup = wgpu::Features::SUBGROUP;
         for tile in [Tile::Shuffle, Tile::Narrow] {
             assert!(tile.runs_on(&info(8, 8), subgroup, &limits));
             assert!(!tile.runs_on(&info(8, 8), matrices | half, &limits));

@@ -1,16 +1,15 @@
-//! Which tile goes with which product: a table by class, a class being a kernel and what its result
-//! is shaped like.
+//! The choice of a tile for each class of products. A class is a kernel and a shape of its result.
 
 use super::stem::Stem;
 use super::tile::Tile;
 use crate::order::FEW;
 
-/// What the result of a product is shaped like.
+/// Shape of a product's result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Shape {
-    /// At most 32 rows: a small mini-batch, one image.
+    /// At most 32 rows: a small mini-batch, or one image.
     FewRows,
-    /// At most 32 columns: ten classes.
+    /// At most 32 columns: ten classes, for example.
     FewCols,
     /// Fewer than 2²¹ elements.
     Medium,
@@ -45,7 +44,7 @@ pub struct Class {
 const STEMS: [Stem; 3] = [Stem::LinearForward, Stem::GradInput, Stem::GradWeight];
 
 impl Class {
-    /// Every class, the one that matters most first.
+    /// Returns every class, the one that matters most first.
     pub fn all() -> impl Iterator<Item = Self> {
         Shape::ALL.into_iter().flat_map(|shape| STEMS.map(|stem| Self { stem, shape }))
     }
@@ -55,14 +54,15 @@ impl Class {
         (stem, self.shape as usize)
     }
 
-    /// The tiles worth trying for the class on a kind of device, that of the rule first.
+    /// Returns the tiles worth trying for the class on a kind of device, the rule's own choice
+    /// first.
     pub(crate) fn candidates(self, kind: wgpu::DeviceType) -> &'static [Tile] {
         match (kind, self.shape) {
             (wgpu::DeviceType::Cpu, Shape::FewCols) if self.stem != Stem::GradInput => {
                 &[Tile::Narrow, Tile::Shuffle, Tile::Register]
             }
             (wgpu::DeviceType::Cpu, _) => &[Tile::Shuffle, Tile::Register],
-            // Its sums run over a batch, in one chain: the more threads share them the better.
+            // The sums run over the batch, in one chain each: the more threads, the better.
             (_, Shape::FewRows | Shape::FewCols) if self.stem == Stem::GradWeight => {
                 &[Tile::Small, Tile::Wide, Tile::Tall]
             }
@@ -74,7 +74,7 @@ impl Class {
     }
 }
 
-/// As in listings and in the cache of the command line: `linear_forward, few rows`.
+/// Format of listings and of the command line's cache: `linear_forward, few rows`.
 impl std::fmt::Display for Class {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let shape = match self.shape {
@@ -87,18 +87,20 @@ impl std::fmt::Display for Class {
     }
 }
 
-/// The tile of each class. All tiles sum in the same order, so the table changes how fast a result
-/// comes and no bit of it, wherever the device fuses multiplications and additions alike.
+/// The tile of each class. All tiles that a rule or a trial chooses sum in the same order. So the
+/// table changes the speed of a result and no bit of it, provided that the device fuses
+/// multiplications and additions in all tiles alike.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Tiles([[Tile; 4]; 3]);
 
 impl Tiles {
-    /// One tile for everything.
+    /// Returns a table of one tile for all classes.
     pub const fn all(tile: Tile) -> Self {
         Self([[tile; 4]; 3])
     }
 
-    /// The rule by type of device: the first of the class's tiles that the device can run.
+    /// Applies the rule by type of device: for each class, the first of its candidates that the
+    /// device can run.
     pub fn for_device(
         info: &wgpu::AdapterInfo,
         features: wgpu::Features,
@@ -115,36 +117,37 @@ impl Tiles {
         tiles
     }
 
-    /// The tile of a class.
+    /// Returns the tile of a class.
     pub fn get(&self, class: Class) -> Tile {
         let (stem, shape) = class.place();
         self.0[stem][shape]
     }
 
-    /// Chooses the tile of a class.
+    /// Sets the tile of a class.
     pub fn set(&mut self, class: Class, tile: Tile) {
         let (stem, shape) = class.place();
         self.0[stem][shape] = tile;
     }
 
-    /// The one tile of all classes, where there is one.
+    /// Returns the tile of all classes if they share one.
     pub fn only(&self) -> Option<Tile> {
         let first = self.0[0][0];
         (*self == Self::all(first)).then_some(first)
     }
 
-    /// The tile for a product of `rows × cols` elements; any for a kernel that is none.
+    /// Returns the tile for a result of `rows × cols` elements. A kernel that is not a product gets
+    /// any tile.
     pub(crate) fn pick(&self, stem: Stem, rows: usize, cols: usize) -> Tile {
         self.get(Class { stem, shape: Shape::of(rows, cols) })
     }
 
-    /// Every tile of the table.
+    /// Returns every tile of the table once.
     pub(crate) fn used(&self) -> impl Iterator<Item = Tile> {
         Tile::ALL.into_iter().filter(|tile| self.0.as_flattened().contains(tile))
     }
 }
 
-/// One name, or one a class.
+/// One name if all classes share a tile, otherwise the name for each class.
 impl std::fmt::Display for Tiles {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         if let Some(tile) = self.only() {
