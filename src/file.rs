@@ -121,24 +121,27 @@ fn buffered(file: &File, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -
 
 /// Reads `most` bytes, or fewer if the input ends. Memory grows with the bytes that arrive, never
 /// with a size that a header claims.
-pub(crate) fn take(input: &mut dyn Read, most: u64) -> io::Result<Vec<u8>> {
+///
+/// # Errors
+/// Those of the input.
+pub fn take(input: &mut dyn Read, most: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     input.take(most).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 
 /// Returns the error for a system failure on a file.
-pub(crate) fn failed(path: &Path, error: &io::Error) -> Error {
+pub fn failed(path: &Path, error: &io::Error) -> Error {
     Error::File { path: path.display().to_string(), what: error.to_string() }
 }
 
 /// Returns the error for a file, or a place in it, whose contents cannot be used.
-pub(crate) fn refused(place: impl Display, what: impl Into<String>) -> Error {
+pub fn refused(place: impl Display, what: impl Into<String>) -> Error {
     Error::Data { path: place.to_string(), what: what.into() }
 }
 
 /// Returns a piece of a file's text as an error quotes it: on one line, and truncated.
-pub(crate) fn shown(text: &str) -> String {
+pub fn shown(text: &str) -> String {
     let mut chars = text.chars().map(|c| if c.is_control() { ' ' } else { c });
     let mut short: String = chars.by_ref().take(80).collect();
     short.extend(chars.next().map(|_| '…'));

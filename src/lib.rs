@@ -45,12 +45,14 @@
 //!
 //! | feature | adds |
 //! |---|---|
-//! | `verify` | the conformance suite ([`verify`]) and the f64 `oracle` |
-//! | `cli` (default) | `verify`, the command line, readers of data sets (`data`), arrays (`npy`), saved networks |
-//! | `vulkan`, `metal`, `dx12`, `gles` (default) | that backend of wgpu |
+//! | `vulkan`, `metal`, `dx12`, `gles` (default), `webgpu` | that backend of wgpu |
+//! | `network` | networks with dropout (`mlp`) |
+//! | `save` | `network`, and networks in files |
+//! | `verify` | the conformance suite (`verify`) and the f64 `oracle` |
+//! | `digits` | the bundled handwritten digits (`data`) |
 //!
-//! With `default-features = false`, the crate consists of the kernels for a device of your own, the
-//! CPU backend and the network.
+//! Without any feature there are the kernels for a device of your own and the CPU backend. The
+//! command line is a package of its own, `wgpu-dropout-cli`.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -59,19 +61,18 @@ mod axes;
 mod backend;
 pub mod call;
 pub mod cpu;
-#[cfg(feature = "cli")]
+#[cfg(feature = "digits")]
 pub mod data;
 pub mod device;
 pub mod error;
-#[cfg(feature = "cli")]
+#[cfg(feature = "save")]
 pub mod file;
 mod gaussian;
 pub mod gpu;
 pub mod init;
 pub mod mask;
+#[cfg(feature = "network")]
 pub mod mlp;
-#[cfg(feature = "cli")]
-pub mod npy;
 #[cfg(feature = "verify")]
 pub mod oracle;
 pub mod order;

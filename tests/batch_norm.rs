@@ -1,5 +1,4 @@
 //! Networks with batch normalization before or after dropout, and networks trained by AdamW.
-#![cfg(feature = "cli")]
 
 mod common;
 

@@ -1,7 +1,6 @@
 //! Implementations of WebGPU other than wgpu: Dawn on Node and headless Chromium compile every
 //! kernel that standard WGSL can express and draw the contract's masks. `cargo xtask test --all`
 //! runs these tests if Node, npm and Chromium are installed.
-#![cfg(feature = "cli")]
 
 mod common;
 #[path = "common/shaders.rs"]

@@ -1,8 +1,6 @@
 //! The network with a convolutional front: its gradient against differences of an independent f64
 //! network, GPU against CPU, and training on the digits.
 
-#![cfg(feature = "cli")]
-
 mod common;
 
 use common::noise;

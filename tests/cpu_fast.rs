@@ -1,8 +1,6 @@
 //! The fast CPU path: on every instruction set it gives the reference's bits, whatever the shape,
 //! offset and number of threads. Matrix products are within the oracle's bound.
 
-#![cfg(feature = "cli")]
-
 mod common;
 
 use common::{noise, poisoned};

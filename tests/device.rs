@@ -46,7 +46,7 @@ fn an_adapter_that_is_not_there_is_an_error_that_lists_those_that_are() {
 }
 
 /// Prepares a dropout call on two ranges of buffers.
-fn prepare<'a>(kernels: &Kernels, x: View<'a>, mut y: View<'a>) -> wgpu_dropout::Result<()> {
+fn prepare<'a>(kernels: &Kernels, x: View<'a>, y: View<'a>) -> wgpu_dropout::Result<()> {
     kernels.prepare(&DropoutCall { x, y, dropout: site() }).map(drop)
 }
 
@@ -130,7 +130,7 @@ fn plans_beyond_the_device_are_refused() {
     let kernels = Kernels::with_planner(&raw.device, |_| Planner { flops: 0, ..good }).unwrap();
     let (a, b, c) =
         (raw.buffer(&[1.0f32; 16]), raw.buffer(&[1.0f32; 16]), raw.buffer(&[0.0f32; 16]));
-    let (x, weight, mut y) = (View::new(&a, 4, 4), View::new(&b, 4, 4), View::new(&c, 4, 4));
+    let (x, weight, y) = (View::new(&a, 4, 4), View::new(&b, 4, 4), View::new(&c, 4, 4));
     let call = LinearForward { x, weight, bias: None, y, relu: true, dropout: Dropout::NONE };
     assert_eq!(kernels.prepare(&call).unwrap().dispatches(), 1);
 }
@@ -234,7 +234,7 @@ fn kernels_run_between_a_caller_s_own_passes() {
     let fill_group = raw.group(&fill, 0, &[&x]);
     let triple_group = raw.group(&triple, 0, &[&y]);
     let kernels = Kernels::new(&raw.device).unwrap();
-    let (source, mut target) = (View::new(&x, rows, cols), View::new(&y, rows, cols));
+    let (source, target) = (View::new(&x, rows, cols), View::new(&y, rows, cols));
     let ours = kernels.prepare(&DropoutCall { x: source, y: target, dropout: site() }).unwrap();
     assert!(ours.dispatches() == 1 && kernels.compiled().len() == 1, "{:?}", kernels.compiled());
 
@@ -316,7 +316,7 @@ fn a_product_in_parts_is_recorded_like_any_other_and_again() {
     let c = raw.buffer(&vec![f32::NAN; batch * outputs]);
     let a = View::new(&a, batch, inputs);
     let b = View::new(&b, inputs, outputs);
-    let mut y = View::new(&c, batch, outputs);
+    let y = View::new(&c, batch, outputs);
     let call = kernels.prepare(&LinearForward {
         x: a,
         weight: b,

@@ -1,6 +1,5 @@
 //! The examples run, check themselves and print their results. `examples/mpi` has a test of its
 //! own.
-#![cfg(feature = "cli")]
 
 mod common;
 

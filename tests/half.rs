@@ -1,7 +1,6 @@
 //! Tensors stored as f16: every form of dropout and of the matrix products, recorded on a caller's
 //! device and compared with the f64 oracle rounded once to f16 at the end. The masks must be the
 //! same, and tensors that do not match must be refused.
-#![cfg(feature = "cli")]
 
 mod common;
 
@@ -203,7 +202,7 @@ fn dropout_forms(raw: &Raw, kernels: &Kernels) {
             let x = upload(raw, &values);
             let y = poisoned(raw, rows * cols);
             let source = View::new(&x, rows, cols).half();
-            let mut target = View::new(&y, rows, cols).half();
+            let target = View::new(&y, rows, cols).half();
             submit(
                 raw,
                 &[kernels.prepare(&DropoutCall { x: source, y: target, dropout: site }).unwrap()],

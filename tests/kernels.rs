@@ -5,7 +5,6 @@
 //! them every backend and tile must give the same bits.
 
 // The oracle and the data sets belong to the feature `cli`.
-#![cfg(feature = "cli")]
 
 #[path = "kernels/activation.rs"]
 mod activation;

@@ -1,6 +1,6 @@
 //! Training over MPI (`examples/mpi`): any number of processes draw the masks of a single process
 //! to the bit, and their losses are equal to its losses within 1e-5.
-#![cfg(all(feature = "cli", unix))]
+#![cfg(unix)]
 
 mod common;
 

@@ -323,7 +323,7 @@ fn arbitrary_buffers_end_in_the_right_result_or_a_typed_error() {
         );
 
         let scope = raw.device.push_error_scope(wgpu::ErrorFilter::Validation);
-        let (x, mut y) = (views[0], views[1]);
+        let (x, y) = (views[0], views[1]);
         let attempt = || kernels.prepare(&DropoutCall { x, y, dropout });
         let outcome: Result<Prepared> =
             catch_unwind(AssertUnwindSafe(attempt)).unwrap_or_else(|_| panic!("{what} panics"));

@@ -2,51 +2,22 @@
 //! a step, and prediction.
 
 // The oracle and the data sets belong to the feature `cli`.
-#![cfg(feature = "cli")]
 
 mod common;
+#[path = "common/losses.rs"]
+mod losses;
 
 use common::{Form, lend, noise};
+use losses::{architecture, compare_losses, cut, resident};
 use wgpu_dropout::Cpu;
 use wgpu_dropout::call::SgdRule;
-use wgpu_dropout::data::{DataSet, Samples, Values};
-use wgpu_dropout::mlp::{Architecture, Mlp, Resident, Schedule, Schedules, Source, Training};
+use wgpu_dropout::data::DataSet;
+use wgpu_dropout::mlp::{Architecture, Mlp, Schedule, Schedules, Training};
 use wgpu_dropout::oracle::network::{Batch, Network64, flat, prediction, training};
 use wgpu_dropout::{Backend, Counts};
 use wgpu_dropout::{Key, Mask, Mode, Rate, init};
 
 const PLAIN: SgdRule = SgdRule::plain(0.1);
-
-fn architecture(inputs: usize, hidden: &[usize], classes: usize, mode: Mode) -> Architecture {
-    let rate = Rate::drop(0.5).unwrap();
-    let input_rate = Rate::drop(0.2).unwrap();
-    Architecture {
-        inputs,
-        hidden: hidden.to_vec(),
-        classes,
-        mode,
-        rate,
-        input_rate,
-        seed: 0xfeed_0000_0011,
-    }
-}
-
-/// Returns the first `rows` rows of a part of a data set.
-fn cut(samples: &Samples, rows: usize) -> Samples {
-    let values = match &samples.values {
-        Values::Bytes(bytes) => Values::Bytes(bytes[..rows * samples.cols].to_vec()),
-        Values::Floats(floats) => Values::Floats(floats[..rows * samples.cols].to_vec()),
-    };
-    Samples { values, rows, labels: samples.labels[..rows].to_vec(), ..*samples }
-}
-
-fn resident<B: Backend>(backend: &mut B, samples: &Samples) -> Resident<B> {
-    let source = match &samples.values {
-        Values::Bytes(bytes) => Source::Bytes(bytes),
-        Values::Floats(floats) => Source::Floats(floats),
-    };
-    Resident::new(backend, source, samples.cols, samples.unit, &samples.labels).unwrap()
-}
 
 /// Returns a mini-batch of noise for a network of 7 inputs and 5 classes.
 fn noise_batch(rows: usize) -> (Vec<f32>, Vec<u32>) {
@@ -131,40 +102,9 @@ fn a_mini_batch_s_gradient_is_the_loss_s_slope_with_the_mask_held() {
     lend(Form::Usual, check);
 }
 
-/// Returns the losses of the first 20 mini-batches of 16.
-fn first_losses<B: Backend>(backend: B, data: &DataSet) -> (B, Vec<f32>) {
-    let mut net =
-        Mlp::new(backend, architecture(data.train.cols, &[256, 256], data.classes, Mode::Inverted))
-            .unwrap();
-    let train = resident(net.backend_mut(), &cut(&data.train, 320));
-    let epoch = net.train_epoch(&train, &Training { batch: 16, ..Training::default() }).unwrap();
-    drop(train);
-    (net.into_backend(), epoch.losses)
-}
-
-fn compare_losses(data: &DataSet) {
-    lend(Form::Usual, |gpu| {
-        let (_, cpu_losses) = first_losses(Cpu::new(), data);
-        let (gpu, gpu_losses) = first_losses(gpu, data);
-        assert_eq!(gpu_losses.len(), 20);
-        for (step, (c, g)) in cpu_losses.iter().zip(&gpu_losses).enumerate() {
-            assert!((c - g).abs() <= 1e-4 * c.abs(), "{} step {step}: CPU {c}, GPU {g}", data.name);
-        }
-        assert!(
-            cpu_losses.windows(2).all(|pair| (pair[0] - pair[1]).abs() > 1e-4 * pair[0]),
-            "successive losses differ by more than the tolerance"
-        );
-        gpu
-    });
-}
-
 #[test]
 fn the_first_20_losses_are_equal_on_gpu_and_cpu() {
     compare_losses(&DataSet::digits().unwrap());
-    match std::env::var("WGPU_DROPOUT_MNIST") {
-        Ok(folder) => compare_losses(&DataSet::open(&folder).unwrap()),
-        Err(_) => common::skipped("WGPU_DROPOUT_MNIST names no folder with MNIST"),
-    }
 }
 
 /// Checks an epoch of 200 digits, in mini-batches of 32 of which the last has 8, step by step.

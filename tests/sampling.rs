@@ -1,6 +1,5 @@
 //! Averages over masks, computed on the device: over sampled masks and over all of them, against
 //! f64 and against one network at a time.
-#![cfg(feature = "cli")]
 
 mod common;
 

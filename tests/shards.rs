@@ -1,6 +1,5 @@
 //! Data-parallel training: shards draw the masks of the whole mini-batch to the bit, and their
 //! gradients add up to those of the whole within rounding.
-#![cfg(feature = "cli")]
 
 mod common;
 

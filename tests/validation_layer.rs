@@ -1,7 +1,7 @@
 //! The Vulkan validation layer reports nothing about the calls that this crate makes a driver
 //! execute. Its messages come only through the `log` crate, so the test captures them there.
 
-#![cfg(all(feature = "cli", feature = "vulkan"))]
+#![cfg(feature = "vulkan")]
 
 mod common;
 

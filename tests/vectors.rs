@@ -1,8 +1,6 @@
 //! `tests/vectors/mask_contract_1.txt`: every backend agrees with every line, and so do readers in
 //! other languages that implement the equations alone.
 
-#![cfg(feature = "cli")]
-
 mod common;
 
 use sha2::{Digest, Sha256};

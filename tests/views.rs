@@ -348,7 +348,7 @@ fn losses_and_updates_take_tensors_wherever_they_lie() {
         true,
         |t| {
             let (x, statistics, affine, grad_y) = (t[0], t[1], t[2], t[3]);
-            let (grad_affine, grad_x, epsilon, through) = (t[4], t[5], 1e-5, Some(1.5));
+            let (grad_affine, grad_x, epsilon, _through) = (t[4], t[5], 1e-5, Some(1.5));
             kernels.prepare(&BatchNormGrad {
                 x,
                 statistics,
@@ -555,7 +555,7 @@ fn tensors_that_meet_are_refused() {
     let kernels = Kernels::new(&raw.device).unwrap();
     let buffer = raw.buffer(&[0.0f32; 400]);
     let view = |word: u64| View::new(&buffer, 4, 8).at(4 * word);
-    fn refused<'a>(kernels: &Kernels, x: View<'a>, mut y: View<'a>) -> String {
+    fn refused<'a>(kernels: &Kernels, x: View<'a>, y: View<'a>) -> String {
         match kernels.prepare(&DropoutCall { x, y, dropout: site() }) {
             Err(Error::Buffer { kernel: "dropout", what, .. }) => what,
             other => panic!("{x:?} {y:?}: {other:?}"),

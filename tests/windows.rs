@@ -7,7 +7,6 @@
 //! compilers do not contract a multiplication and an addition in one kernel and not in the next.
 
 // The oracle and the data sets belong to the feature `cli`.
-#![cfg(feature = "cli")]
 
 mod common;
 #[path = "windows/forms.rs"]

@@ -1,21 +1,42 @@
 //! The compiled-in digits: 1,797 handwritten images of 8×8 pixels, with values from 0 to 16.
 
+use super::{DataSet, Samples, Values};
+use crate::{Error, Result};
+use flate2::bufread::GzDecoder;
+use std::io::Read;
 use std::path::Path;
-
-use super::{DataSet, Samples, Values, csv};
-use crate::Result;
 
 static PACKED: &[u8] = include_bytes!("../../data/digits.csv.gz");
 
+/// Number of pixels of an image.
+const PIXELS: usize = 64;
+
+/// Reads the bundled rows. Every fifth row is a test row, because the file is ordered by writer.
 pub(super) fn open() -> Result<DataSet> {
     let path = Path::new("digits");
-    let [train, test] = csv::read(path, PACKED)?.map(|samples| Samples {
-        values: match samples.values {
-            Values::Floats(values) => Values::Bytes(values.into_iter().map(|v| v as u8).collect()),
-            bytes => bytes,
-        },
+    let unusable = |what: String| Error::Data { path: "digits".to_owned(), what };
+    let mut text = String::new();
+    GzDecoder::new(PACKED)
+        .read_to_string(&mut text)
+        .map_err(|error| unusable(error.to_string()))?;
+    let mut parts: [(Vec<u8>, Vec<u32>); 2] = Default::default();
+    for (row, line) in text.lines().enumerate() {
+        let (pixels, labels) = &mut parts[usize::from(row % 5 == 4)];
+        let numbers: Option<Vec<u8>> = line.split(',').map(|number| number.parse().ok()).collect();
+        match numbers.as_deref().and_then(<[u8]>::split_last) {
+            Some((&label, row)) if row.len() == PIXELS => {
+                pixels.extend(row);
+                labels.push(u32::from(label));
+            }
+            _ => return Err(unusable(format!("row {row} is not 64 pixels and a digit"))),
+        }
+    }
+    let [train, test] = parts.map(|(pixels, labels)| Samples {
+        rows: labels.len(),
+        values: Values::Bytes(pixels),
         unit: 1.0 / 16.0,
-        ..samples
+        cols: PIXELS,
+        labels,
     });
     DataSet::new(path, train, test)
 }

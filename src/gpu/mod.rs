@@ -12,7 +12,7 @@ mod backend;
 mod device;
 mod experimental;
 mod memory;
-#[cfg(all(test, feature = "cli"))]
+#[cfg(all(test, feature = "verify"))]
 mod metal;
 mod owned;
 mod pipelines;

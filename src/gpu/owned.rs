@@ -47,7 +47,7 @@ pub struct Gpu {
     /// How the plan came about.
     pub(super) chosen: Chosen,
     /// What runs dispatches in place of a device that computes nothing.
-    #[cfg(all(test, feature = "cli"))]
+    #[cfg(all(test, feature = "verify"))]
     pub(super) metal: Option<super::metal::Metal>,
 }
 
@@ -115,7 +115,7 @@ impl Gpu {
     pub fn with_kernels(&self, kernels: Kernels) -> Self {
         let (info, device, queue) = (self.info.clone(), self.device.clone(), self.queue.clone());
         Self {
-            #[cfg(all(test, feature = "cli"))]
+            #[cfg(all(test, feature = "verify"))]
             metal: self.metal.clone(),
             ..Self::assemble(info, device, queue, kernels, self.fault.clone())
         }
@@ -148,7 +148,7 @@ impl Gpu {
             in_flight: VecDeque::new(),
             counts: Counts::default(),
             chosen: Chosen::default(),
-            #[cfg(all(test, feature = "cli"))]
+            #[cfg(all(test, feature = "verify"))]
             metal: None,
         }
     }
@@ -283,7 +283,7 @@ impl Gpu {
 
     /// Queues a plan's dispatches.
     pub(super) fn enqueue(&mut self, plan: Plan<'_>) -> Result<()> {
-        #[cfg(all(test, feature = "cli"))]
+        #[cfg(all(test, feature = "verify"))]
         if let Some(metal) = &self.metal {
             return metal.run(&self.device, &self.queue, &self.kernels, &plan);
         }

@@ -14,13 +14,13 @@ mod network;
 mod predict;
 mod train;
 
-#[cfg(feature = "cli")]
+#[cfg(feature = "save")]
 mod checkpoint;
-#[cfg(feature = "cli")]
+#[cfg(feature = "save")]
 mod container;
 mod convolution;
 mod ensemble;
-#[cfg(feature = "cli")]
+#[cfg(feature = "save")]
 mod interchange;
 mod norm;
 mod optimizer;
@@ -34,7 +34,7 @@ mod workspace;
 
 pub use convolution::{ConvNet, Front, Stage};
 pub use ensemble::MAX_UNITS;
-#[cfg(feature = "cli")]
+#[cfg(feature = "save")]
 pub use interchange::{ForeignLayer, Interchange, Layout};
 pub use network::{Architecture, Mlp};
 pub use norm::{BatchNormPlace, NormParameters};

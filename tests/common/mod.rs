@@ -1,8 +1,6 @@
 //! Helpers that several test files share: the devices under test, and numbers to feed them.
 #![allow(dead_code)]
 
-#[cfg(feature = "cli")]
-pub mod cli;
 pub mod raw;
 
 use std::io::Write;
@@ -55,9 +53,10 @@ pub fn skipped(why: &str) {
 
 /// Builds something other than this crate's own tests. Returns the folder of its programs, or
 /// cargo's error output.
-#[cfg(feature = "cli")]
 pub fn build(args: &[&str]) -> Result<PathBuf, String> {
-    let programs = Path::new(env!("CARGO_BIN_EXE_wgpu-dropout")).parent().unwrap();
+    // A test program lies in `deps`, beside the folder's programs.
+    let this = std::env::current_exe().unwrap();
+    let programs = this.parent().and_then(Path::parent).unwrap();
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command
         .args(["build", "--quiet", "--locked"])

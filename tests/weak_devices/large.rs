@@ -262,7 +262,7 @@ fn a_tensor_that_must_be_whole_fits_to_the_byte() {
     let most = (1 << 16) - (1 << 15) - 4;
     let updated = |cols: usize, max_norm: Option<f32>| {
         let grad = View::new(&buffers[0], 1, cols);
-        let mut weight = View::new(&buffers[1], 1, cols);
+        let weight = View::new(&buffers[1], 1, cols);
         kernels.prepare(&Sgd {
             grad,
             weight,

@@ -92,7 +92,7 @@ impl Frame {
         let (x, dropped, y) = (nan(SIZE * SIZE), nan(SIZE * SIZE), nan(SIZE * OUTPUTS));
         let weight = engine.buffer(&[0.5; SIZE * OUTPUTS]);
         let kernels = Kernels::new(&engine.device).unwrap();
-        let [source, mut target] = [&x, &dropped].map(|buffer| View::new(buffer, SIZE, SIZE));
+        let [source, target] = [&x, &dropped].map(|buffer| View::new(buffer, SIZE, SIZE));
         let dropout =
             kernels.prepare(&DropoutCall { x: source, y: target, dropout: site(0) }).unwrap();
         let layer = LinearForward {

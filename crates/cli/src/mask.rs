@@ -1,0 +1,190 @@
+//! `mask`: prints a mask. Large masks are drawn and written piece by piece.
+
+use crate::args::{Common, integer};
+use crate::engine;
+use crate::failure::Failure;
+use crate::npy;
+use crate::site::{Site, describe_rate};
+use std::io::{self, BufWriter, Write};
+use std::path::PathBuf;
+use wgpu_dropout::{Backend, Device, Error, Mask, file, shape};
+
+/// Number of elements drawn at a time.
+const PIECE: usize = 1 << 24;
+
+/// Arguments of `mask`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Rows of the mask, decimal or 0x
+    #[arg(long, value_parser = integer::<usize>, allow_negative_numbers = true)]
+    rows: usize,
+    /// Columns of the mask, decimal or 0x
+    #[arg(long, value_parser = integer::<usize>, allow_negative_numbers = true)]
+    cols: usize,
+    #[command(flatten)]
+    site: Site,
+    /// `bits`: one line of the characters 0 and 1 per row; `npy`: an array of the bytes 0 and 1
+    #[arg(long, value_enum, default_value_t = Format::Bits)]
+    format: Format,
+    /// Write the mask to this file; without it, `bits` go to stdout; `npy` requires it
+    #[arg(long, value_name = "FILE")]
+    output: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Format {
+    Bits,
+    Npy,
+}
+
+/// Runs `mask`.
+pub fn run(args: &Args, common: &Common) -> Result<(), Failure> {
+    let mask = args.site.mask(args.site.rate.needed()?, common.seed());
+    mask.check(args.rows, args.cols).map_err(Failure::usage)?;
+    if args.format == Format::Npy && args.output.is_none() {
+        return Err(Failure::usage("--format npy needs --output FILE"));
+    }
+    let mut drawing = Drawing {
+        mask,
+        rows: args.rows,
+        cols: args.cols,
+        device: engine::open(&common.device, common.tile)?,
+    };
+    let mut more = serde_json::Map::new();
+    let kept = match (&args.output, args.format) {
+        (Some(path), Format::Npy) => {
+            let bytes = drawing.bytes()?;
+            npy::write_u8(path, &[args.rows, args.cols], &bytes)?;
+            count(&bytes)
+        }
+        (Some(path), Format::Bits) => {
+            let mut kept = 0;
+            file::write_atomic(path, |out| {
+                kept = drawing.lines(out)?;
+                Ok(())
+            })?;
+            kept
+        }
+        // Stdout must hold only the JSON object, so the mask becomes part of it.
+        (None, _) if common.json => {
+            let mut bytes = drawing.bytes()?;
+            let kept = count(&bytes);
+            bytes.iter_mut().for_each(|bit| *bit += b'0');
+            let row = |row: usize| {
+                String::from_utf8_lossy(&bytes[row * args.cols..][..args.cols]).into_owned()
+            };
+            more.insert("mask".to_owned(), (0..args.rows).map(row).collect());
+            kept
+        }
+        (None, _) => {
+            let mut stdout = BufWriter::new(io::stdout().lock());
+            drawing.lines(&mut stdout).map_err(|error| Failure::stdout(&error))?
+        }
+    };
+    more.extend([
+        ("kept".to_owned(), kept.into()),
+        ("keep_in_effect".to_owned(), mask.rate.keep_in_effect().into()),
+    ]);
+    let what =
+        format!("mask {}×{}, {}: {kept} kept", args.rows, args.cols, describe_rate(mask.rate));
+    engine::finish(common, &drawing.device, &what, more, args.output.is_none())
+}
+
+fn count(bytes: &[u8]) -> u64 {
+    bytes.iter().map(|&bit| u64::from(bit)).sum()
+}
+
+/// A mask, and the device that draws it.
+struct Drawing {
+    device: Device,
+    mask: Mask,
+    rows: usize,
+    cols: usize,
+}
+
+impl Drawing {
+    /// Returns the start and size of each piece of the mask, as `(row, col, rows, cols)`. Pieces
+    /// are whole rows unless a row exceeds [`PIECE`].
+    fn pieces(&self) -> impl Iterator<Item = (usize, usize, usize, usize)> + use<> {
+        let (all_rows, all_cols) = (self.rows, self.cols);
+        let cols = all_cols.clamp(1, PIECE);
+        let rows = PIECE / cols;
+        let starts =
+            move |row: usize| (0..all_cols.max(1)).step_by(cols).map(move |col| (row, col));
+        (0..all_rows)
+            .step_by(rows)
+            .flat_map(starts)
+            .map(move |(row, col)| (row, col, rows.min(all_rows - row), cols.min(all_cols - col)))
+    }
+
+    /// Draws a piece on the device and returns its bytes, each 0 or 1.
+    fn piece(
+        &mut self,
+        row: usize,
+        col: usize,
+        rows: usize,
+        cols: usize,
+    ) -> wgpu_dropout::Result<Vec<u8>> {
+        let mask =
+            self.mask.at(self.mask.row_offset + row as u64, self.mask.col_offset + col as u64);
+        match &mut self.device {
+            Device::Gpu(gpu) => gpu.read_mask(mask, rows, cols),
+            Device::Cpu(cpu) => cpu.read_mask(mask, rows, cols),
+        }
+    }
+
+    /// Draws the whole mask and returns its bytes, each 0 or 1.
+    fn bytes(&mut self) -> wgpu_dropout::Result<Vec<u8>> {
+        let len = shape::elements("mask", self.rows, self.cols)?;
+        let mut bytes = Vec::new();
+        bytes.try_reserve_exact(len).map_err(|_| Error::OutOfMemory { bytes: len as u64 })?;
+        for (row, col, rows, cols) in self.pieces() {
+            bytes.extend(self.piece(row, col, rows, cols)?);
+        }
+        Ok(bytes)
+    }
+
+    /// Writes a line of the characters 0 and 1 for each row, and returns the number of ones.
+    fn lines(&mut self, out: &mut dyn Write) -> io::Result<u64> {
+        let mut kept = 0;
+        for (row, col, rows, cols) in self.pieces() {
+            let mut bits = self.piece(row, col, rows, cols).map_err(io::Error::other)?;
+            kept += count(&bits);
+            bits.iter_mut().for_each(|bit| *bit += b'0');
+            for row in 0..rows {
+                let end: &[u8] = if col + cols == self.cols { b"\n" } else { b"" };
+                out.write_all(&bits[row * cols..][..cols])?;
+                out.write_all(end)?;
+            }
+        }
+        out.flush()?;
+        Ok(kept)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use wgpu_dropout::Cpu;
+    use wgpu_dropout::{Key, Rate};
+
+    fn pieces(rows: usize, cols: usize) -> Vec<(usize, usize, usize, usize)> {
+        let mask = Mask::new(Rate::KEEP_ALL, Key::default());
+        Drawing { device: Device::Cpu(Cpu::new()), mask, rows, cols }.pieces().collect()
+    }
+
+    #[test]
+    fn pieces_are_whole_rows_unless_a_row_is_too_long() {
+        assert_eq!(pieces(3, 5), [(0, 0, 3, 5)]);
+        assert_eq!(pieces(3, 0), [(0, 0, 3, 0)]);
+        assert_eq!(pieces(0, 5), []);
+        assert_eq!(
+            pieces(5, PIECE / 2),
+            [(0, 0, 2, PIECE / 2), (2, 0, 2, PIECE / 2), (4, 0, 1, PIECE / 2)]
+        );
+        assert_eq!(
+            pieces(2, PIECE + 1),
+            [(0, 0, 1, PIECE), (0, PIECE, 1, 1), (1, 0, 1, PIECE), (1, PIECE, 1, 1)]
+        );
+    }
+}

@@ -1,0 +1,442 @@
+//! NPY files, NumPy's format for one array: reads and writes f32 in C order, writes bytes.
+//!
+//! The header is a Python dictionary of three keys, and only that form is parsed here. A general
+//! reader, such as the crate npyz, parses any Python literal, in time exponential in the depth of
+//! its brackets, and multiplies the axes unchecked: a file of a hundred bytes could hang or crash
+//! the program.
+
+use std::io::{self, Write};
+use std::path::Path;
+
+use wgpu_dropout::{Error, Result, file};
+
+const MAGIC: &[u8] = b"\x93NUMPY";
+
+/// Longest header that is read, in bytes. NumPy itself stops at 10,000.
+const MAX_HEADER: u64 = 65_535;
+
+/// An array of any rank, row-major.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Array {
+    /// Length of each axis; empty for a scalar.
+    pub shape: Vec<usize>,
+    /// Elements: as many as the product of the axes.
+    pub values: Vec<f32>,
+}
+
+impl Array {
+    /// Returns the shape that the mask contract uses: the product of the leading axes × the last
+    /// axis. A vector is one row, a scalar 1×1.
+    pub fn rows_cols(&self) -> (usize, usize) {
+        match self.shape.split_last() {
+            Some((&cols, leading)) => {
+                (leading.iter().copied().fold(1, usize::saturating_mul), cols)
+            }
+            None => (1, 1),
+        }
+    }
+}
+
+/// Reads an array of `<f4` in C order. NaN and infinity are ordinary values, and an empty axis
+/// gives an empty array.
+///
+/// # Errors
+/// [`Error::File`] if the file cannot be read. [`Error::Data`] if it holds another type or order
+/// (the message has the NumPy call that converts it), or is truncated, corrupt or longer than its
+/// header claims.
+pub fn read(path: &Path) -> Result<Array> {
+    let mut input = file::open(path)?;
+    let mut take = |most: u64| file::take(&mut input, most).map_err(|e| file::failed(path, &e));
+    let refuse = |what: String| Err(file::refused(path.display(), what));
+
+    let start = take(8)?;
+    let width = match start.strip_prefix(MAGIC) {
+        Some([1, 0]) => 2,
+        Some([2 | 3, 0]) => 4,
+        Some(&[major, minor]) => {
+            return refuse(format!("NPY version {major}.{minor}: expected 1.0, 2.0 or 3.0"));
+        }
+        _ => {
+            return refuse(
+                "not an NPY file: expected the bytes \\x93NUMPY and a version at its start"
+                    .to_owned(),
+            );
+        }
+    };
+    let length = take(width)?;
+    if length.len() as u64 != width {
+        return refuse("truncated: ends before its header".to_owned());
+    }
+    let length = length.iter().rev().fold(0, |n, &byte| n << 8 | u64::from(byte));
+    if length > MAX_HEADER {
+        return refuse(format!("a header of {length} bytes: at most {MAX_HEADER}"));
+    }
+    let text = take(length)?;
+    if text.len() as u64 != length {
+        return refuse(format!(
+            "truncated: ends after {} of the header's {length} bytes",
+            text.len()
+        ));
+    }
+    let text = String::from_utf8_lossy(&text);
+    let Some(header) = Header::parse(&text) else {
+        return refuse(format!("corrupt header `{}`", file::shown(text.trim())));
+    };
+    if let Some(found) = header.unlike_ours() {
+        let call = header.conversion(&path.display().to_string());
+        return refuse(format!("holds {found}, expected <f4 in C order; convert with {call}"));
+    }
+
+    let Some((shape, claim)) = sizes(&header.shape) else {
+        return refuse(format!("shape {}: more than a file can hold", tuple(&header.shape)));
+    };
+    let bytes = take(claim.saturating_add(1))?;
+    let found = bytes.len() as u64;
+    if found != claim {
+        let what = if found < claim {
+            format!("the file holds {found}")
+        } else {
+            "the file goes on after them".to_owned()
+        };
+        return refuse(format!("shape {} needs {claim} bytes, {what}", tuple(&header.shape)));
+    }
+    let values = bytes
+        .chunks_exact(4)
+        .filter_map(|four| four.first_chunk())
+        .map(|four| f32::from_le_bytes(*four))
+        .collect();
+    Ok(Array { shape, values })
+}
+
+/// Writes an array of `<f4` in C order and replaces the file atomically.
+///
+/// # Errors
+/// [`Error::Invalid`] if the number of `values` is not that of `shape`; [`Error::File`] if the
+/// system refuses.
+pub fn write_f32(path: &Path, shape: &[usize], values: &[f32]) -> Result<()> {
+    write(path, "<f4", shape, values.len(), |out| {
+        values.chunks(1 << 14).try_for_each(|part| {
+            let bytes: Vec<u8> = part.iter().flat_map(|value| value.to_le_bytes()).collect();
+            out.write_all(&bytes)
+        })
+    })
+}
+
+/// Writes an array of bytes in C order and replaces the file atomically.
+///
+/// # Errors
+/// As [`write_f32`].
+pub fn write_u8(path: &Path, shape: &[usize], values: &[u8]) -> Result<()> {
+    write(path, "|u1", shape, values.len(), |out| out.write_all(values))
+}
+
+fn write(
+    path: &Path,
+    descr: &str,
+    shape: &[usize],
+    elements: usize,
+    data: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+) -> Result<()> {
+    let axes: Vec<u64> = shape.iter().map(|&axis| axis as u64).collect();
+    if shape.iter().try_fold(1usize, |n, &axis| n.checked_mul(axis)) != Some(elements) {
+        return Err(Error::Invalid {
+            what: format!("an array of shape {} cannot hold {elements} elements", tuple(&axes)),
+        });
+    }
+    let header =
+        format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': {}, }}", tuple(&axes));
+    // Spaces and a line end align the data to a multiple of 64, as the format requires.
+    let length = (10 + header.len() + 1).next_multiple_of(64) - 10;
+    let Ok(size) = u16::try_from(length) else {
+        return Err(Error::Invalid {
+            what: format!("an array of {} axes: more than an NPY header can hold", shape.len()),
+        });
+    };
+    file::write_atomic(path, |out| {
+        out.write_all(MAGIC)?;
+        out.write_all(&[1, 0])?;
+        out.write_all(&size.to_le_bytes())?;
+        writeln!(out, "{header:<0$}", length - 1)?;
+        data(out)
+    })
+}
+
+/// Contents of a header, with its text unchanged.
+struct Header<'a> {
+    descr: &'a str,
+    fortran: bool,
+    shape: Vec<u64>,
+}
+
+impl<'a> Header<'a> {
+    /// Parses `{'descr': '<f4', 'fortran_order': False, 'shape': (2, 3), }`, its keys in any order.
+    fn parse(text: &'a str) -> Option<Self> {
+        let mut descr = None;
+        let mut fortran = None;
+        let mut shape = None;
+        for item in items(text.trim().strip_prefix('{')?.strip_suffix('}')?) {
+            let (key, value) = item.split_once(':')?;
+            let value = value.trim();
+            match unquoted(key.trim())? {
+                "descr" => descr = Some(unquoted(value).unwrap_or(value)),
+                "fortran_order" if matches!(value, "True" | "False") => {
+                    fortran = Some(value == "True")
+                }
+                "shape" => {
+                    let axes = items(value.strip_prefix('(')?.strip_suffix(')')?);
+                    shape = Some(axes.map(|axis| axis.parse().ok()).collect::<Option<_>>()?);
+                }
+                _ => return None,
+            }
+        }
+        Some(Self { descr: descr?, fortran: fortran?, shape: shape? })
+    }
+
+    /// Returns the reason why [`read`] does not take this array, if there is one.
+    fn unlike_ours(&self) -> Option<String> {
+        if self.descr != "<f4" {
+            Some(file::shown(self.descr))
+        } else if self.fortran && self.shape.len() > 1 {
+            Some("<f4 in Fortran order".to_owned())
+        } else {
+            None
+        }
+    }
+
+    /// Returns the NumPy call that converts a file to one that [`read`] takes.
+    fn conversion(&self, path: &str) -> String {
+        let pickle = if self.descr.contains('O') { ", allow_pickle=True" } else { "" };
+        let field = if self.descr.starts_with('[') { r#"["FIELD"]"# } else { "" };
+        format!(
+            r#"np.save({path:?}, np.ascontiguousarray(np.load({path:?}{pickle}){field}, dtype="<f4"))"#
+        )
+    }
+}
+
+/// Splits a Python literal at the commas outside strings and brackets. A comma may follow the last
+/// item.
+fn items(text: &str) -> impl Iterator<Item = &str> {
+    let mut depth = 0;
+    let mut quote = None;
+    let text = text.trim();
+    let all = text.strip_suffix(',').unwrap_or(text).split(move |c| {
+        match c {
+            _ if quote == Some(c) => quote = None,
+            _ if quote.is_some() => {}
+            '\'' | '"' => quote = Some(c),
+            '(' | '[' | '{' => depth += 1,
+            ')' | ']' | '}' => depth -= 1,
+            _ => {}
+        }
+        c == ',' && depth == 0 && quote.is_none()
+    });
+    all.map(str::trim).filter(move |_| !text.is_empty())
+}
+
+fn unquoted(text: &str) -> Option<&str> {
+    ['\'', '"'].into_iter().find_map(|quote| text.strip_prefix(quote)?.strip_suffix(quote))
+}
+
+/// Returns the axes and the number of bytes of a `<f4` array, if a machine can hold them. As in
+/// NumPy, the axes beside an empty one count, too, so that no part of their product can overflow
+/// later.
+fn sizes(shape: &[u64]) -> Option<(Vec<usize>, u64)> {
+    let bytes = shape
+        .iter()
+        .try_fold(4u64, |n, &axis| n.checked_mul(axis.max(1)))
+        .filter(|&n| isize::try_from(n).is_ok())?;
+    let axes = shape.iter().map(|&axis| usize::try_from(axis).ok()).collect::<Option<_>>()?;
+    Some((axes, if shape.contains(&0) { 0 } else { bytes }))
+}
+
+/// Returns a shape as Python writes it.
+fn tuple(shape: &[u64]) -> String {
+    let axes = shape.iter().map(u64::to_string).collect::<Vec<_>>().join(", ");
+    format!("({axes}{})", if shape.len() == 1 { "," } else { "" })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An NPY file with this header.
+    fn npy(header: &str, data: &[u8]) -> Vec<u8> {
+        [MAGIC, &[1, 0], &(header.len() as u16).to_le_bytes(), header.as_bytes(), data].concat()
+    }
+
+    fn f4(shape: &str, data: &[u8]) -> Vec<u8> {
+        npy(&format!("{{'descr': '<f4', 'fortran_order': False, 'shape': {shape}, }}\n"), data)
+    }
+
+    fn parse(bytes: &[u8]) -> Result<Array> {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), bytes).unwrap();
+        read(file.path()).map_err(|e| match e {
+            Error::Data { path, what } => Error::Data {
+                what: what.replace(&format!("{path:?}"), "\"x.npy\""),
+                path: "x.npy".to_owned(),
+            },
+            other => other,
+        })
+    }
+
+    fn error(bytes: &[u8]) -> String {
+        parse(bytes).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn every_rank_is_seen_as_rows_and_columns() {
+        for (shape, axes, rows_cols) in [
+            ("()", &[][..], (1, 1)),
+            ("(3,)", &[3], (1, 3)),
+            ("(2, 3)", &[2, 3], (2, 3)),
+            ("(2,3,4)", &[2, 3, 4], (6, 4)),
+            ("(0,)", &[0], (1, 0)),
+            ("(0, 3)", &[0, 3], (0, 3)),
+            ("(2, 0, 5)", &[2, 0, 5], (0, 5)),
+            ("(4, 0)", &[4, 0], (4, 0)),
+        ] {
+            let bytes = vec![0; 4 * axes.iter().product::<usize>()];
+            let array = parse(&f4(shape, &bytes)).unwrap();
+            assert_eq!((&array.shape[..], array.rows_cols()), (axes, rows_cols));
+            assert_eq!(array.values.len(), rows_cols.0 * rows_cols.1);
+        }
+    }
+
+    #[test]
+    fn header_keys_stand_in_any_order_with_any_quotes_and_spaces() {
+        let one = 1f32.to_le_bytes();
+        for header in [
+            "{'descr': '<f4', 'fortran_order': False, 'shape': (1,), }          \n",
+            r#"{"shape":(1),"fortran_order":True,"descr":"<f4"}"#,
+            " {'fortran_order' :False ,'descr' :'<f4' ,'shape' :( 1 , ) } ",
+        ] {
+            assert_eq!(
+                parse(&npy(header, &one)).unwrap(),
+                Array { shape: vec![1], values: vec![1.0] },
+                "{header}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_header_may_be_as_long_as_its_bound_and_no_longer() {
+        let padded = |length: usize| {
+            let header = "{'descr': '<f4', 'fortran_order': False, 'shape': (1,), }";
+            let text = header.to_owned() + &" ".repeat(length - header.len());
+            [MAGIC, &[2, 0], &(length as u32).to_le_bytes(), text.as_bytes(), &1f32.to_le_bytes()]
+                .concat()
+        };
+        assert_eq!(parse(&padded(MAX_HEADER as usize)).unwrap().values, [1.0]);
+        assert_eq!(
+            error(&padded(MAX_HEADER as usize + 1)),
+            "x.npy: a header of 65536 bytes: at most 65535"
+        );
+    }
+
+    #[test]
+    fn another_type_or_order_is_refused_with_the_call_that_converts_it() {
+        let load = r#"np.load("x.npy")"#;
+        let pickle = r#"np.load("x.npy", allow_pickle=True)"#;
+        let field = r#"np.load("x.npy")["FIELD"]"#;
+        for (descr, order, found, load) in [
+            ("'<f8'", "False", "<f8", load),
+            ("'>f4'", "False", ">f4", load),
+            ("'|u1'", "True", "|u1", load),
+            ("'|O'", "False", "|O", pickle),
+            (
+                "[('a, b', '<f4'), ('}', '<i4', (2, 2))]",
+                "False",
+                "[('a, b', '<f4'), ('}', '<i4', (2, 2))]",
+                field,
+            ),
+            ("'<f4'", "True", "<f4 in Fortran order", load),
+        ] {
+            let bytes = npy(
+                &format!("{{'descr': {descr}, 'fortran_order': {order}, 'shape': (1, 1), }}"),
+                &[0; 64],
+            );
+            let call = format!(r#"np.save("x.npy", np.ascontiguousarray({load}, dtype="<f4"))"#);
+            assert_eq!(
+                error(&bytes),
+                format!("x.npy: holds {found}, expected <f4 in C order; convert with {call}")
+            );
+        }
+    }
+
+    #[test]
+    fn what_the_header_says_must_be_there() {
+        let long = [MAGIC, &[2, 0], &u32::MAX.to_le_bytes()].concat();
+        for (bytes, what) in [
+            (vec![], "not an NPY file: expected the bytes \\x93NUMPY and a version at its start"),
+            (
+                b"PK\x03\x04 an archive".to_vec(),
+                "not an NPY file: expected the bytes \\x93NUMPY and a version at its start",
+            ),
+            ([MAGIC, &[9, 0]].concat(), "NPY version 9.0: expected 1.0, 2.0 or 3.0"),
+            ([MAGIC, &[1, 0, 5]].concat(), "truncated: ends before its header"),
+            (
+                [MAGIC, &[1, 0, 5, 0, b'{']].concat(),
+                "truncated: ends after 1 of the header's 5 bytes",
+            ),
+            (long, "a header of 4294967295 bytes: at most 65535"),
+            (npy("{'descr': '<f4'}", &[]), "corrupt header `{'descr': '<f4'}`"),
+            (f4("(1, 2)", &[0; 7]), "shape (1, 2) needs 8 bytes, the file holds 7"),
+            (f4("(2,)", &[0; 9]), "shape (2,) needs 8 bytes, the file goes on after them"),
+            (f4("(0, 3)", &[0]), "shape (0, 3) needs 0 bytes, the file goes on after them"),
+        ] {
+            assert_eq!(error(&bytes), format!("x.npy: {what}"));
+        }
+    }
+
+    #[test]
+    fn a_claim_beyond_all_memory_allocates_nothing() {
+        assert_eq!(
+            error(&f4("(1073741824, 1073741824)", &[0; 8])),
+            "x.npy: shape (1073741824, 1073741824) needs 4611686018427387904 bytes, the file holds 8"
+        );
+        for shape in [
+            "(4611686018427387904,)",
+            "(4294967296, 4294967296)",
+            "(4294967296, 4294967296, 4294967296, 0)",
+        ] {
+            assert_eq!(
+                error(&f4(shape, &[])),
+                format!("x.npy: shape {shape}: more than a file can hold")
+            );
+        }
+        for order in ["0", "None", "'True'", ""] {
+            let header = format!("{{'descr': '<f4', 'fortran_order': {order}, 'shape': (1,), }}");
+            assert!(
+                error(&npy(&header, &[0; 4])).starts_with("x.npy: corrupt header `"),
+                "{order}"
+            );
+        }
+        for shape in
+            ["(-1,)", "(1e3,)", "(99999999999999999999,)", "(1,,2)", "(,)", "3", "[3]", "(True,)"]
+        {
+            assert!(error(&f4(shape, &[])).starts_with("x.npy: corrupt header `"), "{shape}");
+        }
+    }
+
+    #[test]
+    fn a_header_of_brackets_is_refused_at_once() {
+        for bracket in ["{", "[", "(", "}", "'", ",", ":"] {
+            assert!(
+                error(&npy(&format!("{{{}}}", bracket.repeat(60_000)), &[]))
+                    .starts_with("x.npy: corrupt header `")
+            );
+        }
+    }
+
+    #[test]
+    fn a_shape_must_have_as_many_elements_as_there_are() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.npy");
+        let error = write_u8(&path, &[2, 3], &[0; 5]).unwrap_err();
+        assert_eq!(error.to_string(), "an array of shape (2, 3) cannot hold 5 elements");
+        assert!(write_f32(&path, &[usize::MAX, 2], &[]).is_err());
+        assert!(write_u8(&path, &[1; 100_000], &[0]).is_err());
+        assert!(!path.exists());
+    }
+}

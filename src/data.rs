@@ -1,0 +1,116 @@
+//! Data sets: rows of features, each with a class, split into training and test rows.
+//!
+//! The bundled digits are compiled in. The command line's package, `wgpu-dropout-cli`, reads folders
+//! of IDX files and CSV files.
+
+mod digits;
+
+use crate::{Error, Result};
+use std::path::Path;
+
+/// Largest class that a label may name. It is far beyond any real data set, yet small enough that a
+/// misread column is noticed before a network with that many outputs is created.
+pub const MAX_LABEL: u32 = 65_535;
+
+/// Features as their file holds them, row-major. Bytes stay bytes until a batch is gathered.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Values {
+    /// Bytes, as in IDX files and in the digits.
+    Bytes(Vec<u8>),
+    /// Finite floats, as in CSV files.
+    Floats(Vec<f32>),
+}
+
+impl Values {
+    /// Returns the number of values.
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Bytes(values) => values.len(),
+            Self::Floats(values) => values.len(),
+        }
+    }
+
+    /// Returns true if there are no values.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// One of a data set's two parts: a matrix of features and a label for each row.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Samples {
+    /// Features, `rows × cols`.
+    pub values: Values,
+    /// Factor that turns a value into a feature.
+    pub unit: f32,
+    /// Number of samples.
+    pub rows: usize,
+    /// Number of features per sample.
+    pub cols: usize,
+    /// Class of each row, counted from 0.
+    pub labels: Vec<u32>,
+}
+
+impl Samples {
+    /// Returns true if there are no samples.
+    pub fn is_empty(&self) -> bool {
+        self.rows == 0
+    }
+
+    /// Returns the features as the network sees them: every value times [`unit`](Self::unit).
+    pub fn features_f32(&self) -> Vec<f32> {
+        match &self.values {
+            Values::Bytes(values) => values.iter().map(|&v| f32::from(v) * self.unit).collect(),
+            Values::Floats(values) => values.iter().map(|&v| v * self.unit).collect(),
+        }
+    }
+}
+
+/// Training samples and test samples of one problem.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DataSet {
+    /// `digits`, or the name of the folder or file.
+    pub name: String,
+    /// Samples to train on.
+    pub train: Samples,
+    /// Samples to test with.
+    pub test: Samples,
+    /// One more than the largest label of both parts.
+    pub classes: usize,
+}
+
+impl DataSet {
+    /// Returns the bundled digits: 1,438 training and 359 test images of 8×8 pixels.
+    ///
+    /// # Errors
+    /// None: the data is part of the library.
+    pub fn digits() -> Result<Self> {
+        digits::open()
+    }
+
+    /// Joins two parts whose rows a reader has checked. `path` is for errors; its last part is the
+    /// data set's name.
+    ///
+    /// # Errors
+    /// [`Error::Data`] for a part without rows or features, or parts with different features.
+    pub fn new(path: &Path, train: Samples, test: Samples) -> Result<Self> {
+        let refuse = |what: String| Err(Error::Data { path: path.display().to_string(), what });
+        for (part, samples) in [("training", &train), ("test", &test)] {
+            if samples.is_empty() {
+                return refuse(format!("the {part} set has no rows: at least 1 is needed"));
+            }
+            if samples.cols == 0 {
+                return refuse(format!("the {part} set has no features: at least 1 is needed"));
+            }
+        }
+        if train.cols != test.cols {
+            return refuse(format!(
+                "{} features in the training set, {} in the test set",
+                train.cols, test.cols
+            ));
+        }
+        let largest = train.labels.iter().chain(&test.labels).max().copied().unwrap_or(0);
+        let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
+        Ok(Self { name, train, test, classes: largest as usize + 1 })
+    }
+}
