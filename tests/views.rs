@@ -348,7 +348,7 @@ fn losses_and_updates_take_tensors_wherever_they_lie() {
         true,
         |t| {
             let (x, statistics, affine, grad_y) = (t[0], t[1], t[2], t[3]);
-            let (grad_affine, grad_x, epsilon, _through) = (t[4], t[5], 1e-5, Some(1.5));
+            let (grad_affine, grad_x, epsilon) = (t[4], t[5], 1e-5);
             kernels.prepare(&BatchNormGrad {
                 x,
                 statistics,
