@@ -12,7 +12,7 @@
 // draw at (row, col); otherwise they take those of col, col + 1, …. If `GROUPED` is set, one call
 // of Philox draws for all columns of a strip.
 // Threads: block.wgsl maps them to elements, and does not draw.
-// Source: the mask contract; src/axes.rs names the source of each broadcast.
+// Source: the mask contract; crates/contract/src/axes.rs names the source of each broadcast.
 // CPU twin: src/cpu/reference/dropout_broadcast.rs.
 
 // join block

@@ -4,7 +4,7 @@
 // philox_int64.wgsl gives the same words on devices with 64-bit integers.
 // Source: Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC'11; constants from
 // Random123.
-// CPU twin: src/philox.rs.
+// CPU twin: crates/contract/src/philox.rs.
 
 const PHILOX_ROUNDS: u32 = 10u;
 

@@ -4,7 +4,7 @@
 // 64-bit integer for all ten rounds, whatever the high half holds. The product takes the low halves
 // alone, which is one instruction on most devices; its high half is one shift, and its low half
 // needs no mask.
-// CPU twin: src/philox.rs.
+// CPU twin: crates/contract/src/philox.rs.
 
 const PHILOX_ROUNDS: u32 = 10u;
 const LOW: u64 = 0xFFFFFFFFlu;

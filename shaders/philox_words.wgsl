@@ -4,7 +4,7 @@
 //
 // Shapes: inputs [rows, 6], counter and key; words [rows, 4].
 // Threads: one makes one row.
-// CPU twin: src/philox.rs.
+// CPU twin: crates/contract/src/philox.rs.
 
 @group(0) @binding(0) var<storage, read> inputs: array<u32>;
 @group(0) @binding(1) var<storage, read_write> words: array<u32>;

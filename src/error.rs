@@ -93,6 +93,21 @@ pub enum Error {
     },
 }
 
+/// Each error of the contract as the one of the same name here.
+impl From<dropout_contract::Error> for Error {
+    fn from(error: dropout_contract::Error) -> Self {
+        use dropout_contract::Error as Contract;
+        match error {
+            Contract::Rate { what, value } => Self::Rate { what, value },
+            Contract::Shape { kernel, what } => Self::Shape { kernel, what },
+            Contract::TooLarge { what, value, bound } => Self::TooLarge { what, value, bound },
+            Contract::Invalid { what } => Self::Invalid { what },
+            Contract::OutOfMemory { bytes } => Self::OutOfMemory { bytes },
+            other => Self::Invalid { what: other.to_string() },
+        }
+    }
+}
+
 impl Error {
     pub(crate) fn shape(kernel: &'static str, what: impl Into<String>) -> Self {
         Self::Shape { kernel, what: what.into() }

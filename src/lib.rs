@@ -56,42 +56,36 @@
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
-mod alpha;
-mod axes;
 mod backend;
 pub mod call;
 pub mod cpu;
 #[cfg(feature = "digits")]
 pub mod data;
-pub mod device;
-pub mod error;
+mod device;
+mod error;
 #[cfg(feature = "save")]
 pub mod file;
 mod gaussian;
 pub mod gpu;
-pub mod init;
-pub mod mask;
 #[cfg(feature = "network")]
 pub mod mlp;
 #[cfg(feature = "verify")]
 pub mod oracle;
 pub mod order;
-pub mod philox;
 mod plan;
-pub mod rate;
 mod rules;
 pub mod shape;
 #[cfg(feature = "verify")]
 pub mod verify;
 
-pub use alpha::AlphaDropout;
-pub use axes::AxisMap;
 pub use backend::{Backend, Counts, Cpu, CpuTensor, Element, On};
 pub use device::{Device, DeviceChoice};
+pub use dropout_contract::{
+    AlphaDropout, AxisMap, Dropout, Error as ContractError, Key, Mask, Mode, Rate, init, mask,
+    philox, rate,
+};
 pub use error::{Error, Result};
 pub use gaussian::GaussianDropout;
-pub use mask::{Dropout, Key, Mask};
-pub use rate::{Mode, Rate};
 pub use shape::Matrix;
 pub use wgpu;
 

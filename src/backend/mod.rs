@@ -206,7 +206,7 @@ pub trait Backend: Sized {
         let mut bits = self.zeros::<u32>(rows, cols.div_ceil(32))?;
         self.run(MaskBits { bits: &mut bits, cols, mask })?;
         let words = self.read(&bits)?;
-        crate::mask::bits_to_bytes(&words, rows, cols)
+        Ok(crate::mask::bits_to_bytes(&words, rows, cols)?)
     }
 }
 

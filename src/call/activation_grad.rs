@@ -40,7 +40,7 @@ impl<P: Place> Call<P> for ActivationGrad<P> {
         let (rows, cols) = (self.grad_output.rows(), self.grad_output.cols());
         expect("activation_grad", "z", &self.z, rows, cols)?;
         expect("activation_grad", "grad_z", &self.grad_z, rows, cols)?;
-        self.dropout.mask.check(rows, cols)
+        Ok(self.dropout.mask.check(rows, cols)?)
     }
 
     fn plan<'p>(&'p self, planner: &Planner) -> Result<Plan<'p>>

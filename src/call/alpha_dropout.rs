@@ -34,7 +34,7 @@ strips_own!(AlphaOwn);
 impl<P: Place> Call<P> for AlphaDropoutCall<P> {
     fn check(&self) -> Result<()> {
         expect("alpha_dropout", "y", &self.y, self.x.rows(), self.x.cols())?;
-        self.dropout.mask.check(self.x.rows(), self.x.cols())
+        Ok(self.dropout.mask.check(self.x.rows(), self.x.cols())?)
     }
 
     fn plan<'p>(&'p self, planner: &Planner) -> Result<Plan<'p>>

@@ -47,7 +47,7 @@ impl<P: Place> Call<P> for BatchNorm<P> {
         expect(kernel, "statistics", &self.statistics, 2, cols)?;
         expect(kernel, "affine", &self.affine, 2, cols)?;
         expect(kernel, "y", &self.y, rows, cols)?;
-        self.dropout.mask.check(rows, cols)
+        Ok(self.dropout.mask.check(rows, cols)?)
     }
 
     fn plan<'p>(&'p self, planner: &Planner) -> Result<Plan<'p>>

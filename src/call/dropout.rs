@@ -22,7 +22,7 @@ pub struct DropoutCall<P: Place> {
 impl<P: Place> Call<P> for DropoutCall<P> {
     fn check(&self) -> Result<()> {
         expect("dropout", "y", &self.y, self.x.rows(), self.x.cols())?;
-        self.dropout.mask.check(self.x.rows(), self.x.cols())
+        Ok(self.dropout.mask.check(self.x.rows(), self.x.cols())?)
     }
 
     fn plan<'p>(&'p self, planner: &Planner) -> Result<Plan<'p>>

@@ -52,7 +52,7 @@ impl<P: Place> Call<P> for DropoutBroadcast<'_, P> {
             ));
         }
         expect(kernel, "y", &self.y, rows, cols)?;
-        self.dropout.mask.check(self.axes.rows(), self.axes.cols())
+        Ok(self.dropout.mask.check(self.axes.rows(), self.axes.cols())?)
     }
 
     fn plan<'p>(&'p self, planner: &Planner) -> Result<Plan<'p>>

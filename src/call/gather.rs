@@ -82,7 +82,7 @@ impl<P: Place> Call<P> for Gather<P> {
             let what = format!("rows {}..+{rows} of an order of {}", self.first, self.order.rows());
             return Err(Error::shape("gather", what));
         }
-        self.dropout.mask.check(rows, cols)
+        Ok(self.dropout.mask.check(rows, cols)?)
     }
 
     fn plan<'p>(&'p self, planner: &Planner) -> Result<Plan<'p>>

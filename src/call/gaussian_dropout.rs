@@ -23,7 +23,7 @@ pub struct GaussianDropoutCall<P: Place> {
 impl<P: Place> Call<P> for GaussianDropoutCall<P> {
     fn check(&self) -> Result<()> {
         expect("gaussian_dropout", "y", &self.y, self.x.rows(), self.x.cols())?;
-        self.dropout.mask().check(self.x.rows(), self.x.cols())
+        Ok(self.dropout.mask().check(self.x.rows(), self.x.cols())?)
     }
 
     fn plan<'p>(&'p self, planner: &Planner) -> Result<Plan<'p>>

@@ -72,7 +72,7 @@ impl<P: Place> Call<P> for GradInput<P> {
         expect(kernel, "grad_input", &self.grad_input, batch, inputs)?;
         let through = self.through.as_ref();
         through.map_or(Ok(()), |(x, _)| expect(kernel, "through", x, batch, inputs))?;
-        self.dropout.mask.check(batch, outputs)
+        Ok(self.dropout.mask.check(batch, outputs)?)
     }
 
     fn plan<'p>(&'p self, planner: &Planner) -> Result<Plan<'p>>

@@ -48,7 +48,7 @@ impl<P: Place> Call<P> for GradWeight<P> {
         self.output.as_ref().map_or(Ok(()), |y| expect(kernel, "output", y, batch, outputs))?;
         expect(kernel, "grad_weight", &self.grad_weight, inputs, outputs)?;
         expect(kernel, "grad_bias", &self.grad_bias, 1, outputs)?;
-        self.dropout.mask.check(batch, outputs)
+        Ok(self.dropout.mask.check(batch, outputs)?)
     }
 
     fn plan<'p>(&'p self, planner: &Planner) -> Result<Plan<'p>>

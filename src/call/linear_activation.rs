@@ -46,7 +46,7 @@ impl<P: Place> Call<P> for LinearActivation<P> {
         self.residual.as_ref().map_or(Ok(()), |residual| batch_rows("residual", residual))?;
         self.z.as_ref().map_or(Ok(()), |z| batch_rows("z", z))?;
         batch_rows("y", &self.y)?;
-        self.dropout.mask.check(batch, outputs)
+        Ok(self.dropout.mask.check(batch, outputs)?)
     }
 
     fn plan<'p>(&'p self, planner: &Planner) -> Result<Plan<'p>>

@@ -32,7 +32,7 @@ impl<P: Place> Call<P> for LinearForward<P> {
         expect(kernel, "weight", &self.weight, inputs, outputs)?;
         self.bias.as_ref().map_or(Ok(()), |bias| expect(kernel, "bias", bias, 1, outputs))?;
         expect(kernel, "y", &self.y, batch, outputs)?;
-        self.dropout.mask.check(batch, outputs)
+        Ok(self.dropout.mask.check(batch, outputs)?)
     }
 
     fn plan<'p>(&'p self, planner: &Planner) -> Result<Plan<'p>>

@@ -21,7 +21,7 @@ pub struct MaskBits<P: Place> {
 impl<P: Place> Call<P> for MaskBits<P> {
     fn check(&self) -> Result<()> {
         expect("mask_bits", "bits", &self.bits, self.bits.rows(), self.cols.div_ceil(32))?;
-        self.mask.check(self.bits.rows(), self.cols)
+        Ok(self.mask.check(self.bits.rows(), self.cols)?)
     }
 
     fn plan<'p>(&'p self, planner: &Planner) -> Result<Plan<'p>>

@@ -31,7 +31,7 @@ const MOST_COLUMNS: usize = 1 << 30;
 
 impl<P: Place> Call<P> for MaskBytes<P> {
     fn check(&self) -> Result<()> {
-        self.mask.check(self.bytes.rows(), self.bytes.cols())
+        Ok(self.mask.check(self.bytes.rows(), self.bytes.cols())?)
     }
 
     fn plan<'p>(&'p self, planner: &Planner) -> Result<Plan<'p>>

@@ -160,7 +160,7 @@ impl<B: Backend> Mlp<B> {
             classes,
             mode: needed::<String>(&saved, "mode")?
                 .parse()
-                .map_err(|error: Error| saved.bad(error.to_string()))?,
+                .map_err(|error: crate::ContractError| saved.bad(error.to_string()))?,
             rate: rate("drop")?,
             input_rate: rate("input_drop")?,
             seed: needed(&saved, "seed")?,

@@ -240,7 +240,7 @@ pub(super) fn finds_planted_lags(seed: u64) -> Result<Check> {
                 };
                 let words =
                     here.words.iter().zip(&before.words).zip(&chosen.words).map(mix).collect();
-                Ok(Bits { words, width: here.width })
+                Ok::<Bits, crate::Error>(Bits { words, width: here.width })
             };
             // Far from 0, so that there is something before.
             let key = Key { seed: seed | 1 << 40, layer: 1 << 20, step: 1 << 20 };

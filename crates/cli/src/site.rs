@@ -3,7 +3,7 @@
 use crate::args::integer;
 use crate::failure::Failure;
 use wgpu_dropout::mask::{MAX_COLS, MAX_ROWS};
-use wgpu_dropout::{Dropout, Key, Mask, Mode, Rate};
+use wgpu_dropout::{ContractError, Dropout, Key, Mask, Mode, Rate};
 
 /// The rate, given as a drop or a keep probability.
 #[derive(Debug, clap::Args)]
@@ -62,7 +62,10 @@ impl NetworkRates {
 
     /// Returns the rate of the hidden layers.
     pub fn hidden(&self) -> wgpu_dropout::Result<Rate> {
-        self.given().map_or_else(|| Rate::drop(0.5), Ok)
+        match self.given() {
+            Some(rate) => Ok(rate),
+            None => Ok(Rate::drop(0.5)?),
+        }
     }
 
     /// Returns the rate of the input.
@@ -86,7 +89,7 @@ fn keep_rate(text: &str) -> Result<Rate, String> {
     rate(text, Rate::keep)
 }
 
-fn rate(text: &str, make: impl Fn(f64) -> wgpu_dropout::Result<Rate>) -> Result<Rate, String> {
+fn rate(text: &str, make: impl Fn(f64) -> Result<Rate, ContractError>) -> Result<Rate, String> {
     let number = text.parse().map_err(|_| "must be a number between 0 and 1".to_owned())?;
     make(number).map_err(|error| error.to_string())
 }

@@ -23,6 +23,7 @@
 //! and the order of the epoch is the rows sorted by `(k_i, i)`.
 
 use crate::philox::{key, philox4x32};
+use alloc::vec::Vec;
 
 /// Reserved layer of the initial weights.
 pub const WEIGHTS: u32 = 0x7fff_ffff;
@@ -31,7 +32,7 @@ pub const SHUFFLE: u32 = 0x7fff_fffe;
 
 /// Returns the initial weights `[inputs, outputs]` of a network's layer `layer`, row-major.
 pub fn he_uniform(seed: u64, layer: u32, inputs: usize, outputs: usize) -> Vec<f32> {
-    let bound = (6.0 / inputs as f64).sqrt() as f32;
+    let bound = libm::sqrt(6.0 / inputs as f64) as f32;
     let mut weights = Vec::with_capacity(inputs * outputs);
     for input in 0..inputs {
         for group in 0..outputs.div_ceil(4) {
@@ -115,6 +116,14 @@ mod tests {
         for mut order in [first, second] {
             order.sort_unstable();
             assert!(order.into_iter().eq(0..1001));
+        }
+    }
+
+    #[test]
+    fn the_bound_of_weights_is_the_standard_library_s_root() {
+        for inputs in 1..100_000_usize {
+            let x = 6.0 / inputs as f64;
+            assert_eq!(libm::sqrt(x).to_bits(), x.sqrt().to_bits(), "{inputs}");
         }
     }
 }

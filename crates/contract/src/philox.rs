@@ -12,13 +12,15 @@ use rand::{SeedableRng, TryRng};
 /// Number of rounds in the mask contract: Philox4x32-10.
 pub const ROUNDS: u32 = 10;
 
-pub(crate) const MULTIPLIERS: [u32; 2] = [0xD251_1F53, 0xCD9E_8D57];
-pub(crate) const WEYL: [u32; 2] = [0x9E37_79B9, 0xBB67_AE85];
+/// Multipliers of a round, of words 0 and 2 of the counter.
+pub const MULTIPLIERS: [u32; 2] = [0xD251_1F53, 0xCD9E_8D57];
+/// Increments of the key from round to round.
+pub const WEYL: [u32; 2] = [0x9E37_79B9, 0xBB67_AE85];
 
 /// Philox4x32-10: returns the four words of `counter` under `key`.
 ///
 /// ```
-/// let words = wgpu_dropout::philox::philox4x32([0; 4], [0; 2]);
+/// let words = dropout_contract::philox::philox4x32([0; 4], [0; 2]);
 /// assert_eq!(words, [0x6627_e8d5, 0xe169_c58d, 0xbc57_ac4c, 0x9b00_dbd8]);
 /// ```
 #[inline]
@@ -56,7 +58,7 @@ fn multiply(a: u32, b: u32) -> (u32, u32) {
 ///
 /// ```
 /// use rand::{Rng, SeedableRng};
-/// let mut rng = wgpu_dropout::philox::PhiloxRng::seed_from_u64(0);
+/// let mut rng = dropout_contract::philox::PhiloxRng::seed_from_u64(0);
 /// assert_eq!(rng.next_u32(), 0x6627_e8d5);
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -91,7 +93,7 @@ impl PhiloxRng {
 }
 
 /// Returns the key of a seed: its low and its high word.
-pub(crate) fn key(seed: u64) -> [u32; 2] {
+pub fn key(seed: u64) -> [u32; 2] {
     [seed as u32, (seed >> 32) as u32]
 }
 
@@ -133,6 +135,7 @@ impl TryRng for PhiloxRng {
 mod tests {
     use super::*;
     use rand::Rng;
+    use std::vec::Vec;
 
     #[test]
     fn the_stream_is_the_words_of_consecutive_counters() {

@@ -10,7 +10,7 @@ const SATURATION: f64 = -1.758_099_340_847_376_6;
 /// With the keep rate `k` in effect and `α' = −λα ≈ −1.7581`, the value at which SELU saturates,
 ///
 /// ```text
-/// a = (k + α'²·k·(1 − k))^(−1/2)        b = −a·α'·(1 − k)
+/// a = 1 / √(k + α'²·k·(1 − k))        b = −a·α'·(1 − k)
 /// ```
 ///
 /// so that an `x` of mean 0 and variance 1 gives a `y` of mean 0 and variance 1. Both factors are
@@ -22,11 +22,11 @@ const SATURATION: f64 = -1.758_099_340_847_376_6;
 /// technique".
 ///
 /// ```
-/// use wgpu_dropout::{AlphaDropout, Key, Mask, Rate};
+/// use dropout_contract::{AlphaDropout, Key, Mask, Rate};
 /// let site = AlphaDropout::train(Mask::new(Rate::keep(0.5)?, Key::default()));
 /// let (kept, dropped) = (site.scale * 1.0 + site.shift, site.dropped);
 /// assert!((kept - 1.665_599).abs() < 1e-6 && (dropped + 0.779_194).abs() < 1e-6);
-/// # Ok::<(), wgpu_dropout::Error>(())
+/// # Ok::<(), dropout_contract::Error>(())
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct AlphaDropout {
@@ -47,7 +47,7 @@ impl AlphaDropout {
         if k == 0.0 {
             return Self { mask, scale: 0.0, shift: 0.0, dropped: 0.0 };
         }
-        let a = (k + SATURATION * SATURATION * k * (1.0 - k)).powf(-0.5);
+        let a = 1.0 / libm::sqrt(k + SATURATION * SATURATION * k * (1.0 - k));
         let b = -a * SATURATION * (1.0 - k);
         Self { mask, scale: a as f32, shift: b as f32, dropped: (a * SATURATION + b) as f32 }
     }
@@ -58,12 +58,12 @@ impl AlphaDropout {
     }
 
     /// Returns true if the site changes nothing.
-    pub(crate) fn is_identity(&self) -> bool {
+    pub fn is_identity(&self) -> bool {
         self.mask.rate.threshold() == crate::rate::DRAWS
     }
 
     /// Returns `y` of one element.
-    pub(crate) fn apply(&self, x: f32, kept: bool) -> f32 {
+    pub fn apply(&self, x: f32, kept: bool) -> f32 {
         if kept { x * self.scale + self.shift } else { self.dropped }
     }
 }
@@ -127,5 +127,22 @@ mod tests {
         assert_eq!([none.scale, none.shift, none.dropped], [0.0; 3]);
         // 0 is the limit for small keep rates.
         assert!(site(1.0 / 65536.0).dropped.abs() < 0.01);
+    }
+
+    /// The factors were first computed with a power; the root gives the same bits for every rate.
+    #[test]
+    fn factors_by_a_root_and_by_a_power_are_the_same_bits() {
+        let mut differ = 0;
+        for threshold in 1..=crate::rate::DRAWS {
+            let k = f64::from(threshold) / f64::from(crate::rate::DRAWS);
+            let site = site(k);
+            let a = (k + SATURATION * SATURATION * k * (1.0 - k)).powf(-0.5);
+            let b = -a * SATURATION * (1.0 - k);
+            let by_power = [a as f32, b as f32, (a * SATURATION + b) as f32];
+            assert_eq!([site.scale, site.shift, site.dropped], by_power, "t = {threshold}");
+            // The control: a factor that is off by the smallest difference.
+            differ += u32::from(site.scale != f32::from_bits(by_power[0].to_bits() + 1));
+        }
+        assert_eq!(differ, crate::rate::DRAWS);
     }
 }

@@ -21,9 +21,11 @@
 
 use crate::philox::{key, philox4x32};
 use crate::{Error, Mode, Rate, Result};
+use alloc::format;
+use alloc::vec::Vec;
 
 /// Number of columns for which one call of Philox draws.
-pub(crate) const GROUP: u64 = 8;
+pub const GROUP: u64 = 8;
 /// Bit of `layer` that is set for draws in prediction, where `step` counts samples.
 pub const PREDICTION: u32 = 0x8000_0000;
 /// Exclusive bound of global rows.
@@ -145,7 +147,7 @@ impl Mask {
     }
 
     /// Returns the draws of local `(row, col .. col + 8)`. Twin of `draws8` in `shaders/mask.wgsl`.
-    pub(crate) fn draws8(&self, row: usize, col: usize) -> [u16; 8] {
+    pub fn draws8(&self, row: usize, col: usize) -> [u16; 8] {
         let row = (self.row_offset + row as u64) as u32;
         let col = self.col_offset + col as u64;
         let group = (col / GROUP) as u32;
@@ -156,7 +158,7 @@ impl Mask {
         }
         // As in `keep8`.
         let next = self.key.draws(row, group.wrapping_add(1));
-        std::array::from_fn(|j| {
+        core::array::from_fn(|j| {
             first.get(lane + j).copied().unwrap_or_else(|| next[(lane + j) % 8])
         })
     }
@@ -168,9 +170,10 @@ impl Mask {
     /// [`Error::OutOfMemory`] if the bytes cannot be allocated.
     pub fn bytes(&self, rows: usize, cols: usize) -> Result<Vec<u8>> {
         self.check(rows, cols)?;
-        let len = crate::shape::elements("mask", rows, cols)?;
-        let none = |()| Error::OutOfMemory { bytes: len as u64 };
-        let mut bytes = bytemuck::allocation::try_zeroed_vec::<u8>(len).map_err(none)?;
+        let len = crate::error::elements("mask", rows, cols)?;
+        let mut bytes = Vec::new();
+        bytes.try_reserve_exact(len).map_err(|_| Error::OutOfMemory { bytes: len as u64 })?;
+        bytes.resize(len, 0);
         for (row, out) in bytes.chunks_mut(cols.max(1)).enumerate() {
             for (group, out) in out.chunks_mut(GROUP as usize).enumerate() {
                 let bits = self.keep8(row, group * GROUP as usize);
@@ -194,7 +197,9 @@ pub fn bits_to_bytes(words: &[u32], rows: usize, cols: usize) -> Result<Vec<u8>>
             format!("{} words for {rows} rows of {per_row}", words.len()),
         ));
     }
-    let mut bytes = Vec::with_capacity(crate::shape::elements("mask", rows, cols)?);
+    let len = crate::error::elements("mask", rows, cols)?;
+    let mut bytes = Vec::new();
+    bytes.try_reserve_exact(len).map_err(|_| Error::OutOfMemory { bytes: len as u64 })?;
     for row in words.chunks(per_row.max(1)) {
         bytes.extend((0..cols).map(|col| (row[col / 32] >> (col % 32) & 1) as u8));
     }
@@ -239,6 +244,7 @@ impl Dropout {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::vec;
 
     #[test]
     fn draws_of_seed_42_are_the_published_ones() {

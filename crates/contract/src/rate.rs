@@ -1,9 +1,10 @@
 //! Rates and modes: the probability to keep a unit, and the scale that compensates for it.
 
 use crate::{Error, Result};
+use alloc::format;
 
 /// Number of values of a 16-bit draw: a rate in effect is a multiple of 1/65,536.
-pub(crate) const DRAWS: u32 = 1 << 16;
+pub const DRAWS: u32 = 1 << 16;
 
 /// Probability to keep, or to drop, a unit.
 ///
@@ -16,12 +17,12 @@ pub(crate) const DRAWS: u32 = 1 << 16;
 /// rate.
 ///
 /// ```
-/// use wgpu_dropout::Rate;
+/// use dropout_contract::Rate;
 /// let rate = Rate::drop(0.2)?;
 /// assert_eq!(rate, Rate::keep(0.8)?);
 /// assert_eq!(rate.threshold(), 52429);
 /// assert_eq!(rate.keep_in_effect(), 52429.0 / 65536.0);
-/// # Ok::<(), wgpu_dropout::Error>(())
+/// # Ok::<(), dropout_contract::Error>(())
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Rate {
@@ -61,7 +62,7 @@ impl Rate {
     /// Returns the threshold below which a 16-bit draw is kept, `0 ..= 65536`.
     pub fn threshold(self) -> u32 {
         // 65536 is a power of two, so the product is exact and only the floor rounds.
-        (self.keep * f64::from(DRAWS) + 0.5).floor() as u32
+        libm::floor(self.keep * f64::from(DRAWS) + 0.5) as u32
     }
 
     /// Returns the probability with which a unit is actually kept: `t / 65536`, exact.
@@ -109,8 +110,8 @@ pub enum Mode {
     Inverted,
 }
 
-impl std::fmt::Display for Mode {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl core::fmt::Display for Mode {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.write_str(match self {
             Self::None => "none",
             Self::Vanilla => "vanilla",
@@ -119,7 +120,7 @@ impl std::fmt::Display for Mode {
     }
 }
 
-impl std::str::FromStr for Mode {
+impl core::str::FromStr for Mode {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self> {
@@ -135,6 +136,7 @@ impl std::str::FromStr for Mode {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::string::ToString;
 
     #[test]
     fn thresholds_round_half_up_and_scales_are_their_inverse() {

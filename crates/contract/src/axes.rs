@@ -1,10 +1,12 @@
 //! Broadcast masks: the axes of a tensor that feed a mask's rows and columns.
 
 use crate::{Error, Mask, Result};
+use alloc::format;
+use alloc::vec::Vec;
 
 /// Largest number of runs of neighboring axes before the last run: the kernel splits an index into
 /// as many.
-pub(crate) const RUNS: usize = 3;
+pub const RUNS: usize = 3;
 
 /// Map from the axes of a tensor to `row` and `col` of its mask. Elements that differ only along
 /// unmapped axes share one draw.
@@ -27,7 +29,7 @@ pub(crate) const RUNS: usize = 3;
 /// networks with stochastic depth", ECCV 2016, section 3 (paths).
 ///
 /// ```
-/// use wgpu_dropout::{AxisMap, Key, Mask, Rate};
+/// use dropout_contract::{AxisMap, Key, Mask, Rate};
 ///
 /// // Channel dropout of 2 images with 3 channels of 4 × 5.
 /// let axes = AxisMap::channels(&[2, 3, 4, 5])?;
@@ -36,7 +38,7 @@ pub(crate) const RUNS: usize = 3;
 /// let mask = Mask::new(Rate::keep(0.5)?, Key { seed: 42, layer: 0, step: 0 });
 /// let bytes = mask.broadcast(&axes)?;
 /// assert!(bytes.chunks(20).all(|channel| channel.iter().all(|&kept| kept == channel[0])));
-/// # Ok::<(), wgpu_dropout::Error>(())
+/// # Ok::<(), dropout_contract::Error>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AxisMap {
@@ -51,8 +53,10 @@ pub struct AxisMap {
 /// A tensor seen as a matrix: the last run of axes along its columns, the others (at most [`RUNS`])
 /// down its rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Strips {
+pub struct Strips {
+    /// Rows of the matrix.
     pub rows: usize,
+    /// Columns of the matrix.
     pub cols: usize,
     /// Runs of axes before the last one, the outermost first; missing runs have size 1.
     pub runs: [Run; RUNS],
@@ -63,9 +67,12 @@ pub(crate) struct Strips {
 /// Neighboring axes that act as one, since `row` and `col` advance along them at equal steps: their
 /// joint size, and the increments for one step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Run {
+pub struct Run {
+    /// Number of steps along the run.
     pub size: usize,
+    /// Increment of the mask's row.
     pub row: usize,
+    /// Increment of the mask's column.
     pub col: usize,
 }
 
@@ -95,8 +102,8 @@ impl AxisMap {
         }
         shape
             .iter()
-            .try_fold(1, |elements, &size| crate::shape::elements("tensor", elements, size))?;
-        let mut steps = vec![[0; 2]; shape.len()];
+            .try_fold(1, |elements, &size| crate::error::elements("tensor", elements, size))?;
+        let mut steps = alloc::vec![[0; 2]; shape.len()];
         let mut sizes = [1, 1];
         for (which, axes) in [row_axes, col_axes].into_iter().enumerate() {
             for &axis in axes.iter().rev() {
@@ -188,7 +195,8 @@ impl AxisMap {
         (row, col)
     }
 
-    pub(crate) fn strips(&self) -> &Strips {
+    /// Returns the tensor as the kernels see it.
+    pub fn strips(&self) -> &Strips {
         &self.strips
     }
 }
@@ -260,6 +268,7 @@ impl Mask {
 mod tests {
     use super::*;
     use crate::{Key, Rate};
+    use std::string::ToString;
 
     /// Returns the position of an element by the definition: an index over the named axes, of which
     /// the last varies fastest.
