@@ -11,13 +11,10 @@ mod forms;
 pub mod network;
 mod normalization;
 
-pub use activation::{activation_grad, linear_activation};
-pub use convolution::{patches, patches_grad, pool, pool_grad};
-pub use forms::{alpha_dropout, dropout_broadcast, dropout_bytes, gaussian_dropout, noise};
-
-pub use normalization::{
-    adamw, batch_norm, batch_norm_grad, batch_statistics, sparsity, sparsity_grad,
-};
+pub use activation::*;
+pub use convolution::*;
+pub use forms::*;
+pub use normalization::*;
 
 use crate::rules::SgdRule;
 use crate::{Dropout, Error, Result};

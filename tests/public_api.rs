@@ -1,4 +1,4 @@
-//! `docs/api.txt` lists the library's current public API. A change to the API requires a change to
+//! `docs/api` lists the current public API of each library, a file a package. A change to the API requires a change to
 //! the list, which shows in review.
 
 mod common;

@@ -4,9 +4,11 @@
 #![deny(missing_docs)]
 #![deny(unsafe_code)]
 
+mod archive;
 mod driver;
 mod install;
 mod machine;
+mod stems;
 mod steps;
 mod swiftshader;
 
@@ -24,7 +26,10 @@ Usage: cargo xtask <command>
   demo [args…]   build in release mode and run `wgpu-dropout demo` with these arguments
   test [--all]   formatter, lints, tests (also on SwiftShader and OpenGL ES), documentation;
                  --all adds the slow ones: ignored tests, each benchmark once, dependencies, the
-                 oldest supported Rust, type checks for other systems, Burn's package
+                 oldest supported Rust, type checks for other systems, packages from their
+                 archives, Burn's package
+  stems          check that no kernel is named in more than nine files
+  archive        build the command line and pack it, as a release attaches it
 
 On Linux without a Vulkan driver, both commands first announce and then install Mesa's software
 driver (lavapipe) from the distribution. `test` also installs the shader checkers, the Vulkan
@@ -41,6 +46,8 @@ fn main() -> ExitCode {
     let words: Vec<&str> = args.iter().map(String::as_str).collect();
     match words.as_slice() {
         ["demo", rest @ ..] => demo(rest),
+        ["archive"] => outcome(archive(&repository())),
+        ["stems"] => outcome(stems::check(&repository())),
         ["test"] => test(false),
         ["test", "--all"] => test(true),
         ["--help" | "-h" | "help"] | ["test", "--help" | "-h"] => {
@@ -70,7 +77,7 @@ fn demo(args: &[&str]) -> ExitCode {
         "--release",
         "--locked",
         "--package",
-        "wgpu-dropout",
+        "wgpu-dropout-cli",
         "--bin",
         "wgpu-dropout",
         "--",
@@ -88,14 +95,36 @@ fn demo(args: &[&str]) -> ExitCode {
     }
 }
 
+fn archive(root: &Path) -> Result<String, String> {
+    archive::make(root, &target(root)).map(|path| path.display().to_string())
+}
+
+/// Prints a line of success, or an error.
+fn outcome(result: Result<String, String>) -> ExitCode {
+    match result {
+        Ok(line) => {
+            say(&line);
+            ExitCode::SUCCESS
+        }
+        Err(why) => {
+            note(&format!("error: {why}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Cargo's target folder.
+fn target(root: &Path) -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), |own| root.join(own))
+}
+
 fn test(all: bool) -> ExitCode {
     if This.var("WGPU_DROPOUT_DEVICE").as_deref() != Some("cpu") {
         prepare(&This);
         prepare_tools(&This);
     }
     let root = repository();
-    let target = std::env::var_os("CARGO_TARGET_DIR")
-        .map_or_else(|| root.join("target"), |own| root.join(own));
+    let target = target(&root);
     let execute =
         &mut |step: &steps::Step, environment: &[_]| step.execute(environment, &root, all);
     let reports = steps::run(&steps::list(all), &This, &target, &say, execute);

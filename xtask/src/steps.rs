@@ -66,8 +66,6 @@ const MORE_ELSEWHERE: &[&str] = &[
     "--locked",
     "--no-fail-fast",
     "--test",
-    "verify",
-    "--test",
     "kernels",
     "--test",
     "windows",
@@ -75,7 +73,7 @@ const MORE_ELSEWHERE: &[&str] = &[
     "tuning",
 ];
 
-const STEPS: [Step; 8] = [
+const STEPS: [Step; 9] = [
     cargo_step("format", &["fmt", "--all", "--check"], Need::Component("fmt")),
     cargo_step(
         "lints",
@@ -89,6 +87,7 @@ const STEPS: [Step; 8] = [
         &["clippy", "--package", "embedder", "--all-targets", "--locked", "--", "-D", "warnings"],
         Need::Component("clippy"),
     ),
+    cargo_step("kernels, named once", &["xtask", "stems"], Need::Nothing),
     // Run all test programs, so that one report shows all failures on a machine.
     cargo_step(
         "tests",
@@ -97,11 +96,7 @@ const STEPS: [Step; 8] = [
     ),
     cargo_step("on SwiftShader", ELSEWHERE, Need::SwiftShader),
     cargo_step("on OpenGL ES", ELSEWHERE, Need::Gles),
-    cargo_step(
-        "doc tests",
-        &["test", "--package", "wgpu-dropout", "--doc", "--locked"],
-        Need::Nothing,
-    ),
+    cargo_step("doc tests", &["test", "--workspace", "--doc", "--locked"], Need::Nothing),
     cargo_step("documentation", &["doc", "--workspace", "--no-deps", "--locked"], Need::Nothing),
 ];
 
@@ -109,7 +104,7 @@ const STEPS: [Step; 8] = [
 /// to build on two cores.
 const BURN: &str = "crates/burn-wgpu-dropout/Cargo.toml";
 
-const LONG_STEPS: [Step; 16] = [
+const LONG_STEPS: [Step; 19] = [
     cargo_step(
         "ignored tests",
         &["test", "--workspace", "--tests", "--locked", "--no-fail-fast", "--", "--ignored"],
@@ -119,7 +114,7 @@ const LONG_STEPS: [Step; 16] = [
     cargo_step("embedded, alone", &["test", "--package", "embedder", "--locked"], Need::Nothing),
     cargo_step(
         "benchmarks, once",
-        &["test", "--package", "wgpu-dropout", "--bench", "*", "--locked"],
+        &["test", "--package", "wgpu-dropout-cli", "--bench", "*", "--locked"],
         Need::Nothing,
     ),
     cargo_step("more on SwiftShader", MORE_ELSEWHERE, Need::SwiftShader),
@@ -145,12 +140,19 @@ const LONG_STEPS: [Step; 16] = [
     // command line.
     cargo_step(
         "types, macOS",
-        &["check", "--package", "wgpu-dropout", "--locked", "--target", "aarch64-apple-darwin"],
+        &["check", "--package", "wgpu-dropout-cli", "--locked", "--target", "aarch64-apple-darwin"],
         Need::Target("aarch64-apple-darwin"),
     ),
     cargo_step(
         "types, Windows",
-        &["check", "--package", "wgpu-dropout", "--locked", "--target", "x86_64-pc-windows-msvc"],
+        &[
+            "check",
+            "--package",
+            "wgpu-dropout-cli",
+            "--locked",
+            "--target",
+            "x86_64-pc-windows-msvc",
+        ],
         Need::Target("x86_64-pc-windows-msvc"),
     ),
     cargo_step(
@@ -167,6 +169,36 @@ const LONG_STEPS: [Step; 16] = [
         ],
         Need::Target("wasm32-unknown-unknown"),
     ),
+    // Each package is built from its archive alone, in the order of their dependencies.
+    cargo_step(
+        "packages",
+        &[
+            "package",
+            "--locked",
+            "--package",
+            "dropout-contract",
+            "--package",
+            "wgpu-dropout",
+            "--package",
+            "wgpu-dropout-cli",
+        ],
+        Need::Nothing,
+    ),
+    cargo_step(
+        "packages: Burn",
+        &[
+            "package",
+            "--manifest-path",
+            BURN,
+            "--config",
+            "patch.crates-io.wgpu-dropout.path='target/package/wgpu-dropout-0.1.0'",
+            "--config",
+            "patch.crates-io.dropout-contract.path='target/package/dropout-contract-0.1.0'",
+        ],
+        Need::Nothing,
+    ),
+    // The release workflow runs the same command on each system.
+    cargo_step("release archive", &["xtask", "archive"], Need::Nothing),
     cargo_step(
         "Burn: format",
         &["fmt", "--manifest-path", BURN, "--check"],
@@ -450,35 +482,35 @@ mod tests {
     fn long_steps_come_last_and_only_when_asked_for() {
         let names = |all| list(all).iter().map(|step| step.name).collect::<Vec<_>>();
         assert_eq!(names(true)[..names(false).len()], names(false));
-        assert_eq!(names(false).len(), 8);
+        assert_eq!(names(false).len(), 9);
         assert_eq!(
             rehearse(true, &complete(), ""),
-            ("24 passed, 0 failed, 0 skipped".into(), names(true))
+            ("28 passed, 0 failed, 0 skipped".into(), names(true))
         );
     }
 
     #[test]
     fn every_step_that_resolves_dependencies_is_locked() {
-        assert!(
-            list(true).iter().all(|step| step.args.contains(&"--locked") || step.args[0] == "fmt")
-        );
+        assert!(list(true).iter().all(|step| step.args.contains(&"--locked")
+            || matches!(step.args[0], "fmt" | "xtask")
+            || step.name == "packages: Burn"));
     }
 
     #[test]
     fn the_first_failure_ends_the_run() {
         let (line, ran) = rehearse(false, &complete(), "tests");
-        assert_eq!(ran, ["format", "lints", "lints, no features", "tests"]);
-        assert_eq!(line, "3 passed, 1 failed, 4 skipped");
+        assert_eq!(ran, ["format", "lints", "lints, no features", "kernels, named once", "tests"]);
+        assert_eq!(line, "4 passed, 1 failed, 4 skipped");
     }
 
     #[test]
     fn a_missing_component_is_skipped_but_fails_in_ci() {
         let bare = Fake::linux().var("CARGO", "cargo");
-        assert_eq!(rehearse(false, &bare, "").0, "3 passed, 0 failed, 5 skipped");
-        assert_eq!(rehearse(false, &bare.var("CI", "true"), "").0, "0 passed, 1 failed, 7 skipped");
+        assert_eq!(rehearse(false, &bare, "").0, "4 passed, 0 failed, 5 skipped");
+        assert_eq!(rehearse(false, &bare.var("CI", "true"), "").0, "0 passed, 1 failed, 8 skipped");
         assert_eq!(
             rehearse(false, &complete().var("CI", "true"), "").0,
-            "8 passed, 0 failed, 0 skipped"
+            "9 passed, 0 failed, 0 skipped"
         );
     }
 
@@ -490,12 +522,12 @@ mod tests {
             .command("cargo clippy --version", "");
         assert_eq!(
             rehearse(true, &bare.var("CI", "true"), "").0,
-            "14 passed, 0 failed, 10 skipped"
+            "18 passed, 0 failed, 10 skipped"
         );
         // Without a GPU, other implementations of it are skipped too.
         assert_eq!(
             rehearse(false, &complete().var("WGPU_DROPOUT_DEVICE", "cpu"), "").0,
-            "6 passed, 0 failed, 2 skipped"
+            "7 passed, 0 failed, 2 skipped"
         );
     }
 

@@ -1,4 +1,5 @@
-//! Writes the library's public API as text to `docs/api.txt`, so that reviews show its changes.
+//! Writes each library's public API as text to a file of `docs/api`, so that reviews show its
+//! changes. The features are the default ones.
 //!
 //! ```sh
 //! cargo run --manifest-path xtask/api/Cargo.toml            # writes the file
@@ -17,7 +18,10 @@ use std::process::{Command, ExitCode};
 
 /// Version of Rust whose rustdoc writes the JSON format that `public_api` reads.
 const RUST: &str = "1.95";
-/// Command that updates the file.
+/// Libraries whose API is kept.
+const PACKAGES: [&str; 3] = ["dropout-contract", "wgpu-dropout", "wgpu-dropout-cli"];
+
+/// Command that updates the files.
 const RENEW: &str = "cargo run --manifest-path xtask/api/Cargo.toml";
 
 fn main() -> ExitCode {
@@ -52,39 +56,41 @@ fn run(check: bool) -> Result<ExitCode, Box<dyn Error>> {
         eprintln!("skipped: the API is read with Rust {RUST}, this is {}", version.trim());
         return Ok(ExitCode::from(3));
     }
-    let surface = surface(root)?;
-    let path = root.join("docs/api.txt");
-    if !check {
-        std::fs::write(&path, surface)?;
-        return Ok(ExitCode::SUCCESS);
+    let mut status = ExitCode::SUCCESS;
+    for package in PACKAGES {
+        let surface = surface(root, package)?;
+        let file = format!("docs/api/{package}.txt");
+        if check {
+            let kept = std::fs::read_to_string(root.join(&file))?;
+            if kept != surface {
+                let changes = [only(&kept, &surface, "-"), only(&surface, &kept, "+")].concat();
+                let changes = changes.join("\n");
+                eprintln!("{changes}\nerror: {file} is out of date: `{RENEW}` updates it");
+                status = ExitCode::FAILURE;
+            }
+        } else {
+            std::fs::write(root.join(&file), surface)?;
+        }
     }
-    let kept = std::fs::read_to_string(&path)?;
-    let only = |a: &str, b: &str, sign: &str| -> Vec<String> {
-        let there: std::collections::HashSet<&str> = b.lines().collect();
-        a.lines()
-            .filter(|line| !there.contains(line))
-            .map(|line| format!("{sign} {line}"))
-            .collect()
-    };
-    if kept == surface {
-        return Ok(ExitCode::SUCCESS);
-    }
-    let changes = [only(&kept, &surface, "-"), only(&surface, &kept, "+")].concat();
-    eprintln!("{}\nerror: docs/api.txt is out of date: `{RENEW}` updates it", changes.join("\n"));
-    Ok(ExitCode::FAILURE)
+    Ok(status)
 }
 
-/// Returns every public item of the library with all features, one per line.
-fn surface(root: &Path) -> Result<String, Box<dyn Error>> {
+/// Returns the lines of `a` that `b` lacks, each after a sign.
+fn only(a: &str, b: &str, sign: &str) -> Vec<String> {
+    let there: std::collections::HashSet<&str> = b.lines().collect();
+    a.lines().filter(|line| !there.contains(line)).map(|line| format!("{sign} {line}")).collect()
+}
+
+/// Returns every public item of a library, one per line.
+fn surface(root: &Path, package: &str) -> Result<String, Box<dyn Error>> {
     let target = root.join("target/api");
     let status = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
         .args([
             "rustdoc",
             "--quiet",
             "--package",
-            "wgpu-dropout",
+            package,
             "--lib",
-            "--all-features",
             "--locked",
             "--target-dir",
         ])
@@ -97,7 +103,7 @@ fn surface(root: &Path) -> Result<String, Box<dyn Error>> {
     if !status.success() {
         return Err(format!("cargo rustdoc ended with {status}").into());
     }
-    let items = public_api::Builder::from_rustdoc_json(target.join("doc/wgpu_dropout.json"))
+    let items = public_api::Builder::from_rustdoc_json(target.join(format!("doc/{}.json", package.replace('-', "_"))))
         .omit_blanket_impls(true)
         .omit_auto_trait_impls(true)
         .omit_auto_derived_impls(true)
