@@ -21,8 +21,8 @@
 //! | level | for whom | where to start |
 //! |---|---|---|
 //! | kernels | an engine with a `wgpu::Device` of its own: prepare a call for its buffers, record it into its own pass | [`gpu::Kernels`] |
-//! | backend | GPU and CPU behind one trait, tensors with shapes | [`Backend`], [`gpu::Gpu`], [`cpu::Cpu`], [`Device::best`] |
-//! | network | training and prediction with dropout | [`mlp::Mlp`]; [`mlp::ConvNet`] behind convolutions |
+//! | backend | GPU and CPU behind one trait, tensors with shapes | [`Backend`], [`gpu::Gpu`], [`Cpu`], [`Device::best`] |
+//! | network | training and prediction with dropout | `mlp::Mlp`; `mlp::ConvNet` behind convolutions |
 //!
 //! The arguments of a kernel are the same at every level: [`call`]. `wgpu` itself is re-exported.
 //!

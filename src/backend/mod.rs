@@ -55,7 +55,7 @@ impl std::ops::Sub for Counts {
 }
 
 /// Place of tensors on a backend: a call borrows them.
-pub struct On<'a, B>(std::marker::PhantomData<(&'a mut (), fn() -> B)>);
+pub struct On<'a, B>(std::marker::PhantomData<(&'a (), B)>);
 
 impl<'a, B: Backend> Place for On<'a, B> {
     type In<T: Element> = &'a B::Tensor<T>;

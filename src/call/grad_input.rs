@@ -172,7 +172,7 @@ impl<'a> Backward<'a> {
                 let w = planner.window(self.weight, element, n, cols);
                 let window = |view| planner.window(view, element, m, rows);
                 let [dy, y] = [self.dy, self.y].map(window);
-                let [dx, x] = [self.dx, self.x].map(|view| window(view).from_col(n));
+                let [dx, x] = [self.dx, self.x].map(|view| window(view).after_col(n));
                 let tensors = &[w, dy, y, dx, x];
                 let params = Params::of(rows, cols).with_dropout(&self.dropout, m, 0);
                 let work = Work { variant: self.variant, tensors, params, own, loops: 0 };
@@ -209,7 +209,7 @@ impl<'a> Backward<'a> {
                 let w = planner.window(self.weight, element, n, cols);
                 let window = |view| planner.window(view, element, m, rows);
                 let [dy, y] = [self.dy, self.y].map(window);
-                let [dx, x] = [self.dx, self.x].map(|view| window(view).from_col(n));
+                let [dx, x] = [self.dx, self.x].map(|view| window(view).after_col(n));
                 let scratch = scratch(parts * rows, cols);
                 let params = Params::of(rows, cols);
                 let work = Work {

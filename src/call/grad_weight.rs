@@ -86,7 +86,7 @@ impl<P: Place> Call<P> for GradWeight<P> {
             let held = rows.min(inputs - m.min(inputs));
             for (k, terms) in windows_or_one(inner, terms) {
                 let [x, dy, y] = [x, dy, y].map(|view| planner.window(view, element, k, terms));
-                let x = x.from_col(m);
+                let x = x.after_col(m);
                 let dw = planner.window(dw, element, m.min(inputs), held);
                 let output = if few && held == 0 { db } else { dw };
                 let work = Work {

@@ -110,7 +110,7 @@ impl<P: Place> Call<P> for GradWeightSgd<P> {
                 .zip(bias_velocity);
             for (k, terms) in windows_or_one(inner, terms) {
                 let [x, dz] = [x, dz].map(|view| planner.window(view, 4, k, terms));
-                let x = x.from_col(m);
+                let x = x.after_col(m);
                 let (mut tensors, mut wide) = (vec![x, dz, bias, weight], vec![x, dz, weight]);
                 if let Some((weight, bias)) = velocity {
                     tensors.extend([weight, bias]);

@@ -1,4 +1,4 @@
-//! Kernels on a device that somebody else owns: compile, prepare a call for its buffers, record it
+//! Kernels on a device of the caller's: compiles them, prepares a call for its buffers, and records it
 //! into the caller's pass.
 
 use super::memory;
@@ -9,7 +9,7 @@ use crate::plan::{HALF_BUFFERS, Params, Planner, Variant, scratch_bytes};
 use crate::{Error, Result};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// What calls will use, and the kernels that they are made on.
+/// The variants that calls will use, each with its kernels.
 pub(super) type Noted = Arc<Mutex<Vec<(Kernels, Variant)>>>;
 
 /// The kernels of this crate on a caller's device.
@@ -44,22 +44,22 @@ pub struct Kernels {
     device: wgpu::Device,
     planner: Planner,
     params: wgpu::BindGroupLayout,
-    /// Where rate, scale, step and seed are read from, and the layout with it.
+    /// Buffer and offset that rate, scale, step and seed are read from.
     state: Option<(wgpu::Buffer, u64)>,
-    /// What drivers keep of compiled pipelines, where the caller has it kept.
+    /// The caller's cache of compiled pipelines.
     cache: Option<wgpu::PipelineCache>,
     /// Text replaced in every shader.
     edits: Vec<[String; 2]>,
-    /// Where calls only note what they will use; see [`warm_up`](Self::warm_up).
+    /// Receives the variants of calls that are only noted; see [`warm_up`](Self::warm_up).
     ahead: Option<Noted>,
     pipelines: Pipelines,
 }
 
 impl Kernels {
-    /// The kernels on `device`, in the forms that suit it. Nothing is compiled yet.
+    /// Creates the kernels on `device`, in the forms that suit it. Nothing is compiled yet.
     ///
     /// # Errors
-    /// [`Error::Adapter`] where the device's limits are below what the smallest kernel needs.
+    /// [`Error::Adapter`] if the device's limits are below those that every kernel needs.
     pub fn new(device: &wgpu::Device) -> Result<Self> {
         Self::with_planner(device, |planner| planner)
     }
@@ -68,7 +68,7 @@ impl Kernels {
     /// dispatches.
     ///
     /// # Errors
-    /// As [`new`](Self::new), and where the plan goes beyond what the device can do.
+    /// As [`new`](Self::new), and if the plan asks for more than the device can do.
     pub fn with_planner(
         device: &wgpu::Device,
         change: impl FnOnce(Planner) -> Planner,
@@ -170,19 +170,20 @@ impl Kernels {
         })
     }
 
-    /// The same kernels, but that rate, scale, step and seed of a call's dropout are read when it
-    /// runs, from a [`State`](super::State) at byte `offset` of `buffer`; the call's own are
-    /// ignored, its layer and offsets are not. What either compiles is compiled for both.
+    /// Returns kernels that read rate, scale, step and seed of a call's dropout when they run, from
+    /// a [`State`](super::State) at byte `offset` of `buffer`. They ignore the call's own values of
+    /// these four; layer and offsets stay the call's. Both sets of kernels share their pipelines.
     ///
-    /// [`alpha_dropout`](Self::alpha_dropout) and [`gaussian_dropout`](Self::gaussian_dropout) take
-    /// the states that are made for them. The buffer needs the usage UNIFORM, besides what
-    /// writes it. A training loop prepares its calls once, writes the next state before each
-    /// submit, and records the same calls again.
+    /// [`AlphaDropoutCall`](crate::call::AlphaDropoutCall) and
+    /// [`GaussianDropoutCall`](crate::call::GaussianDropoutCall) take the states that are made for
+    /// them. The buffer needs the usage UNIFORM, and whatever usage its writer needs. A training
+    /// loop prepares its calls once, writes the next state before each submit, and records the same
+    /// calls again.
     ///
     /// # Errors
     /// [`Error::Buffer`] for a buffer without UNIFORM, a place outside it, or an offset that is no
-    /// multiple of the device's `min_uniform_buffer_offset_alignment`; [`Error::Adapter`] where
-    /// a device binds one uniform buffer a stage.
+    /// multiple of the device's `min_uniform_buffer_offset_alignment`; [`Error::Adapter`] if the
+    /// device binds only one uniform buffer a stage.
     pub fn reading(&self, buffer: &wgpu::Buffer, offset: u64) -> Result<Self> {
         super::state::check(&self.device, buffer, offset)?;
         let (planner, params) =

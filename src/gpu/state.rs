@@ -49,7 +49,7 @@ impl State {
     }
 
     /// Returns the state of a site of alpha dropout. The backward pass is
-    /// [`dropout`](super::Kernels::dropout), which can read the same state.
+    /// a [`DropoutCall`](crate::call::DropoutCall), which can read the same state.
     pub fn alpha(dropout: &AlphaDropout) -> Self {
         Self { shift: dropout.shift, dropped: dropout.dropped, ..Self::new(&dropout.backward()) }
     }

@@ -29,8 +29,8 @@ impl Kernels {
     /// # let dropout = Dropout::train(Mode::Inverted, Mask::new(Rate::drop(0.5)?, key));
     /// let kernels = Kernels::new(&device)?;
     /// kernels.warm_up(|kernels, [x, y, ..]| {
-    ///     let (x, mut y) = (View::new(x, 128, 1024), View::new(y, 128, 1024));
-    ///     kernels.prepare(&DropoutCall { x: &x, y: &mut y, dropout })?;
+    ///     let (x, y) = (View::new(x, 128, 1024), View::new(y, 128, 1024));
+    ///     kernels.prepare(&DropoutCall { x, y, dropout })?;
     ///     Ok(())
     /// })?;
     /// # Ok(()) }

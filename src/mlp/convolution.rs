@@ -302,7 +302,7 @@ impl<B: Backend> Convolutions<B> {
 /// ```
 /// use wgpu_dropout::call::{Filter, Image, Pool, Pooling};
 /// use wgpu_dropout::mlp::{Architecture, ConvNet, Front, Stage, Training};
-/// use wgpu_dropout::{Mode, Rate, cpu::Cpu};
+/// use wgpu_dropout::{Cpu, Mode, Rate};
 ///
 /// let front = Front {
 ///     image: Image { height: 8, width: 8, channels: 1 },

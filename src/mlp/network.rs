@@ -107,7 +107,7 @@ pub(super) struct Layer<B: Backend> {
 /// JMLR 15 (2014).
 ///
 /// ```
-/// use wgpu_dropout::{Mode, Rate, cpu::Cpu, mlp::{Architecture, Mlp, Training}};
+/// use wgpu_dropout::{Cpu, Mode, Rate, mlp::{Architecture, Mlp, Training}};
 ///
 /// let architecture = Architecture {
 ///     inputs: 2,

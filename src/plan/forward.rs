@@ -65,17 +65,17 @@ impl<'a> Epilogue<'a> {
         bias: Option<Window<'a>>,
         col: usize,
     ) -> Vec<Window<'a>> {
-        let mut tensors = vec![x, weight, bias.unwrap_or(weight), self.y.from_col(col)];
+        let mut tensors = vec![x, weight, bias.unwrap_or(weight), self.y.after_col(col)];
         if stem == Stem::LinearActivation {
-            tensors.push(self.residual.map_or(weight, |residual| residual.from_col(col)));
-            tensors.push(self.z.map_or(NOTHING, |z| z.from_col(col)));
+            tensors.push(self.residual.map_or(weight, |residual| residual.after_col(col)));
+            tensors.push(self.z.map_or(NOTHING, |z| z.after_col(col)));
         }
         tensors
     }
 
     /// Returns the tensors that are loaded and stored as vectors.
     pub fn wide(&self, col: usize) -> impl Iterator<Item = Window<'a>> {
-        [Some(self.y), self.residual, self.z].into_iter().flatten().map(move |w| w.from_col(col))
+        [Some(self.y), self.residual, self.z].into_iter().flatten().map(move |w| w.after_col(col))
     }
 }
 
@@ -140,7 +140,7 @@ impl Planner {
             let epilogue = self.epilogue(call, element, m, rows);
             let params = Params::of(rows, cols).with_dropout(&call.dropout, m, 0);
             for (k, terms) in windows_or_one(inner, terms) {
-                let x = self.window(call.x, element, m, rows).from_col(k);
+                let x = self.window(call.x, element, m, rows).after_col(k);
                 let weight = self.window(call.weight, element, k, terms);
                 let mut flags = call.flags;
                 for (set, flag) in

@@ -169,7 +169,7 @@ impl Operand<'_> {
 
 impl Window<'_> {
     /// The window from a column on.
-    pub fn from_col(self, col: usize) -> Self {
+    pub fn after_col(self, col: usize) -> Self {
         Self { start: self.start + col as u32, ..self }
     }
 

@@ -9,6 +9,7 @@
 //! | `// if NAME VALUE …`, `// else`, `// end` | lines that are kept where a choice has one of these values |
 //! | `// loader …`, `// storer …`, `// unroll` | see [`source`](super::source) |
 //!
+//! The first four stand together, in the paragraph after the head; each line of it must be a mark.
 //! In conditions `DIVISION`, `WIDTH`, `IN_PLACE`, `STATE` (read from a buffer) and `OWN` (the kernel
 //! has words of its own) are names too. A mark that cannot be read is an error, which a test of every
 //! shader finds.
@@ -80,9 +81,8 @@ impl Shader {
             tensors: tensors(text)?,
             own: own_fields(text)?,
         };
-        for line in text.lines() {
-            let Some(mark) = line.strip_prefix("// ") else { continue };
-            let mut words = mark.split(' ');
+        for line in marks(text) {
+            let mut words = line.trim_start_matches("// ").split(' ');
             match words.next() {
                 Some("join") => shader.joins.extend(words),
                 Some("width") => {
@@ -97,7 +97,7 @@ impl Shader {
                     };
                     shader.takes.push(Takes { what, only_if });
                 }
-                _ => {}
+                _ => return Err(format!("`{line}`: no mark begins so")),
             }
         }
         if shader.choices.len() > CHOICES {
@@ -148,6 +148,18 @@ impl Shader {
         let choice = &self.choices[index];
         if form.meets(&choice.only_if) { choice.values.len() } else { 1 }
     }
+}
+
+/// The lines of the paragraph of marks: the first paragraph of comments after the head of which a
+/// line begins as a mark does. All of its lines must be marks.
+fn marks(text: &'static str) -> impl Iterator<Item = &'static str> {
+    let is_mark = |line: &str| {
+        ["// join ", "// width ", "// choice ", "// takes "]
+            .iter()
+            .any(|mark| line.starts_with(mark))
+    };
+    let paragraph = text.split("\n\n").skip(1).find(|part| part.lines().any(is_mark));
+    paragraph.unwrap_or_default().lines()
 }
 
 fn read_width(word: &str, line: &str) -> Result<Width, String> {
@@ -329,9 +341,11 @@ mod tests {
             "// choice GATE none relu if DIVISION",
             "// width scalar vec3",
             "// takes f17",
+            "// join relu\n// jion relu",
             "struct Own {\n    rate: vec2<f32>,\n}",
             "struct Own {\n    rate\n}",
         ] {
+            let text = format!("// a head\n\n{text}\n\nfn main() {{}}\n").leak();
             assert!(Shader::read(text).is_err(), "{text}");
         }
         let form = Variant::new(Stem::Sgd);

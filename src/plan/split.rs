@@ -36,8 +36,8 @@ impl Planner {
                 let scratch = scratch(parts * rows, cols);
                 let params = Params::of(rows, cols);
                 for &(k, terms) in &pieces {
-                    let x = x.from_col(k);
-                    let w = self.window(call.weight, element, k, terms).from_col(n);
+                    let x = x.after_col(k);
+                    let w = self.window(call.weight, element, k, terms).after_col(n);
                     let to = Window { start: (k / part * rows * cols) as u32, ..scratch };
                     let own = ForwardOwn {
                         inner: terms as u32,
@@ -52,7 +52,7 @@ impl Planner {
                     terms: 0,
                     flags: call.flags | LAST | if bias.is_some() { BIAS } else { 0 },
                 };
-                let bias = bias.map(|bias| bias.from_col(n));
+                let bias = bias.map(|bias| bias.after_col(n));
                 let tensors = epilogue.tensors(call.stem, [scratch, x], bias, n);
                 let wide: Vec<_> = [scratch].into_iter().chain(epilogue.wide(n)).collect();
                 let params = params.with_dropout(&call.dropout, m, n);

@@ -268,7 +268,7 @@ fn calls_that_were_warmed_up_compile_nothing() {
         Ok::<_, wgpu_dropout::Error>([
             forward,
             kernels.prepare(&back)?,
-            kernels.prepare(&DropoutCall { x: y, y: y, dropout })?,
+            kernels.prepare(&DropoutCall { x: y, y, dropout })?,
         ])
     };
     let [_, before, .., modules, pipelines] = objects(&engine.device);
