@@ -1,5 +1,5 @@
-//! `tests/vectors/mask_contract_1.txt`: every backend agrees with every line, and so do readers in
-//! other languages that implement the equations alone.
+//! `crates/contract/vectors/mask_contract_1.txt`: every backend agrees with every line, and so do
+//! readers in other languages that implement the equations alone.
 
 mod common;
 
@@ -8,7 +8,7 @@ use std::process::Command;
 use wgpu_dropout::philox::{philox4x32, philox4x32_rounds};
 use wgpu_dropout::{Backend, Key, Mask, Rate};
 
-const FILE: &str = include_str!("vectors/mask_contract_1.txt");
+const FILE: &str = include_str!("../crates/contract/vectors/mask_contract_1.txt");
 
 /// Returns the lines of a kind, split into words.
 fn lines(kind: &str) -> Vec<Vec<&'static str>> {
@@ -131,10 +131,10 @@ fn by_reader(program: &str, reader: &str) {
     if !Command::new(program).arg("--version").output().is_ok_and(|output| output.status.success())
     {
         return common::skipped(&format!(
-            "{program} is not installed to run tests/vectors/{reader}"
+            "{program} is not installed to run crates/contract/vectors/{reader}"
         ));
     }
-    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors");
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("crates/contract/vectors");
     let run = |file: &std::path::Path| {
         Command::new(program).arg(folder.join(reader)).arg(file).output().unwrap()
     };

@@ -7,12 +7,8 @@ use super::masks::difference;
 use crate::mask::bits_to_bytes;
 use crate::philox::ROUNDS;
 use crate::{Backend, Device, Error, Key, Mask, Rate, Result};
+use dropout_contract::vectors::{MASK_CONTRACT_1 as CONTRACT, PHILOX4X32 as ANSWERS};
 use sha2::{Digest, Sha256};
-
-/// Random123's answers for Philox4x32 at 7 and 10 rounds.
-const ANSWERS: &str = include_str!("../../tests/data/philox4x32.kat");
-/// The contract, version 1.
-const CONTRACT: &str = include_str!("../../tests/vectors/mask_contract_1.txt");
 
 const ANSWERS_CHECK: &str = "Random123's answers, 10 rounds";
 

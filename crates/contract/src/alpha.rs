@@ -58,11 +58,13 @@ impl AlphaDropout {
     }
 
     /// Returns true if the site changes nothing.
+    #[inline]
     pub fn is_identity(&self) -> bool {
         self.mask.rate.threshold() == crate::rate::DRAWS
     }
 
     /// Returns `y` of one element.
+    #[inline]
     pub fn apply(&self, x: f32, kept: bool) -> f32 {
         if kept { x * self.scale + self.shift } else { self.dropped }
     }

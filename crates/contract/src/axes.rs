@@ -196,6 +196,7 @@ impl AxisMap {
     }
 
     /// Returns the tensor as the kernels see it.
+    #[inline]
     pub fn strips(&self) -> &Strips {
         &self.strips
     }
@@ -237,6 +238,7 @@ impl Strips {
     }
 
     /// Returns the row and column of the mask at which a row of the matrix starts.
+    #[inline]
     pub fn place(&self, row: usize) -> (usize, usize) {
         let [first, second, third] = self.runs;
         let indices =

@@ -32,6 +32,7 @@ pub mod init;
 pub mod mask;
 pub mod philox;
 pub mod rate;
+pub mod vectors;
 
 pub use alpha::AlphaDropout;
 pub use axes::{AxisMap, Run, Strips};

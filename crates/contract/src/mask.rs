@@ -63,6 +63,7 @@ impl Key {
     }
 
     /// Returns the draw of one element, uniform on `0 ..= 65535`.
+    #[inline]
     pub fn draw(self, row: u32, col: u64) -> u16 {
         self.draws(row, (col / GROUP) as u32)[(col % GROUP) as usize]
     }
@@ -116,6 +117,7 @@ impl Mask {
 
     /// Returns true if the element at local `(row, col)` is kept. The coordinates must pass
     /// [`check`](Self::check).
+    #[inline]
     pub fn keeps(&self, row: usize, col: usize) -> bool {
         let row = self.row_offset + row as u64;
         let col = self.col_offset + col as u64;
@@ -147,6 +149,7 @@ impl Mask {
     }
 
     /// Returns the draws of local `(row, col .. col + 8)`. Twin of `draws8` in `shaders/mask.wgsl`.
+    #[inline]
     pub fn draws8(&self, row: usize, col: usize) -> [u16; 8] {
         let row = (self.row_offset + row as u64) as u32;
         let col = self.col_offset + col as u64;

@@ -93,6 +93,7 @@ impl PhiloxRng {
 }
 
 /// Returns the key of a seed: its low and its high word.
+#[inline]
 pub fn key(seed: u64) -> [u32; 2] {
     [seed as u32, (seed >> 32) as u32]
 }

@@ -60,12 +60,15 @@ impl Rate {
     }
 
     /// Returns the threshold below which a 16-bit draw is kept, `0 ..= 65536`.
+    #[inline]
     pub fn threshold(self) -> u32 {
-        // 65536 is a power of two, so the product is exact and only the floor rounds.
-        libm::floor(self.keep * f64::from(DRAWS) + 0.5) as u32
+        // 65536 is a power of two, so the product is exact. The cast is the floor of the sum, which
+        // is never negative.
+        (self.keep * f64::from(DRAWS) + 0.5) as u32
     }
 
     /// Returns the probability with which a unit is actually kept: `t / 65536`, exact.
+    #[inline]
     pub fn keep_in_effect(self) -> f64 {
         f64::from(self.threshold()) / f64::from(DRAWS)
     }
