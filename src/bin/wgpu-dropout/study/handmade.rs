@@ -1,5 +1,5 @@
-//! Training of networks that a study makes out of kernels, where they need what the library's own
-//! network does not have.
+//! Training of networks that a study builds from kernels because it needs features that the
+//! library's own network lacks.
 
 use super::draw::drawn;
 use super::plan::{Recipe, Scene};
@@ -11,12 +11,12 @@ use wgpu_dropout::data::Samples;
 use wgpu_dropout::mlp::{Evaluation, Resident};
 use wgpu_dropout::{Backend, Dropout, Result, init};
 
-/// Points of a learning curve.
+/// Number of points of a learning curve.
 const POINTS: u32 = 10;
 
-/// A network that classifies rows, with its own activations of a mini-batch.
+/// Network that classifies rows and holds its own activations of a mini-batch.
 pub trait Handmade<B: Backend> {
-    /// Logits of a mini-batch: in training at a step, or for prediction.
+    /// Computes the logits of a mini-batch: in training if there is a step, else for prediction.
     fn forward(
         &mut self,
         backend: &mut B,
@@ -25,7 +25,8 @@ pub trait Handmade<B: Backend> {
         step: Option<u32>,
     ) -> Result<()>;
 
-    /// An update by the logits' gradient, after the forward pass of the same step.
+    /// Updates the parameters from the logits' gradient. The forward pass of the same step must
+    /// come first.
     fn backward(
         &mut self,
         backend: &mut B,
@@ -36,8 +37,8 @@ pub trait Handmade<B: Backend> {
     ) -> Result<()>;
 }
 
-/// Trains by a recipe, whose rows, batch, updates, rule and learning rate at the end count here;
-/// the rest of it is the network's own affair.
+/// Trains a network by the recipe's rows, batch, updates, rule and schedules of learning rate and
+/// momentum. The recipe's other settings are for the network to apply.
 pub fn train<B: Backend>(
     mut backend: B,
     scene: &Scene,
@@ -62,7 +63,7 @@ pub fn train<B: Backend>(
             let [seen, unseen] =
                 [&mut train, &mut test].map(|rows| batch.evaluate(&mut backend, &mut net, rows));
             let (seen, unseen) = (seen?, unseen?);
-            // An arm that diverges is a result, one without figures.
+            // Divergence is a result too, one without figures.
             if !seen.loss.is_finite() {
                 return Ok((backend, Found::default()));
             }
@@ -72,8 +73,8 @@ pub fn train<B: Backend>(
     Ok((backend, found))
 }
 
-/// Rows on a device, and the order in which they are visited, in mini-batches that are all whole:
-/// the last one ends with the first rows again.
+/// Rows on a device, and the order in which they are visited. All mini-batches are whole: the last
+/// one is filled up with the first rows.
 struct Rows<B: Backend> {
     resident: Resident<B>,
     unit: f32,
@@ -93,13 +94,13 @@ impl<B: Backend> Rows<B> {
         backend.write(&mut self.order, &order.into_iter().cycle().take(whole).collect::<Vec<_>>())
     }
 
-    /// Where each mini-batch starts.
+    /// Returns the start of each mini-batch.
     fn batches(&self) -> impl Iterator<Item = usize> + use<B> {
         (0..self.resident.rows()).step_by(self.batch)
     }
 }
 
-/// A mini-batch.
+/// Tensors of a mini-batch.
 struct Batch<B: Backend> {
     x: B::Tensor<f32>,
     labels: B::Tensor<u32>,
@@ -119,7 +120,8 @@ impl<B: Backend> Batch<B> {
         })
     }
 
-    /// Losses, right answers and the logits' gradient of rows from `first` on.
+    /// Computes the losses, the correct answers and the logits' gradient of the mini-batch at
+    /// `first`.
     fn forward(
         &mut self,
         backend: &mut B,
@@ -151,7 +153,7 @@ impl<B: Backend> Batch<B> {
         })
     }
 
-    /// Loss and error by the weight-scaling rule.
+    /// Evaluates loss and error by the weight-scaling rule.
     fn evaluate(
         &mut self,
         backend: &mut B,
