@@ -1,14 +1,14 @@
-//! Throughput as bars, each before its ceiling.
+//! Throughput as bars, each in front of its ceiling.
 
 use crate::bench::Row;
 
-/// Units of a picture.
+/// Width of a picture, in units of its view box.
 const WIDTH: f64 = 440.0;
-/// Height of a bar with the line of text above it.
+/// Height of a bar and the line of text above it.
 const STEP: f64 = 50.0;
 
-/// A bar for each row of the kernels, which are given with the names to show; `speed` gives its
-/// length, and the pale bar behind it is the ceiling's.
+/// Draws a bar for each row of the given kernels, which come with the names to show. `speed` gives
+/// the bar's length; the pale bar behind it is the ceiling's.
 pub fn draw(rows: &[Row], kernels: &[(&str, &str)], speed: fn(&Row) -> f64) -> String {
     let named = |row: &Row| {
         kernels.iter().find(|(kernel, _)| *kernel == row.entry.kernel).map(|(_, name)| *name)

@@ -1,15 +1,15 @@
-//! Many small grey images as one picture, such as the filters of a first layer.
+//! Many small gray images as one picture, such as the filters of a first layer.
 
 use super::figure;
 use crate::failure::Failure;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 
-/// Pixels between two images.
+/// Gap between two images, in pixels.
 const GAP: usize = 1;
 
-/// Square images side by side, so many in a row, each stretched over all shades: the picture with
-/// its title. Nothing where there is none, or where they are no squares.
+/// Draws square images side by side, `in_a_row` to a row, each stretched over all shades, and
+/// returns the picture with its title; empty if there are no images, or if they are not squares.
 pub fn grid(title: &str, images: &[&[f64]], in_a_row: usize) -> Result<String, Failure> {
     let pixels = images.first().map_or(0, |image| image.len());
     let side = pixels.isqrt();
@@ -18,7 +18,7 @@ pub fn grid(title: &str, images: &[&[f64]], in_a_row: usize) -> Result<String, F
     }
     let rows = images.len().div_ceil(in_a_row);
     let [width, height] = [in_a_row, rows].map(|count| count * (side + GAP) - GAP);
-    // Between the images there is nothing: grey and its opacity.
+    // Two bytes per pixel, gray and opacity: the gaps between images stay transparent.
     let mut picture = vec![0u8; 2 * width * height];
     for (index, image) in images.iter().enumerate() {
         let (left, top) = (index % in_a_row * (side + GAP), index / in_a_row * (side + GAP));
@@ -38,7 +38,8 @@ pub fn grid(title: &str, images: &[&[f64]], in_a_row: usize) -> Result<String, F
     Ok(figure(title, &image))
 }
 
-/// From the smallest value, black, to the largest, white.
+/// Returns the map from values to shades: black for an image's smallest value, white for its
+/// largest.
 fn shades(image: &[f64]) -> impl Fn(f64) -> u8 {
     let (low, high) = image
         .iter()

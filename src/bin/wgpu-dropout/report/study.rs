@@ -1,11 +1,11 @@
-//! `study.html`: every study with its claim, the published figures, those found here, and its
+//! `study.html`: each study with its claim, the published figures, the figures found here, and its
 //! pictures.
 
 use super::{document, escape, head, table};
 use crate::machine::{Machine, Place};
 use crate::study::{Outcome, Scene, Verdict};
 
-/// The page; `figures` are the pictures of each outcome.
+/// Builds the page; `figures` has the pictures of each outcome.
 pub fn page(
     machine: &Machine,
     place: &Place,

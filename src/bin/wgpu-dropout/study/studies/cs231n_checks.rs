@@ -1,5 +1,5 @@
-//! The checks of CS231n's second assignment: what dropout does to a large array, its gradient, and
-//! a whole network's gradient.
+//! The checks of CS231n's second assignment: the effect of dropout on a large array, its gradient,
+//! and a whole network's gradient.
 
 use crate::study::normal::{normal, normal32};
 use crate::study::plan::{Arm, Computation, Scene, Study};
@@ -11,7 +11,7 @@ use wgpu_dropout::mlp::{Architecture, Mlp, Training};
 use wgpu_dropout::oracle::network::{Batch, Network64, flat, training};
 use wgpu_dropout::{Backend, Dropout, Key, Mask, Mode, Rate, Result, oracle};
 
-/// The study.
+/// Study `cs231n-checks`.
 pub static STUDY: Study = Study {
     name: "cs231n-checks",
     claim: "Inverted dropout zeroes a fraction 1 - keep of its units, leaves the mean of its input alone, is the identity at prediction, and its \
@@ -37,7 +37,7 @@ const KEEPS: [f64; 3] = [0.25, 0.4, 0.7];
 const NETS: [f64; 3] = [1.0, 0.75, 0.5];
 const LAYER: &str = "500×500, keep";
 const NET: &str = "15-20-30-10, keep";
-/// Rows and columns of the large array, and of the one whose gradient is taken.
+/// Number of rows and of columns of the large array, and of the array whose gradient is taken.
 const SIDE: usize = 500;
 const SMALL: usize = 10;
 
@@ -76,7 +76,7 @@ fn judge(_: &Scene, results: &Results<'_>) -> Vec<Verdict> {
     ]
 }
 
-/// Dropout of a large array.
+/// Dropout of a large array, and its gradient on a small one.
 struct Layer {
     seed: u64,
     keep: f64,
@@ -97,7 +97,7 @@ impl Computation for Layer {
         let (keep, count) = (mask.rate.keep_in_effect(), (SIDE * SIDE) as f64);
         let zeros = y.iter().filter(|&&y| y == 0.0).count() as f64 / count;
         let mean = y.iter().copied().map(f64::from).sum::<f64>() / count;
-        // Of an element: E[x²] = 101 is scaled by 1/keep, and the squared mean of 100 taken off.
+        // Variance of an element of y: E[y²] − E[y]² = 101/keep − 100, since E[x²] = 101.
         let (zeros_deviation, mean_deviation) =
             ((keep * (1.0 - keep) / count).sqrt(), ((101.0 / keep - 100.0) / count).sqrt());
         let mut found = Found::default();
@@ -115,16 +115,16 @@ impl Computation for Layer {
 }
 
 impl Layer {
-    /// `dx` of `Σ dy·y` on a small array: by the backward pass in f64 and on the device, and by
-    /// central differences.
+    /// Computes `dx` of `Σ dy·y` on a small array by the backward pass, in f64 and on the device,
+    /// and by central differences.
     fn gradient<B: Backend>(
         &self,
         backend: &mut B,
         dropout: Dropout,
         found: &mut Found,
     ) -> Result<()> {
-        // Dropout is linear: any step will do. Multiples of a power of two, so that f32 holds x ±
-        // h.
+        // Dropout is linear, so any step will do. x and h are multiples of a power of two, so that
+        // f32 holds x ± h exactly.
         let (unit, h) = (1.0f32 / 1024.0, 4.0f32);
         let x: Vec<f32> = normal(self.seed, 1, SMALL * SMALL)
             .into_iter()
@@ -157,14 +157,14 @@ fn run<B: Backend>(backend: &mut B, x: &[f32], cols: usize, dropout: Dropout) ->
     backend.read(&y)
 }
 
-/// The assignment's `rel_error`: the largest `|a − b| / max(10⁻⁸, |a| + |b|)`; NaN counts as
-/// infinite.
+/// Computes the assignment's `rel_error`: the largest `|a − b| / max(10⁻⁸, |a| + |b|)`. NaN counts
+/// as infinite.
 fn relative_error(a: &[f64], b: &[f64]) -> f64 {
     let errors = a.iter().zip(b).map(|(a, b)| (a - b).abs() / (a.abs() + b.abs()).max(1e-8));
     errors.map(|error| if error.is_nan() { f64::INFINITY } else { error }).fold(0.0, f64::max)
 }
 
-/// The gradient of a whole network.
+/// Gradient of a whole network.
 struct Network {
     seed: u64,
     keep: f64,
@@ -195,7 +195,7 @@ impl Computation for Network {
             (normal32(seed, 10, 2 * 15), [seed as u32 % 10, (seed as u32).wrapping_add(7) % 10]);
         let (batch, site) = (Batch { x: &x, labels: &labels }, training(&architecture, 0));
         let before = Network64::of(&mut net)?;
-        // A learning rate of 1 takes the gradient off the parameters.
+        // A learning rate of 1 subtracts the gradient itself from the parameters.
         let rule = SgdRule::plain(1.0);
         net.train_step(&x, &labels, &Training { rule, ..Training::default() })?;
         let loss = f64::from(net.loss()?.unwrap_or(f32::NAN));
@@ -219,9 +219,9 @@ impl Computation for Network {
     }
 }
 
-/// The length of a difference over the lengths of what differs: the elements of a gradient lie many
-/// orders of magnitude apart, and differences of a loss of 2.3 tell the smallest of them to three
-/// digits at best.
+/// Returns `‖a − b‖ / (‖a‖ + ‖b‖)`. An element-wise error would not do: the elements of a gradient
+/// differ by many orders of magnitude, and differences of a loss of 2.3 give the smallest of them
+/// to three digits at best.
 fn distance(a: &[f64], b: &[f64]) -> f64 {
     let length = |values: &mut dyn Iterator<Item = f64>| {
         values.map(|value| value * value).sum::<f64>().sqrt()

@@ -1,5 +1,5 @@
-//! The mathematics of dropout, by enumeration: the ensemble's geometric mean, ridge regression, the
-//! variance over masks.
+//! The mathematics of dropout, checked by enumeration of all masks: the ensemble's geometric mean,
+//! ridge regression, and the variance over masks.
 
 use crate::failure::Failure;
 use crate::report::histogram::Histogram;
@@ -14,7 +14,7 @@ use wgpu_dropout::call::{GradWeight, LinearForward};
 use wgpu_dropout::mlp::{Architecture, Mlp, Predictive, Resident, Sharing, Source};
 use wgpu_dropout::{Backend, Dropout, Matrix, Mode, Rate, Result};
 
-/// The study.
+/// Study `exact-ensemble`.
 pub static STUDY: Study = Study {
     name: "exact-ensemble",
     claim: "Predicting with scaled weights is the renormalised geometric mean of all sub-networks, exactly so for a softmax unit; dropout in \
@@ -34,7 +34,7 @@ pub static STUDY: Study = Study {
     figures,
 };
 
-/// Units that are dropped: 2^12 masks.
+/// Number of units that are dropped: 2¹² masks.
 const UNITS: usize = 12;
 const MASKS: usize = 1 << UNITS;
 const CLASSES: usize = 10;
@@ -135,7 +135,7 @@ fn figures(_: &Scene, results: &Results<'_>) -> std::result::Result<Vec<String>,
     Ok(vec![bars.draw()?, convergence.draw()?])
 }
 
-/// `softmax(X·W + b)` with 12 inputs dropped, all at once: a row a mask.
+/// Softmax unit `softmax(X·W + b)` with dropout of its 12 inputs: all masks at once, one per row.
 struct Unit {
     seed: u64,
     keep: f64,
@@ -158,7 +158,8 @@ impl Computation for Unit {
         let logits = affine(&mut backend, &masked, &weight, Some(&bias), UNITS, false)?;
         let means = Means::of(&softmax(&logits, CLASSES), &weights(rate, UNITS));
 
-        // A linear unit with inverted dropout: the first class before the softmax.
+        // The first class before the softmax is a linear unit. Division by k makes its dropout
+        // inverted.
         let (k, first) = (rate.keep_in_effect(), logits.chunks(CLASSES).map(|row| row[0]));
         let bias = f64::from(bias[0]);
         let outputs: Vec<f64> = first.map(|z| (f64::from(z) - bias) / k).collect();
@@ -176,8 +177,8 @@ impl Computation for Unit {
     }
 }
 
-/// Least squares with all 4,096 masks of the inputs of every row at once, by conjugate gradients
-/// whose products are the device's.
+/// Least squares over all 4,096 masks of every row's inputs at once, by conjugate gradients whose
+/// products the device computes.
 struct Ridge {
     seed: u64,
     keep: f64,
@@ -193,7 +194,7 @@ impl Computation for Ridge {
         let rate = Rate::keep(self.keep)?;
         let x = normal(self.seed, 0, Self::ROWS * UNITS);
         let y = normal(self.seed, 1, Self::ROWS);
-        // Each mask by its probability: rows of x and y times its square root.
+        // Scaling the rows of x and y by √p weights each mask by its probability p.
         let (mut masked, mut targets) = (Vec::new(), Vec::new());
         for (mask, p) in weights(rate, UNITS).into_iter().enumerate() {
             for (row, y) in x.chunks(UNITS).zip(&y) {
@@ -206,7 +207,7 @@ impl Computation for Ridge {
         }
         let rows = targets.len();
         let input = backend.tensor(rows, UNITS, &masked)?;
-        // Conjugate gradients on the normal equations (Hestenes, Stiefel 1952): in exact numbers
+        // Conjugate gradients on the normal equations (Hestenes, Stiefel 1952). In exact arithmetic
         // they end after as many steps as there are weights.
         let mut found_weights = vec![0.0; UNITS];
         let mut residual: Vec<f64> = targets.iter().copied().map(f64::from).collect();
@@ -241,7 +242,7 @@ fn squares(values: &[f64]) -> f64 {
     values.iter().map(|value| value * value).sum()
 }
 
-/// `Xᵀ·r` on the device.
+/// Computes `Xᵀ·r` on the device.
 fn products<B: Backend>(backend: &mut B, x: &B::Tensor<f32>, r: &[f64]) -> Result<Vec<f64>> {
     let r: Vec<f32> = r.iter().map(|&r| r as f32).collect();
     let grad_output = backend.tensor(r.len(), 1, &r)?;
@@ -258,7 +259,7 @@ fn products<B: Backend>(backend: &mut B, x: &B::Tensor<f32>, r: &[f64]) -> Resul
     Ok(backend.read(grad_weight)?.into_iter().map(f64::from).collect())
 }
 
-/// `w` of `(XᵀX + λ·diag(XᵀX))·w = Xᵀy`, by elimination with pivots.
+/// Solves `(XᵀX + λ·diag(XᵀX))·w = Xᵀy` for `w`, by elimination with pivots.
 fn regression(x: &[f64], y: &[f64], lambda: f64) -> Vec<f64> {
     let column = |i: usize| x.iter().skip(i).step_by(UNITS);
     let mut rows: Vec<Vec<f64>> = (0..UNITS)
@@ -283,8 +284,8 @@ fn regression(x: &[f64], y: &[f64], lambda: f64) -> Vec<f64> {
     rows.iter().enumerate().map(|(i, row)| row[UNITS] / row[i]).collect()
 }
 
-/// A network of two hidden layers of 6 units that are dropped: its 4,096 sub-networks one by one,
-/// and what averages them.
+/// Network with two hidden layers of 6 units each and dropout of these units: each of its 4,096
+/// sub-networks, and the predictions that average them.
 struct Deep {
     seed: u64,
     keep: f64,
@@ -313,7 +314,7 @@ impl Computation for Deep {
                 seed,
             },
         )?;
-        // Biases of 1 keep most units alive, so that their masks make a difference.
+        // Biases of 1 keep most units active, so that their masks make a difference.
         for (layer, widths) in (0..).zip(net.architecture().widths().windows(2)) {
             let size = 1.5 / (widths[0] as f32).sqrt();
             let weight: Vec<f32> = normal32(seed, 1 + layer as u64, widths[0] * widths[1])
@@ -369,7 +370,8 @@ impl Computation for Deep {
 }
 
 impl Deep {
-    /// Class probabilities of every sub-network, masks of the first layer outside.
+    /// Computes the class probabilities of every sub-network. The first layer's mask varies
+    /// slowest.
     fn sub_networks<B: Backend>(
         &self,
         backend: &mut B,
@@ -395,12 +397,12 @@ impl Deep {
     }
 }
 
-/// Inputs of a layer.
+/// Returns the number of inputs of a layer.
 fn rows_of(weight: &[f32], bias: &[f32]) -> usize {
     weight.len() / bias.len()
 }
 
-/// `X·W + b`, with or without ReLU, on the device.
+/// Computes `X·W + b` on the device, with or without ReLU.
 fn affine<B: Backend>(
     backend: &mut B,
     x: &[f32],
@@ -413,7 +415,7 @@ fn affine<B: Backend>(
     affine_on(backend, &x, weight, bias, relu)
 }
 
-/// The same of an `X` that is on the device.
+/// Computes [`affine`] of an `X` that is already on the device.
 fn affine_on<B: Backend>(
     backend: &mut B,
     x: &B::Tensor<f32>,
@@ -437,12 +439,12 @@ fn affine_on<B: Backend>(
     backend.read(&y)
 }
 
-/// 1 where a mask keeps unit `i`, else 0.
+/// Returns 1 if a mask keeps unit `i`, else 0.
 fn kept(mask: usize, i: usize) -> f32 {
     (mask >> i & 1) as f32
 }
 
-/// The probability of each mask.
+/// Returns the probability of each mask.
 fn weights(rate: Rate, units: usize) -> Vec<f64> {
     let (keep, drop) = (rate.keep_in_effect(), rate.drop_in_effect());
     let of = |mask: usize| {
@@ -451,7 +453,7 @@ fn weights(rate: Rate, units: usize) -> Vec<f64> {
     (0..1 << units).map(of).collect()
 }
 
-/// Softmax of each row.
+/// Computes the softmax of each row.
 fn softmax(logits: &[f32], classes: usize) -> Vec<f64> {
     let of = |row: &[f32]| {
         let largest = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
@@ -462,15 +464,15 @@ fn softmax(logits: &[f32], classes: usize) -> Vec<f64> {
     logits.chunks(classes).flat_map(of).collect()
 }
 
-/// What sub-networks predict on average.
+/// Averages of the sub-networks' predictions.
 struct Means {
     arithmetic: Vec<f64>,
-    /// Divided by its sum.
+    /// Geometric mean of each class, divided by their sum.
     geometric: Vec<f64>,
 }
 
 impl Means {
-    /// Of class probabilities, a row a mask, each weighted.
+    /// Averages class probabilities, one row per mask, with a weight for each mask.
     fn of(probabilities: &[f64], weights: &[f64]) -> Self {
         let (mut arithmetic, mut logarithms) = (vec![0.0; CLASSES], vec![0.0; CLASSES]);
         for (row, weight) in probabilities.chunks(CLASSES).zip(weights) {
@@ -485,7 +487,7 @@ impl Means {
     }
 }
 
-/// The largest difference; NaN counts as infinite.
+/// Returns the largest absolute difference; NaN counts as infinite.
 fn largest(a: &[f64], b: &[f64]) -> f64 {
     a.iter()
         .zip(b)

@@ -1,5 +1,5 @@
-//! Table 10 of Srivastava et al. 2014: units multiplied by Gaussian noise in place of 0 or 1/k, of
-//! the same mean and variance.
+//! Table 10 of Srivastava et al. 2014: units multiplied by Gaussian noise instead of by 0 or 1/k,
+//! with the same mean and variance.
 
 use crate::failure::Failure;
 use crate::report::plot::{Line, Plot};
@@ -12,7 +12,7 @@ use crate::study::verdict::Verdict;
 use wgpu_dropout::call::{Activation, ActivationGrad, DropoutCall, GaussianDropoutCall, SgdRule};
 use wgpu_dropout::{Backend, Dropout, GaussianDropout, Key, Mask, Mode, Rate, Result};
 
-/// The study.
+/// Study `gaussian`.
 pub static STUDY: Study = Study {
     name: "gaussian",
     claim: "Multiplying units by noise of a normal distribution of mean 1 and variance (1 - k)/k does what dropping them does.",
@@ -78,8 +78,7 @@ fn figures(_: &Scene, results: &Results<'_>) -> std::result::Result<Vec<String>,
     Ok(vec![Plot { title, x: "epoch", y: "error (%)", log: false, falling: true, lines }.draw()?])
 }
 
-/// What units are multiplied by in training; all have the mean 1, so that prediction leaves them
-/// alone.
+/// Noise that multiplies the units in training. Each has mean 1, so prediction needs no scaling.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Noise {
     None,
@@ -109,18 +108,17 @@ impl Computation for Net<'_> {
     }
 }
 
-/// Layers, and of a mini-batch what ReLU gives, what noise makes of that, and the gradients of
-/// both.
+/// Layers with the activations of a mini-batch, before and after the noise, and their gradients.
 struct Noisy<B: Backend> {
     seed: u64,
     noise: Noise,
     input_keep: f64,
     layers: Vec<Layer<B>>,
-    /// The input and the hidden layers.
+    /// Activations with noise, of the input and of each hidden layer.
     noisy: Vec<B::Tensor<f32>>,
-    /// Hidden layers.
+    /// Activations without noise, of each hidden layer.
     clean: Vec<B::Tensor<f32>>,
-    /// By noisy and by clean activations, and by the sums before them.
+    /// Gradients with respect to the noisy activations, the clean ones, and the pre-activations.
     grads: [Vec<B::Tensor<f32>>; 3],
 }
 
@@ -146,7 +144,7 @@ impl<B: Backend> Noisy<B> {
         Ok(Self { seed, noise, input_keep, layers, noisy, clean, grads })
     }
 
-    /// What multiplies at a site in a step; nothing without one.
+    /// Returns the noise at a site in a step; without a step there is none.
     fn site(&self, site: usize, step: Option<u32>) -> Result<Site> {
         let keep = Rate::keep(if site == 0 { self.input_keep } else { KEEP })?;
         let mask =
@@ -155,14 +153,15 @@ impl<B: Backend> Noisy<B> {
     }
 }
 
-/// The noise of a layer in a step.
+/// Noise of a layer in a step.
 struct Site {
     noise: Noise,
     mask: Option<Mask>,
 }
 
 impl Site {
-    /// `y = x·noise`: it is linear, so that it is its own backward pass. Without a step, `y = x`.
+    /// Computes `y = x·noise`, or `y = x` without a step. It is linear, so the backward pass is the
+    /// same call on the gradient.
     fn noise<B: Backend>(
         &self,
         backend: &mut B,
@@ -221,7 +220,7 @@ impl<B: Backend> Handmade<B> for Noisy<B> {
             }
             layers[index].update(backend, &noisy[index], grad_z, rule)?;
             if index > 0 {
-                // ReLU's output tells where it lets through.
+                // ReLU's output serves as its input: both are positive for the same elements.
                 let (grad_output, z, grad_z) =
                     (&of_clean[index - 1], &clean[index - 1], &mut of_sums[index - 1]);
                 let (activation, dropout) = (Activation::Relu, Dropout::NONE);

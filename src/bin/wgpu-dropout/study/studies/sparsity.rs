@@ -1,4 +1,5 @@
-//! Figures 7 and 8 of Srivastava et al. 2014: what dropout does to the features of an autoencoder.
+//! Figures 7 and 8 of Srivastava et al. 2014: the effect of dropout on the features of an
+//! autoencoder.
 
 use crate::failure::Failure;
 use crate::report::histogram::Histogram;
@@ -14,7 +15,7 @@ use wgpu_dropout::call::{Gather, GradInput, SgdRule, SquaredError};
 use wgpu_dropout::mlp::{Schedule, Schedules};
 use wgpu_dropout::{Backend, Dropout, Key, Mask, Mode, Rate, Result, init};
 
-/// The study.
+/// Study `sparsity`.
 pub static STUDY: Study = Study {
     name: "sparsity",
     claim: "Under dropout the hidden units of an autoencoder are active less often and less strongly, and each finds a feature of its own.",
@@ -31,16 +32,16 @@ pub static STUDY: Study = Study {
 };
 
 const LINE: &str = "autoencoder, keep";
-/// Hidden units at most. There are a third as many as inputs, as in the paper.
+/// Largest number of hidden units. There are a third as many as inputs, as in the paper.
 const MOST: usize = 256;
-/// Filters in the picture, and how many in a row of it.
+/// Number of filters in the picture, and in each of its rows.
 const SHOWN: usize = 64;
 const IN_A_ROW: usize = 8;
-/// Parts of a histogram, and where it ends.
+/// Number of bins of a histogram, and the end of its range.
 const PARTS: usize = 40;
 const END: f64 = 8.0;
 
-/// Hidden units.
+/// Returns the number of hidden units.
 fn hidden(scene: &Scene) -> usize {
     (scene.data.train.cols / 3).clamp(1, MOST)
 }
@@ -101,8 +102,8 @@ fn figures(scene: &Scene, results: &Results<'_>) -> std::result::Result<Vec<Stri
     Ok(pictures)
 }
 
-/// `inputs – 256 ReLUs, dropout – inputs`, logistic outputs, squared error; vanilla dropout as in
-/// the paper, so that activations compare.
+/// Autoencoder `inputs – ReLUs with dropout – inputs`, with [`hidden`] units, logistic outputs and
+/// squared error. Dropout is vanilla as in the paper, so that activations can be compared.
 struct Autoencoder<'a> {
     scene: &'a Scene,
     seed: u64,
@@ -186,7 +187,7 @@ impl Computation for Autoencoder<'_> {
 }
 
 impl Autoencoder<'_> {
-    /// Activations and reconstructions of test rows, and the filters.
+    /// Measures activations and reconstructions on test rows, and reads the filters.
     fn measure<B: Backend>(
         &self,
         backend: &mut B,
@@ -236,7 +237,7 @@ impl Autoencoder<'_> {
             "activations".to_owned(),
             counts(activations.into_iter().filter(|&h| h > 0.0).map(f64::from)),
         );
-        // In three digits: the picture has 256 shades.
+        // Three decimals are enough: the picture has 256 shades.
         let filter = |unit: usize| {
             filters.iter().skip(unit).step_by(units).map(|&w| (f64::from(w) * 1e3).round() / 1e3)
         };
@@ -245,7 +246,7 @@ impl Autoencoder<'_> {
     }
 }
 
-/// How many values fall into each part; those beyond the end into the last.
+/// Counts the values in each bin; values beyond the end count in the last.
 fn counts(values: impl Iterator<Item = f64>) -> Vec<f64> {
     let mut counts = vec![0.0; PARTS];
     for value in values {

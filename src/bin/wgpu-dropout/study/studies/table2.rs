@@ -1,4 +1,4 @@
-//! Table 2 of Srivastava et al. 2014: dropout, then max-norm, then wider layers.
+//! Table 2 of Srivastava et al. 2014: dropout, then max-norm too, then wider layers.
 
 use crate::failure::Failure;
 use crate::report::plot::{Line, Plot};
@@ -11,7 +11,7 @@ const DROPOUT: &str = "dropout, three layers";
 const CAPPED: &str = "dropout and max-norm, three layers";
 const WIDE: &str = "dropout and max-norm, two layers, twice as wide";
 
-/// The study.
+/// Study `table2`.
 pub static STUDY: Study = Study {
     name: "table2",
     claim: "Of fully connected networks on the same data, dropout makes the better one, max-norm beside it a better one still, and then width \

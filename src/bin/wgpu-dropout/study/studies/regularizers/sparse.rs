@@ -1,7 +1,7 @@
-//! "L2 and KL": a net whose units are kept from being active often.
+//! "L2 and KL": a net with a Kullback-Leibler penalty that keeps its units from being active often.
 //!
-//! The divergence of two rates of activity takes activations from 0 to 1, so that the units here
-//! are logistic ones; the paper, whose units are ReLUs, does not say how it applied it to them.
+//! The divergence of two activity rates requires activations from 0 to 1, so the units here are
+//! logistic. The paper's units are ReLUs; it does not say how it applied the penalty to them.
 
 use crate::study::handmade::{self, Handmade};
 use crate::study::layer::Layer;
@@ -10,10 +10,11 @@ use crate::study::record::Found;
 use wgpu_dropout::call::{Activation, ActivationGrad, BatchStatistics, SgdRule, SparsityGrad};
 use wgpu_dropout::{Backend, Dropout, Result};
 
-/// The mean activation to come to.
+/// Target of the units' mean activation.
 const TARGET: f32 = 0.2;
 
-/// Recipe, seed and λ of the penalty; with 0 the units are logistic and no more.
+/// Recipe, seed, and the penalty's λ (`weight`). With λ = 0, the units are
+/// logistic but not penalized.
 pub struct Net<'a> {
     pub scene: &'a Scene,
     pub recipe: Recipe,
@@ -48,8 +49,8 @@ struct Sparse<B: Backend> {
     weight: f32,
 }
 
-/// A mini-batch of a hidden layer: sums, activations, the gradients by both, and each unit's mean
-/// activation.
+/// Tensors of a hidden layer for a mini-batch: pre-activations, activations, the gradients with
+/// respect to both, and each unit's mean activation.
 struct Hidden<B: Backend> {
     z: B::Tensor<f32>,
     y: B::Tensor<f32>,
@@ -71,7 +72,7 @@ impl<B: Backend> Hidden<B> {
         })
     }
 
-    /// `dZ` from what of `dY` comes from above, and from the penalty.
+    /// Computes `dZ` from `dY` of the layer above plus the gradient of the penalty.
     fn backward(&mut self, backend: &mut B, weight: f32) -> Result<()> {
         let Self { z, y, grad_z, grad_y, statistics, running } = self;
         backend.batch_statistics(BatchStatistics { x: y, statistics, running, momentum: 0.1 })?;
