@@ -13,7 +13,7 @@ pub fn page(
     outcomes: &[Outcome<'_>],
     figures: &[String],
 ) -> String {
-    let lead = "What the papers on dropout claim, run again on this machine: the published figures beside those found here.";
+    let lead = "The claims of the papers on dropout, tested again on this machine: the published figures beside those found here.";
     let sections = outcomes.iter().zip(figures).map(|(outcome, figures)| section(outcome, figures));
     let body = [
         head("wgpu-dropout study", lead, machine, std::slice::from_ref(place)),
@@ -34,7 +34,7 @@ fn summary(scene: &Scene, outcomes: &[Outcome<'_>]) -> String {
         ]
     });
     format!(
-        "<h2>In short</h2>\n<p>{}. {} Figures are means ± standard deviations over seeds; an \
+        "<h2>Summary</h2>\n<p>{}. {} Figures are means ± standard deviations over seeds; an \
          error is that of the last epoch.</p>\n{}",
         escape(&scene.describe()),
         scene.pick_of(

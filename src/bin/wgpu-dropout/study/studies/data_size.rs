@@ -9,7 +9,8 @@ use crate::study::verdict::Verdict;
 /// Study `data-size`.
 pub static STUDY: Study = Study {
     name: "data-size",
-    claim: "Dropout gains nothing where there is hardly any data; the gain grows with the data, peaks, and shrinks again.",
+    claim: "With hardly any data, dropout gains nothing; the gain grows with the data, peaks, and shrinks \
+            again.",
     published: "MNIST, 784-1024-1024-2048-10: no gain at 100 and 500 rows, a gain that grows from 1,000 on and falls towards 50,000",
     source: "Srivastava et al. 2014, figure 10",
     arms,
@@ -78,7 +79,7 @@ fn judge(scene: &Scene, results: &Results<'_>) -> Vec<Verdict> {
         ),
         Verdict::more(
             format!(
-                "the share of errors that it takes away is larger somewhere than at {} rows",
+                "at some size, the share of errors that dropout removes is larger than at {} rows",
                 at(0).0
             ),
             difference,
@@ -98,10 +99,6 @@ fn figures(scene: &Scene, results: &Results<'_>) -> Result<Vec<String>, Failure>
     ];
     Ok(vec![
         plot("Error on test rows", "error (%)", errors)?,
-        plot(
-            "What dropout takes off it",
-            "points",
-            vec![Line::new("gain", gains(scene, results))],
-        )?,
+        plot("Gain from dropout", "points", vec![Line::new("gain", gains(scene, results))])?,
     ])
 }

@@ -17,9 +17,9 @@ use wgpu_dropout::{Backend, Dropout, Matrix, Mode, Rate, Result};
 /// Study `exact-ensemble`.
 pub static STUDY: Study = Study {
     name: "exact-ensemble",
-    claim: "Predicting with scaled weights is the renormalised geometric mean of all sub-networks, exactly so for a softmax unit; dropout in \
-            linear regression is ridge regression.",
-    published: "the normalised geometric mean over all masks of softmax units is the softmax of the mean input; dropout in linear regression \
+    claim: "Prediction with scaled weights is the renormalized geometric mean of all sub-networks, \
+            exactly so for a softmax unit; dropout in linear regression is ridge regression.",
+    published: "the normalized geometric mean over all masks of softmax units is the softmax of the mean input; dropout in linear regression \
                 is ridge with weight (1 - k)/k; the variance over masks is (1 - k)/k Σ w²x²",
     source: "Baldi, Sadowski 2013; Srivastava et al. 2014, section 9; Wager et al. 2013",
     arms,
@@ -79,7 +79,7 @@ fn judge(_: &Scene, results: &Results<'_>) -> Vec<Verdict> {
             1e-4,
         ),
         Verdict::more(
-            "linear regression: dropout's weights are not those of least squares, off by",
+            "linear regression: dropout's weights differ from those of least squares",
             squares,
             0.01,
             "",
@@ -104,14 +104,14 @@ fn figures(_: &Scene, results: &Results<'_>) -> std::result::Result<Vec<String>,
     let value = |name: &str| record.found.values.get(name).copied().unwrap_or(f64::NAN);
     let series = |name: &str| record.found.series.get(name).cloned().unwrap_or_default();
     let bars = Histogram {
-        title: "Two hidden layers of 6 units: what each of the 4,096 sub-networks predicts",
+        title: "Two hidden layers of 6 units: the predictions of the 4,096 sub-networks",
         x: "probability of the first class",
         y: "sub-networks",
         end: 1.0,
         groups: vec![("sub-networks".to_owned(), series("sub_networks"))],
         marks: vec![
             ("arithmetic mean".to_owned(), value("arithmetic")),
-            ("geometric mean, renormalised".to_owned(), value("geometric")),
+            ("geometric mean, renormalized".to_owned(), value("geometric")),
             ("scaled weights".to_owned(), value("scaled")),
         ],
     };
@@ -121,7 +121,7 @@ fn figures(_: &Scene, results: &Results<'_>) -> std::result::Result<Vec<String>,
     let sampled =
         sampled.map(|((&n, mean), deviation)| (n, Spread { mean, deviation, count: 2 })).collect();
     let convergence = Plot {
-        title: "The average over sampled masks nears the mean of all",
+        title: "The average over sampled masks approaches the mean over all",
         x: "sampled masks",
         y: "probability of the first class",
         log: true,

@@ -15,7 +15,8 @@ use wgpu_dropout::{Backend, Dropout, GaussianDropout, Key, Mask, Mode, Rate, Res
 /// Study `gaussian`.
 pub static STUDY: Study = Study {
     name: "gaussian",
-    claim: "Multiplying units by noise of a normal distribution of mean 1 and variance (1 - k)/k does what dropping them does.",
+    claim: "Multiplying units by normally distributed noise of mean 1 and variance (1 - k)/k has the same \
+            effect as dropping them.",
     published: "MNIST, two layers of 1024 ReLUs: 1.08 % with Bernoulli noise, .95 % with Gaussian",
     source: "Srivastava et al. 2014, section 10, table 10",
     arms,
@@ -62,7 +63,7 @@ fn judge(scene: &Scene, results: &Results<'_>) -> Vec<Verdict> {
     let most = scene.pick(0.5, 0.15);
     let mut verdicts = vec![less(BERNOULLI), less(GAUSSIAN)];
     verdicts.push(Verdict::at_most(
-        "what Gaussian noise errs more than Bernoulli noise",
+        "the error with Gaussian noise above that with Bernoulli noise",
         beyond,
         most,
         "points",

@@ -12,8 +12,9 @@ use crate::study::verdict::Verdict;
 /// Study `monte-carlo`.
 pub static STUDY: Study = Study {
     name: "monte-carlo",
-    claim: "Averaging the predictions of sampled sub-networks nears the weight-scaling rule as samples grow, and meets it.",
-    published: "MNIST: about 50 samples meet weight scaling, and more stay within one standard deviation of it",
+    claim: "As the number of samples grows, the average prediction of sampled sub-networks approaches the \
+            weight-scaling rule, and matches it.",
+    published: "MNIST: about 50 samples match weight scaling, and more stay within one standard deviation of it",
     source: "Srivastava et al. 2014, figure 11",
     arms,
     judge,

@@ -34,7 +34,7 @@ const LOGISTIC_LR: f32 = 0.3;
 /// Study `regularizers`.
 pub static STUDY: Study = Study {
     name: "regularizers",
-    claim: "Dropout with a second regularizer is better than any of the others alone.",
+    claim: "Dropout with a second regularizer is better than any other regularizer alone.",
     published: "MNIST, 784-1024-1024-2048-10: L2 1.62 %, L2 and L1 1.60 %, L2 and KL 1.55 %, max-norm 1.35 %, dropout and L2 1.25 %, dropout \
                 and max-norm 1.05 %",
     source: "Srivastava et al. 2014, table 9",

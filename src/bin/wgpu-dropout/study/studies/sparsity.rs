@@ -18,7 +18,8 @@ use wgpu_dropout::{Backend, Dropout, Key, Mask, Mode, Rate, Result, init};
 /// Study `sparsity`.
 pub static STUDY: Study = Study {
     name: "sparsity",
-    claim: "Under dropout the hidden units of an autoencoder are active less often and less strongly, and each finds a feature of its own.",
+    claim: "Under dropout, the hidden units of an autoencoder are active less often and less strongly, and \
+            each learns a feature of its own.",
     published: "MNIST, autoencoder with 256 ReLUs: the mean activation goes from about 2.0 to about .7 with half of the units dropped",
     source: "Srivastava et al. 2014, figures 7 and 8",
     arms,

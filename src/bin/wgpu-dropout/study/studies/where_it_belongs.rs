@@ -16,10 +16,10 @@ use heads::Head;
 /// Study `where`.
 pub static STUDY: Study = Study {
     name: "where",
-    claim: "Dropout is a tool of large fully connected layers and of networks that overfit: one that underfits it hurts, unless it ends early, and \
-            before a head of global average pooling it does too.",
+    claim: "Dropout is a tool for large fully connected layers and for networks that overfit. It hurts \
+            a network that underfits, unless it ends early, and a head of global average pooling.",
     published: "VGG-16 has 123 M of 138 M parameters in its fully connected layers (Simonyan, Zisserman 2014), a network that ends in global \
-                average pooling none to drop (Lin et al. 2014); cited, not run here: ViT-T 73.9 % without, 67.9 with standard, 74.3 with early dropout (Liu et \
+                average pooling has none to drop (Lin et al. 2014); cited, not run here: ViT-T 73.9 % without, 67.9 with standard, 74.3 with early dropout (Liu et \
                 al. 2023, accuracy); dropout before batch normalization 77.4 to 68.6 % on CIFAR-100 (Li et al. 2018, accuracy)",
     source: "Liu et al. 2023, Dropout reduces underfitting; layer shapes as published",
     arms,
