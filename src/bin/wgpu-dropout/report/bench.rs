@@ -144,12 +144,13 @@ fn steps(rows: &[Row]) -> String {
             )
         })
         .collect();
-    match items.is_empty() {
-        true => items,
-        false => format!(
+    if items.is_empty() {
+        items
+    } else {
+        format!(
             "<h2>What a training step does</h2>\n<p>Counted as it happens, over an epoch after warm-up; the losses are read once, at its \
              end. The first epoch compiles every kernel that was not compiled before.</p>\n<ul>\n{items}</ul>\n"
-        ),
+        )
     }
 }
 
@@ -192,12 +193,13 @@ fn figures(results: &Results) -> String {
 
 /// Returns a section of the page; empty if it has no pictures.
 fn section(title: &str, text: &str, legend: &str, pictures: &str) -> String {
-    match pictures.is_empty() {
-        true => String::new(),
-        false => format!(
+    if pictures.is_empty() {
+        String::new()
+    } else {
+        format!(
             "<h2>{}</h2>\n<p>{}</p>\n{legend}<div class=\"grid\">\n{pictures}</div>\n",
             escape(title),
             escape(text)
-        ),
+        )
     }
 }

@@ -34,9 +34,10 @@ fn masks(findings: &Findings) -> String {
 }
 
 fn mark(check: &Check) -> String {
-    match check.passed() {
-        true => format!("<span class=\"ok\" title=\"{}\">OK</span>", escape(&check.note)),
-        false => format!("<span class=\"wrong\">{}</span>", escape(&check.note)),
+    if check.passed() {
+        format!("<span class=\"ok\" title=\"{}\">OK</span>", escape(&check.note))
+    } else {
+        format!("<span class=\"wrong\">{}</span>", escape(&check.note))
     }
 }
 
@@ -76,7 +77,8 @@ fn results(places: &[Place], runs: &[Run]) -> String {
             ]
         });
     let counted = runs.iter().filter(|run| run.mode == wgpu_dropout::Mode::Inverted).map(|run| {
-        let (kind, counts) = (places[run.place].kind, &run.counts);
+        let kind = places[run.place].kind;
+        let counts = &run.counts;
         format!(
             "{kind}: {} dispatches, {} submits, {} bytes read back",
             counts.dispatches, counts.submits, counts.bytes_read
@@ -120,7 +122,8 @@ fn throughput(findings: &Findings) -> String {
         let shape = rows.first().map(|row| row.entry.shape()).unwrap_or_default();
         format!("{what}, {shape}, in {unit}")
     };
-    let (elements, layers) = (of_size("dropout"), of_size("linear_forward"));
+    let elements = of_size("dropout");
+    let layers = of_size("linear_forward");
     format!(
         "<h2>Throughput</h2>\n<p>Half of the units dropped. The pale bar behind each is its ceiling, the kernel that does the least possible \
          work, timed beside it in the same run: a copy or a plain matrix product.</p>\n<div class=\"grid\">\n{}{}</div>\n\

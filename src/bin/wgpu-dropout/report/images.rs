@@ -21,7 +21,8 @@ pub fn grid(title: &str, images: &[&[f64]], in_a_row: usize) -> Result<String, F
     // Two bytes per pixel, gray and opacity: the gaps between images stay transparent.
     let mut picture = vec![0u8; 2 * width * height];
     for (index, image) in images.iter().enumerate() {
-        let (left, top) = (index % in_a_row * (side + GAP), index / in_a_row * (side + GAP));
+        let left = index % in_a_row * (side + GAP);
+        let top = index / in_a_row * (side + GAP);
         let shade = shades(image);
         for (pixel, &value) in image.iter().enumerate() {
             let at = 2 * ((top + pixel / side) * width + left + pixel % side);
@@ -63,7 +64,8 @@ mod tests {
 
     #[test]
     fn images_lie_side_by_side_with_a_gap() {
-        let (a, b) = ([0.0, 1.0, 2.0, 4.0], [5.0, 5.0, 5.0, 6.0]);
+        let a = [0.0, 1.0, 2.0, 4.0];
+        let b = [5.0, 5.0, 5.0, 6.0];
         let page = grid("two", &[&a, &b, &a], 2).unwrap();
         let (_, rest) = page.split_once("base64,").unwrap();
         let bytes = BASE64_STANDARD.decode(rest.split_once('"').unwrap().0).unwrap();

@@ -93,7 +93,8 @@ where
 {
     let power = |size: usize| (size as f64).log2();
     let sizes = || lines.iter().flat_map(|line| &line.points).map(|(size, _)| power(*size));
-    let (first, last) = (sizes().fold(f64::INFINITY, f64::min), sizes().fold(0.0, f64::max));
+    let first = sizes().fold(f64::INFINITY, f64::min);
+    let last = sizes().fold(0.0, f64::max);
     let axes =
         Axes { x, y, x_labels: 8, y_labels: 6, x_label: &|power| size_of_power(*power), y_label };
     picture(&format!("{y} against {x}"), |area| -> Drawn {

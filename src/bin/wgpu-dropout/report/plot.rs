@@ -71,16 +71,18 @@ impl Plot<'_> {
         let last = if last > first { last } else { first + 1.0 };
         let considered =
             points().filter(|(x, _)| !self.falling || *x >= first + 0.2 * (last - first));
-        let (mut low, mut high) = (f64::INFINITY, f64::NEG_INFINITY);
+        let mut low = f64::INFINITY;
+        let mut high = f64::NEG_INFINITY;
         for (_, y) in considered {
             (low, high) = (low.min(y.mean - y.deviation), high.max(y.mean + y.deviation));
         }
         let room = 0.08 * (high - low).max(1e-9);
         let low = if low >= 0.0 && low < 0.5 * high { 0.0 } else { low - room };
         let y = low..high + room;
-        let svg = match self.log {
-            true => self.draw_on((first / 1.1..last * 1.1).log_scale(), y)?,
-            false => self.draw_on(first..last, y)?,
+        let svg = if self.log {
+            self.draw_on((first / 1.1..last * 1.1).log_scale(), y)?
+        } else {
+            self.draw_on(first..last, y)?
         };
         let solid = self.classes().zip(&self.lines).filter(|(_, line)| !line.dashed);
         let solid = solid.map(|(class, line)| (class, false, line.name.as_str()));
@@ -108,7 +110,8 @@ impl Plot<'_> {
         X: AsRangedCoord<Value = f64>,
         X::CoordDescType: ValueFormatter<f64>,
     {
-        let (low, high) = (y.start, y.end);
+        let low = y.start;
+        let high = y.end;
         let digits = (2.0 - (high - low).log10().ceil()).clamp(0.0, 6.0) as i32;
         let rounded =
             |value: &f64| format!("{}", (value * 10f64.powi(digits)).round() / 10f64.powi(digits));
@@ -138,22 +141,21 @@ impl Plot<'_> {
                 }
                 let mean: Vec<_> = points.iter().map(|(x, y)| (*x, y.mean)).collect();
                 let mean = if self.falling { curves::below(&mean, high) } else { mean };
-                match line.dashed {
-                    true => drop(chart.draw_series(DashedLineSeries::new(
+                if line.dashed {
+                    chart.draw_series(DashedLineSeries::new(
                         mean,
                         22,
                         16,
                         color.stroke_width(7),
-                    ))?),
-                    false => {
-                        chart.draw_series(LineSeries::new(mean.clone(), color.stroke_width(9)))?;
-                        // Each point of a line over arms is a run of its own and is marked; a
-                        // learning curve has too many points.
-                        if line.marked && !self.falling {
-                            chart.draw_series(
-                                mean.iter().map(|point| Circle::new(*point, 13, color.filled())),
-                            )?;
-                        }
+                    ))?;
+                } else {
+                    chart.draw_series(LineSeries::new(mean.clone(), color.stroke_width(9)))?;
+                    // Each point of a line over arms is a run of its own and is marked; a
+                    // learning curve has too many points.
+                    if line.marked && !self.falling {
+                        chart.draw_series(
+                            mean.iter().map(|point| Circle::new(*point, 13, color.filled())),
+                        )?;
                     }
                 }
             }

@@ -120,7 +120,8 @@ pub fn draw(rows: &[Row], place: &Place, roof: &Roof<'_>) -> Result<String, Fail
         let right = -70
             + pixels.iter().filter(|pixel| !is_left(pixel)).map(|pixel| pixel.0).min().unwrap_or(0);
         let wanted: Vec<i32> = pixels.iter().map(|pixel| pixel.1).collect();
-        let (top, bottom) = (flat.1 + LEADING, SIZE.1 as i32 - 240);
+        let top = flat.1 + LEADING;
+        let bottom = SIZE.1 as i32 - 240;
         let leading = leading(pixels.len(), bottom - top);
         let heights = apart(&wanted, leading, top, bottom);
         let text = |size, horizontal| {

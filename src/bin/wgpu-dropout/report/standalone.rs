@@ -24,15 +24,20 @@ pub fn svg(figure: &str) -> Option<String> {
             format!("<text x=\"{MARGIN}\" y=\"{y}\" font-size=\"{TITLE}\" font-weight=\"600\">{line}</text>\n")
         })
         .collect();
-    let (mut left, mut top, mut signs) = (MARGIN, (lines.len() + 1) * LINE, String::new());
+    let mut left = MARGIN;
+    let mut top = (lines.len() + 1) * LINE;
+    let mut signs = String::new();
     for item in figure.split("<span").skip(1) {
-        let (name, color) = (between(item, "</svg>", "</span>")?, between(item, "var(--", ")")?);
+        let name = between(item, "</svg>", "</span>")?;
+        let color = between(item, "var(--", ")")?;
         let wide = SIGN + name.chars().count() * LETTERS * 11 / 20 + MARGIN;
         if left > MARGIN && left + wide > width {
             (left, top) = (MARGIN, top + LINE);
         }
         let dashes = if item.contains("dashed") { " stroke-dasharray=\"26 18\"" } else { "" };
-        let (y, end, words) = (top - LETTERS / 3, left + SIGN - 30, left + SIGN);
+        let y = top - LETTERS / 3;
+        let end = left + SIGN - 30;
+        let words = left + SIGN;
         signs += &format!(
             "<path d=\"M{left} {y}H{end}\" stroke=\"var(--{color})\" stroke-width=\"11\"{dashes}/>\n\
              <text x=\"{words}\" y=\"{top}\" font-size=\"{LETTERS}\">{name}</text>\n"

@@ -24,8 +24,8 @@ pub fn page(
 
 fn summary(scene: &Scene, outcomes: &[Outcome<'_>]) -> String {
     let rows = outcomes.iter().map(|outcome| {
-        let (name, holding) =
-            (outcome.study.name, outcome.verdicts.iter().filter(|verdict| verdict.holds()).count());
+        let name = outcome.study.name;
+        let holding = outcome.verdicts.iter().filter(|verdict| verdict.holds()).count();
         vec![
             format!("<a href=\"#{name}\">{name}</a>"),
             mark(outcome.holds()),
@@ -47,9 +47,10 @@ fn summary(scene: &Scene, outcomes: &[Outcome<'_>]) -> String {
 }
 
 fn mark(holds: bool) -> String {
-    match holds {
-        true => "<span class=\"ok\">holds</span>".to_owned(),
-        false => "<span class=\"wrong\">does not hold</span>".to_owned(),
+    if holds {
+        "<span class=\"ok\">holds</span>".to_owned()
+    } else {
+        "<span class=\"wrong\">does not hold</span>".to_owned()
     }
 }
 

@@ -11,9 +11,10 @@ const ENOUGH: usize = 1000;
 
 /// Returns `rows` rows drawn by a seed, or all of them in their own order if there are no more.
 pub fn drawn(samples: &Samples, rows: usize, seed: u64) -> Samples {
-    match rows < samples.rows {
-        true => chosen(samples, &init::shuffle(seed, DRAW, samples.rows as u32)[..rows]),
-        false => samples.clone(),
+    if rows < samples.rows {
+        chosen(samples, &init::shuffle(seed, DRAW, samples.rows as u32)[..rows])
+    } else {
+        samples.clone()
     }
 }
 
@@ -62,7 +63,8 @@ mod tests {
     #[test]
     fn rows_are_drawn_by_the_seed_without_repetition() {
         let data = DataSet::digits().unwrap().train;
-        let (a, b) = (drawn(&data, 100, 1), drawn(&data, 100, 2));
+        let a = drawn(&data, 100, 1);
+        let b = drawn(&data, 100, 2);
         assert_eq!((a.rows, a.labels.len(), a.values.len()), (100, 100, 6400));
         assert_ne!(a, b);
         assert_eq!(drawn(&data, 100, 1), a);

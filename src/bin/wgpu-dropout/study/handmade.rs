@@ -50,7 +50,9 @@ pub fn train<B: Backend>(
     let mut batch = Batch::new(&mut backend, recipe.batch, samples.cols, scene.data.classes)?;
     let mut train = Rows::new(&mut backend, &samples, recipe.batch)?;
     let mut test = Rows::new(&mut backend, &scene.data.test, recipe.batch)?;
-    let (epochs, training, mut found) = (recipe.epochs(), recipe.training(), Found::default());
+    let epochs = recipe.epochs();
+    let training = recipe.training();
+    let mut found = Found::default();
     for epoch in 1..=epochs {
         train.visit(&mut backend, init::shuffle(seed, epoch - 1, samples.rows as u32))?;
         for (step, first) in ((epoch - 1) * recipe.steps()..).zip(train.batches()) {
@@ -62,7 +64,8 @@ pub fn train<B: Backend>(
         if is_point(epoch, epochs, POINTS) {
             let [seen, unseen] =
                 [&mut train, &mut test].map(|rows| batch.evaluate(&mut backend, &mut net, rows));
-            let (seen, unseen) = (seen?, unseen?);
+            let seen = seen?;
+            let unseen = unseen?;
             // Divergence is a result too, one without figures.
             if !seen.loss.is_finite() {
                 return Ok((backend, Found::default()));
@@ -131,14 +134,12 @@ impl<B: Backend> Batch<B> {
         step: Option<u32>,
     ) -> Result<()> {
         let Self { x, labels, logits, grad_logits, losses } = self;
-        let (data, all_labels, order, unit) =
-            (rows.resident.features(), rows.resident.labels(), &rows.order, rows.unit);
         backend.gather(Gather {
-            data,
-            all_labels,
-            order,
+            data: rows.resident.features(),
+            all_labels: rows.resident.labels(),
+            order: &rows.order,
             first,
-            unit,
+            unit: rows.unit,
             x,
             labels,
             dropout: Dropout::NONE,
@@ -162,7 +163,8 @@ impl<B: Backend> Batch<B> {
     ) -> Result<Evaluation> {
         let count = rows.resident.rows();
         rows.visit(backend, (0..count as u32).collect())?;
-        let (mut loss, mut right) = (0.0, 0.0);
+        let mut loss = 0.0;
+        let mut right = 0.0;
         for first in rows.batches() {
             self.forward(backend, net, rows, first, None)?;
             for row in backend.read(&self.losses)?.chunks_exact(2).take(count - first) {

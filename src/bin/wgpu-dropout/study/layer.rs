@@ -63,17 +63,15 @@ impl<B: Backend> Layer<B> {
         z: &mut B::Tensor<f32>,
         y: &mut B::Tensor<f32>,
     ) -> Result<()> {
-        let (weight, bias, residual, z) = (&self.weight, Some(&self.bias), None, Some(z));
-        let (activation, dropout) = (Activation::Sigmoid, Dropout::NONE);
         backend.linear_activation(LinearActivation {
             x,
-            weight,
-            bias,
-            residual,
-            z,
+            weight: &self.weight,
+            bias: Some(&self.bias),
+            residual: None,
+            z: Some(z),
             y,
-            activation,
-            dropout,
+            activation: Activation::Sigmoid,
+            dropout: Dropout::NONE,
         })
     }
 
@@ -84,12 +82,11 @@ impl<B: Backend> Layer<B> {
         grad_z: &B::Tensor<f32>,
         grad_x: &mut B::Tensor<f32>,
     ) -> Result<()> {
-        let (grad_output, output, weight, grad_input) = (grad_z, None, &self.weight, grad_x);
         backend.grad_input(GradInput {
-            grad_output,
-            output,
-            weight,
-            grad_input,
+            grad_output: grad_z,
+            output: None,
+            weight: &self.weight,
+            grad_input: grad_x,
             dropout: Dropout::NONE,
             through: None,
         })

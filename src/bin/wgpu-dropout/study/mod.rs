@@ -136,7 +136,8 @@ pub fn run(args: &Args, common: &Common) -> Result<(), Failure> {
     let studies: Vec<(&Study, Vec<Arm>)> =
         chosen.iter().map(|study| (*study, study.changed_arms(&scene, &change))).collect();
 
-    let (mut outcomes, mut figures) = (Vec::new(), Vec::new());
+    let mut outcomes = Vec::new();
+    let mut figures = Vec::new();
     runner.run(&studies, &mut |number, records, bar| {
         let (study, arms) = &studies[number];
         let results = Results { arms, records };
@@ -150,9 +151,12 @@ pub fn run(args: &Args, common: &Common) -> Result<(), Failure> {
         }
         figures.push(drawn.concat());
         let outcome = Outcome { study, results, verdicts };
-        bar.aside(|| match common.json {
-            true => output::json(&outcome.json(&scene, &place)),
-            false => output::text(&outcome.text()),
+        bar.aside(|| {
+            if common.json {
+                output::json(&outcome.json(&scene, &place))
+            } else {
+                output::text(&outcome.text())
+            }
         })?;
         outcomes.push(outcome);
         // The page is rewritten after each study, so that a long run can be watched.

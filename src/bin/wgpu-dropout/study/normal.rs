@@ -11,7 +11,8 @@ pub fn normal(seed: u64, stream: u64, count: usize) -> Vec<f64> {
     // Uniform on the open interval (0, 1), so that its logarithm is finite.
     let mut uniform = || (f64::from(words.next_u32()) + 0.5) / 4_294_967_296.0;
     let pair = || {
-        let (radius, angle) = ((-2.0 * uniform().ln()).sqrt(), std::f64::consts::TAU * uniform());
+        let radius = (-2.0 * uniform().ln()).sqrt();
+        let angle = std::f64::consts::TAU * uniform();
         [radius * angle.cos(), radius * angle.sin()]
     };
     std::iter::repeat_with(pair).take(count.div_ceil(2)).flatten().take(count).collect()

@@ -298,14 +298,13 @@ impl Recipe {
 
     /// Returns the network for data with `inputs` features and `classes` classes.
     pub fn architecture(&self, inputs: usize, classes: usize, seed: u64) -> Result<Architecture> {
-        let (rate, input_rate) = (Rate::keep(self.keep)?, Rate::keep(self.input_keep)?);
         Ok(Architecture {
             inputs,
             hidden: self.hidden.clone(),
             classes,
             mode: self.mode,
-            rate,
-            input_rate,
+            rate: Rate::keep(self.keep)?,
+            input_rate: Rate::keep(self.input_keep)?,
             seed,
         })
     }

@@ -283,7 +283,8 @@ pub mod tests {
     #[test]
     fn a_stopped_arm_goes_on_alone_where_its_network_is_there() {
         let folder = tempfile::tempdir().unwrap();
-        let (partial, stopped) = (Partial::new(folder.path()), record("none", 0, 5.0));
+        let partial = Partial::new(folder.path());
+        let stopped = record("none", 0, 5.0);
         partial.keep(&stopped, 7).unwrap();
         assert!(partial.of(&stopped.key).is_none(), "no network");
         std::fs::write(partial.network(&stopped.key), "a network").unwrap();

@@ -56,7 +56,8 @@ impl Results<'_> {
         let series = |name: &str| -> Vec<&Vec<f64>> {
             self.of(arm).filter_map(|record| record.found.series.get(name)).collect()
         };
-        let (xs, ys) = (series(over), series(what));
+        let xs = series(over);
+        let ys = series(what);
         let Some(xs) = xs.first() else { return Vec::new() };
         let at = |i: usize| Spread::of(ys.iter().filter_map(|y| y.get(i).copied()));
         xs.iter().enumerate().map(|(i, &x)| (x, at(i))).collect()

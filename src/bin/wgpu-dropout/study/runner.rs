@@ -112,22 +112,23 @@ impl<'a> Runner<'a> {
             Some(Device::Cpu(_)) => rayon::current_num_threads().min(jobs.len()),
             _ => 0,
         };
-        let (next, stop, (sender, trained)) =
-            (AtomicUsize::new(0), AtomicBool::new(false), channel());
-        let (scene, partial, bar) = (self.scene, self.partial.clone(), self.bar.clone());
+        let next = AtomicUsize::new(0);
+        let stop = AtomicBool::new(false);
+        let (sender, trained) = channel();
+        let scene = self.scene;
+        let partial = self.partial.clone();
+        let bar = self.bar.clone();
         std::thread::scope(|scope| {
             for _ in 0..threads {
-                let (sender, work) = (
-                    sender.clone(),
-                    Shared {
-                        jobs: &jobs,
-                        next: &next,
-                        stop: &stop,
-                        scene,
-                        partial: &partial,
-                        bar: &bar,
-                    },
-                );
+                let sender = sender.clone();
+                let work = Shared {
+                    jobs: &jobs,
+                    next: &next,
+                    stop: &stop,
+                    scene,
+                    partial: &partial,
+                    bar: &bar,
+                };
                 scope.spawn(move || work.on_one_thread(&sender));
             }
             drop(sender);

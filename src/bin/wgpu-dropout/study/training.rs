@@ -59,10 +59,11 @@ impl Run<'_> {
         let (mut net, record) = match self.partial.of(&key) {
             Some((record, epoch)) => {
                 let net = Mlp::load(backend, &self.partial.network(&key))?;
-                match net.epoch() == epoch && *net.architecture() == architecture {
-                    true => (net, record),
+                if net.epoch() == epoch && *net.architecture() == architecture {
+                    (net, record)
+                } else {
                     // The earlier run was stopped after writing the network but not its figures.
-                    false => (new(net.into_backend())?, fresh(key)),
+                    (new(net.into_backend())?, fresh(key))
                 }
             }
             None => (new(backend)?, fresh(key)),
@@ -72,14 +73,17 @@ impl Run<'_> {
     }
 
     fn follow<B: Backend>(&self, net: &mut Mlp<B>, mut record: Record) -> Result<Record, Failure> {
-        let (recipe, data) = (self.recipe, &self.scene.data);
+        let recipe = self.recipe;
+        let data = &self.scene.data;
         let drawn = drawn(&data.train, recipe.rows, self.seed);
         let train = upload(net.backend_mut(), &drawn)?;
         let test = upload(net.backend_mut(), &data.test)?;
         let mut bench = Bench { net, test, labels: &data.test.labels };
-        let (epochs, training) = (recipe.epochs(), recipe.training());
+        let epochs = recipe.epochs();
+        let training = recipe.training();
         let cost = parts(recipe, data);
-        let (mut counted, all) = (0, u64::from(epochs) * u64::from(recipe.steps()));
+        let mut counted = 0;
+        let all = u64::from(epochs) * u64::from(recipe.steps());
         let mut advance = |step: u64| {
             let now = cost * step / all;
             self.bar.advance(now - counted.min(now));

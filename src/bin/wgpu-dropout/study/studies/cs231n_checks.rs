@@ -86,8 +86,8 @@ struct Layer {
 impl Computation for Layer {
     fn on<B: Backend>(&self, mut backend: B) -> Result<(B, Found)> {
         let mask = Mask::new(Rate::keep(self.keep)?, Key { seed: self.seed, layer: 1, step: 0 });
-        let (train, predict) =
-            (Dropout::train(Mode::Inverted, mask), Dropout::predict(Mode::Inverted, mask.rate));
+        let train = Dropout::train(Mode::Inverted, mask);
+        let predict = Dropout::predict(Mode::Inverted, mask.rate);
         let x: Vec<f32> = normal(self.seed, 0, SIDE * SIDE)
             .into_iter()
             .map(|value| (value + 10.0) as f32)
@@ -95,12 +95,13 @@ impl Computation for Layer {
         let y = run(&mut backend, &x, SIDE, train)?;
         let unchanged = run(&mut backend, &x, SIDE, predict)?;
 
-        let (keep, count) = (mask.rate.keep_in_effect(), (SIDE * SIDE) as f64);
+        let keep = mask.rate.keep_in_effect();
+        let count = (SIDE * SIDE) as f64;
         let zeros = y.iter().filter(|&&y| y == 0.0).count() as f64 / count;
         let mean = y.iter().copied().map(f64::from).sum::<f64>() / count;
         // Variance of an element of y: E[y²] − E[y]² = 101/keep − 100, since E[x²] = 101.
-        let (zeros_deviation, mean_deviation) =
-            ((keep * (1.0 - keep) / count).sqrt(), ((101.0 / keep - 100.0) / count).sqrt());
+        let zeros_deviation = (keep * (1.0 - keep) / count).sqrt();
+        let mean_deviation = ((101.0 / keep - 100.0) / count).sqrt();
         let mut found = Found::default();
         found.value("zeros", zeros);
         found.value("mean", mean);
@@ -126,7 +127,8 @@ impl Layer {
     ) -> Result<()> {
         // Dropout is linear, so any step will do. x and h are multiples of a power of two, so that
         // f32 holds x ± h exactly.
-        let (unit, h) = (1.0f32 / 1024.0, 4.0f32);
+        let unit = 1.0f32 / 1024.0;
+        let h = 4.0f32;
         let x: Vec<f32> = normal(self.seed, 1, SMALL * SMALL)
             .into_iter()
             .map(|value| (value as f32 / unit).round() * unit + 10.0)
@@ -153,7 +155,8 @@ impl Layer {
 
 fn run<B: Backend>(backend: &mut B, x: &[f32], cols: usize, dropout: Dropout) -> Result<Vec<f32>> {
     let rows = x.len() / cols;
-    let (x, mut y) = (backend.tensor(rows, cols, x)?, backend.zeros(rows, cols)?);
+    let x = backend.tensor(rows, cols, x)?;
+    let mut y = backend.zeros(rows, cols)?;
     backend.dropout(DropoutCall { x: &x, y: &mut y, dropout })?;
     backend.read(&y)
 }
@@ -173,15 +176,14 @@ struct Network {
 
 impl Computation for Network {
     fn on<B: Backend>(&self, backend: B) -> Result<(B, Found)> {
-        let (rate, input_rate) = (Rate::keep(self.keep)?, Rate::KEEP_ALL);
-        let (hidden, seed) = (vec![20, 30], self.seed);
+        let seed = self.seed;
         let architecture = Architecture {
             inputs: 15,
-            hidden,
+            hidden: vec![20, 30],
             classes: 10,
             mode: Mode::Inverted,
-            rate,
-            input_rate,
+            rate: Rate::keep(self.keep)?,
+            input_rate: Rate::KEEP_ALL,
             seed,
         };
         let mut net = Mlp::new(backend, architecture.clone())?;
@@ -192,9 +194,10 @@ impl Computation for Network {
                 .collect();
             net.set_parameters(layer as usize, &weights, &vec![0.0; widths[1]])?;
         }
-        let (x, labels) =
-            (normal32(seed, 10, 2 * 15), [seed as u32 % 10, (seed as u32).wrapping_add(7) % 10]);
-        let (batch, site) = (Batch { x: &x, labels: &labels }, training(&architecture, 0));
+        let x = normal32(seed, 10, 2 * 15);
+        let labels = [seed as u32 % 10, (seed as u32).wrapping_add(7) % 10];
+        let batch = Batch { x: &x, labels: &labels };
+        let site = training(&architecture, 0);
         let before = Network64::of(&mut net)?;
         // A learning rate of 1 subtracts the gradient itself from the parameters.
         let rule = SgdRule::plain(1.0);

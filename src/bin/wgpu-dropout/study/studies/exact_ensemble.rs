@@ -145,7 +145,8 @@ impl Computation for Unit {
     fn on<B: Backend>(&self, mut backend: B) -> Result<(B, Found)> {
         let Self { seed, .. } = *self;
         let rate = Rate::keep(self.keep)?;
-        let (weight, bias) = (normal32(seed, 0, UNITS * CLASSES), normal32(seed, 1, CLASSES));
+        let weight = normal32(seed, 0, UNITS * CLASSES);
+        let bias = normal32(seed, 1, CLASSES);
         let x: Vec<f32> = normal32(seed, 2, UNITS);
         let scaled: Vec<f32> = x.iter().map(|x| x * rate.keep_in_effect() as f32).collect();
         let scaled =
@@ -160,7 +161,8 @@ impl Computation for Unit {
 
         // The first class before the softmax is a linear unit. Division by k makes its dropout
         // inverted.
-        let (k, first) = (rate.keep_in_effect(), logits.chunks(CLASSES).map(|row| row[0]));
+        let k = rate.keep_in_effect();
+        let first = logits.chunks(CLASSES).map(|row| row[0]);
         let bias = f64::from(bias[0]);
         let outputs: Vec<f64> = first.map(|z| (f64::from(z) - bias) / k).collect();
         let mean: f64 = outputs.iter().zip(weights(rate, UNITS)).map(|(y, p)| y * p).sum();
@@ -195,7 +197,8 @@ impl Computation for Ridge {
         let x = normal(self.seed, 0, Self::ROWS * UNITS);
         let y = normal(self.seed, 1, Self::ROWS);
         // Scaling the rows of x and y by √p weights each mask by its probability p.
-        let (mut masked, mut targets) = (Vec::new(), Vec::new());
+        let mut masked = Vec::new();
+        let mut targets = Vec::new();
         for (mask, p) in weights(rate, UNITS).into_iter().enumerate() {
             for (row, y) in x.chunks(UNITS).zip(&y) {
                 let scale = p.sqrt() * f64::from(rate.inverse());
@@ -212,7 +215,8 @@ impl Computation for Ridge {
         let mut found_weights = vec![0.0; UNITS];
         let mut residual: Vec<f64> = targets.iter().copied().map(f64::from).collect();
         let mut slope = products(&mut backend, &input, &residual)?;
-        let (mut direction, mut length) = (slope.clone(), squares(&slope));
+        let mut direction = slope.clone();
+        let mut length = squares(&slope);
         for _ in 0..Self::STEPS {
             let weight: Vec<f32> = direction.iter().map(|&d| d as f32).collect();
             let along = affine_on(&mut backend, &input, &weight, None, false)?;
@@ -246,17 +250,17 @@ fn squares(values: &[f64]) -> f64 {
 fn products<B: Backend>(backend: &mut B, x: &B::Tensor<f32>, r: &[f64]) -> Result<Vec<f64>> {
     let r: Vec<f32> = r.iter().map(|&r| r as f32).collect();
     let grad_output = backend.tensor(r.len(), 1, &r)?;
-    let (mut grad_weight, mut grad_bias) = (backend.zeros(UNITS, 1)?, backend.zeros(1, 1)?);
-    let (grad_output, grad_weight, grad_bias) = (&grad_output, &mut grad_weight, &mut grad_bias);
+    let mut grad_weight = backend.zeros(UNITS, 1)?;
+    let mut grad_bias = backend.zeros(1, 1)?;
     backend.grad_weight(GradWeight {
         x,
-        grad_output,
+        grad_output: &grad_output,
         output: None,
-        grad_weight,
-        grad_bias,
+        grad_weight: &mut grad_weight,
+        grad_bias: &mut grad_bias,
         dropout: Dropout::NONE,
     })?;
-    Ok(backend.read(grad_weight)?.into_iter().map(f64::from).collect())
+    Ok(backend.read(&grad_weight)?.into_iter().map(f64::from).collect())
 }
 
 /// Solves `(XᵀX + λ·diag(XᵀX))·w = Xᵀy` for `w`, by elimination with pivots.
@@ -300,17 +304,16 @@ impl Deep {
 impl Computation for Deep {
     fn on<B: Backend>(&self, backend: B) -> Result<(B, Found)> {
         let Self { seed, .. } = *self;
-        let (rate, input_rate, hidden) =
-            (Rate::keep(self.keep)?, Rate::KEEP_ALL, vec![Self::WIDTH; 2]);
+        let rate = Rate::keep(self.keep)?;
         let mut net = Mlp::new(
             backend,
             Architecture {
                 inputs: Self::INPUTS,
-                hidden,
+                hidden: vec![Self::WIDTH; 2],
                 classes: CLASSES,
                 mode: Mode::Inverted,
                 rate,
-                input_rate,
+                input_rate: Rate::KEEP_ALL,
                 seed,
             },
         )?;
@@ -423,7 +426,8 @@ fn affine_on<B: Backend>(
     bias: Option<&[f32]>,
     relu: bool,
 ) -> Result<Vec<f32>> {
-    let (rows, inputs) = (x.rows(), x.cols());
+    let rows = x.rows();
+    let inputs = x.cols();
     let outputs = weight.len() / inputs;
     let weight = backend.tensor(inputs, outputs, weight)?;
     let bias = bias.map(|bias| backend.tensor(1, outputs, bias)).transpose()?;
@@ -446,7 +450,8 @@ fn kept(mask: usize, i: usize) -> f32 {
 
 /// Returns the probability of each mask.
 fn weights(rate: Rate, units: usize) -> Vec<f64> {
-    let (keep, drop) = (rate.keep_in_effect(), rate.drop_in_effect());
+    let keep = rate.keep_in_effect();
+    let drop = rate.drop_in_effect();
     let of = |mask: usize| {
         keep.powi(mask.count_ones() as i32) * drop.powi(units as i32 - mask.count_ones() as i32)
     };
@@ -474,7 +479,8 @@ struct Means {
 impl Means {
     /// Averages class probabilities, one row per mask, with a weight for each mask.
     fn of(probabilities: &[f64], weights: &[f64]) -> Self {
-        let (mut arithmetic, mut logarithms) = (vec![0.0; CLASSES], vec![0.0; CLASSES]);
+        let mut arithmetic = vec![0.0; CLASSES];
+        let mut logarithms = vec![0.0; CLASSES];
         for (row, weight) in probabilities.chunks(CLASSES).zip(weights) {
             for (class, p) in row.iter().enumerate() {
                 arithmetic[class] += weight * p;

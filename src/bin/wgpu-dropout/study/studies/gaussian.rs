@@ -137,11 +137,9 @@ impl<B: Backend> Noisy<B> {
         let mut each = |widths: &[usize]| {
             widths.iter().map(|&width| backend.zeros(batch, width)).collect::<Result<Vec<_>>>()
         };
-        let (noisy, clean, grads) = (
-            each(inner)?,
-            each(&inner[1..])?,
-            [each(&inner[1..])?, each(&inner[1..])?, each(&inner[1..])?],
-        );
+        let noisy = each(inner)?;
+        let clean = each(&inner[1..])?;
+        let grads = [each(&inner[1..])?, each(&inner[1..])?, each(&inner[1..])?];
         Ok(Self { seed, noise, input_keep, layers, noisy, clean, grads })
     }
 
@@ -222,15 +220,12 @@ impl<B: Backend> Handmade<B> for Noisy<B> {
             layers[index].update(backend, &noisy[index], grad_z, rule)?;
             if index > 0 {
                 // ReLU's output serves as its input: both are positive for the same elements.
-                let (grad_output, z, grad_z) =
-                    (&of_clean[index - 1], &clean[index - 1], &mut of_sums[index - 1]);
-                let (activation, dropout) = (Activation::Relu, Dropout::NONE);
                 backend.activation_grad(ActivationGrad {
-                    grad_output,
-                    z,
-                    grad_z,
-                    activation,
-                    dropout,
+                    grad_output: &of_clean[index - 1],
+                    z: &clean[index - 1],
+                    grad_z: &mut of_sums[index - 1],
+                    activation: Activation::Relu,
+                    dropout: Dropout::NONE,
                 })?;
             }
         }

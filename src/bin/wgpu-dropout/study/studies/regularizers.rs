@@ -64,7 +64,8 @@ fn decay(scene: &Scene) -> (f32, f32) {
 }
 
 fn arms(scene: &Scene) -> Vec<Arm> {
-    let (plain, (l2, l1)) = (plain(scene), decay(scene));
+    let plain = plain(scene);
+    let (l2, l1) = decay(scene);
     let bound = scene.pick_of(BOUND[0], BOUND[1], BOUND[1]);
     let dropped = || plain.clone().keep(0.5, scene.input_keep());
     let logistic = |name: &str, weight| {

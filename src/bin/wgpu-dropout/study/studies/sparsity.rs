@@ -58,7 +58,8 @@ fn arms(_: &Scene) -> Vec<Arm> {
 }
 
 fn judge(_: &Scene, results: &Results<'_>) -> Vec<Verdict> {
-    let (without, with) = (results.name_at(LINE, 1.0), results.name_at(LINE, 0.5));
+    let without = results.name_at(LINE, 1.0);
+    let with = results.name_at(LINE, 0.5);
     let ratio = results.ratio(with, without, "activation");
     vec![
         Verdict::at_most("the mean activation with dropout over that without", ratio, 0.6, "times"),
@@ -117,19 +118,20 @@ impl Computation for Autoencoder<'_> {
         let data = &self.scene.data;
         let train = drawn(&data.train, self.scene.rows(self.scene.pick(5000, 60_000)), self.seed);
         let units = hidden(self.scene);
-        let (rows, inputs, updates) =
-            (train.rows, train.cols, self.scene.updates(self.scene.pick(2000, 60_000)));
+        let rows = train.rows;
+        let inputs = train.cols;
+        let updates = self.scene.updates(self.scene.pick(2000, 60_000));
         let batch = BATCH.min(rows);
         let resident = upload(&mut backend, &train)?;
-        let (mut encode, mut decode) = (
-            Layer::new(&mut backend, self.seed, 0, inputs, units)?,
-            Layer::new(&mut backend, self.seed, 1, units, inputs)?,
-        );
+        let mut encode = Layer::new(&mut backend, self.seed, 0, inputs, units)?;
+        let mut decode = Layer::new(&mut backend, self.seed, 1, units, inputs)?;
         let mut x = backend.zeros(batch, inputs)?;
-        let (mut hidden, mut grad_hidden) =
-            (backend.zeros(batch, units)?, backend.zeros(batch, units)?);
-        let (mut z, mut grad_z) = (backend.zeros(batch, inputs)?, backend.zeros(batch, inputs)?);
-        let (mut labels, mut losses) = (backend.zeros(batch, 1)?, backend.zeros(batch, 2)?);
+        let mut hidden = backend.zeros(batch, units)?;
+        let mut grad_hidden = backend.zeros(batch, units)?;
+        let mut z = backend.zeros(batch, inputs)?;
+        let mut grad_z = backend.zeros(batch, inputs)?;
+        let mut labels = backend.zeros(batch, 1)?;
+        let mut losses = backend.zeros(batch, 2)?;
         let mut order = backend.zeros::<u32>(rows, 1)?;
         let rate = Rate::keep(self.keep)?;
         let site = |step: u32| {
@@ -159,24 +161,20 @@ impl Computation for Autoencoder<'_> {
             })?;
             encode.forward(&mut backend, &x, &mut hidden, true, site(step))?;
             decode.forward(&mut backend, &hidden, &mut z, false, Dropout::NONE)?;
-            let (targets, logistic) = (&x, true);
             backend.squared_error(SquaredError {
                 z: &z,
-                targets,
+                targets: &x,
                 grad_z: &mut grad_z,
                 losses: &mut losses,
-                logistic,
+                logistic: true,
             })?;
-            let (weight, dropout, through) =
-                (&decode.weight, Dropout::NONE, Some((&hidden, site(step).scale)));
-            let (grad_output, output, grad_input) = (&grad_z, None, &mut grad_hidden);
             backend.grad_input(GradInput {
-                grad_output,
-                output,
-                weight,
-                grad_input,
-                dropout,
-                through,
+                grad_output: &grad_z,
+                output: None,
+                weight: &decode.weight,
+                grad_input: &mut grad_hidden,
+                dropout: Dropout::NONE,
+                through: Some((&hidden, site(step).scale)),
             })?;
             decode.update(&mut backend, &hidden, &grad_z, rule)?;
             encode.update(&mut backend, &x, &grad_hidden, rule)?;
@@ -197,11 +195,15 @@ impl Autoencoder<'_> {
     ) -> Result<Found> {
         const ROWS: usize = 1000;
         let test = &self.scene.data.test;
-        let (rows, inputs, units) = (test.rows.min(ROWS), test.cols, hidden(self.scene));
+        let rows = test.rows.min(ROWS);
+        let inputs = test.cols;
+        let units = hidden(self.scene);
         let features = test.features_f32();
         let x = backend.tensor(rows, inputs, &features[..rows * inputs])?;
-        let (mut hidden, mut z) = (backend.zeros(rows, units)?, backend.zeros(rows, inputs)?);
-        let (mut grad_z, mut losses) = (backend.zeros(rows, inputs)?, backend.zeros(rows, 2)?);
+        let mut hidden = backend.zeros(rows, units)?;
+        let mut z = backend.zeros(rows, inputs)?;
+        let mut grad_z = backend.zeros(rows, inputs)?;
+        let mut losses = backend.zeros(rows, 2)?;
         encode.forward(backend, &x, &mut hidden, true, Dropout::NONE)?;
         let activations = backend.read(&hidden)?;
         encode.forward(

@@ -181,9 +181,17 @@ fn figures(scene: &Scene, results: &Results<'_>) -> Result<Vec<String>, Failure>
         let lines = arms
             .map(|arm| Line::new(arm.as_str(), results.curve(&arm, "epoch", "test_error")))
             .collect();
-        let (title, x, y) =
-            ("Two heads on the same convolutions", "epoch", "error on test rows (%)");
-        pictures.push(Plot { title, x, y, log: false, falling: true, lines }.draw()?);
+        pictures.push(
+            Plot {
+                title: "Two heads on the same convolutions",
+                x: "epoch",
+                y: "error on test rows (%)",
+                log: false,
+                falling: true,
+                lines,
+            }
+            .draw()?,
+        );
     }
     Ok(pictures)
 }
@@ -243,7 +251,8 @@ fn vgg16() -> Network {
 /// fully connected layer. Filters have no bias; batch normalization has two parameters per channel.
 fn resnet50() -> Network {
     let block = |side: u64, inputs: u64, outputs: u64| filters(side, inputs, outputs) + outputs;
-    let (mut convolution, mut inputs) = (block(7, 3, 64), 64);
+    let mut convolution = block(7, 3, 64);
+    let mut inputs = 64;
     for (width, blocks) in [(64, 3), (128, 4), (256, 6), (512, 3)] {
         let outputs = 4 * width;
         convolution += block(1, inputs, outputs);

@@ -24,7 +24,8 @@ pub struct Net<'a> {
 
 impl Computation for Net<'_> {
     fn on<B: Backend>(&self, mut backend: B) -> Result<(B, Found)> {
-        let (scene, recipe) = (self.scene, &self.recipe);
+        let scene = self.scene;
+        let recipe = &self.recipe;
         let widths =
             recipe.architecture(scene.data.train.cols, scene.data.classes, self.seed)?.widths();
         let layers = Layer::stack(&mut backend, self.seed, &widths)?;
@@ -77,13 +78,12 @@ impl<B: Backend> Hidden<B> {
         let Self { z, y, grad_z, grad_y, statistics, running } = self;
         backend.batch_statistics(BatchStatistics { x: y, statistics, running, momentum: 0.1 })?;
         backend.sparsity_grad(SparsityGrad { statistics, grad_y, target: TARGET, weight })?;
-        let (activation, dropout) = (Activation::Sigmoid, Dropout::NONE);
         backend.activation_grad(ActivationGrad {
             grad_output: grad_y,
             z,
             grad_z,
-            activation,
-            dropout,
+            activation: Activation::Sigmoid,
+            dropout: Dropout::NONE,
         })
     }
 }
@@ -96,7 +96,8 @@ impl<B: Backend> Handmade<B> for Sparse<B> {
         logits: &mut B::Tensor<f32>,
         _: Option<u32>,
     ) -> Result<()> {
-        let (mut below, last) = (x, self.hidden.len());
+        let mut below = x;
+        let last = self.hidden.len();
         for (layer, Hidden { z, y, .. }) in self.layers.iter().zip(&mut self.hidden) {
             layer.logistic(backend, below, z, y)?;
             below = y;

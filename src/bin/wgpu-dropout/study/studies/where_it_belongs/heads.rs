@@ -90,7 +90,8 @@ pub fn shapes(
     seed: u64,
 ) -> Result<(Front, Architecture)> {
     let mut front = front;
-    let (rate, all) = (Rate::keep(keep)?, Rate::KEEP_ALL);
+    let rate = Rate::keep(keep)?;
+    let all = Rate::KEEP_ALL;
     let maps = front.maps()?;
     let (hidden, input_rate) = match head {
         Head::Connected => (vec![scene.pick(256, 1024)], all),
@@ -153,8 +154,8 @@ impl Computation for Net<'_> {
         let Some(front) = front(scene) else { return Ok((backend, Found::default())) };
         let (front, architecture) = shapes(scene, front, head, keep, seed)?;
         let mut net = ConvNet::new(backend, &front, architecture)?;
-        let (train, test) =
-            (upload(net.backend_mut(), &samples)?, upload(net.backend_mut(), &scene.data.test)?);
+        let train = upload(net.backend_mut(), &samples)?;
+        let test = upload(net.backend_mut(), &scene.data.test)?;
         let steps = samples.rows.div_ceil(BATCH).max(1) as u32;
         let epochs = scene.updates(updates).div_ceil(steps).max(1);
         let training = Training {
