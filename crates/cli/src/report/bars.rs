@@ -1,14 +1,14 @@
-//! Throughput as bars, each before its ceiling.
+//! Throughput as bars, each in front of its ceiling.
 
 use crate::bench::Row;
 
-/// Units of a picture.
+/// Width of a picture, in units of its view box.
 const WIDTH: f64 = 440.0;
-/// Height of a bar with the line of text above it.
+/// Height of a bar and the line of text above it.
 const STEP: f64 = 50.0;
 
-/// A bar for each row of the kernels, which are given with the names to show; `speed` gives its
-/// length, and the pale bar behind it is the ceiling's.
+/// Draws a bar for each row of the given kernels, which come with the names to show. `speed` gives
+/// the bar's length; the pale bar behind it is the ceiling's.
 pub fn draw(rows: &[Row], kernels: &[(&str, &str)], speed: fn(&Row) -> f64) -> String {
     let named = |row: &Row| {
         kernels.iter().find(|(kernel, _)| *kernel == row.entry.kernel).map(|(_, name)| *name)
@@ -19,8 +19,10 @@ pub fn draw(rows: &[Row], kernels: &[(&str, &str)], speed: fn(&Row) -> f64) -> S
         .map(|(row, _)| speed(row).max(speed(row) / row.ratio()))
         .fold(f64::MIN_POSITIVE, f64::max);
     let bars = shown.iter().enumerate().map(|(i, (row, name))| {
-        let (top, value) = (STEP * i as f64, speed(row));
-        let (text, bar) = (top + 15.0, top + 22.0);
+        let top = STEP * i as f64;
+        let value = speed(row);
+        let text = top + 15.0;
+        let bar = top + 22.0;
         let kind = row.place.kind;
         let rect = |class: &str, speed: f64| {
             let width = (WIDTH * speed / most).max(1.0);
@@ -36,7 +38,8 @@ pub fn draw(rows: &[Row], kernels: &[(&str, &str)], speed: fn(&Row) -> f64) -> S
         );
         words + &rect("ceiling", value / row.ratio()) + &rect(&kind.to_lowercase(), value)
     });
-    let (bars, height) = (bars.collect::<String>(), STEP * shown.len() as f64);
+    let bars = bars.collect::<String>();
+    let height = STEP * shown.len() as f64;
     format!(
         "<svg viewBox=\"0 0 {WIDTH} {height}\" role=\"img\" aria-label=\"throughput\" class=\"bars\">\n{bars}</svg>\n"
     )

@@ -1,5 +1,5 @@
-//! The page of `bench --html`: rooflines, throughput and the cost of dropout against size, GPU
-//! against CPU, and all figures.
+//! Page of `bench --html`: rooflines, throughput and the cost of dropout against size, GPU against
+//! CPU, and all figures.
 
 use super::chart::legend;
 use super::roofline::{self, Roof};
@@ -8,9 +8,9 @@ use crate::bench::{Bound, Results, Row, counted, seconds, sorted};
 use crate::failure::Failure;
 use crate::machine::{Machine, Place};
 
-/// The page.
+/// Builds the page.
 pub fn page(machine: &Machine, places: &[Place], results: &Results) -> Result<String, Failure> {
-    let lead = "How fast the kernels are, each beside the ceiling that it cannot pass, measured in the same run.";
+    let lead = "The speed of the kernels, each beside the ceiling that it cannot exceed, measured in the same run.";
     let rows = &results.rows;
     let sections = [
         head("wgpu-dropout bench", lead, machine, places),
@@ -55,20 +55,21 @@ fn against_size(rows: &[Row]) -> Result<String, Failure> {
     let copy = (!throughput.is_empty()).then_some(("ink", true, "copy, the ceiling"));
     Ok(section(
         "Against size",
-        "Half of the units dropped. Vertical strokes span the middle half of the measurements. The cost is the median of ratios of turns \
-         taken alternately, with and without dropout.",
+        "Half of the units dropped. Vertical strokes span the middle half of the measurements. The cost is the median ratio of \
+         alternating turns with and without dropout.",
         &legend(devices.chain(copy)),
         &(throughput + &cost),
     ))
 }
 
-/// Kernels by what limits them, with their names.
+/// Kernels limited by bandwidth, with the names to show.
 const MOVING: [(&str, &str); 4] = [
     ("dropout", "dropout"),
-    ("dropout_grad", "dropout, both ways"),
+    ("dropout_grad", "dropout, forward and backward"),
     ("sgd", "update"),
     ("softmax_cross_entropy", "loss"),
 ];
+/// Kernels limited by arithmetic, with the names to show.
 const CALCULATING: [(&str, &str); 5] = [
     ("matmul", "plain product"),
     ("linear_forward", "layer with dropout"),
@@ -112,13 +113,14 @@ fn side_by_side(rows: &[Row], places: &[Place]) -> String {
     };
     section(
         if places.len() > 1 { "GPU against CPU" } else { "Beside the ceilings" },
-        "At the largest size measured on all devices. The pale bar behind each is its ceiling.",
+        "Each kernel at the largest size measured on all devices. The pale bar behind each is its ceiling.",
         "",
         &pictures.concat(),
     ) + &pairs
 }
 
-/// The rows of a kernel at the largest size that every device has, beside a copy or product.
+/// Returns a kernel's rows at the largest size that every device has, except those that measure the
+/// cost of dropout in a layer.
 fn largest<'a>(rows: &'a [Row], kernel: &str, places: &[Place]) -> Vec<&'a Row> {
     let rows = || rows.iter().filter(|row| row.entry.kernel == kernel && row.cost().is_none());
     let of = |place: &Place, shape: &[usize]| {
@@ -142,12 +144,13 @@ fn steps(rows: &[Row]) -> String {
             )
         })
         .collect();
-    match items.is_empty() {
-        true => items,
-        false => format!(
-            "<h2>What a training step does</h2>\n<p>Counted where it is done, over an epoch after warm-up; the losses are read once, at its \
-             end. The first one compiles what was not compiled before.</p>\n<ul>\n{items}</ul>\n"
-        ),
+    if items.is_empty() {
+        items
+    } else {
+        format!(
+            "<h2>What a training step does</h2>\n<p>Counted as it happens, over an epoch after warm-up; the losses are read once, at its \
+             end. The first epoch compiles every kernel that was not compiled before.</p>\n<ul>\n{items}</ul>\n"
+        )
     }
 }
 
@@ -188,14 +191,15 @@ fn figures(results: &Results) -> String {
     )
 }
 
-/// A part of the page; nothing where it has no pictures.
+/// Returns a section of the page; empty if it has no pictures.
 fn section(title: &str, text: &str, legend: &str, pictures: &str) -> String {
-    match pictures.is_empty() {
-        true => String::new(),
-        false => format!(
+    if pictures.is_empty() {
+        String::new()
+    } else {
+        format!(
             "<h2>{}</h2>\n<p>{}</p>\n{legend}<div class=\"grid\">\n{pictures}</div>\n",
             escape(title),
             escape(text)
-        ),
+        )
     }
 }

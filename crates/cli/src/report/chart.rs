@@ -1,8 +1,7 @@
-//! What the plots share: their size, axes and legend, and colours that the page's style sheet
-//! decides.
+//! Parts shared by the plots: their size, axes and legend, and colors from the page's style sheet.
 //!
-//! Plotters knows fixed colours alone. So each thing is drawn in a colour that stands for a name,
-//! and the finished picture has these replaced by the names' custom properties, which differ
+//! Plotters supports only fixed colors. So each item is drawn in a color that stands for a name.
+//! In the finished picture, these colors are replaced by the names' custom properties, which differ
 //! between light and dark.
 
 use super::escape;
@@ -11,19 +10,23 @@ use plotters::coord::Shift;
 use plotters::coord::ranged1d::{AsRangedCoord, ValueFormatter};
 use plotters::prelude::*;
 
-/// Units of a picture: four to a point, since plotters rounds to whole ones.
+/// Width and height of a picture in units. There are four units to a point, since plotters rounds
+/// to whole units.
 pub const SIZE: (u32, u32) = (1760, 1240);
+/// Font size of the axes, in units.
 pub const FONT: u32 = 76;
 
-/// What has a colour, by the place of its stand-in.
+/// Names that have a color, by the index of their stand-in.
 const NAMES: [&str; 16] = [
     "ink", "grid", "none", "vanilla", "inverted", "gpu", "cpu", "line-1", "line-2", "line-3",
     "line-4", "line-5", "line-6", "line-7", "line-8", "line-9",
 ];
+/// Stand-in for the color of text and axes.
 pub const INK: RGBColor = RGBColor(1, 2, 0);
+/// Stand-in for the color of grid lines.
 const GRID: RGBColor = RGBColor(1, 2, 1);
 
-/// The stand-in for a name's colour; ink's for any other.
+/// Returns the stand-in for a name's color; an unknown name gets ink's.
 pub fn paint(name: &str) -> RGBColor {
     RGBColor(1, 2, NAMES.iter().position(|known| *known == name).unwrap_or(0) as u8)
 }
@@ -36,7 +39,11 @@ type Chart<'a, X, Y> = ChartContext<
     Cartesian2d<<X as AsRangedCoord>::CoordDescType, <Y as AsRangedCoord>::CoordDescType>,
 >;
 
-/// A picture; `what` describes it to those who cannot see it.
+/// Draws a picture. `what` describes it to people who cannot see it.
+///
+/// # Errors
+///
+/// If plotters cannot draw it.
 pub fn picture(what: &str, draw: impl FnOnce(&Area<'_>) -> Drawn) -> Result<String, Failure> {
     let mut svg = String::new();
     let drawn = {
@@ -47,10 +54,11 @@ pub fn picture(what: &str, draw: impl FnOnce(&Area<'_>) -> Drawn) -> Result<Stri
     Ok(themed(&svg, what))
 }
 
-/// The picture with names for its colours, as wide as its place.
+/// Replaces a picture's stand-in colors by custom properties and its fixed size by a view box, so
+/// that it fills its container.
 fn themed(svg: &str, what: &str) -> String {
     let (width, height) = SIZE;
-    // Plotters' own first line fixes the size.
+    // The first line of plotters' output fixes the size.
     let body = svg.split_once('\n').map_or("", |(_, body)| body);
     let mut picture = format!(
         "<svg viewBox=\"0 0 {width} {height}\" role=\"img\" aria-label=\"{}\">\n{body}",
@@ -67,20 +75,24 @@ fn themed(svg: &str, what: &str) -> String {
     picture + "\n"
 }
 
-/// The axes of a plot.
+/// Axes of a plot.
 pub struct Axes<'a> {
-    /// What they show, with its unit.
+    /// Label of the x axis, with its unit.
     pub x: &'a str,
+    /// Label of the y axis, with its unit.
     pub y: &'a str,
-    /// About how many values are written along them, and how.
+    /// Approximate number of values written along the x axis.
     pub x_labels: usize,
+    /// Approximate number of values written along the y axis.
     pub y_labels: usize,
+    /// Formats a value of the x axis.
     pub x_label: &'a dyn Fn(&f64) -> String,
+    /// Formats a value of the y axis.
     pub y_label: &'a dyn Fn(&f64) -> String,
 }
 
 impl Axes<'_> {
-    /// An empty plot between these axes.
+    /// Draws the axes and returns the empty plot between them.
     pub fn frame<'a, X, Y>(
         &self,
         area: &Area<'a>,
@@ -95,7 +107,7 @@ impl Axes<'_> {
     {
         let mut chart = ChartBuilder::on(area)
             .margin(24)
-            // Half of the last label lies beyond the axis.
+            // Half of the last label extends beyond the axis.
             .margin_right(110)
             .x_label_area_size(170)
             .y_label_area_size(250)
@@ -120,7 +132,7 @@ impl Axes<'_> {
     }
 }
 
-/// What lines mean: the class of each, whether it is dashed, and its name.
+/// Returns a legend of lines, each given by its style class, true if it is dashed, and its name.
 pub fn legend<'a>(lines: impl IntoIterator<Item = (&'a str, bool, &'a str)>) -> String {
     let items = lines.into_iter().map(|(class, dashed, name)| {
         let dashed = if dashed { " class=\"dashed\"" } else { "" };
@@ -130,7 +142,7 @@ pub fn legend<'a>(lines: impl IntoIterator<Item = (&'a str, bool, &'a str)>) -> 
     format!("<p class=\"legend\">{}</p>\n", items.collect::<String>())
 }
 
-/// A value on a logarithmic axis: plain as long as it is short.
+/// Formats a value on a logarithmic axis, in thousands (`k`) from 10,000 on.
 pub fn plain(value: &f64) -> String {
     match *value {
         value if value >= 1e4 => format!("{}k", value / 1e3),

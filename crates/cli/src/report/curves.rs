@@ -1,4 +1,4 @@
-//! Loss and error against the epoch.
+//! Curves of loss and error against the epoch.
 
 use super::chart::{self, Axes, Drawn, paint, picture};
 use crate::demo::compare::{MODES, Run, called};
@@ -7,20 +7,20 @@ use crate::train::session::Report;
 use plotters::coord::ranged1d::{AsRangedCoord, ValueFormatter};
 use plotters::prelude::*;
 
-/// A run's value in an epoch, on rows trained on or not.
+/// Function that takes a value, of training or test rows, from an epoch's report.
 type Value = fn(&Report) -> f64;
 
-/// Loss of both sets, on a logarithmic axis.
+/// Draws the loss on training and test rows, on a logarithmic axis.
 pub fn loss(runs: &[&Run]) -> Result<String, Failure> {
     let values: [Value; 2] = [|report| report.train.loss, |report| report.test.loss];
     let (low, high) = extent(runs, &values, 0);
-    // A loss of 0 has no place on the axis.
+    // A logarithmic axis has no 0.
     let axis = (low.max(1e-6) / 1.2..high.max(1e-5) * 1.2).log_scale();
     draw(runs, &values, axis, "loss (nats)", &|value| format!("{value}"))
 }
 
-/// Error of both sets. The first epochs' errors lie far above all later ones: the axis ends where
-/// the rest can be told apart.
+/// Draws the error on training and test rows. The first epochs' errors lie far above all later
+/// ones, so the axis fits the epochs after the first fifth.
 pub fn error(runs: &[&Run]) -> Result<String, Failure> {
     let values: [Value; 2] = [|report| report.train.error, |report| report.test.error];
     let epochs = runs.iter().map(|run| run.reports.len()).max().unwrap_or(0);
@@ -28,7 +28,7 @@ pub fn error(runs: &[&Run]) -> Result<String, Failure> {
     draw(runs, &values, 0.0..high.max(1.0) * 1.1, "error (%)", &|value| format!("{value}"))
 }
 
-/// The lowest and the highest value after so many epochs.
+/// Returns the lowest and the highest value after the first `after` epochs.
 fn extent(runs: &[&Run], values: &[Value], after: usize) -> (f64, f64) {
     let reports = runs.iter().flat_map(|run| run.reports.iter().skip(after));
     let all = reports.flat_map(|report| values.iter().map(move |value| value(report)));
@@ -82,7 +82,8 @@ where
     })
 }
 
-/// The part of a falling line that lies below `high`, from where it comes in.
+/// Returns the part of a falling line that lies below `high`, starting at the point where it
+/// crosses `high`.
 pub(super) fn below(points: &[(f64, f64)], high: f64) -> Vec<(f64, f64)> {
     let first = points.iter().rposition(|&(_, y)| y > high).map_or(0, |last_above| last_above + 1);
     let entry = first.checked_sub(1).and_then(|above| {
@@ -92,7 +93,7 @@ pub(super) fn below(points: &[(f64, f64)], high: f64) -> Vec<(f64, f64)> {
     entry.into_iter().chain(points[first..].iter().copied()).collect()
 }
 
-/// What the lines mean, for all pictures.
+/// Returns the legend for all pictures.
 pub fn legend() -> String {
     let modes = MODES.map(|mode| (mode.to_string(), called(mode)));
     let modes = modes.iter().map(|(class, name)| (class.as_str(), false, *name));

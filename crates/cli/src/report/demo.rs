@@ -1,4 +1,4 @@
-//! `report.html`: what the demo found.
+//! `report.html`: the findings of the demo.
 
 use super::{bars, curves, document, escape, figure, head, table};
 use crate::bench::Row;
@@ -8,10 +8,10 @@ use crate::failure::Failure;
 use crate::machine::Place;
 use wgpu_dropout::verify::Check;
 
-/// The page.
+/// Builds the page.
 pub fn page(findings: &Findings) -> Result<String, Failure> {
     let lead =
-        "Dropout whose mask is the same bits on every device: checked, trained with, and timed.";
+        "Dropout whose mask has the same bits on every device: checked, trained with, and timed.";
     let head = head("wgpu-dropout", lead, &findings.machine, &findings.places);
     let sections = [head, masks(findings), training(findings)?, throughput(findings)].concat();
     Ok(document("wgpu-dropout report", &sections))
@@ -34,9 +34,10 @@ fn masks(findings: &Findings) -> String {
 }
 
 fn mark(check: &Check) -> String {
-    match check.passed() {
-        true => format!("<span class=\"ok\" title=\"{}\">OK</span>", escape(&check.note)),
-        false => format!("<span class=\"wrong\">{}</span>", escape(&check.note)),
+    if check.passed() {
+        format!("<span class=\"ok\" title=\"{}\">OK</span>", escape(&check.note))
+    } else {
+        format!("<span class=\"wrong\">{}</span>", escape(&check.note))
     }
 }
 
@@ -76,7 +77,8 @@ fn results(places: &[Place], runs: &[Run]) -> String {
             ]
         });
     let counted = runs.iter().filter(|run| run.mode == wgpu_dropout::Mode::Inverted).map(|run| {
-        let (kind, counts) = (places[run.place].kind, &run.counts);
+        let kind = places[run.place].kind;
+        let counts = &run.counts;
         format!(
             "{kind}: {} dispatches, {} submits, {} bytes read back",
             counts.dispatches, counts.submits, counts.bytes_read
@@ -84,7 +86,7 @@ fn results(places: &[Place], runs: &[Run]) -> String {
     });
     let counted = counted.collect::<Vec<_>>().join("; ");
     format!(
-        "{}<p class=\"note\">A run with inverted dropout, measuring included, took: {}. Errors beyond the end of their axis are left out.</p>\n",
+        "{}<p class=\"note\">A run with inverted dropout, including its evaluations, took: {}. Errors beyond the end of their axis are not drawn.</p>\n",
         table(&heads, rows),
         escape(&counted)
     )
@@ -109,7 +111,7 @@ fn throughput(findings: &Findings) -> String {
         ("grad_input", "gradient of input"),
         ("grad_weight", "gradient of weight"),
     ];
-    // The rows of a picture are of one size, the last that was timed.
+    // All rows of a picture have one size, the last that was timed.
     let size = |kernel: &str| {
         rows.iter().rev().find(|row| row.entry.kernel == kernel).map(|row| row.entry.shape.clone())
     };
@@ -120,10 +122,11 @@ fn throughput(findings: &Findings) -> String {
         let shape = rows.first().map(|row| row.entry.shape()).unwrap_or_default();
         format!("{what}, {shape}, in {unit}")
     };
-    let (elements, layers) = (of_size("dropout"), of_size("linear_forward"));
+    let elements = of_size("dropout");
+    let layers = of_size("linear_forward");
     format!(
-        "<h2>Throughput</h2>\n<p>Half of the units dropped. The pale bar behind each is the kernel that does as little as can be done, timed \
-         beside it in the same run: a copy, a plain matrix product.</p>\n<div class=\"grid\">\n{}{}</div>\n\
+        "<h2>Throughput</h2>\n<p>Half of the units dropped. The pale bar behind each is its ceiling, the kernel that does the least possible \
+         work, timed beside it in the same run: a copy or a plain matrix product.</p>\n<div class=\"grid\">\n{}{}</div>\n\
          <details><summary>All kernels</summary>\n{}</details>\n",
         figure(
             &title("Dropout", &elements, "GB/s"),

@@ -1,31 +1,33 @@
-//! Histograms: how often values fall into each of equal parts of 0 to 1, or of another range.
+//! Histograms: counts of values in equal bins of a range that starts at 0.
 
 use super::chart::{Axes, Drawn, legend, paint, picture, plain};
 use super::figure;
 use crate::failure::Failure;
 use plotters::prelude::*;
 
-/// The classes of groups and, after them, of marks.
+/// Style classes of the groups and, after them, of the marks.
 const CLASSES: [&str; 6] = ["line-2", "line-1", "line-3", "line-4", "line-5", "line-6"];
 
-/// A picture of counts, with marks.
+/// Histogram with marks at single values.
 #[derive(Debug)]
 pub struct Histogram<'a> {
-    /// Above it.
+    /// Title above the picture.
     pub title: &'a str,
-    /// The axes, with units.
+    /// Label of the x axis, with its unit.
     pub x: &'a str,
+    /// Label of the y axis, with its unit.
     pub y: &'a str,
-    /// Where the values end; they start at 0.
+    /// End of the range of values, which starts at 0.
     pub end: f64,
-    /// Counts in equal parts of the range, by the name of what is counted; drawn over one another.
+    /// Counts in equal bins of the range, with the name of each group; groups are drawn over one
+    /// another.
     pub groups: Vec<(String, Vec<f64>)>,
-    /// Single values, by name.
+    /// Single values to mark, with their names.
     pub marks: Vec<(String, f64)>,
 }
 
 impl Histogram<'_> {
-    /// The picture with its title and legend; nothing where nothing is counted.
+    /// Draws the picture with its title and legend; empty if all counts are 0.
     pub fn draw(&self) -> Result<String, Failure> {
         let most = self.groups.iter().flat_map(|(_, counts)| counts).copied().fold(0.0, f64::max);
         if most == 0.0 {

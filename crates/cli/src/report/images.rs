@@ -1,15 +1,15 @@
-//! Many small grey images as one picture, such as the filters of a first layer.
+//! Many small gray images as one picture, such as the filters of a first layer.
 
 use super::figure;
 use crate::failure::Failure;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 
-/// Pixels between two images.
+/// Gap between two images, in pixels.
 const GAP: usize = 1;
 
-/// Square images side by side, so many in a row, each stretched over all shades: the picture with
-/// its title. Nothing where there is none, or where they are no squares.
+/// Draws square images side by side, `in_a_row` to a row, each stretched over all shades, and
+/// returns the picture with its title; empty if there are no images, or if they are not squares.
 pub fn grid(title: &str, images: &[&[f64]], in_a_row: usize) -> Result<String, Failure> {
     let pixels = images.first().map_or(0, |image| image.len());
     let side = pixels.isqrt();
@@ -18,10 +18,11 @@ pub fn grid(title: &str, images: &[&[f64]], in_a_row: usize) -> Result<String, F
     }
     let rows = images.len().div_ceil(in_a_row);
     let [width, height] = [in_a_row, rows].map(|count| count * (side + GAP) - GAP);
-    // Between the images there is nothing: grey and its opacity.
+    // Two bytes per pixel, gray and opacity: the gaps between images stay transparent.
     let mut picture = vec![0u8; 2 * width * height];
     for (index, image) in images.iter().enumerate() {
-        let (left, top) = (index % in_a_row * (side + GAP), index / in_a_row * (side + GAP));
+        let left = index % in_a_row * (side + GAP);
+        let top = index / in_a_row * (side + GAP);
         let shade = shades(image);
         for (pixel, &value) in image.iter().enumerate() {
             let at = 2 * ((top + pixel / side) * width + left + pixel % side);
@@ -38,7 +39,8 @@ pub fn grid(title: &str, images: &[&[f64]], in_a_row: usize) -> Result<String, F
     Ok(figure(title, &image))
 }
 
-/// From the smallest value, black, to the largest, white.
+/// Returns the map from values to shades: black for an image's smallest value, white for its
+/// largest.
 fn shades(image: &[f64]) -> impl Fn(f64) -> u8 {
     let (low, high) = image
         .iter()
@@ -62,7 +64,8 @@ mod tests {
 
     #[test]
     fn images_lie_side_by_side_with_a_gap() {
-        let (a, b) = ([0.0, 1.0, 2.0, 4.0], [5.0, 5.0, 5.0, 6.0]);
+        let a = [0.0, 1.0, 2.0, 4.0];
+        let b = [5.0, 5.0, 5.0, 6.0];
         let page = grid("two", &[&a, &b, &a], 2).unwrap();
         let (_, rest) = page.split_once("base64,").unwrap();
         let bytes = BASE64_STANDARD.decode(rest.split_once('"').unwrap().0).unwrap();

@@ -1,5 +1,5 @@
-//! Figures against a size that doubles: throughput against the elements, the cost of dropout
-//! against the inner size.
+//! Figures against a size on a log₂ axis: throughput against the number of elements, and the cost
+//! of dropout against the inner size.
 
 use super::chart::{Axes, Drawn, INK, paint, picture, plain};
 use crate::bench::Row;
@@ -8,16 +8,17 @@ use crate::failure::Failure;
 use plotters::coord::ranged1d::{AsRangedCoord, ValueFormatter};
 use plotters::prelude::*;
 
-/// One line of a picture.
+/// Line of a picture.
 struct Line {
     class: String,
     dashed: bool,
-    /// Sizes in order, and the figure at each.
+    /// Sizes in order, with the figure at each.
     points: Vec<(usize, Quartiles)>,
 }
 
 impl Line {
-    /// The rows of a kernel on a kind of device; none where there are none.
+    /// Creates the line of the points that `point` takes from the rows of one kind of device;
+    /// `None` if there are no points.
     fn of(
         rows: &[Row],
         kind: &str,
@@ -32,15 +33,15 @@ impl Line {
     }
 }
 
-/// The devices that a picture tells apart.
+/// Kinds of devices that a picture distinguishes.
 const KINDS: [&str; 2] = ["GPU", "CPU"];
 
-/// Throughput of dropout against the number of elements, the copy dashed; `None` where it was not
-/// measured.
+/// Draws the throughput of dropout against the number of elements, with the copy dashed; `None` if
+/// it was not measured.
 pub fn throughput(rows: &[Row]) -> Result<Option<String>, Failure> {
     let speed = |kernel: &'static str| {
         move |row: &Row| {
-            // The slower, the longer it takes: quartiles of the time turn round.
+            // Speed is inverse to time, so the lower and upper quartiles swap.
             let Quartiles { low, median, high } = row.timing.seconds;
             let gb = |seconds: f64| row.entry.bytes as f64 / seconds * 1e-9;
             let speed = Quartiles { low: gb(high), median: gb(median), high: gb(low) };
@@ -58,7 +59,8 @@ pub fn throughput(rows: &[Row]) -> Result<Option<String>, Failure> {
     draw(&lines, axis, ["elements of the tensor", "GB/s"], &plain).map(Some)
 }
 
-/// What dropout adds to a layer's time against the inner size K; `None` where it was not measured.
+/// Draws the time that dropout adds to a layer against the inner size K; `None` if it was not
+/// measured.
 pub fn cost(rows: &[Row]) -> Result<Option<String>, Failure> {
     let point = |row: &Row| Some((row.entry.shape[1], row.cost()?));
     let lines: Vec<Line> =
@@ -72,7 +74,7 @@ pub fn cost(rows: &[Row]) -> Result<Option<String>, Failure> {
     .map(Some)
 }
 
-/// The lowest and the highest quartile.
+/// Returns the lowest and the highest quartile of all points; `None` if there are no points.
 fn extent(lines: &[Line]) -> Option<(f64, f64)> {
     let all = || lines.iter().flat_map(|line| &line.points).map(|(_, value)| value);
     let low = all().map(|value| value.low).reduce(f64::min)?;
@@ -91,7 +93,8 @@ where
 {
     let power = |size: usize| (size as f64).log2();
     let sizes = || lines.iter().flat_map(|line| &line.points).map(|(size, _)| power(*size));
-    let (first, last) = (sizes().fold(f64::INFINITY, f64::min), sizes().fold(0.0, f64::max));
+    let first = sizes().fold(f64::INFINITY, f64::min);
+    let last = sizes().fold(0.0, f64::max);
     let axes =
         Axes { x, y, x_labels: 8, y_labels: 6, x_label: &|power| size_of_power(*power), y_label };
     picture(&format!("{y} against {x}"), |area| -> Drawn {
@@ -123,7 +126,8 @@ where
     })
 }
 
-/// A power of two as people write it: 512, 4096, 64Ki, 16Mi.
+/// Formats a power of two in short form, such as 512, 4096, 64Ki or 16Mi; empty for exponents that
+/// are not whole.
 fn size_of_power(power: f64) -> String {
     match power {
         power if power.fract() != 0.0 => String::new(),

@@ -1,8 +1,8 @@
-//! What was found, as one page that needs nothing else, light or dark: [`demo`]'s report,
-//! [`bench`]'s and [`study`]'s.
+//! Reports of [`demo`], [`bench`] and [`study`], each a single self-contained HTML page, light or
+//! dark.
 //!
 //! [`curves`], [`lines`], [`plot`], [`histogram`], [`images`], [`roofline`] and [`bars`] draw the
-//! pictures, on what [`chart`] shares among them; `style.css` colours them.
+//! pictures with the parts that [`chart`] provides; `style.css` colors them.
 
 mod bars;
 pub mod bench;
@@ -19,7 +19,7 @@ pub mod study;
 
 use crate::machine::{Machine, Place};
 
-/// A page of sections.
+/// Builds a page from its sections.
 fn document(title: &str, sections: &str) -> String {
     format!(
         "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
@@ -31,7 +31,7 @@ fn document(title: &str, sections: &str) -> String {
     )
 }
 
-/// Title, what it is about, and what it ran on.
+/// Returns the head of a page: its title, a lead sentence, the devices and the machine.
 fn head(title: &str, lead: &str, machine: &Machine, places: &[Place]) -> String {
     let fact =
         |name: &str, value: &str| format!("<dt>{}</dt><dd>{}</dd>\n", escape(name), escape(value));
@@ -48,12 +48,13 @@ fn head(title: &str, lead: &str, machine: &Machine, places: &[Place]) -> String 
     )
 }
 
-/// Text as it stands in HTML.
+/// Escapes text for HTML.
 pub fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 
-/// A table that scrolls by itself where the page is too narrow for it; the first column is words.
+/// Returns a table that scrolls by itself if the page is too narrow for it. The first column is
+/// text. Heads are escaped; cells are HTML.
 pub fn table(heads: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
     let line = |tag: &str, cells: &[String]| {
         let cells = cells.iter().map(|cell| format!("<{tag}>{cell}</{tag}>"));
@@ -67,7 +68,7 @@ pub fn table(heads: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> Str
     )
 }
 
-/// A picture under its title.
+/// Returns a figure: a title above a picture.
 pub fn figure(title: &str, svg: &str) -> String {
     format!("<figure>\n<figcaption>{}</figcaption>\n{svg}</figure>\n", escape(title))
 }

@@ -1,4 +1,4 @@
-//! Lines with bands: the mean over seeds, and a standard deviation on both sides.
+//! Lines with bands: the mean over seeds, and one standard deviation on either side.
 
 use super::chart::{Axes, Drawn, legend, paint, picture, plain};
 use super::{curves, figure};
@@ -7,59 +7,60 @@ use crate::study::Points;
 use plotters::coord::ranged1d::{AsRangedCoord, ValueFormatter};
 use plotters::prelude::*;
 
-/// The classes of the lines, in order.
+/// Style classes of the lines, in order.
 const CLASSES: [&str; 9] =
     ["line-1", "line-2", "line-3", "line-4", "line-5", "line-6", "line-7", "line-8", "line-9"];
 
-/// One line.
+/// Line of a plot.
 #[derive(Debug, Clone)]
 pub struct Line {
-    /// In the legend.
+    /// Name in the legend.
     pub name: String,
-    /// Rows that were trained on, or what else is only there to compare with.
+    /// True if the line is dashed: for training rows, or anything else shown only for comparison.
     pub dashed: bool,
-    /// Whether its points are marked.
+    /// True if its points are marked.
     pub marked: bool,
-    /// In order.
+    /// Points, in order of x.
     pub points: Points,
 }
 
 impl Line {
-    /// A line as it stands.
+    /// Creates a solid line with marked points.
     pub fn new(name: impl Into<String>, points: Points) -> Self {
         Self { name: name.into(), dashed: false, marked: true, points }
     }
 
-    /// The same without marks at its points: a level to compare with.
+    /// Removes the marks at its points, for a level to compare with.
     pub fn bare(self) -> Self {
         Self { marked: false, ..self }
     }
 
-    /// A line in the colour of the line before it, dashed.
+    /// Creates a dashed line in the color of the solid line before it.
     pub fn dashed(name: impl Into<String>, points: Points) -> Self {
         Self { dashed: true, ..Self::new(name, points) }
     }
 }
 
-/// A picture of lines.
+/// Plot of lines.
 #[derive(Debug)]
 pub struct Plot<'a> {
-    /// Above it.
+    /// Title above the picture.
     pub title: &'a str,
-    /// The axes, with units.
+    /// Label of the x axis, with its unit.
     pub x: &'a str,
+    /// Label of the y axis, with its unit.
     pub y: &'a str,
-    /// Whether x is logarithmic.
+    /// True if the x axis is logarithmic.
     pub log: bool,
-    /// Whether the lines fall from far above what matters: then the axis ends where the rest can
-    /// be told apart.
+    /// True if the lines fall from far above the range of interest. The y axis then fits the last
+    /// four fifths of the x range, so that the lines can be distinguished there.
     pub falling: bool,
-    /// What is drawn.
+    /// Lines to draw.
     pub lines: Vec<Line>,
 }
 
 impl Plot<'_> {
-    /// The picture with its title and legend; nothing where there is no point.
+    /// Draws the picture with its title and legend; empty if there are no finite points.
     pub fn draw(&self) -> Result<String, Failure> {
         let points =
             || self.lines.iter().flat_map(|line| &line.points).filter(|(_, y)| y.mean.is_finite());
@@ -70,20 +71,22 @@ impl Plot<'_> {
         let last = if last > first { last } else { first + 1.0 };
         let considered =
             points().filter(|(x, _)| !self.falling || *x >= first + 0.2 * (last - first));
-        let (mut low, mut high) = (f64::INFINITY, f64::NEG_INFINITY);
+        let mut low = f64::INFINITY;
+        let mut high = f64::NEG_INFINITY;
         for (_, y) in considered {
             (low, high) = (low.min(y.mean - y.deviation), high.max(y.mean + y.deviation));
         }
         let room = 0.08 * (high - low).max(1e-9);
         let low = if low >= 0.0 && low < 0.5 * high { 0.0 } else { low - room };
         let y = low..high + room;
-        let svg = match self.log {
-            true => self.draw_on((first / 1.1..last * 1.1).log_scale(), y)?,
-            false => self.draw_on(first..last, y)?,
+        let svg = if self.log {
+            self.draw_on((first / 1.1..last * 1.1).log_scale(), y)?
+        } else {
+            self.draw_on(first..last, y)?
         };
         let solid = self.classes().zip(&self.lines).filter(|(_, line)| !line.dashed);
         let solid = solid.map(|(class, line)| (class, false, line.name.as_str()));
-        // Dashed lines have the colours of the solid ones, and mean the same by it.
+        // A dashed line has the color of its solid line, so one entry stands for all dashed lines.
         let dashed = self
             .lines
             .iter()
@@ -94,7 +97,7 @@ impl Plot<'_> {
         Ok(figure(self.title, &(keys + &svg)))
     }
 
-    /// A dashed line takes the colour of the one before it.
+    /// Returns the style class of each line. A dashed line takes the color of the line before it.
     fn classes(&self) -> impl Iterator<Item = &'static str> {
         self.lines.iter().scan(0usize, |count, line| {
             *count += usize::from(!line.dashed || *count == 0);
@@ -107,7 +110,8 @@ impl Plot<'_> {
         X: AsRangedCoord<Value = f64>,
         X::CoordDescType: ValueFormatter<f64>,
     {
-        let (low, high) = (y.start, y.end);
+        let low = y.start;
+        let high = y.end;
         let digits = (2.0 - (high - low).log10().ceil()).clamp(0.0, 6.0) as i32;
         let rounded =
             |value: &f64| format!("{}", (value * 10f64.powi(digits)).round() / 10f64.powi(digits));
@@ -137,21 +141,21 @@ impl Plot<'_> {
                 }
                 let mean: Vec<_> = points.iter().map(|(x, y)| (*x, y.mean)).collect();
                 let mean = if self.falling { curves::below(&mean, high) } else { mean };
-                match line.dashed {
-                    true => drop(chart.draw_series(DashedLineSeries::new(
+                if line.dashed {
+                    chart.draw_series(DashedLineSeries::new(
                         mean,
                         22,
                         16,
                         color.stroke_width(7),
-                    ))?),
-                    false => {
-                        chart.draw_series(LineSeries::new(mean.clone(), color.stroke_width(9)))?;
-                        // Every point of a short line was run; a curve has too many to mark.
-                        if line.marked && !self.falling {
-                            chart.draw_series(
-                                mean.iter().map(|point| Circle::new(*point, 13, color.filled())),
-                            )?;
-                        }
+                    ))?;
+                } else {
+                    chart.draw_series(LineSeries::new(mean.clone(), color.stroke_width(9)))?;
+                    // Each point of a line over arms is a run of its own and is marked; a
+                    // learning curve has too many points.
+                    if line.marked && !self.falling {
+                        chart.draw_series(
+                            mean.iter().map(|point| Circle::new(*point, 13, color.filled())),
+                        )?;
                     }
                 }
             }

@@ -1,8 +1,9 @@
-//! The roofline of a device: how fast each kernel calculates against how much it calculates with
-//! each byte.
+//! The roofline of a device: each kernel's speed against its arithmetic intensity, its number of
+//! operations per byte.
 //!
-//! The roof is what was measured: the slope is the bandwidth of a copy, the flat part the
-//! arithmetic peak. Source: Williams, Waterman and Patterson, "Roofline", CACM 52 (2009).
+//! The roof is `min(intensity · bandwidth, peak)`, with the measured bandwidth of a copy as its
+//! slope and the measured arithmetic peak as its flat part. Source: Williams, Waterman and
+//! Patterson, "Roofline", CACM 52 (2009).
 
 use super::chart::{Axes, Drawn, INK, SIZE, paint, picture, plain};
 use crate::bench::Row;
@@ -13,19 +14,19 @@ use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 /// Height of a label.
 const FONT: u32 = 62;
-/// Between the baselines of two labels.
+/// Distance between the baselines of two labels.
 const LEADING: i32 = 70;
 
-/// The roof of a device.
+/// Roof of a device.
 pub struct Roof<'a> {
-    /// The copy of the largest tensors.
+    /// Copy of the largest tensors.
     copy: &'a Row,
-    /// The probe, or where there is none the fastest product.
+    /// The `multiply_add` probe or, without one, the fastest product.
     peak: &'a Row,
 }
 
 impl<'a> Roof<'a> {
-    /// The roof, where both parts of it were measured.
+    /// Returns the roof of a device; `None` unless both its parts were measured.
     pub fn of(rows: &'a [Row], place: &Place) -> Option<Self> {
         let here = || rows.iter().filter(|row| row.place == *place);
         let copies = || here().filter(|row| row.entry.kernel == "copy");
@@ -40,7 +41,7 @@ impl<'a> Roof<'a> {
         Some(Self { copy, peak: fastest("multiply_add").or_else(|| fastest("matmul"))? })
     }
 
-    /// What it is made of, in words.
+    /// Describes both parts in words.
     pub fn words(&self) -> String {
         format!(
             "{} {:.1} GB/s, {} {:.1} GFLOP/s",
@@ -56,15 +57,15 @@ impl<'a> Roof<'a> {
     }
 }
 
-/// A kernel in the picture.
+/// Kernel in the picture.
 struct Point<'a> {
     kernel: &'a str,
-    /// Operations a byte.
+    /// Operations per byte.
     intensity: f64,
     gflop_per_s: f64,
 }
 
-/// Each kernel at the largest size that was measured.
+/// Returns each kernel at its largest measured size.
 fn points<'a>(rows: &'a [Row], place: &Place) -> Vec<Point<'a>> {
     let mut largest: Vec<&Row> = Vec::new();
     for row in rows.iter().filter(|row| {
@@ -84,7 +85,7 @@ fn points<'a>(rows: &'a [Row], place: &Place) -> Vec<Point<'a>> {
     largest.iter().map(point).collect()
 }
 
-/// The roofline of a device.
+/// Draws the roofline of a device.
 pub fn draw(rows: &[Row], place: &Place, roof: &Roof<'_>) -> Result<String, Failure> {
     let points = points(rows, place);
     let intensities = || points.iter().map(|point| point.intensity);
@@ -111,14 +112,16 @@ pub fn draw(rows: &[Row], place: &Place, roof: &Roof<'_>) -> Result<String, Fail
             .iter()
             .map(|point| chart.backend_coord(&(point.intensity, point.gflop_per_s)))
             .collect();
-        // In two columns in the middle of the picture, where there is room, and under the roof.
+        // Labels go in two columns in the middle of the picture, where there is room, under the
+        // roof.
         let is_left = |pixel: &(i32, i32)| pixel.0 < SIZE.0 as i32 / 2;
         let left = 70
             + pixels.iter().filter(|pixel| is_left(pixel)).map(|pixel| pixel.0).max().unwrap_or(0);
         let right = -70
             + pixels.iter().filter(|pixel| !is_left(pixel)).map(|pixel| pixel.0).min().unwrap_or(0);
         let wanted: Vec<i32> = pixels.iter().map(|pixel| pixel.1).collect();
-        let (top, bottom) = (flat.1 + LEADING, SIZE.1 as i32 - 240);
+        let top = flat.1 + LEADING;
+        let bottom = SIZE.1 as i32 - 240;
         let leading = leading(pixels.len(), bottom - top);
         let heights = apart(&wanted, leading, top, bottom);
         let text = |size, horizontal| {
@@ -135,7 +138,7 @@ pub fn draw(rows: &[Row], place: &Place, roof: &Roof<'_>) -> Result<String, Fail
             area.draw(&Circle::new(*pixel, 15, paint(&place.kind.to_lowercase()).filled()))?;
             area.draw(&Text::new(point.kernel, (end, *height), text(small, side)))?;
         }
-        // Above the roof there is nothing else.
+        // The labels of the roof go above it, where there is nothing else.
         let below = (x.start * 1.5).min(ridge);
         let slope = chart.backend_coord(&(below, roof.at(below)));
         area.draw(&PathElement::new(
@@ -150,14 +153,14 @@ pub fn draw(rows: &[Row], place: &Place, roof: &Roof<'_>) -> Result<String, Fail
     })
 }
 
-/// How far apart the baselines of so many labels can be in so much room; then no label is above the
-/// roof or below the picture.
+/// Returns the distance between the baselines of `labels` labels such that they fit `room`, at most
+/// [`LEADING`]: no label is then above the roof or below the picture.
 fn leading(labels: usize, room: i32) -> i32 {
     (room / (labels as i32 - 1).max(1)).clamp(1, LEADING)
 }
 
-/// Heights near the given ones, at least `leading` apart and between `top` and `bottom` as far as
-/// there is room.
+/// Returns heights near the wanted ones, at least `leading` apart and, as far as there is room,
+/// between `top` and `bottom`.
 fn apart(wanted: &[i32], leading: i32, top: i32, bottom: i32) -> Vec<i32> {
     let mut order: Vec<usize> = (0..wanted.len()).collect();
     order.sort_by_key(|&i| wanted[i]);
@@ -186,7 +189,7 @@ mod tests {
         assert_eq!(apart(&[100, 500], 70, 0, 1000), [100, 500]);
         assert_eq!(apart(&[500, 100, 510, 505], 70, 0, 1000), [500, 100, 640, 570]);
         assert_eq!(apart(&[990, 995, 20], 70, 50, 1000), [930, 1000, 50]);
-        // As many as fit closer together only.
+        // Labels that fit only if they are closer together.
         assert_eq!(
             [leading(0, 700), leading(1, 700), leading(11, 700), leading(15, 700)],
             [70, 70, 70, 50]

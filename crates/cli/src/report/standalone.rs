@@ -1,18 +1,17 @@
-//! A figure of a page as an SVG file of its own, with its title and legend, light or dark: for
-//! documents that show pictures.
+//! Conversion of a page's figure into a standalone SVG file with its title and legend, light or
+//! dark, for documents that show pictures.
 
 use super::chart::SIZE;
 
-/// Units: the title's and the legend's letters, their lines, and what a letter is wide at most on
-/// average.
+/// Font sizes of the title and the legend, and the height of their lines, in units of the view box.
 const TITLE: usize = 76;
 const LETTERS: usize = 62;
 const LINE: usize = 96;
-/// From the left edge, and between a legend's sign and its words.
+/// Margin at the left edge, and the width of a legend's sign up to its text.
 const MARGIN: usize = 40;
 const SIGN: usize = 130;
 
-/// The file for a figure as [`figure`](super::figure) makes it; `None` for another piece of HTML.
+/// Returns the SVG file for a figure made by [`figure`](super::figure); `None` for any other HTML.
 pub fn svg(figure: &str) -> Option<String> {
     let width = SIZE.0 as usize;
     let title = between(figure, "<figcaption>", "</figcaption>")?;
@@ -25,15 +24,20 @@ pub fn svg(figure: &str) -> Option<String> {
             format!("<text x=\"{MARGIN}\" y=\"{y}\" font-size=\"{TITLE}\" font-weight=\"600\">{line}</text>\n")
         })
         .collect();
-    let (mut left, mut top, mut signs) = (MARGIN, (lines.len() + 1) * LINE, String::new());
+    let mut left = MARGIN;
+    let mut top = (lines.len() + 1) * LINE;
+    let mut signs = String::new();
     for item in figure.split("<span").skip(1) {
-        let (name, color) = (between(item, "</svg>", "</span>")?, between(item, "var(--", ")")?);
+        let name = between(item, "</svg>", "</span>")?;
+        let color = between(item, "var(--", ")")?;
         let wide = SIGN + name.chars().count() * LETTERS * 11 / 20 + MARGIN;
         if left > MARGIN && left + wide > width {
             (left, top) = (MARGIN, top + LINE);
         }
         let dashes = if item.contains("dashed") { " stroke-dasharray=\"26 18\"" } else { "" };
-        let (y, end, words) = (top - LETTERS / 3, left + SIGN - 30, left + SIGN);
+        let y = top - LETTERS / 3;
+        let end = left + SIGN - 30;
+        let words = left + SIGN;
         signs += &format!(
             "<path d=\"M{left} {y}H{end}\" stroke=\"var(--{color})\" stroke-width=\"11\"{dashes}/>\n\
              <text x=\"{words}\" y=\"{top}\" font-size=\"{LETTERS}\">{name}</text>\n"
@@ -71,7 +75,7 @@ pub fn svg(figure: &str) -> Option<String> {
     ))
 }
 
-/// Words in lines of at most so many letters, a longer word in a line of its own.
+/// Wraps text to lines of at most `letters` characters; a longer word gets a line of its own.
 fn wrapped(text: &str, letters: usize) -> Vec<String> {
     let mut lines = vec![String::new()];
     for word in text.split(' ') {
@@ -87,7 +91,7 @@ fn wrapped(text: &str, letters: usize) -> Vec<String> {
     lines
 }
 
-/// What stands between two marks, the first of which comes first.
+/// Returns the text between the first `from` and the next `to`.
 fn between<'a>(text: &'a str, from: &str, to: &str) -> Option<&'a str> {
     let (_, rest) = text.split_once(from)?;
     rest.split_once(to).map(|(inner, _)| inner)

@@ -1,11 +1,11 @@
-//! `study.html`: every study with its claim, the published figures, those found here, and its
+//! `study.html`: each study with its claim, the published figures, the figures found here, and its
 //! pictures.
 
 use super::{document, escape, head, table};
 use crate::machine::{Machine, Place};
 use crate::study::{Outcome, Scene, Verdict};
 
-/// The page; `figures` are the pictures of each outcome.
+/// Builds the page; `figures` has the pictures of each outcome.
 pub fn page(
     machine: &Machine,
     place: &Place,
@@ -13,7 +13,7 @@ pub fn page(
     outcomes: &[Outcome<'_>],
     figures: &[String],
 ) -> String {
-    let lead = "What the papers on dropout claim, run again on this machine: the published figures beside those found here.";
+    let lead = "The claims of the papers on dropout, tested again on this machine: the published figures beside those found here.";
     let sections = outcomes.iter().zip(figures).map(|(outcome, figures)| section(outcome, figures));
     let body = [
         head("wgpu-dropout study", lead, machine, std::slice::from_ref(place)),
@@ -24,8 +24,8 @@ pub fn page(
 
 fn summary(scene: &Scene, outcomes: &[Outcome<'_>]) -> String {
     let rows = outcomes.iter().map(|outcome| {
-        let (name, holding) =
-            (outcome.study.name, outcome.verdicts.iter().filter(|verdict| verdict.holds()).count());
+        let name = outcome.study.name;
+        let holding = outcome.verdicts.iter().filter(|verdict| verdict.holds()).count();
         vec![
             format!("<a href=\"#{name}\">{name}</a>"),
             mark(outcome.holds()),
@@ -34,7 +34,7 @@ fn summary(scene: &Scene, outcomes: &[Outcome<'_>]) -> String {
         ]
     });
     format!(
-        "<h2>In short</h2>\n<p>{}. {} Figures are means ± standard deviations over seeds; an \
+        "<h2>Summary</h2>\n<p>{}. {} Figures are means ± standard deviations over seeds; an \
          error is that of the last epoch.</p>\n{}",
         escape(&scene.describe()),
         scene.pick_of(
@@ -47,9 +47,10 @@ fn summary(scene: &Scene, outcomes: &[Outcome<'_>]) -> String {
 }
 
 fn mark(holds: bool) -> String {
-    match holds {
-        true => "<span class=\"ok\">holds</span>".to_owned(),
-        false => "<span class=\"wrong\">does not hold</span>".to_owned(),
+    if holds {
+        "<span class=\"ok\">holds</span>".to_owned()
+    } else {
+        "<span class=\"wrong\">does not hold</span>".to_owned()
     }
 }
 

@@ -1,25 +1,27 @@
-//! Which rows are trained on: smaller training sets, and small data sets divided anew.
+//! Selection of the training rows: smaller training sets, and small data sets divided anew.
 
 use wgpu_dropout::data::{DataSet, Samples, Values};
 use wgpu_dropout::init;
 
-/// The shuffle that draws the rows: no training gets to this epoch.
+/// Epoch number of the shuffle that draws the rows. No training reaches it.
 const DRAW: u32 = u32::MAX;
 
-/// Test rows from which on a row is no more than a tenth of a point of error.
+/// Number of test rows at which one row is a tenth of a point of error.
 const ENOUGH: usize = 1000;
 
-/// So many rows, drawn by a seed; all of them in their own order where that is how many there are.
+/// Returns `rows` rows drawn by a seed, or all of them in their own order if there are no more.
 pub fn drawn(samples: &Samples, rows: usize, seed: u64) -> Samples {
-    match rows < samples.rows {
-        true => chosen(samples, &init::shuffle(seed, DRAW, samples.rows as u32)[..rows]),
-        false => samples.clone(),
+    if rows < samples.rows {
+        chosen(samples, &init::shuffle(seed, DRAW, samples.rows as u32)[..rows])
+    } else {
+        samples.clone()
     }
 }
 
-/// Data with few test rows, on which errors differ by chance alone, and so with few rows in all: a
-/// quarter of them to train on, drawn always alike, and the others to test with. `None` where there
-/// are enough, or next to none.
+/// Divides a data set anew if it has so few test rows that errors differ by chance alone. A quarter
+/// of all its rows, always the same ones, is for training; the others are for testing. Returns
+/// `None` if there are enough test rows, if there are fewer than four rows in all, or if the two
+/// sets cannot be joined.
 pub fn divided(data: &DataSet) -> Option<DataSet> {
     let all =
         joined(&data.train, &data.test).filter(|all| data.test.rows < ENOUGH && all.rows >= 4)?;
@@ -28,7 +30,7 @@ pub fn divided(data: &DataSet) -> Option<DataSet> {
     Some(DataSet { train: chosen(&all, few), test: chosen(&all, others), ..data.clone() })
 }
 
-/// The rows of both.
+/// Concatenates the rows of both; `None` if their values differ in type or unit.
 fn joined(train: &Samples, test: &Samples) -> Option<Samples> {
     let values = match (&train.values, &test.values) {
         (Values::Bytes(a), Values::Bytes(b)) => Values::Bytes([&a[..], b].concat()),
@@ -61,7 +63,8 @@ mod tests {
     #[test]
     fn rows_are_drawn_by_the_seed_without_repetition() {
         let data = DataSet::digits().unwrap().train;
-        let (a, b) = (drawn(&data, 100, 1), drawn(&data, 100, 2));
+        let a = drawn(&data, 100, 1);
+        let b = drawn(&data, 100, 2);
         assert_eq!((a.rows, a.labels.len(), a.values.len()), (100, 100, 6400));
         assert_ne!(a, b);
         assert_eq!(drawn(&data, 100, 1), a);

@@ -1,5 +1,5 @@
-//! Training of networks that a study makes out of kernels, where they need what the library's own
-//! network does not have.
+//! Training of networks that a study builds from kernels because it needs features that the
+//! library's own network lacks.
 
 use super::draw::drawn;
 use super::plan::{Recipe, Scene};
@@ -11,12 +11,12 @@ use wgpu_dropout::data::Samples;
 use wgpu_dropout::mlp::{Evaluation, Resident};
 use wgpu_dropout::{Backend, Dropout, Result, init};
 
-/// Points of a learning curve.
+/// Number of points of a learning curve.
 const POINTS: u32 = 10;
 
-/// A network that classifies rows, with its own activations of a mini-batch.
+/// Network that classifies rows and holds its own activations of a mini-batch.
 pub trait Handmade<B: Backend> {
-    /// Logits of a mini-batch: in training at a step, or for prediction.
+    /// Computes the logits of a mini-batch: in training if there is a step, else for prediction.
     fn forward(
         &mut self,
         backend: &mut B,
@@ -25,7 +25,8 @@ pub trait Handmade<B: Backend> {
         step: Option<u32>,
     ) -> Result<()>;
 
-    /// An update by the logits' gradient, after the forward pass of the same step.
+    /// Updates the parameters from the logits' gradient. The forward pass of the same step must
+    /// come first.
     fn backward(
         &mut self,
         backend: &mut B,
@@ -36,8 +37,8 @@ pub trait Handmade<B: Backend> {
     ) -> Result<()>;
 }
 
-/// Trains by a recipe, whose rows, batch, updates, rule and learning rate at the end count here;
-/// the rest of it is the network's own affair.
+/// Trains a network by the recipe's rows, batch, updates, rule and schedules of learning rate and
+/// momentum. The recipe's other settings are for the network to apply.
 pub fn train<B: Backend>(
     mut backend: B,
     scene: &Scene,
@@ -49,7 +50,9 @@ pub fn train<B: Backend>(
     let mut batch = Batch::new(&mut backend, recipe.batch, samples.cols, scene.data.classes)?;
     let mut train = Rows::new(&mut backend, &samples, recipe.batch)?;
     let mut test = Rows::new(&mut backend, &scene.data.test, recipe.batch)?;
-    let (epochs, training, mut found) = (recipe.epochs(), recipe.training(), Found::default());
+    let epochs = recipe.epochs();
+    let training = recipe.training();
+    let mut found = Found::default();
     for epoch in 1..=epochs {
         train.visit(&mut backend, init::shuffle(seed, epoch - 1, samples.rows as u32))?;
         for (step, first) in ((epoch - 1) * recipe.steps()..).zip(train.batches()) {
@@ -61,8 +64,9 @@ pub fn train<B: Backend>(
         if is_point(epoch, epochs, POINTS) {
             let [seen, unseen] =
                 [&mut train, &mut test].map(|rows| batch.evaluate(&mut backend, &mut net, rows));
-            let (seen, unseen) = (seen?, unseen?);
-            // An arm that diverges is a result, one without figures.
+            let seen = seen?;
+            let unseen = unseen?;
+            // Divergence is a result too, one without figures.
             if !seen.loss.is_finite() {
                 return Ok((backend, Found::default()));
             }
@@ -72,8 +76,8 @@ pub fn train<B: Backend>(
     Ok((backend, found))
 }
 
-/// Rows on a device, and the order in which they are visited, in mini-batches that are all whole:
-/// the last one ends with the first rows again.
+/// Rows on a device, and the order in which they are visited. All mini-batches are whole: the last
+/// one is filled up with the first rows.
 struct Rows<B: Backend> {
     resident: Resident<B>,
     unit: f32,
@@ -93,13 +97,13 @@ impl<B: Backend> Rows<B> {
         backend.write(&mut self.order, &order.into_iter().cycle().take(whole).collect::<Vec<_>>())
     }
 
-    /// Where each mini-batch starts.
+    /// Returns the start of each mini-batch.
     fn batches(&self) -> impl Iterator<Item = usize> + use<B> {
         (0..self.resident.rows()).step_by(self.batch)
     }
 }
 
-/// A mini-batch.
+/// Tensors of a mini-batch.
 struct Batch<B: Backend> {
     x: B::Tensor<f32>,
     labels: B::Tensor<u32>,
@@ -119,7 +123,8 @@ impl<B: Backend> Batch<B> {
         })
     }
 
-    /// Losses, right answers and the logits' gradient of rows from `first` on.
+    /// Computes the losses, the correct answers and the logits' gradient of the mini-batch at
+    /// `first`.
     fn forward(
         &mut self,
         backend: &mut B,
@@ -129,12 +134,10 @@ impl<B: Backend> Batch<B> {
         step: Option<u32>,
     ) -> Result<()> {
         let Self { x, labels, logits, grad_logits, losses } = self;
-        let (data, all_labels, order, unit) =
-            (rows.resident.features(), rows.resident.labels(), &rows.order, rows.unit);
         backend.run(Gather {
-            data,
-            all_labels,
-            order,
+            data: rows.resident.features(),
+            all_labels: rows.resident.labels(),
+            order: &rows.order,
             first,
             unit,
             x: &mut *x,
@@ -151,7 +154,7 @@ impl<B: Backend> Batch<B> {
         })
     }
 
-    /// Loss and error by the weight-scaling rule.
+    /// Evaluates loss and error by the weight-scaling rule.
     fn evaluate(
         &mut self,
         backend: &mut B,
@@ -160,7 +163,8 @@ impl<B: Backend> Batch<B> {
     ) -> Result<Evaluation> {
         let count = rows.resident.rows();
         rows.visit(backend, (0..count as u32).collect())?;
-        let (mut loss, mut right) = (0.0, 0.0);
+        let mut loss = 0.0;
+        let mut right = 0.0;
         for first in rows.batches() {
             self.forward(backend, net, rows, first, None)?;
             for row in backend.read(&self.losses)?.chunks_exact(2).take(count - first) {

@@ -1,21 +1,20 @@
-//! An affine layer with its velocities, for studies of networks that the library's own does not
-//! make.
+//! Affine layer with its velocities, for studies whose networks the library does not provide.
 
 use wgpu_dropout::call::{
     Activation, GradInput, GradWeightSgd, LinearActivation, LinearForward, SgdRule,
 };
 use wgpu_dropout::{Backend, Dropout, Result, init};
 
-/// Weights `[inputs, outputs]`, bias, and a velocity of each.
+/// Weights `[inputs, outputs]`, bias `[1, outputs]`, and a velocity for each.
 pub struct Layer<B: Backend> {
-    /// `W`
+    /// Weights `W`.
     pub weight: B::Tensor<f32>,
     bias: B::Tensor<f32>,
     velocity: [B::Tensor<f32>; 2],
 }
 
 impl<B: Backend> Layer<B> {
-    /// He's weights of layer `layer`.
+    /// Creates layer `layer` with He's initialization and zero bias.
     pub fn new(
         backend: &mut B,
         seed: u64,
@@ -29,7 +28,7 @@ impl<B: Backend> Layer<B> {
         Ok(Self { weight, bias: backend.zeros(1, outputs)?, velocity })
     }
 
-    /// The layers of a network of such widths, from its input to its classes.
+    /// Creates the layers of a network with the given widths, from its input to its classes.
     pub fn stack(backend: &mut B, seed: u64, widths: &[usize]) -> Result<Vec<Self>> {
         (0..)
             .zip(widths.windows(2))
@@ -37,7 +36,7 @@ impl<B: Backend> Layer<B> {
             .collect()
     }
 
-    /// `Y = M·s·relu(X·W + b)`, with or without the ReLU.
+    /// Computes `Y = M·s·relu(X·W + b)`, with or without the ReLU.
     pub fn forward(
         &self,
         backend: &mut B,
@@ -56,7 +55,7 @@ impl<B: Backend> Layer<B> {
         })
     }
 
-    /// `Y = 1/(1 + exp(−Z))`, `Z = X·W + b`.
+    /// Computes `Z = X·W + b` and `Y = 1/(1 + exp(−Z))`.
     pub fn logistic(
         &self,
         backend: &mut B,
@@ -64,30 +63,36 @@ impl<B: Backend> Layer<B> {
         z: &mut B::Tensor<f32>,
         y: &mut B::Tensor<f32>,
     ) -> Result<()> {
-        let (weight, bias, residual, z) = (&self.weight, Some(&self.bias), None, Some(z));
-        let (activation, dropout) = (Activation::Sigmoid, Dropout::NONE);
-        backend.run(LinearActivation { x, weight, bias, residual, z, y, activation, dropout })
+        backend.run(LinearActivation {
+            x,
+            weight: &self.weight,
+            bias: Some(&self.bias),
+            residual: None,
+            z: Some(z),
+            y,
+            activation: Activation::Sigmoid,
+            dropout: Dropout::NONE,
+        })
     }
 
-    /// `dX = dZ·Wᵀ`
+    /// Computes `dX = dZ·Wᵀ`.
     pub fn grad_input(
         &self,
         backend: &mut B,
         grad_z: &B::Tensor<f32>,
         grad_x: &mut B::Tensor<f32>,
     ) -> Result<()> {
-        let (grad_output, output, weight, grad_input) = (grad_z, None, &self.weight, grad_x);
         backend.run(GradInput {
-            grad_output,
-            output,
-            weight,
-            grad_input,
+            grad_output: grad_z,
+            output: None,
+            weight: &self.weight,
+            grad_input: grad_x,
             dropout: Dropout::NONE,
             through: None,
         })
     }
 
-    /// An update by the gradients that `X` and `dZ` make.
+    /// Updates weights and bias from `dW = Xᵀ·dZ` and the column sums of `dZ`.
     pub fn update(
         &mut self,
         backend: &mut B,

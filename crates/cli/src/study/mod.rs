@@ -1,10 +1,10 @@
-//! `study`: what the papers on dropout claim, run again on this program's own kernels, with the
-//! published figures beside ours.
+//! `study`: the claims of the papers on dropout, tested again on this program's own kernels, with
+//! the published figures beside ours.
 //!
-//! A study is a small file in `studies/`: a claim, arms, a judgement, figures ([`plan`]).
-//! [`runner`] runs its arms ([`training`]) and keeps their results ([`record`]), so that a run that
-//! was stopped goes on where it was; [`results`] gathers them over seeds, [`verdict`] says whether
-//! a claim holds, [`text`] prints, and [`crate::report`] writes the page.
+//! A study is a small file in `studies/` with a claim, arms, a judgment and figures ([`plan`]).
+//! [`runner`] runs its arms ([`training`]) and stores their results ([`record`]), so that a stopped
+//! run resumes where it left off. [`results`] gathers the results over seeds, [`verdict`] decides
+//! whether a claim holds, [`text`] prints, and [`crate::report`] writes the page.
 
 mod draw;
 mod handmade;
@@ -43,35 +43,35 @@ pub struct Args {
     /// Studies to run [default: all]
     #[arg(value_name = "NAME", value_parser = named)]
     names: Vec<&'static str>,
-    /// Small networks and training sets, and claims of order and sign: minutes on two cores (the
-    /// default)
+    /// Use small networks and training sets, and test claims of order and sign: minutes on two
+    /// cores (the default)
     #[arg(long, conflicts_with_all = ["medium", "full"])]
     quick: bool,
-    /// More rows and updates: `ladder`, `regularizers`, `keep-rate` and `monte-carlo` in an hour
-    /// or two on two cores
+    /// Use more rows and updates: `ladder`, `regularizers`, `keep-rate` and `monte-carlo` take an
+    /// hour or two on two cores
     #[arg(long, conflicts_with = "full")]
     medium: bool,
-    /// The papers' own sizes, and claims with their figures: a night on a GPU
+    /// Use the papers' own sizes, and test claims with their figures: a night on a GPU
     #[arg(long)]
     full: bool,
-    /// Seeds to run everything with, counted up from --seed
+    /// Number of seeds to run everything with, counted up from --seed
     #[arg(long, default_value = "3", value_parser = seeds, allow_negative_numbers = true)]
     seeds: u32,
     /// Data: the bundled digits, a folder of IDX files such as MNIST's, or a CSV with the label in
     /// its last column
     #[arg(long, default_value = "digits", value_name = "DIR|digits|FILE.csv")]
     data: String,
-    /// Folder for the results: `results.jsonl`, from which a run that was stopped goes on,
-    /// `study.html`, and its pictures as SVG
+    /// Folder for the results: `results.jsonl`, from which a stopped run resumes, `study.html`,
+    /// and its pictures as SVG
     #[arg(long, default_value = "study", value_name = "DIR")]
     out: PathBuf,
-    /// List the studies with their claims and the published figures, and run none
+    /// List the studies with their claims and the published figures, without running any
     #[arg(long)]
     list: bool,
-    /// Turn dropout off everywhere, to see that the claims notice
+    /// Turn dropout off everywhere, to check that the claims then fail
     #[arg(long, hide = true)]
     without_dropout: bool,
-    /// Train for at most so many updates, to see the rest at work
+    /// Limit the number of updates of each training, to test everything else quickly
     #[arg(long, hide = true, value_parser = integer::<u32>)]
     updates: Option<u32>,
 }
@@ -136,7 +136,8 @@ pub fn run(args: &Args, common: &Common) -> Result<(), Failure> {
     let studies: Vec<(&Study, Vec<Arm>)> =
         chosen.iter().map(|study| (*study, study.changed_arms(&scene, &change))).collect();
 
-    let (mut outcomes, mut figures) = (Vec::new(), Vec::new());
+    let mut outcomes = Vec::new();
+    let mut figures = Vec::new();
     runner.run(&studies, &mut |number, records, bar| {
         let (study, arms) = &studies[number];
         let results = Results { arms, records };
@@ -150,12 +151,15 @@ pub fn run(args: &Args, common: &Common) -> Result<(), Failure> {
         }
         figures.push(drawn.concat());
         let outcome = Outcome { study, results, verdicts };
-        bar.aside(|| match common.json {
-            true => output::json(&outcome.json(&scene, &place)),
-            false => output::text(&outcome.text()),
+        bar.aside(|| {
+            if common.json {
+                output::json(&outcome.json(&scene, &place))
+            } else {
+                output::text(&outcome.text())
+            }
         })?;
         outcomes.push(outcome);
-        // After each, so that a long run can be watched.
+        // The page is rewritten after each study, so that a long run can be watched.
         let html = report::study::page(&Machine::here(), &place, &scene, &outcomes, &figures);
         Ok(file::write_atomic(&page, |out| out.write_all(html.as_bytes()))?)
     })?;

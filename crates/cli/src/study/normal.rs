@@ -1,23 +1,24 @@
-//! Normal numbers for inputs and weights of the studies that compute.
+//! Normally distributed inputs and weights for studies that compute rather than train.
 
 use rand::Rng;
 use wgpu_dropout::philox::PhiloxRng;
 
-/// So many numbers of N(0, 1), by Box and Muller's transform in f64; `stream` tells several of one
-/// seed apart.
+/// Draws `count` numbers from N(0, 1) by Box and Muller's transform, in f64. Different `stream`s of
+/// a seed give different sequences.
 pub fn normal(seed: u64, stream: u64, count: usize) -> Vec<f64> {
-    // Streams lie far apart in the counter.
+    // Streams start 2⁶⁴ counters apart.
     let mut words = PhiloxRng::at(seed, u128::from(stream) << 64);
-    // Uniform on (0, 1): its logarithm is finite.
+    // Uniform on the open interval (0, 1), so that its logarithm is finite.
     let mut uniform = || (f64::from(words.next_u32()) + 0.5) / 4_294_967_296.0;
     let pair = || {
-        let (radius, angle) = ((-2.0 * uniform().ln()).sqrt(), std::f64::consts::TAU * uniform());
+        let radius = (-2.0 * uniform().ln()).sqrt();
+        let angle = std::f64::consts::TAU * uniform();
         [radius * angle.cos(), radius * angle.sin()]
     };
     std::iter::repeat_with(pair).take(count.div_ceil(2)).flatten().take(count).collect()
 }
 
-/// As the kernels take them.
+/// Draws the numbers of [`normal`], rounded to f32 for the kernels.
 pub fn normal32(seed: u64, stream: u64, count: usize) -> Vec<f32> {
     normal(seed, stream, count).into_iter().map(|value| value as f32).collect()
 }

@@ -1,5 +1,5 @@
-//! What a study is made of: a claim with its source, arms to run, a judgement of their figures and
-//! the pictures of them.
+//! The parts of a study: a claim with its source, arms to run, a judgment of their figures, and the
+//! pictures of them.
 
 use super::draw::divided;
 use super::record::Found;
@@ -14,28 +14,28 @@ use wgpu_dropout::{Backend, Device, Mode, Rate, Result};
 /// One experiment: a file of its own in `studies/`.
 #[derive(Debug)]
 pub struct Study {
-    /// As it is named on the command line.
+    /// Name on the command line.
     pub name: &'static str,
-    /// What is claimed, in a sentence.
+    /// Claim, in a sentence.
     pub claim: &'static str,
-    /// The published figures.
+    /// Published figures.
     pub published: &'static str,
-    /// Where they are published.
+    /// Source of the published figures.
     pub source: &'static str,
-    /// What is run.
+    /// Returns the arms to run.
     pub arms: fn(&Scene) -> Vec<Arm>,
-    /// Whether the claim holds: of order and sign below [`Extent::Full`], there with the paper's
-    /// figures at [`Extent::Full`].
+    /// Judges the claim: by order and sign below [`Extent::Full`], and by the paper's figures too
+    /// at [`Extent::Full`].
     pub judge: fn(&Scene, &Results<'_>) -> Vec<Verdict>,
-    /// What is printed of each arm besides its name: a figure's name among the record's, its
-    /// heading, and digits.
+    /// Columns printed for each arm besides its name: the figure's name in the record, its heading,
+    /// and the number of digits.
     pub columns: &'static [(&'static str, &'static str, usize)],
-    /// The pictures, as pieces of HTML.
+    /// Draws the pictures, as pieces of HTML.
     pub figures: fn(&Scene, &Results<'_>) -> std::result::Result<Vec<String>, Failure>,
 }
 
 impl Study {
-    /// The arms, with every recipe changed.
+    /// Returns the arms, with `change` applied to every recipe and its updates limited.
     pub fn changed_arms(&self, scene: &Scene, change: &impl Fn(&mut Recipe)) -> Vec<Arm> {
         let mut arms = (self.arms)(scene);
         for arm in &mut arms {
@@ -48,34 +48,34 @@ impl Study {
     }
 }
 
-/// How much is run.
+/// Size of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Extent {
-    /// All studies together in minutes on two cores.
+    /// Small sizes: all studies together take minutes on two cores.
     Quick,
-    /// More rows and updates, where the papers' sizes take a GPU: `ladder`, `regularizers`,
-    /// `keep-rate` and `monte-carlo` in an hour or two on two cores. The others, and what is
-    /// claimed, are as in the quick form.
+    /// More rows and updates for studies whose paper's sizes need a GPU: `ladder`, `regularizers`,
+    /// `keep-rate` and `monte-carlo` take an hour or two on two cores. The other studies, and all
+    /// claims, are as in the quick form.
     Medium,
-    /// The paper's own sizes: a night on a GPU.
+    /// The papers' own sizes: a night on a GPU.
     Full,
 }
 
-/// What all studies of a run have in common.
+/// Data and sizes shared by all studies of a run.
 #[derive(Debug)]
 pub struct Scene {
-    /// What is trained on and tested with.
+    /// Training and test rows.
     pub data: DataSet,
-    /// Whether that is another division than the data set's own.
+    /// True if the rows are divided differently than in the data set itself.
     pub divided: bool,
-    /// How much.
+    /// Size of the run.
     pub extent: Extent,
-    /// No training is longer.
+    /// Largest number of updates of any training.
     pub most_updates: u32,
 }
 
 impl Scene {
-    /// Data that a run sees as they are, or divided anew.
+    /// Creates a scene from the data, divided anew if they have too few test rows ([`divided`]).
     pub fn new(data: DataSet, extent: Extent, most_updates: u32) -> Self {
         match divided(&data) {
             Some(data) => Self { data, divided: true, extent, most_updates },
@@ -83,35 +83,35 @@ impl Scene {
         }
     }
 
-    /// The data in words.
+    /// Describes the data in words.
     pub fn describe(&self) -> String {
         let DataSet { name, train, test, .. } = &self.data;
-        let anew = if self.divided { ", divided anew so that enough are tested" } else { "" };
+        let anew = if self.divided { ", divided anew for enough test rows" } else { "" };
         format!("{name}: {} training rows, {} test rows{anew}", train.rows, test.rows)
     }
 
-    /// Whether rows have features to spare, as images of 20×20 pixels and more have: what is
-    /// published is of such, and 8×8 pixels err more where some are dropped.
+    /// Returns true if rows have features to spare, as images of 20×20 or more pixels do. The
+    /// published results are for such images; on 8×8 pixels, dropping inputs raises the error.
     pub fn has_spare_inputs(&self) -> bool {
         self.data.train.cols >= 400
     }
 
-    /// Keep rate of inputs where they are dropped beside hidden units.
+    /// Returns the keep rate of the inputs in arms that drop them along with hidden units.
     pub fn input_keep(&self) -> f64 {
         if self.has_spare_inputs() { 0.8 } else { 1.0 }
     }
 
-    /// Whether claims are of order and sign alone.
+    /// Returns true if only claims of order and sign are tested.
     pub fn order_alone(&self) -> bool {
         self.extent != Extent::Full
     }
 
-    /// One of two sizes, by extent.
+    /// Picks one of two values by extent; [`Extent::Medium`] takes the quick one.
     pub fn pick<T>(&self, quick: T, full: T) -> T {
         if self.order_alone() { quick } else { full }
     }
 
-    /// One of three.
+    /// Picks one of three values by extent.
     pub fn pick_of<T>(&self, quick: T, medium: T, full: T) -> T {
         match self.extent {
             Extent::Quick => quick,
@@ -120,48 +120,48 @@ impl Scene {
         }
     }
 
-    /// So many updates, or as many as there may be.
+    /// Limits a number of updates to the scene's maximum.
     pub fn updates(&self, wanted: u32) -> u32 {
         wanted.min(self.most_updates)
     }
 
-    /// Training rows, at most so many.
+    /// Returns the number of training rows, at most `most`.
     pub fn rows(&self, most: usize) -> usize {
         self.data.train.rows.min(most)
     }
 }
 
-/// One thing that is run with every seed.
+/// One experiment of a study, run with every seed.
 #[derive(Debug, Clone)]
 pub struct Arm {
-    /// Its name within the study.
+    /// Name within the study.
     pub name: String,
-    /// What it is a point of, where the study draws a line through several arms, and where on that
-    /// line.
+    /// Name of the line that this arm is a point of, and its x, if the study draws a line through
+    /// several arms.
     pub point: Option<(&'static str, f64)>,
-    /// What is done.
+    /// Work to do.
     pub work: Work,
 }
 
 /// The work of an arm.
 #[derive(Debug, Clone)]
 pub enum Work {
-    /// A network is trained, then perhaps measured further.
+    /// Trains a network, with an optional further measurement.
     Train(Recipe, Option<Measure>),
-    /// Something else is computed with a seed, at a setting.
+    /// Computes something else with a seed, at a setting.
     Compute(Compute, f64),
 }
 
-/// What computes something on a device, and gives it back; it is called with a seed and the arm's
-/// setting.
+/// Function that computes something on a device with a seed and the arm's setting, and returns the
+/// device.
 pub type Compute = fn(&Scene, Device, u64, f64) -> Result<(Device, Found)>;
 
-/// A computation on any backend.
+/// Computation on any backend.
 pub trait Computation {
-    /// Computes, and gives the backend back.
+    /// Computes the figures and returns the backend.
     fn on<B: Backend>(&self, backend: B) -> Result<(B, Found)>;
 
-    /// The same on a device.
+    /// Calls [`on`](Self::on) with the backend of a device.
     fn on_device(&self, device: Device) -> Result<(Device, Found)> {
         Ok(match device {
             Device::Gpu(gpu) => {
@@ -176,26 +176,26 @@ pub trait Computation {
     }
 }
 
-/// What is measured on a trained network, besides loss and error.
+/// Function that measures more of a trained network than loss and error.
 pub type Measure = fn(&mut dyn Trained, &mut Found) -> Result<()>;
 
-/// A network that was trained, and the test rows.
+/// Trained network with the test rows.
 pub trait Trained {
-    /// The classes of the test rows.
+    /// Returns the classes of the test rows.
     fn labels(&self) -> &[u32];
-    /// Class probabilities of the test rows by the weight-scaling rule.
+    /// Predicts class probabilities of the test rows by the weight-scaling rule.
     fn predict(&mut self) -> Result<Vec<f32>>;
-    /// Class probabilities of the test rows, averaged over so many sampled masks.
+    /// Predicts class probabilities of the test rows, averaged over `samples` sampled masks.
     fn monte_carlo(&mut self, samples: u32) -> Result<Vec<f32>>;
 }
 
 impl Arm {
-    /// A trained network.
+    /// Creates an arm that trains a network.
     pub fn train(name: impl Into<String>, recipe: Recipe) -> Self {
         Self { name: name.into(), point: None, work: Work::Train(recipe, None) }
     }
 
-    /// Something that is computed as the point at `x` of a line, where `x` is its setting.
+    /// Creates an arm that computes the point at `x` of a line, with `x` as its setting.
     pub fn compute(line: &'static str, x: f64, compute: Compute) -> Self {
         Self {
             name: format!("{line} {x}"),
@@ -204,57 +204,57 @@ impl Arm {
         }
     }
 
-    /// A trained network as the point at `x` of a line.
+    /// Creates an arm that trains a network as the point at `x` of a line.
     pub fn at(line: &'static str, x: f64, recipe: Recipe) -> Self {
         Self { point: Some((line, x)), ..Self::train(format!("{line} {x}"), recipe) }
     }
 }
 
-/// How a network is made and trained. All that its result depends on besides data, seed and device.
+/// Recipe for a network and its training: everything that the result depends on besides data, seed
+/// and device.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Recipe {
-    /// Rows of the training set, drawn by the seed.
+    /// Number of training rows, which the seed draws.
     pub rows: usize,
-    /// Units of the hidden layers.
+    /// Number of units of each hidden layer.
     pub hidden: Vec<usize>,
-    /// Keep rate of the hidden layers; 1 is no dropout.
+    /// Keep rate of the hidden layers; 1 means no dropout.
     pub keep: f64,
     /// Keep rate of the input.
     pub input_keep: f64,
-    /// Updates in all, rounded up to whole epochs.
+    /// Total number of updates, rounded up to whole epochs.
     pub updates: u32,
-    /// Rows of a mini-batch.
+    /// Number of rows of a mini-batch.
     pub batch: usize,
-    /// The update; its learning rate is that of the first step.
+    /// Update rule; its learning rate is that of the first step.
     pub rule: SgdRule,
-    /// The learning rate at the end, as a factor of that at the start; it falls exponentially.
+    /// Final learning rate as a fraction of the first; the rate falls exponentially.
     pub lr_end: f64,
-    /// The momentum at the start, as a factor of that at the end of the first tenth; it grows
-    /// linearly.
+    /// First momentum as a fraction of the final one; it grows linearly over the first tenth of the
+    /// run.
     pub momentum_start: f64,
-    /// How the drop rates go over the run.
+    /// Schedule of the drop rates.
     pub drop: Dropping,
     /// Batch normalization of the hidden layers.
     pub batch_norm: Option<BatchNormPlace>,
-    /// What is done in place of dropout: nothing, unless dropout is turned off to see whether a
-    /// study notices.
+    /// Form of dropout. [`Mode::None`] turns it off, to check that the study's claims then fail.
     pub mode: Mode,
 }
 
-/// When dropout drops.
+/// Part of the run in which dropout is active.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Dropping {
-    /// All along.
+    /// The whole run.
     Always,
-    /// In the first part of the run, falling linearly to nothing.
+    /// The first part of the run, as a fraction; the rates fall linearly to 0.
     Early(f64),
-    /// After the first part of the run.
+    /// All but the first part of the run, given as a fraction.
     Late(f64),
 }
 
 impl Recipe {
-    /// A network without dropout, trained by momentum and a learning rate that falls to a
-    /// hundredth.
+    /// Returns the recipe of a network without dropout, trained with momentum and a learning rate
+    /// that falls to a hundredth.
     pub fn plain(rows: usize, hidden: &[usize], updates: u32) -> Self {
         let rule = SgdRule { momentum: 0.9, ..SgdRule::plain(0.1) };
         Self {
@@ -273,53 +273,53 @@ impl Recipe {
         }
     }
 
-    /// With batch normalization.
+    /// Adds batch normalization.
     pub fn normalized(self, place: BatchNormPlace) -> Self {
         Self { batch_norm: Some(place), ..self }
     }
 
-    /// With dropout of the hidden layers and of the input.
+    /// Sets the keep rates of the hidden layers and of the input.
     pub fn keep(self, keep: f64, input_keep: f64) -> Self {
         Self { keep, input_keep, ..self }
     }
 
-    /// With max-norm as a paper states it, for vanilla dropout: its weights are larger by the keep
-    /// rate's inverse, so that the bound is the paper's times the keep rate.
+    /// Adds max-norm with a bound as a paper states it, for vanilla dropout. Weights under vanilla
+    /// dropout are larger by the keep rate's inverse, so the bound here is the paper's times the
+    /// keep rate.
     pub fn max_norm(self, norm: f64) -> Self {
         let max_norm = Some((norm * self.keep) as f32);
         Self { rule: SgdRule { max_norm, ..self.rule }, ..self }
     }
 
-    /// With penalties on the weights: L2 weight decay, and L1.
+    /// Adds penalties on the weights: L2 weight decay, and L1.
     pub fn penalties(self, weight_decay: f32, l1: f32) -> Self {
         Self { rule: SgdRule { weight_decay, l1, ..self.rule }, ..self }
     }
 
-    /// The network for data of so many features and classes.
+    /// Returns the network for data with `inputs` features and `classes` classes.
     pub fn architecture(&self, inputs: usize, classes: usize, seed: u64) -> Result<Architecture> {
-        let (rate, input_rate) = (Rate::keep(self.keep)?, Rate::keep(self.input_keep)?);
         Ok(Architecture {
             inputs,
             hidden: self.hidden.clone(),
             classes,
             mode: self.mode,
-            rate,
-            input_rate,
+            rate: Rate::keep(self.keep)?,
+            input_rate: Rate::keep(self.input_keep)?,
             seed,
         })
     }
 
-    /// Mini-batches of an epoch.
+    /// Returns the number of mini-batches of an epoch.
     pub fn steps(&self) -> u32 {
         self.rows.div_ceil(self.batch).max(1) as u32
     }
 
-    /// Whole epochs that make the updates.
+    /// Returns the number of whole epochs that contain the updates.
     pub fn epochs(&self) -> u32 {
         self.updates.div_ceil(self.steps()).max(1)
     }
 
-    /// How it is trained.
+    /// Returns the settings of the training, whose schedules span the run.
     pub fn training(&self) -> Training {
         let steps = self.epochs() * self.steps();
         let part = |fraction: f64| (f64::from(steps) * fraction) as u32;
@@ -344,7 +344,7 @@ impl Recipe {
         }
     }
 
-    /// About how many operations it takes, for the progress bar.
+    /// Estimates the number of operations, for the progress bar.
     pub fn cost(&self, inputs: usize, classes: usize) -> u64 {
         let widths = [&[inputs], self.hidden.as_slice(), &[classes]].concat();
         let parameters: usize = widths.windows(2).map(|pair| pair[0] * pair[1]).sum();

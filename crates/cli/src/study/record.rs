@@ -1,5 +1,5 @@
-//! What an arm came to with a seed, as a line of JSON, and the file of these lines that lets a run
-//! go on where it stopped.
+//! Result of an arm with one seed, as a line of JSON, and the file of these lines from which a
+//! stopped run resumes.
 
 use crate::failure::Failure;
 use serde_json::{Map, Value, json};
@@ -13,9 +13,9 @@ use wgpu_dropout::mlp::Evaluation;
 /// Figures by name.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Found {
-    /// Single ones.
+    /// Single figures.
     pub values: BTreeMap<String, f64>,
-    /// Several in order, such as one an epoch.
+    /// Ordered series, such as one figure per epoch.
     pub series: BTreeMap<String, Vec<f64>>,
 }
 
@@ -25,9 +25,9 @@ impl Found {
         self.values.insert(name.to_owned(), value);
     }
 
-    /// Adds an epoch's errors and losses on training and test rows: a point of the curves and, of
-    /// the last epoch, the figures of the arm. The best epoch is not looked for: chosen on the
-    /// test set, it would flatter every arm.
+    /// Adds an epoch's errors and losses on training and test rows as a point of the curves. The
+    /// last epoch's are also the figures of the arm. The best epoch is not used: chosen on the test
+    /// set, it would flatter every arm.
     pub fn epoch(&mut self, epoch: u32, seen: Evaluation, unseen: Evaluation) {
         self.push("epoch", f64::from(epoch));
         for (name, value) in [
@@ -47,23 +47,23 @@ impl Found {
     }
 }
 
-/// What an arm is told apart by: the same key, the same result.
+/// Identity of a result: equal keys have equal results.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Key {
-    /// The study's name.
+    /// Name of the study.
     pub study: String,
-    /// The arm's name within it.
+    /// Name of the arm within the study.
     pub arm: String,
-    /// The seed.
+    /// Seed.
     pub seed: u64,
     /// All settings and the data, in words.
     pub of: String,
-    /// The device.
+    /// Device.
     pub device: String,
 }
 
 impl Key {
-    /// A name for files.
+    /// Returns a short digest for file names.
     fn digest(&self) -> String {
         Sha256::digest(format!("{self:?}"))
             .iter()
@@ -73,19 +73,19 @@ impl Key {
     }
 }
 
-/// An arm's result with one seed.
+/// Result of an arm with one seed.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Record {
-    /// Which arm, of what, with which seed.
+    /// Arm, settings, seed and device.
     pub key: Key,
-    /// Of work, not of waiting.
+    /// Seconds of work, without waiting.
     pub seconds: f64,
-    /// The figures; none where the training diverged.
+    /// Figures; empty if the training diverged.
     pub found: Found,
 }
 
 impl Record {
-    /// The record as an object.
+    /// Returns the record as a JSON object.
     pub fn json(&self) -> Value {
         let Key { study, arm, seed, of, device } = &self.key;
         json!({
@@ -94,7 +94,7 @@ impl Record {
         })
     }
 
-    /// What [`json`](Self::json) made; `None` where it is anything else.
+    /// Reads an object made by [`json`](Self::json); `None` for anything else.
     pub fn read(value: &Value) -> Option<Self> {
         let text = |key: &str| Some(value.get(key)?.as_str()?.to_owned());
         let map = |key: &str| value.get(key)?.as_object();
@@ -121,12 +121,12 @@ impl Record {
     }
 }
 
-/// JSON has no NaN: it is written as null.
+/// Reads a number; null is NaN, since JSON has no NaN and it is written as null.
 fn number(value: &Value) -> Option<f64> {
     if value.is_null() { Some(f64::NAN) } else { value.as_f64() }
 }
 
-/// The file of finished arms.
+/// File of finished arms.
 #[derive(Debug)]
 pub struct Store {
     path: PathBuf,
@@ -134,8 +134,12 @@ pub struct Store {
 }
 
 impl Store {
-    /// Reads what there is; lines that are no record, such as one cut off in the middle, are passed
-    /// over.
+    /// Reads the records of an existing file, or starts empty. Skips lines that are not records,
+    /// such as one cut off in the middle.
+    ///
+    /// # Errors
+    ///
+    /// If the file exists but cannot be read.
     pub fn open(path: PathBuf) -> Result<Self, Failure> {
         let text = match std::fs::read(&path) {
             Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
@@ -149,12 +153,12 @@ impl Store {
         Ok(Self { path, records })
     }
 
-    /// The finished record of a key.
+    /// Returns the finished record of a key.
     pub fn get(&self, key: &Key) -> Option<&Record> {
         self.records.iter().rev().find(|record| record.key == *key)
     }
 
-    /// Adds a finished record, on disk before it is believed.
+    /// Adds a finished record. It is on disk before it counts as finished.
     pub fn add(&mut self, record: Record) -> Result<(), Failure> {
         self.append(&record.json()).map_err(|error| failed(&self.path, &error))?;
         self.records.push(record);
@@ -162,7 +166,7 @@ impl Store {
     }
 
     fn append(&self, value: &Value) -> std::io::Result<()> {
-        // A line that was cut off is ended before the next begins.
+        // Ends a line that was cut off before the next one begins.
         let cut = std::fs::read(&self.path)
             .is_ok_and(|bytes| bytes.last().is_some_and(|&last| last != b'\n'));
         let mut file = OpenOptions::new().create(true).append(true).open(&self.path)?;
@@ -175,19 +179,19 @@ fn failed(path: &Path, error: &std::io::Error) -> Failure {
     Failure::Run(format!("{}: {error}", path.display()))
 }
 
-/// Runs that were stopped within an arm: each one's network, and the figures up to there.
+/// Arms that were stopped before their end: each one's network, and its figures so far.
 #[derive(Debug, Clone)]
 pub struct Partial {
     folder: PathBuf,
 }
 
 impl Partial {
-    /// In a folder.
+    /// Keeps the files in `folder`.
     pub fn new(folder: &Path) -> Self {
         Self { folder: folder.to_owned() }
     }
 
-    /// Where the network is kept.
+    /// Returns the path of an arm's network.
     pub fn network(&self, key: &Key) -> PathBuf {
         self.folder.join(format!("stopped-{}.safetensors", key.digest()))
     }
@@ -196,7 +200,7 @@ impl Partial {
         self.folder.join(format!("stopped-{}.json", key.digest()))
     }
 
-    /// Keeps the figures of an arm at an epoch, whose network was saved before.
+    /// Saves the figures of an arm at an epoch. The caller must have saved its network before.
     pub fn keep(&self, record: &Record, epoch: u32) -> Result<(), Failure> {
         let text = json!({"record": record.json(), "epoch": epoch}).to_string();
         Ok(wgpu_dropout::file::write_atomic(&self.figures(&record.key), |out| {
@@ -204,7 +208,7 @@ impl Partial {
         })?)
     }
 
-    /// The figures of a key's arm, and the epoch that its network must be of.
+    /// Returns the saved figures of a key's arm, and the epoch that its network must have.
     pub fn of(&self, key: &Key) -> Option<(Record, u32)> {
         let value: Map<String, Value> =
             serde_json::from_slice(&std::fs::read(self.figures(key)).ok()?).ok()?;
@@ -213,9 +217,9 @@ impl Partial {
         (record.key == *key && self.network(key).is_file()).then_some((record, epoch))
     }
 
-    /// Takes both away: the arm is finished.
+    /// Removes both files of a finished arm.
     pub fn remove(&self, key: &Key) {
-        // What stays for any reason belongs to a key that is not asked for again.
+        // A file that cannot be removed does no harm: its key is finished, so it is never resumed.
         let _ = std::fs::remove_file(self.figures(key));
         let _ = std::fs::remove_file(self.network(key));
     }
@@ -259,7 +263,7 @@ pub mod tests {
         let path = folder.path().join("results.jsonl");
         let mut store = Store::open(path.clone()).unwrap();
         store.add(record("none", 0, 5.0)).unwrap();
-        // Killed while it wrote.
+        // A process was killed while it wrote this line.
         let mut file = OpenOptions::new().append(true).open(&path).unwrap();
         file.write_all(b"{\"study\": \"lad").unwrap();
         let mut store = Store::open(path.clone()).unwrap();
@@ -279,7 +283,8 @@ pub mod tests {
     #[test]
     fn a_stopped_arm_goes_on_alone_where_its_network_is_there() {
         let folder = tempfile::tempdir().unwrap();
-        let (partial, stopped) = (Partial::new(folder.path()), record("none", 0, 5.0));
+        let partial = Partial::new(folder.path());
+        let stopped = record("none", 0, 5.0);
         partial.keep(&stopped, 7).unwrap();
         assert!(partial.of(&stopped.key).is_none(), "no network");
         std::fs::write(partial.network(&stopped.key), "a network").unwrap();

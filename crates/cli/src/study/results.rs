@@ -1,44 +1,44 @@
-//! The figures of a study's arms, over seeds.
+//! Figures of a study's arms, over seeds.
 
 use super::plan::Arm;
 use super::record::Record;
 use super::spread::Spread;
 
-/// Points of a line: where, and the spread of a figure there.
+/// Points of a line: x, and the spread of a figure there.
 pub type Points = Vec<(f64, Spread)>;
 
 /// A study's arms with their records, in order of the seeds.
 #[derive(Debug)]
 pub struct Results<'a> {
-    /// The arms.
+    /// Arms of the study.
     pub arms: &'a [Arm],
-    /// A record for each arm and seed.
+    /// One record for each arm and seed.
     pub records: Vec<Record>,
 }
 
 impl Results<'_> {
-    /// The records of an arm.
+    /// Returns the records of an arm.
     pub fn of<'b>(&'b self, arm: &'b str) -> impl Iterator<Item = &'b Record> {
         self.records.iter().filter(move |record| record.key.arm == arm)
     }
 
     fn values<'b>(&'b self, arm: &'b str, what: &'b str) -> impl Iterator<Item = f64> + 'b {
-        // A run that diverged has no figures, which no claim survives.
+        // A run that diverged has no figures. NaN then fails every claim.
         self.of(arm).map(move |record| record.found.values.get(what).copied().unwrap_or(f64::NAN))
     }
 
-    /// A figure of an arm.
+    /// Returns the spread of an arm's figure.
     pub fn value(&self, arm: &str, what: &str) -> Spread {
         Spread::of(self.values(arm, what))
     }
 
-    /// How much larger a figure of `a` is than that of `b`, seed by seed.
+    /// Returns `a − b` of a figure, paired seed by seed.
     pub fn excess(&self, a: &str, b: &str, what: &str) -> Spread {
         Spread::of(self.values(a, what).zip(self.values(b, what)).map(|(a, b)| a - b))
     }
 
-    /// How much larger a figure's rise from the second to the first of `a` is than that of `b`,
-    /// seed by seed.
+    /// Returns `(a[0] − a[1]) − (b[0] − b[1])` of a figure, paired seed by seed: the excess of one
+    /// rise over another.
     pub fn excess_of_rise(&self, a: [&str; 2], b: [&str; 2], what: &str) -> Spread {
         let rise = |[to, from]: [&'_ str; 2]| -> Vec<f64> {
             self.values(to, what).zip(self.values(from, what)).map(|(to, from)| to - from).collect()
@@ -46,23 +46,24 @@ impl Results<'_> {
         Spread::of(rise(a).into_iter().zip(rise(b)).map(|(a, b)| a - b))
     }
 
-    /// A figure of `a` over that of `b`, seed by seed.
+    /// Returns `a / b` of a figure, paired seed by seed.
     pub fn ratio(&self, a: &str, b: &str, what: &str) -> Spread {
         Spread::of(self.values(a, what).zip(self.values(b, what)).map(|(a, b)| a / b))
     }
 
-    /// A series of an arm over another, such as an error over epochs.
+    /// Returns one series of an arm against another, such as an error against epochs.
     pub fn curve(&self, arm: &str, over: &str, what: &str) -> Points {
         let series = |name: &str| -> Vec<&Vec<f64>> {
             self.of(arm).filter_map(|record| record.found.series.get(name)).collect()
         };
-        let (xs, ys) = (series(over), series(what));
+        let xs = series(over);
+        let ys = series(what);
         let Some(xs) = xs.first() else { return Vec::new() };
         let at = |i: usize| Spread::of(ys.iter().filter_map(|y| y.get(i).copied()));
         xs.iter().enumerate().map(|(i, &x)| (x, at(i))).collect()
     }
 
-    /// A figure of all arms that are points of a line.
+    /// Returns a figure of all arms that are points of a line.
     pub fn line(&self, line: &str, what: &str) -> Points {
         let points = self
             .arms
@@ -71,28 +72,28 @@ impl Results<'_> {
         points.map(|(arm, x)| (x, self.value(&arm.name, what))).collect()
     }
 
-    /// The largest value of a figure over all arms of a line and all seeds; NaN where one is.
+    /// Returns the largest value of a figure over all arms of a line and all seeds; NaN if any is.
     pub fn worst(&self, line: &str, what: &str) -> f64 {
         self.all(line, what)
             .reduce(|a, b| if a.is_nan() || a > b { a } else { b })
             .unwrap_or(f64::NAN)
     }
 
-    /// The smallest; NaN where one is.
+    /// Returns the smallest value of a figure over all arms of a line and all seeds; NaN if any is.
     pub fn least(&self, line: &str, what: &str) -> f64 {
         self.all(line, what)
             .reduce(|a, b| if a.is_nan() || a < b { a } else { b })
             .unwrap_or(f64::NAN)
     }
 
-    /// A figure of all arms of a line and all seeds.
+    /// Returns a figure of all arms of a line and all seeds.
     fn all<'b>(&'b self, line: &'b str, what: &'b str) -> impl Iterator<Item = f64> + 'b {
         let arms =
             self.arms.iter().filter(move |arm| arm.point.is_some_and(|(name, _)| name == line));
         arms.flat_map(move |arm| self.values(&arm.name, what))
     }
 
-    /// The arm at a point of a line.
+    /// Returns the name of the arm at a point of a line; empty if there is none.
     pub fn name_at(&self, line: &str, x: f64) -> &str {
         let arm = self
             .arms

@@ -1,6 +1,6 @@
-//! Runs the arms of studies and keeps what they came to. On the CPU trainings run side by side, one
-//! a thread: small networks are trained faster so than by all threads together, and to the same
-//! bits. A GPU has one after the other.
+//! Runs the arms of studies and stores their results. On the CPU, trainings run in parallel, one
+//! per thread. For small networks this is faster than giving all threads to one training, and the
+//! bits are the same. On a GPU they run one after another.
 
 use super::plan::{Arm, Measure, Recipe, Scene, Study, Work};
 use super::record::{Key, Partial, Record, Store};
@@ -17,9 +17,9 @@ use wgpu_dropout::Cpu;
 use wgpu_dropout::Device;
 use wgpu_dropout::data::{DataSet, Values};
 
-/// A device at work on studies.
+/// Runner of studies on a device.
 pub struct Runner<'a> {
-    /// The device; none only while something has it.
+    /// Device; `None` only while a computation owns it.
     device: Option<Device>,
     label: String,
     scene: &'a Scene,
@@ -30,23 +30,23 @@ pub struct Runner<'a> {
     seeds: Vec<u64>,
 }
 
-/// A training that is yet to be done.
+/// Training that remains to be done.
 struct Job<'a> {
     key: Key,
     recipe: &'a Recipe,
     measure: Option<Measure>,
 }
 
-/// What is done with a study's records once there are all.
+/// Callback that receives a study's number and its records once they are complete.
 type Finish<'a> = &'a mut dyn FnMut(usize, Vec<Record>, &Bar) -> Result<(), Failure>;
 
-/// The device was lost on the way.
+/// Returns the failure for a device that a computation has not returned.
 fn no_device() -> Failure {
     Failure::Run("the device is gone".to_owned())
 }
 
 impl<'a> Runner<'a> {
-    /// Nothing is run yet.
+    /// Creates a runner; it runs nothing yet.
     pub fn new(
         device: Device,
         scene: &'a Scene,
@@ -87,8 +87,8 @@ impl<'a> Runner<'a> {
         }
     }
 
-    /// Every arm of every study with every seed, but for what the store has. `finish` is given each
-    /// study's records, in order.
+    /// Runs every arm of every study with every seed, except those that the store has. Passes each
+    /// study's records to `finish`, in the order of the studies.
     pub fn run(
         &mut self,
         studies: &[(&Study, Vec<Arm>)],
@@ -96,7 +96,7 @@ impl<'a> Runner<'a> {
     ) -> Result<(), Failure> {
         let mut jobs = Vec::new();
         for (study, arms) in studies {
-            // Seed by seed, so that a run that is stopped has something to compare.
+            // Seed by seed, so that a stopped run already has arms to compare.
             for &seed in &self.seeds {
                 for arm in arms {
                     let key = self.key(study, arm, seed);
@@ -112,34 +112,36 @@ impl<'a> Runner<'a> {
             Some(Device::Cpu(_)) => rayon::current_num_threads().min(jobs.len()),
             _ => 0,
         };
-        let (next, stop, (sender, trained)) =
-            (AtomicUsize::new(0), AtomicBool::new(false), channel());
-        let (scene, partial, bar) = (self.scene, self.partial.clone(), self.bar.clone());
+        let next = AtomicUsize::new(0);
+        let stop = AtomicBool::new(false);
+        let (sender, trained) = channel();
+        let scene = self.scene;
+        let partial = self.partial.clone();
+        let bar = self.bar.clone();
         std::thread::scope(|scope| {
             for _ in 0..threads {
-                let (sender, work) = (
-                    sender.clone(),
-                    Shared {
-                        jobs: &jobs,
-                        next: &next,
-                        stop: &stop,
-                        scene,
-                        partial: &partial,
-                        bar: &bar,
-                    },
-                );
+                let sender = sender.clone();
+                let work = Shared {
+                    jobs: &jobs,
+                    next: &next,
+                    stop: &stop,
+                    scene,
+                    partial: &partial,
+                    bar: &bar,
+                };
                 scope.spawn(move || work.on_one_thread(&sender));
             }
             drop(sender);
             let result = self.follow(studies, &stop, (threads > 0).then_some(&trained), finish);
-            // Whoever is still at work need not go on.
+            // After a failure, the trainings that still run are of no use.
             stop.store(true, Ordering::Relaxed);
             result
         })
     }
 
-    /// Study after study: waits for its trainings, or does them where nobody else does, computes
-    /// what is to be computed, and hands its records over.
+    /// Goes through the studies in order. For each, waits for its trainings (or runs them itself if
+    /// there are no worker threads), runs its other computations, and passes its records to
+    /// `finish`.
     fn follow(
         &mut self,
         studies: &[(&Study, Vec<Arm>)],
@@ -154,7 +156,7 @@ impl<'a> Runner<'a> {
                     let key = self.key(study, arm, seed);
                     while self.store.get(&key).is_none() {
                         let record = match (&arm.work, trained) {
-                            // Of this arm, or of one that is asked for later.
+                            // The record is of this arm, or of one that is needed later.
                             (Work::Train(..), Some(trained)) => {
                                 trained.recv().map_err(|_| no_device())??
                             }
@@ -190,7 +192,7 @@ impl<'a> Runner<'a> {
         Ok(())
     }
 
-    /// One training on the device.
+    /// Runs one training on the device.
     fn train(&mut self, job: &Job<'_>, stop: &AtomicBool) -> Result<Record, Failure> {
         let run = job.run(self.scene, &self.partial, &self.bar, stop);
         let (device, record) = match self.device.take().ok_or_else(no_device)? {
@@ -223,10 +225,10 @@ impl<'a> Job<'a> {
     }
 }
 
-/// What those who train side by side have in common.
+/// State shared by the worker threads.
 struct Shared<'a> {
     jobs: &'a [Job<'a>],
-    /// The first job that nobody has taken.
+    /// Index of the first job that no thread has taken.
     next: &'a AtomicUsize,
     stop: &'a AtomicBool,
     scene: &'a Scene,
@@ -235,7 +237,7 @@ struct Shared<'a> {
 }
 
 impl Shared<'_> {
-    /// Takes job after job and sends what each comes to.
+    /// Takes one job after another and sends each result.
     fn on_one_thread(&self, sender: &Sender<Result<Record, Failure>>) {
         let Ok(alone) = rayon::ThreadPoolBuilder::new().num_threads(1).build() else { return };
         while !self.stop.load(Ordering::Relaxed) {
@@ -252,7 +254,7 @@ impl Shared<'_> {
     }
 }
 
-/// A data set in words, with a digest of its contents.
+/// Returns a data set's name with a digest of its contents.
 fn identity(data: &DataSet) -> String {
     let mut digest = Sha256::new();
     for samples in [&data.train, &data.test] {

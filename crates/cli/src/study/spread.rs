@@ -1,18 +1,18 @@
-//! A figure over seeds: its mean, and how far the seeds lie apart.
+//! A figure over seeds: mean and standard deviation.
 
-/// Mean and standard deviation of some values.
+/// Mean and standard deviation of values.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Spread {
-    /// NaN where there are no values.
+    /// Mean; NaN if there are no values.
     pub mean: f64,
-    /// Of a sample, divided by one less than their number; 0 for a single value.
+    /// Sample standard deviation, with divisor `count − 1`; 0 for a single value.
     pub deviation: f64,
-    /// How many.
+    /// Number of values.
     pub count: usize,
 }
 
 impl Spread {
-    /// Of some values.
+    /// Computes the spread of values.
     pub fn of(values: impl IntoIterator<Item = f64>) -> Self {
         let values: Vec<f64> = values.into_iter().collect();
         let count = values.len();
@@ -22,15 +22,16 @@ impl Spread {
         Self { mean, deviation, count }
     }
 
-    /// Of the mean.
+    /// Returns the standard error of the mean.
     pub fn standard_error(&self) -> f64 {
         self.deviation / (self.count.max(1) as f64).sqrt()
     }
 
-    /// In so many digits after the point: `1.25 ± 0.04`; in none the order of magnitude, `2.4e-8`.
+    /// Formats mean and deviation with `digits` digits after the point, such as `1.25 ± 0.04`. With
+    /// 0 digits, formats the mean in scientific notation, such as `2.4e-8`.
     pub fn shown(&self, digits: usize) -> String {
         match self.count {
-            // Not measured, or the training diverged.
+            // The figure was not measured, or the training diverged.
             _ if self.mean.is_nan() => "–".to_owned(),
             _ if digits == 0 => format!("{:.1e}", self.mean),
             1 => format!("{:.digits$}", self.mean),
@@ -39,7 +40,7 @@ impl Spread {
     }
 }
 
-/// A number in three digits, or as a power of ten where it is tiny or huge.
+/// Formats a number to three decimals, or in scientific notation if it is tiny or huge.
 pub fn short(value: f64) -> String {
     match value.abs() {
         0.0 => "0".to_owned(),

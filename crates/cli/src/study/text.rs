@@ -1,4 +1,4 @@
-//! Studies for people, and for machines.
+//! Output of studies as text and as JSON.
 
 use super::plan::{Scene, Study};
 use super::results::Results;
@@ -6,29 +6,29 @@ use super::verdict::Verdict;
 use crate::machine::Place;
 use serde_json::{Map, Value, json};
 
-/// What became of a study.
+/// Outcome of a study.
 #[derive(Debug)]
 pub struct Outcome<'a> {
-    /// Which.
+    /// Study.
     pub study: &'static Study,
-    /// The figures of its arms.
+    /// Figures of its arms.
     pub results: Results<'a>,
-    /// Its claims.
+    /// Verdicts on its claims.
     pub verdicts: Vec<Verdict>,
 }
 
 impl Outcome<'_> {
-    /// Whether everything that it claims holds.
+    /// Returns true if all its claims hold.
     pub fn holds(&self) -> bool {
         self.verdicts.iter().all(Verdict::holds)
     }
 
-    /// Of work.
+    /// Returns the seconds of work.
     pub fn seconds(&self) -> f64 {
         self.results.records.iter().map(|record| record.seconds).sum()
     }
 
-    /// For people: the claim, a row an arm, a line a verdict.
+    /// Returns the outcome as text: the claim, a row per arm, a line per verdict.
     pub fn text(&self) -> String {
         let Study { name, claim, published, source, columns, .. } = self.study;
         let arms = self.results.arms;
@@ -54,7 +54,7 @@ impl Outcome<'_> {
         )
     }
 
-    /// For machines.
+    /// Returns the outcome as JSON.
     pub fn json(&self, scene: &Scene, place: &Place) -> Value {
         let arms = self.results.arms.iter().map(|arm| {
             let figures = self.study.columns.iter().map(|(what, ..)| {
@@ -77,7 +77,7 @@ impl Outcome<'_> {
     }
 }
 
-/// The studies, and what they claim.
+/// Lists the studies and their claims as text.
 pub fn list(studies: &[&Study]) -> String {
     let entry = |study: &&Study| {
         format!(
@@ -88,7 +88,7 @@ pub fn list(studies: &[&Study]) -> String {
     studies.iter().map(entry).collect()
 }
 
-/// The studies for machines.
+/// Lists the studies and their claims as JSON.
 pub fn list_json(studies: &[&Study]) -> Value {
     let entry = |study: &&Study| {
         let Study { name, claim, published, source, .. } = study;
@@ -97,7 +97,7 @@ pub fn list_json(studies: &[&Study]) -> Value {
     studies.iter().map(entry).collect()
 }
 
-/// What the studies run on.
+/// Returns the data, device and extent that the studies run with.
 pub fn heading(scene: &Scene, place: &Place, seeds: u32) -> String {
     let data = &scene.data;
     format!(
@@ -114,7 +114,7 @@ pub fn heading(scene: &Scene, place: &Place, seeds: u32) -> String {
     )
 }
 
-/// What does not hold, by how much; nothing where all does.
+/// Lists the claims that do not hold and their shortfalls; `None` if all hold.
 pub fn ending(outcomes: &[Outcome<'_>]) -> Option<String> {
     let failed = outcomes.iter().flat_map(|outcome| {
         let short =

@@ -1,5 +1,5 @@
-//! One training: an arm's network with a seed, from its first update or from where a run before
-//! stopped to its figures.
+//! One training: an arm's network with one seed, from its first update, or from the point where an
+//! earlier run stopped, to its figures.
 
 use super::draw::drawn;
 use super::plan::{Measure, Recipe, Scene, Trained};
@@ -13,13 +13,13 @@ use wgpu_dropout::data::DataSet;
 use wgpu_dropout::mlp::{Mlp, Resident, Sharing};
 use wgpu_dropout::{Backend, Error};
 
-/// How much work a run that is stopped may lose.
+/// Longest stretch of work that a stopped run loses, to within an epoch.
 const KEPT_EVERY: Duration = Duration::from_secs(30);
 
-/// Operations that the progress bar counts as one.
+/// Number of operations that the progress bar counts as one.
 const UNIT: u64 = 1_000_000;
 
-/// What the progress bar counts of a training.
+/// Returns the number of units that the progress bar counts for a training.
 pub fn parts(recipe: &Recipe, data: &DataSet) -> u64 {
     recipe.cost(data.train.cols, data.classes) / UNIT
 }
@@ -32,15 +32,20 @@ pub struct Run<'a> {
     pub seed: u64,
     pub partial: &'a Partial,
     pub bar: &'a Bar,
-    /// Set where another has failed: this one is then of no use any more.
+    /// Set once another training has failed, which makes this one useless.
     pub stop: &'a AtomicBool,
 }
 
-/// A backend that comes back, whatever became of the work on it.
+/// Backend returned together with the result of the work on it, even if that failed.
 pub type Back<B, T> = Result<(B, Result<T, Failure>), Failure>;
 
 impl Run<'_> {
-    /// Trains on a backend, which comes back.
+    /// Trains on a backend and returns it.
+    ///
+    /// # Errors
+    ///
+    /// If the network cannot be created or loaded; the backend is then lost. A failure of the
+    /// training itself is the inner result.
     pub fn on<B: Backend>(&self, backend: B, key: Key) -> Back<B, Record> {
         let data = &self.scene.data;
         let architecture = self.recipe.architecture(data.train.cols, data.classes, self.seed)?;
@@ -54,10 +59,11 @@ impl Run<'_> {
         let (mut net, record) = match self.partial.of(&key) {
             Some((record, epoch)) => {
                 let net = Mlp::load(backend, &self.partial.network(&key))?;
-                match net.epoch() == epoch && *net.architecture() == architecture {
-                    true => (net, record),
-                    // The run was stopped between the two files.
-                    false => (new(net.into_backend())?, fresh(key)),
+                if net.epoch() == epoch && *net.architecture() == architecture {
+                    (net, record)
+                } else {
+                    // The earlier run was stopped after writing the network but not its figures.
+                    (new(net.into_backend())?, fresh(key))
                 }
             }
             None => (new(backend)?, fresh(key)),
@@ -67,20 +73,24 @@ impl Run<'_> {
     }
 
     fn follow<B: Backend>(&self, net: &mut Mlp<B>, mut record: Record) -> Result<Record, Failure> {
-        let (recipe, data) = (self.recipe, &self.scene.data);
+        let recipe = self.recipe;
+        let data = &self.scene.data;
         let drawn = drawn(&data.train, recipe.rows, self.seed);
         let train = upload(net.backend_mut(), &drawn)?;
         let test = upload(net.backend_mut(), &data.test)?;
         let mut bench = Bench { net, test, labels: &data.test.labels };
-        let (epochs, training) = (recipe.epochs(), recipe.training());
+        let epochs = recipe.epochs();
+        let training = recipe.training();
         let cost = parts(recipe, data);
-        let (mut counted, all) = (0, u64::from(epochs) * u64::from(recipe.steps()));
+        let mut counted = 0;
+        let all = u64::from(epochs) * u64::from(recipe.steps());
         let mut advance = |step: u64| {
             let now = cost * step / all;
             self.bar.advance(now - counted.min(now));
             counted = now;
         };
-        // Of a learning curve, at most: each takes as long as some epochs on a small training set.
+        // Most points of a learning curve: on a small training set, evaluating one takes as long
+        // as several epochs.
         let points = self.scene.pick_of(10, 20, 20);
         let mut kept = Instant::now();
         for epoch in bench.net.epoch() + 1..=epochs {
@@ -93,7 +103,7 @@ impl Run<'_> {
                 .net
                 .train_epoch_with(&train, &training, |step| advance(before + step as u64))
             {
-                // An arm that diverges is a result, one without figures.
+                // Divergence is a result too, one without figures.
                 Err(Error::Diverged { .. }) => {
                     return Ok(Record { found: Found::default(), ..record });
                 }
@@ -121,12 +131,14 @@ impl Run<'_> {
     }
 }
 
-/// Whether a learning curve of so many points has one at this epoch; the last always is one.
+/// Returns true if a learning curve of `points` points has one at this epoch. The last epoch always
+/// is one.
 pub fn is_point(epoch: u32, epochs: u32, points: u32) -> bool {
     epoch * points / epochs > (epoch - 1) * points / epochs || epoch == epochs
 }
 
-/// What nobody hears of: the first failure is told.
+/// Returns the failure of a training that was stopped because another failed. It is never shown:
+/// the first failure is the one reported.
 fn stopped() -> Failure {
     Failure::Run("another training failed".to_owned())
 }
@@ -135,7 +147,7 @@ fn fresh(key: Key) -> Record {
     Record { key, seconds: 0.0, found: Found::default() }
 }
 
-/// A network with the test set on its device.
+/// Network with the test set on its device.
 struct Bench<'a, B: Backend> {
     net: &'a mut Mlp<B>,
     test: Resident<B>,

@@ -1,25 +1,25 @@
-//! Whether a claim holds: a figure beside its bound, and by how much it falls short.
+//! Verdict on a claim: a figure beside its bound, and the shortfall if the claim does not hold.
 
 use super::spread::{Spread, short};
 use serde_json::{Value, json};
 
-/// A claim beside what was found.
+/// Claim beside the figure found for it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Verdict {
-    /// What is claimed, in words.
+    /// Claim, in words.
     pub claim: String,
-    /// What was found, in words.
+    /// Figure found, in words.
     pub found: String,
-    /// How far the figure lies on the right side of its bound, in `unit`; not above 0, or NaN,
-    /// where the claim does not hold.
+    /// Distance of the figure from its bound, in `unit`. Positive if the claim holds; otherwise 0,
+    /// negative or NaN.
     pub margin: f64,
-    /// Of the margin.
+    /// Unit of the margin.
     pub unit: &'static str,
 }
 
 impl Verdict {
-    /// That a difference, paired seed by seed, is above `least` by more than its standard error.
-    /// Equal arms do not pass.
+    /// Judges the claim that a difference, paired seed by seed, is above `least` by more than its
+    /// standard error. Equal arms do not pass.
     pub fn more(
         claim: impl Into<String>,
         difference: Spread,
@@ -38,7 +38,7 @@ impl Verdict {
         Self { claim: claim.into(), found: words, margin: difference.mean - error - least, unit }
     }
 
-    /// That a figure's mean is at most `most`.
+    /// Judges the claim that a figure's mean is at most `most`.
     pub fn at_most(
         claim: impl Into<String>,
         figure: Spread,
@@ -46,12 +46,12 @@ impl Verdict {
         unit: &'static str,
     ) -> Self {
         let found = format!("{} {unit}, at most {most}", figure.shown(3));
-        // A figure that meets its bound holds.
+        // A figure equal to its bound passes.
         let margin = if figure.mean == most { f64::MIN_POSITIVE } else { most - figure.mean };
         Self { claim: claim.into(), found, margin, unit }
     }
 
-    /// That an error, the largest of several, is at most `most`.
+    /// Judges the claim that an error, the largest of several, is at most `most`.
     pub fn error(claim: impl Into<String>, error: f64, most: f64) -> Self {
         let margin = if error == most { f64::MIN_POSITIVE } else { most - error };
         Self {
@@ -62,12 +62,12 @@ impl Verdict {
         }
     }
 
-    /// Whether the claim holds. Written so that NaN does not.
+    /// Returns true if the claim holds. A NaN margin does not.
     pub fn holds(&self) -> bool {
         self.margin > 0.0
     }
 
-    /// By how much it does not hold, in words; nothing where it does.
+    /// Returns the shortfall in words; `None` if the claim holds.
     pub fn shortfall(&self) -> Option<String> {
         let words = match self.margin {
             margin if margin.is_nan() => "no figure".to_owned(),
@@ -76,7 +76,7 @@ impl Verdict {
         (!self.holds()).then(|| words.trim_end().to_owned())
     }
 
-    /// For machines.
+    /// Returns the verdict as JSON.
     pub fn json(&self) -> Value {
         json!({"claim": self.claim, "found": self.found, "holds": self.holds(), "margin": self.margin, "unit": self.unit})
     }
@@ -93,13 +93,13 @@ mod tests {
         };
         assert!(judge([0.3, 0.4, 0.5]).holds());
         assert!(judge([0.3, 0.4, 0.5]).shortfall().is_none());
-        // In the mean above 0, but not by more than chance.
+        // The mean is above 0, but by less than its standard error.
         let chance = judge([-1.0, 0.1, 1.2]);
         assert!(
             !chance.holds() && chance.shortfall().unwrap().contains("short by 0.535 points"),
             "{chance:?}"
         );
-        // Equal arms, as with dropout turned off.
+        // Arms are equal if dropout is turned off.
         assert!(!judge([0.0; 3]).holds());
         assert!(!judge([-0.3, -0.4, -0.5]).holds());
     }

@@ -1,5 +1,5 @@
-//! The checks of CS231n's second assignment: what dropout does to a large array, its gradient, and
-//! a whole network's gradient.
+//! The checks of CS231n's second assignment: the effect of dropout on a large array, its gradient,
+//! and a whole network's gradient.
 
 use crate::study::normal::{normal, normal32};
 use crate::study::plan::{Arm, Computation, Scene, Study};
@@ -11,11 +11,12 @@ use wgpu_dropout::mlp::{Architecture, Mlp, Training};
 use wgpu_dropout::oracle::network::{Batch, Network64, flat, training};
 use wgpu_dropout::{Backend, Dropout, Key, Mask, Mode, Rate, Result, oracle};
 
-/// The study.
+/// Study `cs231n-checks`.
 pub static STUDY: Study = Study {
     name: "cs231n-checks",
-    claim: "Inverted dropout zeroes a fraction 1 - keep of its units, leaves the mean of its input alone, is the identity at prediction, and its \
-            gradient is its slope, in a layer and in a whole network.",
+    claim: "Inverted dropout zeroes a fraction 1 - keep of its units, preserves the mean of its \
+            input, and is the identity at prediction; its computed gradient is the true one, in a \
+            layer and in a whole network.",
     published: "x ~ N(10, 1), 500×500: zeros .7498, .6008, .3007 at keep .25, .4, .7, mean about 10; relative error of dx 5.4e-11; loss of a \
                 fresh 15-20-30-10 network about 2.30, relative errors of its gradient up to 1e-6, 2e-5 for one matrix",
     source: "CS231n, assignment 2, Dropout.ipynb",
@@ -37,7 +38,7 @@ const KEEPS: [f64; 3] = [0.25, 0.4, 0.7];
 const NETS: [f64; 3] = [1.0, 0.75, 0.5];
 const LAYER: &str = "500×500, keep";
 const NET: &str = "15-20-30-10, keep";
-/// Rows and columns of the large array, and of the one whose gradient is taken.
+/// Number of rows and of columns of the large array, and of the array whose gradient is taken.
 const SIDE: usize = 500;
 const SMALL: usize = 10;
 
@@ -56,8 +57,8 @@ fn judge(_: &Scene, results: &Results<'_>) -> Vec<Verdict> {
         |claim: &str, line, what, most| Verdict::error(claim, results.worst(line, what), most);
     vec![
         error("the fraction of zeros is 1 - keep, in standard deviations", LAYER, "zeros_off", 5.0),
-        error("the mean stays, in standard deviations", LAYER, "mean_off", 5.0),
-        error("prediction is the identity: elements that it changes", LAYER, "changed", 0.0),
+        error("the mean is preserved, in standard deviations", LAYER, "mean_off", 5.0),
+        error("prediction is the identity: number of changed elements", LAYER, "changed", 0.0),
         error("dx against differences, in f64: relative error", LAYER, "dx_error", 1e-10),
         error("dx on the device against f64: relative error", LAYER, "dx_device", 2e-7),
         error("the first loss against ln 10", NET, "loss_off", 0.05),
@@ -76,7 +77,7 @@ fn judge(_: &Scene, results: &Results<'_>) -> Vec<Verdict> {
     ]
 }
 
-/// Dropout of a large array.
+/// Dropout of a large array, and its gradient on a small one.
 struct Layer {
     seed: u64,
     keep: f64,
@@ -85,8 +86,8 @@ struct Layer {
 impl Computation for Layer {
     fn on<B: Backend>(&self, mut backend: B) -> Result<(B, Found)> {
         let mask = Mask::new(Rate::keep(self.keep)?, Key { seed: self.seed, layer: 1, step: 0 });
-        let (train, predict) =
-            (Dropout::train(Mode::Inverted, mask), Dropout::predict(Mode::Inverted, mask.rate));
+        let train = Dropout::train(Mode::Inverted, mask);
+        let predict = Dropout::predict(Mode::Inverted, mask.rate);
         let x: Vec<f32> = normal(self.seed, 0, SIDE * SIDE)
             .into_iter()
             .map(|value| (value + 10.0) as f32)
@@ -94,12 +95,13 @@ impl Computation for Layer {
         let y = run(&mut backend, &x, SIDE, train)?;
         let unchanged = run(&mut backend, &x, SIDE, predict)?;
 
-        let (keep, count) = (mask.rate.keep_in_effect(), (SIDE * SIDE) as f64);
+        let keep = mask.rate.keep_in_effect();
+        let count = (SIDE * SIDE) as f64;
         let zeros = y.iter().filter(|&&y| y == 0.0).count() as f64 / count;
         let mean = y.iter().copied().map(f64::from).sum::<f64>() / count;
-        // Of an element: E[x²] = 101 is scaled by 1/keep, and the squared mean of 100 taken off.
-        let (zeros_deviation, mean_deviation) =
-            ((keep * (1.0 - keep) / count).sqrt(), ((101.0 / keep - 100.0) / count).sqrt());
+        // Variance of an element of y: E[y²] − E[y]² = 101/keep − 100, since E[x²] = 101.
+        let zeros_deviation = (keep * (1.0 - keep) / count).sqrt();
+        let mean_deviation = ((101.0 / keep - 100.0) / count).sqrt();
         let mut found = Found::default();
         found.value("zeros", zeros);
         found.value("mean", mean);
@@ -115,17 +117,18 @@ impl Computation for Layer {
 }
 
 impl Layer {
-    /// `dx` of `Σ dy·y` on a small array: by the backward pass in f64 and on the device, and by
-    /// central differences.
+    /// Computes `dx` of `Σ dy·y` on a small array by the backward pass, in f64 and on the device,
+    /// and by central differences.
     fn gradient<B: Backend>(
         &self,
         backend: &mut B,
         dropout: Dropout,
         found: &mut Found,
     ) -> Result<()> {
-        // Dropout is linear: any step will do. Multiples of a power of two, so that f32 holds x ±
-        // h.
-        let (unit, h) = (1.0f32 / 1024.0, 4.0f32);
+        // Dropout is linear, so any step will do. x and h are multiples of a power of two, so that
+        // f32 holds x ± h exactly.
+        let unit = 1.0f32 / 1024.0;
+        let h = 4.0f32;
         let x: Vec<f32> = normal(self.seed, 1, SMALL * SMALL)
             .into_iter()
             .map(|value| (value as f32 / unit).round() * unit + 10.0)
@@ -152,19 +155,20 @@ impl Layer {
 
 fn run<B: Backend>(backend: &mut B, x: &[f32], cols: usize, dropout: Dropout) -> Result<Vec<f32>> {
     let rows = x.len() / cols;
-    let (x, mut y) = (backend.tensor(rows, cols, x)?, backend.zeros(rows, cols)?);
+    let x = backend.tensor(rows, cols, x)?;
+    let mut y = backend.zeros(rows, cols)?;
     backend.run(DropoutCall { x: &x, y: &mut y, dropout })?;
     backend.read(&y)
 }
 
-/// The assignment's `rel_error`: the largest `|a − b| / max(10⁻⁸, |a| + |b|)`; NaN counts as
-/// infinite.
+/// Computes the assignment's `rel_error`: the largest `|a − b| / max(10⁻⁸, |a| + |b|)`. NaN counts
+/// as infinite.
 fn relative_error(a: &[f64], b: &[f64]) -> f64 {
     let errors = a.iter().zip(b).map(|(a, b)| (a - b).abs() / (a.abs() + b.abs()).max(1e-8));
     errors.map(|error| if error.is_nan() { f64::INFINITY } else { error }).fold(0.0, f64::max)
 }
 
-/// The gradient of a whole network.
+/// Gradient of a whole network.
 struct Network {
     seed: u64,
     keep: f64,
@@ -172,15 +176,14 @@ struct Network {
 
 impl Computation for Network {
     fn on<B: Backend>(&self, backend: B) -> Result<(B, Found)> {
-        let (rate, input_rate) = (Rate::keep(self.keep)?, Rate::KEEP_ALL);
-        let (hidden, seed) = (vec![20, 30], self.seed);
+        let seed = self.seed;
         let architecture = Architecture {
             inputs: 15,
-            hidden,
+            hidden: vec![20, 30],
             classes: 10,
             mode: Mode::Inverted,
-            rate,
-            input_rate,
+            rate: Rate::keep(self.keep)?,
+            input_rate: Rate::KEEP_ALL,
             seed,
         };
         let mut net = Mlp::new(backend, architecture.clone())?;
@@ -191,11 +194,12 @@ impl Computation for Network {
                 .collect();
             net.set_parameters(layer as usize, &weights, &vec![0.0; widths[1]])?;
         }
-        let (x, labels) =
-            (normal32(seed, 10, 2 * 15), [seed as u32 % 10, (seed as u32).wrapping_add(7) % 10]);
-        let (batch, site) = (Batch { x: &x, labels: &labels }, training(&architecture, 0));
+        let x = normal32(seed, 10, 2 * 15);
+        let labels = [seed as u32 % 10, (seed as u32).wrapping_add(7) % 10];
+        let batch = Batch { x: &x, labels: &labels };
+        let site = training(&architecture, 0);
         let before = Network64::of(&mut net)?;
-        // A learning rate of 1 takes the gradient off the parameters.
+        // A learning rate of 1 subtracts the gradient itself from the parameters.
         let rule = SgdRule::plain(1.0);
         net.train_step(&x, &labels, &Training { rule, ..Training::default() })?;
         let loss = f64::from(net.loss()?.unwrap_or(f32::NAN));
@@ -219,9 +223,9 @@ impl Computation for Network {
     }
 }
 
-/// The length of a difference over the lengths of what differs: the elements of a gradient lie many
-/// orders of magnitude apart, and differences of a loss of 2.3 tell the smallest of them to three
-/// digits at best.
+/// Returns `‖a − b‖ / (‖a‖ + ‖b‖)`. An element-wise error would not do: the elements of a gradient
+/// differ by many orders of magnitude, and differences of a loss of 2.3 give the smallest of them
+/// to three digits at best.
 fn distance(a: &[f64], b: &[f64]) -> f64 {
     let length = |values: &mut dyn Iterator<Item = f64>| {
         values.map(|value| value * value).sum::<f64>().sqrt()

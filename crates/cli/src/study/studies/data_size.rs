@@ -1,4 +1,4 @@
-//! Figure 10 of Srivastava et al. 2014: what dropout gains against the size of the training set.
+//! Figure 10 of Srivastava et al. 2014: the gain from dropout against the size of the training set.
 
 use crate::failure::Failure;
 use crate::report::plot::{Line, Plot};
@@ -6,10 +6,11 @@ use crate::study::plan::{Arm, Recipe, Scene, Study};
 use crate::study::results::{Points, Results};
 use crate::study::verdict::Verdict;
 
-/// The study.
+/// Study `data-size`.
 pub static STUDY: Study = Study {
     name: "data-size",
-    claim: "Dropout gains nothing where there is hardly any data; the gain grows with the data, peaks, and shrinks again.",
+    claim: "With hardly any data, dropout gains nothing; the gain grows with the data, peaks, and shrinks \
+            again.",
     published: "MNIST, 784-1024-1024-2048-10: no gain at 100 and 500 rows, a gain that grows from 1,000 on and falls towards 50,000",
     source: "Srivastava et al. 2014, figure 10",
     arms,
@@ -21,8 +22,8 @@ pub static STUDY: Study = Study {
 const WITHOUT: &str = "no dropout, rows";
 const WITH: &str = "dropout, rows";
 
-/// Sizes that there are rows for: in the quick form parts of 4,000 rows, or of fewer where there
-/// are no more.
+/// Returns the sizes that the training set has rows for. In the quick form they are fractions of
+/// 4,000 rows, or of all rows if there are fewer.
 fn sizes(scene: &Scene) -> Vec<f64> {
     let parts = [40, 8, 2, 1, 1, 1].map(|part| scene.rows(4000).div_ceil(part));
     let wanted = scene.pick(parts, [100, 500, 1000, 5000, 10_000, 50_000]);
@@ -44,7 +45,7 @@ fn arms(scene: &Scene) -> Vec<Arm> {
     sizes(scene).into_iter().flat_map(pair).collect()
 }
 
-/// By how many points dropout lowers the error at each size.
+/// Returns the gain from dropout at each size, in points of error.
 fn gains(scene: &Scene, results: &Results<'_>) -> Points {
     let gain = |rows: f64| {
         results.excess(results.name_at(WITHOUT, rows), results.name_at(WITH, rows), "test_error")
@@ -52,7 +53,7 @@ fn gains(scene: &Scene, results: &Results<'_>) -> Points {
     sizes(scene).into_iter().map(|rows| (rows, gain(rows))).collect()
 }
 
-/// The gain relative to the error without dropout, so that sizes can be compared.
+/// Returns the gain at a size relative to the error without dropout, so that sizes can be compared.
 fn share(scene: &Scene, results: &Results<'_>, at: usize) -> f64 {
     let gains = gains(scene, results);
     gains.get(at).map_or(f64::NAN, |(rows, gain)| {
@@ -78,7 +79,7 @@ fn judge(scene: &Scene, results: &Results<'_>) -> Vec<Verdict> {
         ),
         Verdict::more(
             format!(
-                "the share of errors that it takes away is larger somewhere than at {} rows",
+                "at some size, the share of errors that dropout removes is larger than at {} rows",
                 at(0).0
             ),
             difference,
@@ -98,10 +99,6 @@ fn figures(scene: &Scene, results: &Results<'_>) -> Result<Vec<String>, Failure>
     ];
     Ok(vec![
         plot("Error on test rows", "error (%)", errors)?,
-        plot(
-            "What dropout takes off it",
-            "points",
-            vec![Line::new("gain", gains(scene, results))],
-        )?,
+        plot("Gain from dropout", "points", vec![Line::new("gain", gains(scene, results))])?,
     ])
 }

@@ -1,5 +1,5 @@
-//! The mathematics of dropout, by enumeration: the ensemble's geometric mean, ridge regression, the
-//! variance over masks.
+//! The mathematics of dropout, checked by enumeration of all masks: the ensemble's geometric mean,
+//! ridge regression, and the variance over masks.
 
 use crate::failure::Failure;
 use crate::report::histogram::Histogram;
@@ -14,12 +14,12 @@ use wgpu_dropout::call::{GradWeight, LinearForward};
 use wgpu_dropout::mlp::{Architecture, Mlp, Predictive, Resident, Sharing, Source};
 use wgpu_dropout::{Backend, Dropout, Matrix, Mode, Rate, Result};
 
-/// The study.
+/// Study `exact-ensemble`.
 pub static STUDY: Study = Study {
     name: "exact-ensemble",
-    claim: "Predicting with scaled weights is the renormalised geometric mean of all sub-networks, exactly so for a softmax unit; dropout in \
-            linear regression is ridge regression.",
-    published: "the normalised geometric mean over all masks of softmax units is the softmax of the mean input; dropout in linear regression \
+    claim: "Prediction with scaled weights is the renormalized geometric mean of all sub-networks, \
+            exactly so for a softmax unit; dropout in linear regression is ridge regression.",
+    published: "the normalized geometric mean over all masks of softmax units is the softmax of the mean input; dropout in linear regression \
                 is ridge with weight (1 - k)/k; the variance over masks is (1 - k)/k Σ w²x²",
     source: "Baldi, Sadowski 2013; Srivastava et al. 2014, section 9; Wager et al. 2013",
     arms,
@@ -34,7 +34,7 @@ pub static STUDY: Study = Study {
     figures,
 };
 
-/// Units that are dropped: 2^12 masks.
+/// Number of units that are dropped: 2¹² masks.
 const UNITS: usize = 12;
 const MASKS: usize = 1 << UNITS;
 const CLASSES: usize = 10;
@@ -79,7 +79,7 @@ fn judge(_: &Scene, results: &Results<'_>) -> Vec<Verdict> {
             1e-4,
         ),
         Verdict::more(
-            "linear regression: dropout's weights are not those of least squares, off by",
+            "linear regression: dropout's weights differ from those of least squares",
             squares,
             0.01,
             "",
@@ -104,14 +104,14 @@ fn figures(_: &Scene, results: &Results<'_>) -> std::result::Result<Vec<String>,
     let value = |name: &str| record.found.values.get(name).copied().unwrap_or(f64::NAN);
     let series = |name: &str| record.found.series.get(name).cloned().unwrap_or_default();
     let bars = Histogram {
-        title: "Two hidden layers of 6 units: what each of the 4,096 sub-networks predicts",
+        title: "Two hidden layers of 6 units: the predictions of the 4,096 sub-networks",
         x: "probability of the first class",
         y: "sub-networks",
         end: 1.0,
         groups: vec![("sub-networks".to_owned(), series("sub_networks"))],
         marks: vec![
             ("arithmetic mean".to_owned(), value("arithmetic")),
-            ("geometric mean, renormalised".to_owned(), value("geometric")),
+            ("geometric mean, renormalized".to_owned(), value("geometric")),
             ("scaled weights".to_owned(), value("scaled")),
         ],
     };
@@ -121,7 +121,7 @@ fn figures(_: &Scene, results: &Results<'_>) -> std::result::Result<Vec<String>,
     let sampled =
         sampled.map(|((&n, mean), deviation)| (n, Spread { mean, deviation, count: 2 })).collect();
     let convergence = Plot {
-        title: "The average over sampled masks nears the mean of all",
+        title: "The average over sampled masks approaches the mean over all",
         x: "sampled masks",
         y: "probability of the first class",
         log: true,
@@ -135,7 +135,7 @@ fn figures(_: &Scene, results: &Results<'_>) -> std::result::Result<Vec<String>,
     Ok(vec![bars.draw()?, convergence.draw()?])
 }
 
-/// `softmax(X·W + b)` with 12 inputs dropped, all at once: a row a mask.
+/// Softmax unit `softmax(X·W + b)` with dropout of its 12 inputs: all masks at once, one per row.
 struct Unit {
     seed: u64,
     keep: f64,
@@ -145,7 +145,8 @@ impl Computation for Unit {
     fn on<B: Backend>(&self, mut backend: B) -> Result<(B, Found)> {
         let Self { seed, .. } = *self;
         let rate = Rate::keep(self.keep)?;
-        let (weight, bias) = (normal32(seed, 0, UNITS * CLASSES), normal32(seed, 1, CLASSES));
+        let weight = normal32(seed, 0, UNITS * CLASSES);
+        let bias = normal32(seed, 1, CLASSES);
         let x: Vec<f32> = normal32(seed, 2, UNITS);
         let scaled: Vec<f32> = x.iter().map(|x| x * rate.keep_in_effect() as f32).collect();
         let scaled =
@@ -158,8 +159,10 @@ impl Computation for Unit {
         let logits = affine(&mut backend, &masked, &weight, Some(&bias), UNITS, false)?;
         let means = Means::of(&softmax(&logits, CLASSES), &weights(rate, UNITS));
 
-        // A linear unit with inverted dropout: the first class before the softmax.
-        let (k, first) = (rate.keep_in_effect(), logits.chunks(CLASSES).map(|row| row[0]));
+        // The first class before the softmax is a linear unit. Division by k makes its dropout
+        // inverted.
+        let k = rate.keep_in_effect();
+        let first = logits.chunks(CLASSES).map(|row| row[0]);
         let bias = f64::from(bias[0]);
         let outputs: Vec<f64> = first.map(|z| (f64::from(z) - bias) / k).collect();
         let mean: f64 = outputs.iter().zip(weights(rate, UNITS)).map(|(y, p)| y * p).sum();
@@ -176,8 +179,8 @@ impl Computation for Unit {
     }
 }
 
-/// Least squares with all 4,096 masks of the inputs of every row at once, by conjugate gradients
-/// whose products are the device's.
+/// Least squares over all 4,096 masks of every row's inputs at once, by conjugate gradients whose
+/// products the device computes.
 struct Ridge {
     seed: u64,
     keep: f64,
@@ -193,8 +196,9 @@ impl Computation for Ridge {
         let rate = Rate::keep(self.keep)?;
         let x = normal(self.seed, 0, Self::ROWS * UNITS);
         let y = normal(self.seed, 1, Self::ROWS);
-        // Each mask by its probability: rows of x and y times its square root.
-        let (mut masked, mut targets) = (Vec::new(), Vec::new());
+        // Scaling the rows of x and y by √p weights each mask by its probability p.
+        let mut masked = Vec::new();
+        let mut targets = Vec::new();
         for (mask, p) in weights(rate, UNITS).into_iter().enumerate() {
             for (row, y) in x.chunks(UNITS).zip(&y) {
                 let scale = p.sqrt() * f64::from(rate.inverse());
@@ -206,12 +210,13 @@ impl Computation for Ridge {
         }
         let rows = targets.len();
         let input = backend.tensor(rows, UNITS, &masked)?;
-        // Conjugate gradients on the normal equations (Hestenes, Stiefel 1952): in exact numbers
+        // Conjugate gradients on the normal equations (Hestenes, Stiefel 1952). In exact arithmetic
         // they end after as many steps as there are weights.
         let mut found_weights = vec![0.0; UNITS];
         let mut residual: Vec<f64> = targets.iter().copied().map(f64::from).collect();
         let mut slope = products(&mut backend, &input, &residual)?;
-        let (mut direction, mut length) = (slope.clone(), squares(&slope));
+        let mut direction = slope.clone();
+        let mut length = squares(&slope);
         for _ in 0..Self::STEPS {
             let weight: Vec<f32> = direction.iter().map(|&d| d as f32).collect();
             let along = affine_on(&mut backend, &input, &weight, None, false)?;
@@ -241,24 +246,24 @@ fn squares(values: &[f64]) -> f64 {
     values.iter().map(|value| value * value).sum()
 }
 
-/// `Xᵀ·r` on the device.
+/// Computes `Xᵀ·r` on the device.
 fn products<B: Backend>(backend: &mut B, x: &B::Tensor<f32>, r: &[f64]) -> Result<Vec<f64>> {
     let r: Vec<f32> = r.iter().map(|&r| r as f32).collect();
     let grad_output = backend.tensor(r.len(), 1, &r)?;
-    let (mut grad_weight, mut grad_bias) = (backend.zeros(UNITS, 1)?, backend.zeros(1, 1)?);
-    let (grad_output, grad_weight, grad_bias) = (&grad_output, &mut grad_weight, &mut grad_bias);
+    let mut grad_weight = backend.zeros(UNITS, 1)?;
+    let mut grad_bias = backend.zeros(1, 1)?;
     backend.run(GradWeight {
         x,
-        grad_output,
+        grad_output: &grad_output,
         output: None,
         grad_weight: &mut *grad_weight,
         grad_bias,
         dropout: Dropout::NONE,
     })?;
-    Ok(backend.read(grad_weight)?.into_iter().map(f64::from).collect())
+    Ok(backend.read(&grad_weight)?.into_iter().map(f64::from).collect())
 }
 
-/// `w` of `(XᵀX + λ·diag(XᵀX))·w = Xᵀy`, by elimination with pivots.
+/// Solves `(XᵀX + λ·diag(XᵀX))·w = Xᵀy` for `w`, by elimination with pivots.
 fn regression(x: &[f64], y: &[f64], lambda: f64) -> Vec<f64> {
     let column = |i: usize| x.iter().skip(i).step_by(UNITS);
     let mut rows: Vec<Vec<f64>> = (0..UNITS)
@@ -283,8 +288,8 @@ fn regression(x: &[f64], y: &[f64], lambda: f64) -> Vec<f64> {
     rows.iter().enumerate().map(|(i, row)| row[UNITS] / row[i]).collect()
 }
 
-/// A network of two hidden layers of 6 units that are dropped: its 4,096 sub-networks one by one,
-/// and what averages them.
+/// Network with two hidden layers of 6 units each and dropout of these units: each of its 4,096
+/// sub-networks, and the predictions that average them.
 struct Deep {
     seed: u64,
     keep: f64,
@@ -299,21 +304,20 @@ impl Deep {
 impl Computation for Deep {
     fn on<B: Backend>(&self, backend: B) -> Result<(B, Found)> {
         let Self { seed, .. } = *self;
-        let (rate, input_rate, hidden) =
-            (Rate::keep(self.keep)?, Rate::KEEP_ALL, vec![Self::WIDTH; 2]);
+        let rate = Rate::keep(self.keep)?;
         let mut net = Mlp::new(
             backend,
             Architecture {
                 inputs: Self::INPUTS,
-                hidden,
+                hidden: vec![Self::WIDTH; 2],
                 classes: CLASSES,
                 mode: Mode::Inverted,
                 rate,
-                input_rate,
+                input_rate: Rate::KEEP_ALL,
                 seed,
             },
         )?;
-        // Biases of 1 keep most units alive, so that their masks make a difference.
+        // Biases of 1 keep most units active, so that their masks make a difference.
         for (layer, widths) in (0..).zip(net.architecture().widths().windows(2)) {
             let size = 1.5 / (widths[0] as f32).sqrt();
             let weight: Vec<f32> = normal32(seed, 1 + layer as u64, widths[0] * widths[1])
@@ -369,7 +373,8 @@ impl Computation for Deep {
 }
 
 impl Deep {
-    /// Class probabilities of every sub-network, masks of the first layer outside.
+    /// Computes the class probabilities of every sub-network. The first layer's mask varies
+    /// slowest.
     fn sub_networks<B: Backend>(
         &self,
         backend: &mut B,
@@ -395,12 +400,12 @@ impl Deep {
     }
 }
 
-/// Inputs of a layer.
+/// Returns the number of inputs of a layer.
 fn rows_of(weight: &[f32], bias: &[f32]) -> usize {
     weight.len() / bias.len()
 }
 
-/// `X·W + b`, with or without ReLU, on the device.
+/// Computes `X·W + b` on the device, with or without ReLU.
 fn affine<B: Backend>(
     backend: &mut B,
     x: &[f32],
@@ -413,7 +418,7 @@ fn affine<B: Backend>(
     affine_on(backend, &x, weight, bias, relu)
 }
 
-/// The same of an `X` that is on the device.
+/// Computes [`affine`] of an `X` that is already on the device.
 fn affine_on<B: Backend>(
     backend: &mut B,
     x: &B::Tensor<f32>,
@@ -421,7 +426,8 @@ fn affine_on<B: Backend>(
     bias: Option<&[f32]>,
     relu: bool,
 ) -> Result<Vec<f32>> {
-    let (rows, inputs) = (x.rows(), x.cols());
+    let rows = x.rows();
+    let inputs = x.cols();
     let outputs = weight.len() / inputs;
     let weight = backend.tensor(inputs, outputs, weight)?;
     let bias = bias.map(|bias| backend.tensor(1, outputs, bias)).transpose()?;
@@ -437,21 +443,22 @@ fn affine_on<B: Backend>(
     backend.read(&y)
 }
 
-/// 1 where a mask keeps unit `i`, else 0.
+/// Returns 1 if a mask keeps unit `i`, else 0.
 fn kept(mask: usize, i: usize) -> f32 {
     (mask >> i & 1) as f32
 }
 
-/// The probability of each mask.
+/// Returns the probability of each mask.
 fn weights(rate: Rate, units: usize) -> Vec<f64> {
-    let (keep, drop) = (rate.keep_in_effect(), rate.drop_in_effect());
+    let keep = rate.keep_in_effect();
+    let drop = rate.drop_in_effect();
     let of = |mask: usize| {
         keep.powi(mask.count_ones() as i32) * drop.powi(units as i32 - mask.count_ones() as i32)
     };
     (0..1 << units).map(of).collect()
 }
 
-/// Softmax of each row.
+/// Computes the softmax of each row.
 fn softmax(logits: &[f32], classes: usize) -> Vec<f64> {
     let of = |row: &[f32]| {
         let largest = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
@@ -462,17 +469,18 @@ fn softmax(logits: &[f32], classes: usize) -> Vec<f64> {
     logits.chunks(classes).flat_map(of).collect()
 }
 
-/// What sub-networks predict on average.
+/// Averages of the sub-networks' predictions.
 struct Means {
     arithmetic: Vec<f64>,
-    /// Divided by its sum.
+    /// Geometric mean of each class, divided by their sum.
     geometric: Vec<f64>,
 }
 
 impl Means {
-    /// Of class probabilities, a row a mask, each weighted.
+    /// Averages class probabilities, one row per mask, with a weight for each mask.
     fn of(probabilities: &[f64], weights: &[f64]) -> Self {
-        let (mut arithmetic, mut logarithms) = (vec![0.0; CLASSES], vec![0.0; CLASSES]);
+        let mut arithmetic = vec![0.0; CLASSES];
+        let mut logarithms = vec![0.0; CLASSES];
         for (row, weight) in probabilities.chunks(CLASSES).zip(weights) {
             for (class, p) in row.iter().enumerate() {
                 arithmetic[class] += weight * p;
@@ -485,7 +493,7 @@ impl Means {
     }
 }
 
-/// The largest difference; NaN counts as infinite.
+/// Returns the largest absolute difference; NaN counts as infinite.
 fn largest(a: &[f64], b: &[f64]) -> f64 {
     a.iter()
         .zip(b)

@@ -1,5 +1,5 @@
-//! Table 10 of Srivastava et al. 2014: units multiplied by Gaussian noise in place of 0 or 1/k, of
-//! the same mean and variance.
+//! Table 10 of Srivastava et al. 2014: units multiplied by Gaussian noise instead of by 0 or 1/k,
+//! with the same mean and variance.
 
 use crate::failure::Failure;
 use crate::report::plot::{Line, Plot};
@@ -14,10 +14,11 @@ use wgpu_dropout::call::{
 };
 use wgpu_dropout::{Backend, Dropout, GaussianDropout, Key, Mask, Mode, Rate, Result};
 
-/// The study.
+/// Study `gaussian`.
 pub static STUDY: Study = Study {
     name: "gaussian",
-    claim: "Multiplying units by noise of a normal distribution of mean 1 and variance (1 - k)/k does what dropping them does.",
+    claim: "Multiplying units by normally distributed noise of mean 1 and variance (1 - k)/k has the same \
+            effect as dropping them.",
     published: "MNIST, two layers of 1024 ReLUs: 1.08 % with Bernoulli noise, .95 % with Gaussian",
     source: "Srivastava et al. 2014, section 10, table 10",
     arms,
@@ -64,7 +65,7 @@ fn judge(scene: &Scene, results: &Results<'_>) -> Vec<Verdict> {
     let most = scene.pick(0.5, 0.15);
     let mut verdicts = vec![less(BERNOULLI), less(GAUSSIAN)];
     verdicts.push(Verdict::at_most(
-        "what Gaussian noise errs more than Bernoulli noise",
+        "the error with Gaussian noise above that with Bernoulli noise",
         beyond,
         most,
         "points",
@@ -80,8 +81,7 @@ fn figures(_: &Scene, results: &Results<'_>) -> std::result::Result<Vec<String>,
     Ok(vec![Plot { title, x: "epoch", y: "error (%)", log: false, falling: true, lines }.draw()?])
 }
 
-/// What units are multiplied by in training; all have the mean 1, so that prediction leaves them
-/// alone.
+/// Noise that multiplies the units in training. Each has mean 1, so prediction needs no scaling.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Noise {
     None,
@@ -111,18 +111,17 @@ impl Computation for Net<'_> {
     }
 }
 
-/// Layers, and of a mini-batch what ReLU gives, what noise makes of that, and the gradients of
-/// both.
+/// Layers with the activations of a mini-batch, before and after the noise, and their gradients.
 struct Noisy<B: Backend> {
     seed: u64,
     noise: Noise,
     input_keep: f64,
     layers: Vec<Layer<B>>,
-    /// The input and the hidden layers.
+    /// Activations with noise, of the input and of each hidden layer.
     noisy: Vec<B::Tensor<f32>>,
-    /// Hidden layers.
+    /// Activations without noise, of each hidden layer.
     clean: Vec<B::Tensor<f32>>,
-    /// By noisy and by clean activations, and by the sums before them.
+    /// Gradients with respect to the noisy activations, the clean ones, and the pre-activations.
     grads: [Vec<B::Tensor<f32>>; 3],
 }
 
@@ -140,15 +139,13 @@ impl<B: Backend> Noisy<B> {
         let mut each = |widths: &[usize]| {
             widths.iter().map(|&width| backend.zeros(batch, width)).collect::<Result<Vec<_>>>()
         };
-        let (noisy, clean, grads) = (
-            each(inner)?,
-            each(&inner[1..])?,
-            [each(&inner[1..])?, each(&inner[1..])?, each(&inner[1..])?],
-        );
+        let noisy = each(inner)?;
+        let clean = each(&inner[1..])?;
+        let grads = [each(&inner[1..])?, each(&inner[1..])?, each(&inner[1..])?];
         Ok(Self { seed, noise, input_keep, layers, noisy, clean, grads })
     }
 
-    /// What multiplies at a site in a step; nothing without one.
+    /// Returns the noise at a site in a step; without a step there is none.
     fn site(&self, site: usize, step: Option<u32>) -> Result<Site> {
         let keep = Rate::keep(if site == 0 { self.input_keep } else { KEEP })?;
         let mask =
@@ -157,14 +154,15 @@ impl<B: Backend> Noisy<B> {
     }
 }
 
-/// The noise of a layer in a step.
+/// Noise of a layer in a step.
 struct Site {
     noise: Noise,
     mask: Option<Mask>,
 }
 
 impl Site {
-    /// `y = x·noise`: it is linear, so that it is its own backward pass. Without a step, `y = x`.
+    /// Computes `y = x·noise`, or `y = x` without a step. It is linear, so the backward pass is the
+    /// same call on the gradient.
     fn noise<B: Backend>(
         &self,
         backend: &mut B,
@@ -221,11 +219,14 @@ impl<B: Backend> Handmade<B> for Noisy<B> {
             }
             layers[index].update(backend, &noisy[index], grad_z, rule)?;
             if index > 0 {
-                // ReLU's output tells where it lets through.
-                let (grad_output, z, grad_z) =
-                    (&of_clean[index - 1], &clean[index - 1], &mut of_sums[index - 1]);
-                let (activation, dropout) = (Activation::Relu, Dropout::NONE);
-                backend.run(ActivationGrad { grad_output, z, grad_z, activation, dropout })?;
+                // ReLU's output serves as its input: both are positive for the same elements.
+                backend.run(ActivationGrad {
+                    grad_output: &of_clean[index - 1],
+                    z: &clean[index - 1],
+                    grad_z: &mut of_sums[index - 1],
+                    activation: Activation::Relu,
+                    dropout: Dropout::NONE,
+                })?;
             }
         }
         Ok(())

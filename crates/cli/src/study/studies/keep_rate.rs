@@ -1,5 +1,5 @@
-//! Figure 9 of Srivastava et al. 2014: the keep rate with the width held, and with the number of
-//! kept units held.
+//! Figure 9 of Srivastava et al. 2014: the keep rate at constant width, and at a constant number of
+//! kept units.
 
 use crate::failure::Failure;
 use crate::report::plot::{Line, Plot};
@@ -7,10 +7,11 @@ use crate::study::plan::{Arm, Recipe, Scene, Study};
 use crate::study::results::Results;
 use crate::study::verdict::Verdict;
 
-/// The study.
+/// Study `keep-rate`.
 pub static STUDY: Study = Study {
     name: "keep-rate",
-    claim: "The keep rate of hidden layers hardly matters from .4 to .8 and does on both sides; a low one asks for wider layers.",
+    claim: "The keep rate of hidden layers hardly matters from .4 to .8 but does on both sides; a low one \
+            requires wider layers.",
     published: "MNIST, 784-2048-2048-2048-10: flat for .4 ≤ k ≤ .8, worse on both sides; with k·n held, k = .1 goes from 2.7 to 1.7 %",
     source: "Srivastava et al. 2014, figure 9",
     arms,
@@ -21,7 +22,7 @@ pub static STUDY: Study = Study {
 
 const WIDTH: &str = "width held, keep";
 const KEPT: &str = "kept units held, keep";
-/// Keep rates of the two lines.
+/// Keep rates of the line with the width held; `WIDER` has those with the kept units held.
 const HELD: [f64; 6] = [0.1, 0.25, 0.4, 0.6, 0.8, 1.0];
 const WIDER: [f64; 3] = [0.1, 0.25, 0.5];
 
@@ -32,7 +33,7 @@ fn arms(scene: &Scene) -> Vec<Arm> {
         (2048, 256, 60_000, 24_000, 3),
     );
     let recipe = |width: usize, keep: f64| {
-        // At low keep rates a step's noise is large: the bound keeps the network alive.
+        // At low keep rates a step's noise is large. The bound keeps the network trainable.
         Recipe::plain(scene.rows(rows), &vec![width; layers], updates).keep(keep, 1.0).max_norm(4.0)
     };
     let held = HELD.map(|keep| Arm::at(WIDTH, keep, recipe(width, keep)));

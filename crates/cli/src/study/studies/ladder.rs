@@ -6,10 +6,10 @@ use crate::study::plan::{Arm, Extent, Recipe, Scene, Study};
 use crate::study::results::Results;
 use crate::study::verdict::Verdict;
 
-/// The rungs.
+/// Rungs of the ladder, from the bottom.
 const RUNGS: [&str; 3] = ["no dropout", "hidden units dropped", "input dropped too"];
 
-/// The study.
+/// Study `ladder`.
 pub static STUDY: Study = Study {
     name: "ladder",
     claim: "Dropping half of the hidden units lowers the test error of a fully connected network, and dropping inputs too lowers it further.",
@@ -26,7 +26,7 @@ pub static STUDY: Study = Study {
 };
 
 fn arms(scene: &Scene) -> Vec<Arm> {
-    // A plain net ends long before; what dropout needs is given to all.
+    // A plain net converges long before; all arms get the updates that dropout needs.
     let whole = |updates| Recipe {
         momentum_start: 0.5,
         ..Recipe::plain(scene.rows(60_000), &[800, 800], updates)

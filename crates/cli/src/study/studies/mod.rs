@@ -1,4 +1,4 @@
-//! The studies, a file each.
+//! The studies, one file each.
 
 mod cs231n_checks;
 mod data_size;
@@ -14,7 +14,7 @@ mod where_it_belongs;
 
 use super::plan::Study;
 
-/// All of them, in the order in which they are run.
+/// All studies, in the order in which they run.
 pub static ALL: [&Study; 11] = [
     &cs231n_checks::STUDY,
     &exact_ensemble::STUDY,

@@ -1,5 +1,5 @@
-//! Figure 11 of Srivastava et al. 2014: the average over sampled masks against the weight-scaling
-//! rule.
+//! Figure 11 of Srivastava et al. 2014: the average over sampled masks compared with the
+//! weight-scaling rule.
 
 use crate::failure::Failure;
 use crate::report::plot::{Line, Plot};
@@ -9,11 +9,12 @@ use crate::study::results::Results;
 use crate::study::spread::Spread;
 use crate::study::verdict::Verdict;
 
-/// The study.
+/// Study `monte-carlo`.
 pub static STUDY: Study = Study {
     name: "monte-carlo",
-    claim: "Averaging the predictions of sampled sub-networks nears the weight-scaling rule as samples grow, and meets it.",
-    published: "MNIST: about 50 samples meet weight scaling, and more stay within one standard deviation of it",
+    claim: "As the number of samples grows, the average prediction of sampled sub-networks approaches the \
+            weight-scaling rule, and matches it.",
+    published: "MNIST: about 50 samples match weight scaling, and more stay within one standard deviation of it",
     source: "Srivastava et al. 2014, figure 11",
     arms,
     judge,
@@ -40,7 +41,7 @@ fn arms(scene: &Scene) -> Vec<Arm> {
     vec![Arm { work: Work::Train(recipe, Some(sample)), ..arm }]
 }
 
-/// Errors of averages over more and more samples.
+/// Measures the errors of averages over each number of samples, and of weight scaling.
 fn sample(net: &mut dyn Trained, found: &mut Found) -> wgpu_dropout::Result<()> {
     for samples in SAMPLES {
         let probabilities = net.monte_carlo(samples)?;
@@ -55,12 +56,12 @@ fn sample(net: &mut dyn Trained, found: &mut Found) -> wgpu_dropout::Result<()> 
     Ok(())
 }
 
-/// Rows whose likeliest class is not the label, in percent.
+/// Returns the percentage of rows whose likeliest class is not the label.
 fn error(probabilities: &[f32], labels: &[u32]) -> f64 {
     let classes = probabilities.len() / labels.len().max(1);
     let wrong = probabilities.chunks(classes.max(1)).zip(labels).filter(|(row, label)| {
         let label = **label as usize;
-        // The first of equal ones counts, as in training.
+        // Of equally likely classes the first counts, as in training.
         row.iter()
             .enumerate()
             .any(|(class, p)| *p > row[label] || (*p == row[label] && class < label))

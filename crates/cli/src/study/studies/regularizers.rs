@@ -1,4 +1,4 @@
-//! Table 9 of Srivastava et al. 2014: dropout beside and with other regularizers.
+//! Table 9 of Srivastava et al. 2014: dropout compared and combined with other regularizers.
 
 mod sparse;
 
@@ -22,19 +22,19 @@ const NORMALIZED: &str = "batch normalization";
 const DROPOUT_NORMALIZED: &str = "dropout and batch normalization";
 const NORMALIZED_AFTER: &str = "dropout, then batch normalization";
 
-/// Max-norm's c, in the quick form and the others. From 3 on it binds no weight of the quick form's
-/// net without dropout, whose arm would be that without a regularizer; with 2 that form's net errs
-/// more on the digits with dropout than without.
+/// Max-norm's c in the quick form, and in the others. In the quick form, a c of 3 or more binds no
+/// weight of the net without dropout, whose arm would then equal the arm without a regularizer.
+/// With a c of 2, the net's error on the digits is higher with dropout than without.
 const BOUND: [f64; 2] = [2.5, 2.0];
-/// λ of the Kullback-Leibler penalty.
+/// Weight λ of the Kullback-Leibler penalty.
 const SPARSITY: f64 = 1e-2;
-/// The learning rate of logistic units: their slope is 1/4 at most, where that of ReLUs is 1.
+/// Learning rate of nets of logistic units, whose slope is at most 1/4; that of ReLUs is 1.
 const LOGISTIC_LR: f32 = 0.3;
 
-/// The study.
+/// Study `regularizers`.
 pub static STUDY: Study = Study {
     name: "regularizers",
-    claim: "Dropout with a second regularizer is better than any of the others alone.",
+    claim: "Dropout with a second regularizer is better than any other regularizer alone.",
     published: "MNIST, 784-1024-1024-2048-10: L2 1.62 %, L2 and L1 1.60 %, L2 and KL 1.55 %, max-norm 1.35 %, dropout and L2 1.25 %, dropout \
                 and max-norm 1.05 %",
     source: "Srivastava et al. 2014, table 9",
@@ -48,7 +48,7 @@ pub static STUDY: Study = Study {
     figures,
 };
 
-/// Without a regularizer.
+/// Returns the recipe without a regularizer.
 fn plain(scene: &Scene) -> Recipe {
     let (hidden, rows, updates) = scene.pick_of(
         (vec![256, 256], 2000, 1500),
@@ -58,13 +58,14 @@ fn plain(scene: &Scene) -> Recipe {
     Recipe::plain(scene.rows(rows), &hidden, updates)
 }
 
-/// Weight decay, and the L1 penalty beside it.
+/// Returns the weight decay, and the L1 penalty used with it.
 fn decay(scene: &Scene) -> (f32, f32) {
     scene.pick((1e-4, 1e-5), (1e-5, 1e-6))
 }
 
 fn arms(scene: &Scene) -> Vec<Arm> {
-    let (plain, (l2, l1)) = (plain(scene), decay(scene));
+    let plain = plain(scene);
+    let (l2, l1) = decay(scene);
     let bound = scene.pick_of(BOUND[0], BOUND[1], BOUND[1]);
     let dropped = || plain.clone().keep(0.5, scene.input_keep());
     let logistic = |name: &str, weight| {

@@ -1,4 +1,5 @@
-//! Figures 7 and 8 of Srivastava et al. 2014: what dropout does to the features of an autoencoder.
+//! Figures 7 and 8 of Srivastava et al. 2014: the effect of dropout on the features of an
+//! autoencoder.
 
 use crate::failure::Failure;
 use crate::report::histogram::Histogram;
@@ -14,10 +15,11 @@ use wgpu_dropout::call::{Gather, GradInput, SgdRule, SquaredError};
 use wgpu_dropout::mlp::{Schedule, Schedules};
 use wgpu_dropout::{Backend, Dropout, Key, Mask, Mode, Rate, Result, init};
 
-/// The study.
+/// Study `sparsity`.
 pub static STUDY: Study = Study {
     name: "sparsity",
-    claim: "Under dropout the hidden units of an autoencoder are active less often and less strongly, and each finds a feature of its own.",
+    claim: "Under dropout, the hidden units of an autoencoder are active less often and less strongly, and \
+            each learns a feature of its own.",
     published: "MNIST, autoencoder with 256 ReLUs: the mean activation goes from about 2.0 to about .7 with half of the units dropped",
     source: "Srivastava et al. 2014, figures 7 and 8",
     arms,
@@ -31,16 +33,16 @@ pub static STUDY: Study = Study {
 };
 
 const LINE: &str = "autoencoder, keep";
-/// Hidden units at most. There are a third as many as inputs, as in the paper.
+/// Largest number of hidden units. There are a third as many as inputs, as in the paper.
 const MOST: usize = 256;
-/// Filters in the picture, and how many in a row of it.
+/// Number of filters in the picture, and in each of its rows.
 const SHOWN: usize = 64;
 const IN_A_ROW: usize = 8;
-/// Parts of a histogram, and where it ends.
+/// Number of bins of a histogram, and the end of its range.
 const PARTS: usize = 40;
 const END: f64 = 8.0;
 
-/// Hidden units.
+/// Returns the number of hidden units.
 fn hidden(scene: &Scene) -> usize {
     (scene.data.train.cols / 3).clamp(1, MOST)
 }
@@ -56,7 +58,8 @@ fn arms(_: &Scene) -> Vec<Arm> {
 }
 
 fn judge(_: &Scene, results: &Results<'_>) -> Vec<Verdict> {
-    let (without, with) = (results.name_at(LINE, 1.0), results.name_at(LINE, 0.5));
+    let without = results.name_at(LINE, 1.0);
+    let with = results.name_at(LINE, 0.5);
     let ratio = results.ratio(with, without, "activation");
     vec![
         Verdict::at_most("the mean activation with dropout over that without", ratio, 0.6, "times"),
@@ -101,8 +104,8 @@ fn figures(scene: &Scene, results: &Results<'_>) -> std::result::Result<Vec<Stri
     Ok(pictures)
 }
 
-/// `inputs – 256 ReLUs, dropout – inputs`, logistic outputs, squared error; vanilla dropout as in
-/// the paper, so that activations compare.
+/// Autoencoder `inputs – ReLUs with dropout – inputs`, with [`hidden`] units, logistic outputs and
+/// squared error. Dropout is vanilla as in the paper, so that activations can be compared.
 struct Autoencoder<'a> {
     scene: &'a Scene,
     seed: u64,
@@ -115,19 +118,20 @@ impl Computation for Autoencoder<'_> {
         let data = &self.scene.data;
         let train = drawn(&data.train, self.scene.rows(self.scene.pick(5000, 60_000)), self.seed);
         let units = hidden(self.scene);
-        let (rows, inputs, updates) =
-            (train.rows, train.cols, self.scene.updates(self.scene.pick(2000, 60_000)));
+        let rows = train.rows;
+        let inputs = train.cols;
+        let updates = self.scene.updates(self.scene.pick(2000, 60_000));
         let batch = BATCH.min(rows);
         let resident = upload(&mut backend, &train)?;
-        let (mut encode, mut decode) = (
-            Layer::new(&mut backend, self.seed, 0, inputs, units)?,
-            Layer::new(&mut backend, self.seed, 1, units, inputs)?,
-        );
+        let mut encode = Layer::new(&mut backend, self.seed, 0, inputs, units)?;
+        let mut decode = Layer::new(&mut backend, self.seed, 1, units, inputs)?;
         let mut x = backend.zeros(batch, inputs)?;
-        let (mut hidden, mut grad_hidden) =
-            (backend.zeros(batch, units)?, backend.zeros(batch, units)?);
-        let (mut z, mut grad_z) = (backend.zeros(batch, inputs)?, backend.zeros(batch, inputs)?);
-        let (mut labels, mut losses) = (backend.zeros(batch, 1)?, backend.zeros(batch, 2)?);
+        let mut hidden = backend.zeros(batch, units)?;
+        let mut grad_hidden = backend.zeros(batch, units)?;
+        let mut z = backend.zeros(batch, inputs)?;
+        let mut grad_z = backend.zeros(batch, inputs)?;
+        let mut labels = backend.zeros(batch, 1)?;
+        let mut losses = backend.zeros(batch, 2)?;
         let mut order = backend.zeros::<u32>(rows, 1)?;
         let rate = Rate::keep(self.keep)?;
         let site = |step: u32| {
@@ -157,18 +161,21 @@ impl Computation for Autoencoder<'_> {
             })?;
             encode.forward(&mut backend, &x, &mut hidden, true, site(step))?;
             decode.forward(&mut backend, &hidden, &mut z, false, Dropout::NONE)?;
-            let (targets, logistic) = (&x, true);
             backend.run(SquaredError {
                 z: &z,
-                targets,
+                targets: &x,
                 grad_z: &mut grad_z,
                 losses: &mut losses,
-                logistic,
+                logistic: true,
             })?;
-            let (weight, dropout, through) =
-                (&decode.weight, Dropout::NONE, Some((&hidden, site(step).scale)));
-            let (grad_output, output, grad_input) = (&grad_z, None, &mut grad_hidden);
-            backend.run(GradInput { grad_output, output, weight, grad_input, dropout, through })?;
+            backend.run(GradInput {
+                grad_output: &grad_z,
+                output: None,
+                weight: &decode.weight,
+                grad_input: &mut grad_hidden,
+                dropout: Dropout::NONE,
+                through: Some((&hidden, site(step).scale)),
+            })?;
             decode.update(&mut backend, &hidden, &grad_z, rule)?;
             encode.update(&mut backend, &x, &grad_hidden, rule)?;
             backend.submit()?;
@@ -179,7 +186,7 @@ impl Computation for Autoencoder<'_> {
 }
 
 impl Autoencoder<'_> {
-    /// Activations and reconstructions of test rows, and the filters.
+    /// Measures activations and reconstructions on test rows, and reads the filters.
     fn measure<B: Backend>(
         &self,
         backend: &mut B,
@@ -188,11 +195,15 @@ impl Autoencoder<'_> {
     ) -> Result<Found> {
         const ROWS: usize = 1000;
         let test = &self.scene.data.test;
-        let (rows, inputs, units) = (test.rows.min(ROWS), test.cols, hidden(self.scene));
+        let rows = test.rows.min(ROWS);
+        let inputs = test.cols;
+        let units = hidden(self.scene);
         let features = test.features_f32();
         let x = backend.tensor(rows, inputs, &features[..rows * inputs])?;
-        let (mut hidden, mut z) = (backend.zeros(rows, units)?, backend.zeros(rows, inputs)?);
-        let (mut grad_z, mut losses) = (backend.zeros(rows, inputs)?, backend.zeros(rows, 2)?);
+        let mut hidden = backend.zeros(rows, units)?;
+        let mut z = backend.zeros(rows, inputs)?;
+        let mut grad_z = backend.zeros(rows, inputs)?;
+        let mut losses = backend.zeros(rows, 2)?;
         encode.forward(backend, &x, &mut hidden, true, Dropout::NONE)?;
         let activations = backend.read(&hidden)?;
         encode.forward(
@@ -229,7 +240,7 @@ impl Autoencoder<'_> {
             "activations".to_owned(),
             counts(activations.into_iter().filter(|&h| h > 0.0).map(f64::from)),
         );
-        // In three digits: the picture has 256 shades.
+        // Three decimals are enough: the picture has 256 shades.
         let filter = |unit: usize| {
             filters.iter().skip(unit).step_by(units).map(|&w| (f64::from(w) * 1e3).round() / 1e3)
         };
@@ -238,7 +249,7 @@ impl Autoencoder<'_> {
     }
 }
 
-/// How many values fall into each part; those beyond the end into the last.
+/// Counts the values in each bin; values beyond the end count in the last.
 fn counts(values: impl Iterator<Item = f64>) -> Vec<f64> {
     let mut counts = vec![0.0; PARTS];
     for value in values {

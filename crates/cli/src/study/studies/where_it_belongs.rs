@@ -1,6 +1,6 @@
-//! Where dropout belongs: which networks have the layers that it was made for, what it does to two
-//! heads on the same convolutions, and what early and late dropout do to nets that underfit and
-//! overfit.
+//! Where dropout belongs: the networks that have the layers it was made for, its effect on two
+//! heads on the same convolutions, and the effect of early and late dropout on nets that underfit
+//! and overfit.
 
 mod heads;
 
@@ -13,13 +13,13 @@ use crate::study::spread::Spread;
 use crate::study::verdict::Verdict;
 use heads::Head;
 
-/// The study.
+/// Study `where`.
 pub static STUDY: Study = Study {
     name: "where",
-    claim: "Dropout is a tool of large fully connected layers and of networks that overfit: one that underfits it hurts, unless it ends early, and \
-            before a head of global average pooling it does too.",
+    claim: "Dropout is a tool for large fully connected layers and for networks that overfit. It hurts \
+            a network that underfits, unless it ends early, and a head of global average pooling.",
     published: "VGG-16 has 123 M of 138 M parameters in its fully connected layers (Simonyan, Zisserman 2014), a network that ends in global \
-                average pooling none to drop (Lin et al. 2014); cited, not run here: ViT-T 73.9 % without, 67.9 with standard, 74.3 with early dropout (Liu et \
+                average pooling has none to drop (Lin et al. 2014); cited, not run here: ViT-T 73.9 % without, 67.9 with standard, 74.3 with early dropout (Liu et \
                 al. 2023, accuracy); dropout before batch normalization 77.4 to 68.6 % on CIFAR-100 (Li et al. 2018, accuracy)",
     source: "Liu et al. 2023, Dropout reduces underfitting; layer shapes as published",
     arms,
@@ -32,7 +32,7 @@ pub static STUDY: Study = Study {
     figures,
 };
 
-/// How each network drops.
+/// Forms of dropout that each network is trained with.
 const WAYS: [&str; 4] = ["none", "standard", "early", "late"];
 const SMALL: &str = "underfits";
 const LARGE: &str = "overfits";
@@ -181,38 +181,48 @@ fn figures(scene: &Scene, results: &Results<'_>) -> Result<Vec<String>, Failure>
         let lines = arms
             .map(|arm| Line::new(arm.as_str(), results.curve(&arm, "epoch", "test_error")))
             .collect();
-        let (title, x, y) =
-            ("Two heads on the same convolutions", "epoch", "error on test rows (%)");
-        pictures.push(Plot { title, x, y, log: false, falling: true, lines }.draw()?);
+        pictures.push(
+            Plot {
+                title: "Two heads on the same convolutions",
+                x: "epoch",
+                y: "error on test rows (%)",
+                log: false,
+                falling: true,
+                lines,
+            }
+            .draw()?,
+        );
     }
     Ok(pictures)
 }
 
-/// Parameters of a network by kind of layer.
+/// Number of parameters of a network by kind of layer.
 struct Network {
     name: &'static str,
-    /// With the batch normalization behind them.
+    /// Convolutions, with the batch normalization behind them.
     convolution: u64,
-    /// Fully connected layers before the last.
+    /// Fully connected layers before the last one.
     hidden: u64,
     /// The last layer.
     classes: u64,
 }
 
 impl Network {
-    /// Of the fully connected layers.
+    /// Returns the share of the parameters that the fully connected layers have.
     fn share(&self) -> f64 {
         let connected = self.hidden + self.classes;
         connected as f64 / (self.convolution + connected) as f64
     }
 }
 
-/// Weights and biases of `side × side` filters from `inputs` channels to `outputs`.
+/// Returns the number of weights and biases of `side × side` filters from `inputs` channels to
+/// `outputs`.
 fn filters(side: u64, inputs: u64, outputs: u64) -> u64 {
     (side * side * inputs + 1) * outputs
 }
 
-/// Krizhevsky et al. 2012: the second, fourth and fifth layer see half of the channels each.
+/// Returns the parameters of AlexNet (Krizhevsky et al. 2012). Each filter of the second, fourth
+/// and fifth layer sees half of the channels.
 fn alexnet() -> Network {
     let convolution = [(11, 3, 96), (5, 48, 256), (3, 256, 384), (3, 192, 384), (3, 192, 256)];
     Network {
@@ -226,7 +236,7 @@ fn alexnet() -> Network {
     }
 }
 
-/// Simonyan, Zisserman 2014, configuration D.
+/// Returns the parameters of VGG-16 (Simonyan, Zisserman 2014, configuration D).
 fn vgg16() -> Network {
     let channels = [3, 64, 64, 128, 128, 256, 256, 256, 512, 512, 512, 512, 512, 512];
     Network {
@@ -237,11 +247,12 @@ fn vgg16() -> Network {
     }
 }
 
-/// He et al. 2015: global average pooling stands before the one fully connected layer. Filters have
-/// no bias; batch normalization has two parameters a channel.
+/// Returns the parameters of ResNet-50 (He et al. 2015). Global average pooling precedes its one
+/// fully connected layer. Filters have no bias; batch normalization has two parameters per channel.
 fn resnet50() -> Network {
     let block = |side: u64, inputs: u64, outputs: u64| filters(side, inputs, outputs) + outputs;
-    let (mut convolution, mut inputs) = (block(7, 3, 64), 64);
+    let mut convolution = block(7, 3, 64);
+    let mut inputs = 64;
     for (width, blocks) in [(64, 3), (128, 4), (256, 6), (512, 3)] {
         let outputs = 4 * width;
         convolution += block(1, inputs, outputs);

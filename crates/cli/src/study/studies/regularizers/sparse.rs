@@ -1,7 +1,7 @@
-//! "L2 and KL": a net whose units are kept from being active often.
+//! "L2 and KL": a net with a Kullback-Leibler penalty that keeps its units from being active often.
 //!
-//! The divergence of two rates of activity takes activations from 0 to 1, so that the units here
-//! are logistic ones; the paper, whose units are ReLUs, does not say how it applied it to them.
+//! The divergence of two activity rates requires activations from 0 to 1, so the units here are
+//! logistic. The paper's units are ReLUs; it does not say how it applied the penalty to them.
 
 use crate::study::handmade::{self, Handmade};
 use crate::study::layer::Layer;
@@ -10,10 +10,11 @@ use crate::study::record::Found;
 use wgpu_dropout::call::{Activation, ActivationGrad, BatchStatistics, SgdRule, SparsityGrad};
 use wgpu_dropout::{Backend, Dropout, Result};
 
-/// The mean activation to come to.
+/// Target of the units' mean activation.
 const TARGET: f32 = 0.2;
 
-/// Recipe, seed and λ of the penalty; with 0 the units are logistic and no more.
+/// Recipe, seed, and the penalty's λ (`weight`). With λ = 0, the units are
+/// logistic but not penalized.
 pub struct Net<'a> {
     pub scene: &'a Scene,
     pub recipe: Recipe,
@@ -23,7 +24,8 @@ pub struct Net<'a> {
 
 impl Computation for Net<'_> {
     fn on<B: Backend>(&self, mut backend: B) -> Result<(B, Found)> {
-        let (scene, recipe) = (self.scene, &self.recipe);
+        let scene = self.scene;
+        let recipe = &self.recipe;
         let widths =
             recipe.architecture(scene.data.train.cols, scene.data.classes, self.seed)?.widths();
         let layers = Layer::stack(&mut backend, self.seed, &widths)?;
@@ -48,8 +50,8 @@ struct Sparse<B: Backend> {
     weight: f32,
 }
 
-/// A mini-batch of a hidden layer: sums, activations, the gradients by both, and each unit's mean
-/// activation.
+/// Tensors of a hidden layer for a mini-batch: pre-activations, activations, the gradients with
+/// respect to both, and each unit's mean activation.
 struct Hidden<B: Backend> {
     z: B::Tensor<f32>,
     y: B::Tensor<f32>,
@@ -71,7 +73,7 @@ impl<B: Backend> Hidden<B> {
         })
     }
 
-    /// `dZ` from what of `dY` comes from above, and from the penalty.
+    /// Computes `dZ` from `dY` of the layer above plus the gradient of the penalty.
     fn backward(&mut self, backend: &mut B, weight: f32) -> Result<()> {
         let Self { z, y, grad_z, grad_y, statistics, running } = self;
         backend.run(BatchStatistics {
@@ -99,7 +101,8 @@ impl<B: Backend> Handmade<B> for Sparse<B> {
         logits: &mut B::Tensor<f32>,
         _: Option<u32>,
     ) -> Result<()> {
-        let (mut below, last) = (x, self.hidden.len());
+        let mut below = x;
+        let last = self.hidden.len();
         for (layer, Hidden { z, y, .. }) in self.layers.iter().zip(&mut self.hidden) {
             layer.logistic(backend, below, z, y)?;
             below = y;

@@ -1,5 +1,5 @@
 //! Two heads on the same convolutional front: a fully connected one, and global average pooling
-//! with nothing but the last layer behind it.
+//! followed by the last layer alone.
 
 use super::Network;
 use crate::study::draw::drawn;
@@ -11,25 +11,25 @@ use wgpu_dropout::call::{Filter, Image, Pool, Pooling, SgdRule};
 use wgpu_dropout::mlp::{Architecture, ConvNet, Front, Schedule, Schedules, Stage, Training};
 use wgpu_dropout::{Backend, Error, Mode, Rate, Result};
 
-/// Rows of a mini-batch.
+/// Number of rows of a mini-batch.
 const BATCH: usize = 50;
-/// Keep rate where there is dropout.
+/// Keep rate of the arms with dropout.
 pub const KEEP: f64 = 0.5;
-/// Rows and columns of the smallest images that are tried.
+/// Side of the smallest images that are tried, in pixels.
 const SMALLEST: usize = 20;
-/// Points of a learning curve.
+/// Number of points of a learning curve.
 const POINTS: u32 = 4;
 
-/// What stands behind the front.
+/// Network behind the front.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Head {
-    /// A hidden layer of ReLUs, with its dropout.
+    /// Hidden layer of ReLUs, with dropout of its units.
     Connected,
-    /// The mean of each map, with dropout of these means.
+    /// Mean of each map, with dropout of these means.
     Average,
 }
 
-/// The arms, where the data are square images.
+/// Returns the arms; none unless the data are square images of sufficient size.
 pub fn arms(scene: &Scene) -> Vec<Arm> {
     let arm = |head: Head, keep: f64, compute: Compute| Arm {
         name: name(head, keep),
@@ -56,7 +56,7 @@ pub fn arms(scene: &Scene) -> Vec<Arm> {
     }
 }
 
-/// The name of an arm.
+/// Returns the name of an arm.
 pub fn name(head: Head, keep: f64) -> String {
     let head = match head {
         Head::Connected => "fully connected head",
@@ -65,8 +65,9 @@ pub fn name(head: Head, keep: f64) -> String {
     format!("{head}: {}", if keep < 1.0 { "dropout" } else { "none" })
 }
 
-/// Two convolutions, each with pooling, of images that are halved first where time is short; `None`
-/// where a row of the data is no square image of a size that leaves maps to average.
+/// Returns two convolutions, each with pooling. Below [`Extent::Full`](crate::study::plan::Extent),
+/// the images are halved first to save time. `None` if a row of the data is not a square image
+/// large enough to leave maps to average.
 pub fn front(scene: &Scene) -> Option<Front> {
     let side = scene.data.train.cols.isqrt();
     let image = Image { height: side, width: side, channels: 1 };
@@ -80,7 +81,7 @@ pub fn front(scene: &Scene) -> Option<Front> {
     (side * side == scene.data.train.cols && side >= SMALLEST).then_some(front)
 }
 
-/// A front with the network behind it, whose head decides how the front ends.
+/// Returns a front with the network behind it. The head decides how the front ends.
 pub fn shapes(
     scene: &Scene,
     front: Front,
@@ -89,7 +90,8 @@ pub fn shapes(
     seed: u64,
 ) -> Result<(Front, Architecture)> {
     let mut front = front;
-    let (rate, all) = (Rate::keep(keep)?, Rate::KEEP_ALL);
+    let rate = Rate::keep(keep)?;
+    let all = Rate::KEEP_ALL;
     let maps = front.maps()?;
     let (hidden, input_rate) = match head {
         Head::Connected => (vec![scene.pick(256, 1024)], all),
@@ -113,7 +115,7 @@ pub fn shapes(
     ))
 }
 
-/// The parameters of both networks, by kind of layer; `None` where the data are no images.
+/// Returns the parameters of both networks by kind of layer; `None` if the data are not images.
 pub fn networks(scene: &Scene) -> Option<[Network; 2]> {
     let of = |head: Head, name: &'static str| {
         let (front, architecture) = shapes(scene, front(scene)?, head, 1.0, 0).ok()?;
@@ -152,8 +154,8 @@ impl Computation for Net<'_> {
         let Some(front) = front(scene) else { return Ok((backend, Found::default())) };
         let (front, architecture) = shapes(scene, front, head, keep, seed)?;
         let mut net = ConvNet::new(backend, &front, architecture)?;
-        let (train, test) =
-            (upload(net.backend_mut(), &samples)?, upload(net.backend_mut(), &scene.data.test)?);
+        let train = upload(net.backend_mut(), &samples)?;
+        let test = upload(net.backend_mut(), &scene.data.test)?;
         let steps = samples.rows.div_ceil(BATCH).max(1) as u32;
         let epochs = scene.updates(updates).div_ceil(steps).max(1);
         let training = Training {
@@ -168,7 +170,7 @@ impl Computation for Net<'_> {
         let mut found = Found::default();
         for epoch in 1..=epochs {
             match net.train_epoch(&train, &training) {
-                // An arm that diverges is a result, one without figures.
+                // Divergence is a result too, one without figures.
                 Err(Error::Diverged { .. }) => return Ok((net.into_backend(), Found::default())),
                 trained => trained?,
             };
