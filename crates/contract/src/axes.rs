@@ -50,7 +50,7 @@ pub struct AxisMap {
     strips: Strips,
 }
 
-/// A tensor seen as a matrix: the last run of axes along its columns, the others (at most [`RUNS`])
+/// A tensor seen as a matrix: the last run of axes along its columns, the others (at most three)
 /// down its rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Strips {

@@ -3,11 +3,11 @@
 //!
 //! | part | modules |
 //! |---|---|
-//! | command line and selection of measurements | [`options`], [`plan`] |
-//! | kernels and their tensors | [`work`]: [`elementwise`], [`forms`], [`isa`], [`half`], [`update`], [`layer`], [`step`], [`peak`] |
-//! | timing | [`measure`], [`statistics`] |
-//! | omitted measurements | [`limits`] |
-//! | output | [`row`] (and JSON), [`table`], [`crate::report`] |
+//! | command line and selection of measurements | `options`, `plan` |
+//! | kernels and their tensors | `work`: `elementwise`, `forms`, `isa`, `half`, `update`, `layer`, `step`, `peak` |
+//! | timing | `measure`, `statistics` |
+//! | omitted measurements | `limits` |
+//! | output | `row` (and JSON), `table`, [`crate::report`] |
 
 pub mod elementwise;
 pub mod forms;

@@ -139,7 +139,7 @@ impl<B: Backend> Batch<B> {
             all_labels: rows.resident.labels(),
             order: &rows.order,
             first,
-            unit,
+            unit: rows.unit,
             x: &mut *x,
             labels: &mut *labels,
             dropout: Dropout::NONE,

@@ -256,8 +256,8 @@ fn products<B: Backend>(backend: &mut B, x: &B::Tensor<f32>, r: &[f64]) -> Resul
         x,
         grad_output: &grad_output,
         output: None,
-        grad_weight: &mut *grad_weight,
-        grad_bias,
+        grad_weight: &mut grad_weight,
+        grad_bias: &mut grad_bias,
         dropout: Dropout::NONE,
     })?;
     Ok(backend.read(&grad_weight)?.into_iter().map(f64::from).collect())
