@@ -14,9 +14,9 @@ use crate::{Dropout, Result};
 pub struct ActivationGrad<P: Place> {
     /// `dY`
     pub grad_output: P::In<f32>,
-    /// `Z`, as [`LinearActivation`] saved it. After ReLU, the output `Y` serves as well, with the
-    /// mask of [`Dropout::NONE`] and the site's scale: `Y` is above 0 exactly where `Z` was and the
-    /// mask kept it.
+    /// `Z`, as [`LinearActivation`](super::LinearActivation) saved it. After ReLU, the output `Y`
+    /// serves as well, with the mask of [`Dropout::NONE`] and the site's scale: `Y` is above 0
+    /// exactly where `Z` was and the mask kept it.
     pub z: P::In<f32>,
     /// `dZ`, written.
     pub grad_z: P::Out<f32>,

@@ -47,8 +47,7 @@ impl<P: Place> Call<P> for AlphaDropoutCall<P> {
             return identity(planner, Stem::AlphaDropout, x, y);
         }
         let own = AlphaOwn { across_log2: 0, shift: site.shift, dropped: site.dropped };
-        let params =
-            |row, col| (Params::default().with_dropout(&site.backward(), row, col), own);
+        let params = |row, col| (Params::default().with_dropout(&site.backward(), row, col), own);
         let variant = Variant::new(Stem::AlphaDropout).with("ALIGNED", "yes");
         planner.strips(&Strips { variant, x, beside: None, y, params: &params })
     }

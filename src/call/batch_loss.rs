@@ -10,7 +10,8 @@ use crate::{Error, Result};
 /// Totals of a mini-batch, `totals[slot] = Σ_r losses[r]`: the sum of its losses and the number of
 /// rows classified correctly.
 pub struct BatchLoss<P: Place> {
-    /// `[B, 2]`, from [`SoftmaxCrossEntropy`] or [`SquaredError`].
+    /// `[B, 2]`, from [`SoftmaxCrossEntropy`](super::SoftmaxCrossEntropy) or
+    /// [`SquaredError`](super::SquaredError).
     pub losses: P::In<f32>,
     /// `[any, 2]`, one row written.
     pub totals: P::Out<f32>,

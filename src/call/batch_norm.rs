@@ -14,8 +14,8 @@ pub const EPSILON: f32 = 1e-5;
 /// Batch normalization, with ReLU and dropout if requested:
 /// `Y = M·s·relu(γ·(X − mean)/√(variance + ε) + β)`.
 ///
-/// Training uses the statistics of the mini-batch ([`BatchStatistics`]), prediction the running
-/// ones. Source: Ioffe, Szegedy, "Batch normalization", ICML 2015.
+/// Training uses the statistics of the mini-batch ([`BatchStatistics`](super::BatchStatistics)),
+/// prediction the running ones. Source: Ioffe, Szegedy, "Batch normalization", ICML 2015.
 pub struct BatchNorm<P: Place> {
     /// `X [B, C]`
     pub x: P::In<f32>,

@@ -9,8 +9,8 @@ use crate::plan::{
 };
 use crate::shape::{Matrix, expect};
 
-/// Backward pass of [`BatchNorm`] in training, without its ReLU and dropout: the caller first runs
-/// the backward pass of those.
+/// Backward pass of [`BatchNorm`](super::BatchNorm) in training, without its ReLU and dropout: the
+/// caller first runs the backward pass of those.
 ///
 /// With `n = (X − mean)/√(variance + ε)`:
 ///
@@ -98,10 +98,7 @@ impl<P: Place> Call<P> for BatchNormGrad<P> {
             let work = Work {
                 variant: Variant::new(stem),
                 tensors: &tensors,
-                params: Params {
-                    scale: self.through.unwrap_or(1.0),
-                    ..Params::of(rows, cols)
-                },
+                params: Params { scale: self.through.unwrap_or(1.0), ..Params::of(rows, cols) },
                 own: BatchNormGradOwn {
                     epsilon: self.epsilon,
                     inverse_rows: (1.0 / rows.max(1) as f64) as f32,

@@ -3,7 +3,7 @@
 use super::{Call, DevicePlace, HostPlace, Place};
 use crate::Result;
 use crate::cpu::{fast, fast::Isa};
-use crate::plan::{Params, Plan, PlainStrips, Planner, Stem, Strips, Variant, View};
+use crate::plan::{Params, PlainStrips, Plan, Planner, Stem, Strips, Variant, View};
 use crate::shape::{Matrix, expect};
 
 /// `y = x`: the ceiling of every kernel that reads and writes each element once, such as

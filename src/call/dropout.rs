@@ -2,7 +2,7 @@
 
 use super::{Call, DevicePlace, HostPlace, Place};
 use crate::cpu::{fast, fast::Isa, reference};
-use crate::plan::{Params, Plan, PlainStrips, Planner, Stem, Strips, Variant};
+use crate::plan::{Params, PlainStrips, Plan, Planner, Stem, Strips, Variant};
 use crate::shape::{Matrix, expect};
 use crate::{Dropout, Result};
 

@@ -3,7 +3,7 @@
 use super::{Call, DevicePlace, HostPlace, Place};
 use crate::Result;
 use crate::cpu::{fast, fast::Isa, reference};
-use crate::plan::{Beside, Params, Plan, PlainStrips, Planner, Stem, Strips, Variant};
+use crate::plan::{Beside, Params, PlainStrips, Plan, Planner, Stem, Strips, Variant};
 use crate::shape::{Matrix, expect};
 
 /// Dropout with a given mask, one bit per element as [`MaskBits`](super::MaskBits) writes it:

@@ -3,7 +3,7 @@
 use super::alpha_dropout::identity;
 use super::{Call, DevicePlace, HostPlace, Place};
 use crate::cpu::{fast, fast::Isa, reference};
-use crate::plan::{Params, Plan, PlainStrips, Planner, Stem, Strips, Variant};
+use crate::plan::{Params, PlainStrips, Plan, Planner, Stem, Strips, Variant};
 use crate::shape::{Matrix, expect};
 use crate::{Dropout, GaussianDropout, Result};
 
@@ -36,9 +36,8 @@ impl<P: Place> Call<P> for GaussianDropoutCall<P> {
             return identity(planner, Stem::GaussianDropout, x, y);
         }
         let noise = Dropout { mask: *site.mask(), scale: site.scale() };
-        let params = |row, col| {
-            (Params::default().with_dropout(&noise, row, col), PlainStrips::default())
-        };
+        let params =
+            |row, col| (Params::default().with_dropout(&noise, row, col), PlainStrips::default());
         let variant = Variant::new(Stem::GaussianDropout).with("ALIGNED", "yes");
         planner.strips(&Strips { variant, x, beside: None, y, params: &params })
     }

@@ -22,7 +22,8 @@ use crate::{Dropout, Result, order};
 pub struct GradInput<P: Place> {
     /// `dY [B, O]`
     pub grad_output: P::In<f32>,
-    /// `Y [B, O]`, as the forward pass wrote it, if ReLU preceded the dropout; `None` without ReLU.
+    /// `Y [B, O]`, as the forward pass wrote it, if ReLU preceded the dropout; `None` without
+    /// ReLU.
     pub output: Option<P::In<f32>>,
     /// `W [I, O]`
     pub weight: P::In<f32>,

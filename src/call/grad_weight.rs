@@ -10,7 +10,7 @@ use crate::shape::{Matrix, expect};
 use crate::{Dropout, Result};
 
 /// Gradients of a layer's parameters: `dW = Xᵀ·dZ` and `db = Σ_rows dZ`, with `dZ` as in
-/// [`GradInput`].
+/// [`GradInput`](super::GradInput).
 ///
 /// Source: the chain rule; CS231n notes, "backprop".
 pub struct GradWeight<P: Place> {
@@ -18,7 +18,8 @@ pub struct GradWeight<P: Place> {
     pub x: P::In<f32>,
     /// `dY [B, O]`
     pub grad_output: P::In<f32>,
-    /// `Y [B, O]`, as the forward pass wrote it, if ReLU preceded the dropout; `None` without ReLU.
+    /// `Y [B, O]`, as the forward pass wrote it, if ReLU preceded the dropout; `None` without
+    /// ReLU.
     pub output: Option<P::In<f32>>,
     /// `dW [I, O]`, written.
     pub grad_weight: P::Out<f32>,

@@ -13,7 +13,7 @@ use crate::{Error, Result};
 /// `db = Σ_rows dZ` are computed and applied in one kernel.
 ///
 /// A rule with max-norm is refused. The norm of a column requires the whole column at once, so it
-/// takes [`GradWeight`] and then [`Sgd`].
+/// takes [`GradWeight`](super::GradWeight) and then [`Sgd`](super::Sgd).
 pub struct GradWeightSgd<P: Place> {
     /// `X [B, I]`
     pub x: P::In<f32>,

@@ -10,11 +10,11 @@ use crate::{Dropout, Result};
 
 /// Fused forward pass of a layer with any [`Activation`]: `Y = R + M·s·act(Z)` with `Z = X·W + b`.
 ///
-/// `Z` is saved if [`z`](Self::z) is given, as [`ActivationGrad`] requires.
+/// `Z` is saved if [`z`](Self::z) is given, as [`ActivationGrad`](super::ActivationGrad) requires.
 ///
-/// For the backward pass, [`ActivationGrad`] computes `dZ` from `dY` and `Z`. Then
-/// [`GradInput`](super::GradInput) and [`GradWeight`](super::GradWeight) take `dZ` as their
-/// `grad_output`, with `output: None` and [`Dropout::NONE`]. `dR` is `dY`.
+/// For the backward pass, [`ActivationGrad`](super::ActivationGrad) computes `dZ` from `dY` and
+/// `Z`. Then [`GradInput`](super::GradInput) and [`GradWeight`](super::GradWeight) take `dZ` as
+/// their `grad_output`, with `output: None` and [`Dropout::NONE`]. `dR` is `dY`.
 ///
 /// This is the fused epilogue of a transformer's layer; the fusion is this crate's own.
 pub struct LinearActivation<P: Place> {
@@ -99,9 +99,9 @@ impl<P: Place> Call<P> for LinearActivation<P> {
         let (z, y) = (self.z.as_mut().map(P::values_mut), P::values_mut(&mut self.y));
         let (act, dropout) = (self.activation, &self.dropout);
         match isa {
-            Some(isa) => fast::linear_activation(
-                isa, x, weight, bias, residual, z, y, shape, act, dropout,
-            ),
+            Some(isa) => {
+                fast::linear_activation(isa, x, weight, bias, residual, z, y, shape, act, dropout)
+            }
             None => {
                 reference::linear_activation(x, weight, bias, residual, z, y, shape, act, dropout)
             }

@@ -5,12 +5,12 @@ use crate::Result;
 use crate::cpu::{fast, fast::Isa, reference};
 use crate::plan::{Images, Plan, Planner, Stem, own, read, write};
 
-/// Backward pass of [`Patches`] (col2im).
+/// Backward pass of [`Patches`](super::Patches) (col2im).
 ///
 /// Each element of an image sums the gradients of the patches that contain it:
 /// `dX[b, h, w, c] = Σ_uv dY[(b, h + P − u, w + P − v), (u, v, c)]`, over the windows that exist.
 ///
-/// Source: as [`Patches`].
+/// Source: as [`Patches`](super::Patches).
 pub struct PatchesGrad<P: Place> {
     /// `dY`, in the shape of the patches.
     pub grad_patches: P::In<f32>,
@@ -71,9 +71,10 @@ impl<P: Place> Call<P> for PatchesGrad<P> {
         let from = read("grad_patches", P::read(&self.grad_patches)).packed();
         let to = write("grad_x", P::written(&self.grad_x)).packed();
         // A tensor that the call lacks is never read, but needs something to be bound.
-        let through = self.through.as_ref().map_or((from, patches), |(x, _)| {
-            (read("through", P::read(x)).packed(), self.image)
-        });
+        let through = self
+            .through
+            .as_ref()
+            .map_or((from, patches), |(x, _)| (read("through", P::read(x)).packed(), self.image));
         let area = (side * side) as u32;
         planner.images(&Images {
             stem: Stem::PatchesGrad,

@@ -6,12 +6,12 @@ use crate::Result;
 use crate::cpu::{fast, fast::Isa, reference};
 use crate::plan::{Images, Plan, Planner, Stem, read, write};
 
-/// Backward pass of [`PoolCall`].
+/// Backward pass of [`PoolCall`](super::PoolCall).
 ///
 /// For the mean, every element of a window receives `dX = dY/(U·V)`. For the maximum, the first of
 /// the largest elements receives `dX = dY` and the others 0. Elements in no window receive 0.
 ///
-/// Sources: as [`PoolCall`].
+/// Sources: as [`PoolCall`](super::PoolCall).
 pub struct PoolGrad<P: Place> {
     /// `X` of the forward pass, B images.
     pub x: P::In<f32>,

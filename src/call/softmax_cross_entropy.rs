@@ -23,8 +23,8 @@ pub struct SoftmaxCrossEntropy<P: Place> {
     pub labels: P::In<u32>,
     /// `dz [B, C]`, written.
     pub grad_logits: P::Out<f32>,
-    /// `[B, 2]`, written: a row's loss, and 1 if its largest logit (the first of equal ones) is the
-    /// label's, else 0.
+    /// `[B, 2]`, written: a row's loss, and 1 if its largest logit (the first of equal ones) is
+    /// the label's, else 0.
     pub losses: P::Out<f32>,
     /// Number of rows N over which the loss is averaged: B, or the rows of the whole mini-batch if
     /// these B are a shard of it.
@@ -77,10 +77,7 @@ impl<P: Place> Call<P> for SoftmaxCrossEntropy<P> {
                 variant: Variant::new(stem),
                 tensors: &[z, labels, dz, losses].map(|view| planner.window(view, 4, from, rows)),
                 params: Params::of(rows, z.cols),
-                own: LossOwn {
-                    inverse_batch: (1.0 / self.batch as f64) as f32,
-                    unknown: f32::NAN,
-                },
+                own: LossOwn { inverse_batch: (1.0 / self.batch as f64) as f32, unknown: f32::NAN },
                 loops: 3 * (z.cols as u64 + 1),
             };
             plan.extend(planner.dispatch(work, (rows as u64).div_ceil(64))?);

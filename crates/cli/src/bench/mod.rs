@@ -7,7 +7,7 @@
 //! | kernels and their tensors | `work`: `elementwise`, `forms`, `isa`, `half`, `update`, `layer`, `step`, `peak` |
 //! | timing | `measure`, `statistics` |
 //! | omitted measurements | `limits` |
-//! | output | `row` (and JSON), `table`, [`crate::report`] |
+//! | output | `row` (and JSON), `table`, `report` |
 
 pub mod elementwise;
 pub mod forms;
