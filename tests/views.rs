@@ -12,9 +12,9 @@ use places::{Place, everywhere, run, tensor};
 use wgpu_dropout::call::{
     Activation, ActivationGrad, AdamW, AdamWRule, AlphaDropoutCall, BatchLoss, BatchNorm,
     BatchNormGrad, BatchStatistics, DropoutBits, DropoutBroadcast, DropoutCall, Features, Filter,
-    Gather, GaussianDropoutCall, GradInput, GradWeight, GradWeightSgd, Image, LinearActivation,
-    LinearForward, MaskBits, Moments, Patches, PatchesGrad, Pool, PoolCall, PoolGrad, Pooling, Sgd,
-    SgdRule, SoftmaxCrossEntropy, SparsityGrad, SquaredError, Subnetworks,
+    Gather, GaussianDropoutCall, GradInput, GradWeight, GradWeightSgd, Image, LayerNorm,
+    LinearActivation, LinearForward, MaskBits, Moments, Patches, PatchesGrad, Pool, PoolCall,
+    PoolGrad, Pooling, Sgd, SgdRule, SoftmaxCrossEntropy, SparsityGrad, SquaredError, Subnetworks,
 };
 use wgpu_dropout::gpu::{Kernels, View};
 use wgpu_dropout::{AlphaDropout, AxisMap, Dropout, Error, GaussianDropout, Key, Mask, Mode, Rate};
@@ -361,6 +361,10 @@ fn losses_and_updates_take_tensors_wherever_they_lie() {
             })
         },
     );
+    everywhere(&raw, "layer_norm", &[x(), pair(3), nan(5, 9), nan(5, 2)], true, |t| {
+        let (x, affine, y, statistics) = (t[0], t[1], t[2], t[3]);
+        kernels.prepare(&LayerNorm { x, affine, y, statistics, epsilon: 1e-5 })
+    });
     everywhere(&raw, "sparsity_grad", &[pair(6), tensor(7, 5, 9)], true, |t| {
         kernels.prepare(&SparsityGrad { statistics: t[0], grad_y: t[1], target: 0.05, weight: 2.0 })
     });

@@ -1,13 +1,14 @@
-//! Calls of the kernels: one struct a kernel, the same for the CPU, a [`Gpu`](crate::gpu::Gpu) and a
-//! caller's own device.
+//! Calls of the kernels: one struct a kernel, the same for the CPU, a [`Gpu`](crate::gpu::Gpu) and
+//! a caller's own device.
 //!
 //! Each struct's page gives the kernel's equation, shapes and source. A backend
 //! [runs](crate::Backend::run) a call on its tensors; [`Kernels`](crate::gpu::Kernels)
-//! [prepare](crate::gpu::Kernels::prepare) it for [`View`](crate::gpu::View)s of a caller's buffers.
+//! [prepare](crate::gpu::Kernels::prepare) it for [`View`](crate::gpu::View)s of a caller's
+//! buffers.
 //!
-//! Row-major. `X [B, I]`, `W [I, O]`, `b [1, O]`, `Y, dY [B, O]`, `M` the mask, `s` the scale of its
-//! [`Dropout`](crate::Dropout). Every call is checked before a device sees it: a shape that does not
-//! fit is an [`Error::Shape`](crate::Error::Shape) that names both sizes.
+//! Row-major. `X [B, I]`, `W [I, O]`, `b [1, O]`, `Y, dY [B, O]`, `M` the mask, `s` the scale of
+//! its [`Dropout`](crate::Dropout). Every call is checked before a device sees it: a shape that
+//! does not fit is an [`Error::Shape`](crate::Error::Shape) that names both sizes.
 
 mod place;
 
@@ -43,6 +44,7 @@ calls! {
     grad_input: GradInput,
     grad_weight: GradWeight,
     grad_weight_sgd: GradWeightSgd,
+    layer_norm: LayerNorm,
     linear_activation: LinearActivation,
     linear_forward: LinearForward,
     mask_bits: MaskBits,

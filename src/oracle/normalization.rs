@@ -1,4 +1,4 @@
-//! Batch normalization, the sparsity penalty and AdamW, naively and in f64.
+//! Batch and layer normalization, the sparsity penalty and AdamW, naively and in f64.
 
 use super::{C, Exact};
 use crate::Dropout;
@@ -28,6 +28,36 @@ pub fn batch_statistics(x: &[f32], cols: usize) -> Exact {
         exact.push(variance, variance + off * magnitude);
     }
     exact
+}
+
+/// `Y = γ·(X − mean)/√(variance + ε) + β` of each row of `x [B, cols]`, and its statistics `[B, 2]`:
+/// mean and `1/√(variance + ε)`.
+///
+/// The mean is off by `(cols + 2)·ε` of the mean magnitude, as in [`batch_statistics`]. Divided by
+/// the deviation, that adds to every element. The variance is off by as much relative to the second
+/// moment about the mean, and half of it passes to the root.
+pub fn layer_norm(x: &[f32], affine: &[f32], cols: usize, epsilon: f32) -> [Exact; 2] {
+    let mut y = Exact { terms: cols + ROOT, ..Exact::default() };
+    let mut statistics = y.clone();
+    for row in x.chunks_exact(cols.max(1)) {
+        let count = cols as f64;
+        let mean = row.iter().map(|&x| f64::from(x)).sum::<f64>() / count;
+        let magnitude = row.iter().map(|&x| f64::from(x).abs()).sum::<f64>() / count;
+        let squares: f64 = row.iter().map(|&x| (f64::from(x) - mean).powi(2)).sum();
+        let inverse = 1.0 / (squares / count + f64::from(epsilon)).sqrt();
+        // A mean that is off by δ adds δ² to the variance: of second order, relative to δ.
+        let off = C * (count + 4.0) * f64::from(f32::EPSILON) * magnitude;
+        let root = 1.0 + off * magnitude * inverse * inverse;
+        statistics.push(mean, magnitude);
+        statistics.push(inverse, inverse * root);
+        for (&x, (&gamma, &beta)) in row.iter().zip(affine.iter().zip(&affine[cols..])) {
+            let (gamma, beta, x) = (f64::from(gamma), f64::from(beta), f64::from(x));
+            let normal = (x - mean) * inverse;
+            let size = ((x - mean).abs() * root + x.abs() + magnitude) * inverse;
+            y.push(gamma * normal + beta, gamma.abs() * size + beta.abs());
+        }
+    }
+    [y, statistics]
 }
 
 /// `Y = M·s·relu(γ·(X − mean)/√(variance + ε) + β)` with given statistics and affine map, both `[2,

@@ -47,6 +47,7 @@ stems! {
     GradInput = "grad_input",
     GradWeight = "grad_weight",
     GradWeightSgd = "grad_weight_sgd",
+    LayerNorm = "layer_norm",
     LinearActivation = "linear_activation",
     LinearForward = "linear_forward",
     MaskBits = "mask_bits",

@@ -5,7 +5,7 @@ use super::form::Form;
 use super::kernels::sites;
 use super::random::Cases;
 use crate::call::{
-    AdamW, AdamWRule, BatchNorm, BatchNormGrad, BatchStatistics, EPSILON, SparsityGrad,
+    AdamW, AdamWRule, BatchNorm, BatchNormGrad, BatchStatistics, EPSILON, LayerNorm, SparsityGrad,
 };
 use crate::{Backend, Result, oracle};
 
@@ -49,6 +49,18 @@ pub(super) fn normalizations<B: Backend>(
             })?;
             let exact = oracle::batch_norm(&values, &given, &affine, cols, epsilon, relu, &dropout);
             tally.compare(exact.check(&format!("batch_norm {what} {dropout:?}"), &on.read(&y)?));
+        }
+        let (mut y, mut rows_of) = (poisoned(on, rows, cols)?, poisoned(on, rows, 2)?);
+        on.run(LayerNorm {
+            x: &x,
+            affine: &affine_of,
+            y: &mut y,
+            statistics: &mut rows_of,
+            epsilon: EPSILON,
+        })?;
+        let exact = oracle::layer_norm(&values, &affine, cols, EPSILON);
+        for (exact, got) in exact.iter().zip([&y, &rows_of]) {
+            tally.compare(exact.check(&format!("layer_norm {what}"), &on.read(got)?));
         }
         for through in [None, Some(1.25)] {
             let (mut grad_affine, mut grad_x) = (poisoned(on, 2, cols)?, poisoned(on, rows, cols)?);

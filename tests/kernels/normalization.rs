@@ -3,7 +3,9 @@
 use crate::common::{Form, noise, poisoned};
 use crate::{on_backends, sites};
 use wgpu_dropout::Backend;
-use wgpu_dropout::call::{AdamW, AdamWRule, BatchNorm, BatchNormGrad, BatchStatistics, EPSILON};
+use wgpu_dropout::call::{
+    AdamW, AdamWRule, BatchNorm, BatchNormGrad, BatchStatistics, EPSILON, LayerNorm,
+};
 use wgpu_dropout::oracle::{self, Exact};
 use wgpu_dropout::{Dropout, Error};
 
@@ -78,6 +80,47 @@ fn statistics_equal_the_oracle_and_running_ones_follow() {
             Exact { values, magnitudes, terms: exact.terms }
                 .check(&what, &backend.read(&running).unwrap())
                 .unwrap();
+        }
+    }
+    on_backends!(check, [Form::Usual, Form::Downlevel]);
+}
+
+#[test]
+fn normalized_rows_and_their_statistics_equal_the_oracle() {
+    fn check<B: Backend>(backend: &mut B) {
+        for [rows, cols] in SHAPES {
+            let what = format!("{} {rows}×{cols}", backend.name());
+            let values = columns(1, rows, cols);
+            let affine = noise(4, 2 * cols);
+            let x = backend.tensor(rows, cols, &values).unwrap();
+            let affine_of = backend.tensor(2, cols, &affine).unwrap();
+            let mut y = poisoned(backend, rows, cols);
+            let mut statistics = poisoned(backend, rows, 2);
+            let call = LayerNorm {
+                x: &x,
+                affine: &affine_of,
+                y: &mut y,
+                statistics: &mut statistics,
+                epsilon: EPSILON,
+            };
+            backend.run(call).unwrap();
+            let got = [backend.read(&y).unwrap(), backend.read(&statistics).unwrap()];
+            let exact = oracle::layer_norm(&values, &affine, cols, EPSILON);
+            for (exact, got) in exact.iter().zip(&got) {
+                exact.check(&what, got).unwrap();
+            }
+            // The controls: the unbiased variance, and γ and β that changed places.
+            if (3..=60).contains(&cols) {
+                let unbiased = ((cols as f64 - 1.0) / cols as f64).sqrt();
+                let x_values = values;
+                let values =
+                    exact[1].values.iter().enumerate().map(|(i, v)| v * [1.0, unbiased][i % 2]);
+                let other = Exact { values: values.collect(), ..exact[1].clone() };
+                assert!(other.check(&what, &got[1]).is_err(), "{what}");
+                let swapped = [&affine[cols..], &affine[..cols]].concat();
+                let other = &oracle::layer_norm(&x_values, &swapped, cols, EPSILON)[0];
+                assert!(other.check(&what, &got[0]).is_err(), "{what}");
+            }
         }
     }
     on_backends!(check, [Form::Usual, Form::Downlevel]);

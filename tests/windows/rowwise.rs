@@ -5,8 +5,8 @@ use crate::common::{gpu_with, noise, poisoned};
 use wgpu_dropout::Backend;
 use wgpu_dropout::Error;
 use wgpu_dropout::call::{
-    AdamW, AdamWRule, BatchNorm, Filter, Image, Patches, PatchesGrad, Pool, PoolCall, PoolGrad,
-    Pooling, Sgd, SgdRule, SoftmaxCrossEntropy, SparsityGrad, SquaredError,
+    AdamW, AdamWRule, BatchNorm, Filter, Image, LayerNorm, Patches, PatchesGrad, Pool, PoolCall,
+    PoolGrad, Pooling, Sgd, SgdRule, SoftmaxCrossEntropy, SparsityGrad, SquaredError,
 };
 use wgpu_dropout::gpu::{Gpu, Tile};
 
@@ -55,6 +55,29 @@ fn squared_error_in_rows() {
         [gpu.read(&dz).unwrap(), gpu.read(&losses).unwrap()].concat()
     };
     equal("squared_error", on_both_plans(Tile::Register, run));
+}
+
+#[test]
+fn layer_norm_in_rows() {
+    let (rows, cols) = (300, 201);
+    let x = noise(1, rows * cols);
+    let affine = noise(2, 2 * cols);
+    let run = |gpu: &mut Gpu| {
+        let x = gpu.tensor(rows, cols, &x).unwrap();
+        let affine = gpu.tensor(2, cols, &affine).unwrap();
+        let mut y = poisoned(gpu, rows, cols);
+        let mut statistics = poisoned(gpu, rows, 2);
+        gpu.run(LayerNorm {
+            x: &x,
+            affine: &affine,
+            y: &mut y,
+            statistics: &mut statistics,
+            epsilon: 1e-5,
+        })
+        .unwrap();
+        [gpu.read(&y).unwrap(), gpu.read(&statistics).unwrap()].concat()
+    };
+    equal("layer_norm", on_both_plans(Tile::Register, run));
 }
 
 #[test]
