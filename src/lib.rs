@@ -93,3 +93,9 @@ pub use wgpu;
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;
+
+/// The snippets of the pages on networks and embedding.
+#[cfg(all(doctest, feature = "save"))]
+#[doc = include_str!("../docs/network.md")]
+#[doc = include_str!("../docs/embedding.md")]
+struct Pages;

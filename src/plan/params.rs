@@ -1,8 +1,8 @@
 //! The parameter block of a dispatch; its twin is `Params` in `shaders/mask.wgsl`.
 //!
 //! Every kernel shares the head. What a kernel needs beyond it, it names itself, in a struct `Own`
-//! of its shader and in a struct of its call's file that [`own!`](crate::plan::own) declares. The
-//! planner refuses a dispatch whose two structs differ.
+//! of its shader and in a struct of its call's file that [`own!`](crate::plan::own) declares. With
+//! debug assertions, the planner refuses a dispatch whose two structs differ.
 
 use super::Window;
 use crate::{Dropout, Mask};
