@@ -8,6 +8,7 @@
 mod activation;
 mod convolution;
 mod forms;
+#[cfg(feature = "network")]
 pub mod network;
 mod normalization;
 

@@ -104,7 +104,7 @@ const STEPS: [Step; 9] = [
 /// to build on two cores.
 const BURN: &str = "crates/burn-wgpu-dropout/Cargo.toml";
 
-const LONG_STEPS: [Step; 19] = [
+const LONG_STEPS: [Step; 22] = [
     cargo_step(
         "ignored tests",
         &["test", "--workspace", "--tests", "--locked", "--no-fail-fast", "--", "--ignored"],
@@ -168,6 +168,23 @@ const LONG_STEPS: [Step; 19] = [
             "wasm32-unknown-unknown",
         ],
         Need::Target("wasm32-unknown-unknown"),
+    ),
+    // This target has no standard library at all.
+    cargo_step(
+        "types, no std",
+        &["check", "--package", "dropout-contract", "--locked", "--target", "thumbv7em-none-eabi"],
+        Need::Target("thumbv7em-none-eabi"),
+    ),
+    // In the other steps the features come all at once, or none does.
+    cargo_step(
+        "types, save alone",
+        &["check", "--package", "wgpu-dropout", "--features", "save", "--locked"],
+        Need::Nothing,
+    ),
+    cargo_step(
+        "types, verify alone",
+        &["check", "--package", "wgpu-dropout", "--features", "verify", "--locked"],
+        Need::Nothing,
     ),
     // Each package is built from its archive alone, in the order of their dependencies.
     cargo_step(
@@ -450,7 +467,12 @@ mod tests {
         let commands = ["cargo fmt --version", "cargo clippy --version", "rustup --version"]
             .into_iter()
             .chain(deny);
-        let targets = ["wasm32-unknown-unknown", "aarch64-apple-darwin", "x86_64-pc-windows-msvc"];
+        let targets = [
+            "wasm32-unknown-unknown",
+            "thumbv7em-none-eabi",
+            "aarch64-apple-darwin",
+            "x86_64-pc-windows-msvc",
+        ];
         let targets =
             targets.map(|target| format!("rustup target add {target}").leak() as &'static str);
         let files = ["libvk_swiftshader.so", "vk_swiftshader_icd.json"]
@@ -485,7 +507,7 @@ mod tests {
         assert_eq!(names(false).len(), 9);
         assert_eq!(
             rehearse(true, &complete(), ""),
-            ("28 passed, 0 failed, 0 skipped".into(), names(true))
+            ("31 passed, 0 failed, 0 skipped".into(), names(true))
         );
     }
 
@@ -522,7 +544,7 @@ mod tests {
             .command("cargo clippy --version", "");
         assert_eq!(
             rehearse(true, &bare.var("CI", "true"), "").0,
-            "18 passed, 0 failed, 10 skipped"
+            "20 passed, 0 failed, 11 skipped"
         );
         // Without a GPU, other implementations of it are skipped too.
         assert_eq!(
