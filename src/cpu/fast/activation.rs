@@ -1,5 +1,5 @@
-//! `linear_activation` and `activation_grad` on all threads: what follows the sum is done to each
-//! row while it is in the first-level cache.
+//! `linear_activation` and `activation_grad` on all threads. The epilogue is applied to each row
+//! while it is in the first-level cache.
 
 use super::dropout::each_part_of;
 use super::product::{Factor, Lanes, Output, activate, product};
@@ -9,7 +9,7 @@ use crate::Dropout;
 use crate::call::Activation;
 use crate::cpu::reference;
 
-/// Elements of a job of a gradient.
+/// Elements per job of a gradient.
 const JOB: usize = 1 << 14;
 
 /// `Y = R + M·s·act(Z)` with `Z = X·W + b`; `shape` is `[I, O]`.
