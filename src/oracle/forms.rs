@@ -46,15 +46,16 @@ pub fn alpha_dropout(x: &[f32], cols: usize, dropout: &AlphaDropout) -> Exact {
 /// units of u = 2^-24, half of ε:
 ///
 /// ```text
-/// |q| ≤ 0.425    r = 0.180625 − q² to 0.6u, which moves the quotient by 3 times that at most          2
-///                both polynomials, of positive terms: coefficients 1, three products and sums 6    7 + 7
-///                the quotient, 2.5 ulp; times q                                                    5 + 1
-/// elsewhere      −ln p to 3 ulp, and its root, whose division and inverse root add 4.5 ulp:
-///                r to 12u, which moves the quotient by 1.9 times that at most                         23
-///                r − 1.6                                                                               2
-///                both polynomials; the quotient                                             7 + 5 + 5
-/// both           PPND7 itself, 1.2e-7; σ·c rounded, times the quotient                             2 + 1 + 1
+/// |q| ≤ 0.425  r = 0.180625 − q² to 0.6u, times at most 3 in the quotient                        2
+///              both polynomials (positive terms): coefficients 1, products and sums 3 + 3    7 + 7
+///              the quotient, 2.5 ulp; times q                                                5 + 1
+/// elsewhere    −ln p to 3 ulp, and its root, whose division and inverse root add 4.5 ulp:
+///              r to 12u, times at most 1.9 in the quotient                                      23
+///              r − 1.6                                                                           2
+///              both polynomials; the quotient                                            7 + 5 + 5
+/// both         PPND7 itself, 1.2e-7; σ·c rounded, times the quotient                     2 + 1 + 1
 /// ```
+///
 /// Hence `σ·n` is accurate to 46u = 23ε. With two more roundings, `x·(1 + σ·n)` is accurate to
 /// `ε·|x|·(23·σ|n| + 1 + σ|n|)`.
 pub fn gaussian_dropout(x: &[f32], cols: usize, dropout: &GaussianDropout) -> Exact {

@@ -1,8 +1,8 @@
-//! Every kernel in every variant against the f64 oracle.
+//! Checks every kernel in every variant against the f64 oracle.
 //!
-//! The plan of a call chooses the variant, so the cases here are made to need each one: ragged
-//! shapes and whole vectors, groups that are aligned and not, sums in parts on weak forms.
-//! [`variants`] then sees whether each was really run.
+//! The plan of a call chooses the variant, so the cases are designed to need each of them: ragged
+//! shapes and whole vectors, aligned and unaligned groups, and split sums on weak forms.
+//! [`variants`] then checks that each variant was really run.
 
 use super::check::{Check, Tally, poisoned};
 use super::form::{Form, Subject};
@@ -17,8 +17,8 @@ use crate::oracle::{self, Exact};
 use crate::{Backend, Dropout, Mask, Mode, Rate, Result};
 use rayon::prelude::*;
 
-/// `[B, I, O]`: ragged, one row, one column, whole vectors, several tiles; the last five have few
-/// rows and long sums, which are cut.
+/// `[B, I, O]`: ragged, one row, one column, whole vectors, several tiles. The last five have few
+/// rows or columns and long sums, which are split.
 pub(super) const SHAPES: [[usize; 3]; 13] = [
     [1, 1, 1],
     [9, 13, 29],
@@ -34,11 +34,11 @@ pub(super) const SHAPES: [[usize; 3]; 13] = [
     [5, 9, 517],
     [7, 68, 516],
 ];
-/// Sums that a small binding cuts into parts, ragged and of whole vectors.
+/// Sums that a small binding splits into parts, ragged and in whole vectors.
 pub(super) const LONG_SUMS: [[usize; 3]; 3] = [[40, 41, 515], [40, 40, 516], [40, 40, 520]];
 
-/// What a site can do: everything, nothing, a mask; aligned to a group of draws and not; training
-/// and prediction.
+/// Returns a site of every kind: keep all, drop all, a mask; aligned to a group of draws and not;
+/// training and prediction.
 pub(super) fn sites(cases: &mut Cases) -> Vec<Dropout> {
     let key = cases.key();
     let train = |mode, keep, row, col| {
@@ -57,7 +57,7 @@ pub(super) fn sites(cases: &mut Cases) -> Vec<Dropout> {
     ]
 }
 
-/// All kernels over all forms, a check a group of them.
+/// Checks all kernels over all forms, with one check per group of kernels.
 pub(super) fn against_oracle<B: Subject + Send>(
     forms: &mut [Form<B>],
     seed: u64,
@@ -89,7 +89,7 @@ pub(super) fn against_oracle<B: Subject + Send>(
     done(over(
         forms,
         seed,
-        "patches, pool, and their ways back",
+        "patches, pool, and their gradients",
         &bound,
         super::convolution::convolutions,
     )?);
@@ -110,7 +110,7 @@ fn over<B: Subject + Send>(
         let (mut cases, mut tally) = (Cases::new(seed, (i as u32) << 8 | 1), Tally::new(""));
         run(form, &mut cases, &mut tally).map(|()| tally)
     };
-    // Side by side where that can be: most of it is compiling.
+    // In parallel if possible: most of the time goes to compilation.
     let tallies: Vec<Tally> = match forms.iter().all(|form| form.backend.is_shared()) {
         true => forms.par_iter_mut().enumerate().map(one).collect::<Result<_>>()?,
         false => forms.iter_mut().enumerate().map(one).collect::<Result<_>>()?,
@@ -123,8 +123,8 @@ fn products<B: Backend>(form: &mut Form<B>, cases: &mut Cases, tally: &mut Tally
     let shapes = if form.weak { &LONG_SUMS[..] } else { &SHAPES[..] };
     for (i, shape) in shapes.iter().enumerate() {
         for (j, site) in sites(cases).into_iter().enumerate() {
-            // Long sums are long in f64 too: a third of the sites will do, and the one without a
-            // mask.
+            // Long sums take long in f64 too, so a third of the sites suffices, plus the one
+            // without a mask.
             if form.weak && (i + j) % 3 != 0 && j != 0 {
                 continue;
             }
@@ -224,7 +224,7 @@ fn gathers<B: Backend>(form: &mut Form<B>, cases: &mut Cases, tally: &mut Tally)
                 let outcome =
                     right.check(&what, &form.backend.read(&x)?).map_err(|error| error.to_string());
                 tally.compare(
-                    outcome.and(same_labels.then_some(()).ok_or(format!("{what}: other labels"))),
+                    outcome.and(same_labels.then_some(()).ok_or(format!("{what}: labels differ"))),
                 );
             }
         }
@@ -232,11 +232,13 @@ fn gathers<B: Backend>(form: &mut Form<B>, cases: &mut Cases, tally: &mut Tally)
     Ok(())
 }
 
-/// WGSL lets `exp(d)` be off by 3 + 2·|d| units in the last place, `log` by 2^-21 near 1 and 3
-/// units elsewhere, a division by 2.5. With d the distance from the largest logit, |d|·exp(−|d|) ≤
-/// 1/e bounds what each of the C terms adds to the error of their sum, which is at
-/// least 1: together no more than (3·C + 8)·ε. The subtractions add a share of the numbers
-/// themselves.
+/// Checks the losses and their gradients.
+///
+/// WGSL allows `exp(d)` to be off by 3 + 2·|d| units in the last place, `log` by 2^-21 near 1 and
+/// by 3 units elsewhere, and a division by 2.5. Let d be the distance from the largest logit. Then
+/// |d|·exp(−|d|) ≤ 1/e bounds the contribution of each of the C terms to the error of their sum.
+/// The sum is at least 1, so the total is at most (3·C + 8)·ε. The subtractions add a share of the
+/// numbers themselves.
 fn losses<B: Backend>(form: &mut Form<B>, cases: &mut Cases, tally: &mut Tally) -> Result<()> {
     let (epsilon, log) = (f64::from(f32::EPSILON), 1.0 / 2_097_152.0);
     for [batch, classes] in [[1, 1], [7, 1], [63, 10], [65, 64], [129, 3], [5, 1009]] {
@@ -292,7 +294,7 @@ fn losses<B: Backend>(form: &mut Form<B>, cases: &mut Cases, tally: &mut Tally) 
             form.backend.squared_error(call)?;
             let (exact, exact_dz) = oracle::squared_error(&logits, &targets, classes, true);
             let squares = form.backend.read(&losses)?.into_iter().step_by(2).collect::<Vec<f32>>();
-            // The logistic is off by no more than 5·ε, of targets and outputs between 0 and 1.
+            // The logistic function is off by at most 5·ε; targets and outputs lie between 0 and 1.
             let terms = classes as f64;
             tally.compare(within(&format!("{what}, squared error"), &squares, &exact, |loss| {
                 (5.0 * terms + (terms + 4.0) * loss) * epsilon
@@ -314,6 +316,7 @@ fn losses<B: Backend>(form: &mut Form<B>, cases: &mut Cases, tally: &mut Tally) 
     Ok(())
 }
 
+/// Checks three SGD updates in a row, with max-norm and without.
 fn updates<B: Backend>(form: &mut Form<B>, cases: &mut Cases, tally: &mut Tally) -> Result<()> {
     for [rows, cols] in [[1, 1], [7, 1], [8, 9], [65, 63], [64, 64]] {
         for (momentum, weight_decay, max_norm) in
@@ -349,6 +352,7 @@ fn updates<B: Backend>(form: &mut Form<B>, cases: &mut Cases, tally: &mut Tally)
     Ok(())
 }
 
+/// Checks two fused updates of a layer in a row.
 fn layer_updates<B: Backend>(
     form: &mut Form<B>,
     cases: &mut Cases,
@@ -392,7 +396,7 @@ fn layer_updates<B: Backend>(
                     })?;
                 }
                 for (i, tensor) in tensors.iter().enumerate() {
-                    // Without momentum no velocity is kept.
+                    // Without momentum, no velocity is kept.
                     if i % 2 == 0 || momentum != 0.0 {
                         state[i] = form.backend.read(tensor)?;
                         tally.compare(exact[i].check(&what, &state[i]));
@@ -404,7 +408,7 @@ fn layer_updates<B: Backend>(
     Ok(())
 }
 
-/// Compares so that a NaN fails.
+/// Compares in such a way that a NaN fails.
 pub(super) fn within(
     what: &str,
     got: &[f32],
@@ -426,14 +430,16 @@ pub(super) fn within(
     }
 }
 
-/// Whether a plan divides a matrix among threads as the variant does, where that has strips.
+/// Returns true if the plan divides a matrix among threads as the variant does, or the variant's
+/// kernel has no strips.
 pub(super) fn divides_so(planner: &Planner, variant: &Variant) -> bool {
     !variant.stem.is_strips() || variant.flat != planner.wide
 }
 
-/// Whether each variant that the forms can compile was run. Matrix products know their tile,
-/// kernels of strips whether threads move much at a time; `linear_forward` and `grad_weight` run in
-/// parts on weak forms, and what has few rows and long sums on strong ones.
+/// Checks that each variant which the forms can compile was run. Matrix products depend on the
+/// tile, kernels of strips on the amount that a thread moves at a time. `linear_forward` and
+/// `grad_weight` run in parts on weak forms; products with few rows and long sums run on strong
+/// ones.
 pub(super) fn variants(forms: &[Form<Gpu>]) -> Check {
     let mut tally = Tally::new("variants run, of those of the forms checked");
     let compiled: Vec<String> =
