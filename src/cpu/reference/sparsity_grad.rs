@@ -1,6 +1,6 @@
 //! Twin of `shaders/sparsity_grad.wgsl`.
 
-/// Means are clamped to [`LEAST`, 1 − `LEAST`].
+/// Lower bound of the clamped means; the upper bound is 1 − `LEAST`.
 const LEAST: f32 = 1e-6;
 
 /// Adds the gradient of `weight·Σ KL(target ‖ mean)` to `grad_y [B, cols]`. The means are the first
