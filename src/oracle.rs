@@ -173,8 +173,8 @@ pub fn grad_input(grad_z: &[f64], weight: &[f32], shape: [usize; 3]) -> Exact {
 /// Computes `dW = Xᵀ·dZ` and `db = Σ_rows dZ`; `shape` is `[B, I, O]`.
 pub fn grad_weight(x: &[f32], grad_z: &[f64], shape: [usize; 3]) -> (Exact, Exact) {
     let [batch, inputs, outputs] = shape;
-    let (mut dw, mut db) =
-        (Exact { terms: batch, ..Exact::default() }, Exact { terms: batch, ..Exact::default() });
+    let mut dw = Exact { terms: batch, ..Exact::default() };
+    let mut db = Exact { terms: batch, ..Exact::default() };
     for input in 0..inputs {
         for output in 0..outputs {
             let terms =
@@ -232,13 +232,12 @@ pub fn squared_error(
 
 /// Computes `v = μ·v + g + λ·W + α·sign(W)` and `W = W − lr·v` from f32 state.
 fn step(grad: &Exact, weight: &[f32], velocity: &[f32], rule: &SgdRule) -> [Exact; 2] {
-    let (lr, momentum, decay) =
-        (f64::from(rule.lr), f64::from(rule.momentum), f64::from(rule.weight_decay));
+    let lr = f64::from(rule.lr);
+    let momentum = f64::from(rule.momentum);
+    let decay = f64::from(rule.weight_decay);
     let l1 = |w: f64| if w == 0.0 { 0.0 } else { f64::from(rule.l1) * w.signum() };
-    let (mut next, mut next_velocity) = (
-        Exact { terms: grad.terms, ..Exact::default() },
-        Exact { terms: grad.terms, ..Exact::default() },
-    );
+    let mut next = Exact { terms: grad.terms, ..Exact::default() };
+    let mut next_velocity = Exact { terms: grad.terms, ..Exact::default() };
     for (((&g, &size), &w), &v) in
         grad.values.iter().zip(&grad.magnitudes).zip(weight).zip(velocity)
     {

@@ -24,8 +24,9 @@ fn index([b, row, col, channel]: [usize; 4], image: Image) -> usize {
 /// Returns the index of the image element that a patch holds at one of its positions, or `None` in
 /// the padding.
 fn source([b, i, j, at]: [usize; 4], image: Image, filter: Filter) -> Option<usize> {
-    let (u, v, channel) =
-        (at / image.channels / filter.side, at / image.channels % filter.side, at % image.channels);
+    let u = at / image.channels / filter.side;
+    let v = at / image.channels % filter.side;
+    let channel = at % image.channels;
     let (row, col) = ((i + u).checked_sub(filter.padding)?, (j + v).checked_sub(filter.padding)?);
     (row < image.height && col < image.width).then(|| index([b, row, col, channel], image))
 }

@@ -203,8 +203,9 @@ impl Network64 {
     /// Applies `g = dW + λ·W + α·sign(W)`, `v = μ·v + g` and `W = W − lr·v`, and then max-norm. λ,
     /// α and max-norm apply to weights only.
     pub fn update(&mut self, gradients: &[Layer64], rule: &SgdRule) {
-        let (lr, momentum, decay) =
-            (f64::from(rule.lr), f64::from(rule.momentum), f64::from(rule.weight_decay));
+        let lr = f64::from(rule.lr);
+        let momentum = f64::from(rule.momentum);
+        let decay = f64::from(rule.weight_decay);
         let zeros =
             || self.layers.iter().map(|(w, b)| (vec![0.0; w.len()], vec![0.0; b.len()])).collect();
         let mut velocities: Vec<Layer64> = self.velocities.take().unwrap_or_else(zeros);

@@ -115,8 +115,8 @@ pub fn sparsity_grad(
     target: f32,
     weight: f32,
 ) -> Exact {
-    let (target, share) =
-        (f64::from(target), f64::from(weight) / (grad_y.len() / cols.max(1)).max(1) as f64);
+    let target = f64::from(target);
+    let share = f64::from(weight) / (grad_y.len() / cols.max(1)).max(1) as f64;
     let mut exact = Exact { terms: ROOT, ..Exact::default() };
     for (i, &grad) in grad_y.iter().enumerate() {
         let mean = f64::from(statistics[i % cols]).clamp(1e-6, 1.0 - 1e-6);

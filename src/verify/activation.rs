@@ -62,8 +62,8 @@ pub(super) fn activations<B: Backend>(
             if save {
                 tally.compare(exact_z.check(&format!("linear_activation, z, {what}"), &z_values));
             }
-            let (grad_output, mut dz) =
-                (on.tensor(batch, outputs, &dy)?, poisoned(on, batch, outputs)?);
+            let grad_output = on.tensor(batch, outputs, &dy)?;
+            let mut dz = poisoned(on, batch, outputs)?;
             on.activation_grad(ActivationGrad {
                 grad_output: &grad_output,
                 z: &z,

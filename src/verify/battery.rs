@@ -232,10 +232,8 @@ pub(super) fn finds_planted_lags(seed: u64) -> Result<Check> {
                     ..*mask
                 };
                 let here = draw(&mut cpu, mask, rows)?;
-                let (before, chosen) = (
-                    draw(&mut cpu, &axis.moved(mask, -lag), rows)?,
-                    draw(&mut cpu, &chosen, rows)?,
-                );
+                let before = draw(&mut cpu, &axis.moved(mask, -lag), rows)?;
+                let chosen = draw(&mut cpu, &chosen, rows)?;
                 let mix = |((here, before), chosen): ((&u64, &u64), &u64)| {
                     here & !chosen | before & chosen
                 };

@@ -85,11 +85,9 @@ fn update<B: Backend>(form: &mut Form<B>, cases: &mut Cases, tally: &mut Tally) 
         ) -> Result<Vec<f32>> {
             let [grad, mut weight, mut velocity] =
                 [0, 1, 2].map(|i| backend.tensor(shape.0, shape.1, values[i]));
-            let (grad, weight, velocity) = (
-                grad?,
-                weight.as_mut().map_err(|e| e.clone())?,
-                velocity.as_mut().map_err(|e| e.clone())?,
-            );
+            let grad = grad?;
+            let weight = weight.as_mut().map_err(|e| e.clone())?;
+            let velocity = velocity.as_mut().map_err(|e| e.clone())?;
             let kept = (rule.momentum != 0.0).then_some(velocity);
             backend.sgd(Sgd { grad: &grad, weight, velocity: kept, rule })?;
             backend.read(weight)

@@ -45,8 +45,9 @@ fn elementwise(form: &mut Form<Gpu>, cases: &mut Cases, tally: &mut Tally) -> Re
         for col in [0, 3] {
             let (values, site) = (noise(cases, rows * cols), site(cases.key(), col)?);
             let gpu = &mut form.backend;
-            let (x, copied, dropped) =
-                (upload(gpu, &values)?, poisoned(gpu, rows * cols)?, poisoned(gpu, rows * cols)?);
+            let x = upload(gpu, &values)?;
+            let copied = poisoned(gpu, rows * cols)?;
+            let dropped = poisoned(gpu, rows * cols)?;
             gpu.wait()?;
             let view = |tensor| half_view(tensor, [rows, cols]);
             let (kernels, source) = (gpu.kernels(), view(&x));
@@ -115,16 +116,17 @@ fn site(key: Key, col: u64) -> Result<Dropout> {
 
 fn run(gpu: &mut Gpu, layer: &Layer) -> Result<Results> {
     let [batch, inputs, outputs] = layer.shape;
-    let (x, weight, dy) =
-        (upload(gpu, &layer.x)?, upload(gpu, &layer.weight)?, upload(gpu, &layer.grad_output)?);
+    let x = upload(gpu, &layer.x)?;
+    let weight = upload(gpu, &layer.weight)?;
+    let dy = upload(gpu, &layer.grad_output)?;
     let bias = layer.bias.as_ref().map(|bias| upload(gpu, bias)).transpose()?;
     let (y, dx) = (poisoned(gpu, batch * outputs)?, poisoned(gpu, batch * inputs)?);
     let (dw, db) = (poisoned(gpu, inputs * outputs)?, poisoned(gpu, outputs)?);
     gpu.wait()?;
     let (kernels, relu, dropout) = (gpu.kernels(), layer.relu, layer.dropout);
     let (x_view, weight) = (half_view(&x, [batch, inputs]), half_view(&weight, [inputs, outputs]));
-    let (mut y_view, bias) =
-        (half_view(&y, [batch, outputs]), bias.as_ref().map(|bias| half_view(bias, [1, outputs])));
+    let mut y_view = half_view(&y, [batch, outputs]);
+    let bias = bias.as_ref().map(|bias| half_view(bias, [1, outputs]));
     let forward = kernels.linear_forward(&LinearForward {
         x: &x_view,
         weight: &weight,
@@ -134,8 +136,8 @@ fn run(gpu: &mut Gpu, layer: &Layer) -> Result<Results> {
         dropout,
     })?;
     let (output, grad_output) = (relu.then_some(&y_view), &half_view(&dy, [batch, outputs]));
-    let (grad_input, through) =
-        (&mut half_view(&dx, [batch, inputs]), layer.through.map(|scale| (&x_view, scale)));
+    let grad_input = &mut half_view(&dx, [batch, inputs]);
+    let through = layer.through.map(|scale| (&x_view, scale));
     let backward = kernels.grad_input(&GradInput {
         grad_output,
         output,
@@ -144,8 +146,8 @@ fn run(gpu: &mut Gpu, layer: &Layer) -> Result<Results> {
         dropout,
         through,
     })?;
-    let (grad_weight, grad_bias) =
-        (&mut half_view(&dw, [inputs, outputs]), &mut half_view(&db, [1, outputs]));
+    let grad_weight = &mut half_view(&dw, [inputs, outputs]);
+    let grad_bias = &mut half_view(&db, [1, outputs]);
     let outer = kernels.grad_weight(&GradWeight {
         x: &x_view,
         grad_output,
@@ -225,8 +227,8 @@ mod tests {
             let mut tally = Tally::new("");
             elementwise(&mut form, &mut Cases::new(1, 9), &mut tally).unwrap();
             assert_eq!(tally.finish("").differences, 0);
-            let (planner, compiled) =
-                (*form.backend.kernels().planner(), form.backend.kernels().compiled());
+            let planner = *form.backend.kernels().planner();
+            let compiled = form.backend.kernels().compiled();
             for variant in Variant::all_half()
                 .iter()
                 .filter(|variant| variant.stem.is_strips() && divides_so(&planner, variant))

@@ -111,9 +111,10 @@ fn over<B: Subject + Send>(
         run(form, &mut cases, &mut tally).map(|()| tally)
     };
     // In parallel if possible: most of the time goes to compilation.
-    let tallies: Vec<Tally> = match forms.iter().all(|form| form.backend.is_shared()) {
-        true => forms.par_iter_mut().enumerate().map(one).collect::<Result<_>>()?,
-        false => forms.iter_mut().enumerate().map(one).collect::<Result<_>>()?,
+    let tallies: Vec<Tally> = if forms.iter().all(|form| form.backend.is_shared()) {
+        forms.par_iter_mut().enumerate().map(one).collect::<Result<_>>()?
+    } else {
+        forms.iter_mut().enumerate().map(one).collect::<Result<_>>()?
     };
     tallies.into_iter().for_each(|of_form| tally.add(of_form));
     Ok(tally.finish(bound))
@@ -175,10 +176,10 @@ fn gathers<B: Backend>(form: &mut Form<B>, cases: &mut Cases, tally: &mut Tally)
         let labels: Vec<u32> = (0..count as u32).map(|row| row * 7 + 1).collect();
         let order: Vec<u32> =
             (0..first + batch + 2).map(|_| cases.below(count as u64) as u32).collect();
-        let (byte_data, float_data) =
-            (form.backend.tensor(count, cols, &bytes)?, form.backend.tensor(count, cols, &floats)?);
-        let (all_labels, all_rows) =
-            (form.backend.tensor(count, 1, &labels)?, form.backend.tensor(order.len(), 1, &order)?);
+        let byte_data = form.backend.tensor(count, cols, &bytes)?;
+        let float_data = form.backend.tensor(count, cols, &floats)?;
+        let all_labels = form.backend.tensor(count, 1, &labels)?;
+        let all_rows = form.backend.tensor(order.len(), 1, &order)?;
         for site in sites(cases) {
             for (data, unit) in
                 [(Features::Bytes(&byte_data), 1.0 / 255.0), (Features::Floats(&float_data), 0.3)]
@@ -246,13 +247,11 @@ fn losses<B: Backend>(form: &mut Form<B>, cases: &mut Cases, tally: &mut Tally) 
             let logits: Vec<f32> =
                 cases.noise(batch * classes).iter().map(|x| x * spread).collect();
             let labels: Vec<u32> = (0..batch).map(|_| cases.below(classes as u64) as u32).collect();
-            let (z, y) = (
-                form.backend.tensor(batch, classes, &logits)?,
-                form.backend.tensor(batch, 1, &labels)?,
-            );
+            let z = form.backend.tensor(batch, classes, &logits)?;
+            let y = form.backend.tensor(batch, 1, &labels)?;
             let mut dz = poisoned(&mut form.backend, batch, classes)?;
-            let (mut losses, mut totals) =
-                (poisoned(&mut form.backend, batch, 2)?, poisoned(&mut form.backend, 3, 2)?);
+            let mut losses = poisoned(&mut form.backend, batch, 2)?;
+            let mut totals = poisoned(&mut form.backend, 3, 2)?;
             let call = SoftmaxCrossEntropy {
                 logits: &z,
                 labels: &y,
@@ -280,10 +279,8 @@ fn losses<B: Backend>(form: &mut Form<B>, cases: &mut Cases, tally: &mut Tally) 
             let targets: Vec<f32> =
                 cases.noise(batch * classes).iter().map(|x| 0.5 * (x + 1.0)).collect();
             let t = form.backend.tensor(batch, classes, &targets)?;
-            let (mut dz, mut losses) = (
-                poisoned(&mut form.backend, batch, classes)?,
-                poisoned(&mut form.backend, batch, 2)?,
-            );
+            let mut dz = poisoned(&mut form.backend, batch, classes)?;
+            let mut losses = poisoned(&mut form.backend, batch, 2)?;
             let call = SquaredError {
                 z: &z,
                 targets: &t,
@@ -380,10 +377,8 @@ fn layer_updates<B: Backend>(
                     shape,
                     &rule,
                 );
-                let (x, grad_z) = (
-                    &form.backend.tensor(batch, inputs, &x)?,
-                    &form.backend.tensor(batch, outputs, &grad_z)?,
-                );
+                let x = &form.backend.tensor(batch, inputs, &x)?;
+                let grad_z = &form.backend.tensor(batch, outputs, &grad_z)?;
                 if let [weight, weight_velocity, bias, bias_velocity] = tensors.as_mut_slice() {
                     let velocity = (momentum != 0.0).then_some((weight_velocity, bias_velocity));
                     form.backend.grad_weight_sgd(GradWeightSgd {

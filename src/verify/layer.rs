@@ -54,11 +54,9 @@ impl Layer {
         dropout: Dropout,
     ) -> Self {
         let [batch, inputs, outputs] = shape;
-        let (x, weight, grad_output) = (
-            fill(cases, batch * inputs),
-            fill(cases, inputs * outputs),
-            fill(cases, batch * outputs),
-        );
+        let x = fill(cases, batch * inputs);
+        let weight = fill(cases, inputs * outputs);
+        let grad_output = fill(cases, batch * outputs);
         let bias = cases.flip().then(|| fill(cases, outputs));
         let through = cases.flip().then_some(dropout.scale);
         Self { shape, x, weight, bias, grad_output, relu, dropout, through }

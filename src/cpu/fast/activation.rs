@@ -28,8 +28,8 @@ pub fn linear_activation(
 ) {
     let [inputs, outputs] = shape;
     let shape = [y.len() / outputs.max(1), inputs, outputs];
-    let (x, weight) =
-        (Factor::new(x, inputs, Lanes::Rows), Factor::new(weight, outputs, Lanes::Cols));
+    let x = Factor::new(x, inputs, Lanes::Rows);
+    let weight = Factor::new(weight, outputs, Lanes::Cols);
     let site = Site::new(dropout);
     let finish = |row: usize, col: usize, y: &mut [f32], z: Option<&mut [f32]>| {
         if let Some(bias) = bias {

@@ -56,8 +56,9 @@ pub fn gaussian_dropout(
     let site = Dropout { mask: *dropout.mask(), ..Dropout::NONE };
     let site = Site::new(&site);
     each_part(y, cols, |y, row, col| {
-        let (key, place, x) =
-            (site.row(row), Place::new(dropout.mask(), col), &x[row * cols + col..][..y.len()]);
+        let key = site.row(row);
+        let place = Place::new(dropout.mask(), col);
+        let x = &x[row * cols + col..][..y.len()];
         map_part(isa, &key, place, x, y, |x, draw| {
             x * (1.0 + scale * quantiles[usize::from(draw)])
         });

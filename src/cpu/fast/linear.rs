@@ -30,8 +30,8 @@ pub fn linear_forward(
 ) {
     let [inputs, outputs] = shape;
     let shape = [y.len() / outputs.max(1), inputs, outputs];
-    let (x, weight) =
-        (Factor::new(x, inputs, Lanes::Rows), Factor::new(weight, outputs, Lanes::Cols));
+    let x = Factor::new(x, inputs, Lanes::Rows);
+    let weight = Factor::new(weight, outputs, Lanes::Cols);
     let site = Site::new(dropout);
     product(isa, shape, x, weight, Output::Matrix(y), [], |row, col, y, []| {
         if bias.is_some() || relu {
@@ -79,8 +79,8 @@ pub fn grad_input(
 ) {
     let [inputs, outputs] = shape;
     let shape = [grad_input.len() / inputs.max(1), outputs, inputs];
-    let (dz, weight) =
-        (gradient.factor(outputs, Lanes::Rows), Factor::new(weight, outputs, Lanes::Rows));
+    let dz = gradient.factor(outputs, Lanes::Rows);
+    let weight = Factor::new(weight, outputs, Lanes::Rows);
     product(isa, shape, dz, weight, Output::Matrix(grad_input), [], |row, col, dx, []| {
         if let Some((x, scale)) = through {
             through_relu(isa, dx, &x[row * inputs + col..][..dx.len()], scale);

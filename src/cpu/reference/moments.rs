@@ -78,9 +78,10 @@ pub(crate) fn join_row(
         (0..chains).map(chain).fold(Sum::default(), Sum::join)
     };
     for c in 0..=classes {
-        let (sum, mean_at) = match c < classes {
-            true => (joined(&|at| probabilities[at * classes + c]), c),
-            false => (joined(&|at| entropies[at]), 2 * classes),
+        let (sum, mean_at) = if c < classes {
+            (joined(&|at| probabilities[at * classes + c]), c)
+        } else {
+            (joined(&|at| entropies[at]), 2 * classes)
         };
         let squares_at = (c < classes).then_some(classes + c);
         let old = Sum {

@@ -27,8 +27,8 @@ pub fn pool(x: &[f32], y: &mut [f32], image: Image, pool: Pool, pooled: Image) {
     for (x, y) in x.chunks(image.elements()).zip(y.chunks_mut(pooled.elements())) {
         for (at, y) in y.iter_mut().enumerate() {
             let (pixel, channel) = (at / pooled.channels, at % pooled.channels);
-            let (row, col) =
-                (pixel / pooled.width * pool.height, pixel % pooled.width * pool.width);
+            let row = pixel / pooled.width * pool.height;
+            let col = pixel % pooled.width * pool.width;
             let corner = (row * image.width + col) * image.channels + channel;
             *y = match pool.pooling {
                 Pooling::Max => x[largest(x, corner, image, pool)],

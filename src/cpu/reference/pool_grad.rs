@@ -23,8 +23,8 @@ pub fn pool_grad(
         grad_x.fill(0.0);
         for (at, &g) in grad_y.iter().enumerate() {
             let (pixel, channel) = (at / pooled.channels, at % pooled.channels);
-            let (row, col) =
-                (pixel / pooled.width * pool.height, pixel % pooled.width * pool.width);
+            let row = pixel / pooled.width * pool.height;
+            let col = pixel % pooled.width * pool.width;
             let corner = (row * image.width + col) * image.channels + channel;
             match pool.pooling {
                 Pooling::Max => grad_x[largest(x, corner, image, pool)] = g,

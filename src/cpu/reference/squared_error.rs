@@ -18,12 +18,11 @@ pub fn squared_error(
         for ((dz, &z), &target) in
             grad_z[span.clone()].iter_mut().zip(&z[span.clone()]).zip(&targets[span])
         {
-            let (y, slope) = match logistic {
-                true => {
-                    let y = self::logistic(z);
-                    (y, y * (1.0 - y))
-                }
-                false => (z, 1.0),
+            let (y, slope) = if logistic {
+                let y = self::logistic(z);
+                (y, y * (1.0 - y))
+            } else {
+                (z, 1.0)
             };
             let difference = y - target;
             sum += difference * difference;

@@ -336,12 +336,10 @@ impl<F: Fn(usize, usize, &mut [f32], [&mut [f32]; N]) + Sync, const N: usize> Pr
                     ),
                 };
                 for from in (0..cols.len()).step_by(kernel.cols) {
-                    let (b, b_step) = match from < whole {
-                        true => (
-                            &self.b.values[block.start * self.cols + cols.start + from..],
-                            self.cols,
-                        ),
-                        false => (&b[(from - whole) * block.len()..], kernel.cols),
+                    let (b, b_step) = if from < whole {
+                        (&self.b.values[block.start * self.cols + cols.start + from..], self.cols)
+                    } else {
+                        (&b[(from - whole) * block.len()..], kernel.cols)
                     };
                     let tile = Tile {
                         terms: block.len(),

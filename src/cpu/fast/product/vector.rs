@@ -317,8 +317,8 @@ impl Vector for __m512 {
                     _mm512_unpackhi_ps(r[4 * i + 2], r[4 * i + 3]),
                 ];
                 for half in 0..2 {
-                    let (first, second) =
-                        (_mm512_castps_pd(first[half]), _mm512_castps_pd(second[half]));
+                    let first = _mm512_castps_pd(first[half]);
+                    let second = _mm512_castps_pd(second[half]);
                     quad[2 * half] = _mm512_castpd_ps(_mm512_unpacklo_pd(first, second));
                     quad[2 * half + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(first, second));
                 }
