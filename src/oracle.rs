@@ -1,8 +1,8 @@
-//! The oracle: every kernel again, naively, in f64, as the equations are written. Slow on purpose;
-//! tests and `demo` compare with it.
+//! The oracle: every kernel computed again, naively and in f64, directly from its equations. It is
+//! slow on purpose; tests and `demo` compare results with it.
 //!
-//! Beside each sum it gives the sum of the terms' magnitudes, from which the error bound of an f32
-//! sum follows: `|f32 − f64| ≤ c·(terms + 2)·ε·magnitude` with ε = 2^-24·2 (Higham, "Accuracy and
+//! Beside each sum it returns the sum of the terms' magnitudes, which gives the error bound of an
+//! f32 sum: `|f32 − f64| ≤ c·(terms + 2)·ε·magnitude` with ε = 2·2^-24 (Higham, "Accuracy and
 //! Stability of Numerical Algorithms", section 3.1).
 
 mod activation;
@@ -20,19 +20,19 @@ pub use normalization::*;
 use crate::rules::SgdRule;
 use crate::{Dropout, Error, Result};
 
-/// Values in f64 with the magnitude that their rounding error is proportional to.
+/// Values in f64, with the magnitudes that bound their rounding errors.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Exact {
     /// The values.
     pub values: Vec<f64>,
-    /// For each value, the sum of its terms' absolute values, times the scale.
+    /// For each value, the sum of its terms' absolute values times the scale.
     pub magnitudes: Vec<f64>,
-    /// Terms in each sum.
+    /// Number of terms in each sum.
     pub terms: usize,
 }
 
-/// The factor c of the bound: each of the at most `terms + 2` operations rounds once, and a scale
-/// is itself rounded.
+/// Factor c of the bound. Each of the at most `terms + 2` operations rounds once, and the scale
+/// itself is rounded.
 pub const C: f64 = 2.0;
 
 impl Exact {
@@ -41,27 +41,27 @@ impl Exact {
         self.magnitudes.push(magnitude);
     }
 
-    /// Whether `computed` lies within the bound of every value; NaN must meet NaN, and an infinity
-    /// its like.
+    /// Checks that every value of `computed` lies within its bound. NaN must match NaN, and an
+    /// infinity must match the same infinity.
     ///
     /// # Errors
-    /// [`Error::Invalid`] that names the first element outside, what was computed, what was
-    /// expected and the bound.
+    /// [`Error::Invalid`], naming the first element out of bounds, the computed value, the expected
+    /// value and the bound.
     pub fn check(&self, what: &str, computed: &[f32]) -> Result<()> {
         self.check_within(what, computed, |_| f64::from(f32::MIN_POSITIVE))
     }
 
-    /// As [`check`](Self::check), for what was computed so and then stored as f16: to either side,
-    /// and a number too small to be a normal one may have become 0.
+    /// Does the same as [`check`](Self::check) for values that were then stored as f16. They may be
+    /// rounded in either direction, and numbers too small to be normal may have become 0.
     ///
     /// # Errors
-    /// As [`check`](Self::check).
+    /// The same as [`check`](Self::check).
     pub fn check_half(&self, what: &str, computed: &[f32]) -> Result<()> {
         let (epsilon, smallest) = (1.0 / 1024.0, 1.0 / 16384.0);
         self.check_within(what, computed, |exact| epsilon * exact.abs() + smallest)
     }
 
-    /// `stored` is what storing a value may change it by.
+    /// Implements the checks. `stored` bounds the change caused by storing a value.
     fn check_within(
         &self,
         what: &str,
@@ -85,8 +85,8 @@ impl Exact {
                 // Written so that a NaN fails.
                 (computed - exact).abs() <= bound
             } else {
-                // Also a finite result of terms that are not: what was dropped, or cut off by ReLU,
-                // is 0 and nothing else.
+                // This also covers a finite result of non-finite terms: a value dropped or cut off
+                // by ReLU must be exactly 0.
                 computed.is_nan() && exact.is_nan() || computed == exact
             };
             if !same {
@@ -99,11 +99,12 @@ impl Exact {
     }
 }
 
+/// Applies dropout to one element.
 fn drop_one(dropout: &Dropout, row: usize, col: usize, value: f64) -> f64 {
     if dropout.mask.keeps(row, col) { value * f64::from(dropout.scale) } else { 0.0 }
 }
 
-/// `y = M·s·x`.
+/// Computes `y = M·s·x`.
 pub fn dropout(x: &[f32], cols: usize, dropout: &Dropout) -> Exact {
     let mut y = Exact { terms: 1, ..Exact::default() };
     for (i, &x) in x.iter().enumerate() {
@@ -113,7 +114,7 @@ pub fn dropout(x: &[f32], cols: usize, dropout: &Dropout) -> Exact {
     y
 }
 
-/// `Y = M·s·relu(X·W + b)`; `shape` is `[B, I, O]`.
+/// Computes `Y = M·s·relu(X·W + b)`; `shape` is `[B, I, O]`.
 pub fn linear_forward(
     x: &[f32],
     weight: &[f32],
@@ -138,7 +139,7 @@ pub fn linear_forward(
     y
 }
 
-/// `dZ` from `dY` and, after ReLU, `Y`; all `[B, cols]`.
+/// Computes `dZ` from `dY` and, after a ReLU, from `Y`; all `[B, cols]`.
 pub fn gradient(
     grad_output: &[f32],
     output: Option<&[f32]>,
@@ -153,7 +154,7 @@ pub fn gradient(
     grad_output.iter().enumerate().map(one).collect()
 }
 
-/// `dX = dZ·Wᵀ`; `shape` is `[B, I, O]`.
+/// Computes `dX = dZ·Wᵀ`; `shape` is `[B, I, O]`.
 pub fn grad_input(grad_z: &[f64], weight: &[f32], shape: [usize; 3]) -> Exact {
     let [batch, inputs, outputs] = shape;
     let mut dx = Exact { terms: outputs, ..Exact::default() };
@@ -167,11 +168,11 @@ pub fn grad_input(grad_z: &[f64], weight: &[f32], shape: [usize; 3]) -> Exact {
     dx
 }
 
-/// `dW = Xᵀ·dZ` and `db = Σ_rows dZ`; `shape` is `[B, I, O]`.
+/// Computes `dW = Xᵀ·dZ` and `db = Σ_rows dZ`; `shape` is `[B, I, O]`.
 pub fn grad_weight(x: &[f32], grad_z: &[f64], shape: [usize; 3]) -> (Exact, Exact) {
     let [batch, inputs, outputs] = shape;
-    let (mut dw, mut db) =
-        (Exact { terms: batch, ..Exact::default() }, Exact { terms: batch, ..Exact::default() });
+    let mut dw = Exact { terms: batch, ..Exact::default() };
+    let mut db = Exact { terms: batch, ..Exact::default() };
     for input in 0..inputs {
         for output in 0..outputs {
             let terms =
@@ -186,7 +187,7 @@ pub fn grad_weight(x: &[f32], grad_z: &[f64], shape: [usize; 3]) -> (Exact, Exac
     (dw, db)
 }
 
-/// Losses `[B]` and `dz [B, C]` of the mean loss.
+/// Returns the losses `[B]`, and `dz [B, C]` of the mean loss.
 pub fn softmax_cross_entropy(
     logits: &[f32],
     labels: &[u32],
@@ -206,8 +207,8 @@ pub fn softmax_cross_entropy(
     (losses, grad)
 }
 
-/// Losses `[B]` and `dz [B, C]` of the mean of `½·Σ_c (y − t)²`, with `y` the logistic of `z` or
-/// `z` itself.
+/// Returns the losses `[B]`, and `dz [B, C]` of the mean of `½·Σ_c (y − t)²`, where `y` is the
+/// logistic function of `z`, or `z` itself.
 pub fn squared_error(
     z: &[f32],
     targets: &[f32],
@@ -227,15 +228,14 @@ pub fn squared_error(
     (losses, differences.iter().zip(&y).map(|(d, &y)| d * slope(y) / batch).collect())
 }
 
-/// `v = μ·v + g + λ·W + α·sign(W)` and `W = W − lr·v` from f32 state.
+/// Computes `v = μ·v + g + λ·W + α·sign(W)` and `W = W − lr·v` from f32 state.
 fn step(grad: &Exact, weight: &[f32], velocity: &[f32], rule: &SgdRule) -> [Exact; 2] {
-    let (lr, momentum, decay) =
-        (f64::from(rule.lr), f64::from(rule.momentum), f64::from(rule.weight_decay));
+    let lr = f64::from(rule.lr);
+    let momentum = f64::from(rule.momentum);
+    let decay = f64::from(rule.weight_decay);
     let l1 = |w: f64| if w == 0.0 { 0.0 } else { f64::from(rule.l1) * w.signum() };
-    let (mut next, mut next_velocity) = (
-        Exact { terms: grad.terms, ..Exact::default() },
-        Exact { terms: grad.terms, ..Exact::default() },
-    );
+    let mut next = Exact { terms: grad.terms, ..Exact::default() };
+    let mut next_velocity = Exact { terms: grad.terms, ..Exact::default() };
     for (((&g, &size), &w), &v) in
         grad.values.iter().zip(&grad.magnitudes).zip(weight).zip(velocity)
     {
@@ -250,8 +250,8 @@ fn step(grad: &Exact, weight: &[f32], velocity: &[f32], rule: &SgdRule) -> [Exac
     [next, next_velocity]
 }
 
-/// One update of a layer by [`SgdRule`] from f32 state, W and b with their v, without max-norm:
-/// `W`, its `v`, `b`, its `v`. `shape` is `[B, I, O]`.
+/// Applies one update of a layer by [`SgdRule`] from f32 state, without max-norm, and returns `W`,
+/// its `v`, `b` and its `v`. `shape` is `[B, I, O]`.
 pub fn grad_weight_sgd(
     x: &[f32],
     grad_z: &[f64],
@@ -265,7 +265,7 @@ pub fn grad_weight_sgd(
     [weight, weight_velocity, bias, bias_velocity]
 }
 
-/// One update by [`SgdRule`] from f32 state: `W` and `v`.
+/// Applies one update by [`SgdRule`] from f32 state and returns `W` and `v`.
 pub fn sgd(
     grad: &[f32],
     weight: &[f32],
@@ -276,15 +276,15 @@ pub fn sgd(
     let mut gradient = Exact::default();
     grad.iter().for_each(|&g| gradient.push(f64::from(g), f64::from(g).abs()));
     let [mut next, next_velocity] = step(&gradient, weight, velocity, rule);
-    // Bounds of (rows + 4)·ε, since a norm sums a column, and of 4·ε: as many roundings, of half
-    // the factor C each.
+    // The bound is (rows + 4)·ε for `W`, since a norm sums a column, and 4·ε for `v`. Since C is 2,
+    // `terms` counts half of the roundings.
     next.terms = weight.len() / cols.max(1) / 2;
     for col in 0..cols {
         let column = || (col..weight.len()).step_by(cols);
         let norm = column().map(|i| next.values[i].powi(2)).sum::<f64>().sqrt();
         if let Some(most) = rule.max_norm.map(f64::from).filter(|&most| norm > most) {
-            // The norm's own error grows with the rows; an element's share of it is no larger than
-            // the element.
+            // The norm's own error grows with the rows. Its effect on an element is at most as
+            // large as the element.
             let worst = column().map(|i| next.magnitudes[i] / norm).fold(0.0, f64::max);
             column().for_each(|i| {
                 next.magnitudes[i] =
@@ -296,9 +296,9 @@ pub fn sgd(
     [next, next_velocity]
 }
 
-/// Of the softmax of `logits [S·R, C]` of S networks with these weights: `[R, 2·C + 1]`, the
-/// weighted mean, the weighted sum of squares about it, and the weighted mean of the entropies, as
-/// [`Moments`](crate::call::Moments) has them.
+/// Returns `[R, 2·C + 1]` statistics of the softmax of `logits [S·R, C]` of S networks with the
+/// given weights: the weighted mean, the weighted sum of squares about it, and the weighted mean of
+/// the entropies, laid out as in [`Moments`](crate::call::Moments).
 pub fn moments(logits: &[f32], weights: &[f64], rows: usize, classes: usize) -> Vec<f64> {
     let probabilities: Vec<f64> = logits
         .chunks(classes)

@@ -1,39 +1,40 @@
-//! The order in which the terms of a matrix product's sums are added: a function of its shape
-//! alone, so that results can be compared from device to device, whatever tile was chosen there.
+//! Order of summation in matrix products. It depends only on the product's shape, so results are
+//! comparable between devices, whichever tile each of them chose.
 //!
-//! As a rule every element is **one chain** of fused multiply-adds over all terms in ascending
-//! order. `linear_forward` and `grad_input` of few rows or few columns have few elements but sums
-//! as long as ever, and a GPU would have nothing to do but wait for one chain. There the sum is cut
-//! into **parts** of equally many terms: each part is one ascending chain from 0, and the parts are
-//! added in ascending order from 0. `grad_weight` is never cut: it has as many elements as the
-//! layer has weights.
+//! In general, every element is **one chain** of fused multiply-adds over all terms in ascending
+//! order. With few rows or few columns, `linear_forward` and `grad_input` have few elements, but
+//! their sums are as long as ever, and a GPU would mostly wait for a single chain. Such a sum is
+//! split into **parts** of equally many terms. Each part is one ascending chain from 0, and the
+//! parts are added in ascending order from 0. `grad_weight` is never split, because it has as many
+//! elements as the layer has weights.
 //!
-//! The rule, [`part`]: a product of at most 32 rows or 32 columns, with at least 512 terms a sum,
-//! is cut into as many parts as bring it to some 512 blocks of 32 × 64 elements, with at least 128
-//! terms a part and at most 128 parts.
+//! The rule, implemented by [`part`], applies to a product of at most 32 rows or 32 columns with at
+//! least 512 terms per sum. It is split into enough parts to make about 512 blocks of 32 × 64
+//! elements, with at least 128 terms per part and at most 128 parts.
 
-/// A product has few rows, or few columns, up to here.
+/// Largest number of rows or columns that counts as few.
 pub(crate) const FEW: usize = 32;
-/// The shortest sum that is cut.
+/// Length of the shortest sum that is split.
 const LONG: usize = 512;
-/// Blocks that are enough to keep a large GPU busy: four for each of 128 multiprocessors.
+/// Number of blocks that keeps a large GPU busy: four for each of 128 multiprocessors.
 const BLOCKS: usize = 512;
-/// The fewest terms of a part: with fewer, writing and reading the parts takes longer than what it
-/// saves.
+/// Smallest number of terms per part. With fewer, writing and reading the parts takes longer than
+/// splitting saves.
 const TERMS: usize = 128;
-/// The most parts, so that some columns of all of them fit the smallest binding.
+/// Largest number of parts. A number of columns of all parts then fits the smallest binding.
 const PARTS: usize = 128;
-/// Parts are multiples of the largest step of a tile.
+/// Parts are multiples of this, the largest step of a tile.
 const STEP: usize = 16;
 
-/// Terms of each part of a sum (the last part may have fewer) in a product of `rows × cols`
-/// elements that sum `inner` terms each; `None` where each sum is one chain.
+/// Returns the number of terms in each part of a sum, or `None` if each sum is one chain. The
+/// product has `rows × cols` elements that sum `inner` terms each; the last part may have fewer
+/// terms.
 ///
 /// ```
 /// use wgpu_dropout::order::part;
 ///
-/// assert_eq!(part(128, 1024, 1024), None); // a mini-batch in a hidden layer: one chain
-/// assert_eq!(part(128, 10, 1024), Some(128)); // the same before ten classes: eight parts of 128 terms
+/// assert_eq!(part(128, 1024, 1024), None); // mini-batch, hidden layer: one chain
+/// assert_eq!(part(128, 10, 1024), Some(128)); // ten classes: eight parts of 128 terms
 /// assert_eq!(part(1, 4096, 4096), Some(512)); // one image: eight parts of 512 terms
 /// ```
 pub fn part(rows: usize, cols: usize, inner: usize) -> Option<usize> {
@@ -45,8 +46,9 @@ pub fn part(rows: usize, cols: usize, inner: usize) -> Option<usize> {
     (parts > 1).then(|| inner.div_ceil(parts).next_multiple_of(STEP))
 }
 
-/// Chains of an average over so many sub-networks, a power of two: chain t takes networks t, t +
-/// chains, … in ascending order, and the chains are joined in ascending order.
+/// Returns the number of chains of an average over `networks` sub-networks, a power of two. Chain t
+/// takes networks t, t + chains, … in ascending order, and the chains are joined in ascending
+/// order.
 pub(crate) fn chains(networks: usize) -> usize {
     1 << networks.clamp(1, 64).ilog2()
 }
@@ -78,7 +80,7 @@ mod tests {
             }
         }
         assert!(cut > 100, "{cut} shapes are cut");
-        // At each bound, and one past it.
+        // At each bound and one past it.
         assert_eq!(
             [part(32, 64, 512), part(64, 32, 512), part(33, 64, 512), part(32, 64, 511)],
             [Some(128), Some(128), None, None]

@@ -1,10 +1,10 @@
-//! Dropout's other forms, naively in f64.
+//! The other forms of dropout, computed naively in f64.
 
 use super::Exact;
 use crate::{AlphaDropout, AxisMap, Dropout, GaussianDropout};
 use std::sync::LazyLock;
 
-/// `y = M·s·x` with the mask broadcast.
+/// Computes `y = M·s·x` with a broadcast mask.
 pub fn dropout_broadcast(x: &[f32], axes: &AxisMap, dropout: &Dropout) -> Exact {
     let mut y = Exact { terms: 1, ..Exact::default() };
     for (i, &x) in x.iter().enumerate() {
@@ -15,7 +15,7 @@ pub fn dropout_broadcast(x: &[f32], axes: &AxisMap, dropout: &Dropout) -> Exact 
     y
 }
 
-/// `y = M·s·x` with the mask as bytes.
+/// Computes `y = M·s·x` with the mask given as bytes.
 pub fn dropout_bytes(x: &[f32], mask: &[u8], scale: f32) -> Exact {
     let mut y = Exact { terms: 1, ..Exact::default() };
     for (&x, &kept) in x.iter().zip(mask) {
@@ -25,7 +25,7 @@ pub fn dropout_bytes(x: &[f32], mask: &[u8], scale: f32) -> Exact {
     y
 }
 
-/// `y = a·x + b` where the mask keeps, else `a·α' + b`, from the rate alone.
+/// Computes `y = a·x + b` for kept elements and `y = a·α' + b` for the others, from the rate alone.
 pub fn alpha_dropout(x: &[f32], cols: usize, dropout: &AlphaDropout) -> Exact {
     let (lambda, alpha) = (1.050_700_987_355_480_5, 1.673_263_242_354_377_2);
     let (k, saturated): (f64, f64) = (dropout.mask.rate.keep_in_effect(), -lambda * alpha);
@@ -40,24 +40,24 @@ pub fn alpha_dropout(x: &[f32], cols: usize, dropout: &AlphaDropout) -> Exact {
     y
 }
 
-/// `y = x·(1 + σ·n)`, from the rate and the draws alone.
+/// Computes `y = x·(1 + σ·n)` from the rate and the draws alone.
 ///
-/// The bound is Gaussian dropout's own, from the accuracy that WGSL grants, in units of u = 2^-24,
-/// half of ε:
+/// The bound is specific to Gaussian dropout. It follows from the accuracy that WGSL guarantees, in
+/// units of u = 2^-24, half of ε:
 ///
 /// ```text
-/// |q| ≤ 0.425    r = 0.180625 − q² to 0.6u, which moves the quotient by 3 times that at most          2
-///                both polynomials, of positive terms: coefficients 1, three products and sums 6    7 + 7
-///                the quotient, 2.5 ulp; times q                                                    5 + 1
-/// elsewhere      −ln p to 3 ulp, and its root, whose division and inverse root add 4.5 ulp:
-///                r to 12u, which moves the quotient by 1.9 times that at most                         23
-///                r − 1.6                                                                               2
-///                both polynomials; the quotient                                             7 + 5 + 5
-/// both           PPND7 itself, 1.2e-7; σ·c rounded, times the quotient                             2 + 1 + 1
+/// |q| ≤ 0.425  r = 0.180625 − q² to 0.6u, times at most 3 in the quotient                        2
+///              both polynomials (positive terms): coefficients 1, products and sums 3 + 3    7 + 7
+///              the quotient, 2.5 ulp; times q                                                5 + 1
+/// elsewhere    −ln p to 3 ulp, and its root, whose division and inverse root add 4.5 ulp:
+///              r to 12u, times at most 1.9 in the quotient                                      23
+///              r − 1.6                                                                           2
+///              both polynomials; the quotient                                            7 + 5 + 5
+/// both         PPND7 itself, 1.2e-7; σ·c rounded, times the quotient                     2 + 1 + 1
 /// ```
 ///
-/// so `σ·n` is right to 46u, 23ε, and `x·(1 + σ·n)`, with two more roundings, to `ε·|x|·(23·σ|n| +
-/// 1 + σ|n|)`.
+/// Hence `σ·n` is accurate to 46u = 23ε. With two more roundings, `x·(1 + σ·n)` is accurate to
+/// `ε·|x|·(23·σ|n| + 1 + σ|n|)`.
 pub fn gaussian_dropout(x: &[f32], cols: usize, dropout: &GaussianDropout) -> Exact {
     let mask = dropout.mask();
     let mut y = Exact { terms: 0, ..Exact::default() };
@@ -65,16 +65,16 @@ pub fn gaussian_dropout(x: &[f32], cols: usize, dropout: &GaussianDropout) -> Ex
         let (row, col) = (mask.row_offset + (i / cols) as u64, mask.col_offset + (i % cols) as u64);
         let noise = dropout.sigma() * noise(mask.key.draw(row as u32, col));
         let x = f64::from(x);
-        // What `check` multiplies by 2·(0 + 2)·ε.
+        // `check` multiplies this by 2·(0 + 2)·ε.
         y.push(x * (1.0 + noise), x.abs() * (24.0 * noise.abs() + 1.0) / 4.0);
     }
     y
 }
 
-/// What a draw stands for in Gaussian dropout: the standard normal's quantile at the middle of its
-/// 65,536th, times what makes the variance over all draws 1.
+/// Returns the noise of a draw in Gaussian dropout: the standard normal quantile at the middle of
+/// the draw's 65,536th, times the factor that makes the variance over all draws 1.
 pub fn noise(draw: u16) -> f64 {
-    // Those of the upper half; the lower is its mirror image.
+    // Only the upper half is stored; the lower is its mirror image.
     static UPPER: LazyLock<Vec<f64>> = LazyLock::new(|| {
         (32_768..65_536).map(|draw| quantile((f64::from(draw) + 0.5) / 65536.0)).collect()
     });
@@ -82,7 +82,8 @@ pub fn noise(draw: u16) -> f64 {
     if draw >= 32_768 { noise(draw) } else { -noise(!draw) }
 }
 
-/// `Φ⁻¹(u)` for u ≥ 1/2, by Newton's method on `Φ(x) = 1/2 + φ(x)·(x + x³/3 + x⁵/(3·5) + …)`.
+/// Returns `Φ⁻¹(u)` for u ≥ 1/2, by Newton's method on
+/// `Φ(x) = 1/2 + φ(x)·(x + x³/3 + x⁵/(3·5) + …)`.
 ///
 /// Source: Marsaglia, "Evaluating the normal distribution", Journal of Statistical Software 11
 /// (2004).
@@ -97,7 +98,7 @@ fn quantile(u: f64) -> f64 {
             odd += 2.0;
         }
         let step = (u - 0.5 - density * sum) / density;
-        // From below, where Φ is concave, no step goes past the root.
+        // Φ is concave here, so a step from below never passes the root.
         x += step;
         if step <= 1e-13 * x.max(1.0) {
             break;
@@ -110,7 +111,7 @@ fn quantile(u: f64) -> f64 {
 mod tests {
     use super::*;
 
-    /// Every draw there is: mean 0 and variance 1, and the f32 form within its bound.
+    /// Over all draws, the mean is 0, the variance is 1, and the f32 form is within its bound.
     #[test]
     fn over_all_draws_the_noise_is_standard() {
         let all: Vec<f64> = (0..=u16::MAX).map(noise).collect();
@@ -118,9 +119,9 @@ mod tests {
         assert!(moment(&|n| n).abs() < 1e-12, "mean {}", moment(&|n| n));
         let variance = moment(&|n| n * n);
         assert!((variance - 1.0).abs() < 1e-12, "variance {variance}");
-        // Without the constant it would not be 1.
+        // Without the constant, the variance would not be 1.
         assert!((variance / crate::gaussian::UNIT_VARIANCE.powi(2) - 1.0).abs() > 1e-5);
-        // The fourth moment of the normal distribution is 3: cutting it off at 4.3 costs little.
+        // The fourth moment of the normal distribution is 3; truncation at 4.3 changes it little.
         assert!((moment(&|n| n.powi(4)) - 3.0).abs() < 0.01);
         for (draw, &exact) in (0..=u16::MAX).zip(&all) {
             let computed =

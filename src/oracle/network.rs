@@ -1,18 +1,18 @@
-//! An independent network in f64: forward, loss, gradient and update as the equations say, with the
-//! masks of the contract.
+//! An independent network in f64: forward pass, loss, gradient and update follow the equations,
+//! with the contract's masks.
 //!
-//! It shares nothing with the library's network but the masks themselves, whose bits the contract's
-//! own tests fix.
+//! It shares only the masks with the library's network, and the contract's own tests fix their
+//! bits.
 
 use crate::backend::Backend;
 use crate::mlp::{Architecture, Mlp};
 use crate::rules::SgdRule;
 use crate::{Key, Mask, Mode, Result};
 
-/// Weights `[inputs, outputs]` and bias of a layer, or what belongs to each of them.
+/// Weights `[inputs, outputs]` and bias of a layer, or values that belong to each of them.
 pub type Layer64 = (Vec<f64>, Vec<f64>);
 
-/// A mini-batch: features row-major, and a label a row.
+/// A mini-batch: row-major features and one label per row.
 #[derive(Debug, Clone, Copy)]
 pub struct Batch<'a> {
     /// `[rows, inputs]`
@@ -21,17 +21,18 @@ pub struct Batch<'a> {
     pub labels: &'a [u32],
 }
 
-/// The network.
+/// A network in f64.
 #[derive(Debug, Clone)]
 pub struct Network64 {
-    /// Units of each layer from the input to the classes.
+    /// Number of units in each layer, from the input to the classes.
     pub widths: Vec<usize>,
     /// Weights and biases.
     pub layers: Vec<Layer64>,
     velocities: Option<Vec<Layer64>>,
 }
 
-/// What dropout site `layer` multiplies the element `(row, col)` by in training step `step`.
+/// Returns the factor that dropout site `layer` applies to element `(row, col)` in training step
+/// `step`.
 pub fn training(
     architecture: &Architecture,
     step: u32,
@@ -49,7 +50,7 @@ pub fn training(
     }
 }
 
-/// What dropout site `layer` multiplies by at prediction time.
+/// Returns the factor that dropout site `layer` applies at prediction time.
 pub fn prediction(architecture: &Architecture) -> impl Fn(usize, usize, usize) -> f64 + '_ {
     move |layer, _, _| match architecture.mode {
         Mode::Vanilla => f64::from(architecture.rate_of(layer).threshold()) / 65536.0,
@@ -58,10 +59,10 @@ pub fn prediction(architecture: &Architecture) -> impl Fn(usize, usize, usize) -
 }
 
 impl Network64 {
-    /// A copy of a network's parameters.
+    /// Copies a network's parameters.
     ///
     /// # Errors
-    /// [`Error::Device`](crate::Error::Device) where the device was lost.
+    /// [`Error::Device`](crate::Error::Device) if the device was lost.
     pub fn of<B: Backend>(net: &mut Mlp<B>) -> Result<Self> {
         let wide = |values: Vec<f32>| values.into_iter().map(f64::from).collect::<Vec<_>>();
         let widths = net.architecture().widths();
@@ -72,8 +73,8 @@ impl Network64 {
         Ok(Self { widths, layers, velocities: None })
     }
 
-    /// What enters each layer, dropout applied, what each layer's sums are before ReLU; the last
-    /// sums are the logits.
+    /// Returns the inputs of each layer after dropout, and the sums of each layer before ReLU. The
+    /// last sums are the logits.
     fn forward(
         &self,
         x: &[f32],
@@ -110,7 +111,7 @@ impl Network64 {
         (inputs, sums)
     }
 
-    /// Class probabilities, row-major.
+    /// Returns the class probabilities, row-major.
     pub fn probabilities(&self, x: &[f32], site: &impl Fn(usize, usize, usize) -> f64) -> Vec<f64> {
         let (_, mut sums) = self.forward(x, site);
         let mut p = sums.pop().unwrap_or_default();
@@ -123,14 +124,14 @@ impl Network64 {
         p
     }
 
-    /// The mean cross-entropy.
+    /// Returns the mean cross-entropy.
     pub fn loss(&self, batch: Batch<'_>, site: &impl Fn(usize, usize, usize) -> f64) -> f64 {
         let p = self.probabilities(batch.x, site);
         let of = p.chunks(self.widths[self.widths.len() - 1]).zip(batch.labels);
         of.map(|(p, &label)| -p[label as usize].ln()).sum::<f64>() / batch.labels.len() as f64
     }
 
-    /// The gradient of [`loss`](Self::loss) by the chain rule.
+    /// Returns the gradient of [`loss`](Self::loss), by the chain rule.
     pub fn gradient(
         &self,
         batch: Batch<'_>,
@@ -165,8 +166,8 @@ impl Network64 {
         gradients
     }
 
-    /// The derivative of [`loss`](Self::loss) by each parameter, in the order of [`flat`], by
-    /// central differences of step `h`.
+    /// Returns the derivative of [`loss`](Self::loss) with respect to each parameter, in the order
+    /// of [`flat`], by central differences of step `h`.
     pub fn differences(
         &self,
         batch: Batch<'_>,
@@ -199,11 +200,12 @@ impl Network64 {
         derivatives
     }
 
-    /// `g = dW + λ·W + α·sign(W)`, `v = μ·v + g`, `W = W − lr·v`, then max-norm; λ, α and max-norm
-    /// for weights alone.
+    /// Applies `g = dW + λ·W + α·sign(W)`, `v = μ·v + g` and `W = W − lr·v`, and then max-norm. λ,
+    /// α and max-norm apply to weights only.
     pub fn update(&mut self, gradients: &[Layer64], rule: &SgdRule) {
-        let (lr, momentum, decay) =
-            (f64::from(rule.lr), f64::from(rule.momentum), f64::from(rule.weight_decay));
+        let lr = f64::from(rule.lr);
+        let momentum = f64::from(rule.momentum);
+        let decay = f64::from(rule.weight_decay);
         let zeros =
             || self.layers.iter().map(|(w, b)| (vec![0.0; w.len()], vec![0.0; b.len()])).collect();
         let mut velocities: Vec<Layer64> = self.velocities.take().unwrap_or_else(zeros);
@@ -230,10 +232,10 @@ impl Network64 {
         self.velocities = Some(velocities);
     }
 
-    /// The largest difference from a network's parameters; NaN counts as infinite.
+    /// Returns the largest absolute difference from a network's parameters; NaN counts as infinite.
     ///
     /// # Errors
-    /// As [`of`](Self::of).
+    /// The same as [`of`](Self::of).
     pub fn distance<B: Backend>(&self, net: &mut Mlp<B>) -> Result<f64> {
         let other = Self::of(net)?;
         let pairs = self
@@ -248,7 +250,7 @@ impl Network64 {
     }
 }
 
-/// Weights, then bias, of layer after layer.
+/// Returns the weights and then the bias, layer by layer.
 pub fn flat(layers: &[Layer64]) -> Vec<f64> {
     layers.iter().flat_map(|(weight, bias)| weight.iter().chain(bias)).copied().collect()
 }

@@ -1,14 +1,14 @@
-//! Batch and layer normalization, the sparsity penalty and AdamW, naively and in f64.
+//! Batch and layer normalization, the sparsity penalty and AdamW, computed naively in f64.
 
 use super::{C, Exact};
 use crate::Dropout;
 use crate::rules::AdamWRule;
 
-/// Roundings of a reciprocal square root by WGSL's accuracy table: 4.5 ULP of `sqrt`, 2.5 of the
-/// division, and of what is around it.
+/// Number of roundings of a reciprocal square root by WGSL's accuracy table: 4.5 ULP for `sqrt`,
+/// 2.5 for the division, and those of the surrounding operations.
 const ROOT: usize = 10;
 
-/// Means and variances of the columns of `x [B, cols]`, `[2, cols]`.
+/// Returns the means and variances of the columns of `x [B, cols]`, as `[2, cols]`.
 pub fn batch_statistics(x: &[f32], cols: usize) -> Exact {
     let rows = (x.len() / cols.max(1)) as f64;
     let column = |col: usize| x.iter().skip(col).step_by(cols.max(1)).map(|&x| f64::from(x));
@@ -23,7 +23,7 @@ pub fn batch_statistics(x: &[f32], cols: usize) -> Exact {
     for col in 0..cols {
         let (mean, magnitude) = mean(col);
         let variance = column(col).map(|x| (x - mean).powi(2)).sum::<f64>() / rows;
-        // A mean that is off adds its square: what is of first order in it cancels.
+        // An error in the mean adds its square to the variance; its first-order effect cancels.
         let off = C * (rows + 4.0) * f64::from(f32::EPSILON) * magnitude;
         exact.push(variance, variance + off * magnitude);
     }
@@ -87,8 +87,8 @@ pub fn batch_norm(
     exact
 }
 
-/// `dγ` and `dβ` `[2, cols]`, and `dX` of [`batch_norm`] with the statistics of `x` itself, of
-/// which the given ones are a rounding.
+/// Returns `dγ` and `dβ` as `[2, cols]`, and `dX` of [`batch_norm`]. The statistics are those of
+/// `x` itself, rounded.
 pub fn batch_norm_grad(
     x: &[f32],
     statistics: &[f32],
@@ -128,7 +128,7 @@ pub fn batch_norm_grad(
     [sums, dx]
 }
 
-/// `weight·Σ KL(target ‖ mean)`.
+/// Returns `weight·Σ KL(target ‖ mean)`.
 pub fn sparsity(means: &[f64], target: f64, weight: f64) -> f64 {
     let kl = |mean: &f64| {
         target * (target / mean).ln() + (1.0 - target) * ((1.0 - target) / (1.0 - mean)).ln()
@@ -136,8 +136,8 @@ pub fn sparsity(means: &[f64], target: f64, weight: f64) -> f64 {
     weight * means.iter().map(kl).sum::<f64>()
 }
 
-/// `dY` with the gradient of [`sparsity`] added, from the means that are the first `cols` of
-/// `statistics`; each within 10⁻⁶ of neither end.
+/// Returns `dY` plus the gradient of [`sparsity`]. The means are the first `cols` values of
+/// `statistics`, clamped to at least 10⁻⁶ and at most 1 − 10⁻⁶.
 pub fn sparsity_grad(
     statistics: &[f32],
     grad_y: &[f32],
@@ -145,20 +145,21 @@ pub fn sparsity_grad(
     target: f32,
     weight: f32,
 ) -> Exact {
-    let (target, share) =
-        (f64::from(target), f64::from(weight) / (grad_y.len() / cols.max(1)).max(1) as f64);
+    let target = f64::from(target);
+    let share = f64::from(weight) / (grad_y.len() / cols.max(1)).max(1) as f64;
     let mut exact = Exact { terms: ROOT, ..Exact::default() };
     for (i, &grad) in grad_y.iter().enumerate() {
         let mean = f64::from(statistics[i % cols]).clamp(1e-6, 1.0 - 1e-6);
         let (over, under) = (share * (1.0 - target) / (1.0 - mean), share * target / mean);
-        // 1 − mean is rounded, in proportion to 1, and 1 − 10⁻⁶ before it.
+        // 1 − mean is rounded in proportion to 1, and before it 1 − 10⁻⁶.
         let rounded = over * (1.0 + 0.25 / (1.0 - mean));
         exact.push(f64::from(grad) + over - under, f64::from(grad).abs() + rounded + under);
     }
     exact
 }
 
-/// One update by [`AdamWRule`] from f32 state, after `step` others: `W`, `m`, `v`.
+/// Applies update number `step` (from 0) by [`AdamWRule`] from f32 state and returns `W`, `m` and
+/// `v`.
 pub fn adamw(
     grad: &[f32],
     [weight, first, second]: [&[f32]; 3],

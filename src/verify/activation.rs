@@ -1,4 +1,4 @@
-//! `linear_activation` and `activation_grad` against the f64 oracle.
+//! Checks `linear_activation` and `activation_grad` against the f64 oracle.
 
 use super::check::{Tally, poisoned};
 use super::form::Form;
@@ -7,7 +7,7 @@ use super::random::Cases;
 use crate::call::{Activation, ActivationGrad, LinearActivation};
 use crate::{Backend, Dropout, Result, oracle};
 
-/// Every shape with each activation; sites, residual and what is saved as it happens.
+/// Checks every shape with each activation; sites, bias, residual and saving of `z` vary at random.
 pub(super) fn activations<B: Backend>(
     form: &mut Form<B>,
     cases: &mut Cases,
@@ -62,8 +62,8 @@ pub(super) fn activations<B: Backend>(
             if save {
                 tally.compare(exact_z.check(&format!("linear_activation, z, {what}"), &z_values));
             }
-            let (grad_output, mut dz) =
-                (on.tensor(batch, outputs, &dy)?, poisoned(on, batch, outputs)?);
+            let grad_output = on.tensor(batch, outputs, &dy)?;
+            let mut dz = poisoned(on, batch, outputs)?;
             on.run(ActivationGrad {
                 grad_output: &grad_output,
                 z: &z,
@@ -79,12 +79,12 @@ pub(super) fn activations<B: Backend>(
     gradients(form, cases, tally)
 }
 
-/// `activation_grad` alone, over one row and several, ragged and of whole vectors.
+/// Checks `activation_grad` alone, with one row and several, ragged and in whole vectors.
 fn gradients<B: Backend>(form: &mut Form<B>, cases: &mut Cases, tally: &mut Tally) -> Result<()> {
     for (rows, cols) in [(1, 13), (1, 12), (1, 64), (7, 13), (9, 12), (9, 64), (3, 20_001)] {
         let on = &mut form.backend;
         let (dy, values) = (cases.noise(rows * cols), cases.noise(rows * cols));
-        // From where GELU is flat on one side to where it is the identity on the other.
+        // The range covers GELU from its flat side to the side where it is the identity.
         let values: Vec<f32> = values.iter().map(|z| 9.0 * z).collect();
         let (grad_output, z) = (on.tensor(rows, cols, &dy)?, on.tensor(rows, cols, &values)?);
         let sites = sites(cases);

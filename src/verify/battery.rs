@@ -1,9 +1,9 @@
-//! The statistical battery: whether masks look like independent draws, along every coordinate and
+//! The statistical battery: tests that masks look like independent draws along every coordinate and
 //! key.
 //!
-//! Each statistic is a z value of a mask whose rate is known, and none may reach [`BOUND`]. The
-//! controls are masks that must fail: Philox with 3 rounds, and sound masks with a lag planted
-//! along one axis.
+//! Each statistic is a z value of a mask with a known rate, and its magnitude must stay below
+//! [`BOUND`]. The controls are masks that must fail: Philox with 3 rounds, and sound masks with a
+//! lag planted along one axis.
 
 use super::check::{Check, Tally};
 use super::form::Subject;
@@ -14,19 +14,19 @@ use crate::mask::Key;
 use crate::{Backend, Mask, Rate, Result};
 use std::time::{Duration, Instant};
 
-/// No z value may be as far from 0: one in 1.7 million is by chance.
+/// Every |z| must be below this; chance alone exceeds it once in 1.7 million.
 pub(super) const BOUND: f64 = 5.0;
 const KEEPS: [f64; 5] = [0.5, 0.8, 0.1, 0.25, 0.9];
 const LAGS: [i32; 5] = [1, 2, 4, 8, 64];
-/// Columns of the masks; rows are as many as the size asks for.
+/// Number of columns of the masks; the number of rows depends on the size of the run.
 const COLS: usize = 8192;
-/// Masks of pairs of keys are smaller by this, since there are 128 of them.
+/// Masks of pairs of keys are smaller by this factor, because there are 128 of them.
 const PAIRS: usize = 16;
 
-/// Draws the bits of a mask of rows × [`COLS`].
+/// Draws the bits of a mask with the given number of rows and [`COLS`] columns.
 type Draw<'a> = &'a mut dyn FnMut(&Mask, usize) -> Result<Bits>;
 
-/// What a mask can be moved along.
+/// Coordinate or key along which a mask can be moved.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Axis {
     Columns,
@@ -39,7 +39,7 @@ enum Axis {
 impl Axis {
     const ALL: [Self; 5] = [Self::Columns, Self::Rows, Self::Layers, Self::Steps, Self::Seeds];
 
-    /// The mask `lag` further along, or before where that is negative.
+    /// Returns the mask moved by `lag` along the axis, backwards if it is negative.
     fn moved(self, mask: &Mask, lag: i32) -> Mask {
         let Key { seed, layer, step } = mask.key;
         let keyed = |key| Mask { key, ..*mask };
@@ -55,26 +55,26 @@ impl Axis {
     }
 }
 
-/// A statistic and what it is of.
+/// A statistic and its description.
 struct Score {
     what: String,
     z: f64,
 }
 
-/// The mask of a device.
+/// Draws a mask on a device.
 pub(super) fn draw<B: Backend>(backend: &mut B, mask: &Mask, rows: usize) -> Result<Bits> {
     let mut bits = backend.zeros::<u32>(rows, COLS / 32)?;
     backend.run(MaskBits { bits: &mut bits, cols: COLS, mask: *mask })?;
     Ok(Bits::new(&backend.read(&bits)?, COLS / 64))
 }
 
-/// Rows of a mask for which the whole battery takes about as long as there is patience for, at most
-/// `draws / COLS`.
+/// Returns the number of mask rows with which the whole battery takes about as long as `patience`
+/// allows, at most `draws / COLS`.
 pub(super) fn rows<B: Backend>(backend: &mut B, draws: u64, patience: Duration) -> Result<usize> {
     let most = (draws / COLS as u64).max(128) as usize;
     let probe = most.min(512);
     let mask = Mask::new(Rate::keep(0.5)?, Key::default());
-    // The first one compiles.
+    // The first draw compiles the kernel.
     draw(backend, &mask, probe)?;
     let started = Instant::now();
     draw(backend, &mask, probe)?.mean(0.5);
@@ -82,12 +82,12 @@ pub(super) fn rows<B: Backend>(backend: &mut B, draws: u64, patience: Duration) 
     let affordable = patience.as_secs_f64()
         / (started.elapsed().as_secs_f64().max(1e-6) * masks as f64)
         * probe as f64;
-    // A power of two, so that the size is the same from run to run wherever speed allows.
+    // Use a power of two, so that the size varies less between runs.
     let affordable = 1 << (affordable.clamp(128.0, 1e9) as usize).ilog2();
     Ok(affordable.min(most))
 }
 
-/// Every statistic of one rate.
+/// Computes every statistic at one rate.
 fn scores(draw: Draw<'_>, key: Key, keep: f64, rows: usize) -> Result<Vec<Score>> {
     let mask = Mask::new(Rate::keep(keep)?, key);
     let p = mask.rate.keep_in_effect();
@@ -120,18 +120,19 @@ fn scores(draw: Draw<'_>, key: Key, keep: f64, rows: usize) -> Result<Vec<Score>
         };
         let other = draw(&Mask { key: other, ..mask }, rows)?;
         score(
-            format!("keys with another bit {} of {name}", bit % if bit < 64 { 64 } else { 32 }),
+            format!("keys that differ in bit {} of {name}", bit % if bit < 64 { 64 } else { 32 }),
             small.with(&other, p),
         );
     }
     Ok(scores)
 }
 
+/// Describes a score outside the bound.
 fn tell(score: &Score) -> String {
     format!("{}: z = {:.2}, expected |z| < {BOUND}", score.what, score.z)
 }
 
-/// The battery over masks of `rows` × 8,192 elements a rate.
+/// Runs the battery over masks of `rows` × 8,192 elements per rate.
 pub(super) fn masks<B: Backend>(backend: &mut B, seed: u64, rows: usize) -> Result<Check> {
     let mut tally = Tally::new("statistics of masks: |z| < 5");
     let mut worst = Score { what: String::new(), z: 0.0 };
@@ -147,10 +148,10 @@ pub(super) fn masks<B: Backend>(backend: &mut B, seed: u64, rows: usize) -> Resu
         }
     }
     let size = (rows * COLS).ilog2();
-    Ok(tally.finish(format!("2^{size} draws a rate; largest z {:.2} ({})", worst.z, worst.what)))
+    Ok(tally.finish(format!("2^{size} draws per rate; largest z {:.2} ({})", worst.z, worst.what)))
 }
 
-/// χ² of the generator's own words, byte by byte, over consecutive counters.
+/// Computes χ² of each byte of the generator's words, over consecutive counters.
 pub(super) fn words<B: Subject>(backend: &mut B, seed: u64, rows: usize) -> Result<Check> {
     let mut tally = Tally::new("statistics of Philox's bytes: |z| < 5");
     let scores =
@@ -190,7 +191,7 @@ fn byte_scores(words: Words<'_>, seed: u64, count: usize) -> Result<Vec<Score>> 
     Ok(counts.iter().enumerate().map(score).collect())
 }
 
-/// The control: masks of a generator that is known to be bad, which must fail.
+/// Runs a control: masks of a generator known to be bad, which must fail.
 pub(super) fn rejects<B: Backend>(
     what: &str,
     backend: &mut B,
@@ -215,8 +216,8 @@ pub(super) fn rejects<B: Backend>(
     Ok(tally.finish(format!("{failed} of {all} statistics fail, first {first}")))
 }
 
-/// The control: sound masks in which one bit in sixteen repeats the bit `lag` before along an axis.
-/// The battery must find each.
+/// Runs a control: in sound masks, one bit in sixteen repeats the bit that lies `lag` before it
+/// along an axis. The battery must detect each of them.
 pub(super) fn finds_planted_lags(seed: u64) -> Result<Check> {
     let mut tally = Tally::new("control: a planted lag must fail");
     let mut least = f64::INFINITY;
@@ -231,10 +232,8 @@ pub(super) fn finds_planted_lags(seed: u64) -> Result<Check> {
                     ..*mask
                 };
                 let here = draw(&mut cpu, mask, rows)?;
-                let (before, chosen) = (
-                    draw(&mut cpu, &axis.moved(mask, -lag), rows)?,
-                    draw(&mut cpu, &chosen, rows)?,
-                );
+                let before = draw(&mut cpu, &axis.moved(mask, -lag), rows)?;
+                let chosen = draw(&mut cpu, &chosen, rows)?;
                 let mix = |((here, before), chosen): ((&u64, &u64), &u64)| {
                     here & !chosen | before & chosen
                 };
@@ -242,7 +241,7 @@ pub(super) fn finds_planted_lags(seed: u64) -> Result<Check> {
                     here.words.iter().zip(&before.words).zip(&chosen.words).map(mix).collect();
                 Ok::<Bits, crate::Error>(Bits { words, width: here.width })
             };
-            // Far from 0, so that there is something before.
+            // Far from 0, so that all lags stay within range.
             let key = Key { seed: seed | 1 << 40, layer: 1 << 20, step: 1 << 20 };
             let mask = Mask::new(Rate::keep(0.5)?, key).at(1 << 20, 1 << 20);
             let bits = planted(&mask, 128)?;

@@ -1,4 +1,4 @@
-//! Patches of images and pooling, against the f64 oracle.
+//! Checks image patches and pooling against the f64 oracle.
 
 use super::check::{Tally, poisoned};
 use super::form::Form;
@@ -6,8 +6,9 @@ use super::random::Cases;
 use crate::call::{Filter, Image, Patches, PatchesGrad, Pool, PoolCall, PoolGrad, Pooling};
 use crate::{Backend, Result, oracle};
 
-/// The number of images, their height, width and channels, side and padding of a convolution, rows
-/// and columns of pooling: one pixel, ragged, padded, with rests, global.
+/// Number of images, their height, width and channels, side and padding of the convolution, and
+/// height and width of the pooling window. The cases are a single pixel, ragged sizes, padding,
+/// remainders, and global pooling.
 const CASES: [[usize; 8]; 5] = [
     [1, 1, 1, 1, 1, 0, 1, 1],
     [3, 5, 7, 3, 3, 1, 2, 2],
@@ -16,7 +17,7 @@ const CASES: [[usize; 8]; 5] = [
     [70, 6, 5, 4, 5, 0, 3, 5],
 ];
 
-/// The windows of a convolution, pooling, and both ways back.
+/// Checks patches, pooling, and their backward passes.
 pub(super) fn convolutions<B: Backend>(
     form: &mut Form<B>,
     cases: &mut Cases,

@@ -1,4 +1,4 @@
-//! The kernels that average over sub-networks, against the f64 oracle.
+//! Checks the kernels that average over sub-networks against the f64 oracle.
 
 use super::check::{Tally, poisoned, same_bits};
 use super::form::Form;
@@ -7,9 +7,10 @@ use super::random::Cases;
 use crate::call::{Moments, Subnetworks};
 use crate::{Backend, Result, oracle};
 
-/// Masks by their numbers, bit for bit; moments in one dispatch and in several. A probability is
-/// off by at most (3·C + 8)·ε, as in the loss; each network and each dispatch adds a rounding or
-/// two, and squares take four times as much.
+/// Checks masks by their numbers, bit for bit, and moments computed in one dispatch and in several.
+///
+/// A probability is off by at most (3·C + 8)·ε, as in the loss. Each network and each dispatch adds
+/// one or two roundings. The error of squares is four times as large.
 pub(super) fn ensembles<B: Backend>(
     form: &mut Form<B>,
     cases: &mut Cases,

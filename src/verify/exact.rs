@@ -1,6 +1,6 @@
-//! Exact arithmetic: sums of small whole numbers and scales that are powers of two are exact in
-//! f32, so the device and the reference must agree to the bit, whatever the tile, the width of the
-//! loads and the split.
+//! Exact arithmetic: sums of small whole numbers, and scales that are powers of two, are exact in
+//! f32. The device and the reference must therefore agree bit for bit, whatever the tile, the width
+//! of the loads and the split.
 
 use super::check::{Check, Tally, same_bits};
 use super::form::Form;
@@ -11,12 +11,13 @@ use crate::cpu::reference;
 use crate::{Backend, Cpu, Dropout, Result};
 use rayon::prelude::*;
 
-/// Cases between two waits for the device.
+/// Number of cases between two waits for the device.
 const BATCH: usize = 64;
-/// Batches that share their values, under other sites each.
+/// Number of batches that share their values, each with a different site.
 const ROUNDS: usize = 32;
 
-/// `count` layers over all forms, forward and back; a round of updates with each batch.
+/// Checks `count` layers over all forms, forward and backward, with one round of updates after each
+/// group of batches.
 pub(super) fn layers<B: Backend>(forms: &mut [Form<B>], seed: u64, count: usize) -> Result<Check> {
     let mut tally = Tally::new("exact arithmetic, bit-equal to the reference");
     let share = count.div_ceil(forms.len().max(1));
@@ -50,17 +51,17 @@ pub(super) fn layers<B: Backend>(forms: &mut [Form<B>], seed: u64, count: usize)
             update(form, &mut cases, &mut tally)?;
         }
     }
-    Ok(tally.finish("layers forward and back, and updates"))
+    Ok(tally.finish("layers, forward and backward passes, and updates"))
 }
 
 fn some_layer(cases: &mut Cases) -> Layer {
-    // Whole vectors in every other case.
+    // Every other case uses whole vectors.
     let unit = if cases.flip() { 4 } else { 1 };
     let mut size = |most: usize| unit * cases.size(1, most / unit);
     let shape = [size(24), size(32), size(40)];
     let mut layer = Layer::new(cases, Cases::whole, shape, false, Dropout::NONE);
     if cases.flip() {
-        // Mostly zeros show the sign of a sum of zeros.
+        // Inputs that are mostly zeros reveal the sign of a sum of zeros.
         layer
             .x
             .iter_mut()
@@ -70,6 +71,7 @@ fn some_layer(cases: &mut Cases) -> Layer {
     layer
 }
 
+/// Checks SGD updates with and without momentum.
 fn update<B: Backend>(form: &mut Form<B>, cases: &mut Cases, tally: &mut Tally) -> Result<()> {
     let (rows, cols) = (cases.size(1, 20), cases.size(1, 40));
     let [grad, start, speed] = [(); 3].map(|()| cases.whole(rows * cols));
@@ -83,11 +85,9 @@ fn update<B: Backend>(form: &mut Form<B>, cases: &mut Cases, tally: &mut Tally) 
         ) -> Result<Vec<f32>> {
             let [grad, mut weight, mut velocity] =
                 [0, 1, 2].map(|i| backend.tensor(shape.0, shape.1, values[i]));
-            let (grad, weight, velocity) = (
-                grad?,
-                weight.as_mut().map_err(|e| e.clone())?,
-                velocity.as_mut().map_err(|e| e.clone())?,
-            );
+            let grad = grad?;
+            let weight = weight.as_mut().map_err(|e| e.clone())?;
+            let velocity = velocity.as_mut().map_err(|e| e.clone())?;
             let kept = (rule.momentum != 0.0).then_some(velocity);
             backend.run(Sgd { grad: &grad, weight: &mut *weight, velocity: kept, rule })?;
             backend.read(weight)
@@ -104,8 +104,8 @@ fn update<B: Backend>(form: &mut Form<B>, cases: &mut Cases, tally: &mut Tally) 
     Ok(())
 }
 
-/// One layer and one mask, whole and in parts, in every form: batch, columns, tile, folded grids
-/// and windows change no bit.
+/// Checks one layer and one mask, whole and in parts, in every form: batch split, column split,
+/// tile, folded grids and windows must not change any bit.
 pub(super) fn invariance<B: Backend>(forms: &mut [Form<B>], seed: u64) -> Result<Check> {
     let mut tally = Tally::new("invariance over tile, batch split, shard, grid, windows");
     let mut cases = Cases::new(seed, 2);
@@ -155,7 +155,7 @@ pub(super) fn invariance<B: Backend>(forms: &mut [Form<B>], seed: u64) -> Result
         }
     }
     for form in forms {
-        // More workgroups than a weak form has in a dimension, and more rows than it binds.
+        // Needs more workgroups than a weak form has in one dimension, and more rows than it binds.
         for (rows, cols) in [(1000, 1000), (18_000, 31)] {
             let mask = cases.mask(rows, cols);
             let mut expected = vec![0; rows * cols.div_ceil(32)];

@@ -1,4 +1,5 @@
-//! Dropout's other forms against the f64 oracle, and the mask as bytes against the contract.
+//! Checks the other forms of dropout against the f64 oracle, and the mask as bytes against the
+//! contract.
 
 use super::check::{Tally, poisoned};
 use super::form::Form;
@@ -10,12 +11,13 @@ use crate::{
     AlphaDropout, AxisMap, Backend, Dropout, GaussianDropout, Mask, Mode, Rate, Result, oracle,
 };
 
-/// One row and several, ragged and of whole vectors, larger than a weak form's binding.
+/// One row and several, ragged and in whole vectors, and larger than a weak form's binding.
 const SHAPES: [(usize, usize); 7] =
     [(1, 13), (1, 12), (1, 64), (7, 13), (9, 12), (9, 64), (3, 20_001)];
-/// Each of them as a tensor whose columns are of the mask, and share one draw.
+/// Keep rates, each with a column offset.
 const RATES: [(f64, u64); 3] = [(0.7, 0), (0.4, 11), (0.0, 3)];
 
+/// Checks every shape as a tensor with a mask per element, and as one whose columns share a draw.
 pub(super) fn forms<B: Backend>(
     form: &mut Form<B>,
     cases: &mut Cases,
@@ -51,7 +53,7 @@ pub(super) fn forms<B: Backend>(
             form.backend.run(MaskBytes { bytes: &mut bytes, mask })?;
             tally.case(
                 (form.backend.read(&bytes)? != right)
-                    .then(|| format!("mask_bytes, {what}: other bytes")),
+                    .then(|| format!("mask_bytes, {what}: bytes differ")),
             );
 
             let dropout = AlphaDropout::train(mask);

@@ -1,8 +1,8 @@
-//! Every kernel in every variant against the f64 oracle.
+//! Checks every kernel in every variant against the f64 oracle.
 //!
-//! The plan of a call chooses the variant, so the cases here are made to need each one: ragged
-//! shapes and whole vectors, groups that are aligned and not, sums in parts on weak forms.
-//! [`variants`] then sees whether each was really run.
+//! The plan of a call chooses the variant, so the cases are designed to need each of them: ragged
+//! shapes and whole vectors, aligned and unaligned groups, and split sums on weak forms.
+//! [`variants`] then checks that each variant was really run.
 
 use super::check::{Check, Tally, poisoned};
 use super::form::{Form, Subject};
@@ -17,8 +17,8 @@ use crate::oracle::{self, Exact};
 use crate::{Backend, Dropout, Mask, Mode, Rate, Result};
 use rayon::prelude::*;
 
-/// `[B, I, O]`: ragged, one row, one column, whole vectors, several tiles; the last five have few
-/// rows and long sums, which are cut.
+/// `[B, I, O]`: ragged, one row, one column, whole vectors, several tiles. The last five have few
+/// rows or columns and long sums, which are split.
 pub(super) const SHAPES: [[usize; 3]; 13] = [
     [1, 1, 1],
     [9, 13, 29],
@@ -34,11 +34,11 @@ pub(super) const SHAPES: [[usize; 3]; 13] = [
     [5, 9, 517],
     [7, 68, 516],
 ];
-/// Sums that a small binding cuts into parts, ragged and of whole vectors.
+/// Sums that a small binding splits into parts, ragged and in whole vectors.
 pub(super) const LONG_SUMS: [[usize; 3]; 3] = [[40, 41, 515], [40, 40, 516], [40, 40, 520]];
 
-/// What a site can do: everything, nothing, a mask; aligned to a group of draws and not; training
-/// and prediction.
+/// Returns a site of every kind: keep all, drop all, a mask; aligned to a group of draws and not;
+/// training and prediction.
 pub(super) fn sites(cases: &mut Cases) -> Vec<Dropout> {
     let key = cases.key();
     let train = |mode, keep, row, col| {
@@ -57,7 +57,7 @@ pub(super) fn sites(cases: &mut Cases) -> Vec<Dropout> {
     ]
 }
 
-/// All kernels over all forms, a check a group of them.
+/// Checks all kernels over all forms, with one check per group of kernels.
 pub(super) fn against_oracle<B: Subject + Send>(
     forms: &mut [Form<B>],
     seed: u64,
@@ -89,7 +89,7 @@ pub(super) fn against_oracle<B: Subject + Send>(
     done(over(
         forms,
         seed,
-        "patches, pool, and their ways back",
+        "patches, pool, and their gradients",
         &bound,
         super::convolution::convolutions,
     )?);
@@ -110,10 +110,11 @@ fn over<B: Subject + Send>(
         let (mut cases, mut tally) = (Cases::new(seed, (i as u32) << 8 | 1), Tally::new(""));
         run(form, &mut cases, &mut tally).map(|()| tally)
     };
-    // Side by side where that can be: most of it is compiling.
-    let tallies: Vec<Tally> = match forms.iter().all(|form| form.backend.is_shared()) {
-        true => forms.par_iter_mut().enumerate().map(one).collect::<Result<_>>()?,
-        false => forms.iter_mut().enumerate().map(one).collect::<Result<_>>()?,
+    // In parallel if possible: most of the time goes to compilation.
+    let tallies: Vec<Tally> = if forms.iter().all(|form| form.backend.is_shared()) {
+        forms.par_iter_mut().enumerate().map(one).collect::<Result<_>>()?
+    } else {
+        forms.iter_mut().enumerate().map(one).collect::<Result<_>>()?
     };
     tallies.into_iter().for_each(|of_form| tally.add(of_form));
     Ok(tally.finish(bound))
@@ -123,8 +124,8 @@ fn products<B: Backend>(form: &mut Form<B>, cases: &mut Cases, tally: &mut Tally
     let shapes = if form.weak { &LONG_SUMS[..] } else { &SHAPES[..] };
     for (i, shape) in shapes.iter().enumerate() {
         for (j, site) in sites(cases).into_iter().enumerate() {
-            // Long sums are long in f64 too: a third of the sites will do, and the one without a
-            // mask.
+            // Long sums take long in f64 too, so a third of the sites suffices, plus the one
+            // without a mask.
             if form.weak && (i + j) % 3 != 0 && j != 0 {
                 continue;
             }
@@ -175,10 +176,10 @@ fn gathers<B: Backend>(form: &mut Form<B>, cases: &mut Cases, tally: &mut Tally)
         let labels: Vec<u32> = (0..count as u32).map(|row| row * 7 + 1).collect();
         let order: Vec<u32> =
             (0..first + batch + 2).map(|_| cases.below(count as u64) as u32).collect();
-        let (byte_data, float_data) =
-            (form.backend.tensor(count, cols, &bytes)?, form.backend.tensor(count, cols, &floats)?);
-        let (all_labels, all_rows) =
-            (form.backend.tensor(count, 1, &labels)?, form.backend.tensor(order.len(), 1, &order)?);
+        let byte_data = form.backend.tensor(count, cols, &bytes)?;
+        let float_data = form.backend.tensor(count, cols, &floats)?;
+        let all_labels = form.backend.tensor(count, 1, &labels)?;
+        let all_rows = form.backend.tensor(order.len(), 1, &order)?;
         for site in sites(cases) {
             for (data, unit) in
                 [(Features::Bytes(&byte_data), 1.0 / 255.0), (Features::Floats(&float_data), 0.3)]
@@ -224,7 +225,7 @@ fn gathers<B: Backend>(form: &mut Form<B>, cases: &mut Cases, tally: &mut Tally)
                 let outcome =
                     right.check(&what, &form.backend.read(&x)?).map_err(|error| error.to_string());
                 tally.compare(
-                    outcome.and(same_labels.then_some(()).ok_or(format!("{what}: other labels"))),
+                    outcome.and(same_labels.then_some(()).ok_or(format!("{what}: labels differ"))),
                 );
             }
         }
@@ -232,11 +233,13 @@ fn gathers<B: Backend>(form: &mut Form<B>, cases: &mut Cases, tally: &mut Tally)
     Ok(())
 }
 
-/// WGSL lets `exp(d)` be off by 3 + 2·|d| units in the last place, `log` by 2^-21 near 1 and 3
-/// units elsewhere, a division by 2.5. With d the distance from the largest logit, |d|·exp(−|d|) ≤
-/// 1/e bounds what each of the C terms adds to the error of their sum, which is at
-/// least 1: together no more than (3·C + 8)·ε. The subtractions add a share of the numbers
-/// themselves.
+/// Checks the losses and their gradients.
+///
+/// WGSL allows `exp(d)` to be off by 3 + 2·|d| units in the last place, `log` by 2^-21 near 1 and
+/// by 3 units elsewhere, and a division by 2.5. Let d be the distance from the largest logit. Then
+/// |d|·exp(−|d|) ≤ 1/e bounds the contribution of each of the C terms to the error of their sum.
+/// The sum is at least 1, so the total is at most (3·C + 8)·ε. The subtractions add a share of the
+/// numbers themselves.
 fn losses<B: Backend>(form: &mut Form<B>, cases: &mut Cases, tally: &mut Tally) -> Result<()> {
     let (epsilon, log) = (f64::from(f32::EPSILON), 1.0 / 2_097_152.0);
     for [batch, classes] in [[1, 1], [7, 1], [63, 10], [65, 64], [129, 3], [5, 1009]] {
@@ -244,13 +247,11 @@ fn losses<B: Backend>(form: &mut Form<B>, cases: &mut Cases, tally: &mut Tally) 
             let logits: Vec<f32> =
                 cases.noise(batch * classes).iter().map(|x| x * spread).collect();
             let labels: Vec<u32> = (0..batch).map(|_| cases.below(classes as u64) as u32).collect();
-            let (z, y) = (
-                form.backend.tensor(batch, classes, &logits)?,
-                form.backend.tensor(batch, 1, &labels)?,
-            );
+            let z = form.backend.tensor(batch, classes, &logits)?;
+            let y = form.backend.tensor(batch, 1, &labels)?;
             let mut dz = poisoned(&mut form.backend, batch, classes)?;
-            let (mut losses, mut totals) =
-                (poisoned(&mut form.backend, batch, 2)?, poisoned(&mut form.backend, 3, 2)?);
+            let mut losses = poisoned(&mut form.backend, batch, 2)?;
+            let mut totals = poisoned(&mut form.backend, 3, 2)?;
             let call = SoftmaxCrossEntropy {
                 logits: &z,
                 labels: &y,
@@ -278,10 +279,8 @@ fn losses<B: Backend>(form: &mut Form<B>, cases: &mut Cases, tally: &mut Tally) 
             let targets: Vec<f32> =
                 cases.noise(batch * classes).iter().map(|x| 0.5 * (x + 1.0)).collect();
             let t = form.backend.tensor(batch, classes, &targets)?;
-            let (mut dz, mut losses) = (
-                poisoned(&mut form.backend, batch, classes)?,
-                poisoned(&mut form.backend, batch, 2)?,
-            );
+            let mut dz = poisoned(&mut form.backend, batch, classes)?;
+            let mut losses = poisoned(&mut form.backend, batch, 2)?;
             let call = SquaredError {
                 z: &z,
                 targets: &t,
@@ -292,7 +291,7 @@ fn losses<B: Backend>(form: &mut Form<B>, cases: &mut Cases, tally: &mut Tally) 
             form.backend.run(call)?;
             let (exact, exact_dz) = oracle::squared_error(&logits, &targets, classes, true);
             let squares = form.backend.read(&losses)?.into_iter().step_by(2).collect::<Vec<f32>>();
-            // The logistic is off by no more than 5·ε, of targets and outputs between 0 and 1.
+            // The logistic function is off by at most 5·ε; targets and outputs lie between 0 and 1.
             let terms = classes as f64;
             tally.compare(within(&format!("{what}, squared error"), &squares, &exact, |loss| {
                 (5.0 * terms + (terms + 4.0) * loss) * epsilon
@@ -314,6 +313,7 @@ fn losses<B: Backend>(form: &mut Form<B>, cases: &mut Cases, tally: &mut Tally) 
     Ok(())
 }
 
+/// Checks three SGD updates in a row, with max-norm and without.
 fn updates<B: Backend>(form: &mut Form<B>, cases: &mut Cases, tally: &mut Tally) -> Result<()> {
     for [rows, cols] in [[1, 1], [7, 1], [8, 9], [65, 63], [64, 64]] {
         for (momentum, weight_decay, max_norm) in
@@ -349,6 +349,7 @@ fn updates<B: Backend>(form: &mut Form<B>, cases: &mut Cases, tally: &mut Tally)
     Ok(())
 }
 
+/// Checks two fused updates of a layer in a row.
 fn layer_updates<B: Backend>(
     form: &mut Form<B>,
     cases: &mut Cases,
@@ -376,16 +377,14 @@ fn layer_updates<B: Backend>(
                     shape,
                     &rule,
                 );
-                let (x, grad_z) = (
-                    &form.backend.tensor(batch, inputs, &x)?,
-                    &form.backend.tensor(batch, outputs, &grad_z)?,
-                );
+                let x = &form.backend.tensor(batch, inputs, &x)?;
+                let grad_z = &form.backend.tensor(batch, outputs, &grad_z)?;
                 if let [weight, weight_velocity, bias, bias_velocity] = tensors.as_mut_slice() {
                     let velocity = (momentum != 0.0).then_some((weight_velocity, bias_velocity));
                     form.backend.run(GradWeightSgd { x, grad_z, weight, bias, velocity, rule })?;
                 }
                 for (i, tensor) in tensors.iter().enumerate() {
-                    // Without momentum no velocity is kept.
+                    // Without momentum, no velocity is kept.
                     if i % 2 == 0 || momentum != 0.0 {
                         state[i] = form.backend.read(tensor)?;
                         tally.compare(exact[i].check(&what, &state[i]));
@@ -397,7 +396,7 @@ fn layer_updates<B: Backend>(
     Ok(())
 }
 
-/// Compares so that a NaN fails.
+/// Compares in such a way that a NaN fails.
 pub(super) fn within(
     what: &str,
     got: &[f32],
@@ -429,9 +428,10 @@ pub(super) fn divides_so(planner: &Planner, variant: &Variant) -> bool {
     }
 }
 
-/// Whether each variant that the forms can compile was run. Matrix products know their tile,
-/// kernels of strips whether threads move much at a time; `linear_forward` and `grad_weight` run in
-/// parts on weak forms, and what has few rows and long sums on strong ones.
+/// Checks that each variant which the forms can compile was run. Matrix products depend on the
+/// tile, kernels of strips on the amount that a thread moves at a time. `linear_forward` and
+/// `grad_weight` run in parts on weak forms; products with few rows and long sums run on strong
+/// ones.
 pub(super) fn variants(forms: &[Form<Gpu>]) -> Check {
     let mut tally = Tally::new("variants run, of those of the forms checked");
     let compiled: Vec<String> =

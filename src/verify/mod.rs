@@ -1,13 +1,18 @@
-//! Conformance: whether a device draws the contract's masks and computes what it should, and what
-//! to paste into a report if not.
+//! Conformance suite: checks that a device draws the contract's masks and computes correct results,
+//! and reports any differences in a form that can be pasted into an issue.
 //!
-//! [`gpu`] checks a device of the caller's (see [`Gpu::on`]) in every form in which it can run the
-//! kernels, [`cpu`] the CPU backend on every instruction set. In order: Random123's answers, the
-//! contract's check vectors, masks of random keys, rates, shapes and offsets against the reference;
-//! every kernel in every variant against the f64 [`oracle`](crate::oracle), where the device has
-//! f16 also in that; exact arithmetic, bit-equal to the reference; invariance over tile, split,
-//! shard and grid; then a statistical battery, with controls that must fail. `docs/trust.md` says
-//! what each check is.
+//! [`gpu`] checks the caller's device (see [`Gpu::on`]) in every form in which it can run the
+//! kernels. [`cpu`] checks the CPU backend on every instruction set. The checks, in order:
+//!
+//! 1. Random123's answers, the contract's check vectors, and masks of random keys, rates, shapes
+//!    and offsets compared with the reference;
+//! 2. every kernel in every variant compared with the f64 [`oracle`](crate::oracle), also in f16 if
+//!    the device has it;
+//! 3. exact arithmetic, bit-equal to the reference;
+//! 4. invariance over tile, split, shard and grid;
+//! 5. a statistical battery, with controls that must fail.
+//!
+//! `docs/trust.md` describes each check.
 //!
 //! ```
 //! use wgpu_dropout::verify::{self, Options};
@@ -43,30 +48,31 @@ use crate::{Backend, Counts, Device, Result};
 use form::{Form, Subject};
 use std::time::Duration;
 
-/// How much is checked, and from what.
+/// Extent of a run and the seed of its cases.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Options {
     /// Seed of all cases.
     pub seed: u64,
-    /// Configurations of masks.
+    /// Number of mask configurations.
     pub masks: usize,
-    /// Layers of exact arithmetic.
+    /// Number of layers of exact arithmetic.
     pub layers: usize,
-    /// Draws of a rate in the battery.
+    /// Number of draws per rate in the battery.
     pub draws: u64,
-    /// Whether a GPU is checked in every form: each tile, with Philox in 64-bit integers and in
-    /// limbs, whole and in parts. Else in its own, and in the other tiles with Philox in
-    /// limbs.
+    /// True if a GPU is checked in every form: each tile, with Philox in 64-bit integers and in
+    /// limbs, whole and in parts. Otherwise it is checked in its own form, and in the other tiles
+    /// with Philox in limbs.
     pub every_form: bool,
-    /// How long the battery may take: fewer draws on a device too slow for all of them.
+    /// Time limit of the battery. A device that is too slow for all draws gets fewer.
     pub patience: Duration,
-    /// Text replaced in every shader, the first of a pair by the second: to see the suite fail.
+    /// Text replacements for every shader, from the first of a pair to the second, which show that
+    /// the suite can fail.
     pub edits: Vec<[String; 2]>,
 }
 
 impl Options {
-    /// Some minutes on a device, battery included: most of them what its driver takes to compile
-    /// every form of the kernels for the first time.
+    /// Returns the default options. A run takes some minutes on a device, battery included. Most of
+    /// that is the driver compiling every form of the kernels for the first time.
     pub fn new(seed: u64) -> Self {
         let patience = Duration::from_secs(20);
         Self {
@@ -80,24 +86,25 @@ impl Options {
         }
     }
 
-    /// Some seconds, and what the kernels take to compile: every check, with few cases and forms.
+    /// Returns options for a run of some seconds plus compilation: every check, with few cases and
+    /// forms.
     pub fn quick(seed: u64) -> Self {
         Self { masks: 2_000, layers: 200, draws: 1 << 20, every_form: false, ..Self::new(seed) }
     }
 
-    /// A million masks and a hundred thousand layers.
+    /// Returns options for a million masks and a hundred thousand layers.
     pub fn exhaustive(seed: u64) -> Self {
         Self { masks: 1_000_000, layers: 100_000, patience: Duration::MAX, ..Self::new(seed) }
     }
 }
 
-/// Told of each check when it is done.
+/// Callback that receives each check when it is complete.
 pub type Progress<'a> = &'a mut dyn FnMut(&Check);
 
-/// Checks a GPU. `on_check` sees each check when it is done.
+/// Checks a GPU, calling `on_check` with each check when it is complete.
 ///
 /// # Errors
-/// As [`Backend::read`]; a difference is no error but part of the report.
+/// The same as [`Backend::read`]. A difference is not an error; it is recorded in the report.
 pub fn gpu(gpu: &Gpu, options: &Options, on_check: Progress<'_>) -> Result<Report> {
     let mut forms = form::of_gpu(gpu, options)?;
     let rounds = |rounds: u32| -> Result<Gpu> {
@@ -128,10 +135,10 @@ pub fn gpu(gpu: &Gpu, options: &Options, on_check: Progress<'_>) -> Result<Repor
     Ok(Report { device: gpu_name(gpu), checks: run.checks, counts: total(&forms) })
 }
 
-/// Checks the CPU backend. `on_check` sees each check when it is done.
+/// Checks the CPU backend, calling `on_check` with each check when it is complete.
 ///
 /// # Errors
-/// [`Error::OutOfMemory`](crate::Error::OutOfMemory).
+/// [`Error::OutOfMemory`](crate::Error::OutOfMemory) if a tensor does not fit in memory.
 pub fn cpu(options: &Options, on_check: Progress<'_>) -> Result<Report> {
     let mut forms = form::of_cpu();
     let mut run = Run { checks: Vec::new(), on_check };
@@ -143,8 +150,8 @@ pub fn cpu(options: &Options, on_check: Progress<'_>) -> Result<Report> {
     Ok(Report { device: cpu_name(), checks: run.checks, counts: total(&forms) })
 }
 
-/// A device as a report names it: adapter, interface and driver, or the CPU backend's instruction
-/// sets.
+/// Returns a device's name as used in reports: adapter, interface and driver, or the CPU backend's
+/// instruction sets.
 pub fn name(device: &Device) -> String {
     match device {
         Device::Gpu(gpu) => gpu_name(gpu),
@@ -178,15 +185,15 @@ impl Run<'_> {
         self.checks.push(check);
     }
 
-    /// The masks. Where they are wrong the rest would fail for the same reason and is left out:
-    /// whether to go on.
+    /// Checks the masks and returns true if they are right. If they are wrong, the remaining checks
+    /// would fail for the same reason and should be skipped.
     fn contract<B: Backend>(&mut self, forms: &mut [Form<B>], options: &Options) -> Result<bool> {
         self.done(vectors::check_vectors(forms)?);
         self.done(masks::sweep(forms, options.seed, options.masks)?);
         Ok(self.checks.iter().all(Check::passed))
     }
 
-    /// The floats.
+    /// Checks the floating-point results.
     fn numbers<B: Subject + Send>(
         &mut self,
         forms: &mut [Form<B>],
@@ -199,8 +206,8 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// The battery on one form: the masks of the others are the same to the bit. Gives the rows
-    /// that it took.
+    /// Runs the battery on one form, since the masks of all forms are identical bit for bit.
+    /// Returns the number of rows it used.
     fn battery<B: Subject>(&mut self, backend: &mut B, options: &Options) -> Result<usize> {
         let rows = battery::rows(backend, options.draws, options.patience)?;
         self.done(battery::masks(backend, options.seed, rows)?);

@@ -1,4 +1,4 @@
-//! Batch normalization, the sparsity penalty and AdamW, against the f64 oracle.
+//! Checks batch normalization, the sparsity penalty and AdamW against the f64 oracle.
 
 use super::check::{Tally, poisoned};
 use super::form::Form;
@@ -9,8 +9,8 @@ use crate::call::{
 };
 use crate::{Backend, Result, oracle};
 
-/// Statistics, what is made of them, the way back, and an update of the same shape: ragged and of
-/// whole vectors.
+/// Checks statistics, normalization, its backward pass, the sparsity penalty, and updates of the
+/// same shape, ragged and in whole vectors.
 pub(super) fn normalizations<B: Backend>(
     form: &mut Form<B>,
     cases: &mut Cases,
@@ -18,8 +18,9 @@ pub(super) fn normalizations<B: Backend>(
 ) -> Result<()> {
     for [rows, cols] in [[1, 1], [7, 13], [9, 12], [65, 64], [130, 70]] {
         let what = format!("{} {rows}×{cols}", form.name);
-        let (values, affine, grad) =
-            (cases.noise(rows * cols), cases.noise(2 * cols), cases.noise(rows * cols));
+        let values = cases.noise(rows * cols);
+        let affine = cases.noise(2 * cols);
+        let grad = cases.noise(rows * cols);
         let on = &mut form.backend;
         let [x, grad_y] = [&values, &grad].map(|values| on.tensor(rows, cols, values));
         let (x, grad_y, affine_of) = (x?, grad_y?, on.tensor(2, cols, &affine)?);
@@ -83,10 +84,12 @@ pub(super) fn normalizations<B: Backend>(
                 );
             }
         }
-        // Means from below the least that is told apart to above the most.
+        // The means extend beyond the clamped range at both ends.
         let means: Vec<f32> = affine.iter().map(|&value| 0.5 + value).collect();
-        let (means_of, mut grad_y_of, target, weight) =
-            (on.tensor(2, cols, &means)?, on.tensor(rows, cols, &grad)?, 0.05, 3.0);
+        let means_of = on.tensor(2, cols, &means)?;
+        let mut grad_y_of = on.tensor(rows, cols, &grad)?;
+        let target = 0.05;
+        let weight = 3.0;
         on.run(SparsityGrad { statistics: &means_of, grad_y: &mut grad_y_of, target, weight })?;
         let exact = oracle::sparsity_grad(&means, &grad, cols, target, weight);
         tally.compare(exact.check(&format!("sparsity_grad {what}"), &on.read(&grad_y_of)?));

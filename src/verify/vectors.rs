@@ -1,5 +1,5 @@
-//! Published numbers: Random123's answers and the contract's check vectors, from files that other
-//! implementations read too.
+//! Checks published numbers: Random123's answers and the contract's check vectors, from files that
+//! other implementations read too.
 
 use super::check::{Check, Tally};
 use super::form::{Form, Subject};
@@ -20,7 +20,7 @@ struct Answer {
     words: [u32; 4],
 }
 
-/// A mask whose sum is published.
+/// A mask with a published checksum.
 struct Vector {
     mask: Mask,
     rows: usize,
@@ -29,7 +29,7 @@ struct Vector {
     sha256: String,
 }
 
-/// The lines of a file that start with `kind`, read without that word.
+/// Parses the lines of a file that start with `kind`, without that word.
 fn read<T>(file: &str, kind: &str, parse: impl Fn(&[&str]) -> Option<T>) -> Result<Vec<T>> {
     let lines =
         file.lines().filter_map(|line| Some((line, line.strip_prefix(kind)?.strip_prefix(' ')?)));
@@ -78,7 +78,8 @@ fn hex(words: [u32; 4]) -> String {
     words.map(|word| format!("{word:08x}")).join(" ")
 }
 
-/// Random123's answers: those of `rounds` rounds must come, and those of any other number must not.
+/// Checks Random123's answers. Those for `rounds` rounds must match, and those for any other number
+/// must not.
 pub(super) fn philox<B: Subject>(forms: &mut [Form<B>], rounds: u32) -> Result<Check> {
     let mut tally = Tally::new(if rounds == ROUNDS {
         ANSWERS_CHECK
@@ -107,7 +108,7 @@ fn philox_on<B: Subject>(
                 Some(format!("{}: expected {}, got {}", what(), hex(answer.words), hex(words)))
             }
             (false, true) => {
-                Some(format!("{}: gives the answer of {} rounds", what(), answer.rounds))
+                Some(format!("{}: returned the answer of {} rounds", what(), answer.rounds))
             }
             _ => None,
         });
@@ -115,11 +116,11 @@ fn philox_on<B: Subject>(
     Ok(())
 }
 
-/// Random123's answers and the four check vectors of the contract's table, on a device as it is:
-/// what `demo` shows.
+/// Checks Random123's answers and the four check vectors of the contract's table on an unmodified
+/// device. `demo` shows the result.
 ///
 /// # Errors
-/// As [`Backend::read`].
+/// The same as [`Backend::read`].
 pub fn contract(device: &mut Device) -> Result<Vec<Check>> {
     match device {
         Device::Gpu(gpu) => contract_on(gpu.as_mut()),
@@ -130,7 +131,7 @@ pub fn contract(device: &mut Device) -> Result<Vec<Check>> {
 fn contract_on<B: Subject>(backend: &mut B) -> Result<Vec<Check>> {
     let mut answers = Tally::new(ANSWERS_CHECK);
     philox_on(backend, ROUNDS, "", &mut answers)?;
-    let mut checks = vec![answers.finish("55 of 10 rounds, and none of the 55 of 7 rounds")];
+    let mut checks = vec![answers.finish("all 55 of 10 rounds, none of the 55 of 7 rounds")];
     for vector in masks()?.into_iter().take(4) {
         let mut tally = Tally::new(vector.name());
         tally.case(vector.check(backend)?);
@@ -145,7 +146,7 @@ fn contract_on<B: Subject>(backend: &mut B) -> Result<Vec<Check>> {
     Ok(checks)
 }
 
-/// The contract's check vectors in every form.
+/// Checks the contract's check vectors in every form.
 pub(super) fn check_vectors<B: Backend>(forms: &mut [Form<B>]) -> Result<Check> {
     let mut tally = Tally::new("check vectors of the contract");
     for form in forms {
@@ -163,7 +164,7 @@ pub(super) fn check_vectors<B: Backend>(forms: &mut [Form<B>]) -> Result<Check> 
 impl Vector {
     fn name(&self) -> String {
         let Mask { key: Key { seed, layer, step }, rate, .. } = self.mask;
-        // A large number is easier to know again by its digits to base 16.
+        // A large number is easier to recognize by its hexadecimal digits.
         let number =
             |value: u64| if value < 1 << 20 { value.to_string() } else { format!("{value:#x}") };
         let (seed, layer, step) = (number(seed), number(layer.into()), number(step.into()));
@@ -175,7 +176,8 @@ impl Vector {
         )
     }
 
-    /// The first difference of a backend's mask from the host's, or else from what is published.
+    /// Returns the first difference of a backend's mask from the host's, or otherwise from the
+    /// published checksum.
     fn check<B: Backend>(&self, backend: &mut B) -> Result<Option<String>> {
         let Self { mask, rows, cols, .. } = self;
         let mut bits = backend.tensor(

@@ -1,8 +1,9 @@
-// The mask contract, version 1, from its equations; checks every line of mask_contract_1.txt, or of the file that is named.
+// Implements version 1 of the mask contract from its equations.
+// Checks every line of mask_contract_1.txt, or of the file given as the argument.
 import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
 
-// High word of a product of two words, from 16-bit limbs.
+// Returns the high word of a product of two words, computed in 16-bit limbs.
 function high(a, b) {
   const low = (a & 0xffff) * (b & 0xffff);
   const middle = (a >>> 16) * (b & 0xffff) + (low >>> 16);

@@ -1,4 +1,7 @@
-"""The mask contract, version 1, from its equations; checks every line of mask_contract_1.txt, or of the file that is named."""
+"""Implements version 1 of the mask contract from its equations.
+
+Checks every line of mask_contract_1.txt, or of the file given as the argument.
+"""
 import hashlib, math, pathlib, struct, sys
 from itertools import product
 

@@ -1,5 +1,5 @@
-//! `linear_activation` and `activation_grad` on all threads: what follows the sum is done to each
-//! row while it is in the first-level cache.
+//! `linear_activation` and `activation_grad` on all threads. The epilogue is applied to each row
+//! while it is in the first-level cache.
 
 use super::dropout::each_part_of;
 use super::product::{Factor, Lanes, Output, activate, product};
@@ -9,7 +9,7 @@ use crate::Dropout;
 use crate::cpu::reference;
 use crate::rules::Activation;
 
-/// Elements of a job of a gradient.
+/// Elements per job of a gradient.
 const JOB: usize = 1 << 14;
 
 /// `Y = R + M·s·act(Z)` with `Z = X·W + b`; `shape` is `[I, O]`.
@@ -28,8 +28,8 @@ pub fn linear_activation(
 ) {
     let [inputs, outputs] = shape;
     let shape = [y.len() / outputs.max(1), inputs, outputs];
-    let (x, weight) =
-        (Factor::new(x, inputs, Lanes::Rows), Factor::new(weight, outputs, Lanes::Cols));
+    let x = Factor::new(x, inputs, Lanes::Rows);
+    let weight = Factor::new(weight, outputs, Lanes::Cols);
     let site = Site::new(dropout);
     let finish = |row: usize, col: usize, y: &mut [f32], z: Option<&mut [f32]>| {
         if let Some(bias) = bias {

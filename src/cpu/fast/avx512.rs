@@ -1,18 +1,19 @@
 //! The fast path with AVX-512 F and BW.
 //!
-//! Each counter word lies in a 64-bit lane, so that a 32×32-bit product is one `vpmuludq`, its high
-//! half one shuffle, and its low half needs no masking: the upper half of a lane is never looked
-//! at. The two exclusive ors of a round are one `vpternlogq`. At the end `(w0 | w1 << 32)` and `(w2
-//! | w3 << 32)` are unpacked so that the eight draws of a group lie side by side, and one
-//! comparison of 16-bit lanes gives their bits, which gate the multiplication as they are. That is
-//! about 70 instructions on the two vector ports for 64 elements, so drawing and loading go on side
-//! by side only if both stand in one loop.
+//! Each counter word occupies a 64-bit lane. A 32×32-bit product is then one `vpmuludq`, its high
+//! half is one shuffle, and its low half needs no masking because the upper half of a lane is never
+//! read. The two exclusive ors of a round are one `vpternlogq`. At the end, `(w0 | w1 << 32)` and
+//! `(w2 | w3 << 32)` are unpacked so that the eight draws of a group are adjacent. One comparison
+//! of 16-bit lanes yields their mask bits, which gate the multiplication directly.
+//!
+//! This takes about 70 instructions on the two vector ports for 64 elements, so drawing and loading
+//! overlap only if both are in one loop.
 //!
 //! `unsafe` is confined to this file: calls into functions compiled for the instruction set, each
-//! behind a check that the processor has it, and vector loads and stores within the slices given.
-//! It earns its place with four times the portable form's throughput.
+//! behind a check that the processor has it, and vector loads and stores within the given slices.
+//! In return, throughput is four times that of the portable form.
 #![allow(unsafe_code)]
-// This file is compiled by Rust 1.89 and later alone: see build.rs.
+// Only Rust 1.89 and later compiles this file: see build.rs.
 #![allow(clippy::incompatible_msrv)]
 
 use super::row::{Affine, Place, RowKey, Site};
@@ -21,12 +22,12 @@ use crate::philox::MULTIPLIERS;
 use crate::rate::DRAWS;
 use std::arch::x86_64::*;
 
-/// Elements up to which a row is short: bringing its stores to whole cache lines would cost more
-/// draws than it saves.
+/// Longest row, in elements, that counts as short. Aligning the stores of such a row to whole cache
+/// lines would cost more draws than it saves.
 const SHORT: usize = 512;
 
-/// How many elements ahead of their use inputs are asked for: a memory access lasts about as long
-/// as drawing so many.
+/// Prefetch distance for inputs, in elements. A memory access takes about as long as drawing this
+/// many.
 const AHEAD: usize = 512;
 
 /// See [`super::keep_bits`].
@@ -52,16 +53,16 @@ fn keep_bits_inner(key: &RowKey, group: u32, words: &mut [u64]) {
     }
 }
 
-/// The bits of `N` times eight groups.
+/// Draws `N` words of mask bits, each from eight groups.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw")]
 fn draw<const N: usize>(key: &RowKey, group: u32) -> [u64; N] {
     let wide = |word: u64| _mm512_set1_epi64(word as i64);
     let xor3 = |a, b, c| _mm512_ternarylogic_epi64::<0x96>(a, b, c);
-    // A shuffle and not a shift: products and shifts share one of the two vector ports.
+    // A shuffle rather than a shift: products and shifts share one of the two vector ports.
     let high = |product| _mm512_shuffle_epi32::<0b11_11_01_01>(product);
     let [m0, m1] = MULTIPLIERS.map(u64::from).map(wide);
-    // Unpacking takes even lanes first, then odd ones.
+    // Unpacking takes the even lanes first, then the odd ones.
     let lanes = _mm512_set_epi64(7, 3, 6, 2, 5, 1, 4, 0);
     let [mut c0, mut c1, mut c2, mut c3] = [[_mm512_setzero_si512(); N]; 4];
     for i in 0..N {
@@ -95,20 +96,22 @@ fn draw<const N: usize>(key: &RowKey, group: u32) -> [u64; N] {
     })
 }
 
-/// Whole rows one after another, whose elements and draws are one stream, so that neither stands
-/// still at the end of a row: each row is whole pairs of words, of a mask that is neither all ones
-/// nor all zeros.
+/// Consecutive whole rows, processed as one stream of elements and draws so that neither stalls at
+/// the end of a row.
+///
+/// Each row is a whole number of pairs of words (128 columns), and the mask is neither all ones nor
+/// all zeros.
 #[derive(Clone, Copy)]
 pub(super) struct Run<'a> {
     site: &'a Site<'a>,
-    /// The first of the rows.
+    /// First row.
     row: usize,
     cols: usize,
 }
 
 impl<'a> Run<'a> {
-    /// The rows from `row` on that make `len` elements, where they can be taken so and are more
-    /// than one.
+    /// Returns the rows from `row` on that make up `len` elements, if there are more than one and
+    /// they meet the conditions above.
     pub fn of(isa: Isa, site: &'a Site<'a>, row: usize, cols: usize, len: usize) -> Option<Self> {
         let mask = &site.dropout.mask;
         let draws = !matches!(mask.rate.threshold(), 0 | DRAWS);
@@ -120,7 +123,7 @@ impl<'a> Run<'a> {
         })
     }
 
-    /// The draws of its first row.
+    /// Returns the draws from the start of the first row.
     fn words(&self) -> Words<'a> {
         let group = Place::new(&self.site.dropout.mask, 0).group;
         Words {
@@ -132,19 +135,20 @@ impl<'a> Run<'a> {
     }
 }
 
-/// The bits of draws from some group on, a word of 64 at a time: of one row, or of whole rows one
-/// after another.
+/// Stream of mask bits from some group on, one word of 64 at a time, of one row or of consecutive
+/// whole rows.
 struct Words<'a> {
     key: RowKey<'a>,
     group: u32,
-    /// Elements to the end of the row, and the rows after it.
+    /// Elements left in the row.
     left: usize,
+    /// Rows that follow it.
     after: Option<Run<'a>>,
 }
 
 impl<'a> Words<'a> {
     fn of_row(key: RowKey<'a>, group: u32) -> Self {
-        // As long as it may be, the row has no end.
+        // A single row never ends, however long it is.
         Self { key, group, left: usize::MAX, after: None }
     }
 
@@ -156,7 +160,7 @@ impl<'a> Words<'a> {
         word
     }
 
-    /// Two words; of a run, whose rows are whole pairs, always two of the same row.
+    /// Draws two words. The rows of a run are whole pairs of words, so both belong to the same row.
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw")]
     fn two(&mut self) -> [u64; 2] {
@@ -187,21 +191,22 @@ pub(super) fn drop_part(
     let len = x.map_or(y.len(), |x| x.len().min(y.len()));
     let to = y.as_mut_ptr();
     let from = x.map_or(to.cast_const(), <[f32]>::as_ptr);
-    // SAFETY: the processor has AVX-512 F and BW. `to` may be written and `from` read for `len`
-    // elements; in place, they are the same.
+    // SAFETY: the processor has AVX-512 F and BW. `to` is valid for writing and `from` for reading
+    // `len` elements; in place, they are the same pointer.
     unsafe { of_row::<false>(key, place, from, to, len, &Affine::scaled(scale), stream) }
 }
 
-/// Dropout of a run.
+/// Applies dropout to a run.
 pub(super) fn drop_run(run: &Run<'_>, x: &[f32], y: &mut [f32], scale: f32, stream: bool) {
     whole_rows::<false>(run, x, y, &Affine::scaled(scale), stream);
 }
 
-/// Alpha dropout of a run.
+/// Applies alpha dropout to a run.
 pub(super) fn alpha_run(run: &Run<'_>, x: &[f32], y: &mut [f32], affine: &Affine, stream: bool) {
     whole_rows::<true>(run, x, y, affine, stream);
 }
 
+/// Applies dropout, or with `ALPHA` alpha dropout, to a run.
 fn whole_rows<const ALPHA: bool>(
     run: &Run<'_>,
     x: &[f32],
@@ -210,8 +215,8 @@ fn whole_rows<const ALPHA: bool>(
     stream: bool,
 ) {
     let len = x.len().min(y.len());
-    // SAFETY: who made the run has seen that the processor has AVX-512 F and BW, and both slices
-    // have so many elements.
+    // SAFETY: [`Run::of`] has checked that the processor has AVX-512 F and BW, and both slices have
+    // `len` elements.
     unsafe { inner::<ALPHA>(run.words(), 0, x.as_ptr(), y.as_mut_ptr(), len, affine, stream) }
 }
 
@@ -227,7 +232,7 @@ pub(super) fn alpha_part(
     if !Isa::Avx512.is_available() {
         return super::alpha_part(Isa::Portable, key, place, x, y, affine, stream);
     }
-    // SAFETY: the processor has AVX-512 F and BW, and both slices have so many elements.
+    // SAFETY: the processor has AVX-512 F and BW, and both slices have at least the given length.
     unsafe {
         of_row::<true>(key, place, x.as_ptr(), y.as_mut_ptr(), x.len().min(y.len()), affine, stream)
     }
@@ -254,7 +259,11 @@ fn map_inner(key: &RowKey, place: Place, x: &[f32], y: &mut [f32], one: impl Fn(
     portable::map_with(draw, place, Some(x), y, one);
 }
 
-/// A part of one row.
+/// Applies dropout, or with `ALPHA` alpha dropout, to a part of one row.
+///
+/// # Safety
+/// The processor must have AVX-512 F and BW. `x` must be valid for reading `len` elements and `y`
+/// for writing them; they may be equal.
 #[target_feature(enable = "avx512f,avx512bw")]
 unsafe fn of_row<const ALPHA: bool>(
     key: &RowKey,
@@ -265,12 +274,13 @@ unsafe fn of_row<const ALPHA: bool>(
     affine: &Affine,
     stream: bool,
 ) {
-    // SAFETY: as the caller promises.
+    // SAFETY: guaranteed by the caller.
     unsafe {
         if lane != 0 || len > SHORT {
             return inner::<ALPHA>(Words::of_row(*key, group), lane, x, y, len, affine, stream);
         }
-        // Words of draws and of elements coincide, as in the rows of a product's blocks.
+        // Words of draws and words of elements are aligned here, as they are in the rows of a
+        // product's blocks.
         for at in (0..len).step_by(128) {
             let (x, y, len) = (x.add(at), y.add(at), len - at);
             if len > 64 {
@@ -286,7 +296,10 @@ unsafe fn of_row<const ALPHA: bool>(
     }
 }
 
-/// At most sixteen elements by the lowest bits of a word.
+/// Processes `count` ≤ 16 elements, masked by the lowest bits of `bits`.
+///
+/// # Safety
+/// As for [`of_row`], with `count` elements.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw")]
 unsafe fn part<const ALPHA: bool>(
@@ -297,7 +310,7 @@ unsafe fn part<const ALPHA: bool>(
     affine: &Affine,
 ) {
     let there = ((1u32 << count) - 1) as u16;
-    // SAFETY: the mask lets through only the `count` elements that are there.
+    // SAFETY: the mask excludes all lanes but the first `count`.
     unsafe {
         _mm512_mask_storeu_ps(
             y,
@@ -307,7 +320,10 @@ unsafe fn part<const ALPHA: bool>(
     }
 }
 
-/// At most 64 elements by a word.
+/// Processes the first `len` elements, at most 64, masked by one word.
+///
+/// # Safety
+/// As for [`of_row`].
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw")]
 unsafe fn parts<const ALPHA: bool>(
@@ -318,13 +334,16 @@ unsafe fn parts<const ALPHA: bool>(
     affine: &Affine,
 ) {
     for i in (0..len.min(64)).step_by(16) {
-        // SAFETY: there are as many elements from `i` on.
+        // SAFETY: `len - i` elements remain from `i` on.
         unsafe { part::<ALPHA>(bits >> i, x.add(i), y.add(i), (len - i).min(16), affine) }
     }
 }
 
-/// Dropout, or with `ALPHA` alpha dropout, of elements whose first draw is that of bit `lane` of
+/// Applies dropout, or with `ALPHA` alpha dropout. The draw of the first element is bit `lane` of
 /// the first word.
+///
+/// # Safety
+/// As for [`of_row`].
 #[target_feature(enable = "avx512f,avx512bw")]
 unsafe fn inner<const ALPHA: bool>(
     words: Words<'_>,
@@ -335,7 +354,7 @@ unsafe fn inner<const ALPHA: bool>(
     affine: &Affine,
     stream: bool,
 ) {
-    // SAFETY: as the caller promises.
+    // SAFETY: guaranteed by the caller.
     unsafe {
         if stream {
             drop_inner::<true, ALPHA>(words, lane, x, y, len, affine);
@@ -345,26 +364,29 @@ unsafe fn inner<const ALPHA: bool>(
     }
 }
 
-/// What becomes of sixteen elements.
+/// Computes the results of sixteen elements.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw")]
 fn value<const ALPHA: bool>(kept: u16, x: __m512, affine: &Affine) -> __m512 {
     let scale = _mm512_set1_ps(affine.scale);
     if ALPHA {
         let (shift, dropped) = (_mm512_set1_ps(affine.shift), _mm512_set1_ps(affine.dropped));
-        // Two roundings, as everywhere: not a fused multiply-add.
+        // Two roundings, as on every instruction set: not a fused multiply-add.
         _mm512_mask_add_ps(dropped, kept, _mm512_mul_ps(x, scale), shift)
     } else {
         _mm512_maskz_mul_ps(kept, x, scale)
     }
 }
 
-/// With `STREAM`, stores go past the caches: lines that are overwritten whole are then not read
-/// first.
+/// Applies dropout, or with `ALPHA` alpha dropout. With `STREAM`, stores bypass the caches, so that
+/// lines which are overwritten completely are not read first.
 ///
-/// Element i is kept where bit `lane + i` of the words says so. A head brings `y` to a whole cache
-/// line, after which every word is put together from two neighbours, the second of them drawn while
-/// the first is used.
+/// Element i is kept if bit `lane + i` of the words is set. A head of elements aligns `y` to a
+/// cache line. From then on, each word of the mask is joined from two neighbors, and the second is
+/// drawn while the first is used.
+///
+/// # Safety
+/// As for [`of_row`].
 #[target_feature(enable = "avx512f,avx512bw")]
 unsafe fn drop_inner<const STREAM: bool, const ALPHA: bool>(
     mut words: Words<'_>,
@@ -379,11 +401,11 @@ unsafe fn drop_inner<const STREAM: bool, const ALPHA: bool>(
     };
     let [mut first, mut second] = words.two();
     let head = ((y as usize).wrapping_neg() % 64 / 4).min(len);
-    // SAFETY: as the caller promises.
+    // SAFETY: guaranteed by the caller.
     unsafe { part::<ALPHA>(first >> lane, x, y, head, affine) };
     let shift = lane + head as u32;
-    // SAFETY: `head` is at most `len`, and every step below goes on by as many elements as `len`
-    // has left.
+    // SAFETY: `head` is at most `len`, and each step below advances by the number of elements that
+    // it takes from `len`.
     unsafe {
         (x, y, len) = (x.add(head), y.add(head), len - head);
         while len >= 128 {

@@ -1,5 +1,5 @@
-//! `batch_norm` and `adamw` on all threads, with the bits of their twins. What sums over rows is
-//! left to the twins: their loops run along columns.
+//! `batch_norm` and `adamw` on all threads, with the same bits as their twins. Sums over rows stay
+//! with the twins, whose loops run along columns.
 
 use super::row::Site;
 use super::{Isa, segment};
@@ -8,7 +8,7 @@ use crate::cpu::reference::{self, activate_row};
 use crate::rules::AdamWRule;
 use rayon::prelude::*;
 
-/// Elements of a job: below that a second thread costs more than it brings.
+/// Elements per job. Below this, a second thread costs more than it gains.
 const JOB: usize = 1 << 14;
 
 /// `Y = M·s·relu(γ·(X − mean)/√(variance + ε) + β)`.
@@ -43,7 +43,7 @@ pub fn batch_norm(
     });
 }
 
-/// One update of `weight` with its moments.
+/// Applies one AdamW update to `weight` and its moments.
 pub fn adamw(
     grad: &[f32],
     weight: &mut [f32],

@@ -1,14 +1,14 @@
-//! `patches`, `pool` and their ways back on all threads, with the bits of their twins: whole images
-//! each.
+//! `patches`, `pool` and their backward passes on all threads, with the same bits as their twins.
+//! Jobs consist of whole images.
 
 use crate::cpu::reference;
 use crate::rules::{Filter, Image, Pool};
 use rayon::prelude::*;
 
-/// Elements of a job: below that a second thread costs more than it brings.
+/// Elements per job. Below this, a second thread costs more than it gains.
 const JOB: usize = 1 << 14;
 
-/// Images of a job, where the larger of two sizes is so large.
+/// Returns the number of images per job, given the elements per image of the larger side.
 fn job(elements: usize) -> usize {
     (JOB / elements.max(1)).max(1)
 }

@@ -1,4 +1,4 @@
-//! Alpha and Gaussian dropout on all threads: a function of each element and its draw.
+//! Alpha and Gaussian dropout on all threads, each a function of an element and its draw.
 
 #[cfg(all(target_arch = "x86_64", has_avx512))]
 use super::avx512::{self, Run};
@@ -33,8 +33,8 @@ pub fn alpha_dropout(isa: Isa, x: &[f32], y: &mut [f32], cols: usize, dropout: &
     });
 }
 
-/// See [`crate::cpu::reference::gaussian_dropout`]. There are no more than 65,536 draws: what each
-/// stands for is looked up.
+/// See [`crate::cpu::reference::gaussian_dropout`]. A draw has only 65,536 possible values, so its
+/// quantile is looked up in a table.
 pub fn gaussian_dropout(
     isa: Isa,
     x: &[f32],
@@ -42,8 +42,8 @@ pub fn gaussian_dropout(
     cols: usize,
     dropout: &GaussianDropout,
 ) {
-    // An array, whose length the compiler knows: no index is checked, and vector units look up
-    // several at once.
+    // With an array, the compiler knows the length: no index needs a check, and vector units look
+    // up several values at once.
     static QUANTILES: LazyLock<Box<[f32; 1 << 16]>> = LazyLock::new(|| {
         let mut all = Box::new([0.0; 1 << 16]);
         all.iter_mut().zip(0..=u16::MAX).for_each(|(n, draw)| *n = quantile(draw));
@@ -56,8 +56,9 @@ pub fn gaussian_dropout(
     let site = Dropout { mask: *dropout.mask(), ..Dropout::NONE };
     let site = Site::new(&site);
     each_part(y, cols, |y, row, col| {
-        let (key, place, x) =
-            (site.row(row), Place::new(dropout.mask(), col), &x[row * cols + col..][..y.len()]);
+        let key = site.row(row);
+        let place = Place::new(dropout.mask(), col);
+        let x = &x[row * cols + col..][..y.len()];
         map_part(isa, &key, place, x, y, |x, draw| {
             x * (1.0 + scale * quantiles[usize::from(draw)])
         });

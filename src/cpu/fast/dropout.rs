@@ -1,4 +1,4 @@
-//! `y = M·s·x`, and the copy that it is measured against, on all threads.
+//! `y = M·s·x`, and the copy that serves as its baseline, on all threads.
 
 #[cfg(all(target_arch = "x86_64", has_avx512))]
 use super::avx512::{self, Run};
@@ -7,10 +7,10 @@ use super::{Isa, segment, stream};
 use crate::Dropout;
 use rayon::prelude::*;
 
-/// Elements of a job, 256 KiB: below that a second thread costs more than it brings.
+/// Elements per job: 256 KiB. Below this, a second thread costs more than it gains.
 pub(super) const JOB: usize = 1 << 16;
 
-/// `y = M·s·x`, both `[rows, cols]`; the bits do not depend on the number of threads.
+/// Computes `y = M·s·x`, both `[rows, cols]`. The bits do not depend on the number of threads.
 pub fn dropout(isa: Isa, x: &[f32], y: &mut [f32], cols: usize, dropout: &Dropout) {
     let site = &Site::new(dropout);
     let stream = stream::is_large(y.len());
@@ -26,8 +26,8 @@ pub fn dropout(isa: Isa, x: &[f32], y: &mut [f32], cols: usize, dropout: &Dropou
     });
 }
 
-/// Runs on all threads what is to be done with each part of a row: the part, its row and the column
-/// at which it starts, a multiple of [`JOB`].
+/// Calls `part` on all threads for each part of a row, with the part, its row and its first column,
+/// a multiple of [`JOB`].
 pub(super) fn each_part<T: Send>(
     y: &mut [T],
     cols: usize,
@@ -36,7 +36,8 @@ pub(super) fn each_part<T: Send>(
     each_part_of(JOB, y, cols, part);
 }
 
-/// As [`each_part`], in jobs of so many elements: fewer where each is more work.
+/// Does the same as [`each_part`] in jobs of at most `most` elements; fewer suit more work per
+/// element.
 pub(super) fn each_part_of<T: Send>(
     most: usize,
     y: &mut [T],
@@ -48,8 +49,8 @@ pub(super) fn each_part_of<T: Send>(
     });
 }
 
-/// Runs on all threads what is to be done with each job of at most so many elements: whole rows, of
-/// which it is told the first, or a part of one row and the column at which it starts.
+/// Calls `job` on all threads for each job of at most `most` elements. A job is either a number of
+/// whole rows or a part of one row; it receives its first row and first column.
 pub(super) fn each_job<T: Send>(
     most: usize,
     y: &mut [T],

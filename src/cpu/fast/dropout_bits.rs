@@ -1,4 +1,4 @@
-//! Dropout by a mask that is given, on all threads.
+//! Dropout with a given mask, on all threads.
 
 use super::dropout::each_part;
 
@@ -11,7 +11,8 @@ pub fn dropout_bits(x: &[f32], bits: &[u32], y: &mut [f32], cols: usize, scale: 
         let bits = &bits[row * words + col / 32..];
         for ((y, x), word) in y.chunks_mut(32).zip(x.chunks(32)).zip(bits) {
             for (j, (y, x)) in y.iter_mut().zip(x).enumerate() {
-                // All bits where the element is kept: selecting by a mask vectorises everywhere.
+                // All bits are set if the element is kept: selecting by a mask vectorizes
+                // everywhere.
                 *y = f32::from_bits((x * scale).to_bits() & (word >> j & 1).wrapping_neg());
             }
         }

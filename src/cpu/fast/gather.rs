@@ -1,17 +1,17 @@
-//! A mini-batch on all threads, with the bits of [`crate::cpu::reference::gather`].
+//! Gathering a mini-batch on all threads, with the same bits as [`crate::cpu::reference::gather`].
 
 use super::row::Site;
 use super::{Isa, segment};
 use crate::Dropout;
 use rayon::prelude::*;
 
-/// Elements of a job: below that a second thread costs more than it brings.
+/// Elements per job. Below this, a second thread costs more than it gains.
 const JOB: usize = 1 << 15;
 
-/// `X[r] = M·s·value(data[order[r]])` and `labels[r] = all_labels[order[r]]`; `data [N, cols]`, `X
-/// [B, cols]`.
+/// Computes `X[r] = M·s·value(data[order[r]])` and `labels[r] = all_labels[order[r]]`, with
+/// `data [N, cols]` and `X [B, cols]`.
 ///
-/// An entry of `order` past the data leaves its row as it is.
+/// An entry of `order` beyond the data leaves its row unchanged.
 #[allow(clippy::too_many_arguments)]
 pub fn gather<V: Copy + Sync>(
     isa: Isa,

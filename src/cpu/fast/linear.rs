@@ -1,10 +1,10 @@
-//! `linear_forward`, `grad_input` and `grad_weight` on all threads: a matrix product, with the rest
-//! of the layer done to each row while it is in the first-level cache. Neither a mask nor `dZ` is
-//! stored.
+//! `linear_forward`, `grad_input` and `grad_weight` on all threads: a matrix product whose
+//! epilogue, the rest of the layer, is applied to each row while it is in the first-level cache.
+//! Neither the mask nor `dZ` is stored.
 //!
-//! Each sum is one ascending chain. The reference cuts long sums of few rows or columns in parts
-//! ([`crate::order`]) and rounds twice where multiply-adds here round once, so results agree within
-//! rounding; masks are the same bits.
+//! Each sum is one ascending chain. The reference splits long sums if there are few rows or columns
+//! ([`crate::order`]), and rounds twice where a fused multiply-add here rounds once. Results
+//! therefore agree within rounding; masks are identical bit for bit.
 
 use super::product::{Factor, Gate, Lanes, Output, activate, descend, product, through_relu};
 use super::row::Site;
@@ -13,7 +13,7 @@ use crate::Dropout;
 use crate::rules::SgdRule;
 use rayon::prelude::*;
 
-/// Columns of a job of the bias gradient, and the terms below which it has only one.
+/// Columns per job of the bias gradient, and the number of terms below which there is only one job.
 const BIAS: (usize, usize) = (256, 1 << 16);
 
 /// `Y = M·s·relu(X·W + b)`; `shape` is `[I, O]`.
@@ -30,8 +30,8 @@ pub fn linear_forward(
 ) {
     let [inputs, outputs] = shape;
     let shape = [y.len() / outputs.max(1), inputs, outputs];
-    let (x, weight) =
-        (Factor::new(x, inputs, Lanes::Rows), Factor::new(weight, outputs, Lanes::Cols));
+    let x = Factor::new(x, inputs, Lanes::Rows);
+    let weight = Factor::new(weight, outputs, Lanes::Cols);
     let site = Site::new(dropout);
     product(isa, shape, x, weight, Output::Matrix(y), [], |row, col, y, []| {
         if bias.is_some() || relu {
@@ -41,13 +41,13 @@ pub fn linear_forward(
     });
 }
 
-/// The gradient before a layer's activation, made from `dY` while a product packs it; see
+/// The gradient before a layer's activation, computed from `dY` while a product packs it; see
 /// [`crate::cpu::reference::gradient`].
 #[derive(Clone, Copy)]
 pub struct Gradient<'a> {
     /// `dY [B, O]`
     pub grad_output: &'a [f32],
-    /// `Y [B, O]` where a ReLU stood before the dropout.
+    /// `Y [B, O]` if a ReLU preceded the dropout.
     pub output: Option<&'a [f32]>,
     /// Mask and scale of the forward pass.
     pub dropout: &'a Dropout,
@@ -67,7 +67,8 @@ impl<'a> Gradient<'a> {
     }
 }
 
-/// `dX = dZ·Wᵀ`, or with `through` (`X` and its scale) `dX·s` where `X > 0`; `shape` is `[I, O]`.
+/// Computes `dX = dZ·Wᵀ`; with `through` (`X` and its scale), `dX·s` if `X > 0`, else 0. `shape` is
+/// `[I, O]`.
 pub fn grad_input(
     isa: Isa,
     gradient: Gradient<'_>,
@@ -78,8 +79,8 @@ pub fn grad_input(
 ) {
     let [inputs, outputs] = shape;
     let shape = [grad_input.len() / inputs.max(1), outputs, inputs];
-    let (dz, weight) =
-        (gradient.factor(outputs, Lanes::Rows), Factor::new(weight, outputs, Lanes::Rows));
+    let dz = gradient.factor(outputs, Lanes::Rows);
+    let weight = Factor::new(weight, outputs, Lanes::Rows);
     product(isa, shape, dz, weight, Output::Matrix(grad_input), [], |row, col, dx, []| {
         if let Some((x, scale)) = through {
             through_relu(isa, dx, &x[row * inputs + col..][..dx.len()], scale);
@@ -87,7 +88,7 @@ pub fn grad_input(
     });
 }
 
-/// `dW = Xᵀ·dZ` and `db = Σ_rows dZ`; `shape` is `[I, O]`.
+/// Computes `dW = Xᵀ·dZ` and `db = Σ_rows dZ`; `shape` is `[I, O]`.
 pub fn grad_weight(
     isa: Isa,
     x: &[f32],
@@ -103,7 +104,7 @@ pub fn grad_weight(
     bias_gradient(isa, gradient, grad_bias);
 }
 
-/// One update by `rule` with `dW = Xᵀ·dZ`, of which no more than a few rows are ever stored, and
+/// Applies one update by `rule` with `dW = Xᵀ·dZ`, of which only a few rows are ever stored, and
 /// `db = Σ_rows dZ`; `shape` is `[I, O]`.
 #[allow(clippy::too_many_arguments)]
 pub fn grad_weight_sgd(
@@ -134,7 +135,7 @@ pub fn grad_weight_sgd(
     }
 }
 
-/// `db = Σ_rows dZ`, each in ascending order.
+/// Computes `db = Σ_rows dZ`, each sum in ascending order.
 fn bias_gradient(isa: Isa, gradient: Gradient<'_>, grad_bias: &mut [f32]) {
     let gate = gradient.gate();
     let cols = grad_bias.len();

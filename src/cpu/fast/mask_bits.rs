@@ -24,7 +24,7 @@ pub fn mask_bits(isa: Isa, bits: &mut [u32], cols: usize, mask: &Mask) {
                     words
                 }
             };
-            // Bits past the last column are 0.
+            // Bits beyond the last column are 0.
             if !len.is_multiple_of(64) {
                 words[len / 64] &= (1 << (len % 64)) - 1;
             }

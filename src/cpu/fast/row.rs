@@ -1,11 +1,11 @@
-//! Where a mask is drawn: what its draws in one row have in common, and where in the row they
-//! start.
+//! Positions of draws: the values that all draws of a row share, and the place in the row where a
+//! part starts.
 
 use crate::mask::GROUP;
 use crate::philox::{MULTIPLIERS, ROUNDS, WEYL};
 use crate::{Dropout, Mask};
 
-/// Where in a row a part of it starts: `lane` columns, below 8, into group `group`.
+/// Start of a part of a row: `lane` columns, fewer than 8, into group `group`.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Place {
     pub group: u32,
@@ -13,14 +13,14 @@ pub(super) struct Place {
 }
 
 impl Place {
-    /// The place of local column `col`.
+    /// Returns the place of local column `col`.
     pub fn new(mask: &Mask, col: usize) -> Self {
         let col = mask.col_offset + col as u64;
         Self { group: (col / GROUP) as u32, lane: (col % GROUP) as u32 }
     }
 }
 
-/// What becomes of an element in alpha dropout: `x·scale + shift` where it is kept, else `dropped`.
+/// Result of alpha dropout for an element: `x·scale + shift` if it is kept, else `dropped`.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Affine {
     pub scale: f32,
@@ -29,19 +29,19 @@ pub(super) struct Affine {
 }
 
 impl Affine {
-    /// Dropout's own: what is dropped is 0, what is kept is scaled.
+    /// Returns the parameters of plain dropout: dropped elements are 0, kept ones are scaled.
     #[cfg(all(target_arch = "x86_64", has_avx512))]
     pub fn scaled(scale: f32) -> Self {
         Self { scale, shift: 0.0, dropped: 0.0 }
     }
 }
 
-/// A dropout with what its draws in all rows have in common.
+/// A dropout with the values that its draws in all rows share.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Site<'a> {
     pub dropout: &'a Dropout,
-    /// The keys of all rounds. Each word is in a 64-bit lane already, so that vector units load
-    /// and spread it in one instruction.
+    /// Keys of all rounds. Each word is already in a 64-bit lane, so that vector units load and
+    /// broadcast it in one instruction.
     keys: [[u64; 2]; ROUNDS as usize],
 }
 
@@ -57,8 +57,8 @@ impl<'a> Site<'a> {
         }
     }
 
-    /// What the draws of local row `row` have in common; for a mask that is neither all ones nor
-    /// all zeros.
+    /// Returns the values that the draws of local row `row` share. The mask must be neither all
+    /// ones nor all zeros.
     pub fn row(&self, row: usize) -> RowKey<'_> {
         let mask = &self.dropout.mask;
         let row = u64::from((mask.row_offset + row as u64) as u32);
@@ -79,26 +79,27 @@ impl<'a> Site<'a> {
     }
 }
 
-/// Everything that a mask's draws in one row depend on but the column.
+/// Everything that the draws of a mask in one row depend on, except for the column.
 ///
-/// Only the first counter word, the group of columns, varies along a row, and in two rounds of
-/// Philox it reaches only half of the state. So two of the 20 products and the first keys are
-/// worked out here, once a row:
+/// Only the first counter word, the group of columns, varies along a row. In two rounds of Philox
+/// it reaches only half of the state. Two of the 20 products and the first keys are therefore
+/// computed here, once per row:
 ///
 /// ```text
 /// round 1    c2 = high(M0·group) ^ first[0]    c3 = low(M0·group)
 /// round 2    c0 = high(M1·c2) ^ first[1]       c1 = low(M1·c2)       c2 = c3 ^ first[2]
-/// round 3    c0 = high(M1·c2) ^ c1 ^ key       c1 = low(M1·c2)       c2 = high(M0·c0) ^ first[3]    c3 = low(M0·c0)
+/// round 3    c0 = high(M1·c2) ^ c1 ^ key       c1 = low(M1·c2)
+///            c2 = high(M0·c0) ^ first[3]      c3 = low(M0·c0)
 /// ```
 ///
-/// and as [`mod@crate::philox`] has it from round 4 on.
+/// From round 4 on, the rounds follow [`mod@crate::philox`].
 #[derive(Debug, Clone, Copy)]
 pub(super) struct RowKey<'a> {
-    /// What the rounds up to the third mix in where they mix in no counter word.
+    /// Values that the first three rounds mix in instead of a varying counter word.
     pub first: [u64; 4],
-    /// The keys of all rounds; those of the first two, and the third's second, are part of
-    /// `first`.
+    /// Keys of all rounds. Those of the first two rounds, and the second key of the third, are part
+    /// of `first`.
     pub keys: &'a [[u64; 2]; ROUNDS as usize],
-    /// Draws below it are kept, 1 ..= 65535.
+    /// Draws below this threshold, 1 ..= 65535, are kept.
     pub threshold: u16,
 }

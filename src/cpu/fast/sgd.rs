@@ -1,4 +1,4 @@
-//! The update on all threads, with the bits of [`crate::cpu::reference::sgd`].
+//! The SGD update on all threads, with the same bits as [`crate::cpu::reference::sgd`].
 
 use super::Isa;
 use super::product::descend;
@@ -6,12 +6,12 @@ use crate::cpu::reference::shrink;
 use crate::rules::SgdRule;
 use rayon::prelude::*;
 
-/// Elements of a job: below that a second thread costs more than it brings.
+/// Elements per job. Below this, a second thread costs more than it gains.
 const JOB: usize = 1 << 15;
-/// Columns of a job of norms: a row's part is a few cache lines.
+/// Columns per job of the norms; a row's part then spans a few cache lines.
 const COLS: usize = 64;
 
-/// One update of `weight [rows, cols]` by [`SgdRule`].
+/// Applies one update to `weight [rows, cols]` by [`SgdRule`].
 pub fn sgd(
     isa: Isa,
     grad: &[f32],

@@ -1,10 +1,10 @@
-//! `softmax_cross_entropy` on all threads, with the bits of
-//! [`crate::cpu::reference::softmax_cross_entropy`]: rows know nothing of one another.
+//! `softmax_cross_entropy` on all threads, with the same bits as
+//! [`crate::cpu::reference::softmax_cross_entropy`]. Rows are independent of each other.
 
 use crate::cpu::reference;
 use rayon::prelude::*;
 
-/// Logits of a job: below that a second thread costs more than it brings.
+/// Logits per job. Below this, a second thread costs more than it gains.
 const JOB: usize = 1 << 12;
 
 /// See [`crate::cpu::reference::softmax_cross_entropy`].

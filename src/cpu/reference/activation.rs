@@ -4,7 +4,8 @@
 
 use crate::rules::Activation;
 
-/// `Φ(z)`, the normal distribution's; Abramowitz and Stegun, 7.1.26.
+/// Returns `Φ(z)`, the normal distribution function; Abramowitz and Stegun, 7.1.26. `bell` is
+/// `exp(−z²/2)`.
 fn normal(z: f32, bell: f32) -> f32 {
     let t = 1.0 / (1.0 + 0.231_641_9 * z.abs());
     let polynomial = 0.254_829_592
@@ -13,17 +14,18 @@ fn normal(z: f32, bell: f32) -> f32 {
     if z > 0.0 { 1.0 - tail } else { tail }
 }
 
+/// Returns `1 / (1 + exp(−z))`, with `z` clamped so that the exponential stays finite.
 fn sigmoid(z: f32) -> f32 {
     1.0 / (1.0 + (-z.clamp(-80.0, 80.0)).exp())
 }
 
-/// `exp(−z²/2)` and the `z` that it is of, near enough to 0 to have a square.
+/// Returns `exp(−z²/2)` and the `z` it is taken of, clamped so that its square stays small.
 fn bell(z: f32) -> (f32, f32) {
     let near = z.clamp(-20.0, 20.0);
     ((-0.5 * near * near).exp(), near)
 }
 
-/// `act(z)`.
+/// Returns `act(z)`.
 pub(crate) fn activate(activation: Activation, z: f32) -> f32 {
     match activation {
         Activation::None => z,
@@ -39,11 +41,11 @@ pub(crate) fn activate(activation: Activation, z: f32) -> f32 {
     }
 }
 
-/// `act'(z)·grad`.
+/// Returns `act'(z)·grad`.
 pub(crate) fn back(activation: Activation, z: f32, grad: f32) -> f32 {
     match activation {
         Activation::None => grad,
-        // By selection; where z is NaN the gradient passes.
+        // By selection, so a NaN in z lets the gradient pass.
         Activation::Relu if z <= 0.0 => 0.0,
         Activation::Relu => grad,
         Activation::Gelu => {

@@ -2,7 +2,7 @@
 
 use crate::rules::AdamWRule;
 
-/// One update of `weight` with its moments by [`AdamWRule`], after `step` others.
+/// Applies update number `step` (from 0) by [`AdamWRule`] to `weight` and its moments.
 pub fn adamw(
     grad: &[f32],
     weight: &mut [f32],

@@ -1,7 +1,7 @@
 //! Twin of `shaders/batch_statistics.wgsl`.
 
-/// Mean and variance of each column of `x [B, cols]`, and the running ones; `statistics` and
-/// `running` are `[2, cols]`.
+/// Computes the mean and variance of each column of `x [B, cols]`, and updates the running ones.
+/// `statistics` and `running` are `[2, cols]`.
 pub fn batch_statistics(
     x: &[f32],
     statistics: &mut [f32],

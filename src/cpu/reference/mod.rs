@@ -1,8 +1,9 @@
-//! One readable twin for each shader, under the same stem and with the same order of summation.
+//! One readable twin per shader, with the same file stem and the same order of summation.
 //!
-//! All take row-major slices whose lengths the caller has checked, as [`Cpu`](crate::Cpu)
-//! does, and panic on others. Where a device multiplies and adds in two roundings, as these do, the
-//! results are equal to the bit; where it contracts them they agree within rounding.
+//! The functions take row-major slices whose lengths the caller must have checked, as
+//! [`Cpu`](crate::Cpu) does. They panic on other lengths. If a device multiplies and adds with
+//! two roundings, as these functions do, the results are equal bit for bit. If it contracts the two
+//! operations, they agree within rounding.
 
 mod activation;
 mod activation_grad;
@@ -77,7 +78,7 @@ pub use subnetworks::subnetworks;
 
 use crate::Dropout;
 
-/// `row = relu(row + bias)`, each part where it is asked for.
+/// `row = relu(row + bias)`; the bias and the ReLU are each optional.
 #[inline(always)]
 pub(crate) fn activate_row(row: &mut [f32], bias: Option<&[f32]>, relu: bool) {
     if let Some(bias) = bias {
@@ -89,8 +90,8 @@ pub(crate) fn activate_row(row: &mut [f32], bias: Option<&[f32]>, relu: bool) {
     }
 }
 
-/// `grad = grad·scale` where the ReLU's output was above 0, else 0: the way back through ReLU and
-/// dropout.
+/// The backward pass through dropout and ReLU: `grad = grad·scale` if the ReLU's output is above 0,
+/// else 0.
 #[inline(always)]
 pub(crate) fn through_relu(grad: &mut [f32], output: &[f32], scale: f32) {
     // A NaN in the output is not <= 0, so it lets the gradient pass.
@@ -99,12 +100,12 @@ pub(crate) fn through_relu(grad: &mut [f32], output: &[f32], scale: f32) {
         .for_each(|(grad, &y)| *grad = if y <= 0.0 { 0.0 } else { *grad * scale });
 }
 
-/// `row[c] = M·s·row[c]` in place, for local row `index` of the masked tensor.
+/// Computes `row[c] = M·s·row[c]` in place, for local row `index` of the masked tensor.
 pub(crate) fn drop_row(row: &mut [f32], index: usize, dropout: &Dropout) {
     for (group, strip) in row.chunks_mut(8).enumerate() {
         let keep = dropout.mask.keep8(index, 8 * group);
         for (j, value) in strip.iter_mut().enumerate() {
-            // By selection, so that NaN and infinity do not survive being dropped.
+            // By selection, so that a dropped NaN or infinity becomes 0.
             *value = if keep >> j & 1 == 1 { *value * dropout.scale } else { 0.0 };
         }
     }

@@ -2,7 +2,7 @@
 
 use crate::order;
 
-/// A weighted mean, the sum of squares about it, and the weight of both.
+/// A weighted mean, the sum of squares about it, and their weight.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Sum {
     weight: f32,
@@ -11,7 +11,7 @@ pub(crate) struct Sum {
 }
 
 impl Sum {
-    /// Two sums as one. Weights of 0 change nothing, whatever the rest is.
+    /// Combines two sums into one. A sum of weight 0 changes nothing, whatever else it holds.
     fn join(self, other: Self) -> Self {
         if other.weight <= 0.0 {
             return self;
@@ -26,10 +26,12 @@ impl Sum {
     }
 }
 
-/// Joins mean and squares of the class probabilities of S networks, and the mean of their
-/// entropies, to `moments [R, 2·C + 1]`. The logits `z [S·R, C]` are overwritten with the
-/// probabilities. `weights` are those of the S networks, `before` is the weight of all networks so
-/// far; at 0 what `moments` holds is not looked at.
+/// Merges the statistics of S networks into `moments [R, 2·C + 1]`: the mean and squares of the
+/// class probabilities, and the mean of the entropies.
+///
+/// The logits `z [S·R, C]` are overwritten with the probabilities. `weights` are those of the S
+/// networks, and `before` is the total weight of all earlier networks. If it is 0, the previous
+/// content of `moments` is ignored.
 pub fn moments(z: &mut [f32], weights: &[f32], before: f32, moments: &mut [f32], classes: usize) {
     let rows = moments.len() / (2 * classes + 1);
     let entropies: Vec<f32> = z.chunks_exact_mut(classes).map(softmax).collect();
@@ -38,7 +40,8 @@ pub fn moments(z: &mut [f32], weights: &[f32], before: f32, moments: &mut [f32],
     }
 }
 
-/// Softmax of a row in place, the largest logit taken off first; its entropy in nats.
+/// Replaces a row with its softmax, after subtracting the largest logit, and returns its entropy in
+/// nats.
 pub(crate) fn softmax(row: &mut [f32]) -> f32 {
     let largest = row
         .iter()
@@ -56,8 +59,8 @@ pub(crate) fn softmax(row: &mut [f32]) -> f32 {
     sum.ln() - terms / sum
 }
 
-/// One of `rows` rows: `probabilities [S·R, C]` and `entropies [S·R]` joined to its `moments [2·C +
-/// 1]`.
+/// Merges one of `rows` rows of `probabilities [S·R, C]` and `entropies [S·R]` into its
+/// `moments [2·C + 1]`.
 pub(crate) fn join_row(
     probabilities: &[f32],
     entropies: &[f32],
@@ -75,9 +78,10 @@ pub(crate) fn join_row(
         (0..chains).map(chain).fold(Sum::default(), Sum::join)
     };
     for c in 0..=classes {
-        let (sum, mean_at) = match c < classes {
-            true => (joined(&|at| probabilities[at * classes + c]), c),
-            false => (joined(&|at| entropies[at]), 2 * classes),
+        let (sum, mean_at) = if c < classes {
+            (joined(&|at| probabilities[at * classes + c]), c)
+        } else {
+            (joined(&|at| entropies[at]), 2 * classes)
         };
         let squares_at = (c < classes).then_some(classes + c);
         let old = Sum {

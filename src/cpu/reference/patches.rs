@@ -2,16 +2,16 @@
 
 use crate::rules::{Filter, Image};
 
-/// `Y[(b, i, j), (u, v, c)] = X[b, i + u − P, j + v − P, c]` inside of the image, else 0; `patches`
-/// is the image that `filter` makes of `image`.
+/// Computes `Y[(b, i, j), (u, v, c)] = X[b, i + u − P, j + v − P, c]`, or 0 outside the image.
+/// `patches` is the image that `filter` produces from `image`.
 pub fn patches(x: &[f32], y: &mut [f32], image: Image, filter: Filter, patches: Image) {
     let (line, run) = (image.width * image.channels, filter.side * image.channels);
     let lines = x.chunks(image.elements()).zip(y.chunks_mut(patches.elements()));
     for (x, y) in lines {
         for (place, patch) in y.chunks_mut(patches.channels).enumerate() {
             let (row, col) = (place / patches.width, place % patches.width);
-            // Of a row of the image, what the patch takes, and what of it lies before the image and
-            // in it.
+            // For one row of the patch: the elements to the left of the image, and the first
+            // element and number of those inside it.
             let before = filter.padding.saturating_sub(col) * image.channels;
             let from = col.saturating_sub(filter.padding) * image.channels;
             let inside = (run - before).min(line - from);

@@ -3,8 +3,8 @@
 use super::through_relu;
 use crate::rules::{Filter, Image};
 
-/// `dX`, each element the sum over the patches that it is in, in ascending order of its place in
-/// them. `through` is the `X` and the scale of a dropout and ReLU that gave it.
+/// Computes `dX`. Each element is the sum over the patches that contain it, in ascending order of
+/// its place in them. `through` holds `X` and its scale if a dropout and ReLU produced it.
 pub fn patches_grad(
     grad_y: &[f32],
     grad_x: &mut [f32],

@@ -2,33 +2,33 @@
 
 use crate::rules::{Image, Pool, Pooling};
 
-/// The elements of the window with the corner `corner`, row by row, as places in an image.
+/// Returns the indices of the elements of the window at `corner`, row by row.
 pub(super) fn window(corner: usize, image: Image, pool: Pool) -> impl Iterator<Item = usize> {
     (0..pool.height * pool.width).map(move |place| {
         corner + (place / pool.width * image.width + place % pool.width) * image.channels
     })
 }
 
-/// The place of the largest element of a window: the first of equal ones, and a NaN before all
-/// numbers.
+/// Returns the index of the largest element of a window: the first of equal ones, and a NaN before
+/// any number.
 pub(super) fn largest(x: &[f32], corner: usize, image: Image, pool: Pool) -> usize {
     window(corner, image, pool)
         .fold(corner, |found, at| if x[at] <= x[found] || x[found].is_nan() { found } else { at })
 }
 
-/// What a sum over a window is multiplied by to make its mean.
+/// Returns the factor that turns the sum over a window into its mean.
 pub(super) fn share(pool: Pool) -> f32 {
     (1.0 / (pool.height * pool.width) as f64) as f32
 }
 
-/// `Y[b, i, j, c]`, the largest element or the mean of a window of `X`; `pooled` is the image that
-/// `pool` makes of `image`.
+/// Computes `Y[b, i, j, c]`, the largest element or the mean of a window of `X`. `pooled` is the
+/// image that `pool` produces from `image`.
 pub fn pool(x: &[f32], y: &mut [f32], image: Image, pool: Pool, pooled: Image) {
     for (x, y) in x.chunks(image.elements()).zip(y.chunks_mut(pooled.elements())) {
         for (at, y) in y.iter_mut().enumerate() {
             let (pixel, channel) = (at / pooled.channels, at % pooled.channels);
-            let (row, col) =
-                (pixel / pooled.width * pool.height, pixel % pooled.width * pool.width);
+            let row = pixel / pooled.width * pool.height;
+            let col = pixel % pooled.width * pool.width;
             let corner = (row * image.width + col) * image.channels + channel;
             *y = match pool.pooling {
                 Pooling::Max => x[largest(x, corner, image, pool)],

@@ -4,8 +4,9 @@ use super::pool::{largest, share, window};
 use super::through_relu;
 use crate::rules::{Image, Pool, Pooling};
 
-/// `dX`: a mean's gradient in equal shares, a maximum's at the first of the largest elements; 0 in
-/// no window. `through` is the scale of a dropout and ReLU that gave `x`.
+/// Computes `dX`. The gradient of a mean is divided equally, that of a maximum goes to the first of
+/// the largest elements, and elements in no window get 0. `through` is the scale of the dropout and
+/// ReLU whose output is `x`.
 pub fn pool_grad(
     x: &[f32],
     grad_y: &[f32],
@@ -22,8 +23,8 @@ pub fn pool_grad(
         grad_x.fill(0.0);
         for (at, &g) in grad_y.iter().enumerate() {
             let (pixel, channel) = (at / pooled.channels, at % pooled.channels);
-            let (row, col) =
-                (pixel / pooled.width * pool.height, pixel % pooled.width * pool.width);
+            let row = pixel / pooled.width * pool.height;
+            let col = pixel % pooled.width * pool.width;
             let corner = (row * image.width + col) * image.channels + channel;
             match pool.pooling {
                 Pooling::Max => grad_x[largest(x, corner, image, pool)] = g,

@@ -2,7 +2,7 @@
 
 use crate::rules::SgdRule;
 
-/// One update of `weight [rows, cols]` by [`SgdRule`].
+/// Applies one update to `weight [rows, cols]` by [`SgdRule`].
 pub fn sgd(
     grad: &[f32],
     weight: &mut [f32],
@@ -23,8 +23,8 @@ pub fn sgd(
     }
 }
 
-/// The update without max-norm: each weight on its own.
-// Inlined into callers that are compiled for other instruction sets.
+/// Applies the update without max-norm, to each weight independently.
+// Inlined into callers compiled for other instruction sets.
 #[inline(always)]
 pub(crate) fn descend(
     grad: &[f32],
@@ -47,13 +47,14 @@ pub(crate) fn descend(
     }
 }
 
-/// WGSL's `sign`: 0 at 0, where Rust's is 1.
+/// WGSL's `sign`, which is 0 at 0; Rust's `signum` is 1 there.
 #[inline(always)]
 fn sign(w: f32) -> f32 {
     f32::from(w > 0.0) - f32::from(w < 0.0)
 }
 
-/// What a column with this sum of squares is multiplied by, so that its norm is at most `max_norm`.
+/// Returns the factor for a column with this sum of squares, so that its norm is at most
+/// `max_norm`.
 pub(crate) fn shrink(squares: f32, max_norm: f32) -> f32 {
     let norm = squares.sqrt();
     if norm > max_norm { max_norm / norm } else { 1.0 }

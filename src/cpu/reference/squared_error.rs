@@ -1,8 +1,8 @@
 //! Twin of `shaders/squared_error.wgsl`.
 
-/// The loss of each row, and the gradient of the mean loss.
+/// Computes each row's loss, and the gradient of the mean loss.
 ///
-/// `z`, `targets`, `grad_z` `[B, C]`, `losses [B, 2]`: a row's loss, and 0.
+/// `z`, `targets` and `grad_z` are `[B, C]`; `losses [B, 2]` holds a row's loss and 0.
 pub fn squared_error(
     z: &[f32],
     targets: &[f32],
@@ -18,12 +18,11 @@ pub fn squared_error(
         for ((dz, &z), &target) in
             grad_z[span.clone()].iter_mut().zip(&z[span.clone()]).zip(&targets[span])
         {
-            let (y, slope) = match logistic {
-                true => {
-                    let y = self::logistic(z);
-                    (y, y * (1.0 - y))
-                }
-                false => (z, 1.0),
+            let (y, slope) = if logistic {
+                let y = self::logistic(z);
+                (y, y * (1.0 - y))
+            } else {
+                (z, 1.0)
             };
             let difference = y - target;
             sum += difference * difference;
@@ -33,7 +32,7 @@ pub fn squared_error(
     }
 }
 
-/// `1 / (1 + exp(-z))`, the exponential taken of `-|z|`.
+/// Returns `1 / (1 + exp(-z))`, computed from `exp(-|z|)`, which cannot overflow.
 pub fn logistic(z: f32) -> f32 {
     let e = (-z.abs()).exp();
     (if z >= 0.0 { 1.0 } else { e }) / (1.0 + e)

@@ -1,9 +1,9 @@
-//! What a product is made of on each instruction set: a register tile, the packing of its operands,
-//! and the loops over rows that go with it.
+//! The building blocks of a product on each instruction set: a register tile, the packing of its
+//! operands, and the row operations of its epilogue.
 //!
-//! One text for all sets, over [`Vector`]; each form is compiled with its set's features. `unsafe`
-//! earns its place: on two cores with AVX-512 the layer of `bench` takes half of the time that it
-//! took with products that the compiler made for the baseline.
+//! One source, generic over [`Vector`], serves all sets; each instance is compiled with its set's
+//! features. In return for `unsafe`, the layer of `bench` on two cores with AVX-512 takes half the
+//! time that it took with products compiled for the baseline.
 #![allow(unsafe_code)]
 
 use super::vector::{Plain, Vector};
@@ -11,40 +11,40 @@ use crate::cpu::fast::Isa;
 use crate::cpu::reference;
 use crate::rules::SgdRule;
 
-/// One tile `C += A·B` in registers.
+/// Arguments of one register tile: `C += A·B`.
 pub(super) struct Tile {
-    /// Terms of each sum.
+    /// Terms per sum.
     pub terms: usize,
-    /// Packed: term k of row r is `a[k·a_step + r]`.
+    /// Packed A: term k of row r is `a[k·a_step + r]`.
     pub a: *const f32,
     pub a_step: usize,
-    /// Term k of column c is `b[k·b_step + c]`.
+    /// B: term k of column c is `b[k·b_step + c]`.
     pub b: *const f32,
     pub b_step: usize,
-    /// Row r of the result starts at `c[r·c_step]`.
+    /// C: row r of the result starts at `c[r·c_step]`.
     pub c: *mut f32,
     pub c_step: usize,
-    /// Columns that exist, at most [`Kernel::cols`].
+    /// Number of existing columns, at most [`Kernel::cols`].
     pub cols: usize,
-    /// Whether sums start from 0 rather than from what C holds.
+    /// True if sums start from 0 rather than from the values in C.
     pub first: bool,
 }
 
-/// Which way the lanes of a panel lie in the matrix that it is packed from.
+/// Direction of a panel's lanes in the matrix that it is packed from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::cpu::fast) enum Lanes {
-    /// A lane is a row, terms lie along it.
+    /// A lane is a row; its terms are adjacent.
     Rows,
-    /// A lane is a column, terms are the rows.
+    /// A lane is a column; its terms are the rows.
     Cols,
 }
 
-/// Panels of `width` lanes, one after the other: `to[(panel·terms + k)·width + l]` is term k of
-/// lane `panel·width + l`, and 0 past `lanes`.
+/// Arguments of packing into panels of `width` lanes, one after another:
+/// `to[(panel·terms + k)·width + l]` is term k of lane `panel·width + l`, or 0 past `lanes`.
 pub(super) struct Panels {
     pub along: Lanes,
     pub from: *const f32,
-    /// Distance between rows of the matrix.
+    /// Distance between the rows of the matrix.
     pub stride: usize,
     pub lanes: usize,
     pub width: usize,
@@ -52,30 +52,30 @@ pub(super) struct Panels {
     pub to: *mut f32,
 }
 
-/// An update of weights by their gradient, with a velocity or without.
+/// Updates weights from their gradient, with or without a velocity.
 type Descend = unsafe fn(&[f32], &mut [f32], Option<&mut [f32]>, &SgdRule);
 
-/// What a product uses on one instruction set.
+/// Functions of a product for one instruction set.
 pub(super) struct Kernel {
     /// Rows of the largest tile.
     pub rows: usize,
     /// Columns of a tile.
     pub cols: usize,
-    /// The tile of 1, 2, … rows. The processor must have the set; all elements that a [`Tile`]
-    /// describes must be there, `b` for whole tiles.
+    /// Tiles of 1, 2, … rows. The processor must have the set, and all elements that a [`Tile`]
+    /// describes must exist; those of `b` for whole tiles.
     pub tiles: &'static [unsafe fn(&Tile)],
-    /// The processor must have the set; all elements that [`Panels`] describe must be there.
+    /// The processor must have the set, and all elements that [`Panels`] describes must exist.
     pub pack: unsafe fn(&Panels),
     /// `row = relu(row + bias)`. The processor must have the set.
     pub activate: unsafe fn(&mut [f32], Option<&[f32]>, bool),
-    /// `grad = grad·scale` where `output > 0`, else 0. The processor must have the set.
+    /// `grad = grad·scale` if `output > 0`, else 0. The processor must have the set.
     pub through_relu: unsafe fn(&mut [f32], &[f32], f32),
-    /// One update of weights by their gradient, without max-norm. The processor must have the set.
+    /// One SGD update without max-norm. The processor must have the set.
     pub descend: Descend,
 }
 
 impl Kernel {
-    /// The kernel of an instruction set, or of plain Rust where the processor lacks it.
+    /// Returns the kernel of an instruction set, or that of plain Rust if the processor lacks it.
     pub fn of(isa: Isa) -> &'static Self {
         match isa {
             #[cfg(target_arch = "x86_64")]
@@ -89,10 +89,16 @@ impl Kernel {
     }
 }
 
-/// Terms that B is asked for ahead of their use: it comes from the second-level cache. Measured
-/// here: 1.03 to 1.05 times as fast.
+/// Prefetch distance for B, in terms; B comes from the second-level cache. Measured speedup: 1.03
+/// to 1.05.
 const AHEAD: usize = 12;
 
+/// Computes one tile in registers.
+///
+/// # Safety
+/// The processor must have the instruction set of `V`. `a` and `b` must be valid for reading `ROWS`
+/// rows and `VECTORS` whole vectors of each term, and `c` for reading and writing `ROWS` rows of
+/// `cols` elements.
 #[inline(always)]
 unsafe fn tile<V: Vector, const ROWS: usize, const VECTORS: usize>(tile: &Tile) {
     let Tile { terms, a_step, b_step, c_step, cols, first, c, .. } = *tile;
@@ -133,16 +139,21 @@ unsafe fn tile<V: Vector, const ROWS: usize, const VECTORS: usize>(tile: &Tile) 
     }
 }
 
-/// Rows that packing asks for ahead of their use: they often lie in pages of their own, where no
-/// processor guesses the next one.
+/// Prefetch distance of packing, in rows. Rows often lie in pages of their own, across which no
+/// hardware prefetcher predicts the next one.
 const ROWS_AHEAD: usize = 12;
 
+/// Packs a block into panels, transposing it if lanes are rows.
+///
+/// # Safety
+/// The processor must have the instruction set of `V`. `from` must be valid for reading all `lanes`
+/// × `terms` elements, and `to` for writing whole panels.
 #[inline(always)]
 unsafe fn pack<V: Vector>(panels: &Panels) {
     let Panels { along, from, stride, lanes, width, terms, to } = *panels;
     unsafe {
         if along == Lanes::Cols {
-            // A row of all panels at a time, as it lies in memory.
+            // Copies one row across all panels at a time, in memory order.
             for k in 0..terms {
                 let row = from.wrapping_add(k * stride);
                 for first in (0..lanes).step_by(width) {
@@ -181,7 +192,7 @@ unsafe fn pack<V: Vector>(panels: &Panels) {
     }
 }
 
-/// The forms above, compiled for one instruction set.
+/// Instantiates the functions above for one instruction set.
 macro_rules! kernel {
     ($name:ident, $vector:ty, $vectors:literal, [$($rows:literal)*] $(, $feature:literal)?) => {
         static $name: Kernel = {
@@ -219,7 +230,7 @@ macro_rules! kernel {
     };
 }
 
-// As many sums as the registers hold beside a row of B and an element of A.
+// Each tile holds as many sums as the registers allow beside a row of B and an element of A.
 kernel!(PORTABLE, Plain, 2, [1 2 3 4]);
 #[cfg(target_arch = "aarch64")]
 kernel!(NEON, std::arch::aarch64::float32x4_t, 4, [1 2 3 4 5 6], "neon");

@@ -1,9 +1,9 @@
-//! Matrix products on all threads, `C = A·B`, and what is to be done with each row of C while it is
-//! in the first-level cache.
+//! Matrix products `C = A·B` on all threads, with an epilogue for each row of C while it is in the
+//! first-level cache.
 //!
-//! The sum of each element runs in ascending order in one chain of multiply-adds, whatever the
-//! blocks and the number of threads, so results depend on neither; instruction sets with a fused
-//! multiply-add give the same bits.
+//! Each element's sum is one chain of multiply-adds in ascending order, so results depend neither
+//! on the block sizes nor on the number of threads. All instruction sets with a fused multiply-add
+//! give the same bits.
 //!
 //! ```text
 //! rows of A in passes that bound the memory        A packed once, by all threads
@@ -15,11 +15,10 @@
 //! ```
 //!
 //! Sources: Goto & van de Geijn, "Anatomy of high-performance matrix multiplication", TOMS 34
-//! (2008); the loops around a register tile as in BLIS, Van Zee & van de Geijn, TOMS 41 (2015). The
-//! gate while packing and the epilogue are this crate's own.
+//! (2008); the loops around a register tile follow BLIS, Van Zee & van de Geijn, TOMS 41 (2015).
+//! Gating a factor during packing and the epilogue are this crate's own.
 //!
-//! `unsafe` here lets tasks write their own blocks of one matrix; see `kernel.rs` for what it
-//! brings.
+//! `unsafe` lets tasks write their own blocks of one matrix; see `kernel.rs` for what it gains.
 #![allow(unsafe_code)]
 
 mod kernel;
@@ -36,31 +35,31 @@ use std::ops::Range;
 
 pub(super) use kernel::Lanes;
 
-/// Terms of a block: A's panel fits the first-level cache.
+/// Terms per block. A's panel then fits the first-level cache.
 const TERMS: usize = 512;
-/// Columns of a task at most: B's block takes half of a second-level cache of 512 KiB. A multiple
-/// of 64, which masks are drawn by.
+/// Maximum number of columns per task. B's block then takes half of a second-level cache of 512
+/// KiB. It is a multiple of 64, the number of elements in a word of mask bits.
 const COLS: usize = 128;
-/// Elements of A that are packed in one pass, 16 MiB.
+/// Elements of A packed in one pass: 16 MiB.
 const PACKED: usize = 1 << 22;
-/// Multiply-adds below which a second thread costs more than it brings.
+/// Number of multiply-adds below which a second thread costs more than it gains.
 const WORK: usize = 1 << 18;
 
-/// What is done to the elements of a factor while it is packed: `dZ` is made from `dY` and never
+/// Operation applied to a factor's elements during packing. It turns `dY` into `dZ`, which is never
 /// stored.
 #[derive(Clone, Copy)]
 pub(super) enum Gate<'a> {
-    /// Taken as they are.
+    /// The identity.
     None,
-    /// `dY·s` where the output of the ReLU was above 0, else 0.
+    /// `dY·s` if the output of the ReLU is above 0, else 0.
     Relu { output: &'a [f32], scale: f32 },
     /// `M·s·dY`.
     Mask(Site<'a>),
 }
 
 impl Gate<'_> {
-    /// Makes `dZ` in place from `dY` of one row, from column `col` on, of a matrix of `cols`
-    /// columns.
+    /// Turns `dY` into `dZ` in place, for the part of row `row` that starts at column `col` of a
+    /// matrix with `cols` columns.
     pub fn pass(&self, isa: Isa, dz: &mut [f32], row: usize, col: usize, cols: usize) {
         match self {
             Gate::None => {}
@@ -72,8 +71,8 @@ impl Gate<'_> {
     }
 }
 
-/// A row-major matrix as a factor of a product: which way its lanes (rows of A, columns of B) lie,
-/// and its gate.
+/// A row-major matrix as a factor of a product, with its gate and the direction of its lanes (rows
+/// of A, columns of B).
 #[derive(Clone, Copy)]
 pub(super) struct Factor<'a> {
     values: &'a [f32],
@@ -83,17 +82,17 @@ pub(super) struct Factor<'a> {
 }
 
 impl<'a> Factor<'a> {
-    /// `values`, in rows of `cols`.
+    /// Creates a factor from `values`, in rows of `cols` elements, without a gate.
     pub fn new(values: &'a [f32], cols: usize, along: Lanes) -> Self {
         Self { values, cols, along, gate: Gate::None }
     }
 
-    /// The factor behind a gate.
+    /// Returns the factor with a gate.
     pub fn gated(self, gate: Gate<'a>) -> Self {
         Self { gate, ..self }
     }
 
-    /// Packs `lanes` by `terms` into panels of `width` lanes, one after the other.
+    /// Packs `lanes` × `terms` into panels of `width` lanes, one after another.
     fn pack(
         &self,
         isa: Isa,
@@ -111,7 +110,7 @@ impl<'a> Factor<'a> {
             Lanes::Rows => (lanes.clone(), terms.clone()),
             Lanes::Cols => (terms.clone(), lanes.clone()),
         };
-        // The block's first element and the distance between its rows.
+        // The block from its first element on, and the distance between its rows.
         let (block, stride) = match self.gate {
             Gate::None => (&self.values[rows.start * self.cols + cols.start..], self.cols),
             gate => (self.staged(isa, gate, rows.clone(), cols.clone(), stage), cols.len()),
@@ -121,12 +120,12 @@ impl<'a> Factor<'a> {
         let (from, lanes, terms) = (block.as_ptr(), lanes.len(), terms.len());
         let panels =
             Panels { along: self.along, from, stride, lanes, width, terms, to: to.as_mut_ptr() };
-        // SAFETY: the processor has the kernel's instruction set. The block and `to` are as large
-        // as the lines above say.
+        // SAFETY: the processor has the kernel's instruction set. The assertions above check the
+        // sizes of the block and of `to`.
         unsafe { (kernel.pack)(&panels) };
     }
 
-    /// A block with its gate applied, in rows of its own columns.
+    /// Copies a block with its gate applied, in rows of the block's own columns.
     fn staged<'m>(
         &self,
         isa: Isa,
@@ -145,19 +144,19 @@ impl<'a> Factor<'a> {
     }
 }
 
-/// `row = relu(row + bias)`, each part where it is asked for.
+/// `row = relu(row + bias)`; the bias and the ReLU are each optional.
 pub(super) fn activate(isa: Isa, row: &mut [f32], bias: Option<&[f32]>, relu: bool) {
     // SAFETY: the processor has the kernel's instruction set.
     unsafe { (Kernel::of(isa).activate)(row, bias, relu) }
 }
 
-/// `grad = grad·scale` where the output was above 0, else 0.
+/// `grad = grad·scale` if the output is above 0, else 0.
 pub(super) fn through_relu(isa: Isa, grad: &mut [f32], output: &[f32], scale: f32) {
     // SAFETY: the processor has the kernel's instruction set.
     unsafe { (Kernel::of(isa).through_relu)(grad, output, scale) }
 }
 
-/// One update of a part of a weight matrix, without max-norm.
+/// Applies one SGD update to a part of a weight matrix, without max-norm.
 pub(super) fn descend(
     isa: Isa,
     grad: &[f32],
@@ -169,17 +168,18 @@ pub(super) fn descend(
     unsafe { (Kernel::of(isa).descend)(grad, weight, velocity, rule) }
 }
 
-/// Where a product goes.
+/// Destination of a product.
 pub(super) enum Output<'a> {
-    /// Into a matrix.
+    /// A matrix.
     Matrix(&'a mut [f32]),
-    /// To `finish` alone, a row of a block at a time.
+    /// None: `finish` alone sees the values, one row of a block at a time.
     Rows,
 }
 
-/// `C = A·B` of `[rows, terms, cols]`; `finish(row, col, values, beside)` is called once for each
-/// part of a row of C when its sums are complete, with the same parts of the matrices `beside`,
-/// which have C's shape.
+/// Computes `C = A·B` for `[rows, terms, cols]`.
+///
+/// `finish(row, col, values, beside)` is called once for each part of a row of C after its sums are
+/// complete. `beside` holds the same parts of the matrices `beside`, which have C's shape.
 pub(super) fn product<const N: usize>(
     isa: Isa,
     [rows, terms, cols]: [usize; 3],
@@ -213,7 +213,7 @@ pub(super) fn product<const N: usize>(
     let passes = || {
         (0..rows).step_by(most).for_each(|from| product.pass(from..rows.min(from + most), threads))
     };
-    // One way into the thread pool for all that follows.
+    // Enter the thread pool once for all passes.
     if threads > 1 { rayon::scope(|_| passes()) } else { passes() }
 }
 
@@ -233,16 +233,18 @@ impl<F: Fn(usize, usize, &mut [f32], [&mut [f32]; N]) + Sync, const N: usize> Pr
         Kernel::of(self.isa)
     }
 
-    /// Blocks of terms, all of one length but the last; one of none where there is nothing to sum.
+    /// Returns the blocks of terms, all of equal length except the last. Without terms there is one
+    /// empty block.
     fn blocks(&self) -> impl Iterator<Item = Range<usize>> + use<F, N> {
         let (terms, count) = (self.terms, self.terms.div_ceil(TERMS).max(1));
         let length = terms.div_ceil(count);
         (0..count).map(move |block| (block * length).min(terms)..((block + 1) * length).min(terms))
     }
 
-    /// All columns of some rows.
+    /// Computes all columns of `rows`.
     fn pass(&self, rows: Range<usize>, threads: usize) {
-        // Panels of equal height: 128 rows are ten of 13 rather than nine of 14 and one of 2.
+        // Panels have equal heights: 128 rows are ten panels of 13 rather than nine of 14 and one
+        // of 2.
         let height = rows.len().div_ceil(rows.len().div_ceil(self.kernel().rows));
         let panels: Vec<Range<usize>> =
             rows.clone().step_by(height).map(|from| from..rows.end.min(from + height)).collect();
@@ -256,7 +258,7 @@ impl<F: Fn(usize, usize, &mut [f32], [&mut [f32]; N]) + Sync, const N: usize> Pr
                 for (panel, block) in packing.iter().skip(4 * job).take(4) {
                     let at = height * (panels.len() * block.start + panel * block.len());
                     memory::with_local(|local| {
-                        // SAFETY: each panel and block of terms has a part of its own.
+                        // SAFETY: the parts of different panels and blocks of terms do not overlap.
                         let to = unsafe { area.part(at..at + height * block.len()) };
                         self.a.pack(
                             self.isa,
@@ -271,8 +273,8 @@ impl<F: Fn(usize, usize, &mut [f32], [&mut [f32]; N]) + Sync, const N: usize> Pr
             });
             let wide = self.cols.div_ceil(4 * threads).next_multiple_of(64).min(COLS);
             let across = self.cols.div_ceil(wide);
-            // Rows are divided as well where the columns give too few tasks to even out what
-            // threads take.
+            // Rows are divided as well if the columns alone give too few tasks to balance the
+            // threads.
             let tall =
                 panels.len().div_ceil((4 * threads).div_ceil(across).min(panels.len().div_ceil(4)));
             let down = panels.len().div_ceil(tall);
@@ -286,7 +288,7 @@ impl<F: Fn(usize, usize, &mut [f32], [&mut [f32]; N]) + Sync, const N: usize> Pr
         });
     }
 
-    /// The panels `own` of rows by `cols`.
+    /// Computes the panels `own` of rows × `cols`.
     fn task(
         &self,
         panels: &[Range<usize>],
@@ -297,14 +299,14 @@ impl<F: Fn(usize, usize, &mut [f32], [&mut [f32]; N]) + Sync, const N: usize> Pr
     ) {
         let kernel = self.kernel();
         let height = panels[0].len();
-        // One panel of rows uses each element of B once: it is read where it lies, as far as it
-        // fills tiles.
+        // A single panel of rows uses each element of B once, so whole tiles of B are read in
+        // place.
         let direct = own.len() == 1
             && self.b.along == Lanes::Cols
             && matches!(self.b.gate, Gate::None)
             && self.terms > 0;
         let whole = if direct { cols.len() / kernel.cols * kernel.cols } else { 0 };
-        // Rows of the block that are kept until their sums are complete.
+        // Number of panels whose rows are kept until their sums are complete.
         let kept = if self.terms > TERMS { own.len() } else { 1 };
         for block in self.blocks() {
             let (first, last) = (block.start == 0, block.end == self.terms);
@@ -322,7 +324,7 @@ impl<F: Fn(usize, usize, &mut [f32], [&mut [f32]; N]) + Sync, const N: usize> Pr
             for (index, panel) in own.clone().enumerate() {
                 let rows = panels[panel].clone();
                 let a = height * (panels.len() * block.start + panel * block.len());
-                // SAFETY: packing is over, so that all threads only read.
+                // SAFETY: packing is complete, so all threads only read.
                 let a = unsafe { packed.part(a..a + height * block.len()) };
                 let (c, c_step) = match &self.matrix {
                     Some(matrix) => (matrix.at(rows.start * self.cols + cols.start), self.cols),
@@ -334,12 +336,10 @@ impl<F: Fn(usize, usize, &mut [f32], [&mut [f32]; N]) + Sync, const N: usize> Pr
                     ),
                 };
                 for from in (0..cols.len()).step_by(kernel.cols) {
-                    let (b, b_step) = match from < whole {
-                        true => (
-                            &self.b.values[block.start * self.cols + cols.start + from..],
-                            self.cols,
-                        ),
-                        false => (&b[(from - whole) * block.len()..], kernel.cols),
+                    let (b, b_step) = if from < whole {
+                        (&self.b.values[block.start * self.cols + cols.start + from..], self.cols)
+                    } else {
+                        (&b[(from - whole) * block.len()..], kernel.cols)
                     };
                     let tile = Tile {
                         terms: block.len(),
@@ -353,18 +353,19 @@ impl<F: Fn(usize, usize, &mut [f32], [&mut [f32]; N]) + Sync, const N: usize> Pr
                         first,
                     };
                     // SAFETY: the processor has the kernel's instruction set. A and B are packed
-                    // for this block, B in whole tiles; where it is read in place, whole
-                    // tiles lie within the matrix. Rows and columns of C are this task's own.
+                    // for this block, B in whole tiles. If B is read in place, whole tiles lie
+                    // within the matrix. The rows and columns of C belong to this task alone.
                     unsafe { (kernel.tiles[rows.len() - 1])(&tile) };
                 }
                 if last {
                     for (r, row) in rows.enumerate() {
-                        // SAFETY: the row's part is this task's own, and was written above.
+                        // SAFETY: the part of the row belongs to this task alone and was written
+                        // above.
                         let values = unsafe {
                             std::slice::from_raw_parts_mut(c.wrapping_add(r * c_step), cols.len())
                         };
                         let at = row * self.cols + cols.start;
-                        // SAFETY: likewise this task's own.
+                        // SAFETY: it also belongs to this task alone.
                         let beside = self
                             .beside
                             .each_ref()
@@ -377,7 +378,7 @@ impl<F: Fn(usize, usize, &mut [f32], [&mut [f32]; N]) + Sync, const N: usize> Pr
     }
 }
 
-/// Calls `f` for 0 .. count, on several threads if there are several.
+/// Calls `f` for each of 0 .. count, in parallel if `threads` exceeds 1.
 fn each(threads: usize, count: usize, f: impl Fn(usize) + Send + Sync) {
     match threads {
         1 => (0..count).for_each(f),

@@ -1,10 +1,10 @@
 //! A vector of floats in each instruction set: the few operations that a product needs.
 //!
-//! No closure holds an intrinsic: what is inlined into a function compiled for an instruction set
-//! is compiled for it too, a closure is not, and each intrinsic in it would be a call.
+//! No closure holds an intrinsic. Code inlined into a function compiled for an instruction set is
+//! compiled for that set as well, but a closure is not: each intrinsic in it would become a call.
 //!
-//! `unsafe` here is what intrinsics ask for: that the processor has them, and that pointers reach
-//! what they load and store. Both are the caller's part, in `kernel.rs`.
+//! `unsafe` covers the requirements of intrinsics: the processor has them, and pointers are valid
+//! for what they load and store. The caller in `kernel.rs` guarantees both.
 #![allow(unsafe_code)]
 
 #[cfg(target_arch = "aarch64")]
@@ -12,38 +12,38 @@ use std::arch::aarch64::*;
 #[cfg(target_arch = "x86_64")]
 use std::arch::x86_64::*;
 
-/// [`LANES`](Self::LANES) floats.
+/// A vector of [`LANES`](Self::LANES) floats.
 ///
 /// # Safety
-/// Of every method: the processor has the instruction set, and a pointer is good for the floats
-/// that the method names.
+/// Every method requires that the processor has the instruction set, and that a pointer is valid
+/// for the floats that the method names.
 pub(super) trait Vector: Copy {
-    /// Floats of a vector.
+    /// Number of floats in a vector.
     const LANES: usize;
 
-    /// `value` in every lane.
+    /// Returns `value` in every lane.
     unsafe fn splat(value: f32) -> Self;
 
-    /// All lanes from `from` on.
+    /// Loads all lanes.
     unsafe fn load(from: *const f32) -> Self;
 
-    /// The first `count` lanes, 0 in the others.
+    /// Loads the first `count` lanes and sets the others to 0.
     unsafe fn load_part(from: *const f32, count: usize) -> Self;
 
-    /// All lanes to `to` on.
+    /// Stores all lanes.
     unsafe fn store(self, to: *mut f32);
 
-    /// The first `count` lanes.
+    /// Stores the first `count` lanes.
     unsafe fn store_part(self, to: *mut f32, count: usize);
 
-    /// `self·factor + sum`, rounded once where the set has such an instruction.
+    /// Returns `self·factor + sum`, rounded once if the set has an instruction for that.
     unsafe fn multiply_add(self, factor: Self, sum: Self) -> Self;
 
-    /// Asks for the cache line of an address that will be read soon; it need not be valid.
+    /// Prefetches the cache line of an address that will be read soon; the address may be invalid.
     #[inline(always)]
     unsafe fn prefetch(_from: *const f32) {}
 
-    /// `to[k·step + l] = from[l·stride + k]` for `rows` rows l and `cols` columns k, both at most
+    /// `to[k·step + l] = from[l·stride + k]` for `rows` rows l and `cols` columns k, each at most
     /// [`LANES`](Self::LANES).
     #[inline(always)]
     unsafe fn transpose(
@@ -61,7 +61,7 @@ pub(super) trait Vector: Copy {
     }
 }
 
-/// Plain Rust, left to the compiler.
+/// Plain Rust, vectorized by the compiler.
 #[derive(Clone, Copy)]
 pub(super) struct Plain([f32; 4]);
 
@@ -108,7 +108,7 @@ impl Vector for Plain {
 
     #[inline(always)]
     unsafe fn multiply_add(self, factor: Self, sum: Self) -> Self {
-        // Two roundings: without an instruction for it, one rounding is a call of a library.
+        // Two roundings: without an instruction for it, a single rounding requires a library call.
         Self(std::array::from_fn(|lane| self.0[lane] * factor.0[lane] + sum.0[lane]))
     }
 }
@@ -205,7 +205,7 @@ impl Vector for __m256 {
             for (l, row) in r.iter_mut().enumerate().take(rows) {
                 *row = Self::load_part(from.add(l * stride), cols);
             }
-            // Pairs of rows change places, then quads; then, below, the halves of vectors.
+            // Interleaves pairs of rows, then quads; the halves of vectors follow below.
             let mut quads = [[r[0]; 4]; 2];
             for (i, quad) in quads.iter_mut().enumerate() {
                 let [low, high] = [
@@ -235,7 +235,10 @@ impl Vector for __m256 {
     }
 }
 
-/// All bits in the first `count` lanes.
+/// Returns a mask with all bits set in the first `count` lanes.
+///
+/// # Safety
+/// The processor must have AVX2.
 #[cfg(target_arch = "x86_64")]
 #[inline(always)]
 unsafe fn first_lanes(count: usize) -> __m256i {
@@ -248,7 +251,7 @@ unsafe fn first_lanes(count: usize) -> __m256i {
 }
 
 #[cfg(all(target_arch = "x86_64", has_avx512))]
-// Compiled by Rust 1.89 and later alone: see build.rs.
+// Only Rust 1.89 and later compiles this: see build.rs.
 #[allow(clippy::incompatible_msrv)]
 impl Vector for __m512 {
     const LANES: usize = 16;
@@ -301,8 +304,8 @@ impl Vector for __m512 {
             for (l, row) in r.iter_mut().enumerate().take(rows) {
                 *row = Self::load_part(from.add(l * stride), cols);
             }
-            // Within each quarter of a vector: quads[i][j] holds columns j, 4 + j, 8 + j, 12 + j of
-            // rows 4i to 4i + 3.
+            // Within each quarter of a vector: `quads[i][j]` holds columns j, 4 + j, 8 + j and 12 +
+            // j of rows 4i to 4i + 3.
             let mut quads = [[r[0]; 4]; 4];
             for (i, quad) in quads.iter_mut().enumerate() {
                 let first = [
@@ -314,13 +317,13 @@ impl Vector for __m512 {
                     _mm512_unpackhi_ps(r[4 * i + 2], r[4 * i + 3]),
                 ];
                 for half in 0..2 {
-                    let (first, second) =
-                        (_mm512_castps_pd(first[half]), _mm512_castps_pd(second[half]));
+                    let first = _mm512_castps_pd(first[half]);
+                    let second = _mm512_castps_pd(second[half]);
                     quad[2 * half] = _mm512_castpd_ps(_mm512_unpacklo_pd(first, second));
                     quad[2 * half + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(first, second));
                 }
             }
-            // Then among the quarters.
+            // Then across the quarters.
             let mut columns = r;
             for j in 0..4 {
                 let [a, b, c, d] = [quads[0][j], quads[1][j], quads[2][j], quads[3][j]];
