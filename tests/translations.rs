@@ -25,7 +25,7 @@ enum Language {
     /// Standard WGSL. 64-bit integers are an extension of naga.
     Wgsl,
     Spirv,
-    /// Metal 2.3, with 64-bit integers, subgroups and f16.
+    /// Metal 2.4, with 64-bit integers, subgroups and f16.
     Msl,
     /// Shader model 6.2, compiled by DXC.
     Hlsl,
