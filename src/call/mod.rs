@@ -65,7 +65,8 @@ calls! {
 /// Kernel with its tensors at a [`Place`].
 ///
 /// The structs of this module implement it for every place. A device plans a call and records the
-/// dispatches; the CPU computes it.
+/// dispatches; the CPU computes it. Only the library's backends use those methods, so this page
+/// leaves them out.
 pub trait Call<P: Place>: Sized {
     /// Refuses shapes and settings that do not fit one another.
     ///
@@ -81,17 +82,20 @@ pub trait Call<P: Place>: Sized {
     /// Those of [`check`](Self::check); [`Error::Buffer`](crate::Error::Buffer) for a tensor that
     /// the kernel cannot bind; [`Error::TooLarge`](crate::Error::TooLarge) past what the device
     /// holds.
+    #[doc(hidden)]
     fn plan<'p>(&'p self, planner: &Planner) -> Result<Plan<'p>>
     where
         P: DevicePlace;
 
     /// Computes a call that was checked, on an instruction set, or by the reference if there is
     /// none.
+    #[doc(hidden)]
     fn compute(self, isa: Option<Isa>)
     where
         P: HostPlace;
 
     /// Returns the bytes of masks that the call writes to memory.
+    #[doc(hidden)]
     fn mask_bytes(&self) -> u64 {
         0
     }

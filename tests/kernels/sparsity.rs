@@ -14,7 +14,7 @@ const SHAPES: [[usize; 2]; 7] =
     [[1, 1], [1, 9], [7, 1], [63, 65], [2, 129], [129, 12], [100, 1009]];
 
 #[test]
-fn what_is_added_equals_the_oracle() {
+fn the_added_gradient_equals_the_oracle() {
     fn check<B: Backend>(backend: &mut B) {
         for [rows, cols] in SHAPES {
             // Means below the lower clamp, above the upper one, and between.
@@ -122,7 +122,7 @@ fn the_gradient_before_logistic_units_is_that_of_the_penalty() {
 }
 
 #[test]
-fn units_come_to_the_mean_that_is_asked_for() {
+fn units_reach_the_target_mean() {
     fn check<B: Backend>(backend: &mut B) {
         let (shape @ [rows, cols], target) = ([32, 7], 0.2);
         let rule = SgdRule::plain(4.0);
@@ -170,7 +170,7 @@ fn units_that_are_off_or_on_in_all_rows_are_pushed_within_bounds() {
 }
 
 #[test]
-fn what_does_not_fit_is_refused() {
+fn wrong_shapes_and_targets_are_refused() {
     fn check<B: Backend>(backend: &mut B) {
         let pair = backend.zeros(2, 3).unwrap();
         let other = backend.zeros(2, 4).unwrap();
