@@ -88,7 +88,7 @@ impl Kernels {
         let planner = Planner { half: changed.half && changed.buffers >= HALF_BUFFERS, ..changed };
         if planner.state {
             return Err(Error::invalid(
-                "Planner::state: a buffer to read from is named by Kernels::reading alone",
+                "Planner::state: only Kernels::reading sets it, together with the buffer",
             ));
         }
         if planner.half && !most.half {
@@ -192,8 +192,8 @@ impl Kernels {
     /// for them.
     ///
     /// # Errors
-    /// - [`Error::Buffer`] if the buffer lacks UNIFORM, if the state would lie outside it, or if the
-    ///   offset is not a multiple of the device's `min_uniform_buffer_offset_alignment`.
+    /// - [`Error::Buffer`] if the buffer lacks UNIFORM, if the state would lie outside it, or if
+    ///   the offset is not a multiple of the device's `min_uniform_buffer_offset_alignment`.
     /// - [`Error::Adapter`] if the device binds only one uniform buffer per stage.
     pub fn reading(&self, buffer: &wgpu::Buffer, offset: u64) -> Result<Self> {
         super::state::check(&self.device, buffer, offset)?;

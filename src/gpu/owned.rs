@@ -31,7 +31,7 @@ pub struct Gpu {
     pub(super) device: wgpu::Device,
     pub(super) queue: wgpu::Queue,
     pub(super) kernels: Kernels,
-    /// First error of the device, whoever noticed it.
+    /// First error of the device, from a handler or from this backend.
     fault: Arc<Mutex<Option<Error>>>,
     pending: Vec<Step>,
     params: ParamsArena,

@@ -35,7 +35,7 @@ impl Image {
         if height == 0 || width == 0 || channels == 0 {
             return Err(Error::shape(
                 kernel,
-                format!("an image of {height}×{width}×{channels}: none may be 0"),
+                format!("an image of {height}×{width}×{channels}: no size may be 0"),
             ));
         }
         elements(kernel, height, width)
