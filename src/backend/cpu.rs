@@ -1,8 +1,9 @@
-//! The CPU as a backend: the default if there is no adapter, and the reference that everything is
-//! compared with.
+//! The CPU as a backend: the default if there is no adapter, and the reference with which all
+//! results are compared.
 //!
-//! Both draw the same bits: [`fast`](crate::cpu::fast) on all threads and the processor's vector
-//! units, [`reference`](crate::cpu::reference), one readable twin a shader.
+//! It has two implementations, which draw the same bits. [`fast`](crate::cpu::fast) uses all
+//! threads and the processor's vector units. [`reference`](crate::cpu::reference) has one readable
+//! twin per shader.
 
 use super::{Backend, Counts, Element, On, check_len};
 use crate::call::{Call, HostPlace};
@@ -10,7 +11,7 @@ use crate::cpu::fast::Isa;
 use crate::shape::{Matrix, elements};
 use crate::{Error, Result};
 
-/// A row-major matrix in host memory.
+/// Row-major matrix in host memory.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CpuTensor<T> {
     rows: usize,
@@ -20,7 +21,7 @@ pub struct CpuTensor<T> {
 }
 
 impl<T> CpuTensor<T> {
-    /// The values, row-major.
+    /// Returns the values in row-major order.
     pub fn values(&self) -> &[T] {
         &self.values
     }
@@ -39,24 +40,25 @@ impl<T> Matrix for CpuTensor<T> {
 /// The CPU as a [`Backend`].
 #[derive(Debug)]
 pub struct Cpu {
-    /// `None` for the reference.
+    /// Instruction set of the fast path; `None` selects the reference.
     isa: Option<Isa>,
     counts: Counts,
 }
 
 impl Cpu {
-    /// The fast path, on the best instruction set that the processor has.
+    /// Creates a backend on the fast path with the best instruction set that the processor has.
     pub fn new() -> Self {
         Self::with_isa(Isa::best())
     }
 
-    /// The fast path on another instruction set; one that the processor lacks falls back to
-    /// [`Isa::Portable`]. The bits are the same.
+    /// Creates a backend on the fast path with the given instruction set. If the processor lacks
+    /// it, the fast path falls back to [`Isa::Portable`]. The bits are the same on all of them.
     pub fn with_isa(isa: Isa) -> Self {
         Self { isa: Some(isa), counts: Counts::default() }
     }
 
-    /// The readable twins of the shaders, on one thread and in the shaders' order of summation.
+    /// Creates a backend on the readable twins of the shaders, which run on one thread and sum in
+    /// the shaders' order.
     pub fn reference() -> Self {
         Self { isa: None, counts: Counts::default() }
     }
@@ -77,8 +79,8 @@ impl Backend for Cpu {
 
     fn zeros<T: Element>(&mut self, rows: usize, cols: usize) -> Result<CpuTensor<T>> {
         let len = elements("tensor", rows, cols)?;
-        // Zeroed by the system, page by page as they are used, and refused instead of aborting
-        // where there is no room.
+        // The system zeroes each page on first use. If there is no memory, the allocation returns
+        // an error instead of aborting.
         let values = bytemuck::allocation::try_zeroed_vec(len)
             .map_err(|()| Error::OutOfMemory { bytes: (len * size_of::<T>()) as u64 })?;
         Ok(CpuTensor { rows, cols, values })

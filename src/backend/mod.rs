@@ -1,4 +1,4 @@
-//! One interface to the GPU and the CPU: tensors, the kernels, and when their work is done.
+//! Common interface to the GPU and the CPU: tensors, kernels, and synchronization.
 
 mod cpu;
 
@@ -9,20 +9,21 @@ use crate::call::{Call, MaskBits, Place};
 use crate::shape::Matrix;
 use crate::{Error, Result};
 
-/// Work that a backend has done so far, counted where it is done.
+/// Counts of the work that a backend has done so far.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// Kernels run.
+    /// Number of kernels run.
     pub dispatches: u64,
-    /// Command buffers of kernels submitted; the copies that read back are counted by their bytes
-    /// alone.
+    /// Number of command buffers of kernels submitted. Copies that read tensors back are not among
+    /// them; they are only counted in [`bytes_read`](Self::bytes_read).
     pub submits: u64,
-    /// Bytes read back to the host.
+    /// Number of bytes read back to the host.
     pub bytes_read: u64,
-    /// Bytes of masks written to the device's memory: by [`MaskBits`] and
-    /// [`MaskBytes`](crate::call::MaskBytes), the kernels that write any.
+    /// Number of bytes of masks written to the device's memory. Only [`MaskBits`] and
+    /// [`MaskBytes`](crate::call::MaskBytes) write any.
     pub mask_bytes: u64,
-    /// `wgpu` objects made, besides a command encoder and its buffer a submit.
+    /// Number of `wgpu` objects created, without the command encoder and the command buffer of each
+    /// submit.
     pub objects: u64,
 }
 
@@ -54,7 +55,7 @@ impl std::ops::Sub for Counts {
     }
 }
 
-/// Place of tensors on a backend: a call borrows them.
+/// Place of tensors on a backend, which a call borrows.
 pub struct On<'a, B>(std::marker::PhantomData<(&'a (), B)>);
 
 impl<'a, B: Backend> Place for On<'a, B> {
@@ -64,9 +65,8 @@ impl<'a, B: Backend> Place for On<'a, B> {
 
 /// Device that runs the kernels: [`Cpu`] or [`Gpu`](crate::gpu::Gpu).
 ///
-/// Kernels run in the order in which they are called. On a GPU they are recorded, and one
-/// [`submit`](Self::submit) hands them all over; reading a tensor submits what is pending and waits
-/// for it.
+/// Kernels run in the order of the calls. A GPU records them until [`submit`](Self::submit) hands
+/// them all over. Reading a tensor submits the pending calls and waits for them.
 ///
 /// ```
 /// use wgpu_dropout::call::DropoutCall;
@@ -81,47 +81,48 @@ impl<'a, B: Backend> Place for On<'a, B> {
 /// # Ok::<(), wgpu_dropout::Error>(())
 /// ```
 pub trait Backend: Sized {
-    /// A row-major matrix on the device.
+    /// Row-major matrix on the device.
     type Tensor<T: Element>: Matrix + std::fmt::Debug + 'static;
 
-    /// The device's name, for people.
+    /// Returns the device's human-readable name.
     fn name(&self) -> String;
 
-    /// A `rows × cols` tensor of zeros.
+    /// Allocates a `rows × cols` tensor of zeros.
     ///
     /// # Errors
-    /// [`Error::TooLarge`] or [`Error::OutOfMemory`].
+    /// [`Error::TooLarge`] or [`Error::OutOfMemory`] if the tensor is too large for the device or
+    /// its free memory, or [`Error::Device`] if the device was lost.
     fn zeros<T: Element>(&mut self, rows: usize, cols: usize) -> Result<Self::Tensor<T>>;
 
-    /// Overwrites a tensor with as many values as it has elements.
+    /// Overwrites a tensor. `values` must have one value per element, in row-major order.
     ///
     /// # Errors
-    /// [`Error::Shape`] where `values` has another length, [`Error::Device`] where the device was
-    /// lost.
+    /// [`Error::Shape`] if `values` has another length, or [`Error::Device`] if the device was lost.
     fn write<T: Element>(&mut self, tensor: &mut Self::Tensor<T>, values: &[T]) -> Result<()>;
 
-    /// The values of a tensor, once all work called so far is done.
+    /// Waits until all calls so far are done, and returns a tensor's values in row-major order.
     ///
     /// # Errors
-    /// [`Error::Device`] where the device was lost, or whatever work called so far ended in.
+    /// [`Error::Device`] if the device was lost, or the error in which an earlier call ended.
     fn read<T: Element>(&mut self, tensor: &Self::Tensor<T>) -> Result<Vec<T>>;
 
-    /// The values of several tensors, as [`read`](Self::read) gives each of them; a GPU is waited
-    /// for once.
+    /// Returns the values of several tensors, each as [`read`](Self::read) returns them. On a GPU,
+    /// tensors that are small enough are copied together, with a single wait.
     ///
     /// # Errors
-    /// As [`read`](Self::read).
+    /// The errors of [`read`](Self::read).
     fn read_all<T: Element>(&mut self, tensors: &[&Self::Tensor<T>]) -> Result<Vec<Vec<T>>> {
         tensors.iter().map(|tensor| self.read(tensor)).collect()
     }
 
-    /// [`read`](Self::read) without blocking. A GPU is to be polled by somebody else meanwhile: a
-    /// browser does so, elsewhere the executor or the engine's loop by
-    /// [`poll`](wgpu::Device::poll) with [`PollType::Poll`](wgpu::PollType::Poll). The CPU backend
-    /// is done when it is called.
+    /// Does what [`read`](Self::read) does, without blocking.
+    ///
+    /// A GPU must be polled in the meantime. A browser does so itself. Elsewhere, the executor or
+    /// the engine's loop must call [`poll`](wgpu::Device::poll) with
+    /// [`PollType::Poll`](wgpu::PollType::Poll). On the CPU, the future is ready at once.
     ///
     /// # Errors
-    /// As [`read`](Self::read).
+    /// The errors of [`read`](Self::read).
     fn read_async<T: Element>(
         &mut self,
         tensor: &Self::Tensor<T>,
@@ -129,10 +130,11 @@ pub trait Backend: Sized {
         async { self.read(tensor) }
     }
 
-    /// [`read_all`](Self::read_all) without blocking, as [`read_async`](Self::read_async).
+    /// Does what [`read_all`](Self::read_all) does, without blocking. A GPU must be polled as for
+    /// [`read_async`](Self::read_async).
     ///
     /// # Errors
-    /// As [`read`](Self::read).
+    /// The errors of [`read`](Self::read).
     fn read_all_async<T: Element>(
         &mut self,
         tensors: &[&Self::Tensor<T>],
@@ -140,52 +142,55 @@ pub trait Backend: Sized {
         async { self.read_all(tensors) }
     }
 
-    /// [`submit`](Self::submit) without blocking, where the device is behind, as
-    /// [`read_async`](Self::read_async).
+    /// Does what [`submit`](Self::submit) does, without blocking if the device is behind. A GPU
+    /// must be polled as for [`read_async`](Self::read_async).
     ///
     /// # Errors
-    /// As [`read`](Self::read).
+    /// The errors of [`read`](Self::read).
     fn submit_async(&mut self) -> impl Future<Output = Result<()>> {
         async { self.submit() }
     }
 
-    /// [`wait`](Self::wait) without blocking, as [`read_async`](Self::read_async).
+    /// Does what [`wait`](Self::wait) does, without blocking. A GPU must be polled as for
+    /// [`read_async`](Self::read_async).
     ///
     /// # Errors
-    /// As [`read`](Self::read).
+    /// The errors of [`read`](Self::read).
     fn wait_async(&mut self) -> impl Future<Output = Result<()>> {
         async { self.wait() }
     }
 
-    /// Hands pending work to the device; waits where that is several submits behind.
+    /// Hands pending work to the device. If the device is several submits behind, it waits.
     ///
     /// # Errors
-    /// As [`read`](Self::read).
+    /// The errors of [`read`](Self::read).
     fn submit(&mut self) -> Result<()>;
 
-    /// Waits until all work called so far is done.
+    /// Submits pending work and waits until all calls so far are done.
     ///
     /// # Errors
-    /// As [`read`](Self::read).
+    /// The errors of [`read`](Self::read).
     fn wait(&mut self) -> Result<()>;
 
-    /// What was done so far.
+    /// Returns the counts of the work done so far.
     fn counts(&self) -> Counts;
 
-    /// Runs a kernel: [`call`](crate::call) lists them.
+    /// Runs a kernel. [`call`](crate::call) lists them.
     ///
     /// # Errors
-    /// [`Error::Shape`] for sizes that do not fit one another, [`Error::Invalid`] for settings that
-    /// a kernel refuses, [`Error::TooLarge`] past what the mask contract or the device holds,
-    /// [`Error::OutOfMemory`], or [`Error::Device`] if it was lost.
+    /// - [`Error::Shape`] if sizes do not fit one another.
+    /// - [`Error::Invalid`] if the kernel refuses a setting.
+    /// - [`Error::TooLarge`] if a size exceeds the mask contract or the device.
+    /// - [`Error::OutOfMemory`] if a buffer cannot be allocated.
+    /// - [`Error::Device`] if the device was lost.
     fn run<'a, C: Call<On<'a, Self>>>(&mut self, call: C) -> Result<()>
     where
         Self: 'a;
 
-    /// A tensor with the given values.
+    /// Allocates a `rows × cols` tensor with the given values, in row-major order.
     ///
     /// # Errors
-    /// As [`zeros`](Self::zeros) and [`write`](Self::write).
+    /// The errors of [`zeros`](Self::zeros) and [`write`](Self::write).
     fn tensor<T: Element>(
         &mut self,
         rows: usize,
@@ -197,11 +202,11 @@ pub trait Backend: Sized {
         Ok(tensor)
     }
 
-    /// The mask of `rows × cols` elements as bytes 0 and 1, drawn on the device and read back as
-    /// bits.
+    /// Draws the mask of `rows × cols` elements on the device, reads it back as bits, and returns
+    /// it as bytes 0 and 1, one per element.
     ///
     /// # Errors
-    /// As [`run`](Self::run).
+    /// The errors of [`zeros`](Self::zeros), [`run`](Self::run) and [`read`](Self::read).
     fn read_mask(&mut self, mask: crate::Mask, rows: usize, cols: usize) -> Result<Vec<u8>> {
         let mut bits = self.zeros::<u32>(rows, cols.div_ceil(32))?;
         self.run(MaskBits { bits: &mut bits, cols, mask })?;
@@ -210,7 +215,7 @@ pub trait Backend: Sized {
     }
 }
 
-/// Refuses a host slice of another length than the tensor's.
+/// Checks that a host slice of `len` values has one value per element of the tensor.
 pub(crate) fn check_len(tensor: &impl Matrix, len: usize) -> Result<()> {
     let (rows, cols) = (tensor.rows(), tensor.cols());
     if rows * cols == len {

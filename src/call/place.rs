@@ -1,9 +1,9 @@
-//! The places where a call's tensors can be.
+//! Places where a call's tensors can lie.
 
 use crate::Matrix;
 use crate::plan::View;
 
-/// Number that a tensor can hold: f32, u32 or u8.
+/// Type of a tensor's elements: f32, u32 or u8.
 pub trait Element: bytemuck::Pod + Default + std::fmt::Debug + Send + Sync + 'static {}
 impl Element for f32 {}
 impl Element for u32 {}
@@ -11,8 +11,8 @@ impl Element for u8 {}
 
 /// Place of a call's tensors: [`On`](crate::backend::On) a backend, or [`Views`] of buffers.
 ///
-/// A call such as [`DropoutCall`](super::DropoutCall) is generic over it, so that one description
-/// serves the CPU, a [`Gpu`](crate::gpu::Gpu) and a caller's own device.
+/// A call such as [`DropoutCall`](super::DropoutCall) is generic over its place, so that the same
+/// struct serves the CPU, a [`Gpu`](crate::gpu::Gpu) and a caller's own device.
 pub trait Place {
     /// Tensor that a kernel reads.
     type In<T: Element>: Matrix + Copy;
@@ -22,18 +22,18 @@ pub trait Place {
 
 /// Place whose tensors lie in buffers of a device.
 pub trait DevicePlace: Place {
-    /// Returns the range of a buffer that a tensor is.
+    /// Returns the range of a buffer that holds a tensor.
     fn read_as<T: Element>(tensor: &Self::In<T>) -> View<'_>;
 
-    /// Returns the range of a buffer that a written tensor is.
+    /// Returns the range of a buffer that holds a written tensor.
     fn written_as<T: Element>(tensor: &Self::Out<T>) -> View<'_>;
 
-    /// Returns the range of a buffer that a tensor of numbers is.
+    /// Returns the range of a buffer that holds an f32 tensor.
     fn read(tensor: &Self::In<f32>) -> View<'_> {
         Self::read_as::<f32>(tensor)
     }
 
-    /// Returns the range of a buffer that a written tensor of numbers is.
+    /// Returns the range of a buffer that holds a written f32 tensor.
     fn written(tensor: &Self::Out<f32>) -> View<'_> {
         Self::written_as::<f32>(tensor)
     }
@@ -41,18 +41,18 @@ pub trait DevicePlace: Place {
 
 /// Place whose tensors lie in host memory.
 pub trait HostPlace: Place {
-    /// Returns a tensor's values, row-major.
+    /// Returns the values of a tensor in row-major order.
     fn values_as<T: Element>(tensor: &Self::In<T>) -> &[T];
 
-    /// Returns the values of a written tensor, row-major.
+    /// Returns the values of a written tensor in row-major order.
     fn values_mut_as<T: Element>(tensor: &mut Self::Out<T>) -> &mut [T];
 
-    /// Returns the numbers of a tensor, row-major.
+    /// Returns the values of an f32 tensor in row-major order.
     fn values(tensor: &Self::In<f32>) -> &[f32] {
         Self::values_as::<f32>(tensor)
     }
 
-    /// Returns the numbers of a written tensor, row-major.
+    /// Returns the values of a written f32 tensor in row-major order.
     fn values_mut(tensor: &mut Self::Out<f32>) -> &mut [f32] {
         Self::values_mut_as::<f32>(tensor)
     }

@@ -1,4 +1,4 @@
-//! [`Gpu`] as a [`Backend`]: each call is planned and queued.
+//! Implementation of [`Backend`] for [`Gpu`]: each call is planned and queued.
 
 use super::owned::Gpu;
 use super::readback;
@@ -8,7 +8,8 @@ use crate::backend::{Backend, Counts, Element, On, check_len};
 use crate::call::{Call, DevicePlace};
 use crate::plan::View;
 
-/// Bytes written to the device at a time: a staging area that cannot be had would lose the device.
+/// Number of bytes written to the device at a time. A failed allocation of wgpu's staging memory
+/// would lose the device, so pieces are small.
 const UPLOAD: usize = 16 << 20;
 
 impl Backend for Gpu {
@@ -26,7 +27,7 @@ impl Backend for Gpu {
 
     fn write<T: Element>(&mut self, tensor: &mut GpuTensor<T>, values: &[T]) -> Result<()> {
         check_len(tensor, values.len())?;
-        // A write takes effect before the next submit, so what is pending must go first.
+        // A write takes effect before the next submit, so pending dispatches must go first.
         self.flush(None)?;
         let bytes: &[u8] = bytemuck::cast_slice(values);
         for (i, chunk) in bytes.chunks(UPLOAD).enumerate() {

@@ -1,5 +1,5 @@
-//! Kernels on a device of the caller's: compiles them, prepares a call for its buffers, and records it
-//! into the caller's pass.
+//! Kernels on a caller's device: compiles them, prepares calls for their buffers, and records the
+//! calls into the caller's pass.
 
 use super::memory;
 use super::pipelines::{Pipeline, Pipelines};
@@ -9,19 +9,24 @@ use crate::plan::{HALF_BUFFERS, Params, Planner, Variant, scratch_bytes};
 use crate::{Error, Result};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// The variants that calls will use, each with its kernels.
+/// Variants that calls will use, each with its kernels.
 pub(super) type Noted = Arc<Mutex<Vec<(Kernels, Variant)>>>;
 
 /// The kernels of this crate on a caller's device.
 ///
-/// Nothing here submits, waits, reads back or sets an error handler. A call is *prepared* once for
-/// its buffers and then recorded any number of times, in order with whatever else the caller
-/// records:
+/// Kernels never submit, wait, read back or set an error handler. A call is *prepared* once for its
+/// buffers. It can then be recorded any number of times, in order with the caller's other commands:
 ///
 /// ```no_run
-/// use wgpu_dropout::{Dropout, Key, Mask, Mode, Rate, call::DropoutCall, gpu::{Kernels, View}, wgpu};
+/// use wgpu_dropout::call::DropoutCall;
+/// use wgpu_dropout::gpu::{Kernels, View};
+/// use wgpu_dropout::{Dropout, Key, Mask, Mode, Rate, Result, wgpu};
 ///
-/// fn record(device: &wgpu::Device, x: &wgpu::Buffer, y: &wgpu::Buffer) -> wgpu_dropout::Result<wgpu::CommandBuffer> {
+/// fn record(
+///     device: &wgpu::Device,
+///     x: &wgpu::Buffer,
+///     y: &wgpu::Buffer,
+/// ) -> Result<wgpu::CommandBuffer> {
 ///     let kernels = Kernels::new(device)?;
 ///     let mask = Mask::new(Rate::drop(0.5)?, Key { seed: 42, layer: 1, step: 0 });
 ///     let call = kernels.prepare(&DropoutCall {
@@ -35,28 +40,30 @@ pub(super) type Noted = Arc<Mutex<Vec<(Kernels, Variant)>>>;
 /// }
 /// ```
 ///
-/// Equation, shapes and units of each call are at its struct in [`call`](crate::call); pipelines
-/// are compiled when the first call of a kind is prepared, or [ahead](Self::warm_up).
+/// The structs in [`call`](crate::call) document the equation, shapes and units of each call.
+/// Pipelines are compiled when the first call of a kind is prepared, or
+/// [ahead of time](Self::warm_up).
 ///
-/// A clone is the same kernels: what either compiles is compiled for both.
+/// Clones share their compiled pipelines.
 #[derive(Debug, Clone)]
 pub struct Kernels {
     device: wgpu::Device,
     planner: Planner,
     params: wgpu::BindGroupLayout,
-    /// Buffer and offset that rate, scale, step and seed are read from.
+    /// Buffer and offset from which rate, scale, step and seed are read.
     state: Option<(wgpu::Buffer, u64)>,
     /// The caller's cache of compiled pipelines.
     cache: Option<wgpu::PipelineCache>,
-    /// Text replaced in every shader.
+    /// Pairs of text and replacement, applied to every shader.
     edits: Vec<[String; 2]>,
-    /// Receives the variants of calls that are only noted; see [`warm_up`](Self::warm_up).
+    /// List that collects the variants of calls instead of preparing them; see
+    /// [`warm_up`](Self::warm_up).
     ahead: Option<Noted>,
     pipelines: Pipelines,
 }
 
 impl Kernels {
-    /// Creates the kernels on `device`, in the forms that suit it. Nothing is compiled yet.
+    /// Creates the kernels on `device`, in the forms that suit it. Compiles nothing yet.
     ///
     /// # Errors
     /// [`Error::Adapter`] if the device's limits are below those that every kernel needs.
@@ -64,11 +71,13 @@ impl Kernels {
         Self::with_planner(device, |planner| planner)
     }
 
-    /// The kernels with the device's plan changed: another tile, smaller bindings, shorter
-    /// dispatches.
+    /// Creates the kernels on `device` with a changed planner, for example with another tile,
+    /// smaller bindings or shorter dispatches. `change` receives the planner that suits the device.
     ///
     /// # Errors
-    /// As [`new`](Self::new), and if the plan asks for more than the device can do.
+    /// - The errors of [`new`](Self::new).
+    /// - [`Error::Adapter`] if the planner asks for more than the device can do.
+    /// - [`Error::Invalid`] if it sets [`Planner::state`]; see [`reading`](Self::reading).
     pub fn with_planner(
         device: &wgpu::Device,
         change: impl FnOnce(Planner) -> Planner,
@@ -79,7 +88,7 @@ impl Kernels {
         let planner = Planner { half: changed.half && changed.buffers >= HALF_BUFFERS, ..changed };
         if planner.state {
             return Err(Error::invalid(
-                "Planner::state: a buffer to read from is named by Kernels::reading alone",
+                "Planner::state: only Kernels::reading sets it, together with the buffer",
             ));
         }
         if planner.half && !most.half {
@@ -145,8 +154,8 @@ impl Kernels {
             }
         }
         planner.tiles.used().try_for_each(|tile| tile.check(&info, features, &limits))?;
-        // At most half of the smallest binding, so that there is room for data wherever a tensor
-        // starts.
+        // The alignment may be at most half of the smallest binding, so that there is room for data
+        // wherever a tensor starts.
         if planner.align == 0
             || !planner.align.is_multiple_of(most.align)
             || planner.align > 1 << 15
@@ -170,20 +179,22 @@ impl Kernels {
         })
     }
 
-    /// Returns kernels that read rate, scale, step and seed of a call's dropout when they run, from
-    /// a [`State`](super::State) at byte `offset` of `buffer`. They ignore the call's own values of
-    /// these four; layer and offsets stay the call's. Both sets of kernels share their pipelines.
+    /// Returns kernels that read a call's rate, scale, step and seed at run time, from a
+    /// [`State`](super::State) at byte `offset` of `buffer`. They ignore the call's own values of
+    /// these four, but use its layer and offsets. Both sets of kernels share their pipelines.
     ///
+    /// A training loop prepares its calls once. It then writes the next state before each submit
+    /// and records the same calls again.
+    ///
+    /// The buffer requires the usage UNIFORM, and whatever usage its writer requires.
     /// [`AlphaDropoutCall`](crate::call::AlphaDropoutCall) and
-    /// [`GaussianDropoutCall`](crate::call::GaussianDropoutCall) take the states that are made for
-    /// them. The buffer needs the usage UNIFORM, and whatever usage its writer needs. A training
-    /// loop prepares its calls once, writes the next state before each submit, and records the same
-    /// calls again.
+    /// [`GaussianDropoutCall`](crate::call::GaussianDropoutCall) require the states that are made
+    /// for them.
     ///
     /// # Errors
-    /// [`Error::Buffer`] for a buffer without UNIFORM, a place outside it, or an offset that is no
-    /// multiple of the device's `min_uniform_buffer_offset_alignment`; [`Error::Adapter`] if the
-    /// device binds only one uniform buffer a stage.
+    /// - [`Error::Buffer`] if the buffer lacks UNIFORM, if the state would lie outside it, or if
+    ///   the offset is not a multiple of the device's `min_uniform_buffer_offset_alignment`.
+    /// - [`Error::Adapter`] if the device binds only one uniform buffer per stage.
     pub fn reading(&self, buffer: &wgpu::Buffer, offset: u64) -> Result<Self> {
         super::state::check(&self.device, buffer, offset)?;
         let (planner, params) =
@@ -191,32 +202,33 @@ impl Kernels {
         Ok(Self { planner, params, state: Some((buffer.clone(), offset)), ..self.clone() })
     }
 
-    /// The same kernels, whose pipelines are compiled through a cache of the caller's, where the
-    /// device has [`PIPELINE_CACHE`](wgpu::Features::PIPELINE_CACHE): what a run before
-    /// compiled is then not compiled again. See [`wgpu::Device::create_pipeline_cache`].
+    /// Returns the same kernels, which compile their pipelines through the caller's cache.
+    /// Pipelines that an earlier run compiled are then not compiled again. Creating a cache
+    /// requires the feature [`PIPELINE_CACHE`](wgpu::Features::PIPELINE_CACHE); see
+    /// [`wgpu::Device::create_pipeline_cache`].
     pub fn with_cache(self, cache: wgpu::PipelineCache) -> Self {
         Self { cache: Some(cache), ..self }
     }
 
-    /// The kernels with `from` replaced by `to` wherever it stands in a shader: what they compute
-    /// is then no longer what this crate promises. For controls that must fail, such as Philox
-    /// with too few rounds.
+    /// Returns the kernels with every occurrence of `from` in a shader replaced by `to`. Their
+    /// results are no longer those that this crate promises. This is meant for negative controls,
+    /// which must fail, such as Philox with too few rounds.
     pub fn edited(mut self, from: &str, to: &str) -> Self {
         self.edits.push([from.to_owned(), to.to_owned()]);
         Self { pipelines: Pipelines::default(), ..self }
     }
 
-    /// The same kernels under another plan, made from the device's. What either compiles is
-    /// compiled for both.
+    /// Returns the same kernels with another planner. `change` receives the planner that suits
+    /// the device. Both sets of kernels share their pipelines.
     ///
     /// # Errors
-    /// As [`with_planner`](Self::with_planner).
+    /// The errors of [`with_planner`](Self::with_planner).
     pub fn replanned(&self, change: impl FnOnce(Planner) -> Planner) -> Result<Self> {
         let Self { planner, .. } = Self::with_planner(&self.device, change)?;
         Ok(Self { planner: Planner { state: self.state.is_some(), ..planner }, ..self.clone() })
     }
 
-    /// The same kernels, whose calls only note what they will use.
+    /// Returns the same kernels, whose calls only add the variants that they use to `noted`.
     pub(super) fn ahead(&self, noted: &Noted) -> Self {
         Self { ahead: Some(noted.clone()), ..self.clone() }
     }
@@ -225,26 +237,29 @@ impl Kernels {
         &self.device
     }
 
-    /// Whether several threads may use the device at once: not on OpenGL, where wgpu panics if a
-    /// thread waits for another's compiling for a second.
+    /// Returns true if several threads may use the device at once. On OpenGL they may not: wgpu
+    /// panics there if a thread waits longer than a second for another thread to compile.
     pub(crate) fn is_shared(&self) -> bool {
         self.device.adapter_info().backend != wgpu::Backend::Gl
     }
 
-    /// How calls are divided into dispatches.
+    /// Returns the planner, which divides calls into dispatches.
     pub fn planner(&self) -> &Planner {
         &self.planner
     }
 
-    /// Prepares a call for its buffers: [`call`](crate::call) lists the kernels.
+    /// Prepares a call for its buffers. [`call`](crate::call) lists the kernels.
     ///
     /// # Errors
-    /// [`Error::Shape`] for sizes that do not fit one another; [`Error::Buffer`] for a buffer
-    /// without STORAGE, a range outside it, an offset that is no multiple of 4, or an output that
-    /// shares an element with another tensor; [`Error::TooLarge`] past what the mask contract, 32
-    /// bits or the device's bindings hold; [`Error::Adapter`] for f16 on a device without it;
-    /// [`Error::OutOfMemory`] if there is none for the parameters of the call or the parts of its
-    /// sums; [`Error::Device`] if the device was lost, which may also be reported as the former.
+    /// - [`Error::Shape`] if sizes do not fit one another.
+    /// - [`Error::Buffer`] if a buffer lacks STORAGE, if a range lies outside its buffer, if an
+    ///   offset is not a multiple of 4, or if an output shares an element with another tensor.
+    /// - [`Error::TooLarge`] if a size exceeds the mask contract, 32 bits or the device's bindings.
+    /// - [`Error::Adapter`] for f16 tensors on a device without f16.
+    /// - [`Error::OutOfMemory`] if the call's parameters or the parts of its sums cannot be
+    ///   allocated.
+    /// - [`Error::Device`] if the device was lost, which may also be reported as
+    ///   [`Error::OutOfMemory`].
     pub fn prepare<'a, C: Call<Views<'a>>>(&self, call: &C) -> Result<Prepared> {
         let plan = call.plan(&self.planner)?;
         if let Some(noted) = &self.ahead {
@@ -268,7 +283,7 @@ impl Kernels {
         Ok(Prepared { steps, params: Some(params), slot })
     }
 
-    /// A buffer that holds parameter blocks.
+    /// Creates a buffer that holds the parameter blocks.
     fn params_buffer(&self, blocks: &Blocks) -> Result<wgpu::Buffer> {
         let bytes = blocks.bytes(blocks.capacity());
         let descriptor = wgpu::BufferDescriptor {
@@ -284,13 +299,14 @@ impl Kernels {
         Ok(buffer)
     }
 
-    /// Distance between two parameter blocks of one buffer.
+    /// Returns the distance in bytes between two parameter blocks of one buffer.
     pub(super) fn slot(&self) -> u64 {
         (size_of::<Params>() as u64).next_multiple_of(
             u64::from(self.device.limits().min_uniform_buffer_offset_alignment).max(4),
         )
     }
 
+    /// Creates the bind group of the parameter blocks and, if one is read, of the state.
     pub(super) fn bind_params(&self, buffer: &wgpu::Buffer) -> wgpu::BindGroup {
         let entry = |binding, buffer, offset, size| wgpu::BindGroupEntry {
             binding,
@@ -311,7 +327,7 @@ impl Kernels {
         })
     }
 
-    /// A buffer for the parts of sums, in which nothing outlives a call.
+    /// Creates a scratch buffer for the parts of sums. Its contents do not outlive a call.
     pub(super) fn scratch(&self, bytes: u64) -> Result<wgpu::Buffer> {
         let descriptor = wgpu::BufferDescriptor {
             label: Some("wgpu-dropout scratch"),
@@ -322,18 +338,18 @@ impl Kernels {
         memory::buffer(&self.device, &descriptor)
     }
 
-    /// The compiled form of a variant, and whether it was compiled just now.
+    /// Returns the compiled form of a variant, and true if this call compiled it.
     pub(super) fn pipeline(&self, variant: Variant) -> (Arc<Pipeline>, bool) {
         let variant = Variant { int64: self.planner.int64, ..variant };
         self.pipelines.get(variant, || self.compile(variant))
     }
 
-    /// Names of the variants compiled so far.
+    /// Returns the sorted names of the variants compiled so far.
     pub fn compiled(&self) -> Vec<String> {
         self.pipelines.names()
     }
 
-    /// A variant's text here.
+    /// Returns a variant's WGSL text with these kernels' edits.
     pub(super) fn source(&self, variant: Variant) -> String {
         variant.edited_source(&self.edits)
     }
@@ -383,8 +399,8 @@ impl Kernels {
     }
 }
 
-/// The layout of group 1: the parameter block at a dynamic offset, and a site's state where one is
-/// read.
+/// Creates the layout of bind group 1: the parameter block at a dynamic offset and, if `state` is
+/// true, a [`State`](super::State).
 fn params_layout(device: &wgpu::Device, state: bool) -> wgpu::BindGroupLayout {
     let entry = |binding, has_dynamic_offset, size| wgpu::BindGroupLayoutEntry {
         binding,
@@ -403,14 +419,14 @@ fn params_layout(device: &wgpu::Device, state: bool) -> wgpu::BindGroupLayout {
     })
 }
 
-/// A call ready to be recorded: pipelines, bind groups and parameters are made, so that recording
-/// makes nothing.
+/// Call that is ready to be recorded. Its pipelines, bind groups and parameters exist already, so
+/// recording creates nothing.
 #[derive(Debug)]
 pub struct Prepared {
     steps: Vec<Step>,
-    /// The parameter blocks; none if there are no steps.
+    /// The parameter blocks; `None` if there are no steps.
     params: Option<wgpu::BindGroup>,
-    /// Bytes from one block to the next.
+    /// Distance from one block to the next in bytes.
     slot: u64,
 }
 

@@ -1,10 +1,10 @@
-//! The GPU: kernels on a caller's device ([`Kernels`]), and a device of our own behind
-//! [`Backend`](crate::Backend) ([`Gpu`]).
+//! The GPU: [`Kernels`] prepare calls on a caller's device, which the caller records and submits.
+//! [`Gpu`] is a [`Backend`](crate::Backend), which also submits, waits and reads back.
 //!
-//! A call goes `call` → `plan` (which dispatches, without touching a device) → `kernels`
-//! (pipelines, bind groups) → a pass.
+//! A call passes through three stages: `plan` turns it into dispatches without touching a device,
+//! `kernels` provides pipelines and bind groups, and a compute pass records the dispatches.
 
-// First, so that the page of `Kernels` begins with how they are made.
+// First, so that the documentation of `Kernels` begins with its constructors.
 mod kernels;
 
 mod arena;

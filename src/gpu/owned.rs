@@ -1,4 +1,4 @@
-//! A GPU of our own: dispatches are queued, and one submit hands them all over in one pass.
+//! A GPU as a backend: dispatches are queued, and one submit hands them all over in one pass.
 
 use super::arena::{ParamsArena, Timer};
 use super::device::{AdapterChoice, open, open_async};
@@ -15,69 +15,72 @@ use crate::{Error, Result};
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Submits that the device may be behind: enough to keep it busy, few enough that memory stays
-/// bounded and progress is true.
+/// Number of submits that may be in flight: enough to keep the device busy, and few enough to bound
+/// memory and to make reported progress true.
 const IN_FLIGHT: usize = 8;
-/// Parameter blocks of one submit to begin with.
+/// Initial number of parameter blocks per submit.
 const SLOTS: usize = 1024;
 
-/// A part of a buffer: from a byte on, and how many.
+/// Part of a buffer: the buffer, an offset and a size, both in bytes.
 type Part<'a> = (&'a wgpu::Buffer, u64, u64);
 
-/// A wgpu device that this crate owns.
+/// Backend on a wgpu device, which this crate opens or the caller provides.
 #[derive(Debug)]
 pub struct Gpu {
     pub(super) info: wgpu::AdapterInfo,
     pub(super) device: wgpu::Device,
     pub(super) queue: wgpu::Queue,
     pub(super) kernels: Kernels,
-    /// The first thing that went wrong on the device, whoever noticed.
+    /// First error of the device, from a handler or from this backend.
     fault: Arc<Mutex<Option<Error>>>,
     pending: Vec<Step>,
     params: ParamsArena,
     bind_groups: Groups,
     pub(super) retired: Retired,
     staging: Option<wgpu::Buffer>,
-    /// Parts of sums, from one dispatch of a call to the next.
+    /// Parts of sums, passed from one dispatch of a call to the next.
     scratch: Option<wgpu::Buffer>,
     timer: Option<Timer>,
-    /// Submits that the device may not have finished, the oldest first.
+    /// Submits that the device may not have finished, oldest first.
     pub(super) in_flight: VecDeque<wgpu::SubmissionIndex>,
     pub(super) counts: Counts,
-    /// How the plan came about.
+    /// Origin of the planner.
     pub(super) chosen: Chosen,
-    /// What runs dispatches in place of a device that computes nothing.
+    /// Runner of dispatches in place of a device that computes nothing.
     #[cfg(all(test, feature = "verify"))]
     pub(super) metal: Option<super::metal::Metal>,
 }
 
 impl Gpu {
-    /// A device on the chosen adapter, its kernels chosen by [`Tuning::Auto`]: on a real GPU by a
-    /// trial of less than half a second, the first time in a process.
+    /// Opens a device on the chosen adapter and chooses its kernels by [`Tuning::Auto`]. On a real
+    /// GPU, the first call in a process runs a trial of less than half a second.
     ///
     /// # Errors
-    /// [`Error::Adapter`] where there is none that matches or that can run the kernels.
+    /// [`Error::Adapter`] if no adapter matches, or if none that matches can run the kernels.
     pub fn open(choice: &AdapterChoice) -> Result<Self> {
         Self::tuned(choice, Tuning::Auto)
     }
 
-    /// A device on the chosen adapter, with the plan by the rule changed; without a trial.
+    /// Opens a device on the chosen adapter without a trial. `change` receives the planner that the
+    /// rule gives, and returns the one to use.
     ///
     /// # Errors
-    /// As [`open`](Self::open), and where the plan goes beyond what the device can do.
+    /// The errors of [`open`](Self::open) and of [`Kernels::with_planner`].
     pub fn build(choice: &AdapterChoice, change: impl FnOnce(Planner) -> Planner) -> Result<Self> {
         Self::own(open(choice)?, change)
     }
 
-    /// A device on the chosen adapter without blocking, as for a browser; by the rule, since a
-    /// trial would wait.
+    /// Opens a device on the chosen adapter without blocking, for example in a browser. Its kernels
+    /// are chosen by the rule, since a trial would block.
     ///
     /// # Errors
-    /// As [`open`](Self::open).
+    /// The errors of [`open`](Self::open).
     pub async fn open_async(choice: &AdapterChoice) -> Result<Self> {
         Self::own(open_async(choice).await?, |planner| planner)
     }
 
+    /// Takes over a device that this crate opened, sets its error handlers and checks its
+    /// cooperative matrices.
     fn own(
         (info, device, queue): (wgpu::AdapterInfo, wgpu::Device, wgpu::Queue),
         change: impl FnOnce(Planner) -> Planner,
@@ -89,7 +92,7 @@ impl Gpu {
         }));
         let note = fault.clone();
         device.set_device_lost_callback(move |reason, message| {
-            // Dropping the device is no fault.
+            // Dropping the device is not a fault.
             if reason != wgpu::DeviceLostReason::Destroyed {
                 record_fault(&note, Error::Device { what: format!("lost: {message}") });
             }
@@ -100,18 +103,18 @@ impl Gpu {
         Ok(gpu)
     }
 
-    /// A backend on a device that somebody else owns. No error handler is set on it: what the
-    /// device reports outside a call goes to its owner's.
+    /// Creates a backend on a device that the caller owns. It sets no error handler, so errors that
+    /// the device reports outside a call go to the owner's handler.
     ///
     /// # Errors
-    /// As [`Kernels::new`].
+    /// The errors of [`Kernels::new`].
     pub fn on(device: wgpu::Device, queue: wgpu::Queue) -> Result<Self> {
         let kernels = Kernels::new(&device)?;
         Ok(Self::assemble(device.adapter_info(), device, queue, kernels, Arc::default()))
     }
 
-    /// Another backend on the same device, with kernels of the caller's making for it: another
-    /// plan, or other shaders.
+    /// Returns another backend on the same device with the given kernels, which must have been
+    /// created for that device. They may have another planner or other shaders.
     pub fn with_kernels(&self, kernels: Kernels) -> Self {
         let (info, device, queue) = (self.info.clone(), self.device.clone(), self.queue.clone());
         Self {
@@ -153,29 +156,31 @@ impl Gpu {
         }
     }
 
-    /// Name, driver and kind of the adapter.
+    /// Returns the name, driver and type of the adapter.
     pub fn info(&self) -> &wgpu::AdapterInfo {
         &self.info
     }
 
-    /// The device.
+    /// Returns the device.
     pub fn device(&self) -> &wgpu::Device {
         &self.device
     }
 
-    /// The queue.
+    /// Returns the queue.
     pub fn queue(&self) -> &wgpu::Queue {
         &self.queue
     }
 
-    /// The kernels, for recording calls into passes of one's own.
+    /// Returns the kernels, with which a caller can record calls into its own passes.
     pub fn kernels(&self) -> &Kernels {
         &self.kernels
     }
 
-    /// Copies parts of buffers to the host, once all that was called so far is done; without any it
-    /// just waits for that. With `polls` the device is polled here until they have come, and
-    /// nothing is left to await. Who gives up awaiting drops the staging buffer with its mapping.
+    /// Copies parts of buffers to the host, once all submitted work is done. Without parts, it only
+    /// waits for that work.
+    ///
+    /// With `polls`, it polls the device until the copy is done, and the future never waits. A
+    /// caller that drops the future early also drops the staging buffer and its mapping.
     async fn fetch(&mut self, parts: &[Part<'_>], polls: bool, sink: &mut Vec<u8>) -> Result<()> {
         let staging = self.staging(parts.iter().map(|part| part.2.next_multiple_of(4)).sum())?;
         let download = readback::download(&self.device, &self.queue, parts, &staging);
@@ -188,7 +193,7 @@ impl Gpu {
         Ok(())
     }
 
-    /// Reads piece by piece.
+    /// Reads a tensor in pieces of at most [`CHUNK`](readback::CHUNK) bytes.
     pub(super) async fn read_pieces<T: Element>(
         &mut self,
         tensor: &GpuTensor<T>,
@@ -210,7 +215,7 @@ impl Gpu {
         Ok(bytemuck::pod_collect_to_vec(&bytes))
     }
 
-    /// Reads tensors, those that together fit one piece through one copy to the host.
+    /// Reads tensors. If they fit one piece together, one copy brings all of them to the host.
     pub(super) async fn read_tensors<T: Element>(
         &mut self,
         tensors: &[&GpuTensor<T>],
@@ -243,18 +248,18 @@ impl Gpu {
         Ok(values.collect())
     }
 
-    /// Waits for all that was called so far.
+    /// Submits the pending calls and waits until all calls so far are done.
     pub(super) async fn finish(&mut self) -> Result<()> {
         self.flush(None)?;
         self.fetch(&[], false, &mut Vec::new()).await?;
         self.check()
     }
 
-    /// Submits what is pending, waits, and tells how long the device took by its own clock; `None`
-    /// where it has no timestamps.
+    /// Submits the pending calls, waits for them, and returns the time they took by the device's
+    /// own clock, or `None` if the device has no timestamps.
     ///
     /// # Errors
-    /// As [`Backend::read`].
+    /// The errors of [`Backend::read`].
     pub fn submit_timed(&mut self) -> Result<Option<std::time::Duration>> {
         if !self.device.features().contains(wgpu::Features::TIMESTAMP_QUERY) {
             self.submit()?;
@@ -264,7 +269,7 @@ impl Gpu {
         let timer = match self.timer.take() {
             Some(timer) => timer,
             None => {
-                // Queries and the buffer that they are resolved into.
+                // The query set, and the buffer into which it is resolved.
                 self.counts.objects += 2;
                 Timer::new(&self.device)?
             }
@@ -290,7 +295,7 @@ impl Gpu {
         self.grow_scratch(scratch_bytes(&plan))?;
         for dispatch in &plan {
             if self.pending.len() == self.params.blocks.capacity() {
-                // More calls than parameter blocks: submit what is pending, and make more room.
+                // All parameter blocks are in use: submit the pending dispatches and make room.
                 self.flush(None)?;
                 let slots = 2 * self.params.blocks.capacity();
                 let (params, made) = ParamsArena::new(&self.device, &self.kernels, slots);
@@ -307,8 +312,8 @@ impl Gpu {
         Ok(())
     }
 
-    /// Ensures that the shared scratch buffer holds at least `bytes`. Calls run in order, so they can
-    /// share it.
+    /// Ensures that the shared scratch buffer holds at least `bytes`. Calls run in order, so they
+    /// can share it.
     fn grow_scratch(&mut self, bytes: u64) -> Result<()> {
         if self.scratch.as_ref().map_or(0, wgpu::Buffer::size) < bytes {
             let larger = self.kernels.scratch(bytes.next_power_of_two())?;
@@ -320,7 +325,7 @@ impl Gpu {
         Ok(())
     }
 
-    /// One command buffer, one pass, one submit.
+    /// Submits the pending dispatches in one pass of one command buffer.
     pub(super) fn flush(&mut self, timer: Option<&Timer>) -> Result<()> {
         self.check()?;
         if !self.pending.is_empty() {
@@ -352,7 +357,7 @@ impl Gpu {
         self.check()
     }
 
-    /// Drops the bind groups of tensors that are gone, and with them their memory.
+    /// Drops the bind groups of tensors that no longer exist, which frees the tensors' memory.
     fn forget_retired(&mut self) {
         let retired =
             std::mem::take(&mut *self.retired.lock().unwrap_or_else(PoisonError::into_inner));
@@ -363,7 +368,8 @@ impl Gpu {
         }
     }
 
-    /// A buffer that the host can map: the one that was put back the last time, or a larger one.
+    /// Returns a buffer of at least `bytes` that the host can map: the one kept from the last copy,
+    /// or a new one if that is too small.
     fn staging(&mut self, bytes: u64) -> Result<wgpu::Buffer> {
         let size = bytes.max(4).next_multiple_of(1 << 16);
         if let Some(buffer) = self.staging.take().filter(|buffer| buffer.size() >= size) {
@@ -379,11 +385,12 @@ impl Gpu {
         memory::buffer(&self.device, &descriptor)
     }
 
-    /// Whether the device is so many submits behind that more are to wait.
+    /// Returns true if so many submits are in flight that the next one must wait.
     pub(super) fn is_behind(&self) -> bool {
         self.in_flight.len() > IN_FLIGHT
     }
 
+    /// Returns the first error of the device, if there was one.
     pub(super) fn check(&self) -> Result<()> {
         match &*self.fault.lock().unwrap_or_else(PoisonError::into_inner) {
             Some(error) => Err(error.clone()),

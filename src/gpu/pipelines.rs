@@ -49,6 +49,7 @@ impl Pipelines {
         names
     }
 
+    /// Locks the map.
     fn cells(&self) -> MutexGuard<'_, Cells> {
         // A panic elsewhere cannot leave half an entry, so a poisoned map is still valid.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)

@@ -1,10 +1,10 @@
-//! From a call to dispatches: which variant, which ranges of which buffers, which parameters, how
-//! many workgroups.
+//! Turns a call into dispatches: chooses variants, ranges of buffers, parameters and numbers of
+//! workgroups.
 //!
-//! Nothing here touches a device. A tensor larger than a binding runs in windows of whole rows, a
-//! sum in parts that take up one another's partial results in order, and a large product in
-//! dispatches short enough for a desktop's watchdog; none of it changes a bit of a mask or the
-//! order of a sum.
+//! Nothing here touches a device. A tensor larger than a binding is processed in windows of whole
+//! rows. A long sum is computed in parts, each of which continues from the partial result of the
+//! part before it. A large product is cut into dispatches short enough for a desktop's watchdog.
+//! None of this changes a bit of a mask or the order of a sum.
 
 mod forward;
 mod group;
@@ -42,50 +42,50 @@ pub use view::View;
 use crate::rate::DRAWS;
 use crate::{Dropout, Error, Result};
 
-/// f32 bindings of 2^29 elements and more break on Vulkan.
+/// Largest binding in bytes, just under 2³¹: f32 bindings of 2²⁹ or more elements break on Vulkan.
 const MAX_BINDING: u64 = (1 << 31) - (1 << 16);
 
-/// Storage buffers that a dispatch must be able to bind for tensors of f16: a device that has f16
-/// has these too.
+/// Number of storage buffers that a dispatch must be able to bind for f16 tensors. Every device
+/// with f16 offers this many.
 pub(crate) const HALF_BUFFERS: u32 = 6;
 
-/// What a plan depends on besides the call.
+/// Limits and preferences of a device that a plan depends on, besides the call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Planner {
-    /// Bytes that a storage binding can span.
+    /// Largest size of a storage binding in bytes.
     pub binding: u64,
     /// Alignment of a storage binding's offset in bytes.
     pub align: u64,
-    /// Storage buffers that a dispatch binds: 4 at the least; with less than 6 some calls take
-    /// more dispatches.
+    /// Number of storage buffers that a dispatch can bind, at least 4. With fewer than 6, some
+    /// calls take more dispatches.
     pub buffers: u32,
-    /// Workgroups in a dimension.
+    /// Largest number of workgroups in one dimension of a dispatch.
     pub grid: u32,
-    /// Floating-point operations that a dispatch should not exceed.
+    /// Number of floating-point operations that a dispatch should not exceed.
     pub flops: u64,
-    /// Iterations to which all loops of a thread may come together.
+    /// Largest total number of iterations of all loops of a thread.
     pub loops: u64,
-    /// Division of matrix products, a class of them at a time.
+    /// Tile chosen for each class of matrix products.
     pub tiles: Tiles,
-    /// Whether Philox multiplies in 64-bit integers, which the device must have.
+    /// True if Philox multiplies in 64-bit integers, which the device must offer.
     pub int64: bool,
-    /// Whether tensors may be stored as f16, which the device must have; never with less than six
-    /// [`buffers`](Self::buffers).
+    /// True if tensors may be stored as f16, which the device must offer. Always false with fewer
+    /// than six [`buffers`](Self::buffers).
     pub half: bool,
-    /// Whether a thread moves much at a time, as adapters that run on a CPU like it: eight numbers
-    /// as four 64-bit integers, where rows allow it and [`int64`](Self::int64) holds, and
-    /// blocks of a matrix. Elsewhere neighbouring threads move neighbouring quads.
+    /// True if each thread moves much data at a time, which is faster on adapters that run on a
+    /// CPU: blocks of a matrix, and eight numbers as four 64-bit integers if the rows allow it and
+    /// [`int64`](Self::int64) is set. If false, neighboring threads move neighboring quads.
     pub wide: bool,
-    /// Whether rate, scale, step and seed are read from a buffer, which
-    /// [`Kernels::reading`](crate::gpu::Kernels::reading) alone can say.
+    /// True if rate, scale, step and seed are read from a buffer. Only
+    /// [`Kernels::reading`](crate::gpu::Kernels::reading) sets it.
     pub state: bool,
 }
 
 /// A range of a buffer bound to a kernel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Binding<'a> {
-    /// `None` is the scratch buffer, which whoever records the plan has: [`scratch_bytes`] tells
-    /// its size.
+    /// The buffer. `None` stands for the scratch buffer, which the recorder of the plan provides;
+    /// [`scratch_bytes`] returns its size.
     pub buffer: Option<&'a wgpu::Buffer>,
     pub offset: u64,
     pub size: u64,
@@ -107,46 +107,48 @@ pub type Plan<'a> = Vec<Dispatch<'a>>;
 pub(crate) struct Work<'w, 'a, O> {
     /// The kernel's form.
     pub variant: Variant,
-    /// All tensors of the kernel, by their binding, whether the form binds them or not.
+    /// All tensors of the kernel in the order of its bindings, including those that this form does
+    /// not bind.
     pub tensors: &'w [Window<'a>],
     /// The head of the parameters, without the tensors' places.
     pub params: Params,
-    /// The kernel's own words.
+    /// The kernel's own parameter words.
     pub own: O,
-    /// Iterations of all loops of a thread together, no fewer than there are; the one that ends a
-    /// loop counts. Unrolled loops do not.
+    /// Upper bound on the total number of iterations of all loops of a thread. The iteration that
+    /// ends a loop counts; unrolled loops do not.
     pub loops: u64,
 }
 
-/// Rows of a tensor bound for one dispatch: the range, and the element of it at which they start.
+/// Rows of a tensor bound for one dispatch: the bound range, and the element of the range at which
+/// the rows start.
 #[derive(Clone, Copy)]
 pub(crate) struct Window<'a> {
     pub binding: Binding<'a>,
     pub start: u32,
     pub stride: u32,
     pub cols: u32,
-    /// Bytes of an element.
+    /// Size of an element in bytes.
     pub element: u64,
 }
 
-/// A tensor of a call, and what the kernel does with it.
+/// A tensor of a call, and the way in which the kernel uses it.
 #[derive(Clone, Copy)]
 pub(crate) struct Operand<'a> {
     pub name: &'static str,
     pub view: View<'a>,
     pub written: bool,
-    /// Bytes of an element, if it is not a number of the view's kind.
+    /// Size of an element in bytes, if it is not a number of the view's kind.
     pub element: Option<u64>,
     /// True if rows must follow one another without a gap.
     pub packed: bool,
 }
 
-/// A tensor that is read.
+/// Returns the operand for a tensor that the kernel reads.
 pub(crate) fn read<'a>(name: &'static str, view: View<'a>) -> Operand<'a> {
     Operand { name, view, written: false, element: None, packed: false }
 }
 
-/// A tensor that is written.
+/// Returns the operand for a tensor that the kernel writes.
 pub(crate) fn write<'a>(name: &'static str, view: View<'a>) -> Operand<'a> {
     Operand { written: true, ..read(name, view) }
 }
@@ -157,7 +159,7 @@ impl Operand<'_> {
         Self { packed: true, ..self }
     }
 
-    /// Sets the bytes of an element.
+    /// Sets the size of an element in bytes.
     pub fn of_bytes(self, element: u64) -> Self {
         Self { element: Some(element), ..self }
     }
@@ -168,12 +170,12 @@ impl Operand<'_> {
 }
 
 impl Window<'_> {
-    /// The window from a column on.
+    /// Returns the window that starts `col` columns further right.
     pub fn after_col(self, col: usize) -> Self {
         Self { start: self.start + col as u32, ..self }
     }
 
-    /// Returns true if rows are whole vectors of so many elements.
+    /// Returns true if every row consists of whole, aligned vectors of `elements` elements.
     pub fn is_wide(&self, elements: u32) -> bool {
         let bytes = self.element * u64::from(elements);
         [self.start, self.stride, self.cols].iter().all(|n| n.is_multiple_of(elements))
@@ -182,7 +184,7 @@ impl Window<'_> {
 }
 
 impl Planner {
-    /// The plan for an adapter, or for a device on it with these features and limits.
+    /// Returns the planner for an adapter, or for a device on it with these features and limits.
     pub fn new(info: &wgpu::AdapterInfo, features: wgpu::Features, limits: &wgpu::Limits) -> Self {
         let buffers =
             limits.max_storage_buffers_per_shader_stage.min(limits.max_bindings_per_bind_group);
@@ -194,7 +196,7 @@ impl Planner {
             align: u64::from(limits.min_storage_buffer_offset_alignment).max(4),
             buffers,
             grid: limits.max_compute_workgroups_per_dimension,
-            // About a tenth of a second on a slow device of each kind.
+            // About 0.1 s on a slow device of each kind.
             flops: if info.device_type == wgpu::DeviceType::Cpu { 1 << 31 } else { 1 << 35 },
             loops: loops::of_adapter(info),
             tiles: Tiles::for_device(info, features, limits),
@@ -205,13 +207,13 @@ impl Planner {
         }
     }
 
-    /// Whether eight numbers are loaded at once where rows allow it.
+    /// Returns true if f32 tensors are loaded eight numbers at a time when their rows allow it.
     pub(crate) fn wide_loads(&self) -> bool {
         self.int64 && self.wide
     }
 
-    /// Rows, `stride` elements of `element` bytes apart, that one binding holds, wherever they
-    /// start.
+    /// Returns the number of rows that one binding holds, whatever the alignment of the first one.
+    /// Rows are `stride` elements of `element` bytes apart.
     pub(crate) fn rows_per_binding(
         &self,
         what: &'static str,
@@ -229,6 +231,8 @@ impl Planner {
         }
     }
 
+    /// Returns the window of `rows` rows from row `from` on. If the whole tensor fits a binding, it
+    /// is bound whole, so that all windows of the tensor share one binding.
     pub(crate) fn window<'a>(
         &self,
         view: View<'a>,
@@ -237,7 +241,7 @@ impl Planner {
         rows: usize,
     ) -> Window<'a> {
         let row = view.stride as u64 * element;
-        // No rows at the tensor's end would start past its buffer: an empty window is bound at the
+        // An empty window at the tensor's end would start past its buffer, so it is bound at the
         // tensor's start.
         let from = if rows == 0 { 0 } else { from };
         let (whole_from, whole_rows) = match row * view.rows as u64 + self.align + 4 <= self.binding
@@ -261,7 +265,7 @@ impl Planner {
         }
     }
 
-    /// Words of a whole tensor that must fit one binding.
+    /// Returns the window of a whole tensor, which must fit one binding.
     pub(crate) fn whole<'a>(&self, what: &'static str, view: View<'a>) -> Result<Window<'a>> {
         let bytes = view.extent(view.number());
         if bytes + self.align + 4 > self.binding {
@@ -274,8 +278,8 @@ impl Planner {
         Ok(self.window(view, view.number(), 0, view.rows))
     }
 
-    /// Returns a dispatch of `workgroups` workgroups, folded into two dimensions; none if there is
-    /// no work.
+    /// Returns a dispatch of `workgroups` workgroups, folded into two dimensions, or `None` if
+    /// there is no work.
     pub(crate) fn dispatch<'a, O: Own>(
         &self,
         work: Work<'_, 'a, O>,
@@ -294,7 +298,8 @@ impl Planner {
         self.dispatch_grid(work, [width as u32, height as u32])
     }
 
-    /// Returns a dispatch of a grid that a device can take; none if the grid is empty.
+    /// Returns a dispatch of `grid`, which must be within the device's limits, or `None` if the
+    /// grid is empty.
     pub(crate) fn dispatch_grid<'a, O: Own>(
         &self,
         work: Work<'_, 'a, O>,
@@ -309,8 +314,8 @@ impl Planner {
         type Bound<'b> = (Binding<'b>, bool);
         let bound: Vec<Bound<'a>> =
             variant.bindings().map(|(index, written)| (tensors[index].binding, written)).collect();
-        // wgpu binds no buffer for reading beside writing, whatever the ranges: then all is bound
-        // for both.
+        // wgpu refuses a buffer that one dispatch binds both read-only and for writing, even if
+        // the ranges are disjoint. All tensors are then bound for reading and writing.
         let (written, read): (Vec<Bound<'_>>, Vec<Bound<'_>>) =
             bound.iter().copied().partition(|(_, written)| *written);
         let shared = written.iter().any(|w| read.iter().any(|r| w.0.buffer == r.0.buffer));
@@ -323,8 +328,9 @@ impl Planner {
         }))
     }
 
-    /// Rows that every tensor of `tensors` can bind at once, each with its rows' distance in
-    /// elements of `element` bytes; `total` where all fit whole.
+    /// Returns the number of rows that a binding can hold of every tensor in `tensors`, at most
+    /// `total`. Each tensor is given by its name and the distance between its rows, in elements of
+    /// `element` bytes.
     pub(crate) fn common_rows(
         &self,
         total: usize,
@@ -336,7 +342,7 @@ impl Planner {
         })
     }
 
-    /// Returns the form that binds few tensors if the device cannot bind all that this one does.
+    /// Returns the form with few bindings if the device cannot bind all tensors of this one.
     pub(crate) fn bindable(&self, variant: Variant) -> Variant {
         if variant.tensors() > self.buffers as usize {
             variant.with("BOUND", "few")
@@ -346,7 +352,7 @@ impl Planner {
     }
 
     /// Chooses the source of `dZ`, a value of the choice `GATE`. If the rate is read on the device,
-    /// it must come from a mask.
+    /// `dZ` must come from a mask.
     pub(crate) fn gate(&self, relu: bool, dropout: &Dropout) -> &'static str {
         if relu {
             "relu"
@@ -357,8 +363,10 @@ impl Planner {
         }
     }
 
-    /// Refuses what cannot be bound, f16 that the device lacks or that goes with f32 in one call,
-    /// and an output that shares an element with another tensor; bytes of a number.
+    /// Checks the operands of a call and returns the size of a number in bytes.
+    ///
+    /// Refuses tensors that cannot be bound, f16 if the device lacks it, f16 mixed with f32 in one
+    /// call, and an output that shares an element with another tensor.
     pub(crate) fn check_numbers(&self, stem: Stem, operands: &[Operand<'_>]) -> Result<u64> {
         let kernel = stem.name();
         let element = operands.first().map_or(4, |operand| operand.view.number());
@@ -372,13 +380,13 @@ impl Planner {
     }
 }
 
-/// Refuses tensors that cannot be bound, f16 among them, and an output that shares an element with
-/// another tensor.
+/// Checks the operands of a kernel without an f16 form. Refuses tensors that cannot be bound, f16
+/// tensors, and an output that shares an element with another tensor.
 pub(crate) fn check_tensors(stem: Stem, operands: &[Operand<'_>]) -> Result<()> {
     check_operands(stem.name(), 4, operands)
 }
 
-/// As [`check_tensors`], for numbers of `element` bytes.
+/// Performs the checks of [`check_tensors`] for numbers of `element` bytes.
 fn check_operands(kernel: &'static str, element: u64, operands: &[Operand<'_>]) -> Result<()> {
     for operand in operands {
         operand.view.check(kernel, operand.name, operand.element.unwrap_or(element))?;
@@ -400,7 +408,7 @@ fn check_operands(kernel: &'static str, element: u64, operands: &[Operand<'_>]) 
     Ok(())
 }
 
-/// Bytes of the scratch buffer that a plan takes; 0 where it takes none.
+/// Returns the size in bytes of the scratch buffer that a plan needs, or 0 if it needs none.
 pub(crate) fn scratch_bytes(plan: &[Dispatch<'_>]) -> u64 {
     let bindings = plan.iter().flat_map(|dispatch| &dispatch.bindings);
     bindings
@@ -410,7 +418,7 @@ pub(crate) fn scratch_bytes(plan: &[Dispatch<'_>]) -> u64 {
         .unwrap_or(0)
 }
 
-/// Cuts `total` into windows of at most `most`; none where there is nothing.
+/// Cuts `total` into windows `(start, length)` of at most `most`. Yields none if `total` is 0.
 pub(crate) fn windows(total: usize, most: usize) -> impl Iterator<Item = (usize, usize)> {
     (0..total).step_by(most.max(1)).map(move |from| (from, most.min(total - from)))
 }

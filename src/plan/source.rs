@@ -1,53 +1,55 @@
-//! Puts a kernel's WGSL together: the kernel's file first, so that line numbers in errors are its
-//! own, then what it includes.
+//! Assembles a kernel's WGSL: first the kernel's own file, so that line numbers in errors refer to
+//! it, then the files it includes.
 //!
-//! Three things are done to the text, each marked in the shader by what stands there anyway:
+//! The text is transformed in three ways:
 //!
-//! - `for (var i = 0u; i < N; i++) { // unroll` is replaced by its body N times with `i` a literal,
-//!   so that arrays in registers are indexed by constants and no driver has to find that out. `N`
-//!   is a literal or a `const` of the text.
-//! - `// loader NAME BUFFER` becomes `NAME` and `NAME8`, functions that load four and eight
-//!   elements from an index on, of which the first `left` exist: in 128-bit loads where rows are
-//!   whole vectors ([`Width::Vec4`]), eight in one load ([`Width::Vec8`]), else one by one
-//!   ([`Width::Scalar`]); and `NAME_stored`, which does not convert its four to f32. `// storer`
-//!   likewise, but that [`Width::Vec8`] stores eight alone. What is stored is `Element`, or the
-//!   element that the line ends with.
-//! - `Element` is the type that goes with it: f32, or f16 where tensors are stored so; sums are f32
-//!   always.
+//! - A loop marked `for (var i = 0u; i < N; i++) { // unroll` is replaced by N copies of its body
+//!   with `i` as a literal. Arrays in registers are then indexed by constants, and no driver has to
+//!   discover that. `N` is a literal or a `const` of the text.
+//! - `// loader NAME BUFFER` becomes three functions. `NAME` and `NAME8` load four and eight
+//!   elements from an index on, of which the first `left` exist. `NAME_stored` loads four without
+//!   converting them to f32. The loads take 128 bits if rows are whole vectors ([`Width::Vec4`]),
+//!   eight elements at a time ([`Width::Vec8`]), or one element ([`Width::Scalar`]).
+//!   `// storer NAME BUFFER` does the same for stores, except that [`Width::Vec8`] can only store
+//!   eight. The stored type is `Element`, or the type named at the end of the line.
+//! - `Element` becomes an alias of the type in the buffer, which depends on the width and on the
+//!   format of the tensors, f32 or f16. Sums are always f32.
 
 use std::fmt::Write as _;
 
-/// How wide a kernel's loads and stores are.
+/// Width of a kernel's loads and stores.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Width {
     /// Any shape: one element at a time.
     Scalar,
     /// Rows and starts are multiples of four elements.
     Vec4,
-    /// Rows and starts are multiples of eight elements: of f32 moved as four 64-bit integers, which
-    /// the device must offer, for adapters that run on a CPU; of f16 moved as four words, for
-    /// real GPUs.
+    /// Rows and starts are multiples of eight elements. On adapters that run on a CPU, eight f32
+    /// are moved as four 64-bit integers, which the device must offer. On real GPUs, eight f16 are
+    /// moved as four words.
     Vec8,
 }
 
-/// The WGSL of each kind of element; all are converted to f32 when loaded, and from it when stored.
+/// Storage format of a kernel's elements. They are converted to f32 when loaded, and from f32 when
+/// stored.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Elements {
     /// Loads and stores of tensors.
     pub width: Width,
-    /// Whether tensors are stored as f16.
+    /// True if tensors are stored as f16.
     pub half: bool,
-    /// Whether the first tensor holds parts of sums, which are f32 always.
+    /// True if the first tensor holds parts of sums, which are always f32.
     pub first_sums: bool,
-    /// Whether the output holds such parts.
+    /// True if the output holds such parts.
     pub output_sums: bool,
-    /// Whether the two quads of a strip lie apart; see `block.wgsl`.
+    /// True if the two quads of a strip lie apart; see `block.wgsl`.
     pub apart: bool,
-    /// Whether the text uses cooperative matrices.
+    /// True if the text uses cooperative matrices.
     pub matrices: bool,
 }
 
 impl Elements {
+    /// Returns the WGSL aliases of the element types.
     fn aliases(self) -> String {
         let number = |half| if half { "f16" } else { "f32" };
         let element = |half| match self.width {
@@ -66,9 +68,10 @@ impl Elements {
     }
 }
 
-/// Joins the parts and expands what is marked.
+/// Joins the parts, adds the aliases and `constants`, and expands accessors and marked loops.
 pub(super) fn assemble(constants: &str, elements: Elements, parts: &[String]) -> String {
-    // On the first line, which is a comment, so that line numbers stay those of the file.
+    // The directives share the first line with a comment, so that line numbers stay those of the
+    // file.
     let mut text = if elements.half { "enable f16; ".to_owned() } else { String::new() };
     text += if elements.matrices { "enable wgpu_cooperative_matrix; " } else { "" };
     text += &parts.join("\n");
@@ -80,12 +83,13 @@ pub(super) fn assemble(constants: &str, elements: Elements, parts: &[String]) ->
     unroll(&text)
 }
 
-/// The functions that a `// loader` or `// storer` line stands for, on that one line.
+/// Returns the functions that replace a `// loader` or `// storer` line, all on one line so that
+/// line numbers do not change. Returns `None` for any other line.
 fn accessor(line: &str, Elements { width, apart, .. }: Elements) -> Option<String> {
     let mut words = line.strip_prefix("// ")?.split(' ');
     let (kind, name, buffer, stored) =
         (words.next()?, words.next()?, words.next()?, words.next().unwrap_or("Element"));
-    // Four elements, as f32 or as they are stored.
+    // The body that loads four elements, converted to f32 or in the stored type.
     let load = |number: &str| match width {
         Width::Scalar => {
             let element = |j: usize| {
@@ -135,7 +139,7 @@ fn accessor(line: &str, Elements { width, apart, .. }: Elements) -> Option<Strin
     }
 }
 
-/// Expands every marked loop, the outer ones first.
+/// Expands every marked loop, outer loops first.
 fn unroll(text: &str) -> String {
     let mut text = text.to_owned();
     while let Some(expanded) = unroll_first(&text) {
@@ -144,7 +148,8 @@ fn unroll(text: &str) -> String {
     text
 }
 
-/// Expands the first marked loop; one that has not the documented form stays the loop that it is.
+/// Expands the first marked loop. Returns `None` if there is none, or if it does not have the
+/// documented form; it then stays a loop.
 fn unroll_first(text: &str) -> Option<String> {
     let lines: Vec<&str> = text.lines().collect();
     let marked = lines.iter().position(|line| line.ends_with("// unroll"))?;
@@ -166,12 +171,13 @@ fn unroll_first(text: &str) -> Option<String> {
     Some(expanded + &lines[end + 1..].join("\n") + "\n")
 }
 
+/// Returns the text between the first `start` and the next `end`.
 fn between<'a>(text: &'a str, start: &str, end: &str) -> Option<&'a str> {
     text.split_once(start)?.1.split_once(end).map(|(found, _)| found)
 }
 
-/// The value of a literal or of a `const` of the text, which may be a literal times or over
-/// another.
+/// Returns the value of `name`: a literal, a `const` of the text, or a product or quotient of two
+/// of them.
 fn literal(text: &str, name: &str) -> Option<u32> {
     if let Ok(value) = name.trim_end_matches('u').parse() {
         return Some(value);
@@ -185,7 +191,7 @@ fn literal(text: &str, name: &str) -> Option<u32> {
     literal(text, between(text, &format!("const {name}: u32 = "), ";")?)
 }
 
-/// `line` with the identifier `name` replaced by a literal.
+/// Returns `line` with the identifier `name` replaced by a literal.
 fn substitute(line: &str, name: &str, value: u32) -> String {
     let is_word = |c: char| c.is_alphanumeric() || c == '_';
     let mut out = String::new();

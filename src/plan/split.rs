@@ -1,15 +1,15 @@
-//! Products whose sums are cut in parts (see [`crate::order`]): one dispatch leaves the parts side by
-//! side in a scratch buffer, a second one adds them and applies the epilogue.
+//! Split-K products, whose sums are cut into parts (see [`crate::order`]). One dispatch writes the
+//! parts side by side into a scratch buffer; a second one adds them and applies the epilogue.
 //!
-//! Where the scratch is not a tensor of the call, a binding names no buffer: whoever records the
-//! plan puts its own there.
+//! The scratch buffer is not a tensor of the call, so its binding names no buffer. The recorder of
+//! the plan substitutes its own.
 
 use super::forward::{BIAS, FIRST, Forward, ForwardOwn, LAST};
 use super::{Binding, Params, Plan, Planner, Stem, Variant, Window, Work, sum_part, windows};
 use crate::Result;
 
 impl Planner {
-    /// Plans a forward product with sums cut in parts of `part` terms.
+    /// Plans a forward product whose sums are cut into parts of `part` terms.
     pub(super) fn split_forward<'a>(
         &self,
         call: &Forward<'a>,
@@ -25,7 +25,7 @@ impl Planner {
         let pieces = pieces(inner, part, most)?;
         let rows = self.common_rows(call.y.rows, &call.strides(), element)?;
         let (rows, cols) = self.split_block(rows, all_cols, inner, parts);
-        // A part knows nothing of the epilogue.
+        // The dispatches that compute parts have no epilogue.
         let variant = Variant { half: element == 2, ..Variant::new(Stem::LinearForward) };
         let variant = variant.with("PART", "yes");
         let mut plan = Vec::new();
@@ -62,8 +62,8 @@ impl Planner {
         Ok(plan)
     }
 
-    /// Returns the rows and columns of a result that are made at once: few enough for the budget, and
-    /// for all their parts to fit a binding.
+    /// Returns the number of rows and columns of the result that are computed at once. The block
+    /// stays within the budget of operations, and all its parts fit a binding.
     pub(crate) fn split_block(
         &self,
         rows: usize,
@@ -83,7 +83,7 @@ impl Planner {
     }
 }
 
-/// Returns a window of the scratch buffer's first rows.
+/// Returns a window of the first `rows` rows of the scratch buffer, packed rows of `cols` sums.
 pub(crate) fn scratch<'a>(rows: usize, cols: usize) -> Window<'a> {
     let size = (4 * rows * cols) as u64;
     Window {
@@ -95,10 +95,10 @@ pub(crate) fn scratch<'a>(rows: usize, cols: usize) -> Window<'a> {
     }
 }
 
-/// Terms of each dispatch where a binding holds `most` rows of the weights: whole parts, or pieces
-/// of one.
+/// Returns the terms `(first, count)` of each dispatch that computes parts: whole parts, or pieces
+/// of one part. A dispatch takes at most `most` terms, that is, rows of the weights.
 fn pieces(inner: usize, part: usize, most: usize) -> Result<Vec<(usize, usize)>> {
-    // An empty sum is still made, of no terms.
+    // An empty sum still takes a dispatch, of no terms.
     if inner == 0 {
         return Ok(vec![(0, 0)]);
     }

@@ -1,9 +1,9 @@
-//! The kernels by name.
+//! Names and sources of the kernels.
 
-/// A kernel for each of these, which is the name of its file in `shaders/`.
+/// Declares [`Stem`] from the names of the kernels' files in `shaders/`.
 macro_rules! stems {
     ($($stem:ident = $name:literal,)*) => {
-        /// A kernel by the name of its file in `shaders/`.
+        /// Kernel, named after its file in `shaders/`.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
         #[allow(missing_docs)]
         pub enum Stem {
@@ -14,13 +14,14 @@ macro_rules! stems {
             /// Every kernel.
             pub const ALL: [Self; [$($name),*].len()] = [$(Self::$stem),*];
 
-            /// The file's name without `.wgsl`.
+            /// Returns the file's name without `.wgsl`.
             pub fn name(self) -> &'static str {
                 match self {
                     $(Self::$stem => $name,)*
                 }
             }
 
+            /// Returns the file's text.
             pub(super) fn file(self) -> &'static str {
                 match self {
                     $(Self::$stem => include_str!(concat!("../../shaders/", $name, ".wgsl")),)*

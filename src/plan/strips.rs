@@ -1,5 +1,7 @@
-//! How the kernels of `block.wgsl` divide a matrix: into windows, and each among the threads of a
-//! grid.
+//! Plans for the kernels of `block.wgsl`: a matrix is divided into windows, and each window among
+//! the threads of a grid.
+//!
+//! A strip is eight columns of a row: two quads, which may lie apart (see `block.wgsl`).
 
 use super::{
     Division, Operand, Own, Params, Plan, Planner, STACK, Stem, Variant, View, Width, Window, Work,
@@ -8,14 +10,13 @@ use super::{
 use crate::Result;
 use crate::rate::DRAWS;
 
-/// Own words of a kernel of strips.
+/// Own parameter words of a kernel of strips.
 pub(crate) trait StripsOwn: Own {
-    /// Binary logarithm of the number of threads of a workgroup that lie side by side along the
-    /// columns.
+    /// Returns the binary logarithm of the number of a workgroup's threads along the columns.
     fn across_log2(&mut self) -> &mut u32;
 }
 
-/// Implements [`StripsOwn`] for words of which one is named `across_log2`.
+/// Implements [`StripsOwn`] for a struct with a field `across_log2`.
 macro_rules! strips_own {
     ($name:ident) => {
         impl $crate::plan::StripsOwn for $name {
@@ -28,26 +29,25 @@ macro_rules! strips_own {
 pub(crate) use strips_own;
 
 crate::plan::own! {
-    /// Own words of a kernel of strips that has no others.
+    /// Own parameter words of a kernel of strips that needs no others.
     PlainStrips {
         across_log2: u32,
     }
 }
 strips_own!(PlainStrips);
 
-/// Threads of a workgroup of `block.wgsl`.
+/// Number of threads in a workgroup of `block.wgsl`.
 const THREADS: usize = 64;
 
-/// A workgroup's threads as a block of `rows` rows, a power of two, by as many columns as there are
-/// threads left: 2^`shift`.
+/// Arrangement of a workgroup's threads: `rows` rows, a power of two, by 2^`shift` columns.
 struct Block {
     rows: usize,
     shift: u32,
 }
 
 impl Block {
-    /// The block that covers `rows × cols` threads with the fewest left over, of such the widest:
-    /// neighbours' loads are then neighbours.
+    /// Returns the block that covers `rows × cols` threads with the fewest workgroups. Among equals
+    /// it is the widest, so that neighboring threads load neighboring elements.
     fn new(rows: usize, cols: usize) -> Self {
         let blocks = (0..=THREADS.ilog2()).map(|shift| Self { rows: THREADS >> shift, shift });
         let workgroups = |block: &Self| {
@@ -60,9 +60,9 @@ impl Block {
 /// A second input of a kernel of strips.
 #[derive(Clone, Copy)]
 pub(crate) enum Beside<'a> {
-    /// A mask that is given, a bit a column.
+    /// A given mask, one bit per column.
     Bits(View<'a>),
-    /// Numbers, of the first input's shape.
+    /// Numbers, in the shape of the first input.
     Numbers(&'static str, View<'a>),
 }
 
@@ -75,11 +75,11 @@ impl<'a> Beside<'a> {
     }
 }
 
-/// A call of a kernel of strips. If the input and the output are the same elements it is in place.
+/// A call of a kernel of strips. It is in place if the input and the output are the same elements.
 #[derive(Clone, Copy)]
 pub(crate) struct Strips<'a, 'f, O> {
-    /// The kernel, `ALIGNED` or `GROUPED` if its strips are groups of draws whenever a window
-    /// starts with one.
+    /// The kernel's form. It has the choice `ALIGNED` or `GROUPED` if its strips coincide with
+    /// groups of draws in every window that starts with a group.
     pub variant: Variant,
     pub x: View<'a>,
     /// A second input.
@@ -91,7 +91,7 @@ pub(crate) struct Strips<'a, 'f, O> {
 }
 
 impl<'a, O: StripsOwn> Strips<'a, '_, O> {
-    /// The part of row `row` from column `col` on, a multiple of 32.
+    /// Returns the call on `cols` columns of row `row`, from column `col` on, a multiple of 32.
     fn piece(&self, row: usize, col: usize, cols: usize) -> Self {
         let part = |view: View<'a>, element: u64, col: usize, cols: usize| {
             let offset = view.offset + element * (row * view.stride + col) as u64;
@@ -109,7 +109,7 @@ impl<'a, O: StripsOwn> Strips<'a, '_, O> {
         self.variant.stem != Stem::Copy && self.x.is_same(&self.y)
     }
 
-    /// The tensors, in the order of their bindings.
+    /// Returns the tensors in the order of their bindings.
     fn operands(&self) -> Vec<Operand<'a>> {
         let x = (!self.in_place()).then(|| read("x", self.x));
         x.into_iter().chain(self.beside.map(Beside::operand)).chain([write("y", self.y)]).collect()
@@ -126,8 +126,8 @@ impl Planner {
             check_tensors(stem, &call.operands())?;
         }
         let mut plan = Vec::new();
-        // A row larger than a binding is itself cut into windows, each a matrix of one row. So is
-        // one longer than a grid is wide.
+        // A row larger than a binding, or longer than a grid is wide, is itself cut into windows,
+        // each a matrix of one row.
         let longest = (self.rows_per_binding("x", 1, x.number())? / 64 * 64)
             .clamp(1, THREADS * 8 * self.grid as usize);
         let pieces: Vec<(usize, usize)> = windows(x.cols, longest).collect();
@@ -145,7 +145,7 @@ impl Planner {
         Ok(plan)
     }
 
-    /// Plans rows that each fit a binding.
+    /// Plans rows of which each fits a binding.
     fn strips_of_rows<'a, O: StripsOwn>(
         &self,
         plan: &mut Plan<'a>,
@@ -173,7 +173,7 @@ impl Planner {
             let window = |view: View<'a>, element: u64| self.window(view, element, from, rows);
             let [a, b] = [x, y].map(|view| window(view, view.number()));
             let beside = beside.map(|input| window(input.view, 4));
-            // Bits are read a word at a time.
+            // A mask of bits is read one word at a time, so it does not limit the width.
             let numbers = beside.filter(|_| matches!(call.beside, Some(Beside::Numbers(..))));
             let wide = |elements| {
                 [Some(a), Some(b), numbers].iter().flatten().all(|window| window.is_wide(elements))
@@ -188,7 +188,8 @@ impl Planner {
             *own.across_log2() = block.shift;
             let params = Params { rows: rows as u32, cols: x.cols as u32, ..mask };
             let mut variant = Variant { width, ..variant };
-            // Draws are compiled in for strips that begin with a group of them.
+            // The forms whose strips are groups of draws require a rate at which draws matter and a
+            // window that starts with a group.
             let draws = mask.col_lane == 0 && (mask.threshold < DRAWS || self.state);
             for choice in ["ALIGNED", "GROUPED"] {
                 if variant.is(choice, "yes") {

@@ -1,12 +1,12 @@
-//! Activations.
+//! Activation functions.
 
-/// Activation between a layer's sum and its dropout.
+/// Activation function, applied between a layer's sum and its dropout.
 ///
 /// | | act(z) | source |
 /// |---|---|---|
 /// | `None` | z | |
-/// | `Relu` | z where z > 0, else 0; NaN stays NaN | |
-/// | `Gelu` | z·Φ(z), Φ the standard normal CDF, within 10⁻⁷·\|z\| | Hendrycks and Gimpel, "Gaussian error linear units" (2016), the exact form |
+/// | `Relu` | z if z > 0, else 0; NaN stays NaN | |
+/// | `Gelu` | z·Φ(z) with the standard normal CDF Φ, to within 10⁻⁷·\|z\| | Hendrycks and Gimpel, "Gaussian error linear units" (2016), the exact form |
 /// | `Silu` | z/(1 + exp(−z)) | Elfwing et al., Neural Networks 107 (2018) |
 /// | `Sigmoid` | 1/(1 + exp(−z)), the logistic function | Rumelhart, Hinton, Williams, Nature 323 (1986) |
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]

@@ -1,4 +1,4 @@
-//! The update by AdamW.
+//! Update rule of AdamW.
 
 /// Update rule of Adam with decoupled weight decay:
 ///

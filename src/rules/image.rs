@@ -1,20 +1,20 @@
-//! Sizes of images, and the windows that convolution and pooling take of them.
+//! Sizes of images, and of the windows that convolution and pooling apply to them.
 
 use crate::shape::{Matrix, elements};
 use crate::{Error, Result};
 
 /// Size of an image whose channels are interleaved.
 ///
-/// Element (row, col, channel) is number `(row·width + col)·channels + channel` of the image, and
-/// images follow one another. A tensor of B images has `B·height·width·channels` elements, whatever
-/// its rows and columns.
+/// Element (row, col, channel) has the index `(row·width + col)·channels + channel` in its image.
+/// Images follow one another without gaps. A tensor of B images must have
+/// `B·height·width·channels` elements; its numbers of rows and columns do not matter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Image {
-    /// Rows of pixels.
+    /// Number of rows of pixels.
     pub height: usize,
-    /// Columns of pixels.
+    /// Number of columns of pixels.
     pub width: usize,
-    /// Numbers per pixel.
+    /// Number of values per pixel.
     pub channels: usize,
 }
 
@@ -29,13 +29,13 @@ impl Image {
         self.pixels().saturating_mul(self.channels)
     }
 
-    /// Checks that no size is 0 and that the elements can be counted.
+    /// Checks that no size is 0 and that the number of elements does not overflow.
     pub(crate) fn check(&self, kernel: &'static str) -> Result<()> {
         let Self { height, width, channels } = *self;
         if height == 0 || width == 0 || channels == 0 {
             return Err(Error::shape(
                 kernel,
-                format!("an image of {height}×{width}×{channels}: none may be 0"),
+                format!("an image of {height}×{width}×{channels}: no size may be 0"),
             ));
         }
         elements(kernel, height, width)
@@ -88,10 +88,10 @@ impl Image {
 /// Square windows of a convolution, at every position of the image where one fits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Filter {
-    /// Rows and columns of a window.
+    /// Number of rows and of columns of a window.
     pub side: usize,
-    /// Rows and columns of zeros around the image; must be below `side`. With `(side − 1)/2` the
-    /// output keeps the image's size.
+    /// Number of rows and columns of zeros on each side of the image; must be below `side`. With
+    /// `(side − 1)/2` and an odd `side`, the output has the image's size.
     pub padding: usize,
 }
 
@@ -132,25 +132,25 @@ pub enum Pooling {
     Average,
 }
 
-/// Windows of pooling, which do not overlap.
+/// Windows of pooling. They do not overlap.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Pool {
     /// Reduction of each window.
     pub pooling: Pooling,
-    /// Rows of a window.
+    /// Number of rows of a window.
     pub height: usize,
-    /// Columns of a window.
+    /// Number of columns of a window.
     pub width: usize,
 }
 
 impl Pool {
-    /// Returns global pooling: one window, the size of the image.
+    /// Returns global pooling: one window of the image's size.
     pub fn global(pooling: Pooling, image: Image) -> Self {
         Self { pooling, height: image.height, width: image.width }
     }
 
-    /// Returns the size of a pooled image. Rows and columns left over at the end belong to no
-    /// window.
+    /// Returns the size of a pooled image. Rows left over at the bottom and columns left over on
+    /// the right belong to no window.
     ///
     /// # Errors
     /// [`Error::Shape`] if no window fits.

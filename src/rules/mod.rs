@@ -1,7 +1,6 @@
-//! Values that say how a kernel computes: activations, updates, and the sizes of images.
+//! Parameters of kernels: activation functions, update rules, and the sizes of images.
 //!
-//! They are part of the calls, which re-export them; the CPU's functions and the planner take them
-//! too.
+//! The calls contain and re-export them. The CPU's functions and the planner use them too.
 
 mod activation;
 mod adamw;
