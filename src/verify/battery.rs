@@ -1,9 +1,9 @@
-//! The statistical battery: whether masks look like independent draws, along every coordinate and
-//! key.
+//! Statistical battery: checks that masks look like independent draws, along every coordinate and
+//! every part of the key.
 //!
 //! Each statistic is a z value of a mask whose rate is known, and none may reach [`BOUND`]. The
-//! controls are masks that must fail: Philox with 3 rounds, and sound masks with a lag planted
-//! along one axis.
+//! controls are masks that must fail: those of Philox with 3 rounds, and correct masks with a lag
+//! planted along one axis.
 
 use super::check::{Check, Tally};
 use super::form::Subject;
@@ -14,19 +14,19 @@ use crate::mask::Key;
 use crate::{Backend, Mask, Rate, Result};
 use std::time::{Duration, Instant};
 
-/// No z value may be as far from 0: one in 1.7 million is by chance.
+/// Bound that every |z| must stay below. By chance, one z value in 1.7 million exceeds it.
 pub(super) const BOUND: f64 = 5.0;
 const KEEPS: [f64; 5] = [0.5, 0.8, 0.1, 0.25, 0.9];
 const LAGS: [i32; 5] = [1, 2, 4, 8, 64];
-/// Columns of the masks; rows are as many as the size asks for.
+/// Number of columns of the masks. The number of rows follows from the number of draws.
 const COLS: usize = 8192;
-/// Masks of pairs of keys are smaller by this, since there are 128 of them.
+/// Factor by which masks of pairs of keys have fewer rows, since there are 128 pairs.
 const PAIRS: usize = 16;
 
-/// Draws the bits of a mask of rows × [`COLS`].
+/// Function that draws the bits of a mask of rows × [`COLS`].
 type Draw<'a> = &'a mut dyn FnMut(&Mask, usize) -> Result<Bits>;
 
-/// What a mask can be moved along.
+/// Axis along which a mask can be moved.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Axis {
     Columns,
@@ -39,7 +39,7 @@ enum Axis {
 impl Axis {
     const ALL: [Self; 5] = [Self::Columns, Self::Rows, Self::Layers, Self::Steps, Self::Seeds];
 
-    /// The mask `lag` further along, or before where that is negative.
+    /// Returns the mask moved `lag` forward along this axis, or backward if `lag` is negative.
     fn moved(self, mask: &Mask, lag: i32) -> Mask {
         let Key { seed, layer, step } = mask.key;
         let keyed = |key| Mask { key, ..*mask };
@@ -55,26 +55,26 @@ impl Axis {
     }
 }
 
-/// A statistic and what it is of.
+/// A statistic and its description.
 struct Score {
     what: String,
     z: f64,
 }
 
-/// The mask of a device.
+/// Draws a mask on a device.
 pub(super) fn draw<B: Backend>(backend: &mut B, mask: &Mask, rows: usize) -> Result<Bits> {
     let mut bits = backend.zeros::<u32>(rows, COLS / 32)?;
     backend.run(MaskBits { bits: &mut bits, cols: COLS, mask: *mask })?;
     Ok(Bits::new(&backend.read(&bits)?, COLS / 64))
 }
 
-/// Rows of a mask for which the whole battery takes about as long as there is patience for, at most
+/// Returns the number of rows of a mask with which the whole battery takes about `patience`, at most
 /// `draws / COLS`.
 pub(super) fn rows<B: Backend>(backend: &mut B, draws: u64, patience: Duration) -> Result<usize> {
     let most = (draws / COLS as u64).max(128) as usize;
     let probe = most.min(512);
     let mask = Mask::new(Rate::keep(0.5)?, Key::default());
-    // The first one compiles.
+    // The first draw compiles the kernel.
     draw(backend, &mask, probe)?;
     let started = Instant::now();
     draw(backend, &mask, probe)?.mean(0.5);
@@ -82,12 +82,12 @@ pub(super) fn rows<B: Backend>(backend: &mut B, draws: u64, patience: Duration) 
     let affordable = patience.as_secs_f64()
         / (started.elapsed().as_secs_f64().max(1e-6) * masks as f64)
         * probe as f64;
-    // A power of two, so that the size is the same from run to run wherever speed allows.
+    // A power of two keeps the size the same from run to run, unless the speed changes a lot.
     let affordable = 1 << (affordable.clamp(128.0, 1e9) as usize).ilog2();
     Ok(affordable.min(most))
 }
 
-/// Every statistic of one rate.
+/// Computes every statistic of one rate.
 fn scores(draw: Draw<'_>, key: Key, keep: f64, rows: usize) -> Result<Vec<Score>> {
     let mask = Mask::new(Rate::keep(keep)?, key);
     let p = mask.rate.keep_in_effect();
@@ -131,14 +131,14 @@ fn tell(score: &Score) -> String {
     format!("{}: z = {:.2}, expected |z| < {BOUND}", score.what, score.z)
 }
 
-/// The battery over masks of `rows` × 8,192 elements a rate.
+/// Runs the battery over masks of `rows` × 8,192 elements for each rate.
 pub(super) fn masks<B: Backend>(backend: &mut B, seed: u64, rows: usize) -> Result<Check> {
     let mut tally = Tally::new("statistics of masks: |z| < 5");
     let mut worst = Score { what: String::new(), z: 0.0 };
     for keep in KEEPS {
         let key = Key { seed, ..Key::default() };
         for score in scores(&mut |mask, rows| draw(backend, mask, rows), key, keep, rows)? {
-            // Written so that a NaN fails.
+            // A NaN compares false and fails.
             let inside = score.z.abs() < BOUND;
             tally.case((!inside).then(|| tell(&score)));
             if score.z.abs() > worst.z.abs() {
@@ -147,10 +147,10 @@ pub(super) fn masks<B: Backend>(backend: &mut B, seed: u64, rows: usize) -> Resu
         }
     }
     let size = (rows * COLS).ilog2();
-    Ok(tally.finish(format!("2^{size} draws a rate; largest z {:.2} ({})", worst.z, worst.what)))
+    Ok(tally.finish(format!("2^{size} draws per rate; largest z {:.2} ({})", worst.z, worst.what)))
 }
 
-/// χ² of the generator's own words, byte by byte, over consecutive counters.
+/// Checks χ² of the generator's own words, byte by byte, over consecutive counters.
 pub(super) fn words<B: Subject>(backend: &mut B, seed: u64, rows: usize) -> Result<Check> {
     let mut tally = Tally::new("statistics of Philox's bytes: |z| < 5");
     let scores =
@@ -190,7 +190,7 @@ fn byte_scores(words: Words<'_>, seed: u64, count: usize) -> Result<Vec<Score>> 
     Ok(counts.iter().enumerate().map(score).collect())
 }
 
-/// The control: masks of a generator that is known to be bad, which must fail.
+/// The control: checks that masks of a generator known to be bad fail.
 pub(super) fn rejects<B: Backend>(
     what: &str,
     backend: &mut B,
@@ -215,8 +215,8 @@ pub(super) fn rejects<B: Backend>(
     Ok(tally.finish(format!("{failed} of {all} statistics fail, first {first}")))
 }
 
-/// The control: sound masks in which one bit in sixteen repeats the bit `lag` before along an axis.
-/// The battery must find each.
+/// The control: checks that the battery detects each planted lag. In otherwise correct masks, one
+/// bit in sixteen repeats the bit `lag` before it along an axis.
 pub(super) fn finds_planted_lags(seed: u64) -> Result<Check> {
     let mut tally = Tally::new("control: a planted lag must fail");
     let mut least = f64::INFINITY;
@@ -242,7 +242,7 @@ pub(super) fn finds_planted_lags(seed: u64) -> Result<Check> {
                     here.words.iter().zip(&before.words).zip(&chosen.words).map(mix).collect();
                 Ok::<Bits, crate::Error>(Bits { words, width: here.width })
             };
-            // Far from 0, so that there is something before.
+            // Far from 0, so that there are bits before the first one.
             let key = Key { seed: seed | 1 << 40, layer: 1 << 20, step: 1 << 20 };
             let mask = Mask::new(Rate::keep(0.5)?, key).at(1 << 20, 1 << 20);
             let bits = planted(&mask, 128)?;

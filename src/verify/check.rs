@@ -1,4 +1,4 @@
-//! What was checked and how it came out.
+//! Checks, their results, and the report of a device.
 
 use crate::{Backend, Counts, Result};
 use std::time::{Duration, Instant};
@@ -6,31 +6,31 @@ use std::time::{Duration, Instant};
 /// One check of a device.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Check {
-    /// What was checked.
+    /// Description of the check.
     pub what: String,
-    /// Cases run.
+    /// Number of cases run.
     pub cases: u64,
-    /// Cases that came out otherwise than they must.
+    /// Number of cases with a wrong result.
     pub differences: u64,
-    /// The first difference, or what was found.
+    /// The first difference; without one, a summary of the findings.
     pub note: String,
-    /// What it took.
+    /// Time taken.
     pub took: Duration,
 }
 
 impl Check {
-    /// Whether there were cases, and no difference.
+    /// Returns true if there were cases and no differences.
     pub fn passed(&self) -> bool {
         self.cases > 0 && self.differences == 0
     }
 }
 
 impl Check {
-    /// The head of the lines that [`Display`](std::fmt::Display) gives.
+    /// Header of the lines that [`Display`](std::fmt::Display) writes.
     pub const HEAD: &'static str = "check                                                        cases  differences  seconds  verdict";
 }
 
-/// A line of the table: what, cases, differences, seconds, verdict, and the note.
+/// Writes a line of the table: description, cases, differences, seconds, verdict, and the note.
 impl std::fmt::Display for Check {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self { what, cases, differences, note, took } = self;
@@ -44,7 +44,7 @@ impl std::fmt::Display for Check {
     }
 }
 
-/// The table as it can be pasted into a report.
+/// Writes the table for pasting into a report.
 impl std::fmt::Display for Report {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         writeln!(
@@ -65,23 +65,23 @@ pub struct Report {
     pub device: String,
     /// The checks, in order.
     pub checks: Vec<Check>,
-    /// What the device did.
+    /// Counts of the device's work.
     pub counts: Counts,
 }
 
 impl Report {
-    /// Whether every check passed.
+    /// Returns true if there were checks and every one passed.
     pub fn passed(&self) -> bool {
         !self.checks.is_empty() && self.checks.iter().all(Check::passed)
     }
 
-    /// The first check that failed.
+    /// Returns the first check that failed.
     pub fn failure(&self) -> Option<&Check> {
         self.checks.iter().find(|check| !check.passed())
     }
 }
 
-/// A check under way.
+/// A check in progress.
 pub(super) struct Tally {
     check: Check,
     started: Instant,
@@ -99,7 +99,7 @@ impl Tally {
         Self { check, started: Instant::now() }
     }
 
-    /// A case, and its difference where it has one.
+    /// Counts a case, and its difference if it has one.
     pub fn case(&mut self, difference: Option<String>) {
         self.check.cases += 1;
         if let Some(difference) = difference {
@@ -110,12 +110,12 @@ impl Tally {
         }
     }
 
-    /// As [`case`](Self::case), from a comparison.
+    /// Counts the outcome of a comparison, as [`case`](Self::case) does.
     pub fn compare(&mut self, outcome: std::result::Result<(), impl ToString>) {
         self.case(outcome.err().map(|error| error.to_string()));
     }
 
-    /// The cases of another; the first difference stays the first.
+    /// Adds the cases of another tally. A first difference already noted stays.
     pub fn add(&mut self, other: Self) {
         if self.clean() {
             self.check.note = other.check.note;
@@ -124,12 +124,12 @@ impl Tally {
         self.check.differences += other.check.differences;
     }
 
-    /// Whether nothing differed so far.
+    /// Returns true if nothing has differed so far.
     pub fn clean(&self) -> bool {
         self.check.differences == 0
     }
 
-    /// The check, with what was found where nothing differed.
+    /// Finishes the check. If nothing differed, its note is `found`.
     pub fn finish(mut self, found: impl Into<String>) -> Check {
         if self.clean() {
             self.check.note = found.into();
@@ -139,7 +139,10 @@ impl Tally {
     }
 }
 
-/// Refuses floats that are not the same to the bit, whatever the sign of a NaN.
+/// Checks that two slices are the same to the bit. All NaNs are equal.
+///
+/// # Errors
+/// Returns a message that names the first element that differs, or a different length.
 pub(super) fn same_bits(
     what: &str,
     got: &[f32],
@@ -157,7 +160,7 @@ pub(super) fn same_bits(
     }
 }
 
-/// A tensor poisoned with NaN, so that what a kernel leaves unwritten shows.
+/// Creates a tensor filled with NaN, so that elements a kernel leaves unwritten are detected.
 pub(super) fn poisoned<B: Backend>(
     backend: &mut B,
     rows: usize,

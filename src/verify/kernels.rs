@@ -1,8 +1,8 @@
 //! Every kernel in every variant against the f64 oracle.
 //!
-//! The plan of a call chooses the variant, so the cases here are made to need each one: ragged
-//! shapes and whole vectors, groups that are aligned and not, sums in parts on weak forms.
-//! [`variants`] then sees whether each was really run.
+//! A call's plan chooses the variant, so the cases are built to require each one: ragged shapes and
+//! whole vectors, aligned and unaligned groups, split sums on weak forms. [`variants`] then checks
+//! that each variant was run.
 
 use super::check::{Check, Tally, poisoned};
 use super::form::{Form, Subject};
@@ -17,8 +17,8 @@ use crate::oracle::{self, Exact};
 use crate::{Backend, Dropout, Mask, Mode, Rate, Result};
 use rayon::prelude::*;
 
-/// `[B, I, O]`: ragged, one row, one column, whole vectors, several tiles; the last five have few
-/// rows and long sums, which are cut.
+/// Shapes `[B, I, O]`: ragged, one row, one column, whole vectors, several tiles. The last five have
+/// few rows and long sums, which are split.
 pub(super) const SHAPES: [[usize; 3]; 13] = [
     [1, 1, 1],
     [9, 13, 29],
@@ -34,11 +34,11 @@ pub(super) const SHAPES: [[usize; 3]; 13] = [
     [5, 9, 517],
     [7, 68, 516],
 ];
-/// Sums that a small binding cuts into parts, ragged and of whole vectors.
+/// Shapes `[B, I, O]` whose sums a small binding splits: ragged, and of whole vectors.
 pub(super) const LONG_SUMS: [[usize; 3]; 3] = [[40, 41, 515], [40, 40, 516], [40, 40, 520]];
 
-/// What a site can do: everything, nothing, a mask; aligned to a group of draws and not; training
-/// and prediction.
+/// Returns the sites to check: all elements kept, all dropped, and masks; aligned to a group of
+/// draws and unaligned; in training and in prediction.
 pub(super) fn sites(cases: &mut Cases) -> Vec<Dropout> {
     let key = cases.key();
     let train = |mode, keep, row, col| {
@@ -57,7 +57,7 @@ pub(super) fn sites(cases: &mut Cases) -> Vec<Dropout> {
     ]
 }
 
-/// All kernels over all forms, a check a group of them.
+/// Checks all kernels in all forms, one check per group of kernels.
 pub(super) fn against_oracle<B: Subject + Send>(
     forms: &mut [Form<B>],
     seed: u64,
@@ -89,7 +89,7 @@ pub(super) fn against_oracle<B: Subject + Send>(
     done(over(
         forms,
         seed,
-        "patches, pool, and their ways back",
+        "patches, pool, and their gradients",
         &bound,
         super::convolution::convolutions,
     )?);
@@ -110,7 +110,7 @@ fn over<B: Subject + Send>(
         let (mut cases, mut tally) = (Cases::new(seed, (i as u32) << 8 | 1), Tally::new(""));
         run(form, &mut cases, &mut tally).map(|()| tally)
     };
-    // Side by side where that can be: most of it is compiling.
+    // In parallel if the forms allow it, since most of the time is compilation.
     let tallies: Vec<Tally> = match forms.iter().all(|form| form.backend.is_shared()) {
         true => forms.par_iter_mut().enumerate().map(one).collect::<Result<_>>()?,
         false => forms.iter_mut().enumerate().map(one).collect::<Result<_>>()?,
@@ -123,8 +123,8 @@ fn products<B: Backend>(form: &mut Form<B>, cases: &mut Cases, tally: &mut Tally
     let shapes = if form.weak { &LONG_SUMS[..] } else { &SHAPES[..] };
     for (i, shape) in shapes.iter().enumerate() {
         for (j, site) in sites(cases).into_iter().enumerate() {
-            // Long sums are long in f64 too: a third of the sites will do, and the one without a
-            // mask.
+            // Long sums are slow in f64 too, so a third of the sites and the one without a mask
+            // suffice.
             if form.weak && (i + j) % 3 != 0 && j != 0 {
                 continue;
             }
@@ -232,11 +232,13 @@ fn gathers<B: Backend>(form: &mut Form<B>, cases: &mut Cases, tally: &mut Tally)
     Ok(())
 }
 
-/// WGSL lets `exp(d)` be off by 3 + 2·|d| units in the last place, `log` by 2^-21 near 1 and 3
-/// units elsewhere, a division by 2.5. With d the distance from the largest logit, |d|·exp(−|d|) ≤
-/// 1/e bounds what each of the C terms adds to the error of their sum, which is at
-/// least 1: together no more than (3·C + 8)·ε. The subtractions add a share of the numbers
-/// themselves.
+/// Checks the losses within the accuracy that WGSL guarantees.
+///
+/// WGSL lets `exp(d)` be off by 3 + 2·|d| units in the last place, `log` by 2^-21 near 1 and by 3
+/// units elsewhere, and a division by 2.5 units. Let d be the distance from the largest logit. Then
+/// `|d|·exp(−|d|) ≤ 1/e` bounds the error that each of the C terms adds to their sum. The sum is at
+/// least 1, so the total error is at most (3·C + 8)·ε. The subtractions add an error proportional
+/// to the numbers themselves.
 fn losses<B: Backend>(form: &mut Form<B>, cases: &mut Cases, tally: &mut Tally) -> Result<()> {
     let (epsilon, log) = (f64::from(f32::EPSILON), 1.0 / 2_097_152.0);
     for [batch, classes] in [[1, 1], [7, 1], [63, 10], [65, 64], [129, 3], [5, 1009]] {
@@ -292,7 +294,7 @@ fn losses<B: Backend>(form: &mut Form<B>, cases: &mut Cases, tally: &mut Tally) 
             form.backend.run(call)?;
             let (exact, exact_dz) = oracle::squared_error(&logits, &targets, classes, true);
             let squares = form.backend.read(&losses)?.into_iter().step_by(2).collect::<Vec<f32>>();
-            // The logistic is off by no more than 5·ε, of targets and outputs between 0 and 1.
+            // The logistic is off by at most 5·ε; targets and outputs lie between 0 and 1.
             let terms = classes as f64;
             tally.compare(within(&format!("{what}, squared error"), &squares, &exact, |loss| {
                 (5.0 * terms + (terms + 4.0) * loss) * epsilon
@@ -385,7 +387,7 @@ fn layer_updates<B: Backend>(
                     form.backend.run(GradWeightSgd { x, grad_z, weight, bias, velocity, rule })?;
                 }
                 for (i, tensor) in tensors.iter().enumerate() {
-                    // Without momentum no velocity is kept.
+                    // Without momentum, no velocity is stored.
                     if i % 2 == 0 || momentum != 0.0 {
                         state[i] = form.backend.read(tensor)?;
                         tally.compare(exact[i].check(&what, &state[i]));
@@ -397,7 +399,10 @@ fn layer_updates<B: Backend>(
     Ok(())
 }
 
-/// Compares so that a NaN fails.
+/// Checks that each element is within `bound` of its exact value. A NaN fails.
+///
+/// # Errors
+/// Returns a message that names the first element out of bounds, or a different length.
 pub(super) fn within(
     what: &str,
     got: &[f32],
@@ -429,11 +434,13 @@ pub(super) fn divides_so(planner: &Planner, variant: &Variant) -> bool {
     }
 }
 
-/// Whether each variant that the forms can compile was run. Matrix products know their tile,
-/// kernels of strips whether threads move much at a time; `linear_forward` and `grad_weight` run in
-/// parts on weak forms, and what has few rows and long sums on strong ones.
+/// Checks that each variant that the forms can compile was run.
+///
+/// The planner's tile decides which matrix products a form reaches, and its `wide` flag which
+/// kernels of strips. `linear_forward` and `grad_weight` run in parts on weak forms. Calls with few
+/// rows and long sums are split on strong forms.
 pub(super) fn variants(forms: &[Form<Gpu>]) -> Check {
-    let mut tally = Tally::new("variants run, of those of the forms checked");
+    let mut tally = Tally::new("variants run, of those that the forms reach");
     let compiled: Vec<String> =
         forms.iter().flat_map(|form| form.backend.kernels().compiled()).collect();
     for int64 in [false, true] {

@@ -1,13 +1,18 @@
-//! Conformance: whether a device draws the contract's masks and computes what it should, and what
-//! to paste into a report if not.
+//! Conformance suite: checks that a device draws the contract's masks and computes correct results,
+//! and produces a table to paste into a report if it does not.
 //!
 //! [`gpu`] checks a device of the caller's (see [`Gpu::on`]) in every form in which it can run the
-//! kernels, [`cpu`] the CPU backend on every instruction set. In order: Random123's answers, the
-//! contract's check vectors, masks of random keys, rates, shapes and offsets against the reference;
-//! every kernel in every variant against the f64 [`oracle`](crate::oracle), where the device has
-//! f16 also in that; exact arithmetic, bit-equal to the reference; invariance over tile, split,
-//! shard and grid; then a statistical battery, with controls that must fail. `docs/trust.md` says
-//! what each check is.
+//! kernels. [`cpu`] checks the CPU backend on every instruction set. The checks, in order:
+//!
+//! 1. Random123's answers and the contract's check vectors;
+//! 2. masks of random keys, rates, shapes and offsets, against the reference;
+//! 3. every kernel in every variant, against the f64 [`oracle`](crate::oracle), and also in f16 if
+//!    the device supports it;
+//! 4. exact arithmetic, bit-equal to the reference;
+//! 5. invariance over tile, split, shard and grid;
+//! 6. a statistical battery, with controls that must fail.
+//!
+//! `docs/trust.md` describes each check.
 //!
 //! ```
 //! use wgpu_dropout::verify::{self, Options};
@@ -43,30 +48,31 @@ use crate::{Backend, Counts, Device, Result};
 use form::{Form, Subject};
 use std::time::Duration;
 
-/// How much is checked, and from what.
+/// Extent of the suite, and the seed of its cases.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Options {
     /// Seed of all cases.
     pub seed: u64,
-    /// Configurations of masks.
+    /// Number of mask configurations.
     pub masks: usize,
-    /// Layers of exact arithmetic.
+    /// Number of layers checked in exact arithmetic.
     pub layers: usize,
-    /// Draws of a rate in the battery.
+    /// Number of draws per rate in the battery.
     pub draws: u64,
-    /// Whether a GPU is checked in every form: each tile, with Philox in 64-bit integers and in
-    /// limbs, whole and in parts. Else in its own, and in the other tiles with Philox in
-    /// limbs.
+    /// True if a GPU is checked in every form: each tile, with Philox in 64-bit integers and in
+    /// limbs, whole and in parts. Otherwise it is checked in its own form, and in the other tiles
+    /// with Philox in limbs.
     pub every_form: bool,
-    /// How long the battery may take: fewer draws on a device too slow for all of them.
+    /// Time limit of the battery. A device too slow for all draws makes fewer.
     pub patience: Duration,
-    /// Text replaced in every shader, the first of a pair by the second: to see the suite fail.
+    /// Replacements made in every shader: the first text of a pair becomes the second. They show
+    /// that the suite fails on wrong kernels.
     pub edits: Vec<[String; 2]>,
 }
 
 impl Options {
-    /// Some minutes on a device, battery included: most of them what its driver takes to compile
-    /// every form of the kernels for the first time.
+    /// Returns options that take a few minutes on a device, battery included. Most of that time is
+    /// the driver's first compilation of every form of the kernels.
     pub fn new(seed: u64) -> Self {
         let patience = Duration::from_secs(20);
         Self {
@@ -80,24 +86,26 @@ impl Options {
         }
     }
 
-    /// Some seconds, and what the kernels take to compile: every check, with few cases and forms.
+    /// Returns options for every check with few cases and forms. They take a few seconds plus the
+    /// time to compile the kernels.
     pub fn quick(seed: u64) -> Self {
         Self { masks: 2_000, layers: 200, draws: 1 << 20, every_form: false, ..Self::new(seed) }
     }
 
-    /// A million masks and a hundred thousand layers.
+    /// Returns options for a million masks and a hundred thousand layers, with no time limit on the
+    /// battery.
     pub fn exhaustive(seed: u64) -> Self {
         Self { masks: 1_000_000, layers: 100_000, patience: Duration::MAX, ..Self::new(seed) }
     }
 }
 
-/// Told of each check when it is done.
+/// Callback that receives each check when it is done.
 pub type Progress<'a> = &'a mut dyn FnMut(&Check);
 
-/// Checks a GPU. `on_check` sees each check when it is done.
+/// Checks a GPU. `on_check` receives each check when it is done.
 ///
 /// # Errors
-/// As [`Backend::read`]; a difference is no error but part of the report.
+/// As [`Backend::read`]. A difference is not an error but part of the report.
 pub fn gpu(gpu: &Gpu, options: &Options, on_check: Progress<'_>) -> Result<Report> {
     let mut forms = form::of_gpu(gpu, options)?;
     let rounds = |rounds: u32| -> Result<Gpu> {
@@ -128,7 +136,7 @@ pub fn gpu(gpu: &Gpu, options: &Options, on_check: Progress<'_>) -> Result<Repor
     Ok(Report { device: gpu_name(gpu), checks: run.checks, counts: total(&forms) })
 }
 
-/// Checks the CPU backend. `on_check` sees each check when it is done.
+/// Checks the CPU backend. `on_check` receives each check when it is done.
 ///
 /// # Errors
 /// [`Error::OutOfMemory`](crate::Error::OutOfMemory).
@@ -143,8 +151,8 @@ pub fn cpu(options: &Options, on_check: Progress<'_>) -> Result<Report> {
     Ok(Report { device: cpu_name(), checks: run.checks, counts: total(&forms) })
 }
 
-/// A device as a report names it: adapter, interface and driver, or the CPU backend's instruction
-/// sets.
+/// Returns a device's name for a report: adapter, interface and driver, or the CPU backend's
+/// instruction sets.
 pub fn name(device: &Device) -> String {
     match device {
         Device::Gpu(gpu) => gpu_name(gpu),
@@ -178,15 +186,15 @@ impl Run<'_> {
         self.checks.push(check);
     }
 
-    /// The masks. Where they are wrong the rest would fail for the same reason and is left out:
-    /// whether to go on.
+    /// Checks the masks. Returns true if they are right. If they are wrong, the remaining checks
+    /// would fail for the same reason, so [`gpu`] leaves them out.
     fn contract<B: Backend>(&mut self, forms: &mut [Form<B>], options: &Options) -> Result<bool> {
         self.done(vectors::check_vectors(forms)?);
         self.done(masks::sweep(forms, options.seed, options.masks)?);
         Ok(self.checks.iter().all(Check::passed))
     }
 
-    /// The floats.
+    /// Checks the kernels that compute floats.
     fn numbers<B: Subject + Send>(
         &mut self,
         forms: &mut [Form<B>],
@@ -199,8 +207,8 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// The battery on one form: the masks of the others are the same to the bit. Gives the rows
-    /// that it took.
+    /// Runs the battery on one form, since the other forms' masks are the same to the bit. Returns
+    /// the number of rows used.
     fn battery<B: Subject>(&mut self, backend: &mut B, options: &Options) -> Result<usize> {
         let rows = battery::rows(backend, options.draws, options.patience)?;
         self.done(battery::masks(backend, options.seed, rows)?);
