@@ -7,7 +7,8 @@ use super::random::Cases;
 use crate::call::{Activation, ActivationGrad, LinearActivation};
 use crate::{Backend, Dropout, Result, oracle};
 
-/// Every shape with each activation; sites, residual and what is saved as it happens.
+/// Checks every shape with each activation. The site rotates; bias, residual and saved `z` are
+/// chosen at random.
 pub(super) fn activations<B: Backend>(
     form: &mut Form<B>,
     cases: &mut Cases,
@@ -79,12 +80,12 @@ pub(super) fn activations<B: Backend>(
     gradients(form, cases, tally)
 }
 
-/// `activation_grad` alone, over one row and several, ragged and of whole vectors.
+/// Checks `activation_grad` alone, over one row and several, ragged and of whole vectors.
 fn gradients<B: Backend>(form: &mut Form<B>, cases: &mut Cases, tally: &mut Tally) -> Result<()> {
     for (rows, cols) in [(1, 13), (1, 12), (1, 64), (7, 13), (9, 12), (9, 64), (3, 20_001)] {
         let on = &mut form.backend;
         let (dy, values) = (cases.noise(rows * cols), cases.noise(rows * cols));
-        // From where GELU is flat on one side to where it is the identity on the other.
+        // Cover GELU from the values where it is flat to those where it is the identity.
         let values: Vec<f32> = values.iter().map(|z| 9.0 * z).collect();
         let (grad_output, z) = (on.tensor(rows, cols, &dy)?, on.tensor(rows, cols, &values)?);
         let sites = sites(cases);

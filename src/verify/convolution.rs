@@ -6,8 +6,9 @@ use super::random::Cases;
 use crate::call::{Filter, Image, Patches, PatchesGrad, Pool, PoolCall, PoolGrad, Pooling};
 use crate::{Backend, Result, oracle};
 
-/// The number of images, their height, width and channels, side and padding of a convolution, rows
-/// and columns of pooling: one pixel, ragged, padded, with rests, global.
+/// Cases: number of images; their height, width and channels; filter side and padding of a
+/// convolution; height and width of a pooling window. They are one pixel, ragged, padded, with a
+/// remainder, and global.
 const CASES: [[usize; 8]; 5] = [
     [1, 1, 1, 1, 1, 0, 1, 1],
     [3, 5, 7, 3, 3, 1, 2, 2],
@@ -16,7 +17,7 @@ const CASES: [[usize; 8]; 5] = [
     [70, 6, 5, 4, 5, 0, 3, 5],
 ];
 
-/// The windows of a convolution, pooling, and both ways back.
+/// Checks the patches of a convolution, pooling, and the gradients of both.
 pub(super) fn convolutions<B: Backend>(
     form: &mut Form<B>,
     cases: &mut Cases,

@@ -7,9 +7,11 @@ use super::random::Cases;
 use crate::call::{Moments, Subnetworks};
 use crate::{Backend, Result, oracle};
 
-/// Masks by their numbers, bit for bit; moments in one dispatch and in several. A probability is
-/// off by at most (3·C + 8)·ε, as in the loss; each network and each dispatch adds a rounding or
-/// two, and squares take four times as much.
+/// Checks the masks that follow from the networks' numbers, bit for bit, and the moments in one
+/// dispatch and in several.
+///
+/// A probability is off by at most (3·C + 8)·ε, as in the loss. Each network and each dispatch adds
+/// one or two roundings. Squares get four times the bound.
 pub(super) fn ensembles<B: Backend>(
     form: &mut Form<B>,
     cases: &mut Cases,
