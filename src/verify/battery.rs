@@ -147,7 +147,7 @@ pub(super) fn masks<B: Backend>(backend: &mut B, seed: u64, rows: usize) -> Resu
         }
     }
     let size = (rows * COLS).ilog2();
-    Ok(tally.finish(format!("2^{size} draws per rate; largest z {:.2} ({})", worst.z, worst.what)))
+    Ok(tally.finish(format!("2^{size} draws a rate; largest z {:.2} ({})", worst.z, worst.what)))
 }
 
 /// Checks χ² of the generator's own words, byte by byte, over consecutive counters.

@@ -1,6 +1,6 @@
-//! Exact arithmetic: sums of small whole numbers and scales that are powers of two are exact in
-//! f32, so the device and the reference must agree to the bit, whatever the tile, the width of the
-//! loads and the split.
+//! Exact arithmetic: in f32, sums of small whole numbers are exact, and so are scales that are powers
+//! of two. The device and the reference must therefore agree to the bit, for every tile, load width
+//! and split.
 
 use super::check::{Check, Tally, same_bits};
 use super::form::Form;
@@ -11,12 +11,13 @@ use crate::cpu::reference;
 use crate::{Backend, Cpu, Dropout, Result};
 use rayon::prelude::*;
 
-/// Cases between two waits for the device.
+/// Number of cases between two waits for the device.
 const BATCH: usize = 64;
-/// Batches that share their values, under other sites each.
+/// Number of batches that share their values; each has other sites.
 const ROUNDS: usize = 32;
 
-/// `count` layers over all forms, forward and back; a round of updates with each batch.
+/// Checks `count` layers over all forms, forward and backward, and updates with each group of
+/// layers.
 pub(super) fn layers<B: Backend>(forms: &mut [Form<B>], seed: u64, count: usize) -> Result<Check> {
     let mut tally = Tally::new("exact arithmetic, bit-equal to the reference");
     let share = count.div_ceil(forms.len().max(1));
@@ -54,13 +55,13 @@ pub(super) fn layers<B: Backend>(forms: &mut [Form<B>], seed: u64, count: usize)
 }
 
 fn some_layer(cases: &mut Cases) -> Layer {
-    // Whole vectors in every other case.
+    // Half of the cases have whole vectors.
     let unit = if cases.flip() { 4 } else { 1 };
     let mut size = |most: usize| unit * cases.size(1, most / unit);
     let shape = [size(24), size(32), size(40)];
     let mut layer = Layer::new(cases, Cases::whole, shape, false, Dropout::NONE);
     if cases.flip() {
-        // Mostly zeros show the sign of a sum of zeros.
+        // With mostly zeros, the sign of a sum of zeros is checked.
         layer
             .x
             .iter_mut()
@@ -104,8 +105,8 @@ fn update<B: Backend>(form: &mut Form<B>, cases: &mut Cases, tally: &mut Tally) 
     Ok(())
 }
 
-/// One layer and one mask, whole and in parts, in every form: batch, columns, tile, folded grids
-/// and windows change no bit.
+/// Checks a layer and a mask, whole and in parts, in every form. Splits of the batch or the columns,
+/// tiles, folded grids and windows must not change a bit.
 pub(super) fn invariance<B: Backend>(forms: &mut [Form<B>], seed: u64) -> Result<Check> {
     let mut tally = Tally::new("invariance over tile, batch split, shard, grid, windows");
     let mut cases = Cases::new(seed, 2);
@@ -155,7 +156,8 @@ pub(super) fn invariance<B: Backend>(forms: &mut [Form<B>], seed: u64) -> Result
         }
     }
     for form in forms {
-        // More workgroups than a weak form has in a dimension, and more rows than it binds.
+        // More workgroups than a weak form allows in a dimension, and more rows than one of its
+        // bindings holds.
         for (rows, cols) in [(1000, 1000), (18_000, 31)] {
             let mask = cases.mask(rows, cols);
             let mut expected = vec![0; rows * cols.div_ceil(32)];

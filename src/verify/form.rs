@@ -1,4 +1,4 @@
-//! The forms in which a device can run the kernels: each is a backend of its own, and all must
+//! Forms in which a device can run the kernels. Each form is a backend of its own, and all must
 //! agree.
 
 use super::Options;
@@ -12,13 +12,13 @@ use crate::{Backend, Cpu, Error, Result};
 pub(super) struct Form<B> {
     pub name: String,
     pub backend: B,
-    /// Whether it pretends to be a weak device: small bindings, narrow grids, short dispatches.
+    /// True if it simulates a weak device: small bindings, narrow grids, short dispatches.
     pub weak: bool,
 }
 
 /// A backend that the suite checks.
 pub(super) trait Subject: Backend {
-    /// Returns the words of counters and keys.
+    /// Returns Philox's words for counters and keys.
     fn philox(&mut self, inputs: &[[u32; 6]]) -> Result<Vec<[u32; 4]>> {
         let counters = self.tensor(inputs.len(), 6, inputs.as_flattened())?;
         let mut words = self.tensor(inputs.len(), 4, &vec![0xdead_beef; 4 * inputs.len()])?;
@@ -26,7 +26,7 @@ pub(super) trait Subject: Backend {
         Ok(self.read(&words)?.chunks_exact(4).map(|w| [w[0], w[1], w[2], w[3]]).collect())
     }
 
-    /// Returns true if forms may be checked side by side.
+    /// Returns true if forms may be checked in parallel.
     fn is_shared(&self) -> bool {
         true
     }
@@ -40,19 +40,20 @@ impl Subject for Gpu {
 
 impl Subject for Cpu {}
 
-/// Kernels on a device, with the alterations that are asked for.
+/// Creates the kernels on a device, with the options' edits.
 pub(super) fn kernels(gpu: &Gpu, options: &Options) -> Result<Kernels> {
     let kernels = Kernels::with_planner(gpu.device(), |_| *gpu.kernels().planner())?;
     Ok(options.edits.iter().fold(kernels, |kernels, [from, to]| kernels.edited(from, to)))
 }
 
-/// Each tile, each way to multiply in Philox, as the device is and as a weak one. A form that the
-/// device cannot run is left out.
+/// Returns a form for each tile and each way to multiply in Philox, with the device's own limits and
+/// with those of a weak one. Forms that the device cannot run are left out.
 pub(super) fn of_gpu(gpu: &Gpu, options: &Options) -> Result<Vec<Form<Gpu>>> {
     let base = kernels(gpu, options)?;
     let own = *base.planner();
     let mut forms = Vec::new();
-    // Where classes have tiles of their own, that is a form too, the device's.
+    // If the device's planner chooses a different tile for each class of products, that is a form
+    // too.
     if own.tiles.only().is_none() {
         let kernels = base.replanned(|_| own)?;
         forms.push(Form {
@@ -65,8 +66,8 @@ pub(super) fn of_gpu(gpu: &Gpu, options: &Options) -> Result<Vec<Form<Gpu>>> {
         // Matrix units are for f16 alone; see `on_matrices`.
         for tile in Tile::ALL.into_iter().filter(|tile| !tile.is_matrix()) {
             for int64 in [true, false] {
-                // Few forms: the device's own, and the other tiles with Philox in limbs; in parts
-                // one tile of each file.
+                // Few forms: the device's own, and the other tiles with Philox in limbs. In parts,
+                // one tile of each shader file.
                 let one =
                     matches!(tile, Tile::Register | Tile::Shuffle | Tile::Narrow | Tile::Workgroup);
                 let chosen = if own.tiles == Tiles::all(tile) {
@@ -103,12 +104,12 @@ pub(super) fn of_gpu(gpu: &Gpu, options: &Options) -> Result<Vec<Form<Gpu>>> {
             }
         }
     }
-    // The battery runs on the first.
+    // The device's own form comes first, since the battery runs on the first.
     forms.sort_by_key(|form| form.backend.kernels().planner() != &own);
     Ok(forms)
 }
 
-/// The form that multiplies tensors of f16 on matrix units, where the device has them.
+/// Returns the form that multiplies f16 tensors on matrix units, if the device has them.
 pub(super) fn on_matrices(gpu: &Gpu) -> Option<Form<Gpu>> {
     let change = |planner| Planner { tiles: Tiles::all(Tile::Matrix), wide: false, ..planner };
     let kernels = gpu.kernels().replanned(change).ok()?;
@@ -123,7 +124,7 @@ fn philox(int64: bool) -> &'static str {
     if int64 { "int64" } else { "limbs" }
 }
 
-/// Each instruction set, and the reference.
+/// Returns a form for each instruction set, and the reference.
 pub(super) fn of_cpu() -> Vec<Form<Cpu>> {
     let fast = Isa::available().into_iter().rev().map(|isa| (isa.to_string(), Cpu::with_isa(isa)));
     let all = fast.chain([("reference".to_owned(), Cpu::reference())]);

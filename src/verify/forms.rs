@@ -1,4 +1,4 @@
-//! Dropout's other forms against the f64 oracle, and the mask as bytes against the contract.
+//! Other kinds of dropout against the f64 oracle, and masks as bytes against the contract.
 
 use super::check::{Tally, poisoned};
 use super::form::Form;
@@ -10,10 +10,11 @@ use crate::{
     AlphaDropout, AxisMap, Backend, Dropout, GaussianDropout, Mask, Mode, Rate, Result, oracle,
 };
 
-/// One row and several, ragged and of whole vectors, larger than a weak form's binding.
+/// Shapes: one row and several, ragged and of whole vectors; the last is larger than a weak form's
+/// binding.
 const SHAPES: [(usize, usize); 7] =
     [(1, 13), (1, 12), (1, 64), (7, 13), (9, 12), (9, 64), (3, 20_001)];
-/// Each of them as a tensor whose columns are of the mask, and share one draw.
+/// Keep rates, and the mask's first column for each.
 const RATES: [(f64, u64); 3] = [(0.7, 0), (0.4, 11), (0.0, 3)];
 
 pub(super) fn forms<B: Backend>(
@@ -27,6 +28,7 @@ pub(super) fn forms<B: Backend>(
         for (keep, col) in RATES {
             let mask = Mask::new(Rate::keep(keep)?, cases.key()).at(cases.below(1 << 31), col);
             let what = format!("{}: {rows}×{cols} {mask:?}", form.name);
+            // Once the mask has the tensor's columns; once all columns of a row share one draw.
             for axes in
                 [AxisMap::new(&[rows, cols], &[0], &[1])?, AxisMap::drop_path(&[rows, cols])?]
             {

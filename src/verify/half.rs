@@ -15,8 +15,8 @@ use half::f16;
 const SHAPES: [[usize; 3]; 6] =
     [[9, 13, 29], [33, 68, 132], [3, 517, 9], [5, 520, 12], [4, 9, 517], [3, 12, 520]];
 
-/// Checks f16 in the forms that are not weak: in all of them if `every_form`, otherwise in the first
-/// alone. Returns `None` if the device has no f16.
+/// Checks f16 in the forms that are not weak: in all of them if `every_form`, otherwise only in the
+/// first, the device's own. Returns `None` if the device has no f16.
 pub(super) fn against_oracle(
     forms: &mut [Form<Gpu>],
     seed: u64,

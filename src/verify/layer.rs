@@ -1,4 +1,5 @@
-//! A fully connected layer with dropout, forward and back: the three matrix products in one case.
+//! A fully connected layer with dropout, forward and backward: the three matrix products in one
+//! case.
 
 use super::check::{poisoned, same_bits};
 use super::random::Cases;
@@ -6,10 +7,10 @@ use crate::call::{GradInput, GradWeight, LinearForward};
 use crate::oracle::{self, Exact};
 use crate::{Backend, Dropout, Result};
 
-/// What goes into a layer and its backward pass.
+/// Inputs of a layer and its backward pass.
 #[derive(Debug, Clone)]
 pub(super) struct Layer {
-    /// `[B, I, O]`
+    /// Shape `[B, I, O]`.
     pub shape: [usize; 3],
     pub x: Vec<f32>,
     pub weight: Vec<f32>,
@@ -17,12 +18,12 @@ pub(super) struct Layer {
     pub grad_output: Vec<f32>,
     pub relu: bool,
     pub dropout: Dropout,
-    /// Whether dX goes back through the ReLU and dropout before as well, and the scale of the
-    /// latter.
+    /// Scale of the preceding layer's dropout, if dX also passes back through that layer's ReLU and
+    /// dropout.
     pub through: Option<f32>,
 }
 
-/// What comes out.
+/// Results of a layer and its backward pass.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Results {
     pub y: Vec<f32>,
@@ -44,7 +45,8 @@ pub(super) struct Tensors<B: Backend> {
 }
 
 impl Layer {
-    /// A layer of this shape with values of a kind; bias and the layer before as it happens.
+    /// Creates a layer of this shape with values from `fill`. Chance decides if it has a bias, and if
+    /// dX passes through the preceding layer.
     pub fn new(
         cases: &mut Cases,
         fill: fn(&mut Cases, usize) -> Vec<f32>,
@@ -63,7 +65,7 @@ impl Layer {
         Self { shape, x, weight, bias, grad_output, relu, dropout, through }
     }
 
-    /// Puts the values on a device and poisons what will be written.
+    /// Uploads the values to a device, and poisons the tensors that will be written.
     pub fn upload<B: Backend>(&self, backend: &mut B) -> Result<Tensors<B>> {
         let [batch, inputs, outputs] = self.shape;
         Ok(Tensors {
@@ -78,7 +80,7 @@ impl Layer {
         })
     }
 
-    /// Calls the three kernels.
+    /// Runs the three kernels.
     pub fn call<B: Backend>(&self, backend: &mut B, on: &mut Tensors<B>) -> Result<()> {
         let (relu, dropout) = (self.relu, self.dropout);
         backend.run(LinearForward {
@@ -103,14 +105,14 @@ impl Layer {
         backend.run(GradWeight { x: &on.x, grad_output, output, grad_weight, grad_bias, dropout })
     }
 
-    /// All of it at once.
+    /// Uploads the values, runs the kernels and reads the results.
     pub fn run<B: Backend>(&self, backend: &mut B) -> Result<Results> {
         let mut tensors = self.upload(backend)?;
         self.call(backend, &mut tensors)?;
         Ok(read(backend, std::slice::from_ref(&tensors))?.remove(0))
     }
 
-    /// The layer in words.
+    /// Describes the layer.
     pub fn name(&self) -> String {
         let Self { shape: [batch, inputs, outputs], relu, dropout, bias, through, .. } = self;
         let (bias, through) = (bias.is_some(), through.is_some());
@@ -119,7 +121,8 @@ impl Layer {
         )
     }
 
-    /// What the oracle says of each result, Y's own gate taken as it came: Y, dX, dW, db.
+    /// Returns the oracle's values beside each result, in the order Y, dX, dW, db. The gradients use
+    /// the ReLU mask of the Y in `got`.
     pub fn exact<'a>(&self, got: &'a Results) -> [(Exact, &'a [f32]); 4] {
         let forward = oracle::linear_forward(
             &self.x,
@@ -148,15 +151,18 @@ impl Layer {
         ]
     }
 
-    /// Holds each kernel's result against the oracle: `linear_forward`, `grad_input`, `grad_weight`
-    /// in that order.
+    /// Checks each kernel's result against the oracle, in the order `linear_forward`, `grad_input`,
+    /// `grad_weight`.
     pub fn against_oracle(&self, got: &Results) -> [Result<()>; 3] {
         let [forward, grad_input, weight, bias] =
             self.exact(got).map(|(exact, got)| exact.check(&self.name(), got));
         [forward, grad_input, weight.and(bias)]
     }
 
-    /// The first bit in which two results differ.
+    /// Checks that two results are the same to the bit.
+    ///
+    /// # Errors
+    /// Returns a message that names the first difference.
     pub fn same(&self, got: &Results, expected: &Results) -> std::result::Result<(), String> {
         let pairs = [
             ("y", &got.y, &expected.y),
@@ -171,7 +177,7 @@ impl Layer {
     }
 }
 
-/// Reads many layers' results with one wait.
+/// Reads the results of many layers with one wait.
 pub(super) fn read<B: Backend>(backend: &mut B, layers: &[Tensors<B>]) -> Result<Vec<Results>> {
     let tensors: Vec<&B::Tensor<f32>> =
         layers.iter().flat_map(|on| [&on.y, &on.dx, &on.dw, &on.db]).collect();
@@ -180,8 +186,8 @@ pub(super) fn read<B: Backend>(backend: &mut B, layers: &[Tensors<B>]) -> Result
     Ok(layers.iter().map(|_| Results { y: next(), dx: next(), dw: next(), db: next() }).collect())
 }
 
-/// The gradient before the ReLU and dropout whose output is `x`: dX·s where X > 0 or is a NaN, else
-/// 0.
+/// Computes the gradient before the ReLU and dropout whose output is `x`: dX·s if X > 0 or X is a
+/// NaN, otherwise 0.
 fn back_through(grad_input: &mut Exact, x: &[f32], scale: f32) {
     for values in [&mut grad_input.values, &mut grad_input.magnitudes] {
         values.iter_mut().zip(x).for_each(|(value, &x)| {
