@@ -68,8 +68,8 @@ pub(super) fn draw<B: Backend>(backend: &mut B, mask: &Mask, rows: usize) -> Res
     Ok(Bits::new(&backend.read(&bits)?, COLS / 64))
 }
 
-/// Returns the number of rows of a mask with which the whole battery takes about `patience`, at most
-/// `draws / COLS`.
+/// Returns the number of rows of a mask with which the whole battery takes about `patience`, at
+/// most `draws / COLS`.
 pub(super) fn rows<B: Backend>(backend: &mut B, draws: u64, patience: Duration) -> Result<usize> {
     let most = (draws / COLS as u64).max(128) as usize;
     let probe = most.min(512);

@@ -1,6 +1,6 @@
-//! Exact arithmetic: in f32, sums of small whole numbers are exact, and so are scales that are powers
-//! of two. The device and the reference must therefore agree to the bit, for every tile, load width
-//! and split.
+//! Exact arithmetic: in f32, sums of small whole numbers are exact, and so are scales that are
+//! powers of two. The device and the reference must therefore agree to the bit, for every tile,
+//! load width and split.
 
 use super::check::{Check, Tally, same_bits};
 use super::form::Form;
@@ -105,8 +105,8 @@ fn update<B: Backend>(form: &mut Form<B>, cases: &mut Cases, tally: &mut Tally) 
     Ok(())
 }
 
-/// Checks a layer and a mask, whole and in parts, in every form. Splits of the batch or the columns,
-/// tiles, folded grids and windows must not change a bit.
+/// Checks a layer and a mask, whole and in parts, in every form. Splits of the batch or the
+/// columns, tiles, folded grids and windows must not change a bit.
 pub(super) fn invariance<B: Backend>(forms: &mut [Form<B>], seed: u64) -> Result<Check> {
     let mut tally = Tally::new("invariance over tile, batch split, shard, grid, windows");
     let mut cases = Cases::new(seed, 2);

@@ -46,8 +46,8 @@ pub(super) fn kernels(gpu: &Gpu, options: &Options) -> Result<Kernels> {
     Ok(options.edits.iter().fold(kernels, |kernels, [from, to]| kernels.edited(from, to)))
 }
 
-/// Returns a form for each tile and each way to multiply in Philox, with the device's own limits and
-/// with those of a weak one. Forms that the device cannot run are left out.
+/// Returns a form for each tile and each way to multiply in Philox, with the device's own limits
+/// and with those of a weak one. Forms that the device cannot run are left out.
 pub(super) fn of_gpu(gpu: &Gpu, options: &Options) -> Result<Vec<Form<Gpu>>> {
     let base = kernels(gpu, options)?;
     let own = *base.planner();

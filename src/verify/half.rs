@@ -101,8 +101,8 @@ fn variants(form: &Form<Gpu>, tally: &mut Tally) {
     }
 }
 
-/// Returns inverted dropout of half of the elements, starting at column `col`. Its scale is 2, which
-/// is exact.
+/// Returns inverted dropout of half of the elements, starting at column `col`. Its scale is 2,
+/// which is exact.
 fn site(key: Key, col: u64) -> Result<Dropout> {
     Ok(Dropout::train(Mode::Inverted, Mask::new(Rate::keep(0.5)?, key).at(3, col)))
 }

@@ -17,8 +17,8 @@ use crate::oracle::{self, Exact};
 use crate::{Backend, Dropout, Mask, Mode, Rate, Result};
 use rayon::prelude::*;
 
-/// Shapes `[B, I, O]`: ragged, one row, one column, whole vectors, several tiles. The last five have
-/// few rows and long sums, which are split.
+/// Shapes `[B, I, O]`: ragged, one row, one column, whole vectors, several tiles. The last five
+/// have few rows and long sums, which are split.
 pub(super) const SHAPES: [[usize; 3]; 13] = [
     [1, 1, 1],
     [9, 13, 29],

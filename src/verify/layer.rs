@@ -45,8 +45,8 @@ pub(super) struct Tensors<B: Backend> {
 }
 
 impl Layer {
-    /// Creates a layer of this shape with values from `fill`. Chance decides if it has a bias, and if
-    /// dX passes through the preceding layer.
+    /// Creates a layer of this shape with values from `fill`. Chance decides if it has a bias, and
+    /// if dX passes through the preceding layer.
     pub fn new(
         cases: &mut Cases,
         fill: fn(&mut Cases, usize) -> Vec<f32>,
@@ -121,8 +121,8 @@ impl Layer {
         )
     }
 
-    /// Returns the oracle's values beside each result, in the order Y, dX, dW, db. The gradients use
-    /// the ReLU mask of the Y in `got`.
+    /// Returns the oracle's values beside each result, in the order Y, dX, dW, db. The gradients
+    /// use the ReLU mask of the Y in `got`.
     pub fn exact<'a>(&self, got: &'a Results) -> [(Exact, &'a [f32]); 4] {
         let forward = oracle::linear_forward(
             &self.x,

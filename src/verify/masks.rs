@@ -1,4 +1,5 @@
-//! Masks by chance: keys, rates, shapes and places, drawn by the device and by the reference.
+//! Masks of random keys, rates, shapes and offsets, drawn by the device and compared with the
+//! reference's.
 
 use super::check::{Check, Tally};
 use super::form::Form;
@@ -8,13 +9,13 @@ use crate::cpu::reference;
 use crate::{Backend, Dropout, Key, Mask, Mode, Result};
 use rayon::prelude::*;
 
-/// Configurations drawn between two waits for the device.
+/// Number of configurations drawn between two waits for the device.
 const BATCH: usize = 512;
-/// Batches that share their shapes, and with them their tensors.
+/// Number of batches that share their shapes, and therefore their tensors.
 const ROUNDS: usize = 16;
 
-/// The first element in which `words`, as `mask_bits` writes them, differ from the contract: its
-/// key, place, and both values.
+/// Describes the first element of `words`, as `mask_bits` writes them, that differs from the
+/// contract: its key, row, column, and both values.
 pub(super) fn difference(mask: &Mask, rows: usize, cols: usize, words: &[u32]) -> Option<String> {
     let per_row = cols.div_ceil(32);
     let mut expected = vec![0; rows * per_row];
@@ -28,7 +29,8 @@ pub(super) fn difference(mask: &Mask, rows: usize, cols: usize, words: &[u32]) -
     Some(describe(mask, row, col, expected[at] >> bit & 1, &(words[at] >> bit & 1)))
 }
 
-/// As [`difference`], of `y = dropout(1)` without a scale.
+/// Describes the first element of `y = dropout(1)`, without a scale, that differs from the mask
+/// `expected`.
 fn difference_of_ones(mask: &Mask, cols: usize, expected: &[u32], y: &[f32]) -> Option<String> {
     let per_row = cols.div_ceil(32);
     let right = |i: usize| (expected[i / cols * per_row + i % cols / 32] >> (i % cols % 32)) & 1;
@@ -51,7 +53,7 @@ fn describe(
     )
 }
 
-/// Tensors of one configuration after another: the shape stays, the mask changes.
+/// Tensors that successive configurations share: the shape stays, the mask changes.
 struct Slot<B: Backend> {
     rows: usize,
     cols: usize,
@@ -64,10 +66,11 @@ impl<B: Backend> Slot<B> {
     fn new(backend: &mut B, cases: &mut Cases) -> Result<Self> {
         let (rows, mut cols) = (cases.size(1, 24), cases.size(1, 100));
         if cases.flip() {
-            // Rows of whole vectors take other loads.
+            // Rows of whole vectors use different loads.
             cols = cols.next_multiple_of(4);
         }
-        // What is there before the first mask; later on it is a mask of another key.
+        // The first mask overwrites this pattern; each later one overwrites a mask of another
+        // key.
         let bits = backend.tensor(
             rows,
             cols.div_ceil(32),
@@ -79,7 +82,7 @@ impl<B: Backend> Slot<B> {
     }
 }
 
-/// `count` configurations over all forms, each drawn by `mask_bits` and by `dropout`.
+/// Checks `count` configurations over all forms, each drawn by `mask_bits` and by `dropout`.
 pub(super) fn sweep<B: Backend>(forms: &mut [Form<B>], seed: u64, count: usize) -> Result<Check> {
     let mut tally = Tally::new("masks of random keys, rates, shapes, offsets");
     let share = count.div_ceil(forms.len().max(1));
@@ -119,7 +122,7 @@ fn batch<B: Backend>(
         .par_iter()
         .zip(bits.par_iter().zip(&ones))
         .map(|((mask, rows, cols), (bits, y))| {
-            // Where the first passes, the bits are the reference's.
+            // If the first comparison passes, the bits equal the reference's.
             difference(mask, *rows, *cols, bits)
                 .or_else(|| difference_of_ones(mask, *cols, bits, y))
         })

@@ -1,4 +1,4 @@
-//! Batch normalization, the sparsity penalty and AdamW, against the f64 oracle.
+//! Batch and layer normalization, the sparsity penalty and AdamW, against the f64 oracle.
 
 use super::check::{Tally, poisoned};
 use super::form::Form;
@@ -9,8 +9,8 @@ use crate::call::{
 };
 use crate::{Backend, Result, oracle};
 
-/// Statistics, what is made of them, the way back, and an update of the same shape: ragged and of
-/// whole vectors.
+/// Checks the statistics, the normalizations, the gradients, the sparsity penalty and an update,
+/// for shapes that are ragged and of whole vectors.
 pub(super) fn normalizations<B: Backend>(
     form: &mut Form<B>,
     cases: &mut Cases,
@@ -83,7 +83,7 @@ pub(super) fn normalizations<B: Backend>(
                 );
             }
         }
-        // Means from below the least that is told apart to above the most.
+        // Means on both sides of the range to which the kernel clamps them.
         let means: Vec<f32> = affine.iter().map(|&value| 0.5 + value).collect();
         let (means_of, mut grad_y_of, target, weight) =
             (on.tensor(2, cols, &means)?, on.tensor(rows, cols, &grad)?, 0.05, 3.0);

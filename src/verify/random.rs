@@ -1,21 +1,21 @@
-//! Cases by chance, the same for the same seed on every machine.
+//! Random cases. The same seed gives the same cases on every machine.
 
 use crate::mask::{MAX_COLS, MAX_ROWS};
 use crate::philox::PhiloxRng;
 use crate::{Dropout, Key, Mask, Mode, Rate};
 use rand::Rng;
 
-/// A stream of cases; each check has its own.
+/// A stream of cases. Each check has its own.
 pub(super) struct Cases(PhiloxRng);
 
 impl Cases {
     pub fn new(seed: u64, check: u32) -> Self {
-        // Far above the counters of any mask: the third and fourth word are no layer and step in
-        // use.
+        // Far above the counters of any mask: the third and fourth words are not a layer and step
+        // in use.
         Self(PhiloxRng::at(seed, u128::from(check) << 64 | 1 << 127))
     }
 
-    /// A number below `bound`; the remainder's bias is no matter here.
+    /// Draws a number below `bound`. The remainder's bias does not matter here.
     pub fn below(&mut self, bound: u64) -> u64 {
         self.0.next_u64() % bound.max(1)
     }
@@ -28,17 +28,17 @@ impl Cases {
         self.0.next_u32() & 1 == 1
     }
 
-    /// Numbers in -1..1.
+    /// Draws numbers in -1..1.
     pub fn noise(&mut self, len: usize) -> Vec<f32> {
         (0..len).map(|_| (self.0.next_u32() >> 8) as f32 / 8_388_608.0 - 1.0).collect()
     }
 
-    /// Whole numbers in -4..=4, often 0: sums of their products are exact in f32.
+    /// Draws whole numbers in -4..=4, often 0. Sums of their products are exact in f32.
     pub fn whole(&mut self, len: usize) -> Vec<f32> {
         self.noise(len).into_iter().map(|x| (x * 4.9).trunc()).collect()
     }
 
-    /// Any key, with its ends more often than by chance.
+    /// Draws a key. Its words are 0 or the maximum more often than by chance.
     pub fn key(&mut self) -> Key {
         let word = |cases: &mut Self| match cases.below(8) {
             0 => 0,
@@ -49,7 +49,7 @@ impl Cases {
         Key { seed, layer: word(self), step: word(self) }
     }
 
-    /// Any rate: most by chance, some at the ends of the threshold, some that are common.
+    /// Draws a rate: most at random, some at the ends of the threshold, some common ones.
     pub fn rate(&mut self) -> Rate {
         let keep = match self.below(10) {
             0 => [0.0, 0.5 / 65536.0, 1.0 / 65536.0, 1.0 - 1.0 / 65536.0, 1.0 - 0.4 / 65536.0, 1.0]
@@ -60,8 +60,8 @@ impl Cases {
         Rate::keep(keep).unwrap_or(Rate::KEEP_ALL)
     }
 
-    /// Any mask of a shape: places near 0, by chance, and at the ends of the coordinates; every
-    /// lane of a group of eight.
+    /// Draws a mask of a shape. Its offsets are near 0, random, or at the ends of the coordinates,
+    /// and start at every lane of a group of eight.
     pub fn mask(&mut self, rows: usize, cols: usize) -> Mask {
         let mut place = |end: u64| match self.below(4) {
             0 => self.below(9),
@@ -74,7 +74,7 @@ impl Cases {
         Mask::new(self.rate(), self.key()).at(row, col + nudge)
     }
 
-    /// A site whose scale is a power of two, so that whole numbers stay exact.
+    /// Draws a site whose scale is a power of two, so that whole numbers stay exact.
     pub fn exact_site(&mut self, rows: usize, cols: usize) -> Dropout {
         let (mode, keep) = [
             (Mode::Inverted, 0.5),

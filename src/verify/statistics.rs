@@ -1,23 +1,24 @@
-//! Statistics of random bits as z values: standard normal where the bits are independent and 1 with
-//! probability p, since p is known.
+//! Statistics of random bits as z values. Since p is known, they are standard normal if the bits
+//! are independent and each is 1 with probability p.
 //!
-//! A mask is a row-major matrix of bits in u64 words, 64 columns a word, so that every sum is a
+//! A mask is a row-major matrix of bits in u64 words, 64 columns per word, so that every sum is a
 //! population count.
 
 /// Bits of a mask.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Bits {
     pub words: Vec<u64>,
-    /// Words of a row: columns are 64 times as many.
+    /// Number of words per row, a 64th of the number of columns.
     pub width: usize,
 }
 
+/// Returns the number of ones.
 pub(super) fn ones(words: impl IntoIterator<Item = u64>) -> u64 {
     words.into_iter().map(|word| u64::from(word.count_ones())).sum()
 }
 
 impl Bits {
-    /// From the words of `mask_bits`, of which a row has an even number.
+    /// Packs the words that `mask_bits` writes. The number of u32 words per row must be even.
     pub fn new(words: &[u32], width: usize) -> Self {
         let pair = |pair: &[u32]| u64::from(pair[0]) | u64::from(pair[1]) << 32;
         Self { words: words.chunks_exact(2).map(pair).collect(), width }
@@ -27,14 +28,16 @@ impl Bits {
         64.0 * self.words.len() as f64
     }
 
-    /// The number of ones: `(k − Np) / √(Npq)`.
+    /// Returns the z value of k, the number of ones in N bits: `(k − Np) / √(Npq)`.
     pub fn mean(&self, p: f64) -> f64 {
         (ones(self.words.iter().copied()) as f64 - self.len() * p)
             / (self.len() * p * (1.0 - p)).sqrt()
     }
 
-    /// The variance of the number of ones in blocks of m = 256: `Σ (c − mp)²` has the mean `n·σ²`,
-    /// σ² = mpq, and the variance `n·(μ₄ − σ⁴)`, μ₄ = σ²·(1 + 3·(m − 2)·pq).
+    /// Returns the z value of the variance of c, the number of ones in a block of m = 256 bits.
+    ///
+    /// Over n blocks, `Σ (c − mp)²` has the mean `n·σ²` with `σ² = mpq`, and the variance
+    /// `n·(μ₄ − σ⁴)` with `μ₄ = σ²·(1 + 3·(m − 2)·pq)`.
     pub fn variance(&self, p: f64) -> f64 {
         let (m, pq) = (256.0, p * (1.0 - p));
         let blocks = self.words.chunks_exact(4);
@@ -45,12 +48,14 @@ impl Bits {
         (squares - n * variance) / (n * (fourth - variance * variance)).sqrt()
     }
 
-    /// The number of runs less one, over all bits as one sequence: a change from bit to bit has
-    /// probability 2pq, and two that share a bit have the covariance pq − 4p²q².
+    /// Returns the z value of the number of runs minus one, over all bits as one sequence.
+    ///
+    /// A change from one bit to the next has the probability `2pq`. Two changes that share a bit
+    /// have the covariance `pq − 4p²q²`.
     pub fn runs(&self, p: f64) -> f64 {
         let next = self.words.iter().skip(1).chain([&0]);
         let last = self.words.last().map_or(0, |word| word >> 63);
-        // The bit after the last one is a 0 that is not there.
+        // The loop pairs the last bit with a 0 that does not exist; `last` undoes this.
         let changes =
             ones(self.words.iter().zip(next).map(|(word, next)| word ^ (word >> 1 | next << 63)))
                 - last;
@@ -59,7 +64,7 @@ impl Bits {
         (changes as f64 - m * 2.0 * pq) / variance.sqrt()
     }
 
-    /// The correlation of bits `lag` columns apart.
+    /// Returns the z value of the correlation of bits `lag` columns apart.
     pub fn along_columns(&self, p: f64, lag: usize) -> f64 {
         let (mut both, mut a, mut b, mut n) = (0, 0, 0, 0);
         for row in self.words.chunks_exact(self.width) {
@@ -70,7 +75,7 @@ impl Bits {
                     .copied()
                     .filter(|_| shift > 0)
                     .map_or(0, |next| next << (64 - shift));
-                // Bits without a partner: the last `lag` of a row.
+                // The last `lag` bits of a row have no partner.
                 let paired = if i + skip + 1 == self.width { u64::MAX >> shift } else { u64::MAX };
                 let (first, second) = (row[i] & paired, (row[i + skip] >> shift | high) & paired);
                 both += u64::from((first & second).count_ones());
@@ -82,19 +87,19 @@ impl Bits {
         correlation(p, n, both, a + b)
     }
 
-    /// The correlation of bits `lag` rows apart.
+    /// Returns the z value of the correlation of bits `lag` rows apart.
     pub fn along_rows(&self, p: f64, lag: usize) -> f64 {
         let end = self.words.len().saturating_sub(lag * self.width);
         products(p, &self.words[..end], &self.words[self.words.len() - end..])
     }
 
-    /// The correlation of the bits of two masks.
+    /// Returns the z value of the correlation of the bits of two masks.
     pub fn with(&self, other: &Self, p: f64) -> f64 {
         products(p, &self.words, &other.words)
     }
 
-    /// Pearson's χ² over the 256 values of a byte, each of probability p^ones·q^zeros, as a z
-    /// value. Values that are expected less than ten times are taken together.
+    /// Returns Pearson's χ² over the 256 values of a byte as a z value. Each value has the
+    /// probability `p^ones·q^zeros`. Values expected fewer than ten times share one cell.
     pub fn bytes(&self, p: f64) -> f64 {
         let probability = |byte: usize| {
             p.powi(byte.count_ones() as i32) * (1.0 - p).powi(8 - byte.count_ones() as i32)
@@ -108,22 +113,25 @@ fn products(p: f64, a: &[u64], b: &[u64]) -> f64 {
     correlation(p, 64 * a.len() as u64, both, ones(a.iter().copied()) + ones(b.iter().copied()))
 }
 
-/// `Σ (a − p)(b − p)` over n pairs, of which `both` are ones and whose members have `single` ones
-/// together. Its mean is 0 and its variance n·p²q², also where pairs overlap, since products of
-/// different pairs are uncorrelated.
+/// Returns the z value of `Σ (a − p)(b − p)` over n pairs. In `both` pairs both bits are ones, and
+/// all pairs together have `single` ones.
+///
+/// The sum's mean is 0 and its variance is `n·p²q²`. This holds even if pairs overlap, since
+/// products of different pairs are uncorrelated.
 fn correlation(p: f64, n: u64, both: u64, single: u64) -> f64 {
     let n = n as f64;
     (both as f64 - p * single as f64 + n * p * p) / (n.sqrt() * p * (1.0 - p))
 }
 
-/// How often each byte occurs.
+/// Counts the occurrences of each byte.
 pub(super) fn histogram(bytes: impl IntoIterator<Item = u8>) -> [u64; 256] {
     let mut counts = [0; 256];
     bytes.into_iter().for_each(|byte| counts[usize::from(byte)] += 1);
     counts
 }
 
-/// Pearson's χ² as a z value, by the cube root of Wilson and Hilferty (1931).
+/// Returns Pearson's χ² as a z value, by the cube-root transformation of Wilson and Hilferty
+/// (1931).
 pub(super) fn chi_squared(counts: &[u64; 256], probability: impl Fn(usize) -> f64) -> f64 {
     let n = counts.iter().sum::<u64>() as f64;
     let (mut sum, mut cells, mut rare) = (0.0, 0, (0.0, 0.0));
@@ -155,7 +163,7 @@ mod tests {
         Bits { words: (0..width * rows).map(|_| rng.next_u64()).collect(), width }
     }
 
-    /// A bit of the matrix.
+    /// Returns a bit of the matrix.
     fn bit(bits: &Bits, row: usize, col: usize) -> f64 {
         (bits.words[row * bits.width + col / 64] >> (col % 64) & 1) as f64
     }
@@ -183,12 +191,13 @@ mod tests {
         let flat: Vec<f64> = (0..rows * cols).map(|i| bit(&bits, i / cols, i % cols)).collect();
         let changes = flat.windows(2).filter(|pair| pair[0] != pair[1]).count() as f64;
         let m = flat.len() as f64 - 1.0;
-        // At p = 1/2 changes are independent.
+        // At p = 1/2, changes are independent.
         assert!((bits.runs(0.5) - (changes - m / 2.0) / (m / 4.0).sqrt()).abs() < 1e-9);
         assert!((bits.mean(0.5) - (flat.iter().sum::<f64>() - 672.0) / 336f64.sqrt()).abs() < 1e-9);
     }
 
-    /// Over many samples every statistic has mean 0 and variance 1, at one half and elsewhere.
+    /// Checks that over many samples every statistic has mean 0 and variance 1, at one half and
+    /// elsewhere.
     #[test]
     fn statistics_are_standard_normal() {
         let (samples, width, rows) = (400, 8, 64);
@@ -213,8 +222,8 @@ mod tests {
                 let z: Vec<f64> = (0..samples).map(statistic).collect();
                 let mean = z.iter().sum::<f64>() / samples as f64;
                 let variance = z.iter().map(|z| (z - mean).powi(2)).sum::<f64>() / samples as f64;
-                // Five standard errors: 1 / √400, and √(2 / 400), wider for the tails that small
-                // samples have.
+                // Five standard errors: 1 / √400 for the mean, and √(2 / 400) for the variance,
+                // widened for the tails of small samples.
                 assert!(
                     mean.abs() < 0.25 && (variance - 1.0).abs() < 0.4,
                     "{name} at {p}: mean {mean}, variance {variance}"
