@@ -1,5 +1,5 @@
-//! Published numbers: Random123's answers and the contract's check vectors, from files that other
-//! implementations read too.
+//! Published numbers: Random123's answers and the contract's check vectors, in files that other
+//! implementations also read.
 
 use super::check::{Check, Tally};
 use super::form::{Form, Subject};
@@ -20,7 +20,7 @@ struct Answer {
     words: [u32; 4],
 }
 
-/// A mask whose sum is published.
+/// A mask whose SHA-256 sum and number of ones are published.
 struct Vector {
     mask: Mask,
     rows: usize,
@@ -29,7 +29,10 @@ struct Vector {
     sha256: String,
 }
 
-/// The lines of a file that start with `kind`, read without that word.
+/// Parses the lines of a file that start with the word `kind`; `parse` receives the words after it.
+///
+/// # Errors
+/// [`Error::Invalid`] if `parse` rejects a line.
 fn read<T>(file: &str, kind: &str, parse: impl Fn(&[&str]) -> Option<T>) -> Result<Vec<T>> {
     let lines =
         file.lines().filter_map(|line| Some((line, line.strip_prefix(kind)?.strip_prefix(' ')?)));
@@ -78,7 +81,8 @@ fn hex(words: [u32; 4]) -> String {
     words.map(|word| format!("{word:08x}")).join(" ")
 }
 
-/// Random123's answers: those of `rounds` rounds must come, and those of any other number must not.
+/// Checks that Philox gives Random123's answers for `rounds` rounds, and none of those for another
+/// number of rounds.
 pub(super) fn philox<B: Subject>(forms: &mut [Form<B>], rounds: u32) -> Result<Check> {
     let mut tally = Tally::new(if rounds == ROUNDS {
         ANSWERS_CHECK
@@ -115,8 +119,8 @@ fn philox_on<B: Subject>(
     Ok(())
 }
 
-/// Random123's answers and the four check vectors of the contract's table, on a device as it is:
-/// what `demo` shows.
+/// Checks Random123's answers and the four check vectors of the contract's table on a device in its
+/// own form. The command `demo` shows these checks.
 ///
 /// # Errors
 /// As [`Backend::read`].
@@ -145,7 +149,7 @@ fn contract_on<B: Subject>(backend: &mut B) -> Result<Vec<Check>> {
     Ok(checks)
 }
 
-/// The contract's check vectors in every form.
+/// Checks the contract's check vectors in every form.
 pub(super) fn check_vectors<B: Backend>(forms: &mut [Form<B>]) -> Result<Check> {
     let mut tally = Tally::new("check vectors of the contract");
     for form in forms {
@@ -163,7 +167,7 @@ pub(super) fn check_vectors<B: Backend>(forms: &mut [Form<B>]) -> Result<Check> 
 impl Vector {
     fn name(&self) -> String {
         let Mask { key: Key { seed, layer, step }, rate, .. } = self.mask;
-        // A large number is easier to know again by its digits to base 16.
+        // A large number is easier to recognize in hexadecimal.
         let number =
             |value: u64| if value < 1 << 20 { value.to_string() } else { format!("{value:#x}") };
         let (seed, layer, step) = (number(seed), number(layer.into()), number(step.into()));
@@ -175,7 +179,8 @@ impl Vector {
         )
     }
 
-    /// The first difference of a backend's mask from the host's, or else from what is published.
+    /// Describes a backend mask's first difference from the host's, or else from the published sum
+    /// and count.
     fn check<B: Backend>(&self, backend: &mut B) -> Result<Option<String>> {
         let Self { mask, rows, cols, .. } = self;
         let mut bits = backend.tensor(
