@@ -29,9 +29,9 @@
 //! # What dropout means here
 //!
 //! The letter `p` is the probability to *keep* a unit in papers and to *drop* it in frameworks, so
-//! a [`Rate`] states which it is. [`Mode::Inverted`] scales the kept units in training and leaves
-//! prediction alone; [`Mode::Vanilla`] multiplies by the keep rate in prediction. A dropped element
-//! is 0 by selection: NaN and infinity do not survive being dropped.
+//! a [`Rate`] states which one it is. [`Mode::Inverted`] scales the kept units in training and
+//! leaves prediction alone; [`Mode::Vanilla`] multiplies by the keep rate in prediction. A dropped
+//! element is 0 by selection: NaN and infinity do not survive being dropped.
 //!
 //! | to drop | use |
 //! |---|---|
@@ -39,20 +39,20 @@
 //! | channels, samples, the same elements at each time step | [`Dropout`] with an [`AxisMap`] |
 //! | by a mask of your own | [`call::DropoutBits`] |
 //! | in a network of SELUs | [`AlphaDropout`] |
-//! | nothing, but add noise of the same variance | [`GaussianDropout`] |
+//! | nothing, but multiply by noise of the same variance | [`GaussianDropout`] |
 //!
 //! # Features
 //!
 //! | feature | adds |
 //! |---|---|
-//! | `vulkan`, `metal`, `dx12`, `gles` (default), `webgpu` | that backend of wgpu |
+//! | `vulkan`, `metal`, `dx12`, `gles` (default), `webgpu` | the wgpu backend of that name |
 //! | `network` | networks with dropout (`mlp`) |
 //! | `save` | `network`, and networks in files |
 //! | `verify` | the conformance suite (`verify`) and the f64 `oracle` |
 //! | `digits` | the bundled handwritten digits (`data`) |
 //!
-//! Without any feature there are the kernels for a device of your own and the CPU backend. The
-//! command line is a package of its own, `wgpu-dropout-cli`.
+//! Without any feature, the crate provides the kernels for a device of your own and the CPU
+//! backend. The command line is a separate package, `wgpu-dropout-cli`.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 

@@ -139,7 +139,7 @@ pub(super) fn masks<B: Backend>(backend: &mut B, seed: u64, rows: usize) -> Resu
     for keep in KEEPS {
         let key = Key { seed, ..Key::default() };
         for score in scores(&mut |mask, rows| draw(backend, mask, rows), key, keep, rows)? {
-            // Written so that a NaN fails.
+            // A NaN compares false and fails.
             let inside = score.z.abs() < BOUND;
             tally.case((!inside).then(|| tell(&score)));
             if score.z.abs() > worst.z.abs() {

@@ -29,6 +29,7 @@ pub(super) fn forms<B: Backend>(
         for (keep, col) in RATES {
             let mask = Mask::new(Rate::keep(keep)?, cases.key()).at(cases.below(1 << 31), col);
             let what = format!("{}: {rows}×{cols} {mask:?}", form.name);
+            // Once the mask has the tensor's columns; once all columns of a row share one draw.
             for axes in
                 [AxisMap::new(&[rows, cols], &[0], &[1])?, AxisMap::drop_path(&[rows, cols])?]
             {

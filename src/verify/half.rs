@@ -1,5 +1,5 @@
-//! Tensors stored as f16, which the kernels take in a caller's buffers: dropout and a layer forward
-//! and back, against the f64 oracle with one rounding to f16 at the end.
+//! Tensors stored as f16, which the kernels accept in a caller's buffers: dropout, and a layer's
+//! forward and backward pass, against the f64 oracle with one rounding to f16 at the end.
 
 use super::check::{Check, Tally, same_bits};
 use super::form::{self, Form};
@@ -11,12 +11,12 @@ use crate::gpu::{Gpu, GpuTensor, Prepared, Variant, View};
 use crate::{Backend, Dropout, Key, Mask, Mode, Rate, Result};
 use half::f16;
 
-/// `[B, I, O]`: ragged, whole vectors, and sums in parts, forward and backward.
+/// Shapes `[B, I, O]`: ragged, whole vectors, and split sums, forward and backward.
 const SHAPES: [[usize; 3]; 6] =
     [[9, 13, 29], [33, 68, 132], [3, 517, 9], [5, 520, 12], [4, 9, 517], [3, 12, 520]];
 
-/// The forms that are whole, the device's own alone unless `every_form`; `None` where the device
-/// has no f16.
+/// Checks f16 in the forms that are not weak: in all of them if `every_form`, otherwise only in the
+/// first, the device's own. Returns `None` if the device has no f16.
 pub(super) fn against_oracle(
     forms: &mut [Form<Gpu>],
     seed: u64,
@@ -38,8 +38,8 @@ pub(super) fn against_oracle(
     Ok(Some(tally.finish("within one rounding to f16 of the bound")))
 }
 
-/// Several rows and one, in vectors of eight, of four and neither, aligned to a group of draws and
-/// not.
+/// Checks dropout and copy over several rows and one; in vectors of eight, in vectors of four, and
+/// ragged; aligned to a group of draws and unaligned.
 fn elementwise(form: &mut Form<Gpu>, cases: &mut Cases, tally: &mut Tally) -> Result<()> {
     for [rows, cols] in [5, 1].into_iter().flat_map(|rows| [64, 44, 37].map(|cols| [rows, cols])) {
         for col in [0, 3] {
@@ -87,7 +87,7 @@ fn layers(form: &mut Form<Gpu>, cases: &mut Cases, tally: &mut Tally) -> Result<
     Ok(())
 }
 
-/// Whether each variant that the form can compile was run, where it has one tile.
+/// Checks that each variant that the form can compile was run, if it has one tile.
 fn variants(form: &Form<Gpu>, tally: &mut Tally) {
     let (kernels, compiled) = (form.backend.kernels(), form.backend.kernels().compiled());
     let planner = kernels.planner();
@@ -101,7 +101,8 @@ fn variants(form: &Form<Gpu>, tally: &mut Tally) {
     }
 }
 
-/// Inverted dropout of half of the elements, from a column on: twice a number is exact.
+/// Returns inverted dropout of half of the elements, starting at column `col`. Its scale is 2,
+/// which is exact.
 fn site(key: Key, col: u64) -> Result<Dropout> {
     Ok(Dropout::train(Mode::Inverted, Mask::new(Rate::keep(0.5)?, key).at(3, col)))
 }
@@ -160,12 +161,12 @@ fn submit(gpu: &Gpu, calls: &[Prepared]) {
     gpu.queue().submit([encoder.finish()]);
 }
 
-/// Numbers that an f16 holds.
+/// Returns random numbers that f16 represents exactly.
 fn noise(cases: &mut Cases, count: usize) -> Vec<f32> {
     cases.noise(count).into_iter().map(|x| f16::from_f32(x).to_f32()).collect()
 }
 
-/// Two numbers a word, which is all that a tensor of u32 has to do with it.
+/// Uploads the numbers as f16, two per u32 word. The tensor's type only provides the storage.
 fn upload(gpu: &mut Gpu, values: &[f32]) -> Result<GpuTensor<u32>> {
     let bits = |x: Option<&f32>| u32::from(x.map_or(f16::NAN, |&x| f16::from_f32(x)).to_bits());
     let words: Vec<u32> =

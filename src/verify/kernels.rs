@@ -433,7 +433,7 @@ pub(super) fn divides_so(planner: &Planner, variant: &Variant) -> bool {
 /// `grad_weight` run in parts on weak forms; products with few rows and long sums run on strong
 /// ones.
 pub(super) fn variants(forms: &[Form<Gpu>]) -> Check {
-    let mut tally = Tally::new("variants run, of those of the forms checked");
+    let mut tally = Tally::new("variants run, of those that the forms reach");
     let compiled: Vec<String> =
         forms.iter().flat_map(|form| form.backend.kernels().compiled()).collect();
     for int64 in [false, true] {

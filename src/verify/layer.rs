@@ -10,7 +10,7 @@ use crate::{Backend, Dropout, Result};
 /// Inputs of a layer and its backward pass.
 #[derive(Debug, Clone)]
 pub(super) struct Layer {
-    /// `[B, I, O]`
+    /// Shape `[B, I, O]`.
     pub shape: [usize; 3],
     pub x: Vec<f32>,
     pub weight: Vec<f32>,
@@ -77,7 +77,7 @@ impl Layer {
         })
     }
 
-    /// Calls the three kernels.
+    /// Runs the three kernels.
     pub fn call<B: Backend>(&self, backend: &mut B, on: &mut Tensors<B>) -> Result<()> {
         let (relu, dropout) = (self.relu, self.dropout);
         backend.run(LinearForward {

@@ -5,7 +5,7 @@ use crate::philox::PhiloxRng;
 use crate::{Dropout, Key, Mask, Mode, Rate};
 use rand::Rng;
 
-/// A stream of cases; each check has its own.
+/// A stream of cases. Each check has its own.
 pub(super) struct Cases(PhiloxRng);
 
 impl Cases {

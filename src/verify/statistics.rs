@@ -12,6 +12,7 @@ pub(super) struct Bits {
     pub width: usize,
 }
 
+/// Returns the number of ones.
 pub(super) fn ones(words: impl IntoIterator<Item = u64>) -> u64 {
     words.into_iter().map(|word| u64::from(word.count_ones())).sum()
 }

@@ -1,5 +1,5 @@
-//! The command line of [`wgpu_dropout`], as a library: `main.rs` calls [`main`], and the benches time
-//! the same calls as the command `bench`.
+//! The command line of [`wgpu_dropout`], as a library: `main.rs` calls [`main`], and the benches
+//! time the same calls as the command `bench`.
 //!
 //! Each command is a module; this file parses the arguments, runs the command, and returns its exit
 //! status.
@@ -54,8 +54,8 @@ enum Noun {
     /// Run the whole demonstration: check masks, train without and with dropout on GPU and CPU,
     /// time the kernels, write a report
     Demo(demo::Args),
-    /// Run experiments on what the papers on dropout claim, and check whether it holds here: exit
-    /// status 0 or 1, and a page with the figures
+    /// Run experiments on the claims of the papers on dropout, and check whether they hold here:
+    /// exit status 0 or 1, and a page with the figures
     Study(study::Args),
     /// Train a network with dropout
     Train(train::Args),
