@@ -1,13 +1,13 @@
 //! The fast path with AVX2.
 //!
-//! Each counter word lies in a 64-bit lane, so that a 32×32-bit product is one `vpmuludq`, its high
-//! half one shift, and its low half needs no masking: the upper half of a lane is never looked at.
-//! Two blocks are interleaved to hide the multiplier's latency. At the end `(w0 | w1 << 32)` and
-//! `(w2 | w3 << 32)` are unpacked so that the eight draws of a group lie side by side.
+//! Each counter word occupies a 64-bit lane. A 32×32-bit product is then one `vpmuludq` and its
+//! high half one shift. The low half needs no masking, because the upper half of a lane is never
+//! read. Two blocks are interleaved to hide the multiplier's latency. At the end, `(w0 | w1 << 32)`
+//! and `(w2 | w3 << 32)` are unpacked so that the eight draws of a group lie side by side.
 //!
-//! `unsafe` is confined to this file: calls into functions compiled for the instruction set, each
-//! behind a check that the processor has it, and vector stores within the slices given. It earns
-//! its place with twice the portable form's throughput.
+//! This file uses `unsafe` for two things: calls into functions compiled for the instruction set,
+//! each behind a check that the processor has it, and vector stores within the given slices. The
+//! gain is twice the throughput of the portable form.
 #![allow(unsafe_code)]
 
 use super::row::{Place, RowKey};
@@ -26,7 +26,7 @@ pub(super) fn keep_bits(key: &RowKey, group: u32, words: &mut [u64]) {
 
 #[target_feature(enable = "avx2")]
 fn keep_bits_inner(key: &RowKey, group: u32, words: &mut [u64]) {
-    // There is no unsigned comparison: draw < t exactly where min(draw, t - 1) is the draw.
+    // AVX2 has no unsigned comparison: draw < t if and only if min(draw, t - 1) equals the draw.
     let most = _mm256_set1_epi16((key.threshold - 1) as i16);
     let kept = |draws: __m256i| _mm256_cmpeq_epi16(_mm256_min_epu16(draws, most), draws);
     for (i, word) in words.iter_mut().enumerate() {
@@ -43,7 +43,7 @@ fn keep_bits_inner(key: &RowKey, group: u32, words: &mut [u64]) {
     }
 }
 
-/// The draws of eight groups, two a vector.
+/// Returns the draws of eight groups, two per vector.
 #[inline]
 #[target_feature(enable = "avx2")]
 fn draw(key: &RowKey, group: u32) -> [[__m256i; 2]; 2] {
@@ -51,7 +51,7 @@ fn draw(key: &RowKey, group: u32) -> [[__m256i; 2]; 2] {
     let xor = |a, b| _mm256_xor_si256(a, b);
     let high = |product| _mm256_srli_epi64::<32>(product);
     let [m0, m1] = MULTIPLIERS.map(u64::from).map(wide);
-    // Unpacking takes even lanes first, then odd ones.
+    // Unpacking takes the even lanes first, then the odd ones.
     let lanes = _mm256_set_epi64x(3, 1, 2, 0);
     let [mut c0, mut c1, mut c2, mut c3] = [[_mm256_setzero_si256(); 2]; 4];
     for i in 0..2 {
@@ -140,12 +140,12 @@ pub(super) fn draws(key: &RowKey, group: u32, out: &mut [[u16; 64]]) {
     }
 }
 
-/// The 64 draws of eight groups.
+/// Stores the 64 draws of eight groups.
 #[inline]
 #[target_feature(enable = "avx2")]
 fn store(key: &RowKey, group: u32, out: &mut [u16; 64]) {
     let vectors = draw(key, group);
-    // SAFETY: the four vectors fill the 64 draws.
+    // SAFETY: the four vectors of 16 draws fill the 64 elements of `out` exactly.
     (0..4).for_each(|i| unsafe {
         _mm256_storeu_si256(out.as_mut_ptr().add(16 * i).cast(), vectors[i / 2][i % 2])
     });

@@ -1,18 +1,18 @@
 //! The fast path with AVX-512 F and BW.
 //!
-//! Each counter word lies in a 64-bit lane, so that a 32×32-bit product is one `vpmuludq`, its high
-//! half one shuffle, and its low half needs no masking: the upper half of a lane is never looked
-//! at. The two exclusive ors of a round are one `vpternlogq`. At the end `(w0 | w1 << 32)` and `(w2
-//! | w3 << 32)` are unpacked so that the eight draws of a group lie side by side, and one
-//! comparison of 16-bit lanes gives their bits, which gate the multiplication as they are. That is
-//! about 70 instructions on the two vector ports for 64 elements, so drawing and loading go on side
-//! by side only if both stand in one loop.
+//! Each counter word occupies a 64-bit lane. A 32×32-bit product is then one `vpmuludq` and its
+//! high half one shuffle. The low half needs no masking, because the upper half of a lane is never
+//! read. The two exclusive ors of a round are one `vpternlogq`. At the end, `(w0 | w1 << 32)` and
+//! `(w2 | w3 << 32)` are unpacked so that the eight draws of a group lie side by side. One
+//! comparison of 16-bit lanes then yields their keep bits, which serve directly as the mask of the
+//! multiplication. This takes about 70 instructions on the two vector ports for 64 elements, so
+//! drawing and loading overlap only if both are in one loop.
 //!
-//! `unsafe` is confined to this file: calls into functions compiled for the instruction set, each
-//! behind a check that the processor has it, and vector loads and stores within the slices given.
-//! It earns its place with four times the portable form's throughput.
+//! This file uses `unsafe` for two things: calls into functions compiled for the instruction set,
+//! each behind a check that the processor has it, and vector loads and stores within the given
+//! slices. The gain is four times the throughput of the portable form.
 #![allow(unsafe_code)]
-// This file is compiled by Rust 1.89 and later alone: see build.rs.
+// This file is compiled only by Rust 1.89 and later: see build.rs.
 #![allow(clippy::incompatible_msrv)]
 
 use super::row::{Affine, Place, RowKey, Site};
@@ -21,12 +21,12 @@ use crate::philox::MULTIPLIERS;
 use crate::rate::DRAWS;
 use std::arch::x86_64::*;
 
-/// Elements up to which a row is short: bringing its stores to whole cache lines would cost more
-/// draws than it saves.
+/// Largest number of elements in a short row. Aligning the stores of a short row to cache lines
+/// would cost more draws than it saves.
 const SHORT: usize = 512;
 
-/// How many elements ahead of their use inputs are asked for: a memory access lasts about as long
-/// as drawing so many.
+/// Prefetch distance of the inputs in elements: a memory access takes about as long as drawing this
+/// many.
 const AHEAD: usize = 512;
 
 /// See [`super::keep_bits`].
@@ -52,16 +52,16 @@ fn keep_bits_inner(key: &RowKey, group: u32, words: &mut [u64]) {
     }
 }
 
-/// The bits of `N` times eight groups.
+/// Draws the keep bits of `8·N` groups from `group` on, one word per eight groups.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw")]
 fn draw<const N: usize>(key: &RowKey, group: u32) -> [u64; N] {
     let wide = |word: u64| _mm512_set1_epi64(word as i64);
     let xor3 = |a, b, c| _mm512_ternarylogic_epi64::<0x96>(a, b, c);
-    // A shuffle and not a shift: products and shifts share one of the two vector ports.
+    // A shuffle rather than a shift: products and shifts share one of the two vector ports.
     let high = |product| _mm512_shuffle_epi32::<0b11_11_01_01>(product);
     let [m0, m1] = MULTIPLIERS.map(u64::from).map(wide);
-    // Unpacking takes even lanes first, then odd ones.
+    // Unpacking takes the even lanes first, then the odd ones.
     let lanes = _mm512_set_epi64(7, 3, 6, 2, 5, 1, 4, 0);
     let [mut c0, mut c1, mut c2, mut c3] = [[_mm512_setzero_si512(); N]; 4];
     for i in 0..N {
@@ -95,20 +95,23 @@ fn draw<const N: usize>(key: &RowKey, group: u32) -> [u64; N] {
     })
 }
 
-/// Whole rows one after another, whose elements and draws are one stream, so that neither stands
-/// still at the end of a row: each row is whole pairs of words, of a mask that is neither all ones
+/// Consecutive whole rows, processed as one stream of elements and draws so that neither stalls at
+/// the end of a row.
+///
+/// Each row must be a whole number of pairs of mask words, and the mask must be neither all ones
 /// nor all zeros.
 #[derive(Clone, Copy)]
 pub(super) struct Run<'a> {
     site: &'a Site<'a>,
-    /// The first of the rows.
+    /// First row.
     row: usize,
     cols: usize,
 }
 
 impl<'a> Run<'a> {
-    /// The rows from `row` on that make `len` elements, where they can be taken so and are more
-    /// than one.
+    /// Returns the run of rows from `row` on that together hold `len` elements. Returns `None` if
+    /// there is only one row, if the rows do not meet the conditions of [`Run`], or if `isa` is not
+    /// AVX-512.
     pub fn of(isa: Isa, site: &'a Site<'a>, row: usize, cols: usize, len: usize) -> Option<Self> {
         let mask = &site.dropout.mask;
         let draws = !matches!(mask.rate.threshold(), 0 | DRAWS);
@@ -120,7 +123,7 @@ impl<'a> Run<'a> {
         })
     }
 
-    /// The draws of its first row.
+    /// Returns the draws of the run, positioned at its first row.
     fn words(&self) -> Words<'a> {
         let group = Place::new(&self.site.dropout.mask, 0).group;
         Words {
@@ -132,22 +135,24 @@ impl<'a> Run<'a> {
     }
 }
 
-/// The bits of draws from some group on, a word of 64 at a time: of one row, or of whole rows one
-/// after another.
+/// Stream of keep bits, in words of 64, of one row or of consecutive whole rows.
 struct Words<'a> {
     key: RowKey<'a>,
     group: u32,
-    /// Elements to the end of the row, and the rows after it.
+    /// Elements left in the row.
     left: usize,
+    /// Rows that follow.
     after: Option<Run<'a>>,
 }
 
 impl<'a> Words<'a> {
+    /// Returns the draws of one row from `group` on.
     fn of_row(key: RowKey<'a>, group: u32) -> Self {
-        // As long as it may be, the row has no end.
+        // The end of a single row need not be detected, so its length is unlimited.
         Self { key, group, left: usize::MAX, after: None }
     }
 
+    /// Draws the next word.
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw")]
     fn one(&mut self) -> u64 {
@@ -156,7 +161,8 @@ impl<'a> Words<'a> {
         word
     }
 
-    /// Two words; of a run, whose rows are whole pairs, always two of the same row.
+    /// Draws the next two words. In a run both belong to the same row, because each row is a whole
+    /// number of pairs.
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw")]
     fn two(&mut self) -> [u64; 2] {
@@ -187,21 +193,22 @@ pub(super) fn drop_part(
     let len = x.map_or(y.len(), |x| x.len().min(y.len()));
     let to = y.as_mut_ptr();
     let from = x.map_or(to.cast_const(), <[f32]>::as_ptr);
-    // SAFETY: the processor has AVX-512 F and BW. `to` may be written and `from` read for `len`
-    // elements; in place, they are the same.
+    // SAFETY: the processor has AVX-512 F and BW. `to` is valid for writing `len` elements and
+    // `from` for reading them. In place, the two pointers are equal.
     unsafe { of_row::<false>(key, place, from, to, len, &Affine::scaled(scale), stream) }
 }
 
-/// Dropout of a run.
+/// Applies dropout to a run.
 pub(super) fn drop_run(run: &Run<'_>, x: &[f32], y: &mut [f32], scale: f32, stream: bool) {
     whole_rows::<false>(run, x, y, &Affine::scaled(scale), stream);
 }
 
-/// Alpha dropout of a run.
+/// Applies alpha dropout to a run.
 pub(super) fn alpha_run(run: &Run<'_>, x: &[f32], y: &mut [f32], affine: &Affine, stream: bool) {
     whole_rows::<true>(run, x, y, affine, stream);
 }
 
+/// Applies dropout to a run, or alpha dropout if `ALPHA`.
 fn whole_rows<const ALPHA: bool>(
     run: &Run<'_>,
     x: &[f32],
@@ -210,8 +217,8 @@ fn whole_rows<const ALPHA: bool>(
     stream: bool,
 ) {
     let len = x.len().min(y.len());
-    // SAFETY: who made the run has seen that the processor has AVX-512 F and BW, and both slices
-    // have so many elements.
+    // SAFETY: `Run::of` has checked that the processor has AVX-512 F and BW. Both slices hold at
+    // least `len` elements.
     unsafe { inner::<ALPHA>(run.words(), 0, x.as_ptr(), y.as_mut_ptr(), len, affine, stream) }
 }
 
@@ -227,7 +234,7 @@ pub(super) fn alpha_part(
     if !Isa::Avx512.is_available() {
         return super::alpha_part(Isa::Portable, key, place, x, y, affine, stream);
     }
-    // SAFETY: the processor has AVX-512 F and BW, and both slices have so many elements.
+    // SAFETY: the processor has AVX-512 F and BW. The length passed is that of the shorter slice.
     unsafe {
         of_row::<true>(key, place, x.as_ptr(), y.as_mut_ptr(), x.len().min(y.len()), affine, stream)
     }
@@ -254,7 +261,11 @@ fn map_inner(key: &RowKey, place: Place, x: &[f32], y: &mut [f32], one: impl Fn(
     portable::map_with(draw, place, Some(x), y, one);
 }
 
-/// A part of one row.
+/// Applies dropout, or alpha dropout if `ALPHA`, to `len` elements of one row from a place on.
+///
+/// # Safety
+/// `x` must be valid for reading and `y` for writing `len` elements. They must be equal or not
+/// overlap.
 #[target_feature(enable = "avx512f,avx512bw")]
 unsafe fn of_row<const ALPHA: bool>(
     key: &RowKey,
@@ -265,12 +276,12 @@ unsafe fn of_row<const ALPHA: bool>(
     affine: &Affine,
     stream: bool,
 ) {
-    // SAFETY: as the caller promises.
+    // SAFETY: guaranteed by the caller.
     unsafe {
         if lane != 0 || len > SHORT {
             return inner::<ALPHA>(Words::of_row(*key, group), lane, x, y, len, affine, stream);
         }
-        // Words of draws and of elements coincide, as in the rows of a product's blocks.
+        // Lane 0: each word of draws belongs to 64 elements, as in the rows of a product's blocks.
         for at in (0..len).step_by(128) {
             let (x, y, len) = (x.add(at), y.add(at), len - at);
             if len > 64 {
@@ -286,7 +297,11 @@ unsafe fn of_row<const ALPHA: bool>(
     }
 }
 
-/// At most sixteen elements by the lowest bits of a word.
+/// Processes `count` elements, at most 16, with the lowest bits of a word.
+///
+/// # Safety
+/// `x` must be valid for reading and `y` for writing `count` elements, and `count` must be at most
+/// 16.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw")]
 unsafe fn part<const ALPHA: bool>(
@@ -297,7 +312,7 @@ unsafe fn part<const ALPHA: bool>(
     affine: &Affine,
 ) {
     let there = ((1u32 << count) - 1) as u16;
-    // SAFETY: the mask lets through only the `count` elements that are there.
+    // SAFETY: the mask admits only the first `count` elements.
     unsafe {
         _mm512_mask_storeu_ps(
             y,
@@ -307,7 +322,10 @@ unsafe fn part<const ALPHA: bool>(
     }
 }
 
-/// At most 64 elements by a word.
+/// Processes the first 64 of `len` elements, or all if there are fewer, with one word.
+///
+/// # Safety
+/// `x` must be valid for reading and `y` for writing `min(len, 64)` elements.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw")]
 unsafe fn parts<const ALPHA: bool>(
@@ -318,13 +336,16 @@ unsafe fn parts<const ALPHA: bool>(
     affine: &Affine,
 ) {
     for i in (0..len.min(64)).step_by(16) {
-        // SAFETY: there are as many elements from `i` on.
+        // SAFETY: at least that many elements remain from `i` on.
         unsafe { part::<ALPHA>(bits >> i, x.add(i), y.add(i), (len - i).min(16), affine) }
     }
 }
 
-/// Dropout, or with `ALPHA` alpha dropout, of elements whose first draw is that of bit `lane` of
-/// the first word.
+/// Applies dropout, or alpha dropout if `ALPHA`. The draw of the first element is bit `lane` of the
+/// first word.
+///
+/// # Safety
+/// As for [`drop_inner`].
 #[target_feature(enable = "avx512f,avx512bw")]
 unsafe fn inner<const ALPHA: bool>(
     words: Words<'_>,
@@ -335,7 +356,7 @@ unsafe fn inner<const ALPHA: bool>(
     affine: &Affine,
     stream: bool,
 ) {
-    // SAFETY: as the caller promises.
+    // SAFETY: guaranteed by the caller.
     unsafe {
         if stream {
             drop_inner::<true, ALPHA>(words, lane, x, y, len, affine);
@@ -345,26 +366,30 @@ unsafe fn inner<const ALPHA: bool>(
     }
 }
 
-/// What becomes of sixteen elements.
+/// Returns the results of sixteen elements.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw")]
 fn value<const ALPHA: bool>(kept: u16, x: __m512, affine: &Affine) -> __m512 {
     let scale = _mm512_set1_ps(affine.scale);
     if ALPHA {
         let (shift, dropped) = (_mm512_set1_ps(affine.shift), _mm512_set1_ps(affine.dropped));
-        // Two roundings, as everywhere: not a fused multiply-add.
+        // Two roundings, as on every other path, so no fused multiply-add.
         _mm512_mask_add_ps(dropped, kept, _mm512_mul_ps(x, scale), shift)
     } else {
         _mm512_maskz_mul_ps(kept, x, scale)
     }
 }
 
-/// With `STREAM`, stores go past the caches: lines that are overwritten whole are then not read
-/// first.
+/// Applies dropout, or alpha dropout if `ALPHA`. If `STREAM`, stores bypass the caches, so that
+/// lines that are overwritten whole are not read first.
 ///
-/// Element i is kept where bit `lane + i` of the words says so. A head brings `y` to a whole cache
-/// line, after which every word is put together from two neighbours, the second of them drawn while
-/// the first is used.
+/// Element i is kept if bit `lane + i` of the words is 1. A head advances `y` to a cache-line
+/// boundary. After it, every word is assembled from two neighbors; the second is drawn while the
+/// first is in use.
+///
+/// # Safety
+/// `x` must be valid for reading and `y` for writing `len` elements. They must be equal or not
+/// overlap. `y` must be aligned for `f32`.
 #[target_feature(enable = "avx512f,avx512bw")]
 unsafe fn drop_inner<const STREAM: bool, const ALPHA: bool>(
     mut words: Words<'_>,
@@ -379,11 +404,11 @@ unsafe fn drop_inner<const STREAM: bool, const ALPHA: bool>(
     };
     let [mut first, mut second] = words.two();
     let head = ((y as usize).wrapping_neg() % 64 / 4).min(len);
-    // SAFETY: as the caller promises.
+    // SAFETY: `head` is at most `len` and at most 15; the rest is guaranteed by the caller.
     unsafe { part::<ALPHA>(first >> lane, x, y, head, affine) };
     let shift = lane + head as u32;
-    // SAFETY: `head` is at most `len`, and every step below goes on by as many elements as `len`
-    // has left.
+    // SAFETY: `head` is at most `len`, and every step below advances by at most the remaining `len`
+    // elements.
     unsafe {
         (x, y, len) = (x.add(head), y.add(head), len - head);
         while len >= 128 {

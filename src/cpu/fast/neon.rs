@@ -1,11 +1,11 @@
 //! The fast path with NEON.
 //!
-//! Each counter word of four groups is a vector. A product is two `umull`, whose low and high
-//! halves `uzp1` and `uzp2` part again, and storing the four words interleaved puts the eight draws
+//! One vector holds the same counter word of four groups. A product is two `umull`, whose low and
+//! high halves `uzp1` and `uzp2` separate. Storing the four words interleaved puts the eight draws
 //! of a group side by side.
 //!
-//! `unsafe` is confined to this file: calls into functions compiled for the instruction set, each
-//! behind a check that the processor has it, and vector stores within the slices given.
+//! This file uses `unsafe` for two things: calls into functions compiled for the instruction set,
+//! each behind a check that the processor has it, and vector stores within the given slices.
 #![allow(unsafe_code)]
 
 use super::row::{Place, RowKey};
@@ -29,14 +29,14 @@ pub(super) fn keep_bits(key: &RowKey, group: u32, words: &mut [u64]) {
     }
 }
 
-/// The 64 draws of eight groups.
+/// Stores the 64 draws of eight groups.
 #[inline]
 #[target_feature(enable = "neon")]
 fn draw(key: &RowKey, group: u32, out: &mut [u16; 64]) {
     let wide = |word: u64| vdupq_n_u32(word as u32);
     let xor = |a, b| veorq_u32(a, b);
     let [m0, m1] = MULTIPLIERS.map(u64::from).map(wide);
-    // The high and the low half of each product.
+    // Returns the high and the low half of each product.
     let multiply = |a: uint32x4_t, b: uint32x4_t| {
         let low = vreinterpretq_u32_u64(vmull_u32(vget_low_u32(a), vget_low_u32(b)));
         let high = vreinterpretq_u32_u64(vmull_high_u32(a, b));
@@ -66,8 +66,8 @@ fn draw(key: &RowKey, group: u32, out: &mut [u16; 64]) {
         }
     }
     for (i, out) in out.chunks_exact_mut(32).enumerate() {
-        // SAFETY: four vectors of four words are the 32 draws of this half, and a u16 asks for no
-        // other alignment than `st4` does.
+        // SAFETY: four vectors of four words are the 32 draws of this half. `st4` requires no
+        // alignment beyond that of a `u16`.
         unsafe { vst4q_u32(out.as_mut_ptr().cast(), uint32x4x4_t(c0[i], c1[i], c2[i], c3[i])) };
     }
 }

@@ -1,9 +1,9 @@
-//! What a product is made of on each instruction set: a register tile, the packing of its operands,
-//! and the loops over rows that go with it.
+//! Building blocks of a matrix product on each instruction set: the register tile, the packing of
+//! the operands, and the loops over rows of the epilogue.
 //!
-//! One text for all sets, over [`Vector`]; each form is compiled with its set's features. `unsafe`
-//! earns its place: on two cores with AVX-512 the layer of `bench` takes half of the time that it
-//! took with products that the compiler made for the baseline.
+//! The code is generic over [`Vector`], and each instance is compiled with the features of its
+//! instruction set. This requires `unsafe`. The gain: on two cores with AVX-512, the layer of
+//! `bench` takes half the time of products that the compiler vectorizes for the baseline target.
 #![allow(unsafe_code)]
 
 use super::vector::{Plain, Vector};
@@ -15,7 +15,7 @@ use crate::rules::SgdRule;
 pub(super) struct Tile {
     /// Terms of each sum.
     pub terms: usize,
-    /// Packed: term k of row r is `a[k·a_step + r]`.
+    /// Packed A: term k of row r is `a[k·a_step + r]`.
     pub a: *const f32,
     pub a_step: usize,
     /// Term k of column c is `b[k·b_step + c]`.
@@ -24,23 +24,23 @@ pub(super) struct Tile {
     /// Row r of the result starts at `c[r·c_step]`.
     pub c: *mut f32,
     pub c_step: usize,
-    /// Columns that exist, at most [`Kernel::cols`].
+    /// Number of columns to compute, at most [`Kernel::cols`].
     pub cols: usize,
-    /// Whether sums start from 0 rather than from what C holds.
+    /// True if the sums start from 0, false if they start from the contents of C.
     pub first: bool,
 }
 
-/// Which way the lanes of a panel lie in the matrix that it is packed from.
+/// Orientation of a panel's lanes in the matrix that it is packed from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::cpu::fast) enum Lanes {
-    /// A lane is a row, terms lie along it.
+    /// A lane is a row; the terms lie along it.
     Rows,
-    /// A lane is a column, terms are the rows.
+    /// A lane is a column; the terms are the rows.
     Cols,
 }
 
-/// Panels of `width` lanes, one after the other: `to[(panel·terms + k)·width + l]` is term k of
-/// lane `panel·width + l`, and 0 past `lanes`.
+/// A packing job. It writes consecutive panels of `width` lanes: `to[(panel·terms + k)·width + l]`
+/// is term k of lane `panel·width + l`, and 0 past `lanes`.
 pub(super) struct Panels {
     pub along: Lanes,
     pub from: *const f32,
@@ -52,30 +52,33 @@ pub(super) struct Panels {
     pub to: *mut f32,
 }
 
-/// An update of weights by their gradient, with a velocity or without.
+/// Function that updates weights by their gradient, with or without a velocity.
 type Descend = unsafe fn(&[f32], &mut [f32], Option<&mut [f32]>, &SgdRule);
 
-/// What a product uses on one instruction set.
+/// Functions and tile size of a product on one instruction set.
 pub(super) struct Kernel {
     /// Rows of the largest tile.
     pub rows: usize,
     /// Columns of a tile.
     pub cols: usize,
-    /// The tile of 1, 2, … rows. The processor must have the set; all elements that a [`Tile`]
-    /// describes must be there, `b` for whole tiles.
+    /// Tiles of 1, 2, … rows. The processor must have the instruction set. All elements that the
+    /// [`Tile`] describes must be valid, those of `b` for the full width of a tile.
     pub tiles: &'static [unsafe fn(&Tile)],
-    /// The processor must have the set; all elements that [`Panels`] describe must be there.
+    /// Packs an operand. The processor must have the instruction set. All elements that [`Panels`]
+    /// describes must be valid.
     pub pack: unsafe fn(&Panels),
-    /// `row = relu(row + bias)`. The processor must have the set.
+    /// Computes `row = relu(row + bias)`. The processor must have the instruction set.
     pub activate: unsafe fn(&mut [f32], Option<&[f32]>, bool),
-    /// `grad = grad·scale` where `output > 0`, else 0. The processor must have the set.
+    /// Computes `grad = grad·scale` if `output > 0`, else 0. The processor must have the
+    /// instruction set.
     pub through_relu: unsafe fn(&mut [f32], &[f32], f32),
-    /// One update of weights by their gradient, without max-norm. The processor must have the set.
+    /// Updates weights by their gradient, without max-norm. The processor must have the instruction
+    /// set.
     pub descend: Descend,
 }
 
 impl Kernel {
-    /// The kernel of an instruction set, or of plain Rust where the processor lacks it.
+    /// Returns the kernel of an instruction set, or the portable one if the processor lacks it.
     pub fn of(isa: Isa) -> &'static Self {
         match isa {
             #[cfg(target_arch = "x86_64")]
@@ -89,10 +92,15 @@ impl Kernel {
     }
 }
 
-/// Terms that B is asked for ahead of their use: it comes from the second-level cache. Measured
-/// here: 1.03 to 1.05 times as fast.
+/// Prefetch distance of B in terms: B comes from the second-level cache. Measured gain: 1.03 to
+/// 1.05 times as fast.
 const AHEAD: usize = 12;
 
+/// Computes a tile of `ROWS` rows and `VECTORS` vectors of columns.
+///
+/// # Safety
+/// The processor must have the instruction set of `V`. All elements that `tile` describes must be
+/// valid, those of `b` for the full width of the tile.
 #[inline(always)]
 unsafe fn tile<V: Vector, const ROWS: usize, const VECTORS: usize>(tile: &Tile) {
     let Tile { terms, a_step, b_step, c_step, cols, first, c, .. } = *tile;
@@ -133,16 +141,21 @@ unsafe fn tile<V: Vector, const ROWS: usize, const VECTORS: usize>(tile: &Tile) 
     }
 }
 
-/// Rows that packing asks for ahead of their use: they often lie in pages of their own, where no
-/// processor guesses the next one.
+/// Prefetch distance of packing in rows: each row often lies in another page, and hardware
+/// prefetchers do not cross pages.
 const ROWS_AHEAD: usize = 12;
 
+/// Packs an operand into panels.
+///
+/// # Safety
+/// The processor must have the instruction set of `V`. All elements that `panels` describes must be
+/// valid.
 #[inline(always)]
 unsafe fn pack<V: Vector>(panels: &Panels) {
     let Panels { along, from, stride, lanes, width, terms, to } = *panels;
     unsafe {
         if along == Lanes::Cols {
-            // A row of all panels at a time, as it lies in memory.
+            // One row of all panels at a time, in the order of memory.
             for k in 0..terms {
                 let row = from.wrapping_add(k * stride);
                 for first in (0..lanes).step_by(width) {
@@ -181,26 +194,36 @@ unsafe fn pack<V: Vector>(panels: &Panels) {
     }
 }
 
-/// The forms above, compiled for one instruction set.
+/// Defines the kernel of one instruction set: the functions above, compiled for it.
 macro_rules! kernel {
     ($name:ident, $vector:ty, $vectors:literal, [$($rows:literal)*] $(, $feature:literal)?) => {
         static $name: Kernel = {
+            /// # Safety
+            /// As for [`tile`].
             $(#[target_feature(enable = $feature)])?
             unsafe fn tile_of<const ROWS: usize>(job: &Tile) {
                 unsafe { tile::<$vector, ROWS, $vectors>(job) }
             }
+            /// # Safety
+            /// As for [`pack`].
             $(#[target_feature(enable = $feature)])?
             unsafe fn pack_panels(panels: &Panels) {
                 unsafe { pack::<$vector>(panels) }
             }
+            /// # Safety
+            /// The processor must have the instruction set.
             $(#[target_feature(enable = $feature)])?
             unsafe fn activate(row: &mut [f32], bias: Option<&[f32]>, relu: bool) {
                 reference::activate_row(row, bias, relu);
             }
+            /// # Safety
+            /// The processor must have the instruction set.
             $(#[target_feature(enable = $feature)])?
             unsafe fn through_relu(grad: &mut [f32], output: &[f32], scale: f32) {
                 reference::through_relu(grad, output, scale);
             }
+            /// # Safety
+            /// The processor must have the instruction set.
             $(#[target_feature(enable = $feature)])?
             unsafe fn descend(grad: &[f32], weight: &mut [f32], velocity: Option<&mut [f32]>, rule: &SgdRule) {
                 reference::descend(grad, weight, velocity, rule);
@@ -219,7 +242,7 @@ macro_rules! kernel {
     };
 }
 
-// As many sums as the registers hold beside a row of B and an element of A.
+// Each tile has as many sums as the registers hold beside a row of B and an element of A.
 kernel!(PORTABLE, Plain, 2, [1 2 3 4]);
 #[cfg(target_arch = "aarch64")]
 kernel!(NEON, std::arch::aarch64::float32x4_t, 4, [1 2 3 4 5 6], "neon");
