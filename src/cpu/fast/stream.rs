@@ -1,42 +1,47 @@
-//! From which size on an output is stored past the caches.
+//! Output size from which stores bypass the caches.
 //!
-//! Where input and output together fill half of the last-level cache, whoever reads the output next
-//! would find little of it there, and a store through the caches first reads the line that it is to
-//! overwrite. Measured on an EPYC with 32 MiB, dropout in parts of its time with stores through the
-//! caches: 1.1 at 2²⁰ elements, 1.0 at 2²¹ (0.43 with its gradient), 0.4 at 2²²; on a Xeon with a
-//! larger cache 1.1 at 2²² and 0.8 at 2²⁴.
+//! If input and output together fill half of the last-level cache, the next reader of the output
+//! would find little of it there. Moreover, a store through the caches first reads the line that it
+//! overwrites.
 //!
-//! `unsafe` is confined to the question to the processor, which older compilers take for unsafe.
+//! Measured time of dropout relative to stores through the caches: on an EPYC with 32 MiB, 1.1 at
+//! 2²⁰ elements, 1.0 at 2²¹ (0.43 with its gradient) and 0.4 at 2²²; on a Xeon with a larger cache,
+//! 1.1 at 2²² and 0.8 at 2²⁴.
+//!
+//! `unsafe` is used only for the `cpuid` intrinsics, which older compilers declare unsafe.
 #![allow(unsafe_code)]
 
 use std::sync::LazyLock;
 
-/// Elements from which on stores go past the caches, whatever the processor: 4 and 32 MiB.
+/// Lower bound of the threshold in elements (4 MiB): smaller outputs never bypass the caches.
 const LEAST: usize = 1 << 20;
+/// Upper bound of the threshold in elements (32 MiB): outputs this large always bypass the caches.
 const MOST: usize = 1 << 23;
 
-/// Whether an output of so many elements is stored past the caches.
+/// Returns true if stores of an output of `elements` elements should bypass the caches.
 pub(super) fn is_large(elements: usize) -> bool {
     static FROM: LazyLock<usize> = LazyLock::new(|| threshold(last_level_cache()));
     elements >= *FROM
 }
 
-/// As many elements as take a quarter of a last-level cache of so many bytes.
+/// Returns the number of elements that fill a quarter of a last-level cache of that many bytes,
+/// within the bounds.
 fn threshold(last_level: Option<usize>) -> usize {
     last_level.map_or(MOST, |bytes| (bytes / 16).clamp(LEAST, MOST))
 }
 
-/// Bytes of the largest cache that the processor tells of. Miri has none to ask.
+/// Returns the size in bytes of the largest cache that the processor reports. Miri does not support
+/// `cpuid`.
 #[cfg(all(target_arch = "x86_64", not(miri)))]
 fn last_level_cache() -> Option<usize> {
     use std::arch::x86_64::{__cpuid, __cpuid_count};
-    // SAFETY: every processor of this architecture has the instruction. It answers for leaves up to
-    // the one that it names.
+    // SAFETY: every processor of this architecture has the instruction. Only leaves up to the
+    // highest that it reports are read.
     #[allow(unused_unsafe)]
     let (leaf, sub) =
         (|leaf| unsafe { __cpuid(leaf) }, |leaf, index| unsafe { __cpuid_count(leaf, index) });
-    // Intel's leaf and AMD's, in one form; ways, partitions, bytes of a line and sets are told less
-    // 1.
+    // Intel's leaf and AMD's have the same layout. Ways, partitions, line size and sets are each
+    // reported minus 1.
     let caches =
         [0x4, 0x8000_001D].into_iter().filter(|wanted| leaf(wanted & 0x8000_0000).eax >= *wanted);
     let sizes = caches.flat_map(|wanted| {
@@ -70,7 +75,7 @@ mod tests {
         assert!(!is_large(LEAST - 1) && is_large(MOST));
     }
 
-    /// Linux asks the processor too.
+    /// Compares with the sizes that Linux reads from the processor.
     #[test]
     #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
     fn the_last_level_cache_is_as_large_as_the_system_says() {

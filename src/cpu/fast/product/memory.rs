@@ -1,4 +1,4 @@
-//! Memory that products keep from call to call, a thread each, since fresh pages cost as much as
+//! Thread-local memory that products keep between calls, because fresh pages cost as much as
 //! packing into them; and matrices whose parts several threads write.
 #![allow(unsafe_code)]
 
@@ -7,17 +7,17 @@ use std::cell::RefCell;
 use std::marker::PhantomData;
 use std::ops::Range;
 
-/// A cache line: loads of a vector from its start never touch two.
+/// Cache line. Aligned to 64 bytes so that no vector load straddles two lines.
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C, align(64))]
 struct Line([f32; 16]);
 
-/// Floats that start on a cache line.
+/// Buffer of floats that starts on a cache line.
 #[derive(Default)]
 pub(super) struct Memory(Vec<Line>);
 
 impl Memory {
-    /// `len` floats of any value.
+    /// Returns `len` floats of unspecified value.
     pub fn floats(&mut self, len: usize) -> &mut [f32] {
         let lines = len.div_ceil(16);
         if self.0.len() < lines {
@@ -27,14 +27,14 @@ impl Memory {
     }
 }
 
-/// What one thread needs for its part of a product.
+/// Memory of one thread for its part of a product.
 #[derive(Default)]
 pub(super) struct Local {
-    /// A block of B, packed.
+    /// Packed block of B.
     pub block: Memory,
-    /// A block of a factor behind its gate.
+    /// Block of a factor after its gate.
     pub stage: Memory,
-    /// Rows of a result that goes nowhere else.
+    /// Rows of a result that is not stored in a matrix.
     pub rows: Memory,
 }
 
@@ -48,13 +48,13 @@ pub(super) fn with_local<R>(f: impl FnOnce(&mut Local) -> R) -> R {
     take(&LOCAL, f)
 }
 
-/// Runs `f` with `len` floats for the packed A of the product that this thread has called.
+/// Runs `f` with `len` floats for the packed A of the product that this thread called.
 pub(super) fn with_packed<R>(len: usize, f: impl FnOnce(&mut [f32]) -> R) -> R {
     take(&PACKED, |memory| f(memory.floats(len)))
 }
 
-/// Memory is taken out while it is used: a thread that waits for others may be given another
-/// product's part meanwhile.
+/// Runs `f` with the value of `cell`, which is taken out of the cell meanwhile: while a thread
+/// waits for others, the pool may give it a part of another product.
 fn take<T: Default, R>(
     cell: &'static std::thread::LocalKey<RefCell<T>>,
     f: impl FnOnce(&mut T) -> R,
@@ -65,7 +65,7 @@ fn take<T: Default, R>(
     result
 }
 
-/// A slice whose parts are written by several threads, each its own.
+/// Slice whose disjoint parts are written by several threads.
 #[derive(Clone, Copy)]
 pub(in crate::cpu::fast) struct Shared<'a> {
     start: *mut f32,
@@ -73,32 +73,42 @@ pub(in crate::cpu::fast) struct Shared<'a> {
     slice: PhantomData<&'a mut [f32]>,
 }
 
-// SAFETY: it is a slice of floats, which any thread may write; who takes a part promises that no
-// other does at the same time.
+// SAFETY: it stands for a mutable slice of floats, which is `Send`. Callers of `part` guarantee
+// that parts in use do not overlap.
 unsafe impl Send for Shared<'_> {}
 // SAFETY: as above.
 unsafe impl Sync for Shared<'_> {}
 
 impl<'a> Shared<'a> {
-    /// The `len` values, which nobody else reaches meanwhile.
+    /// Shares `values` for as long as they are borrowed.
+    ///
+    /// # Panics
+    /// If the length of `values` is not `len`.
     pub fn new(values: &'a mut [f32], len: usize) -> Self {
         assert_eq!(values.len(), len);
         Self { start: values.as_mut_ptr(), len, slice: PhantomData }
     }
 
-    /// Where an element lies, at most one past the end.
+    /// Returns a pointer to an element, or to one past the end.
+    ///
+    /// # Panics
+    /// If `index` is greater than the length.
     pub(super) fn at(&self, index: usize) -> *mut f32 {
         assert!(index <= self.len);
         self.start.wrapping_add(index)
     }
 
-    /// A part.
+    /// Returns a part of the slice.
+    ///
+    /// # Panics
+    /// If `range` is not within the slice.
     ///
     /// # Safety
-    /// While the result is used, no other thread has a part that overlaps it, unless all only read.
+    /// While the result is in use, no other part in use may overlap it, unless all of them are only
+    /// read.
     pub unsafe fn part(&self, range: Range<usize>) -> &'a mut [f32] {
         assert!(range.start <= range.end && range.end <= self.len);
-        // SAFETY: within the slice, and nobody else's by the caller's promise.
+        // SAFETY: the range is within the slice, and the caller guarantees exclusive access.
         unsafe { std::slice::from_raw_parts_mut(self.start.wrapping_add(range.start), range.len()) }
     }
 }

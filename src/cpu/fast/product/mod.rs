@@ -1,9 +1,9 @@
-//! Matrix products on all threads, `C = A·B`, and what is to be done with each row of C while it is
+//! Matrix products `C = A·B` on all threads, with an epilogue applied to each row of C while it is
 //! in the first-level cache.
 //!
-//! The sum of each element runs in ascending order in one chain of multiply-adds, whatever the
-//! blocks and the number of threads, so results depend on neither; instruction sets with a fused
-//! multiply-add give the same bits.
+//! Each element is one chain of multiply-adds in ascending order, so results depend neither on the
+//! blocks nor on the number of threads. All instruction sets with a fused multiply-add produce the
+//! same bits.
 //!
 //! ```text
 //! rows of A in passes that bound the memory        A packed once, by all threads
@@ -15,11 +15,10 @@
 //! ```
 //!
 //! Sources: Goto & van de Geijn, "Anatomy of high-performance matrix multiplication", TOMS 34
-//! (2008); the loops around a register tile as in BLIS, Van Zee & van de Geijn, TOMS 41 (2015). The
-//! gate while packing and the epilogue are this crate's own.
+//! (2008). The loops around a register tile follow BLIS: Van Zee & van de Geijn, TOMS 41 (2015).
+//! The gate while packing and the epilogue are this crate's own.
 //!
-//! `unsafe` here lets tasks write their own blocks of one matrix; see `kernel.rs` for what it
-//! brings.
+//! `unsafe` here lets tasks write their own blocks of one matrix; see `kernel.rs` for the gain.
 #![allow(unsafe_code)]
 
 mod kernel;
@@ -36,31 +35,31 @@ use std::ops::Range;
 
 pub(super) use kernel::Lanes;
 
-/// Terms of a block: A's panel fits the first-level cache.
+/// Largest number of terms in a block, chosen so that A's panel fits the first-level cache.
 const TERMS: usize = 512;
-/// Columns of a task at most: B's block takes half of a second-level cache of 512 KiB. A multiple
-/// of 64, which masks are drawn by.
+/// Largest number of columns in a task, chosen so that B's block takes half of a second-level cache
+/// of 512 KiB. A multiple of 64, because masks are drawn in words of 64.
 const COLS: usize = 128;
-/// Elements of A that are packed in one pass, 16 MiB.
+/// Number of elements of A packed in one pass (16 MiB).
 const PACKED: usize = 1 << 22;
-/// Multiply-adds below which a second thread costs more than it brings.
+/// Number of multiply-adds below which a second thread costs more than it gains.
 const WORK: usize = 1 << 18;
 
-/// What is done to the elements of a factor while it is packed: `dZ` is made from `dY` and never
-/// stored.
+/// Function applied to the elements of a factor while it is packed, so that `dZ` is computed from
+/// `dY` and never stored.
 #[derive(Clone, Copy)]
 pub(super) enum Gate<'a> {
-    /// Taken as they are.
+    /// Identity.
     None,
-    /// `dY·s` where the output of the ReLU was above 0, else 0.
+    /// `dY·s` if the output of the ReLU is above 0, else 0.
     Relu { output: &'a [f32], scale: f32 },
     /// `M·s·dY`.
     Mask(Site<'a>),
 }
 
 impl Gate<'_> {
-    /// Makes `dZ` in place from `dY` of one row, from column `col` on, of a matrix of `cols`
-    /// columns.
+    /// Computes `dZ` in place from `dY`, for the part of a row from column `col` on in a matrix of
+    /// `cols` columns.
     pub fn pass(&self, isa: Isa, dz: &mut [f32], row: usize, col: usize, cols: usize) {
         match self {
             Gate::None => {}
@@ -72,8 +71,8 @@ impl Gate<'_> {
     }
 }
 
-/// A row-major matrix as a factor of a product: which way its lanes (rows of A, columns of B) lie,
-/// and its gate.
+/// Row-major matrix as a factor of a product, with its gate and the orientation of its lanes (the
+/// rows of A or the columns of B).
 #[derive(Clone, Copy)]
 pub(super) struct Factor<'a> {
     values: &'a [f32],
@@ -83,17 +82,17 @@ pub(super) struct Factor<'a> {
 }
 
 impl<'a> Factor<'a> {
-    /// `values`, in rows of `cols`.
+    /// Creates a factor from `values`, in rows of `cols`, without a gate.
     pub fn new(values: &'a [f32], cols: usize, along: Lanes) -> Self {
         Self { values, cols, along, gate: Gate::None }
     }
 
-    /// The factor behind a gate.
+    /// Returns the factor with a gate.
     pub fn gated(self, gate: Gate<'a>) -> Self {
         Self { gate, ..self }
     }
 
-    /// Packs `lanes` by `terms` into panels of `width` lanes, one after the other.
+    /// Packs the block `lanes × terms` into consecutive panels of `width` lanes.
     fn pack(
         &self,
         isa: Isa,
@@ -111,7 +110,7 @@ impl<'a> Factor<'a> {
             Lanes::Rows => (lanes.clone(), terms.clone()),
             Lanes::Cols => (terms.clone(), lanes.clone()),
         };
-        // The block's first element and the distance between its rows.
+        // The block from its first element on, and the distance between its rows.
         let (block, stride) = match self.gate {
             Gate::None => (&self.values[rows.start * self.cols + cols.start..], self.cols),
             gate => (self.staged(isa, gate, rows.clone(), cols.clone(), stage), cols.len()),
@@ -121,12 +120,13 @@ impl<'a> Factor<'a> {
         let (from, lanes, terms) = (block.as_ptr(), lanes.len(), terms.len());
         let panels =
             Panels { along: self.along, from, stride, lanes, width, terms, to: to.as_mut_ptr() };
-        // SAFETY: the processor has the kernel's instruction set. The block and `to` are as large
-        // as the lines above say.
+        // SAFETY: the processor has the kernel's instruction set. The assertions above check the
+        // sizes of the block and of `to`.
         unsafe { (kernel.pack)(&panels) };
     }
 
-    /// A block with its gate applied, in rows of its own columns.
+    /// Copies a block to `stage` with its gate applied. The copy's rows hold only the block's
+    /// columns.
     fn staged<'m>(
         &self,
         isa: Isa,
@@ -145,19 +145,19 @@ impl<'a> Factor<'a> {
     }
 }
 
-/// `row = relu(row + bias)`, each part where it is asked for.
+/// Computes `row = relu(row + bias)`; the bias and the ReLU are optional.
 pub(super) fn activate(isa: Isa, row: &mut [f32], bias: Option<&[f32]>, relu: bool) {
     // SAFETY: the processor has the kernel's instruction set.
     unsafe { (Kernel::of(isa).activate)(row, bias, relu) }
 }
 
-/// `grad = grad·scale` where the output was above 0, else 0.
+/// Computes `grad = grad·scale` if the output is above 0, else 0.
 pub(super) fn through_relu(isa: Isa, grad: &mut [f32], output: &[f32], scale: f32) {
     // SAFETY: the processor has the kernel's instruction set.
     unsafe { (Kernel::of(isa).through_relu)(grad, output, scale) }
 }
 
-/// One update of a part of a weight matrix, without max-norm.
+/// Updates a part of a weight matrix once, without max-norm.
 pub(super) fn descend(
     isa: Isa,
     grad: &[f32],
@@ -169,17 +169,22 @@ pub(super) fn descend(
     unsafe { (Kernel::of(isa).descend)(grad, weight, velocity, rule) }
 }
 
-/// Where a product goes.
+/// Destination of a product.
 pub(super) enum Output<'a> {
-    /// Into a matrix.
+    /// A matrix.
     Matrix(&'a mut [f32]),
-    /// To `finish` alone, a row of a block at a time.
+    /// Only `finish`, which receives one row of a block at a time.
     Rows,
 }
 
-/// `C = A·B` of `[rows, terms, cols]`; `finish(row, col, values, beside)` is called once for each
-/// part of a row of C when its sums are complete, with the same parts of the matrices `beside`,
-/// which have C's shape.
+/// Computes `C = A·B`, where the shape is `[rows, terms, cols]`.
+///
+/// Calls the epilogue `finish(row, col, values, beside)` once for each part of a row of C when its
+/// sums are complete. It also receives the corresponding parts of the matrices `beside`, which have
+/// C's shape.
+///
+/// # Panics
+/// If a matrix does not have the length that the shape requires.
 pub(super) fn product<const N: usize>(
     isa: Isa,
     [rows, terms, cols]: [usize; 3],
@@ -213,10 +218,11 @@ pub(super) fn product<const N: usize>(
     let passes = || {
         (0..rows).step_by(most).for_each(|from| product.pass(from..rows.min(from + most), threads))
     };
-    // One way into the thread pool for all that follows.
+    // Enters the thread pool once for all passes.
     if threads > 1 { rayon::scope(|_| passes()) } else { passes() }
 }
 
+/// Arguments of [`product`], shared by its tasks.
 struct Product<'a, F, const N: usize> {
     isa: Isa,
     terms: usize,
@@ -233,14 +239,15 @@ impl<F: Fn(usize, usize, &mut [f32], [&mut [f32]; N]) + Sync, const N: usize> Pr
         Kernel::of(self.isa)
     }
 
-    /// Blocks of terms, all of one length but the last; one of none where there is nothing to sum.
+    /// Returns the blocks of terms. All but the last have the same length. Without terms it is one
+    /// empty block.
     fn blocks(&self) -> impl Iterator<Item = Range<usize>> + use<F, N> {
         let (terms, count) = (self.terms, self.terms.div_ceil(TERMS).max(1));
         let length = terms.div_ceil(count);
         (0..count).map(move |block| (block * length).min(terms)..((block + 1) * length).min(terms))
     }
 
-    /// All columns of some rows.
+    /// Computes all columns of some rows: packs A, then runs the tasks.
     fn pass(&self, rows: Range<usize>, threads: usize) {
         // Panels of equal height: 128 rows are ten of 13 rather than nine of 14 and one of 2.
         let height = rows.len().div_ceil(rows.len().div_ceil(self.kernel().rows));
@@ -256,7 +263,7 @@ impl<F: Fn(usize, usize, &mut [f32], [&mut [f32]; N]) + Sync, const N: usize> Pr
                 for (panel, block) in packing.iter().skip(4 * job).take(4) {
                     let at = height * (panels.len() * block.start + panel * block.len());
                     memory::with_local(|local| {
-                        // SAFETY: each panel and block of terms has a part of its own.
+                        // SAFETY: the parts of different panels and blocks do not overlap.
                         let to = unsafe { area.part(at..at + height * block.len()) };
                         self.a.pack(
                             self.isa,
@@ -271,8 +278,7 @@ impl<F: Fn(usize, usize, &mut [f32], [&mut [f32]; N]) + Sync, const N: usize> Pr
             });
             let wide = self.cols.div_ceil(4 * threads).next_multiple_of(64).min(COLS);
             let across = self.cols.div_ceil(wide);
-            // Rows are divided as well where the columns give too few tasks to even out what
-            // threads take.
+            // Divides the rows too if the columns alone give too few tasks to balance the threads.
             let tall =
                 panels.len().div_ceil((4 * threads).div_ceil(across).min(panels.len().div_ceil(4)));
             let down = panels.len().div_ceil(tall);
@@ -286,7 +292,7 @@ impl<F: Fn(usize, usize, &mut [f32], [&mut [f32]; N]) + Sync, const N: usize> Pr
         });
     }
 
-    /// The panels `own` of rows by `cols`.
+    /// Computes the block of C of the panels `own` and the columns `cols`.
     fn task(
         &self,
         panels: &[Range<usize>],
@@ -297,14 +303,14 @@ impl<F: Fn(usize, usize, &mut [f32], [&mut [f32]; N]) + Sync, const N: usize> Pr
     ) {
         let kernel = self.kernel();
         let height = panels[0].len();
-        // One panel of rows uses each element of B once: it is read where it lies, as far as it
-        // fills tiles.
+        // A single panel of rows uses each element of B once, so packing would not pay: the columns
+        // that fill whole tiles are read in place.
         let direct = own.len() == 1
             && self.b.along == Lanes::Cols
             && matches!(self.b.gate, Gate::None)
             && self.terms > 0;
         let whole = if direct { cols.len() / kernel.cols * kernel.cols } else { 0 };
-        // Rows of the block that are kept until their sums are complete.
+        // Number of panels of C kept until their sums are complete.
         let kept = if self.terms > TERMS { own.len() } else { 1 };
         for block in self.blocks() {
             let (first, last) = (block.start == 0, block.end == self.terms);
@@ -322,7 +328,7 @@ impl<F: Fn(usize, usize, &mut [f32], [&mut [f32]; N]) + Sync, const N: usize> Pr
             for (index, panel) in own.clone().enumerate() {
                 let rows = panels[panel].clone();
                 let a = height * (panels.len() * block.start + panel * block.len());
-                // SAFETY: packing is over, so that all threads only read.
+                // SAFETY: packing is complete, so all threads only read.
                 let a = unsafe { packed.part(a..a + height * block.len()) };
                 let (c, c_step) = match &self.matrix {
                     Some(matrix) => (matrix.at(rows.start * self.cols + cols.start), self.cols),
@@ -353,18 +359,19 @@ impl<F: Fn(usize, usize, &mut [f32], [&mut [f32]; N]) + Sync, const N: usize> Pr
                         first,
                     };
                     // SAFETY: the processor has the kernel's instruction set. A and B are packed
-                    // for this block, B in whole tiles; where it is read in place, whole
-                    // tiles lie within the matrix. Rows and columns of C are this task's own.
+                    // for this block, B in whole tiles; if B is read in place, its whole tiles lie
+                    // within the matrix. No other task accesses these rows and columns of C.
                     unsafe { (kernel.tiles[rows.len() - 1])(&tile) };
                 }
                 if last {
                     for (r, row) in rows.enumerate() {
-                        // SAFETY: the row's part is this task's own, and was written above.
+                        // SAFETY: only this task accesses this part of the row, and it was written
+                        // above.
                         let values = unsafe {
                             std::slice::from_raw_parts_mut(c.wrapping_add(r * c_step), cols.len())
                         };
                         let at = row * self.cols + cols.start;
-                        // SAFETY: likewise this task's own.
+                        // SAFETY: likewise, only this task accesses these parts.
                         let beside = self
                             .beside
                             .each_ref()
@@ -377,7 +384,7 @@ impl<F: Fn(usize, usize, &mut [f32], [&mut [f32]; N]) + Sync, const N: usize> Pr
     }
 }
 
-/// Calls `f` for 0 .. count, on several threads if there are several.
+/// Calls `f` for each index below `count`, in parallel if `threads` is greater than 1.
 fn each(threads: usize, count: usize, f: impl Fn(usize) + Send + Sync) {
     match threads {
         1 => (0..count).for_each(f),

@@ -1,10 +1,11 @@
-//! A vector of floats in each instruction set: the few operations that a product needs.
+//! Vector of floats in each instruction set, with the few operations that a product needs.
 //!
-//! No closure holds an intrinsic: what is inlined into a function compiled for an instruction set
-//! is compiled for it too, a closure is not, and each intrinsic in it would be a call.
+//! No closure here contains an intrinsic. A function inlined into one compiled for an instruction
+//! set is compiled for that set too, but a closure is not, and each intrinsic in it would become a
+//! call.
 //!
-//! `unsafe` here is what intrinsics ask for: that the processor has them, and that pointers reach
-//! what they load and store. Both are the caller's part, in `kernel.rs`.
+//! Intrinsics require `unsafe`: the processor must have them, and pointers must be valid for the
+//! elements that they load and store. The callers in `kernel.rs` guarantee both.
 #![allow(unsafe_code)]
 
 #[cfg(target_arch = "aarch64")]
@@ -12,39 +13,65 @@ use std::arch::aarch64::*;
 #[cfg(target_arch = "x86_64")]
 use std::arch::x86_64::*;
 
-/// [`LANES`](Self::LANES) floats.
-///
-/// # Safety
-/// Of every method: the processor has the instruction set, and a pointer is good for the floats
-/// that the method names.
+/// Vector of [`LANES`](Self::LANES) floats. Every method requires that the processor has the
+/// instruction set.
 pub(super) trait Vector: Copy {
-    /// Floats of a vector.
+    /// Number of floats in a vector.
     const LANES: usize;
 
-    /// `value` in every lane.
+    /// Returns a vector with `value` in every lane.
+    ///
+    /// # Safety
+    /// The processor must have the instruction set.
     unsafe fn splat(value: f32) -> Self;
 
-    /// All lanes from `from` on.
+    /// Loads all lanes from `from` on.
+    ///
+    /// # Safety
+    /// The processor must have the instruction set. `from` must be valid for reading `LANES`
+    /// floats.
     unsafe fn load(from: *const f32) -> Self;
 
-    /// The first `count` lanes, 0 in the others.
+    /// Loads the first `count` lanes and sets the others to 0.
+    ///
+    /// # Safety
+    /// The processor must have the instruction set. `from` must be valid for reading `count`
+    /// floats, and `count` must be at most `LANES`.
     unsafe fn load_part(from: *const f32, count: usize) -> Self;
 
-    /// All lanes to `to` on.
+    /// Stores all lanes from `to` on.
+    ///
+    /// # Safety
+    /// The processor must have the instruction set. `to` must be valid for writing `LANES` floats.
     unsafe fn store(self, to: *mut f32);
 
-    /// The first `count` lanes.
+    /// Stores the first `count` lanes.
+    ///
+    /// # Safety
+    /// The processor must have the instruction set. `to` must be valid for writing `count` floats,
+    /// and `count` must be at most `LANES`.
     unsafe fn store_part(self, to: *mut f32, count: usize);
 
-    /// `self·factor + sum`, rounded once where the set has such an instruction.
+    /// Returns `self·factor + sum`, rounded once if the instruction set has a fused multiply-add.
+    ///
+    /// # Safety
+    /// The processor must have the instruction set.
     unsafe fn multiply_add(self, factor: Self, sum: Self) -> Self;
 
-    /// Asks for the cache line of an address that will be read soon; it need not be valid.
+    /// Prefetches the cache line of an address that will be read soon. The address need not be
+    /// valid.
+    ///
+    /// # Safety
+    /// The processor must have the instruction set.
     #[inline(always)]
     unsafe fn prefetch(_from: *const f32) {}
 
-    /// `to[k·step + l] = from[l·stride + k]` for `rows` rows l and `cols` columns k, both at most
-    /// [`LANES`](Self::LANES).
+    /// Transposes a block: `to[k·step + l] = from[l·stride + k]` for `rows` rows l and `cols`
+    /// columns k, both at most [`LANES`](Self::LANES).
+    ///
+    /// # Safety
+    /// The processor must have the instruction set. `from` must be valid for reading and `to` for
+    /// writing all elements that the equation names.
     #[inline(always)]
     unsafe fn transpose(
         from: *const f32,
@@ -61,7 +88,7 @@ pub(super) trait Vector: Copy {
     }
 }
 
-/// Plain Rust, left to the compiler.
+/// Vector in plain Rust, left to the compiler to vectorize.
 #[derive(Clone, Copy)]
 pub(super) struct Plain([f32; 4]);
 
@@ -108,7 +135,7 @@ impl Vector for Plain {
 
     #[inline(always)]
     unsafe fn multiply_add(self, factor: Self, sum: Self) -> Self {
-        // Two roundings: without an instruction for it, one rounding is a call of a library.
+        // Two roundings: without a fused instruction, a single rounding needs a library call.
         Self(std::array::from_fn(|lane| self.0[lane] * factor.0[lane] + sum.0[lane]))
     }
 }
@@ -205,7 +232,7 @@ impl Vector for __m256 {
             for (l, row) in r.iter_mut().enumerate().take(rows) {
                 *row = Self::load_part(from.add(l * stride), cols);
             }
-            // Pairs of rows change places, then quads; then, below, the halves of vectors.
+            // Transposes pairs of rows, then quads; the loop below swaps the halves of vectors.
             let mut quads = [[r[0]; 4]; 2];
             for (i, quad) in quads.iter_mut().enumerate() {
                 let [low, high] = [
@@ -235,7 +262,10 @@ impl Vector for __m256 {
     }
 }
 
-/// All bits in the first `count` lanes.
+/// Returns a mask with all bits set in the first `count` lanes.
+///
+/// # Safety
+/// The processor must have AVX2.
 #[cfg(target_arch = "x86_64")]
 #[inline(always)]
 unsafe fn first_lanes(count: usize) -> __m256i {
@@ -248,7 +278,7 @@ unsafe fn first_lanes(count: usize) -> __m256i {
 }
 
 #[cfg(all(target_arch = "x86_64", has_avx512))]
-// Compiled by Rust 1.89 and later alone: see build.rs.
+// Compiled only by Rust 1.89 and later: see build.rs.
 #[allow(clippy::incompatible_msrv)]
 impl Vector for __m512 {
     const LANES: usize = 16;
@@ -301,8 +331,8 @@ impl Vector for __m512 {
             for (l, row) in r.iter_mut().enumerate().take(rows) {
                 *row = Self::load_part(from.add(l * stride), cols);
             }
-            // Within each quarter of a vector: quads[i][j] holds columns j, 4 + j, 8 + j, 12 + j of
-            // rows 4i to 4i + 3.
+            // First within each quarter of a vector: quads[i][j] holds columns j, 4 + j, 8 + j and
+            // 12 + j of rows 4i to 4i + 3.
             let mut quads = [[r[0]; 4]; 4];
             for (i, quad) in quads.iter_mut().enumerate() {
                 let first = [
@@ -320,7 +350,7 @@ impl Vector for __m512 {
                     quad[2 * half + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(first, second));
                 }
             }
-            // Then among the quarters.
+            // Then between the quarters.
             let mut columns = r;
             for j in 0..4 {
                 let [a, b, c, d] = [quads[0][j], quads[1][j], quads[2][j], quads[3][j]];
