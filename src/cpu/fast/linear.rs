@@ -1,10 +1,10 @@
-//! `linear_forward`, `grad_input` and `grad_weight` on all threads: a matrix product, with the rest
-//! of the layer done to each row while it is in the first-level cache. Neither a mask nor `dZ` is
-//! stored.
+//! `linear_forward`, `grad_input` and `grad_weight` on all threads. Each is a matrix product, and
+//! the rest of the layer is applied to each row while it is in the first-level cache. Neither the
+//! mask nor `dZ` is stored.
 //!
-//! Each sum is one ascending chain. The reference cuts long sums of few rows or columns in parts
-//! ([`crate::order`]) and rounds twice where multiply-adds here round once, so results agree within
-//! rounding; masks are the same bits.
+//! Each sum is one ascending chain. The reference splits long sums of few rows or columns into
+//! parts ([`crate::order`]), and it rounds twice where a fused multiply-add rounds once. Results
+//! therefore agree within rounding. The masks are identical bits.
 
 use super::product::{Factor, Gate, Lanes, Output, activate, descend, product, through_relu};
 use super::row::Site;
@@ -13,10 +13,12 @@ use crate::Dropout;
 use crate::rules::SgdRule;
 use rayon::prelude::*;
 
-/// Columns of a job of the bias gradient, and the terms below which it has only one.
+/// Number of columns in a job of the bias gradient, and the number of elements of `dY` below which
+/// there is only one job.
 const BIAS: (usize, usize) = (256, 1 << 16);
 
-/// `Y = M·s·relu(X·W + b)`; `shape` is `[I, O]`.
+/// Computes `Y = M·s·relu(X·W + b)`; `X [B, I]`, `W [I, O]`, `b [O]`, `Y [B, O]`, and `shape` is
+/// `[I, O]`.
 #[allow(clippy::too_many_arguments)]
 pub fn linear_forward(
     isa: Isa,
@@ -41,13 +43,13 @@ pub fn linear_forward(
     });
 }
 
-/// The gradient before a layer's activation, made from `dY` while a product packs it; see
+/// Gradient before a layer's activation, computed from `dY` while a product packs it; see
 /// [`crate::cpu::reference::gradient`].
 #[derive(Clone, Copy)]
 pub struct Gradient<'a> {
     /// `dY [B, O]`
     pub grad_output: &'a [f32],
-    /// `Y [B, O]` where a ReLU stood before the dropout.
+    /// `Y [B, O]` if a ReLU precedes the dropout.
     pub output: Option<&'a [f32]>,
     /// Mask and scale of the forward pass.
     pub dropout: &'a Dropout,
@@ -67,7 +69,10 @@ impl<'a> Gradient<'a> {
     }
 }
 
-/// `dX = dZ·Wᵀ`, or with `through` (`X` and its scale) `dX·s` where `X > 0`; `shape` is `[I, O]`.
+/// Computes `dX = dZ·Wᵀ`; `shape` is `[I, O]`.
+///
+/// With `through` (`X [B, I]` and its scale `s`), the backward pass continues through the preceding
+/// ReLU and dropout: `dX·s` if `X > 0`, else 0.
 pub fn grad_input(
     isa: Isa,
     gradient: Gradient<'_>,
@@ -87,7 +92,7 @@ pub fn grad_input(
     });
 }
 
-/// `dW = Xᵀ·dZ` and `db = Σ_rows dZ`; `shape` is `[I, O]`.
+/// Computes `dW = Xᵀ·dZ` and `db = Σ_rows dZ`; `shape` is `[I, O]`.
 pub fn grad_weight(
     isa: Isa,
     x: &[f32],
@@ -103,8 +108,8 @@ pub fn grad_weight(
     bias_gradient(isa, gradient, grad_bias);
 }
 
-/// One update by `rule` with `dW = Xᵀ·dZ`, of which no more than a few rows are ever stored, and
-/// `db = Σ_rows dZ`; `shape` is `[I, O]`.
+/// Updates the weights and bias once by `rule` with `dW = Xᵀ·dZ` and `db = Σ_rows dZ`; `shape` is
+/// `[I, O]`. No more than a few rows of `dW` are stored at any time.
 #[allow(clippy::too_many_arguments)]
 pub fn grad_weight_sgd(
     isa: Isa,
@@ -134,7 +139,7 @@ pub fn grad_weight_sgd(
     }
 }
 
-/// `db = Σ_rows dZ`, each in ascending order.
+/// Computes `db = Σ_rows dZ`, each sum in ascending order.
 fn bias_gradient(isa: Isa, gradient: Gradient<'_>, grad_bias: &mut [f32]) {
     let gate = gradient.gate();
     let cols = grad_bias.len();

@@ -1,12 +1,12 @@
-//! The fast CPU path: the same bits as the reference, drawn eight groups at a time and used while
-//! they are in cache.
+//! The fast CPU path: it draws the same mask bits as the reference, eight groups at a time, and
+//! uses them while they are in cache.
 //!
-//! `keep_bits` draws a mask as one bit an element, `drop_part` draws and multiplies what is kept,
-//! `draws` gives the draws themselves. They exist for every instruction set of [`Isa`]; all give
-//! the same bits.
+//! `keep_bits` draws a mask as one bit per element. `drop_part` draws a mask and applies it.
+//! `draws` returns the draws themselves. They exist for every instruction set of [`Isa`], and all
+//! produce the same bits.
 //!
-//! All take row-major slices whose lengths the caller has checked, as [`Cpu`](crate::Cpu)
-//! does, and panic on others.
+//! All public functions take row-major slices. They require that the caller has checked the
+//! lengths, as [`Cpu`](crate::Cpu) does, and panic if the lengths do not fit.
 
 mod activation;
 #[cfg(target_arch = "x86_64")]
@@ -52,14 +52,14 @@ use crate::Dropout;
 use crate::rate::DRAWS;
 use row::{Affine, Place, RowKey, Site};
 
-/// Elements that draws are kept for on the stack: they, input and output stay in the first-level
-/// cache.
+/// Number of elements whose draws are held on the stack. Draws, input and output of that many fit
+/// the first-level cache.
 pub(crate) const STRIP: usize = 1024;
 
-/// An instruction set that the fast path is written for.
+/// Instruction set that the fast path supports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Isa {
-    /// Plain Rust, left to the compiler.
+    /// Plain Rust, vectorized by the compiler.
     Portable,
     /// AArch64 with NEON.
     Neon,
@@ -70,15 +70,15 @@ pub enum Isa {
 }
 
 impl Isa {
-    /// All, the best last.
+    /// All instruction sets, the best last.
     const ALL: [Self; 4] = [Self::Portable, Self::Neon, Self::Avx2, Self::Avx512];
 
-    /// Every set that this processor has, the best last.
+    /// Returns all instruction sets that this processor has, the best last.
     pub fn available() -> Vec<Self> {
         Self::ALL.into_iter().filter(|isa| isa.is_available()).collect()
     }
 
-    /// Whether this processor has the set, and the compiler knew it.
+    /// Returns true if this processor has the instruction set and this build contains code for it.
     fn is_available(self) -> bool {
         #[cfg(target_arch = "x86_64")]
         use std::arch::is_x86_feature_detected as has;
@@ -95,7 +95,7 @@ impl Isa {
         }
     }
 
-    /// The best set that this processor has.
+    /// Returns the best instruction set that this processor has.
     pub fn best() -> Self {
         *Self::available().last().unwrap_or(&Self::Portable)
     }
@@ -112,7 +112,7 @@ impl std::fmt::Display for Isa {
     }
 }
 
-/// Draws 64 elements a word from group `group` on.
+/// Draws the mask from group `group` on, 64 elements per word.
 fn keep_bits(isa: Isa, key: &RowKey, group: u32, words: &mut [u64]) {
     match isa {
         #[cfg(target_arch = "x86_64")]
@@ -125,10 +125,10 @@ fn keep_bits(isa: Isa, key: &RowKey, group: u32, words: &mut [u64]) {
     }
 }
 
-/// The 64 draws of each eight groups from group `group` on.
+/// Writes the draws from group `group` on; each array of 64 holds those of eight groups.
 fn draws(isa: Isa, key: &RowKey, group: u32, out: &mut [[u16; 64]]) {
     match isa {
-        // Drawing is the same on both; what AVX-512 does faster is to use the draws.
+        // Both draw with AVX2; AVX-512 is faster only at using the draws.
         #[cfg(target_arch = "x86_64")]
         Isa::Avx2 | Isa::Avx512 => avx2::draws(key, group, out),
         #[cfg(target_arch = "aarch64")]
@@ -137,8 +137,8 @@ fn draws(isa: Isa, key: &RowKey, group: u32, out: &mut [[u16; 64]]) {
     }
 }
 
-/// `y = M·s·x` for a part of a row from `place` on, in place without `x`. With `stream`, stores may
-/// go past the caches.
+/// Computes `y = M·s·x` for a part of a row from `place` on, in place if `x` is `None`. If
+/// `stream`, stores may bypass the caches.
 fn drop_part(
     isa: Isa,
     key: &RowKey,
@@ -148,7 +148,7 @@ fn drop_part(
     scale: f32,
     stream: bool,
 ) {
-    // The other instruction sets have no use for it.
+    // Only AVX-512 uses it.
     let _ = stream;
     match isa {
         #[cfg(target_arch = "x86_64")]
@@ -161,8 +161,8 @@ fn drop_part(
     }
 }
 
-/// `y = x·scale + shift` where an element is kept, else `dropped`, for a part of a row from `place`
-/// on. With `stream`, stores may go past the caches.
+/// Computes `y = x·scale + shift` if an element is kept, else `dropped`, for a part of a row from
+/// `place` on. If `stream`, stores may bypass the caches.
 fn alpha_part(
     isa: Isa,
     key: &RowKey,
@@ -179,7 +179,7 @@ fn alpha_part(
     let _ = stream;
     let threshold = i32::from(key.threshold);
     map_part(isa, key, place, x, y, |x, draw| {
-        // As in `portable::drop_with`.
+        // All bits set if the draw is below the threshold, as in `portable::drop_with`.
         let kept = ((i32::from(draw) - threshold) >> 31) as u32;
         f32::from_bits(
             (x * affine.scale + affine.shift).to_bits() & kept | affine.dropped.to_bits() & !kept,
@@ -187,7 +187,7 @@ fn alpha_part(
     });
 }
 
-/// `y = one(x, draw)` for a part of a row from `place` on.
+/// Computes `y = one(x, draw)` for a part of a row from `place` on.
 fn map_part(
     isa: Isa,
     key: &RowKey,
@@ -211,8 +211,8 @@ fn map_part(
     }
 }
 
-/// The mask's words for at most [`STRIP`] elements from local `(row, col)` on; the last word may
-/// hold more bits than there are elements.
+/// Draws the mask's words for `len` elements, at most [`STRIP`], from local `(row, col)` on. The
+/// last word may hold bits past the last element.
 fn strip_bits(
     isa: Isa,
     site: &Site<'_>,
@@ -234,8 +234,8 @@ fn strip_bits(
     }
 }
 
-/// `y = M·s·x` for a part of local row `row` from column `col` on, in place without `x`. With
-/// `stream`, stores may go past the caches.
+/// Computes `y = M·s·x` for a part of local row `row` from column `col` on, in place if `x` is
+/// `None`. If `stream`, stores may bypass the caches.
 fn segment(
     isa: Isa,
     x: Option<&[f32]>,

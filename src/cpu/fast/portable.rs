@@ -1,17 +1,17 @@
-//! The fast path in plain Rust: loops over eight groups at a time that a compiler turns into vector
-//! code for its target.
+//! The fast path in plain Rust: loops over eight groups at a time that the compiler vectorizes for
+//! its target.
 
 use super::STRIP;
 use super::row::{Place, RowKey};
 use crate::philox::MULTIPLIERS;
 
-/// Groups of a word's worth of bits.
+/// Number of groups in a word of 64 bits.
 const LANES: usize = 8;
-/// Groups that advance side by side: as many as have their counters in registers where there are 16
-/// of 128 bits, and still two chains of vectors, which hide each other's latency.
+/// Number of groups that advance side by side. Their counters fit 16 registers of 128 bits and
+/// still form two chains of vectors, which hide each other's latency.
 const SIDE_BY_SIDE: usize = 4;
 
-/// The 64 draws of eight groups.
+/// Writes the 64 draws of eight groups.
 #[inline(always)]
 fn draw(key: &RowKey, group: u32, out: &mut [u16; 64]) {
     for (part, out) in out.chunks_exact_mut(8 * SIDE_BY_SIDE).enumerate() {
@@ -19,8 +19,8 @@ fn draw(key: &RowKey, group: u32, out: &mut [u16; 64]) {
     }
 }
 
-/// The draws of some groups. Each counter word is in the lower half of a 64-bit lane, where vector
-/// units multiply 32 by 32 bits.
+/// Writes the draws of [`SIDE_BY_SIDE`] groups. Each counter word is in the lower half of a 64-bit
+/// lane, the form in which vector units multiply 32 by 32 bits.
 #[inline(always)]
 fn draw_side_by_side(key: &RowKey, group: u32, out: &mut [u16]) {
     let low = 0xffff_ffff;
@@ -78,8 +78,8 @@ pub(super) fn drop_part(key: &RowKey, place: Place, x: Option<&[f32]>, y: &mut [
     drop_with(|group, out| draw(key, group, out), key.threshold, place, x, y, scale);
 }
 
-/// [`super::drop_part`] by way of draws on the stack; inlined into callers that are compiled for
-/// other instruction sets.
+/// Computes [`super::drop_part`] with draws held on the stack. Inlined into callers that are
+/// compiled for other instruction sets.
 #[inline(always)]
 pub(super) fn drop_with(
     draw: impl FnMut(u32, &mut [u16; 64]),
@@ -89,14 +89,14 @@ pub(super) fn drop_with(
     y: &mut [f32],
     scale: f32,
 ) {
-    // All bits where the draw is below the threshold: selecting by a mask vectorises everywhere,
-    // where a condition becomes a branch that no processor can predict.
+    // All bits set if the draw is below the threshold. Selection by a bit mask vectorizes on every
+    // target; a condition would become a branch that no processor can predict.
     let kept = |draw: u16| ((i32::from(draw) - i32::from(threshold)) >> 31) as u32;
     map_with(draw, place, x, y, |x, draw| f32::from_bits((x * scale).to_bits() & kept(draw)));
 }
 
-/// [`super::map_part`] by way of draws on the stack, in place without `x`; inlined as [`drop_with`]
-/// is.
+/// Computes [`super::map_part`] with draws held on the stack, in place if `x` is `None`. Inlined
+/// like [`drop_with`].
 #[inline(always)]
 pub(super) fn map_with(
     mut draw: impl FnMut(u32, &mut [u16; 64]),

@@ -1,11 +1,11 @@
-//! Where a mask is drawn: what its draws in one row have in common, and where in the row they
-//! start.
+//! State of mask drawing: the part of Philox that all draws of one row share, and the position in
+//! the row at which drawing starts.
 
 use crate::mask::GROUP;
 use crate::philox::{MULTIPLIERS, ROUNDS, WEYL};
 use crate::{Dropout, Mask};
 
-/// Where in a row a part of it starts: `lane` columns, below 8, into group `group`.
+/// Start of a part of a row: `lane` columns (below 8) into group `group`.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Place {
     pub group: u32,
@@ -13,14 +13,14 @@ pub(super) struct Place {
 }
 
 impl Place {
-    /// The place of local column `col`.
+    /// Returns the place of local column `col`.
     pub fn new(mask: &Mask, col: usize) -> Self {
         let col = mask.col_offset + col as u64;
         Self { group: (col / GROUP) as u32, lane: (col % GROUP) as u32 }
     }
 }
 
-/// What becomes of an element in alpha dropout: `x·scale + shift` where it is kept, else `dropped`.
+/// Affine map of alpha dropout: `x·scale + shift` if an element is kept, else `dropped`.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Affine {
     pub scale: f32,
@@ -29,23 +29,24 @@ pub(super) struct Affine {
 }
 
 impl Affine {
-    /// Dropout's own: what is dropped is 0, what is kept is scaled.
+    /// Returns the map of plain dropout: `x·scale` if an element is kept, else 0.
     #[cfg(all(target_arch = "x86_64", has_avx512))]
     pub fn scaled(scale: f32) -> Self {
         Self { scale, shift: 0.0, dropped: 0.0 }
     }
 }
 
-/// A dropout with what its draws in all rows have in common.
+/// A dropout with the round keys that its draws in all rows share.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Site<'a> {
     pub dropout: &'a Dropout,
-    /// The keys of all rounds. Each word is in a 64-bit lane already, so that vector units load
-    /// and spread it in one instruction.
+    /// Keys of all rounds. Each word is already in a 64-bit lane, so that vector units load and
+    /// broadcast it in one instruction.
     keys: [[u64; 2]; ROUNDS as usize],
 }
 
 impl<'a> Site<'a> {
+    /// Computes the round keys of `dropout`.
     pub fn new(dropout: &'a Dropout) -> Self {
         let [k0, k1] = crate::philox::key(dropout.mask.key.seed);
         let key = |word: u32, weyl: u32, round: usize| {
@@ -57,8 +58,8 @@ impl<'a> Site<'a> {
         }
     }
 
-    /// What the draws of local row `row` have in common; for a mask that is neither all ones nor
-    /// all zeros.
+    /// Returns the state that the draws of local row `row` share. The mask must be neither all ones
+    /// nor all zeros.
     pub fn row(&self, row: usize) -> RowKey<'_> {
         let mask = &self.dropout.mask;
         let row = u64::from((mask.row_offset + row as u64) as u32);
@@ -79,11 +80,11 @@ impl<'a> Site<'a> {
     }
 }
 
-/// Everything that a mask's draws in one row depend on but the column.
+/// Everything except the column that a mask's draws in one row depend on.
 ///
 /// Only the first counter word, the group of columns, varies along a row, and in two rounds of
 /// Philox it reaches only half of the state. So two of the 20 products and the first keys are
-/// worked out here, once a row:
+/// computed here, once per row:
 ///
 /// ```text
 /// round 1    c2 = high(M0·group) ^ first[0]    c3 = low(M0·group)
@@ -91,14 +92,14 @@ impl<'a> Site<'a> {
 /// round 3    c0 = high(M1·c2) ^ c1 ^ key       c1 = low(M1·c2)       c2 = high(M0·c0) ^ first[3]    c3 = low(M0·c0)
 /// ```
 ///
-/// and as [`mod@crate::philox`] has it from round 4 on.
+/// From round 4 on, the rounds are those of [`mod@crate::philox`].
 #[derive(Debug, Clone, Copy)]
 pub(super) struct RowKey<'a> {
-    /// What the rounds up to the third mix in where they mix in no counter word.
+    /// Constants of the first three rounds, in the equations above.
     pub first: [u64; 4],
-    /// The keys of all rounds; those of the first two, and the third's second, are part of
-    /// `first`.
+    /// Keys of all rounds. Those of the first two rounds, and the second key of the third, are
+    /// already part of `first`.
     pub keys: &'a [[u64; 2]; ROUNDS as usize],
-    /// Draws below it are kept, 1 ..= 65535.
+    /// Elements whose draw is below this are kept; 1 to 65535.
     pub threshold: u16,
 }
