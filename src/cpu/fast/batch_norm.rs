@@ -1,5 +1,5 @@
-//! `batch_norm` and `adamw` on all threads, with the bits of their twins. What sums over rows is
-//! left to the twins: their loops run along columns.
+//! `batch_norm` and `adamw` on all threads, equal to the reference to the bit. The sums over rows
+//! are left to the reference, whose inner loops run along rows already.
 
 use super::row::Site;
 use super::{Isa, segment};
@@ -8,10 +8,10 @@ use crate::cpu::reference::{self, activate_row};
 use crate::rules::AdamWRule;
 use rayon::prelude::*;
 
-/// Elements of a job: below that a second thread costs more than it brings.
+/// Number of elements in a job. With fewer, a second thread costs more than it gains.
 const JOB: usize = 1 << 14;
 
-/// `Y = M·s·relu(γ·(X − mean)/√(variance + ε) + β)`.
+/// Computes `Y = M·s·relu(γ·(X − mean)/√(variance + ε) + β)`; see [`reference::batch_norm`].
 #[allow(clippy::too_many_arguments)]
 pub fn batch_norm(
     isa: Isa,
@@ -43,7 +43,7 @@ pub fn batch_norm(
     });
 }
 
-/// One update of `weight` with its moments.
+/// Updates `weight` and its moments once; see [`reference::adamw`].
 pub fn adamw(
     grad: &[f32],
     weight: &mut [f32],

@@ -1,14 +1,15 @@
-//! `patches`, `pool` and their ways back on all threads, with the bits of their twins: whole images
-//! each.
+//! `patches`, `pool` and their backward passes on all threads. Each job is a number of whole
+//! images, so results equal those of the reference to the bit.
 
 use crate::cpu::reference;
 use crate::rules::{Filter, Image, Pool};
 use rayon::prelude::*;
 
-/// Elements of a job: below that a second thread costs more than it brings.
+/// Number of elements in a job. With fewer, a second thread costs more than it gains.
 const JOB: usize = 1 << 14;
 
-/// Images of a job, where the larger of two sizes is so large.
+/// Returns the number of images in a job. `elements` is the size of an image in the larger of the
+/// two tensors.
 fn job(elements: usize) -> usize {
     (JOB / elements.max(1)).max(1)
 }

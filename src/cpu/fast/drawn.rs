@@ -1,4 +1,4 @@
-//! Alpha and Gaussian dropout on all threads: a function of each element and its draw.
+//! Alpha and Gaussian dropout on all threads. Each result is a function of an element and its draw.
 
 #[cfg(all(target_arch = "x86_64", has_avx512))]
 use super::avx512::{self, Run};
@@ -33,8 +33,8 @@ pub fn alpha_dropout(isa: Isa, x: &[f32], y: &mut [f32], cols: usize, dropout: &
     });
 }
 
-/// See [`crate::cpu::reference::gaussian_dropout`]. There are no more than 65,536 draws: what each
-/// stands for is looked up.
+/// See [`crate::cpu::reference::gaussian_dropout`]. A draw has only 65,536 values, so the quantiles
+/// come from a table.
 pub fn gaussian_dropout(
     isa: Isa,
     x: &[f32],
@@ -42,8 +42,8 @@ pub fn gaussian_dropout(
     cols: usize,
     dropout: &GaussianDropout,
 ) {
-    // An array, whose length the compiler knows: no index is checked, and vector units look up
-    // several at once.
+    // The compiler knows the length of an array, so it omits bounds checks and can use vector
+    // gathers.
     static QUANTILES: LazyLock<Box<[f32; 1 << 16]>> = LazyLock::new(|| {
         let mut all = Box::new([0.0; 1 << 16]);
         all.iter_mut().zip(0..=u16::MAX).for_each(|(n, draw)| *n = quantile(draw));

@@ -1,4 +1,4 @@
-//! `y = M·s·x`, and the copy that it is measured against, on all threads.
+//! `y = M·s·x` on all threads, and the copy that benchmarks compare it with.
 
 #[cfg(all(target_arch = "x86_64", has_avx512))]
 use super::avx512::{self, Run};
@@ -7,10 +7,10 @@ use super::{Isa, segment, stream};
 use crate::Dropout;
 use rayon::prelude::*;
 
-/// Elements of a job, 256 KiB: below that a second thread costs more than it brings.
+/// Number of elements in a job (256 KiB). With fewer, a second thread costs more than it gains.
 pub(super) const JOB: usize = 1 << 16;
 
-/// `y = M·s·x`, both `[rows, cols]`; the bits do not depend on the number of threads.
+/// Computes `y = M·s·x`, both `[rows, cols]`. The bits do not depend on the number of threads.
 pub fn dropout(isa: Isa, x: &[f32], y: &mut [f32], cols: usize, dropout: &Dropout) {
     let site = &Site::new(dropout);
     let stream = stream::is_large(y.len());
@@ -26,8 +26,8 @@ pub fn dropout(isa: Isa, x: &[f32], y: &mut [f32], cols: usize, dropout: &Dropou
     });
 }
 
-/// Runs on all threads what is to be done with each part of a row: the part, its row and the column
-/// at which it starts, a multiple of [`JOB`].
+/// Calls `part(values, row, col)` for each part of each row, on all threads. `col` is the column at
+/// which the part starts, a multiple of [`JOB`].
 pub(super) fn each_part<T: Send>(
     y: &mut [T],
     cols: usize,
@@ -36,7 +36,7 @@ pub(super) fn each_part<T: Send>(
     each_part_of(JOB, y, cols, part);
 }
 
-/// As [`each_part`], in jobs of so many elements: fewer where each is more work.
+/// As [`each_part`], in jobs of at most `most` elements. Costlier elements need smaller jobs.
 pub(super) fn each_part_of<T: Send>(
     most: usize,
     y: &mut [T],
@@ -48,8 +48,9 @@ pub(super) fn each_part_of<T: Send>(
     });
 }
 
-/// Runs on all threads what is to be done with each job of at most so many elements: whole rows, of
-/// which it is told the first, or a part of one row and the column at which it starts.
+/// Calls `job(values, row, col)` for each job of at most `most` elements, on all threads. A job is
+/// either whole rows, `row` being the first and `col` 0, or a part of one row that starts at column
+/// `col`.
 pub(super) fn each_job<T: Send>(
     most: usize,
     y: &mut [T],
@@ -69,7 +70,7 @@ pub(super) fn each_job<T: Send>(
     }
 }
 
-/// `y = x`.
+/// Copies `x` to `y` on all threads.
 pub fn copy(x: &[f32], y: &mut [f32]) {
     x.par_chunks(JOB).zip(y.par_chunks_mut(JOB)).for_each(|(x, y)| y.copy_from_slice(x));
 }
