@@ -1,5 +1,5 @@
-//! `linear_activation` and `activation_grad` on all threads: what follows the sum is done to each
-//! row while it is in the first-level cache.
+//! `linear_activation` and `activation_grad` on all threads. The epilogue of `linear_activation` is
+//! applied to each row while it is in the first-level cache.
 
 use super::dropout::each_part_of;
 use super::product::{Factor, Lanes, Output, activate, product};
@@ -9,10 +9,11 @@ use crate::Dropout;
 use crate::cpu::reference;
 use crate::rules::Activation;
 
-/// Elements of a job of a gradient.
+/// Number of elements in a job of `activation_grad`.
 const JOB: usize = 1 << 14;
 
-/// `Y = R + M·s·act(Z)` with `Z = X·W + b`; `shape` is `[I, O]`.
+/// Computes `Y = R + M·s·act(Z)` with `Z = X·W + b`; `shape` is `[I, O]`. Stores `Z` if `z` is
+/// given.
 #[allow(clippy::too_many_arguments)]
 pub fn linear_activation(
     isa: Isa,
@@ -58,7 +59,7 @@ pub fn linear_activation(
     }
 }
 
-/// `dZ = M·s·act'(Z)·dY`, all `[rows, cols]`.
+/// Computes `dZ = M·s·act'(Z)·dY`, all `[rows, cols]`.
 pub fn activation_grad(
     isa: Isa,
     grad_output: &[f32],

@@ -1,4 +1,4 @@
-//! Dropout by a mask that is broadcast, on all threads.
+//! Dropout with a broadcast mask, on all threads.
 
 use super::dropout::each_part;
 use super::row::Site;

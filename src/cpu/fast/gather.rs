@@ -1,17 +1,17 @@
-//! A mini-batch on all threads, with the bits of [`crate::cpu::reference::gather`].
+//! Gathering of a mini-batch on all threads, equal to [`crate::cpu::reference::gather`] to the bit.
 
 use super::row::Site;
 use super::{Isa, segment};
 use crate::Dropout;
 use rayon::prelude::*;
 
-/// Elements of a job: below that a second thread costs more than it brings.
+/// Number of elements in a job. With fewer, a second thread costs more than it gains.
 const JOB: usize = 1 << 15;
 
-/// `X[r] = M·s·value(data[order[r]])` and `labels[r] = all_labels[order[r]]`; `data [N, cols]`, `X
-/// [B, cols]`.
+/// Computes `X[r] = M·s·value(data[order[r]])` and `labels[r] = all_labels[order[r]]`;
+/// `data [N, cols]`, `X [B, cols]`, `all_labels [N]`, `order [B]`, `labels [B]`.
 ///
-/// An entry of `order` past the data leaves its row as it is.
+/// An entry of `order` past the data leaves its row and label unchanged.
 #[allow(clippy::too_many_arguments)]
 pub fn gather<V: Copy + Sync>(
     isa: Isa,

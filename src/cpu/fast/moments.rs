@@ -1,12 +1,13 @@
-//! Averages over sub-networks on all threads, with the bits of [`crate::cpu::reference::moments`].
+//! Averages over subnetworks on all threads, equal to [`crate::cpu::reference::moments`] to the
+//! bit.
 
 use crate::cpu::reference::{join_row, softmax};
 use rayon::prelude::*;
 
-/// Logits of a job: below that a second thread costs more than it brings.
+/// Number of logits in a job. With fewer, a second thread costs more than it gains.
 const JOB: usize = 1 << 12;
 
-/// As [`crate::cpu::reference::moments`].
+/// See [`crate::cpu::reference::moments`].
 pub fn moments(z: &mut [f32], weights: &[f32], before: f32, moments: &mut [f32], classes: usize) {
     let rows = moments.len() / (2 * classes + 1);
     let at_a_time = (JOB / classes).max(1);

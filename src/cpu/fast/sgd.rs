@@ -1,4 +1,4 @@
-//! The update on all threads, with the bits of [`crate::cpu::reference::sgd`].
+//! Update of weights on all threads, equal to [`crate::cpu::reference::sgd`] to the bit.
 
 use super::Isa;
 use super::product::descend;
@@ -6,12 +6,12 @@ use crate::cpu::reference::shrink;
 use crate::rules::SgdRule;
 use rayon::prelude::*;
 
-/// Elements of a job: below that a second thread costs more than it brings.
+/// Number of elements in a job. With fewer, a second thread costs more than it gains.
 const JOB: usize = 1 << 15;
-/// Columns of a job of norms: a row's part is a few cache lines.
+/// Number of columns in a job of norms: a row's part is then a few cache lines.
 const COLS: usize = 64;
 
-/// One update of `weight [rows, cols]` by [`SgdRule`].
+/// Updates `weight [rows, cols]` once by [`SgdRule`].
 pub fn sgd(
     isa: Isa,
     grad: &[f32],

@@ -1,10 +1,10 @@
-//! `softmax_cross_entropy` on all threads, with the bits of
-//! [`crate::cpu::reference::softmax_cross_entropy`]: rows know nothing of one another.
+//! `softmax_cross_entropy` on all threads, equal to
+//! [`crate::cpu::reference::softmax_cross_entropy`] to the bit, because rows are independent.
 
 use crate::cpu::reference;
 use rayon::prelude::*;
 
-/// Logits of a job: below that a second thread costs more than it brings.
+/// Number of logits in a job. With fewer, a second thread costs more than it gains.
 const JOB: usize = 1 << 12;
 
 /// See [`crate::cpu::reference::softmax_cross_entropy`].
