@@ -1,9 +1,9 @@
-//! The oracle: every kernel again, naively, in f64, as the equations are written. Slow on purpose;
-//! tests and `demo` compare with it.
+//! The oracle: a naive f64 implementation of every kernel, written exactly as its equation. It is
+//! slow on purpose; tests and `demo` compare with it.
 //!
-//! Beside each sum it gives the sum of the terms' magnitudes, from which the error bound of an f32
-//! sum follows: `|f32 − f64| ≤ c·(terms + 2)·ε·magnitude` with ε = 2^-24·2 (Higham, "Accuracy and
-//! Stability of Numerical Algorithms", section 3.1).
+//! With each sum it returns the sum of the terms' magnitudes, which gives the error bound of an f32
+//! sum: `|f32 − f64| ≤ c·(terms + 2)·ε·magnitude` with ε = 2^-24·2 (Higham, "Accuracy and Stability
+//! of Numerical Algorithms", section 3.1).
 
 mod activation;
 mod convolution;
@@ -19,39 +19,40 @@ pub use normalization::*;
 use crate::rules::SgdRule;
 use crate::{Dropout, Error, Result};
 
-/// Values in f64 with the magnitude that their rounding error is proportional to.
+/// Values in f64, each with the magnitude to which its rounding error is proportional.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Exact {
     /// The values.
     pub values: Vec<f64>,
     /// For each value, the sum of its terms' absolute values, times the scale.
     pub magnitudes: Vec<f64>,
-    /// Terms in each sum.
+    /// Number of terms in each sum.
     pub terms: usize,
 }
 
-/// The factor c of the bound: each of the at most `terms + 2` operations rounds once, and a scale
-/// is itself rounded.
+/// Factor c of the bound: each of the at most `terms + 2` operations rounds once, and the scale is
+/// itself rounded.
 pub const C: f64 = 2.0;
 
 impl Exact {
+    /// Appends a value and its magnitude.
     fn push(&mut self, value: f64, magnitude: f64) {
         self.values.push(value);
         self.magnitudes.push(magnitude);
     }
 
-    /// Whether `computed` lies within the bound of every value; NaN must meet NaN, and an infinity
-    /// its like.
+    /// Checks that every element of `computed` lies within the bound of its value. A NaN must match
+    /// a NaN, and an infinity one of the same sign.
     ///
     /// # Errors
-    /// [`Error::Invalid`] that names the first element outside, what was computed, what was
-    /// expected and the bound.
+    /// [`Error::Invalid`] if the lengths differ or an element is out of bounds. The message gives
+    /// the first such element, its computed value, the expected value and the bound.
     pub fn check(&self, what: &str, computed: &[f32]) -> Result<()> {
         self.check_within(what, computed, |_| f64::from(f32::MIN_POSITIVE))
     }
 
-    /// As [`check`](Self::check), for what was computed so and then stored as f16: to either side,
-    /// and a number too small to be a normal one may have become 0.
+    /// As [`check`](Self::check), for results computed in f32 and then stored as f16. The
+    /// conversion may round either way, and a number too small for a normal f16 may have become 0.
     ///
     /// # Errors
     /// As [`check`](Self::check).
@@ -60,7 +61,7 @@ impl Exact {
         self.check_within(what, computed, |exact| epsilon * exact.abs() + smallest)
     }
 
-    /// `stored` is what storing a value may change it by.
+    /// As [`check`](Self::check), where `stored` returns the largest error of storing a value.
     fn check_within(
         &self,
         what: &str,
@@ -81,11 +82,11 @@ impl Exact {
                 C * (self.terms + 2) as f64 * f64::from(f32::EPSILON) * magnitude + stored(exact);
             let computed = f64::from(computed);
             let same = if exact.is_finite() && bound.is_finite() {
-                // Written so that a NaN fails.
+                // A NaN fails this comparison.
                 (computed - exact).abs() <= bound
             } else {
-                // Also a finite result of terms that are not: what was dropped, or cut off by ReLU,
-                // is 0 and nothing else.
+                // This includes an exact value that is finite although its terms are not: an
+                // element that was dropped or cut off by the ReLU must be exactly 0.
                 computed.is_nan() && exact.is_nan() || computed == exact
             };
             if !same {
@@ -98,11 +99,12 @@ impl Exact {
     }
 }
 
+/// Returns `M·s·value` for element `(row, col)`.
 fn drop_one(dropout: &Dropout, row: usize, col: usize, value: f64) -> f64 {
     if dropout.mask.keeps(row, col) { value * f64::from(dropout.scale) } else { 0.0 }
 }
 
-/// `y = M·s·x`.
+/// Computes `y = M·s·x`, both `[rows, cols]`.
 pub fn dropout(x: &[f32], cols: usize, dropout: &Dropout) -> Exact {
     let mut y = Exact { terms: 1, ..Exact::default() };
     for (i, &x) in x.iter().enumerate() {
@@ -112,7 +114,7 @@ pub fn dropout(x: &[f32], cols: usize, dropout: &Dropout) -> Exact {
     y
 }
 
-/// `Y = M·s·relu(X·W + b)`; `shape` is `[B, I, O]`.
+/// Computes `Y = M·s·relu(X·W + b)`; `shape` is `[B, I, O]`.
 pub fn linear_forward(
     x: &[f32],
     weight: &[f32],
@@ -137,7 +139,7 @@ pub fn linear_forward(
     y
 }
 
-/// `dZ` from `dY` and, after ReLU, `Y`; all `[B, cols]`.
+/// Computes `dZ` from `dY` and, after a ReLU, `Y`; all `[B, cols]`.
 pub fn gradient(
     grad_output: &[f32],
     output: Option<&[f32]>,
@@ -152,7 +154,7 @@ pub fn gradient(
     grad_output.iter().enumerate().map(one).collect()
 }
 
-/// `dX = dZ·Wᵀ`; `shape` is `[B, I, O]`.
+/// Computes `dX = dZ·Wᵀ`; `shape` is `[B, I, O]`.
 pub fn grad_input(grad_z: &[f64], weight: &[f32], shape: [usize; 3]) -> Exact {
     let [batch, inputs, outputs] = shape;
     let mut dx = Exact { terms: outputs, ..Exact::default() };
@@ -166,7 +168,7 @@ pub fn grad_input(grad_z: &[f64], weight: &[f32], shape: [usize; 3]) -> Exact {
     dx
 }
 
-/// `dW = Xᵀ·dZ` and `db = Σ_rows dZ`; `shape` is `[B, I, O]`.
+/// Computes `dW = Xᵀ·dZ` and `db = Σ_rows dZ`; `shape` is `[B, I, O]`.
 pub fn grad_weight(x: &[f32], grad_z: &[f64], shape: [usize; 3]) -> (Exact, Exact) {
     let [batch, inputs, outputs] = shape;
     let (mut dw, mut db) =
@@ -185,7 +187,10 @@ pub fn grad_weight(x: &[f32], grad_z: &[f64], shape: [usize; 3]) -> (Exact, Exac
     (dw, db)
 }
 
-/// Losses `[B]` and `dz [B, C]` of the mean loss.
+/// Computes the losses `[B]` and the gradient `dz [B, C]` of the mean loss.
+///
+/// # Panics
+/// If a label is not below `classes`.
 pub fn softmax_cross_entropy(
     logits: &[f32],
     labels: &[u32],
@@ -205,8 +210,8 @@ pub fn softmax_cross_entropy(
     (losses, grad)
 }
 
-/// Losses `[B]` and `dz [B, C]` of the mean of `½·Σ_c (y − t)²`, with `y` the logistic of `z` or
-/// `z` itself.
+/// Computes the losses `½·Σ_c (y − t)²`, `[B]`, and the gradient `dz [B, C]` of their mean. `y` is
+/// the logistic function of `z` if `logistic`, else `z` itself.
 pub fn squared_error(
     z: &[f32],
     targets: &[f32],
@@ -226,7 +231,7 @@ pub fn squared_error(
     (losses, differences.iter().zip(&y).map(|(d, &y)| d * slope(y) / batch).collect())
 }
 
-/// `v = μ·v + g + λ·W + α·sign(W)` and `W = W − lr·v` from f32 state.
+/// Computes `v = μ·v + g + λ·W + α·sign(W)` and `W = W − lr·v` from f32 state. Returns `W` and `v`.
 fn step(grad: &Exact, weight: &[f32], velocity: &[f32], rule: &SgdRule) -> [Exact; 2] {
     let (lr, momentum, decay) =
         (f64::from(rule.lr), f64::from(rule.momentum), f64::from(rule.weight_decay));
@@ -249,8 +254,8 @@ fn step(grad: &Exact, weight: &[f32], velocity: &[f32], rule: &SgdRule) -> [Exac
     [next, next_velocity]
 }
 
-/// One update of a layer by [`SgdRule`] from f32 state, W and b with their v, without max-norm:
-/// `W`, its `v`, `b`, its `v`. `shape` is `[B, I, O]`.
+/// Updates a layer once by [`SgdRule`], without max-norm, from the f32 state `W`, its velocity, `b`
+/// and its velocity. Returns the new state in the same order. `shape` is `[B, I, O]`.
 pub fn grad_weight_sgd(
     x: &[f32],
     grad_z: &[f64],
@@ -264,7 +269,7 @@ pub fn grad_weight_sgd(
     [weight, weight_velocity, bias, bias_velocity]
 }
 
-/// One update by [`SgdRule`] from f32 state: `W` and `v`.
+/// Updates a weight matrix once by [`SgdRule`] from f32 state. Returns `W` and `v`.
 pub fn sgd(
     grad: &[f32],
     weight: &[f32],
@@ -275,15 +280,15 @@ pub fn sgd(
     let mut gradient = Exact::default();
     grad.iter().for_each(|&g| gradient.push(f64::from(g), f64::from(g).abs()));
     let [mut next, next_velocity] = step(&gradient, weight, velocity, rule);
-    // Bounds of (rows + 4)·ε, since a norm sums a column, and of 4·ε: as many roundings, of half
-    // the factor C each.
+    // Bounds of (rows + 4)·ε for W, since a norm sums a column, and of 4·ε for v. These are as many
+    // roundings, each of half the factor C.
     next.terms = weight.len() / cols.max(1) / 2;
     for col in 0..cols {
         let column = || (col..weight.len()).step_by(cols);
         let norm = column().map(|i| next.values[i].powi(2)).sum::<f64>().sqrt();
         if let Some(most) = rule.max_norm.map(f64::from).filter(|&most| norm > most) {
-            // The norm's own error grows with the rows; an element's share of it is no larger than
-            // the element.
+            // The norm's own error grows with the number of rows. Its effect on an element is at
+            // most proportional to the element.
             let worst = column().map(|i| next.magnitudes[i] / norm).fold(0.0, f64::max);
             column().for_each(|i| {
                 next.magnitudes[i] =
@@ -295,9 +300,9 @@ pub fn sgd(
     [next, next_velocity]
 }
 
-/// Of the softmax of `logits [S·R, C]` of S networks with these weights: `[R, 2·C + 1]`, the
-/// weighted mean, the weighted sum of squares about it, and the weighted mean of the entropies, as
-/// [`Moments`](crate::call::Moments) has them.
+/// Computes the moments `[R, 2·C + 1]` of the softmax of `logits [S·R, C]` over S networks with the
+/// given weights. Each row holds the weighted means, the weighted sums of squares about them, and
+/// the weighted mean of the entropies, in the layout of [`Moments`](crate::call::Moments).
 pub fn moments(logits: &[f32], weights: &[f64], rows: usize, classes: usize) -> Vec<f64> {
     let probabilities: Vec<f64> = logits
         .chunks(classes)

@@ -1,9 +1,9 @@
-//! Patches of images and pooling, naively and in f64.
+//! Patches of images and pooling, computed naively in f64.
 
 use super::Exact;
 use crate::rules::{Filter, Image, Pool, Pooling};
 
-/// Every place of a tensor of images: image, row, column, channel.
+/// Returns every place of a tensor of images, as `[image, row, column, channel]`.
 fn places(images: usize, image: Image) -> impl Iterator<Item = [usize; 4]> {
     let Image { height, width, channels } = image;
     (0..images * image.elements()).map(move |i| {
@@ -16,12 +16,13 @@ fn places(images: usize, image: Image) -> impl Iterator<Item = [usize; 4]> {
     })
 }
 
-/// Where a place lies.
+/// Returns the index of a place in a tensor of images.
 fn index([b, row, col, channel]: [usize; 4], image: Image) -> usize {
     ((b * image.height + row) * image.width + col) * image.channels + channel
 }
 
-/// The place in an image of what a patch holds at one of its own; `None` in the padding.
+/// Returns the index in the images of the element that the patches hold at a place. Returns `None`
+/// if it lies in the padding.
 fn source([b, i, j, at]: [usize; 4], image: Image, filter: Filter) -> Option<usize> {
     let (u, v, channel) =
         (at / image.channels / filter.side, at / image.channels % filter.side, at % image.channels);
@@ -29,7 +30,7 @@ fn source([b, i, j, at]: [usize; 4], image: Image, filter: Filter) -> Option<usi
     (row < image.height && col < image.width).then(|| index([b, row, col, channel], image))
 }
 
-/// The windows of images, a row each; none is rounded.
+/// Extracts the patches of images, one per row. This is a copy, so nothing is rounded.
 pub fn patches(x: &[f32], image: Image, filter: Filter, patches: Image) -> Exact {
     let mut exact = Exact::default();
     for place in places(x.len() / image.elements(), patches) {
@@ -38,8 +39,11 @@ pub fn patches(x: &[f32], image: Image, filter: Filter, patches: Image) -> Exact
     exact
 }
 
-/// The gradient of [`patches`] by its input: each element of a patch gives its own to where it came
-/// from; and through ReLU and dropout of a scale where the input was their output.
+/// Computes the gradient of [`patches`] with respect to its input: each element of a patch adds its
+/// gradient to the element that it was copied from.
+///
+/// With `through` (the input and a scale), the input was the output of a ReLU and a dropout, and
+/// the gradient passes back through them.
 pub fn patches_grad(
     grad_y: &[f32],
     image: Image,
@@ -66,7 +70,8 @@ pub fn patches_grad(
     exact
 }
 
-/// The places of a window, and of them that of the first of the largest elements.
+/// Returns the indices of the elements of a window, and the index of its first largest element. A
+/// NaN counts as largest.
 fn window(
     x: &[f32],
     [b, i, j, channel]: [usize; 4],
@@ -78,12 +83,12 @@ fn window(
         (0..pool.height).flat_map(|u| (0..pool.width).map(move |v| element(u, v))).collect();
     let nan = all.iter().copied().find(|&at| x[at].is_nan());
     let largest = all.iter().copied().rev().max_by(|&a, &b| x[a].total_cmp(&x[b])).unwrap_or(0);
-    // In a total order -0 is below 0, here they are equal.
+    // In the total order -0 is below 0, but pooling treats them as equal.
     let first = all.iter().copied().find(|&at| x[at] == x[largest]).unwrap_or(largest);
     (all, nan.unwrap_or(first))
 }
 
-/// The largest element or the mean of each window.
+/// Computes the largest element or the mean of each window.
 pub fn pool(x: &[f32], image: Image, pool: Pool, pooled: Image) -> Exact {
     let mut exact = Exact { terms: pool.height * pool.width, ..Exact::default() };
     for place in places(x.len() / image.elements(), pooled) {
@@ -99,8 +104,10 @@ pub fn pool(x: &[f32], image: Image, pool: Pool, pooled: Image) -> Exact {
     exact
 }
 
-/// The gradient of [`pool`] by its input, and through ReLU and dropout of a scale where it was
-/// their output.
+/// Computes the gradient of [`pool`] with respect to its input.
+///
+/// With `through` (a scale), the input was the output of a ReLU and a dropout, and the gradient
+/// passes back through them.
 pub fn pool_grad(
     x: &[f32],
     grad_y: &[f32],

@@ -1,10 +1,10 @@
-//! Dropout's other forms, naively in f64.
+//! The other forms of dropout, computed naively in f64.
 
 use super::Exact;
 use crate::{AlphaDropout, AxisMap, Dropout, GaussianDropout};
 use std::sync::LazyLock;
 
-/// `y = M·s·x` with the mask broadcast.
+/// Computes `y = M·s·x` with a broadcast mask.
 pub fn dropout_broadcast(x: &[f32], axes: &AxisMap, dropout: &Dropout) -> Exact {
     let mut y = Exact { terms: 1, ..Exact::default() };
     for (i, &x) in x.iter().enumerate() {
@@ -15,7 +15,7 @@ pub fn dropout_broadcast(x: &[f32], axes: &AxisMap, dropout: &Dropout) -> Exact 
     y
 }
 
-/// `y = M·s·x` with the mask as bytes.
+/// Computes `y = M·s·x` with the mask given as bytes 0 and 1.
 pub fn dropout_bytes(x: &[f32], mask: &[u8], scale: f32) -> Exact {
     let mut y = Exact { terms: 1, ..Exact::default() };
     for (&x, &kept) in x.iter().zip(mask) {
@@ -25,7 +25,8 @@ pub fn dropout_bytes(x: &[f32], mask: &[u8], scale: f32) -> Exact {
     y
 }
 
-/// `y = a·x + b` where the mask keeps, else `a·α' + b`, from the rate alone.
+/// Computes `y = a·x + b` if an element is kept, else `a·α' + b`. `a` and `b` are derived from the
+/// rate alone.
 pub fn alpha_dropout(x: &[f32], cols: usize, dropout: &AlphaDropout) -> Exact {
     let (lambda, alpha) = (1.050_700_987_355_480_5, 1.673_263_242_354_377_2);
     let (k, saturated): (f64, f64) = (dropout.mask.rate.keep_in_effect(), -lambda * alpha);
@@ -40,10 +41,10 @@ pub fn alpha_dropout(x: &[f32], cols: usize, dropout: &AlphaDropout) -> Exact {
     y
 }
 
-/// `y = x·(1 + σ·n)`, from the rate and the draws alone.
+/// Computes `y = x·(1 + σ·n)` from the rate and the draws alone.
 ///
-/// The bound is Gaussian dropout's own, from the accuracy that WGSL grants, in units of u = 2^-24,
-/// half of ε:
+/// Gaussian dropout has its own error bound, which follows from the accuracy that WGSL guarantees.
+/// In units of u = 2^-24, half of ε:
 ///
 /// ```text
 /// |q| ≤ 0.425    r = 0.180625 − q² to 0.6u, which moves the quotient by 3 times that at most          2
@@ -56,8 +57,8 @@ pub fn alpha_dropout(x: &[f32], cols: usize, dropout: &AlphaDropout) -> Exact {
 /// both           PPND7 itself, 1.2e-7; σ·c rounded, times the quotient                             2 + 1 + 1
 /// ```
 ///
-/// so `σ·n` is right to 46u, 23ε, and `x·(1 + σ·n)`, with two more roundings, to `ε·|x|·(23·σ|n| +
-/// 1 + σ|n|)`.
+/// The relative error of `σ·n` is therefore at most 46u, or 23ε. With two more roundings, the error
+/// of `x·(1 + σ·n)` is at most `ε·|x|·(23·σ|n| + 1 + σ|n|)`.
 pub fn gaussian_dropout(x: &[f32], cols: usize, dropout: &GaussianDropout) -> Exact {
     let mask = dropout.mask();
     let mut y = Exact { terms: 0, ..Exact::default() };
@@ -65,16 +66,16 @@ pub fn gaussian_dropout(x: &[f32], cols: usize, dropout: &GaussianDropout) -> Ex
         let (row, col) = (mask.row_offset + (i / cols) as u64, mask.col_offset + (i % cols) as u64);
         let noise = dropout.sigma() * noise(mask.key.draw(row as u32, col));
         let x = f64::from(x);
-        // What `check` multiplies by 2·(0 + 2)·ε.
+        // `check` multiplies this magnitude by 2·(0 + 2)·ε.
         y.push(x * (1.0 + noise), x.abs() * (24.0 * noise.abs() + 1.0) / 4.0);
     }
     y
 }
 
-/// What a draw stands for in Gaussian dropout: the standard normal's quantile at the middle of its
-/// 65,536th, times what makes the variance over all draws 1.
+/// Returns the noise `n` of a draw in Gaussian dropout: the standard normal quantile at the middle
+/// of the draw's interval of 1/65,536, times the factor that makes the variance over all draws 1.
 pub fn noise(draw: u16) -> f64 {
-    // Those of the upper half; the lower is its mirror image.
+    // Quantiles of the upper half; the lower half mirrors it.
     static UPPER: LazyLock<Vec<f64>> = LazyLock::new(|| {
         (32_768..65_536).map(|draw| quantile((f64::from(draw) + 0.5) / 65536.0)).collect()
     });
@@ -82,7 +83,8 @@ pub fn noise(draw: u16) -> f64 {
     if draw >= 32_768 { noise(draw) } else { -noise(!draw) }
 }
 
-/// `Φ⁻¹(u)` for u ≥ 1/2, by Newton's method on `Φ(x) = 1/2 + φ(x)·(x + x³/3 + x⁵/(3·5) + …)`.
+/// Computes `Φ⁻¹(u)` for u ≥ 1/2, by Newton's method on
+/// `Φ(x) = 1/2 + φ(x)·(x + x³/3 + x⁵/(3·5) + …)`.
 ///
 /// Source: Marsaglia, "Evaluating the normal distribution", Journal of Statistical Software 11
 /// (2004).
@@ -97,7 +99,7 @@ fn quantile(u: f64) -> f64 {
             odd += 2.0;
         }
         let step = (u - 0.5 - density * sum) / density;
-        // From below, where Φ is concave, no step goes past the root.
+        // Φ is concave for x ≥ 0, so a step from below never overshoots the root.
         x += step;
         if step <= 1e-13 * x.max(1.0) {
             break;
@@ -110,7 +112,7 @@ fn quantile(u: f64) -> f64 {
 mod tests {
     use super::*;
 
-    /// Every draw there is: mean 0 and variance 1, and the f32 form within its bound.
+    /// Checks all draws: mean 0, variance 1, and the f32 form within its bound.
     #[test]
     fn over_all_draws_the_noise_is_standard() {
         let all: Vec<f64> = (0..=u16::MAX).map(noise).collect();
@@ -118,9 +120,10 @@ mod tests {
         assert!(moment(&|n| n).abs() < 1e-12, "mean {}", moment(&|n| n));
         let variance = moment(&|n| n * n);
         assert!((variance - 1.0).abs() < 1e-12, "variance {variance}");
-        // Without the constant it would not be 1.
+        // Without the constant, the variance would not be 1.
         assert!((variance / crate::gaussian::UNIT_VARIANCE.powi(2) - 1.0).abs() > 1e-5);
-        // The fourth moment of the normal distribution is 3: cutting it off at 4.3 costs little.
+        // The fourth moment of the normal distribution is 3; cutting the tails off at 4.3 changes
+        // it little.
         assert!((moment(&|n| n.powi(4)) - 3.0).abs() < 0.01);
         for (draw, &exact) in (0..=u16::MAX).zip(&all) {
             let computed =
@@ -135,7 +138,7 @@ mod tests {
 
     #[test]
     fn quantiles_are_the_published_ones() {
-        // Abramowitz and Stegun, table 26.5, and NIST's handbook.
+        // Sources: Abramowitz and Stegun, table 26.5, and NIST's handbook.
         for (u, x) in [
             (0.5, 0.0),
             (0.75, 0.674_489_750_196_081_7),

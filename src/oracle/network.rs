@@ -1,18 +1,18 @@
-//! An independent network in f64: forward, loss, gradient and update as the equations say, with the
-//! masks of the contract.
+//! An independent network in f64: forward pass, loss, gradient and update, written exactly as the
+//! equations, with the contract's masks.
 //!
-//! It shares nothing with the library's network but the masks themselves, whose bits the contract's
-//! own tests fix.
+//! It shares only the masks with the library's network, and the contract's own tests fix their
+//! bits.
 
 use crate::backend::Backend;
 use crate::mlp::{Architecture, Mlp};
 use crate::rules::SgdRule;
 use crate::{Key, Mask, Mode, Result};
 
-/// Weights `[inputs, outputs]` and bias of a layer, or what belongs to each of them.
+/// Weights `[inputs, outputs]` and bias `[outputs]` of a layer, or their gradients or velocities.
 pub type Layer64 = (Vec<f64>, Vec<f64>);
 
-/// A mini-batch: features row-major, and a label a row.
+/// Mini-batch: row-major features and one label per row.
 #[derive(Debug, Clone, Copy)]
 pub struct Batch<'a> {
     /// `[rows, inputs]`
@@ -21,17 +21,18 @@ pub struct Batch<'a> {
     pub labels: &'a [u32],
 }
 
-/// The network.
+/// Fully connected network in f64 with ReLU between the layers.
 #[derive(Debug, Clone)]
 pub struct Network64 {
-    /// Units of each layer from the input to the classes.
+    /// Number of units of each layer, from the input to the classes.
     pub widths: Vec<usize>,
     /// Weights and biases.
     pub layers: Vec<Layer64>,
     velocities: Option<Vec<Layer64>>,
 }
 
-/// What dropout site `layer` multiplies the element `(row, col)` by in training step `step`.
+/// Returns the function `(layer, row, col)` that gives the factor by which dropout site `layer`
+/// multiplies element `(row, col)` in training step `step`.
 pub fn training(
     architecture: &Architecture,
     step: u32,
@@ -49,7 +50,8 @@ pub fn training(
     }
 }
 
-/// What dropout site `layer` multiplies by at prediction time.
+/// Returns the function `(layer, row, col)` that gives the factor by which dropout site `layer`
+/// multiplies at prediction time.
 pub fn prediction(architecture: &Architecture) -> impl Fn(usize, usize, usize) -> f64 + '_ {
     move |layer, _, _| match architecture.mode {
         Mode::Vanilla => f64::from(architecture.rate_of(layer).threshold()) / 65536.0,
@@ -58,10 +60,10 @@ pub fn prediction(architecture: &Architecture) -> impl Fn(usize, usize, usize) -
 }
 
 impl Network64 {
-    /// A copy of a network's parameters.
+    /// Copies a network's parameters.
     ///
     /// # Errors
-    /// [`Error::Device`](crate::Error::Device) where the device was lost.
+    /// [`Error::Device`](crate::Error::Device) if the device was lost.
     pub fn of<B: Backend>(net: &mut Mlp<B>) -> Result<Self> {
         let wide = |values: Vec<f32>| values.into_iter().map(f64::from).collect::<Vec<_>>();
         let widths = net.architecture().widths();
@@ -72,8 +74,8 @@ impl Network64 {
         Ok(Self { widths, layers, velocities: None })
     }
 
-    /// What enters each layer, dropout applied, what each layer's sums are before ReLU; the last
-    /// sums are the logits.
+    /// Runs the forward pass. Returns each layer's input after dropout, and each layer's sums
+    /// before ReLU. The last sums are the logits.
     fn forward(
         &self,
         x: &[f32],
@@ -110,7 +112,7 @@ impl Network64 {
         (inputs, sums)
     }
 
-    /// Class probabilities, row-major.
+    /// Returns the class probabilities, row-major.
     pub fn probabilities(&self, x: &[f32], site: &impl Fn(usize, usize, usize) -> f64) -> Vec<f64> {
         let (_, mut sums) = self.forward(x, site);
         let mut p = sums.pop().unwrap_or_default();
@@ -123,14 +125,14 @@ impl Network64 {
         p
     }
 
-    /// The mean cross-entropy.
+    /// Returns the mean cross-entropy in nats.
     pub fn loss(&self, batch: Batch<'_>, site: &impl Fn(usize, usize, usize) -> f64) -> f64 {
         let p = self.probabilities(batch.x, site);
         let of = p.chunks(self.widths[self.widths.len() - 1]).zip(batch.labels);
         of.map(|(p, &label)| -p[label as usize].ln()).sum::<f64>() / batch.labels.len() as f64
     }
 
-    /// The gradient of [`loss`](Self::loss) by the chain rule.
+    /// Computes the gradient of [`loss`](Self::loss) by the chain rule.
     pub fn gradient(
         &self,
         batch: Batch<'_>,
@@ -165,8 +167,8 @@ impl Network64 {
         gradients
     }
 
-    /// The derivative of [`loss`](Self::loss) by each parameter, in the order of [`flat`], by
-    /// central differences of step `h`.
+    /// Estimates the derivative of [`loss`](Self::loss) with respect to each parameter, in the
+    /// order of [`flat`], by central differences with step `h`.
     pub fn differences(
         &self,
         batch: Batch<'_>,
@@ -199,8 +201,8 @@ impl Network64 {
         derivatives
     }
 
-    /// `g = dW + λ·W + α·sign(W)`, `v = μ·v + g`, `W = W − lr·v`, then max-norm; λ, α and max-norm
-    /// for weights alone.
+    /// Updates the parameters once: `g = dW + λ·W + α·sign(W)`, `v = μ·v + g`, `W = W − lr·v`, then
+    /// max-norm. λ, α and max-norm apply only to weights, not to biases.
     pub fn update(&mut self, gradients: &[Layer64], rule: &SgdRule) {
         let (lr, momentum, decay) =
             (f64::from(rule.lr), f64::from(rule.momentum), f64::from(rule.weight_decay));
@@ -230,7 +232,7 @@ impl Network64 {
         self.velocities = Some(velocities);
     }
 
-    /// The largest difference from a network's parameters; NaN counts as infinite.
+    /// Returns the largest absolute difference from a network's parameters. NaN counts as infinite.
     ///
     /// # Errors
     /// As [`of`](Self::of).
@@ -248,7 +250,7 @@ impl Network64 {
     }
 }
 
-/// Weights, then bias, of layer after layer.
+/// Returns all parameters layer by layer: the weights, then the bias.
 pub fn flat(layers: &[Layer64]) -> Vec<f64> {
     layers.iter().flat_map(|(weight, bias)| weight.iter().chain(bias)).copied().collect()
 }
