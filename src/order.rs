@@ -1,39 +1,39 @@
-//! The order in which the terms of a matrix product's sums are added: a function of its shape
-//! alone, so that results can be compared from device to device, whatever tile was chosen there.
+//! Order of summation in a matrix product. It is a function of the product's shape alone, so
+//! results are comparable between devices, whatever tiles they use.
 //!
-//! As a rule every element is **one chain** of fused multiply-adds over all terms in ascending
-//! order. `linear_forward` and `grad_input` of few rows or few columns have few elements but sums
-//! as long as ever, and a GPU would have nothing to do but wait for one chain. There the sum is cut
-//! into **parts** of equally many terms: each part is one ascending chain from 0, and the parts are
-//! added in ascending order from 0. `grad_weight` is never cut: it has as many elements as the
-//! layer has weights.
+//! By default, every element is **one chain** of fused multiply-adds over all terms in ascending
+//! order. `linear_forward` and `grad_input` with few rows or few columns have few elements, but
+//! their sums are no shorter. One chain per element would leave most of a GPU idle. For these
+//! shapes the sum is split into **parts** with equal numbers of terms (split-K). Each part is one
+//! ascending chain from 0, and the parts are added in ascending order from 0. `grad_weight` is
+//! never split, because it has as many elements as the layer has weights.
 //!
-//! The rule, [`part`]: a product of at most 32 rows or 32 columns, with at least 512 terms a sum,
-//! is cut into as many parts as bring it to some 512 blocks of 32 × 64 elements, with at least 128
-//! terms a part and at most 128 parts.
+//! The rule, [`part`]: a product of at most 32 rows or 32 columns with at least 512 terms per sum
+//! is split. The number of parts brings the product to about 512 blocks of 32 × 64 elements, with
+//! at least 128 terms per part and at most 128 parts.
 
-/// A product has few rows, or few columns, up to here.
+/// Largest number of rows, or of columns, of a product that may be split.
 pub(crate) const FEW: usize = 32;
-/// The shortest sum that is cut.
+/// Smallest number of terms of a sum that is split.
 const LONG: usize = 512;
-/// Blocks that are enough to keep a large GPU busy: four for each of 128 multiprocessors.
+/// Number of blocks that keeps a large GPU busy: four for each of 128 multiprocessors.
 const BLOCKS: usize = 512;
-/// The fewest terms of a part: with fewer, writing and reading the parts takes longer than what it
-/// saves.
+/// Smallest number of terms in a part. With fewer, writing and reading the parts takes longer than
+/// splitting saves.
 const TERMS: usize = 128;
-/// The most parts, so that some columns of all of them fit the smallest binding.
+/// Largest number of parts, chosen so that some columns of all parts fit the smallest binding.
 const PARTS: usize = 128;
-/// Parts are multiples of the largest step of a tile.
+/// Divisor of a part's number of terms: the largest step of a tile.
 const STEP: usize = 16;
 
-/// Terms of each part of a sum (the last part may have fewer) in a product of `rows × cols`
-/// elements that sum `inner` terms each; `None` where each sum is one chain.
+/// Returns the number of terms in each part of a sum (the last part may have fewer), for a product
+/// of `rows × cols` elements that each sum `inner` terms. Returns `None` if each sum is one chain.
 ///
 /// ```
 /// use wgpu_dropout::order::part;
 ///
 /// assert_eq!(part(128, 1024, 1024), None); // a mini-batch in a hidden layer: one chain
-/// assert_eq!(part(128, 10, 1024), Some(128)); // the same before ten classes: eight parts of 128 terms
+/// assert_eq!(part(128, 10, 1024), Some(128)); // the same, ten classes: eight parts of 128 terms
 /// assert_eq!(part(1, 4096, 4096), Some(512)); // one image: eight parts of 512 terms
 /// ```
 pub fn part(rows: usize, cols: usize, inner: usize) -> Option<usize> {
@@ -45,8 +45,9 @@ pub fn part(rows: usize, cols: usize, inner: usize) -> Option<usize> {
     (parts > 1).then(|| inner.div_ceil(parts).next_multiple_of(STEP))
 }
 
-/// Chains of an average over so many sub-networks, a power of two: chain t takes networks t, t +
-/// chains, … in ascending order, and the chains are joined in ascending order.
+/// Returns the number of chains of an average over `networks` subnetworks, a power of two up to 64.
+/// Chain t takes networks t, t + chains, … in ascending order, and the chains are joined in
+/// ascending order.
 pub(crate) fn chains(networks: usize) -> usize {
     1 << networks.clamp(1, 64).ilog2()
 }
@@ -78,7 +79,7 @@ mod tests {
             }
         }
         assert!(cut > 100, "{cut} shapes are cut");
-        // At each bound, and one past it.
+        // At each bound, and just past it.
         assert_eq!(
             [part(32, 64, 512), part(64, 32, 512), part(33, 64, 512), part(32, 64, 511)],
             [Some(128), Some(128), None, None]

@@ -1,11 +1,12 @@
-//! Activations and their derivatives, naively in f64.
+//! Activations and their derivatives, computed naively in f64.
 
 use super::Exact;
 use crate::Dropout;
 use crate::rules::Activation;
 
-/// The normal distribution's density and distribution function, from the series and, far out, the
-/// asymptotic expansion (Abramowitz and Stegun, 26.2.11 and 26.2.12): not what the kernels use.
+/// Returns the density and the distribution function of the standard normal distribution. Uses the
+/// series and, for |z| > 8, the asymptotic expansion (Abramowitz and Stegun, 26.2.11 and 26.2.12).
+/// Both are independent of the kernels' polynomial.
 fn normal(z: f64) -> (f64, f64) {
     let density = (-0.5 * z * z).exp() / (2.0 * std::f64::consts::PI).sqrt();
     if z.abs() > 8.0 {
@@ -20,10 +21,12 @@ fn normal(z: f64) -> (f64, f64) {
     (density, 0.5 + density * sum)
 }
 
+/// Returns the logistic function of `z`.
 fn sigmoid(z: f64) -> f64 {
     1.0 / (1.0 + (-z).exp())
 }
 
+/// Returns `act(z)`.
 fn act(activation: Activation, z: f64) -> f64 {
     match activation {
         Activation::None => z,
@@ -35,6 +38,7 @@ fn act(activation: Activation, z: f64) -> f64 {
     }
 }
 
+/// Returns `act'(z)`.
 fn slope(activation: Activation, z: f64) -> f64 {
     match activation {
         Activation::None => 1.0,
@@ -48,15 +52,19 @@ fn slope(activation: Activation, z: f64) -> f64 {
             let s = sigmoid(z);
             s * (1.0 + z * (1.0 - s))
         }
-        // 1 − s without a difference.
+        // `sigmoid(-z)` is 1 − s without cancellation.
         Activation::Sigmoid => sigmoid(z) * sigmoid(-z),
     }
 }
 
-/// What a coarse activation at z may be off by, in terms of the bound's smallest unit, 4 ε: GELU's
-/// polynomial by 8·10⁻⁸·|z|, which is 0.7 ε·|z|; an exponential of −d by (3 + 2·d)·ε of itself
-/// (WGSL's accuracy), which times |z| is no more than 3 ε for d = |z| or z²/2, and divisions by 2.5
-/// ε. The logistic function s by s·(1 − s)·(3 + 2·|z|) + 2.5 + ½, of which the first is below 0.9.
+/// Returns the error bound of an approximate activation at z, in the bound's smallest unit, 4 ε.
+///
+/// - GELU's polynomial is off by 8·10⁻⁸·|z|, or 0.7 ε·|z|.
+/// - An exponential of −d has a relative error of (3 + 2·d)·ε (WGSL's accuracy). Times |z|, this is
+///   at most 3 ε for d = |z| or z²/2.
+/// - A division adds 2.5 ε.
+/// - The logistic function s is off by s·(1 − s)·(3 + 2·|z|) + 2.5 + ½ in units of ε, whose first
+///   term is below 0.9.
 fn coarse(activation: Activation, z: f64) -> f64 {
     match activation {
         Activation::None | Activation::Relu => 0.0,
@@ -65,8 +73,8 @@ fn coarse(activation: Activation, z: f64) -> f64 {
     }
 }
 
-/// `Y = R + M·s·act(Z)` from the exact `Z` of a layer, which [`super::linear_forward`] gives
-/// without ReLU and dropout.
+/// Computes `Y = R + M·s·act(Z)` from the exact `Z` of a layer, the result of
+/// [`super::linear_forward`] without ReLU and dropout.
 pub fn linear_activation(
     z: &Exact,
     residual: Option<&[f32]>,
@@ -78,7 +86,7 @@ pub fn linear_activation(
     for (i, (&z, &magnitude)) in z.values.iter().zip(&z.magnitudes).enumerate() {
         let residual = residual.map_or(0.0, |residual| f64::from(residual[i]));
         let value = super::drop_one(dropout, i / cols, i % cols, act(activation, z));
-        // No slope is above 1.13.
+        // No activation has a slope above 1.13.
         let size =
             super::drop_one(dropout, i / cols, i % cols, 1.2 * magnitude + coarse(activation, z));
         y.push(residual + value, size.abs() + residual.abs());
@@ -86,7 +94,7 @@ pub fn linear_activation(
     y
 }
 
-/// `dZ = M·s·act'(Z)·dY`.
+/// Computes `dZ = M·s·act'(Z)·dY`, all `[rows, cols]`.
 pub fn activation_grad(
     grad_output: &[f32],
     z: &[f32],
@@ -102,7 +110,7 @@ pub fn activation_grad(
             _ => slope(activation, f64::from(z)) * dy,
         };
         let value = super::drop_one(dropout, i / cols, i % cols, back);
-        // The logistic function's is no more than 4 ε off, as above.
+        // The error of the logistic function is at most 4 ε, as above.
         let kind =
             if matches!(activation, Activation::Gelu | Activation::Silu) { 2.4 } else { 1.0 };
         grad_z.push(value, super::drop_one(dropout, i / cols, i % cols, kind * dy).abs());
@@ -116,7 +124,7 @@ mod tests {
 
     #[test]
     fn the_normal_distribution_is_the_tables() {
-        // Abramowitz and Stegun, table 26.1.
+        // Source: Abramowitz and Stegun, table 26.1.
         for (z, below) in [
             (0.0, 0.5),
             (1.0, 0.841_344_746_068_543),
@@ -125,7 +133,7 @@ mod tests {
         ] {
             assert!((normal(z).1 - below).abs() < 1e-14, "{z}: {}", normal(z).1);
         }
-        // Where the series ends and the expansion begins: 1 to the last places of an f64.
+        // At the switch from the series to the expansion: both are 1 to the last places of an f64.
         assert!((normal(7.999).1 - normal(8.001).1).abs() < 1e-14);
         assert!((normal(-9.0).1 / 1.128_588e-19 - 1.0).abs() < 1e-3);
     }

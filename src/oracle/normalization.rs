@@ -1,14 +1,14 @@
-//! Batch and layer normalization, the sparsity penalty and AdamW, naively and in f64.
+//! Batch and layer normalization, the sparsity penalty and AdamW, computed naively in f64.
 
 use super::{C, Exact};
 use crate::Dropout;
 use crate::rules::AdamWRule;
 
-/// Roundings of a reciprocal square root by WGSL's accuracy table: 4.5 ULP of `sqrt`, 2.5 of the
-/// division, and of what is around it.
+/// Number of roundings of a reciprocal square root by WGSL's accuracy table: 4.5 ULP for `sqrt`,
+/// 2.5 for the division, and the operations around them.
 const ROOT: usize = 10;
 
-/// Means and variances of the columns of `x [B, cols]`, `[2, cols]`.
+/// Computes the means and variances, `[2, cols]`, of the columns of `x [B, cols]`.
 pub fn batch_statistics(x: &[f32], cols: usize) -> Exact {
     let rows = (x.len() / cols.max(1)) as f64;
     let column = |col: usize| x.iter().skip(col).step_by(cols.max(1)).map(|&x| f64::from(x));
@@ -23,19 +23,20 @@ pub fn batch_statistics(x: &[f32], cols: usize) -> Exact {
     for col in 0..cols {
         let (mean, magnitude) = mean(col);
         let variance = column(col).map(|x| (x - mean).powi(2)).sum::<f64>() / rows;
-        // A mean that is off adds its square: what is of first order in it cancels.
+        // An error of the mean adds its square to the variance; its first-order terms cancel.
         let off = C * (rows + 4.0) * f64::from(f32::EPSILON) * magnitude;
         exact.push(variance, variance + off * magnitude);
     }
     exact
 }
 
-/// `Y = γ·(X − mean)/√(variance + ε) + β` of each row of `x [B, cols]`, and its statistics `[B, 2]`:
-/// mean and `1/√(variance + ε)`.
+/// Computes `Y = γ·(X − mean)/√(variance + ε) + β` for each row of `x [B, cols]`, and the
+/// statistics `[B, 2]`: the mean and `1/√(variance + ε)`.
 ///
-/// The mean is off by `(cols + 2)·ε` of the mean magnitude, as in [`batch_statistics`]. Divided by
-/// the deviation, that adds to every element. The variance is off by as much relative to the second
-/// moment about the mean, and half of it passes to the root.
+/// The error of the mean is at most `(cols + 2)·ε` times the mean magnitude, as in
+/// [`batch_statistics`]. Divided by the deviation, it adds to the error of every element. The error
+/// of the variance is as large relative to the second moment about the mean, and half of it passes
+/// to the root.
 pub fn layer_norm(x: &[f32], affine: &[f32], cols: usize, epsilon: f32) -> [Exact; 2] {
     let mut y = Exact { terms: cols + ROOT, ..Exact::default() };
     let mut statistics = y.clone();
@@ -45,7 +46,7 @@ pub fn layer_norm(x: &[f32], affine: &[f32], cols: usize, epsilon: f32) -> [Exac
         let magnitude = row.iter().map(|&x| f64::from(x).abs()).sum::<f64>() / count;
         let squares: f64 = row.iter().map(|&x| (f64::from(x) - mean).powi(2)).sum();
         let inverse = 1.0 / (squares / count + f64::from(epsilon)).sqrt();
-        // A mean that is off by δ adds δ² to the variance: of second order, relative to δ.
+        // An error δ of the mean adds only δ² to the variance.
         let off = C * (count + 4.0) * f64::from(f32::EPSILON) * magnitude;
         let root = 1.0 + off * magnitude * inverse * inverse;
         statistics.push(mean, magnitude);
@@ -60,8 +61,8 @@ pub fn layer_norm(x: &[f32], affine: &[f32], cols: usize, epsilon: f32) -> [Exac
     [y, statistics]
 }
 
-/// `Y = M·s·relu(γ·(X − mean)/√(variance + ε) + β)` with given statistics and affine map, both `[2,
-/// cols]`.
+/// Computes `Y = M·s·relu(γ·(X − mean)/√(variance + ε) + β)` with the given statistics and affine
+/// map, both `[2, cols]`.
 pub fn batch_norm(
     x: &[f32],
     statistics: &[f32],
@@ -87,8 +88,11 @@ pub fn batch_norm(
     exact
 }
 
-/// `dγ` and `dβ` `[2, cols]`, and `dX` of [`batch_norm`] with the statistics of `x` itself, of
-/// which the given ones are a rounding.
+/// Computes `dγ` and `dβ`, `[2, cols]`, and `dX` of [`batch_norm`], where the statistics depend on
+/// `x`. The given statistics are those of `x`, rounded to f32.
+///
+/// With `through` (a scale), `x` was the output of a ReLU and a dropout, and `dX` passes back
+/// through them.
 pub fn batch_norm_grad(
     x: &[f32],
     statistics: &[f32],
@@ -128,7 +132,7 @@ pub fn batch_norm_grad(
     [sums, dx]
 }
 
-/// `weight·Σ KL(target ‖ mean)`.
+/// Computes the penalty `weight·Σ KL(target ‖ mean)`.
 pub fn sparsity(means: &[f64], target: f64, weight: f64) -> f64 {
     let kl = |mean: &f64| {
         target * (target / mean).ln() + (1.0 - target) * ((1.0 - target) / (1.0 - mean)).ln()
@@ -136,8 +140,8 @@ pub fn sparsity(means: &[f64], target: f64, weight: f64) -> f64 {
     weight * means.iter().map(kl).sum::<f64>()
 }
 
-/// `dY` with the gradient of [`sparsity`] added, from the means that are the first `cols` of
-/// `statistics`; each within 10⁻⁶ of neither end.
+/// Computes `dY` plus the gradient of [`sparsity`]. The means are the first `cols` values of
+/// `statistics`, each clamped to 10⁻⁶ … 1 − 10⁻⁶.
 pub fn sparsity_grad(
     statistics: &[f32],
     grad_y: &[f32],
@@ -151,14 +155,16 @@ pub fn sparsity_grad(
     for (i, &grad) in grad_y.iter().enumerate() {
         let mean = f64::from(statistics[i % cols]).clamp(1e-6, 1.0 - 1e-6);
         let (over, under) = (share * (1.0 - target) / (1.0 - mean), share * target / mean);
-        // 1 − mean is rounded, in proportion to 1, and 1 − 10⁻⁶ before it.
+        // The rounding error of 1 − mean is proportional to 1, and so is that of the bound 1 −
+        // 10⁻⁶.
         let rounded = over * (1.0 + 0.25 / (1.0 - mean));
         exact.push(f64::from(grad) + over - under, f64::from(grad).abs() + rounded + under);
     }
     exact
 }
 
-/// One update by [`AdamWRule`] from f32 state, after `step` others: `W`, `m`, `v`.
+/// Updates a tensor by [`AdamWRule`] from f32 state, after `step` earlier updates. Returns `W`, `m`
+/// and `v`.
 pub fn adamw(
     grad: &[f32],
     [weight, first, second]: [&[f32]; 3],
