@@ -1,8 +1,10 @@
-//! One readable twin for each shader, under the same stem and with the same order of summation.
+//! The reference CPU path: one readable twin for each shader, in a file of the same stem and with
+//! the same order of summation.
 //!
-//! All take row-major slices whose lengths the caller has checked, as [`Cpu`](crate::Cpu)
-//! does, and panic on others. Where a device multiplies and adds in two roundings, as these do, the
-//! results are equal to the bit; where it contracts them they agree within rounding.
+//! All functions take row-major slices. They require that the caller has checked the lengths, as
+//! [`Cpu`](crate::Cpu) does, and panic if the lengths do not fit. Multiplication and addition here
+//! are two roundings. If a device also rounds twice, its results are equal to the bit. If it
+//! contracts them into a fused multiply-add, the results agree within rounding.
 
 mod activation;
 mod activation_grad;
@@ -77,7 +79,7 @@ pub use subnetworks::subnetworks;
 
 use crate::Dropout;
 
-/// `row = relu(row + bias)`, each part where it is asked for.
+/// Computes `row = relu(row + bias)`; the bias and the ReLU are optional.
 #[inline(always)]
 pub(crate) fn activate_row(row: &mut [f32], bias: Option<&[f32]>, relu: bool) {
     if let Some(bias) = bias {
@@ -89,22 +91,22 @@ pub(crate) fn activate_row(row: &mut [f32], bias: Option<&[f32]>, relu: bool) {
     }
 }
 
-/// `grad = grad·scale` where the ReLU's output was above 0, else 0: the way back through ReLU and
-/// dropout.
+/// Runs the backward pass through a ReLU and dropout: `grad = grad·scale` if the output is above 0,
+/// else 0.
 #[inline(always)]
 pub(crate) fn through_relu(grad: &mut [f32], output: &[f32], scale: f32) {
-    // A NaN in the output is not <= 0, so it lets the gradient pass.
+    // A NaN in the output is not <= 0, so the gradient passes.
     grad.iter_mut()
         .zip(output)
         .for_each(|(grad, &y)| *grad = if y <= 0.0 { 0.0 } else { *grad * scale });
 }
 
-/// `row[c] = M·s·row[c]` in place, for local row `index` of the masked tensor.
+/// Computes `row[c] = M·s·row[c]` in place, for local row `index` of the masked tensor.
 pub(crate) fn drop_row(row: &mut [f32], index: usize, dropout: &Dropout) {
     for (group, strip) in row.chunks_mut(8).enumerate() {
         let keep = dropout.mask.keep8(index, 8 * group);
         for (j, value) in strip.iter_mut().enumerate() {
-            // By selection, so that NaN and infinity do not survive being dropped.
+            // Selects instead of multiplying by 0, so that a dropped NaN or infinity becomes 0.
             *value = if keep >> j & 1 == 1 { *value * dropout.scale } else { 0.0 };
         }
     }

@@ -2,7 +2,7 @@
 
 use crate::order;
 
-/// A weighted mean, the sum of squares about it, and the weight of both.
+/// Weighted mean, weighted sum of squares about it, and the total weight.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Sum {
     weight: f32,
@@ -11,7 +11,7 @@ pub(crate) struct Sum {
 }
 
 impl Sum {
-    /// Two sums as one. Weights of 0 change nothing, whatever the rest is.
+    /// Joins two sums. If `other` has a weight of 0, its other fields are ignored.
     fn join(self, other: Self) -> Self {
         if other.weight <= 0.0 {
             return self;
@@ -26,10 +26,12 @@ impl Sum {
     }
 }
 
-/// Joins mean and squares of the class probabilities of S networks, and the mean of their
-/// entropies, to `moments [R, 2·C + 1]`. The logits `z [S·R, C]` are overwritten with the
-/// probabilities. `weights` are those of the S networks, `before` is the weight of all networks so
-/// far; at 0 what `moments` holds is not looked at.
+/// Joins the moments of S networks to `moments [R, 2·C + 1]`: the means of the class probabilities,
+/// the sums of squares about them, and the mean of the entropies. Overwrites the logits
+/// `z [S·R, C]` with the probabilities.
+///
+/// `weights [S]` are the weights of the networks. `before` is the total weight of all earlier
+/// networks; if it is 0, the previous contents of `moments` are ignored.
 pub fn moments(z: &mut [f32], weights: &[f32], before: f32, moments: &mut [f32], classes: usize) {
     let rows = moments.len() / (2 * classes + 1);
     let entropies: Vec<f32> = z.chunks_exact_mut(classes).map(softmax).collect();
@@ -38,7 +40,8 @@ pub fn moments(z: &mut [f32], weights: &[f32], before: f32, moments: &mut [f32],
     }
 }
 
-/// Softmax of a row in place, the largest logit taken off first; its entropy in nats.
+/// Replaces a row of logits with its softmax and returns its entropy in nats. Subtracts the largest
+/// logit first, so that no exponential overflows.
 pub(crate) fn softmax(row: &mut [f32]) -> f32 {
     let largest = row
         .iter()
@@ -56,8 +59,8 @@ pub(crate) fn softmax(row: &mut [f32]) -> f32 {
     sum.ln() - terms / sum
 }
 
-/// One of `rows` rows: `probabilities [S·R, C]` and `entropies [S·R]` joined to its `moments [2·C +
-/// 1]`.
+/// Joins `probabilities [S·R, C]` and `entropies [S·R]` to the `moments [2·C + 1]` of row `row` of
+/// `rows`.
 pub(crate) fn join_row(
     probabilities: &[f32],
     entropies: &[f32],

@@ -2,16 +2,18 @@
 
 use crate::rules::{Filter, Image};
 
-/// `Y[(b, i, j), (u, v, c)] = X[b, i + u − P, j + v − P, c]` inside of the image, else 0; `patches`
-/// is the image that `filter` makes of `image`.
+/// Extracts the patches of images: `Y[(b, i, j), (u, v, c)] = X[b, i + u − P, j + v − P, c]` inside
+/// the image, else 0.
+///
+/// `patches` is the shape that `filter` makes of `image`, with one patch per pixel.
 pub fn patches(x: &[f32], y: &mut [f32], image: Image, filter: Filter, patches: Image) {
     let (line, run) = (image.width * image.channels, filter.side * image.channels);
     let lines = x.chunks(image.elements()).zip(y.chunks_mut(patches.elements()));
     for (x, y) in lines {
         for (place, patch) in y.chunks_mut(patches.channels).enumerate() {
             let (row, col) = (place / patches.width, place % patches.width);
-            // Of a row of the image, what the patch takes, and what of it lies before the image and
-            // in it.
+            // Each row of the patch is a run of one line of the image: `before` elements of
+            // padding, then `inside` elements of the line from `from` on.
             let before = filter.padding.saturating_sub(col) * image.channels;
             let from = col.saturating_sub(filter.padding) * image.channels;
             let inside = (run - before).min(line - from);

@@ -4,8 +4,12 @@ use super::pool::{largest, share, window};
 use super::through_relu;
 use crate::rules::{Image, Pool, Pooling};
 
-/// `dX`: a mean's gradient in equal shares, a maximum's at the first of the largest elements; 0 in
-/// no window. `through` is the scale of a dropout and ReLU that gave `x`.
+/// Computes `dX` of a pooling. The gradient of a mean is divided equally among the elements of its
+/// window. The gradient of a maximum goes to the first largest element. Elements outside all
+/// windows get 0.
+///
+/// With `through` (a scale), `x` was the output of a ReLU and a dropout, and the gradient passes
+/// back through them.
 pub fn pool_grad(
     x: &[f32],
     grad_y: &[f32],
