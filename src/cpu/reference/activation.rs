@@ -1,10 +1,11 @@
 //! Twin of `shaders/activation.wgsl`.
-// The constants are written as published.
+// The constants have the digits of the source.
 #![allow(clippy::excessive_precision)]
 
 use crate::rules::Activation;
 
-/// `Φ(z)`, the normal distribution's; Abramowitz and Stegun, 7.1.26.
+/// Computes `Φ(z)`, the standard normal distribution function, from `bell = exp(−z²/2)`. Source:
+/// Abramowitz and Stegun, 7.1.26.
 fn normal(z: f32, bell: f32) -> f32 {
     let t = 1.0 / (1.0 + 0.231_641_9 * z.abs());
     let polynomial = 0.254_829_592
@@ -13,21 +14,23 @@ fn normal(z: f32, bell: f32) -> f32 {
     if z > 0.0 { 1.0 - tail } else { tail }
 }
 
+/// Computes the logistic function of `z`. Clamps `z` so that the exponential does not overflow.
 fn sigmoid(z: f32) -> f32 {
     1.0 / (1.0 + (-z.clamp(-80.0, 80.0)).exp())
 }
 
-/// `exp(−z²/2)` and the `z` that it is of, near enough to 0 to have a square.
+/// Returns `exp(−z²/2)` and the `z` that it was computed from, clamped so that its square does not
+/// overflow.
 fn bell(z: f32) -> (f32, f32) {
     let near = z.clamp(-20.0, 20.0);
     ((-0.5 * near * near).exp(), near)
 }
 
-/// `act(z)`.
+/// Computes `act(z)`.
 pub(crate) fn activate(activation: Activation, z: f32) -> f32 {
     match activation {
         Activation::None => z,
-        // A comparison instead of max(): relu(NaN) is NaN.
+        // A comparison instead of max(), so that relu(NaN) is NaN.
         Activation::Relu if z <= 0.0 => 0.0,
         Activation::Relu => z,
         Activation::Gelu => {
@@ -39,11 +42,11 @@ pub(crate) fn activate(activation: Activation, z: f32) -> f32 {
     }
 }
 
-/// `act'(z)·grad`.
+/// Computes `act'(z)·grad`.
 pub(crate) fn back(activation: Activation, z: f32, grad: f32) -> f32 {
     match activation {
         Activation::None => grad,
-        // By selection; where z is NaN the gradient passes.
+        // Selects instead of multiplying; if z is NaN, the gradient passes.
         Activation::Relu if z <= 0.0 => 0.0,
         Activation::Relu => grad,
         Activation::Gelu => {

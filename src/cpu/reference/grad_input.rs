@@ -1,11 +1,11 @@
 //! Twin of `shaders/grad_input.wgsl`.
 
-/// `dX = dZ·Wᵀ`; `dZ [B, O]`, `W [I, O]`, `dX [B, I]`, `shape` is `[I, O]`. Each element sums over
-/// `O` in ascending order, in one chain or in the parts that [`order::part`](crate::order::part)
-/// says.
+/// Computes `dX = dZ·Wᵀ`; `dZ [B, O]`, `W [I, O]`, `dX [B, I]`, and `shape` is `[I, O]`. Each
+/// element sums over `O` in ascending order, in one chain or in the parts that
+/// [`order::part`](crate::order::part) gives.
 ///
-/// With `through` (`X [B, I]` and its scale) it goes back through the ReLU and dropout before, too:
-/// `dX·s` where `X > 0`, else 0.
+/// With `through` (`X [B, I]` and its scale `s`), the backward pass continues through the preceding
+/// ReLU and dropout: `dX·s` if `X > 0`, else 0.
 pub fn grad_input(
     grad_z: &[f32],
     weight: &[f32],
@@ -14,7 +14,7 @@ pub fn grad_input(
     through: Option<(&[f32], f32)>,
 ) {
     let [inputs, outputs] = shape;
-    // With Wᵀ at hand the innermost loop runs along a row, as in linear_forward.
+    // With Wᵀ, the innermost loop runs along a row, as in linear_forward.
     let mut transposed = vec![0.0; weight.len()];
     for (i, row) in weight.chunks(outputs.max(1)).enumerate() {
         row.iter().enumerate().for_each(|(o, &w)| transposed[o * inputs + i] = w);

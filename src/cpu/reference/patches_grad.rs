@@ -3,8 +3,11 @@
 use super::through_relu;
 use crate::rules::{Filter, Image};
 
-/// `dX`, each element the sum over the patches that it is in, in ascending order of its place in
-/// them. `through` is the `X` and the scale of a dropout and ReLU that gave it.
+/// Computes `dX` of [`patches`](super::patches()). Each element is the sum over the patches that
+/// contain it, in ascending order of its place in the patch.
+///
+/// With `through` (`X` and a scale), `X` was the output of a ReLU and a dropout, and the gradient
+/// passes back through them.
 pub fn patches_grad(
     grad_y: &[f32],
     grad_x: &mut [f32],

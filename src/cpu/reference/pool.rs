@@ -2,27 +2,28 @@
 
 use crate::rules::{Image, Pool, Pooling};
 
-/// The elements of the window with the corner `corner`, row by row, as places in an image.
+/// Returns the indices in an image of a window's elements, row by row. `corner` is the index of its
+/// first element.
 pub(super) fn window(corner: usize, image: Image, pool: Pool) -> impl Iterator<Item = usize> {
     (0..pool.height * pool.width).map(move |place| {
         corner + (place / pool.width * image.width + place % pool.width) * image.channels
     })
 }
 
-/// The place of the largest element of a window: the first of equal ones, and a NaN before all
-/// numbers.
+/// Returns the index of the largest element of a window: the first of equal elements. The first NaN
+/// counts as largest.
 pub(super) fn largest(x: &[f32], corner: usize, image: Image, pool: Pool) -> usize {
     window(corner, image, pool)
         .fold(corner, |found, at| if x[at] <= x[found] || x[found].is_nan() { found } else { at })
 }
 
-/// What a sum over a window is multiplied by to make its mean.
+/// Returns the reciprocal of the number of elements in a window, which turns a sum into a mean.
 pub(super) fn share(pool: Pool) -> f32 {
     (1.0 / (pool.height * pool.width) as f64) as f32
 }
 
-/// `Y[b, i, j, c]`, the largest element or the mean of a window of `X`; `pooled` is the image that
-/// `pool` makes of `image`.
+/// Computes `Y[b, i, j, c]`, the largest element or the mean of a window of `X`. `pooled` is the
+/// shape that `pool` makes of `image`.
 pub fn pool(x: &[f32], y: &mut [f32], image: Image, pool: Pool, pooled: Image) {
     for (x, y) in x.chunks(image.elements()).zip(y.chunks_mut(pooled.elements())) {
         for (at, y) in y.iter_mut().enumerate() {
