@@ -2,7 +2,7 @@
 
 use crate::AlphaDropout;
 
-/// `y = a·x + b` where the mask keeps, else `a·α' + b`; both `[rows, cols]`.
+/// Computes `y = a·x + b` if an element is kept, else `a·α' + b`; both `[rows, cols]`.
 pub fn alpha_dropout(x: &[f32], y: &mut [f32], cols: usize, dropout: &AlphaDropout) {
     if dropout.is_identity() {
         return y.copy_from_slice(x);

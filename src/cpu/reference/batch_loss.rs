@@ -1,7 +1,7 @@
 //! Twin of `shaders/batch_loss.wgsl`.
 
-/// The sums over the rows of `losses [B, 2]`: 64 partial sums of every 64th row each, then those in
-/// order.
+/// Returns the sums over the rows of `losses [B, 2]`. Partial sum p of 64 takes rows p, p + 64, …;
+/// the partial sums are then added in order.
 pub fn batch_loss(losses: &[f32]) -> [f32; 2] {
     let mut partial = [[0.0; 2]; 64];
     for (row, loss) in losses.chunks_exact(2).enumerate() {

@@ -3,8 +3,11 @@
 use super::batch_norm::inverse_deviations;
 use super::through_relu;
 
-/// `dγ`, `dβ` and `dX`; `x`, `grad_y`, `grad_x` `[rows, cols]`, the others `[2, cols]`. `through`
-/// is the scale of a dropout and ReLU that gave `x`.
+/// Computes `dγ`, `dβ` and `dX` of a batch normalization with the statistics of `x`. `x`, `grad_y`
+/// and `grad_x` are `[rows, cols]`, the others `[2, cols]`; `grad_affine` holds `dγ`, then `dβ`.
+///
+/// With `through` (a scale), `x` was the output of a ReLU and a dropout, and `dX` passes back
+/// through them.
 #[allow(clippy::too_many_arguments)]
 pub fn batch_norm_grad(
     x: &[f32],

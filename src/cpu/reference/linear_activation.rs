@@ -4,9 +4,9 @@ use super::activation::activate;
 use crate::Dropout;
 use crate::rules::Activation;
 
-/// `Y = R + M·s·act(Z)` with `Z = X·W + b`, saved where there is room for it; shapes as of
-/// [`LinearActivation`](crate::call::LinearActivation), `shape` is `[I, O]`. The sums are those of
-/// [`super::linear_forward`].
+/// Computes `Y = R + M·s·act(Z)` with `Z = X·W + b`, and stores `Z` if `z` is given. The shapes are
+/// those of [`LinearActivation`](crate::call::LinearActivation); `shape` is `[I, O]`. The sums are
+/// those of [`super::linear_forward`].
 #[allow(clippy::too_many_arguments)]
 pub fn linear_activation(
     x: &[f32],

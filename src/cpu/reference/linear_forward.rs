@@ -2,10 +2,11 @@
 
 use crate::{Dropout, order};
 
-/// `Y = M·s·relu(X·W + b)`; `X [B, I]`, `W [I, O]`, `b [O]`, `Y [B, O]`, `shape` is `[I, O]`.
+/// Computes `Y = M·s·relu(X·W + b)`; `X [B, I]`, `W [I, O]`, `b [O]`, `Y [B, O]`, and `shape` is
+/// `[I, O]`.
 ///
 /// Each element sums over `I` in ascending order, in one chain or in the parts that [`order::part`]
-/// says, then adds the bias.
+/// gives, then adds the bias.
 pub fn linear_forward(
     x: &[f32],
     weight: &[f32],
@@ -21,8 +22,8 @@ pub fn linear_forward(
     y.fill(0.0);
     for (index, y) in y.chunks_mut(outputs.max(1)).enumerate() {
         let x = &x[index * inputs..(index + 1) * inputs];
-        // The innermost loop runs along a row of W, so that a compiler can vectorise it without
-        // touching the order of a sum.
+        // The innermost loop runs along a row of W, so that a compiler can vectorize it without
+        // changing the order of any sum.
         for (x, weight) in x.chunks(part).zip(weight.chunks(part * outputs.max(1))) {
             sums.fill(0.0);
             for (&x, weight) in x.iter().zip(weight.chunks(outputs.max(1))) {

@@ -2,7 +2,7 @@
 
 use crate::Mask;
 
-/// The mask `[rows, cols]` as bytes 0 and 1, row-major.
+/// Writes the mask `[rows, cols]` as bytes 0 and 1, row-major.
 pub fn mask_bytes(bytes: &mut [u8], cols: usize, mask: &Mask) {
     for (row, bytes) in bytes.chunks_mut(cols.max(1)).enumerate() {
         for (group, bytes) in bytes.chunks_mut(8).enumerate() {

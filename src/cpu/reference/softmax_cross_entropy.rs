@@ -1,9 +1,10 @@
 //! Twin of `shaders/softmax_cross_entropy.wgsl`.
 
-/// The loss of each row, whether it is right, and the gradient of the mean of `batch` losses.
+/// Computes the loss of each row and the gradient of the mean over `batch` losses.
 ///
-/// `logits`, `grad_logits` `[B, C]`, `labels [B]`, `losses [B, 2]`. A label past the classes gives
-/// a loss of NaN.
+/// `logits` and `grad_logits` are `[B, C]`, `labels [B]`, `losses [B, 2]`. A row of `losses` holds
+/// the loss in nats, and 1 if the prediction is correct, else 0. A label past the classes gives a
+/// loss of NaN.
 pub fn softmax_cross_entropy(
     logits: &[f32],
     labels: &[u32],
@@ -16,7 +17,7 @@ pub fn softmax_cross_entropy(
     for (row, &label) in labels.iter().enumerate() {
         let span = row * classes..(row + 1) * classes;
         let (z, dz) = (&logits[span.clone()], &mut grad_logits[span]);
-        // The first of equal largest logits counts.
+        // The prediction is the first of equal largest logits.
         let argmax = (1..classes).fold(0, |best, c| if z[c] > z[best] { c } else { best });
         let largest = z.get(argmax).copied().unwrap_or(f32::NAN);
         let mut sum = 0.0;

@@ -1,7 +1,7 @@
 //! Twin of `shaders/subnetworks.wgsl`.
 
-/// `y[m·rows + r, c] = M[m, c]·s·x[(m·rows + r) % X, c]`, where X is the number of rows of `x` and
-/// `M[m, c]` bit `bit + c` of `first + m`.
+/// Applies enumerated masks: `y[m·rows + r, c] = M[m, c]·s·x[(m·rows + r) % X, c]`, where X is the
+/// number of rows of `x` and `M[m, c]` is bit `bit + c` of `first + m`.
 pub fn subnetworks(
     x: &[f32],
     y: &mut [f32],
@@ -16,7 +16,7 @@ pub fn subnetworks(
     {
         let mask = first + (row / rows) as u32;
         for (c, (y, &x)) in y.iter_mut().zip(x).enumerate() {
-            // By selection, so that NaN and infinity do not survive being dropped.
+            // Selects instead of multiplying by 0, so that a dropped NaN or infinity becomes 0.
             *y = if mask >> (bit as usize + c) & 1 == 1 { x * scale } else { 0.0 };
         }
     }
