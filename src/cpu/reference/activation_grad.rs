@@ -4,7 +4,7 @@ use super::activation::back;
 use crate::Dropout;
 use crate::rules::Activation;
 
-/// `dZ = M·s·act'(Z)·dY`, all `[rows, cols]`.
+/// Computes `dZ = M·s·act'(Z)·dY`, all `[rows, cols]`.
 pub fn activation_grad(
     grad_output: &[f32],
     z: &[f32],

@@ -2,7 +2,7 @@
 
 use crate::rules::AdamWRule;
 
-/// One update of `weight` with its moments by [`AdamWRule`], after `step` others.
+/// Updates `weight` and its moments by [`AdamWRule`], after `step` earlier updates.
 pub fn adamw(
     grad: &[f32],
     weight: &mut [f32],

@@ -3,8 +3,8 @@
 use super::{activate_row, drop_row};
 use crate::Dropout;
 
-/// `Y = M·s·relu(γ·(X − mean)/√(variance + ε) + β)`; `x`, `y` `[rows, cols]`, `statistics` and
-/// `affine` `[2, cols]`.
+/// Computes `Y = M·s·relu(γ·(X − mean)/√(variance + ε) + β)`. `x` and `y` are `[rows, cols]`;
+/// `statistics` (mean, variance) and `affine` (γ, β) are `[2, cols]`.
 #[allow(clippy::too_many_arguments)]
 pub fn batch_norm(
     x: &[f32],
@@ -24,12 +24,12 @@ pub fn batch_norm(
     }
 }
 
-/// `1/√(variance + ε)` of each column.
+/// Returns `1/√(variance + ε)` of each column.
 pub(crate) fn inverse_deviations(statistics: &[f32], cols: usize, epsilon: f32) -> Vec<f32> {
     statistics[cols..].iter().map(|variance| 1.0 / (variance + epsilon).sqrt()).collect()
 }
 
-/// `γ·(x − mean)·inverse + β` of a row.
+/// Computes `γ·(x − mean)·inverse + β` for a row.
 pub(crate) fn normalize_row(
     x: &[f32],
     means: &[f32],

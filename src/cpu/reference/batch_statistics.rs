@@ -1,7 +1,8 @@
 //! Twin of `shaders/batch_statistics.wgsl`.
 
-/// Mean and variance of each column of `x [B, cols]`, and the running ones; `statistics` and
-/// `running` are `[2, cols]`.
+/// Computes the mean and the biased variance of each column of `x [B, cols]` and updates the
+/// running ones, whose variance is unbiased. `statistics` and `running` are `[2, cols]`: means,
+/// then variances.
 pub fn batch_statistics(
     x: &[f32],
     statistics: &mut [f32],

@@ -2,7 +2,7 @@
 
 use crate::Dropout;
 
-/// `y = M·s·x`, both `[rows, cols]`.
+/// Computes `y = M·s·x`, both `[rows, cols]`.
 pub fn dropout(x: &[f32], y: &mut [f32], cols: usize, dropout: &Dropout) {
     y.copy_from_slice(x);
     for (row, y) in y.chunks_mut(cols.max(1)).enumerate() {

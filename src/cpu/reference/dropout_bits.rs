@@ -1,6 +1,7 @@
 //! Twin of `shaders/dropout_bits.wgsl`.
 
-/// `y = M·s·x`, both `[rows, cols]`; element (r, c) of M is bit c % 32 of word c / 32 of row r.
+/// Computes `y = M·s·x`, both `[rows, cols]`. Element (r, c) of M is bit c % 32 of word c / 32 of
+/// row r.
 pub fn dropout_bits(x: &[f32], bits: &[u32], y: &mut [f32], cols: usize, scale: f32) {
     let words = cols.div_ceil(32);
     for (i, (x, y)) in x.iter().zip(y).enumerate() {

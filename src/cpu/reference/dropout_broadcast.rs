@@ -2,7 +2,7 @@
 
 use crate::{AxisMap, Dropout};
 
-/// `y = M·s·x`, both of the map's shape; the mask is broadcast.
+/// Computes `y = M·s·x` with a broadcast mask; both have the shape of the map.
 pub fn dropout_broadcast(x: &[f32], y: &mut [f32], axes: &AxisMap, dropout: &Dropout) {
     let strips = axes.strips();
     for (index, (x, y)) in x.chunks(strips.cols).zip(y.chunks_mut(strips.cols)).enumerate() {

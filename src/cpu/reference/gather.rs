@@ -2,10 +2,10 @@
 
 use crate::Dropout;
 
-/// `X[r] = M·s·value(data[order[r]])` and `labels[r] = all_labels[order[r]]`; `data [N, cols]`, `X
-/// [B, cols]`.
+/// Computes `X[r] = M·s·value(data[order[r]])` and `labels[r] = all_labels[order[r]]`;
+/// `data [N, cols]`, `X [B, cols]`, `all_labels [N]`, `order [B]`, `labels [B]`.
 ///
-/// An entry of `order` past the data leaves its row as it is.
+/// An entry of `order` past the data leaves its row and label unchanged.
 #[allow(clippy::too_many_arguments)]
 pub fn gather<V: Copy>(
     data: &[V],

@@ -3,7 +3,7 @@
 use crate::GaussianDropout;
 use crate::gaussian::quantile;
 
-/// `y = x·(1 + σ·n)`, both `[rows, cols]`.
+/// Computes `y = x·(1 + σ·n)`, both `[rows, cols]`.
 pub fn gaussian_dropout(x: &[f32], y: &mut [f32], cols: usize, dropout: &GaussianDropout) {
     if dropout.is_identity() {
         return y.copy_from_slice(x);

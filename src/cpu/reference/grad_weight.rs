@@ -1,7 +1,7 @@
 //! Twin of `shaders/grad_weight.wgsl`.
 
-/// `dW = Xᵀ·dZ` and `db = Σ_rows dZ`; `X [B, I]`, `dZ [B, O]`, `dW [I, O]`, `db [O]`, `shape` is
-/// `[I, O]`.
+/// Computes `dW = Xᵀ·dZ` and `db = Σ_rows dZ`; `X [B, I]`, `dZ [B, O]`, `dW [I, O]`, `db [O]`, and
+/// `shape` is `[I, O]`.
 ///
 /// Each element sums over the batch in ascending order.
 pub fn grad_weight(

@@ -3,8 +3,8 @@
 use super::{grad_weight, sgd};
 use crate::rules::SgdRule;
 
-/// One update by [`SgdRule`] with `dW = Xᵀ·dZ` and `db = Σ_rows dZ`; `X [B, I]`, `dZ [B, O]`, `W
-/// [I, O]`, `b [O]`, `shape` is `[I, O]`.
+/// Updates the weights and bias once by [`SgdRule`] with `dW = Xᵀ·dZ` and `db = Σ_rows dZ`;
+/// `X [B, I]`, `dZ [B, O]`, `W [I, O]`, `b [O]`, and `shape` is `[I, O]`.
 ///
 /// Each gradient sums over the batch in ascending order.
 pub fn grad_weight_sgd(

@@ -2,11 +2,11 @@
 
 use crate::Dropout;
 
-/// `dZ` from `dY`, both `[B, cols]`: `dY·s` where `Y > 0` after ReLU (`output` given), else
-/// `M·s·dY`.
+/// Computes `dZ` from `dY`, both `[B, cols]`. After a ReLU (`output` given) it is `dY·s` if
+/// `Y > 0`, else 0. Without a ReLU it is `M·s·dY`.
 ///
-/// The shaders make it element by element while loading; here it is a tensor, which is easier to
-/// read and rounds alike.
+/// The shaders compute it element by element while loading. Here it is a tensor, which is easier to
+/// read and has the same rounding.
 pub fn gradient(
     grad_output: &[f32],
     output: Option<&[f32]>,

@@ -2,8 +2,8 @@
 
 use crate::Mask;
 
-/// The mask `[rows, cols]` as bits: element (r, c) is bit c % 32 of word c / 32 of row r, rows
-/// padded with 0 to whole words.
+/// Writes the mask `[rows, cols]` as bits. Element (r, c) is bit c % 32 of word c / 32 of row r.
+/// Rows are padded with 0 to whole words.
 pub fn mask_bits(bits: &mut [u32], cols: usize, mask: &Mask) {
     for (row, words) in bits.chunks_mut(cols.div_ceil(32).max(1)).enumerate() {
         for (i, word) in words.iter_mut().enumerate() {

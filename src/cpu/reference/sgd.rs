@@ -2,7 +2,7 @@
 
 use crate::rules::SgdRule;
 
-/// One update of `weight [rows, cols]` by [`SgdRule`].
+/// Updates `weight [rows, cols]` once by [`SgdRule`].
 pub fn sgd(
     grad: &[f32],
     weight: &mut [f32],
@@ -23,7 +23,7 @@ pub fn sgd(
     }
 }
 
-/// The update without max-norm: each weight on its own.
+/// Updates each weight once, without max-norm.
 // Inlined into callers that are compiled for other instruction sets.
 #[inline(always)]
 pub(crate) fn descend(
@@ -47,13 +47,14 @@ pub(crate) fn descend(
     }
 }
 
-/// WGSL's `sign`: 0 at 0, where Rust's is 1.
+/// Returns WGSL's `sign`, which is 0 at 0; Rust's `signum` is 1 there.
 #[inline(always)]
 fn sign(w: f32) -> f32 {
     f32::from(w > 0.0) - f32::from(w < 0.0)
 }
 
-/// What a column with this sum of squares is multiplied by, so that its norm is at most `max_norm`.
+/// Returns the factor that limits the norm of a column to `max_norm`. `squares` is the column's sum
+/// of squares.
 pub(crate) fn shrink(squares: f32, max_norm: f32) -> f32 {
     let norm = squares.sqrt();
     if norm > max_norm { max_norm / norm } else { 1.0 }

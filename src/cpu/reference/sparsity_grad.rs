@@ -1,10 +1,10 @@
 //! Twin of `shaders/sparsity_grad.wgsl`.
 
-/// A mean is taken as this to 1 − this.
+/// Means are clamped to `LEAST` … 1 − `LEAST`, so that the gradient stays finite.
 const LEAST: f32 = 1e-6;
 
-/// Adds the gradient of `weight·Σ KL(target ‖ mean)` to `grad_y [B, cols]`; the means are the first
-/// `cols` of `statistics`.
+/// Adds the gradient of `weight·Σ KL(target ‖ mean)` to `grad_y [B, cols]`. The means are the first
+/// `cols` values of `statistics`.
 pub fn sparsity_grad(
     statistics: &[f32],
     grad_y: &mut [f32],

@@ -1,8 +1,9 @@
 //! Twin of `shaders/squared_error.wgsl`.
 
-/// The loss of each row, and the gradient of the mean loss.
+/// Computes the loss `½·Σ_c (y − t)²` of each row and the gradient of the mean loss. `y` is the
+/// logistic function of `z` if `logistic`, else `z` itself.
 ///
-/// `z`, `targets`, `grad_z` `[B, C]`, `losses [B, 2]`: a row's loss, and 0.
+/// `z`, `targets` and `grad_z` are `[B, C]`. A row of `losses [B, 2]` holds the loss and 0.
 pub fn squared_error(
     z: &[f32],
     targets: &[f32],
@@ -33,7 +34,7 @@ pub fn squared_error(
     }
 }
 
-/// `1 / (1 + exp(-z))`, the exponential taken of `-|z|`.
+/// Computes `1 / (1 + exp(-z))` from the exponential of `-|z|`, which cannot overflow.
 pub fn logistic(z: f32) -> f32 {
     let e = (-z.abs()).exp();
     (if z >= 0.0 { 1.0 } else { e }) / (1.0 + e)
