@@ -1,5 +1,5 @@
-//! `batch_norm` and `adamw` on all threads, equal to the reference to the bit. The sums over rows
-//! are left to the reference, whose inner loops run along rows already.
+//! `batch_norm` and `adamw` on all threads, equal to the reference to the bit. The kernels that sum
+//! over rows are left to the reference: its inner loops already run over the columns of a row.
 
 use super::row::Site;
 use super::{Isa, segment};
