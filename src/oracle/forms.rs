@@ -47,14 +47,15 @@ pub fn alpha_dropout(x: &[f32], cols: usize, dropout: &AlphaDropout) -> Exact {
 /// In units of u = 2^-24, half of ε:
 ///
 /// ```text
-/// |q| ≤ 0.425    r = 0.180625 − q² to 0.6u, which moves the quotient by 3 times that at most          2
-///                both polynomials, of positive terms: coefficients 1, three products and sums 6    7 + 7
-///                the quotient, 2.5 ulp; times q                                                    5 + 1
-/// elsewhere      −ln p to 3 ulp, and its root, whose division and inverse root add 4.5 ulp:
-///                r to 12u, which moves the quotient by 1.9 times that at most                         23
-///                r − 1.6                                                                               2
-///                both polynomials; the quotient                                             7 + 5 + 5
-/// both           PPND7 itself, 1.2e-7; σ·c rounded, times the quotient                             2 + 1 + 1
+/// |q| ≤ 0.425  r = 0.180625 − q² to 0.6u; the quotient moves by at most 3 times that             2
+///              both polynomials, all terms positive: 1 for the coefficients,
+///              6 for three products and sums                                                 7 + 7
+///              the quotient, 2.5 ulp; the product with q                                     5 + 1
+/// elsewhere    −ln p to 3 ulp; its root, whose division and inverse root add 4.5 ulp:
+///              r to 12u; the quotient moves by at most 1.9 times that                           23
+///              r − 1.6                                                                           2
+///              both polynomials; the quotient                                            7 + 5 + 5
+/// both         PPND7 itself, 1.2e-7; rounding of σ·c; its product with the quotient      2 + 1 + 1
 /// ```
 ///
 /// The relative error of `σ·n` is therefore at most 46u, or 23ε. With two more roundings, the error

@@ -264,6 +264,7 @@ fn map_inner(key: &RowKey, place: Place, x: &[f32], y: &mut [f32], one: impl Fn(
 /// Applies dropout, or alpha dropout if `ALPHA`, to `len` elements of one row from a place on.
 ///
 /// # Safety
+/// The processor must have AVX-512 F and BW.
 /// `x` must be valid for reading and `y` for writing `len` elements. They must be equal or not
 /// overlap.
 #[target_feature(enable = "avx512f,avx512bw")]
@@ -300,6 +301,7 @@ unsafe fn of_row<const ALPHA: bool>(
 /// Processes `count` elements, at most 16, with the lowest bits of a word.
 ///
 /// # Safety
+/// The processor must have AVX-512 F and BW.
 /// `x` must be valid for reading and `y` for writing `count` elements, and `count` must be at most
 /// 16.
 #[inline]
@@ -325,6 +327,7 @@ unsafe fn part<const ALPHA: bool>(
 /// Processes the first 64 of `len` elements, or all if there are fewer, with one word.
 ///
 /// # Safety
+/// The processor must have AVX-512 F and BW.
 /// `x` must be valid for reading and `y` for writing `min(len, 64)` elements.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw")]
@@ -388,6 +391,7 @@ fn value<const ALPHA: bool>(kept: u16, x: __m512, affine: &Affine) -> __m512 {
 /// first is in use.
 ///
 /// # Safety
+/// The processor must have AVX-512 F and BW.
 /// `x` must be valid for reading and `y` for writing `len` elements. They must be equal or not
 /// overlap. `y` must be aligned for `f32`.
 #[target_feature(enable = "avx512f,avx512bw")]

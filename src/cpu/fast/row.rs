@@ -89,7 +89,8 @@ impl<'a> Site<'a> {
 /// ```text
 /// round 1    c2 = high(M0·group) ^ first[0]    c3 = low(M0·group)
 /// round 2    c0 = high(M1·c2) ^ first[1]       c1 = low(M1·c2)       c2 = c3 ^ first[2]
-/// round 3    c0 = high(M1·c2) ^ c1 ^ key       c1 = low(M1·c2)       c2 = high(M0·c0) ^ first[3]    c3 = low(M0·c0)
+/// round 3    c0 = high(M1·c2) ^ c1 ^ key       c1 = low(M1·c2)
+///            c2 = high(M0·c0) ^ first[3]       c3 = low(M0·c0)
 /// ```
 ///
 /// From round 4 on, the rounds are those of [`mod@crate::philox`].

@@ -86,7 +86,7 @@ pub(crate) fn activate_row(row: &mut [f32], bias: Option<&[f32]>, relu: bool) {
         row.iter_mut().zip(bias).for_each(|(y, &b)| *y += b);
     }
     if relu {
-        // A comparison instead of max(): relu(NaN) is NaN.
+        // A comparison instead of max(), so that relu(NaN) is NaN.
         row.iter_mut().for_each(|y| *y = if *y <= 0.0 { 0.0 } else { *y });
     }
 }

@@ -11,9 +11,9 @@ use crate::cpu::fast::Isa;
 use crate::cpu::reference;
 use crate::rules::SgdRule;
 
-/// One tile `C += A·B` in registers.
+/// Job of one tile, `C += A·B`, whose sums are held in registers.
 pub(super) struct Tile {
-    /// Terms of each sum.
+    /// Number of terms in each sum.
     pub terms: usize,
     /// Packed A: term k of row r is `a[k·a_step + r]`.
     pub a: *const f32,
@@ -57,9 +57,9 @@ type Descend = unsafe fn(&[f32], &mut [f32], Option<&mut [f32]>, &SgdRule);
 
 /// Functions and tile size of a product on one instruction set.
 pub(super) struct Kernel {
-    /// Rows of the largest tile.
+    /// Number of rows of the largest tile.
     pub rows: usize,
-    /// Columns of a tile.
+    /// Number of columns of a tile.
     pub cols: usize,
     /// Tiles of 1, 2, … rows. The processor must have the instruction set. All elements that the
     /// [`Tile`] describes must be valid, those of `b` for the full width of a tile.
@@ -242,7 +242,8 @@ macro_rules! kernel {
     };
 }
 
-// Each tile has as many sums as the registers hold beside a row of B and an element of A.
+// The largest tile has as many sums as the registers hold in addition to a row of B and an element
+// of A.
 kernel!(PORTABLE, Plain, 2, [1 2 3 4]);
 #[cfg(target_arch = "aarch64")]
 kernel!(NEON, std::arch::aarch64::float32x4_t, 4, [1 2 3 4 5 6], "neon");

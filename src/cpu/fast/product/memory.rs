@@ -76,7 +76,8 @@ pub(in crate::cpu::fast) struct Shared<'a> {
 // SAFETY: it stands for a mutable slice of floats, which is `Send`. Callers of `part` guarantee
 // that parts in use do not overlap.
 unsafe impl Send for Shared<'_> {}
-// SAFETY: as above.
+// SAFETY: as for `Send`. The only method that gives access to the elements is `part`, whose callers
+// guarantee exclusive access; `at` returns a raw pointer.
 unsafe impl Sync for Shared<'_> {}
 
 impl<'a> Shared<'a> {
