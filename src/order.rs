@@ -45,8 +45,8 @@ pub fn part(rows: usize, cols: usize, inner: usize) -> Option<usize> {
     (parts > 1).then(|| inner.div_ceil(parts).next_multiple_of(STEP))
 }
 
-/// Returns the number of chains of an average over `networks` subnetworks, a power of two up to 64.
-/// Chain t takes networks t, t + chains, … in ascending order, and the chains are joined in
+/// Returns the number of chains of an average over `networks` sub-networks, a power of two up to
+/// 64. Chain t takes networks t, t + chains, … in ascending order, and the chains are joined in
 /// ascending order.
 pub(crate) fn chains(networks: usize) -> usize {
     1 << networks.clamp(1, 64).ilog2()

@@ -1,4 +1,4 @@
-//! Averages over subnetworks on all threads, equal to [`crate::cpu::reference::moments`] to the
+//! Averages over sub-networks on all threads, equal to [`crate::cpu::reference::moments`] to the
 //! bit.
 
 use crate::cpu::reference::{join_row, softmax};
