@@ -36,6 +36,7 @@ pub struct Exact {
 pub const C: f64 = 2.0;
 
 impl Exact {
+    /// Appends a value and its magnitude.
     fn push(&mut self, value: f64, magnitude: f64) {
         self.values.push(value);
         self.magnitudes.push(magnitude);
@@ -82,7 +83,7 @@ impl Exact {
                 C * (self.terms + 2) as f64 * f64::from(f32::EPSILON) * magnitude + stored(exact);
             let computed = f64::from(computed);
             let same = if exact.is_finite() && bound.is_finite() {
-                // Written so that a NaN fails.
+                // A NaN fails this comparison.
                 (computed - exact).abs() <= bound
             } else {
                 // This also covers a finite result of non-finite terms: a value dropped or cut off

@@ -21,10 +21,12 @@ fn normal(z: f64) -> (f64, f64) {
     (density, 0.5 + density * sum)
 }
 
+/// Returns the logistic function of `z`.
 fn sigmoid(z: f64) -> f64 {
     1.0 / (1.0 + (-z).exp())
 }
 
+/// Returns `act(z)`.
 fn act(activation: Activation, z: f64) -> f64 {
     match activation {
         Activation::None => z,
@@ -36,6 +38,7 @@ fn act(activation: Activation, z: f64) -> f64 {
     }
 }
 
+/// Returns `act'(z)`.
 fn slope(activation: Activation, z: f64) -> f64 {
     match activation {
         Activation::None => 1.0,
@@ -122,7 +125,7 @@ mod tests {
 
     #[test]
     fn the_normal_distribution_is_the_tables() {
-        // Abramowitz and Stegun, table 26.1.
+        // Source: Abramowitz and Stegun, table 26.1.
         for (z, below) in [
             (0.0, 0.5),
             (1.0, 0.841_344_746_068_543),

@@ -136,7 +136,7 @@ mod tests {
 
     #[test]
     fn quantiles_are_the_published_ones() {
-        // Abramowitz and Stegun, table 26.5, and NIST's handbook.
+        // Sources: Abramowitz and Stegun, table 26.5, and NIST's handbook.
         for (u, x) in [
             (0.5, 0.0),
             (0.75, 0.674_489_750_196_081_7),

@@ -30,12 +30,13 @@ pub fn batch_statistics(x: &[f32], cols: usize) -> Exact {
     exact
 }
 
-/// `Y = γ·(X − mean)/√(variance + ε) + β` of each row of `x [B, cols]`, and its statistics `[B, 2]`:
-/// mean and `1/√(variance + ε)`.
+/// Computes `Y = γ·(X − mean)/√(variance + ε) + β` for each row of `x [B, cols]`, and the
+/// statistics `[B, 2]`: the mean and `1/√(variance + ε)`.
 ///
-/// The mean is off by `(cols + 2)·ε` of the mean magnitude, as in [`batch_statistics`]. Divided by
-/// the deviation, that adds to every element. The variance is off by as much relative to the second
-/// moment about the mean, and half of it passes to the root.
+/// The error of the mean is at most `(cols + 2)·ε` times the mean magnitude, as in
+/// [`batch_statistics`]. Divided by the deviation, it adds to the error of every element. The error
+/// of the variance is as large relative to the second moment about the mean, and half of it passes
+/// to the root.
 pub fn layer_norm(x: &[f32], affine: &[f32], cols: usize, epsilon: f32) -> [Exact; 2] {
     let mut y = Exact { terms: cols + ROOT, ..Exact::default() };
     let mut statistics = y.clone();
@@ -45,7 +46,7 @@ pub fn layer_norm(x: &[f32], affine: &[f32], cols: usize, epsilon: f32) -> [Exac
         let magnitude = row.iter().map(|&x| f64::from(x).abs()).sum::<f64>() / count;
         let squares: f64 = row.iter().map(|&x| (f64::from(x) - mean).powi(2)).sum();
         let inverse = 1.0 / (squares / count + f64::from(epsilon)).sqrt();
-        // A mean that is off by δ adds δ² to the variance: of second order, relative to δ.
+        // An error δ of the mean adds only δ² to the variance.
         let off = C * (count + 4.0) * f64::from(f32::EPSILON) * magnitude;
         let root = 1.0 + off * magnitude * inverse * inverse;
         statistics.push(mean, magnitude);
@@ -60,8 +61,8 @@ pub fn layer_norm(x: &[f32], affine: &[f32], cols: usize, epsilon: f32) -> [Exac
     [y, statistics]
 }
 
-/// `Y = M·s·relu(γ·(X − mean)/√(variance + ε) + β)` with given statistics and affine map, both `[2,
-/// cols]`.
+/// Computes `Y = M·s·relu(γ·(X − mean)/√(variance + ε) + β)` with the given statistics and affine
+/// map, both `[2, cols]`.
 pub fn batch_norm(
     x: &[f32],
     statistics: &[f32],

@@ -12,7 +12,8 @@ use crate::rules::Activation;
 /// Elements per job of a gradient.
 const JOB: usize = 1 << 14;
 
-/// `Y = R + M·s·act(Z)` with `Z = X·W + b`; `shape` is `[I, O]`.
+/// Computes `Y = R + M·s·act(Z)` with `Z = X·W + b`; `shape` is `[I, O]`. Stores `Z` if `z` is
+/// given.
 #[allow(clippy::too_many_arguments)]
 pub fn linear_activation(
     isa: Isa,
@@ -58,7 +59,7 @@ pub fn linear_activation(
     }
 }
 
-/// `dZ = M·s·act'(Z)·dY`, all `[rows, cols]`.
+/// Computes `dZ = M·s·act'(Z)·dY`, all `[rows, cols]`.
 pub fn activation_grad(
     isa: Isa,
     grad_output: &[f32],

@@ -147,11 +147,13 @@ struct Words<'a> {
 }
 
 impl<'a> Words<'a> {
+    /// Returns the draws of one row from `group` on.
     fn of_row(key: RowKey<'a>, group: u32) -> Self {
         // A single row never ends, however long it is.
         Self { key, group, left: usize::MAX, after: None }
     }
 
+    /// Draws the next word.
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw")]
     fn one(&mut self) -> u64 {

@@ -11,7 +11,7 @@ use rayon::prelude::*;
 /// Elements per job. Below this, a second thread costs more than it gains.
 const JOB: usize = 1 << 14;
 
-/// `Y = M·s·relu(γ·(X − mean)/√(variance + ε) + β)`.
+/// Computes `Y = M·s·relu(γ·(X − mean)/√(variance + ε) + β)`; see [`reference::batch_norm`].
 #[allow(clippy::too_many_arguments)]
 pub fn batch_norm(
     isa: Isa,

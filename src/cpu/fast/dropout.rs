@@ -70,7 +70,7 @@ pub(super) fn each_job<T: Send>(
     }
 }
 
-/// `y = x`.
+/// Copies `x` to `y` on all threads.
 pub fn copy(x: &[f32], y: &mut [f32]) {
     x.par_chunks(JOB).zip(y.par_chunks_mut(JOB)).for_each(|(x, y)| y.copy_from_slice(x));
 }

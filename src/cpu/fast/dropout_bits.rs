@@ -7,7 +7,7 @@ pub fn dropout_bits(x: &[f32], bits: &[u32], y: &mut [f32], cols: usize, scale: 
     let words = cols.div_ceil(32);
     each_part(y, cols, |y, row, col| {
         let x = &x[row * cols + col..][..y.len()];
-        // Parts start at whole words.
+        // A part starts at a whole word.
         let bits = &bits[row * words + col / 32..];
         for ((y, x), word) in y.chunks_mut(32).zip(x.chunks(32)).zip(bits) {
             for (j, (y, x)) in y.iter_mut().zip(x).enumerate() {

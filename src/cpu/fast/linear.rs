@@ -16,7 +16,8 @@ use rayon::prelude::*;
 /// Columns per job of the bias gradient, and the number of terms below which there is only one job.
 const BIAS: (usize, usize) = (256, 1 << 16);
 
-/// `Y = M·s·relu(X·W + b)`; `shape` is `[I, O]`.
+/// Computes `Y = M·s·relu(X·W + b)`; `X [B, I]`, `W [I, O]`, `b [O]`, `Y [B, O]`, and `shape` is
+/// `[I, O]`.
 #[allow(clippy::too_many_arguments)]
 pub fn linear_forward(
     isa: Isa,

@@ -1,4 +1,4 @@
-//! The mask as bits, on all threads.
+//! Writing of the mask as bits, on all threads.
 
 use super::row::Site;
 use super::{Isa, STRIP, strip_bits};

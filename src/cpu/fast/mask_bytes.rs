@@ -1,4 +1,4 @@
-//! The mask as bytes, on all threads.
+//! Writing of the mask as bytes, on all threads.
 
 use super::dropout::each_part;
 use super::row::Site;

@@ -46,6 +46,7 @@ pub(super) struct Site<'a> {
 }
 
 impl<'a> Site<'a> {
+    /// Computes the round keys of `dropout`.
     pub fn new(dropout: &'a Dropout) -> Self {
         let [k0, k1] = crate::philox::key(dropout.mask.key.seed);
         let key = |word: u32, weyl: u32, round: usize| {

@@ -15,6 +15,7 @@ use std::sync::LazyLock;
 
 /// Bounds of the threshold on any processor, in elements: 4 and 32 MiB.
 const LEAST: usize = 1 << 20;
+/// Upper bound of the threshold in elements (32 MiB): outputs this large always bypass the caches.
 const MOST: usize = 1 << 23;
 
 /// Returns true if an output of `elements` elements is stored past the caches.

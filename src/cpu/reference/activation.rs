@@ -1,5 +1,5 @@
 //! Twin of `shaders/activation.wgsl`.
-// The constants are written as published.
+// The constants have the digits of the source.
 #![allow(clippy::excessive_precision)]
 
 use crate::rules::Activation;
@@ -29,7 +29,7 @@ fn bell(z: f32) -> (f32, f32) {
 pub(crate) fn activate(activation: Activation, z: f32) -> f32 {
     match activation {
         Activation::None => z,
-        // A comparison instead of max(): relu(NaN) is NaN.
+        // A comparison instead of max(), so that relu(NaN) is NaN.
         Activation::Relu if z <= 0.0 => 0.0,
         Activation::Relu => z,
         Activation::Gelu => {

@@ -1,7 +1,8 @@
 //! Twin of `shaders/layer_norm.wgsl`.
 
-/// `y = γ·(x − mean)/√(variance + ε) + β` of each row of `x [rows, cols]`, with `affine [2, cols]`;
-/// mean and `1/√(variance + ε)` go to `statistics [rows, 2]`. All sums ascend.
+/// Computes `y = γ·(x − mean)/√(variance + ε) + β` for each row of `x [rows, cols]`, with
+/// `affine [2, cols]` (γ, β). Stores the mean and `1/√(variance + ε)` in `statistics [rows, 2]`.
+/// All sums are in ascending order.
 pub fn layer_norm(
     x: &[f32],
     affine: &[f32],

@@ -85,7 +85,7 @@ pub(crate) fn activate_row(row: &mut [f32], bias: Option<&[f32]>, relu: bool) {
         row.iter_mut().zip(bias).for_each(|(y, &b)| *y += b);
     }
     if relu {
-        // A comparison instead of max(): relu(NaN) is NaN.
+        // A comparison instead of max(), so that relu(NaN) is NaN.
         row.iter_mut().for_each(|y| *y = if *y <= 0.0 { 0.0 } else { *y });
     }
 }
@@ -94,7 +94,7 @@ pub(crate) fn activate_row(row: &mut [f32], bias: Option<&[f32]>, relu: bool) {
 /// else 0.
 #[inline(always)]
 pub(crate) fn through_relu(grad: &mut [f32], output: &[f32], scale: f32) {
-    // A NaN in the output is not <= 0, so it lets the gradient pass.
+    // A NaN in the output is not <= 0, so the gradient passes.
     grad.iter_mut()
         .zip(output)
         .for_each(|(grad, &y)| *grad = if y <= 0.0 { 0.0 } else { *grad * scale });

@@ -57,16 +57,16 @@ type Descend = unsafe fn(&[f32], &mut [f32], Option<&mut [f32]>, &SgdRule);
 
 /// Functions of a product for one instruction set.
 pub(super) struct Kernel {
-    /// Rows of the largest tile.
+    /// Number of rows of the largest tile.
     pub rows: usize,
-    /// Columns of a tile.
+    /// Number of columns of a tile.
     pub cols: usize,
     /// Tiles of 1, 2, … rows. The processor must have the set, and all elements that a [`Tile`]
     /// describes must exist; those of `b` for whole tiles.
     pub tiles: &'static [unsafe fn(&Tile)],
     /// The processor must have the set, and all elements that [`Panels`] describes must exist.
     pub pack: unsafe fn(&Panels),
-    /// `row = relu(row + bias)`. The processor must have the set.
+    /// Computes `row = relu(row + bias)`. The processor must have the instruction set.
     pub activate: unsafe fn(&mut [f32], Option<&[f32]>, bool),
     /// `grad = grad·scale` if `output > 0`, else 0. The processor must have the set.
     pub through_relu: unsafe fn(&mut [f32], &[f32], f32),
@@ -196,22 +196,32 @@ unsafe fn pack<V: Vector>(panels: &Panels) {
 macro_rules! kernel {
     ($name:ident, $vector:ty, $vectors:literal, [$($rows:literal)*] $(, $feature:literal)?) => {
         static $name: Kernel = {
+            /// # Safety
+            /// As for [`tile`].
             $(#[target_feature(enable = $feature)])?
             unsafe fn tile_of<const ROWS: usize>(job: &Tile) {
                 unsafe { tile::<$vector, ROWS, $vectors>(job) }
             }
+            /// # Safety
+            /// As for [`pack`].
             $(#[target_feature(enable = $feature)])?
             unsafe fn pack_panels(panels: &Panels) {
                 unsafe { pack::<$vector>(panels) }
             }
+            /// # Safety
+            /// The processor must have the instruction set.
             $(#[target_feature(enable = $feature)])?
             unsafe fn activate(row: &mut [f32], bias: Option<&[f32]>, relu: bool) {
                 reference::activate_row(row, bias, relu);
             }
+            /// # Safety
+            /// The processor must have the instruction set.
             $(#[target_feature(enable = $feature)])?
             unsafe fn through_relu(grad: &mut [f32], output: &[f32], scale: f32) {
                 reference::through_relu(grad, output, scale);
             }
+            /// # Safety
+            /// The processor must have the instruction set.
             $(#[target_feature(enable = $feature)])?
             unsafe fn descend(grad: &[f32], weight: &mut [f32], velocity: Option<&mut [f32]>, rule: &SgdRule) {
                 reference::descend(grad, weight, velocity, rule);

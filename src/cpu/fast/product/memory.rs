@@ -76,7 +76,8 @@ pub(in crate::cpu::fast) struct Shared<'a> {
 // SAFETY: this is a slice of floats, which any thread may write. Callers of `part` guarantee that
 // no other thread uses an overlapping part at the same time.
 unsafe impl Send for Shared<'_> {}
-// SAFETY: as above.
+// SAFETY: as for `Send`. The only method that gives access to the elements is `part`, whose callers
+// guarantee exclusive access; `at` returns a raw pointer.
 unsafe impl Sync for Shared<'_> {}
 
 impl<'a> Shared<'a> {

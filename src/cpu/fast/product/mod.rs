@@ -11,7 +11,7 @@
 //!     blocks of terms                              B packed, into the second-level cache
 //!       panels of rows                             A's panel stays in the first-level cache
 //!         panels of columns: a tile in registers
-//!       the last block of terms: `finish` of each row
+//!       after the last block of terms: `finish` for each row
 //! ```
 //!
 //! Sources: Goto & van de Geijn, "Anatomy of high-performance matrix multiplication", TOMS 34
@@ -217,6 +217,7 @@ pub(super) fn product<const N: usize>(
     if threads > 1 { rayon::scope(|_| passes()) } else { passes() }
 }
 
+/// Arguments of [`product`], shared by its tasks.
 struct Product<'a, F, const N: usize> {
     isa: Isa,
     terms: usize,

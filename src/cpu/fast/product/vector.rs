@@ -1,4 +1,4 @@
-//! A vector of floats in each instruction set: the few operations that a product needs.
+//! Vector of floats in each instruction set, with the few operations that a product needs.
 //!
 //! No closure holds an intrinsic. Code inlined into a function compiled for an instruction set is
 //! compiled for that set as well, but a closure is not: each intrinsic in it would become a call.
