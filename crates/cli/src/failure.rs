@@ -1,8 +1,6 @@
-//! Failures of a command: their messages and their exit statuses.
+//! Failures of a command.
 
-use crate::{output, usage};
 use std::io;
-use std::process::ExitCode;
 
 /// Reason why a command did not succeed.
 #[derive(Debug)]
@@ -30,35 +28,10 @@ impl Failure {
             _ => Self::Run(format!("stdout: {error}")),
         }
     }
-
-    /// Prints the error on stderr in one line, adds a line that points to the help for wrong usage,
-    /// and returns the exit status.
-    pub fn report(&self) -> ExitCode {
-        match self {
-            Self::Usage(what) => {
-                output::note(&format!(
-                    "error: {}\nsee `{}`",
-                    one_line(what),
-                    usage::help_command()
-                ));
-                ExitCode::from(2)
-            }
-            Self::Run(what) => {
-                output::note(&format!("error: {}", one_line(what)));
-                ExitCode::from(1)
-            }
-            Self::ClosedPipe => ExitCode::SUCCESS,
-        }
-    }
 }
 
 impl From<wgpu_dropout::Error> for Failure {
     fn from(error: wgpu_dropout::Error) -> Self {
         Self::Run(error.to_string())
     }
-}
-
-/// Joins the lines of a message: drivers and argument parsers report errors over several lines.
-fn one_line(text: &str) -> String {
-    text.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" ")
 }

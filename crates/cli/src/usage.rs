@@ -1,8 +1,10 @@
-//! Messages for wrong usage in at most two lines, instead of the argument parser's page.
+//! Messages of failures, each with its exit status. Wrong usage takes at most two lines, instead of
+//! the argument parser's page.
 
 use crate::failure::Failure;
 use crate::{Cli, output};
 use clap::CommandFactory;
+use std::process::ExitCode;
 
 /// Prints help or version to stdout, and turns any other message of the parser into a
 /// [`Failure::Usage`].
@@ -24,7 +26,7 @@ pub fn explain(error: &clap::Error) -> Result<(), Failure> {
 }
 
 /// Returns the command that prints the help for the current subcommand.
-pub fn help_command() -> String {
+fn help_command() -> String {
     let command = Cli::command();
     let noun = std::env::args_os().skip(1).find_map(|arg| {
         arg.into_string()
@@ -35,4 +37,25 @@ pub fn help_command() -> String {
         || "wgpu-dropout --help".to_owned(),
         |noun| format!("wgpu-dropout {noun} --help"),
     )
+}
+
+/// Prints a failure on stderr in one line, adds a line that points to the help for wrong usage, and
+/// returns the exit status.
+pub fn report(failure: &Failure) -> ExitCode {
+    match failure {
+        Failure::Usage(what) => {
+            output::note(&format!("error: {}\nsee `{}`", one_line(what), help_command()));
+            ExitCode::from(2)
+        }
+        Failure::Run(what) => {
+            output::note(&format!("error: {}", one_line(what)));
+            ExitCode::from(1)
+        }
+        Failure::ClosedPipe => ExitCode::SUCCESS,
+    }
+}
+
+/// Joins the lines of a message: drivers and argument parsers report errors over several lines.
+fn one_line(text: &str) -> String {
+    text.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" ")
 }

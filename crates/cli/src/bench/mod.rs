@@ -7,19 +7,23 @@
 //! | kernels and their tensors | `work`: `elementwise`, `forms`, `isa`, `half`, `update`, `layer`, `step`, `peak` |
 //! | timing | `measure`, `statistics` |
 //! | omitted measurements | `limits` |
-//! | output | `row` (and JSON), `table`, `report` |
+//! | output | `row` (and JSON), `table`, `page`: `lines`, `roofline`, `bars` |
 
+pub mod bars;
 pub mod elementwise;
 pub mod forms;
 mod half;
 mod isa;
 pub mod layer;
 mod limits;
+mod lines;
 mod measure;
 mod options;
+mod page;
 mod pass;
 mod peak;
 mod plan;
+mod roofline;
 pub mod row;
 pub mod statistics;
 pub mod step;
@@ -39,7 +43,7 @@ use crate::args::Common;
 use crate::failure::Failure;
 use crate::machine::{Machine, Place};
 use crate::progress::Bar;
-use crate::{engine, output, report, writable};
+use crate::{engine, output, writable};
 use elementwise::Elementwise;
 use forms::Forms;
 use isa::Isas;
@@ -81,7 +85,7 @@ pub fn run(args: &Args, common: &Common) -> Result<(), Failure> {
         output::text(&table(&results))?;
     }
     let Some(path) = &args.html else { return Ok(()) };
-    let page = report::bench::page(&Machine::here(), &places, &results)?;
+    let page = page::page(&Machine::here(), &places, &results)?;
     file::write_atomic(path, |out| out.write_all(page.as_bytes()))?;
     if common.json {
         Ok(())

@@ -4,14 +4,16 @@
 //! [`compare`] trains, [`text`] prints; [`wgpu_dropout::verify`], [`crate::bench`] and
 //! [`crate::report`] do the rest.
 
-pub mod compare;
+mod compare;
+mod curves;
+mod page;
 mod text;
 
 use crate::args::Common;
 use crate::bench::{self, Effort, Extent, Plan, Row};
 use crate::failure::Failure;
 use crate::machine::{Machine, Place};
-use crate::{engine, output, report, writable};
+use crate::{engine, output, writable};
 use compare::{Plans, Run};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
@@ -86,7 +88,7 @@ pub fn run(args: &Args, common: &Common) -> Result<(), Failure> {
 
     let counts: Vec<Counts> = devices.iter().map(Device::counts).collect();
     let findings = Findings { machine, places, checks, plans, runs, rows: results.rows };
-    let page = report::demo::page(&findings)?;
+    let page = page::page(&findings)?;
     file::write_atomic(&args.output, |out| out.write_all(page.as_bytes()))?;
     if common.json {
         return output::json(&json(&findings, &counts, &args.output));

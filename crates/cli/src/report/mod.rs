@@ -1,26 +1,15 @@
-//! Reports of [`demo`], [`bench`] and [`study`], each a single self-contained HTML page, light or
-//! dark.
+//! Parts of the commands' reports, each a single self-contained HTML page, light or dark.
 //!
-//! [`curves`], [`lines`], [`plot`], [`histogram`], [`images`], [`roofline`] and [`bars`] draw the
-//! pictures with the parts that [`chart`] provides; `style.css` colors them.
+//! [`chart`] draws axes, lines and legends; `style.css` colors them. Each command builds its own
+//! page from these parts.
 
-mod bars;
-pub mod bench;
-mod chart;
-mod curves;
-pub mod demo;
-pub mod histogram;
-pub mod images;
-mod lines;
-pub mod plot;
-mod roofline;
+pub mod chart;
 pub mod standalone;
-pub mod study;
 
 use crate::machine::{Machine, Place};
 
 /// Builds a page from its sections.
-fn document(title: &str, sections: &str) -> String {
+pub fn document(title: &str, sections: &str) -> String {
     format!(
         "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
@@ -32,7 +21,7 @@ fn document(title: &str, sections: &str) -> String {
 }
 
 /// Returns the head of a page: its title, a lead sentence, the devices and the machine.
-fn head(title: &str, lead: &str, machine: &Machine, places: &[Place]) -> String {
+pub fn head(title: &str, lead: &str, machine: &Machine, places: &[Place]) -> String {
     let fact =
         |name: &str, value: &str| format!("<dt>{}</dt><dd>{}</dd>\n", escape(name), escape(value));
     let devices: String = places.iter().map(|place| fact(place.kind, &place.line())).collect();

@@ -8,9 +8,13 @@
 
 mod draw;
 mod handmade;
+mod histogram;
+mod images;
 mod layer;
 mod normal;
+mod page;
 mod plan;
+mod plot;
 mod record;
 mod results;
 mod runner;
@@ -21,9 +25,7 @@ mod training;
 mod verdict;
 
 pub use plan::Scene;
-pub use results::Points;
-pub use text::Outcome;
-pub use verdict::Verdict;
+use text::Outcome;
 
 use crate::args::{Common, integer};
 use crate::failure::Failure;
@@ -160,7 +162,7 @@ pub fn run(args: &Args, common: &Common) -> Result<(), Failure> {
         })?;
         outcomes.push(outcome);
         // The page is rewritten after each study, so that a long run can be watched.
-        let html = report::study::page(&Machine::here(), &place, &scene, &outcomes, &figures);
+        let html = page::page(&Machine::here(), &place, &scene, &outcomes, &figures);
         Ok(file::write_atomic(&page, |out| out.write_all(html.as_bytes()))?)
     })?;
     drop(runner);

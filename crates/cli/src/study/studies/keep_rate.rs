@@ -2,8 +2,8 @@
 //! kept units.
 
 use crate::failure::Failure;
-use crate::report::plot::{Line, Plot};
 use crate::study::plan::{Arm, Recipe, Scene, Study};
+use crate::study::plot::{Line, Plot};
 use crate::study::results::Results;
 use crate::study::verdict::Verdict;
 

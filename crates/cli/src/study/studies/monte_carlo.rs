@@ -2,8 +2,8 @@
 //! weight-scaling rule.
 
 use crate::failure::Failure;
-use crate::report::plot::{Line, Plot};
 use crate::study::plan::{Arm, Recipe, Scene, Study, Trained, Work};
+use crate::study::plot::{Line, Plot};
 use crate::study::record::Found;
 use crate::study::results::Results;
 use crate::study::spread::Spread;

@@ -3,8 +3,8 @@
 mod sparse;
 
 use crate::failure::Failure;
-use crate::report::plot::{Line, Plot};
 use crate::study::plan::{Arm, Computation, Recipe, Scene, Study};
+use crate::study::plot::{Line, Plot};
 use crate::study::results::Results;
 use crate::study::verdict::Verdict;
 use wgpu_dropout::call::SgdRule;

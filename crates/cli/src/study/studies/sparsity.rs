@@ -2,9 +2,9 @@
 //! autoencoder.
 
 use crate::failure::Failure;
-use crate::report::histogram::Histogram;
-use crate::report::images;
 use crate::study::draw::drawn;
+use crate::study::histogram::Histogram;
+use crate::study::images;
 use crate::study::layer::Layer;
 use crate::study::plan::{Arm, Computation, Scene, Study};
 use crate::study::record::Found;

@@ -5,9 +5,9 @@
 mod heads;
 
 use crate::failure::Failure;
-use crate::report::plot::{Line, Plot};
 use crate::report::{figure, table};
 use crate::study::plan::{Arm, Dropping, Recipe, Scene, Study};
+use crate::study::plot::{Line, Plot};
 use crate::study::results::Results;
 use crate::study::spread::Spread;
 use crate::study::verdict::Verdict;

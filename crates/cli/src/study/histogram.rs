@@ -1,8 +1,8 @@
 //! Histograms: counts of values in equal bins of a range that starts at 0.
 
-use super::chart::{Axes, Drawn, legend, paint, picture, plain};
-use super::figure;
 use crate::failure::Failure;
+use crate::report::chart::{Axes, Drawn, legend, paint, picture, plain};
+use crate::report::figure;
 use plotters::prelude::*;
 
 /// Style classes of the groups and, after them, of the marks.

@@ -1,9 +1,11 @@
 //! `study.html`: each study with its claim, the published figures, the figures found here, and its
 //! pictures.
 
-use super::{document, escape, head, table};
+use super::plan::Scene;
+use super::text::Outcome;
+use super::verdict::Verdict;
 use crate::machine::{Machine, Place};
-use crate::study::{Outcome, Scene, Verdict};
+use crate::report::{document, escape, head, table};
 
 /// Builds the page; `figures` has the pictures of each outcome.
 pub fn page(

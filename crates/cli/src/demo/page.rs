@@ -1,11 +1,11 @@
 //! `report.html`: the findings of the demo.
 
-use super::{bars, curves, document, escape, figure, head, table};
-use crate::bench::Row;
-use crate::demo::Findings;
-use crate::demo::compare::{Run, called, lesson};
+use super::compare::{Run, called, lesson};
+use super::{Findings, curves};
+use crate::bench::{Row, bars};
 use crate::failure::Failure;
 use crate::machine::Place;
+use crate::report::{document, escape, figure, head, table};
 use wgpu_dropout::verify::Check;
 
 /// Builds the page.

@@ -1,12 +1,15 @@
 //! Page of `bench --html`: rooflines, throughput and the cost of dropout against size, GPU against
 //! CPU, and all figures.
 
-use super::chart::legend;
 use super::roofline::{self, Roof};
-use super::{bars, document, escape, figure, head, lines, table};
-use crate::bench::{Bound, Results, Row, counted, seconds, sorted};
+use super::row::Row;
+use super::table::{counted, seconds, sorted};
+use super::work::Bound;
+use super::{Results, bars, lines};
 use crate::failure::Failure;
 use crate::machine::{Machine, Place};
+use crate::report::chart::legend;
+use crate::report::{document, escape, figure, head, table};
 
 /// Builds the page.
 pub fn page(machine: &Machine, places: &[Place], results: &Results) -> Result<String, Failure> {

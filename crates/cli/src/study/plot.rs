@@ -1,9 +1,9 @@
 //! Lines with bands: the mean over seeds, and one standard deviation on either side.
 
-use super::chart::{Axes, Drawn, legend, paint, picture, plain};
-use super::{curves, figure};
+use super::results::Points;
 use crate::failure::Failure;
-use crate::study::Points;
+use crate::report::chart::{Axes, Drawn, below, legend, paint, picture, plain};
+use crate::report::figure;
 use plotters::coord::ranged1d::{AsRangedCoord, ValueFormatter};
 use plotters::prelude::*;
 
@@ -140,7 +140,7 @@ impl Plot<'_> {
                     chart.draw_series([Polygon::new(band, color.mix(0.18).filled())])?;
                 }
                 let mean: Vec<_> = points.iter().map(|(x, y)| (*x, y.mean)).collect();
-                let mean = if self.falling { curves::below(&mean, high) } else { mean };
+                let mean = if self.falling { below(&mean, high) } else { mean };
                 if line.dashed {
                     chart.draw_series(DashedLineSeries::new(
                         mean,

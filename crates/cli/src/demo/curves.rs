@@ -1,8 +1,8 @@
 //! Curves of loss and error against the epoch.
 
-use super::chart::{self, Axes, Drawn, paint, picture};
-use crate::demo::compare::{MODES, Run, called};
+use super::compare::{MODES, Run, called};
 use crate::failure::Failure;
+use crate::report::chart::{self, Axes, Drawn, below, paint, picture};
 use crate::train::session::Report;
 use plotters::coord::ranged1d::{AsRangedCoord, ValueFormatter};
 use plotters::prelude::*;
@@ -82,33 +82,9 @@ where
     })
 }
 
-/// Returns the part of a falling line that lies below `high`, starting at the point where it
-/// crosses `high`.
-pub(super) fn below(points: &[(f64, f64)], high: f64) -> Vec<(f64, f64)> {
-    let first = points.iter().rposition(|&(_, y)| y > high).map_or(0, |last_above| last_above + 1);
-    let entry = first.checked_sub(1).and_then(|above| {
-        let (&(x0, y0), &(x1, y1)) = (points.get(above)?, points.get(first)?);
-        Some((x0 + (x1 - x0) * (y0 - high) / (y0 - y1), high))
-    });
-    entry.into_iter().chain(points[first..].iter().copied()).collect()
-}
-
 /// Returns the legend for all pictures.
 pub fn legend() -> String {
     let modes = MODES.map(|mode| (mode.to_string(), called(mode)));
     let modes = modes.iter().map(|(class, name)| (class.as_str(), false, *name));
     chart::legend(modes.chain([("ink", false, "test"), ("ink", true, "train")]))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::below;
-
-    #[test]
-    fn a_line_comes_in_where_it_crosses_the_end_of_the_axis() {
-        let line = [(1.0, 9.0), (2.0, 7.0), (3.0, 3.0), (4.0, 2.0)];
-        assert_eq!(below(&line, 5.0), [(2.5, 5.0), (3.0, 3.0), (4.0, 2.0)]);
-        assert_eq!(below(&line, 10.0), line);
-        assert_eq!(below(&line, 1.0), []);
-    }
 }

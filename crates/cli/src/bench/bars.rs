@@ -1,6 +1,6 @@
 //! Throughput as bars, each in front of its ceiling.
 
-use crate::bench::Row;
+use super::row::Row;
 
 /// Width of a picture, in units of its view box.
 const WIDTH: f64 = 440.0;

@@ -1,7 +1,7 @@
 //! Many small gray images as one picture, such as the filters of a first layer.
 
-use super::figure;
 use crate::failure::Failure;
+use crate::report::{escape, figure};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 
@@ -31,7 +31,7 @@ pub fn grid(title: &str, images: &[&[f64]], in_a_row: usize) -> Result<String, F
     }
     let png = encoded(&picture, width, height)
         .map_err(|error| Failure::Run(format!("the report's images: {error}")))?;
-    let what = super::escape(title);
+    let what = escape(title);
     let image = format!(
         "<img class=\"pixels\" alt=\"{what}\" src=\"data:image/png;base64,{}\">\n",
         BASE64_STANDARD.encode(png)

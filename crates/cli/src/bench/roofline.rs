@@ -5,10 +5,10 @@
 //! slope and the measured arithmetic peak as its flat part. Source: Williams, Waterman and
 //! Patterson, "Roofline", CACM 52 (2009).
 
-use super::chart::{Axes, Drawn, INK, SIZE, paint, picture, plain};
-use crate::bench::Row;
+use super::row::Row;
 use crate::failure::Failure;
 use crate::machine::Place;
+use crate::report::chart::{Axes, Drawn, INK, SIZE, paint, picture, plain};
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 

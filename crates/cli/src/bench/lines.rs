@@ -1,10 +1,10 @@
 //! Figures against a size on a log₂ axis: throughput against the number of elements, and the cost
 //! of dropout against the inner size.
 
-use super::chart::{Axes, Drawn, INK, paint, picture, plain};
-use crate::bench::Row;
-use crate::bench::statistics::Quartiles;
+use super::row::Row;
+use super::statistics::Quartiles;
 use crate::failure::Failure;
+use crate::report::chart::{Axes, Drawn, INK, paint, picture, plain};
 use plotters::coord::ranged1d::{AsRangedCoord, ValueFormatter};
 use plotters::prelude::*;
 
