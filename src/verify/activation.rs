@@ -2,8 +2,8 @@
 
 use super::check::{Tally, poisoned};
 use super::form::Form;
-use super::kernels::{LONG_SUMS, SHAPES, sites};
 use super::random::Cases;
+use super::shapes::{LONG_SUMS, SHAPES, sites};
 use crate::call::{Activation, ActivationGrad, LinearActivation};
 use crate::{Backend, Dropout, Result, oracle};
 

@@ -165,3 +165,25 @@ pub(super) fn poisoned<B: Backend>(
 ) -> Result<B::Tensor<f32>> {
     backend.tensor(rows, cols, &vec![f32::NAN; rows * cols])
 }
+
+/// Compares in such a way that a NaN fails.
+pub(super) fn within(
+    what: &str,
+    got: &[f32],
+    exact: &[f64],
+    bound: impl Fn(f64) -> f64,
+) -> std::result::Result<(), String> {
+    let inside = |(&c, &e): (&f32, &f64)| (f64::from(c) - e).abs() <= bound(e);
+    match got.iter().zip(exact).position(|pair| !inside(pair)) {
+        _ if got.len() != exact.len() => {
+            Err(format!("{what}: {} elements, expected {}", got.len(), exact.len()))
+        }
+        Some(i) => Err(format!(
+            "{what}: element {i}: expected {} ± {:e}, got {}",
+            exact[i],
+            bound(exact[i]),
+            got[i]
+        )),
+        None => Ok(()),
+    }
+}

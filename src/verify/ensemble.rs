@@ -1,8 +1,7 @@
 //! Checks the kernels that average over sub-networks against the f64 oracle.
 
-use super::check::{Tally, poisoned, same_bits};
+use super::check::{Tally, poisoned, same_bits, within};
 use super::form::Form;
-use super::kernels::within;
 use super::random::Cases;
 use crate::call::{Moments, Subnetworks};
 use crate::{Backend, Result, oracle};

@@ -3,9 +3,9 @@
 
 use super::check::{Check, Tally, same_bits};
 use super::form::{self, Form};
-use super::kernels::divides_so;
 use super::layer::{Layer, Results};
 use super::random::Cases;
+use super::variants::divides_so;
 use crate::call::{CopyCall, DropoutCall, GradInput, GradWeight, LinearForward};
 use crate::gpu::{Gpu, GpuTensor, Prepared, Variant, View};
 use crate::{Backend, Dropout, Key, Mask, Mode, Rate, Result};

@@ -2,60 +2,20 @@
 //!
 //! The plan of a call chooses the variant, so the cases are designed to need each of them: ragged
 //! shapes and whole vectors, aligned and unaligned groups, and split sums on weak forms.
-//! [`variants`] then checks that each variant was really run.
+//! [`variants`](super::variants) then checks that each variant was really run.
 
-use super::check::{Check, Tally, poisoned};
+use super::check::{Check, Tally, poisoned, within};
 use super::form::{Form, Subject};
 use super::layer::Layer;
 use super::random::Cases;
+use super::shapes::{LONG_SUMS, SHAPES, sites};
 use crate::call::{
     BatchLoss, CopyCall, DropoutCall, Features, Gather, GradWeightSgd, Sgd, SgdRule,
     SoftmaxCrossEntropy, SquaredError,
 };
-use crate::gpu::{Division, Gpu, Planner, Stem, Variant, Width};
 use crate::oracle::{self, Exact};
-use crate::{Backend, Dropout, Mask, Mode, Rate, Result};
+use crate::{Backend, Result};
 use rayon::prelude::*;
-
-/// `[B, I, O]`: ragged, one row, one column, whole vectors, several tiles. The last five have few
-/// rows or columns and long sums, which are split.
-pub(super) const SHAPES: [[usize; 3]; 13] = [
-    [1, 1, 1],
-    [9, 13, 29],
-    [16, 8, 24],
-    [65, 31, 70],
-    [33, 68, 132],
-    [41, 72, 136],
-    [2, 129, 1],
-    [20, 0, 12],
-    [2, 517, 9],
-    [3, 520, 68],
-    [3, 520, 72],
-    [5, 9, 517],
-    [7, 68, 516],
-];
-/// Sums that a small binding splits into parts, ragged and in whole vectors.
-pub(super) const LONG_SUMS: [[usize; 3]; 3] = [[40, 41, 515], [40, 40, 516], [40, 40, 520]];
-
-/// Returns a site of every kind: keep all, drop all, a mask; aligned to a group of draws and not;
-/// training and prediction.
-pub(super) fn sites(cases: &mut Cases) -> Vec<Dropout> {
-    let key = cases.key();
-    let train = |mode, keep, row, col| {
-        Dropout::train(
-            mode,
-            Mask::new(Rate::keep(keep).unwrap_or(Rate::KEEP_ALL), key).at(row, col),
-        )
-    };
-    vec![
-        Dropout::NONE,
-        Dropout::predict(Mode::Vanilla, Rate::keep(0.3).unwrap_or(Rate::KEEP_ALL)),
-        train(Mode::Inverted, 0.7, 5, 16),
-        train(Mode::Inverted, 0.4, 1 << 31, 11),
-        train(Mode::Vanilla, 0.5, 0, 0),
-        train(Mode::Inverted, 0.0, 0, 3),
-    ]
-}
 
 /// Checks all kernels over all forms, with one check per group of kernels.
 pub(super) fn against_oracle<B: Subject + Send>(
@@ -394,77 +354,6 @@ fn layer_updates<B: Backend>(
         }
     }
     Ok(())
-}
-
-/// Compares in such a way that a NaN fails.
-pub(super) fn within(
-    what: &str,
-    got: &[f32],
-    exact: &[f64],
-    bound: impl Fn(f64) -> f64,
-) -> std::result::Result<(), String> {
-    let inside = |(&c, &e): (&f32, &f64)| (f64::from(c) - e).abs() <= bound(e);
-    match got.iter().zip(exact).position(|pair| !inside(pair)) {
-        _ if got.len() != exact.len() => {
-            Err(format!("{what}: {} elements, expected {}", got.len(), exact.len()))
-        }
-        Some(i) => Err(format!(
-            "{what}: element {i}: expected {} ± {:e}, got {}",
-            exact[i],
-            bound(exact[i]),
-            got[i]
-        )),
-        None => Ok(()),
-    }
-}
-
-/// Returns true if a plan divides the work among threads as the variant does.
-pub(super) fn divides_so(planner: &Planner, variant: &Variant) -> bool {
-    match variant.division {
-        Division::Tile(tile) => planner.tiles.only() == Some(tile),
-        Division::Flat => !planner.wide,
-        Division::Pairs | Division::Stacked => planner.wide,
-        Division::Itself | Division::Join => true,
-    }
-}
-
-/// Checks that each variant which the forms can compile was run. Matrix products depend on the
-/// tile, kernels of strips on the amount that a thread moves at a time. `linear_forward` and
-/// `grad_weight` run in parts on weak forms; products with few rows and long sums run on strong
-/// ones.
-pub(super) fn variants(forms: &[Form<Gpu>]) -> Check {
-    let mut tally = Tally::new("variants run, of those that the forms reach");
-    let compiled: Vec<String> =
-        forms.iter().flat_map(|form| form.backend.kernels().compiled()).collect();
-    for int64 in [false, true] {
-        for variant in Variant::all() {
-            let variant = Variant { int64, ..variant };
-            let reaches = |form: &Form<Gpu>| {
-                let planner = form.backend.kernels().planner();
-                let part = variant.choice("PART") == Some("yes");
-                let size = match (variant.stem, variant.division) {
-                    (Stem::LinearForward, Division::Tile(_)) if part => true,
-                    (Stem::GradInput, Division::Tile(_)) if !part => true,
-                    (Stem::GradWeightSgd, _) => true,
-                    (Stem::GradWeight | Stem::LinearActivation, _) => form.weak == part,
-                    (_, Division::Tile(_) | Division::Join) => !form.weak,
-                    _ => true,
-                };
-                let wide = variant.width != Width::Vec8 || planner.wide_loads();
-                let room = planner.buffers as usize;
-                let bound = match variant.choice("BOUND") {
-                    None | Some("all") => variant.tensors() <= room,
-                    _ => variant.with("BOUND", "all").tensors() > room,
-                };
-                planner.int64 == int64 && wide && bound && size && divides_so(planner, &variant)
-            };
-            if forms.iter().any(reaches) {
-                let name = variant.name();
-                tally.case((!compiled.contains(&name)).then(|| format!("{name} was never run")));
-            }
-        }
-    }
-    tally.finish("")
 }
 
 #[cfg(test)]

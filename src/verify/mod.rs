@@ -36,7 +36,9 @@ mod layer;
 mod masks;
 mod normalization;
 mod random;
+mod shapes;
 mod statistics;
+mod variants;
 mod vectors;
 
 pub use check::{Check, Report};
@@ -119,7 +121,7 @@ pub fn gpu(gpu: &Gpu, options: &Options, on_check: Progress<'_>) -> Result<Repor
     run.done(vectors::philox(std::slice::from_mut(&mut seven), 7)?);
     if run.contract(&mut forms, options)? {
         run.numbers(&mut forms, options.seed, options.layers)?;
-        run.done(kernels::variants(&forms));
+        run.done(variants::variants(&forms));
         if let Some(check) = half::against_oracle(&mut forms, options.seed, options.every_form)? {
             run.done(check);
         }

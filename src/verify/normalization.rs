@@ -2,8 +2,8 @@
 
 use super::check::{Tally, poisoned};
 use super::form::Form;
-use super::kernels::sites;
 use super::random::Cases;
+use super::shapes::sites;
 use crate::call::{
     AdamW, AdamWRule, BatchNorm, BatchNormGrad, BatchStatistics, EPSILON, LayerNorm, SparsityGrad,
 };

@@ -7,6 +7,7 @@
 //! whether a claim holds, [`text`] prints, and [`crate::report`] writes the page.
 
 mod draw;
+mod experiment;
 mod handmade;
 mod histogram;
 mod images;
@@ -32,7 +33,8 @@ use crate::failure::Failure;
 use crate::machine::{Machine, Place};
 use crate::train::session;
 use crate::{engine, output, report};
-use plan::{Arm, Extent, Recipe, Study};
+use experiment::Study;
+use plan::{Arm, Extent, Recipe};
 use record::{Partial, Store};
 use results::Results;
 use runner::Runner;

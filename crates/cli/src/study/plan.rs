@@ -1,52 +1,11 @@
-//! The parts of a study: a claim with its source, arms to run, a judgment of their figures, and the
-//! pictures of them.
+//! The runs of a study: its scene, and the arms to train or compute.
 
 use super::draw::divided;
 use super::record::Found;
-use super::results::Results;
-use super::verdict::Verdict;
-use crate::failure::Failure;
 use wgpu_dropout::call::SgdRule;
 use wgpu_dropout::data::DataSet;
 use wgpu_dropout::mlp::{Architecture, BatchNormPlace, Schedule, Schedules, Training};
 use wgpu_dropout::{Backend, Device, Mode, Rate, Result};
-
-/// One experiment: a file of its own in `studies/`.
-#[derive(Debug)]
-pub struct Study {
-    /// Name on the command line.
-    pub name: &'static str,
-    /// Claim, in a sentence.
-    pub claim: &'static str,
-    /// Published figures.
-    pub published: &'static str,
-    /// Source of the published figures.
-    pub source: &'static str,
-    /// Returns the arms to run.
-    pub arms: fn(&Scene) -> Vec<Arm>,
-    /// Judges the claim: by order and sign below [`Extent::Full`], and by the paper's figures too
-    /// at [`Extent::Full`].
-    pub judge: fn(&Scene, &Results<'_>) -> Vec<Verdict>,
-    /// Columns printed for each arm besides its name: the figure's name in the record, its heading,
-    /// and the number of digits.
-    pub columns: &'static [(&'static str, &'static str, usize)],
-    /// Draws the pictures, as pieces of HTML.
-    pub figures: fn(&Scene, &Results<'_>) -> std::result::Result<Vec<String>, Failure>,
-}
-
-impl Study {
-    /// Returns the arms, with `change` applied to every recipe and its updates limited.
-    pub fn changed_arms(&self, scene: &Scene, change: &impl Fn(&mut Recipe)) -> Vec<Arm> {
-        let mut arms = (self.arms)(scene);
-        for arm in &mut arms {
-            if let Work::Train(recipe, _) = &mut arm.work {
-                recipe.updates = scene.updates(recipe.updates);
-                change(recipe);
-            }
-        }
-        arms
-    }
-}
 
 /// Size of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

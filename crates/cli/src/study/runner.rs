@@ -2,7 +2,8 @@
 //! per thread. For small networks this is faster than giving all threads to one training, and the
 //! bits are the same. On a GPU they run one after another.
 
-use super::plan::{Arm, Measure, Recipe, Scene, Study, Work};
+use super::experiment::Study;
+use super::plan::{Arm, Measure, Recipe, Scene, Work};
 use super::record::{Key, Partial, Record, Store};
 use super::training::{Run, parts};
 use crate::engine;

@@ -1,6 +1,7 @@
 //! Output of studies as text and as JSON.
 
-use super::plan::{Scene, Study};
+use super::experiment::Study;
+use super::plan::Scene;
 use super::results::Results;
 use super::verdict::Verdict;
 use crate::machine::Place;

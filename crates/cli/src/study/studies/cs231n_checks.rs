@@ -1,8 +1,9 @@
 //! The checks of CS231n's second assignment: the effect of dropout on a large array, its gradient,
 //! and a whole network's gradient.
 
+use crate::study::experiment::Study;
 use crate::study::normal::{normal, normal32};
-use crate::study::plan::{Arm, Computation, Scene, Study};
+use crate::study::plan::{Arm, Computation, Scene};
 use crate::study::record::Found;
 use crate::study::results::Results;
 use crate::study::verdict::Verdict;

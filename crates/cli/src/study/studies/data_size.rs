@@ -1,7 +1,8 @@
 //! Figure 10 of Srivastava et al. 2014: the gain from dropout against the size of the training set.
 
 use crate::failure::Failure;
-use crate::study::plan::{Arm, Recipe, Scene, Study};
+use crate::study::experiment::Study;
+use crate::study::plan::{Arm, Recipe, Scene};
 use crate::study::plot::{Line, Plot};
 use crate::study::results::{Points, Results};
 use crate::study::verdict::Verdict;

@@ -2,9 +2,10 @@
 //! ridge regression, and the variance over masks.
 
 use crate::failure::Failure;
+use crate::study::experiment::Study;
 use crate::study::histogram::Histogram;
 use crate::study::normal::{normal, normal32};
-use crate::study::plan::{Arm, Computation, Scene, Study};
+use crate::study::plan::{Arm, Computation, Scene};
 use crate::study::plot::{Line, Plot};
 use crate::study::record::Found;
 use crate::study::results::Results;

@@ -2,9 +2,10 @@
 //! with the same mean and variance.
 
 use crate::failure::Failure;
+use crate::study::experiment::Study;
 use crate::study::handmade::{self, Handmade};
 use crate::study::layer::Layer;
-use crate::study::plan::{Arm, Computation, Recipe, Scene, Study};
+use crate::study::plan::{Arm, Computation, Recipe, Scene};
 use crate::study::plot::{Line, Plot};
 use crate::study::record::Found;
 use crate::study::results::Results;

@@ -2,7 +2,8 @@
 //! kept units.
 
 use crate::failure::Failure;
-use crate::study::plan::{Arm, Recipe, Scene, Study};
+use crate::study::experiment::Study;
+use crate::study::plan::{Arm, Recipe, Scene};
 use crate::study::plot::{Line, Plot};
 use crate::study::results::Results;
 use crate::study::verdict::Verdict;

@@ -1,7 +1,8 @@
 //! The ladder of Hinton et al. 2012: each rung of dropout lowers the test error.
 
 use crate::failure::Failure;
-use crate::study::plan::{Arm, Extent, Recipe, Scene, Study};
+use crate::study::experiment::Study;
+use crate::study::plan::{Arm, Extent, Recipe, Scene};
 use crate::study::plot::{Line, Plot};
 use crate::study::results::Results;
 use crate::study::verdict::Verdict;

@@ -12,7 +12,7 @@ mod sparsity;
 mod table2;
 mod where_it_belongs;
 
-use super::plan::Study;
+use super::experiment::Study;
 
 /// All studies, in the order in which they run.
 pub static ALL: [&Study; 11] = [

@@ -2,7 +2,8 @@
 //! weight-scaling rule.
 
 use crate::failure::Failure;
-use crate::study::plan::{Arm, Recipe, Scene, Study, Trained, Work};
+use crate::study::experiment::Study;
+use crate::study::plan::{Arm, Recipe, Scene, Trained, Work};
 use crate::study::plot::{Line, Plot};
 use crate::study::record::Found;
 use crate::study::results::Results;

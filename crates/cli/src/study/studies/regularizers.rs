@@ -3,7 +3,8 @@
 mod sparse;
 
 use crate::failure::Failure;
-use crate::study::plan::{Arm, Computation, Recipe, Scene, Study};
+use crate::study::experiment::Study;
+use crate::study::plan::{Arm, Computation, Recipe, Scene};
 use crate::study::plot::{Line, Plot};
 use crate::study::results::Results;
 use crate::study::verdict::Verdict;

@@ -3,10 +3,11 @@
 
 use crate::failure::Failure;
 use crate::study::draw::drawn;
+use crate::study::experiment::Study;
 use crate::study::histogram::Histogram;
 use crate::study::images;
 use crate::study::layer::Layer;
-use crate::study::plan::{Arm, Computation, Scene, Study};
+use crate::study::plan::{Arm, Computation, Scene};
 use crate::study::record::Found;
 use crate::study::results::Results;
 use crate::study::verdict::Verdict;

@@ -1,7 +1,8 @@
 //! Table 2 of Srivastava et al. 2014: dropout, then max-norm too, then wider layers.
 
 use crate::failure::Failure;
-use crate::study::plan::{Arm, Recipe, Scene, Study};
+use crate::study::experiment::Study;
+use crate::study::plan::{Arm, Recipe, Scene};
 use crate::study::plot::{Line, Plot};
 use crate::study::results::Results;
 use crate::study::verdict::Verdict;

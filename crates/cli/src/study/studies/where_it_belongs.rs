@@ -6,7 +6,8 @@ mod heads;
 
 use crate::failure::Failure;
 use crate::report::{figure, table};
-use crate::study::plan::{Arm, Dropping, Recipe, Scene, Study};
+use crate::study::experiment::Study;
+use crate::study::plan::{Arm, Dropping, Recipe, Scene};
 use crate::study::plot::{Line, Plot};
 use crate::study::results::Results;
 use crate::study::spread::Spread;
