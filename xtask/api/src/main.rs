@@ -69,6 +69,7 @@ fn run(check: bool) -> Result<ExitCode, Box<dyn Error>> {
                 status = ExitCode::FAILURE;
             }
         } else {
+            std::fs::create_dir_all(root.join("docs/api"))?;
             std::fs::write(root.join(&file), surface)?;
         }
     }
