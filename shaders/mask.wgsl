@@ -6,7 +6,7 @@
 // A kernel works on strips of eight columns. `keep8` draws a strip with one call of Philox if the
 // shard's column offset is a multiple of 8, with two if it is not, and with none if everything is
 // kept.
-// CPU twin: crates/contract/src/mask.rs.
+// CPU twin: crates/contract/src/dropout.rs.
 
 // The parameter block. It holds scalars only, so that its layout is the same in every language. What
 // a kernel needs beyond this head, it names in a struct Own of its file.

@@ -1,7 +1,7 @@
 //! Gaussian dropout: every element is multiplied by noise of mean 1, computed from the contract's
 //! draws.
 
-use crate::rate::DRAWS;
+use crate::mask::DRAWS;
 use crate::{Error, Mask, Result};
 
 /// One site of Gaussian dropout: `y = x·(1 + σ·n)`, with n standard normal and independent for each

@@ -74,7 +74,7 @@ pub mod oracle;
 pub mod order;
 mod plan;
 mod rules;
-pub mod shape;
+mod shape;
 #[cfg(feature = "verify")]
 pub mod verify;
 
@@ -82,11 +82,11 @@ pub use backend::{Backend, Counts, Cpu, CpuTensor, Element, On};
 pub use device::{Device, DeviceChoice};
 pub use dropout_contract::{
     AlphaDropout, AxisMap, Dropout, Error as ContractError, Key, Mask, Mode, Rate, init, mask,
-    philox, rate,
+    philox,
 };
 pub use error::{Error, Result};
 pub use gaussian::GaussianDropout;
-pub use shape::Matrix;
+pub use shape::{Matrix, elements};
 pub use wgpu;
 
 /// The README's snippets, compiled and run.

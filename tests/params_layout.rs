@@ -26,9 +26,10 @@ fn uniform(module: &Module) -> Layout {
         .global_variables
         .iter()
         .filter(|(_, variable)| variable.space == AddressSpace::Uniform);
-    let bound: Vec<_> = uniforms
+    let mut bound: Vec<_> = uniforms
         .map(|(_, variable)| (variable.binding.expect("bound"), &module.types[variable.ty]))
         .collect();
+    bound.sort_by_key(|(place, _)| (place.group, place.binding));
     let places: Vec<_> = bound
         .iter()
         .map(|(place, ty)| (place.group, place.binding, ty.name.as_deref().unwrap()))
@@ -45,10 +46,11 @@ fn uniform(module: &Module) -> Layout {
         let float = member.name.as_deref() == Some("scale");
         assert_scalar(module, member, &[if float { ScalarKind::Float } else { ScalarKind::Uint }]);
     }
-    let end = head.last().map_or(0, |member| member.offset + 4);
-    // The kernel's own words follow the head, and one another, without a gap.
+    // The kernel's own words follow one another without a gap. They start where the host puts them,
+    // which the caller compares.
+    let end = own.first().or(head.last()).map_or(0, |member| member.offset);
+    let end = if own.is_empty() { end + 4 } else { end };
     for member in own {
-        assert_eq!(member.offset, end);
         let TypeInner::Struct { members, span } = &module.types[member.ty].inner else {
             panic!("a struct")
         };
@@ -194,9 +196,10 @@ fn every_variant_is_valid_and_has_a_name_of_its_own() {
     );
 }
 
-/// Checks that tensors are the bindings 0, 1, … of group 0, inputs first and outputs last.
+/// Checks that tensors are the bindings 0, 1, … of group 0, also where a choice leaves some out, and
+/// that every kernel writes one.
 #[test]
-fn tensors_are_bound_in_order_and_written_ones_come_last() {
+fn tensors_are_bound_in_order_without_a_gap() {
     for Form { variant, module, .. } in forms() {
         let storage =
             module.global_variables.iter().filter_map(|(_, variable)| match variable.space {
@@ -218,12 +221,7 @@ fn tensors_are_bound_in_order_and_written_ones_come_last() {
         let most = if variant.choice("BOUND").is_none_or(|bound| bound == "all") { 6 } else { 4 };
         assert!(bindings.len() <= most, "{}: {} storage buffers", variant.name(), bindings.len());
         assert_eq!(bindings.len(), variant.tensors(), "{}", variant.name());
-        let written: Vec<bool> =
-            bindings.iter().map(|(.., access)| access.contains(StorageAccess::STORE)).collect();
-        assert!(
-            written.is_sorted() && written.last() == Some(&true),
-            "{}: {written:?}",
-            variant.name()
-        );
+        let is_written = bindings.iter().any(|(.., access)| access.contains(StorageAccess::STORE));
+        assert!(is_written, "{}", variant.name());
     }
 }

@@ -39,7 +39,7 @@ pub(crate) use variant::STACK;
 pub use variant::{Choices, Division, Variant};
 pub use view::View;
 
-use crate::rate::DRAWS;
+use crate::mask::DRAWS;
 use crate::{Dropout, Error, Result};
 
 /// Largest binding in bytes, just under 2³¹: f32 bindings of 2²⁹ or more elements break on Vulkan.

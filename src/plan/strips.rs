@@ -8,7 +8,7 @@ use super::{
     check_tensors, read, windows, write,
 };
 use crate::Result;
-use crate::rate::DRAWS;
+use crate::mask::DRAWS;
 
 /// Own parameter words of a kernel of strips.
 pub(crate) trait StripsOwn: Own {

@@ -10,8 +10,7 @@ use super::form::Subject;
 use super::statistics::{Bits, chi_squared, histogram};
 use crate::Cpu;
 use crate::call::MaskBits;
-use crate::mask::Key;
-use crate::{Backend, Mask, Rate, Result};
+use crate::{Backend, Key, Mask, Rate, Result};
 use std::time::{Duration, Instant};
 
 /// Every |z| must be below this; chance alone exceeds it once in 1.7 million.

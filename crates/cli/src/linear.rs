@@ -9,7 +9,7 @@ use crate::npy::{self, Array};
 use crate::site::AppliedSite;
 use std::path::PathBuf;
 use wgpu_dropout::call::{GradInput, GradWeight, LinearForward};
-use wgpu_dropout::{Backend, Device, Dropout, shape};
+use wgpu_dropout::{Backend, Device, Dropout, elements};
 
 /// Arguments of `linear`.
 #[derive(Debug, clap::Args)]
@@ -145,7 +145,7 @@ fn compute<'a, B: Backend>(
     let mut outputs = Outputs::default();
     let ((batch, inner), cols) = (inputs.x.rows_cols(), inputs.weight.rows_cols().1);
     // Check the size before anything is allocated.
-    shape::elements("output", batch, cols)?;
+    elements("output", batch, cols)?;
     let x = backend.tensor(batch, inner, &inputs.x.values)?;
     let weight = backend.tensor(inner, cols, &inputs.weight.values)?;
     let bias =

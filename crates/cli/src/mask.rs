@@ -7,7 +7,7 @@ use crate::npy;
 use crate::site::{Site, describe_rate};
 use std::io::{self, BufWriter, Write};
 use std::path::PathBuf;
-use wgpu_dropout::{Backend, Device, Error, Mask, file, shape};
+use wgpu_dropout::{Backend, Device, Error, Mask, elements, file};
 
 /// Number of elements drawn at a time.
 const PIECE: usize = 1 << 24;
@@ -135,7 +135,7 @@ impl Drawing {
 
     /// Draws the whole mask and returns its bytes, each 0 or 1.
     fn bytes(&mut self) -> wgpu_dropout::Result<Vec<u8>> {
-        let len = shape::elements("mask", self.rows, self.cols)?;
+        let len = elements("mask", self.rows, self.cols)?;
         let mut bytes = Vec::new();
         bytes.try_reserve_exact(len).map_err(|_| Error::OutOfMemory { bytes: len as u64 })?;
         for (row, col, rows, cols) in self.pieces() {

@@ -60,7 +60,7 @@ impl AlphaDropout {
     /// Returns true if the site changes nothing.
     #[inline]
     pub fn is_identity(&self) -> bool {
-        self.mask.rate.threshold() == crate::rate::DRAWS
+        self.mask.rate.threshold() == crate::mask::DRAWS
     }
 
     /// Returns `y` of one element.
@@ -135,8 +135,8 @@ mod tests {
     #[test]
     fn factors_by_a_root_and_by_a_power_are_the_same_bits() {
         let mut differ = 0;
-        for threshold in 1..=crate::rate::DRAWS {
-            let k = f64::from(threshold) / f64::from(crate::rate::DRAWS);
+        for threshold in 1..=crate::mask::DRAWS {
+            let k = f64::from(threshold) / f64::from(crate::mask::DRAWS);
             let site = site(k);
             let a = (k + SATURATION * SATURATION * k * (1.0 - k)).powf(-0.5);
             let b = -a * SATURATION * (1.0 - k);
@@ -145,6 +145,6 @@ mod tests {
             // The control: a factor that is off by the smallest difference.
             differ += u32::from(site.scale != f32::from_bits(by_power[0].to_bits() + 1));
         }
-        assert_eq!(differ, crate::rate::DRAWS);
+        assert_eq!(differ, crate::mask::DRAWS);
     }
 }

@@ -27,15 +27,16 @@ extern crate std;
 
 mod alpha;
 mod axes;
+mod dropout;
 mod error;
 pub mod init;
 pub mod mask;
 pub mod philox;
-pub mod rate;
+mod rate;
 pub mod vectors;
 
 pub use alpha::AlphaDropout;
 pub use axes::{AxisMap, Run, Strips};
+pub use dropout::{Dropout, Key, Mask};
 pub use error::{Error, Result};
-pub use mask::{Dropout, Key, Mask};
 pub use rate::{Mode, Rate};

@@ -1,10 +1,8 @@
 //! Rates and modes: the probability to keep a unit, and the scale that compensates for it.
 
+use crate::mask::DRAWS;
 use crate::{Error, Result};
 use alloc::format;
-
-/// Number of values of a 16-bit draw: a rate in effect is a multiple of 1/65,536.
-pub const DRAWS: u32 = 1 << 16;
 
 /// Probability to keep, or to drop, a unit.
 ///

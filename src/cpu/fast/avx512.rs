@@ -18,8 +18,8 @@
 
 use super::row::{Affine, Place, RowKey, Site};
 use super::{Isa, avx2, portable};
+use crate::mask::DRAWS;
 use crate::philox::MULTIPLIERS;
-use crate::rate::DRAWS;
 use std::arch::x86_64::*;
 
 /// Longest row, in elements, that counts as short. Aligning the stores of such a row to whole cache

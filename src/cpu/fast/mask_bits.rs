@@ -2,7 +2,7 @@
 
 use super::row::Site;
 use super::{Isa, STRIP, strip_bits};
-use crate::rate::DRAWS;
+use crate::mask::DRAWS;
 use crate::{Dropout, Mask};
 use rayon::prelude::*;
 

@@ -3,7 +3,7 @@
 use super::dropout::each_part;
 use super::row::Site;
 use super::{Isa, STRIP, strip_bits};
-use crate::rate::DRAWS;
+use crate::mask::DRAWS;
 use crate::{Dropout, Mask};
 
 /// See [`crate::cpu::reference::mask_bytes`].

@@ -49,7 +49,7 @@ pub use sgd::sgd;
 pub use softmax_cross_entropy::softmax_cross_entropy;
 
 use crate::Dropout;
-use crate::rate::DRAWS;
+use crate::mask::DRAWS;
 use row::{Affine, Place, RowKey, Site};
 
 /// Number of elements whose draws are kept on the stack. Together with input and output they fit
