@@ -49,7 +49,7 @@ fn elementwise_kernels_take_tensors_wherever_they_lie() {
         });
     }
     let compiled = kernels.compiled().join(" ");
-    for form in ["dropout.vec4", ".shared", ".in_place", ".stacked"] {
+    for form in [".vec4", ".shared", ".in_place", ".stacked"] {
         assert!(compiled.contains(form), "{form} was never run: {compiled}");
     }
 }

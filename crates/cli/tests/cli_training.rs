@@ -277,7 +277,7 @@ fn what_contradicts_a_saved_network_is_refused_and_what_agrees_is_not() {
         ("--seed 4", "--seed 4 contradicts n, which was saved with 3"),
         ("--keep 0.5", "the drop rate 0.5 contradicts n"),
         ("--input-drop 0.1", "the input's drop rate"),
-        ("--epochs 1", "--epochs 1: n has 2 behind it"),
+        ("--epochs 1", "--epochs 1: n has completed 2 epochs already"),
     ] {
         let error = refuse(&folder, &format!("train --resume n --device cpu --json {option}"), 2);
         assert!(error.contains(named), "{error}");
