@@ -94,8 +94,7 @@ pub use wgpu;
 #[doc = include_str!("../README.md")]
 struct Readme;
 
-/// The snippets of the pages on networks and embedding.
+/// The snippets of the page on networks.
 #[cfg(all(doctest, feature = "save"))]
 #[doc = include_str!("../docs/network.md")]
-#[doc = include_str!("../docs/embedding.md")]
 struct Pages;
