@@ -94,10 +94,15 @@ impl Kernels {
             made += 1;
             self.bind(&pipeline, ranges)
         };
-        let tensors = match kept.map(|kept| kept.entry((dispatch.variant, ranges.clone()))) {
-            Some(Entry::Occupied(entry)) => entry.get().clone(),
-            Some(Entry::Vacant(entry)) => entry.insert(bind(&ranges)).clone(),
+        let tensors = match kept {
             None => bind(&ranges),
+            Some(kept) => match kept.entry((dispatch.variant, ranges)) {
+                Entry::Occupied(entry) => entry.get().clone(),
+                Entry::Vacant(entry) => {
+                    let group = bind(&entry.key().1);
+                    entry.insert(group).clone()
+                }
+            },
         };
         (Step { pipeline, tensors, grid: dispatch.grid }, made)
     }

@@ -311,14 +311,13 @@ impl Planner {
             return Ok(None);
         }
         self.check_loops(variant.stem, loops)?;
-        type Bound<'b> = (Binding<'b>, bool);
-        let bound: Vec<Bound<'a>> =
+        let bound: Vec<(Binding<'a>, bool)> =
             variant.bindings().map(|(index, written)| (tensors[index].binding, written)).collect();
         // wgpu refuses a buffer that one dispatch binds both read-only and for writing, even if
         // the ranges are disjoint. All tensors are then bound for reading and writing.
-        let (written, read): (Vec<Bound<'_>>, Vec<Bound<'_>>) =
-            bound.iter().copied().partition(|(_, written)| *written);
-        let shared = written.iter().any(|w| read.iter().any(|r| w.0.buffer == r.0.buffer));
+        let is_read =
+            |buffer| bound.iter().any(|(binding, written)| !written && binding.buffer == buffer);
+        let shared = bound.iter().any(|(binding, written)| *written && is_read(binding.buffer));
         let params = Params { grid: grid[0], ..params }.with_places(tensors).with_own(&own);
         Ok(Some(Dispatch {
             variant: Variant { shared, state: self.state, ..variant },

@@ -45,7 +45,7 @@ struct Tensor {
     only_if: Vec<Test<'static>>,
 }
 
-/// What a kernel can take.
+/// Something that a kernel can take, and the forms that take it.
 #[derive(Debug)]
 struct Takes {
     what: &'static str,
@@ -122,8 +122,8 @@ impl Shader {
 
     /// Returns the tensors that a form binds, in order: the index of each among the kernel's, and
     /// true if it is written.
-    pub fn bindings(&self, form: &Variant) -> impl Iterator<Item = (usize, bool)> {
-        let bound = self.tensors.iter().filter(|tensor| form.passes(&tensor.only_if));
+    pub fn bindings(&self, form: Variant) -> impl Iterator<Item = (usize, bool)> {
+        let bound = self.tensors.iter().filter(move |tensor| form.passes(&tensor.only_if));
         bound.map(|tensor| (tensor.index, tensor.written))
     }
 

@@ -307,8 +307,8 @@ impl Variant {
 
     /// Returns the tensors that this form binds, in order: the index of each among the kernel's,
     /// and true if it is written.
-    pub(crate) fn bindings(&self) -> impl Iterator<Item = (usize, bool)> + use<> {
-        self.stem.shader().bindings(self).collect::<Vec<_>>().into_iter()
+    pub(crate) fn bindings(self) -> impl Iterator<Item = (usize, bool)> {
+        self.stem.shader().bindings(self)
     }
 
     /// Returns the number of storage buffers that the form binds.
