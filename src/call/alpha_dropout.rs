@@ -2,9 +2,7 @@
 
 use super::{Call, DevicePlace, HostPlace, Place, copy};
 use crate::cpu::{fast, fast::Isa, reference};
-use crate::plan::{
-    Params, Plan, Planner, Stem, Strips, Variant, View, check_tensors, own, read, strips_own, write,
-};
+use crate::plan::{Params, Plan, Planner, Stem, Strips, Variant, own, strips_own};
 use crate::shape::{Matrix, expect};
 use crate::{AlphaDropout, Result};
 
@@ -44,7 +42,7 @@ impl<P: Place> Call<P> for AlphaDropoutCall<P> {
         self.check()?;
         let (site, x, y) = (&self.dropout, P::read(&self.x), P::written(&self.y));
         if site.is_identity() && !planner.state {
-            return identity(planner, Stem::AlphaDropout, x, y);
+            return copy::identity(planner, Stem::AlphaDropout, x, y);
         }
         let own = AlphaOwn { across_log2: 0, shift: site.shift, dropped: site.dropped };
         let params = |row, col| (Params::default().with_dropout(&site.backward(), row, col), own);
@@ -63,18 +61,4 @@ impl<P: Place> Call<P> for AlphaDropoutCall<P> {
             None => reference::alpha_dropout(x, y, cols, &self.dropout),
         }
     }
-}
-
-/// Plans a kernel that changes nothing: a copy, or no dispatch in place.
-pub(super) fn identity<'a>(
-    planner: &Planner,
-    stem: Stem,
-    x: View<'a>,
-    y: View<'a>,
-) -> Result<Plan<'a>> {
-    if x.is_same(&y) {
-        return check_tensors(stem, &[write("y", y)]).map(|()| Vec::new());
-    }
-    check_tensors(stem, &[read("x", x), write("y", y)])?;
-    copy::plan(planner, x, y)
 }

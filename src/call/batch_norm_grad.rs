@@ -1,6 +1,6 @@
 //! The call of `batch_norm_grad`.
 
-use super::{Call, DevicePlace, HostPlace, Place};
+use super::{Call, DevicePlace, HostPlace, Place, through_flag};
 use crate::Result;
 use crate::cpu::fast::Isa;
 use crate::cpu::reference;
@@ -39,8 +39,6 @@ pub struct BatchNormGrad<P: Place> {
     pub through: Option<f32>,
 }
 
-/// Flag: the gradient passes the ReLU and dropout before.
-const THROUGH: u32 = 2;
 /// Flag of the first dispatch: the sums of each column.
 const SUMS: u32 = 4;
 /// Flag of the second dispatch: what all rows of a column share.
@@ -86,7 +84,7 @@ impl<P: Place> Call<P> for BatchNormGrad<P> {
         let (grad_y, grad_affine, grad_x) = (grad_y?, grad_affine?, grad_x?);
         let (rows, cols) = (self.x.rows(), self.x.cols());
         let slopes = scratch(5, cols.max(1));
-        let through = if self.through.is_some() { THROUGH } else { 0 };
+        let through = through_flag(&self.through);
         let strips = rows as u64 * cols.div_ceil(8) as u64;
         // Three dispatches bind no more than four tensors each, wherever they run.
         let mut plan = Vec::new();

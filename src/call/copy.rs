@@ -3,7 +3,9 @@
 use super::{Call, DevicePlace, HostPlace, Place};
 use crate::Result;
 use crate::cpu::{fast, fast::Isa};
-use crate::plan::{Params, PlainStrips, Plan, Planner, Stem, Strips, Variant, View};
+use crate::plan::{
+    Params, PlainStrips, Plan, Planner, Stem, Strips, Variant, View, check_tensors, read, write,
+};
 use crate::shape::{Matrix, expect};
 
 /// `y = x`: the ceiling of every kernel that reads and writes each element once, such as
@@ -49,4 +51,18 @@ pub(super) fn plan<'a>(planner: &Planner, x: View<'a>, y: View<'a>) -> Result<Pl
         y,
         params: &|_, _| (Params::default(), PlainStrips::default()),
     })
+}
+
+/// Plans a kernel that changes nothing: a copy, or no dispatch in place.
+pub(super) fn identity<'a>(
+    planner: &Planner,
+    stem: Stem,
+    x: View<'a>,
+    y: View<'a>,
+) -> Result<Plan<'a>> {
+    if x.is_same(&y) {
+        return check_tensors(stem, &[write("y", y)]).map(|()| Vec::new());
+    }
+    check_tensors(stem, &[read("x", x), write("y", y)])?;
+    plan(planner, x, y)
 }

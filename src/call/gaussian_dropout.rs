@@ -1,7 +1,6 @@
 //! The call of `gaussian_dropout`.
 
-use super::alpha_dropout::identity;
-use super::{Call, DevicePlace, HostPlace, Place};
+use super::{Call, DevicePlace, HostPlace, Place, copy};
 use crate::cpu::{fast, fast::Isa, reference};
 use crate::plan::{Params, PlainStrips, Plan, Planner, Stem, Strips, Variant};
 use crate::shape::{Matrix, expect};
@@ -33,7 +32,7 @@ impl<P: Place> Call<P> for GaussianDropoutCall<P> {
         self.check()?;
         let (site, x, y) = (&self.dropout, P::read(&self.x), P::written(&self.y));
         if site.is_identity() && !planner.state {
-            return identity(planner, Stem::GaussianDropout, x, y);
+            return copy::identity(planner, Stem::GaussianDropout, x, y);
         }
         let noise = Dropout { mask: *site.mask(), scale: site.scale() };
         let params =

@@ -1,6 +1,6 @@
 //! The call of `grad_input`.
 
-use super::{Call, DevicePlace, HostPlace, Place};
+use super::{Call, DevicePlace, HostPlace, Place, through_flag};
 use crate::cpu::{fast, fast::Isa, reference};
 use crate::plan::{
     FIRST, Params, Plan, Planner, Stem, Variant, View, Work, own, product_own, read, scratch,
@@ -35,9 +35,6 @@ pub struct GradInput<P: Place> {
     /// gradient is to pass back through both.
     pub through: Option<(P::In<f32>, f32)>,
 }
-
-/// Flag: the gradient passes the ReLU and dropout before.
-const THROUGH: u32 = 2;
 
 own! {
     /// Own words of `grad_input`.
@@ -104,7 +101,7 @@ impl<P: Place> Call<P> for GradInput<P> {
                 write("grad_input", call.dx),
             ],
         )?;
-        // Where not all can be bound at once, the epilogue is a dispatch of its own, as after a
+        // If not all can be bound at once, the epilogue is a dispatch of its own, as after a
         // split sum.
         let variant = planner.bindable(Variant { half: element == 2, ..call.variant });
         let call = Backward { variant, ..call };
@@ -149,10 +146,6 @@ impl<'a> Backward<'a> {
         ]
     }
 
-    fn through_flag(&self) -> u32 {
-        if self.through.is_some() { THROUGH } else { 0 }
-    }
-
     /// Plans sums that are each one chain.
     fn whole(&self, planner: &Planner, element: u64) -> Result<Plan<'a>> {
         let (inner, cols) = (self.dy.cols, self.weight.rows);
@@ -164,7 +157,7 @@ impl<'a> Backward<'a> {
         let own = GradInputOwn {
             inner: inner as u32,
             terms: 0,
-            flags: self.through_flag(),
+            flags: through_flag(&self.through),
             through_scale: self.through.unwrap_or(0.0),
         };
         let mut plan = Vec::new();
@@ -201,7 +194,7 @@ impl<'a> Backward<'a> {
         let joined = GradInputOwn {
             inner: parts as u32,
             terms: 0,
-            flags: self.through_flag(),
+            flags: through_flag(&self.through),
             through_scale: self.through.unwrap_or(0.0),
         };
         let mut plan = Vec::new();

@@ -100,3 +100,9 @@ pub trait Call<P: Place>: Sized {
         0
     }
 }
+
+/// Returns the flag `THROUGH` of the backward kernels' shaders if the gradient also passes the ReLU
+/// and dropout before, else 0.
+fn through_flag<T>(through: &Option<T>) -> u32 {
+    if through.is_some() { 2 } else { 0 }
+}

@@ -1,6 +1,6 @@
 //! The call of `patches_grad`.
 
-use super::{Call, DevicePlace, Filter, HostPlace, Image, Place};
+use super::{Call, DevicePlace, Filter, HostPlace, Image, Place, through_flag};
 use crate::Result;
 use crate::cpu::{fast, fast::Isa, reference};
 use crate::plan::{Images, Plan, Planner, Stem, own, read, write};
@@ -24,9 +24,6 @@ pub struct PatchesGrad<P: Place> {
     /// dropout and the gradient is to pass back through both.
     pub through: Option<(P::In<f32>, f32)>,
 }
-
-/// Flag: the gradient passes the ReLU and dropout before.
-const THROUGH: u32 = 2;
 
 own! {
     /// Own words: sizes of an image and of its patches, the windows' side and area, the padding,
@@ -92,7 +89,7 @@ impl<P: Place> Call<P> for PatchesGrad<P> {
                 side: side as u32,
                 area,
                 padding: self.filter.padding as u32,
-                flags: if self.through.is_some() { THROUGH } else { 0 },
+                flags: through_flag(&self.through),
             },
             loops: u64::from(area) + 1,
         })

@@ -1,7 +1,7 @@
 //! The call of `pool_grad`.
 
 use super::pool::PoolOwn;
-use super::{Call, DevicePlace, HostPlace, Image, Place, Pool};
+use super::{Call, DevicePlace, HostPlace, Image, Place, Pool, through_flag};
 use crate::Result;
 use crate::cpu::{fast, fast::Isa, reference};
 use crate::plan::{Images, Plan, Planner, Stem, read, write};
@@ -28,9 +28,6 @@ pub struct PoolGrad<P: Place> {
     pub through: Option<f32>,
 }
 
-/// Flag: the gradient passes the ReLU and dropout before.
-const THROUGH: u32 = 2;
-
 impl<P: Place> PoolGrad<P> {
     /// The number of images, and the size of a pooled one.
     fn sizes(&self) -> Result<(usize, Image)> {
@@ -53,7 +50,7 @@ impl<P: Place> Call<P> for PoolGrad<P> {
     {
         let (count, pooled) = self.sizes()?;
         let mut own = PoolOwn::new(self.image, self.pool, pooled);
-        own.flags |= if self.through.is_some() { THROUGH } else { 0 };
+        own.flags |= through_flag(&self.through);
         // A thread a window, also of those that the end of the image cuts.
         let Image { height, width, channels } = self.image;
         let windows = height.div_ceil(self.pool.height) * width.div_ceil(self.pool.width);
