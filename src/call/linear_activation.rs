@@ -76,7 +76,7 @@ impl<P: Place> Call<P> for LinearActivation<P> {
         };
         check_tensors(forward.stem, &forward.operands())?;
         match residual.filter(|_| planner.has_few(forward.stem)) {
-            // Where not all can be bound at once, the residual is first copied to where it is read
+            // If not all can be bound at once, the residual is first copied to where it is read
             // in place.
             Some(residual) => {
                 let mut plan = copy::plan(planner, residual, y)?;

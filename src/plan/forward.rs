@@ -116,7 +116,7 @@ impl Planner {
     /// Plans a forward product whose tensors were checked, of `element` bytes a number.
     pub(crate) fn forward<'a>(&self, call: &Forward<'a>, element: u64) -> Result<Plan<'a>> {
         let (inner, cols) = (call.weight.rows, call.weight.cols);
-        // Where not all can be bound at once, the epilogue is a dispatch of its own, as after a
+        // If not all can be bound at once, the epilogue is a dispatch of its own, as after a
         // split sum.
         let few = self.has_few(call.stem).then_some(inner.max(1));
         if let Some(part) = order::part(call.y.rows, cols, inner).or(few) {

@@ -32,7 +32,7 @@ pub struct Args {
     /// Average over this many sampled masks, drawn from the network's own seed or from --seed
     #[arg(long, value_parser = samples, allow_negative_numbers = true, group = "average")]
     samples: Option<u32>,
-    /// What gets a mask of its own in a sample: each row, or the whole pass over the data [default:
+    /// Scope of one mask in a sample: each row, or the whole pass over the data [default:
     /// row]
     #[arg(long, value_enum, requires = "samples", conflicts_with = "ensemble")]
     masks: Option<Masks>,
