@@ -89,7 +89,7 @@ impl<B: Backend> Resident<B> {
         self.features().cols()
     }
 
-    /// Returns the features, as [`Backend::gather`] takes them.
+    /// Returns the features, as [`Gather`](crate::call::Gather) takes them.
     pub fn features(&self) -> Features<&B::Tensor<u8>, &B::Tensor<f32>> {
         match &self.features {
             Stored::Bytes(bytes) => Features::Bytes(bytes),
