@@ -340,8 +340,13 @@ impl Kernels {
 
     /// Returns the compiled form of a variant, and true if this call compiled it.
     pub(super) fn pipeline(&self, variant: Variant) -> (Arc<Pipeline>, bool) {
-        let variant = Variant { int64: self.planner.int64, ..variant };
+        let variant = self.own_form(variant);
         self.pipelines.get(variant, || self.compile(variant))
+    }
+
+    /// Returns the form of a planned variant that these kernels compile.
+    pub(super) fn own_form(&self, variant: Variant) -> Variant {
+        Variant { int64: self.planner.int64, ..variant }
     }
 
     /// Returns the sorted names of the variants compiled so far.

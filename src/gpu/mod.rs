@@ -12,12 +12,11 @@ mod backend;
 mod device;
 mod experimental;
 mod memory;
-#[cfg(all(test, feature = "verify"))]
-mod metal;
 mod owned;
 mod pipelines;
 mod readback;
 mod recorder;
+mod runner;
 mod state;
 mod tensor;
 mod trial;
@@ -33,6 +32,8 @@ pub use device::{
 };
 pub use kernels::{Kernels, Prepared};
 pub use owned::Gpu;
+#[doc(hidden)]
+pub use runner::{Job, Runner};
 pub use state::State;
 pub use tensor::GpuTensor;
 pub use trial::{Timing, Trial};

@@ -7,6 +7,7 @@ use super::kernels::Kernels;
 use super::memory;
 use super::readback;
 use super::recorder::{Groups, Step, record};
+use super::runner::Runner;
 use super::tensor::{GpuTensor, Retired};
 use super::tuning::{Chosen, Tuning};
 use crate::plan::{Plan, Planner, scratch_bytes};
@@ -46,9 +47,8 @@ pub struct Gpu {
     pub(super) counts: Counts,
     /// Origin of the planner.
     pub(super) chosen: Chosen,
-    /// Runner of dispatches in place of a device that computes nothing.
-    #[cfg(all(test, feature = "verify"))]
-    pub(super) metal: Option<super::metal::Metal>,
+    /// Stand-in that runs dispatches in place of the device, in tests.
+    runner: Option<Arc<dyn Runner>>,
 }
 
 impl Gpu {
@@ -117,11 +117,14 @@ impl Gpu {
     /// created for that device. They may have another planner or other shaders.
     pub fn with_kernels(&self, kernels: Kernels) -> Self {
         let (info, device, queue) = (self.info.clone(), self.device.clone(), self.queue.clone());
-        Self {
-            #[cfg(all(test, feature = "verify"))]
-            metal: self.metal.clone(),
-            ..Self::assemble(info, device, queue, kernels, self.fault.clone())
-        }
+        let runner = self.runner.clone();
+        Self { runner, ..Self::assemble(info, device, queue, kernels, self.fault.clone()) }
+    }
+
+    /// Returns the backend with a stand-in that runs dispatches in place of the device.
+    #[doc(hidden)]
+    pub fn with_runner(self, runner: Arc<dyn Runner>) -> Self {
+        Self { runner: Some(runner), ..self }
     }
 
     fn assemble(
@@ -151,8 +154,7 @@ impl Gpu {
             in_flight: VecDeque::new(),
             counts: Counts::default(),
             chosen: Chosen::default(),
-            #[cfg(all(test, feature = "verify"))]
-            metal: None,
+            runner: None,
         }
     }
 
@@ -288,9 +290,8 @@ impl Gpu {
 
     /// Queues a plan's dispatches.
     pub(super) fn enqueue(&mut self, plan: Plan<'_>) -> Result<()> {
-        #[cfg(all(test, feature = "verify"))]
-        if let Some(metal) = &self.metal {
-            return metal.run(&self.device, &self.queue, &self.kernels, &plan);
+        if let Some(runner) = self.runner.clone() {
+            return self.run_elsewhere(&*runner, &plan);
         }
         self.grow_scratch(scratch_bytes(&plan))?;
         for dispatch in &plan {
