@@ -20,11 +20,12 @@
 //! Together with the data, that is all a run needs to continue as if it had not stopped: on the
 //! same backend its weights are identical to the byte.
 
+use super::architecture::Architecture;
 use super::container::{self, Container, Named};
-use super::network::{Architecture, Mlp};
+use super::network::Mlp;
 use super::optimizer::Optimizer;
 use super::schedule::{Schedule, Schedules};
-use super::train::Training;
+use super::training::Training;
 use crate::backend::Backend;
 use crate::call::SgdRule;
 use crate::{Error, Rate, Result, file};

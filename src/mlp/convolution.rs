@@ -5,13 +5,8 @@
 //! updates and optimizers are therefore those of any other layer. The front itself drops nothing;
 //! the network's input dropout applies to the front's features.
 
-use super::network::{Architecture, Layer, Mlp};
+use super::layer::Layer;
 use super::optimizer::Update;
-use super::predict::Evaluation;
-use super::resident::Resident;
-use super::train::{Epoch, Training};
-use super::wait::{Wait, blocking};
-use super::workspace::Workspace;
 use crate::backend::Backend;
 use crate::call::{
     DropoutCall, Filter, GradInput, Image, LinearForward, Patches, PatchesGrad, Pool, PoolCall,
@@ -124,7 +119,7 @@ impl<B: Backend> Spaces<B> {
 }
 
 impl<B: Backend> Convolutions<B> {
-    fn new(backend: &mut B, front: &Front, seed: u64) -> Result<Self> {
+    pub fn new(backend: &mut B, front: &Front, seed: u64) -> Result<Self> {
         if !matches!(front.stages.last(), Some(Stage::Pool(_))) {
             return Err(Error::invalid(
                 "a front must end with a pooling stage: its maps are the features of a row",
@@ -144,14 +139,7 @@ impl<B: Backend> Convolutions<B> {
                         &init::he_uniform(seed, number, inputs, channels),
                     )?;
                     let bias = backend.zeros(1, channels)?;
-                    Some(Layer {
-                        weight,
-                        bias,
-                        grad: None,
-                        velocity: None,
-                        second: None,
-                        norm: None,
-                    })
+                    Some(Layer::new(weight, bias))
                 }
                 Stage::Pool(_) => None,
             });
@@ -196,14 +184,15 @@ impl<B: Backend> Convolutions<B> {
         Ok(())
     }
 
-    /// Computes the features `X` of a workspace's images and applies their dropout.
+    /// Computes the features `X` of the images and applies their dropout.
     pub fn forward(
         &self,
         backend: &mut B,
-        workspace: &mut Workspace<B>,
+        spaces: &mut Spaces<B>,
+        x: &mut B::Tensor<f32>,
         dropout: Dropout,
     ) -> Result<()> {
-        let Some(Spaces { images, stages }) = &mut workspace.front else { return Ok(()) };
+        let Spaces { images, stages } = spaces;
         for (index, stage) in self.front.stages.iter().enumerate() {
             let (before, after) = stages.split_at_mut(index);
             let x = before.last().map_or(&*images, |space| &space.output);
@@ -231,7 +220,7 @@ impl<B: Backend> Convolutions<B> {
             }
         }
         let Some(features) = stages.last() else { return Ok(()) };
-        backend.run(DropoutCall { x: &features.output, y: &mut workspace.x, dropout })
+        backend.run(DropoutCall { x: &features.output, y: x, dropout })
     }
 
     /// Runs the backward pass of all stages and updates each. It starts at the gradient of the
@@ -239,10 +228,10 @@ impl<B: Backend> Convolutions<B> {
     pub fn backward(
         &mut self,
         backend: &mut B,
-        workspace: &mut Workspace<B>,
+        spaces: &mut Spaces<B>,
         update: &Update,
     ) -> Result<()> {
-        let Some(Spaces { images, stages }) = &mut workspace.front else { return Ok(()) };
+        let Spaces { images, stages } = spaces;
         for (index, stage) in self.front.stages.iter().enumerate().rev() {
             let (before, after) = stages.split_at_mut(index);
             let Space { patches, grad: Some(grad), grad_patches, .. } = &mut after[0] else {
@@ -294,231 +283,5 @@ impl<B: Backend> Convolutions<B> {
             }
         }
         Ok(())
-    }
-}
-
-/// A network behind a convolutional front, trained and used on any [`Backend`].
-///
-/// ```
-/// use wgpu_dropout::call::{Filter, Image, Pool, Pooling};
-/// use wgpu_dropout::mlp::{Architecture, ConvNet, Front, Stage, Training};
-/// use wgpu_dropout::{Cpu, Mode, Rate};
-///
-/// let front = Front {
-///     image: Image { height: 8, width: 8, channels: 1 },
-///     stages: vec![
-///         Stage::Convolution { channels: 4, filter: Filter { side: 3, padding: 1 } },
-///         Stage::Pool(Pool { pooling: Pooling::Max, height: 2, width: 2 }),
-///     ],
-/// };
-/// let head = Architecture {
-///     inputs: front.maps()?.elements(),
-///     hidden: vec![16],
-///     classes: 2,
-///     mode: Mode::Inverted,
-///     rate: Rate::drop(0.5)?,
-///     input_rate: Rate::KEEP_ALL,
-///     seed: 42,
-/// };
-/// let mut net = ConvNet::new(Cpu::new(), &front, head)?;
-/// net.train_step(&[0.5; 128], &[1, 0], &Training::default())?;
-/// assert_eq!(net.predict(&[0.5; 64])?.len(), 2);
-/// # Ok::<(), wgpu_dropout::Error>(())
-/// ```
-#[derive(Debug)]
-pub struct ConvNet<B: Backend> {
-    net: Mlp<B>,
-}
-
-impl<B: Backend> ConvNet<B> {
-    /// Creates a front and the network that takes its features, with He's uniform weights and
-    /// biases of 0. Two fronts of the same shape and seed start with the same weights, whatever
-    /// network follows them.
-    ///
-    /// # Errors
-    /// As [`Front::maps`] and [`Mlp::new`]; [`Error::Invalid`] for a front that does not end with
-    /// pooling; [`Error::Shape`] for a network whose number of inputs differs from the number of
-    /// features.
-    pub fn new(mut backend: B, front: &Front, architecture: Architecture) -> Result<Self> {
-        let features = front.maps()?.elements();
-        if architecture.inputs != features {
-            return Err(Error::shape(
-                "network",
-                format!("{} inputs behind a front of {features} features", architecture.inputs),
-            ));
-        }
-        let convolutions = Convolutions::new(&mut backend, front, architecture.seed)?;
-        let net = Mlp::new(backend, architecture)?;
-        Ok(Self { net: Mlp { front: Some(convolutions), ..net } })
-    }
-
-    /// Returns the network behind the front: its shape, its training state, its device.
-    pub fn head(&self) -> &Mlp<B> {
-        &self.net
-    }
-
-    /// Returns the front.
-    pub fn front(&self) -> Option<&Front> {
-        self.net.front.as_ref().map(|convolutions| &convolutions.front)
-    }
-
-    /// Returns the device, for uploading data to it.
-    pub fn backend_mut(&mut self) -> &mut B {
-        &mut self.net.backend
-    }
-
-    /// Returns the device, consuming the network.
-    pub fn into_backend(self) -> B {
-        self.net.into_backend()
-    }
-
-    /// Returns the filters `[side·side·channels, filters]` and the biases of the front's stage
-    /// `index`; `None` if that stage is not a convolution or does not exist.
-    ///
-    /// # Errors
-    /// [`Error::Device`] if the device was lost.
-    pub fn filters(&mut self, index: usize) -> Result<Option<(Vec<f32>, Vec<f32>)>> {
-        blocking(self.filters_of(index, Wait::Block))
-    }
-
-    /// [`filters`](Self::filters) without blocking, as [`Backend::read_async`].
-    ///
-    /// # Errors
-    /// As [`filters`](Self::filters).
-    pub async fn filters_async(&mut self, index: usize) -> Result<Option<(Vec<f32>, Vec<f32>)>> {
-        self.filters_of(index, Wait::Yield).await
-    }
-
-    async fn filters_of(
-        &mut self,
-        index: usize,
-        wait: Wait,
-    ) -> Result<Option<(Vec<f32>, Vec<f32>)>> {
-        let Mlp { backend, front, .. } = &mut self.net;
-        let layer = front.as_ref().and_then(|front| front.layers.get(index)?.as_ref());
-        let Some(Layer { weight, bias, .. }) = layer else { return Ok(None) };
-        let mut both = wait.read_all(backend, &[weight, bias]).await?.into_iter();
-        Ok(both.next().zip(both.next()))
-    }
-
-    /// As [`Mlp::parameters`], of the network behind the front.
-    ///
-    /// # Errors
-    /// As [`Mlp::parameters`].
-    pub fn parameters(&mut self, index: usize) -> Result<Option<(Vec<f32>, Vec<f32>)>> {
-        self.net.parameters(index)
-    }
-
-    /// As [`Mlp::parameters_async`], of the network behind the front.
-    ///
-    /// # Errors
-    /// As [`Mlp::parameters`].
-    pub async fn parameters_async(&mut self, index: usize) -> Result<Option<(Vec<f32>, Vec<f32>)>> {
-        self.net.parameters_async(index).await
-    }
-
-    /// As [`Mlp::train_step`], on images.
-    ///
-    /// # Errors
-    /// As [`Mlp::train_step`].
-    pub fn train_step(&mut self, x: &[f32], labels: &[u32], training: &Training) -> Result<()> {
-        self.net.train_step(x, labels, training)
-    }
-
-    /// As [`Mlp::train_step_async`], on images.
-    ///
-    /// # Errors
-    /// As [`Mlp::train_step`].
-    pub async fn train_step_async(
-        &mut self,
-        x: &[f32],
-        labels: &[u32],
-        training: &Training,
-    ) -> Result<()> {
-        self.net.train_step_async(x, labels, training).await
-    }
-
-    /// As [`Mlp::loss`].
-    ///
-    /// # Errors
-    /// As [`Mlp::loss`].
-    pub fn loss(&mut self) -> Result<Option<f32>> {
-        self.net.loss()
-    }
-
-    /// As [`Mlp::loss_async`].
-    ///
-    /// # Errors
-    /// As [`Mlp::loss`].
-    pub async fn loss_async(&mut self) -> Result<Option<f32>> {
-        self.net.loss_async().await
-    }
-
-    /// As [`Mlp::train_epoch`], on images.
-    ///
-    /// # Errors
-    /// As [`Mlp::train_epoch`].
-    pub fn train_epoch(&mut self, data: &Resident<B>, training: &Training) -> Result<Epoch> {
-        self.net.train_epoch(data, training)
-    }
-
-    /// As [`Mlp::train_epoch_async`], on images.
-    ///
-    /// # Errors
-    /// As [`Mlp::train_epoch`].
-    pub async fn train_epoch_async(
-        &mut self,
-        data: &Resident<B>,
-        training: &Training,
-    ) -> Result<Epoch> {
-        self.net.train_epoch_async(data, training).await
-    }
-
-    /// As [`Mlp::evaluate`], on images.
-    ///
-    /// # Errors
-    /// As [`Mlp::evaluate`].
-    pub fn evaluate(&mut self, data: &Resident<B>) -> Result<Evaluation> {
-        self.net.evaluate(data)
-    }
-
-    /// As [`Mlp::evaluate_async`], on images.
-    ///
-    /// # Errors
-    /// As [`Mlp::evaluate`].
-    pub async fn evaluate_async(&mut self, data: &Resident<B>) -> Result<Evaluation> {
-        self.net.evaluate_async(data).await
-    }
-
-    /// As [`Mlp::predict`], on images.
-    ///
-    /// # Errors
-    /// As [`Mlp::predict`].
-    pub fn predict(&mut self, x: &[f32]) -> Result<Vec<f32>> {
-        self.net.predict(x)
-    }
-
-    /// As [`Mlp::predict_async`], on images.
-    ///
-    /// # Errors
-    /// As [`Mlp::predict`].
-    pub async fn predict_async(&mut self, x: &[f32]) -> Result<Vec<f32>> {
-        self.net.predict_async(x).await
-    }
-
-    /// As [`Mlp::predict_on`], on images.
-    ///
-    /// # Errors
-    /// As [`Mlp::predict_on`].
-    pub fn predict_on(&mut self, data: &Resident<B>) -> Result<Vec<f32>> {
-        self.net.predict_on(data)
-    }
-
-    /// As [`Mlp::predict_on_async`], on images.
-    ///
-    /// # Errors
-    /// As [`Mlp::predict_on`].
-    pub async fn predict_on_async(&mut self, data: &Resident<B>) -> Result<Vec<f32>> {
-        self.net.predict_on_async(data).await
     }
 }

@@ -14,29 +14,37 @@ mod network;
 mod predict;
 mod train;
 
+mod architecture;
+mod batch_norm;
 #[cfg(feature = "save")]
 mod checkpoint;
 #[cfg(feature = "save")]
 mod container;
+mod conv_net;
 mod convolution;
 mod ensemble;
 #[cfg(feature = "save")]
 mod interchange;
+mod layer;
 mod norm;
 mod optimizer;
+mod pass;
 mod resident;
 mod sampling;
 mod schedule;
 mod shard;
 mod subnetworks;
+mod training;
 mod wait;
 mod workspace;
 
-pub use convolution::{ConvNet, Front, Stage};
+pub use architecture::Architecture;
+pub use conv_net::ConvNet;
+pub use convolution::{Front, Stage};
 pub use ensemble::MAX_UNITS;
 #[cfg(feature = "save")]
 pub use interchange::{ForeignLayer, Interchange, Layout};
-pub use network::{Architecture, Mlp};
+pub use network::Mlp;
 pub use norm::{BatchNormPlace, NormParameters};
 pub use optimizer::Optimizer;
 pub use predict::Evaluation;
@@ -45,4 +53,4 @@ pub use sampling::Sharing;
 pub use schedule::{Schedule, Schedules};
 pub use shard::{Gradients, Shard};
 pub use subnetworks::Predictive;
-pub use train::{Epoch, Training};
+pub use training::{Epoch, Training};

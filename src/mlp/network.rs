@@ -1,101 +1,14 @@
 //! The network itself: its shape, its parameters, its training state.
 
+use super::architecture::Architecture;
 use super::convolution::Convolutions;
-use super::norm::Norm;
+use super::layer::Layer;
 use super::optimizer::Optimizer;
-use super::schedule::Schedules;
-use super::train::Training;
+use super::training::Training;
 use super::wait::{Wait, blocking};
 use super::workspace::Workspaces;
 use crate::backend::Backend;
-use crate::{Dropout, Error, Key, Mask, Mode, Rate, Result, init};
-
-/// Shape of a network and its dropout.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Architecture {
-    /// Features per row.
-    pub inputs: usize,
-    /// Units of each hidden layer; an empty list gives softmax regression.
-    pub hidden: Vec<usize>,
-    /// Classes: the units of the last layer.
-    pub classes: usize,
-    /// When the scale of dropout is applied: in training or in prediction.
-    pub mode: Mode,
-    /// Rate of every hidden layer.
-    pub rate: Rate,
-    /// Rate of the input.
-    pub input_rate: Rate,
-    /// Seed of weights, shuffles and masks.
-    pub seed: u64,
-}
-
-impl Architecture {
-    /// Returns the number of units of each layer, from the input to the classes.
-    pub fn widths(&self) -> Vec<usize> {
-        [&[self.inputs], self.hidden.as_slice(), &[self.classes]].concat()
-    }
-
-    /// Returns the rate of dropout site `layer`: site 0 is the input, site i is the i-th hidden
-    /// layer, and any site after that drops nothing.
-    pub fn rate_of(&self, layer: usize) -> Rate {
-        match layer {
-            0 => self.input_rate,
-            layer if layer <= self.hidden.len() => self.rate,
-            _ => Rate::KEEP_ALL,
-        }
-    }
-
-    /// Returns the dropout of site `layer` in training step `step`. A shard that starts at a later
-    /// row of the mini-batch takes its mask [`at`](Mask::at) that row.
-    pub fn training_site(&self, layer: usize, step: u32, schedules: &Schedules) -> Dropout {
-        let key = Key { seed: self.seed, layer: layer as u32, step };
-        Dropout::train(self.mode, Mask::new(schedules.rate(self.rate_of(layer), step), key))
-    }
-
-    /// Returns the dropout of site `layer` in prediction, which draws no mask.
-    pub(super) fn prediction_site(&self, layer: usize) -> Dropout {
-        Dropout::predict(self.mode, self.rate_of(layer))
-    }
-
-    fn check(&self) -> Result<()> {
-        for (layer, &width) in self.widths().iter().enumerate() {
-            // Widths are u32 on the device. The layer numbers reserved for other draws are far
-            // above any network's.
-            if width == 0 || width > u32::MAX as usize / 2 {
-                let last = self.hidden.len() + 1;
-                let what = match layer {
-                    0 => "the input".to_owned(),
-                    layer if layer == last => "the classes".to_owned(),
-                    layer => format!("hidden layer {layer}"),
-                };
-                return Err(Error::invalid(format!(
-                    "{what}: {width} units; must be 1 to {}",
-                    u32::MAX / 2
-                )));
-            }
-        }
-        Ok(())
-    }
-}
-
-/// Weights and bias of one affine layer, with the state of its updates.
-#[derive(Debug)]
-pub(super) struct Layer<B: Backend> {
-    /// `[inputs, outputs]`
-    pub weight: B::Tensor<f32>,
-    /// `[1, outputs]`
-    pub bias: B::Tensor<f32>,
-    /// Gradients of both. Allocated by the first training step with max-norm, with AdamW or of a
-    /// shard; no other step stores them.
-    pub grad: Option<(B::Tensor<f32>, B::Tensor<f32>)>,
-    /// Velocities of both; allocated by the first step with momentum.
-    pub velocity: Option<(B::Tensor<f32>, B::Tensor<f32>)>,
-    /// Second moments of both; allocated by AdamW's first step. AdamW's first moments are the
-    /// velocities.
-    pub second: Option<(B::Tensor<f32>, B::Tensor<f32>)>,
-    /// Batch normalization; hidden layers only.
-    pub norm: Option<Norm<B>>,
-}
+use crate::{Error, Result, init};
 
 /// A multi-layer perceptron with dropout on backend `B`.
 ///
@@ -157,14 +70,7 @@ impl<B: Backend> Mlp<B> {
         architecture.check()?;
         let mut layers = Vec::new();
         for pair in architecture.widths().windows(2) {
-            layers.push(Layer {
-                weight: backend.zeros(pair[0], pair[1])?,
-                bias: backend.zeros(1, pair[1])?,
-                grad: None,
-                velocity: None,
-                second: None,
-                norm: None,
-            });
+            layers.push(Layer::new(backend.zeros(pair[0], pair[1])?, backend.zeros(1, pair[1])?));
         }
         let workspaces = Workspaces::default();
         Ok(Self {

@@ -1,12 +1,11 @@
 //! Optimizers, which turn a gradient into an update: SGD and AdamW.
 
-use super::train::Training;
 use crate::backend::Backend;
 use crate::call::{AdamW, AdamWRule, Sgd, SgdRule};
 use crate::{Error, Result};
 
 /// Optimizer of a network. Its learning rate, weight decay, max-norm and momentum are those of
-/// [`Training::rule`].
+/// [`Training::rule`](super::Training::rule).
 ///
 /// A network keeps the optimizer of its first update, because the moments of one mean nothing to
 /// the other.
@@ -35,7 +34,7 @@ impl Optimizer {
 
     /// Returns true if gradients must be stored before they are applied. Max-norm requires whole
     /// columns, and AdamW has no kernel that computes the gradient itself.
-    fn stores_gradients(&self, rule: &SgdRule) -> bool {
+    pub(super) fn stores_gradients(&self, rule: &SgdRule) -> bool {
         rule.max_norm.is_some() || !self.is_like(&Self::Sgd)
     }
 
@@ -92,25 +91,11 @@ pub(super) struct Update {
     step: u32,
 }
 
-impl Training {
-    /// Returns the update of step `step`.
-    pub(super) fn update(&self, step: u32) -> Update {
-        Update { rule: self.schedules.rule(&self.rule, step), optimizer: self.optimizer, step }
-    }
-
-    /// Returns true if gradients must be stored before they are applied.
-    pub(super) fn stores_gradients(&self) -> bool {
-        self.optimizer.stores_gradients(&self.rule)
-    }
-
-    /// Returns whether a first moment (a velocity, under SGD) and whether a second one is kept.
-    pub(super) fn moments(&self) -> [bool; 2] {
-        let adamw = !self.optimizer.is_like(&Optimizer::Sgd);
-        [adamw || self.rule.momentum != 0.0, adamw]
-    }
-}
-
 impl Update {
+    pub fn new(rule: SgdRule, optimizer: Optimizer, step: u32) -> Self {
+        Self { rule, optimizer, step }
+    }
+
     /// Returns the update for biases and other parameters without penalties.
     pub fn for_bias(self) -> Self {
         Self { rule: self.rule.for_bias(), ..self }

@@ -1,8 +1,8 @@
 //! Prediction: plain forward passes without randomness.
 
 use super::network::Mlp;
+use super::pass::{Input, forward, loss};
 use super::resident::Resident;
-use super::train::{Input, forward, loss};
 use super::wait::{Wait, blocking};
 use crate::backend::Backend;
 use crate::{Dropout, Result};

@@ -1,6 +1,7 @@
 //! Monte Carlo prediction: averages over sampled masks.
 
-use super::network::{Architecture, Mlp};
+use super::architecture::Architecture;
+use super::network::Mlp;
 use super::resident::Resident;
 use super::subnetworks::{ELEMENTS, Place, Predictive, Site, Subnets};
 use super::wait::{Wait, blocking};

@@ -3,10 +3,8 @@
 //!
 //! A schedule has no state besides the step, so a resumed run follows it as if it had not stopped.
 
-use super::network::Architecture;
-use super::train::Training;
 use crate::call::SgdRule;
-use crate::{Error, Mode, Rate, Result};
+use crate::{Error, Rate, Result};
 
 /// Factor of a setting at step `t`, counted in updates from 0.
 ///
@@ -180,23 +178,6 @@ impl Schedules {
         self.lr.check("learning rate", 1e6)?;
         self.momentum.check("momentum", 1e6)?;
         self.drop.check("drop rate", 1.0)
-    }
-}
-
-impl Training {
-    /// Checks that the settings are meaningful and fit the network.
-    ///
-    /// # Errors
-    /// [`Error::Invalid`] as [`check`](Self::check), and for a drop-rate schedule with vanilla
-    /// dropout.
-    pub fn check_for(&self, architecture: &Architecture) -> Result<()> {
-        self.check()?;
-        match (architecture.mode, self.schedules.drop) {
-            (Mode::Vanilla, drop) if drop != Schedule::Constant => Err(Error::invalid(
-                "a schedule of the drop rate needs inverted dropout: vanilla's prediction scales by one rate",
-            )),
-            _ => Ok(()),
-        }
     }
 }
 

@@ -7,8 +7,9 @@
 //! provides the sum over shards: over MPI, threads, or a loop.
 
 use super::network::Mlp;
+use super::pass::{Input, backward, forward, loss};
 use super::resident::Resident;
-use super::train::{Epoch, Input, Training, backward, forward, loss};
+use super::training::{Epoch, Training};
 use super::wait::{Wait, blocking};
 use crate::backend::Backend;
 use crate::{Error, Result};

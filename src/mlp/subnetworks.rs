@@ -1,7 +1,9 @@
 //! Averages over sub-networks, which masks select from the whole network. Exact ensembles and Monte
 //! Carlo prediction share this code.
 
-use super::network::{Architecture, Layer, Mlp};
+use super::architecture::Architecture;
+use super::layer::Layer;
+use super::network::Mlp;
 use super::resident::Resident;
 use super::wait::Wait;
 use crate::backend::Backend;

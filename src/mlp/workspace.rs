@@ -95,6 +95,12 @@ impl<B: Backend> Workspaces<B> {
         }
         Ok(workspace)
     }
+
+    /// Forgets the mini-batch from the host, so that [`Mlp::loss`](super::Mlp::loss) does not
+    /// report another one's loss.
+    pub fn forget_given(&mut self) {
+        self.given = None;
+    }
 }
 
 impl<B: Backend> Workspace<B> {
