@@ -97,4 +97,9 @@ struct Readme;
 /// The snippets of the page on networks.
 #[cfg(all(doctest, feature = "save"))]
 #[doc = include_str!("../docs/network.md")]
-struct Pages;
+struct Network;
+
+/// The snippets of the page on embedding.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/embedding.md")]
+struct Embedding;
