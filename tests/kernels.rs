@@ -4,8 +4,6 @@
 //! There is one module per family of kernels. Sums of small whole numbers are exact in f32, so for
 //! them every backend and tile must give the same bits.
 
-// The oracle and the data sets belong to the feature `cli`.
-
 #[path = "kernels/activation.rs"]
 mod activation;
 mod common;

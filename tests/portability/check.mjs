@@ -1,7 +1,7 @@
 // Checks the kernels on another implementation of WebGPU, in Node or in a browser: their masks must
 // equal the contract's, and every kernel must be accepted.
 //
-// `cases` is written by tests/browsers.rs:
+// `cases` is written by tests/shaders/browsers.rs:
 //   masks:   [{name, wgsl, params, grid, words}]
 //            the text of mask_bits, its parameter block, its number of workgroups, the mask's bits
 //   kernels: [{name, wgsl, needs}]

@@ -1,8 +1,6 @@
 //! Networks with batch normalization before or after dropout, and networks trained by AdamW.
 
-mod common;
-
-use common::{Form, lend, noise};
+use crate::common::{Form, lend, noise};
 use wgpu_dropout::Backend;
 use wgpu_dropout::Cpu;
 use wgpu_dropout::call::{EPSILON, SgdRule};

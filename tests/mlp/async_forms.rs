@@ -2,9 +2,7 @@
 //! polls of the future. They give the results of the blocking forms to the bit, and none of them
 //! waits inside.
 
-mod common;
-
-use common::{adapter, gpu, noise, same_bits};
+use crate::common::{adapter, gpu, noise, same_bits};
 use std::cell::RefCell;
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};

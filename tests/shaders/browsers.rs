@@ -2,10 +2,8 @@
 //! kernel that standard WGSL can express and draw the contract's masks. `cargo xtask test --all`
 //! runs these tests if Node, npm and Chromium are installed.
 
-mod common;
-#[path = "common/shaders.rs"]
-mod shaders;
-
+use crate::common;
+use crate::shaders;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};

@@ -1,9 +1,7 @@
 //! Data-parallel training: shards draw the masks of the whole mini-batch to the bit, and their
 //! gradients add up to those of the whole within rounding.
 
-mod common;
-
-use common::{Form, lend, noise};
+use crate::common::{Form, lend, noise};
 use std::sync::{Barrier, Mutex};
 use wgpu_dropout::Backend;
 use wgpu_dropout::Cpu;

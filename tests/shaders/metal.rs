@@ -6,9 +6,7 @@
 //! workgroups. Every dispatch runs once in ascending and once in descending order. Different
 //! results reveal a race, which a driver may hide. Workgroup memory starts as NaN.
 
-#[path = "common/noop.rs"]
-mod noop;
-
+use crate::noop;
 use naga::back::msl;
 use naga::valid::{Capabilities, ValidationFlags, Validator};
 use std::collections::HashMap;

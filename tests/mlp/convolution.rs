@@ -1,8 +1,7 @@
 //! The network with a convolutional front: its gradient against differences of an independent f64
 //! network, GPU against CPU, and training on the digits.
 
-mod common;
-
+use crate::common;
 use common::noise;
 use wgpu_dropout::Backend;
 use wgpu_dropout::Cpu;

@@ -5,14 +5,11 @@
 //!
 //! Each checker has a control: a text with a planted fault, which it must reject.
 
-#[path = "common/shaders.rs"]
-mod shaders;
-
+use crate::shaders::{Form, forms, validated};
 use naga::ShaderStage;
 use naga::back::{glsl, hlsl, msl, spv};
 use naga::proc::{BoundsCheckPolicies, BoundsCheckPolicy};
 use rayon::prelude::*;
-use shaders::{Form, forms, validated};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;

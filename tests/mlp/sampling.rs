@@ -1,9 +1,7 @@
 //! Averages over masks, computed on the device: over sampled masks and over all of them, against
 //! f64 and against one network at a time.
 
-mod common;
-
-use common::{Form, lend, noise};
+use crate::common::{Form, lend, noise};
 use wgpu_dropout::Backend;
 use wgpu_dropout::Cpu;
 use wgpu_dropout::mask::PREDICTION;

@@ -1,11 +1,8 @@
 //! The host's parameter block against the shader's, by naga's reflection, and every variant in
 //! naga's validator.
 
-#[path = "common/shaders.rs"]
-mod shaders;
-
+use crate::shaders::{Form, forms, parsed};
 use naga::{AddressSpace, Module, ScalarKind, StorageAccess, StructMember, TypeInner};
-use shaders::{Form, forms, parsed};
 use std::collections::HashSet;
 use std::mem::offset_of;
 use wgpu_dropout::gpu::{Params, State, Stem, Tile, Variant};
