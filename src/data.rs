@@ -5,7 +5,7 @@
 
 mod digits;
 
-use crate::{Error, Result};
+use crate::{Error, Result, Unit};
 use std::path::Path;
 
 /// Largest class that a label may name. It is far beyond any real data set, yet small enough that a
@@ -42,7 +42,7 @@ pub struct Samples {
     /// Features, `rows × cols`.
     pub values: Values,
     /// Factor that turns a value into a feature.
-    pub unit: f32,
+    pub unit: Unit,
     /// Number of samples.
     pub rows: usize,
     /// Number of features per sample.
@@ -59,9 +59,10 @@ impl Samples {
 
     /// Returns the features as the network sees them: every value times [`unit`](Self::unit).
     pub fn features_f32(&self) -> Vec<f32> {
+        let unit = self.unit.factor();
         match &self.values {
-            Values::Bytes(values) => values.iter().map(|&v| f32::from(v) * self.unit).collect(),
-            Values::Floats(values) => values.iter().map(|&v| v * self.unit).collect(),
+            Values::Bytes(values) => values.iter().map(|&v| f32::from(v) * unit).collect(),
+            Values::Floats(values) => values.iter().map(|&v| v * unit).collect(),
         }
     }
 }
@@ -75,8 +76,11 @@ pub struct DataSet {
     pub train: Samples,
     /// Samples to test with.
     pub test: Samples,
-    /// One more than the largest label of both parts.
-    pub classes: usize,
+    /// Name of each class, in the order of the labels: `0`, `1`, … unless the file names its
+    /// classes.
+    pub classes: Vec<String>,
+    /// How the test rows were chosen, as a saved network tells it, for example `bundled`.
+    pub split: String,
 }
 
 impl DataSet {
@@ -88,12 +92,13 @@ impl DataSet {
         digits::open()
     }
 
-    /// Joins two parts whose rows a reader has checked. `path` is for errors; its last part is the
-    /// data set's name.
+    /// Joins two parts whose rows a reader has checked, with classes named after their numbers.
+    /// `path` is for errors; its last part is the data set's name. `split` is how the test rows
+    /// were chosen.
     ///
     /// # Errors
     /// [`Error::Data`] for a part without rows or features, or parts with different features.
-    pub fn new(path: &Path, train: Samples, test: Samples) -> Result<Self> {
+    pub fn new(path: &Path, split: &str, train: Samples, test: Samples) -> Result<Self> {
         let refuse = |what: String| Err(Error::Data { path: path.display().to_string(), what });
         for (part, samples) in [("training", &train), ("test", &test)] {
             if samples.is_empty() {
@@ -111,6 +116,17 @@ impl DataSet {
         }
         let largest = train.labels.iter().chain(&test.labels).max().copied().unwrap_or(0);
         let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
-        Ok(Self { name, train, test, classes: largest as usize + 1 })
+        Ok(Self {
+            name,
+            train,
+            test,
+            classes: numbers(largest as usize + 1),
+            split: split.to_owned(),
+        })
     }
+}
+
+/// Returns the names of classes that have none: their numbers, from 0.
+pub fn numbers(classes: usize) -> Vec<String> {
+    (0..classes).map(|class| class.to_string()).collect()
 }

@@ -1,7 +1,7 @@
 //! The compiled-in digits: 1,797 handwritten images of 8×8 pixels, with values from 0 to 16.
 
 use super::{DataSet, Samples, Values};
-use crate::{Error, Result};
+use crate::{Error, Result, Unit};
 use flate2::bufread::GzDecoder;
 use std::io::Read;
 use std::path::Path;
@@ -34,11 +34,11 @@ pub(super) fn open() -> Result<DataSet> {
     let [train, test] = parts.map(|(pixels, labels)| Samples {
         rows: labels.len(),
         values: Values::Bytes(pixels),
-        unit: 1.0 / 16.0,
+        unit: Unit::Sixteenth,
         cols: PIXELS,
         labels,
     });
-    DataSet::new(path, train, test)
+    DataSet::new(path, "bundled", train, test)
 }
 
 #[cfg(test)]
@@ -48,7 +48,7 @@ mod tests {
     #[test]
     fn every_fifth_row_is_a_test_row() {
         let digits = open().unwrap();
-        assert_eq!((digits.name.as_str(), digits.classes), ("digits", 10));
+        assert_eq!((digits.name.as_str(), digits.classes.len()), ("digits", 10));
         assert_eq!((digits.train.rows, digits.train.cols), (1438, 64));
         assert_eq!((digits.test.rows, digits.test.cols), (359, 64));
         assert_eq!(

@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 use std::path::{Path, PathBuf};
 use wgpu_dropout::data::Samples;
 use wgpu_dropout::mlp::{Architecture, Evaluation, Mlp, Predictive, Sharing};
-use wgpu_dropout::{Backend, Device};
+use wgpu_dropout::{Backend, Device, Unit};
 
 /// Arguments of `predict`.
 #[derive(Debug, clap::Args)]
@@ -151,7 +151,7 @@ fn read(args: &Args) -> Result<Input, Failure> {
     if !args.data.to_ascii_lowercase().ends_with(".npy") {
         let set = open(&args.data)?;
         let samples = if args.split == Some(Split::Train) { set.train } else { set.test };
-        return Ok(Input { samples, classes: Some(set.classes) });
+        return Ok(Input { samples, classes: Some(set.classes.len()) });
     }
     if args.split.is_some() {
         return Err(Failure::usage(format!("--split: {} is one array, without parts", args.data)));
@@ -160,7 +160,7 @@ fn read(args: &Args) -> Result<Input, Failure> {
     let (rows, cols) = array.rows_cols();
     let samples = Samples {
         values: wgpu_dropout::data::Values::Floats(array.values),
-        unit: 1.0,
+        unit: Unit::One,
         rows,
         cols,
         labels: vec![0; rows],

@@ -8,8 +8,8 @@ use std::path::Path;
 use flate2::{Compression, write::GzEncoder};
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use tempfile::TempDir;
-use wgpu_dropout::Error;
 use wgpu_dropout::data::{DataSet, Samples, Values};
+use wgpu_dropout::{Error, Unit};
 use wgpu_dropout_cli::npy;
 
 const IDX: [&str; 4] = [
@@ -64,7 +64,7 @@ fn check(data: &DataSet) {
     for Samples { values, rows, cols, labels, .. } in [&data.train, &data.test] {
         assert!(*rows > 0 && *cols > 0 && *cols == data.train.cols);
         assert_eq!((values.len(), values.is_empty(), labels.len()), (rows * cols, false, *rows));
-        assert!(labels.iter().all(|&label| (label as usize) < data.classes));
+        assert!(labels.iter().all(|&label| (label as usize) < data.classes.len()));
     }
     assert!(
         data.train.features_f32().iter().chain(&data.test.features_f32()).all(|f| f.is_finite())
@@ -95,7 +95,10 @@ fn idx_folders_are_read_under_every_name_and_packing() {
     let data = open(plain.path()).unwrap();
     check(&data);
     assert_eq!(data.name, plain.path().file_name().unwrap().to_str().unwrap());
-    assert_eq!((data.classes, data.train.rows, data.test.rows, data.train.cols), (4, 3, 2, 4));
+    assert_eq!(
+        (data.classes.len(), data.train.rows, data.test.rows, data.train.cols),
+        (4, 3, 2, 4)
+    );
     assert_eq!(data.train.values, Values::Bytes(images[16..].to_vec()));
     assert_eq!(
         (data.train.labels.as_slice(), data.test.labels.as_slice()),
@@ -169,7 +172,7 @@ fn csv_files_are_read_plain_and_packed() {
     let data = open(&files.path().join("a.csv")).unwrap();
     check(&data);
     assert_eq!(
-        (data.name.as_str(), data.classes, data.train.rows, data.test.rows, data.train.cols),
+        (data.name.as_str(), data.classes.len(), data.train.rows, data.test.rows, data.train.cols),
         ("a.csv", 3, 9, 2, 2)
     );
     assert_eq!(data.test.values, Values::Floats(vec![4.5, -0.4, 9.5, -0.9]));
@@ -179,10 +182,15 @@ fn csv_files_are_read_plain_and_packed() {
 
 #[test]
 fn features_are_values_times_the_unit() {
-    let samples =
-        |values: Values| Samples { values, unit: 0.25, rows: 1, cols: 2, labels: vec![0] };
-    assert_eq!(samples(Values::Bytes(vec![2, 255])).features_f32(), [0.5, 63.75]);
-    assert_eq!(samples(Values::Floats(vec![-3.0, 8.0])).features_f32(), [-0.75, 2.0]);
+    let samples = |values: Values| Samples {
+        values,
+        unit: Unit::Sixteenth,
+        rows: 1,
+        cols: 2,
+        labels: vec![0],
+    };
+    assert_eq!(samples(Values::Bytes(vec![2, 255])).features_f32(), [0.125, 15.9375]);
+    assert_eq!(samples(Values::Floats(vec![-12.0, 8.0])).features_f32(), [-0.75, 0.5]);
     assert!(Values::Bytes(Vec::new()).is_empty() && Values::Floats(Vec::new()).is_empty());
 }
 
@@ -229,7 +237,7 @@ fn mnist_is_read() {
     let mnist = wgpu_dropout_cli::data::open(&folder).unwrap();
     check(&mnist);
     assert_eq!(
-        (mnist.train.rows, mnist.test.rows, mnist.train.cols, mnist.classes),
+        (mnist.train.rows, mnist.test.rows, mnist.train.cols, mnist.classes.len()),
         (60_000, 10_000, 784, 10)
     );
     assert_eq!(mnist.train.labels[..3], [5, 0, 4]);

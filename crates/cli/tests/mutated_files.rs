@@ -83,8 +83,9 @@ fn idx(dims: &[u32], data: &[u8]) -> Vec<u8> {
 }
 
 fn open_data(path: &Path) -> Result<(), Error> {
-    wgpu_dropout_cli::data::open(path.to_str().unwrap())
-        .map(|data| assert!(data.train.labels.iter().all(|&label| (label as usize) < data.classes)))
+    wgpu_dropout_cli::data::open(path.to_str().unwrap()).map(|data| {
+        assert!(data.train.labels.iter().all(|&label| (label as usize) < data.classes.len()))
+    })
 }
 
 fn open_npy(path: &Path) -> Result<(), Error> {

@@ -6,11 +6,11 @@ use std::path::Path;
 use ::csv::{ByteRecord, ErrorKind, ReaderBuilder, Terminator, Trim};
 
 use super::{DataSet, MAX_LABEL, Samples, Values, unpacked, unreadable};
-use wgpu_dropout::{Result, file};
+use wgpu_dropout::{Result, Unit, file};
 
 pub(super) fn open(path: &Path) -> Result<DataSet> {
     let [train, test] = read(path, file::open(path)?)?;
-    DataSet::new(path, train, test)
+    DataSet::new(path, "every fifth row", train, test)
 }
 
 /// Reads the rows of a file, packed or plain, into a training set and a test set. Every fifth row
@@ -90,7 +90,7 @@ pub(super) fn read(path: &Path, input: impl Read) -> Result<[Samples; 2]> {
     let cols = columns.unwrap_or(1) - 1;
     Ok(parts.map(|(values, labels)| Samples {
         values: Values::Floats(values),
-        unit: 1.0,
+        unit: Unit::One,
         rows: labels.len(),
         cols,
         labels,
@@ -150,7 +150,7 @@ mod tests {
         );
         assert_eq!(
             (train.rows, train.cols, train.unit, &train.labels[..]),
-            (5, 2, 1.0, &[0, 1, 0, 1, 3][..])
+            (5, 2, Unit::One, &[0, 1, 0, 1, 3][..])
         );
         assert_eq!(
             (test.values.clone(), &test.labels[..]),

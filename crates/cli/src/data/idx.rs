@@ -4,7 +4,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use super::{DataSet, Samples, Values, unpacked, unreadable};
-use wgpu_dropout::{Error, Result, file};
+use wgpu_dropout::{Error, Result, Unit, file};
 
 pub(super) fn open(folder: &Path) -> Result<DataSet> {
     let (train, train_shape) = samples(folder, &["train"])?;
@@ -17,7 +17,7 @@ pub(super) fn open(folder: &Path) -> Result<DataSet> {
         );
         return Err(file::refused(folder.display(), what));
     }
-    DataSet::new(folder, train, test)
+    DataSet::new(folder, "idx", train, test)
 }
 
 /// Reads one part of the data set; returns its samples and the shape of its images.
@@ -42,7 +42,7 @@ fn samples(folder: &Path, sets: &[&str]) -> Result<(Samples, Vec<usize>)> {
     }
     let samples = Samples {
         values: Values::Bytes(image.bytes),
-        unit: 1.0 / 255.0,
+        unit: Unit::Byte,
         rows: image.rows,
         cols: image.cols,
         labels: label.bytes.into_iter().map(u32::from).collect(),

@@ -40,7 +40,7 @@ fn network<B: Backend>(
     data: &DataSet,
 ) -> Result<Mlp<B>, Failure> {
     let Some(path) = &args.resume else {
-        let architecture = args.architecture(data.train.cols, data.classes, common.seed())?;
+        let architecture = args.architecture(data.train.cols, data.classes.len(), common.seed())?;
         let net = Mlp::new(backend, architecture)?;
         return Ok(match args.batch_norm {
             Some(place) => net.with_batch_norm(place)?,
@@ -133,7 +133,9 @@ fn heading(
         "data     {name}: {train} training rows, {test} test rows, {} features, {} classes\n\
          network  {shape}, {parameters} parameters, {normalized}{dropout}, seed {}\n\
          device   {label}\n",
-        data.train.cols, data.classes, architecture.seed
+        data.train.cols,
+        data.classes.len(),
+        architecture.seed
     )
 }
 

@@ -25,7 +25,7 @@ pub fn upload<B: Backend>(backend: &mut B, samples: &Samples) -> wgpu_dropout::R
         Values::Bytes(bytes) => Source::Bytes(bytes),
         Values::Floats(floats) => Source::Floats(floats),
     };
-    Resident::new(backend, source, samples.cols, samples.unit, &samples.labels)
+    Resident::new(backend, source, samples.cols, samples.unit.factor(), &samples.labels)
 }
 
 /// Returns an error if a network cannot take the data.
@@ -62,7 +62,7 @@ pub struct Session<B: Backend> {
 impl<B: Backend> Session<B> {
     /// Uploads the data for a network.
     pub fn new(mut net: Mlp<B>, data: &DataSet, training: Training) -> Result<Self, Failure> {
-        check_fit(&data.name, data.train.cols, data.classes, net.architecture())?;
+        check_fit(&data.name, data.train.cols, data.classes.len(), net.architecture())?;
         let train = upload(net.backend_mut(), &data.train)?;
         let test = upload(net.backend_mut(), &data.test)?;
         Ok(Self { net, train, test, training })
