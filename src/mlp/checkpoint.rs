@@ -12,6 +12,9 @@
 //!
 //! - `format`, `mode`, `drop`, `input_drop`, `seed`, `step` and `epoch`;
 //! - `batch_norm`, with batch normalization;
+//! - the data that the network was [trained on](TrainedOn), if described: `unit` (`1`, `1/16`,
+//!   `1/255` or `unknown`), `features` (their number), `classes` (a JSON array of names) and
+//!   `split`;
 //! - the settings of the latest step, if the network was trained: `optimizer` and, for AdamW,
 //!   `beta2` and `epsilon`; `batch`, `shuffle`, `lr`, `momentum`, `weight_decay`, `l1` and
 //!   `max_norm`; and each [`Schedule`] that is followed as `lr_schedule`, `momentum_schedule` or
@@ -25,15 +28,18 @@ use super::container::{self, Container, Named};
 use super::network::Mlp;
 use super::optimizer::Optimizer;
 use super::schedule::{Schedule, Schedules};
+use super::trained_on::TrainedOn;
 use super::training::Training;
 use crate::backend::Backend;
 use crate::call::SgdRule;
-use crate::{Error, Rate, Result, file};
+use crate::{Error, Rate, Result, Unit, file};
 use std::path::Path;
 use std::str::FromStr;
 
 /// The metadata's `format`.
 pub(super) const FORMAT: &str = "wgpu-dropout 1";
+/// The metadata's `unit` or `split` if it is not known.
+const UNKNOWN: &str = "unknown";
 /// Names of the rows of a normalization's tensors.
 const PARAMETERS: [&str; 2] = ["weight", "bias"];
 const RUNNING: [&str; 2] = ["running_mean", "running_var"];
@@ -106,6 +112,14 @@ impl<B: Backend> Mlp<B> {
             ("epoch", self.epoch.to_string()),
         ];
         pairs.extend(norm);
+        if let Some(TrainedOn { unit, classes, split }) = &self.trained_on {
+            pairs.extend([
+                ("unit", unit.map_or(UNKNOWN.to_owned(), |unit| unit.to_string())),
+                ("features", a.inputs.to_string()),
+                ("classes", serde_json::json!(classes).to_string()),
+                ("split", split.clone()),
+            ]);
+        }
         if let Some(Training { batch, shuffle, rule, schedules, optimizer }) = self.training {
             pairs.extend([
                 ("batch", batch.to_string()),
@@ -173,6 +187,10 @@ impl<B: Backend> Mlp<B> {
         net.step = needed(&saved, "step")?;
         net.epoch = needed(&saved, "epoch")?;
         net.training = training(&saved)?;
+        if let Some(data) = trained_on(&saved, inputs, classes)? {
+            net.describe_data(data)
+                .map_err(|error| saved.bad(format!("metadata `classes`: {error}")))?;
+        }
         for (index, pair) in widths.windows(2).enumerate() {
             let shape = [pair[0], pair[1]];
             let bias_shape = [pair[1]];
@@ -261,6 +279,30 @@ fn training(saved: &Container<'_>) -> Result<Option<Training>> {
         Training { batch, shuffle: needed(saved, "shuffle")?, rule, schedules, optimizer };
     training.check().map_err(|error| saved.bad(format!("metadata: {error}")))?;
     Ok(Some(training))
+}
+
+/// Returns the description of the data; `None` if the network has none, as in files of older
+/// versions.
+fn trained_on(saved: &Container<'_>, inputs: usize, classes: usize) -> Result<Option<TrainedOn>> {
+    let unit = match saved.field("unit") {
+        None => return Ok(None),
+        Some(UNKNOWN) => None,
+        Some(_) => field::<Unit>(saved, "unit")?,
+    };
+    let features = field(saved, "features")?.unwrap_or(inputs);
+    if features != inputs {
+        let what = format!("metadata `features` is {features}, the first layer takes {inputs}");
+        return Err(saved.bad(what));
+    }
+    let classes = match saved.field("classes") {
+        None => (0..classes).map(|class| class.to_string()).collect(),
+        Some(names) => serde_json::from_str(names).map_err(|_| {
+            let names = file::shown(names);
+            saved.bad(format!("metadata `classes` is `{names}`: expected a JSON array of names"))
+        })?,
+    };
+    let split = saved.field("split").unwrap_or(UNKNOWN).to_owned();
+    Ok(Some(TrainedOn { unit, classes, split }))
 }
 
 /// Returns the number of units of each layer, from the input to the classes; empty if there is no
