@@ -14,7 +14,7 @@
 //! - `batch_norm`, with batch normalization;
 //! - the data that the network was [trained on](TrainedOn), if described: `unit` (`1`, `1/16`,
 //!   `1/255` or `unknown`), `features` (their number), `classes` (a JSON array of names) and
-//!   `split`;
+//!   `split` (how the test rows were chosen);
 //! - the settings of the latest step, if the network was trained: `optimizer` and, for AdamW,
 //!   `beta2` and `epsilon`; `batch`, `shuffle`, `lr`, `momentum`, `weight_decay`, `l1` and
 //!   `max_norm`; and each [`Schedule`] that is followed as `lr_schedule`, `momentum_schedule` or
@@ -38,7 +38,7 @@ use std::str::FromStr;
 
 /// The metadata's `format`.
 pub(super) const FORMAT: &str = "wgpu-dropout 1";
-/// The metadata's `unit` or `split` if it is not known.
+/// The metadata's `unit` if it is not known.
 const UNKNOWN: &str = "unknown";
 /// Names of the rows of a normalization's tensors.
 const PARAMETERS: [&str; 2] = ["weight", "bias"];
@@ -117,8 +117,8 @@ impl<B: Backend> Mlp<B> {
                 ("unit", unit.map_or(UNKNOWN.to_owned(), |unit| unit.to_string())),
                 ("features", a.inputs.to_string()),
                 ("classes", serde_json::json!(classes).to_string()),
-                ("split", split.clone()),
             ]);
+            pairs.extend(split.clone().map(|split| ("split", split)));
         }
         if let Some(Training { batch, shuffle, rule, schedules, optimizer }) = self.training {
             pairs.extend([
@@ -301,8 +301,7 @@ fn trained_on(saved: &Container<'_>, inputs: usize, classes: usize) -> Result<Op
             saved.bad(format!("metadata `classes` is `{names}`: expected a JSON array of names"))
         })?,
     };
-    let split = saved.field("split").unwrap_or(UNKNOWN).to_owned();
-    Ok(Some(TrainedOn { unit, classes, split }))
+    Ok(Some(TrainedOn { unit, classes, split: field(saved, "split")? }))
 }
 
 /// Returns the number of units of each layer, from the input to the classes; empty if there is no

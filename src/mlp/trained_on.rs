@@ -13,8 +13,8 @@ pub struct TrainedOn {
     pub unit: Option<Unit>,
     /// Name of each class, in the order of the network's outputs.
     pub classes: Vec<String>,
-    /// How the test rows were chosen, for example `bundled`.
-    pub split: String,
+    /// How the test rows were chosen, for example `bundled`; `None` if it is not known.
+    pub split: Option<String>,
 }
 
 impl<B: Backend> Mlp<B> {

@@ -17,6 +17,7 @@ mod devices;
 mod dropout;
 mod engine;
 mod failure;
+mod fit;
 mod linear;
 mod machine;
 mod mask;

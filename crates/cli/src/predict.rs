@@ -2,14 +2,15 @@
 //! labels, its loss and error.
 
 use crate::args::{Common, integer};
-use crate::arrays::{Outputs, Values, check_outputs};
+use crate::arrays::{self, Outputs, check_outputs};
 use crate::failure::Failure;
+use crate::fit::{Kind, Network};
 use crate::npy;
-use crate::train::session::{check_fit, open, upload};
+use crate::train::session::{open, upload};
 use crate::{engine, writable};
 use serde_json::{Map, Value, json};
 use std::path::{Path, PathBuf};
-use wgpu_dropout::data::Samples;
+use wgpu_dropout::data::{Samples, Values};
 use wgpu_dropout::mlp::{Architecture, Evaluation, Mlp, Predictive, Sharing};
 use wgpu_dropout::{Backend, Device, Unit};
 
@@ -23,6 +24,10 @@ pub struct Args {
     /// without labels
     #[arg(long, value_name = "DIR|digits|FILE.csv|X.npy")]
     data: String,
+    /// Factor that turns the values of the data into features [default: the network's for bytes, 1
+    /// for an array of floats; a CSV needs it unless the network's is 1]
+    #[arg(long, value_name = "1/16|1/255|1")]
+    unit: Option<Unit>,
     /// Part of a labeled data set to use [default: test]
     #[arg(long, value_enum)]
     split: Option<Split>,
@@ -87,8 +92,9 @@ fn samples(text: &str) -> Result<u32, String> {
 /// Rows to predict.
 struct Input {
     samples: Samples,
-    /// Number of classes in the labels; `None` if there are no labels.
-    classes: Option<usize>,
+    kind: Kind,
+    /// Names of the labels' classes; `None` if there are no labels.
+    classes: Option<Vec<String>>,
 }
 
 /// Runs `predict`.
@@ -105,25 +111,27 @@ pub fn run(args: &Args, common: &Common) -> Result<(), Failure> {
         .iter()
         .filter_map(|(_, path)| path.as_ref())
         .try_for_each(|path| writable::check(path))?;
-    let input = read(args)?;
+    let mut input = read(args)?;
     let ((predictive, classes), device) = match engine::open(&common.device, common.tile)? {
         Device::Gpu(gpu) => {
-            let (predicted, gpu) = predict(*gpu, args, common, &input)?;
+            let (predicted, gpu) = predict(*gpu, args, common, &mut input)?;
             (predicted, Device::Gpu(Box::new(gpu)))
         }
         Device::Cpu(cpu) => {
-            let (predicted, cpu) = predict(cpu, args, common, &input)?;
+            let (predicted, cpu) = predict(cpu, args, common, &mut input)?;
             (predicted, Device::Cpu(cpu))
         }
     };
     let rows = input.samples.rows;
-    let measured = input.classes.map(|_| measure(&predictive.mean, &input.samples.labels, classes));
+    let measured =
+        input.classes.as_ref().map(|_| measure(&predictive.mean, &input.samples.labels, classes));
     let mut outputs = Outputs::default();
     let Predictive { mean, spread, entropy, information } = predictive;
     let each: [&[usize]; 2] = [&[rows, classes], &[rows]];
     let values = [(mean, each[0]), (spread, each[0]), (entropy, each[1]), (information, each[1])];
     for ((_, path), (values, shape)) in files.into_iter().zip(values) {
-        path.iter().for_each(|path| outputs.add(path, shape, Values::Floats(values.clone())));
+        path.iter()
+            .for_each(|path| outputs.add(path, shape, arrays::Values::Floats(values.clone())));
     }
     let written = outputs.write()?;
     let what = match measured {
@@ -146,26 +154,25 @@ fn fields(rows: usize, classes: usize, measured: Option<Evaluation>) -> Map<Stri
     fields
 }
 
-/// Reads the rows. An array is used verbatim and has no labels.
+/// Reads the rows. An array has no labels.
 fn read(args: &Args) -> Result<Input, Failure> {
     if !args.data.to_ascii_lowercase().ends_with(".npy") {
         let set = open(&args.data)?;
         let samples = if args.split == Some(Split::Train) { set.train } else { set.test };
-        return Ok(Input { samples, classes: Some(set.classes.len()) });
+        return Ok(Input { kind: Kind::of(&samples), samples, classes: Some(set.classes) });
     }
     if args.split.is_some() {
         return Err(Failure::usage(format!("--split: {} is one array, without parts", args.data)));
     }
-    let array = npy::read(Path::new(&args.data))?;
+    let array = npy::read_values(Path::new(&args.data))?;
     let (rows, cols) = array.rows_cols();
-    let samples = Samples {
-        values: wgpu_dropout::data::Values::Floats(array.values),
-        unit: Unit::One,
-        rows,
-        cols,
-        labels: vec![0; rows],
+    let values = array.values;
+    let kind = match &values {
+        Values::Bytes(_) => Kind::Bytes,
+        Values::Floats(_) => Kind::Features,
     };
-    Ok(Input { samples, classes: None })
+    let samples = Samples { values, unit: Unit::One, rows, cols, labels: vec![0; rows] };
+    Ok(Input { samples, kind, classes: None })
 }
 
 /// Returns the network's predictions, its number of classes, and the backend.
@@ -173,14 +180,22 @@ fn predict<B: Backend>(
     backend: B,
     args: &Args,
     common: &Common,
-    input: &Input,
+    input: &mut Input,
 ) -> Result<((Predictive, usize), B), Failure> {
     let mut net = Mlp::load(backend, &args.model)?;
+    let file = args.model.display().to_string();
+    let names = input.classes.as_deref().unwrap_or_default();
+    Network::new(&file, &net).fit(
+        &args.data,
+        &mut [&mut input.samples],
+        input.kind,
+        names,
+        args.unit,
+    )?;
     if let (Some(seed), Some(_)) = (common.seed, args.samples) {
         net = reseeded(net, seed)?;
     }
     let classes = net.architecture().classes;
-    check_fit(&args.data, input.samples.cols, input.classes.unwrap_or(0), net.architecture())?;
     // The network does not accept data without rows, but the prediction for an array of no rows is
     // an array of no rows.
     if input.samples.rows == 0 {

@@ -10,12 +10,13 @@ pub use options::Args;
 
 use crate::args::Common;
 use crate::failure::Failure;
+use crate::fit::{Kind, Network, class_names};
 use crate::progress::Bar;
 use crate::{engine, output, writable};
 use session::{HEADS, Session};
 use wgpu_dropout::data::DataSet;
-use wgpu_dropout::mlp::{Architecture, BatchNormPlace, Mlp};
-use wgpu_dropout::{Backend, Counts, Device, Mode};
+use wgpu_dropout::mlp::{Architecture, BatchNormPlace, Mlp, TrainedOn};
+use wgpu_dropout::{Backend, Counts, Device, Mode, file};
 
 /// Runs `train`.
 pub fn run(args: &Args, common: &Common) -> Result<(), Failure> {
@@ -23,38 +24,70 @@ pub fn run(args: &Args, common: &Common) -> Result<(), Failure> {
     // that is read.
     args.training(None, 1)?;
     args.save.as_deref().map_or(Ok(()), writable::check)?;
-    let data = session::open(&args.data)?;
+    let mut data = session::open(&args.data)?;
     let device = engine::open(&common.device, common.tile)?;
     let label = engine::describe(&device);
     match device {
-        Device::Gpu(gpu) => train(network(*gpu, args, common, &data)?, &data, args, common, &label),
-        Device::Cpu(cpu) => train(network(cpu, args, common, &data)?, &data, args, common, &label),
+        Device::Gpu(gpu) => {
+            train(network(*gpu, args, common, &mut data)?, &data, args, common, &label)
+        }
+        Device::Cpu(cpu) => {
+            train(network(cpu, args, common, &mut data)?, &data, args, common, &label)
+        }
     }
 }
 
-/// Returns the network to train: a saved one, or a new one for the data.
+/// Returns the network to train: a saved one, to which the data are fitted, or a new one for the
+/// data.
 fn network<B: Backend>(
     backend: B,
     args: &Args,
     common: &Common,
-    data: &DataSet,
+    data: &mut DataSet,
 ) -> Result<Mlp<B>, Failure> {
     let Some(path) = &args.resume else {
         let architecture = args.architecture(data.train.cols, data.classes.len(), common.seed())?;
-        let net = Mlp::new(backend, architecture)?;
-        return Ok(match args.batch_norm {
-            Some(place) => net.with_batch_norm(place)?,
-            None => net,
-        });
+        let mut net = Mlp::new(backend, architecture)?;
+        if let Some(place) = args.batch_norm {
+            net = net.with_batch_norm(place)?;
+        }
+        if let Some(unit) = args.unit {
+            data.train.unit = unit;
+            data.test.unit = unit;
+        }
+        describe(&mut net, data)?;
+        return Ok(net);
     };
-    let net = Mlp::load(backend, path)?;
-    args.check_resumed(
-        &path.display().to_string(),
-        (net.architecture(), net.batch_norm()),
-        net.epoch(),
-        common.seed,
-    )?;
+    let mut net = Mlp::load(backend, path)?;
+    let file = path.display().to_string();
+    args.check_resumed(&file, (net.architecture(), net.batch_norm()), net.epoch(), common.seed)?;
+    let kind = Kind::of(&data.train);
+    let DataSet { train, test, classes, .. } = &mut *data;
+    let network = Network::new(&file, &net);
+    network.fit(&args.data, &mut [train, test], kind, classes, args.unit)?;
+    data.classes = class_names(&net);
+    describe(&mut net, data)?;
     Ok(net)
+}
+
+/// Describes the data in the network. One that already has a unit keeps it: the data were brought
+/// into it.
+fn describe<B: Backend>(net: &mut Mlp<B>, data: &DataSet) -> Result<(), Failure> {
+    let before = net.trained_on();
+    let split =
+        before.and_then(|before| before.split.as_ref()).filter(|split| **split != data.split);
+    if let Some(split) = split {
+        output::note(&format!(
+            "{}: the test rows are chosen otherwise ({}) than before ({}), so that the network may \
+             know some of them",
+            data.name,
+            data.split,
+            file::shown(split)
+        ));
+    }
+    let unit = before.and_then(|before| before.unit).unwrap_or(data.train.unit);
+    let (classes, split) = (data.classes.clone(), Some(data.split.clone()));
+    Ok(net.describe_data(TrainedOn { unit: Some(unit), classes, split })?)
 }
 
 fn train<B: Backend>(

@@ -8,7 +8,7 @@ use std::fmt::Display;
 use std::path::PathBuf;
 use wgpu_dropout::call::SgdRule;
 use wgpu_dropout::mlp::{Architecture, BatchNormPlace, Optimizer, Training};
-use wgpu_dropout::{Mode, Rate};
+use wgpu_dropout::{Mode, Rate, Unit};
 
 /// Arguments of `train`.
 #[derive(Debug, clap::Args)]
@@ -17,6 +17,11 @@ pub struct Args {
     /// its last column
     #[arg(long, default_value = "digits", value_name = "DIR|digits|FILE.csv")]
     pub data: String,
+    /// Factor that turns the values of the data into features, which the saved network keeps
+    /// [default: that of a resumed network; else 1/16 for the digits, 1/255 for IDX files, 1 for a
+    /// CSV]
+    #[arg(long, value_name = "1/16|1/255|1")]
+    pub unit: Option<Unit>,
     /// Units of each hidden layer, or `none` [default: 256,256]
     #[arg(long, value_name = "UNITS,…", value_parser = hidden)]
     hidden: Option<Hidden>,

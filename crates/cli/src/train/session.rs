@@ -28,28 +28,6 @@ pub fn upload<B: Backend>(backend: &mut B, samples: &Samples) -> wgpu_dropout::R
     Resident::new(backend, source, samples.cols, samples.unit.factor(), &samples.labels)
 }
 
-/// Returns an error if a network cannot take the data.
-pub fn check_fit(
-    data: &str,
-    cols: usize,
-    classes: usize,
-    network: &wgpu_dropout::mlp::Architecture,
-) -> Result<(), Failure> {
-    if cols != network.inputs {
-        let what = format!("{data}: {cols} features a row, the network takes {}", network.inputs);
-        return Err(Failure::Run(what));
-    }
-    if classes > network.classes {
-        let what = format!(
-            "{data}: labels up to {}, the network has classes 0 to {}",
-            classes - 1,
-            network.classes - 1
-        );
-        return Err(Failure::Run(what));
-    }
-    Ok(())
-}
-
 /// A network, its data on the device, and its training settings.
 pub struct Session<B: Backend> {
     /// The network.
@@ -60,9 +38,8 @@ pub struct Session<B: Backend> {
 }
 
 impl<B: Backend> Session<B> {
-    /// Uploads the data for a network.
+    /// Uploads the data for a network, which they must fit.
     pub fn new(mut net: Mlp<B>, data: &DataSet, training: Training) -> Result<Self, Failure> {
-        check_fit(&data.name, data.train.cols, data.classes.len(), net.architecture())?;
         let train = upload(net.backend_mut(), &data.train)?;
         let test = upload(net.backend_mut(), &data.test)?;
         Ok(Self { net, train, test, training })
