@@ -1,4 +1,4 @@
-//! Safetensors files of f32 tensors, in which networks are saved and exchanged.
+//! Safetensors files, in which networks are saved and exchanged.
 
 use crate::{Error, Result, file};
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
@@ -77,6 +77,11 @@ impl<'a> Container<'a> {
         file::refused(self.path.display(), what)
     }
 
+    /// Returns the error for layers in no known order.
+    pub fn unordered(&self, what: String, names: String) -> Error {
+        Error::Order { path: self.path.display().to_string(), what, names }
+    }
+
     /// Returns a string of the metadata.
     pub fn field(&self, key: &str) -> Option<&str> {
         self.metadata.get(key).map(String::as_str)
@@ -92,19 +97,46 @@ impl<'a> Container<'a> {
         self.tensors.tensor(name).ok().map(|view| view.shape().to_vec())
     }
 
+    /// Returns the name of a tensor's type; `None` if there is no such tensor.
+    pub fn dtype(&self, name: &str) -> Option<String> {
+        self.tensors.tensor(name).ok().map(|view| view.dtype().to_string())
+    }
+
     /// Returns the values of a tensor, which must be F32 and have this shape.
     pub fn values(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>> {
+        self.read(name, shape, &[Dtype::F32])
+    }
+
+    /// Returns the values of a tensor of floats, which must have this shape. F16 and BF16 are
+    /// widened, F64 is rounded.
+    pub fn converted(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>> {
+        self.read(name, shape, &[Dtype::F32, Dtype::F16, Dtype::BF16, Dtype::F64])
+    }
+
+    fn read(&self, name: &str, shape: &[usize], types: &[Dtype]) -> Result<Vec<f32>> {
         let view = self
             .tensors
             .tensor(name)
             .map_err(|error| self.bad(format!("tensor {name}: {error}")))?;
-        if view.dtype() != Dtype::F32 || view.shape() != shape {
+        if !types.contains(&view.dtype()) || view.shape() != shape {
+            let types = types.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
             return Err(self.bad(format!(
-                "tensor {name} is {:?} {:?}, expected F32 {shape:?}",
+                "tensor {name} is {} {:?}, expected {types} {shape:?}",
                 view.dtype(),
                 view.shape()
             )));
         }
-        Ok(bytemuck::pod_collect_to_vec(view.data()))
+        let data = view.data();
+        Ok(match view.dtype() {
+            Dtype::F16 => each(data, |bytes| half::f16::from_le_bytes(bytes).to_f32()),
+            Dtype::BF16 => each(data, |bytes| half::bf16::from_le_bytes(bytes).to_f32()),
+            Dtype::F64 => each(data, |bytes| f64::from_le_bytes(bytes) as f32),
+            _ => bytemuck::pod_collect_to_vec(data),
+        })
     }
+}
+
+/// Returns the values of elements of `N` bytes.
+fn each<const N: usize>(data: &[u8], value: impl Fn([u8; N]) -> f32) -> Vec<f32> {
+    data.chunks_exact(N).filter_map(<[u8]>::first_chunk).map(|bytes| value(*bytes)).collect()
 }

@@ -26,6 +26,8 @@ mod ensemble;
 #[cfg(feature = "save")]
 mod interchange;
 mod layer;
+#[cfg(feature = "save")]
+mod layer_order;
 mod norm;
 mod optimizer;
 mod pass;

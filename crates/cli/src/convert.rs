@@ -7,9 +7,10 @@ use crate::output;
 use crate::site::NetworkRates;
 use crate::writable;
 use serde_json::json;
-use std::path::PathBuf;
-use wgpu_dropout::Cpu;
-use wgpu_dropout::mlp::{Architecture, Interchange, Layout, Mlp};
+use std::path::{Path, PathBuf};
+use wgpu_dropout::data::numbers;
+use wgpu_dropout::mlp::{Architecture, ForeignLayer, Interchange, Layout, Mlp, TrainedOn};
+use wgpu_dropout::{Cpu, Error, Unit};
 
 /// Arguments of `convert`.
 #[derive(Debug, clap::Args)]
@@ -27,10 +28,14 @@ pub struct Args {
     #[arg(long, value_name = "pytorch|burn")]
     from: Option<Layout>,
     /// Names of the layers in the other library's file, from the input onward: the prefixes of
-    /// `.weight` and `.bias` [default: with --from, all layers in the order of the numbers in their
-    /// names; with --to, `layers.0`, `layers.1`, …]
+    /// `.weight` and `.bias` [default: with --from, all layers, if the numbers in their names and
+    /// their shapes allow only one order; with --to, `layers.0`, `layers.1`, …]
     #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
     layers: Option<Vec<String>>,
+    /// With --from, factor by which the values of the network's data were multiplied, such as 1/255
+    /// for pixels from 0 to 255 [default: unknown; `predict` then needs it for bytes and CSV files]
+    #[arg(long, value_name = "1/16|1/255|1")]
+    unit: Option<Unit>,
     /// The safetensors file to write
     #[arg(long, value_name = "FILE")]
     output: PathBuf,
@@ -42,14 +47,14 @@ pub struct Args {
 pub fn run(args: &Args, common: &Common) -> Result<(), Failure> {
     let given =
         args.rates.given().or(args.rates.input_given()).is_some() || args.rates.mode.is_some();
-    if args.to.is_some() && given {
+    if args.to.is_some() && (given || args.unit.is_some()) {
         return Err(Failure::usage(
-            "--to writes weights and biases alone: rates and mode go with --from",
+            "--to writes weights and biases alone: rates and mode go with --from, and so does --unit",
         ));
     }
     writable::check(&args.output)?;
     let layers = args.layers.clone();
-    let (net, written) = match (args.to, args.from) {
+    let (mut net, written) = match (args.to, args.from) {
         (Some(layout), _) => {
             let mut net = Mlp::load(Cpu::new(), &args.input)?;
             net.export(&args.output, &Interchange { layout, layers })?;
@@ -62,6 +67,7 @@ pub fn run(args: &Args, common: &Common) -> Result<(), Failure> {
             (net, format!("from {layout}"))
         }
     };
+    tell_not_finite(&mut net, &args.input)?;
     let (widths, output) = (net.architecture().widths(), args.output.display().to_string());
     if common.json {
         return output::json(&json!({ "widths": widths, "output": output }));
@@ -72,7 +78,13 @@ pub fn run(args: &Args, common: &Common) -> Result<(), Failure> {
 
 /// Reads another library's file, and takes the rates, which it does not store, from the arguments.
 fn read(args: &Args, form: &Interchange, seed: u64) -> Result<Mlp<Cpu>, Failure> {
-    let layers = form.layers(&args.input)?;
+    let layers = form.layers(&args.input).map_err(|error| match error {
+        Error::Order { path, what, names } => Failure::Usage(format!(
+            "{path}: {what}; name them from the input on, for example --layers {names}"
+        )),
+        error => error.into(),
+    })?;
+    tell_types(&layers, &args.input);
     let mut outputs: Vec<usize> = layers.iter().map(|layer| layer.outputs).collect();
     let classes = outputs.pop().unwrap_or_default();
     let architecture = Architecture {
@@ -86,5 +98,46 @@ fn read(args: &Args, form: &Interchange, seed: u64) -> Result<Mlp<Cpu>, Failure>
     };
     let mut net = Mlp::new(Cpu::new(), architecture)?;
     net.import(&args.input, form)?;
+    let classes = numbers(net.architecture().classes);
+    net.describe_data(TrainedOn { unit: args.unit, classes, split: None })?;
+    if args.unit.is_none() {
+        output::note(&format!(
+            "{}: the unit of the data is unknown, since {} does not say it; --unit 1/255, 1/16 or \
+             1 does",
+            args.output.display(),
+            args.input.display()
+        ));
+    }
     Ok(net)
+}
+
+/// Tells which tensors are of another type than F32.
+fn tell_types(layers: &[ForeignLayer], input: &Path) {
+    for (dtype, done) in [("F16", "widened"), ("BF16", "widened"), ("F64", "rounded")] {
+        let types = layers.iter().flat_map(|layer| &layer.types);
+        let tensors = types.filter(|of| *of == dtype).count();
+        if tensors > 0 {
+            let input = input.display();
+            output::note(&format!("{input}: {tensors} tensors of {dtype} are {done} to F32"));
+        }
+    }
+}
+
+/// Tells how many weights and biases are NaN or infinite.
+fn tell_not_finite(net: &mut Mlp<Cpu>, input: &Path) -> Result<(), Failure> {
+    let mut layer = 0;
+    while let Some((weight, bias)) = net.parameters(layer)? {
+        let values = || weight.iter().chain(&bias);
+        let nan = values().filter(|value| value.is_nan()).count();
+        let infinite = values().filter(|value| value.is_infinite()).count();
+        if nan + infinite > 0 {
+            let (input, count) = (input.display(), values().count());
+            output::note(&format!(
+                "{input}: layer {layer} has {nan} NaN and {infinite} infinite values of {count}: \
+                 predictions may be NaN"
+            ));
+        }
+        layer += 1;
+    }
+    Ok(())
 }

@@ -183,8 +183,9 @@ fn a_setting_has_the_same_name_on_the_command_line_in_the_file_and_in_the_librar
     ];
     // Options for the data, the length, the output and the device, and alternative forms of
     // settings in the table.
-    const OTHERS: [&str; 13] = [
+    const OTHERS: [&str; 14] = [
         "data",
+        "unit",
         "hidden",
         "epochs",
         "save",
@@ -382,7 +383,7 @@ fn an_array_is_predicted_as_it_stands() {
     succeed_quietly(&folder, &predict("none.npy", "empty.npy"));
     assert_eq!(npy::read(&folder.join("empty.npy")).unwrap().shape, [0, 10]);
     assert!(
-        refuse(&folder, &predict("narrow.npy", "r.npy"), 1)
+        refuse(&folder, &predict("narrow.npy", "r.npy"), 2)
             .contains("3 features a row, the network takes 64")
     );
 }
