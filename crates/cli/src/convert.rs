@@ -115,11 +115,12 @@ fn read(args: &Args, form: &Interchange, seed: u64) -> Result<Mlp<Cpu>, Failure>
 fn tell_types(layers: &[ForeignLayer], input: &Path) {
     for (dtype, done) in [("F16", "widened"), ("BF16", "widened"), ("F64", "rounded")] {
         let types = layers.iter().flat_map(|layer| &layer.types);
-        let tensors = types.filter(|of| *of == dtype).count();
-        if tensors > 0 {
-            let input = input.display();
-            output::note(&format!("{input}: {tensors} tensors of {dtype} are {done} to F32"));
-        }
+        let tensors = match types.filter(|of| *of == dtype).count() {
+            0 => continue,
+            1 => format!("1 tensor of {dtype} is"),
+            tensors => format!("{tensors} tensors of {dtype} are"),
+        };
+        output::note(&format!("{}: {tensors} {done} to F32", input.display()));
     }
 }
 

@@ -4,6 +4,8 @@
 mod cli;
 #[path = "../../../tests/common/mod.rs"]
 mod common;
+#[path = "cli_training/units.rs"]
+mod units;
 
 use cli::{command, devices, refuse, succeed_quietly};
 use safetensors::SafeTensors;
