@@ -127,6 +127,12 @@ impl<B: Backend> Mlp<B> {
         Ok(())
     }
 
+    /// Returns the network with another seed for its masks and shuffles. Its weights stay.
+    pub fn with_seed(mut self, seed: u64) -> Self {
+        self.architecture.seed = seed;
+        self
+    }
+
     /// Returns the device.
     pub fn backend(&self) -> &B {
         &self.backend

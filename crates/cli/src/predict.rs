@@ -11,7 +11,7 @@ use crate::{engine, writable};
 use serde_json::{Map, Value, json};
 use std::path::{Path, PathBuf};
 use wgpu_dropout::data::{Samples, Values};
-use wgpu_dropout::mlp::{Architecture, Evaluation, Mlp, Predictive, Sharing};
+use wgpu_dropout::mlp::{Evaluation, Mlp, Predictive, Sharing};
 use wgpu_dropout::{Backend, Device, Unit};
 
 /// Arguments of `predict`.
@@ -193,7 +193,7 @@ fn predict<B: Backend>(
         args.unit,
     )?;
     if let (Some(seed), Some(_)) = (common.seed, args.samples) {
-        net = reseeded(net, seed)?;
+        net = net.with_seed(seed);
     }
     let classes = net.architecture().classes;
     // The network does not accept data without rows, but the prediction for an array of no rows is
@@ -212,20 +212,6 @@ fn predict<B: Backend>(
         (None, None) => Predictive { mean: net.predict_on(&data)?, ..Predictive::default() },
     };
     Ok(((predictive, classes), net.into_backend()))
-}
-
-/// Rebuilds the network with another seed for its masks.
-fn reseeded<B: Backend>(mut net: Mlp<B>, seed: u64) -> wgpu_dropout::Result<Mlp<B>> {
-    let architecture = Architecture { seed, ..net.architecture().clone() };
-    let mut parameters = Vec::new();
-    while let Some(layer) = net.parameters(parameters.len())? {
-        parameters.push(layer);
-    }
-    let mut net = Mlp::new(net.into_backend(), architecture)?;
-    for (index, (weight, bias)) in parameters.iter().enumerate() {
-        net.set_parameters(index, weight, bias)?;
-    }
-    Ok(net)
 }
 
 /// Returns the mean cross-entropy and the share of wrong answers in percent. The answer is the

@@ -537,6 +537,25 @@ fn the_exact_ensemble_is_every_mask_and_samples_come_near_it() {
 }
 
 #[test]
+fn another_seed_changes_the_masks_of_samples_alone() {
+    let (_guard, folder) = folder();
+    for device in devices() {
+        for network in ["", "--batch-norm before", "--batch-norm after --mode vanilla"] {
+            let train = format!("train --epochs 1 --hidden 16 --seed 5 --save n {network} --json");
+            succeed_quietly(&folder, &format!("{train} --device {device}"));
+            let sample = |seed: &str| {
+                let line =
+                    format!("predict --model n --data digits --output p.npy --samples 3 {seed}");
+                succeed_quietly(&folder, &format!("{line} --device {device}"));
+                std::fs::read(folder.join("p.npy")).unwrap()
+            };
+            assert_eq!(sample(""), sample("--seed 5"), "{network} on {device}");
+            assert_ne!(sample(""), sample("--seed 6"), "{network} on {device}");
+        }
+    }
+}
+
+#[test]
 fn wrong_usage_is_told_in_two_lines() {
     let (_guard, folder) = folder();
     std::fs::write(folder.join("notes.txt"), "no data").unwrap();
