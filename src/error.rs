@@ -84,7 +84,7 @@ pub enum Error {
         what: String,
     },
     /// Layers in a file whose order neither their names nor their shapes force.
-    #[error("{path}: {what}: name them from the input on, for example {names}")]
+    #[error("{path}: {what}; name them from the input on, for example {names}")]
     Order {
         /// Path of the file.
         path: String,

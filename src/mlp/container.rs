@@ -118,16 +118,16 @@ impl<'a> Container<'a> {
             .tensors
             .tensor(name)
             .map_err(|error| self.bad(format!("tensor {name}: {error}")))?;
-        if !types.contains(&view.dtype()) || view.shape() != shape {
-            let types = types.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-            return Err(self.bad(format!(
-                "tensor {name} is {} {:?}, expected {types} {shape:?}",
-                view.dtype(),
-                view.shape()
-            )));
+        let (dtype, found) = (view.dtype(), view.shape());
+        let readable = types.contains(&dtype);
+        if !readable || found != shape {
+            let types = if readable { &[dtype] } else { types };
+            let types = types.iter().map(ToString::to_string).collect::<Vec<_>>().join(" or ");
+            let what = format!("tensor {name} is {dtype} {found:?}, expected {types} {shape:?}");
+            return Err(self.bad(what));
         }
         let data = view.data();
-        Ok(match view.dtype() {
+        Ok(match dtype {
             Dtype::F16 => each(data, |bytes| half::f16::from_le_bytes(bytes).to_f32()),
             Dtype::BF16 => each(data, |bytes| half::bf16::from_le_bytes(bytes).to_f32()),
             Dtype::F64 => each(data, |bytes| f64::from_le_bytes(bytes) as f32),

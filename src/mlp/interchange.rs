@@ -328,8 +328,8 @@ fn ordered(file: &Container<'_>, layers: Vec<ForeignLayer>) -> Result<Vec<Foreig
     let in_order = |order: Vec<usize>| order.into_iter().map(|at| layers[at].clone());
     let (order, why) = match layer_order::order(&places) {
         Order::Forced(order) => return Ok(in_order(order).collect()),
-        Order::Open(order) => (order, "numbers and shapes do not force one order of the layers"),
-        Order::Unfit(order) => (order, "no order of these layers fits their numbers and shapes:"),
+        Order::Open(order) => (order, "neither numbers nor shapes force the order of its layers"),
+        Order::Unfit(order) => (order, "numbers and shapes leave no order for its layers"),
     };
     let layers: Vec<ForeignLayer> = in_order(order).collect();
     let shown = |layer: &ForeignLayer| format!("{} {}→{}", layer.name, layer.inputs, layer.outputs);
@@ -339,7 +339,7 @@ fn ordered(file: &Container<'_>, layers: Vec<ForeignLayer>) -> Result<Vec<Foreig
         list.push(format!("… ({} layers)", layers.len()));
         names.push("…");
     }
-    Err(file.unordered(format!("{why} {}", list.join(", ")), names.join(",")))
+    Err(file.unordered(format!("{why}: {}", list.join(", ")), names.join(",")))
 }
 
 /// Returns the transpose of a row-major `rows × cols` matrix.

@@ -102,8 +102,8 @@ fn read(args: &Args, form: &Interchange, seed: u64) -> Result<Mlp<Cpu>, Failure>
     net.describe_data(TrainedOn { unit: args.unit, classes, split: None })?;
     if args.unit.is_none() {
         output::note(&format!(
-            "{}: the unit of the data is unknown, since {} does not say it; --unit 1/255, 1/16 or \
-             1 does",
+            "{}: the unit of its data is unknown, since {} does not say it: convert with --unit \
+             1/255, 1/16 or 1 to store it",
             args.output.display(),
             args.input.display()
         ));

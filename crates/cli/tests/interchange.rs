@@ -186,7 +186,7 @@ fn what_is_no_network_of_these_is_refused_and_changes_nothing() {
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("w");
     let (float, other) = (Dtype::F32, Dtype::I32);
-    let wanted = "F32, F16, BF16, F64";
+    let wanted = "F32 or F16 or BF16 or F64";
     let mut net = Mlp::new(Cpu::new(), architecture(3, &[], 2)).unwrap();
     let own = net.parameters(0).unwrap().unwrap();
     let cases: [(&[Zeros<'_>], &str); 8] = [
@@ -382,7 +382,7 @@ fn an_order_that_nothing_forces_is_asked_for() {
     }
     write_layers(&folder.join("t"), &[("a", 3, 2), ("b", 5, 4)], wave);
     let error = refuse(folder, convert, 2);
-    assert!(error.contains("no order of these layers fits") && error.contains("a 2→3"), "{error}");
+    assert!(error.contains("leave no order for its layers") && error.contains("a 2→3"), "{error}");
     // A list stays readable, and ends.
     let names: Vec<String> = (0..200).map(|i| "x".repeat(i % 20) + &i.to_string()).collect();
     let layers: Vec<_> = names.iter().map(|name| (name.as_str(), 2, 2)).collect();
@@ -418,7 +418,7 @@ fn the_unit_of_a_converted_network_is_known_or_asked_for() {
     let convert = "convert --from pytorch --input t --output";
     let notes = told(folder, &format!("{convert} n --drop 0.5"));
     assert!(
-        notes.lines().count() == 1 && notes.contains("the unit of the data is unknown"),
+        notes.lines().count() == 1 && notes.contains("the unit of its data is unknown"),
         "{notes}"
     );
     assert!(told(folder, &format!("{convert} u --drop 0.5 --json")).contains("unknown"));

@@ -163,11 +163,12 @@ fn heading(
     };
     let (name, train, test) = (&data.name, data.train.rows, data.test.rows);
     format!(
-        "data     {name}: {train} training rows, {test} test rows, {} features, {} classes\n\
+        "data     {name}: {train} training rows, {test} test rows, {} features, {} classes, unit {}\n\
          network  {shape}, {parameters} parameters, {normalized}{dropout}, seed {}\n\
          device   {label}\n",
         data.train.cols,
         data.classes.len(),
+        data.train.unit,
         architecture.seed
     )
 }

@@ -1,6 +1,7 @@
 //! Unit, features and classes of a saved network: what its file says, and which data it takes.
 
 use super::*;
+use crate::cli::{run_in, succeed};
 use safetensors::tensor::TensorView;
 
 /// Pixels of an image.
@@ -116,8 +117,9 @@ fn the_same_values_in_any_file_give_the_same_predictions() {
         ] {
             assert_eq!(of(data), right, "{data} on {device}");
         }
-        let off = of("--data numpy.npy").iter().zip(&right).map(|(a, b)| (a - b).abs());
-        assert!(off.fold(0.0, f32::max) < 1e-5, "the quotient may differ in its last bit");
+        let quotients = of("--data numpy.npy");
+        let off = quotients.iter().zip(&right).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        assert!(off < 1e-5, "{off}: a quotient may differ in its last bit, and no more");
         for data in ["--data raw.npy", "--data bytes.npy --unit 1", "--data . --unit 1/16"] {
             assert_ne!(of(data), right, "control: {data} is in another unit");
         }
@@ -194,7 +196,7 @@ fn test_rows_that_may_be_known_are_told() {
     succeed_quietly(&folder, &format!("train {quiet}"));
     let resumed =
         format!("train --resume n --epochs 2 --device cpu --json --data {} --unit 1/16", bundled());
-    let output = cli::run_in(&folder, &resumed);
+    let output = run_in(&folder, &resumed);
     let told = String::from_utf8(output.stderr).unwrap();
     assert!(output.status.success() && told.lines().count() == 1, "{told}");
     assert!(told.contains("test rows are chosen otherwise") && told.contains("bundled"), "{told}");
@@ -218,7 +220,7 @@ fn a_file_of_an_older_version_opens_as_before_with_a_line() {
         let resume = |name: &str| {
             let line =
                 format!("train --resume n --epochs 2 --device {device} --json --save {name}");
-            let output = cli::run_in(&folder, &line);
+            let output = run_in(&folder, &line);
             assert!(output.status.success());
             String::from_utf8(output.stderr).unwrap()
         };
@@ -227,7 +229,7 @@ fn a_file_of_an_older_version_opens_as_before_with_a_line() {
         age(&folder.join("c"));
         let told = |data: &str, unit: &str| {
             let line = format!("predict --json --output p.npy {model} {data}");
-            let output = cli::run_in(&folder, &line);
+            let output = run_in(&folder, &line);
             let told = String::from_utf8(output.stderr).unwrap();
             assert!(output.status.success() && told.lines().count() == 1, "{data}: {told}");
             assert!(told.contains("saved without the unit"), "{told}");
