@@ -12,7 +12,7 @@
 //!
 //! - `format`, `mode`, `drop`, `input_drop`, `seed`, `step` and `epoch`;
 //! - `batch_norm`, with batch normalization;
-//! - the data that the network was [trained on](TrainedOn), if described: `unit` (`1`, `1/16`,
+//! - the data that the network was [trained on](super::TrainedOn), if described: `unit` (`1`, `1/16`,
 //!   `1/255` or `unknown`), `features` (their number), `classes` (a JSON array of names) and
 //!   `split` (how the test rows were chosen);
 //! - the settings of the latest step, if the network was trained: `optimizer` and, for AdamW,
@@ -25,21 +25,19 @@
 
 use super::architecture::Architecture;
 use super::container::{self, Container, Named};
+use super::description;
 use super::network::Mlp;
 use super::optimizer::Optimizer;
 use super::schedule::{Schedule, Schedules};
-use super::trained_on::TrainedOn;
 use super::training::Training;
 use crate::backend::Backend;
 use crate::call::SgdRule;
-use crate::{Error, Rate, Result, Unit, file};
+use crate::{Error, Rate, Result, file};
 use std::path::Path;
 use std::str::FromStr;
 
 /// The metadata's `format`.
 pub(super) const FORMAT: &str = "wgpu-dropout 1";
-/// The metadata's `unit` if it is not known.
-const UNKNOWN: &str = "unknown";
 /// Names of the rows of a normalization's tensors.
 const PARAMETERS: [&str; 2] = ["weight", "bias"];
 const RUNNING: [&str; 2] = ["running_mean", "running_var"];
@@ -112,14 +110,7 @@ impl<B: Backend> Mlp<B> {
             ("epoch", self.epoch.to_string()),
         ];
         pairs.extend(norm);
-        if let Some(TrainedOn { unit, classes, split }) = &self.trained_on {
-            pairs.extend([
-                ("unit", unit.map_or(UNKNOWN.to_owned(), |unit| unit.to_string())),
-                ("features", a.inputs.to_string()),
-                ("classes", serde_json::json!(classes).to_string()),
-            ]);
-            pairs.extend(split.clone().map(|split| ("split", split)));
-        }
+        pairs.extend(self.description());
         if let Some(Training { batch, shuffle, rule, schedules, optimizer }) = self.training {
             pairs.extend([
                 ("batch", batch.to_string()),
@@ -187,7 +178,7 @@ impl<B: Backend> Mlp<B> {
         net.step = needed(&saved, "step")?;
         net.epoch = needed(&saved, "epoch")?;
         net.training = training(&saved)?;
-        if let Some(data) = trained_on(&saved, inputs, classes)? {
+        if let Some(data) = description::read(&saved, inputs, classes)? {
             net.describe_data(data)
                 .map_err(|error| saved.bad(format!("metadata `classes`: {error}")))?;
         }
@@ -239,7 +230,7 @@ fn drop_of(rate: Rate) -> f64 {
 }
 
 /// Parses a string of the metadata; `None` if it is absent.
-fn field<T: FromStr>(saved: &Container<'_>, key: &str) -> Result<Option<T>> {
+pub(super) fn field<T: FromStr>(saved: &Container<'_>, key: &str) -> Result<Option<T>> {
     let read = |text: &str| {
         text.parse()
             .map_err(|_| saved.bad(format!("metadata `{key}` is `{text}`: not a valid value")))
@@ -279,29 +270,6 @@ fn training(saved: &Container<'_>) -> Result<Option<Training>> {
         Training { batch, shuffle: needed(saved, "shuffle")?, rule, schedules, optimizer };
     training.check().map_err(|error| saved.bad(format!("metadata: {error}")))?;
     Ok(Some(training))
-}
-
-/// Returns the description of the data; `None` if the network has none, as in files of older
-/// versions.
-fn trained_on(saved: &Container<'_>, inputs: usize, classes: usize) -> Result<Option<TrainedOn>> {
-    let unit = match saved.field("unit") {
-        None => return Ok(None),
-        Some(UNKNOWN) => None,
-        Some(_) => field::<Unit>(saved, "unit")?,
-    };
-    let features = field(saved, "features")?.unwrap_or(inputs);
-    if features != inputs {
-        let what = format!("metadata `features` is {features}, the first layer takes {inputs}");
-        return Err(saved.bad(what));
-    }
-    let classes = match saved.field("classes") {
-        None => (0..classes).map(|class| class.to_string()).collect(),
-        Some(names) => serde_json::from_str(names).map_err(|_| {
-            let names = file::shown(names);
-            saved.bad(format!("metadata `classes` is `{names}`: expected a JSON array of names"))
-        })?,
-    };
-    Ok(Some(TrainedOn { unit, classes, split: field(saved, "split")? }))
 }
 
 /// Returns the number of units of each layer, from the input to the classes; empty if there is no

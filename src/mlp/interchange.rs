@@ -10,8 +10,10 @@
 //! `model.load_state_dict(safetensors.torch.load_file(FILE))`. The counterpart in Burn is
 //! `SafetensorsStore` of `burn-store`.
 
+use super::architecture::Architecture;
 use super::checkpoint::FORMAT;
 use super::container::{self, Container, Named};
+use super::description;
 use super::layer_order::{self, Order, Place};
 use super::network::Mlp;
 use super::wait::{Wait, blocking};
@@ -197,7 +199,8 @@ impl Interchange {
 
 impl<B: Backend> Mlp<B> {
     /// Writes the weights and biases for another library. Batch normalization is folded into them
-    /// as in prediction. Rates, momentum and the training state are not written.
+    /// as in prediction. Rates, momentum and the training state are not written; the description
+    /// of the data is.
     ///
     /// # Errors
     /// [`Error::Invalid`] if the number of names differs from the number of layers; [`Error::File`]
@@ -221,13 +224,15 @@ impl<B: Backend> Mlp<B> {
             ));
             tensors.push(Named::new(key(name, "bias"), &[outputs], bias));
         }
+        let mut metadata = self.description();
         // PyTorch's readers look for this entry.
-        let format = [("format", "pt".to_owned())];
-        container::write(path, &tensors, if form.layout == Layout::PyTorch { &format } else { &[] })
+        metadata.extend((form.layout == Layout::PyTorch).then(|| ("format", "pt".to_owned())));
+        container::write(path, &tensors, &metadata)
     }
 
     /// Overwrites the weights and biases with those of another library's file, whose layers must
-    /// match this network's. Momentum starts anew.
+    /// match this network's. Momentum starts anew. The description of the data becomes that of the
+    /// file, if [`export`](Self::export) wrote one.
     ///
     /// # Errors
     /// As [`Interchange::layers`]; [`Error::Invalid`] for a network with batch normalization;
@@ -275,6 +280,12 @@ impl<B: Backend> Mlp<B> {
             self.layers[index].velocity = None;
             self.layers[index].second = None;
         }
+        // Entries of the same names that mean something else are no error.
+        let Architecture { inputs, classes, .. } = self.architecture;
+        self.trained_on = description::read(&file, inputs, classes)
+            .ok()
+            .flatten()
+            .filter(|data| data.classes.len() == classes);
         Ok(())
     }
 }

@@ -22,6 +22,8 @@ mod checkpoint;
 mod container;
 mod conv_net;
 mod convolution;
+#[cfg(feature = "save")]
+mod description;
 mod ensemble;
 #[cfg(feature = "save")]
 mod interchange;

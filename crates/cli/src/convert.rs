@@ -3,12 +3,12 @@
 
 use crate::args::Common;
 use crate::failure::Failure;
+use crate::fit::class_names;
 use crate::output;
 use crate::site::NetworkRates;
 use crate::writable;
 use serde_json::json;
 use std::path::{Path, PathBuf};
-use wgpu_dropout::data::numbers;
 use wgpu_dropout::mlp::{Architecture, ForeignLayer, Interchange, Layout, Mlp, TrainedOn};
 use wgpu_dropout::{Cpu, Error, Unit};
 
@@ -33,9 +33,13 @@ pub struct Args {
     #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
     layers: Option<Vec<String>>,
     /// With --from, factor by which the values of the network's data were multiplied, such as 1/255
-    /// for pixels from 0 to 255 [default: unknown; `predict` then needs it for bytes and CSV files]
+    /// for pixels from 0 to 255 [default: that of a file that `convert --to` wrote, else unknown;
+    /// `predict` then asks for it]
     #[arg(long, value_name = "1/16|1/255|1")]
     unit: Option<Unit>,
+    /// With --from, name of each class in the order of the outputs [default: their numbers]
+    #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
+    classes: Option<Vec<String>>,
     /// The safetensors file to write
     #[arg(long, value_name = "FILE")]
     output: PathBuf,
@@ -47,9 +51,9 @@ pub struct Args {
 pub fn run(args: &Args, common: &Common) -> Result<(), Failure> {
     let given =
         args.rates.given().or(args.rates.input_given()).is_some() || args.rates.mode.is_some();
-    if args.to.is_some() && (given || args.unit.is_some()) {
+    if args.to.is_some() && (given || args.unit.is_some() || args.classes.is_some()) {
         return Err(Failure::usage(
-            "--to writes weights and biases alone: rates and mode go with --from, and so does --unit",
+            "--to takes the network as it is: --unit, --classes, rates and mode go with --from",
         ));
     }
     writable::check(&args.output)?;
@@ -98,9 +102,13 @@ fn read(args: &Args, form: &Interchange, seed: u64) -> Result<Mlp<Cpu>, Failure>
     };
     let mut net = Mlp::new(Cpu::new(), architecture)?;
     net.import(&args.input, form)?;
-    let classes = numbers(net.architecture().classes);
-    net.describe_data(TrainedOn { unit: args.unit, classes, split: None })?;
-    if args.unit.is_none() {
+    let before = net.trained_on();
+    let unit = args.unit.or(before.and_then(|before| before.unit));
+    let split = before.and_then(|before| before.split.clone());
+    let classes = args.classes.clone().unwrap_or_else(|| class_names(&net));
+    net.describe_data(TrainedOn { unit, classes, split })
+        .map_err(|error| Failure::Usage(format!("--classes: {error}")))?;
+    if unit.is_none() {
         output::note(&format!(
             "{}: the unit of its data is unknown, since {} does not say it: convert with --unit \
              1/255, 1/16 or 1 to store it",

@@ -278,7 +278,9 @@ fn convert_goes_both_ways() {
         ("convert --input n --output m", 2, "--to"),
         ("convert --input n --output m --to burn --from burn", 2, "--from"),
         ("convert --input n --output m --to burn --drop 0.5", 2, "rates and mode go with --from"),
-        ("convert --input n --output m --to burn --unit 1", 2, "and so does --unit"),
+        ("convert --input n --output m --to burn --classes a,b,c", 2, "--classes, rates"),
+        ("convert --input n --output m --to burn --unit 1", 2, "--unit, --classes"),
+        ("convert --input t --output m --from pytorch --classes a", 2, "1 names for 3 classes"),
         ("convert --input t --output m --from pytorch --unit 1/8", 2, "must be 1, 1/16 or 1/255"),
         ("convert --input n --output m --to keras", 2, "must be pytorch or burn"),
         (
@@ -458,6 +460,44 @@ fn the_unit_of_a_converted_network_is_known_or_asked_for() {
         assert!(refuse(folder, &train, 2).contains("--unit 1/16"));
         succeed_quietly(folder, &format!("{train} --unit 1/16"));
         assert_eq!(unit("m")[0], "1/16", "the data were given in this unit");
+    }
+}
+
+#[test]
+fn unit_and_classes_go_through_the_files_of_other_libraries() {
+    let guard = TempDir::new().unwrap();
+    let folder = guard.path();
+    write_layers(&folder.join("t"), &[("0", 6, 4), ("1", 3, 6)], wave);
+    let options = "--unit 1/255 --classes cat,dog,owl";
+    succeed_quietly(
+        folder,
+        &format!("convert --from pytorch --input t --output n --drop 0.5 {options}"),
+    );
+    let read = |name: &str| std::fs::read(folder.join(name)).unwrap();
+    for library in ["pytorch", "burn"] {
+        succeed_quietly(folder, &format!("convert --to {library} --input n --output x"));
+        let back = format!("convert --from {library} --input x --output again --drop 0.5");
+        succeed_quietly(folder, &back);
+        assert_eq!(read("again"), read("n"), "{library}");
+        succeed_quietly(folder, &format!("{back} --unit 1"));
+        assert_ne!(read("again"), read("n"), "{library}, control");
+    }
+    // Entries that have the same names by chance.
+    let layer = || {
+        let zeros = |shape: Vec<usize>| vec![0; 4 * shape.iter().product::<usize>()];
+        [("a.weight", vec![3, 4]), ("a.bias", vec![3])]
+            .map(|(name, shape)| (name, shape.clone(), zeros(shape)))
+    };
+    for (key, value) in [("unit", "kg"), ("unit", ""), ("classes", "1000"), ("features", "x")] {
+        let tensors = layer();
+        let views = tensors.iter().map(|(name, shape, bytes)| {
+            (*name, TensorView::new(Dtype::F32, shape.clone(), bytes).unwrap())
+        });
+        let metadata = [(key.to_owned(), value.to_owned())].into();
+        let bytes = safetensors::serialize(views, Some(metadata)).unwrap();
+        std::fs::write(folder.join("t"), bytes).unwrap();
+        let notes = told(folder, "convert --from pytorch --input t --output n --drop 0.5");
+        assert!(notes.contains("the unit of its data is unknown"), "{key} {value}: {notes}");
     }
 }
 
