@@ -3,11 +3,11 @@
 
 use crate::args::Common;
 use crate::failure::Failure;
-use crate::output;
+use crate::inputs::{self, Input};
 use crate::site::NetworkRates;
-use crate::writable;
+use crate::{output, outputs};
 use serde_json::json;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use wgpu_dropout::Cpu;
 use wgpu_dropout::mlp::{Architecture, Interchange, Layout, Mlp};
 
@@ -47,22 +47,25 @@ pub fn run(args: &Args, common: &Common) -> Result<(), Failure> {
             "--to writes weights and biases alone: rates and mode go with --from",
         ));
     }
-    writable::check(&args.output)?;
+    let input = Input::kept("--input", [&args.input]);
+    outputs::check(common, [("--output", args.output.as_path())], &[input])?;
+    let (name, bytes) = (&*inputs::shown(&args.input), inputs::read(&args.input)?);
     let layers = args.layers.clone();
     let (net, written) = match (args.to, args.from) {
         (Some(layout), _) => {
-            let mut net = Mlp::load(Cpu::new(), &args.input)?;
-            net.export(&args.output, &Interchange { layout, layers })?;
+            let mut net = Mlp::from_bytes(Cpu::new(), name, &bytes)?;
+            outputs::write(&args.output, &net.exported(&Interchange { layout, layers })?)?;
             (net, format!("for {layout}"))
         }
         (None, layout) => {
             let layout = layout.unwrap_or_default();
-            let mut net = read(args, &Interchange { layout, layers }, common.seed())?;
-            net.save(&args.output)?;
+            let form = Interchange { layout, layers };
+            let mut net = read(args, name, &bytes, &form, common.seed())?;
+            outputs::write(&args.output, &net.to_bytes()?)?;
             (net, format!("from {layout}"))
         }
     };
-    let (widths, output) = (net.architecture().widths(), args.output.display().to_string());
+    let (widths, output) = (net.architecture().widths(), outputs::shown(&args.output));
     if common.json {
         return output::json(&json!({ "widths": widths, "output": output }));
     }
@@ -71,8 +74,14 @@ pub fn run(args: &Args, common: &Common) -> Result<(), Failure> {
 }
 
 /// Reads another library's file, and takes the rates, which it does not store, from the arguments.
-fn read(args: &Args, form: &Interchange, seed: u64) -> Result<Mlp<Cpu>, Failure> {
-    let layers = form.layers(&args.input)?;
+fn read(
+    args: &Args,
+    name: &Path,
+    bytes: &[u8],
+    form: &Interchange,
+    seed: u64,
+) -> Result<Mlp<Cpu>, Failure> {
+    let layers = form.layers_in(name, bytes)?;
     let mut outputs: Vec<usize> = layers.iter().map(|layer| layer.outputs).collect();
     let classes = outputs.pop().unwrap_or_default();
     let architecture = Architecture {
@@ -85,6 +94,6 @@ fn read(args: &Args, form: &Interchange, seed: u64) -> Result<Mlp<Cpu>, Failure>
         seed,
     };
     let mut net = Mlp::new(Cpu::new(), architecture)?;
-    net.import(&args.input, form)?;
+    net.import_bytes(name, bytes, form)?;
     Ok(net)
 }

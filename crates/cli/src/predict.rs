@@ -3,12 +3,14 @@
 
 use crate::args::{Common, integer};
 use crate::arrays::{Outputs, Values, check_outputs};
+use crate::data;
+use crate::engine;
 use crate::failure::Failure;
+use crate::inputs;
 use crate::npy;
 use crate::train::session::{check_fit, open, upload};
-use crate::{engine, writable};
 use serde_json::{Map, Value, json};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use wgpu_dropout::data::Samples;
 use wgpu_dropout::mlp::{Architecture, Evaluation, Mlp, Predictive, Sharing};
 use wgpu_dropout::{Backend, Device};
@@ -22,7 +24,7 @@ pub struct Args {
     /// Data: the bundled digits, a folder of IDX files, a CSV with labels, or an array of features
     /// without labels
     #[arg(long, value_name = "DIR|digits|FILE.csv|X.npy")]
-    data: String,
+    data: PathBuf,
     /// Part of a labeled data set to use [default: test]
     #[arg(long, value_enum)]
     split: Option<Split>,
@@ -100,11 +102,11 @@ pub fn run(args: &Args, common: &Common) -> Result<(), Failure> {
         ("--entropy", &args.entropy),
         ("--information", &args.information),
     ];
-    check_outputs(&files)?;
-    files
-        .iter()
-        .filter_map(|(_, path)| path.as_ref())
-        .try_for_each(|path| writable::check(path))?;
+    let inputs = [
+        inputs::Input::kept("--model", [&args.model]),
+        inputs::Input::kept("--data", data::files(&args.data)),
+    ];
+    check_outputs(common, &files, &inputs)?;
     let input = read(args)?;
     let ((predictive, classes), device) = match engine::open(&common.device, common.tile)? {
         Device::Gpu(gpu) => {
@@ -132,7 +134,7 @@ pub fn run(args: &Args, common: &Common) -> Result<(), Failure> {
         }
         None => format!("{rows} rows of {classes} classes; {written}"),
     };
-    engine::finish(common, &device, &what, fields(rows, classes, measured), false)
+    engine::finish(common, &device, &what, fields(rows, classes, measured))
 }
 
 fn fields(rows: usize, classes: usize, measured: Option<Evaluation>) -> Map<String, Value> {
@@ -148,15 +150,16 @@ fn fields(rows: usize, classes: usize, measured: Option<Evaluation>) -> Map<Stri
 
 /// Reads the rows. An array is used verbatim and has no labels.
 fn read(args: &Args) -> Result<Input, Failure> {
-    if !args.data.to_ascii_lowercase().ends_with(".npy") {
+    if !args.data.to_string_lossy().to_ascii_lowercase().ends_with(".npy") {
         let set = open(&args.data)?;
         let samples = if args.split == Some(Split::Train) { set.train } else { set.test };
         return Ok(Input { samples, classes: Some(set.classes) });
     }
     if args.split.is_some() {
-        return Err(Failure::usage(format!("--split: {} is one array, without parts", args.data)));
+        let data = args.data.display();
+        return Err(Failure::usage(format!("--split: {data} is one array, without parts")));
     }
-    let array = npy::read(Path::new(&args.data))?;
+    let array = npy::read(&args.data)?;
     let (rows, cols) = array.rows_cols();
     let samples = Samples {
         values: wgpu_dropout::data::Values::Floats(array.values),
@@ -175,12 +178,18 @@ fn predict<B: Backend>(
     common: &Common,
     input: &Input,
 ) -> Result<((Predictive, usize), B), Failure> {
-    let mut net = Mlp::load(backend, &args.model)?;
+    let model = inputs::read(&args.model)?;
+    let mut net = Mlp::from_bytes(backend, &inputs::shown(&args.model), &model)?;
     if let (Some(seed), Some(_)) = (common.seed, args.samples) {
         net = reseeded(net, seed)?;
     }
     let classes = net.architecture().classes;
-    check_fit(&args.data, input.samples.cols, input.classes.unwrap_or(0), net.architecture())?;
+    check_fit(
+        &args.data.to_string_lossy(),
+        input.samples.cols,
+        input.classes.unwrap_or(0),
+        net.architecture(),
+    )?;
     // The network does not accept data without rows, but the prediction for an array of no rows is
     // an array of no rows.
     if input.samples.rows == 0 {

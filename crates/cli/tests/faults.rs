@@ -5,6 +5,12 @@
 mod cli;
 #[path = "../../../tests/common/mod.rs"]
 mod common;
+#[cfg(target_os = "linux")]
+#[path = "faults/outputs.rs"]
+mod outputs;
+#[cfg(unix)]
+#[path = "faults/streams.rs"]
+mod streams;
 
 use cli::{command, files};
 use common::raw::Raw;

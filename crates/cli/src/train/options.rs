@@ -16,7 +16,7 @@ pub struct Args {
     /// Data: the bundled digits, a folder of IDX files such as MNIST's, or a CSV with the label in
     /// its last column
     #[arg(long, default_value = "digits", value_name = "DIR|digits|FILE.csv")]
-    pub data: String,
+    pub data: PathBuf,
     /// Units of each hidden layer, or `none` [default: 256,256]
     #[arg(long, value_name = "UNITS,…", value_parser = hidden)]
     hidden: Option<Hidden>,
@@ -66,7 +66,8 @@ pub struct Args {
     /// Visit the rows in file order in every epoch [default: in a different order in each epoch]
     #[arg(long)]
     no_shuffle: bool,
-    /// Save the network to this file after each epoch; with `--epochs 0`, save the initial weights
+    /// Save the network to this file after each epoch; with `--epochs 0`, save the initial weights.
+    /// `-` is stdout, which is written once, at the end
     #[arg(long, value_name = "FILE")]
     pub save: Option<PathBuf>,
     /// Continue from a saved network. Layers, mode, rates and seed are those of the file, and so
