@@ -40,12 +40,12 @@ const WRITERS: [Writer; 10] = [
     arrays("convert --to pytorch --input net --output o/t"),
     Writer { line: "demo --quick --output o/r.html", exact: false, once: true },
     Writer {
-        line: "bench --quick --only elementwise --elements 1024 --html o/b.html",
+        line: "bench --quick --only dropout --elements 1024 --html o/b.html",
         exact: false,
         once: true,
     },
     Writer {
-        line: "study ladder --data d.csv --updates 1 --seeds 1 --out o",
+        line: "study ladder --data d.csv --updates 15 --seeds 1 --out o",
         exact: false,
         once: false,
     },

@@ -46,7 +46,7 @@ const WRITERS: [Writer; 8] = [
     Writer { line: "convert --to burn --input net", outputs: &["--output"], kept: &["net"] },
     Writer { line: "demo --quick", outputs: &["--output"], kept: &[] },
     Writer {
-        line: "bench --quick --only elementwise --elements 1024",
+        line: "bench --quick --only dropout --elements 1024",
         outputs: &["--html"],
         kept: &[],
     },
@@ -443,7 +443,7 @@ fn a_reader_that_leaves_ends_no_command_that_saves() {
                 std::fs::remove_file(folder.join(format!("o{index}"))).unwrap();
             }
         }
-        let study = "study ladder --data d.csv --updates 1 --seeds 1 --device cpu --out";
+        let study = "study ladder --data d.csv --updates 15 --seeds 1 --device cpu --out";
         unread(folder, &format!("{study} s{json}"));
         let names = |folder: &str| files(&guard.path().join(folder)).into_keys().count();
         command(folder, &format!("{study} whole{json}")).output().unwrap();
@@ -527,7 +527,7 @@ fn a_name_need_not_be_utf_8_and_another_argument_that_is_not_is_named() {
         ("convert --to pytorch", &[("--input", "net"), ("--output", "t")]),
         ("dropout --drop .5", &[("--input", ".npy"), ("--output", "y"), ("--mask-output", "m")]),
         ("mask --rows 2 --cols 2 --drop .5", &[("--output", "m")]),
-        ("bench --quick --only elementwise --elements 1024", &[("--html", "b")]),
+        ("bench --quick --only dropout --elements 1024", &[("--html", "b")]),
         ("train --json --hidden 4 --epochs 1", &[("--data", ".csv"), ("--save", "net")]),
     ] {
         let names: Vec<_> = names.iter().map(|(option, end)| (*option, name(end))).collect();
