@@ -41,9 +41,8 @@ fn not_utf8(arguments: &[OsString]) -> String {
         .filter(|option| option.get_value_parser().type_id() == TypeId::of::<PathBuf>())
         .filter_map(Arg::get_long)
         .collect();
-    let is_path = |option: &str| {
-        option.strip_prefix("--").is_some_and(|name| paths.iter().any(|path| *path == name))
-    };
+    let is_path =
+        |option: &str| option.strip_prefix("--").is_some_and(|name| paths.contains(&name));
     let mut before = "";
     for (number, argument) in (1..).zip(arguments) {
         if let Some(text) = argument.to_str() {

@@ -147,8 +147,9 @@ fn a_file_has_one_output_and_the_model_and_the_data_stay() {
             if writer.outputs.len() > 1 {
                 for name in ["o1", "./o1", "inner/../o1", "here/o1", "to-o1"] {
                     let error = refuse_early(folder, writer, &line(writer, 0, name), 2);
-                    let [first, second] = [0, 1].map(|index| writer.outputs[index]);
-                    assert!(error.contains(&format!("{first} and {second} both name")), "{error}");
+                    assert!(error.contains("both name"), "{error}");
+                    let flags = &writer.outputs[..2];
+                    assert!(flags.iter().all(|flag| error.contains(flag)), "{error}");
                 }
             }
             for kept in writer.kept {
