@@ -10,7 +10,6 @@
 use super::failed;
 use crate::Result;
 use fs4::FileExt;
-use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
@@ -179,7 +178,9 @@ pub fn replace(staged: Vec<Staged>) -> Result<()> {
     // A new name is on the disk only once its folder is. Some file systems cannot sync a folder;
     // the files are complete all the same.
     #[cfg(unix)]
-    for folder in done.iter().map(|(target, _)| folder_of(target)).collect::<BTreeSet<_>>() {
+    for folder in
+        done.iter().map(|(target, _)| folder_of(target)).collect::<std::collections::BTreeSet<_>>()
+    {
         let _ = File::open(folder).and_then(|folder| folder.sync_all());
     }
     Ok(())

@@ -1,6 +1,6 @@
 use super::*;
 use crate::Error;
-use crate::file::{read, take};
+use crate::file::read;
 
 fn names(folder: &Path) -> Vec<String> {
     let mut names: Vec<_> = fs::read_dir(folder)
@@ -117,7 +117,7 @@ fn writes_into_a_pipe() {
     let path = format!("/dev/fd/{}", writer.as_raw_fd());
     write_atomic(Path::new(&path), |out| out.write_all(b"through")).unwrap();
     drop(writer);
-    assert_eq!(take(&mut reader, 100).unwrap(), b"through");
+    assert_eq!(crate::file::take(&mut reader, 100).unwrap(), b"through");
 }
 
 /// Stages files of these names and texts.

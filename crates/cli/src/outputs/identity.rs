@@ -12,6 +12,7 @@ pub enum Identity {
     /// The process's stdout.
     Stdout,
     /// A file that exists: its device and its number there.
+    #[cfg(unix)]
     There(u64, u64),
     /// A file that does not exist yet, or one without a number: its absolute path.
     Path(PathBuf),
