@@ -9,8 +9,14 @@ mod common;
 #[path = "faults/outputs.rs"]
 mod outputs;
 #[cfg(unix)]
+#[path = "faults/refused.rs"]
+mod refused;
+#[cfg(unix)]
 #[path = "faults/streams.rs"]
 mod streams;
+#[cfg(unix)]
+#[path = "faults/writers.rs"]
+mod writers;
 
 use cli::{command, files};
 use common::raw::Raw;

@@ -1,4 +1,4 @@
-//! Outputs as one transaction: a system call that fails, or a process that is killed at one, leaves
+//! Outputs as one transaction. A system call that fails, or a process that is killed at one, leaves
 //! each output whole, the old one or the new one. strace injects the faults.
 
 use super::{command, data, files};
