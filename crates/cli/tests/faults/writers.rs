@@ -78,7 +78,7 @@ pub fn prepare() -> TempDir {
 }
 
 /// Runs a line whose output must be refused before the work. A device that does not exist shows it:
-/// its error would come first otherwise. `convert` has no device; there a missing input shows it.
+/// its error would come first otherwise. Only `convert` runs on no device.
 pub fn refuse_early(folder: &Path, writer: &Writer, line: &str, status: i32) -> String {
     let line = if writer.line.starts_with("convert") {
         line.to_owned()
