@@ -49,6 +49,15 @@ impl<B: Backend> Mlp<B> {
     /// # Errors
     /// [`Error::File`] if the file cannot be written; [`Error::Device`] if the device was lost.
     pub fn save(&mut self, path: &Path) -> Result<()> {
+        let bytes = self.to_bytes()?;
+        file::write_atomic(path, |out| out.write_all(&bytes))
+    }
+
+    /// Returns the bytes of the file that [`save`](Self::save) writes.
+    ///
+    /// # Errors
+    /// [`Error::Device`] if the device was lost.
+    pub fn to_bytes(&mut self) -> Result<Vec<u8>> {
         let widths = self.architecture.widths();
         let mut tensors = Vec::new();
         for (index, layer) in self.layers.iter().enumerate() {
@@ -94,7 +103,7 @@ impl<B: Backend> Mlp<B> {
                 }
             }
         }
-        container::write(path, &tensors, &self.metadata())
+        container::bytes(&tensors, &self.metadata())
     }
 
     fn metadata(&self) -> Vec<(&'static str, String)> {
@@ -146,8 +155,15 @@ impl<B: Backend> Mlp<B> {
     /// [`Error::File`] if the file cannot be read; [`Error::Data`] if it is not a saved network or
     /// is truncated, or if its layers do not fit each other.
     pub fn load(backend: B, path: &Path) -> Result<Self> {
-        let bytes = file::read(path)?;
-        let saved = Container::parse(path, &bytes)?;
+        Self::from_bytes(backend, path, &file::read(path)?)
+    }
+
+    /// Reads a saved network from a file's bytes; `path` is for errors.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load).
+    pub fn from_bytes(backend: B, path: &Path, bytes: &[u8]) -> Result<Self> {
+        let saved = Container::parse(path, bytes)?;
         let format: String = needed(&saved, "format")?;
         if format != FORMAT {
             return Err(saved.bad(format!("format `{format}`, expected `{FORMAT}`")));

@@ -19,13 +19,10 @@ impl Named {
     }
 }
 
-/// Replaces a file with one that holds the tensors; on an error the old file is left unchanged.
-/// Equal tensors and metadata give identical files.
-pub(super) fn write(path: &Path, tensors: &[Named], metadata: &[(&str, String)]) -> Result<()> {
-    let failed = |error: safetensors::SafeTensorError| Error::File {
-        path: path.display().to_string(),
-        what: error.to_string(),
-    };
+/// Returns the bytes of a file that holds the tensors. Equal tensors and metadata give identical
+/// bytes.
+pub(super) fn bytes(tensors: &[Named], metadata: &[(&str, String)]) -> Result<Vec<u8>> {
+    let failed = |error: safetensors::SafeTensorError| Error::invalid(error.to_string());
     let mut views = Vec::new();
     for Named { name, shape, values } in tensors {
         let view = TensorView::new(Dtype::F32, shape.clone(), bytemuck::cast_slice(values))
@@ -37,7 +34,7 @@ pub(super) fn write(path: &Path, tensors: &[Named], metadata: &[(&str, String)])
     let mut bytes = safetensors::serialize(views, (!metadata.is_empty()).then_some(metadata))
         .map_err(failed)?;
     sort_header(&mut bytes);
-    file::write_atomic(path, |out| out.write_all(&bytes))
+    Ok(bytes)
 }
 
 /// Sorts the header's keys. They come out of a hash map, and equal networks should give identical

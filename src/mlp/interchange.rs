@@ -111,7 +111,15 @@ impl Interchange {
     /// fit neither each other nor the layout. [`Error::Order`] if the layers are not named and
     /// numbers and shapes do not force one order.
     pub fn layers(&self, path: &Path) -> Result<Vec<ForeignLayer>> {
-        self.layers_of(&Container::parse(path, &file::read(path)?)?)
+        self.layers_in(path, &file::read(path)?)
+    }
+
+    /// Returns the layers in another library's file from the file's bytes; `path` is for errors.
+    ///
+    /// # Errors
+    /// As [`layers`](Self::layers).
+    pub fn layers_in(&self, path: &Path, bytes: &[u8]) -> Result<Vec<ForeignLayer>> {
+        self.layers_of(&Container::parse(path, bytes)?)
     }
 
     fn layers_of(&self, file: &Container<'_>) -> Result<Vec<ForeignLayer>> {
@@ -206,6 +214,15 @@ impl<B: Backend> Mlp<B> {
     /// [`Error::Invalid`] if the number of names differs from the number of layers; [`Error::File`]
     /// if the file cannot be written; [`Error::Device`] if the device was lost.
     pub fn export(&mut self, path: &Path, form: &Interchange) -> Result<()> {
+        let bytes = self.exported(form)?;
+        file::write_atomic(path, |out| out.write_all(&bytes))
+    }
+
+    /// Returns the bytes of the file that [`export`](Self::export) writes.
+    ///
+    /// # Errors
+    /// As [`export`](Self::export).
+    pub fn exported(&mut self, form: &Interchange) -> Result<Vec<u8>> {
         let widths = self.architecture.widths();
         let mut tensors = Vec::new();
         let mut layers = blocking(self.folded(Wait::Block))?.into_iter();
@@ -227,7 +244,7 @@ impl<B: Backend> Mlp<B> {
         let mut metadata = self.description();
         // PyTorch's readers look for this entry.
         metadata.extend((form.layout == Layout::PyTorch).then(|| ("format", "pt".to_owned())));
-        container::write(path, &tensors, &metadata)
+        container::bytes(&tensors, &metadata)
     }
 
     /// Overwrites the weights and biases with those of another library's file, whose layers must
@@ -239,13 +256,21 @@ impl<B: Backend> Mlp<B> {
     /// [`Error::Data`] if the file's layers differ from this network's or hold another type than
     /// F32, F16, BF16 or F64.
     pub fn import(&mut self, path: &Path, form: &Interchange) -> Result<()> {
+        self.import_bytes(path, &file::read(path)?, form)
+    }
+
+    /// Overwrites the weights and biases with those in the bytes of another library's file; `path`
+    /// is for errors.
+    ///
+    /// # Errors
+    /// As [`import`](Self::import).
+    pub fn import_bytes(&mut self, path: &Path, bytes: &[u8], form: &Interchange) -> Result<()> {
         if self.batch_norm().is_some() {
             return Err(Error::invalid(
                 "a network with batch normalization cannot import the weights of plain layers",
             ));
         }
-        let bytes = file::read(path)?;
-        let file = Container::parse(path, &bytes)?;
+        let file = Container::parse(path, bytes)?;
         let layers = form.layers_of(&file)?;
         let widths: Vec<usize> = layers
             .first()

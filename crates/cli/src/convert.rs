@@ -4,9 +4,9 @@
 use crate::args::Common;
 use crate::failure::Failure;
 use crate::fit::class_names;
-use crate::output;
+use crate::inputs::{self, Input};
 use crate::site::NetworkRates;
-use crate::writable;
+use crate::{output, outputs};
 use serde_json::json;
 use std::path::{Path, PathBuf};
 use wgpu_dropout::mlp::{Architecture, ForeignLayer, Interchange, Layout, Mlp, TrainedOn};
@@ -56,23 +56,26 @@ pub fn run(args: &Args, common: &Common) -> Result<(), Failure> {
             "--to takes the network as it is: --unit, --classes, rates and mode go with --from",
         ));
     }
-    writable::check(&args.output)?;
+    let input = Input::kept("--input", [&args.input]);
+    outputs::check(common, [("--output", args.output.as_path())], &[input])?;
+    let (name, bytes) = (&*inputs::shown(&args.input), inputs::read(&args.input)?);
     let layers = args.layers.clone();
     let (mut net, written) = match (args.to, args.from) {
         (Some(layout), _) => {
-            let mut net = Mlp::load(Cpu::new(), &args.input)?;
-            net.export(&args.output, &Interchange { layout, layers })?;
+            let mut net = Mlp::from_bytes(Cpu::new(), name, &bytes)?;
+            outputs::write(&args.output, &net.exported(&Interchange { layout, layers })?)?;
             (net, format!("for {layout}"))
         }
         (None, layout) => {
             let layout = layout.unwrap_or_default();
-            let mut net = read(args, &Interchange { layout, layers }, common.seed())?;
-            net.save(&args.output)?;
+            let form = Interchange { layout, layers };
+            let mut net = read(args, name, &bytes, &form, common.seed())?;
+            outputs::write(&args.output, &net.to_bytes()?)?;
             (net, format!("from {layout}"))
         }
     };
-    tell_not_finite(&mut net, &args.input)?;
-    let (widths, output) = (net.architecture().widths(), args.output.display().to_string());
+    tell_not_finite(&mut net, name)?;
+    let (widths, output) = (net.architecture().widths(), outputs::shown(&args.output));
     if common.json {
         return output::json(&json!({ "widths": widths, "output": output }));
     }
@@ -81,14 +84,20 @@ pub fn run(args: &Args, common: &Common) -> Result<(), Failure> {
 }
 
 /// Reads another library's file, and takes the rates, which it does not store, from the arguments.
-fn read(args: &Args, form: &Interchange, seed: u64) -> Result<Mlp<Cpu>, Failure> {
-    let layers = form.layers(&args.input).map_err(|error| match error {
+fn read(
+    args: &Args,
+    name: &Path,
+    bytes: &[u8],
+    form: &Interchange,
+    seed: u64,
+) -> Result<Mlp<Cpu>, Failure> {
+    let layers = form.layers_in(name, bytes).map_err(|error| match error {
         Error::Order { path, what, names } => Failure::Usage(format!(
             "{path}: {what}; name them from the input on, for example --layers {names}"
         )),
         error => error.into(),
     })?;
-    tell_types(&layers, &args.input);
+    tell_types(&layers, name);
     let mut outputs: Vec<usize> = layers.iter().map(|layer| layer.outputs).collect();
     let classes = outputs.pop().unwrap_or_default();
     let architecture = Architecture {
@@ -101,7 +110,7 @@ fn read(args: &Args, form: &Interchange, seed: u64) -> Result<Mlp<Cpu>, Failure>
         seed,
     };
     let mut net = Mlp::new(Cpu::new(), architecture)?;
-    net.import(&args.input, form)?;
+    net.import_bytes(name, bytes, form)?;
     let before = net.trained_on();
     let unit = args.unit.or(before.and_then(|before| before.unit));
     let split = before.and_then(|before| before.split.clone());
@@ -112,8 +121,8 @@ fn read(args: &Args, form: &Interchange, seed: u64) -> Result<Mlp<Cpu>, Failure>
         output::note(&format!(
             "{}: the unit of its data is unknown, since {} does not say it: convert with --unit \
              1/255, 1/16 or 1 to store it",
-            args.output.display(),
-            args.input.display()
+            outputs::shown(&args.output),
+            name.display()
         ));
     }
     Ok(net)

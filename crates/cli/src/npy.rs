@@ -8,8 +8,9 @@
 use std::io::{self, Write};
 use std::path::Path;
 
+use crate::inputs;
 use wgpu_dropout::data::Values;
-use wgpu_dropout::{Error, Result, file};
+use wgpu_dropout::{Result, file};
 
 const MAGIC: &[u8] = b"\x93NUMPY";
 
@@ -38,11 +39,11 @@ impl<V> Array<V> {
     }
 }
 
-/// Reads an array of `<f4` in C order. NaN and infinity are ordinary values, and an empty axis
+/// Reads an array of `<f4` in C order, from stdin if the path is `-`. NaN and infinity are ordinary values, and an empty axis
 /// gives an empty array.
 ///
 /// # Errors
-/// [`Error::File`] if the file cannot be read. [`Error::Data`] if it holds another type or order
+/// [`Error::File`](wgpu_dropout::Error::File) if the file cannot be read. [`Error::Data`](wgpu_dropout::Error::Data) if it holds another type or order
 /// (the message has the NumPy call that converts it), or is truncated, corrupt or longer than its
 /// header claims.
 pub fn read(path: &Path) -> Result<Array> {
@@ -80,7 +81,8 @@ fn floats(bytes: &[u8]) -> Vec<f32> {
 
 /// Reads an array of one of these types: its type and its bytes.
 fn load(path: &Path, types: &[Dtype]) -> Result<(Dtype, Array<Vec<u8>>)> {
-    let mut input = file::open(path)?;
+    let mut input = inputs::open(path)?;
+    let path = &*inputs::shown(path);
     let mut take = |most: u64| file::take(&mut input, most).map_err(|e| file::failed(path, &e));
     let refuse = |what: String| Err(file::refused(path.display(), what));
 
@@ -147,15 +149,9 @@ fn load(path: &Path, types: &[Dtype]) -> Result<(Dtype, Array<Vec<u8>>)> {
 /// Writes an array of `<f4` in C order and replaces the file atomically.
 ///
 /// # Errors
-/// [`Error::Invalid`] if the number of `values` is not that of `shape`; [`Error::File`] if the
-/// system refuses.
+/// [`Error::File`](wgpu_dropout::Error::File) if the number of `values` is not that of `shape`, or if the system refuses.
 pub fn write_f32(path: &Path, shape: &[usize], values: &[f32]) -> Result<()> {
-    write(path, F32, shape, values.len(), |out| {
-        values.chunks(1 << 14).try_for_each(|part| {
-            let bytes: Vec<u8> = part.iter().flat_map(|value| value.to_le_bytes()).collect();
-            out.write_all(&bytes)
-        })
-    })
+    file::write_atomic(path, |out| encode_f32(shape, values, out))
 }
 
 /// Writes an array of bytes in C order and replaces the file atomically.
@@ -163,21 +159,37 @@ pub fn write_f32(path: &Path, shape: &[usize], values: &[f32]) -> Result<()> {
 /// # Errors
 /// As [`write_f32`].
 pub fn write_u8(path: &Path, shape: &[usize], values: &[u8]) -> Result<()> {
-    write(path, U8, shape, values.len(), |out| out.write_all(values))
+    file::write_atomic(path, |out| encode_u8(shape, values, out))
 }
 
-fn write(
-    path: &Path,
-    dtype: Dtype,
-    shape: &[usize],
-    elements: usize,
-    data: impl FnOnce(&mut dyn Write) -> io::Result<()>,
-) -> Result<()> {
+/// Writes a file of `<f4` in C order to `out`.
+///
+/// # Errors
+/// If the number of `values` is not that of `shape`; those of `out`.
+pub fn encode_f32(shape: &[usize], values: &[f32], out: &mut dyn Write) -> io::Result<()> {
+    begin(F32, shape, values.len(), out)?;
+    values.chunks(1 << 14).try_for_each(|part| {
+        let bytes: Vec<u8> = part.iter().flat_map(|value| value.to_le_bytes()).collect();
+        out.write_all(&bytes)
+    })
+}
+
+/// Writes a file of bytes in C order to `out`.
+///
+/// # Errors
+/// As [`encode_f32`].
+pub fn encode_u8(shape: &[usize], values: &[u8], out: &mut dyn Write) -> io::Result<()> {
+    begin(U8, shape, values.len(), out)?;
+    out.write_all(values)
+}
+
+/// Writes everything before the elements.
+fn begin(dtype: Dtype, shape: &[usize], elements: usize, out: &mut dyn Write) -> io::Result<()> {
     let axes: Vec<u64> = shape.iter().map(|&axis| axis as u64).collect();
     if shape.iter().try_fold(1usize, |n, &axis| n.checked_mul(axis)) != Some(elements) {
-        return Err(Error::Invalid {
-            what: format!("an array of shape {} cannot hold {elements} elements", tuple(&axes)),
-        });
+        let shape = tuple(&axes);
+        let what = format!("an array of shape {shape} cannot hold {elements} elements");
+        return Err(io::Error::other(what));
     }
     let descr = dtype.descr;
     let header =
@@ -185,17 +197,13 @@ fn write(
     // Spaces and a line end align the data to a multiple of 64, as the format requires.
     let length = (10 + header.len() + 1).next_multiple_of(64) - 10;
     let Ok(size) = u16::try_from(length) else {
-        return Err(Error::Invalid {
-            what: format!("an array of {} axes: more than an NPY header can hold", shape.len()),
-        });
+        let what = format!("an array of {} axes: more than an NPY header can hold", shape.len());
+        return Err(io::Error::other(what));
     };
-    file::write_atomic(path, |out| {
-        out.write_all(MAGIC)?;
-        out.write_all(&[1, 0])?;
-        out.write_all(&size.to_le_bytes())?;
-        writeln!(out, "{header:<0$}", length - 1)?;
-        data(out)
-    })
+    out.write_all(MAGIC)?;
+    out.write_all(&[1, 0])?;
+    out.write_all(&size.to_le_bytes())?;
+    writeln!(out, "{header:<0$}", length - 1)
 }
 
 /// Contents of a header, with its text unchanged.
@@ -297,6 +305,7 @@ fn tuple(shape: &[u64]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use wgpu_dropout::Error;
 
     /// An NPY file with this header.
     fn npy(header: &str, data: &[u8]) -> Vec<u8> {
@@ -507,7 +516,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.npy");
         let error = write_u8(&path, &[2, 3], &[0; 5]).unwrap_err();
-        assert_eq!(error.to_string(), "an array of shape (2, 3) cannot hold 5 elements");
+        let why = "an array of shape (2, 3) cannot hold 5 elements";
+        assert_eq!(error.to_string(), format!("{}: {why}", path.display()));
         assert!(write_f32(&path, &[usize::MAX, 2], &[]).is_err());
         assert!(write_u8(&path, &[1; 100_000], &[0]).is_err());
         assert!(!path.exists());

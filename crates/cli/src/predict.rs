@@ -3,13 +3,15 @@
 
 use crate::args::{Common, integer};
 use crate::arrays::{self, Outputs, check_outputs};
+use crate::data;
+use crate::engine;
 use crate::failure::Failure;
 use crate::fit::{Kind, Network};
+use crate::inputs;
 use crate::npy;
 use crate::train::session::{open, upload};
-use crate::{engine, writable};
 use serde_json::{Map, Value, json};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use wgpu_dropout::data::{Samples, Values};
 use wgpu_dropout::mlp::{Evaluation, Mlp, Predictive, Sharing};
 use wgpu_dropout::{Backend, Device, Unit};
@@ -23,7 +25,7 @@ pub struct Args {
     /// Data: the bundled digits, a folder of IDX files, a CSV with labels, or an array of features
     /// without labels
     #[arg(long, value_name = "DIR|digits|FILE.csv|X.npy")]
-    data: String,
+    data: PathBuf,
     /// Factor that turns the values of the data into features [default: the network's for bytes, 1
     /// for an array of floats; a CSV needs it unless the network's is 1]
     #[arg(long, value_name = "1/16|1/255|1")]
@@ -106,11 +108,11 @@ pub fn run(args: &Args, common: &Common) -> Result<(), Failure> {
         ("--entropy", &args.entropy),
         ("--information", &args.information),
     ];
-    check_outputs(&files)?;
-    files
-        .iter()
-        .filter_map(|(_, path)| path.as_ref())
-        .try_for_each(|path| writable::check(path))?;
+    let inputs = [
+        inputs::Input::kept("--model", [&args.model]),
+        inputs::Input::kept("--data", data::files(&args.data)),
+    ];
+    check_outputs(common, &files, &inputs)?;
     let mut input = read(args)?;
     let ((predictive, classes), device) = match engine::open(&common.device, common.tile)? {
         Device::Gpu(gpu) => {
@@ -140,7 +142,7 @@ pub fn run(args: &Args, common: &Common) -> Result<(), Failure> {
         }
         None => format!("{rows} rows of {classes} classes; {written}"),
     };
-    engine::finish(common, &device, &what, fields(rows, classes, measured), false)
+    engine::finish(common, &device, &what, fields(rows, classes, measured))
 }
 
 fn fields(rows: usize, classes: usize, measured: Option<Evaluation>) -> Map<String, Value> {
@@ -156,15 +158,16 @@ fn fields(rows: usize, classes: usize, measured: Option<Evaluation>) -> Map<Stri
 
 /// Reads the rows. An array has no labels.
 fn read(args: &Args) -> Result<Input, Failure> {
-    if !args.data.to_ascii_lowercase().ends_with(".npy") {
+    if !args.data.to_string_lossy().to_ascii_lowercase().ends_with(".npy") {
         let set = open(&args.data)?;
         let samples = if args.split == Some(Split::Train) { set.train } else { set.test };
         return Ok(Input { kind: Kind::of(&samples), samples, classes: Some(set.classes) });
     }
     if args.split.is_some() {
-        return Err(Failure::usage(format!("--split: {} is one array, without parts", args.data)));
+        let data = args.data.display();
+        return Err(Failure::usage(format!("--split: {data} is one array, without parts")));
     }
-    let array = npy::read_values(Path::new(&args.data))?;
+    let array = npy::read_values(&args.data)?;
     let (rows, cols) = array.rows_cols();
     let values = array.values;
     let kind = match &values {
@@ -182,11 +185,12 @@ fn predict<B: Backend>(
     common: &Common,
     input: &mut Input,
 ) -> Result<((Predictive, usize), B), Failure> {
-    let mut net = Mlp::load(backend, &args.model)?;
-    let file = args.model.display().to_string();
+    let model = inputs::read(&args.model)?;
+    let name = inputs::shown(&args.model);
+    let mut net = Mlp::from_bytes(backend, &name, &model)?;
     let names = input.classes.as_deref().unwrap_or_default();
-    Network::new(&file, &net).fit(
-        &args.data,
+    Network::new(&name.to_string_lossy(), &net).fit(
+        &inputs::shown(&args.data).to_string_lossy(),
         &mut [&mut input.samples],
         input.kind,
         names,

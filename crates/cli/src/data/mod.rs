@@ -8,9 +8,12 @@ mod idx;
 
 use flate2::bufread::MultiGzDecoder;
 use std::io::{self, BufRead, BufReader, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use wgpu_dropout::data::{DataSet, MAX_LABEL, Samples, Values};
 use wgpu_dropout::{Error, Result, file};
+
+/// Name of the bundled digits.
+const DIGITS: &str = "digits";
 
 /// Opens `digits`, a folder of IDX files, or a `.csv` or `.csv.gz` file. A folder that is
 /// itself called `digits` must be given as `./digits`.
@@ -19,10 +22,10 @@ use wgpu_dropout::{Error, Result, file};
 /// [`Error::Invalid`] for another kind of source; [`Error::File`] for one that cannot be
 /// opened; [`Error::Data`] for unusable contents: truncated or corrupt files, ragged rows,
 /// features that are not finite, labels that are not classes, a part without rows or features.
-pub fn open(source: &str) -> Result<DataSet> {
-    let path = Path::new(source);
-    let lower = source.to_ascii_lowercase();
-    if source == "digits" {
+pub fn open(source: impl AsRef<Path>) -> Result<DataSet> {
+    let path = source.as_ref();
+    let lower = path.to_string_lossy().to_ascii_lowercase();
+    if path == Path::new(DIGITS) {
         DataSet::digits()
     } else if path.is_dir() {
         idx::open(path)
@@ -31,12 +34,24 @@ pub fn open(source: &str) -> Result<DataSet> {
     } else if path.exists() {
         Err(Error::Invalid {
             what: format!(
-                "data `{source}`: expected `digits`, a folder of IDX files, or a .csv or .csv.gz file"
+                "data `{}`: expected `digits`, a folder of IDX files, or a .csv or .csv.gz file",
+                path.display()
             ),
         })
     } else {
         let what = "not found; data is `digits`, a folder of IDX files, or a .csv or .csv.gz file";
-        Err(Error::File { path: source.to_owned(), what: what.to_owned() })
+        Err(Error::File { path: path.display().to_string(), what: what.to_owned() })
+    }
+}
+
+/// Returns the files that [`open`] reads.
+pub(crate) fn files(source: &Path) -> Vec<PathBuf> {
+    if source == Path::new(DIGITS) {
+        Vec::new()
+    } else if source.is_dir() {
+        idx::files(source)
+    } else {
+        vec![source.to_owned()]
     }
 }
 

@@ -30,16 +30,18 @@ use text::Outcome;
 
 use crate::args::{Common, integer};
 use crate::failure::Failure;
+use crate::inputs::Input;
 use crate::machine::{Machine, Place};
+use crate::outputs::Transaction;
 use crate::train::session;
-use crate::{engine, output, report};
+use crate::{data, engine, output, outputs, report};
 use experiment::Study;
 use plan::{Arm, Extent, Recipe};
 use record::{Partial, Store};
 use results::Results;
 use runner::Runner;
-use std::path::PathBuf;
-use wgpu_dropout::{Mode, file};
+use std::path::{Path, PathBuf};
+use wgpu_dropout::Mode;
 
 /// Arguments of `study`.
 #[derive(Debug, clap::Args)]
@@ -64,7 +66,7 @@ pub struct Args {
     /// Data: the bundled digits, a folder of IDX files such as MNIST's, or a CSV with the label in
     /// its last column
     #[arg(long, default_value = "digits", value_name = "DIR|digits|FILE.csv")]
-    data: String,
+    data: PathBuf,
     /// Folder for the results: `results.jsonl`, from which a stopped run resumes, `study.html`,
     /// and its pictures as SVG
     #[arg(long, default_value = "study", value_name = "DIR")]
@@ -103,6 +105,20 @@ impl Args {
     }
 }
 
+/// Returns the file name of a study's picture, counted from 1.
+fn picture(study: &str, number: usize) -> String {
+    format!("{study}-{number}.svg")
+}
+
+/// Returns the pictures of studies that are in a folder.
+fn pictures(folder: &Path, studies: &[&Study]) -> Vec<PathBuf> {
+    let of = |study: &'_ &Study| {
+        let paths = (1..).map(|number| folder.join(picture(study.name, number)));
+        paths.take_while(|path| path.exists()).collect::<Vec<_>>()
+    };
+    studies.iter().flat_map(of).collect()
+}
+
 /// Runs `study`.
 pub fn run(args: &Args, common: &Common) -> Result<(), Failure> {
     let chosen = args.studies();
@@ -123,8 +139,12 @@ pub fn run(args: &Args, common: &Common) -> Result<(), Failure> {
     std::fs::create_dir_all(&args.out)
         .map_err(|error| Failure::Run(format!("{}: {error}", args.out.display())))?;
     let page = args.out.join("study.html");
-    crate::writable::check(&page)?;
-    let store = Store::open(args.out.join("results.jsonl"))?;
+    let results = args.out.join("results.jsonl");
+    let earlier = pictures(&args.out, &chosen);
+    let files = [&page, &results].into_iter().chain(&earlier);
+    let inputs = [Input::kept("--data", data::files(&args.data))];
+    outputs::check(common, files.map(|path| ("--out", path.as_path())), &inputs)?;
+    let store = Store::open(results)?;
 
     let device = engine::open(&common.device, common.tile)?;
     let place = Place::of(&device);
@@ -147,12 +167,9 @@ pub fn run(args: &Args, common: &Common) -> Result<(), Failure> {
         let results = Results { arms, records };
         let verdicts = (study.judge)(&scene, &results);
         let drawn = (study.figures)(&scene, &results)?;
-        for (number, svg) in
-            drawn.iter().filter_map(|piece| report::standalone::svg(piece)).enumerate()
-        {
-            let path = args.out.join(format!("{}-{}.svg", study.name, number + 1));
-            file::write_atomic(&path, |out| out.write_all(svg.as_bytes()))?;
-        }
+        let svgs = drawn.iter().filter_map(|piece| report::standalone::svg(piece));
+        let named = |(number, svg)| (args.out.join(picture(study.name, number)), svg);
+        let mut files: Vec<(PathBuf, String)> = (1..).zip(svgs).map(named).collect();
         figures.push(drawn.concat());
         let outcome = Outcome { study, results, verdicts };
         bar.aside(|| {
@@ -165,7 +182,12 @@ pub fn run(args: &Args, common: &Common) -> Result<(), Failure> {
         outcomes.push(outcome);
         // The page is rewritten after each study, so that a long run can be watched.
         let html = page::page(&Machine::here(), &place, &scene, &outcomes, &figures);
-        Ok(file::write_atomic(&page, |out| out.write_all(html.as_bytes()))?)
+        files.push((page.clone(), html));
+        let mut outputs = Transaction::default();
+        for (path, text) in &files {
+            outputs.add(path, |out| out.write_all(text.as_bytes()));
+        }
+        outputs.write()
     })?;
     drop(runner);
     say(format!("wrote {}: open it in a browser\n", page.display()))?;

@@ -119,8 +119,7 @@ impl Run<'_> {
                 );
             }
             if kept.elapsed() > KEPT_EVERY && epoch < epochs {
-                bench.net.save(&self.partial.network(&record.key))?;
-                self.partial.keep(&record, epoch)?;
+                self.partial.keep(&record, epoch, &bench.net.to_bytes()?)?;
                 kept = Instant::now();
             }
         }

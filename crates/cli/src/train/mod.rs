@@ -11,9 +11,11 @@ pub use options::Args;
 use crate::args::Common;
 use crate::failure::Failure;
 use crate::fit::{Kind, Network, class_names};
+use crate::inputs::{self, Input};
 use crate::progress::Bar;
-use crate::{engine, output, writable};
+use crate::{data, engine, output, outputs};
 use session::{HEADS, Session};
+use std::path::Path;
 use wgpu_dropout::data::DataSet;
 use wgpu_dropout::mlp::{Architecture, BatchNormPlace, Mlp, TrainedOn};
 use wgpu_dropout::{Backend, Counts, Device, Mode, file};
@@ -23,7 +25,11 @@ pub fn run(args: &Args, common: &Common) -> Result<(), Failure> {
     // Check the options before reading anything; their fit with a saved network is checked once
     // that is read.
     args.training(None, 1)?;
-    args.save.as_deref().map_or(Ok(()), writable::check)?;
+    let inputs = [
+        Input::kept("--data", data::files(&args.data)),
+        Input::kept("--resume", &args.resume).replaced_by("--save"),
+    ];
+    outputs::check(common, args.save.iter().map(|path| ("--save", path.as_path())), &inputs)?;
     let mut data = session::open(&args.data)?;
     let device = engine::open(&common.device, common.tile)?;
     let label = engine::describe(&device);
@@ -58,13 +64,15 @@ fn network<B: Backend>(
         describe(&mut net, data)?;
         return Ok(net);
     };
-    let mut net = Mlp::load(backend, path)?;
-    let file = path.display().to_string();
+    let name = inputs::shown(path);
+    let file = name.to_string_lossy();
+    let mut net = Mlp::from_bytes(backend, &name, &inputs::read(path)?)?;
     args.check_resumed(&file, (net.architecture(), net.batch_norm()), net.epoch(), common.seed)?;
     let kind = Kind::of(&data.train);
     let DataSet { train, test, classes, .. } = &mut *data;
     let network = Network::new(&file, &net);
-    network.fit(&args.data, &mut [train, test], kind, classes, args.unit)?;
+    let source = inputs::shown(&args.data);
+    network.fit(&source.to_string_lossy(), &mut [train, test], kind, classes, args.unit)?;
     data.classes = class_names(&net);
     describe(&mut net, data)?;
     Ok(net)
@@ -105,9 +113,13 @@ fn train<B: Backend>(
     if !common.json {
         output::text(&heading(data, &architecture, session.net.batch_norm(), label))?;
     }
+    // A stream takes one network, that of the end.
+    let save_at = |epoch: u32| -> Option<&Path> {
+        args.save.as_deref().filter(|path| epoch == args.epochs || !outputs::is_stream(path))
+    };
     // If there is nothing to train, save the network unchanged.
     if let (true, Some(path)) = (start == args.epochs, &args.save) {
-        session.net.save(path)?;
+        outputs::write(path, &session.net.to_bytes()?)?;
     }
     if !common.json && start < args.epochs {
         output::line(HEADS)?;
@@ -116,8 +128,8 @@ fn train<B: Backend>(
     for epoch in start + 1..=args.epochs {
         bar.say(format!("epoch {epoch} of {}", args.epochs));
         let report = session.epoch(|| bar.step())?;
-        if let Some(path) = &args.save {
-            session.net.save(path)?;
+        if let Some(path) = save_at(epoch) {
+            outputs::write(path, &session.net.to_bytes()?)?;
         }
         bar.aside(|| {
             if common.json { output::json(&report.json()) } else { output::line(&report.row()) }
@@ -129,8 +141,8 @@ fn train<B: Backend>(
     }
     let done = match (args.epochs - start, &args.save) {
         (0, None) => format!("nothing to train: the network is at epoch {start}; "),
-        (0, Some(path)) => format!("the network of epoch {start} is in {}; ", path.display()),
-        (_, Some(path)) => format!("saved in {}; ", path.display()),
+        (0, Some(path)) => format!("the network of epoch {start} is in {}; ", outputs::shown(path)),
+        (_, Some(path)) => format!("saved in {}; ", outputs::shown(path)),
         (_, None) => String::new(),
     };
     output::line(&(done + &counted(session.net.backend().counts() - before)))

@@ -16,7 +16,7 @@ pub struct Args {
     /// Data: the bundled digits, a folder of IDX files such as MNIST's, or a CSV with the label in
     /// its last column
     #[arg(long, default_value = "digits", value_name = "DIR|digits|FILE.csv")]
-    pub data: String,
+    pub data: PathBuf,
     /// Factor that turns the values of the data into features, which the saved network keeps
     /// [default: that of a resumed network; else 1/16 for the digits, 1/255 for IDX files, 1 for a
     /// CSV]
@@ -71,7 +71,8 @@ pub struct Args {
     /// Visit the rows in file order in every epoch [default: in a different order in each epoch]
     #[arg(long)]
     no_shuffle: bool,
-    /// Save the network to this file after each epoch; with `--epochs 0`, save the initial weights
+    /// Save the network to this file after each epoch; with `--epochs 0`, save the initial weights.
+    /// `-` is stdout, which is written once, at the end
     #[arg(long, value_name = "FILE")]
     pub save: Option<PathBuf>,
     /// Continue from a saved network. Layers, mode, rates and seed are those of the file, and so

@@ -2,6 +2,7 @@
 
 use crate::failure::Failure;
 use serde_json::{Value, json};
+use std::path::Path;
 use std::time::Instant;
 use wgpu_dropout::data::{DataSet, Samples, Values};
 use wgpu_dropout::mlp::{Evaluation, Mlp, Resident, Source, Training};
@@ -12,7 +13,7 @@ pub const HEADS: &str =
     "epoch  running loss  train loss  train error  test loss  test error   seconds    images/s";
 
 /// Opens a data set. A source of an unknown kind is wrong usage.
-pub fn open(source: &str) -> Result<DataSet, Failure> {
+pub fn open(source: &Path) -> Result<DataSet, Failure> {
     crate::data::open(source).map_err(|error| match error {
         Error::Invalid { what } => Failure::Usage(what),
         error => error.into(),
