@@ -34,6 +34,14 @@ impl Values {
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
+
+    /// Returns the values as floats.
+    fn floats(&self) -> Vec<f32> {
+        match self {
+            Self::Bytes(values) => values.iter().map(|&value| f32::from(value)).collect(),
+            Self::Floats(values) => values.clone(),
+        }
+    }
 }
 
 /// One of a data set's two parts: a matrix of features and a label for each row.
@@ -60,10 +68,9 @@ impl Samples {
     /// Returns the features as the network sees them: every value times [`unit`](Self::unit).
     pub fn features_f32(&self) -> Vec<f32> {
         let unit = self.unit.factor();
-        match &self.values {
-            Values::Bytes(values) => values.iter().map(|&v| f32::from(v) * unit).collect(),
-            Values::Floats(values) => values.iter().map(|&v| v * unit).collect(),
-        }
+        let mut features = self.values.floats();
+        features.iter_mut().for_each(|value| *value *= unit);
+        features
     }
 }
 
@@ -124,6 +131,44 @@ impl DataSet {
             split: split.to_owned(),
         })
     }
+
+    /// Returns the rows of both parts: those of the digits in the order of their file, those of
+    /// other sets with the test rows at the end.
+    pub fn all(&self) -> Samples {
+        let Self { train, test, .. } = self;
+        let bundled = self.split == digits::SPLIT;
+        let is_test = |row| bundled && digits::is_test_row(row);
+        let values = match (&train.values, &test.values) {
+            (Values::Bytes(one), Values::Bytes(other)) => {
+                Values::Bytes(merged([one, other], train.cols, is_test))
+            }
+            (one, other) => {
+                Values::Floats(merged([&one.floats(), &other.floats()], train.cols, is_test))
+            }
+        };
+        Samples {
+            values,
+            unit: train.unit,
+            rows: train.rows + test.rows,
+            cols: train.cols,
+            labels: merged([&train.labels, &test.labels], 1, is_test),
+        }
+    }
+}
+
+/// Merges rows of `width` elements: row by row, the next of the second part if `is_second`, else the
+/// next of the first. When a part ends, the rest of the other follows.
+fn merged<T: Copy>(parts: [&[T]; 2], width: usize, is_second: impl Fn(usize) -> bool) -> Vec<T> {
+    let [mut first, mut second] = parts.map(|part| part.chunks(width.max(1)));
+    let mut all = Vec::with_capacity(parts[0].len() + parts[1].len());
+    for row in 0.. {
+        let next = if is_second(row) { second.next() } else { first.next() };
+        match next.or_else(|| first.next()).or_else(|| second.next()) {
+            Some(row) => all.extend_from_slice(row),
+            None => break,
+        }
+    }
+    all
 }
 
 /// Returns the names of classes that have none: their numbers, from 0.

@@ -8,10 +8,18 @@ use std::path::Path;
 
 static PACKED: &[u8] = include_bytes!("../../data/digits.csv.gz");
 
+/// Name of the choice of the test rows.
+pub(super) const SPLIT: &str = "bundled";
+
 /// Number of pixels of an image.
 const PIXELS: usize = 64;
 
-/// Reads the bundled rows. Every fifth row is a test row, because the file is ordered by writer.
+/// Returns true for a test row: every fifth one, because the file is ordered by writer.
+pub(super) fn is_test_row(row: usize) -> bool {
+    row % 5 == 4
+}
+
+/// Reads the bundled rows.
 pub(super) fn open() -> Result<DataSet> {
     let path = Path::new("digits");
     let unusable = |what: String| Error::Data { path: "digits".to_owned(), what };
@@ -21,7 +29,7 @@ pub(super) fn open() -> Result<DataSet> {
         .map_err(|error| unusable(error.to_string()))?;
     let mut parts: [(Vec<u8>, Vec<u32>); 2] = Default::default();
     for (row, line) in text.lines().enumerate() {
-        let (pixels, labels) = &mut parts[usize::from(row % 5 == 4)];
+        let (pixels, labels) = &mut parts[usize::from(is_test_row(row))];
         let numbers: Option<Vec<u8>> = line.split(',').map(|number| number.parse().ok()).collect();
         match numbers.as_deref().and_then(<[u8]>::split_last) {
             Some((&label, row)) if row.len() == PIXELS => {
@@ -38,7 +46,7 @@ pub(super) fn open() -> Result<DataSet> {
         cols: PIXELS,
         labels,
     });
-    DataSet::new(path, "bundled", train, test)
+    DataSet::new(path, SPLIT, train, test)
 }
 
 #[cfg(test)]
@@ -57,6 +65,12 @@ mod tests {
             "the fifth row, a 4, is a test row"
         );
         assert_eq!(digits.test.labels[..2], [4, 9]);
+        let all = digits.all();
+        assert_eq!(
+            (all.rows, &all.labels[..12]),
+            (1797, &[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 0, 1][..])
+        );
+        assert_eq!(all.features_f32()[4 * 64..5 * 64], digits.test.features_f32()[..64]);
     }
 
     #[test]

@@ -34,6 +34,8 @@ pub enum Values {
     Floats(Vec<f32>),
     /// A mask of bytes 0 and 1.
     Mask(Vec<u8>),
+    /// A text, which is no array.
+    Text(Vec<u8>),
 }
 
 impl Values {
@@ -41,6 +43,7 @@ impl Values {
         match self {
             Self::Floats(values) => npy::encode_f32(shape, values, out),
             Self::Mask(values) => npy::encode_u8(shape, values, out),
+            Self::Text(text) => out.write_all(text),
         }
     }
 }

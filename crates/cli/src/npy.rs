@@ -5,14 +5,15 @@
 //! its brackets, and multiplies the axes unchecked: a file of a hundred bytes could hang or crash
 //! the program.
 
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::path::Path;
 
 use crate::inputs;
 use wgpu_dropout::data::Values;
 use wgpu_dropout::{Result, file};
 
-const MAGIC: &[u8] = b"\x93NUMPY";
+/// Bytes at the start of a file.
+pub(crate) const MAGIC: &[u8] = b"\x93NUMPY";
 
 /// Longest header that is read, in bytes. NumPy itself stops at 10,000.
 const MAX_HEADER: u64 = 65_535;
@@ -39,15 +40,16 @@ impl<V> Array<V> {
     }
 }
 
-/// Reads an array of `<f4` in C order, from stdin if the path is `-`. NaN and infinity are ordinary values, and an empty axis
-/// gives an empty array.
+/// Reads an array of `<f4` in C order; `-` is stdin. NaN and infinity are ordinary values, and an
+/// empty axis gives an empty array.
 ///
 /// # Errors
-/// [`Error::File`](wgpu_dropout::Error::File) if the file cannot be read. [`Error::Data`](wgpu_dropout::Error::Data) if it holds another type or order
-/// (the message has the NumPy call that converts it), or is truncated, corrupt or longer than its
-/// header claims.
+/// [`Error::File`](wgpu_dropout::Error::File) if the file cannot be read.
+/// [`Error::Data`](wgpu_dropout::Error::Data) if it holds another type or order (the message has
+/// the NumPy call that converts it), or is truncated, corrupt or longer than its header claims.
 pub fn read(path: &Path) -> Result<Array> {
-    let (_, Array { shape, values }) = load(path, &[F32])?;
+    let mut input = inputs::open(path)?;
+    let (_, Array { shape, values }) = load(&inputs::shown(path), &mut input, &[F32])?;
     Ok(Array { shape, values: floats(&values) })
 }
 
@@ -56,7 +58,13 @@ pub fn read(path: &Path) -> Result<Array> {
 /// # Errors
 /// As [`read`].
 pub fn read_values(path: &Path) -> Result<Array<Values>> {
-    let (dtype, Array { shape, values }) = load(path, &[F32, U8])?;
+    values_from(&inputs::shown(path), &mut inputs::open(path)?)
+}
+
+/// Reads an array as [`read_values`] does, from an input that is already open. `path` is for
+/// errors.
+pub(crate) fn values_from(path: &Path, input: &mut dyn Read) -> Result<Array<Values>> {
+    let (dtype, Array { shape, values }) = load(path, input, &[F32, U8])?;
     let values = if dtype == U8 { Values::Bytes(values) } else { Values::Floats(floats(&values)) };
     Ok(Array { shape, values })
 }
@@ -80,10 +88,8 @@ fn floats(bytes: &[u8]) -> Vec<f32> {
 }
 
 /// Reads an array of one of these types: its type and its bytes.
-fn load(path: &Path, types: &[Dtype]) -> Result<(Dtype, Array<Vec<u8>>)> {
-    let mut input = inputs::open(path)?;
-    let path = &*inputs::shown(path);
-    let mut take = |most: u64| file::take(&mut input, most).map_err(|e| file::failed(path, &e));
+fn load(path: &Path, input: &mut dyn Read, types: &[Dtype]) -> Result<(Dtype, Array<Vec<u8>>)> {
+    let mut take = |most: u64| file::take(input, most).map_err(|e| file::failed(path, &e));
     let refuse = |what: String| Err(file::refused(path.display(), what));
 
     let start = take(8)?;
@@ -149,7 +155,8 @@ fn load(path: &Path, types: &[Dtype]) -> Result<(Dtype, Array<Vec<u8>>)> {
 /// Writes an array of `<f4` in C order and replaces the file atomically.
 ///
 /// # Errors
-/// [`Error::File`](wgpu_dropout::Error::File) if the number of `values` is not that of `shape`, or if the system refuses.
+/// [`Error::File`](wgpu_dropout::Error::File) if the number of `values` is not that of `shape`, or
+/// if the system refuses.
 pub fn write_f32(path: &Path, shape: &[usize], values: &[f32]) -> Result<()> {
     file::write_atomic(path, |out| encode_f32(shape, values, out))
 }

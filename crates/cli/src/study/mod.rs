@@ -29,12 +29,12 @@ pub use plan::Scene;
 use text::Outcome;
 
 use crate::args::{Common, integer};
+use crate::data::{self, Opened};
 use crate::failure::Failure;
-use crate::inputs::Input;
 use crate::machine::{Machine, Place};
 use crate::outputs::Transaction;
 use crate::train::session;
-use crate::{data, engine, output, outputs, report};
+use crate::{engine, output, outputs, report};
 use experiment::Study;
 use plan::{Arm, Extent, Recipe};
 use record::{Partial, Store};
@@ -63,9 +63,9 @@ pub struct Args {
     /// Number of seeds to run everything with, counted up from --seed
     #[arg(long, default_value = "3", value_parser = seeds, allow_negative_numbers = true)]
     seeds: u32,
-    /// Data: the bundled digits, a folder of IDX files such as MNIST's, or a CSV with the label in
-    /// its last column
-    #[arg(long, default_value = "digits", value_name = "DIR|digits|FILE.csv")]
+    /// Data: the bundled digits, a folder of IDX files such as MNIST's, a CSV, or `-` for a CSV
+    /// from stdin
+    #[arg(long, default_value = "digits", value_name = "DIR|digits|FILE.csv|-")]
     data: PathBuf,
     /// Folder for the results: `results.jsonl`, from which a stopped run resumes, `study.html`,
     /// and its pictures as SVG
@@ -80,6 +80,9 @@ pub struct Args {
     /// Limit the number of updates of each training, to test everything else quickly
     #[arg(long, hide = true, value_parser = integer::<u32>)]
     updates: Option<u32>,
+    /// Reading of the data.
+    #[command(flatten)]
+    reading: data::Options,
 }
 
 fn named(text: &str) -> Result<&'static str, String> {
@@ -129,7 +132,7 @@ pub fn run(args: &Args, common: &Common) -> Result<(), Failure> {
             output::text(&text::list(&chosen))
         };
     }
-    let data = session::open(&args.data)?;
+    let Opened { set: data, about, .. } = session::open(&args.data, &args.reading)?;
     let extent = match args {
         Args { full: true, .. } => Extent::Full,
         Args { medium: true, .. } => Extent::Medium,
@@ -142,14 +145,14 @@ pub fn run(args: &Args, common: &Common) -> Result<(), Failure> {
     let results = args.out.join("results.jsonl");
     let earlier = pictures(&args.out, &chosen);
     let files = [&page, &results].into_iter().chain(&earlier);
-    let inputs = [Input::kept("--data", data::files(&args.data))];
+    let inputs = data::sources(&args.data, &args.reading);
     outputs::check(common, files.map(|path| ("--out", path.as_path())), &inputs)?;
     let store = Store::open(results)?;
 
     let device = engine::open(&common.device, common.tile)?;
     let place = Place::of(&device);
     let say = |text: String| if common.json { Ok(()) } else { output::text(&text) };
-    say(text::heading(&scene, &place, args.seeds))?;
+    say(about + &text::heading(&scene, &place, args.seeds))?;
     let seeds = (0..u64::from(args.seeds)).map(|seed| common.seed().wrapping_add(seed)).collect();
     let change = |recipe: &mut Recipe| {
         if args.without_dropout {

@@ -9,11 +9,12 @@ pub mod session;
 pub use options::Args;
 
 use crate::args::Common;
+use crate::data::{self, Opened};
 use crate::failure::Failure;
 use crate::fit::{Kind, Network, class_names};
 use crate::inputs::{self, Input};
 use crate::progress::Bar;
-use crate::{data, engine, output, outputs};
+use crate::{engine, output, outputs};
 use session::{HEADS, Session};
 use std::path::Path;
 use wgpu_dropout::data::DataSet;
@@ -25,57 +26,54 @@ pub fn run(args: &Args, common: &Common) -> Result<(), Failure> {
     // Check the options before reading anything; their fit with a saved network is checked once
     // that is read.
     args.training(None, 1)?;
-    let inputs = [
-        Input::kept("--data", data::files(&args.data)),
-        Input::kept("--resume", &args.resume).replaced_by("--save"),
-    ];
+    let mut inputs = data::sources(&args.data, &args.reading);
+    inputs.push(Input::kept("--resume", &args.resume).replaced_by("--save"));
     outputs::check(common, args.save.iter().map(|path| ("--save", path.as_path())), &inputs)?;
-    let mut data = session::open(&args.data)?;
     let device = engine::open(&common.device, common.tile)?;
     let label = engine::describe(&device);
     match device {
-        Device::Gpu(gpu) => {
-            train(network(*gpu, args, common, &mut data)?, &data, args, common, &label)
-        }
-        Device::Cpu(cpu) => {
-            train(network(cpu, args, common, &mut data)?, &data, args, common, &label)
-        }
+        Device::Gpu(gpu) => train(*gpu, args, common, &label),
+        Device::Cpu(cpu) => train(cpu, args, common, &label),
     }
 }
 
-/// Returns the network to train: a saved one, to which the data are fitted, or a new one for the
-/// data.
+/// Returns the network to train and its data: a saved network, to which the data are fitted, or a
+/// new one for the data.
 fn network<B: Backend>(
     backend: B,
     args: &Args,
     common: &Common,
-    data: &mut DataSet,
-) -> Result<Mlp<B>, Failure> {
+) -> Result<(Mlp<B>, Opened), Failure> {
     let Some(path) = &args.resume else {
-        let architecture = args.architecture(data.train.cols, data.classes.len(), common.seed())?;
+        let mut data = session::open(&args.data, &args.reading)?;
+        let set = &mut data.set;
+        let architecture = args.architecture(set.train.cols, set.classes.len(), common.seed())?;
         let mut net = Mlp::new(backend, architecture)?;
         if let Some(place) = args.batch_norm {
             net = net.with_batch_norm(place)?;
         }
         if let Some(unit) = args.unit {
-            data.train.unit = unit;
-            data.test.unit = unit;
+            set.train.unit = unit;
+            set.test.unit = unit;
         }
-        describe(&mut net, data)?;
-        return Ok(net);
+        describe(&mut net, set)?;
+        return Ok((net, data));
     };
     let name = inputs::shown(path);
     let file = name.to_string_lossy();
     let mut net = Mlp::from_bytes(backend, &name, &inputs::read(path)?)?;
     args.check_resumed(&file, (net.architecture(), net.batch_norm()), net.epoch(), common.seed)?;
-    let kind = Kind::of(&data.train);
-    let DataSet { train, test, classes, .. } = &mut *data;
+    let split = net.trained_on().and_then(|data| data.split.as_deref());
+    let draw = args.reading.draw.or_saved(split);
+    let mut data = session::open(&args.data, &data::Options { draw, ..args.reading.clone() })?;
+    let kind = Kind::of(&data.set.train);
+    let DataSet { train, test, classes, .. } = &mut data.set;
     let network = Network::new(&file, &net);
     let source = inputs::shown(&args.data);
     network.fit(&source.to_string_lossy(), &mut [train, test], kind, classes, args.unit)?;
-    data.classes = class_names(&net);
-    describe(&mut net, data)?;
-    Ok(net)
+    data.set.classes = class_names(&net);
+    describe(&mut net, &data.set)?;
+    Ok((net, data))
 }
 
 /// Describes the data in the network. One that already has a unit keeps it: the data were brought
@@ -98,20 +96,16 @@ fn describe<B: Backend>(net: &mut Mlp<B>, data: &DataSet) -> Result<(), Failure>
     Ok(net.describe_data(TrainedOn { unit: Some(unit), classes, split })?)
 }
 
-fn train<B: Backend>(
-    net: Mlp<B>,
-    data: &DataSet,
-    args: &Args,
-    common: &Common,
-    label: &str,
-) -> Result<(), Failure> {
+fn train<B: Backend>(backend: B, args: &Args, common: &Common, label: &str) -> Result<(), Failure> {
+    let (net, Opened { set: data, about, .. }) = network(backend, args, common)?;
     let architecture = net.architecture().clone();
     let training = args.training(net.training(), data.train.rows)?;
     net.check_training(&training).map_err(Failure::usage)?;
     let (start, before) = (net.epoch(), net.backend().counts());
-    let mut session = Session::new(net, data, training)?;
+    let mut session = Session::new(net, &data, training)?;
     if !common.json {
-        output::text(&heading(data, &architecture, session.net.batch_norm(), label))?;
+        let about = (&data, &*about);
+        output::text(&heading(about, &architecture, session.net.batch_norm(), label))?;
     }
     // A stream takes one network, that of the end.
     let save_at = |epoch: u32| -> Option<&Path> {
@@ -148,9 +142,9 @@ fn train<B: Backend>(
     output::line(&(done + &counted(session.net.backend().counts() - before)))
 }
 
-/// Describes the data, the network and the device.
+/// Describes the data, with the lines of their reader, the network and the device.
 fn heading(
-    data: &DataSet,
+    (data, about): (&DataSet, &str),
     architecture: &Architecture,
     batch_norm: Option<BatchNormPlace>,
     label: &str,
@@ -175,7 +169,7 @@ fn heading(
     };
     let (name, train, test) = (&data.name, data.train.rows, data.test.rows);
     format!(
-        "data     {name}: {train} training rows, {test} test rows, {} features, {} classes, unit {}\n\
+        "data     {name}: {train} training rows, {test} test rows, {} features, {} classes, unit {}\n{about}\
          network  {shape}, {parameters} parameters, {normalized}{dropout}, seed {}\n\
          device   {label}\n",
         data.train.cols,

@@ -2,6 +2,7 @@
 
 use super::schedule;
 use crate::args::integer;
+use crate::data;
 use crate::failure::Failure;
 use crate::site::NetworkRates;
 use std::fmt::Display;
@@ -13,9 +14,9 @@ use wgpu_dropout::{Mode, Rate, Unit};
 /// Arguments of `train`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Data: the bundled digits, a folder of IDX files such as MNIST's, or a CSV with the label in
-    /// its last column
-    #[arg(long, default_value = "digits", value_name = "DIR|digits|FILE.csv")]
+    /// Data: the bundled digits, a folder of IDX files such as MNIST's, a CSV, or `-` for a CSV
+    /// from stdin
+    #[arg(long, default_value = "digits", value_name = "DIR|digits|FILE.csv|-")]
     pub data: PathBuf,
     /// Factor that turns the values of the data into features, which the saved network keeps
     /// [default: that of a resumed network; else 1/16 for the digits, 1/255 for IDX files, 1 for a
@@ -79,6 +80,9 @@ pub struct Args {
     /// are the mini-batch and the update unless given here
     #[arg(long, value_name = "FILE")]
     pub resume: Option<PathBuf>,
+    /// Reading of the data.
+    #[command(flatten)]
+    pub reading: data::Options,
 }
 
 /// Units of each hidden layer.

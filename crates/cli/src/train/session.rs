@@ -1,6 +1,8 @@
 //! Training of a network on a data set, and the summary of each epoch.
 
+use crate::data::{self, Opened, Options};
 use crate::failure::Failure;
+use crate::output;
 use serde_json::{Value, json};
 use std::path::Path;
 use std::time::Instant;
@@ -12,12 +14,20 @@ use wgpu_dropout::{Backend, Error};
 pub const HEADS: &str =
     "epoch  running loss  train loss  train error  test loss  test error   seconds    images/s";
 
-/// Opens a data set. A source of an unknown kind is wrong usage.
-pub fn open(source: &Path) -> Result<DataSet, Failure> {
-    crate::data::open(source).map_err(|error| match error {
+/// Opens a data set and says what is unusual about it.
+pub fn open(source: &Path, options: &Options) -> Result<Opened, Failure> {
+    let opened = data::open(source, options).map_err(failure)?;
+    opened.remarks.iter().for_each(|remark| output::note(&format!("note: {remark}")));
+    Ok(opened)
+}
+
+/// Returns the failure for an error of reading data. Options that do not fit the data are wrong
+/// usage.
+pub fn failure(error: Error) -> Failure {
+    match error {
         Error::Invalid { what } => Failure::Usage(what),
         error => error.into(),
-    })
+    }
 }
 
 /// Uploads samples in the type in which their file stores them.
