@@ -83,6 +83,16 @@ pub enum Error {
         /// Contents found and contents expected.
         what: String,
     },
+    /// Layers in a file whose order neither their names nor their shapes force.
+    #[error("{path}: {what}; name them from the input on, for example {names}")]
+    Order {
+        /// Path of the file.
+        path: String,
+        /// Layers and their shapes.
+        what: String,
+        /// Names of the layers, separated by commas.
+        names: String,
+    },
     /// A training run whose loss is no longer a finite number.
     #[error("epoch {epoch}: the loss is {loss}; try a smaller learning rate")]
     Diverged {

@@ -75,6 +75,8 @@ pub mod order;
 mod plan;
 mod rules;
 mod shape;
+#[cfg(any(feature = "digits", feature = "network"))]
+mod unit;
 #[cfg(feature = "verify")]
 pub mod verify;
 
@@ -87,6 +89,8 @@ pub use dropout_contract::{
 pub use error::{Error, Result};
 pub use gaussian::GaussianDropout;
 pub use shape::{Matrix, elements};
+#[cfg(any(feature = "digits", feature = "network"))]
+pub use unit::Unit;
 pub use wgpu;
 
 /// The README's snippets, compiled and run.

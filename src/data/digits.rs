@@ -1,17 +1,25 @@
 //! The compiled-in digits: 1,797 handwritten images of 8×8 pixels, with values from 0 to 16.
 
 use super::{DataSet, Samples, Values};
-use crate::{Error, Result};
+use crate::{Error, Result, Unit};
 use flate2::bufread::GzDecoder;
 use std::io::Read;
 use std::path::Path;
 
 static PACKED: &[u8] = include_bytes!("../../data/digits.csv.gz");
 
+/// Name of the choice of the test rows.
+pub(super) const SPLIT: &str = "bundled";
+
 /// Number of pixels of an image.
 const PIXELS: usize = 64;
 
-/// Reads the bundled rows. Every fifth row is a test row, because the file is ordered by writer.
+/// Returns true for a test row: every fifth one, because the file is ordered by writer.
+pub(super) fn is_test_row(row: usize) -> bool {
+    row % 5 == 4
+}
+
+/// Reads the bundled rows.
 pub(super) fn open() -> Result<DataSet> {
     let path = Path::new("digits");
     let unusable = |what: String| Error::Data { path: "digits".to_owned(), what };
@@ -21,7 +29,7 @@ pub(super) fn open() -> Result<DataSet> {
         .map_err(|error| unusable(error.to_string()))?;
     let mut parts: [(Vec<u8>, Vec<u32>); 2] = Default::default();
     for (row, line) in text.lines().enumerate() {
-        let (pixels, labels) = &mut parts[usize::from(row % 5 == 4)];
+        let (pixels, labels) = &mut parts[usize::from(is_test_row(row))];
         let numbers: Option<Vec<u8>> = line.split(',').map(|number| number.parse().ok()).collect();
         match numbers.as_deref().and_then(<[u8]>::split_last) {
             Some((&label, row)) if row.len() == PIXELS => {
@@ -34,11 +42,11 @@ pub(super) fn open() -> Result<DataSet> {
     let [train, test] = parts.map(|(pixels, labels)| Samples {
         rows: labels.len(),
         values: Values::Bytes(pixels),
-        unit: 1.0 / 16.0,
+        unit: Unit::Sixteenth,
         cols: PIXELS,
         labels,
     });
-    DataSet::new(path, train, test)
+    DataSet::new(path, SPLIT, train, test)
 }
 
 #[cfg(test)]
@@ -48,7 +56,7 @@ mod tests {
     #[test]
     fn every_fifth_row_is_a_test_row() {
         let digits = open().unwrap();
-        assert_eq!((digits.name.as_str(), digits.classes), ("digits", 10));
+        assert_eq!((digits.name.as_str(), digits.classes.len()), ("digits", 10));
         assert_eq!((digits.train.rows, digits.train.cols), (1438, 64));
         assert_eq!((digits.test.rows, digits.test.cols), (359, 64));
         assert_eq!(
@@ -57,6 +65,12 @@ mod tests {
             "the fifth row, a 4, is a test row"
         );
         assert_eq!(digits.test.labels[..2], [4, 9]);
+        let all = digits.all();
+        assert_eq!(
+            (all.rows, &all.labels[..12]),
+            (1797, &[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 0, 1][..])
+        );
+        assert_eq!(all.features_f32()[4 * 64..5 * 64], digits.test.features_f32()[..64]);
     }
 
     #[test]

@@ -12,6 +12,9 @@
 //!
 //! - `format`, `mode`, `drop`, `input_drop`, `seed`, `step` and `epoch`;
 //! - `batch_norm`, with batch normalization;
+//! - the data that the network was [trained on](super::TrainedOn), if described: `unit` (`1`, `1/16`,
+//!   `1/255` or `unknown`), `features` (their number), `classes` (a JSON array of names) and
+//!   `split` (how the test rows were chosen);
 //! - the settings of the latest step, if the network was trained: `optimizer` and, for AdamW,
 //!   `beta2` and `epsilon`; `batch`, `shuffle`, `lr`, `momentum`, `weight_decay`, `l1` and
 //!   `max_norm`; and each [`Schedule`] that is followed as `lr_schedule`, `momentum_schedule` or
@@ -22,6 +25,7 @@
 
 use super::architecture::Architecture;
 use super::container::{self, Container, Named};
+use super::description;
 use super::network::Mlp;
 use super::optimizer::Optimizer;
 use super::schedule::{Schedule, Schedules};
@@ -45,6 +49,15 @@ impl<B: Backend> Mlp<B> {
     /// # Errors
     /// [`Error::File`] if the file cannot be written; [`Error::Device`] if the device was lost.
     pub fn save(&mut self, path: &Path) -> Result<()> {
+        let bytes = self.to_bytes()?;
+        file::write_atomic(path, |out| out.write_all(&bytes))
+    }
+
+    /// Returns the bytes of the file that [`save`](Self::save) writes.
+    ///
+    /// # Errors
+    /// [`Error::Device`] if the device was lost.
+    pub fn to_bytes(&mut self) -> Result<Vec<u8>> {
         let widths = self.architecture.widths();
         let mut tensors = Vec::new();
         for (index, layer) in self.layers.iter().enumerate() {
@@ -90,7 +103,7 @@ impl<B: Backend> Mlp<B> {
                 }
             }
         }
-        container::write(path, &tensors, &self.metadata())
+        container::bytes(&tensors, &self.metadata())
     }
 
     fn metadata(&self) -> Vec<(&'static str, String)> {
@@ -106,6 +119,7 @@ impl<B: Backend> Mlp<B> {
             ("epoch", self.epoch.to_string()),
         ];
         pairs.extend(norm);
+        pairs.extend(self.description());
         if let Some(Training { batch, shuffle, rule, schedules, optimizer }) = self.training {
             pairs.extend([
                 ("batch", batch.to_string()),
@@ -141,8 +155,15 @@ impl<B: Backend> Mlp<B> {
     /// [`Error::File`] if the file cannot be read; [`Error::Data`] if it is not a saved network or
     /// is truncated, or if its layers do not fit each other.
     pub fn load(backend: B, path: &Path) -> Result<Self> {
-        let bytes = file::read(path)?;
-        let saved = Container::parse(path, &bytes)?;
+        Self::from_bytes(backend, path, &file::read(path)?)
+    }
+
+    /// Reads a saved network from a file's bytes; `path` is for errors.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load).
+    pub fn from_bytes(backend: B, path: &Path, bytes: &[u8]) -> Result<Self> {
+        let saved = Container::parse(path, bytes)?;
         let format: String = needed(&saved, "format")?;
         if format != FORMAT {
             return Err(saved.bad(format!("format `{format}`, expected `{FORMAT}`")));
@@ -173,6 +194,10 @@ impl<B: Backend> Mlp<B> {
         net.step = needed(&saved, "step")?;
         net.epoch = needed(&saved, "epoch")?;
         net.training = training(&saved)?;
+        if let Some(data) = description::read(&saved, inputs, classes)? {
+            net.describe_data(data)
+                .map_err(|error| saved.bad(format!("metadata `classes`: {error}")))?;
+        }
         for (index, pair) in widths.windows(2).enumerate() {
             let shape = [pair[0], pair[1]];
             let bias_shape = [pair[1]];
@@ -221,7 +246,7 @@ fn drop_of(rate: Rate) -> f64 {
 }
 
 /// Parses a string of the metadata; `None` if it is absent.
-fn field<T: FromStr>(saved: &Container<'_>, key: &str) -> Result<Option<T>> {
+pub(super) fn field<T: FromStr>(saved: &Container<'_>, key: &str) -> Result<Option<T>> {
     let read = |text: &str| {
         text.parse()
             .map_err(|_| saved.bad(format!("metadata `{key}` is `{text}`: not a valid value")))

@@ -1,4 +1,4 @@
-//! Safetensors files of f32 tensors, in which networks are saved and exchanged.
+//! Safetensors files, in which networks are saved and exchanged.
 
 use crate::{Error, Result, file};
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
@@ -19,13 +19,10 @@ impl Named {
     }
 }
 
-/// Replaces a file with one that holds the tensors; on an error the old file is left unchanged.
-/// Equal tensors and metadata give identical files.
-pub(super) fn write(path: &Path, tensors: &[Named], metadata: &[(&str, String)]) -> Result<()> {
-    let failed = |error: safetensors::SafeTensorError| Error::File {
-        path: path.display().to_string(),
-        what: error.to_string(),
-    };
+/// Returns the bytes of a file that holds the tensors. Equal tensors and metadata give identical
+/// bytes.
+pub(super) fn bytes(tensors: &[Named], metadata: &[(&str, String)]) -> Result<Vec<u8>> {
+    let failed = |error: safetensors::SafeTensorError| Error::invalid(error.to_string());
     let mut views = Vec::new();
     for Named { name, shape, values } in tensors {
         let view = TensorView::new(Dtype::F32, shape.clone(), bytemuck::cast_slice(values))
@@ -37,7 +34,7 @@ pub(super) fn write(path: &Path, tensors: &[Named], metadata: &[(&str, String)])
     let mut bytes = safetensors::serialize(views, (!metadata.is_empty()).then_some(metadata))
         .map_err(failed)?;
     sort_header(&mut bytes);
-    file::write_atomic(path, |out| out.write_all(&bytes))
+    Ok(bytes)
 }
 
 /// Sorts the header's keys. They come out of a hash map, and equal networks should give identical
@@ -77,6 +74,11 @@ impl<'a> Container<'a> {
         file::refused(self.path.display(), what)
     }
 
+    /// Returns the error for layers in no known order.
+    pub fn unordered(&self, what: String, names: String) -> Error {
+        Error::Order { path: self.path.display().to_string(), what, names }
+    }
+
     /// Returns a string of the metadata.
     pub fn field(&self, key: &str) -> Option<&str> {
         self.metadata.get(key).map(String::as_str)
@@ -92,19 +94,46 @@ impl<'a> Container<'a> {
         self.tensors.tensor(name).ok().map(|view| view.shape().to_vec())
     }
 
+    /// Returns the name of a tensor's type; `None` if there is no such tensor.
+    pub fn dtype(&self, name: &str) -> Option<String> {
+        self.tensors.tensor(name).ok().map(|view| view.dtype().to_string())
+    }
+
     /// Returns the values of a tensor, which must be F32 and have this shape.
     pub fn values(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>> {
+        self.read(name, shape, &[Dtype::F32])
+    }
+
+    /// Returns the values of a tensor of floats, which must have this shape. F16 and BF16 are
+    /// widened, F64 is rounded.
+    pub fn converted(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>> {
+        self.read(name, shape, &[Dtype::F32, Dtype::F16, Dtype::BF16, Dtype::F64])
+    }
+
+    fn read(&self, name: &str, shape: &[usize], types: &[Dtype]) -> Result<Vec<f32>> {
         let view = self
             .tensors
             .tensor(name)
             .map_err(|error| self.bad(format!("tensor {name}: {error}")))?;
-        if view.dtype() != Dtype::F32 || view.shape() != shape {
-            return Err(self.bad(format!(
-                "tensor {name} is {:?} {:?}, expected F32 {shape:?}",
-                view.dtype(),
-                view.shape()
-            )));
+        let (dtype, found) = (view.dtype(), view.shape());
+        let readable = types.contains(&dtype);
+        if !readable || found != shape {
+            let types = if readable { &[dtype] } else { types };
+            let types = types.iter().map(ToString::to_string).collect::<Vec<_>>().join(" or ");
+            let what = format!("tensor {name} is {dtype} {found:?}, expected {types} {shape:?}");
+            return Err(self.bad(what));
         }
-        Ok(bytemuck::pod_collect_to_vec(view.data()))
+        let data = view.data();
+        Ok(match dtype {
+            Dtype::F16 => each(data, |bytes| half::f16::from_le_bytes(bytes).to_f32()),
+            Dtype::BF16 => each(data, |bytes| half::bf16::from_le_bytes(bytes).to_f32()),
+            Dtype::F64 => each(data, |bytes| f64::from_le_bytes(bytes) as f32),
+            _ => bytemuck::pod_collect_to_vec(data),
+        })
     }
+}
+
+/// Returns the values of elements of `N` bytes.
+fn each<const N: usize>(data: &[u8], value: impl Fn([u8; N]) -> f32) -> Vec<f32> {
+    data.chunks_exact(N).filter_map(<[u8]>::first_chunk).map(|bytes| value(*bytes)).collect()
 }

@@ -1,25 +1,30 @@
 //! Import and export of weights as safetensors files, in the layouts of other libraries.
 //!
 //! A fully connected layer `NAME` is stored as the tensors `NAME.weight` and `NAME.bias` `[out]`,
-//! all F32. PyTorch's `nn.Linear` computes `x·Wᵀ + b` and stores `W [out, in]`. Burn's `nn::Linear`
+//! F32 when written; F16, BF16 and F64 are read, too. PyTorch's `nn.Linear` computes `x·Wᵀ + b` and stores `W [out, in]`. Burn's `nn::Linear`
 //! computes `x·W + b` and stores `W [in, out]`, as this crate does. [`Layout::PyTorch`] therefore
-//! transposes each weight in both directions, and [`Layout::Burn`] copies it. Values are moved,
-//! never rounded.
+//! transposes each weight in both directions, and [`Layout::Burn`] copies it. Values are moved;
+//! only those of F64 are rounded.
 //!
 //! The counterparts in Python are `safetensors.torch.save_file(model.state_dict(), FILE)` and
 //! `model.load_state_dict(safetensors.torch.load_file(FILE))`. The counterpart in Burn is
 //! `SafetensorsStore` of `burn-store`.
 
+use super::architecture::Architecture;
 use super::checkpoint::FORMAT;
 use super::container::{self, Container, Named};
+use super::description;
+use super::layer_order::{self, Order, Place};
 use super::network::Mlp;
 use super::wait::{Wait, blocking};
 use crate::backend::Backend;
 use crate::{Error, Result, file};
-use std::cmp::Ordering;
 use std::collections::HashSet;
 use std::path::Path;
 use std::str::FromStr;
+
+/// Most layers that an error lists.
+const SHOWN: usize = 32;
 
 /// Order of the dimensions in which a library stores the weights of a fully connected layer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -76,8 +81,8 @@ pub struct Interchange {
     pub layout: Layout,
     /// Names of the layers, from the input on: `0`, `3`, `6` in an `nn.Sequential`, for example.
     /// Without names, [`export`](Mlp::export) writes `layers.0`, `layers.1`, …, and
-    /// [`import`](Mlp::import) takes every layer of the file, in the order of the numbers in their
-    /// names.
+    /// [`import`](Mlp::import) takes every layer of the file in the only order that the numbers in
+    /// their names and their shapes allow.
     pub layers: Option<Vec<String>>,
 }
 
@@ -92,6 +97,8 @@ pub struct ForeignLayer {
     pub outputs: usize,
     /// True if the layer has a bias. A layer without one has a bias of 0.
     pub bias: bool,
+    /// Types of the weight and of the bias as the file names them, such as `F32`.
+    pub types: Vec<String>,
 }
 
 impl Interchange {
@@ -101,33 +108,43 @@ impl Interchange {
     /// # Errors
     /// [`Error::File`] if the file cannot be read. [`Error::Data`] if it is not a safetensors file,
     /// holds a tensor that no fully connected layer has, or lacks a named layer, or if its layers
-    /// fit neither each other nor the layout.
+    /// fit neither each other nor the layout. [`Error::Order`] if the layers are not named and
+    /// numbers and shapes do not force one order.
     pub fn layers(&self, path: &Path) -> Result<Vec<ForeignLayer>> {
-        self.layers_of(&Container::parse(path, &file::read(path)?)?)
+        self.layers_in(path, &file::read(path)?)
+    }
+
+    /// Returns the layers in another library's file from the file's bytes; `path` is for errors.
+    ///
+    /// # Errors
+    /// As [`layers`](Self::layers).
+    pub fn layers_in(&self, path: &Path, bytes: &[u8]) -> Result<Vec<ForeignLayer>> {
+        self.layers_of(&Container::parse(path, bytes)?)
     }
 
     fn layers_of(&self, file: &Container<'_>) -> Result<Vec<ForeignLayer>> {
         if file.field("format") == Some(FORMAT) {
             return Err(file.bad("a network saved by wgpu-dropout, which can be used as it is"));
         }
-        let names = match &self.layers {
-            Some(names) => names.clone(),
-            None => names(file)?,
-        };
-        let mut layers: Vec<ForeignLayer> = Vec::new();
-        for name in names {
-            let layer = self.layer(file, name)?;
-            if let Some(before) = layers.last().filter(|before| before.outputs != layer.inputs) {
+        let given = self.layers.is_some();
+        let names = self.layers.clone().map_or_else(|| names(file), Ok)?;
+        let layers: Vec<ForeignLayer> =
+            names.into_iter().map(|name| self.layer(file, name)).collect::<Result<_>>()?;
+        if layers.is_empty() {
+            return Err(file.bad("no tensor NAME.weight of a fully connected layer"));
+        }
+        if !given {
+            return ordered(file, layers);
+        }
+        for pair in layers.windows(2) {
+            let (before, layer) = (&pair[0], &pair[1]);
+            if before.outputs != layer.inputs {
                 let what = format!(
                     "layer {} takes {} features, {} before it gives {}: name the layers in order",
                     layer.name, layer.inputs, before.name, before.outputs
                 );
                 return Err(file.bad(what));
             }
-            layers.push(layer);
-        }
-        if layers.is_empty() {
-            return Err(file.bad("no tensor NAME.weight of a fully connected layer"));
         }
         Ok(layers)
     }
@@ -159,7 +176,11 @@ impl Interchange {
                 );
                 Err(file.bad(format!("{what}, not of {}", self.layout)))
             }
-            _ => Ok(ForeignLayer { name, inputs, outputs, bias: bias.is_some() }),
+            _ => {
+                let tensors = ["weight", "bias"].map(|tensor| key(&name, tensor));
+                let types = tensors.iter().filter_map(|tensor| file.dtype(tensor)).collect();
+                Ok(ForeignLayer { name, inputs, outputs, bias: bias.is_some(), types })
+            }
         }
     }
 
@@ -186,12 +207,22 @@ impl Interchange {
 
 impl<B: Backend> Mlp<B> {
     /// Writes the weights and biases for another library. Batch normalization is folded into them
-    /// as in prediction. Rates, momentum and the training state are not written.
+    /// as in prediction. Rates, momentum and the training state are not written; the description
+    /// of the data is.
     ///
     /// # Errors
     /// [`Error::Invalid`] if the number of names differs from the number of layers; [`Error::File`]
     /// if the file cannot be written; [`Error::Device`] if the device was lost.
     pub fn export(&mut self, path: &Path, form: &Interchange) -> Result<()> {
+        let bytes = self.exported(form)?;
+        file::write_atomic(path, |out| out.write_all(&bytes))
+    }
+
+    /// Returns the bytes of the file that [`export`](Self::export) writes.
+    ///
+    /// # Errors
+    /// As [`export`](Self::export).
+    pub fn exported(&mut self, form: &Interchange) -> Result<Vec<u8>> {
         let widths = self.architecture.widths();
         let mut tensors = Vec::new();
         let mut layers = blocking(self.folded(Wait::Block))?.into_iter();
@@ -210,26 +241,36 @@ impl<B: Backend> Mlp<B> {
             ));
             tensors.push(Named::new(key(name, "bias"), &[outputs], bias));
         }
+        let mut metadata = self.description();
         // PyTorch's readers look for this entry.
-        let format = [("format", "pt".to_owned())];
-        container::write(path, &tensors, if form.layout == Layout::PyTorch { &format } else { &[] })
+        metadata.extend((form.layout == Layout::PyTorch).then(|| ("format", "pt".to_owned())));
+        container::bytes(&tensors, &metadata)
     }
 
     /// Overwrites the weights and biases with those of another library's file, whose layers must
-    /// match this network's. Momentum starts anew.
+    /// match this network's. Momentum starts anew. The description of the data becomes that of the
+    /// file, if [`export`](Self::export) wrote one.
     ///
     /// # Errors
     /// As [`Interchange::layers`]; [`Error::Invalid`] for a network with batch normalization;
     /// [`Error::Data`] if the file's layers differ from this network's or hold another type than
-    /// F32.
+    /// F32, F16, BF16 or F64.
     pub fn import(&mut self, path: &Path, form: &Interchange) -> Result<()> {
+        self.import_bytes(path, &file::read(path)?, form)
+    }
+
+    /// Overwrites the weights and biases with those in the bytes of another library's file; `path`
+    /// is for errors.
+    ///
+    /// # Errors
+    /// As [`import`](Self::import).
+    pub fn import_bytes(&mut self, path: &Path, bytes: &[u8], form: &Interchange) -> Result<()> {
         if self.batch_norm().is_some() {
             return Err(Error::invalid(
                 "a network with batch normalization cannot import the weights of plain layers",
             ));
         }
-        let bytes = file::read(path)?;
-        let file = Container::parse(path, &bytes)?;
+        let file = Container::parse(path, bytes)?;
         let layers = form.layers_of(&file)?;
         let widths: Vec<usize> = layers
             .first()
@@ -245,15 +286,15 @@ impl<B: Backend> Mlp<B> {
         }
         // Everything is read before anything is overwritten.
         let mut parameters = Vec::new();
-        for ForeignLayer { name, inputs, outputs, bias } in &layers {
+        for ForeignLayer { name, inputs, outputs, bias, .. } in &layers {
             let weight =
-                file.values(&key(name, "weight"), &form.layout.shape(*inputs, *outputs))?;
+                file.converted(&key(name, "weight"), &form.layout.shape(*inputs, *outputs))?;
             let weight = match form.layout {
                 Layout::PyTorch => transposed(&weight, *outputs, *inputs),
                 Layout::Burn => weight,
             };
             let bias = if *bias {
-                file.values(&key(name, "bias"), &[*outputs])?
+                file.converted(&key(name, "bias"), &[*outputs])?
             } else {
                 vec![0.0; *outputs]
             };
@@ -264,6 +305,12 @@ impl<B: Backend> Mlp<B> {
             self.layers[index].velocity = None;
             self.layers[index].second = None;
         }
+        // Entries of the same names that mean something else are no error.
+        let Architecture { inputs, classes, .. } = self.architecture;
+        self.trained_on = description::read(&file, inputs, classes)
+            .ok()
+            .flatten()
+            .filter(|data| data.classes.len() == classes);
         Ok(())
     }
 }
@@ -274,7 +321,8 @@ fn key(layer: &str, tensor: &str) -> String {
     if layer.is_empty() { tensor.to_owned() } else { format!("{layer}.{tensor}") }
 }
 
-/// Returns the names of a file's layers, `a2` before `a10`. Every tensor must belong to a layer.
+/// Returns the names of a file's layers, in no particular order. Every tensor must belong to a
+/// layer.
 fn names(file: &Container<'_>) -> Result<Vec<String>> {
     let layer = |tensor: &str, end: &str| -> Option<String> {
         let name = tensor.strip_suffix(end)?;
@@ -286,12 +334,11 @@ fn names(file: &Container<'_>) -> Result<Vec<String>> {
     };
     let all = file.names();
     let is_layer = |tensor: &&str| file.shape(tensor).is_some_and(|shape| shape.len() == 2);
-    let mut names: Vec<String> = all
+    let names: Vec<String> = all
         .iter()
         .filter(|tensor| is_layer(tensor))
         .filter_map(|tensor| layer(tensor, "weight"))
         .collect();
-    names.sort_by(|a, b| natural(a, b));
     let belongs = |tensor: &&&str| {
         ["weight", "bias"]
             .iter()
@@ -308,23 +355,27 @@ fn names(file: &Container<'_>) -> Result<Vec<String>> {
     }
 }
 
-/// Compares text in natural order: runs of digits compare as numbers.
-fn natural(a: &str, b: &str) -> Ordering {
-    // `Ok` is less than `Err`: a number comes before any letter.
-    let parts = |text: &str| -> Vec<std::result::Result<u64, char>> {
-        let mut parts = Vec::new();
-        for c in text.chars() {
-            match (c.to_digit(10), parts.last_mut()) {
-                (Some(digit), Some(Ok(number))) => {
-                    *number = u64::saturating_mul(*number, 10).saturating_add(u64::from(digit))
-                }
-                (Some(digit), _) => parts.push(Ok(u64::from(digit))),
-                (None, _) => parts.push(Err(c)),
-            }
-        }
-        parts
+/// Returns the layers in the only order that their numbers and shapes allow.
+fn ordered(file: &Container<'_>, layers: Vec<ForeignLayer>) -> Result<Vec<ForeignLayer>> {
+    let places: Vec<Place<'_>> = layers
+        .iter()
+        .map(|&ForeignLayer { ref name, inputs, outputs, .. }| Place { name, inputs, outputs })
+        .collect();
+    let in_order = |order: Vec<usize>| order.into_iter().map(|at| layers[at].clone());
+    let (order, why) = match layer_order::order(&places) {
+        Order::Forced(order) => return Ok(in_order(order).collect()),
+        Order::Open(order) => (order, "neither numbers nor shapes force the order of its layers"),
+        Order::Unfit(order) => (order, "numbers and shapes leave no order for its layers"),
     };
-    parts(a).cmp(&parts(b)).then_with(|| a.cmp(b))
+    let layers: Vec<ForeignLayer> = in_order(order).collect();
+    let shown = |layer: &ForeignLayer| format!("{} {}→{}", layer.name, layer.inputs, layer.outputs);
+    let mut list: Vec<String> = layers.iter().take(SHOWN).map(shown).collect();
+    let mut names: Vec<&str> = layers.iter().take(SHOWN).map(|layer| layer.name.as_str()).collect();
+    if layers.len() > SHOWN {
+        list.push(format!("… ({} layers)", layers.len()));
+        names.push("…");
+    }
+    Err(file.unordered(format!("{why}: {}", list.join(", ")), names.join(",")))
 }
 
 /// Returns the transpose of a row-major `rows × cols` matrix.
@@ -335,17 +386,6 @@ fn transposed(values: &[f32], rows: usize, cols: usize) -> Vec<f32> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn names_are_in_the_order_of_their_numbers() {
-        let mut names =
-            ["layers.10", "layers.9", "fc2", "fc10", "6", "3", "0", "12", "out", "fc", ""];
-        names.sort_by(|a, b| natural(a, b));
-        assert_eq!(
-            names,
-            ["", "0", "3", "6", "12", "fc", "fc2", "fc10", "layers.9", "layers.10", "out"]
-        );
-    }
 
     #[test]
     fn a_matrix_transposed_twice_is_itself() {

@@ -22,10 +22,14 @@ mod checkpoint;
 mod container;
 mod conv_net;
 mod convolution;
+#[cfg(feature = "save")]
+mod description;
 mod ensemble;
 #[cfg(feature = "save")]
 mod interchange;
 mod layer;
+#[cfg(feature = "save")]
+mod layer_order;
 mod norm;
 mod optimizer;
 mod pass;
@@ -34,6 +38,7 @@ mod sampling;
 mod schedule;
 mod shard;
 mod subnetworks;
+mod trained_on;
 mod training;
 mod wait;
 mod workspace;
@@ -53,4 +58,5 @@ pub use sampling::Sharing;
 pub use schedule::{Schedule, Schedules};
 pub use shard::{Gradients, Shard};
 pub use subnetworks::Predictive;
+pub use trained_on::TrainedOn;
 pub use training::{Epoch, Training};

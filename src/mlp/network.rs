@@ -4,6 +4,7 @@ use super::architecture::Architecture;
 use super::convolution::Convolutions;
 use super::layer::Layer;
 use super::optimizer::Optimizer;
+use super::trained_on::TrainedOn;
 use super::training::Training;
 use super::wait::{Wait, blocking};
 use super::workspace::Workspaces;
@@ -48,6 +49,7 @@ pub struct Mlp<B: Backend> {
     pub(super) epoch: u32,
     /// Settings of the latest update.
     pub(super) training: Option<Training>,
+    pub(super) trained_on: Option<TrainedOn>,
     pub(super) workspaces: Workspaces<B>,
 }
 
@@ -81,6 +83,7 @@ impl<B: Backend> Mlp<B> {
             step: 0,
             epoch: 0,
             training: None,
+            trained_on: None,
             workspaces,
         })
     }
@@ -122,6 +125,12 @@ impl<B: Backend> Mlp<B> {
             return Err(Error::invalid(what));
         }
         Ok(())
+    }
+
+    /// Returns the network with another seed for its masks and shuffles. Its weights stay.
+    pub fn with_seed(mut self, seed: u64) -> Self {
+        self.architecture.seed = seed;
+        self
     }
 
     /// Returns the device.

@@ -35,14 +35,16 @@ pub fn resident<B: Backend>(backend: &mut B, samples: &Samples) -> Resident<B> {
         Values::Bytes(bytes) => Source::Bytes(bytes),
         Values::Floats(floats) => Source::Floats(floats),
     };
-    Resident::new(backend, source, samples.cols, samples.unit, &samples.labels).unwrap()
+    Resident::new(backend, source, samples.cols, samples.unit.factor(), &samples.labels).unwrap()
 }
 
 /// Returns the losses of the first 20 mini-batches of 16.
 fn first_losses<B: Backend>(backend: B, data: &DataSet) -> (B, Vec<f32>) {
-    let mut net =
-        Mlp::new(backend, architecture(data.train.cols, &[256, 256], data.classes, Mode::Inverted))
-            .unwrap();
+    let mut net = Mlp::new(
+        backend,
+        architecture(data.train.cols, &[256, 256], data.classes.len(), Mode::Inverted),
+    )
+    .unwrap();
     let train = resident(net.backend_mut(), &cut(&data.train, 320));
     let epoch = net.train_epoch(&train, &Training { batch: 16, ..Training::default() }).unwrap();
     drop(train);

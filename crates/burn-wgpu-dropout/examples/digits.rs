@@ -119,7 +119,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let digits = DataSet::digits()?;
     let data = upload(&digits.train, &device);
 
-    let mut net = Net::new(digits.train.cols, digits.classes, &device)?;
+    let mut net = Net::new(digits.train.cols, digits.classes.len(), &device)?;
     let mut optimizer = AdamConfig::new().init();
     let mut halfway = None;
     println!("epoch    loss");
@@ -135,7 +135,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
 
     let (saved, state) = halfway.ok_or("no epoch to stop at")?;
-    let mut resumed = Net::new(digits.train.cols, digits.classes, &device)?
+    let mut resumed = Net::new(digits.train.cols, digits.classes.len(), &device)?
         .load_record(burn::store::ModuleRecord::from_bytes(saved)?);
     let mut optimizer = AdamConfig::new().init().from_bytes(state)?;
     let mut resumed_loss = f32::NAN;

@@ -1,7 +1,11 @@
 //! Arrays in files: read before anything runs and written after everything has succeeded.
 
+use crate::args::Common;
 use crate::failure::Failure;
+use crate::inputs::{self, Input};
 use crate::npy::{self, Array};
+use crate::outputs::{self, Transaction};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 /// Formats a shape as NumPy prints it.
@@ -18,6 +22,7 @@ pub fn read_shaped(path: &Path, shape: &[usize], of: &str) -> Result<Array, Fail
     if array.shape == shape {
         return Ok(array);
     }
+    let path = inputs::shown(path);
     let (path, found, wanted) = (path.display(), show(&array.shape), show(shape));
     Err(Failure::Run(format!("{path}: shape {found}, expected {wanted}, that of {of}")))
 }
@@ -29,10 +34,22 @@ pub enum Values {
     Floats(Vec<f32>),
     /// A mask of bytes 0 and 1.
     Mask(Vec<u8>),
+    /// A text, which is no array.
+    Text(Vec<u8>),
+}
+
+impl Values {
+    fn write(&self, shape: &[usize], out: &mut dyn Write) -> io::Result<()> {
+        match self {
+            Self::Floats(values) => npy::encode_f32(shape, values, out),
+            Self::Mask(values) => npy::encode_u8(shape, values, out),
+            Self::Text(text) => out.write_all(text),
+        }
+    }
 }
 
 /// Results to be written to files. They are all computed first and then written together, so that
-/// a failed run leaves no file behind.
+/// a failed run changes no file.
 #[derive(Debug, Default)]
 pub struct Outputs<'a> {
     pending: Vec<(&'a Path, Vec<usize>, Values)>,
@@ -44,50 +61,31 @@ impl<'a> Outputs<'a> {
         self.pending.push((path, shape.to_vec(), values));
     }
 
-    /// Writes all results and returns the names of their files. If one fails, removes the others.
+    /// Writes all results or none, and returns the names of their files.
     pub fn write(self) -> Result<String, Failure> {
-        for (done, (path, shape, values)) in self.pending.iter().enumerate() {
-            let written = match values {
-                Values::Floats(values) => npy::write_f32(path, shape, values),
-                Values::Mask(values) => npy::write_u8(path, shape, values),
-            };
-            if let Err(error) = written {
-                self.pending[..done].iter().filter(|(path, ..)| path.is_file()).for_each(
-                    |(path, ..)| {
-                        // The first error is the one to report.
-                        let _ = std::fs::remove_file(path);
-                    },
-                );
-                return Err(error.into());
-            }
+        let mut outputs = Transaction::default();
+        for (path, shape, values) in &self.pending {
+            outputs.add(path, |out| values.write(shape, out));
         }
-        Ok(self
-            .pending
-            .iter()
-            .map(|(path, ..)| path.display().to_string())
-            .collect::<Vec<_>>()
-            .join(", "))
+        outputs.write()?;
+        let names: Vec<_> = self.pending.iter().map(|(path, ..)| outputs::shown(path)).collect();
+        Ok(names.join(", "))
     }
 }
 
-/// Refuses two outputs to the same file, and a command without outputs.
-pub fn check_outputs(outputs: &[(&str, &Option<PathBuf>)]) -> Result<(), Failure> {
-    let mut seen: Vec<(&str, PathBuf)> = Vec::new();
-    for (flag, path) in outputs {
-        let Some(path) = path else { continue };
-        // A path that cannot be resolved is compared verbatim.
-        let path = std::path::absolute(path).unwrap_or_else(|_| path.clone());
-        if let Some((other, _)) = seen.iter().find(|(_, other)| *other == path) {
-            return Err(Failure::usage(format!("{other} and {flag} both name {}", path.display())));
-        }
-        seen.push((flag, path));
-    }
-    if seen.is_empty() {
-        Err(Failure::usage(format!(
+/// Checks outputs as [`outputs::check`] does, and refuses a command without any.
+pub fn check_outputs(
+    common: &Common,
+    outputs: &[(&'static str, &Option<PathBuf>)],
+    inputs: &[Input],
+) -> Result<(), Failure> {
+    let given: Vec<_> =
+        outputs.iter().filter_map(|(flag, path)| Some((*flag, path.as_deref()?))).collect();
+    if given.is_empty() {
+        return Err(Failure::usage(format!(
             "nothing to write: {} is needed",
             outputs.first().map_or("an output", |(flag, _)| flag)
-        )))
-    } else {
-        Ok(())
+        )));
     }
+    outputs::check(common, given, inputs)
 }

@@ -4,6 +4,7 @@ use crate::args::Common;
 use crate::arrays::{Outputs, Values, check_outputs, read_shaped, show};
 use crate::engine;
 use crate::failure::Failure;
+use crate::inputs::Input;
 use crate::npy::{self, Array};
 use crate::site::AppliedSite;
 use std::path::PathBuf;
@@ -43,11 +44,18 @@ pub struct Args {
 /// Runs `dropout`.
 pub fn run(args: &Args, common: &Common) -> Result<(), Failure> {
     let dropout = args.site.dropout(common.seed())?;
-    check_outputs(&[
-        ("--output", &args.output),
-        ("--mask-output", &args.mask_output),
-        ("--grad-input", &args.grad_input),
-    ])?;
+    check_outputs(
+        common,
+        &[
+            ("--output", &args.output),
+            ("--mask-output", &args.mask_output),
+            ("--grad-input", &args.grad_input),
+        ],
+        &[
+            Input::kept("--input", [&args.input]).replaced_by("--output"),
+            Input::kept("--grad-output", &args.grad_output).replaced_by("--grad-input"),
+        ],
+    )?;
     let x = npy::read(&args.input)?;
     let grad_output = args
         .grad_output
@@ -70,7 +78,7 @@ pub fn run(args: &Args, common: &Common) -> Result<(), Failure> {
     };
     let written = outputs.write()?;
     let what = format!("dropout {}, {}: {written}", show(&x.shape), args.site.describe(&dropout));
-    engine::finish(common, &device, &what, serde_json::Map::new(), false)
+    engine::finish(common, &device, &what, serde_json::Map::new())
 }
 
 fn compute<'a, B: Backend>(

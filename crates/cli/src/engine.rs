@@ -46,22 +46,15 @@ pub fn interface(device: &Device) -> String {
     }
 }
 
-/// Ends a command with a JSON object or with a line for people. If stdout holds the result itself,
-/// the line goes to stderr.
+/// Ends a command with a JSON object or with a line for people.
 pub fn finish(
     common: &Common,
     device: &Device,
     what: &str,
     more: Map<String, Value>,
-    stdout_taken: bool,
 ) -> Result<(), Failure> {
     if !common.json {
-        let line = format!("{what}, on {}", describe(device));
-        if !stdout_taken {
-            return output::line(&line);
-        }
-        output::note(&line);
-        return Ok(());
+        return output::line(&format!("{what}, on {}", describe(device)));
     }
     let counts = device.counts();
     let mut object = json!({

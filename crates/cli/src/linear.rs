@@ -5,6 +5,7 @@ use crate::args::Common;
 use crate::arrays::{Outputs, Values, check_outputs, read_shaped, show};
 use crate::engine;
 use crate::failure::Failure;
+use crate::inputs::Input;
 use crate::npy::{self, Array};
 use crate::site::AppliedSite;
 use std::path::PathBuf;
@@ -80,13 +81,22 @@ struct Inputs {
 /// Runs `linear`.
 pub fn run(args: &Args, common: &Common) -> Result<(), Failure> {
     let dropout = args.site.dropout(common.seed())?;
-    check_outputs(&[
-        ("--output", &args.output),
-        ("--mask-output", &args.mask_output),
-        ("--grad-input", &args.grad_input),
-        ("--grad-weight", &args.grad_weight),
-        ("--grad-bias", &args.grad_bias),
-    ])?;
+    check_outputs(
+        common,
+        &[
+            ("--output", &args.output),
+            ("--mask-output", &args.mask_output),
+            ("--grad-input", &args.grad_input),
+            ("--grad-weight", &args.grad_weight),
+            ("--grad-bias", &args.grad_bias),
+        ],
+        &[
+            Input::kept("--input", [&args.input]).replaced_by("--output"),
+            Input::kept("--weight", [&args.weight]),
+            Input::kept("--bias", &args.bias),
+            Input::kept("--grad-output", &args.grad_output).replaced_by("--grad-input"),
+        ],
+    )?;
     let inputs = read(args)?;
     let mut device = engine::open(&common.device, common.tile)?;
     let outputs = match &mut device {
@@ -96,7 +106,7 @@ pub fn run(args: &Args, common: &Common) -> Result<(), Failure> {
     let written = outputs.write()?;
     let (x, weight) = (show(&inputs.x.shape), show(&inputs.weight.shape));
     let what = format!("linear {x} × {weight}, {}: {written}", args.site.describe(&dropout));
-    engine::finish(common, &device, &what, serde_json::Map::new(), false)
+    engine::finish(common, &device, &what, serde_json::Map::new())
 }
 
 fn read(args: &Args) -> Result<Inputs, Failure> {

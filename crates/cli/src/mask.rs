@@ -4,10 +4,12 @@ use crate::args::{Common, integer};
 use crate::engine;
 use crate::failure::Failure;
 use crate::npy;
+use crate::output::{self, Role};
+use crate::outputs::{self, Transaction};
 use crate::site::{Site, describe_rate};
-use std::io::{self, BufWriter, Write};
+use std::io::{self, Write};
 use std::path::PathBuf;
-use wgpu_dropout::{Backend, Device, Error, Mask, elements, file};
+use wgpu_dropout::{Backend, Device, Error, Mask, elements};
 
 /// Number of elements drawn at a time.
 const PIECE: usize = 1 << 24;
@@ -26,7 +28,8 @@ pub struct Args {
     /// `bits`: one line of the characters 0 and 1 per row; `npy`: an array of the bytes 0 and 1
     #[arg(long, value_enum, default_value_t = Format::Bits)]
     format: Format,
-    /// Write the mask to this file; without it, `bits` go to stdout; `npy` requires it
+    /// Write the mask to this file, or to stdout for `-`; without it, `bits` go to stdout; `npy`
+    /// requires it
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
 }
@@ -44,6 +47,12 @@ pub fn run(args: &Args, common: &Common) -> Result<(), Failure> {
     if args.format == Format::Npy && args.output.is_none() {
         return Err(Failure::usage("--format npy needs --output FILE"));
     }
+    outputs::check(common, args.output.iter().map(|path| ("--output", path.as_path())), &[])?;
+    let file = args.output.as_deref().filter(|path| !outputs::is_stdout(path));
+    let to_stdout = file.is_none() && !common.json;
+    if to_stdout {
+        output::set(Role::Data);
+    }
     let mut drawing = Drawing {
         mask,
         rows: args.rows,
@@ -51,43 +60,42 @@ pub fn run(args: &Args, common: &Common) -> Result<(), Failure> {
         device: engine::open(&common.device, common.tile)?,
     };
     let mut more = serde_json::Map::new();
-    let kept = match (&args.output, args.format) {
-        (Some(path), Format::Npy) => {
-            let bytes = drawing.bytes()?;
-            npy::write_u8(path, &[args.rows, args.cols], &bytes)?;
-            count(&bytes)
+    let mut kept = 0;
+    let mut write = |out: &mut dyn Write| -> io::Result<()> {
+        kept = match args.format {
+            Format::Npy => drawing.npy(out)?,
+            Format::Bits => drawing.lines(out)?,
+        };
+        Ok(())
+    };
+    match file {
+        Some(path) => {
+            let mut outputs = Transaction::default();
+            outputs.add(path, &mut write);
+            outputs.write()?;
         }
-        (Some(path), Format::Bits) => {
-            let mut kept = 0;
-            file::write_atomic(path, |out| {
-                kept = drawing.lines(out)?;
-                Ok(())
-            })?;
-            kept
+        None if to_stdout => {
+            // A reader that has seen enough of a mask ends the command.
+            outputs::to_stdout(&mut write).map_err(|error| Failure::stdout(&error))?;
         }
         // Stdout must hold only the JSON object, so the mask becomes part of it.
-        (None, _) if common.json => {
+        None => {
             let mut bytes = drawing.bytes()?;
-            let kept = count(&bytes);
+            kept = count(&bytes);
             bytes.iter_mut().for_each(|bit| *bit += b'0');
             let row = |row: usize| {
                 String::from_utf8_lossy(&bytes[row * args.cols..][..args.cols]).into_owned()
             };
             more.insert("mask".to_owned(), (0..args.rows).map(row).collect());
-            kept
         }
-        (None, _) => {
-            let mut stdout = BufWriter::new(io::stdout().lock());
-            drawing.lines(&mut stdout).map_err(|error| Failure::stdout(&error))?
-        }
-    };
+    }
     more.extend([
         ("kept".to_owned(), kept.into()),
         ("keep_in_effect".to_owned(), mask.rate.keep_in_effect().into()),
     ]);
     let what =
         format!("mask {}×{}, {}: {kept} kept", args.rows, args.cols, describe_rate(mask.rate));
-    engine::finish(common, &drawing.device, &what, more, args.output.is_none())
+    engine::finish(common, &drawing.device, &what, more)
 }
 
 fn count(bytes: &[u8]) -> u64 {
@@ -142,6 +150,13 @@ impl Drawing {
             bytes.extend(self.piece(row, col, rows, cols)?);
         }
         Ok(bytes)
+    }
+
+    /// Writes the mask as an array of the bytes 0 and 1, and returns the number of ones.
+    fn npy(&mut self, out: &mut dyn Write) -> io::Result<u64> {
+        let bytes = self.bytes().map_err(io::Error::other)?;
+        npy::encode_u8(&[self.rows, self.cols], &bytes, out)?;
+        Ok(count(&bytes))
     }
 
     /// Writes a line of the characters 0 and 1 for each row, and returns the number of ones.

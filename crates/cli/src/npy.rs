@@ -1,30 +1,33 @@
-//! NPY files, NumPy's format for one array: reads and writes f32 in C order, writes bytes.
+//! NPY files, NumPy's format for one array: reads and writes f32 and bytes in C order.
 //!
 //! The header is a Python dictionary of three keys, and only that form is parsed here. A general
 //! reader, such as the crate npyz, parses any Python literal, in time exponential in the depth of
 //! its brackets, and multiplies the axes unchecked: a file of a hundred bytes could hang or crash
 //! the program.
 
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::path::Path;
 
-use wgpu_dropout::{Error, Result, file};
+use crate::inputs;
+use wgpu_dropout::data::Values;
+use wgpu_dropout::{Result, file};
 
-const MAGIC: &[u8] = b"\x93NUMPY";
+/// Bytes at the start of a file.
+pub(crate) const MAGIC: &[u8] = b"\x93NUMPY";
 
 /// Longest header that is read, in bytes. NumPy itself stops at 10,000.
 const MAX_HEADER: u64 = 65_535;
 
 /// An array of any rank, row-major.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Array {
+pub struct Array<V = Vec<f32>> {
     /// Length of each axis; empty for a scalar.
     pub shape: Vec<usize>,
     /// Elements: as many as the product of the axes.
-    pub values: Vec<f32>,
+    pub values: V,
 }
 
-impl Array {
+impl<V> Array<V> {
     /// Returns the shape that the mask contract uses: the product of the leading axes × the last
     /// axis. A vector is one row, a scalar 1×1.
     pub fn rows_cols(&self) -> (usize, usize) {
@@ -37,16 +40,56 @@ impl Array {
     }
 }
 
-/// Reads an array of `<f4` in C order. NaN and infinity are ordinary values, and an empty axis
-/// gives an empty array.
+/// Reads an array of `<f4` in C order; `-` is stdin. NaN and infinity are ordinary values, and an
+/// empty axis gives an empty array.
 ///
 /// # Errors
-/// [`Error::File`] if the file cannot be read. [`Error::Data`] if it holds another type or order
-/// (the message has the NumPy call that converts it), or is truncated, corrupt or longer than its
-/// header claims.
+/// [`Error::File`](wgpu_dropout::Error::File) if the file cannot be read.
+/// [`Error::Data`](wgpu_dropout::Error::Data) if it holds another type or order (the message has
+/// the NumPy call that converts it), or is truncated, corrupt or longer than its header claims.
 pub fn read(path: &Path) -> Result<Array> {
-    let mut input = file::open(path)?;
-    let mut take = |most: u64| file::take(&mut input, most).map_err(|e| file::failed(path, &e));
+    let mut input = inputs::open(path)?;
+    let (_, Array { shape, values }) = load(&inputs::shown(path), &mut input, &[F32])?;
+    Ok(Array { shape, values: floats(&values) })
+}
+
+/// Reads an array of `<f4` or of bytes, `|u1`, in C order.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_values(path: &Path) -> Result<Array<Values>> {
+    values_from(&inputs::shown(path), &mut inputs::open(path)?)
+}
+
+/// Reads an array as [`read_values`] does, from an input that is already open. `path` is for
+/// errors.
+pub(crate) fn values_from(path: &Path, input: &mut dyn Read) -> Result<Array<Values>> {
+    let (dtype, Array { shape, values }) = load(path, input, &[F32, U8])?;
+    let values = if dtype == U8 { Values::Bytes(values) } else { Values::Floats(floats(&values)) };
+    Ok(Array { shape, values })
+}
+
+/// Type of an array's elements.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Dtype {
+    descr: &'static str,
+    bytes: u64,
+}
+
+const F32: Dtype = Dtype { descr: "<f4", bytes: 4 };
+const U8: Dtype = Dtype { descr: "|u1", bytes: 1 };
+
+fn floats(bytes: &[u8]) -> Vec<f32> {
+    bytes
+        .chunks_exact(4)
+        .filter_map(|four| four.first_chunk())
+        .map(|four| f32::from_le_bytes(*four))
+        .collect()
+}
+
+/// Reads an array of one of these types: its type and its bytes.
+fn load(path: &Path, input: &mut dyn Read, types: &[Dtype]) -> Result<(Dtype, Array<Vec<u8>>)> {
+    let mut take = |most: u64| file::take(input, most).map_err(|e| file::failed(path, &e));
     let refuse = |what: String| Err(file::refused(path.display(), what));
 
     let start = take(8)?;
@@ -82,12 +125,18 @@ pub fn read(path: &Path) -> Result<Array> {
     let Some(header) = Header::parse(&text) else {
         return refuse(format!("corrupt header `{}`", file::shown(text.trim())));
     };
-    if let Some(found) = header.unlike_ours() {
-        let call = header.conversion(&path.display().to_string());
-        return refuse(format!("holds {found}, expected <f4 in C order; convert with {call}"));
-    }
-
-    let Some((shape, claim)) = sizes(&header.shape) else {
+    let dtype = match header.dtype(types) {
+        Ok(dtype) => dtype,
+        Err((found, into)) => {
+            let wanted: Vec<_> = types.iter().map(|dtype| dtype.descr).collect();
+            let wanted = wanted.join(" or ");
+            let call = header.conversion(&path.display().to_string(), into);
+            return refuse(format!(
+                "holds {found}, expected {wanted} in C order; convert with {call}"
+            ));
+        }
+    };
+    let Some((shape, claim)) = sizes(&header.shape, dtype.bytes) else {
         return refuse(format!("shape {}: more than a file can hold", tuple(&header.shape)));
     };
     let bytes = take(claim.saturating_add(1))?;
@@ -100,26 +149,16 @@ pub fn read(path: &Path) -> Result<Array> {
         };
         return refuse(format!("shape {} needs {claim} bytes, {what}", tuple(&header.shape)));
     }
-    let values = bytes
-        .chunks_exact(4)
-        .filter_map(|four| four.first_chunk())
-        .map(|four| f32::from_le_bytes(*four))
-        .collect();
-    Ok(Array { shape, values })
+    Ok((dtype, Array { shape, values: bytes }))
 }
 
 /// Writes an array of `<f4` in C order and replaces the file atomically.
 ///
 /// # Errors
-/// [`Error::Invalid`] if the number of `values` is not that of `shape`; [`Error::File`] if the
-/// system refuses.
+/// [`Error::File`](wgpu_dropout::Error::File) if the number of `values` is not that of `shape`, or
+/// if the system refuses.
 pub fn write_f32(path: &Path, shape: &[usize], values: &[f32]) -> Result<()> {
-    write(path, "<f4", shape, values.len(), |out| {
-        values.chunks(1 << 14).try_for_each(|part| {
-            let bytes: Vec<u8> = part.iter().flat_map(|value| value.to_le_bytes()).collect();
-            out.write_all(&bytes)
-        })
-    })
+    file::write_atomic(path, |out| encode_f32(shape, values, out))
 }
 
 /// Writes an array of bytes in C order and replaces the file atomically.
@@ -127,38 +166,51 @@ pub fn write_f32(path: &Path, shape: &[usize], values: &[f32]) -> Result<()> {
 /// # Errors
 /// As [`write_f32`].
 pub fn write_u8(path: &Path, shape: &[usize], values: &[u8]) -> Result<()> {
-    write(path, "|u1", shape, values.len(), |out| out.write_all(values))
+    file::write_atomic(path, |out| encode_u8(shape, values, out))
 }
 
-fn write(
-    path: &Path,
-    descr: &str,
-    shape: &[usize],
-    elements: usize,
-    data: impl FnOnce(&mut dyn Write) -> io::Result<()>,
-) -> Result<()> {
+/// Writes a file of `<f4` in C order to `out`.
+///
+/// # Errors
+/// If the number of `values` is not that of `shape`; those of `out`.
+pub fn encode_f32(shape: &[usize], values: &[f32], out: &mut dyn Write) -> io::Result<()> {
+    begin(F32, shape, values.len(), out)?;
+    values.chunks(1 << 14).try_for_each(|part| {
+        let bytes: Vec<u8> = part.iter().flat_map(|value| value.to_le_bytes()).collect();
+        out.write_all(&bytes)
+    })
+}
+
+/// Writes a file of bytes in C order to `out`.
+///
+/// # Errors
+/// As [`encode_f32`].
+pub fn encode_u8(shape: &[usize], values: &[u8], out: &mut dyn Write) -> io::Result<()> {
+    begin(U8, shape, values.len(), out)?;
+    out.write_all(values)
+}
+
+/// Writes everything before the elements.
+fn begin(dtype: Dtype, shape: &[usize], elements: usize, out: &mut dyn Write) -> io::Result<()> {
     let axes: Vec<u64> = shape.iter().map(|&axis| axis as u64).collect();
     if shape.iter().try_fold(1usize, |n, &axis| n.checked_mul(axis)) != Some(elements) {
-        return Err(Error::Invalid {
-            what: format!("an array of shape {} cannot hold {elements} elements", tuple(&axes)),
-        });
+        let shape = tuple(&axes);
+        let what = format!("an array of shape {shape} cannot hold {elements} elements");
+        return Err(io::Error::other(what));
     }
+    let descr = dtype.descr;
     let header =
         format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': {}, }}", tuple(&axes));
     // Spaces and a line end align the data to a multiple of 64, as the format requires.
     let length = (10 + header.len() + 1).next_multiple_of(64) - 10;
     let Ok(size) = u16::try_from(length) else {
-        return Err(Error::Invalid {
-            what: format!("an array of {} axes: more than an NPY header can hold", shape.len()),
-        });
+        let what = format!("an array of {} axes: more than an NPY header can hold", shape.len());
+        return Err(io::Error::other(what));
     };
-    file::write_atomic(path, |out| {
-        out.write_all(MAGIC)?;
-        out.write_all(&[1, 0])?;
-        out.write_all(&size.to_le_bytes())?;
-        writeln!(out, "{header:<0$}", length - 1)?;
-        data(out)
-    })
+    out.write_all(MAGIC)?;
+    out.write_all(&[1, 0])?;
+    out.write_all(&size.to_le_bytes())?;
+    writeln!(out, "{header:<0$}", length - 1)
 }
 
 /// Contents of a header, with its text unchanged.
@@ -192,23 +244,25 @@ impl<'a> Header<'a> {
         Some(Self { descr: descr?, fortran: fortran?, shape: shape? })
     }
 
-    /// Returns the reason why [`read`] does not take this array, if there is one.
-    fn unlike_ours(&self) -> Option<String> {
-        if self.descr != "<f4" {
-            Some(file::shown(self.descr))
-        } else if self.fortran && self.shape.len() > 1 {
-            Some("<f4 in Fortran order".to_owned())
-        } else {
-            None
+    /// Returns the type of the array if it is one of `types` and in C order. Otherwise returns a
+    /// description of the array and the type to convert it to.
+    fn dtype(&self, types: &[Dtype]) -> std::result::Result<Dtype, (String, Dtype)> {
+        match types.iter().find(|dtype| dtype.descr == self.descr) {
+            None => Err((file::shown(self.descr), F32)),
+            Some(&dtype) if self.fortran && self.shape.len() > 1 => {
+                Err((format!("{} in Fortran order", dtype.descr), dtype))
+            }
+            Some(&dtype) => Ok(dtype),
         }
     }
 
-    /// Returns the NumPy call that converts a file to one that [`read`] takes.
-    fn conversion(&self, path: &str) -> String {
+    /// Returns the NumPy call that converts a file to one of this type in C order.
+    fn conversion(&self, path: &str, into: Dtype) -> String {
         let pickle = if self.descr.contains('O') { ", allow_pickle=True" } else { "" };
         let field = if self.descr.starts_with('[') { r#"["FIELD"]"# } else { "" };
+        let into = into.descr;
         format!(
-            r#"np.save({path:?}, np.ascontiguousarray(np.load({path:?}{pickle}){field}, dtype="<f4"))"#
+            r#"np.save({path:?}, np.ascontiguousarray(np.load({path:?}{pickle}){field}, dtype="{into}"))"#
         )
     }
 }
@@ -237,16 +291,16 @@ fn unquoted(text: &str) -> Option<&str> {
     ['\'', '"'].into_iter().find_map(|quote| text.strip_prefix(quote)?.strip_suffix(quote))
 }
 
-/// Returns the axes and the number of bytes of a `<f4` array, if a machine can hold them. As in
-/// NumPy, the axes beside an empty one count, too, so that no part of their product can overflow
-/// later.
-fn sizes(shape: &[u64]) -> Option<(Vec<usize>, u64)> {
+/// Returns the axes and the number of bytes of an array whose elements have `each` bytes, if a
+/// machine can hold them. As in NumPy, the axes beside an empty one count, too, so that no part of
+/// their product can overflow later, also as floats.
+fn sizes(shape: &[u64], each: u64) -> Option<(Vec<usize>, u64)> {
     let bytes = shape
         .iter()
         .try_fold(4u64, |n, &axis| n.checked_mul(axis.max(1)))
         .filter(|&n| isize::try_from(n).is_ok())?;
     let axes = shape.iter().map(|&axis| usize::try_from(axis).ok()).collect::<Option<_>>()?;
-    Some((axes, if shape.contains(&0) { 0 } else { bytes }))
+    Some((axes, if shape.contains(&0) { 0 } else { bytes / 4 * each }))
 }
 
 /// Returns a shape as Python writes it.
@@ -258,6 +312,7 @@ fn tuple(shape: &[u64]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use wgpu_dropout::Error;
 
     /// An NPY file with this header.
     fn npy(header: &str, data: &[u8]) -> Vec<u8> {
@@ -365,6 +420,40 @@ mod tests {
     }
 
     #[test]
+    fn bytes_are_read_where_they_may_be_and_converted_to_bytes() {
+        let u1 = |order: &str, data: &[u8]| {
+            npy(&format!("{{'descr': '|u1', 'fortran_order': {order}, 'shape': (2, 2), }}"), data)
+        };
+        let parse = |bytes: &[u8]| {
+            let file = tempfile::NamedTempFile::new().unwrap();
+            std::fs::write(file.path(), bytes).unwrap();
+            let path = file.path().display().to_string();
+            read_values(file.path()).map_err(|e| e.to_string().replace(&path, "x.npy"))
+        };
+        let array = parse(&u1("False", &[0, 1, 128, 255])).unwrap();
+        assert_eq!(
+            (array.rows_cols(), array.values),
+            ((2, 2), Values::Bytes(vec![0, 1, 128, 255]))
+        );
+        let array = parse(&f4("(1, 1)", &2.5f32.to_le_bytes())).unwrap();
+        assert_eq!(array.values, Values::Floats(vec![2.5]));
+        for (bytes, what) in [
+            (u1("False", &[0; 3]), "shape (2, 2) needs 4 bytes, the file holds 3"),
+            (u1("False", &[0; 5]), "shape (2, 2) needs 4 bytes, the file goes on after them"),
+            (
+                u1("True", &[0; 4]),
+                r#"holds |u1 in Fortran order, expected <f4 or |u1 in C order; convert with np.save("x.npy", np.ascontiguousarray(np.load("x.npy"), dtype="|u1"))"#,
+            ),
+            (
+                npy("{'descr': '<i8', 'fortran_order': False, 'shape': (1, 1), }", &[0; 8]),
+                r#"holds <i8, expected <f4 or |u1 in C order; convert with np.save("x.npy", np.ascontiguousarray(np.load("x.npy"), dtype="<f4"))"#,
+            ),
+        ] {
+            assert_eq!(parse(&bytes), Err(format!("x.npy: {what}")));
+        }
+    }
+
+    #[test]
     fn what_the_header_says_must_be_there() {
         let long = [MAGIC, &[2, 0], &u32::MAX.to_le_bytes()].concat();
         for (bytes, what) in [
@@ -434,7 +523,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.npy");
         let error = write_u8(&path, &[2, 3], &[0; 5]).unwrap_err();
-        assert_eq!(error.to_string(), "an array of shape (2, 3) cannot hold 5 elements");
+        let why = "an array of shape (2, 3) cannot hold 5 elements";
+        assert_eq!(error.to_string(), format!("{}: {why}", path.display()));
         assert!(write_f32(&path, &[usize::MAX, 2], &[]).is_err());
         assert!(write_u8(&path, &[1; 100_000], &[0]).is_err());
         assert!(!path.exists());

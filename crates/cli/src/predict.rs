@@ -1,17 +1,19 @@
-//! `predict`: computes the class probabilities of a saved network on new data and, if the data have
-//! labels, its loss and error.
+//! `predict`: computes the class probabilities of a saved network for every row of new data and, if
+//! the data have labels, its loss and error.
+
+mod answers;
 
 use crate::args::{Common, integer};
 use crate::arrays::{Outputs, Values, check_outputs};
+use crate::data::{self, Columns, Draw, Part, Rows};
 use crate::failure::Failure;
-use crate::npy;
-use crate::train::session::{check_fit, open, upload};
-use crate::{engine, writable};
-use serde_json::{Map, Value, json};
+use crate::fit::{Network, class_names};
+use crate::train::session::{self, upload};
+use crate::{engine, inputs};
+use serde_json::{Map, json};
 use std::path::{Path, PathBuf};
-use wgpu_dropout::data::Samples;
-use wgpu_dropout::mlp::{Architecture, Evaluation, Mlp, Predictive, Sharing};
-use wgpu_dropout::{Backend, Device};
+use wgpu_dropout::mlp::{Evaluation, Mlp, Predictive, Sharing};
+use wgpu_dropout::{Backend, Device, Unit};
 
 /// Arguments of `predict`.
 #[derive(Debug, clap::Args)]
@@ -19,16 +21,23 @@ pub struct Args {
     /// The saved network
     #[arg(long, value_name = "FILE")]
     model: PathBuf,
-    /// Data: the bundled digits, a folder of IDX files, a CSV with labels, or an array of features
-    /// without labels
-    #[arg(long, value_name = "DIR|digits|FILE.csv|X.npy")]
-    data: String,
-    /// Part of a labeled data set to use [default: test]
+    /// Data: the bundled digits, a folder of IDX files, a CSV with or without labels, an array of
+    /// features, or `-` for a CSV or an array from stdin
+    #[arg(long, value_name = "DIR|digits|FILE.csv|X.npy|-")]
+    data: PathBuf,
+    /// Factor that turns the values of the data into features [default: the network's for bytes, 1
+    /// for an array of floats; a CSV needs it unless the network's is 1]
+    #[arg(long, value_name = "1/16|1/255|1")]
+    unit: Option<Unit>,
+    /// Part of the data to use [default: test for the digits and IDX files, all for the rest]
     #[arg(long, value_enum)]
-    split: Option<Split>,
+    split: Option<Part>,
     /// Write the class probabilities, rows × classes, to this file
-    #[arg(long, value_name = "P.npy")]
+    #[arg(long, value_name = "P.npy|P.csv")]
     output: PathBuf,
+    /// Form of the output [default: that of its name: csv, tsv, else npy]
+    #[arg(long, value_enum)]
+    format: Option<Format>,
     /// Average over this many sampled masks, drawn from the network's own seed or from --seed
     #[arg(long, value_parser = samples, allow_negative_numbers = true, group = "average")]
     samples: Option<u32>,
@@ -50,12 +59,44 @@ pub struct Args {
     /// disagree
     #[arg(long, value_name = "I.npy", requires = "average")]
     information: Option<PathBuf>,
+    /// Columns of a CSV file.
+    #[command(flatten)]
+    columns: Columns,
+    /// Choice of the test rows of a CSV file, that of the network unless given.
+    #[command(flatten)]
+    draw: Draw,
 }
 
+/// Form of the main output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-enum Split {
-    Test,
-    Train,
+enum Format {
+    /// Array of the class probabilities
+    Npy,
+    /// Table of the class and the probabilities of each row
+    Csv,
+    /// The same, separated by tabs
+    Tsv,
+}
+
+impl Format {
+    /// Returns the form that the name of an output tells.
+    fn of(output: &Path) -> Self {
+        let ending = output.extension().unwrap_or_default();
+        match ending.to_ascii_lowercase().to_str() {
+            Some("csv") => Self::Csv,
+            Some("tsv") => Self::Tsv,
+            _ => Self::Npy,
+        }
+    }
+
+    /// Returns the separator of columns of a table.
+    fn separator(self) -> Option<u8> {
+        match self {
+            Self::Npy => None,
+            Self::Csv => Some(b','),
+            Self::Tsv => Some(b'\t'),
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -84,11 +125,12 @@ fn samples(text: &str) -> Result<u32, String> {
     })
 }
 
-/// Rows to predict.
-struct Input {
-    samples: Samples,
-    /// Number of classes in the labels; `None` if there are no labels.
-    classes: Option<usize>,
+/// Answers to all rows.
+struct Answers {
+    rows: Rows,
+    predictive: Predictive,
+    /// Names of the network's classes.
+    classes: Vec<String>,
 }
 
 /// Runs `predict`.
@@ -100,93 +142,93 @@ pub fn run(args: &Args, common: &Common) -> Result<(), Failure> {
         ("--entropy", &args.entropy),
         ("--information", &args.information),
     ];
-    check_outputs(&files)?;
-    files
-        .iter()
-        .filter_map(|(_, path)| path.as_ref())
-        .try_for_each(|path| writable::check(path))?;
-    let input = read(args)?;
-    let ((predictive, classes), device) = match engine::open(&common.device, common.tile)? {
+    let inputs = [
+        inputs::Input::kept("--model", [&args.model]),
+        inputs::Input::kept("--data", data::files(&args.data)),
+    ];
+    check_outputs(common, &files, &inputs)?;
+    let (answers, device) = match engine::open(&common.device, common.tile)? {
         Device::Gpu(gpu) => {
-            let (predicted, gpu) = predict(*gpu, args, common, &input)?;
-            (predicted, Device::Gpu(Box::new(gpu)))
+            let (answers, gpu) = predict(*gpu, args, common)?;
+            (answers, Device::Gpu(Box::new(gpu)))
         }
         Device::Cpu(cpu) => {
-            let (predicted, cpu) = predict(cpu, args, common, &input)?;
-            (predicted, Device::Cpu(cpu))
+            let (answers, cpu) = predict(cpu, args, common)?;
+            (answers, Device::Cpu(cpu))
         }
     };
-    let rows = input.samples.rows;
-    let measured = input.classes.map(|_| measure(&predictive.mean, &input.samples.labels, classes));
+    let Answers { rows: Rows { samples, labeled, about, .. }, predictive, classes } = answers;
+    let (rows, width) = (samples.rows, classes.len());
+    let measured = answers::measure(&predictive.mean, &samples.labels, &labeled, width);
+    let counted = answers::counted(&predictive.mean, &classes);
+
     let mut outputs = Outputs::default();
-    let Predictive { mean, spread, entropy, information } = predictive;
-    let each: [&[usize]; 2] = [&[rows, classes], &[rows]];
-    let values = [(mean, each[0]), (spread, each[0]), (entropy, each[1]), (information, each[1])];
-    for ((_, path), (values, shape)) in files.into_iter().zip(values) {
+    let format = args.format.unwrap_or_else(|| Format::of(&args.output));
+    if let Some(separator) = format.separator() {
+        let table = answers::table(&predictive, &classes, separator);
+        let table = table.map_err(|error| Failure::Run(error.to_string()))?;
+        outputs.add(&args.output, &[table.len()], Values::Text(table));
+    } else {
+        outputs.add(&args.output, &[rows, width], Values::Floats(predictive.mean));
+    }
+    let more: [(_, _, &[usize]); 3] = [
+        (&args.spread, predictive.spread, &[rows, width]),
+        (&args.entropy, predictive.entropy, &[rows]),
+        (&args.information, predictive.information, &[rows]),
+    ];
+    for (path, values, shape) in more {
         path.iter().for_each(|path| outputs.add(path, shape, Values::Floats(values.clone())));
     }
     let written = outputs.write()?;
-    let what = match measured {
-        Some(Evaluation { loss, error }) => {
-            format!("{rows} rows: loss {loss:.4}, error {error:.2} %; {written}")
-        }
-        None => format!("{rows} rows of {classes} classes; {written}"),
-    };
-    engine::finish(common, &device, &what, fields(rows, classes, measured), false)
-}
 
-fn fields(rows: usize, classes: usize, measured: Option<Evaluation>) -> Map<String, Value> {
+    let labels = labeled.iter().filter(|labeled| **labeled).count();
     let mut fields = Map::new();
     fields.insert("rows".to_owned(), rows.into());
-    fields.insert("classes".to_owned(), classes.into());
-    if let Some(Evaluation { loss, error }) = measured {
-        fields.insert("loss".to_owned(), json!(loss));
-        fields.insert("error".to_owned(), json!(error));
-    }
-    fields
-}
-
-/// Reads the rows. An array is used verbatim and has no labels.
-fn read(args: &Args) -> Result<Input, Failure> {
-    if !args.data.to_ascii_lowercase().ends_with(".npy") {
-        let set = open(&args.data)?;
-        let samples = if args.split == Some(Split::Train) { set.train } else { set.test };
-        return Ok(Input { samples, classes: Some(set.classes) });
-    }
-    if args.split.is_some() {
-        return Err(Failure::usage(format!("--split: {} is one array, without parts", args.data)));
-    }
-    let array = npy::read(Path::new(&args.data))?;
-    let (rows, cols) = array.rows_cols();
-    let samples = Samples {
-        values: wgpu_dropout::data::Values::Floats(array.values),
-        unit: 1.0,
-        rows,
-        cols,
-        labels: vec![0; rows],
+    fields.insert("classes".to_owned(), width.into());
+    fields.insert("class_names".to_owned(), classes.into());
+    let measured = match measured {
+        Some(Evaluation { loss, error }) => {
+            fields.insert("labels".to_owned(), labels.into());
+            fields.insert("loss".to_owned(), json!(loss));
+            fields.insert("error".to_owned(), json!(error));
+            let of = if labels < rows {
+                format!(" of the {labels} with a label")
+            } else {
+                String::new()
+            };
+            format!("loss {loss:.4}, error {error:.2} %{of}")
+        }
+        None => format!("{width} classes"),
     };
-    Ok(Input { samples, classes: None })
+    let what = format!("data     {about}\nanswers  {counted}\n{rows} rows: {measured}; {written}");
+    engine::finish(common, &device, &what, fields)
 }
 
-/// Returns the network's predictions, its number of classes, and the backend.
-fn predict<B: Backend>(
-    backend: B,
-    args: &Args,
-    common: &Common,
-    input: &Input,
-) -> Result<((Predictive, usize), B), Failure> {
-    let mut net = Mlp::load(backend, &args.model)?;
+/// Returns the answers of the network, and the backend.
+fn predict<B: Backend>(backend: B, args: &Args, common: &Common) -> Result<(Answers, B), Failure> {
+    let name = inputs::shown(&args.model);
+    let mut net = Mlp::from_bytes(backend, &name, &inputs::read(&args.model)?)?;
+    let draw = args.draw.or_saved(net.trained_on().and_then(|data| data.split.as_deref()));
+    let features = net.architecture().inputs;
+    let mut rows = data::rows(&args.data, &args.columns, features, args.split, &draw)
+        .map_err(session::failure)?;
+    Network::new(&name.to_string_lossy(), &net).fit(
+        &inputs::shown(&args.data).to_string_lossy(),
+        &mut [&mut rows.samples],
+        rows.kind,
+        &rows.classes,
+        args.unit,
+    )?;
+    let classes = class_names(&net);
     if let (Some(seed), Some(_)) = (common.seed, args.samples) {
-        net = reseeded(net, seed)?;
+        net = net.with_seed(seed);
     }
-    let classes = net.architecture().classes;
-    check_fit(&args.data, input.samples.cols, input.classes.unwrap_or(0), net.architecture())?;
-    // The network does not accept data without rows, but the prediction for an array of no rows is
-    // an array of no rows.
-    if input.samples.rows == 0 {
-        return Ok(((Predictive::default(), classes), net.into_backend()));
+    // The network does not accept data without rows, but the answer to no rows is no rows.
+    if rows.samples.is_empty() {
+        let predictive = Predictive::default();
+        return Ok((Answers { rows, predictive, classes }, net.into_backend()));
     }
-    let data = upload(net.backend_mut(), &input.samples)?;
+    let data = upload(net.backend_mut(), &rows.samples)?;
     let predictive = match (args.samples, args.ensemble) {
         (Some(samples), _) => net.predict_monte_carlo(
             &data,
@@ -196,51 +238,5 @@ fn predict<B: Backend>(
         (None, Some(Ensemble::Exact)) => net.predict_ensemble(&data)?,
         (None, None) => Predictive { mean: net.predict_on(&data)?, ..Predictive::default() },
     };
-    Ok(((predictive, classes), net.into_backend()))
-}
-
-/// Rebuilds the network with another seed for its masks.
-fn reseeded<B: Backend>(mut net: Mlp<B>, seed: u64) -> wgpu_dropout::Result<Mlp<B>> {
-    let architecture = Architecture { seed, ..net.architecture().clone() };
-    let mut parameters = Vec::new();
-    while let Some(layer) = net.parameters(parameters.len())? {
-        parameters.push(layer);
-    }
-    let mut net = Mlp::new(net.into_backend(), architecture)?;
-    for (index, (weight, bias)) in parameters.iter().enumerate() {
-        net.set_parameters(index, weight, bias)?;
-    }
-    Ok(net)
-}
-
-/// Returns the mean cross-entropy and the share of wrong answers in percent. The answer is the
-/// first of the classes with the largest probability.
-fn measure(probabilities: &[f32], labels: &[u32], classes: usize) -> Evaluation {
-    let (mut loss, mut wrong) = (0.0, 0);
-    for (row, &label) in probabilities.chunks(classes).zip(labels) {
-        let right = row.get(label as usize).copied().unwrap_or(f32::NAN);
-        loss -= f64::from(right).ln();
-        // The comparisons are written so that a NaN is never a correct answer.
-        let before = row.iter().take(label as usize).all(|&p| p < right);
-        let after = row.iter().skip(label as usize).all(|&p| p <= right);
-        wrong += usize::from(!(before && after));
-    }
-    let rows = labels.len() as f64;
-    Evaluation { loss: loss / rows, error: 100.0 * wrong as f64 / rows }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::measure;
-    use wgpu_dropout::mlp::Evaluation;
-
-    #[test]
-    fn the_first_of_the_largest_probabilities_is_the_answer() {
-        let error = |probabilities: &[f32], label| measure(probabilities, &[label], 3).error;
-        assert_eq!(error(&[0.4, 0.4, 0.2], 0), 0.0);
-        assert_eq!(error(&[0.4, 0.4, 0.2], 1), 100.0);
-        assert_eq!(error(&[f32::NAN, 0.4, 0.6], 2), 100.0);
-        let halves = measure(&[0.5, 0.5, 0.0, 0.25, 0.5, 0.25], &[0, 0], 3);
-        assert_eq!(halves, Evaluation { loss: (2f64.ln() + 4f64.ln()) / 2.0, error: 50.0 });
-    }
+    Ok((Answers { rows, predictive, classes }, net.into_backend()))
 }

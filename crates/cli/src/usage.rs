@@ -3,12 +3,20 @@
 
 use crate::failure::Failure;
 use crate::{Cli, output};
-use clap::CommandFactory;
+use clap::error::ErrorKind;
+use clap::{Arg, Command, CommandFactory};
+use std::any::TypeId;
+use std::ffi::OsString;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 /// Prints help or version to stdout, and turns any other message of the parser into a
 /// [`Failure::Usage`].
 pub fn explain(error: &clap::Error) -> Result<(), Failure> {
+    if error.kind() == ErrorKind::InvalidUtf8 {
+        let arguments: Vec<_> = std::env::args_os().skip(1).collect();
+        return Err(Failure::Usage(not_utf8(&arguments)));
+    }
     let text = error.render().to_string();
     if !error.use_stderr() {
         return output::text(&text);
@@ -23,6 +31,35 @@ pub fn explain(error: &clap::Error) -> Result<(), Failure> {
     let tip = paragraphs
         .find_map(|paragraph| paragraph.strip_prefix("tip: ").map(|tip| format!(" ({tip})")));
     Err(Failure::Usage(what + &tip.unwrap_or_default()))
+}
+
+/// Names the first argument that is not UTF-8 and is not the name of a file, which need not be.
+fn not_utf8(arguments: &[OsString]) -> String {
+    let command = Cli::command();
+    let options = command.get_subcommands().flat_map(Command::get_arguments);
+    let paths: Vec<&str> = options
+        .filter(|option| option.get_value_parser().type_id() == TypeId::of::<PathBuf>())
+        .filter_map(Arg::get_long)
+        .collect();
+    let is_path =
+        |option: &str| option.strip_prefix("--").is_some_and(|name| paths.contains(&name));
+    let mut before = "";
+    for (number, argument) in (1..).zip(arguments) {
+        if let Some(text) = argument.to_str() {
+            before = text;
+            continue;
+        }
+        let text = argument.to_string_lossy();
+        let (option, value) = text.split_once('=').unwrap_or((before, &text));
+        if !is_path(option) {
+            let of = if option.starts_with("--") { format!(" of {option}") } else { String::new() };
+            return format!(
+                "argument {number}, `{value}`{of}, is not UTF-8; only names of files may be other bytes"
+            );
+        }
+        before = "";
+    }
+    "an argument is not UTF-8".to_owned()
 }
 
 /// Returns the command that prints the help for the current subcommand.

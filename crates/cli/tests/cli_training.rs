@@ -4,6 +4,10 @@
 mod cli;
 #[path = "../../../tests/common/mod.rs"]
 mod common;
+#[path = "cli_training/tables.rs"]
+mod tables;
+#[path = "cli_training/units.rs"]
+mod units;
 
 use cli::{command, devices, refuse, succeed_quietly};
 use safetensors::SafeTensors;
@@ -16,6 +20,7 @@ use wgpu_dropout::Cpu;
 use wgpu_dropout::data::DataSet;
 use wgpu_dropout::mlp::Mlp;
 use wgpu_dropout::{Rate, init};
+use wgpu_dropout_cli::data::{self, Options};
 use wgpu_dropout_cli::npy;
 
 fn folder() -> (TempDir, PathBuf) {
@@ -183,8 +188,9 @@ fn a_setting_has_the_same_name_on_the_command_line_in_the_file_and_in_the_librar
     ];
     // Options for the data, the length, the output and the device, and alternative forms of
     // settings in the table.
-    const OTHERS: [&str; 13] = [
+    const OTHERS: [&str; 20] = [
         "data",
+        "unit",
         "hidden",
         "epochs",
         "save",
@@ -197,6 +203,12 @@ fn a_setting_has_the_same_name_on_the_command_line_in_the_file_and_in_the_librar
         "input-keep",
         "no-shuffle",
         "schedule",
+        "label",
+        "header",
+        "separator",
+        "test-share",
+        "split-seed",
+        "test-file",
     ];
     let (_guard, folder) = folder();
     let help = succeed_quietly(&folder, "train --help");
@@ -382,7 +394,7 @@ fn an_array_is_predicted_as_it_stands() {
     succeed_quietly(&folder, &predict("none.npy", "empty.npy"));
     assert_eq!(npy::read(&folder.join("empty.npy")).unwrap().shape, [0, 10]);
     assert!(
-        refuse(&folder, &predict("narrow.npy", "r.npy"), 1)
+        refuse(&folder, &predict("narrow.npy", "r.npy"), 2)
             .contains("3 features a row, the network takes 64")
     );
 }
@@ -433,7 +445,9 @@ fn the_exact_ensemble_is_every_mask_and_samples_come_near_it() {
     let (_guard, folder) = folder();
     write_csv(&folder);
     let rates = [Rate::drop(0.2).unwrap(), Rate::drop(0.4).unwrap()];
-    let test = wgpu_dropout_cli::data::open(folder.join("d.csv").to_str().unwrap()).unwrap().test;
+    let path = folder.join("d.csv");
+    let data = data::open(&path, &Options::default()).unwrap().set;
+    let test = data.test;
     for (mode, inverted) in [("inverted", true), ("vanilla", false)] {
         let options = format!("--hidden 4 --drop 0.4 --input-drop 0.2 --mode {mode}");
         succeed_quietly(
@@ -448,7 +462,8 @@ fn the_exact_ensemble_is_every_mask_and_samples_come_near_it() {
             .collect();
         let load = |name: &str| npy::read(&folder.join(name)).unwrap().values;
         for device in devices() {
-            let predict = format!("predict --model n --data d.csv --json --device {device}");
+            let predict =
+                format!("predict --model n --data d.csv --split test --json --device {device}");
             let object = &lines(&succeed_quietly(
                 &folder,
                 &format!("{predict} --output e.npy --ensemble exact --spread es.npy"),
@@ -534,6 +549,25 @@ fn the_exact_ensemble_is_every_mask_and_samples_come_near_it() {
 }
 
 #[test]
+fn another_seed_changes_the_masks_of_samples_alone() {
+    let (_guard, folder) = folder();
+    for device in devices() {
+        for network in ["", "--batch-norm before", "--batch-norm after --mode vanilla"] {
+            let train = format!("train --epochs 1 --hidden 16 --seed 5 --save n {network} --json");
+            succeed_quietly(&folder, &format!("{train} --device {device}"));
+            let sample = |seed: &str| {
+                let line =
+                    format!("predict --model n --data digits --output p.npy --samples 3 {seed}");
+                succeed_quietly(&folder, &format!("{line} --device {device}"));
+                std::fs::read(folder.join("p.npy")).unwrap()
+            };
+            assert_eq!(sample(""), sample("--seed 5"), "{network} on {device}");
+            assert_ne!(sample(""), sample("--seed 6"), "{network} on {device}");
+        }
+    }
+}
+
+#[test]
 fn wrong_usage_is_told_in_two_lines() {
     let (_guard, folder) = folder();
     std::fs::write(folder.join("notes.txt"), "no data").unwrap();
@@ -567,7 +601,6 @@ fn wrong_usage_is_told_in_two_lines() {
         "train --seed -1",
         "train --device=",
         "train --unknown",
-        "train --data notes.txt",
         "predict",
         "predict --data digits --output p.npy",
         &format!("{predict} --data digits --spread s.npy"),
@@ -589,6 +622,7 @@ fn wrong_usage_is_told_in_two_lines() {
     }
     for (line, what) in [
         ("train --json --data none", "none"),
+        ("train --json --data notes.txt", "notes.txt: has only one column"),
         ("train --json --save none/n", "no folder none"),
         ("train --json --save .", "is a folder"),
         ("train --json --device no-such-adapter", "no-such-adapter"),

@@ -8,8 +8,9 @@ use std::path::Path;
 use flate2::{Compression, write::GzEncoder};
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use tempfile::TempDir;
-use wgpu_dropout::Error;
 use wgpu_dropout::data::{DataSet, Samples, Values};
+use wgpu_dropout::{Error, Unit};
+use wgpu_dropout_cli::data::{self, Opened, Options};
 use wgpu_dropout_cli::npy;
 
 const IDX: [&str; 4] = [
@@ -56,7 +57,7 @@ fn folder(files: &[(&str, &[u8])]) -> TempDir {
 }
 
 fn open(path: &Path) -> Result<DataSet, Error> {
-    wgpu_dropout_cli::data::open(path.to_str().unwrap())
+    data::open(path, &Options::default()).map(|opened| opened.set)
 }
 
 /// Checks the guarantees of every data set, whatever its file format.
@@ -64,7 +65,7 @@ fn check(data: &DataSet) {
     for Samples { values, rows, cols, labels, .. } in [&data.train, &data.test] {
         assert!(*rows > 0 && *cols > 0 && *cols == data.train.cols);
         assert_eq!((values.len(), values.is_empty(), labels.len()), (rows * cols, false, *rows));
-        assert!(labels.iter().all(|&label| (label as usize) < data.classes));
+        assert!(labels.iter().all(|&label| (label as usize) < data.classes.len()));
     }
     assert!(
         data.train.features_f32().iter().chain(&data.test.features_f32()).all(|f| f.is_finite())
@@ -95,7 +96,10 @@ fn idx_folders_are_read_under_every_name_and_packing() {
     let data = open(plain.path()).unwrap();
     check(&data);
     assert_eq!(data.name, plain.path().file_name().unwrap().to_str().unwrap());
-    assert_eq!((data.classes, data.train.rows, data.test.rows, data.train.cols), (4, 3, 2, 4));
+    assert_eq!(
+        (data.classes.len(), data.train.rows, data.test.rows, data.train.cols),
+        (4, 3, 2, 4)
+    );
     assert_eq!(data.train.values, Values::Bytes(images[16..].to_vec()));
     assert_eq!(
         (data.train.labels.as_slice(), data.test.labels.as_slice()),
@@ -163,26 +167,42 @@ fn parts_without_rows_or_features_and_missing_files_are_refused() {
 }
 
 #[test]
-fn csv_files_are_read_plain_and_packed() {
-    let files =
-        folder(&[("a.csv", small_csv().as_bytes()), ("b.CSV.gz", &gzip(small_csv().as_bytes()))]);
+fn csv_files_are_read_plain_and_packed_under_any_name() {
+    let plain = small_csv();
+    let packed = gzip(plain.as_bytes());
+    let files = folder(&[
+        ("a.csv", plain.as_bytes()),
+        ("b.CSV.gz", &packed),
+        ("c.txt", plain.as_bytes()),
+        ("d", &packed),
+        ("e.tsv", plain.replace(',', "\t").as_bytes()),
+    ]);
     let data = open(&files.path().join("a.csv")).unwrap();
     check(&data);
     assert_eq!(
-        (data.name.as_str(), data.classes, data.train.rows, data.test.rows, data.train.cols),
-        ("a.csv", 3, 9, 2, 2)
+        (data.name.as_str(), data.classes.len(), data.train.rows, data.test.rows, data.train.cols),
+        ("a.csv", 3, 8, 3, 2)
     );
-    assert_eq!(data.test.values, Values::Floats(vec![4.5, -0.4, 9.5, -0.9]));
-    let packed = open(&files.path().join("b.CSV.gz")).unwrap();
-    assert_eq!((packed.train, packed.test), (data.train, data.test));
+    assert_eq!(data.split, "share=0.2 seed=0");
+    assert_eq!(data.test.values, Values::Floats(vec![3.5, -0.3, 5.5, -0.5, 7.5, -0.7]));
+    assert_eq!(data.test.labels, [0, 2, 1]);
+    for name in ["b.CSV.gz", "c.txt", "d", "e.tsv"] {
+        let same = open(&files.path().join(name)).unwrap();
+        assert_eq!((same.train, same.test), (data.train.clone(), data.test.clone()), "{name}");
+    }
 }
 
 #[test]
 fn features_are_values_times_the_unit() {
-    let samples =
-        |values: Values| Samples { values, unit: 0.25, rows: 1, cols: 2, labels: vec![0] };
-    assert_eq!(samples(Values::Bytes(vec![2, 255])).features_f32(), [0.5, 63.75]);
-    assert_eq!(samples(Values::Floats(vec![-3.0, 8.0])).features_f32(), [-0.75, 2.0]);
+    let samples = |values: Values| Samples {
+        values,
+        unit: Unit::Sixteenth,
+        rows: 1,
+        cols: 2,
+        labels: vec![0],
+    };
+    assert_eq!(samples(Values::Bytes(vec![2, 255])).features_f32(), [0.125, 15.9375]);
+    assert_eq!(samples(Values::Floats(vec![-12.0, 8.0])).features_f32(), [-0.75, 0.5]);
     assert!(Values::Bytes(Vec::new()).is_empty() && Values::Floats(Vec::new()).is_empty());
 }
 
@@ -208,16 +228,100 @@ fn a_gzip_stream_that_is_cut_short_or_damaged_is_data_that_cannot_be_used() {
 
 #[test]
 fn other_sources_are_refused_with_what_there_is() {
-    let files = folder(&[("a.txt", b"1,0")]);
-    let error = open(&files.path().join("a.txt")).unwrap_err();
+    let files = folder(&[("net.safetensors", b"\x08\x03\0\0\0\0\0\0{}"), ("b.bin", &[0xff; 9])]);
+    npy::write_f32(&files.path().join("x.npy"), &[1, 1], &[1.0]).unwrap();
+    let error = open(&files.path().join("x.npy")).unwrap_err();
     assert!(matches!(error, Error::Invalid { .. }), "{error:?}");
-    for missing in ["nowhere", "nowhere.csv"] {
-        let path = files.path().join(missing);
+    for (name, what) in [
+        ("net.safetensors", "a zero byte: expected text"),
+        ("b.bin", "byte 0xff is not UTF-8"),
+        ("nowhere", "not found; data is `digits`, a folder of IDX files, or a CSV file"),
+        ("nowhere.csv", "not found"),
+    ] {
+        let path = files.path().join(name);
         let error = open(&path).unwrap_err();
-        assert!(matches!(error, Error::File { .. }), "{error:?}");
         check_error(&error, &path);
+        assert!(error.to_string().contains(what), "{error}");
     }
-    assert_eq!(wgpu_dropout_cli::data::open("digits").unwrap(), DataSet::digits().unwrap());
+    assert_eq!(open(Path::new("digits")).unwrap(), DataSet::digits().unwrap());
+}
+
+#[test]
+fn data_of_one_class_are_refused_and_few_rows_of_a_class_are_said() {
+    let mut csv = "x,y,kind\n".to_owned();
+    (0..1000).for_each(|i| csv += &format!("{i},1,{}\n", ["a", "b"][i % 2]));
+    let files = folder(&[
+        ("one.csv", b"x,y\n1,7\n2,7\n3,7\n"),
+        ("rare.csv", (csv.clone() + "1,2,rare\n").as_bytes()),
+        ("two rare.csv", (csv.clone() + "1,2,rare\n3,4,rare\n").as_bytes()),
+        ("even.csv", csv.as_bytes()),
+    ]);
+    let opened = |name: &str| data::open(files.path().join(name), &Options::default());
+    let error = opened("one.csv").unwrap_err().to_string();
+    assert!(
+        error.ends_with(
+            "one class: every label is `7` (separated by `,`, header in line 1, label in column 2 \
+             `y`); --label names another column"
+        ),
+        "{error}"
+    );
+    for (name, remarks) in [
+        ("even.csv", &[][..]),
+        (
+            "rare.csv",
+            &[
+                "classes without test rows: rare (1 in all)",
+                "classes with at most 0.2 % of the rows: rare (1 in all)",
+            ],
+        ),
+        ("two rare.csv", &["classes with at most 0.2 % of the rows: rare (2 in all)"]),
+    ] {
+        assert_eq!(opened(name).unwrap().remarks, remarks, "{name}");
+    }
+    // A folder of IDX files, whose classes are numbers up to the largest.
+    let [images, _, test_images, _] = small_idx();
+    let labels = [idx(&[3], &[1, 0, 3]), idx(&[2], &[0, 4])];
+    let idx_files =
+        [(IDX[0], &*images), (IDX[1], &*labels[0]), (IDX[2], &*test_images), (IDX[3], &*labels[1])];
+    let opened = data::open(folder(&idx_files).path(), &Options::default()).unwrap();
+    assert_eq!(
+        opened.remarks,
+        [
+            "classes without rows: 2 (0 in all)",
+            "classes without training rows: 4 (1 in all)",
+            "classes without test rows: 1 (1 in all), 3 (1 in all)"
+        ]
+    );
+    let one = [idx(&[3], &[3, 3, 3]), idx(&[2], &[3, 3])];
+    let idx_files =
+        [(IDX[0], &*images), (IDX[1], &*one[0]), (IDX[2], &*test_images), (IDX[3], &*one[1])];
+    let error = open(folder(&idx_files).path()).unwrap_err().to_string();
+    assert!(error.ends_with("one class: every label is `3`"), "{error}");
+}
+
+#[test]
+fn test_rows_come_from_a_file_of_their_own_with_the_classes_of_both() {
+    let files = folder(&[
+        ("train.csv", b"x,y,kind\n1,2,b\n3,4,d\n5,6,b\n"),
+        ("test.csv", b"x,y,kind\n7,8,a\n9,10,d\n"),
+        ("turned.csv", b"y,x,kind\n7,8,a\n9,10,d\n"),
+        ("wide.csv", b"1,2,3,a\n"),
+        ("bare.csv", b"7;8;a\n9;10;d\n"),
+    ]);
+    let opened = |test: &str| {
+        let options = Options { test_file: Some(files.path().join(test)), ..Options::default() };
+        data::open(files.path().join("train.csv"), &options)
+    };
+    let Opened { set, about, .. } = opened("test.csv").unwrap();
+    assert_eq!((&*set.split, &set.classes[..]), ("file", &["a", "b", "d"].map(str::to_owned)[..]));
+    assert_eq!((&set.train.labels[..], &set.test.labels[..]), (&[1, 2, 1][..], &[0, 2][..]));
+    assert_eq!(set.test.values, Values::Floats(vec![7.0, 8.0, 9.0, 10.0]));
+    assert!(about.contains("test     the rows of ") && about.contains("test.csv"), "{about}");
+    assert_eq!(opened("bare.csv").unwrap().set.test, set.test);
+    let error = opened("turned.csv").unwrap_err().to_string();
+    assert!(error.contains("`x` in the one, `y` in the other"), "{error}");
+    let error = opened("wide.csv").unwrap_err().to_string();
+    assert!(error.ends_with("2 features in the training set, 3 in the test set"), "{error}");
 }
 
 #[test]
@@ -226,10 +330,10 @@ fn mnist_is_read() {
         eprintln!("SKIPPED: WGPU_DROPOUT_MNIST names no folder with MNIST's four files");
         return;
     };
-    let mnist = wgpu_dropout_cli::data::open(&folder).unwrap();
+    let mnist = open(Path::new(&folder)).unwrap();
     check(&mnist);
     assert_eq!(
-        (mnist.train.rows, mnist.test.rows, mnist.train.cols, mnist.classes),
+        (mnist.train.rows, mnist.test.rows, mnist.train.cols, mnist.classes.len()),
         (60_000, 10_000, 784, 10)
     );
     assert_eq!(mnist.train.labels[..3], [5, 0, 4]);
@@ -337,7 +441,7 @@ fn every_prefix_of_a_file_is_refused_or_a_shorter_csv() {
     let whole = small_csv();
     let read = (0..=whole.len())
         .filter(|&n| try_data(folder.path(), &csv, "a.csv", &whole.as_bytes()[..n]));
-    assert!(read.count() > 10, "from the fifth row on, each further line must add a row");
+    assert!(read.count() > 10, "from the fourth row on, each further line must add a row");
     assert!((0..packed.len()).all(|n| !try_data(folder.path(), &csv, "a.csv", &packed[..n])));
 
     let array = folder.path().join("a.npy");

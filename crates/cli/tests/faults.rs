@@ -5,6 +5,18 @@
 mod cli;
 #[path = "../../../tests/common/mod.rs"]
 mod common;
+#[cfg(target_os = "linux")]
+#[path = "faults/outputs.rs"]
+mod outputs;
+#[cfg(unix)]
+#[path = "faults/refused.rs"]
+mod refused;
+#[cfg(unix)]
+#[path = "faults/streams.rs"]
+mod streams;
+#[cfg(unix)]
+#[path = "faults/writers.rs"]
+mod writers;
 
 use cli::{command, files};
 use common::raw::Raw;
@@ -262,8 +274,8 @@ fn a_full_disk_ends_in_an_error_and_leaves_the_old_file() {
     }
 }
 
-/// A folder that cannot take a new file is reported before any work is done. The superuser may
-/// write anywhere, so the test then runs as another user.
+/// A folder that cannot take a new file, and a file that its owner protects, are reported before any
+/// work is done. The superuser may write anywhere, so the test then runs as another user.
 #[test]
 #[cfg(unix)]
 fn a_folder_that_cannot_be_written_is_refused_before_the_work() {
@@ -272,20 +284,43 @@ fn a_folder_that_cannot_be_written_is_refused_before_the_work() {
     let inner = folder.path().join("inner");
     std::fs::create_dir(&inner).unwrap();
     data(&inner);
-    std::fs::write(inner.join("old"), "kept").unwrap();
-    std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
-    std::fs::set_permissions(&inner, std::fs::Permissions::from_mode(0o555)).unwrap();
+    let allow = |path: &Path, mode| {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+    };
+    for (name, mode) in [("old", 0o666), ("protected", 0o444)] {
+        std::fs::write(inner.join(name), "kept").unwrap();
+        allow(&inner.join(name), mode);
+    }
+    allow(folder.path(), 0o755);
+    allow(&inner, 0o555);
     let root = std::fs::write(inner.join("root"), "").is_ok();
+    // This copy is where the other user can reach it. If this process wrote it, a process started
+    // meanwhile by another test might hold it open, so that it could not be run.
+    let program = folder.path().join("program");
+    let copy = Command::new("cp").arg(env!("CARGO_BIN_EXE_wgpu-dropout")).arg(&program).status();
+    assert!(copy.unwrap().success());
     let before = files(&inner);
-    for file in ["new", "old"] {
-        let line = format!("{ENDLESS} --save {file}");
+    let endless = format!("{ENDLESS} --save");
+    let lines = [
+        endless.as_str(),
+        "mask --device cpu --rows 100000 --cols 100000 --keep 0.5 --output",
+        "bench --full --device cpu --html",
+        "demo --device cpu --output",
+    ];
+    let files_to_write = ["new", "old", "protected"];
+    for (line, file) in lines.iter().flat_map(|line| files_to_write.map(|file| (line, file))) {
+        // The file is refused also in a folder that is open to all.
+        allow(&inner, if file == "protected" { 0o777 } else { 0o555 });
+        let why = if file == "protected" {
+            "protected: cannot be written"
+        } else {
+            "cannot write in the folder"
+        };
+        let line = format!("{line} {file}");
         let mut shell =
             Command::new(if root { "setpriv" } else { env!("CARGO_BIN_EXE_wgpu-dropout") });
         if root {
-            // This copy is where the other user can reach it.
-            let program = folder.path().join("program");
-            std::fs::copy(env!("CARGO_BIN_EXE_wgpu-dropout"), &program).unwrap();
-            shell.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).arg(program);
+            shell.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).arg(&program);
         }
         let Ok(output) =
             shell.args(line.split(' ')).current_dir(&inner).stdin(Stdio::null()).output()
@@ -294,10 +329,10 @@ fn a_folder_that_cannot_be_written_is_refused_before_the_work() {
         };
         let stderr = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(1), "{stderr}");
-        assert!(stderr.contains("cannot write in the folder"), "{stderr}");
+        assert!(stderr.contains(why), "{stderr}");
         assert_eq!(files(&inner), before);
     }
-    std::fs::set_permissions(&inner, std::fs::Permissions::from_mode(0o755)).unwrap();
+    allow(&inner, 0o755);
 }
 
 /// Eight threads share a device and its kernels, and each records and submits its own work.

@@ -6,6 +6,11 @@
 // The counting allocator implements `GlobalAlloc`, which is an unsafe trait.
 #![allow(unsafe_code)]
 
+#[path = "mutated_files/csv_cases.rs"]
+mod csv_cases;
+#[path = "mutated_files/plain_csv.rs"]
+mod plain_csv;
+
 use flate2::{Compression, write::GzEncoder};
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use std::alloc::{GlobalAlloc, Layout, System};
@@ -17,8 +22,10 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use wgpu_dropout::Cpu;
+use wgpu_dropout::data::DataSet;
 use wgpu_dropout::mlp::{Architecture, Mlp, Training};
 use wgpu_dropout::{Error, Mode, Rate};
+use wgpu_dropout_cli::data::{Opened, Options};
 use wgpu_dropout_cli::npy;
 
 /// The system's allocator, which also tracks the bytes in use and their peak.
@@ -83,8 +90,10 @@ fn idx(dims: &[u32], data: &[u8]) -> Vec<u8> {
 }
 
 fn open_data(path: &Path) -> Result<(), Error> {
-    wgpu_dropout_cli::data::open(path.to_str().unwrap())
-        .map(|data| assert!(data.train.labels.iter().all(|&label| (label as usize) < data.classes)))
+    let opened = wgpu_dropout_cli::data::open(path, &Options::default());
+    opened.map(|Opened { set: DataSet { train, classes, .. }, .. }| {
+        assert!(train.labels.iter().all(|&label| (label as usize) < classes.len()))
+    })
 }
 
 fn open_npy(path: &Path) -> Result<(), Error> {
@@ -271,6 +280,22 @@ fn no_mutated_file_panics_hangs_or_takes_memory_that_it_does_not_hold() {
     // Control: mutation leaves some files readable, but not all of any kind.
     assert!(read.iter().zip(0..).all(|(&read, _)| read < cases / targets.len()), "{read:?}");
     assert!(cases < 2000 || read.iter().sum::<usize>() > cases / 100, "{read:?}");
+}
+
+#[test]
+fn every_csv_that_is_read_has_the_rows_and_classes_of_a_second_reader() {
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let folder = TempDir::new().unwrap();
+    csv_cases::check(3000, csv_cases::compare(&folder.path().join("x.csv"), 3000));
+}
+
+#[test]
+#[ignore = "a million files: minutes"]
+fn every_one_of_a_million_csv_files_that_is_read_has_the_rows_and_classes_of_a_second_reader() {
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let folder = TempDir::new().unwrap();
+    let cases = 1_000_000;
+    csv_cases::check(cases, csv_cases::compare(&folder.path().join("x.csv"), cases));
 }
 
 #[test]

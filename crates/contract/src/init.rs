@@ -1,8 +1,8 @@
-//! Initial weights and shuffles. They are drawn by written rules from the generator of the masks,
-//! so that they are the same on every machine.
+//! Initial weights, shuffles and test rows. They are drawn by written rules from the generator of
+//! the masks, so that they are the same on every machine.
 //!
-//! Their counters never coincide with a mask's: the layers [`WEIGHTS`] and [`SHUFFLE`] are
-//! reserved.
+//! Their counters never coincide with a mask's: the layers [`RESERVED`] belong to draws that are
+//! not masks.
 //!
 //! **Weights** of layer `l`, He's uniform distribution (He et al., "Delving deep into rectifiers",
 //! ICCV 2015, section 2.2):
@@ -21,14 +21,28 @@
 //! ```
 //!
 //! and the order of the epoch is the rows sorted by `(k_i, i)`.
+//!
+//! **Test rows** of a table: row `i`, counted from 0, has the word
+//!
+//! ```text
+//! w_i = Philox4x32-10((0, i, 0x7ffffffd, 0), key)[0]
+//! ```
+//!
+//! Of a class of `n ≥ 2` rows, the `max(1, ⌊share·n + ½⌋)` rows that come first by `(w_i, i)` are
+//! test rows. A class of one row has none.
 
 use crate::philox::{key, philox4x32};
 use alloc::vec::Vec;
+use core::ops::RangeInclusive;
 
+/// Layers of draws that are not masks. A mask must not use them.
+pub const RESERVED: RangeInclusive<u32> = 0x7fff_fff0..=0x7fff_ffff;
 /// Reserved layer of the initial weights.
 pub const WEIGHTS: u32 = 0x7fff_ffff;
 /// Reserved layer of the shuffles.
 pub const SHUFFLE: u32 = 0x7fff_fffe;
+/// Reserved layer of the choice of test rows.
+pub const TEST_ROWS: u32 = 0x7fff_fffd;
 
 /// Returns the initial weights `[inputs, outputs]` of a network's layer `layer`, row-major.
 pub fn he_uniform(seed: u64, layer: u32, inputs: usize, outputs: usize) -> Vec<f32> {
@@ -59,6 +73,22 @@ pub fn shuffle(seed: u64, epoch: u32, rows: u32) -> Vec<u32> {
         .collect();
     order.sort_unstable();
     order.into_iter().map(|(_, row)| row).collect()
+}
+
+/// Chooses the test rows of a table, about `share` of the rows of each class. `classes` holds the
+/// class of each row. Returns for each row true if it is a test row.
+pub fn test_rows(seed: u64, share: f64, classes: &[u32]) -> Vec<bool> {
+    let word = |row: u32| philox4x32([0, row, TEST_ROWS, 0], key(seed))[0];
+    let mut order: Vec<(u32, u32, u32)> =
+        (0..).zip(classes).map(|(row, &class)| (class, word(row), row)).collect();
+    order.sort_unstable();
+    let mut is_test = alloc::vec![false; classes.len()];
+    for class in order.chunk_by(|a, b| a.0 == b.0).filter(|class| class.len() >= 2) {
+        // The cast is the floor.
+        let rows = ((share * class.len() as f64 + 0.5) as usize).max(1);
+        class.iter().take(rows).for_each(|&(_, _, row)| is_test[row as usize] = true);
+    }
+    is_test
 }
 
 #[cfg(test)]
@@ -99,6 +129,52 @@ mod tests {
         assert_eq!(bits, right);
         assert_eq!(shuffle(42, 0, 8), [7, 1, 5, 3, 6, 4, 0, 2]);
         assert_eq!(shuffle(0xDEAD_BEEF_CAFE_F00D, 7, 11), [2, 9, 5, 7, 1, 10, 3, 6, 4, 8, 0]);
+    }
+
+    fn chosen(seed: u64, share: f64, classes: &[u32]) -> Vec<usize> {
+        let is_test = test_rows(seed, share, classes);
+        (0..classes.len()).filter(|&row| is_test[row]).collect()
+    }
+
+    /// Expected values from a second implementation of the rule above, in another language.
+    #[test]
+    fn test_rows_are_these() {
+        let in_rotation: Vec<u32> = (0..30).map(|row| row % 3).collect();
+        assert_eq!(chosen(0, 0.2, &in_rotation), [3, 5, 11, 18, 22, 25]);
+        assert_eq!(chosen(42, 0.2, &in_rotation), [3, 8, 10, 11, 22, 24]);
+        let classes = [0, 0, 1, 2, 2, 2, 2, 2, 2, 2, 3, 3, 3, 3, 3, 3];
+        assert_eq!(chosen(0xDEAD_BEEF_CAFE_F00D, 0.35, &classes), [0, 3, 7, 11, 12]);
+    }
+
+    #[test]
+    fn every_class_of_two_rows_has_the_share_of_test_rows_whatever_its_order() {
+        for (rows, share, expected) in [
+            (1, 0.9, 0),
+            (2, 0.01, 1),
+            (2, 0.75, 2),
+            (3, 0.2, 1),
+            (5, 0.5, 3),
+            (1000, 0.2, 200),
+            (1000, 0.0004, 1),
+            (7, 1.0, 7),
+        ] {
+            // A second class between the rows must not change the number.
+            for others in [0, 1, 3] {
+                let classes: Vec<u32> =
+                    (0..rows).flat_map(|_| [9].into_iter().chain((0..others).map(|_| 4))).collect();
+                let found = chosen(3, share, &classes);
+                let of_9 = found.iter().filter(|&&row| classes[row] == 9).count();
+                assert_eq!(of_9, expected, "{share} of {rows} rows");
+            }
+        }
+        assert_eq!(chosen(0, 0.2, &[]), [0; 0]);
+    }
+
+    #[test]
+    fn draws_that_are_no_masks_use_reserved_layers() {
+        for layer in [WEIGHTS, SHUFFLE, TEST_ROWS] {
+            assert!(RESERVED.contains(&layer) && layer & crate::mask::PREDICTION == 0);
+        }
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! device, the tile, the batch split, the number of threads or the order of execution, so that any
 //! engine that follows the rules in [`mask`] draws the same bits. This crate is those rules in Rust:
 //! masks, the generator below them ([`philox`]), rates, axis maps for broadcast masks, alpha
-//! dropout's factors, and initial weights and shuffles ([`init`]).
+//! dropout's factors, and initial weights, shuffles and test rows ([`init`]).
 //!
 //! ```
 //! use dropout_contract::{Key, Mask, Rate};

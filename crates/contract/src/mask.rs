@@ -15,6 +15,8 @@
 //! leading dimensions) and cols (its last dimension). A shard of a larger tensor adds its offsets,
 //! so that a split over devices draws the mask of the whole.
 //!
+//! The layers 0x7ffffff0 to 0x7fffffff are reserved for draws that are not masks ([`crate::init`]).
+//!
 //! Nothing else enters: not the device, the tile, the batch split, the number of threads or the
 //! order of execution. Any change would be a version 2 beside this one. GPU twin:
 //! `shaders/mask.wgsl`.

@@ -44,7 +44,7 @@ fn train<B: Backend>(
     let architecture = Architecture {
         inputs: digits.train.cols,
         hidden: vec![128, 128],
-        classes: digits.classes,
+        classes: digits.classes.len(),
         mode: Mode::Inverted,
         rate: Rate::drop(0.5)?,
         input_rate: Rate::drop(0.2)?,
@@ -59,7 +59,7 @@ fn train<B: Backend>(
         net.backend_mut(),
         source,
         digits.train.cols,
-        digits.train.unit,
+        digits.train.unit.factor(),
         &digits.train.labels,
     )?;
     let training = Training { batch: BATCH, ..Training::default() };

@@ -43,7 +43,7 @@ use crate::args::Common;
 use crate::failure::Failure;
 use crate::machine::{Machine, Place};
 use crate::progress::Bar;
-use crate::{engine, output, writable};
+use crate::{engine, output, outputs};
 use elementwise::Elementwise;
 use forms::Forms;
 use isa::Isas;
@@ -54,7 +54,7 @@ use step::{Network, Step};
 use update::Update;
 use wgpu_dropout::Cpu;
 use wgpu_dropout::gpu::{AdapterChoice, Tuning};
-use wgpu_dropout::{Device, DeviceChoice, Error, Key, file, wgpu};
+use wgpu_dropout::{Device, DeviceChoice, Error, Key, wgpu};
 use work::{Timed, Work};
 
 /// Results of a benchmark.
@@ -68,7 +68,7 @@ pub struct Results {
 
 /// Runs `bench`.
 pub fn run(args: &Args, common: &Common) -> Result<(), Failure> {
-    args.html.as_deref().map_or(Ok(()), writable::check)?;
+    outputs::check(common, args.html.iter().map(|path| ("--html", path.as_path())), &[])?;
     let mut devices = devices(&common.device, common.tile)?;
     let plan = Plan {
         key: Key { seed: common.seed(), ..Key::default() },
@@ -86,11 +86,11 @@ pub fn run(args: &Args, common: &Common) -> Result<(), Failure> {
     }
     let Some(path) = &args.html else { return Ok(()) };
     let page = page::page(&Machine::here(), &places, &results)?;
-    file::write_atomic(path, |out| out.write_all(page.as_bytes()))?;
+    outputs::write(path, page.as_bytes())?;
     if common.json {
         Ok(())
     } else {
-        output::line(&format!("\nwrote {}: open it in a browser", path.display()))
+        output::line(&format!("\nwrote {}: open it in a browser", outputs::shown(path)))
     }
 }
 

@@ -4,11 +4,23 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use super::{DataSet, Samples, Values, unpacked, unreadable};
-use wgpu_dropout::{Error, Result, file};
+use wgpu_dropout::{Error, Result, Unit, file};
+
+/// Names of the parts of a data set, and of the files of each part.
+const TRAIN: &[&str] = &["train"];
+const TEST: &[&str] = &["t10k", "test"];
+const IMAGES: &str = "images-idx3-ubyte";
+const LABELS: &str = "labels-idx1-ubyte";
+
+/// Returns the files of a folder that belong to its data set.
+pub(super) fn files(folder: &Path) -> Vec<PathBuf> {
+    let parts = [TRAIN, TEST].into_iter().flat_map(|sets| [(sets, IMAGES), (sets, LABELS)]);
+    parts.filter_map(|(sets, part)| find(folder, sets, part).ok()).collect()
+}
 
 pub(super) fn open(folder: &Path) -> Result<DataSet> {
-    let (train, train_shape) = samples(folder, &["train"])?;
-    let (test, test_shape) = samples(folder, &["t10k", "test"])?;
+    let [(train, train_shape), (test, test_shape)] =
+        [samples(folder, TRAIN)?, samples(folder, TEST)?];
     if train_shape != test_shape {
         let what = format!(
             "images of {} for training, of {} for the test",
@@ -17,13 +29,13 @@ pub(super) fn open(folder: &Path) -> Result<DataSet> {
         );
         return Err(file::refused(folder.display(), what));
     }
-    DataSet::new(folder, train, test)
+    DataSet::new(folder, "idx", train, test)
 }
 
 /// Reads one part of the data set; returns its samples and the shape of its images.
 fn samples(folder: &Path, sets: &[&str]) -> Result<(Samples, Vec<usize>)> {
-    let images = find(folder, sets, "images-idx3-ubyte")?;
-    let labels = find(folder, sets, "labels-idx1-ubyte")?;
+    let images = find(folder, sets, IMAGES)?;
+    let labels = find(folder, sets, LABELS)?;
     let image = read(&images)?;
     let label = read(&labels)?;
     if image.shape.is_empty() {
@@ -42,7 +54,7 @@ fn samples(folder: &Path, sets: &[&str]) -> Result<(Samples, Vec<usize>)> {
     }
     let samples = Samples {
         values: Values::Bytes(image.bytes),
-        unit: 1.0 / 255.0,
+        unit: Unit::Byte,
         rows: image.rows,
         cols: image.cols,
         labels: label.bytes.into_iter().map(u32::from).collect(),

@@ -45,7 +45,7 @@ impl Plans {
         Architecture {
             inputs: data.train.cols,
             hidden: self.hidden.clone(),
-            classes: data.classes,
+            classes: data.classes.len(),
             mode,
             rate: self.rate,
             input_rate: Rate::KEEP_ALL,

@@ -13,7 +13,7 @@ use crate::args::Common;
 use crate::bench::{self, Effort, Extent, Plan, Row};
 use crate::failure::Failure;
 use crate::machine::{Machine, Place};
-use crate::{engine, output, writable};
+use crate::{engine, output, outputs};
 use compare::{Plans, Run};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
@@ -22,7 +22,7 @@ use wgpu_dropout::Cpu;
 use wgpu_dropout::data::DataSet;
 use wgpu_dropout::gpu::AdapterChoice;
 use wgpu_dropout::verify::{self, Check};
-use wgpu_dropout::{Counts, Device, DeviceChoice, Error, Key, file};
+use wgpu_dropout::{Counts, Device, DeviceChoice, Error, Key};
 
 /// Arguments of `demo`.
 #[derive(Debug, clap::Args)]
@@ -53,7 +53,7 @@ pub struct Findings {
 
 /// Runs `demo`.
 pub fn run(args: &Args, common: &Common) -> Result<(), Failure> {
-    writable::check(&args.output)?;
+    outputs::check(common, [("--output", args.output.as_path())], &[])?;
     let data = DataSet::digits()?;
     let mut devices = devices(common)?;
     let places: Vec<Place> = devices.iter().map(Place::of).collect();
@@ -89,11 +89,11 @@ pub fn run(args: &Args, common: &Common) -> Result<(), Failure> {
     let counts: Vec<Counts> = devices.iter().map(Device::counts).collect();
     let findings = Findings { machine, places, checks, plans, runs, rows: results.rows };
     let page = page::page(&findings)?;
-    file::write_atomic(&args.output, |out| out.write_all(page.as_bytes()))?;
+    outputs::write(&args.output, page.as_bytes())?;
     if common.json {
         return output::json(&json(&findings, &counts, &args.output));
     }
-    output::line(&format!("\nwrote {}: open it in a browser", args.output.display()))
+    output::line(&format!("\nwrote {}: open it in a browser", outputs::shown(&args.output)))
 }
 
 /// Returns the devices: the chosen adapter, unless `cpu` was chosen, then the CPU backend. With

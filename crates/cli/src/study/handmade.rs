@@ -47,7 +47,7 @@ pub fn train<B: Backend>(
     mut net: impl Handmade<B>,
 ) -> Result<(B, Found)> {
     let samples = drawn(&scene.data.train, recipe.rows, seed);
-    let mut batch = Batch::new(&mut backend, recipe.batch, samples.cols, scene.data.classes)?;
+    let mut batch = Batch::new(&mut backend, recipe.batch, samples.cols, scene.data.classes.len())?;
     let mut train = Rows::new(&mut backend, &samples, recipe.batch)?;
     let mut test = Rows::new(&mut backend, &scene.data.test, recipe.batch)?;
     let epochs = recipe.epochs();
@@ -89,7 +89,7 @@ impl<B: Backend> Rows<B> {
     fn new(backend: &mut B, samples: &Samples, batch: usize) -> Result<Self> {
         let resident = upload(backend, samples)?;
         let order = backend.zeros(samples.rows.next_multiple_of(batch), 1)?;
-        Ok(Self { resident, unit: samples.unit, batch, order })
+        Ok(Self { resident, unit: samples.unit.factor(), batch, order })
     }
 
     fn visit(&mut self, backend: &mut B, order: Vec<u32>) -> Result<()> {

@@ -29,17 +29,19 @@ pub use plan::Scene;
 use text::Outcome;
 
 use crate::args::{Common, integer};
+use crate::data::{self, Opened};
 use crate::failure::Failure;
 use crate::machine::{Machine, Place};
+use crate::outputs::Transaction;
 use crate::train::session;
-use crate::{engine, output, report};
+use crate::{engine, output, outputs, report};
 use experiment::Study;
 use plan::{Arm, Extent, Recipe};
 use record::{Partial, Store};
 use results::Results;
 use runner::Runner;
-use std::path::PathBuf;
-use wgpu_dropout::{Mode, file};
+use std::path::{Path, PathBuf};
+use wgpu_dropout::Mode;
 
 /// Arguments of `study`.
 #[derive(Debug, clap::Args)]
@@ -61,10 +63,10 @@ pub struct Args {
     /// Number of seeds to run everything with, counted up from --seed
     #[arg(long, default_value = "3", value_parser = seeds, allow_negative_numbers = true)]
     seeds: u32,
-    /// Data: the bundled digits, a folder of IDX files such as MNIST's, or a CSV with the label in
-    /// its last column
-    #[arg(long, default_value = "digits", value_name = "DIR|digits|FILE.csv")]
-    data: String,
+    /// Data: the bundled digits, a folder of IDX files such as MNIST's, a CSV, or `-` for a CSV
+    /// from stdin
+    #[arg(long, default_value = "digits", value_name = "DIR|digits|FILE.csv|-")]
+    data: PathBuf,
     /// Folder for the results: `results.jsonl`, from which a stopped run resumes, `study.html`,
     /// and its pictures as SVG
     #[arg(long, default_value = "study", value_name = "DIR")]
@@ -78,6 +80,9 @@ pub struct Args {
     /// Limit the number of updates of each training, to test everything else quickly
     #[arg(long, hide = true, value_parser = integer::<u32>)]
     updates: Option<u32>,
+    /// Reading of the data.
+    #[command(flatten)]
+    reading: data::Options,
 }
 
 fn named(text: &str) -> Result<&'static str, String> {
@@ -103,6 +108,20 @@ impl Args {
     }
 }
 
+/// Returns the file name of a study's picture, counted from 1.
+fn picture(study: &str, number: usize) -> String {
+    format!("{study}-{number}.svg")
+}
+
+/// Returns the pictures of studies that are in a folder.
+fn pictures(folder: &Path, studies: &[&Study]) -> Vec<PathBuf> {
+    let of = |study: &'_ &Study| {
+        let paths = (1..).map(|number| folder.join(picture(study.name, number)));
+        paths.take_while(|path| path.exists()).collect::<Vec<_>>()
+    };
+    studies.iter().flat_map(of).collect()
+}
+
 /// Runs `study`.
 pub fn run(args: &Args, common: &Common) -> Result<(), Failure> {
     let chosen = args.studies();
@@ -113,7 +132,7 @@ pub fn run(args: &Args, common: &Common) -> Result<(), Failure> {
             output::text(&text::list(&chosen))
         };
     }
-    let data = session::open(&args.data)?;
+    let Opened { set: data, about, .. } = session::open(&args.data, &args.reading)?;
     let extent = match args {
         Args { full: true, .. } => Extent::Full,
         Args { medium: true, .. } => Extent::Medium,
@@ -123,13 +142,17 @@ pub fn run(args: &Args, common: &Common) -> Result<(), Failure> {
     std::fs::create_dir_all(&args.out)
         .map_err(|error| Failure::Run(format!("{}: {error}", args.out.display())))?;
     let page = args.out.join("study.html");
-    crate::writable::check(&page)?;
-    let store = Store::open(args.out.join("results.jsonl"))?;
+    let results = args.out.join("results.jsonl");
+    let earlier = pictures(&args.out, &chosen);
+    let files = [&page, &results].into_iter().chain(&earlier);
+    let inputs = data::sources(&args.data, &args.reading);
+    outputs::check(common, files.map(|path| ("--out", path.as_path())), &inputs)?;
+    let store = Store::open(results)?;
 
     let device = engine::open(&common.device, common.tile)?;
     let place = Place::of(&device);
     let say = |text: String| if common.json { Ok(()) } else { output::text(&text) };
-    say(text::heading(&scene, &place, args.seeds))?;
+    say(about + &text::heading(&scene, &place, args.seeds))?;
     let seeds = (0..u64::from(args.seeds)).map(|seed| common.seed().wrapping_add(seed)).collect();
     let change = |recipe: &mut Recipe| {
         if args.without_dropout {
@@ -147,12 +170,9 @@ pub fn run(args: &Args, common: &Common) -> Result<(), Failure> {
         let results = Results { arms, records };
         let verdicts = (study.judge)(&scene, &results);
         let drawn = (study.figures)(&scene, &results)?;
-        for (number, svg) in
-            drawn.iter().filter_map(|piece| report::standalone::svg(piece)).enumerate()
-        {
-            let path = args.out.join(format!("{}-{}.svg", study.name, number + 1));
-            file::write_atomic(&path, |out| out.write_all(svg.as_bytes()))?;
-        }
+        let svgs = drawn.iter().filter_map(|piece| report::standalone::svg(piece));
+        let named = |(number, svg)| (args.out.join(picture(study.name, number)), svg);
+        let mut files: Vec<(PathBuf, String)> = (1..).zip(svgs).map(named).collect();
         figures.push(drawn.concat());
         let outcome = Outcome { study, results, verdicts };
         bar.aside(|| {
@@ -165,7 +185,12 @@ pub fn run(args: &Args, common: &Common) -> Result<(), Failure> {
         outcomes.push(outcome);
         // The page is rewritten after each study, so that a long run can be watched.
         let html = page::page(&Machine::here(), &place, &scene, &outcomes, &figures);
-        Ok(file::write_atomic(&page, |out| out.write_all(html.as_bytes()))?)
+        files.push((page.clone(), html));
+        let mut outputs = Transaction::default();
+        for (path, text) in &files {
+            outputs.add(path, |out| out.write_all(text.as_bytes()));
+        }
+        outputs.write()
     })?;
     drop(runner);
     say(format!("wrote {}: open it in a browser\n", page.display()))?;

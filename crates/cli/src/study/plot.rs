@@ -68,9 +68,9 @@ impl Plot<'_> {
         let (Some(first), Some(last)) = (xs().reduce(f64::min), xs().reduce(f64::max)) else {
             return Ok(String::new());
         };
+        let considered_from = if self.falling { first + 0.2 * (last - first) } else { first };
+        let considered = points().filter(|(x, _)| *x >= considered_from);
         let last = if last > first { last } else { first + 1.0 };
-        let considered =
-            points().filter(|(x, _)| !self.falling || *x >= first + 0.2 * (last - first));
         let mut low = f64::INFINITY;
         let mut high = f64::NEG_INFINITY;
         for (_, y) in considered {
@@ -161,5 +161,20 @@ impl Plot<'_> {
             }
             Ok(())
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::study::spread::Spread;
+
+    #[test]
+    fn a_line_of_one_point_is_drawn() {
+        for falling in [false, true] {
+            let lines = vec![Line::new("one", vec![(1.0, Spread::of([2.0]))])];
+            let plot = Plot { title: "t", x: "x", y: "y", log: false, falling, lines };
+            assert!(plot.draw().unwrap().contains("<svg"));
+        }
     }
 }

@@ -2,11 +2,10 @@
 //! stopped run resumes.
 
 use crate::failure::Failure;
+use crate::outputs::{self, Transaction};
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
-use std::fs::OpenOptions;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use wgpu_dropout::mlp::Evaluation;
 
@@ -141,12 +140,8 @@ impl Store {
     ///
     /// If the file exists but cannot be read.
     pub fn open(path: PathBuf) -> Result<Self, Failure> {
-        let text = match std::fs::read(&path) {
-            Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
-            Err(error) => return Err(failed(&path, &error)),
-        };
-        let records = text
+        let bytes = contents(&path)?;
+        let records = String::from_utf8_lossy(&bytes)
             .lines()
             .filter_map(|line| Record::read(&serde_json::from_str(line).ok()?))
             .collect();
@@ -160,23 +155,25 @@ impl Store {
 
     /// Adds a finished record. It is on disk before it counts as finished.
     pub fn add(&mut self, record: Record) -> Result<(), Failure> {
-        self.append(&record.json()).map_err(|error| failed(&self.path, &error))?;
+        // Another process may have added records since the file was read.
+        let mut bytes = contents(&self.path)?;
+        // Ends a line that was cut off before the next one begins.
+        if bytes.last().is_some_and(|&last| last != b'\n') {
+            bytes.push(b'\n');
+        }
+        bytes.extend(format!("{}\n", record.json()).bytes());
+        outputs::write(&self.path, &bytes)?;
         self.records.push(record);
         Ok(())
     }
-
-    fn append(&self, value: &Value) -> std::io::Result<()> {
-        // Ends a line that was cut off before the next one begins.
-        let cut = std::fs::read(&self.path)
-            .is_ok_and(|bytes| bytes.last().is_some_and(|&last| last != b'\n'));
-        let mut file = OpenOptions::new().create(true).append(true).open(&self.path)?;
-        file.write_all(format!("{}{value}\n", if cut { "\n" } else { "" }).as_bytes())?;
-        file.sync_data()
-    }
 }
 
-fn failed(path: &Path, error: &std::io::Error) -> Failure {
-    Failure::Run(format!("{}: {error}", path.display()))
+/// Returns the bytes of a file; none if it does not exist.
+fn contents(path: &Path) -> Result<Vec<u8>, Failure> {
+    match std::fs::read(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
+        read => read.map_err(|error| Failure::Run(format!("{}: {error}", path.display()))),
+    }
 }
 
 /// Arms that were stopped before their end: each one's network, and its figures so far.
@@ -200,12 +197,14 @@ impl Partial {
         self.folder.join(format!("stopped-{}.json", key.digest()))
     }
 
-    /// Saves the figures of an arm at an epoch. The caller must have saved its network before.
-    pub fn keep(&self, record: &Record, epoch: u32) -> Result<(), Failure> {
-        let text = json!({"record": record.json(), "epoch": epoch}).to_string();
-        Ok(wgpu_dropout::file::write_atomic(&self.figures(&record.key), |out| {
-            out.write_all(text.as_bytes())
-        })?)
+    /// Saves an arm's network at an epoch, and its figures so far.
+    pub fn keep(&self, record: &Record, epoch: u32, network: &[u8]) -> Result<(), Failure> {
+        let figures = json!({"record": record.json(), "epoch": epoch}).to_string();
+        let paths = [self.network(&record.key), self.figures(&record.key)];
+        let mut outputs = Transaction::default();
+        outputs.add(&paths[0], |out| out.write_all(network));
+        outputs.add(&paths[1], |out| out.write_all(figures.as_bytes()));
+        outputs.write()
     }
 
     /// Returns the saved figures of a key's arm, and the epoch that its network must have.
@@ -264,8 +263,9 @@ pub mod tests {
         let mut store = Store::open(path.clone()).unwrap();
         store.add(record("none", 0, 5.0)).unwrap();
         // A process was killed while it wrote this line.
-        let mut file = OpenOptions::new().append(true).open(&path).unwrap();
-        file.write_all(b"{\"study\": \"lad").unwrap();
+        let mut bytes = std::fs::read(&path).unwrap();
+        bytes.extend(b"{\"study\": \"lad");
+        std::fs::write(&path, bytes).unwrap();
         let mut store = Store::open(path.clone()).unwrap();
         store.add(record("half", 0, 4.0)).unwrap();
 
@@ -285,9 +285,12 @@ pub mod tests {
         let folder = tempfile::tempdir().unwrap();
         let partial = Partial::new(folder.path());
         let stopped = record("none", 0, 5.0);
-        partial.keep(&stopped, 7).unwrap();
+        partial.keep(&stopped, 7, b"a network").unwrap();
+        let network = partial.network(&stopped.key);
+        std::fs::remove_file(&network).unwrap();
         assert!(partial.of(&stopped.key).is_none(), "no network");
-        std::fs::write(partial.network(&stopped.key), "a network").unwrap();
+        partial.keep(&stopped, 7, b"a network").unwrap();
+        assert_eq!(std::fs::read(&network).unwrap(), b"a network");
         assert_eq!(partial.of(&stopped.key), Some((stopped.clone(), 7)));
         assert!(partial.of(&record("none", 1, 5.0).key).is_none());
         partial.remove(&stopped.key);

@@ -105,7 +105,7 @@ pub fn heading(scene: &Scene, place: &Place, seeds: u32) -> String {
         "data     {}; {} features, {} classes\ndevice   {}\nextent   {}, {seeds} seeds\n\n",
         scene.describe(),
         data.train.cols,
-        data.classes,
+        data.classes.len(),
         place.label,
         scene.pick_of(
             "quick: claims of order and sign",

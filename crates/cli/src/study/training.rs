@@ -21,7 +21,7 @@ const UNIT: u64 = 1_000_000;
 
 /// Returns the number of units that the progress bar counts for a training.
 pub fn parts(recipe: &Recipe, data: &DataSet) -> u64 {
-    recipe.cost(data.train.cols, data.classes) / UNIT
+    recipe.cost(data.train.cols, data.classes.len()) / UNIT
 }
 
 /// One training.
@@ -48,7 +48,8 @@ impl Run<'_> {
     /// training itself is the inner result.
     pub fn on<B: Backend>(&self, backend: B, key: Key) -> Back<B, Record> {
         let data = &self.scene.data;
-        let architecture = self.recipe.architecture(data.train.cols, data.classes, self.seed)?;
+        let architecture =
+            self.recipe.architecture(data.train.cols, data.classes.len(), self.seed)?;
         let new = |backend| {
             let net = Mlp::new(backend, architecture.clone())?;
             match self.recipe.batch_norm {
@@ -118,8 +119,7 @@ impl Run<'_> {
                 );
             }
             if kept.elapsed() > KEPT_EVERY && epoch < epochs {
-                bench.net.save(&self.partial.network(&record.key))?;
-                self.partial.keep(&record, epoch)?;
+                self.partial.keep(&record, epoch, &bench.net.to_bytes()?)?;
                 kept = Instant::now();
             }
         }

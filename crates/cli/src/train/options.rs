@@ -2,21 +2,27 @@
 
 use super::schedule;
 use crate::args::integer;
+use crate::data;
 use crate::failure::Failure;
 use crate::site::NetworkRates;
 use std::fmt::Display;
 use std::path::PathBuf;
 use wgpu_dropout::call::SgdRule;
 use wgpu_dropout::mlp::{Architecture, BatchNormPlace, Optimizer, Training};
-use wgpu_dropout::{Mode, Rate};
+use wgpu_dropout::{Mode, Rate, Unit};
 
 /// Arguments of `train`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Data: the bundled digits, a folder of IDX files such as MNIST's, or a CSV with the label in
-    /// its last column
-    #[arg(long, default_value = "digits", value_name = "DIR|digits|FILE.csv")]
-    pub data: String,
+    /// Data: the bundled digits, a folder of IDX files such as MNIST's, a CSV, or `-` for a CSV
+    /// from stdin
+    #[arg(long, default_value = "digits", value_name = "DIR|digits|FILE.csv|-")]
+    pub data: PathBuf,
+    /// Factor that turns the values of the data into features, which the saved network keeps
+    /// [default: that of a resumed network; else 1/16 for the digits, 1/255 for IDX files, 1 for a
+    /// CSV]
+    #[arg(long, value_name = "1/16|1/255|1")]
+    pub unit: Option<Unit>,
     /// Units of each hidden layer, or `none` [default: 256,256]
     #[arg(long, value_name = "UNITS,…", value_parser = hidden)]
     hidden: Option<Hidden>,
@@ -66,13 +72,17 @@ pub struct Args {
     /// Visit the rows in file order in every epoch [default: in a different order in each epoch]
     #[arg(long)]
     no_shuffle: bool,
-    /// Save the network to this file after each epoch; with `--epochs 0`, save the initial weights
+    /// Save the network to this file after each epoch; with `--epochs 0`, save the initial weights.
+    /// `-` is stdout, which is written once, at the end
     #[arg(long, value_name = "FILE")]
     pub save: Option<PathBuf>,
     /// Continue from a saved network. Layers, mode, rates and seed are those of the file, and so
     /// are the mini-batch and the update unless given here
     #[arg(long, value_name = "FILE")]
     pub resume: Option<PathBuf>,
+    /// Reading of the data.
+    #[command(flatten)]
+    pub reading: data::Options,
 }
 
 /// Units of each hidden layer.

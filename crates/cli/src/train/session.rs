@@ -1,7 +1,10 @@
 //! Training of a network on a data set, and the summary of each epoch.
 
+use crate::data::{self, Opened, Options};
 use crate::failure::Failure;
+use crate::output;
 use serde_json::{Value, json};
+use std::path::Path;
 use std::time::Instant;
 use wgpu_dropout::data::{DataSet, Samples, Values};
 use wgpu_dropout::mlp::{Evaluation, Mlp, Resident, Source, Training};
@@ -11,12 +14,20 @@ use wgpu_dropout::{Backend, Error};
 pub const HEADS: &str =
     "epoch  running loss  train loss  train error  test loss  test error   seconds    images/s";
 
-/// Opens a data set. A source of an unknown kind is wrong usage.
-pub fn open(source: &str) -> Result<DataSet, Failure> {
-    crate::data::open(source).map_err(|error| match error {
+/// Opens a data set and says what is unusual about it.
+pub fn open(source: &Path, options: &Options) -> Result<Opened, Failure> {
+    let opened = data::open(source, options).map_err(failure)?;
+    opened.remarks.iter().for_each(|remark| output::note(&format!("note: {remark}")));
+    Ok(opened)
+}
+
+/// Returns the failure for an error of reading data. Options that do not fit the data are wrong
+/// usage.
+pub fn failure(error: Error) -> Failure {
+    match error {
         Error::Invalid { what } => Failure::Usage(what),
         error => error.into(),
-    })
+    }
 }
 
 /// Uploads samples in the type in which their file stores them.
@@ -25,29 +36,7 @@ pub fn upload<B: Backend>(backend: &mut B, samples: &Samples) -> wgpu_dropout::R
         Values::Bytes(bytes) => Source::Bytes(bytes),
         Values::Floats(floats) => Source::Floats(floats),
     };
-    Resident::new(backend, source, samples.cols, samples.unit, &samples.labels)
-}
-
-/// Returns an error if a network cannot take the data.
-pub fn check_fit(
-    data: &str,
-    cols: usize,
-    classes: usize,
-    network: &wgpu_dropout::mlp::Architecture,
-) -> Result<(), Failure> {
-    if cols != network.inputs {
-        let what = format!("{data}: {cols} features a row, the network takes {}", network.inputs);
-        return Err(Failure::Run(what));
-    }
-    if classes > network.classes {
-        let what = format!(
-            "{data}: labels up to {}, the network has classes 0 to {}",
-            classes - 1,
-            network.classes - 1
-        );
-        return Err(Failure::Run(what));
-    }
-    Ok(())
+    Resident::new(backend, source, samples.cols, samples.unit.factor(), &samples.labels)
 }
 
 /// A network, its data on the device, and its training settings.
@@ -60,9 +49,8 @@ pub struct Session<B: Backend> {
 }
 
 impl<B: Backend> Session<B> {
-    /// Uploads the data for a network.
+    /// Uploads the data for a network, which they must fit.
     pub fn new(mut net: Mlp<B>, data: &DataSet, training: Training) -> Result<Self, Failure> {
-        check_fit(&data.name, data.train.cols, data.classes, net.architecture())?;
         let train = upload(net.backend_mut(), &data.train)?;
         let test = upload(net.backend_mut(), &data.test)?;
         Ok(Self { net, train, test, training })

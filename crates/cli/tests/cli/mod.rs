@@ -58,14 +58,14 @@ pub fn refuse(folder: &Path, line: &str, status: i32) -> String {
     stderr
 }
 
-/// Returns the paths in a folder with the contents of its files.
+/// Returns the paths in a folder with the contents of its files. A folder has none, and neither has
+/// a link that leads nowhere.
 pub fn files(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     let paths = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
-    paths
-        .map(|path| {
-            (path.clone(), if path.is_dir() { Vec::new() } else { std::fs::read(path).unwrap() })
-        })
-        .collect()
+    let contents = |path: &Path| {
+        if path.is_file() { std::fs::read(path).unwrap() } else { Vec::new() }
+    };
+    paths.map(|path| (path.clone(), contents(&path))).collect()
 }
 
 /// Returns the devices to run on: the CPU backend, and the GPU if the other tests find one.

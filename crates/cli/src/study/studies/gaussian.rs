@@ -105,7 +105,8 @@ impl Computation for Net<'_> {
         let Self { scene, seed, noise } = *self;
         let (rows, width, updates) = scene.pick((2000, 256, 1500), (60_000, 1024, 36_000));
         let recipe = Recipe::plain(scene.rows(rows), &[width, width], scene.updates(updates));
-        let widths = recipe.architecture(scene.data.train.cols, scene.data.classes, seed)?.widths();
+        let widths =
+            recipe.architecture(scene.data.train.cols, scene.data.classes.len(), seed)?.widths();
         let noisy =
             Noisy::new(&mut backend, recipe.batch, &widths, seed, noise, scene.input_keep())?;
         handmade::train(backend, scene, &recipe, seed, noisy)

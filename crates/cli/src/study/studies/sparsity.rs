@@ -155,7 +155,7 @@ impl Computation for Autoencoder<'_> {
                 all_labels: resident.labels(),
                 order: &order,
                 first,
-                unit: train.unit,
+                unit: train.unit.factor(),
                 x: &mut x,
                 labels: &mut labels,
                 dropout: Dropout::NONE,

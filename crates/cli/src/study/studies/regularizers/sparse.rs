@@ -26,8 +26,9 @@ impl Computation for Net<'_> {
     fn on<B: Backend>(&self, mut backend: B) -> Result<(B, Found)> {
         let scene = self.scene;
         let recipe = &self.recipe;
-        let widths =
-            recipe.architecture(scene.data.train.cols, scene.data.classes, self.seed)?.widths();
+        let widths = recipe
+            .architecture(scene.data.train.cols, scene.data.classes.len(), self.seed)?
+            .widths();
         let layers = Layer::stack(&mut backend, self.seed, &widths)?;
         let hidden = recipe
             .hidden

@@ -106,7 +106,7 @@ pub fn shapes(
         Architecture {
             inputs,
             hidden,
-            classes: scene.data.classes,
+            classes: scene.data.classes.len(),
             mode: Mode::Inverted,
             rate,
             input_rate,
