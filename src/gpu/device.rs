@@ -2,6 +2,7 @@
 
 use super::experimental;
 use crate::{Error, Result};
+use std::ffi::OsStr;
 
 /// Adapter as a user names it on the command line or in `WGPU_DROPOUT_DEVICE`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,7 +20,8 @@ pub enum AdapterChoice {
 /// Returns every adapter that can run compute shaders, the best first.
 ///
 /// OpenGL is queried only if no other backend has an adapter: it offers the same devices again with
-/// lower limits. `WGPU_BACKEND` (such as `vulkan` or `gl`) narrows the search.
+/// lower limits. `WGPU_BACKEND` (such as `vulkan` or `gl`) narrows the search. Drivers may print to
+/// stderr, as [`Gpu::open`](super::Gpu::open) says.
 ///
 /// # Errors
 /// [`Error::Invalid`] if `WGPU_BACKEND` names an unknown backend.
@@ -32,7 +34,7 @@ pub fn adapters() -> Result<Vec<wgpu::Adapter>> {
 /// # Errors
 /// Those of [`adapters`].
 pub async fn adapters_async() -> Result<Vec<wgpu::Adapter>> {
-    let wanted = backends(std::env::var("WGPU_BACKEND").ok().as_deref())?;
+    let wanted = backends(std::env::var_os("WGPU_BACKEND").as_deref())?;
     // wgpu panics if no backend is compiled in.
     if wgpu::Instance::enabled_backend_features().is_empty() {
         return Ok(Vec::new());
@@ -61,10 +63,11 @@ async fn adapters_of(backends: wgpu::Backends) -> Vec<wgpu::Adapter> {
 }
 
 /// Parses `WGPU_BACKEND`; all backends if it is unset or blank.
-fn backends(name: Option<&str>) -> Result<wgpu::Backends> {
-    let Some(name) = name.filter(|name| !name.trim().is_empty()) else {
+fn backends(name: Option<&OsStr>) -> Result<wgpu::Backends> {
+    let name = name.unwrap_or_default().to_string_lossy();
+    if name.trim().is_empty() {
         return Ok(wgpu::Backends::all());
-    };
+    }
     let unknown = |name: &str| {
         Error::invalid(format!("WGPU_BACKEND names `{name}`: must be vulkan, metal, dx12 or gl"))
     };
@@ -242,11 +245,10 @@ mod tests {
 
     #[test]
     fn an_unknown_backend_is_an_error_and_not_an_empty_list() {
-        assert!(backends(Some("vulcan")).is_err());
-        assert_eq!(
-            backends(Some("vulkan,gl")).unwrap(),
-            wgpu::Backends::VULKAN | wgpu::Backends::GL
-        );
+        let named = |name: &str| backends(Some(OsStr::new(name)));
+        assert!(named("vulcan").is_err());
+        assert_eq!(named("vulkan,gl").unwrap(), wgpu::Backends::VULKAN | wgpu::Backends::GL);
+        assert_eq!(named(" ").unwrap(), wgpu::Backends::all());
         assert_eq!(backends(None).unwrap(), wgpu::Backends::all());
     }
 }

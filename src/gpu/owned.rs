@@ -55,6 +55,9 @@ impl Gpu {
     /// Opens a device on the chosen adapter and chooses its kernels by [`Tuning::Auto`]. On a real
     /// GPU, the first call in a process runs a trial of less than half a second.
     ///
+    /// The driver may print to stderr. On Linux without a display, Mesa does so unless the
+    /// environment variable `NODEVICE_SELECT` is 1; `docs/embedding.md` says why and how to set it.
+    ///
     /// # Errors
     /// [`Error::Adapter`] if no adapter matches, or if none that matches can run the kernels.
     pub fn open(choice: &AdapterChoice) -> Result<Self> {

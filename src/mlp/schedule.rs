@@ -67,6 +67,17 @@ impl Schedule {
         }
     }
 
+    /// Returns the step from which the factor no longer changes.
+    pub fn end(self) -> u32 {
+        match self {
+            Self::Constant => 0,
+            Self::Linear { steps, .. }
+            | Self::Exponential { steps, .. }
+            | Self::Early { steps }
+            | Self::Late { steps } => steps,
+        }
+    }
+
     /// Returns the same schedule over `times` as many steps.
     pub fn stretched(self, times: u32) -> Self {
         let long = |steps: u32| steps.saturating_mul(times);
@@ -202,6 +213,17 @@ mod tests {
         );
         assert_eq!(factors(Schedule::Early { steps: 2 }), [1.0, 1.0, 0.0, 0.0, 0.0]);
         assert_eq!(factors(Schedule::Late { steps: 2 }), [0.0, 0.0, 1.0, 1.0, 1.0]);
+        for schedule in [
+            Schedule::Linear { from: 0.5, to: 1.0, steps: 4 },
+            Schedule::Exponential { to: 0.0625, steps: 4 },
+            Schedule::Early { steps: 4 },
+            Schedule::Late { steps: 4 },
+        ] {
+            assert_eq!(schedule.end(), 4);
+            let [before, at, after] = [3, 4, u32::MAX].map(|step| schedule.factor(step));
+            assert!(before != at && at == after, "{schedule}");
+        }
+        assert_eq!(Schedule::Constant.end(), 0);
         // Over 0 steps only the final factor applies.
         assert_eq!(factors(Schedule::Linear { from: 0.5, to: 2.0, steps: 0 }), [2.0; 5]);
     }

@@ -1,5 +1,7 @@
 //! Activation functions.
 
+use crate::{Error, Result};
+
 /// Activation function, applied between a layer's sum and its dropout.
 ///
 /// | | act(z) | source |
@@ -24,4 +26,47 @@ pub enum Activation {
 impl Activation {
     /// Every activation.
     pub const ALL: [Self; 5] = [Self::None, Self::Relu, Self::Gelu, Self::Silu, Self::Sigmoid];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Relu => "relu",
+            Self::Gelu => "gelu",
+            Self::Silu => "silu",
+            Self::Sigmoid => "sigmoid",
+        }
+    }
+}
+
+impl std::fmt::Display for Activation {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl std::str::FromStr for Activation {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        Self::ALL.into_iter().find(|activation| activation.name() == text).ok_or_else(|| {
+            let names = Self::ALL.map(Self::name).join(", ");
+            Error::invalid(format!("activation `{text}`: must be one of {names}"))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Activation;
+
+    #[test]
+    fn activations_read_back_from_their_names() {
+        for activation in Activation::ALL {
+            assert_eq!(activation.to_string().parse::<Activation>().unwrap(), activation);
+        }
+        for bad in ["", "Relu", "swish", "relu "] {
+            let error = bad.parse::<Activation>().unwrap_err().to_string();
+            assert!(error.contains("none, relu, gelu, silu, sigmoid"), "{error}");
+        }
+    }
 }

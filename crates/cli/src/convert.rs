@@ -5,7 +5,7 @@ use crate::args::Common;
 use crate::failure::Failure;
 use crate::fit::class_names;
 use crate::inputs::{self, Input};
-use crate::site::NetworkRates;
+use crate::rate::NetworkRates;
 use crate::{output, outputs};
 use serde_json::json;
 use std::path::{Path, PathBuf};
@@ -70,6 +70,7 @@ pub fn run(args: &Args, common: &Common) -> Result<(), Failure> {
             let layout = layout.unwrap_or_default();
             let form = Interchange { layout, layers };
             let mut net = read(args, name, &bytes, &form, common.seed())?;
+            args.rates.remark(args.rates.mode());
             outputs::write(&args.output, &net.to_bytes()?)?;
             (net, format!("from {layout}"))
         }

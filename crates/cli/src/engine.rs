@@ -13,11 +13,12 @@ const TILE: &str = "WGPU_DROPOUT_TILE";
 
 /// Opens a device and chooses its tiles as requested.
 pub fn open(choice: &DeviceChoice, tile: Option<Tuning>) -> wgpu_dropout::Result<Device> {
-    let tuning = match (tile, std::env::var(TILE)) {
+    let tuning = match (tile, std::env::var_os(TILE)) {
         (Some(tuning), _) => tuning,
-        (None, Ok(name)) if !name.is_empty() => {
-            name.parse().map_err(|error| Error::Invalid { what: format!("{TILE}: {error}") })?
-        }
+        (None, Some(name)) if !name.is_empty() => name
+            .to_string_lossy()
+            .parse()
+            .map_err(|error| Error::Invalid { what: format!("{TILE}: {error}") })?,
         (None, _) => Tuning::Auto,
     };
     Device::with_gpu(choice, |adapter| Gpu::tuned_by(adapter, tuning, trials::kept_or_new))

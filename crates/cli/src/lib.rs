@@ -9,6 +9,7 @@
 
 mod args;
 mod arrays;
+mod axes;
 pub mod bench;
 mod convert;
 pub mod data;
@@ -25,9 +26,11 @@ mod mask;
 pub mod npy;
 mod output;
 mod outputs;
+mod pass;
 mod predict;
 mod progress;
 mod quiet;
+mod rate;
 mod report;
 mod site;
 mod study;
@@ -75,9 +78,9 @@ enum Noun {
     Bench(bench::Args),
     /// Print the mask drawn from a key
     Mask(mask::Args),
-    /// Run dropout on a .npy file: y = M·s·x
+    /// Run a form of dropout on a .npy file, such as y = M·s·x, and its backward pass
     Dropout(dropout::Args),
-    /// Run a layer on .npy files: Y = M·s·relu(X·W + b), and its backward pass
+    /// Run a layer on .npy files: Y = R + M·s·act(X·W + b), and its backward pass
     Linear(linear::Args),
 }
 

@@ -1,5 +1,5 @@
-//! `linear`: runs a fully connected layer with ReLU and dropout on `.npy` files, forward and
-//! backward.
+//! `linear`: runs a fully connected layer with an activation, dropout and a residual on `.npy`
+//! files, forward and backward.
 
 use crate::args::Common;
 use crate::arrays::{Outputs, Values, check_outputs, read_shaped, show};
@@ -7,47 +7,39 @@ use crate::engine;
 use crate::failure::Failure;
 use crate::inputs::Input;
 use crate::npy::{self, Array};
-use crate::site::AppliedSite;
+use crate::pass::Pass;
 use std::path::PathBuf;
-use wgpu_dropout::call::{GradInput, GradWeight, LinearForward};
+use wgpu_dropout::call::{
+    Activation, ActivationGrad, GradInput, GradWeight, LinearActivation, LinearForward,
+};
 use wgpu_dropout::{Backend, Device, Dropout, elements};
 
 /// Arguments of `linear`.
 #[derive(Debug, clap::Args)]
-#[command(group = clap::ArgGroup::new("gradients").multiple(true))]
 pub struct Args {
-    /// Input X: its last axis has I elements, all others together are the rows
-    #[arg(long, value_name = "X.npy")]
-    input: PathBuf,
-    /// Weights W [I, O]
+    #[command(flatten)]
+    pass: Pass,
+    /// Weights W [I, O], where I is the size of the input's last axis; the output has O instead
     #[arg(long, value_name = "W.npy")]
     weight: PathBuf,
     /// Bias b [O]
     #[arg(long, value_name = "B.npy")]
     bias: Option<PathBuf>,
-    /// Apply no ReLU before the dropout
-    #[arg(long)]
-    no_relu: bool,
-    /// Write Y = M·s·relu(X·W + b) to this file; it has the input's shape, with O elements in its
-    /// last axis
-    #[arg(long, value_name = "Y.npy")]
-    output: Option<PathBuf>,
-    /// Write the mask M, bytes 0 and 1, to this file
-    #[arg(long, value_name = "M.npy")]
-    mask_output: Option<PathBuf>,
-    /// Gradient dY with respect to the output, of the output's shape
-    #[arg(long, value_name = "DY.npy", requires = "gradients", conflicts_with = "predict")]
-    grad_output: Option<PathBuf>,
-    /// Write dX = dZ·Wᵀ to this file
+    /// Activation act before the dropout
     #[arg(
         long,
-        value_name = "DX.npy",
-        requires = "grad_output",
-        conflicts_with = "predict",
-        group = "gradients"
+        value_name = "none|relu|gelu|silu|sigmoid",
+        default_value_t = Activation::Relu,
+        conflicts_with = "no_relu"
     )]
-    grad_input: Option<PathBuf>,
-    /// Write dW = Xᵀ·dZ to this file
+    activation: Activation,
+    /// The same as `--activation none`
+    #[arg(long)]
+    no_relu: bool,
+    /// Residual R of the output's shape, added after the dropout. Its gradient is that of the output
+    #[arg(long, value_name = "R.npy")]
+    residual: Option<PathBuf>,
+    /// Write the gradient with respect to the weights, dW = Xᵀ·dZ, to this file
     #[arg(
         long,
         value_name = "DW.npy",
@@ -56,7 +48,7 @@ pub struct Args {
         group = "gradients"
     )]
     grad_weight: Option<PathBuf>,
-    /// Write db, the sum of dZ over its rows, to this file
+    /// Write the gradient with respect to the bias, the sum of dZ over its rows, to this file
     #[arg(
         long,
         value_name = "DB.npy",
@@ -65,8 +57,12 @@ pub struct Args {
         group = "gradients"
     )]
     grad_bias: Option<PathBuf>,
-    #[command(flatten)]
-    site: AppliedSite,
+}
+
+impl Args {
+    fn activation(&self) -> Activation {
+        if self.no_relu { Activation::None } else { self.activation }
+    }
 }
 
 /// Input arrays, read and checked to have matching shapes.
@@ -74,43 +70,42 @@ struct Inputs {
     x: Array,
     weight: Array,
     bias: Option<Array>,
+    residual: Option<Array>,
     grad_output: Option<Array>,
     output_shape: Vec<usize>,
 }
 
 /// Runs `linear`.
 pub fn run(args: &Args, common: &Common) -> Result<(), Failure> {
-    let dropout = args.site.dropout(common.seed())?;
+    let dropout = args.pass.site.dropout(common.seed())?;
+    let gradients = [("--grad-weight", &args.grad_weight), ("--grad-bias", &args.grad_bias)];
+    let parameters = [
+        Input::kept("--weight", [&args.weight]),
+        Input::kept("--bias", &args.bias),
+        Input::kept("--residual", &args.residual),
+    ];
     check_outputs(
         common,
-        &[
-            ("--output", &args.output),
-            ("--mask-output", &args.mask_output),
-            ("--grad-input", &args.grad_input),
-            ("--grad-weight", &args.grad_weight),
-            ("--grad-bias", &args.grad_bias),
-        ],
-        &[
-            Input::kept("--input", [&args.input]).replaced_by("--output"),
-            Input::kept("--weight", [&args.weight]),
-            Input::kept("--bias", &args.bias),
-            Input::kept("--grad-output", &args.grad_output).replaced_by("--grad-input"),
-        ],
+        &[&args.pass.outputs()[..], &gradients].concat(),
+        &args.pass.inputs().into_iter().chain(parameters).collect::<Vec<_>>(),
     )?;
     let inputs = read(args)?;
     let mut device = engine::open(&common.device, common.tile)?;
+    args.pass.site.remark();
     let outputs = match &mut device {
         Device::Gpu(gpu) => compute(gpu.as_mut(), args, &inputs, dropout)?,
         Device::Cpu(cpu) => compute(cpu, args, &inputs, dropout)?,
     };
     let written = outputs.write()?;
     let (x, weight) = (show(&inputs.x.shape), show(&inputs.weight.shape));
-    let what = format!("linear {x} × {weight}, {}: {written}", args.site.describe(&dropout));
+    let (activation, site) = (args.activation(), args.pass.site.describe(&dropout));
+    let residual = if args.residual.is_some() { ", residual" } else { "" };
+    let what = format!("linear {x} × {weight}, {activation}, {site}{residual}: {written}");
     engine::finish(common, &device, &what, serde_json::Map::new())
 }
 
 fn read(args: &Args) -> Result<Inputs, Failure> {
-    let (x, weight) = (npy::read(&args.input)?, npy::read(&args.weight)?);
+    let (x, weight) = (npy::read(&args.pass.input)?, npy::read(&args.weight)?);
     let misfit = |path: &PathBuf, array: &Array, wanted: String| {
         Err(Failure::Run(format!(
             "{}: shape {}, expected {wanted}",
@@ -138,12 +133,44 @@ fn read(args: &Args) -> Result<Inputs, Failure> {
     }
     let leading = x.shape.split_last().map_or(&[][..], |(_, leading)| leading);
     let output_shape = [leading, &[outputs]].concat();
-    let grad_output = args
-        .grad_output
-        .as_ref()
-        .map(|path| read_shaped(path, &output_shape, "the output"))
-        .transpose()?;
-    Ok(Inputs { x, weight, bias, grad_output, output_shape })
+    let of_output = |path: &Option<PathBuf>| {
+        path.as_ref().map(|path| read_shaped(path, &output_shape, "the output")).transpose()
+    };
+    let (residual, grad_output) = (of_output(&args.residual)?, of_output(&args.pass.grad_output)?);
+    Ok(Inputs { x, weight, bias, residual, grad_output, output_shape })
+}
+
+/// A layer on a backend.
+struct Layer<'a, B: Backend> {
+    x: &'a B::Tensor<f32>,
+    weight: &'a B::Tensor<f32>,
+    bias: Option<&'a B::Tensor<f32>>,
+    residual: Option<&'a B::Tensor<f32>>,
+    activation: Activation,
+    dropout: Dropout,
+}
+
+impl<B: Backend> Layer<'_, B> {
+    /// Returns true if the backward pass needs nothing but the output.
+    fn is_plain(&self) -> bool {
+        self.residual.is_none() && matches!(self.activation, Activation::None | Activation::Relu)
+    }
+
+    /// Computes the output and, if the backward pass needs them, the sums before the activation.
+    fn forward(
+        self,
+        backend: &mut B,
+        y: &mut B::Tensor<f32>,
+        z: Option<&mut B::Tensor<f32>>,
+    ) -> wgpu_dropout::Result<()> {
+        let plain = self.is_plain();
+        let Self { x, weight, bias, residual, activation, dropout } = self;
+        if plain {
+            let relu = activation == Activation::Relu;
+            return backend.run(LinearForward { x, weight, bias, y, relu, dropout });
+        }
+        backend.run(LinearActivation { x, weight, bias, residual, z, y, activation, dropout })
+    }
 }
 
 fn compute<'a, B: Backend>(
@@ -156,39 +183,49 @@ fn compute<'a, B: Backend>(
     let ((batch, inner), cols) = (inputs.x.rows_cols(), inputs.weight.rows_cols().1);
     // Check the size before anything is allocated.
     elements("output", batch, cols)?;
-    let x = backend.tensor(batch, inner, &inputs.x.values)?;
-    let weight = backend.tensor(inner, cols, &inputs.weight.values)?;
-    let bias =
-        inputs.bias.as_ref().map(|bias| backend.tensor(1, cols, &bias.values)).transpose()?;
+    let x = &backend.tensor(batch, inner, &inputs.x.values)?;
+    let weight = &backend.tensor(inner, cols, &inputs.weight.values)?;
+    let of_output = |backend: &mut B, rows: usize, array: &Option<Array>| {
+        array.as_ref().map(|array| backend.tensor(rows, cols, &array.values)).transpose()
+    };
+    let bias = of_output(backend, 1, &inputs.bias)?;
+    let residual = of_output(backend, batch, &inputs.residual)?;
+    let grad_output = of_output(backend, batch, &inputs.grad_output)?;
+
+    let activation = args.activation();
+    let (bias, residual) = (bias.as_ref(), residual.as_ref());
+    let layer = Layer { x, weight, bias, residual, activation, dropout };
+    let saves_sums = grad_output.is_some() && !layer.is_plain();
     let mut y = backend.zeros(batch, cols)?;
-    let relu = !args.no_relu;
-    backend.run(LinearForward {
-        x: &x,
-        weight: &weight,
-        bias: bias.as_ref(),
-        y: &mut y,
-        relu,
-        dropout,
-    })?;
-    if let Some(path) = &args.output {
+    let mut z = saves_sums.then(|| backend.zeros(batch, cols)).transpose()?;
+    layer.forward(backend, &mut y, z.as_mut())?;
+    if let Some(path) = &args.pass.output {
         outputs.add(path, &inputs.output_shape, Values::Floats(backend.read(&y)?));
     }
-    if let Some(path) = &args.mask_output {
+    if let Some(path) = &args.pass.mask_output {
         outputs.add(
             path,
             &inputs.output_shape,
             Values::Mask(backend.read_mask(dropout.mask, batch, cols)?),
         );
     }
-    let Some(grad_output) = &inputs.grad_output else { return Ok(outputs) };
-    let grad_output = backend.tensor(batch, cols, &grad_output.values)?;
-    let (grad_output, output) = (&grad_output, relu.then_some(&y));
-    if let Some(path) = &args.grad_input {
+
+    let Some(grad_output) = &grad_output else { return Ok(outputs) };
+    let mut grad_z = None;
+    if let Some(z) = &z {
+        let grad_z = grad_z.insert(backend.zeros(batch, cols)?);
+        backend.run(ActivationGrad { grad_output, z, grad_z, activation, dropout })?;
+    }
+    let (grad_output, output, dropout) = match &grad_z {
+        Some(grad_z) => (grad_z, None, Dropout::NONE),
+        None => (grad_output, (activation == Activation::Relu).then_some(&y), dropout),
+    };
+    if let Some(path) = &args.pass.grad_input {
         let mut grad_input = backend.zeros(batch, inner)?;
         backend.run(GradInput {
             grad_output,
             output,
-            weight: &weight,
+            weight,
             grad_input: &mut grad_input,
             dropout,
             through: None,
@@ -200,7 +237,7 @@ fn compute<'a, B: Backend>(
         let mut grad_bias = backend.zeros(1, cols)?;
         let (dw, db) = (&mut grad_weight, &mut grad_bias);
         backend.run(GradWeight {
-            x: &x,
+            x,
             grad_output,
             output,
             grad_weight: dw,

@@ -6,7 +6,8 @@ use crate::failure::Failure;
 use crate::npy;
 use crate::output::{self, Role};
 use crate::outputs::{self, Transaction};
-use crate::site::{Site, describe_rate};
+use crate::rate::describe_keep;
+use crate::site::Site;
 use std::io::{self, Write};
 use std::path::PathBuf;
 use wgpu_dropout::{Backend, Device, Error, Mask, elements};
@@ -59,6 +60,7 @@ pub fn run(args: &Args, common: &Common) -> Result<(), Failure> {
         cols: args.cols,
         device: engine::open(&common.device, common.tile)?,
     };
+    args.site.rate.remark();
     let mut more = serde_json::Map::new();
     let mut kept = 0;
     let mut write = |out: &mut dyn Write| -> io::Result<()> {
@@ -94,7 +96,7 @@ pub fn run(args: &Args, common: &Common) -> Result<(), Failure> {
         ("keep_in_effect".to_owned(), mask.rate.keep_in_effect().into()),
     ]);
     let what =
-        format!("mask {}×{}, {}: {kept} kept", args.rows, args.cols, describe_rate(mask.rate));
+        format!("mask {}×{}, {}: {kept} kept", args.rows, args.cols, describe_keep(mask.rate));
     engine::finish(common, &drawing.device, &what, more)
 }
 

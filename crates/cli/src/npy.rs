@@ -69,6 +69,22 @@ pub(crate) fn values_from(path: &Path, input: &mut dyn Read) -> Result<Array<Val
     Ok(Array { shape, values })
 }
 
+/// Reads a mask, an array of `|u1` or `|b1` in C order, each byte of which is 0 or 1.
+///
+/// # Errors
+/// As [`read`]; [`Error::Data`](wgpu_dropout::Error::Data) for another byte.
+pub fn read_mask(path: &Path) -> Result<Array<Vec<u8>>> {
+    let name = inputs::shown(path);
+    let (_, mask) = load(&name, &mut inputs::open(path)?, &[U8, BOOL])?;
+    match mask.values.iter().position(|&byte| byte > 1) {
+        Some(at) => {
+            let what = format!("element {at} is {}: a mask consists of 0 and 1", mask.values[at]);
+            Err(file::refused(name.display(), what))
+        }
+        None => Ok(mask),
+    }
+}
+
 /// Type of an array's elements.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Dtype {
@@ -78,6 +94,7 @@ struct Dtype {
 
 const F32: Dtype = Dtype { descr: "<f4", bytes: 4 };
 const U8: Dtype = Dtype { descr: "|u1", bytes: 1 };
+const BOOL: Dtype = Dtype { descr: "|b1", bytes: 1 };
 
 fn floats(bytes: &[u8]) -> Vec<f32> {
     bytes
@@ -248,7 +265,7 @@ impl<'a> Header<'a> {
     /// description of the array and the type to convert it to.
     fn dtype(&self, types: &[Dtype]) -> std::result::Result<Dtype, (String, Dtype)> {
         match types.iter().find(|dtype| dtype.descr == self.descr) {
-            None => Err((file::shown(self.descr), F32)),
+            None => Err((file::shown(self.descr), types.first().copied().unwrap_or(F32))),
             Some(&dtype) if self.fortran && self.shape.len() > 1 => {
                 Err((format!("{} in Fortran order", dtype.descr), dtype))
             }

@@ -50,3 +50,8 @@ pub fn json(value: &serde_json::Value) -> Result<(), Failure> {
 pub fn note(line: &str) {
     let _ = writeln!(io::stderr(), "{line}");
 }
+
+/// Prints a remark to stderr: a line about a run that goes on, but may not do what was meant.
+pub fn remark(line: &str) {
+    note(&format!("note: {line}"));
+}

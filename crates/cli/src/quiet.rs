@@ -10,9 +10,13 @@
 #[cfg(target_os = "linux")]
 pub fn no_display_search() {
     use std::os::unix::process::CommandExt;
+    use std::path::Path;
 
     const SWITCH: &str = "NODEVICE_SELECT";
-    if std::env::var_os("XDG_RUNTIME_DIR").is_some() || std::env::var_os(SWITCH).is_some() {
+    // The layer accepts an absolute path only.
+    let display =
+        std::env::var_os("XDG_RUNTIME_DIR").is_some_and(|dir| Path::new(&dir).is_absolute());
+    if display || std::env::var_os(SWITCH).is_some() {
         return;
     }
     let mut arguments = std::env::args_os();

@@ -2,97 +2,9 @@
 
 use crate::args::integer;
 use crate::failure::Failure;
+use crate::rate::{RateArgs, describe_keep};
 use wgpu_dropout::mask::{MAX_COLS, MAX_ROWS};
-use wgpu_dropout::{ContractError, Dropout, Key, Mask, Mode, Rate};
-
-/// The rate, given as a drop or a keep probability.
-#[derive(Debug, clap::Args)]
-pub struct RateArgs {
-    /// Probability to drop an element, 0 to 1
-    #[arg(long, value_name = "RATE", value_parser = drop_rate, allow_negative_numbers = true, conflicts_with = "keep")]
-    drop: Option<Rate>,
-    /// Probability to keep an element, 0 to 1
-    #[arg(long, value_name = "RATE", value_parser = keep_rate, allow_negative_numbers = true)]
-    keep: Option<Rate>,
-}
-
-impl RateArgs {
-    /// Returns the rate, if one was given.
-    pub fn given(&self) -> Option<Rate> {
-        self.drop.or(self.keep)
-    }
-
-    /// Returns the rate, or an error if none was given.
-    pub fn needed(&self) -> Result<Rate, Failure> {
-        self.given().ok_or_else(|| Failure::usage("a rate is needed: --drop RATE or --keep RATE"))
-    }
-}
-
-/// The rates of a network's layers, and when it scales.
-#[derive(Debug, clap::Args)]
-pub struct NetworkRates {
-    /// Probability to drop a hidden unit [default: 0.5]
-    #[arg(long, value_name = "RATE", value_parser = drop_rate, allow_negative_numbers = true, conflicts_with = "keep")]
-    drop: Option<Rate>,
-    /// Probability to keep a hidden unit
-    #[arg(long, value_name = "RATE", value_parser = keep_rate, allow_negative_numbers = true)]
-    keep: Option<Rate>,
-    /// Probability to drop a feature of the input [default: 0]
-    #[arg(long, value_name = "RATE", value_parser = drop_rate, allow_negative_numbers = true, conflicts_with = "input_keep")]
-    input_drop: Option<Rate>,
-    /// Probability to keep a feature of the input
-    #[arg(long, value_name = "RATE", value_parser = keep_rate, allow_negative_numbers = true)]
-    input_keep: Option<Rate>,
-    /// When the scale is applied: `none` drops nothing and ignores the rates, `vanilla` scales
-    /// while predicting, `inverted` while training [default: inverted]
-    #[arg(long, value_name = "none|vanilla|inverted")]
-    pub mode: Option<Mode>,
-}
-
-impl NetworkRates {
-    /// Returns the rate of the hidden layers, if one was given.
-    pub fn given(&self) -> Option<Rate> {
-        self.drop.or(self.keep)
-    }
-
-    /// Returns the rate of the input, if one was given.
-    pub fn input_given(&self) -> Option<Rate> {
-        self.input_drop.or(self.input_keep)
-    }
-
-    /// Returns the rate of the hidden layers.
-    pub fn hidden(&self) -> wgpu_dropout::Result<Rate> {
-        match self.given() {
-            Some(rate) => Ok(rate),
-            None => Ok(Rate::drop(0.5)?),
-        }
-    }
-
-    /// Returns the rate of the input.
-    pub fn input(&self) -> Rate {
-        self.input_given().unwrap_or(Rate::KEEP_ALL)
-    }
-
-    /// Returns the mode.
-    pub fn mode(&self) -> Mode {
-        self.mode.unwrap_or_default()
-    }
-}
-
-/// Parses a rate given as the probability to drop.
-fn drop_rate(text: &str) -> Result<Rate, String> {
-    rate(text, Rate::drop)
-}
-
-/// Parses a rate given as the probability to keep.
-fn keep_rate(text: &str) -> Result<Rate, String> {
-    rate(text, Rate::keep)
-}
-
-fn rate(text: &str, make: impl Fn(f64) -> Result<Rate, ContractError>) -> Result<Rate, String> {
-    let number = text.parse().map_err(|_| "must be a number between 0 and 1".to_owned())?;
-    make(number).map_err(|error| error.to_string())
-}
+use wgpu_dropout::{Dropout, Key, Mask, Mode, Rate};
 
 /// Everything that a mask is drawn from except the seed.
 #[derive(Debug, clap::Args)]
@@ -142,19 +54,32 @@ pub struct AppliedSite {
     /// When the scale is applied: `none` drops nothing and ignores the rate, `vanilla` scales
     /// while predicting, `inverted` while training
     #[arg(long, default_value_t = Mode::Inverted, value_name = "none|vanilla|inverted")]
-    mode: Mode,
+    pub mode: Mode,
     /// Predict: draw no mask; vanilla multiplies by the keep rate
     #[arg(long)]
     pub predict: bool,
 }
 
 impl AppliedSite {
+    /// Returns true if the site draws a mask: it trains, and its mode drops.
+    pub fn draws(&self) -> bool {
+        self.mode != Mode::None && !self.predict
+    }
+
+    /// Returns true if the rate does not affect the result.
+    fn ignores_rate(&self) -> bool {
+        self.mode == Mode::None || (self.mode == Mode::Inverted && self.predict)
+    }
+
+    /// Returns the site's mask.
+    pub fn mask(&self, seed: u64) -> Result<Mask, Failure> {
+        Ok(self.site.mask(self.site.rate.needed()?, seed))
+    }
+
     /// Returns the mask and the scale.
     pub fn dropout(&self, seed: u64) -> Result<Dropout, Failure> {
-        // A rate is required only if it affects the result.
-        let ignored = self.mode == Mode::None || (self.mode == Mode::Inverted && self.predict);
         let rate = match self.site.rate.given() {
-            None if ignored => Rate::KEEP_ALL,
+            None if self.ignores_rate() => Rate::KEEP_ALL,
             _ => self.site.rate.needed()?,
         };
         Ok(if self.predict {
@@ -164,7 +89,23 @@ impl AppliedSite {
         })
     }
 
-    /// Describes the site, for example `inverted dropout, keep 0.8 (0.8000031 in effect)`.
+    /// Returns the scale of the elements that a given mask keeps. Only inverted dropout needs a rate
+    /// for it.
+    pub fn scale(&self) -> Result<f32, Failure> {
+        match self.mode {
+            Mode::Inverted => Ok(self.site.rate.needed()?.inverse()),
+            Mode::None | Mode::Vanilla => Ok(1.0),
+        }
+    }
+
+    /// Prints a line to stderr if the rate affects the result and 16 bits change it notably.
+    pub fn remark(&self) {
+        if !self.ignores_rate() {
+            self.site.rate.remark();
+        }
+    }
+
+    /// Describes the site, for example `inverted dropout, keep 0.8 (0.8000030517578125 in effect)`.
     pub fn describe(&self, dropout: &Dropout) -> String {
         let rate = dropout.mask.rate;
         match (self.predict, self.mode) {
@@ -173,16 +114,7 @@ impl AppliedSite {
             }
             (true, mode) => format!("prediction, {mode}"),
             (false, Mode::None) => "no dropout".to_owned(),
-            (false, mode) => format!("{mode} dropout, {}", describe_rate(rate)),
+            (false, mode) => format!("{mode} dropout, {}", describe_keep(rate)),
         }
-    }
-}
-
-/// Formats a rate as requested and, if 16 bits cannot represent it, also as it is in effect.
-pub fn describe_rate(rate: Rate) -> String {
-    if rate.keep_asked() == rate.keep_in_effect() {
-        format!("keep {}", rate.keep_asked())
-    } else {
-        format!("keep {} ({} in effect)", rate.keep_asked(), rate.keep_in_effect())
     }
 }

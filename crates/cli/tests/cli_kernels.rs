@@ -4,6 +4,10 @@
 mod cli;
 #[path = "../../../tests/common/mod.rs"]
 mod common;
+#[path = "cli_kernels/forms.rs"]
+mod forms;
+#[path = "cli_kernels/layer.rs"]
+mod layer;
 
 use cli::{command, devices, refuse, succeed};
 use common::noise;

@@ -4,12 +4,14 @@
 mod cli;
 #[path = "../../../tests/common/mod.rs"]
 mod common;
+#[path = "cli_training/remarks.rs"]
+mod remarks;
 #[path = "cli_training/tables.rs"]
 mod tables;
 #[path = "cli_training/units.rs"]
 mod units;
 
-use cli::{command, devices, refuse, succeed_quietly};
+use cli::{command, devices, refuse, succeed, succeed_quietly};
 use safetensors::SafeTensors;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -310,10 +312,7 @@ fn what_contradicts_a_saved_network_is_refused_and_what_agrees_is_not() {
     );
     let (_, metadata) = saved(&folder.join("other"));
     assert_eq!((metadata["lr"].as_str(), metadata.get("max_norm")), ("0.5", None));
-    assert_eq!(
-        succeed_quietly(&folder, "train --resume n --epochs 2 --save m --device cpu --json"),
-        ""
-    );
+    assert_eq!(succeed(&folder, "train --resume n --epochs 2 --save m --device cpu --json"), "");
     assert_eq!(saved(&folder.join("m")), saved(&folder.join("n")));
 }
 

@@ -1,8 +1,10 @@
 //! `train`: trains a network on a data set, prints a line per epoch, and saves after each.
 //!
-//! [`options`] holds the command line; [`session`] trains and evaluates.
+//! [`options`] holds the command line; [`session`] trains and evaluates; [`remarks`] tells what a run
+//! will not do.
 
 mod options;
+mod remarks;
 mod schedule;
 pub mod session;
 
@@ -14,7 +16,9 @@ use crate::failure::Failure;
 use crate::fit::{Kind, Network, class_names};
 use crate::inputs::{self, Input};
 use crate::progress::Bar;
+use crate::rate::describe_drop;
 use crate::{engine, output, outputs};
+use remarks::Run;
 use session::{HEADS, Session};
 use std::path::Path;
 use wgpu_dropout::data::DataSet;
@@ -102,11 +106,26 @@ fn train<B: Backend>(backend: B, args: &Args, common: &Common, label: &str) -> R
     let training = args.training(net.training(), data.train.rows)?;
     net.check_training(&training).map_err(Failure::usage)?;
     let (start, before) = (net.epoch(), net.backend().counts());
+    let resumed = args.resume.as_ref().map(|path| inputs::shown(path).display().to_string());
+    let run = Run {
+        architecture: &architecture,
+        batch_norm: net.batch_norm(),
+        training: &training,
+        rows: data.train.rows,
+        step: net.step(),
+        epochs: (start, args.epochs),
+        resumed: resumed.as_deref(),
+        saves: args.save.is_some(),
+        rate_given: args.rates.given().is_some(),
+    };
+    run.check()?;
     let mut session = Session::new(net, &data, training)?;
     if !common.json {
         let about = (&data, &*about);
         output::text(&heading(about, &architecture, session.net.batch_norm(), label))?;
     }
+    args.rates.remark(architecture.mode);
+    run.remarks().iter().for_each(|line| output::remark(line));
     // A stream takes one network, that of the end.
     let save_at = |epoch: u32| -> Option<&Path> {
         args.save.as_deref().filter(|path| epoch == args.epochs || !outputs::is_stream(path))
@@ -134,7 +153,6 @@ fn train<B: Backend>(backend: B, args: &Args, common: &Common, label: &str) -> R
         return Ok(());
     }
     let done = match (args.epochs - start, &args.save) {
-        (0, None) => format!("nothing to train: the network is at epoch {start}; "),
         (0, Some(path)) => format!("the network of epoch {start} is in {}; ", outputs::shown(path)),
         (_, Some(path)) => format!("saved in {}; ", outputs::shown(path)),
         (_, None) => String::new(),
@@ -163,8 +181,8 @@ fn heading(
         Mode::None => "no dropout".to_owned(),
         mode => format!(
             "{mode} dropout, drop {} hidden, {} input",
-            shown(architecture.rate),
-            shown(architecture.input_rate)
+            describe_drop(architecture.rate),
+            describe_drop(architecture.input_rate)
         ),
     };
     let (name, train, test) = (&data.name, data.train.rows, data.test.rows);
@@ -177,11 +195,6 @@ fn heading(
         data.train.unit,
         architecture.seed
     )
-}
-
-/// Returns a drop rate rounded to nine decimals, without the digits left by its subtraction from 1.
-fn shown(rate: wgpu_dropout::Rate) -> f64 {
-    (rate.drop_asked() * 1e9).round() / 1e9
 }
 
 /// Formats the work of a device.

@@ -4,7 +4,7 @@ use super::schedule;
 use crate::args::integer;
 use crate::data;
 use crate::failure::Failure;
-use crate::site::NetworkRates;
+use crate::rate::NetworkRates;
 use std::fmt::Display;
 use std::path::PathBuf;
 use wgpu_dropout::call::SgdRule;
@@ -27,7 +27,7 @@ pub struct Args {
     #[arg(long, value_name = "UNITS,…", value_parser = hidden)]
     hidden: Option<Hidden>,
     #[command(flatten)]
-    rates: NetworkRates,
+    pub rates: NetworkRates,
     /// Batch normalization in each hidden layer, before ReLU and dropout or after both [default:
     /// none]
     #[arg(long, value_name = "before|after")]

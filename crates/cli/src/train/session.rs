@@ -17,7 +17,7 @@ pub const HEADS: &str =
 /// Opens a data set and says what is unusual about it.
 pub fn open(source: &Path, options: &Options) -> Result<Opened, Failure> {
     let opened = data::open(source, options).map_err(failure)?;
-    opened.remarks.iter().for_each(|remark| output::note(&format!("note: {remark}")));
+    opened.remarks.iter().for_each(|remark| output::remark(remark));
     Ok(opened)
 }
 
