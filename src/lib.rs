@@ -84,7 +84,7 @@ pub use dropout_contract::{
     AlphaDropout, AxisMap, Dropout, Error as ContractError, Key, Mask, Mode, Rate, init, mask,
     philox,
 };
-pub use error::{Error, Result};
+pub use error::{Error, Lack, Result};
 pub use gaussian::GaussianDropout;
 pub use shape::{Matrix, elements};
 pub use wgpu;
