@@ -3,7 +3,8 @@
 use super::{Call, DevicePlace, HostPlace, Place, check_dropout};
 use crate::cpu::{fast, fast::Isa, reference};
 use crate::plan::{
-    FIRST, HALF_IS_UNCUT, Params, Plan, Planner, Stem, Variant, Work, own, product_own, read, rows_and_bias,
+    FIRST, HALF_IS_UNCUT, Params, Plan, Planner, Stem, Variant, Work, own, product_own, read,
+    rows_and_bias,
     windows_or_one, write,
 };
 use crate::shape::{Matrix, expect};

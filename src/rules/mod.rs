@@ -1,6 +1,7 @@
 //! Parameters of kernels: activation functions, update rules, and the sizes of images.
 //!
-//! [`range`] has the ranges of numbers. The calls contain and re-export the others. The CPU's functions and the planner use them too.
+//! [`range`] has the ranges of numbers. The calls contain and re-export the others. The CPU's
+//! functions and the planner use them too.
 
 mod activation;
 mod adamw;

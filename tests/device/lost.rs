@@ -1,7 +1,7 @@
 //! Devices that are lost, and buffers and queues that are destroyed, were never created, or belong
-//! to another device. Every call ends in a typed error within a second. The owner of the device sets
-//! no handler, so that an error which reached wgpu's own would panic; or it sets one, which hears of
-//! nothing.
+//! to another device. Every call ends in a typed error within a second. The owner of the device
+//! sets no handler, so that an error which reached wgpu's own would panic; or it sets one, which
+//! hears of nothing.
 
 use super::site;
 use crate::common::{adapter, noise, skipped};
