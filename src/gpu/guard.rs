@@ -42,6 +42,9 @@ impl Guard {
     /// Returns an error if the device was lost or destroyed. In a browser, only the owner's
     /// callback knows.
     ///
+    /// On a CPU of two cores it takes 1.3 µs. In a replayed step of 15 small calls on lavapipe, one
+    /// check a call and two a submit come to 3 % of the step.
+    ///
     /// # Errors
     /// [`Error::Device`].
     pub fn check(&self) -> Result<()> {
@@ -132,47 +135,5 @@ mod tests {
         let message = "Validation Error\n\nCaused by:\n  In Device::create_bind_group\n    Buffer is destroyed\n";
         assert_eq!(brief(message), "In Device::create_bind_group: Buffer is destroyed");
         assert_eq!(brief("lost"), "lost");
-    }
-    /// Compares the cost of a guard with that of a replayed step, in one run.
-    #[test]
-    #[ignore = "a measurement"]
-    fn cost_of_a_guard() {
-        use crate::backend::Backend;
-        use crate::call::DropoutCall;
-        use crate::gpu::{AdapterChoice, Gpu};
-        let Ok(mut gpu) = Gpu::open(&AdapterChoice::Best) else { return };
-        let dropout = crate::Dropout {
-            mask: crate::Mask::new(crate::Rate::keep(0.5).unwrap(), crate::Key::default()),
-            scale: 2.0,
-        };
-        let x = gpu.zeros(64, 64).unwrap();
-        let mut y = gpu.zeros(64, 64).unwrap();
-        let median = |mut times: Vec<f64>| {
-            times.sort_by(f64::total_cmp);
-            times[times.len() / 2] * 1e6
-        };
-        let time = |work: &mut dyn FnMut()| {
-            let start = std::time::Instant::now();
-            work();
-            start.elapsed().as_secs_f64()
-        };
-        let mut step = Vec::new();
-        let (mut check, mut run) = (Vec::new(), Vec::new());
-        for _ in 0..500 {
-            step.push(time(&mut || {
-                for _ in 0..15 {
-                    gpu.run(DropoutCall { x: &x, y: &mut y, dropout }).unwrap();
-                }
-                gpu.submit().unwrap();
-            }));
-            check.push(time(&mut || gpu.kernels().guard.check().unwrap()));
-            run.push(time(&mut || gpu.kernels().guard.run(|| ()).unwrap()));
-        }
-        println!(
-            "step of 15 calls {:.2} us, check {:.2} us, run {:.2} us",
-            median(step),
-            median(check),
-            median(run)
-        );
     }
 }
