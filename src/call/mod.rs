@@ -7,7 +7,7 @@
 //! buffers.
 //!
 //! Row-major. `X [B, I]`, `W [I, O]`, `b [1, O]`, `Y, dY [B, O]`, `M` the mask, `s` the scale of
-//! its [`Dropout`](crate::Dropout). Every call is checked before a device sees it: a shape that
+//! its [`Dropout`]. Every call is checked before a device sees it: a shape that
 //! does not fit is an [`Error::Shape`](crate::Error::Shape) that names both sizes.
 
 mod place;

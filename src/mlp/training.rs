@@ -11,8 +11,8 @@ use crate::{Error, Mode, Result};
 pub struct Training {
     /// Rows per mini-batch. The last one of an epoch may be smaller and is trained on too.
     pub batch: usize,
-    /// True if each epoch visits the rows in an order of its own ([`init::shuffle`]); false if in
-    /// the order of the data.
+    /// True if each epoch visits the rows in an order of its own
+    /// ([`init::shuffle`](crate::init::shuffle)); false if in the order of the data.
     pub shuffle: bool,
     /// Update rule.
     pub rule: SgdRule,
