@@ -1,5 +1,7 @@
 //! Errors, each with the offending value and the bound that it breaks.
 
+use crate::plan::MAX_BINDING;
+
 /// Result of every fallible function of this crate.
 pub type Result<T> = std::result::Result<T, Error>;
 
@@ -33,7 +35,15 @@ pub enum Error {
         /// Largest permitted value.
         bound: u64,
     },
-    /// A buffer that a kernel cannot use: usage, alignment, size or overlap.
+    /// A tensor that needs more than a limit of the device allows.
+    #[error("{what}: {lack}")]
+    Limit {
+        /// Thing that needs more.
+        what: String,
+        /// The limit, its value and the value needed.
+        lack: Lack,
+    },
+    /// A buffer that a kernel cannot use: usage, alignment, size, overlap, or another device's.
     #[error("{kernel}: buffer `{tensor}`: {what}")]
     Buffer {
         /// Kernel that was called.
@@ -55,10 +65,10 @@ pub enum Error {
         /// Adapter looked for and adapters found.
         what: String,
     },
-    /// A device that was lost or did not answer.
+    /// A device that was lost, did not answer or refused its work.
     #[error("the GPU device failed: {what}")]
     Device {
-        /// Message of the driver.
+        /// That it was lost, or the message of wgpu or the driver.
         what: String,
     },
     /// A device without enough memory for a tensor.
@@ -103,6 +113,30 @@ pub enum Error {
     },
 }
 
+/// A limit of a device that is too low.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the device's {limit} is {has}, {needs} needed; {}", self.advice())]
+pub struct Lack {
+    /// Name of the limit, a field of [`wgpu::Limits`].
+    pub limit: &'static str,
+    /// Value of the limit.
+    pub has: u64,
+    /// Least value that would do.
+    pub needs: u64,
+}
+
+impl Lack {
+    /// Returns the way to get what is needed.
+    fn advice(&self) -> &'static str {
+        match self.limit {
+            "max_storage_buffer_binding_size" if self.needs > MAX_BINDING => {
+                "no device binds so much, so the tensor must be smaller"
+            }
+            _ => "request it in DeviceDescriptor::required_limits, or use another adapter",
+        }
+    }
+}
+
 /// Each error of the contract as the one of the same name here.
 impl From<dropout_contract::Error> for Error {
     fn from(error: dropout_contract::Error) -> Self {
@@ -121,6 +155,20 @@ impl From<dropout_contract::Error> for Error {
 impl Error {
     pub(crate) fn shape(kernel: &'static str, what: impl Into<String>) -> Self {
         Self::Shape { kernel, what: what.into() }
+    }
+
+    /// Returns the error of a device that lacks what `who` needs, whatever the call.
+    pub(crate) fn lacks(who: &str, lack: Lack) -> Self {
+        Self::Adapter { what: format!("{who}: {lack}") }
+    }
+
+    /// Returns the error of a lost device, with the driver's message if there is one.
+    pub(crate) fn lost(message: &str) -> Self {
+        let message = if message.is_empty() { String::new() } else { format!(" ({message})") };
+        let what = format!(
+            "it was lost{message}; open a device again, and create kernels and tensors on it"
+        );
+        Self::Device { what }
     }
 
     pub(crate) fn invalid(what: impl Into<String>) -> Self {

@@ -86,7 +86,7 @@ pub use dropout_contract::{
     AlphaDropout, AxisMap, Dropout, Error as ContractError, Key, Mask, Mode, Rate, init, mask,
     philox,
 };
-pub use error::{Error, Result};
+pub use error::{Error, Lack, Result};
 pub use gaussian::GaussianDropout;
 pub use shape::{Matrix, elements};
 #[cfg(any(feature = "digits", feature = "network"))]

@@ -10,7 +10,7 @@ use common::noise;
 use std::ffi::{CStr, c_char};
 use std::mem::transmute;
 use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering::SeqCst};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 use wgpu::hal;
 use wgpu_dropout::Backend;
@@ -221,8 +221,8 @@ mod between {
     }
 }
 
-/// Opens a device on the failing functions, which succeed until a fault is armed. Its error handler
-/// ignores errors outside of calls.
+/// Opens a device on the failing functions, which succeed until a fault is armed. It has no error
+/// handler, so that an error outside of a call's own scopes panics.
 fn device() -> Option<(wgpu::Device, wgpu::Queue)> {
     static INSTANCE: OnceLock<Option<wgpu::Instance>> = OnceLock::new();
     let instance = INSTANCE.get_or_init(between::instance).as_ref()?;
@@ -230,7 +230,6 @@ fn device() -> Option<(wgpu::Device, wgpu::Queue)> {
         .into_iter()
         .next()?;
     let (device, queue) = pollster::block_on(adapter.request_device(&Default::default())).ok()?;
-    device.on_uncaptured_error(Arc::new(|_| {}));
     Some((device, queue))
 }
 

@@ -6,6 +6,8 @@
 //! `WGPU_DROPOUT_CALLS=100000` runs that many of each kind.
 
 mod common;
+#[path = "mutated_calls/settings.rs"]
+mod settings;
 
 use common::raw::Raw;
 use common::{Form, noise, with_gpu};
@@ -66,6 +68,29 @@ fn fits(dropout: &Dropout, rows: usize, cols: usize) -> bool {
     end(dropout.mask.row_offset, rows, MAX_ROWS) && end(dropout.mask.col_offset, cols, MAX_COLS)
 }
 
+/// Returns a random rule, of which a number is sometimes outside its range.
+fn rule(random: &mut StdRng) -> SgdRule {
+    let number = |random: &mut StdRng| match random.random_range(0..24) {
+        0 => one(random, &[-1.0, -f32::MIN_POSITIVE, f32::NAN, f32::INFINITY, f32::NEG_INFINITY]),
+        1 => 0.0,
+        _ => random.random_range(0.0..1.0),
+    };
+    SgdRule {
+        lr: number(random),
+        momentum: number(random),
+        weight_decay: number(random),
+        l1: number(random),
+        max_norm: if random.random() { Some(number(random)) } else { None },
+    }
+}
+
+/// Returns true if every number of a rule is in its documented range.
+fn holds(rule: &SgdRule) -> bool {
+    let numbers = [rule.lr, rule.momentum, rule.weight_decay, rule.l1];
+    numbers.iter().all(|x| (0.0..=f32::MAX).contains(x))
+        && rule.max_norm.is_none_or(|norm| norm > 0.0 && norm <= f32::MAX)
+}
+
 /// A call: its tensors' shapes, inputs first, the number of tensors written, and whether the shapes
 /// are right.
 struct Call {
@@ -74,6 +99,8 @@ struct Call {
     written: usize,
     dropout: Dropout,
     relu: bool,
+    /// Rule of an update.
+    rule: SgdRule,
     right: bool,
 }
 
@@ -104,7 +131,10 @@ impl Call {
             // The sums may have any number of rows, of which one is written.
             right = shapes[1][0] > 0 && shapes.iter().all(|shape| shape[1] == 2);
         }
-        Self { kernel, shapes, written, dropout, relu: random.random(), right }
+        let relu = random.random();
+        let rule = rule(random);
+        right &= kernel != 6 || holds(&rule);
+        Self { kernel, shapes, written, dropout, relu, rule, right }
     }
 
     /// Runs the call on a backend and returns the tensors written.
@@ -158,13 +188,7 @@ impl Call {
                 backend.run(BatchLoss { losses, totals, slot })
             }
             (_, [grad], [weight, velocity]) => {
-                let rule = SgdRule {
-                    lr: 0.1,
-                    momentum: 0.5,
-                    weight_decay: 0.01,
-                    l1: 0.01,
-                    max_norm: relu.then_some(0.5),
-                };
+                let rule = self.rule;
                 backend.run(Sgd { grad, weight, velocity: Some(velocity), rule })
             }
             _ => unreachable!("a call of its tensors"),
@@ -295,7 +319,7 @@ fn arbitrary_buffers_end_in_the_right_result_or_a_typed_error() {
         let views = [0, 1]
             .map(|i| View::new(&buffers[holders[i]], rows, cols).at(at[i]).strided(strides[i]));
         let fits_in = |view: &View<'_>| {
-            let end = view.offset.checked_add(extent(view.stride).max(4));
+            let end = view.offset.checked_add(extent(view.stride));
             let inside = end.is_some_and(|end| end <= view.buffer.size());
             view.buffer.usage().contains(wgpu::BufferUsages::STORAGE)
                 && view.offset.is_multiple_of(4)
@@ -370,7 +394,10 @@ fn sizes_past_every_bound_allocate_nothing() {
                 }
                 let error = backend.zeros::<f32>(rows, cols).unwrap_err();
                 assert!(
-                    matches!(error, Error::TooLarge { .. } | Error::OutOfMemory { .. }),
+                    matches!(
+                        error,
+                        Error::TooLarge { .. } | Error::Limit { .. } | Error::OutOfMemory { .. }
+                    ),
                     "{rows}×{cols}: {error:?}"
                 );
                 let mask = Mask::new(Rate::keep(0.5).unwrap(), Key { seed: 1, layer: 2, step: 3 });

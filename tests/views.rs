@@ -80,7 +80,7 @@ fn forms_of_dropout_take_tensors_wherever_they_lie() {
                 kernels.prepare(&GaussianDropoutCall { x: t[0], y: t[last], dropout })
             });
             let axes = AxisMap::over_time(&[1, rows, cols]).unwrap();
-            everywhere(&raw, &format!("dropout_broadcast {place}"), pair, true, |t| {
+            everywhere(&raw, &format!("dropout_broadcast {place}"), pair, false, |t| {
                 kernels.prepare(&DropoutBroadcast {
                     x: t[0],
                     y: t[last],
@@ -111,13 +111,6 @@ fn forms_of_dropout_take_tensors_wherever_they_lie() {
     let (view, all) = (View::new(&buffer, 1, 8), AlphaDropout::train(Mask::KEEP_ALL));
     let call = AlphaDropoutCall { x: view, y: { view }, dropout: all };
     assert_eq!(kernels.prepare(&call).unwrap().dispatches(), 0);
-    let gaps = View::new(&buffer, 2, 3).strided(4);
-    let axes = AxisMap::drop_path(&[2, 3]).unwrap();
-    let call = DropoutBroadcast { x: gaps, y: { gaps }, axes: &axes, dropout: site() };
-    assert!(matches!(
-        kernels.prepare(&call),
-        Err(Error::Buffer { kernel: "dropout_broadcast", .. })
-    ));
     let half = View::new(&buffer, 1, 8).half();
     let call =
         GaussianDropoutCall { x: half, y: half, dropout: GaussianDropout::train(mask).unwrap() };
@@ -125,6 +118,87 @@ fn forms_of_dropout_take_tensors_wherever_they_lie() {
         kernels.prepare(&call),
         Err(Error::Buffer { kernel: "gaussian_dropout", .. })
     ));
+}
+
+/// Checks a broadcast mask over any division of a tensor into rows, with and without gaps: the
+/// columns are the map's last run of axes, a part of it, several runs, or neither.
+#[test]
+fn a_broadcast_mask_takes_any_matrix_with_gaps() {
+    let Some(raw) = Raw::open() else { return };
+    let kernels = Kernels::new(&raw.device).unwrap();
+    let shape = [2, 3, 4, 5];
+    let maps = [
+        AxisMap::channels(&shape),
+        AxisMap::channels_last(&shape),
+        AxisMap::drop_path(&shape),
+        AxisMap::over_time(&[2, 12, 5]),
+        AxisMap::new(&shape, &[0, 2], &[1, 3]),
+        AxisMap::new(&shape, &[], &[0, 1, 2, 3]),
+    ];
+    for axes in maps.map(Result::unwrap) {
+        for rows in [1, 2, 3, 6, 8, 15, 24, 40, 120] {
+            let (cols, x) = (120 / rows, tensor(1, rows, 120 / rows));
+            let pair = [x, (rows, cols, vec![f32::NAN; 120])];
+            let what = format!("{axes:?} as {rows}×{cols}");
+            everywhere(&raw, &what, &pair, false, |t| {
+                kernels.prepare(&DropoutBroadcast {
+                    x: t[0],
+                    y: t[1],
+                    axes: &axes,
+                    dropout: site(),
+                })
+            });
+            everywhere(&raw, &format!("{what} in place"), &pair[..1], false, |t| {
+                kernels.prepare(&DropoutBroadcast {
+                    x: t[0],
+                    y: t[0],
+                    axes: &axes,
+                    dropout: site(),
+                })
+            });
+        }
+    }
+    let compiled = kernels.compiled().join(" ");
+    assert!(compiled.contains(".free"), "no element found its own place: {compiled}");
+}
+
+/// Checks that an empty matrix may lie anywhere in its buffer, its end included, and that nothing
+/// beyond its end is accepted.
+#[test]
+fn a_matrix_of_no_elements_lies_anywhere_in_its_buffer() {
+    let Some(raw) = Raw::open() else { return };
+    let kernels = Kernels::new(&raw.device).unwrap();
+    let buffer = raw.buffer(&[1.0f32; 16]);
+    let error = raw.device.push_error_scope(wgpu::ErrorFilter::Validation);
+    let run = |call: wgpu_dropout::Result<wgpu_dropout::gpu::Prepared>| {
+        let mut encoder = raw.device.create_command_encoder(&Default::default());
+        call.unwrap().record(&mut encoder.begin_compute_pass(&Default::default()));
+        raw.queue.submit([encoder.finish()]);
+    };
+    for at in [0, 4, 60, 64] {
+        for (rows, cols) in [(0, 7), (5, 0), (0, 0)] {
+            let empty = View::new(&buffer, rows, cols).at(at);
+            run(kernels.prepare(&DropoutCall { x: empty, y: { empty }, dropout: site() }));
+        }
+        // An empty sum, of tensors at the end of their buffer, is 0.
+        let y = raw.buffer(&[9.0f32; 16]);
+        run(kernels.prepare(&LinearForward {
+            x: View::new(&buffer, 4, 0).at(at),
+            weight: View::new(&buffer, 0, 4).at(at),
+            bias: None,
+            y: View::new(&y, 4, 4),
+            relu: false,
+            dropout: Dropout::NONE,
+        }));
+        assert_eq!(raw.read::<f32>(&y), [0.0; 16]);
+    }
+    assert_eq!(raw.read::<f32>(&buffer), [1.0; 16]);
+    for at in [68, 1 << 40, u64::MAX - 3] {
+        let empty = View::new(&buffer, 0, 7).at(at);
+        let call = DropoutCall { x: empty, y: { empty }, dropout: site() };
+        assert!(matches!(kernels.prepare(&call), Err(Error::Buffer { .. })), "{at}");
+    }
+    assert!(pollster::block_on(error.pop()).is_none());
 }
 
 #[test]
@@ -640,4 +714,33 @@ fn tensors_that_meet_are_refused() {
         };
         assert!(what.contains("5 elements apart"), "{what}");
     }
+}
+
+/// Checks that the page on embedding lists exactly the tensors that the calls require without gaps.
+#[test]
+fn the_page_on_embedding_lists_the_tensors_without_gaps() {
+    let root = env!("CARGO_MANIFEST_DIR");
+    let mut required = Vec::new();
+    for entry in std::fs::read_dir(format!("{root}/src/call")).unwrap() {
+        let path = entry.unwrap().path();
+        let stem = path.file_stem().unwrap().to_string_lossy().into_owned();
+        let text = std::fs::read_to_string(&path).unwrap();
+        for (at, _) in text.match_indices(".packed()") {
+            // An operand begins with `read("name"` or `write("name"`.
+            let operand = text[..at].rsplit_once("(\"").unwrap().1;
+            required.push((stem.clone(), operand.split_once('"').unwrap().0.to_owned()));
+        }
+    }
+    let page = std::fs::read_to_string(format!("{root}/docs/embedding.md")).unwrap();
+    let table = page.split_once("| kernel | tensors without gaps |\n").unwrap().1;
+    let mut listed = Vec::new();
+    for line in table.lines().skip(1).take_while(|line| line.starts_with('|')) {
+        let mut names = line.split('`').skip(1).step_by(2);
+        let stem = names.next().unwrap();
+        listed.extend(names.map(|name| (stem.to_owned(), name.to_owned())));
+    }
+    required.sort();
+    listed.sort();
+    assert!(required.len() > 30, "{required:?}");
+    assert_eq!(listed, required);
 }

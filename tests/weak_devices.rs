@@ -164,15 +164,19 @@ fn one_past_each() -> Vec<(&'static str, Limits)> {
         "max_storage_buffer_binding_size",
         Limits { max_storage_buffer_binding_size: (1 << 16) - 4, ..least() },
     ));
-    past.push((
-        "max_storage_buffer_binding_size",
-        Limits { max_buffer_size: (1 << 16) - 4, ..least() },
-    ));
+    past.push(("max_buffer_size", Limits { max_buffer_size: (1 << 16) - 4, ..least() }));
     past.push((
         "min_storage_buffer_offset_alignment",
         Limits { min_storage_buffer_offset_alignment: 1 << 16, ..least() },
     ));
     past
+}
+
+/// Returns the value of a limit, by its name.
+fn printed(limits: &Limits, name: &str) -> u64 {
+    let printed = format!("{limits:?}");
+    let (_, rest) = printed.split_once(&format!(" {name}: ")).expect("a limit's name");
+    rest.split([',', ' ']).next().unwrap().parse().unwrap()
 }
 
 #[test]
@@ -185,8 +189,19 @@ fn one_past_each_limit_is_refused_by_name_before_the_device_hears_of_it() {
                 Gpu::on(device.clone(), queue).err(),
             ] {
                 let text = error.as_ref().map_or_else(String::new, Error::to_string);
+                // The message names the limit, and gives what there is and what is needed.
+                // One workgroup is enough to open, and a buffer as large as a binding.
+                let needs = match name {
+                    "max_compute_workgroups_per_dimension" => 1,
+                    "max_buffer_size" => 1 << 16,
+                    _ => printed(&least(), name),
+                };
+                let has = printed(&limits, name);
                 assert!(
-                    matches!(error, Some(Error::Adapter { .. })) && text.contains(name),
+                    matches!(error, Some(Error::Adapter { .. }))
+                        && text.contains(&format!("the device's {name} is {has}"))
+                        && text.contains(&needs.to_string())
+                        && !text.contains(&u64::MAX.to_string()),
                     "{name}: {text}"
                 );
             }

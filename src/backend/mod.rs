@@ -90,8 +90,8 @@ pub trait Backend: Sized {
     /// Allocates a `rows × cols` tensor of zeros.
     ///
     /// # Errors
-    /// [`Error::TooLarge`] or [`Error::OutOfMemory`] if the tensor is too large for the device or
-    /// its free memory, or [`Error::Device`] if the device was lost.
+    /// [`Error::TooLarge`], [`Error::Limit`] or [`Error::OutOfMemory`] if the tensor is too large
+    /// for the machine, the device or its free memory; [`Error::Device`] if the device was lost.
     fn zeros<T: Element>(&mut self, rows: usize, cols: usize) -> Result<Self::Tensor<T>>;
 
     /// Overwrites a tensor. `values` must have one value per element, in row-major order.
@@ -180,7 +180,9 @@ pub trait Backend: Sized {
     /// # Errors
     /// - [`Error::Shape`] if sizes do not fit one another.
     /// - [`Error::Invalid`] if the kernel refuses a setting.
-    /// - [`Error::TooLarge`] if a size exceeds the mask contract or the device.
+    /// - [`Error::TooLarge`] if a size exceeds the mask contract or 32 bits.
+    /// - [`Error::Limit`] if a tensor exceeds a limit of the device.
+    /// - [`Error::Buffer`] if a tensor belongs to another device.
     /// - [`Error::OutOfMemory`] if a buffer cannot be allocated.
     /// - [`Error::Device`] if the device was lost.
     fn run<'a, C: Call<On<'a, Self>>>(&mut self, call: C) -> Result<()>

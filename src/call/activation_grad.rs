@@ -1,6 +1,6 @@
 //! The call of `activation_grad`.
 
-use super::{Activation, Call, DevicePlace, HostPlace, Place};
+use super::{Activation, Call, DevicePlace, HostPlace, Place, check_dropout};
 use crate::cpu::{fast, fast::Isa, reference};
 use crate::plan::{
     ACTIVATION, Beside, Params, Plan, Planner, Stem, Strips, Variant, own, strips_own,
@@ -40,7 +40,7 @@ impl<P: Place> Call<P> for ActivationGrad<P> {
         let (rows, cols) = (self.grad_output.rows(), self.grad_output.cols());
         expect("activation_grad", "z", &self.z, rows, cols)?;
         expect("activation_grad", "grad_z", &self.grad_z, rows, cols)?;
-        Ok(self.dropout.mask.check(rows, cols)?)
+        check_dropout(&self.dropout, rows, cols)
     }
 
     fn plan<'p>(&'p self, planner: &Planner) -> Result<Plan<'p>>

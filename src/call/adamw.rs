@@ -6,7 +6,7 @@ use crate::plan::{
     Params, Plan, Planner, Stem, Variant, Width, Work, check_tensors, own, read, windows, write,
 };
 use crate::shape::{Matrix, expect};
-use crate::{Error, Result};
+use crate::Result;
 
 /// One update of weights of any shape by [`AdamWRule`].
 pub struct AdamW<P: Place> {
@@ -43,12 +43,7 @@ impl<P: Place> Call<P> for AdamW<P> {
         expect("adamw", "grad", &self.grad, rows, cols)?;
         expect("adamw", "first", &self.first, rows, cols)?;
         expect("adamw", "second", &self.second, rows, cols)?;
-        for (name, beta) in [("β₁", self.rule.beta1), ("β₂", self.rule.beta2)] {
-            if !(0.0..1.0).contains(&beta) {
-                return Err(Error::invalid(format!("adamw: {name} {beta}: must be 0 to below 1")));
-            }
-        }
-        Ok(())
+        self.rule.check()
     }
 
     fn plan<'p>(&'p self, planner: &Planner) -> Result<Plan<'p>>

@@ -1,8 +1,9 @@
 //! The call of `alpha_dropout`.
 
-use super::{Call, DevicePlace, HostPlace, Place, copy};
+use super::{Call, DevicePlace, HostPlace, Place, check_dropout, copy};
 use crate::cpu::{fast, fast::Isa, reference};
 use crate::plan::{Params, Plan, Planner, Stem, Strips, Variant, own, strips_own};
+use crate::rules::range::SCALE;
 use crate::shape::{Matrix, expect};
 use crate::{AlphaDropout, Result};
 
@@ -32,7 +33,9 @@ strips_own!(AlphaOwn);
 impl<P: Place> Call<P> for AlphaDropoutCall<P> {
     fn check(&self) -> Result<()> {
         expect("alpha_dropout", "y", &self.y, self.x.rows(), self.x.cols())?;
-        Ok(self.dropout.mask.check(self.x.rows(), self.x.cols())?)
+        SCALE.check(self.dropout.shift)?;
+        SCALE.check(self.dropout.dropped)?;
+        check_dropout(&self.dropout.backward(), self.x.rows(), self.x.cols())
     }
 
     fn plan<'p>(&'p self, planner: &Planner) -> Result<Plan<'p>>

@@ -1,10 +1,11 @@
 //! The call of `batch_norm`.
 
-use super::{Call, DevicePlace, HostPlace, Place};
+use super::{Call, DevicePlace, HostPlace, Place, check_dropout};
 use crate::cpu::{fast, fast::Isa, reference};
 use crate::plan::{
     Params, Plan, Planner, Stem, Variant, Work, check_tensors, own, read, windows, write,
 };
+use crate::rules::range::{self, range};
 use crate::shape::{Matrix, expect};
 use crate::{Dropout, Result};
 
@@ -25,7 +26,7 @@ pub struct BatchNorm<P: Place> {
     pub affine: P::In<f32>,
     /// `Y [B, C]`, written.
     pub y: P::Out<f32>,
-    /// `ε`, above 0; [`EPSILON`] is usual.
+    #[doc = concat!("`ε`: ", range!(EPSILON), "; [`EPSILON`](super::EPSILON) is usual.")]
     pub epsilon: f32,
     /// True if ReLU precedes the dropout.
     pub relu: bool,
@@ -47,7 +48,8 @@ impl<P: Place> Call<P> for BatchNorm<P> {
         expect(kernel, "statistics", &self.statistics, 2, cols)?;
         expect(kernel, "affine", &self.affine, 2, cols)?;
         expect(kernel, "y", &self.y, rows, cols)?;
-        Ok(self.dropout.mask.check(rows, cols)?)
+        range::EPSILON.check(self.epsilon)?;
+        check_dropout(&self.dropout, rows, cols)
     }
 
     fn plan<'p>(&'p self, planner: &Planner) -> Result<Plan<'p>>

@@ -1,12 +1,13 @@
 //! The call of `batch_norm_grad`.
 
-use super::{Call, DevicePlace, HostPlace, Place, through_flag};
+use super::{Call, DevicePlace, HostPlace, Place, check_through, through_flag};
 use crate::Result;
 use crate::cpu::fast::Isa;
 use crate::cpu::reference;
 use crate::plan::{
     Params, Plan, Planner, Stem, Variant, Work, check_tensors, own, read, scratch, write,
 };
+use crate::rules::range::{EPSILON, range};
 use crate::shape::{Matrix, expect};
 
 /// Backward pass of [`BatchNorm`](super::BatchNorm) in training, without its ReLU and dropout: the
@@ -32,10 +33,11 @@ pub struct BatchNormGrad<P: Place> {
     pub grad_affine: P::Out<f32>,
     /// `dX [B, C]`, written.
     pub grad_x: P::Out<f32>,
-    /// `ε` of the forward pass.
+    #[doc = concat!("`ε` of the forward pass: ", range!(EPSILON), ".")]
     pub epsilon: f32,
     /// Scale of the dropout that produced `X`, if `X` is the output of ReLU and dropout and the
     /// gradient is to pass back through both.
+    #[doc = concat!("It is ", range!(SCALE), ".")]
     pub through: Option<f32>,
 }
 
@@ -60,7 +62,9 @@ impl<P: Place> Call<P> for BatchNormGrad<P> {
         expect(kernel, "affine", &self.affine, 2, cols)?;
         expect(kernel, "grad_y", &self.grad_y, rows, cols)?;
         expect(kernel, "grad_affine", &self.grad_affine, 2, cols)?;
-        expect(kernel, "grad_x", &self.grad_x, rows, cols)
+        expect(kernel, "grad_x", &self.grad_x, rows, cols)?;
+        EPSILON.check(self.epsilon)?;
+        check_through(self.through)
     }
 
     fn plan<'p>(&'p self, planner: &Planner) -> Result<Plan<'p>>

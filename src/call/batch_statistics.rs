@@ -4,6 +4,7 @@ use super::{Call, DevicePlace, HostPlace, Place};
 use crate::cpu::fast::Isa;
 use crate::cpu::reference;
 use crate::plan::{Params, Plan, Planner, Stem, Variant, Work, check_tensors, own, read, write};
+use crate::rules::range::{RUNNING, range};
 use crate::shape::{Matrix, expect};
 use crate::{Error, Result};
 
@@ -21,7 +22,7 @@ pub struct BatchStatistics<P: Place> {
     pub statistics: P::Out<f32>,
     /// `[2, C]`, updated: running means, then running variances, for prediction.
     pub running: P::Out<f32>,
-    /// Momentum `m`, from 0 to 1.
+    #[doc = concat!("Momentum `m`: ", range!(RUNNING), ".")]
     pub momentum: f32,
 }
 
@@ -39,6 +40,7 @@ impl<P: Place> Call<P> for BatchStatistics<P> {
         let (kernel, cols) = ("batch_statistics", self.x.cols());
         expect(kernel, "statistics", &self.statistics, 2, cols)?;
         expect(kernel, "running", &self.running, 2, cols)?;
+        RUNNING.check(self.momentum)?;
         match self.x.rows() {
             0 => Err(Error::shape(kernel, "a mini-batch of no rows has no statistics".to_owned())),
             _ => Ok(()),

@@ -1,6 +1,6 @@
 //! The call of `dropout`.
 
-use super::{Call, DevicePlace, HostPlace, Place};
+use super::{Call, DevicePlace, HostPlace, Place, check_dropout};
 use crate::cpu::{fast, fast::Isa, reference};
 use crate::plan::{Params, PlainStrips, Plan, Planner, Stem, Strips, Variant};
 use crate::shape::{Matrix, expect};
@@ -22,7 +22,7 @@ pub struct DropoutCall<P: Place> {
 impl<P: Place> Call<P> for DropoutCall<P> {
     fn check(&self) -> Result<()> {
         expect("dropout", "y", &self.y, self.x.rows(), self.x.cols())?;
-        Ok(self.dropout.mask.check(self.x.rows(), self.x.cols())?)
+        check_dropout(&self.dropout, self.x.rows(), self.x.cols())
     }
 
     fn plan<'p>(&'p self, planner: &Planner) -> Result<Plan<'p>>

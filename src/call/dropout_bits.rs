@@ -4,6 +4,7 @@ use super::{Call, DevicePlace, HostPlace, Place};
 use crate::Result;
 use crate::cpu::{fast, fast::Isa, reference};
 use crate::plan::{Beside, Params, PlainStrips, Plan, Planner, Stem, Strips, Variant};
+use crate::rules::range::{SCALE, range};
 use crate::shape::{Matrix, expect};
 
 /// Dropout with a given mask, one bit per element as [`MaskBits`](super::MaskBits) writes it:
@@ -22,7 +23,7 @@ pub struct DropoutBits<P: Place> {
     pub bits: P::In<u32>,
     /// Output, the input's shape.
     pub y: P::Out<f32>,
-    /// Factor of the kept elements.
+    #[doc = concat!("Factor of the kept elements: ", range!(SCALE), ".")]
     pub scale: f32,
 }
 
@@ -30,7 +31,8 @@ impl<P: Place> Call<P> for DropoutBits<P> {
     fn check(&self) -> Result<()> {
         let (kernel, rows, cols) = ("dropout_bits", self.x.rows(), self.x.cols());
         expect(kernel, "bits", &self.bits, rows, cols.div_ceil(32))?;
-        expect(kernel, "y", &self.y, rows, cols)
+        expect(kernel, "y", &self.y, rows, cols)?;
+        SCALE.check(self.scale)
     }
 
     fn plan<'p>(&'p self, planner: &Planner) -> Result<Plan<'p>>

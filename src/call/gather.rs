@@ -1,10 +1,11 @@
 //! The call of `gather`.
 
-use super::{Call, DevicePlace, HostPlace, Place};
+use super::{Call, DevicePlace, HostPlace, Place, check_dropout};
 use crate::cpu::{fast, fast::Isa, reference};
 use crate::plan::{
     Params, Plan, Planner, Stem, Variant, Work, check_tensors, own, read, windows, write,
 };
+use crate::rules::range::{UNIT, range};
 use crate::shape::{Matrix, expect};
 use crate::{Dropout, Error, Result};
 
@@ -47,7 +48,7 @@ pub struct Gather<P: Place> {
     pub order: P::In<u32>,
     /// Position in `order` at which this mini-batch starts.
     pub first: usize,
-    /// Factor of every feature: 1/255 for image bytes.
+    #[doc = concat!("Factor of every feature: ", range!(UNIT), ", such as 1/255 for image bytes.")]
     pub unit: f32,
     /// `X [B, I]`, written.
     pub x: P::Out<f32>,
@@ -82,7 +83,8 @@ impl<P: Place> Call<P> for Gather<P> {
             let what = format!("rows {}..+{rows} of an order of {}", self.first, self.order.rows());
             return Err(Error::shape("gather", what));
         }
-        Ok(self.dropout.mask.check(rows, cols)?)
+        UNIT.check(self.unit)?;
+        check_dropout(&self.dropout, rows, cols)
     }
 
     fn plan<'p>(&'p self, planner: &Planner) -> Result<Plan<'p>>

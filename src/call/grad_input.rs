@@ -1,11 +1,12 @@
 //! The call of `grad_input`.
 
-use super::{Call, DevicePlace, HostPlace, Place, through_flag};
+use super::{Call, DevicePlace, HostPlace, Place, check_dropout, check_through, through_flag};
 use crate::cpu::{fast, fast::Isa, reference};
 use crate::plan::{
     FIRST, Params, Plan, Planner, Stem, Variant, View, Work, own, product_own, read, scratch,
     windows, write,
 };
+use crate::rules::range::range;
 use crate::shape::{Matrix, expect};
 use crate::{Dropout, Result, order};
 
@@ -33,6 +34,7 @@ pub struct GradInput<P: Place> {
     pub dropout: Dropout,
     /// `X [B, I]` and its dropout's scale `s`, if `X` is the output of ReLU and dropout and the
     /// gradient is to pass back through both.
+    #[doc = concat!("The scale is ", range!(SCALE), ".")]
     pub through: Option<(P::In<f32>, f32)>,
 }
 
@@ -69,8 +71,9 @@ impl<P: Place> Call<P> for GradInput<P> {
         self.output.as_ref().map_or(Ok(()), |y| expect(kernel, "output", y, batch, outputs))?;
         expect(kernel, "grad_input", &self.grad_input, batch, inputs)?;
         let through = self.through.as_ref();
+        check_through(through.map(|(_, scale)| *scale))?;
         through.map_or(Ok(()), |(x, _)| expect(kernel, "through", x, batch, inputs))?;
-        Ok(self.dropout.mask.check(batch, outputs)?)
+        check_dropout(&self.dropout, batch, outputs)
     }
 
     fn plan<'p>(&'p self, planner: &Planner) -> Result<Plan<'p>>

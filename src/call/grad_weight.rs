@@ -1,10 +1,11 @@
 //! The call of `grad_weight`.
 
-use super::{Call, DevicePlace, HostPlace, Place};
+use super::{Call, DevicePlace, HostPlace, Place, check_dropout};
 use crate::cpu::{fast, fast::Isa, reference};
 use crate::plan::{
-    FIRST, Params, Plan, Planner, Stem, Variant, Work, own, product_own, read, rows_and_bias,
-    whole_in_half, windows_or_one, write,
+    FIRST, HALF_IS_UNCUT, Params, Plan, Planner, Stem, Variant, Work, own, product_own, read,
+    rows_and_bias,
+    windows_or_one, write,
 };
 use crate::shape::{Matrix, expect};
 use crate::{Dropout, Result};
@@ -49,7 +50,7 @@ impl<P: Place> Call<P> for GradWeight<P> {
         self.output.as_ref().map_or(Ok(()), |y| expect(kernel, "output", y, batch, outputs))?;
         expect(kernel, "grad_weight", &self.grad_weight, inputs, outputs)?;
         expect(kernel, "grad_bias", &self.grad_bias, 1, outputs)?;
-        Ok(self.dropout.mask.check(batch, outputs)?)
+        check_dropout(&self.dropout, batch, outputs)
     }
 
     fn plan<'p>(&'p self, planner: &Planner) -> Result<Plan<'p>>
@@ -75,7 +76,11 @@ impl<P: Place> Call<P> for GradWeight<P> {
         let (inner, inputs, cols) = (x.rows, x.cols, dy.cols);
         let strides = [("x", x.stride), ("grad_output", dy.stride), ("output", y.stride)];
         let terms = planner.sum_part(inner, &strides, element)?;
-        let terms = whole_in_half(terms, inner, element)?;
+        if element == 2 {
+            let widest = strides.iter().max_by_key(|(_, stride)| stride).unwrap_or(&strides[0]);
+            let row = (widest.0, widest.1 as u64 * element);
+            planner.check_uncut(row, [inner, terms], HALF_IS_UNCUT)?;
+        }
         let part = planner.weight_rows("grad_weight", dw, terms)?;
         let db = planner.whole("grad_bias", db)?;
         let gate = planner.gate(self.output.is_some(), &self.dropout);

@@ -50,6 +50,7 @@ impl<P: Place> Call<P> for GradWeightSgd<P> {
         expect(kernel, "grad_z", &self.grad_z, batch, outputs)?;
         expect(kernel, "weight", &self.weight, inputs, outputs)?;
         expect(kernel, "bias", &self.bias, 1, outputs)?;
+        self.rule.check()?;
         if let Some(max_norm) = self.rule.max_norm {
             return Err(Error::invalid(format!(
                 "max-norm {max_norm}: grad_weight_sgd has none, use grad_weight and sgd"

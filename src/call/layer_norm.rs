@@ -6,6 +6,7 @@ use crate::cpu::reference;
 use crate::plan::{
     Params, Plan, Planner, Stem, Variant, Work, check_tensors, own, read, windows, write,
 };
+use crate::rules::range::{EPSILON, range};
 use crate::shape::{Matrix, expect};
 use crate::{Error, Result};
 
@@ -22,7 +23,7 @@ pub struct LayerNorm<P: Place> {
     pub y: P::Out<f32>,
     /// `[B, 2]`, written: mean and `1/√(variance + ε)` of each row.
     pub statistics: P::Out<f32>,
-    /// `ε`, above 0; [`EPSILON`](super::EPSILON) is usual.
+    #[doc = concat!("`ε`: ", range!(EPSILON), "; [`EPSILON`](super::EPSILON) is usual.")]
     pub epsilon: f32,
 }
 
@@ -40,6 +41,7 @@ impl<P: Place> Call<P> for LayerNorm<P> {
         expect(kernel, "affine", &self.affine, 2, cols)?;
         expect(kernel, "y", &self.y, rows, cols)?;
         expect(kernel, "statistics", &self.statistics, rows, 2)?;
+        EPSILON.check(self.epsilon)?;
         match cols {
             0 => Err(Error::shape(kernel, "rows of no columns have no statistics")),
             _ => Ok(()),

@@ -1,6 +1,6 @@
 //! The call of `linear_activation`.
 
-use super::{Activation, Call, DevicePlace, HostPlace, Place, copy};
+use super::{Activation, Call, DevicePlace, HostPlace, Place, check_dropout, copy};
 use crate::cpu::{fast, fast::Isa, reference};
 use crate::plan::{
     ACTIVATION, Forward, IN_PLACE, Plan, Planner, RESIDUAL, SAVE, Stem, check_tensors,
@@ -46,7 +46,7 @@ impl<P: Place> Call<P> for LinearActivation<P> {
         self.residual.as_ref().map_or(Ok(()), |residual| batch_rows("residual", residual))?;
         self.z.as_ref().map_or(Ok(()), |z| batch_rows("z", z))?;
         batch_rows("y", &self.y)?;
-        Ok(self.dropout.mask.check(batch, outputs)?)
+        check_dropout(&self.dropout, batch, outputs)
     }
 
     fn plan<'p>(&'p self, planner: &Planner) -> Result<Plan<'p>>

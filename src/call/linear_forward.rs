@@ -1,6 +1,6 @@
 //! The call of `linear_forward`.
 
-use super::{Call, DevicePlace, HostPlace, Place};
+use super::{Call, DevicePlace, HostPlace, Place, check_dropout};
 use crate::cpu::{fast, fast::Isa, reference};
 use crate::plan::{Forward, Plan, Planner, RELU, Stem};
 use crate::shape::{Matrix, expect};
@@ -32,7 +32,7 @@ impl<P: Place> Call<P> for LinearForward<P> {
         expect(kernel, "weight", &self.weight, inputs, outputs)?;
         self.bias.as_ref().map_or(Ok(()), |bias| expect(kernel, "bias", bias, 1, outputs))?;
         expect(kernel, "y", &self.y, batch, outputs)?;
-        Ok(self.dropout.mask.check(batch, outputs)?)
+        check_dropout(&self.dropout, batch, outputs)
     }
 
     fn plan<'p>(&'p self, planner: &Planner) -> Result<Plan<'p>>

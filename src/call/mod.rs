@@ -7,7 +7,7 @@
 //! buffers.
 //!
 //! Row-major. `X [B, I]`, `W [I, O]`, `b [1, O]`, `Y, dY [B, O]`, `M` the mask, `s` the scale of
-//! its [`Dropout`](crate::Dropout). Every call is checked before a device sees it: a shape that
+//! its [`Dropout`]. Every call is checked before a device sees it: a shape that
 //! does not fit is an [`Error::Shape`](crate::Error::Shape) that names both sizes.
 
 mod place;
@@ -15,9 +15,10 @@ mod place;
 pub use crate::rules::{Activation, AdamWRule, Filter, Image, Pool, Pooling, SgdRule};
 pub use place::{DevicePlace, Element, HostPlace, Place, Views};
 
-use crate::Result;
 use crate::cpu::fast::Isa;
 use crate::plan::{Plan, Planner};
+use crate::rules::range::SCALE;
+use crate::{Dropout, Result};
 
 /// Declares a module for each kernel and re-exports its call.
 macro_rules! calls {
@@ -80,8 +81,7 @@ pub trait Call<P: Place>: Sized {
     ///
     /// # Errors
     /// Those of [`check`](Self::check); [`Error::Buffer`](crate::Error::Buffer) for a tensor that
-    /// the kernel cannot bind; [`Error::TooLarge`](crate::Error::TooLarge) past what the device
-    /// holds.
+    /// the kernel cannot bind; [`Error::Limit`](crate::Error::Limit) past what the device holds.
     #[doc(hidden)]
     fn plan<'p>(&'p self, planner: &Planner) -> Result<Plan<'p>>
     where
@@ -99,6 +99,17 @@ pub trait Call<P: Place>: Sized {
     fn mask_bytes(&self) -> u64 {
         0
     }
+}
+
+/// Checks a dropout site of a `rows × cols` tensor: its coordinates and its scale.
+fn check_dropout(dropout: &Dropout, rows: usize, cols: usize) -> Result<()> {
+    SCALE.check(dropout.scale)?;
+    Ok(dropout.mask.check(rows, cols)?)
+}
+
+/// Checks the scale of the dropout that a gradient also passes back through, if it does.
+fn check_through(scale: Option<f32>) -> Result<()> {
+    scale.map_or(Ok(()), |scale| SCALE.check(scale))
 }
 
 /// Returns the flag `THROUGH` of the backward kernels' shaders if the gradient also passes the ReLU

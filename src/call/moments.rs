@@ -3,6 +3,7 @@
 use super::{Call, DevicePlace, HostPlace, Place};
 use crate::cpu::{fast, fast::Isa, reference};
 use crate::plan::{Params, Plan, Planner, Stem, Variant, Work, check_tensors, own, read, write};
+use crate::rules::range::{BEFORE, range};
 use crate::shape::{Matrix, expect};
 use crate::{Error, Result, order};
 
@@ -25,8 +26,8 @@ pub struct Moments<P: Place> {
     pub weights: P::In<f32>,
     /// Position in `weights` of the first network's weight.
     pub first: usize,
-    /// Sum of the weights of all networks before. If it is 0, the previous contents of `moments`
-    /// are ignored.
+    #[doc = concat!("Sum of the weights of all networks before: ", range!(BEFORE), ".")]
+    /// If it is 0, the previous contents of `moments` are ignored.
     pub before: f32,
     /// `[R, 2·C + 1]`, updated: means, squares, and the mean of the entropies.
     pub moments: P::Out<f32>,
@@ -67,12 +68,7 @@ impl<P: Place> Call<P> for Moments<P> {
         if classes == 0 {
             return Err(Error::shape(kernel, "logits of no classes"));
         }
-        if self.before.is_nan() || self.before < 0.0 {
-            return Err(Error::invalid(format!(
-                "moments: {} as the weight of the networks before: must not be negative",
-                self.before
-            )));
-        }
+        BEFORE.check(self.before)?;
         expect(kernel, "moments", &self.moments, rows, 2 * classes + 1)?;
         expect(kernel, "weights", &self.weights, self.weights.rows(), 1)?;
         if self.first.checked_add(self.networks()).is_none_or(|end| end > self.weights.rows()) {

@@ -1,9 +1,10 @@
 //! The call of `patches_grad`.
 
-use super::{Call, DevicePlace, Filter, HostPlace, Image, Place, through_flag};
+use super::{Call, DevicePlace, check_through, Filter, HostPlace, Image, Place, through_flag};
 use crate::Result;
 use crate::cpu::{fast, fast::Isa, reference};
 use crate::plan::{Images, Plan, Planner, Stem, own, read, write};
+use crate::rules::range::range;
 
 /// Backward pass of [`Patches`](super::Patches) (col2im).
 ///
@@ -22,6 +23,7 @@ pub struct PatchesGrad<P: Place> {
     pub grad_x: P::Out<f32>,
     /// `X` of the forward pass and its dropout's scale, if the images are the output of ReLU and
     /// dropout and the gradient is to pass back through both.
+    #[doc = concat!("The scale is ", range!(SCALE), ".")]
     pub through: Option<(P::In<f32>, f32)>,
 }
 
@@ -45,6 +47,7 @@ impl<P: Place> PatchesGrad<P> {
     /// The number of images, and the size of an image's patches.
     fn sizes(&self) -> Result<(usize, Image)> {
         let (kernel, patches) = ("patches_grad", self.filter.patches(self.image)?);
+        check_through(self.through.as_ref().map(|(_, scale)| *scale))?;
         let images = self.image.count(kernel, "grad_x", &self.grad_x)?;
         patches.expect(kernel, "grad_patches", &self.grad_patches, images)?;
         let through = self.through.as_ref();

@@ -1,10 +1,11 @@
 //! The call of `pool_grad`.
 
 use super::pool::PoolOwn;
-use super::{Call, DevicePlace, HostPlace, Image, Place, Pool, through_flag};
+use super::{Call, DevicePlace, check_through, HostPlace, Image, Place, Pool, through_flag};
 use crate::Result;
 use crate::cpu::{fast, fast::Isa, reference};
 use crate::plan::{Images, Plan, Planner, Stem, read, write};
+use crate::rules::range::range;
 
 /// Backward pass of [`PoolCall`](super::PoolCall).
 ///
@@ -25,6 +26,7 @@ pub struct PoolGrad<P: Place> {
     pub grad_x: P::Out<f32>,
     /// Scale of the dropout that produced `X`, if `X` is the output of ReLU and dropout and the
     /// gradient is to pass back through both.
+    #[doc = concat!("It is ", range!(SCALE), ".")]
     pub through: Option<f32>,
 }
 
@@ -32,6 +34,7 @@ impl<P: Place> PoolGrad<P> {
     /// The number of images, and the size of a pooled one.
     fn sizes(&self) -> Result<(usize, Image)> {
         let (kernel, pooled) = ("pool_grad", self.pool.pooled(self.image)?);
+        check_through(self.through)?;
         let images = self.image.count(kernel, "x", &self.x)?;
         pooled.expect(kernel, "grad_y", &self.grad_y, images)?;
         self.image.expect(kernel, "grad_x", &self.grad_x, images)?;

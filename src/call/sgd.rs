@@ -42,6 +42,7 @@ impl<P: Place> Call<P> for Sgd<P> {
     fn check(&self) -> Result<()> {
         let (rows, cols) = (self.weight.rows(), self.weight.cols());
         expect("sgd", "grad", &self.grad, rows, cols)?;
+        self.rule.check()?;
         match &self.velocity {
             Some(velocity) => expect("sgd", "velocity", velocity, rows, cols),
             None if self.rule.momentum != 0.0 => {
@@ -65,7 +66,7 @@ impl<P: Place> Call<P> for Sgd<P> {
         // The norm of a column needs all of its rows in one dispatch.
         let (part, flags) = match rule.max_norm {
             Some(_) => {
-                planner.whole("weight under max-norm", weight)?;
+                planner.whole("weight", weight)?;
                 (weight.rows, MAX_NORM)
             }
             None => (planner.rows_per_binding("weight", weight.cols, 4)?, 0),

@@ -6,8 +6,9 @@ use crate::cpu::reference;
 use crate::plan::{
     Params, Plan, Planner, Stem, Variant, Work, check_tensors, own, read, windows, write,
 };
+use crate::rules::range::{PENALTY, TARGET, range};
 use crate::shape::{Matrix, expect};
-use crate::{Error, Result};
+use crate::Result;
 
 /// Gradient of a sparsity penalty, added to the gradient `dY [B, C]` of the penalized layer's
 /// output `Y`.
@@ -29,9 +30,9 @@ pub struct SparsityGrad<P: Place> {
     pub statistics: P::In<f32>,
     /// `dY [B, C]`, updated.
     pub grad_y: P::Out<f32>,
-    /// Target mean activation `ρ`, above 0 and below 1; 0.05 is usual.
+    #[doc = concat!("Target mean activation `ρ`: ", range!(TARGET), "; 0.05 is usual.")]
     pub target: f32,
-    /// Weight `λ` of the penalty.
+    #[doc = concat!("Weight `λ` of the penalty: ", range!(PENALTY), ".")]
     pub weight: f32,
 }
 
@@ -46,11 +47,8 @@ own! {
 impl<P: Place> Call<P> for SparsityGrad<P> {
     fn check(&self) -> Result<()> {
         expect("sparsity_grad", "statistics", &self.statistics, 2, self.grad_y.cols())?;
-        if self.target > 0.0 && self.target < 1.0 {
-            return Ok(());
-        }
-        let target = self.target;
-        Err(Error::invalid(format!("sparsity target {target}: must be above 0 and below 1")))
+        TARGET.check(self.target)?;
+        PENALTY.check(self.weight)
     }
 
     fn plan<'p>(&'p self, planner: &Planner) -> Result<Plan<'p>>

@@ -4,6 +4,7 @@ use super::{Call, DevicePlace, HostPlace, Place};
 use crate::cpu::fast::Isa;
 use crate::cpu::reference;
 use crate::plan::{Params, Plan, Planner, Stem, Variant, Work, check_tensors, own, read, write};
+use crate::rules::range::{SCALE, range};
 use crate::shape::{Matrix, expect};
 use crate::{Error, Result};
 
@@ -24,7 +25,7 @@ pub struct Subnetworks<P: Place> {
     pub first: u32,
     /// Bit of column 0. The site's units are bits `bit` to `bit + C` of a mask, which has 32.
     pub bit: u32,
-    /// Factor of the kept elements.
+    #[doc = concat!("Factor of the kept elements: ", range!(SCALE), ".")]
     pub scale: f32,
 }
 
@@ -46,6 +47,7 @@ impl<P: Place> Call<P> for Subnetworks<P> {
             let what = format!("{rows} rows of networks that have {} each", self.rows);
             return Err(Error::shape(kernel, what));
         }
+        SCALE.check(self.scale)?;
         let shared = self.x.rows() == self.rows;
         expect(kernel, "x", &self.x, if shared { self.rows } else { rows }, cols)?;
         let (bound, end) = (32, (self.bit as usize).saturating_add(cols));

@@ -1,8 +1,8 @@
 //! Small objects that a [`Gpu`](super::Gpu) keeps between submits: the parameter blocks and a
 //! timer.
 
+use super::guard::Guard;
 use super::kernels::Kernels;
-use super::memory::{buffer, buffer_or_error};
 use super::recorder::Blocks;
 use crate::Result;
 
@@ -22,9 +22,12 @@ pub(super) struct Timer {
 }
 
 impl ParamsArena {
-    /// Makes room for `slots` blocks. Without memory, it also returns an error, and the arena must
-    /// not be used.
-    pub fn new(device: &wgpu::Device, kernels: &Kernels, slots: usize) -> (Self, Result<()>) {
+    /// Makes room for `slots` blocks.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`](crate::Error::OutOfMemory), and those of
+    /// [`Kernels::bind_params`].
+    pub fn new(kernels: &Kernels, slots: usize) -> Result<Self> {
         let slot = kernels.slot();
         let descriptor = wgpu::BufferDescriptor {
             label: Some("wgpu-dropout params"),
@@ -32,29 +35,26 @@ impl ParamsArena {
             usage: wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST,
             mapped_at_creation: false,
         };
-        let (buffer, made) = buffer_or_error(device, &descriptor);
-        // Binding an invalid buffer is a validation error of wgpu, too. `made` reports the cause,
-        // so this scope drops it.
-        let silent = device.push_error_scope(wgpu::ErrorFilter::Validation);
-        let group = kernels.bind_params(&buffer);
-        drop(silent);
-        (Self { buffer, group, blocks: Blocks::new(slot, slots) }, made)
+        let buffer = kernels.guard.buffer(&descriptor)?;
+        let group = kernels.bind_params(&buffer)?;
+        Ok(Self { buffer, group, blocks: Blocks::new(slot, slots) })
     }
 }
 
 impl Timer {
-    pub fn new(device: &wgpu::Device) -> Result<Self> {
-        let queries = device.create_query_set(&wgpu::QuerySetDescriptor {
+    pub fn new(guard: &Guard) -> Result<Self> {
+        let descriptor = wgpu::QuerySetDescriptor {
             label: Some("wgpu-dropout timer"),
             ty: wgpu::QueryType::Timestamp,
             count: 2,
-        });
+        };
+        let queries = guard.run(|| guard.device().create_query_set(&descriptor))?;
         let descriptor = wgpu::BufferDescriptor {
             label: Some("wgpu-dropout timer"),
             size: 16,
             usage: wgpu::BufferUsages::QUERY_RESOLVE | wgpu::BufferUsages::COPY_SRC,
             mapped_at_creation: false,
         };
-        Ok(Self { queries, resolved: buffer(device, &descriptor)? })
+        Ok(Self { queries, resolved: guard.buffer(&descriptor)? })
     }
 }

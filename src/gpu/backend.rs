@@ -20,9 +20,9 @@ impl Backend for Gpu {
     }
 
     fn zeros<T: Element>(&mut self, rows: usize, cols: usize) -> Result<GpuTensor<T>> {
-        self.check()?;
+        self.fault()?;
         self.counts.objects += 1;
-        GpuTensor::zeros(&self.device, &self.retired, rows, cols)
+        GpuTensor::zeros(self.guard(), &self.retired, rows, cols)
     }
 
     fn write<T: Element>(&mut self, tensor: &mut GpuTensor<T>, values: &[T]) -> Result<()> {
@@ -31,20 +31,22 @@ impl Backend for Gpu {
         self.flush(None)?;
         let bytes: &[u8] = bytemuck::cast_slice(values);
         for (i, chunk) in bytes.chunks(UPLOAD).enumerate() {
-            if i > 0 {
-                self.queue.submit([]);
-            }
             let offset = (i * UPLOAD) as u64;
-            match chunk.len() % 4 {
-                0 => self.queue.write_buffer(&tensor.buffer, offset, chunk),
-                odd => {
-                    let padded: Vec<u8> =
-                        chunk.iter().copied().chain(std::iter::repeat_n(0, 4 - odd)).collect();
-                    self.queue.write_buffer(&tensor.buffer, offset, &padded);
+            self.guard().run_of(chunk.len() as u64, || {
+                if i > 0 {
+                    self.queue.submit([]);
                 }
-            }
+                match chunk.len() % 4 {
+                    0 => self.queue.write_buffer(&tensor.buffer, offset, chunk),
+                    odd => {
+                        let padded: Vec<u8> =
+                            chunk.iter().copied().chain(std::iter::repeat_n(0, 4 - odd)).collect();
+                        self.queue.write_buffer(&tensor.buffer, offset, &padded);
+                    }
+                }
+            })?;
         }
-        self.check()
+        self.fault()
     }
 
     fn read<T: Element>(&mut self, tensor: &GpuTensor<T>) -> Result<Vec<T>> {
@@ -69,11 +71,11 @@ impl Backend for Gpu {
     fn submit(&mut self) -> Result<()> {
         self.flush(None)?;
         while self.is_behind() {
-            self.in_flight
-                .pop_front()
-                .map_or(Ok(()), |oldest| readback::wait(&self.device, oldest))?;
+            let oldest = self.in_flight.pop_front();
+            let waited = oldest.map_or(Ok(()), |oldest| readback::wait(&self.device, oldest));
+            self.explained(waited)?;
         }
-        self.check()
+        self.fault()
     }
 
     async fn submit_async(&mut self) -> Result<()> {
@@ -88,7 +90,7 @@ impl Backend for Gpu {
     fn wait(&mut self) -> Result<()> {
         self.flush(None)?;
         if let Some(latest) = self.in_flight.pop_back() {
-            readback::wait(&self.device, latest)?;
+            self.explained(readback::wait(&self.device, latest))?;
             self.in_flight.clear();
         }
         self.check()

@@ -11,11 +11,12 @@ mod arena;
 mod backend;
 mod device;
 mod experimental;
-mod memory;
+mod guard;
 mod owned;
 mod pipelines;
 mod readback;
 mod recorder;
+mod requirements;
 mod runner;
 mod state;
 mod tensor;
@@ -30,8 +31,9 @@ pub use crate::plan::{
 pub use device::{
     AdapterChoice, adapters, adapters_async, open, open_async, required_features, required_limits,
 };
-pub use kernels::{Kernels, Prepared};
+pub use kernels::Kernels;
 pub use owned::Gpu;
+pub use recorder::Prepared;
 #[doc(hidden)]
 pub use runner::{Job, Runner};
 pub use state::State;

@@ -3,16 +3,15 @@
 use super::arena::{ParamsArena, Timer};
 use super::device::{AdapterChoice, open, open_async};
 use super::experimental::check_matrices;
+use super::guard::Guard;
 use super::kernels::Kernels;
-use super::memory;
 use super::readback;
 use super::recorder::{Groups, Step, record};
 use super::runner::Runner;
-use super::tensor::{GpuTensor, Retired};
+use super::tensor::Retired;
 use super::tuning::{Chosen, Tuning};
 use crate::plan::{Plan, Planner, scratch_bytes};
-use crate::{Backend, Counts, Element};
-use crate::{Error, Result};
+use crate::{Counts, Error, Result};
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -22,9 +21,6 @@ const IN_FLIGHT: usize = 8;
 /// Initial number of parameter blocks per submit.
 const SLOTS: usize = 1024;
 
-/// Part of a buffer: the buffer, an offset and a size, both in bytes.
-type Part<'a> = (&'a wgpu::Buffer, u64, u64);
-
 /// Backend on a wgpu device, which this crate opens or the caller provides.
 #[derive(Debug)]
 pub struct Gpu {
@@ -32,16 +28,18 @@ pub struct Gpu {
     pub(super) device: wgpu::Device,
     pub(super) queue: wgpu::Queue,
     pub(super) kernels: Kernels,
-    /// First error of the device, from a handler or from this backend.
+    /// First error of a device of this crate's own, from its handlers.
     fault: Arc<Mutex<Option<Error>>>,
     pending: Vec<Step>,
-    params: ParamsArena,
+    /// Parameter blocks, from the first call on.
+    params: Option<ParamsArena>,
     bind_groups: Groups,
     pub(super) retired: Retired,
-    staging: Option<wgpu::Buffer>,
+    /// Buffer that the host can map, kept from the last copy.
+    pub(super) staging: Option<wgpu::Buffer>,
     /// Parts of sums, passed from one dispatch of a call to the next.
     scratch: Option<wgpu::Buffer>,
-    timer: Option<Timer>,
+    pub(super) timer: Option<Timer>,
     /// Submits that the device may not have finished, oldest first.
     pub(super) in_flight: VecDeque<wgpu::SubmissionIndex>,
     pub(super) counts: Counts,
@@ -97,7 +95,7 @@ impl Gpu {
         device.set_device_lost_callback(move |reason, message| {
             // Dropping the device is not a fault.
             if reason != wgpu::DeviceLostReason::Destroyed {
-                record_fault(&note, Error::Device { what: format!("lost: {message}") });
+                record_fault(&note, Error::lost(&message));
             }
         });
         let kernels = Kernels::with_planner(&device, change)?;
@@ -106,13 +104,16 @@ impl Gpu {
         Ok(gpu)
     }
 
-    /// Creates a backend on a device that the caller owns. It sets no error handler, so errors that
-    /// the device reports outside a call go to the owner's handler.
+    /// Creates a backend on a device that the caller owns, and on its queue. It sets no error
+    /// handler. What goes wrong in its calls is their error, and no handler of the owner hears of
+    /// it. It waits for what the queue has been given before.
     ///
     /// # Errors
-    /// The errors of [`Kernels::new`].
+    /// The errors of [`Kernels::new`]; [`Error::Device`] if the queue belongs to another device.
     pub fn on(device: wgpu::Device, queue: wgpu::Queue) -> Result<Self> {
         let kernels = Kernels::new(&device)?;
+        readback::check_queue(&device, &queue)?;
+        kernels.guard.check()?;
         Ok(Self::assemble(device.adapter_info(), device, queue, kernels, Arc::default()))
     }
 
@@ -137,10 +138,6 @@ impl Gpu {
         kernels: Kernels,
         fault: Arc<Mutex<Option<Error>>>,
     ) -> Self {
-        let (params, made) = ParamsArena::new(&device, &kernels, SLOTS);
-        if let Err(error) = made {
-            record_fault(&fault, error);
-        }
         Self {
             info,
             device,
@@ -148,7 +145,7 @@ impl Gpu {
             kernels,
             fault,
             pending: Vec::new(),
-            params,
+            params: None,
             bind_groups: Groups::new(),
             retired: Retired::default(),
             staging: None,
@@ -181,137 +178,45 @@ impl Gpu {
         &self.kernels
     }
 
-    /// Copies parts of buffers to the host, once all submitted work is done. Without parts, it only
-    /// waits for that work.
-    ///
-    /// With `polls`, it polls the device until the copy is done, and the future never waits. A
-    /// caller that drops the future early also drops the staging buffer and its mapping.
-    async fn fetch(&mut self, parts: &[Part<'_>], polls: bool, sink: &mut Vec<u8>) -> Result<()> {
-        let staging = self.staging(parts.iter().map(|part| part.2.next_multiple_of(4)).sum())?;
-        let download = readback::download(&self.device, &self.queue, parts, &staging);
-        if polls {
-            download.poll(&self.device)?;
-        }
-        download.finish(sink).await?;
-        self.staging = Some(staging);
-        self.in_flight.clear();
-        Ok(())
+    /// Returns the guard of the device.
+    pub(super) fn guard(&self) -> &Guard {
+        &self.kernels.guard
     }
 
-    /// Reads a tensor in pieces of at most [`CHUNK`](readback::CHUNK) bytes.
-    pub(super) async fn read_pieces<T: Element>(
-        &mut self,
-        tensor: &GpuTensor<T>,
-        polls: bool,
-    ) -> Result<Vec<T>> {
-        self.flush(None)?;
-        let mut bytes = Vec::new();
-        while (bytes.len() as u64) < tensor.bytes() {
-            let offset = bytes.len() as u64;
-            self.fetch(
-                &[(&tensor.buffer, offset, readback::CHUNK.min(tensor.bytes() - offset))],
-                polls,
-                &mut bytes,
-            )
-            .await?;
-        }
-        self.counts.bytes_read += tensor.bytes();
-        self.check()?;
-        Ok(bytemuck::pod_collect_to_vec(&bytes))
-    }
-
-    /// Reads tensors. If they fit one piece together, one copy brings all of them to the host.
-    pub(super) async fn read_tensors<T: Element>(
-        &mut self,
-        tensors: &[&GpuTensor<T>],
-        polls: bool,
-    ) -> Result<Vec<Vec<T>>> {
-        let sizes = tensors.iter().map(|tensor| tensor.bytes());
-        if !(1..=readback::CHUNK)
-            .contains(&sizes.clone().map(|bytes| bytes.next_multiple_of(4)).sum())
-        {
-            let mut values = Vec::with_capacity(tensors.len());
-            for tensor in tensors {
-                values.push(self.read_pieces(tensor, polls).await?);
-            }
-            return Ok(values);
-        }
-        self.flush(None)?;
-        let parts =
-            tensors.iter().zip(sizes.clone()).map(|(tensor, bytes)| (&tensor.buffer, 0, bytes));
-        let mut bytes = Vec::new();
-        self.fetch(&parts.filter(|part| part.2 > 0).collect::<Vec<_>>(), polls, &mut bytes).await?;
-        self.counts.bytes_read += sizes.clone().sum::<u64>();
-        self.check()?;
-        let mut rest = bytes.as_slice();
-        let values = sizes.map(|size| {
-            let (padded, after) =
-                rest.split_at((size.next_multiple_of(4) as usize).min(rest.len()));
-            rest = after;
-            bytemuck::pod_collect_to_vec(&padded[..size as usize])
-        });
-        Ok(values.collect())
-    }
-
-    /// Submits the pending calls and waits until all calls so far are done.
-    pub(super) async fn finish(&mut self) -> Result<()> {
-        self.flush(None)?;
-        self.fetch(&[], false, &mut Vec::new()).await?;
-        self.check()
-    }
-
-    /// Submits the pending calls, waits for them, and returns the time they took by the device's
-    /// own clock, or `None` if the device has no timestamps.
+    /// Queues a plan's dispatches, all of them or none.
     ///
     /// # Errors
-    /// The errors of [`Backend::read`].
-    pub fn submit_timed(&mut self) -> Result<Option<std::time::Duration>> {
-        if !self.device.features().contains(wgpu::Features::TIMESTAMP_QUERY) {
-            self.submit()?;
-            self.wait()?;
-            return Ok(None);
-        }
-        let timer = match self.timer.take() {
-            Some(timer) => timer,
-            None => {
-                // The query set, and the buffer into which it is resolved.
-                self.counts.objects += 2;
-                Timer::new(&self.device)?
-            }
-        };
-        let result = self.flush(Some(&timer)).and_then(|()| {
-            let mut bytes = Vec::new();
-            pollster::block_on(self.fetch(&[(&timer.resolved, 0, 16)], true, &mut bytes))?;
-            let ticks: Vec<u64> = bytemuck::pod_collect_to_vec(&bytes);
-            let nanoseconds = ticks[1].saturating_sub(ticks[0]) as f64
-                * f64::from(self.queue.get_timestamp_period());
-            Ok(Some(std::time::Duration::from_secs_f64(nanoseconds * 1e-9)))
-        });
-        self.timer = Some(timer);
-        result
-    }
-
-    /// Queues a plan's dispatches.
+    /// Those of [`Backend::run`](crate::Backend::run).
     pub(super) fn enqueue(&mut self, plan: Plan<'_>) -> Result<()> {
+        self.check()?;
         if let Some(runner) = self.runner.clone() {
             return self.run_elsewhere(&*runner, &plan);
         }
         self.grow_scratch(scratch_bytes(&plan))?;
+        let mut first = self.pending.len();
         for dispatch in &plan {
-            if self.pending.len() == self.params.blocks.capacity() {
+            let slots = self.params.as_ref().map_or(0, |params| params.blocks.capacity());
+            if self.pending.len() == slots {
                 // All parameter blocks are in use: submit the pending dispatches and make room.
                 self.flush(None)?;
-                let slots = 2 * self.params.blocks.capacity();
-                let (params, made) = ParamsArena::new(&self.device, &self.kernels, slots);
-                made?;
-                self.params = params;
+                first = 0;
+                self.params = Some(ParamsArena::new(&self.kernels, (2 * slots).max(SLOTS))?);
                 self.counts.objects += 2;
             }
             let kept = Some(&mut self.bind_groups);
-            let (step, made) = self.kernels.step(dispatch, self.scratch.as_ref(), kept);
-            self.counts.objects += made;
-            self.params.blocks.set(self.pending.len(), &dispatch.params);
-            self.pending.push(step);
+            match self.kernels.step(dispatch, self.scratch.as_ref(), kept) {
+                Ok((step, made)) => {
+                    self.counts.objects += made;
+                    if let Some(params) = &mut self.params {
+                        params.blocks.set(self.pending.len(), &dispatch.params);
+                    }
+                    self.pending.push(step);
+                }
+                Err(error) => {
+                    self.pending.truncate(first);
+                    return Err(error);
+                }
+            }
         }
         Ok(())
     }
@@ -332,33 +237,38 @@ impl Gpu {
     /// Submits the pending dispatches in one pass of one command buffer.
     pub(super) fn flush(&mut self, timer: Option<&Timer>) -> Result<()> {
         self.check()?;
-        if !self.pending.is_empty() {
-            let blocks = self.params.blocks.bytes(self.pending.len());
-            self.queue.write_buffer(&self.params.buffer, 0, blocks);
-            let mut encoder = self.device.create_command_encoder(&wgpu::CommandEncoderDescriptor {
-                label: Some("wgpu-dropout"),
+        if let Some(params) = self.params.as_ref().filter(|_| !self.pending.is_empty()) {
+            let submitted = self.guard().run(|| {
+                let blocks = params.blocks.bytes(self.pending.len());
+                self.queue.write_buffer(&params.buffer, 0, blocks);
+                let mut encoder =
+                    self.device.create_command_encoder(&wgpu::CommandEncoderDescriptor {
+                        label: Some("wgpu-dropout"),
+                    });
+                {
+                    let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor {
+                        label: Some("wgpu-dropout"),
+                        timestamp_writes: timer.map(|timer| wgpu::ComputePassTimestampWrites {
+                            query_set: &timer.queries,
+                            beginning_of_pass_write_index: Some(0),
+                            end_of_pass_write_index: Some(1),
+                        }),
+                    });
+                    record(&mut pass, &self.pending, &params.group, self.kernels.slot());
+                }
+                if let Some(timer) = timer {
+                    encoder.resolve_query_set(&timer.queries, 0..2, &timer.resolved, 0);
+                }
+                self.queue.submit([encoder.finish()])
             });
-            {
-                let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor {
-                    label: Some("wgpu-dropout"),
-                    timestamp_writes: timer.map(|timer| wgpu::ComputePassTimestampWrites {
-                        query_set: &timer.queries,
-                        beginning_of_pass_write_index: Some(0),
-                        end_of_pass_write_index: Some(1),
-                    }),
-                });
-                record(&mut pass, &self.pending, &self.params.group, self.kernels.slot());
-            }
-            if let Some(timer) = timer {
-                encoder.resolve_query_set(&timer.queries, 0..2, &timer.resolved, 0);
-            }
-            self.counts.dispatches += self.pending.len() as u64;
-            self.counts.submits += 1;
-            self.in_flight.push_back(self.queue.submit([encoder.finish()]));
+            let dispatches = self.pending.len() as u64;
             self.pending.clear();
+            self.in_flight.push_back(submitted?);
+            self.counts.dispatches += dispatches;
+            self.counts.submits += 1;
         }
         self.forget_retired();
-        self.check()
+        self.fault()
     }
 
     /// Drops the bind groups of tensors that no longer exist, which frees the tensors' memory.
@@ -372,30 +282,19 @@ impl Gpu {
         }
     }
 
-    /// Returns a buffer of at least `bytes` that the host can map: the one kept from the last copy,
-    /// or a new one if that is too small.
-    fn staging(&mut self, bytes: u64) -> Result<wgpu::Buffer> {
-        let size = bytes.max(4).next_multiple_of(1 << 16);
-        if let Some(buffer) = self.staging.take().filter(|buffer| buffer.size() >= size) {
-            return Ok(buffer);
-        }
-        self.counts.objects += 1;
-        let descriptor = wgpu::BufferDescriptor {
-            label: Some("wgpu-dropout staging"),
-            size,
-            usage: wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST,
-            mapped_at_creation: false,
-        };
-        memory::buffer(&self.device, &descriptor)
-    }
-
     /// Returns true if so many submits are in flight that the next one must wait.
     pub(super) fn is_behind(&self) -> bool {
         self.in_flight.len() > IN_FLIGHT
     }
 
-    /// Returns the first error of the device, if there was one.
+    /// Returns the first error of the device, if there was one, or finds out that it was lost.
     pub(super) fn check(&self) -> Result<()> {
+        self.fault()?;
+        self.guard().check()
+    }
+
+    /// Returns the first error of a device of this crate's own, if there was one.
+    pub(super) fn fault(&self) -> Result<()> {
         match &*self.fault.lock().unwrap_or_else(PoisonError::into_inner) {
             Some(error) => Err(error.clone()),
             None => Ok(()),

@@ -48,7 +48,7 @@ impl Gpu {
         };
         for dispatch in plan {
             // The device compiles the kernel too, so that it counts among those that were run.
-            let _ = self.kernels.pipeline(dispatch.variant);
+            self.kernels.pipeline(dispatch.variant)?;
             let variant = self.kernels.own_form(dispatch.variant);
             let job = Job {
                 name: variant.name(),
@@ -59,21 +59,22 @@ impl Gpu {
             };
             runner.run(&job, &mut contents)?;
         }
-        for (buffer, bytes) in buffers.iter().zip(&contents) {
-            self.queue.write_buffer(buffer, 0, bytes);
-        }
-        self.queue.submit([]);
-        Ok(())
+        self.guard().run(|| {
+            for (buffer, bytes) in buffers.iter().zip(&contents) {
+                self.queue.write_buffer(buffer, 0, bytes);
+            }
+            self.queue.submit([]);
+        })
     }
 
     /// Reads all bytes of a buffer.
     fn download_whole(&self, buffer: &wgpu::Buffer) -> Result<Vec<u8>> {
-        let staging = self.device.create_buffer(&wgpu::BufferDescriptor {
+        let staging = self.guard().buffer(&wgpu::BufferDescriptor {
             label: None,
             size: buffer.size(),
             usage: wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST,
             mapped_at_creation: false,
-        });
+        })?;
         let parts = [(buffer, 0, buffer.size())];
         let download = super::readback::download(&self.device, &self.queue, &parts, &staging);
         download.poll(&self.device)?;

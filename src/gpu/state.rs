@@ -1,7 +1,7 @@
 //! The part of a dropout site that changes between steps, in a buffer that kernels read at run
 //! time. The shader's twin is `shaders/state.wgsl`.
 
-use crate::{AlphaDropout, Dropout, Error, GaussianDropout, Result};
+use crate::{AlphaDropout, Dropout, Error, GaussianDropout, Lack, Result};
 
 /// Threshold, scale, step and seed of a dropout site of any kind, in the layout of a caller's
 /// buffer.
@@ -75,12 +75,10 @@ pub(super) fn check(device: &wgpu::Device, buffer: &wgpu::Buffer, offset: u64) -
     if !buffer.usage().contains(wgpu::BufferUsages::UNIFORM) {
         return fail("it lacks the usage UNIFORM".to_owned());
     }
-    let uniforms = device.limits().max_uniform_buffers_per_shader_stage;
-    if uniforms < 2 {
-        let what = format!(
-            "the device's max_uniform_buffers_per_shader_stage allows {uniforms}: kernels that read a state need 2"
-        );
-        return Err(Error::Adapter { what });
+    let has = device.limits().max_uniform_buffers_per_shader_stage.into();
+    if has < 2 {
+        let lack = Lack { limit: "max_uniform_buffers_per_shader_stage", has, needs: 2 };
+        return Err(Error::lacks("kernels that read a state", lack));
     }
     let align = u64::from(device.limits().min_uniform_buffer_offset_alignment);
     if !offset.is_multiple_of(align) {

@@ -1,9 +1,9 @@
 //! Matrices in buffers of a [`Gpu`](super::Gpu).
 
-use super::memory;
+use super::guard::Guard;
 use crate::backend::Element;
 use crate::plan::View;
-use crate::{Error, Matrix, Result, shape::elements};
+use crate::{Error, Lack, Matrix, Result, shape::elements};
 use std::marker::PhantomData;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -24,9 +24,12 @@ impl<T: Element> GpuTensor<T> {
     /// Allocates a matrix of zeros.
     ///
     /// # Errors
-    /// [`Error::TooLarge`] beyond the largest buffer of the device, [`Error::OutOfMemory`].
+    /// - [`Error::TooLarge`] past what this machine can address.
+    /// - [`Error::Limit`] past the largest buffer of the device.
+    /// - [`Error::OutOfMemory`].
+    /// - [`Error::Device`] if the device was lost.
     pub(super) fn zeros(
-        device: &wgpu::Device,
+        guard: &Guard,
         retired: &Retired,
         rows: usize,
         cols: usize,
@@ -34,13 +37,10 @@ impl<T: Element> GpuTensor<T> {
         let bytes = elements("tensor", rows, cols)? as u64 * size_of::<T>() as u64;
         // A whole number of vectors and at least one: an empty matrix is still bound.
         let size = bytes.next_multiple_of(16).max(16);
-        let bound = device.limits().max_buffer_size;
-        if size > bound {
-            return Err(Error::TooLarge {
-                what: format!("a {rows}×{cols} tensor in bytes"),
-                value: size,
-                bound,
-            });
+        let has = guard.device().limits().max_buffer_size;
+        if size > has {
+            let lack = Lack { limit: "max_buffer_size", has, needs: size };
+            return Err(Error::Limit { what: format!("a {rows}×{cols} tensor"), lack });
         }
         let descriptor = wgpu::BufferDescriptor {
             label: Some("wgpu-dropout tensor"),
@@ -50,7 +50,7 @@ impl<T: Element> GpuTensor<T> {
                 | wgpu::BufferUsages::COPY_DST,
             mapped_at_creation: false,
         };
-        let buffer = memory::buffer(device, &descriptor)?;
+        let buffer = guard.buffer(&descriptor)?;
         Ok(Self { rows, cols, buffer, retired: retired.clone(), element: PhantomData })
     }
 

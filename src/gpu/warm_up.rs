@@ -1,9 +1,10 @@
 //! Compilation of pipelines ahead of the calls that will use them.
 
 use super::kernels::{Kernels, Noted};
-use super::memory::error_of;
+#[cfg(doc)]
+use crate::Error;
+use crate::Result;
 use crate::plan::Variant;
-use crate::{Error, Result};
 use std::sync::PoisonError;
 
 impl Kernels {
@@ -37,24 +38,24 @@ impl Kernels {
     /// ```
     ///
     /// # Errors
-    /// Those of the calls; [`Error::Device`] if the driver cannot compile a kernel.
+    /// Those of the calls; [`Error::Device`] if the device was lost or the driver cannot compile a
+    /// kernel.
     pub fn warm_up(
         &self,
         calls: impl FnOnce(&Self, [&wgpu::Buffer; 6]) -> Result<()>,
     ) -> Result<usize> {
         let device = self.device();
         // wgpu creates no buffer beyond the largest size. It returns an invalid one instead, which
-        // knows its size and is never bound.
-        let error = device.push_error_scope(wgpu::ErrorFilter::Validation);
-        let buffers = [(); 6].map(|()| {
-            device.create_buffer(&wgpu::BufferDescriptor {
-                label: Some("wgpu-dropout warm-up"),
-                size: device.limits().max_buffer_size.saturating_add(4),
-                usage: wgpu::BufferUsages::STORAGE,
-                mapped_at_creation: false,
-            })
-        });
-        drop(error);
+        // knows its size and is never bound, and an error that is not one here.
+        let descriptor = wgpu::BufferDescriptor {
+            label: Some("wgpu-dropout warm-up"),
+            size: device.limits().max_buffer_size.saturating_add(4),
+            usage: wgpu::BufferUsages::STORAGE,
+            mapped_at_creation: false,
+        };
+        let (buffers, _) =
+            self.guard.caught(|| [(); 6].map(|()| device.create_buffer(&descriptor)));
+        self.guard.check()?;
         let noted = Noted::default();
         calls(&self.ahead(&noted), buffers.each_ref())?;
         let uses = std::mem::take(&mut *noted.lock().unwrap_or_else(PoisonError::into_inner));
@@ -68,7 +69,7 @@ impl Kernels {
 #[cfg(not(target_arch = "wasm32"))]
 fn side_by_side(uses: &[(Kernels, Variant)]) -> Result<Vec<bool>> {
     use rayon::prelude::*;
-    let one = |(kernels, variant): &(Kernels, Variant)| compiled_now(kernels, *variant);
+    let one = |(kernels, variant): &(Kernels, Variant)| Ok(kernels.pipeline(*variant)?.1);
     if uses.iter().all(|(kernels, _)| kernels.is_shared()) {
         uses.par_iter().map(one).collect()
     } else {
@@ -78,26 +79,5 @@ fn side_by_side(uses: &[(Kernels, Variant)]) -> Result<Vec<bool>> {
 
 #[cfg(target_arch = "wasm32")]
 fn side_by_side(uses: &[(Kernels, Variant)]) -> Result<Vec<bool>> {
-    uses.iter().map(|(kernels, variant)| compiled_now(kernels, *variant)).collect()
-}
-
-/// Compiles a variant and returns true if it was not compiled before. Error scopes belong to a
-/// thread, so this opens its own on the thread that it runs on.
-fn compiled_now(kernels: &Kernels, variant: Variant) -> Result<bool> {
-    let filters = [
-        wgpu::ErrorFilter::Internal,
-        wgpu::ErrorFilter::OutOfMemory,
-        wgpu::ErrorFilter::Validation,
-    ];
-    let scopes = filters.map(|filter| kernels.device().push_error_scope(filter));
-    let (_, now) = kernels.pipeline(variant);
-    // The scope that was opened last closes first. A browser reports errors later; there, the first
-    // use of the pipeline fails instead.
-    let errors: Vec<wgpu::Error> = scopes.into_iter().rev().filter_map(error_of).collect();
-    match errors.first() {
-        Some(error) => {
-            Err(Error::Device { what: format!("{} does not compile: {error}", variant.name()) })
-        }
-        None => Ok(now),
-    }
+    uses.iter().map(|(kernels, variant)| Ok(kernels.pipeline(*variant)?.1)).collect()
 }

@@ -2,6 +2,7 @@
 
 use crate::backend::Backend;
 use crate::call::{AdamW, AdamWRule, Sgd, SgdRule};
+use crate::rules::range::{BETA1, BETA2, EPSILON, range};
 use crate::{Error, Result};
 
 /// Optimizer of a network. Its learning rate, weight decay, max-norm and momentum are those of
@@ -16,9 +17,9 @@ pub enum Optimizer {
     Sgd,
     /// [`AdamWRule`], whose `β₁` is the rule's momentum. It takes no L1 penalty.
     AdamW {
-        /// `β₂`, 0 to below 1; .999 is usual.
+        #[doc = concat!("`β₂`: ", range!(BETA2), "; .999 is usual.")]
         beta2: f32,
-        /// `ε`, above 0; 10⁻⁸ is usual.
+        #[doc = concat!("`ε`: ", range!(EPSILON), "; 10⁻⁸ is usual.")]
         epsilon: f32,
     },
 }
@@ -41,18 +42,9 @@ impl Optimizer {
     /// Checks that the settings are meaningful.
     pub(super) fn check(&self, rule: &SgdRule) -> Result<()> {
         let &Self::AdamW { beta2, epsilon } = self else { return Ok(()) };
-        for (name, beta) in [("momentum (β₁)", rule.momentum), ("β₂", beta2)] {
-            if !(0.0..1.0).contains(&beta) {
-                return Err(Error::invalid(format!(
-                    "{name} {beta}: must be 0 to below 1 for AdamW"
-                )));
-            }
-        }
-        if !(epsilon.is_finite() && epsilon > 0.0) {
-            return Err(Error::invalid(format!(
-                "ε {epsilon}: must be a positive number for AdamW"
-            )));
-        }
+        BETA1.check(rule.momentum)?;
+        BETA2.check(beta2)?;
+        EPSILON.check(epsilon)?;
         match rule.l1 {
             0.0 => Ok(()),
             l1 => Err(Error::invalid(format!(

@@ -11,8 +11,8 @@ use crate::{Error, Mode, Result};
 pub struct Training {
     /// Rows per mini-batch. The last one of an epoch may be smaller and is trained on too.
     pub batch: usize,
-    /// True if each epoch visits the rows in an order of its own ([`init::shuffle`]); false if in
-    /// the order of the data.
+    /// True if each epoch visits the rows in an order of its own
+    /// ([`init::shuffle`](crate::init::shuffle)); false if in the order of the data.
     pub shuffle: bool,
     /// Update rule.
     pub rule: SgdRule,
@@ -41,27 +41,13 @@ impl Training {
     /// # Errors
     /// [`Error::Invalid`], which names the setting and its range.
     pub fn check(&self) -> Result<()> {
-        let SgdRule { lr, momentum, weight_decay, l1, max_norm } = self.rule;
-        let fail = |what: String| Err(Error::invalid(what));
         if self.batch == 0 || self.batch > u32::MAX as usize {
-            return fail(format!("batch {}: must be 1 to {}", self.batch, u32::MAX));
+            let what = format!("batch {}: must be 1 to {}", self.batch, u32::MAX);
+            return Err(Error::invalid(what));
         }
-        for (name, value) in [
-            ("learning rate", lr),
-            ("momentum", momentum),
-            ("weight decay", weight_decay),
-            ("L1 penalty", l1),
-        ] {
-            if !(value.is_finite() && value >= 0.0) {
-                return fail(format!("{name} {value}: must be 0 or a positive number"));
-            }
-        }
-        match max_norm {
-            Some(norm) if !(norm.is_finite() && norm > 0.0) => {
-                fail(format!("max-norm {norm}: must be a positive number"))
-            }
-            _ => self.optimizer.check(&self.rule).and_then(|()| self.schedules.check()),
-        }
+        self.rule.check()?;
+        self.optimizer.check(&self.rule)?;
+        self.schedules.check()
     }
 
     /// Checks that the settings are meaningful and fit the network.

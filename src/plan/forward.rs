@@ -2,10 +2,10 @@
 
 use super::product::product_own;
 use super::{
-    Binding, Operand, Params, Plan, Planner, Stem, Variant, View, Window, Work, own, read,
-    whole_in_half, windows, windows_or_one, write,
+    Binding, HALF_IS_UNCUT, Operand, Params, Plan, Planner, Stem, Variant, View, Window, Work, own,
+    read, windows, windows_or_one, write,
 };
-use crate::{Dropout, Error, Result, order};
+use crate::{Dropout, Result, order};
 
 /// Flag: the sum starts in this dispatch.
 pub(crate) const FIRST: u32 = 1;
@@ -123,11 +123,15 @@ impl Planner {
             return self.split_forward(call, part, element);
         }
         let terms = self.sum_part(inner, &[("weight", call.weight.stride)], element)?;
-        let terms = whole_in_half(terms, inner, element)?;
-        if terms < inner && call.flags & IN_PLACE != 0 {
-            let what =
-                "rows of a weight under a residual in place, whose sums are not cut".to_owned();
-            return Err(Error::TooLarge { what, value: inner as u64, bound: terms as u64 });
+        let uncut = |why| {
+            let row = call.weight.stride as u64 * element;
+            self.check_uncut(("weight", row), [inner, terms], why)
+        };
+        if element == 2 {
+            uncut(HALF_IS_UNCUT)?;
+        }
+        if call.flags & IN_PLACE != 0 {
+            uncut("a sum over a residual in place is not divided among dispatches")?;
         }
         let rows = self
             .common_rows(call.y.rows, &call.strides(), element)?

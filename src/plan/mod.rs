@@ -21,13 +21,14 @@ mod tile;
 mod tiles;
 mod variant;
 mod view;
+mod window;
 
 pub(crate) use forward::{ACTIVATION, FIRST, Forward, IN_PLACE, RELU, RESIDUAL, SAVE};
 pub(crate) use images::Images;
 pub(crate) use params::{Own, own};
 pub use params::{Params, Place};
 pub(crate) use product::{
-    ProductOwn, product_own, rows_and_bias, sum_part, whole_in_half, windows_or_one,
+    HALF_IS_UNCUT, ProductOwn, product_own, rows_and_bias, sum_part, windows_or_one,
 };
 pub use source::Width;
 pub(crate) use split::scratch;
@@ -38,12 +39,13 @@ pub use tiles::{Class, Shape, Tiles};
 pub(crate) use variant::STACK;
 pub use variant::{Choices, Division, Variant};
 pub use view::View;
+pub(crate) use window::{Window, windows};
 
 use crate::mask::DRAWS;
-use crate::{Dropout, Error, Result};
+use crate::{Dropout, Error, Lack, Result};
 
 /// Largest binding in bytes, just under 2³¹: f32 bindings of 2²⁹ or more elements break on Vulkan.
-const MAX_BINDING: u64 = (1 << 31) - (1 << 16);
+pub(crate) const MAX_BINDING: u64 = (1 << 31) - (1 << 16);
 
 /// Number of storage buffers that a dispatch must be able to bind for f16 tensors. Every device
 /// with f16 offers this many.
@@ -119,18 +121,6 @@ pub(crate) struct Work<'w, 'a, O> {
     pub loops: u64,
 }
 
-/// Rows of a tensor bound for one dispatch: the bound range, and the element of the range at which
-/// the rows start.
-#[derive(Clone, Copy)]
-pub(crate) struct Window<'a> {
-    pub binding: Binding<'a>,
-    pub start: u32,
-    pub stride: u32,
-    pub cols: u32,
-    /// Size of an element in bytes.
-    pub element: u64,
-}
-
 /// A tensor of a call, and the way in which the kernel uses it.
 #[derive(Clone, Copy)]
 pub(crate) struct Operand<'a> {
@@ -169,20 +159,6 @@ impl Operand<'_> {
     }
 }
 
-impl Window<'_> {
-    /// Returns the window that starts `col` columns further right.
-    pub fn after_col(self, col: usize) -> Self {
-        Self { start: self.start + col as u32, ..self }
-    }
-
-    /// Returns true if every row consists of whole, aligned vectors of `elements` elements.
-    pub fn is_wide(&self, elements: u32) -> bool {
-        let bytes = self.element * u64::from(elements);
-        [self.start, self.stride, self.cols].iter().all(|n| n.is_multiple_of(elements))
-            && self.binding.size.is_multiple_of(bytes)
-    }
-}
-
 impl Planner {
     /// Returns the planner for an adapter, or for a device on it with these features and limits.
     pub fn new(info: &wgpu::AdapterInfo, features: wgpu::Features, limits: &wgpu::Limits) -> Self {
@@ -212,72 +188,6 @@ impl Planner {
         self.int64 && self.wide
     }
 
-    /// Returns the number of rows that one binding holds, whatever the alignment of the first one.
-    /// Rows are `stride` elements of `element` bytes apart.
-    pub(crate) fn rows_per_binding(
-        &self,
-        what: &'static str,
-        stride: usize,
-        element: u64,
-    ) -> Result<usize> {
-        let row = (stride as u64 * element).max(1);
-        match self.binding.saturating_sub(self.align + 4) / row {
-            0 => Err(Error::TooLarge {
-                what: format!("a row of {what} in bytes"),
-                value: row,
-                bound: self.binding - self.align - 4,
-            }),
-            rows => Ok(usize::try_from(rows).unwrap_or(usize::MAX)),
-        }
-    }
-
-    /// Returns the window of `rows` rows from row `from` on. If the whole tensor fits a binding, it
-    /// is bound whole, so that all windows of the tensor share one binding.
-    pub(crate) fn window<'a>(
-        &self,
-        view: View<'a>,
-        element: u64,
-        from: usize,
-        rows: usize,
-    ) -> Window<'a> {
-        let row = view.stride as u64 * element;
-        // An empty window at the tensor's end would start past its buffer, so it is bound at the
-        // tensor's start.
-        let from = if rows == 0 { 0 } else { from };
-        let (whole_from, whole_rows) = match row * view.rows as u64 + self.align + 4 <= self.binding
-        {
-            true => (0, view.rows),
-            false => (from, rows),
-        };
-        let begin = view.offset + whole_from as u64 * row;
-        let offset = begin - begin % self.align;
-        let end = begin + View { rows: whole_rows, ..view }.extent(element).max(4);
-        Window {
-            binding: Binding {
-                buffer: Some(view.buffer),
-                offset,
-                size: end.next_multiple_of(4) - offset,
-            },
-            start: ((view.offset + from as u64 * row - offset) / element) as u32,
-            stride: view.stride as u32,
-            cols: view.cols as u32,
-            element,
-        }
-    }
-
-    /// Returns the window of a whole tensor, which must fit one binding.
-    pub(crate) fn whole<'a>(&self, what: &'static str, view: View<'a>) -> Result<Window<'a>> {
-        let bytes = view.extent(view.number());
-        if bytes + self.align + 4 > self.binding {
-            return Err(Error::TooLarge {
-                what: format!("{what} in bytes"),
-                value: bytes,
-                bound: self.binding - self.align - 4,
-            });
-        }
-        Ok(self.window(view, view.number(), 0, view.rows))
-    }
-
     /// Returns a dispatch of `workgroups` workgroups, folded into two dimensions, or `None` if
     /// there is no work.
     pub(crate) fn dispatch<'a, O: Own>(
@@ -285,15 +195,16 @@ impl Planner {
         work: Work<'_, 'a, O>,
         workgroups: u64,
     ) -> Result<Option<Dispatch<'a>>> {
-        let width = workgroups.clamp(1, u64::from(self.grid));
+        let has = u64::from(self.grid);
+        let width = workgroups.clamp(1, has);
         let height = workgroups.div_ceil(width);
-        if height > u64::from(self.grid) {
-            let bound = u64::from(self.grid).pow(2);
-            return Err(Error::TooLarge {
-                what: "workgroups of a dispatch".to_owned(),
-                value: workgroups,
-                bound,
-            });
+        if height > has {
+            // A grid is square at best.
+            let root = workgroups.isqrt();
+            let needs = root + u64::from(root * root < workgroups);
+            let what = format!("{workgroups} workgroups of {}", work.variant.stem.name());
+            let lack = Lack { limit: "max_compute_workgroups_per_dimension", has, needs };
+            return Err(Error::Limit { what, lack });
         }
         self.dispatch_grid(work, [width as u32, height as u32])
     }
@@ -327,20 +238,6 @@ impl Planner {
         }))
     }
 
-    /// Returns the number of rows that a binding can hold of every tensor in `tensors`, at most
-    /// `total`. Each tensor is given by its name and the distance between its rows, in elements of
-    /// `element` bytes.
-    pub(crate) fn common_rows(
-        &self,
-        total: usize,
-        tensors: &[(&'static str, usize)],
-        element: u64,
-    ) -> Result<usize> {
-        tensors.iter().try_fold(total, |rows, &(name, stride)| {
-            Ok(rows.min(self.rows_per_binding(name, stride, element)?))
-        })
-    }
-
     /// Returns the form with few bindings if the device cannot bind all tensors of this one.
     pub(crate) fn bindable(&self, variant: Variant) -> Variant {
         if variant.tensors() > self.buffers as usize {
@@ -371,7 +268,9 @@ impl Planner {
         let element = operands.first().map_or(4, |operand| operand.view.number());
         if element == 2 && !self.half {
             return Err(Error::Adapter {
-                what: format!("{kernel} of f16 tensors: the device lacks SHADER_F16"),
+                what: format!(
+                    "{kernel} of f16 tensors: the device lacks SHADER_F16 or {HALF_BUFFERS} storage buffers; request them with the device"
+                ),
             });
         }
         check_operands(kernel, element, operands)?;
@@ -415,9 +314,4 @@ pub(crate) fn scratch_bytes(plan: &[Dispatch<'_>]) -> u64 {
         .map(|binding| binding.offset + binding.size)
         .max()
         .unwrap_or(0)
-}
-
-/// Cuts `total` into windows `(start, length)` of at most `most`. Yields none if `total` is 0.
-pub(crate) fn windows(total: usize, most: usize) -> impl Iterator<Item = (usize, usize)> {
-    (0..total).step_by(most.max(1)).map(move |from| (from, most.min(total - from)))
 }

@@ -50,7 +50,8 @@ impl Planner {
         tensors: &[(&'static str, usize)],
         element: u64,
     ) -> Result<usize> {
-        sum_part(total, self.common_rows(total, tensors, element)?.min(self.terms_per_dispatch()))
+        let most = self.common_rows(total, tensors, element)?.min(self.terms_per_dispatch());
+        Ok(sum_part(total, most))
     }
 
     /// Returns the rows of a weight gradient's dispatch, of the weight's rows and the bias's.
@@ -136,27 +137,39 @@ pub(crate) fn windows_or_one(total: usize, most: usize) -> impl Iterator<Item = 
     windows(total, most).chain((total == 0).then_some((0, 0)))
 }
 
-/// Returns the terms of a partial sum: all of them, or a multiple of the largest tile's step.
-pub(crate) fn sum_part(total: usize, most: usize) -> Result<usize> {
+/// Returns the terms of a partial sum, of which a binding holds at least one: all of them, or as
+/// many whole steps of the largest tile as a binding holds. If it holds less than one step, whole
+/// vectors or single terms are slower, but right.
+pub(crate) fn sum_part(total: usize, most: usize) -> usize {
     match most {
-        most if most >= total => Ok(total),
-        most if most >= 16 => Ok(most / 16 * 16),
-        _ => Err(Error::TooLarge {
-            what: "16 rows of a summed tensor, in rows that a binding holds".to_owned(),
-            value: 16,
-            bound: most as u64,
-        }),
+        most if most >= total => total,
+        16.. => most / 16 * 16,
+        4.. => most / 4 * 4,
+        _ => most.max(1),
     }
 }
 
-/// Refuses a sum in several dispatches if the output, which holds it in between, would round it to
-/// f16.
-pub(crate) fn whole_in_half(terms: usize, total: usize, element: u64) -> Result<usize> {
-    match element {
-        2 if terms < total => {
-            let what = "rows of a summed tensor of f16, which is not cut".to_owned();
-            Err(Error::TooLarge { what, value: total as u64, bound: terms as u64 })
+/// Reason why sums of f16 are not cut: the output, which holds a sum in between, would round it.
+pub(crate) const HALF_IS_UNCUT: &str = "a sum of f16 is not divided among dispatches";
+
+impl Planner {
+    /// Checks that one dispatch takes all rows of a summed tensor, given by its name and the bytes
+    /// of a row. `why` says why the sum cannot be cut. A dispatch takes `held` of the `rows`.
+    pub(crate) fn check_uncut(
+        &self,
+        (tensor, row): (&str, u64),
+        [rows, held]: [usize; 2],
+        why: &str,
+    ) -> Result<()> {
+        let bound = self.terms_per_dispatch();
+        if held < rows && bound < rows {
+            let what =
+                format!("the number of terms of a sum ({why}, and llvmpipe ends long loops)");
+            return Err(Error::TooLarge { what, value: rows as u64, bound: bound as u64 });
         }
-        _ => Ok(terms),
+        if held < rows {
+            self.check_binding(format_args!("all of `{tensor}` ({why})"), rows as u64 * row)?;
+        }
+        Ok(())
     }
 }

@@ -40,6 +40,7 @@ type Test<'a> = (&'a str, Vec<&'a str>, bool);
 /// A tensor that the shader declares.
 #[derive(Debug)]
 struct Tensor {
+    name: &'static str,
     index: usize,
     written: bool,
     only_if: Vec<Test<'static>>,
@@ -125,6 +126,12 @@ impl Shader {
     pub fn bindings(&self, form: Variant) -> impl Iterator<Item = (usize, bool)> {
         let bound = self.tensors.iter().filter(move |tensor| form.passes(&tensor.only_if));
         bound.map(|tensor| (tensor.index, tensor.written))
+    }
+
+    /// Returns the names of the tensors that a form binds, in order.
+    pub fn names(&self, form: Variant) -> impl Iterator<Item = &'static str> {
+        let bound = self.tensors.iter().filter(move |tensor| form.passes(&tensor.only_if));
+        bound.map(|tensor| tensor.name)
     }
 
     /// Returns true if the form takes `what`.
@@ -256,7 +263,8 @@ pub(super) fn conditional(text: &str, form: &Variant) -> Result<String, String> 
 fn tensors(text: &'static str) -> Result<Vec<Tensor>, String> {
     let declared = |(line, only_if): (&'static str, Vec<Test<'static>>)| {
         let (index, written) = declared(line)?;
-        Some(Tensor { index, written, only_if })
+        let name = line.split_once("> ")?.1.split_once(':')?.0;
+        Some(Tensor { name, index, written, only_if })
     };
     let tensors: Vec<Tensor> = tested(text)?.into_iter().filter_map(declared).collect();
     match tensors.is_sorted_by_key(|tensor| tensor.index) {

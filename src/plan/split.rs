@@ -22,7 +22,7 @@ impl Planner {
         let most = self
             .common_rows(inner, &[("weight", call.weight.stride)], element)?
             .min(self.terms_per_dispatch());
-        let pieces = pieces(inner, part, most)?;
+        let pieces = pieces(inner, part, most);
         let rows = self.common_rows(call.y.rows, &call.strides(), element)?;
         let (rows, cols) = self.split_block(rows, all_cols, inner, parts);
         // The dispatches that compute parts have no epilogue.
@@ -97,18 +97,18 @@ pub(crate) fn scratch<'a>(rows: usize, cols: usize) -> Window<'a> {
 
 /// Returns the terms `(first, count)` of each dispatch that computes parts: whole parts, or pieces
 /// of one part. A dispatch takes at most `most` terms, that is, rows of the weights.
-fn pieces(inner: usize, part: usize, most: usize) -> Result<Vec<(usize, usize)>> {
+fn pieces(inner: usize, part: usize, most: usize) -> Vec<(usize, usize)> {
     // An empty sum still takes a dispatch, of no terms.
     if inner == 0 {
-        return Ok(vec![(0, 0)]);
+        return vec![(0, 0)];
     }
     if most >= part {
         let most = if most < inner { most / part * part } else { inner };
-        return Ok(windows(inner, most).collect());
+        return windows(inner, most).collect();
     }
-    let piece = sum_part(part, most)?;
+    let piece = sum_part(part, most);
     let of_part = |(from, terms)| windows(terms, piece).map(move |(k, terms)| (from + k, terms));
-    Ok(windows(inner, part).flat_map(of_part).collect())
+    windows(inner, part).flat_map(of_part).collect()
 }
 
 #[cfg(test)]
@@ -117,12 +117,13 @@ mod tests {
 
     #[test]
     fn pieces_are_whole_parts_or_lie_within_one() {
-        assert_eq!(pieces(1000, 128, usize::MAX).unwrap(), [(0, 1000)]);
-        assert_eq!(pieces(1000, 128, 300).unwrap(), [(0, 256), (256, 256), (512, 256), (768, 232)]);
+        assert_eq!(pieces(1000, 128, usize::MAX), [(0, 1000)]);
+        assert_eq!(pieces(1000, 128, 300), [(0, 256), (256, 256), (512, 256), (768, 232)]);
+        assert_eq!(pieces(300, 128, 100), [(0, 96), (96, 32), (128, 96), (224, 32), (256, 44)]);
         assert_eq!(
-            pieces(300, 128, 100).unwrap(),
-            [(0, 96), (96, 32), (128, 96), (224, 32), (256, 44)]
+            pieces(33, 16, 7),
+            [(0, 4), (4, 4), (8, 4), (12, 4), (16, 4), (20, 4), (24, 4), (28, 4), (32, 1)]
         );
-        assert!(pieces(300, 128, 15).is_err());
+        assert_eq!(pieces(3, 2, 1), [(0, 1), (1, 1), (2, 1)]);
     }
 }

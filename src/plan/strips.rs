@@ -199,7 +199,9 @@ impl Planner {
             let tensors: Vec<Window<'a>> = [a].into_iter().chain(beside).chain([b]).collect();
             let grid =
                 [threads[1].div_ceil(1 << block.shift), rows.div_ceil(block.rows * per_thread[0])];
-            let work = Work { variant, tensors: &tensors, params, own, loops: 0 };
+            // Two strips of eight elements, at most.
+            let loops = if variant.is("FREE", "yes") { 2 * 9 } else { 0 };
+            let work = Work { variant, tensors: &tensors, params, own, loops };
             plan.extend(self.dispatch_grid(work, grid.map(|workgroups| workgroups as u32))?);
         }
         Ok(())

@@ -3,7 +3,7 @@
 
 use super::group::Group;
 use super::source::Width;
-use crate::{Error, Result};
+use crate::{Error, Lack, Result};
 
 /// Division of a matrix product among threads. All tiles but those on matrix units sum in the same
 /// order, by fused multiply-adds, so they give the same bits on every device that fuses them.
@@ -100,12 +100,11 @@ impl Tile {
                 memory,
             ),
         ];
-        if let Some((name, value, least)) =
-            needs.into_iter().find(|&(_, value, least)| u64::from(value) < least)
-        {
-            return Err(Error::Adapter {
-                what: format!("tile {self}: the device's {name} allows {value}, it needs {least}"),
-            });
+        for (limit, has, needs) in needs {
+            if u64::from(has) < needs {
+                let lack = Lack { limit, has: has.into(), needs };
+                return Err(Error::lacks(&format!("tile {self}"), lack));
+            }
         }
         if self.is_matrix() && !has_matrices(info, features) {
             return Err(Error::Adapter {

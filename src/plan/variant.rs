@@ -311,6 +311,11 @@ impl Variant {
         self.stem.shader().bindings(self)
     }
 
+    /// Returns the names of the tensors that this form binds, in order.
+    pub(crate) fn tensor_names(self) -> impl Iterator<Item = &'static str> {
+        self.stem.shader().names(self)
+    }
+
     /// Returns the number of storage buffers that the form binds.
     pub fn tensors(&self) -> usize {
         self.bindings().count()

@@ -39,6 +39,9 @@ impl<'a> View<'a> {
 
     /// Returns the view with rows that start `stride` elements apart: a range of the columns of a
     /// wider matrix. Elements between rows are neither read nor written.
+    ///
+    /// A kernel that takes a tensor as one run of elements refuses gaps, with [`Error::Buffer`];
+    /// the page on embedding lists these tensors.
     pub fn strided(self, stride: usize) -> Self {
         Self { stride, ..self }
     }
@@ -71,7 +74,9 @@ impl<'a> View<'a> {
     pub(crate) fn overlaps(&self, element: u64, other: &View<'_>, others_element: u64) -> bool {
         let ours = self.extent(element);
         let theirs = other.extent(others_element);
-        if self.buffer != other.buffer
+        if ours == 0
+            || theirs == 0
+            || self.buffer != other.buffer
             || self.offset + ours <= other.offset
             || other.offset + theirs <= self.offset
         {
@@ -119,17 +124,24 @@ impl<'a> View<'a> {
         }
         // Refuses sizes that would overflow in the computation of the extent.
         crate::shape::elements(tensor, self.rows, self.stride)?;
-        let bytes = self.extent(element);
-        // An empty matrix is still bound, so it requires one word.
-        let end = self.offset.checked_add(bytes.max(4).next_multiple_of(4));
-        if end.is_none_or(|end| end > self.buffer.size()) {
+        let (bytes, size) = (self.extent(element), self.buffer.size());
+        let end = self.offset.checked_add(bytes.next_multiple_of(4));
+        if end.is_none_or(|end| end > size) {
             return fail(format!(
-                "{bytes} bytes from {} on do not fit its size of {}",
-                self.offset,
-                self.buffer.size()
+                "{bytes} bytes from {} on do not fit its size of {size}",
+                self.offset
             ));
         }
+        // An empty matrix is still bound, somewhere in its buffer.
+        if size < 4 {
+            return fail(format!("its size is {size}, and a kernel binds at least 4 bytes"));
+        }
         Ok(())
+    }
+
+    /// Returns true if rows have no gaps.
+    pub(crate) fn is_packed(&self) -> bool {
+        self.rows <= 1 || self.stride == self.cols
     }
 
     /// Checks that rows have no gaps, for a kernel that takes a tensor as one run of elements.
@@ -137,7 +149,7 @@ impl<'a> View<'a> {
     /// # Errors
     /// [`Error::Buffer`] if rows have gaps.
     pub(crate) fn check_packed(&self, kernel: &'static str, tensor: &'static str) -> Result<()> {
-        if self.rows <= 1 || self.stride == self.cols {
+        if self.is_packed() {
             Ok(())
         } else {
             let what = format!(

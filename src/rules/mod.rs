@@ -1,10 +1,12 @@
 //! Parameters of kernels: activation functions, update rules, and the sizes of images.
 //!
-//! The calls contain and re-export them. The CPU's functions and the planner use them too.
+//! [`range`] has the ranges of numbers. The calls contain and re-export the others. The CPU's
+//! functions and the planner use them too.
 
 mod activation;
 mod adamw;
 mod image;
+pub(crate) mod range;
 mod sgd;
 
 pub use activation::Activation;

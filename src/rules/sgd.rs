@@ -1,5 +1,8 @@
 //! Update rule of stochastic gradient descent.
 
+use super::range::{L1, LEARNING_RATE, MAX_NORM, MOMENTUM, WEIGHT_DECAY, range};
+use crate::Result;
+
 /// Update rule of stochastic gradient descent:
 ///
 /// - `g = dW + λ·W + α·sign(W)`,
@@ -11,15 +14,17 @@
 /// max-norm, Srivastava et al., JMLR 15 (2014), section 5.1.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct SgdRule {
-    /// Learning rate `lr`.
+    #[doc = concat!("Learning rate `lr`: ", range!(LEARNING_RATE), ".")]
     pub lr: f32,
-    /// Momentum `μ`; if it is 0, no velocity is kept.
+    #[doc = concat!("Momentum `μ`: ", range!(MOMENTUM), ". If it is 0, no velocity is kept.")]
     pub momentum: f32,
-    /// Weight decay `λ` (L2), applied to weights but not to biases.
+    #[doc = concat!("Weight decay `λ` (L2): ", range!(WEIGHT_DECAY), ".")]
+    /// It applies to weights but not to biases.
     pub weight_decay: f32,
-    /// L1 penalty `α`, applied to weights but not to biases.
+    #[doc = concat!("L1 penalty `α`: ", range!(L1), ".")]
+    /// It applies to weights but not to biases.
     pub l1: f32,
-    /// Largest norm `c` of a unit's incoming weights.
+    #[doc = concat!("Largest norm `c` of a unit's incoming weights: ", range!(MAX_NORM), ".")]
     pub max_norm: Option<f32>,
 }
 
@@ -27,6 +32,18 @@ impl SgdRule {
     /// Returns the plain rule `W = W − lr·dW`.
     pub const fn plain(lr: f32) -> Self {
         Self { lr, momentum: 0.0, weight_decay: 0.0, l1: 0.0, max_norm: None }
+    }
+
+    /// Checks that each number is in its range.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`](crate::Error::Invalid), which names the number and its range.
+    pub fn check(&self) -> Result<()> {
+        LEARNING_RATE.check(self.lr)?;
+        MOMENTUM.check(self.momentum)?;
+        WEIGHT_DECAY.check(self.weight_decay)?;
+        L1.check(self.l1)?;
+        self.max_norm.map_or(Ok(()), |norm| MAX_NORM.check(norm))
     }
 
     /// Returns the rule for a bias, without penalties and max-norm, which apply only to weights.

@@ -5,9 +5,9 @@ use wgpu_dropout::Backend;
 use wgpu_dropout::call::{
     Activation, ActivationGrad, AdamW, AdamWRule, AlphaDropoutCall, BatchNorm, CopyCall,
     DropoutBits, DropoutBroadcast, DropoutCall, Features, Filter, Gather, GaussianDropoutCall,
-    GradInput, GradWeight, GradWeightSgd, Image, LinearActivation, LinearForward, MaskBytes,
-    Patches, PatchesGrad, Pool, PoolCall, PoolGrad, Pooling, Sgd, SgdRule, SoftmaxCrossEntropy,
-    SparsityGrad, SquaredError,
+    GradInput, GradWeight, GradWeightSgd, Image, LinearActivation, LinearForward, MaskBits,
+    MaskBytes, Patches, PatchesGrad, Pool, PoolCall, PoolGrad, Pooling, Sgd, SgdRule,
+    SoftmaxCrossEntropy, SparsityGrad, SquaredError,
 };
 use wgpu_dropout::gpu::{Gpu, Kernels, View};
 use wgpu_dropout::wgpu::{self, Features as DeviceFeatures, Limits};
@@ -239,7 +239,9 @@ fn a_residual_in_place_is_refused_where_its_sum_is_cut() {
     layer(112, true).unwrap();
     layer(500, false).unwrap();
     let cut = layer(500, true);
-    assert!(matches!(cut, Err(Error::TooLarge { value: 500, bound: 112, .. })), "{cut:?}");
+    let Err(Error::Limit { lack, .. }) = cut else { panic!("{cut:?}") };
+    // All 500 rows, wherever they start, and the limit that the device has.
+    assert_eq!((lack.needs, lack.has), (500 * 64 * 4 + (1 << 15) + 4, 1 << 16));
 }
 
 /// Checks that a tensor that must lie in one binding is accepted up to its last byte, and that the
@@ -274,8 +276,116 @@ fn a_tensor_that_must_be_whole_fits_to_the_byte() {
         updated(most as usize / 4, max_norm).unwrap();
         let more = updated(most as usize / 4 + 1, max_norm);
         assert!(
-            matches!(more, Err(Error::TooLarge { value, bound, .. }) if (value, bound) == (most + 4, most)),
+            matches!(more, Err(Error::Limit { lack, .. }) if (lack.needs, lack.has) == ((1 << 16) + 4, 1 << 16)),
             "{more:?}"
         );
     }
+}
+
+/// Checks each kind of call that needs more than a limit of the device: the message names the
+/// limit, its value and the value needed, and a device with exactly that value takes the call.
+#[test]
+fn a_limit_s_message_gives_the_value_that_suffices() {
+    type Attempt = fn(&mut Gpu) -> Result<()>;
+    fn row(gpu: &mut Gpu) -> Result<()> {
+        let (x, weight) = (gpu.zeros(2, 3)?, gpu.zeros(3, 9000)?);
+        let mut y = gpu.zeros(2, 9000)?;
+        let (bias, relu, dropout) = (None, false, Dropout::NONE);
+        gpu.run(LinearForward { x: &x, weight: &weight, bias, y: &mut y, relu, dropout })
+    }
+    fn whole(gpu: &mut Gpu) -> Result<()> {
+        let (grad, mut weight) = (gpu.zeros(100, 100)?, gpu.zeros(100, 100)?);
+        let rule = SgdRule { max_norm: Some(1.0), ..SgdRule::plain(0.1) };
+        gpu.run(Sgd { grad: &grad, weight: &mut weight, velocity: None, rule })
+    }
+    fn in_place(gpu: &mut Gpu) -> Result<()> {
+        let buffer = |size| {
+            gpu.device().create_buffer(&wgpu::BufferDescriptor {
+                label: None,
+                size,
+                usage: wgpu::BufferUsages::STORAGE,
+                mapped_at_creation: false,
+            })
+        };
+        let [x, weight, y] = [64 * 500 * 4, 500 * 64 * 4, 64 * 64 * 4].map(buffer);
+        let y = View::new(&y, 64, 64);
+        let call = LinearActivation {
+            x: View::new(&x, 64, 500),
+            weight: View::new(&weight, 500, 64),
+            bias: None,
+            residual: Some(y),
+            z: None,
+            y,
+            activation: Activation::Relu,
+            dropout: Dropout::NONE,
+        };
+        gpu.kernels().prepare(&call).map(drop)
+    }
+    fn grid(gpu: &mut Gpu) -> Result<()> {
+        let mask = Mask::new(Rate::drop(0.5)?, Key { seed: 1, layer: 2, step: 3 });
+        let mut bits = gpu.zeros(1, 64 * 290)?;
+        let cols = 32 * 64 * 290;
+        gpu.run(MaskBits { bits: &mut bits, cols, mask })
+    }
+    fn buffer(gpu: &mut Gpu) -> Result<()> {
+        gpu.zeros::<f32>(1, (1 << 18) + 4).map(drop)
+    }
+    let buffers = 6;
+    let base = Limits {
+        max_storage_buffers_per_shader_stage: buffers,
+        max_bindings_per_bind_group: buffers,
+        ..least()
+    };
+    let wide = Limits { max_storage_buffer_binding_size: 1 << 20, ..base.clone() };
+    let small = Limits { max_buffer_size: 1 << 20, ..base.clone() };
+    let binding = "max_storage_buffer_binding_size";
+    let cases: [(&str, &Limits, &str, &str, Attempt); 5] = [
+        ("a row", &base, binding, "a row of `weight` in one binding", row),
+        ("whole", &base, binding, "all of `weight` in one binding", whole),
+        ("in place", &base, binding, "all of `weight` (a sum over a residual in place", in_place),
+        (
+            "grid",
+            &wide,
+            "max_compute_workgroups_per_dimension",
+            "290 workgroups of mask_bits",
+            grid,
+        ),
+        ("buffer", &small, "max_buffer_size", "a 1×262148 tensor", buffer),
+    ];
+    for (name, limits, limit, what, attempt) in cases {
+        let on = |limits: &Limits| {
+            let (device, queue) = pretend(DeviceFeatures::empty(), limits);
+            without_errors(&device, || attempt(&mut Gpu::on(device.clone(), queue).unwrap()))
+        };
+        let error = on(limits).unwrap_err();
+        let Error::Limit { lack, .. } = &error else { panic!("{name}: {error:?}") };
+        let has = super::printed(limits, limit);
+        assert_eq!((lack.limit, lack.has), (limit, has), "{name}");
+        let text = error.to_string();
+        let right = format!("the device's {limit} is {has}, {} needed; request it", lack.needs);
+        assert!(text.starts_with(what) && text.contains(&right), "{name}: {text}");
+        let mut more = limits.clone();
+        match limit {
+            "max_buffer_size" => more.max_buffer_size = lack.needs,
+            "max_compute_workgroups_per_dimension" => {
+                more.max_compute_workgroups_per_dimension = lack.needs as u32;
+            }
+            _ => more.max_storage_buffer_binding_size = lack.needs as _,
+        }
+        on(&more).unwrap_or_else(|error| panic!("{name} with {}: {error}", lack.needs));
+    }
+    // No device binds so much.
+    let limits = Limits {
+        max_storage_buffer_binding_size: (1 << 31) - 4,
+        max_buffer_size: (1 << 32) - 4,
+        ..least()
+    };
+    let (device, _queue) = pretend(DeviceFeatures::empty(), &limits);
+    let rule = SgdRule { max_norm: Some(1.0), ..SgdRule::plain(0.1) };
+    let refused = Kernels::new(&device).unwrap().warm_up(|kernels, [grad, weight, ..]| {
+        let [grad, weight] = [grad, weight].map(|buffer| View::new(buffer, 1, 1 << 29));
+        kernels.prepare(&Sgd { grad, weight, velocity: None, rule }).map(drop)
+    });
+    let text = refused.unwrap_err().to_string();
+    assert!(text.contains("no device binds so much"), "{text}");
 }

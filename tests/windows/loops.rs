@@ -150,7 +150,7 @@ fn looped<B: Backend>(backend: &mut B, kernel: &str, n: usize) -> Result<Vec<f32
                 grad_y: &grad_y,
                 grad_affine: &mut of_affine,
                 grad_x: &mut of_x,
-                epsilon: 0.0,
+                epsilon: 1e-30,
                 through: None,
             })?;
             vec![of_affine]

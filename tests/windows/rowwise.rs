@@ -165,7 +165,7 @@ fn patches_and_pooling_in_images() {
     let mut y = gpu.zeros(1, 75 * 75).unwrap();
     let pool = Pool { pooling: Pooling::Max, height: 2, width: 2 };
     let refused = gpu.run(PoolCall { x: &x, image, pool, y: &mut y });
-    assert!(matches!(refused, Err(Error::TooLarge { .. })), "{refused:?}");
+    assert!(matches!(refused, Err(Error::Limit { .. })), "{refused:?}");
 }
 
 #[test]

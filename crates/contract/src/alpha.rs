@@ -32,11 +32,11 @@ const SATURATION: f64 = -1.758_099_340_847_376_6;
 pub struct AlphaDropout {
     /// Mask of the elements that are kept.
     pub mask: Mask,
-    /// Factor `a`.
+    /// Factor `a`: a finite number.
     pub scale: f32,
-    /// Summand `b`.
+    /// Summand `b`: a finite number.
     pub shift: f32,
-    /// Value `a·α' + b` of a dropped element.
+    /// Value `a·α' + b` of a dropped element: a finite number.
     pub dropped: f32,
 }
 

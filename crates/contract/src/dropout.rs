@@ -168,7 +168,7 @@ impl Mask {
 pub struct Dropout {
     /// Mask of the elements that are kept.
     pub mask: Mask,
-    /// Factor of the kept elements.
+    /// Factor of the kept elements: a finite number.
     pub scale: f32,
 }
 

@@ -128,9 +128,11 @@ pub fn throughput(devices: &mut Vec<Device>, plan: &Plan) -> Result<Results, Fai
                 Some(reason) => Some(reason),
                 None => match run_race(race, slot, place, plan, &mut results.rows) {
                     // Insufficient memory is not a defect: the rest can still be measured.
-                    Err(error @ (Error::OutOfMemory { .. } | Error::TooLarge { .. })) => {
-                        Some(error.to_string())
-                    }
+                    Err(
+                        error @ (Error::OutOfMemory { .. }
+                        | Error::TooLarge { .. }
+                        | Error::Limit { .. }),
+                    ) => Some(error.to_string()),
                     outcome => outcome.map(|()| None)?,
                 },
             };
