@@ -25,16 +25,15 @@
 
 use super::architecture::Architecture;
 use super::container::{self, Container, Named};
-use super::description;
 use super::network::Mlp;
 use super::optimizer::Optimizer;
 use super::schedule::{Schedule, Schedules};
+use super::trained_on::TrainedOn;
 use super::training::Training;
 use crate::backend::Backend;
 use crate::call::SgdRule;
 use crate::{Error, Rate, Result, file};
 use std::path::Path;
-use std::str::FromStr;
 
 /// The metadata's `format`.
 pub(super) const FORMAT: &str = "wgpu-dropout 1";
@@ -119,7 +118,7 @@ impl<B: Backend> Mlp<B> {
             ("epoch", self.epoch.to_string()),
         ];
         pairs.extend(norm);
-        pairs.extend(self.description());
+        pairs.extend(self.trained_on.iter().flat_map(|data| data.metadata(a.inputs)));
         if let Some(Training { batch, shuffle, rule, schedules, optimizer }) = self.training {
             pairs.extend([
                 ("batch", batch.to_string()),
@@ -164,7 +163,7 @@ impl<B: Backend> Mlp<B> {
     /// As [`load`](Self::load).
     pub fn from_bytes(backend: B, path: &Path, bytes: &[u8]) -> Result<Self> {
         let saved = Container::parse(path, bytes)?;
-        let format: String = needed(&saved, "format")?;
+        let format: String = saved.needed("format")?;
         if format != FORMAT {
             return Err(saved.bad(format!("format `{format}`, expected `{FORMAT}`")));
         }
@@ -173,28 +172,29 @@ impl<B: Backend> Mlp<B> {
             return Err(saved.bad("no tensor layers.0.weight"));
         };
         let rate = |key: &str| {
-            Rate::drop(needed(&saved, key)?)
+            Rate::drop(saved.needed(key)?)
                 .map_err(|error| saved.bad(format!("metadata `{key}`: {error}")))
         };
         let architecture = Architecture {
             inputs,
             hidden: hidden.to_vec(),
             classes,
-            mode: needed::<String>(&saved, "mode")?
+            mode: saved
+                .needed::<String>("mode")?
                 .parse()
                 .map_err(|error: crate::ContractError| saved.bad(error.to_string()))?,
             rate: rate("drop")?,
             input_rate: rate("input_drop")?,
-            seed: needed(&saved, "seed")?,
+            seed: saved.needed("seed")?,
         };
         let mut net = Self::empty(backend, architecture)?;
-        if let Some(place) = field(&saved, "batch_norm")? {
+        if let Some(place) = saved.field("batch_norm")? {
             net = net.with_batch_norm(place)?;
         }
-        net.step = needed(&saved, "step")?;
-        net.epoch = needed(&saved, "epoch")?;
+        net.step = saved.needed("step")?;
+        net.epoch = saved.needed("epoch")?;
         net.training = training(&saved)?;
-        if let Some(data) = description::read(&saved, inputs, classes)? {
+        if let Some(data) = TrainedOn::read(&saved, inputs, classes)? {
             net.describe_data(data)
                 .map_err(|error| saved.bad(format!("metadata `classes`: {error}")))?;
         }
@@ -245,45 +245,31 @@ fn drop_of(rate: Rate) -> f64 {
     if same { asked } else { rate.drop_in_effect() }
 }
 
-/// Parses a string of the metadata; `None` if it is absent.
-pub(super) fn field<T: FromStr>(saved: &Container<'_>, key: &str) -> Result<Option<T>> {
-    let read = |text: &str| {
-        text.parse()
-            .map_err(|_| saved.bad(format!("metadata `{key}` is `{text}`: not a valid value")))
-    };
-    saved.field(key).map(read).transpose()
-}
-
-fn needed<T: FromStr>(saved: &Container<'_>, key: &str) -> Result<T> {
-    field(saved, key)?
-        .ok_or_else(|| saved.bad(format!("no metadata `{key}`: not saved by wgpu-dropout")))
-}
-
 /// Returns the training settings; `None` if the network was not trained, or if an older version
 /// saved it.
 fn training(saved: &Container<'_>) -> Result<Option<Training>> {
-    let Some(batch) = field(saved, "batch")? else { return Ok(None) };
+    let Some(batch) = saved.field("batch")? else { return Ok(None) };
     let rule = SgdRule {
-        lr: needed(saved, "lr")?,
-        momentum: needed(saved, "momentum")?,
-        weight_decay: needed(saved, "weight_decay")?,
-        l1: field(saved, "l1")?.unwrap_or(0.0),
-        max_norm: field(saved, "max_norm")?,
+        lr: saved.needed("lr")?,
+        momentum: saved.needed("momentum")?,
+        weight_decay: saved.needed("weight_decay")?,
+        l1: saved.field("l1")?.unwrap_or(0.0),
+        max_norm: saved.field("max_norm")?,
     };
-    let schedule = |key: &str| Ok::<Schedule, Error>(field(saved, key)?.unwrap_or_default());
+    let schedule = |key: &str| Ok::<Schedule, Error>(saved.field(key)?.unwrap_or_default());
     let schedules = Schedules {
         lr: schedule("lr_schedule")?,
         momentum: schedule("momentum_schedule")?,
         drop: schedule("drop_schedule")?,
     };
-    let optimizer = match field(saved, "optimizer")?.unwrap_or_default() {
+    let optimizer = match saved.field("optimizer")?.unwrap_or_default() {
         Optimizer::Sgd => Optimizer::Sgd,
         Optimizer::AdamW { .. } => {
-            Optimizer::AdamW { beta2: needed(saved, "beta2")?, epsilon: needed(saved, "epsilon")? }
+            Optimizer::AdamW { beta2: saved.needed("beta2")?, epsilon: saved.needed("epsilon")? }
         }
     };
     let training =
-        Training { batch, shuffle: needed(saved, "shuffle")?, rule, schedules, optimizer };
+        Training { batch, shuffle: saved.needed("shuffle")?, rule, schedules, optimizer };
     training.check().map_err(|error| saved.bad(format!("metadata: {error}")))?;
     Ok(Some(training))
 }

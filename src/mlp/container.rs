@@ -4,6 +4,7 @@ use crate::{Error, Result, file};
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use std::collections::HashMap;
 use std::path::Path;
+use std::str::FromStr;
 
 /// A tensor with its name.
 pub(super) struct Named {
@@ -80,8 +81,23 @@ impl<'a> Container<'a> {
     }
 
     /// Returns a string of the metadata.
-    pub fn field(&self, key: &str) -> Option<&str> {
+    pub fn text(&self, key: &str) -> Option<&str> {
         self.metadata.get(key).map(String::as_str)
+    }
+
+    /// Parses a string of the metadata; `None` if it is absent.
+    pub fn field<T: FromStr>(&self, key: &str) -> Result<Option<T>> {
+        let read = |text: &str| {
+            text.parse()
+                .map_err(|_| self.bad(format!("metadata `{key}` is `{text}`: not a valid value")))
+        };
+        self.text(key).map(read).transpose()
+    }
+
+    /// Parses a string of the metadata, which must be there.
+    pub fn needed<T: FromStr>(&self, key: &str) -> Result<T> {
+        self.field(key)?
+            .ok_or_else(|| self.bad(format!("no metadata `{key}`: not saved by wgpu-dropout")))
     }
 
     /// Returns the names of all tensors, in no particular order.

@@ -13,9 +13,9 @@
 use super::architecture::Architecture;
 use super::checkpoint::FORMAT;
 use super::container::{self, Container, Named};
-use super::description;
 use super::layer_order::{self, Order, Place};
 use super::network::Mlp;
+use super::trained_on::TrainedOn;
 use super::wait::{Wait, blocking};
 use crate::backend::Backend;
 use crate::{Error, Result, file};
@@ -123,7 +123,7 @@ impl Interchange {
     }
 
     fn layers_of(&self, file: &Container<'_>) -> Result<Vec<ForeignLayer>> {
-        if file.field("format") == Some(FORMAT) {
+        if file.text("format") == Some(FORMAT) {
             return Err(file.bad("a network saved by wgpu-dropout, which can be used as it is"));
         }
         let given = self.layers.is_some();
@@ -241,7 +241,9 @@ impl<B: Backend> Mlp<B> {
             ));
             tensors.push(Named::new(key(name, "bias"), &[outputs], bias));
         }
-        let mut metadata = self.description();
+        let inputs = self.architecture.inputs;
+        let mut metadata: Vec<_> =
+            self.trained_on.iter().flat_map(|data| data.metadata(inputs)).collect();
         // PyTorch's readers look for this entry.
         metadata.extend((form.layout == Layout::PyTorch).then(|| ("format", "pt".to_owned())));
         container::bytes(&tensors, &metadata)
@@ -307,7 +309,7 @@ impl<B: Backend> Mlp<B> {
         }
         // Entries of the same names that mean something else are no error.
         let Architecture { inputs, classes, .. } = self.architecture;
-        self.trained_on = description::read(&file, inputs, classes)
+        self.trained_on = TrainedOn::read(&file, inputs, classes)
             .ok()
             .flatten()
             .filter(|data| data.classes.len() == classes);

@@ -127,6 +127,25 @@ impl<B: Backend> Mlp<B> {
         Ok(())
     }
 
+    /// Returns the description of the data that the network was trained on; `None` if nobody
+    /// [described](Self::describe_data) them.
+    pub fn trained_on(&self) -> Option<&TrainedOn> {
+        self.trained_on.as_ref()
+    }
+
+    /// Describes the data that the network is trained on. Nothing is computed with it.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] if the number of names differs from the number of classes.
+    pub fn describe_data(&mut self, data: TrainedOn) -> Result<()> {
+        let (names, classes) = (data.classes.len(), self.architecture.classes);
+        if names != classes {
+            return Err(Error::invalid(format!("{names} names for {classes} classes")));
+        }
+        self.trained_on = Some(data);
+        Ok(())
+    }
+
     /// Returns the network with another seed for its masks and shuffles. Its weights stay.
     pub fn with_seed(mut self, seed: u64) -> Self {
         self.architecture.seed = seed;
