@@ -4,12 +4,12 @@
 mod answers;
 
 use crate::args::{Common, integer};
-use crate::arrays::{Outputs, Values, check_outputs};
+use crate::arrays::{Outputs, Values};
 use crate::data::{self, Columns, Draw, Part, Rows};
 use crate::failure::Failure;
 use crate::fit::{Network, class_names};
 use crate::train::session::{self, upload};
-use crate::{engine, inputs};
+use crate::{engine, inputs, outputs};
 use serde_json::{Map, json};
 use std::path::{Path, PathBuf};
 use wgpu_dropout::mlp::{Evaluation, Mlp, Predictive, Sharing};
@@ -32,11 +32,12 @@ pub struct Args {
     /// Part of the data to use [default: test for the digits and IDX files, all for the rest]
     #[arg(long, value_enum)]
     split: Option<Part>,
-    /// Write the class probabilities, rows × classes, to this file
+    /// Write the class probabilities, rows × classes, to this file; without it, only the numbers
+    /// of answers, loss and error are printed
     #[arg(long, value_name = "P.npy|P.csv")]
-    output: PathBuf,
+    output: Option<PathBuf>,
     /// Form of the output [default: that of its name: csv, tsv, else npy]
-    #[arg(long, value_enum)]
+    #[arg(long, value_enum, requires = "output")]
     format: Option<Format>,
     /// Average over this many sampled masks, drawn from the network's own seed or from --seed
     #[arg(long, value_parser = samples, allow_negative_numbers = true, group = "average")]
@@ -135,9 +136,8 @@ struct Answers {
 
 /// Runs `predict`.
 pub fn run(args: &Args, common: &Common) -> Result<(), Failure> {
-    let output = Some(args.output.clone());
     let files = [
-        ("--output", &output),
+        ("--output", &args.output),
         ("--spread", &args.spread),
         ("--entropy", &args.entropy),
         ("--information", &args.information),
@@ -146,7 +146,8 @@ pub fn run(args: &Args, common: &Common) -> Result<(), Failure> {
         inputs::Input::kept("--model", [&args.model]),
         inputs::Input::kept("--data", data::files(&args.data)),
     ];
-    check_outputs(common, &files, &inputs)?;
+    let given = files.iter().filter_map(|(flag, path)| Some((*flag, path.as_deref()?)));
+    outputs::check(common, given, &inputs)?;
     let (answers, device) = match engine::open(&common.device, common.tile)? {
         Device::Gpu(gpu) => {
             let (answers, gpu) = predict(*gpu, args, common)?;
@@ -163,13 +164,15 @@ pub fn run(args: &Args, common: &Common) -> Result<(), Failure> {
     let counted = answers::counted(&predictive.mean, &classes);
 
     let mut outputs = Outputs::default();
-    let format = args.format.unwrap_or_else(|| Format::of(&args.output));
-    if let Some(separator) = format.separator() {
-        let table = answers::table(&predictive, &classes, separator);
-        let table = table.map_err(|error| Failure::Run(error.to_string()))?;
-        outputs.add(&args.output, &[table.len()], Values::Text(table));
-    } else {
-        outputs.add(&args.output, &[rows, width], Values::Floats(predictive.mean));
+    if let Some(output) = &args.output {
+        let format = args.format.unwrap_or_else(|| Format::of(output));
+        if let Some(separator) = format.separator() {
+            let table = answers::table(&predictive, &classes, separator);
+            let table = table.map_err(|error| Failure::Run(error.to_string()))?;
+            outputs.add(output, &[table.len()], Values::Text(table));
+        } else {
+            outputs.add(output, &[rows, width], Values::Floats(predictive.mean));
+        }
     }
     let more: [(_, _, &[usize]); 3] = [
         (&args.spread, predictive.spread, &[rows, width]),
@@ -179,7 +182,10 @@ pub fn run(args: &Args, common: &Common) -> Result<(), Failure> {
     for (path, values, shape) in more {
         path.iter().for_each(|path| outputs.add(path, shape, Values::Floats(values.clone())));
     }
-    let written = outputs.write()?;
+    let written = match outputs.write()? {
+        names if names.is_empty() => String::new(),
+        names => format!("; {names}"),
+    };
 
     let labels = labeled.iter().filter(|labeled| **labeled).count();
     let mut fields = Map::new();
@@ -200,7 +206,7 @@ pub fn run(args: &Args, common: &Common) -> Result<(), Failure> {
         }
         None => format!("{width} classes"),
     };
-    let what = format!("data     {about}\nanswers  {counted}\n{rows} rows: {measured}; {written}");
+    let what = format!("data     {about}\nanswers  {counted}\n{rows} rows: {measured}{written}");
     engine::finish(common, &device, &what, fields)
 }
 

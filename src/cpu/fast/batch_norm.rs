@@ -1,11 +1,10 @@
-//! `batch_norm` and `adamw` on all threads, with the same bits as their twins. Sums over rows stay
-//! with the twins, whose loops run along columns.
+//! `batch_norm` on all threads, with the same bits as its twin. Sums over rows stay with the twin,
+//! whose loops run along columns.
 
 use super::row::Site;
 use super::{Isa, segment};
 use crate::Dropout;
 use crate::cpu::reference::{self, activate_row};
-use crate::rules::AdamWRule;
 use rayon::prelude::*;
 
 /// Elements per job. Below this, a second thread costs more than it gains.
@@ -40,24 +39,5 @@ pub fn batch_norm(
             activate_row(y, None, relu);
             segment(isa, None, y, row, 0, &site, false);
         }
-    });
-}
-
-/// Applies one AdamW update to `weight` and its moments.
-pub fn adamw(
-    grad: &[f32],
-    weight: &mut [f32],
-    first: &mut [f32],
-    second: &mut [f32],
-    rule: &AdamWRule,
-    step: u32,
-) {
-    let jobs = weight
-        .par_chunks_mut(JOB)
-        .zip(grad.par_chunks(JOB))
-        .zip(first.par_chunks_mut(JOB))
-        .zip(second.par_chunks_mut(JOB));
-    jobs.for_each(|(((weight, grad), first), second)| {
-        reference::adamw(grad, weight, first, second, rule, step)
     });
 }

@@ -9,6 +9,7 @@
 //! [`Cpu`](crate::Cpu) does. They panic on other lengths.
 
 mod activation;
+mod adamw;
 #[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(all(target_arch = "x86_64", has_avx512))]
@@ -34,7 +35,8 @@ mod softmax_cross_entropy;
 mod stream;
 
 pub use activation::{activation_grad, linear_activation};
-pub use batch_norm::{adamw, batch_norm};
+pub use adamw::adamw;
+pub use batch_norm::batch_norm;
 pub use convolution::{patches, patches_grad, pool, pool_grad};
 pub use drawn::{alpha_dropout, gaussian_dropout};
 pub use dropout::{copy, dropout};
