@@ -4,7 +4,7 @@
 use super::Options;
 use crate::call::PhiloxWords;
 use crate::cpu::fast::Isa;
-use crate::gpu::{Gpu, Kernels, Planner, Tile, Tiles};
+use crate::gpu::{Gpu, Kernels, Planner, Prepared, Tile, Tiles};
 use crate::{Backend, Cpu, Error, Result};
 
 /// A backend in one particular form.
@@ -44,6 +44,17 @@ impl Subject for Cpu {}
 pub(super) fn kernels(gpu: &Gpu, options: &Options) -> Result<Kernels> {
     let kernels = Kernels::with_planner(gpu.device(), |_| *gpu.kernels().planner())?;
     Ok(options.edits.iter().fold(kernels, |kernels, [from, to]| kernels.edited(from, to)))
+}
+
+/// Records calls prepared for views of buffers, and submits them.
+pub(super) fn submit(gpu: &Gpu, calls: &[Prepared]) {
+    let mut encoder =
+        gpu.device().create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+    {
+        let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
+        calls.iter().for_each(|call| call.record(&mut pass));
+    }
+    gpu.queue().submit([encoder.finish()]);
 }
 
 /// Returns the forms of a GPU: each tile and each way to multiply in Philox, both at the device's

@@ -2,12 +2,12 @@
 //! forward and backward pass, against the f64 oracle with one rounding to f16 at the end.
 
 use super::check::{Check, Tally, same_bits};
-use super::form::{self, Form};
+use super::form::{self, Form, submit};
 use super::layer::{Layer, Results};
 use super::random::Cases;
 use super::variants::divides_so;
 use crate::call::{CopyCall, DropoutCall, GradInput, GradWeight, LinearForward};
-use crate::gpu::{Gpu, GpuTensor, Prepared, Variant, View};
+use crate::gpu::{Gpu, GpuTensor, Variant, View};
 use crate::{Backend, Dropout, Key, Mask, Mode, Rate, Result};
 use half::f16;
 
@@ -149,16 +149,6 @@ fn run(gpu: &mut Gpu, layer: &Layer) -> Result<Results> {
         dw: download(gpu, &dw, inputs * outputs)?,
         db: download(gpu, &db, outputs)?,
     })
-}
-
-fn submit(gpu: &Gpu, calls: &[Prepared]) {
-    let mut encoder =
-        gpu.device().create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
-    {
-        let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
-        calls.iter().for_each(|call| call.record(&mut pass));
-    }
-    gpu.queue().submit([encoder.finish()]);
 }
 
 /// Returns random numbers that f16 represents exactly.

@@ -30,6 +30,7 @@ mod ensemble;
 mod exact;
 mod form;
 mod forms;
+mod gaps;
 mod half;
 mod kernels;
 mod layer;
@@ -121,6 +122,7 @@ pub fn gpu(gpu: &Gpu, options: &Options, on_check: Progress<'_>) -> Result<Repor
     run.done(vectors::philox(std::slice::from_mut(&mut seven), 7)?);
     if run.contract(&mut forms, options)? {
         run.numbers(&mut forms, options.seed, options.layers)?;
+        run.done(gaps::against_oracle(&mut forms, options.seed)?);
         run.done(variants::variants(&forms));
         if let Some(check) = half::against_oracle(&mut forms, options.seed, options.every_form)? {
             run.done(check);
