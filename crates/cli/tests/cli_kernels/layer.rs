@@ -1,7 +1,7 @@
 //! `linear` with each activation and a residual, forward and backward.
 
 use super::cli::{devices, refuse, succeed};
-use super::{PLACE, load, load_mask, save, sites};
+use super::{PLACE, load, load_mask, save, sites, worthwhile};
 use crate::common::noise;
 use std::path::Path;
 use tempfile::TempDir;
@@ -206,4 +206,113 @@ fn what_is_no_layer_is_refused() {
     let plain = read("y.npy");
     succeed(folder, &format!("linear --device cpu --drop .5 {FILES} --activation none"));
     assert_eq!(plain, read("y.npy"));
+}
+
+#[test]
+fn linear_agrees_with_the_oracle_forward_and_backward() {
+    let guard = TempDir::new().unwrap();
+    let folder = guard.path();
+    // Leading axes of the input, number of inputs, number of outputs.
+    let shapes: [(&[usize], usize, usize); 7] = [
+        (&[], 3, 5),
+        (&[1], 1, 1),
+        (&[9], 17, 33),
+        (&[2, 3], 8, 64),
+        (&[0], 3, 4),
+        (&[3], 0, 4),
+        (&[3], 4, 0),
+    ];
+    for device in devices() {
+        for (s, (leading, inputs, outputs)) in shapes.into_iter().enumerate() {
+            let batch = leading.iter().product();
+            let (x, weight) = (noise(1, batch * inputs), noise(2, inputs * outputs));
+            let (bias, dy) = (noise(3, outputs), noise(4, batch * outputs));
+            let x_shape = [leading, &[inputs]].concat();
+            let y_shape = [leading, &[outputs]].concat();
+            save(folder, "x.npy", &x_shape, &x);
+            save(folder, "w.npy", &[inputs, outputs], &weight);
+            save(folder, "b.npy", &[outputs], &bias);
+            save(folder, "dy.npy", &y_shape, &dy);
+            for (i, (site, dropout)) in
+                sites().into_iter().enumerate().filter(|(i, _)| worthwhile(device, s + i))
+            {
+                let (relu, with_bias) = (i.is_multiple_of(2), i % 3 != 1);
+                let backward = !site.contains("--predict");
+                let mut line = format!(
+                    "linear --device {device} {PLACE} {site} --input x.npy --weight w.npy --output y.npy"
+                );
+                let gradients = "--grad-output dy.npy --grad-input dx.npy --grad-weight dw.npy --grad-bias db.npy";
+                for (set, more) in
+                    [(!relu, "--no-relu"), (with_bias, "--bias b.npy"), (backward, gradients)]
+                {
+                    line += &if set { format!(" {more}") } else { String::new() };
+                }
+                line += " --mask-output m.npy";
+                succeed(folder, &line);
+                let y = load(folder, "y.npy");
+                assert_eq!(y.shape, y_shape, "{line}");
+                let shape = [batch, inputs, outputs];
+                let bias = with_bias.then_some(&bias[..]);
+                oracle::linear_forward(&x, &weight, bias, shape, relu, &dropout)
+                    .check(&line, &y.values)
+                    .unwrap();
+                assert_eq!(
+                    load_mask(folder, "m.npy"),
+                    (y_shape.clone(), dropout.mask.bytes(batch, outputs).unwrap()),
+                    "{line}"
+                );
+                if backward {
+                    let dz = oracle::gradient(&dy, relu.then_some(&y.values), outputs, &dropout);
+                    let dx = load(folder, "dx.npy");
+                    let dw = load(folder, "dw.npy");
+                    let db = load(folder, "db.npy");
+                    assert_eq!(
+                        (&dx.shape, &dw.shape, &db.shape),
+                        (&x_shape, &vec![inputs, outputs], &vec![outputs]),
+                        "{line}"
+                    );
+                    oracle::grad_input(&dz, &weight, shape).check(&line, &dx.values).unwrap();
+                    let (exact_dw, exact_db) = oracle::grad_weight(&x, &dz, shape);
+                    exact_dw.check(&line, &dw.values).unwrap();
+                    exact_db.check(&line, &db.values).unwrap();
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn each_gradient_can_be_asked_for_alone() {
+    let guard = TempDir::new().unwrap();
+    let folder = guard.path();
+    save(folder, "x.npy", &[4, 3], &noise(1, 12));
+    save(folder, "w.npy", &[3, 5], &noise(2, 15));
+    save(folder, "dy.npy", &[4, 5], &noise(3, 20));
+    for (flag, shape) in [("input", vec![4, 3]), ("weight", vec![3, 5]), ("bias", vec![5])] {
+        let line = format!(
+            "linear --device cpu --drop .5 --input x.npy --weight w.npy --grad-output dy.npy --grad-{flag} d.npy"
+        );
+        succeed(folder, &line);
+        assert_eq!(load(folder, "d.npy").shape, shape);
+    }
+}
+
+#[test]
+fn tiles_give_the_same_floats() {
+    let guard = TempDir::new().unwrap();
+    let folder = guard.path();
+    save(folder, "x.npy", &[33, 40], &noise(1, 33 * 40));
+    save(folder, "w.npy", &[40, 70], &noise(2, 40 * 70));
+    for device in devices() {
+        let run = |tile: &str| {
+            let line = format!(
+                "linear --device {device} --tile {tile} --drop .2 --input x.npy --weight w.npy --output y.npy"
+            );
+            succeed(folder, &line);
+            load(folder, "y.npy").values
+        };
+        let (register, workgroup) = (run("register"), run("workgroup"));
+        let worst = register.iter().zip(&workgroup).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        assert!(worst <= 1e-5, "{device}: {worst}");
+    }
 }
