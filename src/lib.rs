@@ -80,7 +80,7 @@ mod unit;
 #[cfg(feature = "verify")]
 pub mod verify;
 
-pub use backend::{Backend, Counts, Cpu, CpuTensor, Element, On};
+pub use backend::{Backend, Counts, Cpu, CpuTensor, Element, On, Slice, SliceMut, Slices};
 pub use device::{Device, DeviceChoice};
 pub use dropout_contract::{
     AlphaDropout, AxisMap, Dropout, Error as ContractError, Key, Mask, Mode, Rate, init, mask,

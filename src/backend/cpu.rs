@@ -7,9 +7,9 @@
 
 use super::{Backend, Counts, Element, On, check_len};
 use crate::call::{Call, HostPlace};
-use crate::cpu::fast::Isa;
+use crate::cpu::{fast, fast::Isa, reference};
 use crate::shape::{Matrix, elements};
-use crate::{Error, Result};
+use crate::{Dropout, Error, Result};
 
 /// Row-major matrix in host memory.
 #[derive(Debug, Clone, PartialEq)]
@@ -64,6 +64,26 @@ impl Cpu {
     }
 }
 
+impl Cpu {
+    /// Checks and computes a call whose tensors lie in host memory.
+    pub(super) fn compute<P: HostPlace>(&mut self, call: impl Call<P>) -> Result<()> {
+        call.check()?;
+        self.counts.dispatches += 1;
+        self.counts.mask_bytes += call.mask_bytes();
+        call.compute(self.isa);
+        Ok(())
+    }
+
+    /// Computes dropout of a checked site in place.
+    pub(super) fn dropout_there(&mut self, x: &mut [f32], cols: usize, dropout: &Dropout) {
+        self.counts.dispatches += 1;
+        match self.isa {
+            Some(isa) => fast::dropout_in_place(isa, x, cols, dropout),
+            None => reference::dropout_in_place(x, cols, dropout),
+        }
+    }
+}
+
 impl Default for Cpu {
     fn default() -> Self {
         Self::new()
@@ -113,11 +133,7 @@ impl Backend for Cpu {
     where
         Self: 'a,
     {
-        call.check()?;
-        self.counts.dispatches += 1;
-        self.counts.mask_bytes += call.mask_bytes();
-        call.compute(self.isa);
-        Ok(())
+        self.compute(call)
     }
 }
 

@@ -1,9 +1,11 @@
 //! Common interface to the GPU and the CPU: tensors, kernels, and synchronization.
 
 mod cpu;
+mod slices;
 
 pub use crate::call::Element;
 pub use cpu::{Cpu, CpuTensor};
+pub use slices::{Slice, SliceMut, Slices};
 
 use crate::call::{Call, MaskBits, Place};
 use crate::shape::Matrix;

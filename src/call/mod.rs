@@ -102,7 +102,7 @@ pub trait Call<P: Place>: Sized {
 }
 
 /// Checks a dropout site of a `rows × cols` tensor: its coordinates and its scale.
-fn check_dropout(dropout: &Dropout, rows: usize, cols: usize) -> Result<()> {
+pub(crate) fn check_dropout(dropout: &Dropout, rows: usize, cols: usize) -> Result<()> {
     SCALE.check(dropout.scale)?;
     Ok(dropout.mask.check(rows, cols)?)
 }

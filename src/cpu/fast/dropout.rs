@@ -26,6 +26,16 @@ pub fn dropout(isa: Isa, x: &[f32], y: &mut [f32], cols: usize, dropout: &Dropou
     });
 }
 
+/// Computes `y = M·s·y` in place, with the same bits as [`dropout`].
+pub fn dropout_in_place(isa: Isa, y: &mut [f32], cols: usize, dropout: &Dropout) {
+    let site = &Site::new(dropout);
+    each_job(JOB, y, cols, |y, row, col| {
+        for (row, y) in (row..).zip(y.chunks_mut(cols)) {
+            segment(isa, None, y, row, col, site, false);
+        }
+    });
+}
+
 /// Calls `part` on all threads for each part of a row, with the part, its row and its first column,
 /// a multiple of [`JOB`].
 pub(super) fn each_part<T: Send>(

@@ -39,7 +39,7 @@ pub use adamw::adamw;
 pub use batch_norm::batch_norm;
 pub use convolution::{patches, patches_grad, pool, pool_grad};
 pub use drawn::{alpha_dropout, gaussian_dropout};
-pub use dropout::{copy, dropout};
+pub use dropout::{copy, dropout, dropout_in_place};
 pub use dropout_bits::dropout_bits;
 pub use dropout_broadcast::dropout_broadcast;
 pub use gather::gather;

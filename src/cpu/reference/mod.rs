@@ -48,7 +48,7 @@ pub use batch_norm::batch_norm;
 pub(crate) use batch_norm::{inverse_deviations, normalize_row};
 pub use batch_norm_grad::batch_norm_grad;
 pub use batch_statistics::batch_statistics;
-pub use dropout::dropout;
+pub use dropout::{dropout, dropout_in_place};
 pub use dropout_bits::dropout_bits;
 pub use dropout_broadcast::dropout_broadcast;
 pub use gather::gather;
