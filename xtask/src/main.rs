@@ -8,6 +8,7 @@ mod archive;
 mod driver;
 mod install;
 mod machine;
+mod python;
 mod stems;
 mod steps;
 mod swiftshader;
@@ -27,8 +28,11 @@ Usage: cargo xtask <command>
   test [--all]   formatter, lints, tests (also on SwiftShader and OpenGL ES), documentation;
                  --all adds the slow ones: ignored tests, each benchmark once, dependencies, the
                  oldest supported Rust, type checks for other systems, packages from their
-                 archives, Burn's package
+                 archives, Burn's package, Python's with PyTorch and JAX
   stems          check that no kernel is named in more than nine files
+  python [--frameworks]
+                 build the Python package and test it with NumPy; with --frameworks also with
+                 PyTorch, Triton and JAX (6 GB)
   archive        build the command line and pack it, as a release attaches it
 
 On Linux without a Vulkan driver, both commands first announce and then install Mesa's software
@@ -47,6 +51,8 @@ fn main() -> ExitCode {
     match words.as_slice() {
         ["demo", rest @ ..] => demo(rest),
         ["archive"] => outcome(archive(&repository())),
+        ["python"] => outcome(python_tests(false)),
+        ["python", "--frameworks"] => outcome(python_tests(true)),
         ["stems"] => outcome(stems::check(&repository())),
         ["test"] => test(false),
         ["test", "--all"] => test(true),
@@ -93,6 +99,11 @@ fn demo(args: &[&str]) -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn python_tests(frameworks: bool) -> Result<String, String> {
+    let root = repository();
+    python::test(&This, &root, &target(&root), frameworks, &note)
 }
 
 fn archive(root: &Path) -> Result<String, String> {

@@ -6,7 +6,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use crate::machine::Machine;
-use crate::{cargo, driver, swiftshader};
+use crate::{cargo, driver, python, swiftshader};
 
 mod list;
 pub use list::list;
@@ -38,6 +38,10 @@ enum Need {
     SwiftShader,
     /// OpenGL ES without a display.
     Gles,
+    /// A virtual environment of Python, with the frameworks or without.
+    Python {
+        frameworks: bool,
+    },
 }
 
 impl Need {
@@ -58,6 +62,9 @@ impl Need {
         match self {
             Self::SwiftShader | Self::Gles if cpu => Err("WGPU_DROPOUT_DEVICE is cpu".into()),
             Self::Nothing => Ok(Vec::new()),
+            Self::Python { frameworks } => {
+                python::environment(machine, target, frameworks, say).map(|()| Vec::new())
+            }
             Self::Component(name) if installed(machine, name) => Ok(Vec::new()),
             Self::Component(name) => Err(format!(
                 "cargo {name} is not installed (rustup component add {})",
@@ -260,8 +267,13 @@ mod tests {
         ];
         let targets =
             targets.map(|target| format!("rustup target add {target}").leak() as &'static str);
-        let files = ["libvk_swiftshader.so", "vk_swiftshader_icd.json"]
-            .map(|name| format!("target/swiftshader/{name}"));
+        let files = [
+            "swiftshader/libvk_swiftshader.so",
+            "swiftshader/vk_swiftshader_icd.json",
+            "python/whole",
+            "python-frameworks/whole",
+        ]
+        .map(|name| format!("target/{name}"));
         let files =
             files.iter().map(String::as_str).chain(["/lib/libEGL.so.1", "/lib/libEGL_mesa.so.0"]);
         let machine =
@@ -289,10 +301,10 @@ mod tests {
     fn long_steps_come_last_and_only_when_asked_for() {
         let names = |all| list(all).iter().map(|step| step.name).collect::<Vec<_>>();
         assert_eq!(names(true)[..names(false).len()], names(false));
-        assert_eq!(names(false).len(), 9);
+        assert_eq!(names(false).len(), 10);
         assert_eq!(
             rehearse(true, &complete(), ""),
-            ("31 passed, 0 failed, 0 skipped".into(), names(true))
+            ("33 passed, 0 failed, 0 skipped".into(), names(true))
         );
     }
 
@@ -307,17 +319,17 @@ mod tests {
     fn the_first_failure_ends_the_run() {
         let (line, ran) = rehearse(false, &complete(), "tests");
         assert_eq!(ran, ["format", "lints", "lints, no features", "kernels, named once", "tests"]);
-        assert_eq!(line, "4 passed, 1 failed, 4 skipped");
+        assert_eq!(line, "4 passed, 1 failed, 5 skipped");
     }
 
     #[test]
     fn a_missing_component_is_skipped_but_fails_in_ci() {
         let bare = Fake::linux().var("CARGO", "cargo");
-        assert_eq!(rehearse(false, &bare, "").0, "4 passed, 0 failed, 5 skipped");
-        assert_eq!(rehearse(false, &bare.var("CI", "true"), "").0, "0 passed, 1 failed, 8 skipped");
+        assert_eq!(rehearse(false, &bare, "").0, "4 passed, 0 failed, 6 skipped");
+        assert_eq!(rehearse(false, &bare.var("CI", "true"), "").0, "0 passed, 1 failed, 9 skipped");
         assert_eq!(
             rehearse(false, &complete().var("CI", "true"), "").0,
-            "9 passed, 0 failed, 0 skipped"
+            "10 passed, 0 failed, 0 skipped"
         );
     }
 
@@ -329,12 +341,12 @@ mod tests {
             .command("cargo clippy --version", "");
         assert_eq!(
             rehearse(true, &bare.var("CI", "true"), "").0,
-            "20 passed, 0 failed, 11 skipped"
+            "20 passed, 0 failed, 13 skipped"
         );
         // Without a GPU, other implementations of it are skipped too.
         assert_eq!(
             rehearse(false, &complete().var("WGPU_DROPOUT_DEVICE", "cpu"), "").0,
-            "7 passed, 0 failed, 2 skipped"
+            "8 passed, 0 failed, 2 skipped"
         );
     }
 

@@ -41,7 +41,7 @@ const MORE_ELSEWHERE: &[&str] = &[
     "verify",
 ];
 
-const STEPS: [Step; 9] = [
+const STEPS: [Step; 10] = [
     cargo_step("format", &["fmt", "--all", "--check"], Need::Component("fmt")),
     cargo_step(
         "lints",
@@ -66,13 +66,14 @@ const STEPS: [Step; 9] = [
     cargo_step("on OpenGL ES", ELSEWHERE, Need::Gles),
     cargo_step("doc tests", &["test", "--workspace", "--doc", "--locked"], Need::Nothing),
     cargo_step("documentation", &["doc", "--workspace", "--no-deps", "--locked"], Need::Nothing),
+    cargo_step("Python", &["xtask", "python"], Need::Python { frameworks: false }),
 ];
 
 /// Manifest of Burn's package, which has a workspace of its own: its dependencies take ten minutes
 /// to build on two cores.
 const BURN: &str = "crates/burn-wgpu-dropout/Cargo.toml";
 
-const LONG_STEPS: [Step; 22] = [
+const LONG_STEPS: [Step; 23] = [
     cargo_step(
         "ignored tests",
         &["test", "--workspace", "--tests", "--locked", "--no-fail-fast", "--", "--ignored"],
@@ -184,6 +185,11 @@ const LONG_STEPS: [Step; 22] = [
     ),
     // The release workflow runs the same command on each system.
     cargo_step("release archive", &["xtask", "archive"], Need::Nothing),
+    cargo_step(
+        "Python: frameworks",
+        &["xtask", "python", "--frameworks"],
+        Need::Python { frameworks: true },
+    ),
     cargo_step(
         "Burn: format",
         &["fmt", "--manifest-path", BURN, "--check"],

@@ -1,0 +1,125 @@
+//! The Python package: its wheel, built in debug mode, installed into a virtual environment under
+//! `target/`, and its tests run on what was installed.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use crate::machine::Machine;
+
+/// Packages that build and test the wheel.
+const TOOLS: &[&str] = &["maturin>=1.9,<2", "ml_dtypes", "mypy", "numpy", "pytest"];
+/// Packages that the wheel's other modules are for.
+const FRAMEWORKS: &[&str] = &["jax", "safetensors", "torch"];
+
+/// Returns the virtual environment's folder.
+fn folder(target: &Path, frameworks: bool) -> PathBuf {
+    target.join(if frameworks { "python-frameworks" } else { "python" })
+}
+
+/// Returns the path of a program in the virtual environment.
+fn program(target: &Path, frameworks: bool, name: &str) -> PathBuf {
+    folder(target, frameworks).join(if cfg!(windows) { "Scripts" } else { "bin" }).join(name)
+}
+
+/// Makes the virtual environment unless it is there. The error says why it cannot be made.
+pub fn environment(
+    machine: &dyn Machine,
+    target: &Path,
+    frameworks: bool,
+    say: &dyn Fn(&str),
+) -> Result<(), String> {
+    // The last file that is written.
+    let whole = folder(target, frameworks).join("whole");
+    if machine.exists(&whole.to_string_lossy()) {
+        return Ok(());
+    }
+    if machine.switched_on("WGPU_DROPOUT_NO_INSTALL") {
+        return Err("WGPU_DROPOUT_NO_INSTALL is set".into());
+    }
+    let newer = "import sys, venv; sys.exit(sys.version_info < (3, 10))";
+    if machine.output("python3", &["-c", newer]).is_none() {
+        return Err("there is no python3, 3.10 or later, with its module venv".into());
+    }
+    let packages: Vec<&str> =
+        TOOLS.iter().chain(FRAMEWORKS.iter().filter(|_| frameworks)).copied().collect();
+    say(&format!(
+        "installing into {}: {}",
+        folder(target, frameworks).display(),
+        packages.join(" ")
+    ));
+    quietly(
+        Command::new("python3").args(["-m", "venv", "--clear"]).arg(folder(target, frameworks)),
+    )?;
+    let python = program(target, frameworks, "python");
+    quietly(Command::new(python).args(["-m", "pip", "install", "--quiet"]).args(packages))?;
+    std::fs::write(&whole, "").map_err(|error| format!("{}: {error}", whole.display()))
+}
+
+/// Builds the wheel, installs it and runs its tests.
+pub fn test(
+    machine: &dyn Machine,
+    root: &Path,
+    target: &Path,
+    frameworks: bool,
+    say: &dyn Fn(&str),
+) -> Result<String, String> {
+    environment(machine, target, frameworks, say)?;
+    let package = root.join("crates/python");
+    let wheels = folder(target, frameworks).join("wheels");
+    let _ = std::fs::remove_dir_all(&wheels);
+    let python = || Command::new(program(target, frameworks, "python"));
+    let mut build = Command::new(program(target, frameworks, "maturin"));
+    build.args(["build", "--locked", "--quiet", "--target-dir"]).arg(target.join("python-cargo"));
+    build.arg("--manifest-path").arg(package.join("Cargo.toml"));
+    loudly(build.arg("--out").arg(&wheels))?;
+    let wheel = std::fs::read_dir(&wheels)
+        .map_err(|error| error.to_string())?
+        .flatten()
+        .map(|entry| entry.path())
+        .next()
+        .ok_or("maturin built no wheel")?;
+    let install = ["-m", "pip", "install", "--quiet", "--no-deps", "--force-reinstall"];
+    loudly(python().args(install).arg(&wheel))?;
+    // From the tests' folder, so that the installed package is found and not its source.
+    let tests = package.join("tests");
+    loudly(
+        python().args(["-m", "pytest", "--quiet", "-p", "no:cacheprovider"]).current_dir(&tests),
+    )?;
+    Ok(format!("{}: built, installed and tested", wheel.display()))
+}
+
+/// Runs a command and shows what it prints.
+fn loudly(command: &mut Command) -> Result<(), String> {
+    match command.stdin(Stdio::null()).status() {
+        Ok(status) if status.success() => Ok(()),
+        Ok(status) => Err(format!("{command:?} ended with {status}")),
+        Err(error) => Err(format!("{command:?} cannot be started: {error}")),
+    }
+}
+
+/// Runs a command; the error is the last line that it printed.
+fn quietly(command: &mut Command) -> Result<(), String> {
+    let output = command.stdin(Stdio::null()).output().map_err(|error| error.to_string())?;
+    let text = String::from_utf8_lossy(&output.stderr);
+    match output.status.success() {
+        true => Ok(()),
+        false => Err(text.lines().last().unwrap_or("it failed without a word").to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::machine::fake::Fake;
+
+    #[test]
+    fn an_environment_that_is_there_is_taken_and_none_is_made_against_the_users_will() {
+        let made =
+            |machine: &Fake, frameworks| environment(machine, Path::new("t"), frameworks, &|_| ());
+        let there = Fake::linux().file("t/python/whole", "");
+        assert_eq!(made(&there, false), Ok(()));
+        assert!(made(&there, true).unwrap_err().contains("no python3"));
+        let off = Fake::linux().var("WGPU_DROPOUT_NO_INSTALL", "1");
+        assert!(made(&off, false).unwrap_err().contains("NO_INSTALL"));
+    }
+}
