@@ -80,11 +80,22 @@ pub fn test(
         .ok_or("maturin built no wheel")?;
     let install = ["-m", "pip", "install", "--quiet", "--no-deps", "--force-reinstall"];
     loudly(python().args(install).arg(&wheel))?;
+    if !frameworks {
+        let typed = ["__init__", "_arrays", "_forms"];
+        let typed = typed.map(|name| format!("python/wgpu_dropout/{name}.py"));
+        loudly(python().args(["-m", "mypy", "--strict"]).args(typed).current_dir(&package))?;
+    }
     // From the tests' folder, so that the installed package is found and not its source.
-    let tests = package.join("tests");
-    loudly(
-        python().args(["-m", "pytest", "--quiet", "-p", "no:cacheprovider"]).current_dir(&tests),
-    )?;
+    let mut pytest = python();
+    pytest.args(["-m", "pytest", "--quiet", "-p", "no:cacheprovider"]);
+    pytest.current_dir(package.join("tests"));
+    // With the command line, networks go there and back.
+    let name = format!("debug/wgpu-dropout{}", std::env::consts::EXE_SUFFIX);
+    let own = std::path::absolute(target.join(name)).map_err(|error| error.to_string())?;
+    if own.exists() {
+        pytest.env("WGPU_DROPOUT", own);
+    }
+    loudly(&mut pytest)?;
     Ok(format!("{}: built, installed and tested", wheel.display()))
 }
 

@@ -201,8 +201,8 @@ def dropout(
     array, values = _floats("x", x)
     place = site(rate, seed, layer, step, row, col, mode, training)
     axes = _axes(array.ndim, array.shape, row_axes, col_axes)
-    plain = isinstance(out, np.ndarray) and axes is None and values is array
-    if plain and _is_same(out, array):
+    plain = axes is None and values is array
+    if plain and isinstance(out, np.ndarray) and _is_same(out, array):
         if not out.flags.writeable:
             raise ValueError("out is read-only")
         _native.dropout_in_place(out, place)

@@ -25,7 +25,8 @@ def affine(form: str, rate: float) -> tuple[float, float, float]:
     if form == "alpha gradient":
         return float(np.float32(scale)), 0.0, 0.0
     shift = -scale * _SATURATION * (1.0 - keep)
-    return tuple(float(np.float32(value)) for value in (scale, shift, scale * _SATURATION + shift))
+    dropped = scale * _SATURATION + shift
+    return float(np.float32(scale)), float(np.float32(shift)), float(np.float32(dropped))
 
 
 def place(form: str, shape: tuple[int, ...]) -> tuple[int, int, int]:

@@ -117,9 +117,9 @@ def _words(
     seed, col = whole("seed", seed), whole("col", col)
     layer = whole("layer", layer)
     numbers = [FORMS.index(form), threshold(rate), seed & 0xFFFFFFFF, seed >> 32, layer]
-    numbers = [np.uint32(number) for number in numbers]
-    numbers += [_word("step", step), _word("row", row)]
-    return jnp.stack([*numbers, np.uint32(col & 0xFFFFFFFF), np.uint32(col >> 32)])
+    places = [_word("step", step), _word("row", row)]
+    ends = [np.uint32(col & 0xFFFFFFFF), np.uint32(col >> 32)]
+    return jnp.stack([*map(np.uint32, numbers), *places, *ends])
 
 
 def _apply(
