@@ -17,7 +17,44 @@ use crate::{Dropout, Result, order};
 /// In a chain of layers, `X` is the output of the previous layer, whose own backward pass needs its
 /// `dZ` rather than its `dY`. With [`through`](Self::through) the kernel writes that `dZ`: `dX·s`
 /// where `X > 0`, else 0. The previous layer's calls then take `output: None` and
-/// [`Dropout::NONE`].
+/// [`Dropout::NONE`]:
+///
+/// ```
+/// use wgpu_dropout::call::{GradInput, GradWeight, LinearForward};
+/// use wgpu_dropout::{Backend, Cpu, Dropout, Key, Mask, Mode, Rate};
+///
+/// // H = dropout(relu(X·V + a)), then Y = H·W + b.
+/// let mut cpu = Cpu::new();
+/// let x = cpu.tensor(2, 3, &[1.0; 6])?;
+/// let (v, a) = (cpu.tensor(3, 4, &[0.5; 12])?, cpu.zeros(1, 4)?);
+/// let (w, dy) = (cpu.tensor(4, 1, &[1.0; 4])?, cpu.tensor(2, 1, &[1.0, 2.0])?);
+/// let mask = Mask::new(Rate::drop(0.5)?, Key { seed: 42, layer: 1, step: 0 });
+/// let dropout = Dropout::train(Mode::Inverted, mask);
+/// let mut h = cpu.zeros(2, 4)?;
+/// cpu.run(LinearForward { x: &x, weight: &v, bias: Some(&a), y: &mut h, relu: true, dropout })?;
+///
+/// // Through H: what arrives is the first layer's dZ, so that its own calls drop nothing.
+/// let mut dz = cpu.zeros(2, 4)?;
+/// cpu.run(GradInput {
+///     grad_output: &dy,
+///     output: None,
+///     weight: &w,
+///     grad_input: &mut dz,
+///     dropout: Dropout::NONE,
+///     through: Some((&h, dropout.scale)),
+/// })?;
+/// let (mut dv, mut da) = (cpu.zeros(3, 4)?, cpu.zeros(1, 4)?);
+/// cpu.run(GradWeight {
+///     x: &x,
+///     grad_output: &dz,
+///     output: None,
+///     grad_weight: &mut dv,
+///     grad_bias: &mut da,
+///     dropout: Dropout::NONE,
+/// })?;
+/// assert!(cpu.read(&dz)?.iter().zip(cpu.read(&h)?).all(|(dz, h)| (*dz != 0.0) == (h > 0.0)));
+/// # Ok::<(), wgpu_dropout::Error>(())
+/// ```
 ///
 /// Source: the chain rule; CS231n notes, "backprop".
 pub struct GradInput<P: Place> {

@@ -23,6 +23,33 @@ pub struct Architecture {
 }
 
 impl Architecture {
+    /// Returns a network whose hidden units are dropped at rate ½ in training, with seed 0. Other
+    /// fields are set as those of any struct:
+    ///
+    /// ```
+    /// use wgpu_dropout::{Rate, mlp::Architecture};
+    ///
+    /// let architecture = Architecture {
+    ///     input_rate: Rate::drop(0.2)?,
+    ///     seed: 42,
+    ///     ..Architecture::new(784, [1024, 1024], 10)
+    /// };
+    /// assert_eq!(architecture.widths(), [784, 1024, 1024, 10]);
+    /// assert_eq!(architecture.rate.drop_asked(), 0.5);
+    /// # Ok::<(), wgpu_dropout::Error>(())
+    /// ```
+    pub fn new(inputs: usize, hidden: impl Into<Vec<usize>>, classes: usize) -> Self {
+        Self {
+            inputs,
+            hidden: hidden.into(),
+            classes,
+            mode: Mode::Inverted,
+            rate: Rate::HALF,
+            input_rate: Rate::KEEP_ALL,
+            seed: 0,
+        }
+    }
+
     /// Returns the number of units of each layer, from the input to the classes.
     pub fn widths(&self) -> Vec<usize> {
         [&[self.inputs], self.hidden.as_slice(), &[self.classes]].concat()

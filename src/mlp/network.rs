@@ -21,18 +21,9 @@ use crate::{Error, Result, init};
 /// JMLR 15 (2014).
 ///
 /// ```
-/// use wgpu_dropout::{Cpu, Mode, Rate, mlp::{Architecture, Mlp, Training}};
+/// use wgpu_dropout::{Cpu, mlp::{Architecture, Mlp, Training}};
 ///
-/// let architecture = Architecture {
-///     inputs: 2,
-///     hidden: vec![16, 16],
-///     classes: 2,
-///     mode: Mode::Inverted,
-///     rate: Rate::drop(0.5)?,
-///     input_rate: Rate::KEEP_ALL,
-///     seed: 42,
-/// };
-/// let mut net = Mlp::new(Cpu::new(), architecture)?;
+/// let mut net = Mlp::new(Cpu::new(), Architecture::new(2, [16, 16], 2))?;
 /// net.train_step(&[0.0, 1.0, 1.0, 0.0], &[1, 0], &Training::default())?;
 /// let probabilities = net.predict(&[0.0, 1.0])?;
 /// assert_eq!(probabilities.len(), 2);

@@ -9,6 +9,17 @@ use crate::{Error, Matrix, Result};
 /// [`half`](Self::half). The buffer requires the usage STORAGE only. Tensors of a call may be
 /// ranges of one buffer, as in engines that sub-allocate. A kernel's output must not share an
 /// element with another of its tensors, unless the call's documentation allows it to be in place.
+///
+/// Views are passed by value, also by helpers of a caller's own:
+///
+/// ```no_run
+/// use wgpu_dropout::gpu::{Kernels, Prepared, View};
+/// use wgpu_dropout::{Dropout, Result, call::DropoutCall};
+///
+/// fn drop(kernels: &Kernels, x: View<'_>, y: View<'_>, dropout: Dropout) -> Result<Prepared> {
+///     kernels.prepare(&DropoutCall { x, y, dropout })
+/// }
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct View<'a> {
     /// Buffer that holds the matrix.

@@ -6,6 +6,7 @@
 
 mod archive;
 mod driver;
+mod first;
 mod install;
 mod machine;
 mod python;
@@ -30,6 +31,7 @@ Usage: cargo xtask <command>
                  oldest supported Rust, type checks for other systems, packages from their
                  archives, Burn's package, Python's with PyTorch and JAX
   stems          check that no kernel is named in more than nine files
+  first          run the README's first program in a package of its own
   python [--frameworks]
                  build the Python package and test it with NumPy; with --frameworks also with
                  PyTorch, Triton and JAX (6 GB)
@@ -51,6 +53,7 @@ fn main() -> ExitCode {
     match words.as_slice() {
         ["demo", rest @ ..] => demo(rest),
         ["archive"] => outcome(archive(&repository())),
+        ["first"] => outcome(first::run(&repository(), &target(&repository()))),
         ["python"] => outcome(python_tests(false)),
         ["python", "--frameworks"] => outcome(python_tests(true)),
         ["stems"] => outcome(stems::check(&repository())),

@@ -30,6 +30,8 @@ pub struct Rate {
 impl Rate {
     /// Rate that drops nothing.
     pub const KEEP_ALL: Self = Self { keep: 1.0 };
+    /// Rate that drops half: the usual one of hidden layers (Srivastava et al., JMLR 15 (2014)).
+    pub const HALF: Self = Self { keep: 0.5 };
 
     /// Creates a rate from the probability to drop a unit, `0.0 ..= 1.0`.
     ///

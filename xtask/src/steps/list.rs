@@ -73,7 +73,7 @@ const STEPS: [Step; 10] = [
 /// to build on two cores.
 const BURN: &str = "crates/burn-wgpu-dropout/Cargo.toml";
 
-const LONG_STEPS: [Step; 23] = [
+const LONG_STEPS: [Step; 24] = [
     cargo_step(
         "ignored tests",
         &["test", "--workspace", "--tests", "--locked", "--no-fail-fast", "--", "--ignored"],
@@ -183,6 +183,7 @@ const LONG_STEPS: [Step; 23] = [
         ],
         Need::Nothing,
     ),
+    cargo_step("the first program", &["xtask", "first"], Need::Nothing),
     // The release workflow runs the same command on each system.
     cargo_step("release archive", &["xtask", "archive"], Need::Nothing),
     cargo_step(
