@@ -57,6 +57,32 @@ def _anywhere(
     return y.to(x.dtype).view(x.shape)
 
 
+def _computed(
+    x: torch.Tensor,
+    form: str,
+    rate: float,
+    seed: int,
+    layer: int,
+    step: torch.Tensor,
+    row: torch.Tensor,
+    col: int,
+) -> torch.Tensor:
+    """Returns the dropout of a tensor, by the kernel of its device."""
+    x, seed = x.contiguous(), seed % 2**64
+    if x.numel() == 0:
+        return torch.empty_like(x)
+    if x.device.type == "cpu" and x.dtype != torch.float64:
+        values = x.detach().to(torch.float32)
+        return _on_cpu(values, form, rate, seed, layer, int(step), int(row), col).to(x.dtype)
+    step, row = step.to(x.device), row.to(x.device)
+    if x.device.type == "cuda" and x.dtype != torch.float64:
+        from . import _triton
+
+        numbers = (seed, layer, step, row, col, threshold(rate))
+        return _triton.dropout(x, place(form, tuple(x.shape)), *numbers, affine(form, rate))
+    return _anywhere(x, form, rate, seed, layer, step, row, col)
+
+
 @torch.library.custom_op("wgpu_dropout::dropout", mutates_args=())
 def dropout(
     x: torch.Tensor,
@@ -73,19 +99,7 @@ def dropout(
     ``seed`` is the seed as a signed number of 64 bits. ``step`` and ``row`` are tensors of int64
     without axes. ``row`` and ``col`` are those of the tensor's first element in the whole.
     """
-    x, seed = x.contiguous(), seed % 2**64
-    if x.numel() == 0:
-        return torch.empty_like(x)
-    if x.device.type == "cpu" and x.dtype != torch.float64:
-        values = x.detach().to(torch.float32)
-        return _on_cpu(values, form, rate, seed, layer, int(step), int(row), col).to(x.dtype)
-    step, row = step.to(x.device), row.to(x.device)
-    if x.device.type == "cuda" and x.dtype != torch.float64:
-        from . import _triton
-
-        numbers = (seed, layer, step, row, col, threshold(rate))
-        return _triton.dropout(x, place(form, tuple(x.shape)), *numbers, affine(form, rate))
-    return _anywhere(x, form, rate, seed, layer, step, row, col)
+    return _computed(x, form, rate, seed, layer, step, row, col)
 
 
 @dropout.register_fake
@@ -102,8 +116,32 @@ def _keep(ctx: Any, inputs: tuple[Any, ...], output: torch.Tensor) -> None:
 def _gradient(ctx: Any, grad: torch.Tensor) -> tuple[Any, ...]:
     step, row = ctx.saved_tensors
     form = "alpha gradient" if ctx.form == "alpha" else ctx.form
-    grad = dropout(grad, form, ctx.rate, ctx.seed, ctx.layer, step, row, ctx.col)
+    grad = applied(grad, form, ctx.rate, ctx.seed, ctx.layer, step, row, ctx.col)
     return grad, None, None, None, None, None, None, None
 
 
 dropout.register_autograd(_gradient, setup_context=_keep)
+
+
+class _Eager(torch.autograd.Function):
+    """The operation without the dispatcher, whose call takes three times as long as a small mask."""
+
+    @staticmethod
+    def forward(ctx: Any, *inputs: Any) -> torch.Tensor:
+        _keep(ctx, inputs, inputs[0])
+        return _computed(*inputs)
+
+    backward = staticmethod(_gradient)
+
+
+def applied(x: torch.Tensor, *where: Any) -> torch.Tensor:
+    """Returns the dropout of a tensor, with the arguments of :func:`dropout`.
+
+    A compiler sees the operation; plain tensors take the short way to the same kernel.
+    """
+    plain = type(x) is torch.Tensor or type(x) is torch.nn.Parameter
+    if torch.compiler.is_compiling() or not plain:
+        return dropout(x, *where)
+    if x.requires_grad and torch.is_grad_enabled():
+        return _Eager.apply(x, *where)
+    return _computed(x, *where)

@@ -28,7 +28,7 @@ from torch import nn
 from . import _native
 from ._arrays import whole
 from ._forms import rows_of_a_sample
-from ._op import dropout as _op
+from ._op import applied
 
 __all__ = [
     "AlphaDropout",
@@ -76,7 +76,7 @@ def _apply(
         raise TypeError(f"x is {x.dtype}: must be a tensor of floating-point numbers")
     seed, layer, col = whole("seed", seed), whole("layer", layer), whole("col", col)
     signed = seed - 2**64 if seed >= 2**63 else seed
-    y = _op(x, form, p, signed, layer, _number(step, "step"), _number(row, "row"), col)
+    y = applied(x, form, p, signed, layer, _number(step, "step"), _number(row, "row"), col)
     return x.copy_(y) if inplace else y
 
 
