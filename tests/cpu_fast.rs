@@ -132,16 +132,24 @@ fn runs_of_rows_are_the_reference_to_the_bit() {
 /// Checks outputs so large that stores bypass the caches, for rows that start anywhere in a cache
 /// line and for runs of rows.
 #[test]
-fn large_alpha_dropout_is_the_reference_to_the_bit() {
+fn large_outputs_are_the_reference_to_the_bit() {
     for (rows, cols, col) in [(8, (1 << 20) + 3, 5), ((1 << 13) + 1, 1024, 8)] {
-        let x = noise(1, rows * cols);
-        let alpha = AlphaDropout::train(site(0.4, 7, col).mask);
+        let mut x = noise(1, rows * cols);
+        (x[5], x[cols + 9]) = (f32::NAN, f32::NEG_INFINITY);
+        let dropout = site(0.4, 7, col);
+        let alpha = AlphaDropout::train(dropout.mask);
         let mut expected = vec![f32::NAN; x.len()];
         let mut y = vec![f32::NAN; x.len()];
         reference::alpha_dropout(&x, &mut expected, cols, &alpha);
         for isa in fast::Isa::available() {
             y.fill(f32::NAN);
             fast::alpha_dropout(isa, &x, &mut y, cols, &alpha);
+            assert_eq!(difference(&expected, &y), None, "{isa} {rows}×{cols}, alpha");
+        }
+        reference::dropout(&x, &mut expected, cols, &dropout);
+        for isa in fast::Isa::available() {
+            y.fill(f32::NAN);
+            fast::dropout(isa, &x, &mut y, cols, &dropout);
             assert_eq!(difference(&expected, &y), None, "{isa} {rows}×{cols}");
         }
     }

@@ -11,7 +11,7 @@
 #![allow(unsafe_code)]
 
 use super::row::{Place, RowKey};
-use super::{Isa, portable};
+use super::{Isa, STRIP, portable};
 use crate::philox::MULTIPLIERS;
 use std::arch::x86_64::*;
 
@@ -83,12 +83,67 @@ fn draw(key: &RowKey, group: u32) -> [[__m256i; 2]; 2] {
 }
 
 /// See [`super::drop_part`].
-pub(super) fn drop_part(key: &RowKey, place: Place, x: Option<&[f32]>, y: &mut [f32], scale: f32) {
+pub(super) fn drop_part(
+    key: &RowKey,
+    place: Place,
+    x: Option<&[f32]>,
+    y: &mut [f32],
+    scale: f32,
+    stream: bool,
+) {
     if !Isa::Avx2.is_available() {
         return portable::drop_part(key, place, x, y, scale);
     }
-    // SAFETY: the processor has AVX2.
-    unsafe { drop_inner(key, place, x, y, scale) }
+    match x {
+        // SAFETY: the processor has AVX2.
+        Some(x) if stream => unsafe { stream_inner(key, place, x, y, scale) },
+        // SAFETY: the processor has AVX2.
+        _ => unsafe { drop_inner(key, place, x, y, scale) },
+    }
+}
+
+/// Does the same as [`drop_inner`] with stores past the caches, so that lines which are overwritten
+/// completely are not read first.
+///
+/// A head of elements aligns `y` to a vector. Single elements at either end are stored through the
+/// caches.
+#[target_feature(enable = "avx2")]
+fn stream_inner(key: &RowKey, place: Place, x: &[f32], y: &mut [f32], scale: f32) {
+    const LANES: usize = 8;
+    let head = ((y.as_ptr() as usize).wrapping_neg() % 32 / 4).min(y.len());
+    let (y_head, y) = y.split_at_mut(head);
+    let (x_head, x) = x.split_at(head);
+    drop_inner(key, place, Some(x_head), y_head, scale);
+    let Place { mut group, lane } = place;
+    let lane = lane as usize + head;
+    let mut draws = [[0; 64]; STRIP / 64 + 1];
+    let scales = _mm256_set1_ps(scale);
+    // There is no unsigned comparison, but draw < t if and only if min(draw, t - 1) = draw.
+    let most = _mm_set1_epi16((key.threshold - 1) as i16);
+    for (y, x) in y.chunks_mut(STRIP).zip(x.chunks(STRIP)) {
+        let words = (lane + y.len()).div_ceil(64);
+        for (i, draws) in draws[..words].iter_mut().enumerate() {
+            store(key, group.wrapping_add((8 * i) as u32), draws);
+        }
+        group = group.wrapping_add((STRIP / 8) as u32);
+        let draws = &draws.as_flattened()[lane..];
+        let whole = y.len() / LANES * LANES;
+        for at in (0..whole).step_by(LANES) {
+            // SAFETY: eight elements from `at` on lie in `x`, `y` and the draws, and `y` is aligned
+            // to a vector there: the head and the strips before it are.
+            unsafe {
+                let draws = _mm_loadu_si128(draws.as_ptr().add(at).cast());
+                let kept = _mm_cmpeq_epi16(_mm_min_epu16(draws, most), draws);
+                let kept = _mm256_castsi256_ps(_mm256_cvtepi16_epi32(kept));
+                let scaled = _mm256_mul_ps(_mm256_loadu_ps(x.as_ptr().add(at)), scales);
+                _mm256_stream_ps(y.as_mut_ptr().add(at), _mm256_and_ps(scaled, kept));
+            }
+        }
+        for ((y, x), draw) in y[whole..].iter_mut().zip(&x[whole..]).zip(&draws[whole..]) {
+            *y = if *draw < key.threshold { x * scale } else { 0.0 };
+        }
+    }
+    _mm_sfence();
 }
 
 #[target_feature(enable = "avx2")]

@@ -154,7 +154,7 @@ fn drop_part(
     let _ = stream;
     match isa {
         #[cfg(target_arch = "x86_64")]
-        Isa::Avx2 => avx2::drop_part(key, place, x, y, scale),
+        Isa::Avx2 => avx2::drop_part(key, place, x, y, scale, stream),
         #[cfg(all(target_arch = "x86_64", has_avx512))]
         Isa::Avx512 => avx512::drop_part(key, place, x, y, scale, stream),
         #[cfg(target_arch = "aarch64")]
