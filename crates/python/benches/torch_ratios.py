@@ -96,7 +96,13 @@ def main() -> None:
             lambda: F.dropout(there, 1e-9, inplace=True),
             lambda: wd.dropout(x.numpy(), 0.5, out=out.numpy(), **where),
         ),
+        (
+            "y.copy_(x), out=",
+            lambda: there.copy_(x),
+            lambda: wd.dropout(x.numpy(), 0.5, out=out.numpy(), **where),
+        ),
         ("training step 784-1024-1024-10", network(nn.Dropout), network(wt.Dropout)),
+        ("the same without dropout", network(nn.Identity), network(wt.Dropout)),
     ]
     for name, theirs, ours in rows:
         ratio(name, theirs, ours, args.turns)
