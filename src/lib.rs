@@ -83,8 +83,8 @@ pub mod verify;
 pub use backend::{Backend, Counts, Cpu, CpuTensor, Element, On, Slice, SliceMut, Slices};
 pub use device::{Device, DeviceChoice};
 pub use dropout_contract::{
-    AlphaDropout, AxisMap, Dropout, Error as ContractError, Key, Mask, Mode, Rate, init, mask,
-    philox,
+    AlphaDropout, AttentionPlace, AxisMap, Dropout, Error as ContractError, Key, Mask, Mode, Rate,
+    init, mask, philox,
 };
 pub use error::{Error, Lack, Result};
 pub use gaussian::GaussianDropout;

@@ -6,7 +6,7 @@ mod common;
 use sha2::{Digest, Sha256};
 use std::process::Command;
 use wgpu_dropout::philox::{philox4x32, philox4x32_rounds};
-use wgpu_dropout::{Backend, Key, Mask, Rate};
+use wgpu_dropout::{AttentionPlace, Backend, Key, Mask, Rate};
 
 const FILE: &str = include_str!("../crates/contract/vectors/mask_contract_1.txt");
 
@@ -48,7 +48,7 @@ fn sha256(bytes: &[u8]) -> String {
 
 #[test]
 fn every_line_is_of_a_kind_that_is_checked() {
-    let kinds = ["philox", "rate", "draws", "mask", "bits", "broadcast"];
+    let kinds = ["philox", "rate", "draws", "mask", "bits", "broadcast", "attention"];
     let count = FILE.lines().filter(|line| !line.starts_with('#')).count();
     assert_eq!(kinds.iter().map(|kind| lines(kind).len()).sum::<usize>(), count);
 }
@@ -125,6 +125,48 @@ fn broadcast_masks_are_the_files() {
     }
 }
 
+#[test]
+fn attention_masks_are_the_files_on_every_backend() {
+    fn check<B: Backend>(backend: &mut B) {
+        for words in lines("attention") {
+            let mask = Mask::new(Rate::keep(words[10].parse().unwrap()).unwrap(), key(&words));
+            let [sequence, head, heads, query, key, pitch] =
+                std::array::from_fn(|i| number(words[3 + i]));
+            let place = AttentionPlace { sequence, head, heads, query, key, pitch };
+            let sizes: Vec<usize> = words[9].split('x').map(|size| size.parse().unwrap()).collect();
+            let shape = [sizes[0], sizes[1], sizes[2], sizes[3]];
+            let expected = (number(words[11]), words[12]);
+            let sum = |bytes: &[u8]| {
+                (bytes.iter().map(|&bit| u64::from(bit)).sum::<u64>(), sha256(bytes))
+            };
+            let check = |bytes: &[u8], what: &str| {
+                let (kept, sha) = sum(bytes);
+                assert_eq!((kept, sha.as_str()), expected, "{what}: {words:?}");
+            };
+            check(&place.bytes(mask, shape).unwrap(), "contract");
+            let heads: Vec<u8> = (0..shape[0] * shape[1])
+                .flat_map(|i| {
+                    let head = place.of_head(mask, i / shape[1], i % shape[1]);
+                    backend.read_mask(head, shape[2], shape[3]).unwrap()
+                })
+                .collect();
+            check(&heads, &backend.name());
+            if place.is_whole(shape) {
+                let rows = shape[..3].iter().product();
+                let first = place.of_head(mask, 0, 0);
+                check(&backend.read_mask(first, rows, shape[3]).unwrap(), "one call");
+            }
+            // Control: another number of heads in the whole.
+            let wrong = AttentionPlace { heads: place.heads + 1, ..place };
+            // The last line's would be past the contract's rows.
+            if let Ok(bytes) = wrong.bytes(mask, shape) {
+                assert_ne!(sum(&bytes).1, expected.1);
+            }
+        }
+    }
+    on_backends!(check, common::MULTIPLICATIONS);
+}
+
 /// Runs a reader on the file, which it must accept, and on single lines with one bit changed, which
 /// it must reject.
 fn by_reader(program: &str, reader: &str) {
@@ -148,7 +190,12 @@ fn by_reader(program: &str, reader: &str) {
     );
     let other = tempfile::NamedTempFile::new().unwrap();
     // Control: a line in which one bit of a draw, a scale or a SHA-256 is changed.
-    for (right, wrong) in [("f053", "f052"), ("3fb6dba2", "3fb6dba3"), ("4191aec0", "4191aec1")] {
+    for (right, wrong) in [
+        ("f053", "f052"),
+        ("3fb6dba2", "3fb6dba3"),
+        ("4191aec0", "4191aec1"),
+        ("7645c472", "7645c473"),
+    ] {
         let line = FILE.lines().find(|line| line.contains(right)).unwrap();
         std::fs::write(other.path(), line.replace(right, wrong)).unwrap();
         let output = run(other.path());

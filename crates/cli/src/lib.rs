@@ -32,6 +32,7 @@ mod progress;
 mod quiet;
 mod rate;
 mod report;
+mod scores;
 mod site;
 mod study;
 mod train;

@@ -7,10 +7,11 @@ use crate::npy;
 use crate::output::{self, Role};
 use crate::outputs::{self, Transaction};
 use crate::rate::describe_keep;
+use crate::scores::{self, ScoresArgs};
 use crate::site::Site;
 use std::io::{self, Write};
 use std::path::PathBuf;
-use wgpu_dropout::{Backend, Device, Error, Mask, elements};
+use wgpu_dropout::{AttentionPlace, Backend, Device, Error, Mask, elements};
 
 /// Number of elements drawn at a time.
 const PIECE: usize = 1 << 24;
@@ -20,10 +21,18 @@ const PIECE: usize = 1 << 24;
 pub struct Args {
     /// Rows of the mask, decimal or 0x
     #[arg(long, value_parser = integer::<usize>, allow_negative_numbers = true)]
-    rows: usize,
+    #[arg(required_unless_present = "attention")]
+    rows: Option<usize>,
     /// Columns of the mask, decimal or 0x
     #[arg(long, value_parser = integer::<usize>, allow_negative_numbers = true)]
-    cols: usize,
+    #[arg(required_unless_present = "attention")]
+    cols: Option<usize>,
+    /// Mask of attention scores: sequences, query heads, queries and keys
+    #[arg(long, value_name = "B,H,Q,K", value_parser = scores::shape)]
+    #[arg(conflicts_with_all = ["rows", "cols", "row_offset", "col_offset"])]
+    attention: Option<[usize; 4]>,
+    #[command(flatten)]
+    scores: ScoresArgs,
     #[command(flatten)]
     site: Site,
     /// `bits`: one line of the characters 0 and 1 per row; `npy`: an array of the bytes 0 and 1
@@ -44,7 +53,7 @@ enum Format {
 /// Runs `mask`.
 pub fn run(args: &Args, common: &Common) -> Result<(), Failure> {
     let mask = args.site.mask(args.site.rate.needed()?, common.seed());
-    mask.check(args.rows, args.cols).map_err(Failure::usage)?;
+    let parts = parts(args, mask)?;
     if args.format == Format::Npy && args.output.is_none() {
         return Err(Failure::usage("--format npy needs --output FILE"));
     }
@@ -54,12 +63,7 @@ pub fn run(args: &Args, common: &Common) -> Result<(), Failure> {
     if to_stdout {
         output::set(Role::Data);
     }
-    let mut drawing = Drawing {
-        mask,
-        rows: args.rows,
-        cols: args.cols,
-        device: engine::open(&common.device, common.tile)?,
-    };
+    let mut drawing = Drawing { parts, device: engine::open(&common.device, common.tile)? };
     args.site.rate.remark();
     let mut more = serde_json::Map::new();
     let mut kept = 0;
@@ -85,18 +89,18 @@ pub fn run(args: &Args, common: &Common) -> Result<(), Failure> {
             let mut bytes = drawing.bytes()?;
             kept = count(&bytes);
             bytes.iter_mut().for_each(|bit| *bit += b'0');
-            let row = |row: usize| {
-                String::from_utf8_lossy(&bytes[row * args.cols..][..args.cols]).into_owned()
-            };
-            more.insert("mask".to_owned(), (0..args.rows).map(row).collect());
+            let Parts { cols, .. } = drawing.parts;
+            let row =
+                |row: usize| String::from_utf8_lossy(&bytes[row * cols..][..cols]).into_owned();
+            more.insert("mask".to_owned(), (0..drawing.parts.all_rows()).map(row).collect());
         }
     }
     more.extend([
         ("kept".to_owned(), kept.into()),
         ("keep_in_effect".to_owned(), mask.rate.keep_in_effect().into()),
     ]);
-    let what =
-        format!("mask {}×{}, {}: {kept} kept", args.rows, args.cols, describe_keep(mask.rate));
+    let shape: Vec<String> = drawing.parts.shape.iter().map(usize::to_string).collect();
+    let what = format!("mask {}, {}: {kept} kept", shape.join("×"), describe_keep(mask.rate));
     engine::finish(common, &drawing.device, &what, more)
 }
 
@@ -104,19 +108,65 @@ fn count(bytes: &[u8]) -> u64 {
     bytes.iter().map(|&bit| u64::from(bit)).sum()
 }
 
-/// A mask, and the device that draws it.
-struct Drawing {
-    device: Device,
+/// Masks of as many rows each, that follow one another: one mask, or one for each head.
+#[derive(Debug)]
+struct Parts {
+    shape: Vec<usize>,
     mask: Mask,
+    /// Place of the scores, and their number of heads, if each head has a mask of its own.
+    heads: Option<(AttentionPlace, usize)>,
+    /// Number of masks, rows of each, and columns.
+    count: usize,
     rows: usize,
     cols: usize,
 }
 
+impl Parts {
+    fn all_rows(&self) -> usize {
+        self.count * self.rows
+    }
+
+    fn mask(&self, index: usize) -> Mask {
+        self.heads.map_or(self.mask, |(place, heads)| {
+            place.of_head(self.mask, index / heads, index % heads)
+        })
+    }
+}
+
+/// Returns the masks that the arguments ask for.
+fn parts(args: &Args, mask: Mask) -> Result<Parts, Failure> {
+    let Some(shape) = args.attention else {
+        if let Some(flag) = args.scores.given() {
+            return Err(Failure::usage(format!("{flag} belongs to --attention B,H,Q,K")));
+        }
+        let (rows, cols) = (args.rows.unwrap_or(0), args.cols.unwrap_or(0));
+        mask.check(rows, cols).map_err(Failure::usage)?;
+        return Ok(Parts { shape: vec![rows, cols], mask, heads: None, count: 1, rows, cols });
+    };
+    let place = args.scores.place(shape)?;
+    let [batch, heads, queries, cols] = shape;
+    let count = elements("heads", batch, heads)?;
+    elements("rows", count, queries)?;
+    let shape = shape.to_vec();
+    // One mask of the whole is drawn in larger pieces than one for each head.
+    if place.is_whole([batch, heads, queries, cols]) && count > 0 {
+        let mask = place.of_head(mask, 0, 0);
+        return Ok(Parts { shape, mask, heads: None, count: 1, rows: count * queries, cols });
+    }
+    Ok(Parts { shape, mask, heads: Some((place, heads)), count, rows: queries, cols })
+}
+
+/// Masks, and the device that draws them.
+struct Drawing {
+    device: Device,
+    parts: Parts,
+}
+
 impl Drawing {
-    /// Returns the start and size of each piece of the mask, as `(row, col, rows, cols)`. Pieces
+    /// Returns the start and size of each piece of a mask, as `(row, col, rows, cols)`. Pieces
     /// are whole rows unless a row exceeds [`PIECE`].
     fn pieces(&self) -> impl Iterator<Item = (usize, usize, usize, usize)> + use<> {
-        let (all_rows, all_cols) = (self.rows, self.cols);
+        let (all_rows, all_cols) = (self.parts.rows, self.parts.cols);
         let cols = all_cols.clamp(1, PIECE);
         let rows = PIECE / cols;
         let starts =
@@ -130,13 +180,13 @@ impl Drawing {
     /// Draws a piece on the device and returns its bytes, each 0 or 1.
     fn piece(
         &mut self,
+        mask: Mask,
         row: usize,
         col: usize,
         rows: usize,
         cols: usize,
     ) -> wgpu_dropout::Result<Vec<u8>> {
-        let mask =
-            self.mask.at(self.mask.row_offset + row as u64, self.mask.col_offset + col as u64);
+        let mask = mask.at(mask.row_offset + row as u64, mask.col_offset + col as u64);
         match &mut self.device {
             Device::Gpu(gpu) => gpu.read_mask(mask, rows, cols),
             Device::Cpu(cpu) => cpu.read_mask(mask, rows, cols),
@@ -145,11 +195,14 @@ impl Drawing {
 
     /// Draws the whole mask and returns its bytes, each 0 or 1.
     fn bytes(&mut self) -> wgpu_dropout::Result<Vec<u8>> {
-        let len = elements("mask", self.rows, self.cols)?;
+        let len = elements("mask", self.parts.all_rows(), self.parts.cols)?;
         let mut bytes = Vec::new();
         bytes.try_reserve_exact(len).map_err(|_| Error::OutOfMemory { bytes: len as u64 })?;
-        for (row, col, rows, cols) in self.pieces() {
-            bytes.extend(self.piece(row, col, rows, cols)?);
+        for index in 0..self.parts.count {
+            let mask = self.parts.mask(index);
+            for (row, col, rows, cols) in self.pieces() {
+                bytes.extend(self.piece(mask, row, col, rows, cols)?);
+            }
         }
         Ok(bytes)
     }
@@ -157,21 +210,24 @@ impl Drawing {
     /// Writes the mask as an array of the bytes 0 and 1, and returns the number of ones.
     fn npy(&mut self, out: &mut dyn Write) -> io::Result<u64> {
         let bytes = self.bytes().map_err(io::Error::other)?;
-        npy::encode_u8(&[self.rows, self.cols], &bytes, out)?;
+        npy::encode_u8(&self.parts.shape, &bytes, out)?;
         Ok(count(&bytes))
     }
 
     /// Writes a line of the characters 0 and 1 for each row, and returns the number of ones.
     fn lines(&mut self, out: &mut dyn Write) -> io::Result<u64> {
         let mut kept = 0;
-        for (row, col, rows, cols) in self.pieces() {
-            let mut bits = self.piece(row, col, rows, cols).map_err(io::Error::other)?;
-            kept += count(&bits);
-            bits.iter_mut().for_each(|bit| *bit += b'0');
-            for row in 0..rows {
-                let end: &[u8] = if col + cols == self.cols { b"\n" } else { b"" };
-                out.write_all(&bits[row * cols..][..cols])?;
-                out.write_all(end)?;
+        for index in 0..self.parts.count {
+            let mask = self.parts.mask(index);
+            for (row, col, rows, cols) in self.pieces() {
+                let mut bits = self.piece(mask, row, col, rows, cols).map_err(io::Error::other)?;
+                kept += count(&bits);
+                bits.iter_mut().for_each(|bit| *bit += b'0');
+                for row in 0..rows {
+                    let end: &[u8] = if col + cols == self.parts.cols { b"\n" } else { b"" };
+                    out.write_all(&bits[row * cols..][..cols])?;
+                    out.write_all(end)?;
+                }
             }
         }
         out.flush()?;
@@ -187,7 +243,9 @@ mod tests {
 
     fn pieces(rows: usize, cols: usize) -> Vec<(usize, usize, usize, usize)> {
         let mask = Mask::new(Rate::KEEP_ALL, Key::default());
-        Drawing { device: Device::Cpu(Cpu::new()), mask, rows, cols }.pieces().collect()
+        let shape = vec![rows, cols];
+        let parts = Parts { shape, mask, heads: None, count: 1, rows, cols };
+        Drawing { device: Device::Cpu(Cpu::new()), parts }.pieces().collect()
     }
 
     #[test]

@@ -393,3 +393,64 @@ fn devices_are_listed_with_what_they_are_and_run() {
         );
     }
 }
+
+#[test]
+fn masks_of_attention_are_parts_of_the_whole() {
+    let guard = TempDir::new().unwrap();
+    let folder = guard.path();
+    let site = "--keep 0.9 --seed 42 --layer 2 --step 5 --format npy --output m.npy";
+    for device in devices() {
+        let draw = |what: &str| {
+            succeed(folder, &format!("mask --device {device} {what} {site}"));
+            load_mask(folder, "m.npy")
+        };
+        let (shape, whole) = draw("--attention 2,3,5,37");
+        assert_eq!(shape, [2, 3, 5, 37]);
+        assert_eq!(whole, draw("--rows 30 --cols 37").1);
+        let sum: String = Sha256::digest(&whole).iter().map(|b| format!("{b:02x}")).collect();
+        assert!(
+            sum.starts_with("7645c4720849824304c185b43fadb9e92acd26dae47e8c4687f634c88fe47c0f")
+        );
+        let part = |heads: std::ops::Range<usize>, queries: std::ops::Range<usize>, key: usize| {
+            let mut bytes = Vec::new();
+            for (b, h) in (0..2).flat_map(|b| heads.clone().map(move |h| (b, h))) {
+                for q in queries.clone() {
+                    bytes.extend(&whole[((b * 3 + h) * 5 + q) * 37..][key..37]);
+                }
+            }
+            bytes
+        };
+        for (line, right) in [
+            ("--attention 2,2,5,37 --head-offset 1", part(1..3, 0..5, 0)),
+            ("--attention 2,1,5,37 --heads 3", part(0..1, 0..5, 0)),
+            ("--attention 2,3,5,13 --key-offset 24", part(0..3, 0..5, 24)),
+            ("--attention 2,3,5,24 --key-offset 13", part(0..3, 0..5, 13)),
+            ("--attention 2,3,3,37 --query-offset 2", part(0..3, 2..5, 0)),
+            ("--attention 2,3,2,37 --query-offset 1 --pitch 5", part(0..3, 1..3, 0)),
+            ("--attention 1,3,5,37 --sequence-offset 1", whole[3 * 5 * 37..].to_vec()),
+            ("--attention 0,3,5,37", vec![]),
+        ] {
+            assert_eq!(draw(line).1, right, "{line}");
+        }
+        // Control: without the heads of the whole, another mask.
+        assert_ne!(draw("--attention 2,1,5,37").1, part(0..1, 0..5, 0));
+        let line = "mask --keep .5 --attention 1,2,1,3";
+        let lines = succeed(folder, &format!("{line} --device {device}"));
+        assert_eq!(lines.lines().count(), 2, "{lines}");
+    }
+    for (line, what) in [
+        ("--attention 2,3,5", "3 sizes: must be B,H,Q,K"),
+        ("--attention 2,3,5,x", "--attention"),
+        ("--attention 2,3,5,37 --rows 3", "cannot be used with"),
+        ("--attention 2,3,5,37 --row-offset 3", "cannot be used with"),
+        ("--attention 2,3,5,37 --heads 2", "query heads up to 3 of 2 in the whole"),
+        ("--attention 2,3,5,37 --pitch 4", "the pitch must be at least that, and is 4"),
+        ("--attention 1,1,2,1 --sequence-offset 0xffffffff", "rows of attention scores"),
+        ("--attention 2,3,5,37 --head-offset 18446744073709551615", "query heads up to"),
+        ("--rows 3 --cols 3 --heads 2", "--heads belongs to --attention"),
+        ("--cols 3", "--rows"),
+    ] {
+        let error = refuse(folder, &format!("mask --keep .5 --device cpu {line}"), 2);
+        assert!(error.contains(what), "`{line}`: {error}");
+    }
+}

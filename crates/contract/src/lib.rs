@@ -26,6 +26,7 @@ extern crate alloc;
 extern crate std;
 
 mod alpha;
+mod attention;
 mod axes;
 mod dropout;
 mod error;
@@ -36,6 +37,7 @@ mod rate;
 pub mod vectors;
 
 pub use alpha::AlphaDropout;
+pub use attention::AttentionPlace;
 pub use axes::{AxisMap, Run, Strips};
 pub use dropout::{Dropout, Key, Mask};
 pub use error::{Error, Result};

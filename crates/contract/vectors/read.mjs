@@ -49,6 +49,13 @@ function check(kind, w) {
     const word = (row, i) => row.slice(32 * i, 32 * i + 32).reduce((sum, bit, j) => sum + bit * 2 ** j, 0);
     return same(shaped().flatMap((row) => range(Math.ceil(row.length / 32)).map((i) => word(row, i))), hex(w.slice(8)));
   }
+  if (kind === "attention") {
+    const [sequence, head, heads, query, first, pitch] = w.slice(3, 9).map(Number);
+    const [b, h, q, k] = w[9].split("x").map(Number);
+    const row = (i) => ((sequence + Math.floor(i / h)) * heads + head + (i % h)) * pitch + query;
+    const bits = range(b * h).flatMap((i) => mask(key(), row(i), first, q, k, threshold(Number(w[10]))).flat());
+    return same([String(bits.reduce((a, b) => a + b, 0)), sha(bits)], w.slice(11));
+  }
   const shape = w[4].split("x").map(Number);
   const axes = (list) => (list === "-" ? [] : list.split(",").map(Number));
   const place = (i) => shape.map((_, axis) => Math.floor(i / shape.slice(axis + 1).reduce((a, b) => a * b, 1)) % shape[axis]);

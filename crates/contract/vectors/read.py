@@ -61,6 +61,12 @@ def check(kind, w):
         at = lambda place: (index(place, shape, row_axes), index(place, shape, col_axes))
         kept = lambda row, col: int(draws(seed, layer, step, row, col // 8)[col % 8] < t)
         return sha([kept(*at(place)) for place in product(*map(range, shape))]) == w[7]
+    if kind == "attention":
+        (seed, layer, step, sequence, head, heads, query, key, pitch), (b, h, q, k) = n(w[:9]), n(w[9].split("x"))
+        row = lambda i, j: ((sequence + i) * heads + head + j) * pitch + query
+        scores = [mask(seed, layer, step, row(i, j), key, q, k, float(w[10])) for i in range(b) for j in range(h)]
+        bits = sum(sum(scores, []), [])
+        return (sum(bits), sha(bits)) == (int(w[11]), w[12])
     return False
 
 path = pathlib.Path(sys.argv[1] if len(sys.argv) > 1 else pathlib.Path(__file__).with_name("mask_contract_1.txt"))

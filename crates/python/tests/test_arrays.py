@@ -68,6 +68,17 @@ def test_broadcast_masks_are_those_of_the_contract(line):
     assert np.array_equal(kept, wd.dropout(ones, line.drop(3), **where, **negative))
 
 
+@pytest.mark.parametrize("line", lines("attention"), ids=lambda line: line.text[:60])
+def test_attention_masks_are_those_of_the_contract(line):
+    names = ("seed", "layer", "step", "sequence", "head", "heads", "query", "key", "pitch")
+    where = dict(zip(names, line.whole(*range(9))))
+    shape = [int(size) for size in line.words[9].split("x")]
+    scores = wd.attention_mask(shape, line.drop(10), **where)
+    assert (int(scores.sum()), sha(scores)) == (int(line.words[11]), line.words[12])
+    with pytest.raises(ValueError, match="must lie in the whole"):
+        wd.attention_mask(shape, 0.5, **{**where, "head": where["heads"]})
+
+
 @pytest.mark.parametrize("line", lines("rate"), ids=lambda line: line.text)
 def test_rates_are_those_of_the_contract(line):
     # A keep rate has no drop rate of f64 if the difference is rounded.

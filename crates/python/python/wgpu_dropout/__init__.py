@@ -11,11 +11,21 @@ The last axis of an array has the mask's columns. All axes before it together ha
 
 from __future__ import annotations
 
-from ._arrays import alpha_dropout, dropout, gaussian_dropout, linear, linear_grad, mask, mask_bits
+from ._arrays import (
+    alpha_dropout,
+    attention_mask,
+    dropout,
+    gaussian_dropout,
+    linear,
+    linear_grad,
+    mask,
+    mask_bits,
+)
 from ._native import num_threads, rate_in_effect, set_num_threads
 
 __all__ = [
     "alpha_dropout",
+    "attention_mask",
     "dropout",
     "gaussian_dropout",
     "linear",

@@ -279,6 +279,51 @@ def mask(
     return bytes_
 
 
+def attention_mask(
+    shape: Sequence[int],
+    rate: float,
+    *,
+    seed: int,
+    layer: int = 0,
+    step: int = 0,
+    sequence: int = 0,
+    head: int = 0,
+    heads: int | None = None,
+    query: int = 0,
+    key: int = 0,
+    pitch: int | None = None,
+) -> NDArray[np.uint8]:
+    """Returns the mask of attention scores ``[B, H, Q, K]`` as bytes: 1 for a kept score.
+
+    ``row = (b·heads + h)·pitch + q`` and ``col = k``, all counted in the whole, so that the scores
+    of a shard of heads, queries or keys, or of a sequence of a pack, are those of the whole.
+
+    Args:
+        shape: Sequences, query heads, queries and keys of the scores.
+        sequence: First sequence of the scores in the whole.
+        head: First query head.
+        heads: Query heads of the whole; ``head + H`` by default.
+        query: Position of the first query in its sequence.
+        key: Position of the first key in its sequence.
+        pitch: Rows for each head of a sequence; ``query + Q`` by default. A declared length, such
+            as the context's, keeps masks from depending on the padding.
+    """
+    batch, shard, queries, keys = (operator.index(size) for size in shape)
+    heads = head + shard if heads is None else heads
+    pitch = query + queries if pitch is None else pitch
+    if min(sequence, head, query) < 0 or head + shard > heads or query + queries > pitch:
+        raise ValueError(
+            f"query heads {head} to {head + shard} of {heads}, queries {query} to "
+            f"{query + queries} of a pitch of {pitch}: must lie in the whole"
+        )
+    scores = np.empty((batch, shard, queries, keys), np.uint8)
+    for b, h in np.ndindex(batch, shard):
+        row = ((sequence + b) * heads + head + h) * pitch + query
+        place = site(rate, seed, layer, step, row, key)
+        _native.mask(scores[b, h], place)
+    return scores
+
+
 def mask_bits(
     rows: int,
     cols: int,
