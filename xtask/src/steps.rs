@@ -304,7 +304,7 @@ mod tests {
         assert_eq!(names(false).len(), 10);
         assert_eq!(
             rehearse(true, &complete(), ""),
-            ("34 passed, 0 failed, 0 skipped".into(), names(true))
+            ("36 passed, 0 failed, 0 skipped".into(), names(true))
         );
     }
 
@@ -341,7 +341,7 @@ mod tests {
             .command("cargo clippy --version", "");
         assert_eq!(
             rehearse(true, &bare.var("CI", "true"), "").0,
-            "21 passed, 0 failed, 13 skipped"
+            "23 passed, 0 failed, 13 skipped"
         );
         // Without a GPU, other implementations of it are skipped too.
         assert_eq!(

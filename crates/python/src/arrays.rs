@@ -102,9 +102,7 @@ impl<'py, T: Element + Copy> Written<'py, T> {
 
 fn borrowed(name: &str, error: numpy::BorrowError) -> PyErr {
     match error {
-        numpy::BorrowError::NotWriteable => {
-            PyValueError::new_err(format!("{name} is read-only"))
-        }
+        numpy::BorrowError::NotWriteable => PyValueError::new_err(format!("{name} is read-only")),
         error => PyBufferError::new_err(format!("{name}: {error}")),
     }
 }

@@ -56,9 +56,7 @@ fn replace(new: Option<Arc<Owned>>) {
 ///
 /// # Errors
 /// An error if the system has no threads.
-pub fn on_pool<T: Send>(
-    work: impl FnOnce() -> T + Send,
-) -> Result<T, rayon::ThreadPoolBuildError> {
+pub fn on_pool<T: Send>(work: impl FnOnce() -> T + Send) -> Result<T, rayon::ThreadPoolBuildError> {
     let process = std::process::id();
     let pool = match POOL.load_full() {
         Some(owned) if owned.process == process => owned,

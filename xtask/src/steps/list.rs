@@ -73,7 +73,10 @@ const STEPS: [Step; 10] = [
 /// to build on two cores.
 const BURN: &str = "crates/burn-wgpu-dropout/Cargo.toml";
 
-const LONG_STEPS: [Step; 24] = [
+/// Manifest of the Python package, which has a workspace of its own: only it needs Python.
+const PYTHON: &str = "crates/python/Cargo.toml";
+
+const LONG_STEPS: [Step; 26] = [
     cargo_step(
         "ignored tests",
         &["test", "--workspace", "--tests", "--locked", "--no-fail-fast", "--", "--ignored"],
@@ -186,6 +189,16 @@ const LONG_STEPS: [Step; 24] = [
     cargo_step("the first program", &["xtask", "first"], Need::Nothing),
     // The release workflow runs the same command on each system.
     cargo_step("release archive", &["xtask", "archive"], Need::Nothing),
+    cargo_step(
+        "Python: format",
+        &["fmt", "--manifest-path", PYTHON, "--check"],
+        Need::Component("fmt"),
+    ),
+    cargo_step(
+        "Python: lints",
+        &["clippy", "--manifest-path", PYTHON, "--all-targets", "--locked", "--", "-D", "warnings"],
+        Need::Component("clippy"),
+    ),
     cargo_step(
         "Python: frameworks",
         &["xtask", "python", "--frameworks"],
