@@ -33,21 +33,23 @@ impl Asked {
         rate.map(|rate| Self { kind, number, rate }).map_err(|error| error.to_string())
     }
 
-    /// Returns the sentence that says what 16 bits make of the rate, if they turn it into 0 or 1 or
-    /// change it by more than 1 %.
+    /// Returns the sentence that says what 16 bits make of the rate, if they turn it into 0 or 1, or
+    /// change it or its drop rate by more than 1 %.
     fn remark(&self) -> Option<String> {
         let (kind, effect) = match self.kind {
             Kind::Drop => ("drop", self.rate.drop_in_effect()),
             Kind::Keep => ("keep", self.rate.keep_in_effect()),
         };
-        let off = (effect - self.number).abs() / self.number;
-        let end = effect == 0.0 || effect == 1.0;
         // Not a number if 0 was asked for, which is exact.
-        if effect == self.number || !(end || off > TOLERANCE) {
+        let off = (effect - self.number).abs() / self.number;
+        let drop_off = (self.rate.drop_in_effect() / self.rate.drop_asked() - 1.0).abs();
+        let end = effect == 0.0 || effect == 1.0;
+        if effect == self.number || !(end || off > TOLERANCE || drop_off > TOLERANCE) {
             return None;
         }
         let consequence = match (end, self.rate.threshold()) {
-            (false, _) => format!("off by {:.1} %", 100.0 * off),
+            (false, _) if off > TOLERANCE => format!("off by {:.1} %", 100.0 * off),
+            (false, _) => format!("and its drop rate off by {:.1} %", 100.0 * drop_off),
             (true, 0) => "so everything is dropped".to_owned(),
             (true, _) => "so nothing is dropped".to_owned(),
         };
@@ -197,6 +199,8 @@ mod tests {
             (Kind::Drop, "0.999999", Some("everything is dropped")),
             (Kind::Keep, "0.999999", Some("nothing is dropped")),
             (Kind::Keep, "0.0001", Some("off by 6.8 %")),
+            (Kind::Keep, "0.9999", Some("and its drop rate off by 6.8 %")),
+            (Kind::Keep, "0.9", None),
             (Kind::Keep, "1e-9", Some("everything is dropped")),
             (Kind::Keep, "0", None),
             (Kind::Keep, "1", None),

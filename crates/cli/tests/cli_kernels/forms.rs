@@ -354,6 +354,7 @@ fn a_rate_that_16_bits_change_is_told_by_every_command() {
         ("--drop 1e-300", Some("so nothing is dropped")),
         ("--drop 0.999999", Some("so everything is dropped")),
         ("--keep 0.000001", Some("so everything is dropped")),
+        ("--keep 0.9999", Some("and its drop rate off by 6.8 %")),
         ("--drop 0.0003", Some("off by 1.7 %")),
         ("--drop 0.0005", None),
         ("--drop 0.2", None),
