@@ -36,7 +36,7 @@ const BETWEEN: Ends = Ends {
 };
 
 /// Every field, its name in messages, and its range.
-const FIELDS: [(&str, &str, Ends); 37] = [
+const FIELDS: [(&str, &str, Ends); 40] = [
     ("dropout.scale", "scale", FINITE),
     ("dropout_bits.scale", "scale", FINITE),
     ("dropout_broadcast.scale", "scale", FINITE),
@@ -69,6 +69,9 @@ const FIELDS: [(&str, &str, Ends); 37] = [
     ("sgd.l1", "L1", NOT_NEGATIVE),
     ("sgd.max_norm", "max-norm", POSITIVE),
     ("grad_weight_sgd.lr", "learning rate", NOT_NEGATIVE),
+    ("grad_weight_sgd.momentum", "momentum", NOT_NEGATIVE),
+    ("grad_weight_sgd.weight_decay", "weight decay", NOT_NEGATIVE),
+    ("grad_weight_sgd.l1", "L1", NOT_NEGATIVE),
     ("adamw.lr", "learning rate", NOT_NEGATIVE),
     ("adamw.beta1", "β₁", BELOW_ONE),
     ("adamw.beta2", "β₂", BELOW_ONE),
@@ -320,8 +323,10 @@ fn the_table_has_every_number_of_every_call() {
             let wanted: &[&str] = match kind.trim_end_matches(',') {
                 "Dropout" => &["scale"],
                 "AlphaDropout" => &["scale", "shift", "dropped"],
-                // One is enough of a rule that another call's entries try.
-                "SgdRule" | "AdamWRule" => &["lr"],
+                // It refuses any max-norm.
+                "SgdRule" if stem == "grad_weight_sgd" => &["lr", "momentum", "weight_decay", "l1"],
+                "SgdRule" => &["lr", "momentum", "weight_decay", "l1", "max_norm"],
+                "AdamWRule" => &["lr", "beta1", "beta2", "epsilon", "weight_decay"],
                 kind if kind.contains("f32") && !kind.contains("<f32>") => &[field],
                 kind if kind.ends_with(", f32)>") => &[field],
                 _ => &[],
