@@ -1,7 +1,7 @@
 //! Data sets: rows of features, each with a class, split into training and test rows.
 //!
-//! The bundled digits are compiled in. The command line's package, `wgpu-dropout-cli`, reads folders
-//! of IDX files and CSV files.
+//! The bundled digits are compiled in. The command line's package, `wgpu-dropout-cli`, reads
+//! folders of IDX files and CSV files.
 
 mod digits;
 
@@ -156,8 +156,8 @@ impl DataSet {
     }
 }
 
-/// Merges rows of `width` elements: row by row, the next of the second part if `is_second`, else the
-/// next of the first. When a part ends, the rest of the other follows.
+/// Merges rows of `width` elements: row by row, the next of the second part if `is_second`, else
+/// the next of the first. When a part ends, the rest of the other follows.
 fn merged<T: Copy>(parts: [&[T]; 2], width: usize, is_second: impl Fn(usize) -> bool) -> Vec<T> {
     let [mut first, mut second] = parts.map(|part| part.chunks(width.max(1)));
     let mut all = Vec::with_capacity(parts[0].len() + parts[1].len());

@@ -99,7 +99,8 @@ pub trait Backend: Sized {
     /// Overwrites a tensor. `values` must have one value per element, in row-major order.
     ///
     /// # Errors
-    /// [`Error::Shape`] if `values` has another length, or [`Error::Device`] if the device was lost.
+    /// [`Error::Shape`] if `values` has another length, or [`Error::Device`] if the device was
+    /// lost.
     fn write<T: Element>(&mut self, tensor: &mut Self::Tensor<T>, values: &[T]) -> Result<()>;
 
     /// Waits until all calls so far are done, and returns a tensor's values in row-major order.

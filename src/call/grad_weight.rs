@@ -31,8 +31,8 @@ pub struct GradWeight<P: Place> {
 }
 
 own! {
-    /// Own words of `grad_weight`: `bias_row` is the local row of the product that is `db`, past the
-    /// end if another dispatch has it.
+    /// Own words of `grad_weight`: `bias_row` is the local row of the product that is `db`, past
+    /// the end if another dispatch has it.
     GradWeightOwn {
         inner: u32,
         terms: u32,

@@ -17,8 +17,8 @@ pub struct MaskBytes<P: Place> {
 }
 
 own! {
-    /// Own words: the columns from the start of the first row to the first byte of the dispatch, and
-    /// to the end of its last one.
+    /// Own words: the columns from the start of the first row to the first byte of the dispatch,
+    /// and to the end of its last one.
     MaskBytesOwn {
         first: u32,
         end: u32,

@@ -2,8 +2,8 @@
 //!
 //! Mesa's llvmpipe, and with it lavapipe, ends the loops of a thread after 65,535 iterations of all
 //! of them together (`LP_MAX_TGSI_LOOP_ITERATIONS`) and reports nothing: a sum of 300,000 terms in
-//! steps of four lacks the last ones. So sums are cut into dispatches that stay below the limit, and
-//! a loop that cannot be cut is refused.
+//! steps of four lacks the last ones. So sums are cut into dispatches that stay below the limit,
+//! and a loop that cannot be cut is refused.
 
 use super::{Planner, Stem};
 use crate::{Error, Result};

@@ -35,8 +35,9 @@ pub struct Args {
     )]
     mask_input: Option<PathBuf>,
     /// Axes of the input that form the mask's rows, such as `0` or `0,-1`, negative ones counted
-    /// from the end; empty for none. Elements that differ along none of `--row-axes` and `--col-axes`
-    /// share one draw. Channels of [N, C, ...]: rows 0, columns 1; whole samples: rows 0
+    /// from the end; empty for none. Elements that differ along none of `--row-axes` and
+    /// `--col-axes` share one draw. Channels of [N, C, ...]: rows 0, columns 1; whole samples: rows
+    /// 0
     #[arg(long, value_name = "AXES", value_parser = axes, allow_hyphen_values = true)]
     row_axes: Option<Axes>,
     /// Axes of the input that form the mask's columns

@@ -36,7 +36,8 @@ pub struct Args {
     /// The same as `--activation none`
     #[arg(long)]
     no_relu: bool,
-    /// Residual R of the output's shape, added after the dropout. Its gradient is that of the output
+    /// Residual R of the output's shape, added after the dropout. Its gradient is that of the
+    /// output
     #[arg(long, value_name = "R.npy")]
     residual: Option<PathBuf>,
     /// Write the gradient with respect to the weights, dW = Xᵀ·dZ, to this file

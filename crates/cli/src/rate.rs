@@ -33,8 +33,8 @@ impl Asked {
         rate.map(|rate| Self { kind, number, rate }).map_err(|error| error.to_string())
     }
 
-    /// Returns the sentence that says what 16 bits make of the rate, if they turn it into 0 or 1, or
-    /// change it or its drop rate by more than 1 %.
+    /// Returns the sentence that says what 16 bits make of the rate, if they turn it into 0 or 1,
+    /// or change it or its drop rate by more than 1 %.
     fn remark(&self) -> Option<String> {
         let (kind, effect) = match self.kind {
             Kind::Drop => ("drop", self.rate.drop_in_effect()),
@@ -162,8 +162,8 @@ impl NetworkRates {
     }
 }
 
-/// Formats a rate as the probability to keep: as asked for and, if 16 bits cannot represent it, also
-/// as it is in effect.
+/// Formats a rate as the probability to keep: as asked for and, if 16 bits cannot represent it,
+/// also as it is in effect.
 pub fn describe_keep(rate: Rate) -> String {
     format!("keep {}", describe(rate.keep_asked(), rate.keep_in_effect()))
 }

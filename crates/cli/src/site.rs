@@ -89,8 +89,8 @@ impl AppliedSite {
         })
     }
 
-    /// Returns the scale of the elements that a given mask keeps. Only inverted dropout needs a rate
-    /// for it.
+    /// Returns the scale of the elements that a given mask keeps. Only inverted dropout needs a
+    /// rate for it.
     pub fn scale(&self) -> Result<f32, Failure> {
         match self.mode {
             Mode::Inverted => Ok(self.site.rate.needed()?.inverse()),

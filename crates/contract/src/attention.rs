@@ -14,10 +14,10 @@ use alloc::vec::Vec;
 /// col = k
 /// ```
 ///
-/// With H and R of the tensor itself this is the rule of any tensor: its rows are the product of the
-/// leading dimensions. So the dropout of a materialized tensor of probabilities is that of fused
-/// attention, to the bit. A part of the heads, queries or keys, a sequence among others in a pack,
-/// and a batch padded to any length draw the masks of the whole.
+/// With H and R of the tensor itself this is the rule of any tensor: its rows are the product of
+/// the leading dimensions. So the dropout of a materialized tensor of probabilities is that of
+/// fused attention, to the bit. A part of the heads, queries or keys, a sequence among others in a
+/// pack, and a batch padded to any length draw the masks of the whole.
 ///
 /// Queries and keys of a part are consecutive. A striped ring, in which neighbors lie on different
 /// devices, is therefore not a part: eight neighboring keys share one draw of the generator.
@@ -100,8 +100,8 @@ impl AttentionPlace {
         Ok(())
     }
 
-    /// Returns the mask of one head `[Q, K]`, for sequence and head counted from those of the place.
-    /// The mask's own offsets are not used. The place must pass [`check`](Self::check).
+    /// Returns the mask of one head `[Q, K]`, for sequence and head counted from those of the
+    /// place. The mask's own offsets are not used. The place must pass [`check`](Self::check).
     pub fn of_head(&self, mask: Mask, sequence: usize, head: usize) -> Mask {
         let sequence = self.sequence + sequence as u64;
         let head = sequence * self.heads + self.head + head as u64;

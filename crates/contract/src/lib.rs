@@ -2,8 +2,8 @@
 //!
 //! A mask is a pure function of `(seed, layer, step, row, col, rate)`. It does not depend on the
 //! device, the tile, the batch split, the number of threads or the order of execution, so that any
-//! engine that follows the rules in [`mask`] draws the same bits. This crate is those rules in Rust:
-//! masks, the generator below them ([`philox`]), rates, axis maps for broadcast masks, alpha
+//! engine that follows the rules in [`mask`] draws the same bits. This crate is those rules in
+//! Rust: masks, the generator below them ([`philox`]), rates, axis maps for broadcast masks, alpha
 //! dropout's factors, and initial weights, shuffles and test rows ([`init`]).
 //!
 //! ```
@@ -15,9 +15,9 @@
 //! # Ok::<(), dropout_contract::Error>(())
 //! ```
 //!
-//! The crate needs `alloc` and no standard library. `wgpu-dropout` computes with these masks on GPUs
-//! and on the CPU. The crate's major version is the contract's: version 1 draws these bits for ever,
-//! and a change would be a version 2 beside it.
+//! The crate needs `alloc` and no standard library. `wgpu-dropout` computes with these masks on
+//! GPUs and on the CPU. The crate's major version is the contract's: version 1 draws these bits for
+//! ever, and a change would be a version 2 beside it.
 
 #![no_std]
 

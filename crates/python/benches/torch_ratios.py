@@ -40,7 +40,9 @@ def ratio(name: str, theirs: Callable[[], object], ours: Callable[[], object], t
         pairs.append(times if turn % 2 == 0 else times[::-1])
     low, middle, high = statistics.quantiles([a / b for a, b in pairs], n=4)
     a, b = (1e3 * statistics.median(times) for times in zip(*pairs))
-    print(f"{name:44} {a:8.1f} ms {b:8.1f} ms   {middle:5.2f} ({low:.2f} to {high:.2f})", flush=True)
+    print(
+        f"{name:44} {a:8.1f} ms {b:8.1f} ms   {middle:5.2f} ({low:.2f} to {high:.2f})", flush=True
+    )
 
 
 def network(dropout: Callable[[], nn.Module]) -> Callable[[], None]:
@@ -70,7 +72,9 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     wd.set_num_threads(args.threads)
-    print(f"torch {torch.__version__}, {ROWS}×{COLS} f32, {args.threads} threads, {args.turns} turns")
+    print(
+        f"torch {torch.__version__}, {ROWS}×{COLS} f32, {args.threads} threads, {args.turns} turns"
+    )
     print(f"{'':44} {'PyTorch':>11} {'here':>11}   ratio")
     x = torch.randn(ROWS, COLS)
     leaf = x.clone().requires_grad_()

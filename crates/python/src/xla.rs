@@ -1,8 +1,8 @@
 //! Dropout as a custom call of XLA, which JAX runs on the CPU without a copy.
 //!
-//! The structs are those of `xla/ffi/api/c_api.h`, version 0.3. XLA keeps old versions for a year and
-//! tells a handler's version by its answer to a query. Rate and key are an operand, since each new
-//! attribute would be compiled anew.
+//! The structs are those of `xla/ffi/api/c_api.h`, version 0.3. XLA keeps old versions for a year
+//! and tells a handler's version by its answer to a query. Rate and key are an operand, since each
+//! new attribute would be compiled anew.
 #![allow(unsafe_code)]
 
 use crate::pool::on_pool;

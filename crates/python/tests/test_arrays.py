@@ -115,7 +115,11 @@ def test_any_strides_give_the_elements_in_their_order():
     right = wd.dropout(x, 0.3, **KEY)
     big = np.zeros((12, 10, 28), np.float32)
     big[::2, :, 3:17] = x
-    for same in (np.asfortranarray(x), big[::2, :, 3:17], x.transpose(2, 0, 1).copy().transpose(1, 2, 0)):
+    for same in (
+        np.asfortranarray(x),
+        big[::2, :, 3:17],
+        x.transpose(2, 0, 1).copy().transpose(1, 2, 0),
+    ):
         assert np.array_equal(same, x) and not same.flags.c_contiguous
         assert np.array_equal(wd.dropout(same, 0.3, **KEY), right)
         out = np.empty_like(same)
@@ -133,7 +137,12 @@ def test_shared_memory_is_found_by_address():
     address = memory.__array_interface__["data"][0]
 
     def at(byte: int) -> np.ndarray:
-        interface = {"data": (address + byte, False), "shape": (300,), "typestr": "<f4", "version": 3}
+        interface = {
+            "data": (address + byte, False),
+            "shape": (300,),
+            "typestr": "<f4",
+            "version": 3,
+        }
         holder = type("Holder", (), {"__array_interface__": interface})()
         return np.asarray(holder)
 

@@ -107,7 +107,9 @@ def test_halves_are_rounded_once():
 def test_channels_and_samples_are_dropped_whole():
     ones = jnp.ones((5, 6, 3, 4))
     rows = wj.dropout(jnp.ones((5, 6)), 0.5, seed=42)[:, :, None, None]
-    assert np.array_equal(wj.dropout_channels(ones, 0.5, seed=42), jnp.broadcast_to(rows, ones.shape))
+    assert np.array_equal(
+        wj.dropout_channels(ones, 0.5, seed=42), jnp.broadcast_to(rows, ones.shape)
+    )
     column = wj.dropout(jnp.ones((5, 1)), 0.5, seed=42)[:, :, None, None]
     assert np.array_equal(wj.drop_path(ones, 0.5, seed=42), jnp.broadcast_to(column, ones.shape))
 

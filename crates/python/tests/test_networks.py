@@ -35,7 +35,9 @@ def run(folder: Path, line: str) -> str:
 
 @pytest.mark.parametrize("norm", ["", "--batch-norm before", "--batch-norm after"])
 def test_a_trained_network_predicts_what_the_command_line_predicts(tmp_path, norm):
-    run(tmp_path, f"train --device cpu --epochs 2 --hidden 16,8 --drop 0.3 --seed 7 {norm} --save n")
+    run(
+        tmp_path, f"train --device cpu --epochs 2 --hidden 16,8 --drop 0.3 --seed 7 {norm} --save n"
+    )
     net = networks.load(tmp_path / "n")
     x = np.abs(noise(20, 64))
     np.save(tmp_path / "x.npy", x)

@@ -12,7 +12,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-SNIPPETS = re.findall(r"```python\n(.*?)```\n(?:\n```text\n(.*?)```)?", (ROOT / "README.md").read_text(), re.S)
+SNIPPETS = re.findall(
+    r"```python\n(.*?)```\n(?:\n```text\n(.*?)```)?", (ROOT / "README.md").read_text(), re.S
+)
 
 
 @pytest.mark.parametrize(("code", "printed"), SNIPPETS, ids=["NumPy", "PyTorch", "JAX"])

@@ -178,7 +178,9 @@ def test_a_batch_in_parts_is_the_whole():
         with warnings.catch_warnings(record=True):
             warnings.simplefilter("always")
             wrong(x[first : first + 32]).sum().backward()
-    assert not all(torch.allclose(a, b, atol=1e-4) for a, b in zip(gradients(whole), gradients(wrong)))
+    assert not all(
+        torch.allclose(a, b, atol=1e-4) for a, b in zip(gradients(whole), gradients(wrong))
+    )
 
 
 @pytest.mark.parametrize("preserve", [True, False])

@@ -21,7 +21,14 @@ def test_masks_are_those_of_the_contract(line):
     seed, layer, step, row, col, rows, cols = line.whole(*range(7))
     if rows * cols == 0 or rows * cols > 2_000_000:
         pytest.skip("nothing to draw, or too long")
-    numbers = (seed, layer, torch.tensor(step), torch.tensor(row), col, _forms.threshold(line.drop(7)))
+    numbers = (
+        seed,
+        layer,
+        torch.tensor(step),
+        torch.tensor(row),
+        col,
+        _forms.threshold(line.drop(7)),
+    )
     mask = _triton.dropout(torch.ones(rows, cols), (cols, 1, cols), *numbers, (1.0, 0.0, 0.0))
     assert (int(mask.sum()), test_torch.sha(mask)) == (int(line.words[8]), line.words[9])
 

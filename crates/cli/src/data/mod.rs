@@ -1,7 +1,7 @@
 //! Readers of data: the bundled digits, folders of IDX files, CSV files and NPY arrays.
 //!
-//! Every reader checks a file against its own claims before it relies on them. Unusable contents are
-//! an [`Error::Data`] that names the place.
+//! Every reader checks a file against its own claims before it relies on them. Unusable contents
+//! are an [`Error::Data`] that names the place.
 
 pub(crate) mod classes;
 mod columns;

@@ -15,8 +15,8 @@ use wgpu_dropout::file::{self, Staged};
 /// Checks the outputs of a command, each with its argument, and chooses where text is printed.
 ///
 /// Refuses two outputs that are one file, an output that would replace a file in `inputs`, two
-/// inputs from stdin, an output to stdout beside `--json`, and a file that cannot be written. Leaves
-/// nothing behind.
+/// inputs from stdin, an output to stdout beside `--json`, and a file that cannot be written.
+/// Leaves nothing behind.
 pub fn check<'a>(
     common: &Common,
     outputs: impl IntoIterator<Item = (&'static str, &'a Path)>,

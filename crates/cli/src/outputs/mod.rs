@@ -1,8 +1,9 @@
 //! Files and streams that a command writes, as one transaction.
 //!
 //! A command first [checks](check()) all its outputs against each other and against everything that
-//! it reads. After the work it adds their contents to a [`Transaction`], which writes all of them or
-//! none. `-` stands for stdout. What a command prints goes to stderr if an output goes to stdout.
+//! it reads. After the work it adds their contents to a [`Transaction`], which writes all of them
+//! or none. `-` stands for stdout. What a command prints goes to stderr if an output goes to
+//! stdout.
 
 mod check;
 mod identity;

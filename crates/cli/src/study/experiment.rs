@@ -1,4 +1,5 @@
-//! A study: a claim with its source, arms to run, a judgment of their figures, and pictures of them.
+//! A study: a claim with its source, arms to run, a judgment of their figures, and pictures of
+//! them.
 
 use super::plan::{Arm, Recipe, Scene, Work};
 use super::results::Results;

@@ -1,7 +1,7 @@
 //! `train`: trains a network on a data set, prints a line per epoch, and saves after each.
 //!
-//! [`options`] holds the command line; [`session`] trains and evaluates; [`remarks`] tells what a run
-//! will not do.
+//! [`options`] holds the command line; [`session`] trains and evaluates; [`remarks`] tells what a
+//! run will not do.
 
 mod options;
 mod remarks;

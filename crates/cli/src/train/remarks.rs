@@ -151,8 +151,8 @@ impl Run<'_> {
         }
     }
 
-    /// Remarks on the schedules that were over before a resumed run, unless they leave their setting
-    /// at its value. Other remarks cover a learning rate and drop rates of 0.
+    /// Remarks on the schedules that were over before a resumed run, unless they leave their
+    /// setting at its value. Other remarks cover a learning rate and drop rates of 0.
     fn over(&self) -> impl Iterator<Item = String> {
         let schedules = self.training.schedules;
         let resumed = self.resumed.is_some() && self.epochs.0 < self.epochs.1;

@@ -21,9 +21,7 @@ class Site:
     ) -> Site: ...
 
 class Axes:
-    def __new__(
-        cls, shape: Sequence[int], rows: Sequence[int], cols: Sequence[int]
-    ) -> Axes: ...
+    def __new__(cls, shape: Sequence[int], rows: Sequence[int], cols: Sequence[int]) -> Axes: ...
 
 def rate_in_effect(rate: float) -> float:
     """Returns the drop rate in effect: the multiple of 1/65536 that is drawn for a rate."""

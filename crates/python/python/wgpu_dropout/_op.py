@@ -10,6 +10,7 @@ from . import _native
 from ._arrays import site
 from ._forms import affine, place, threshold
 
+
 def _on_cpu(
     x: torch.Tensor, form: str, rate: float, seed: int, layer: int, step: int, row: int, col: int
 ) -> torch.Tensor:

@@ -41,7 +41,9 @@ def load(path: str | os.PathLike[str]) -> nn.Sequential:
         metadata = file.metadata() or {}
         tensors = {name: file.get_tensor(name) for name in file.keys()}
     if metadata.get("format") != FORMAT:
-        raise ValueError(f"{path}: not saved by wgpu-dropout: its format is {metadata.get('format')!r}")
+        raise ValueError(
+            f"{path}: not saved by wgpu-dropout: its format is {metadata.get('format')!r}"
+        )
     if metadata["mode"] != "inverted":
         what = "only inverted dropout has modules"
         raise ValueError(f"{path}: the mode of its dropout is {metadata['mode']!r}: {what}")

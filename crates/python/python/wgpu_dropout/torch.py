@@ -226,7 +226,9 @@ class _Site(nn.Module):
             return x
         if self.seed is None:
             name = type(self).__name__
-            raise RuntimeError(f"{name} has no seed: call attach(model, seed), or {name}(p, seed=S)")
+            raise RuntimeError(
+                f"{name} has no seed: call attach(model, seed), or {name}(p, seed=S)"
+            )
         row = self.sample * rows_of_a_sample(self._form, x.shape)
         return self._dropped(x, seed=self.seed, layer=self.layer, step=self.step, row=row)
 
@@ -281,7 +283,9 @@ class Dropout3d(_ChannelSite):
 def _sites(model: nn.Module) -> list[_Site]:
     found = [module for module in model.modules() if isinstance(module, _Site)]
     if not found:
-        raise ValueError("the model has no dropout of wgpu_dropout.torch: call replace(model) first")
+        raise ValueError(
+            "the model has no dropout of wgpu_dropout.torch: call replace(model) first"
+        )
     return found
 
 
