@@ -5,9 +5,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use crate::machine::Machine;
+use crate::{cargo, repository};
 
-/// Packages that build and test the wheel.
-const TOOLS: &[&str] = &["maturin>=1.9,<2", "ml_dtypes", "mypy", "numpy", "pytest"];
+/// Packages that build and test the wheel. NumPy's types decide what mypy says, so both are pinned.
+const TOOLS: &[&str] =
+    &["maturin==1.16.0", "ml_dtypes==0.7.0", "mypy==2.4.1", "numpy==2.4.6", "pytest==9.2.0"];
 /// Packages that the wheel's other modules are for.
 const FRAMEWORKS: &[&str] = &["jax", "safetensors", "torch"];
 
@@ -52,6 +54,9 @@ pub fn environment(
     )?;
     let python = program(target, frameworks, "python");
     quietly(Command::new(python).args(["-m", "pip", "install", "--quiet"]).args(packages))?;
+    // Without a registry of crates, nothing can be built.
+    let manifest = repository().join("crates/python/Cargo.toml");
+    quietly(cargo().args(["fetch", "--locked", "--manifest-path"]).arg(manifest))?;
     std::fs::write(&whole, "").map_err(|error| format!("{}: {error}", whole.display()))
 }
 
