@@ -145,7 +145,8 @@ fn parts(args: &Args, mask: Mask) -> Result<Parts, Failure> {
     };
     let place = args.scores.place(shape)?;
     let [batch, heads, queries, cols] = shape;
-    let count = elements("heads", batch, heads)?;
+    // Scores without a row have no head to draw, however many they name.
+    let count = if queries == 0 { 0 } else { elements("heads", batch, heads)? };
     elements("rows", count, queries)?;
     let shape = shape.to_vec();
     // One mask of the whole is drawn in larger pieces than one for each head.

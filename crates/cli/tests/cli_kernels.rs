@@ -429,6 +429,8 @@ fn masks_of_attention_are_parts_of_the_whole() {
             ("--attention 2,3,2,37 --query-offset 1 --pitch 5", part(0..3, 1..3, 0)),
             ("--attention 1,3,5,37 --sequence-offset 1", whole[3 * 5 * 37..].to_vec()),
             ("--attention 0,3,5,37", vec![]),
+            ("--attention 1000000000000,3,0,37 --pitch 5", vec![]),
+            ("--attention 1,3,0,37 --heads 4 --sequence-offset 0xffffffffffffffff", vec![]),
         ] {
             assert_eq!(draw(line).1, right, "{line}");
         }

@@ -101,7 +101,8 @@ impl AttentionPlace {
     }
 
     /// Returns the mask of one head `[Q, K]`, for sequence and head counted from those of the
-    /// place. The mask's own offsets are not used. The place must pass [`check`](Self::check).
+    /// place. The mask's own offsets are not used. The place must pass [`check`](Self::check) for
+    /// scores that have a row.
     pub fn of_head(&self, mask: Mask, sequence: usize, head: usize) -> Mask {
         let sequence = self.sequence + sequence as u64;
         let head = sequence * self.heads + self.head + head as u64;
@@ -123,6 +124,10 @@ impl AttentionPlace {
         self.check(shape)?;
         let [batch, heads, queries, keys] = shape;
         let mut bytes = Vec::new();
+        // The check bounds the number of heads only if there are rows.
+        if queries == 0 {
+            return Ok(bytes);
+        }
         for head in 0..batch * heads {
             let part = self.of_head(mask, head / heads, head % heads);
             bytes.extend(part.bytes(queries, keys)?);
@@ -216,6 +221,11 @@ mod tests {
         let far = AttentionPlace { key: (1 << 35) - 40, ..place };
         assert_eq!(far.check([2, 3, 8, 40]), Ok(()));
         assert!(matches!(far.check([2, 3, 8, 41]), Err(Error::TooLarge { .. })));
+        let none = AttentionPlace { heads: u64::MAX, ..last };
+        for shape in [[usize::MAX, usize::MAX / 2, 0, 5], [0, 3, 8, 5], [2, 0, 8, 5], [2, 3, 0, 5]]
+        {
+            assert_eq!(none.bytes(mask(), shape).unwrap(), []);
+        }
         let most = u64::MAX;
         let huge = AttentionPlace { sequence: most, heads: most, pitch: most, ..place };
         assert!(matches!(huge.check([usize::MAX; 4]), Err(Error::Invalid { .. })));
