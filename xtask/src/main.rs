@@ -16,7 +16,7 @@ mod swiftshader;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode};
+use std::process::{Command, ExitCode, Stdio};
 
 use driver::Driver;
 use install::Wanted;
@@ -193,6 +193,19 @@ fn prepare_tools(machine: &dyn Machine) {
 /// Returns the cargo that runs this program, so that nested calls use the same toolchain.
 pub fn cargo() -> Command {
     Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+}
+
+/// Runs a command without showing what it prints. The error is the last line of its stderr.
+pub fn quietly(command: &mut Command) -> Result<(), String> {
+    let output = command.stdin(Stdio::null()).output().map_err(|error| error.to_string())?;
+    let text = String::from_utf8_lossy(&output.stderr);
+    let last = text
+        .lines()
+        .rev()
+        .map(str::trim)
+        .find(|line| !line.is_empty())
+        .unwrap_or("it wrote nothing");
+    if output.status.success() { Ok(()) } else { Err(last.into()) }
 }
 
 /// Returns the root of the repository. Cargo provides the package's folder at run time; the one

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use crate::machine::Machine;
-use crate::{cargo, repository};
+use crate::{cargo, quietly, repository};
 
 /// Packages that build and test the wheel. NumPy's types decide what mypy says, so both are pinned.
 const TOOLS: &[&str] =
@@ -110,16 +110,6 @@ fn loudly(command: &mut Command) -> Result<(), String> {
         Ok(status) if status.success() => Ok(()),
         Ok(status) => Err(format!("{command:?} ended with {status}")),
         Err(error) => Err(format!("{command:?} cannot be started: {error}")),
-    }
-}
-
-/// Runs a command; the error is the last line that it printed.
-fn quietly(command: &mut Command) -> Result<(), String> {
-    let output = command.stdin(Stdio::null()).output().map_err(|error| error.to_string())?;
-    let text = String::from_utf8_lossy(&output.stderr);
-    match output.status.success() {
-        true => Ok(()),
-        false => Err(text.lines().last().unwrap_or("it failed without a word").to_owned()),
     }
 }
 

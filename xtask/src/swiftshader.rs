@@ -3,9 +3,10 @@
 //! under `target/`. Nothing is installed.
 
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use crate::machine::Machine;
+use crate::quietly;
 
 const MANIFEST: &str = "vk_swiftshader_icd.json";
 const LIBRARY: &str = "libvk_swiftshader.so";
@@ -48,30 +49,18 @@ fn fetch(own: &Path) -> Result<(), String> {
     let packed = own.join("package");
     let failed = |error: std::io::Error| format!("{}: {error}", packed.display());
     std::fs::create_dir_all(&packed).map_err(failed)?;
-    run(Command::new("apt-get").args(["download", "chromium-common"]).current_dir(&packed))?;
+    quietly(Command::new("apt-get").args(["download", "chromium-common"]).current_dir(&packed))?;
     let file = std::fs::read_dir(&packed).map_err(failed)?.flatten().map(|entry| entry.path());
     let file = file
         .into_iter()
         .find(|path| path.extension().is_some_and(|end| end == "deb"))
         .ok_or("the download contains no package")?;
-    run(Command::new("dpkg").arg("-x").arg(&file).arg(&packed))?;
+    quietly(Command::new("dpkg").arg("-x").arg(&file).arg(&packed))?;
     for name in [LIBRARY, MANIFEST] {
         std::fs::rename(packed.join("usr/lib/chromium").join(name), own.join(name))
             .map_err(failed)?;
     }
     std::fs::remove_dir_all(&packed).map_err(failed)
-}
-
-fn run(command: &mut Command) -> Result<(), String> {
-    let output = command.stdin(Stdio::null()).output().map_err(|error| error.to_string())?;
-    let text = String::from_utf8_lossy(&output.stderr);
-    let last = text
-        .lines()
-        .rev()
-        .map(str::trim)
-        .find(|line| !line.is_empty())
-        .unwrap_or("it wrote nothing");
-    if output.status.success() { Ok(()) } else { Err(last.into()) }
 }
 
 #[cfg(test)]
