@@ -24,5 +24,5 @@ mod _native {
     #[pymodule_export]
     use super::pool::{set_threads, threads};
     #[pymodule_export]
-    use super::site::{Axes, Site, rate_in_effect};
+    use super::site::{Axes, Site, affine, rate_in_effect, threshold};
 }

@@ -2,7 +2,7 @@
 
 use pyo3::exceptions::{PyMemoryError, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
-use wgpu_dropout::{AxisMap, Dropout, Error, Key, Mask, Mode, Rate};
+use wgpu_dropout::{AlphaDropout, AxisMap, Dropout, Error, Key, Mask, Mode, Rate};
 
 /// Turns an error of the crate into Python's.
 pub fn python(error: impl Into<Error>) -> PyErr {
@@ -87,4 +87,23 @@ impl Axes {
 #[pyfunction]
 pub fn rate_in_effect(rate: f64) -> PyResult<f64> {
     Rate::drop(rate).map(Rate::drop_in_effect).map_err(python)
+}
+
+/// Returns the number below which a draw keeps its element.
+#[pyfunction]
+pub fn threshold(rate: f64) -> PyResult<u32> {
+    Rate::drop(rate).map(Rate::threshold).map_err(python)
+}
+
+/// Returns scale and shift of kept elements, and the value of dropped ones, for a form of the
+/// frameworks' modules.
+#[pyfunction]
+pub fn affine(form: &str, rate: f64) -> PyResult<(f32, f32, f32)> {
+    let rate = Rate::drop(rate).map_err(python)?;
+    let alpha = AlphaDropout::train(Mask::new(rate, Key::default()));
+    Ok(match form {
+        "alpha" => (alpha.scale, alpha.shift, alpha.dropped),
+        "alpha gradient" => (alpha.scale, 0.0, 0.0),
+        _ => (rate.inverse(), 0.0, 0.0),
+    })
 }

@@ -13,7 +13,7 @@ import wgpu_dropout as wd
 jax = pytest.importorskip("jax")
 import jax.numpy as jnp  # noqa: E402
 
-from wgpu_dropout import _forms  # noqa: E402
+from wgpu_dropout import _native  # noqa: E402
 from wgpu_dropout import jax as wj  # noqa: E402
 
 KEY = {"seed": 2**64 - 1, "layer": 0x8000_0001, "step": 2**32 - 1}
@@ -123,4 +123,4 @@ def test_refusals():
     with pytest.raises(TypeError, match="int32: must be float32"):
         wj.dropout(jnp.ones(3, jnp.int32), 0.5, seed=1)
     assert wj.dropout(x, 0.5, seed=1, training=False) is x
-    assert _forms.threshold(0.5) == 32768
+    assert _native.threshold(0.5) == 32768

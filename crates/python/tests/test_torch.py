@@ -17,7 +17,7 @@ torch = pytest.importorskip("torch")
 from torch import nn  # noqa: E402
 from torch.utils.checkpoint import checkpoint  # noqa: E402
 
-from wgpu_dropout import _forms, _generic, _op  # noqa: E402
+from wgpu_dropout import _generic, _native, _op  # noqa: E402
 from wgpu_dropout import torch as wt  # noqa: E402
 
 KEY = {"seed": 2**64 - 1, "layer": 0x8000_0001, "step": 2**32 - 1}
@@ -60,7 +60,7 @@ def test_masks_are_those_of_the_contract(line, form):
         mask = wt.dropout(ones, rate, **where) != 0
     else:
         places = torch.tensor(step), torch.tensor(row)
-        threshold = _forms.threshold(rate)
+        threshold = _native.threshold(rate)
         mask = _generic.kept(rows, cols, threshold, seed, layer, *places, col, ones.device)
     assert (int(mask.sum()), sha(mask)) == (int(line.words[8]), line.words[9])
 

@@ -13,7 +13,7 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("triton")
 
 import test_torch  # noqa: E402
-from wgpu_dropout import _forms, _op, _triton  # noqa: E402
+from wgpu_dropout import _forms, _native, _op, _triton  # noqa: E402
 
 
 @pytest.mark.parametrize("line", lines("mask"), ids=lambda line: line.text[:40])
@@ -27,7 +27,7 @@ def test_masks_are_those_of_the_contract(line):
         torch.tensor(step),
         torch.tensor(row),
         col,
-        _forms.threshold(line.drop(7)),
+        _native.threshold(line.drop(7)),
     )
     mask = _triton.dropout(torch.ones(rows, cols), (cols, 1, cols), *numbers, (1.0, 0.0, 0.0))
     assert (int(mask.sum()), test_torch.sha(mask)) == (int(line.words[8]), line.words[9])
@@ -40,6 +40,6 @@ def test_it_gives_what_the_crate_gives(form, shape, dtype):
     x = test_torch.noise(*shape).to(dtype)
     places = torch.tensor(2**32 - 1), torch.tensor(5)
     here = _op.dropout(x, form, 0.3, -5, 0x8000_0001, *places, 2**35 - 2000)
-    numbers = (2**64 - 5, 0x8000_0001, *places, 2**35 - 2000, _forms.threshold(0.3))
-    there = _triton.dropout(x, _forms.place(form, shape), *numbers, _forms.affine(form, 0.3))
+    numbers = (2**64 - 5, 0x8000_0001, *places, 2**35 - 2000, _native.threshold(0.3))
+    there = _triton.dropout(x, _forms.place(form, shape), *numbers, _native.affine(form, 0.3))
     assert torch.equal(here, there)

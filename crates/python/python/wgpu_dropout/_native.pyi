@@ -26,6 +26,12 @@ class Axes:
 def rate_in_effect(rate: float) -> float:
     """Returns the drop rate in effect: the multiple of 1/65536 that is drawn for a rate."""
 
+def threshold(rate: float) -> int:
+    """Returns the number below which a draw keeps its element."""
+
+def affine(form: str, rate: float) -> tuple[float, float, float]:
+    """Returns scale and shift of kept elements, and the value of dropped ones."""
+
 def num_threads() -> int:
     """Returns the number of threads that the package computes on."""
 

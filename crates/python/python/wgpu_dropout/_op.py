@@ -8,7 +8,7 @@ import torch
 
 from . import _native
 from ._arrays import site
-from ._forms import affine, place, threshold
+from ._forms import place
 
 
 def _on_cpu(
@@ -45,10 +45,10 @@ def _anywhere(
 
     per_row, _, cols = place(form, tuple(x.shape))
     rows = x.numel() // per_row
-    mask = kept(rows, cols, threshold(rate), seed, layer, step, row, col, x.device)
+    mask = kept(rows, cols, _native.threshold(rate), seed, layer, step, row, col, x.device)
     # f64 is computed in f64, everything else in f32.
     wide = x if x.dtype == torch.float64 else x.to(torch.float32)
-    scale, shift, dropped = affine(form, rate)
+    scale, shift, dropped = _native.affine(form, rate)
     if form in ("channels", "samples"):
         mask = mask.view(*mask.shape, 1) if form == "channels" else mask.view(-1, 1, 1)
         wide = wide.reshape(rows, cols, -1)
@@ -79,8 +79,8 @@ def _computed(
     if x.device.type == "cuda" and x.dtype != torch.float64:
         from . import _triton
 
-        numbers = (seed, layer, step, row, col, threshold(rate))
-        return _triton.dropout(x, place(form, tuple(x.shape)), *numbers, affine(form, rate))
+        numbers = (seed, layer, step, row, col, _native.threshold(rate))
+        return _triton.dropout(x, place(form, tuple(x.shape)), *numbers, _native.affine(form, rate))
     return _anywhere(x, form, rate, seed, layer, step, row, col)
 
 

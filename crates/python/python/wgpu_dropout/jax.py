@@ -21,7 +21,7 @@ import numpy as np
 
 from . import _native
 from ._arrays import whole
-from ._forms import FORMS, affine, place, threshold
+from ._forms import FORMS, place
 
 __all__ = ["alpha_dropout", "drop_path", "dropout", "dropout_channels", "mask"]
 
@@ -74,7 +74,7 @@ def _anywhere(form: str, rate: float, x: jax.Array, words: jax.Array) -> jax.Arr
         return x
     rows = x.size // per_row
     kept = _kept(rows, cols, words)
-    scale, shift, dropped = (np.float32(value) for value in affine(form, rate))
+    scale, shift, dropped = (np.float32(value) for value in _native.affine(form, rate))
     wide = x.reshape(rows, cols, per_row // cols)
     return jnp.where(kept[:, :, None], wide * scale + shift, dropped).reshape(x.shape)
 
@@ -116,7 +116,7 @@ def _words(
 ) -> jax.Array:
     seed, col = whole("seed", seed), whole("col", col)
     layer = whole("layer", layer)
-    numbers = [FORMS.index(form), threshold(rate), seed & 0xFFFFFFFF, seed >> 32, layer]
+    numbers = [FORMS.index(form), _native.threshold(rate), seed & 0xFFFFFFFF, seed >> 32, layer]
     places = [_word("step", step), _word("row", row)]
     ends = [np.uint32(col & 0xFFFFFFFF), np.uint32(col >> 32)]
     return jnp.stack([*map(np.uint32, numbers), *places, *ends])

@@ -25,7 +25,6 @@ from typing import Any
 import torch
 from torch import nn
 
-from . import _native
 from ._arrays import whole
 from ._forms import rows_of_a_sample
 from ._op import applied
@@ -421,8 +420,3 @@ def replace(model: nn.Module) -> dict[str, str]:
         elif calls := _calls(module):
             left[name] = ", ".join(f"a call of {call}" for call in calls)
     return left
-
-
-def rate_in_effect(p: float) -> float:
-    """Returns the drop rate in effect: the multiple of 1/65536 that is drawn for ``p``."""
-    return _native.rate_in_effect(p)
