@@ -12,9 +12,9 @@
 //!
 //! - `format`, `mode`, `drop`, `input_drop`, `seed`, `step` and `epoch`;
 //! - `batch_norm`, with batch normalization;
-//! - the data that the network was [trained on](super::TrainedOn), if described: `unit` (`1`, `1/16`,
-//!   `1/255` or `unknown`), `features` (their number), `classes` (a JSON array of names) and
-//!   `split` (how the test rows were chosen);
+//! - the data that the network was [trained on](super::TrainedOn), if described: `unit` (`1`,
+//!   `1/16`, `1/255` or `unknown`), `features` (their number), `classes` (a JSON array of names)
+//!   and `split` (how the test rows were chosen);
 //! - the settings of the latest step, if the network was trained: `optimizer` and, for AdamW,
 //!   `beta2` and `epsilon`; `batch`, `shuffle`, `lr`, `momentum`, `weight_decay`, `l1` and
 //!   `max_norm`; and each [`Schedule`] that is followed as `lr_schedule`, `momentum_schedule` or

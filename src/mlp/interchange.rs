@@ -1,10 +1,10 @@
 //! Import and export of weights as safetensors files, in the layouts of other libraries.
 //!
 //! A fully connected layer `NAME` is stored as the tensors `NAME.weight` and `NAME.bias` `[out]`,
-//! F32 when written; F16, BF16 and F64 are read, too. PyTorch's `nn.Linear` computes `x·Wᵀ + b` and stores `W [out, in]`. Burn's `nn::Linear`
-//! computes `x·W + b` and stores `W [in, out]`, as this crate does. [`Layout::PyTorch`] therefore
-//! transposes each weight in both directions, and [`Layout::Burn`] copies it. Values are moved;
-//! only those of F64 are rounded.
+//! F32 when written; F16, BF16 and F64 are read, too. PyTorch's `nn.Linear` computes `x·Wᵀ + b` and
+//! stores `W [out, in]`. Burn's `nn::Linear` computes `x·W + b` and stores `W [in, out]`, as this
+//! crate does. [`Layout::PyTorch`] therefore transposes each weight in both directions, and
+//! [`Layout::Burn`] copies it. Values are moved; only those of F64 are rounded.
 //!
 //! The counterparts in Python are `safetensors.torch.save_file(model.state_dict(), FILE)` and
 //! `model.load_state_dict(safetensors.torch.load_file(FILE))`. The counterpart in Burn is

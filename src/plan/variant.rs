@@ -295,7 +295,7 @@ impl Variant {
                 _ => format!("const {}: u32 = {value}u;\n", choice.name),
             };
         }
-        // What a part calls, and not every kernel has.
+        // Functions that a part calls, and that not every kernel has.
         let optional = [("take_state", ""), ("begin_own", "zero: u32"), ("take_own_state", "")];
         for (function, argument) in optional {
             if !parts.iter().any(|part| part.contains(&format!("fn {function}("))) {

@@ -1,5 +1,5 @@
-//! The first losses of a training on the GPU under test and on the CPU, for the bundled digits and for
-//! MNIST.
+//! The first losses of a training on the GPU under test and on the CPU, for the bundled digits and
+//! for MNIST.
 #![allow(dead_code)]
 
 use crate::common::{Form, lend};

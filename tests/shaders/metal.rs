@@ -1,6 +1,6 @@
 //! The kernels in the form that Metal would receive: naga's MSL, compiled as C++ with a shim for
-//! Metal's vectors and threads (`tests/portability/metal`), run on the CPU. A [`Gpu`] on wgpu's noop
-//! backend hands its dispatches over, so that everything that runs on a device can run here.
+//! Metal's vectors and threads (`tests/portability/metal`), run on the CPU. A [`Gpu`] on wgpu's
+//! noop backend hands its dispatches over, so that everything that runs on a device can run here.
 //!
 //! The threads of a workgroup run one after another, each up to the next barrier; so do the
 //! workgroups. Every dispatch runs once in ascending and once in descending order. Different

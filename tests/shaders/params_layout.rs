@@ -170,7 +170,7 @@ fn every_variant_is_valid_and_has_a_name_of_its_own() {
         assert_eq!(entry.name, "main", "{name}");
         assert_eq!(wgsl.contains("u64"), needs.contains(wgpu::Features::SHADER_INT64), "{name}");
         let threads: u32 = entry.workgroup_size.iter().product();
-        // What the tile asks of a device, and what every kernel does.
+        // Needs of the tile, and those of every kernel.
         let (most_threads, most) = match variant.tile() {
             Some(tile) if tile.is_matrix() => (256, 47_104),
             Some(Tile::Large) => (256, 32_768),
@@ -193,8 +193,8 @@ fn every_variant_is_valid_and_has_a_name_of_its_own() {
     );
 }
 
-/// Checks that tensors are the bindings 0, 1, … of group 0, also where a choice leaves some out, and
-/// that every kernel writes one.
+/// Checks that tensors are the bindings 0, 1, … of group 0, also where a choice leaves some out,
+/// and that every kernel writes one.
 #[test]
 fn tensors_are_bound_in_order_without_a_gap() {
     for Form { variant, module, .. } in forms() {

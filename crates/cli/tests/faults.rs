@@ -274,8 +274,8 @@ fn a_full_disk_ends_in_an_error_and_leaves_the_old_file() {
     }
 }
 
-/// A folder that cannot take a new file, and a file that its owner protects, are reported before any
-/// work is done. The superuser may write anywhere, so the test then runs as another user.
+/// A folder that cannot take a new file, and a file that its owner protects, are reported before
+/// any work is done. The superuser may write anywhere, so the test then runs as another user.
 #[test]
 #[cfg(unix)]
 fn a_folder_that_cannot_be_written_is_refused_before_the_work() {

@@ -160,7 +160,7 @@ pub(super) fn is_header(
     })
 }
 
-/// What was taken for a separator, a header and a label.
+/// Separator, header and label of a table as they were recognized.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Layout {
     pub separator: Separator,

@@ -51,10 +51,10 @@ pub struct Options {
 pub struct Opened {
     /// The data set.
     pub set: DataSet,
-    /// What was taken for a header, a label and a class, as lines of a heading; empty for files
-    /// that say it themselves.
+    /// Header, label and classes as they were recognized, as lines of a heading; empty for files
+    /// that say them themselves.
     pub about: String,
-    /// What a user should know of the data: a line each.
+    /// Remarks on the data for the user, a line each.
     pub remarks: Vec<String>,
 }
 

@@ -27,7 +27,7 @@ fn drawn(folder: &Path, device: &str, (rows, cols): (usize, usize), rate: &str) 
     load_mask(folder, "drawn.npy").1
 }
 
-/// Saves an input and a gradient of a shape; the first elements are no numbers, where there is room.
+/// Saves an input and a gradient of a shape. The first elements are no numbers, if there is room.
 fn save_arrays(folder: &Path, shape: &[usize]) -> (Vec<f32>, Vec<f32>) {
     let len = shape.iter().product();
     let (mut x, dy) = (noise(1, len), noise(2, len));
@@ -53,7 +53,7 @@ fn is_dropped(x: &[f32], mask: &[u8], scale: f32, y: &[f32]) -> bool {
             .all(|((&x, &kept), &y)| same(y, if kept == 1 { x * scale } else { 0.0 }))
 }
 
-/// Returns the factors of alpha dropout, `a`, `b` and the value of a dropped element, at a keep rate.
+/// Returns the factors of alpha dropout at a keep rate: `a`, `b`, the value of a dropped element.
 fn alpha_factors(keep: f64) -> [f32; 3] {
     let k = (keep * 65536.0 + 0.5).floor() / 65536.0;
     let saturated = -1.050_700_987_355_480_5 * 1.673_263_242_354_377_2;

@@ -1,4 +1,4 @@
-//! What `train` says about a run that does less than it seems to.
+//! Remarks of `train` on a run that does less than it seems to.
 
 use super::cli::{command, devices, refuse, run_in, succeed, succeed_quietly};
 use super::{folder, saved, write_csv};

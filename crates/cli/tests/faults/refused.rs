@@ -89,7 +89,7 @@ fn a_file_has_one_output_and_the_model_and_the_data_stay() {
         let error = refuse(folder, &format!("train --data idx --save idx/{name}"), 2);
         assert!(error.contains("would replace the file that --data reads"), "{error}");
     }
-    // What may be replaced: an array by its own result, a network by the one that goes on from it.
+    // These may be replaced: an array by its own result, a network by the one that goes on from it.
     succeed_quietly(folder, "dropout --device cpu --input g.npy --output g.npy --drop .5");
     succeed_quietly(folder, "train --device cpu --data d.csv --resume net --epochs 2 --save net");
     assert_eq!(epoch_of(&folder.join("net")), 2);

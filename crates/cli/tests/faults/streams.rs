@@ -92,7 +92,7 @@ fn each_input_may_be_stdin() {
                 let stderr = String::from_utf8(run.stderr).unwrap();
                 assert_eq!((run.status.code(), &*stderr), (Some(0), ""), "{piped}");
                 assert_eq!(std::fs::read(folder.join("o0")).unwrap(), expected, "{piped}");
-                // What is wrong with stdin is said of stdin.
+                // An error of stdin names stdin.
                 let run = fed(folder, &piped, &bytes[..bytes.len() / 2]);
                 let stderr = String::from_utf8(run.stderr).unwrap();
                 assert_eq!(run.status.code(), Some(1), "{piped}");
@@ -225,7 +225,7 @@ fn a_reader_that_leaves_ends_no_command_that_saves() {
     let train = "train --device cpu --data d.csv --hidden 4 --epochs 30 --save";
     assert_eq!(unread(folder, &format!("{train} net")).status.code(), Some(0));
     assert_eq!(epoch_of(&folder.join("net")), 30);
-    // What was to be read is lost, unless it is a mask, of which a part is of use.
+    // The data are lost, unless they are a mask, of which a part is of use.
     for line in
         [format!("{train} -"), "dropout --device cpu --input x.npy --drop .5 --output -".to_owned()]
     {

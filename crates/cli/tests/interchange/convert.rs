@@ -81,7 +81,7 @@ fn write_bytes(path: &Path, tensors: &[(String, Dtype, Vec<usize>, Vec<u8>)]) {
     std::fs::write(path, safetensors::serialize(views, None).unwrap()).unwrap();
 }
 
-/// Writes PyTorch's tensors of layers, each its name, its outputs and its inputs, with these values.
+/// Writes PyTorch's tensors of layers with these values. A layer is its name, outputs and inputs.
 fn write_layers(path: &Path, layers: &[(&str, usize, usize)], value: impl Fn(usize) -> f32) {
     let tensor = |name: String, shape: Vec<usize>, salt: usize| {
         let values = (0..shape.iter().product()).map(|i| value(i * 7 + salt));
