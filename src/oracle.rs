@@ -6,6 +6,7 @@
 //! Stability of Numerical Algorithms", section 3.1).
 
 mod activation;
+mod attention;
 mod convolution;
 mod forms;
 #[cfg(feature = "network")]
@@ -13,6 +14,7 @@ pub mod network;
 mod normalization;
 
 pub use activation::*;
+pub use attention::*;
 pub use convolution::*;
 pub use forms::*;
 pub use normalization::*;

@@ -6,6 +6,8 @@
 
 #[path = "kernels/activation.rs"]
 mod activation;
+#[path = "kernels/attention.rs"]
+mod attention;
 mod common;
 #[path = "kernels/convolution.rs"]
 mod convolution;

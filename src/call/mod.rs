@@ -11,8 +11,12 @@
 //! does not fit is an [`Error::Shape`](crate::Error::Shape) that names both sizes.
 
 mod place;
+mod unfused;
 
-pub use crate::rules::{Activation, AdamWRule, Filter, Image, Pool, Pooling, SgdRule};
+pub use crate::rules::{
+    Activation, AdamWRule, AttentionRule, Dropped, Filter, Image, Pool, Pooling, Reach, Sequence,
+    Sequences, SgdRule,
+};
 pub use place::{DevicePlace, Element, HostPlace, Place, Views};
 
 use crate::cpu::fast::Isa;
@@ -32,6 +36,8 @@ calls! {
     activation_grad: ActivationGrad,
     adamw: AdamW,
     alpha_dropout: AlphaDropoutCall,
+    attention: Attention,
+    attention_grad: AttentionGrad,
     batch_loss: BatchLoss,
     batch_norm: BatchNorm EPSILON,
     batch_norm_grad: BatchNormGrad,

@@ -10,7 +10,7 @@ use crate::{Dropout, Result, order};
 /// Flag: the sum starts in this dispatch.
 pub(crate) const FIRST: u32 = 1;
 /// Flag: the sum ends in this dispatch.
-pub(super) const LAST: u32 = 2;
+pub(crate) const LAST: u32 = 2;
 /// Flag: ReLU stands before the dropout.
 pub(crate) const RELU: u32 = 4;
 /// Flag: there is a bias.

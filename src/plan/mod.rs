@@ -23,7 +23,9 @@ mod variant;
 mod view;
 mod window;
 
-pub(crate) use forward::{ACTIVATION, FIRST, Forward, IN_PLACE, RELU, RESIDUAL, SAVE};
+pub(crate) use forward::{
+    ACTIVATION, FIRST, Forward, ForwardOwn, IN_PLACE, LAST, RELU, RESIDUAL, SAVE,
+};
 pub(crate) use images::Images;
 pub(crate) use params::{Own, own};
 pub use params::{Params, Place};

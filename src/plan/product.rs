@@ -112,7 +112,7 @@ impl Planner {
     }
 
     /// Returns the width of a product's loads. With `eight`, its tile has a form of 256-bit loads.
-    fn width(&self, wide: &[Window<'_>], eight: bool) -> Width {
+    pub(crate) fn width(&self, wide: &[Window<'_>], eight: bool) -> Width {
         let all = |n: u32| wide.iter().all(|window| window.is_wide(n));
         match () {
             () if eight && self.wide_loads() && all(8) => Width::Vec8,

@@ -35,6 +35,8 @@ stems! {
     ActivationGrad = "activation_grad",
     Adamw = "adamw",
     AlphaDropout = "alpha_dropout",
+    AttentionSlopes = "attention_slopes",
+    AttentionWeights = "attention_weights",
     BatchLoss = "batch_loss",
     BatchNorm = "batch_norm",
     BatchNormGrad = "batch_norm_grad",

@@ -5,11 +5,14 @@
 
 mod activation;
 mod adamw;
+mod attention;
 mod image;
 pub(crate) mod range;
 mod sgd;
 
 pub use activation::Activation;
 pub use adamw::AdamWRule;
+pub(crate) use attention::score_factor;
+pub use attention::{AttentionRule, Dropped, Reach, Sequence, Sequences};
 pub use image::{Filter, Image, Pool, Pooling};
 pub use sgd::SgdRule;

@@ -10,6 +10,7 @@
 
 mod activation;
 mod adamw;
+mod attention;
 #[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(all(target_arch = "x86_64", has_avx512))]
@@ -36,6 +37,7 @@ mod stream;
 
 pub use activation::{activation_grad, linear_activation};
 pub use adamw::adamw;
+pub use attention::{AttentionGrads, attention, attention_grad};
 pub use batch_norm::batch_norm;
 pub use convolution::{patches, patches_grad, pool, pool_grad};
 pub use drawn::{alpha_dropout, gaussian_dropout};

@@ -12,7 +12,7 @@ use crate::cpu::reference;
 use crate::rules::SgdRule;
 
 /// Arguments of one register tile: `C += A·B`.
-pub(super) struct Tile {
+pub(in crate::cpu::fast) struct Tile {
     /// Terms per sum.
     pub terms: usize,
     /// Packed A: term k of row r is `a[k·a_step + r]`.
@@ -41,7 +41,7 @@ pub(in crate::cpu::fast) enum Lanes {
 
 /// Arguments of packing into panels of `width` lanes, one after another:
 /// `to[(panel·terms + k)·width + l]` is term k of lane `panel·width + l`, or 0 past `lanes`.
-pub(super) struct Panels {
+pub(in crate::cpu::fast) struct Panels {
     pub along: Lanes,
     pub from: *const f32,
     /// Distance between the rows of the matrix.
@@ -56,7 +56,7 @@ pub(super) struct Panels {
 type Descend = unsafe fn(&[f32], &mut [f32], Option<&mut [f32]>, &SgdRule);
 
 /// Functions of a product for one instruction set.
-pub(super) struct Kernel {
+pub(in crate::cpu::fast) struct Kernel {
     /// Number of rows of the largest tile.
     pub rows: usize,
     /// Number of columns of a tile.

@@ -14,7 +14,7 @@ struct Line([f32; 16]);
 
 /// Buffer of floats that starts on a cache line.
 #[derive(Default)]
-pub(super) struct Memory(Vec<Line>);
+pub(in crate::cpu::fast) struct Memory(Vec<Line>);
 
 impl Memory {
     /// Returns `len` floats with unspecified values.
@@ -29,7 +29,7 @@ impl Memory {
 
 /// Buffers that one thread needs for its share of a product.
 #[derive(Default)]
-pub(super) struct Local {
+pub(in crate::cpu::fast) struct Local {
     /// Packed block of B.
     pub block: Memory,
     /// Block of a factor with its gate applied.
@@ -44,12 +44,12 @@ thread_local! {
 }
 
 /// Calls `f` with this thread's buffers.
-pub(super) fn with_local<R>(f: impl FnOnce(&mut Local) -> R) -> R {
+pub(in crate::cpu::fast) fn with_local<R>(f: impl FnOnce(&mut Local) -> R) -> R {
     take(&LOCAL, f)
 }
 
 /// Calls `f` with `len` floats for the packed A of a product called from this thread.
-pub(super) fn with_packed<R>(len: usize, f: impl FnOnce(&mut [f32]) -> R) -> R {
+pub(in crate::cpu::fast) fn with_packed<R>(len: usize, f: impl FnOnce(&mut [f32]) -> R) -> R {
     take(&PACKED, |memory| f(memory.floats(len)))
 }
 
@@ -88,7 +88,7 @@ impl<'a> Shared<'a> {
     }
 
     /// Returns a pointer to an element, or to one past the end.
-    pub(super) fn at(&self, index: usize) -> *mut f32 {
+    pub(in crate::cpu::fast) fn at(&self, index: usize) -> *mut f32 {
         assert!(index <= self.len);
         self.start.wrapping_add(index)
     }

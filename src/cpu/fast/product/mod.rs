@@ -28,12 +28,13 @@ mod vector;
 use super::row::Site;
 use super::{Isa, segment};
 use crate::rules::SgdRule;
-use kernel::{Kernel, Panels, Tile};
-use memory::{Memory, Shared};
+use memory::Memory;
 use rayon::prelude::*;
 use std::ops::Range;
 
-pub(super) use kernel::Lanes;
+pub(super) use kernel::{Kernel, Lanes, Panels, Tile};
+pub(super) use memory::{Shared, with_local, with_packed};
+pub(super) use vector::{Plain, Vector};
 
 /// Terms per block. A's panel then fits the first-level cache.
 const TERMS: usize = 512;

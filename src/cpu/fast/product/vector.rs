@@ -17,7 +17,7 @@ use std::arch::x86_64::*;
 /// # Safety
 /// Every method requires that the processor has the instruction set, and that a pointer is valid
 /// for the floats that the method names.
-pub(super) trait Vector: Copy {
+pub(in crate::cpu::fast) trait Vector: Copy {
     /// Number of floats in a vector.
     const LANES: usize;
 
@@ -63,7 +63,7 @@ pub(super) trait Vector: Copy {
 
 /// Plain Rust, vectorized by the compiler.
 #[derive(Clone, Copy)]
-pub(super) struct Plain([f32; 4]);
+pub(in crate::cpu::fast) struct Plain([f32; 4]);
 
 impl Vector for Plain {
     const LANES: usize = 4;
