@@ -24,6 +24,28 @@ pub(super) fn keep_bits(key: &RowKey, group: u32, words: &mut [u64]) {
     unsafe { keep_bits_inner(key, group, words) }
 }
 
+/// See [`super::keep_column`].
+pub(super) fn keep_column(keys: &[RowKey<'_>], group: u32, words: &mut [u64]) {
+    if !Isa::Avx2.is_available() {
+        return keys
+            .iter()
+            .zip(words)
+            .for_each(|(key, word)| portable::keep_bits(key, group, std::slice::from_mut(word)));
+    }
+    // SAFETY: the processor has AVX2.
+    unsafe { keep_column_inner(keys, group, words) }
+}
+
+/// Draws row after row in one loop, so that the products of neighboring rows hide each other's
+/// latency.
+#[target_feature(enable = "avx2")]
+fn keep_column_inner(keys: &[RowKey<'_>], group: u32, words: &mut [u64]) {
+    for (key, word) in keys.iter().zip(words) {
+        keep_bits_inner(key, group, std::slice::from_mut(word));
+    }
+}
+
+#[inline]
 #[target_feature(enable = "avx2")]
 fn keep_bits_inner(key: &RowKey, group: u32, words: &mut [u64]) {
     // There is no unsigned comparison, but draw < t if and only if min(draw, t - 1) = draw.

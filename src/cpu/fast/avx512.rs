@@ -39,6 +39,24 @@ pub(super) fn keep_bits(key: &RowKey, group: u32, words: &mut [u64]) {
     unsafe { keep_bits_inner(key, group, words) }
 }
 
+/// See [`super::keep_column`].
+pub(super) fn keep_column(keys: &[RowKey<'_>], group: u32, words: &mut [u64]) {
+    if !Isa::Avx512.is_available() {
+        return avx2::keep_column(keys, group, words);
+    }
+    // SAFETY: the processor has AVX-512 F and BW.
+    unsafe { keep_column_inner(keys, group, words) }
+}
+
+/// Draws row after row in one loop, so that the products of neighboring rows hide each other's
+/// latency.
+#[target_feature(enable = "avx512f,avx512bw")]
+fn keep_column_inner(keys: &[RowKey<'_>], group: u32, words: &mut [u64]) {
+    for (key, word) in keys.iter().zip(words) {
+        [*word] = draw::<1>(key, group);
+    }
+}
+
 #[target_feature(enable = "avx512f,avx512bw")]
 fn keep_bits_inner(key: &RowKey, group: u32, words: &mut [u64]) {
     let mut pairs = words.chunks_exact_mut(2);

@@ -129,6 +129,20 @@ fn keep_bits(isa: Isa, key: &RowKey, group: u32, words: &mut [u64]) {
     }
 }
 
+/// Draws the mask bits of 64 elements from group `group` on in each of several rows.
+fn keep_column(isa: Isa, keys: &[RowKey<'_>], group: u32, words: &mut [u64]) {
+    match isa {
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx2 => avx2::keep_column(keys, group, words),
+        #[cfg(all(target_arch = "x86_64", has_avx512))]
+        Isa::Avx512 => avx512::keep_column(keys, group, words),
+        _ => keys
+            .iter()
+            .zip(words)
+            .for_each(|(key, word)| keep_bits(isa, key, group, std::slice::from_mut(word))),
+    }
+}
+
 /// Draws from group `group` on, eight groups of 64 draws per entry.
 fn draws(isa: Isa, key: &RowKey, group: u32, out: &mut [[u16; 64]]) {
     match isa {

@@ -7,6 +7,7 @@
 #![allow(unsafe_code)]
 
 use super::super::product::{Lanes, Shared, with_local, with_packed};
+use super::super::row::{RowKey, Site};
 use super::weights::{Slopes, Steps};
 use super::{Job, KEYS, Left, Output, Part, Right, shared, take};
 use crate::cpu::fast::Isa;
@@ -16,7 +17,7 @@ use rayon::prelude::*;
 use std::ops::Range;
 
 /// Queries of a block, a multiple of the lanes of every vector.
-const QUERIES: usize = 48;
+const QUERIES: usize = 96;
 
 /// The gradients of queries, keys and values.
 pub struct AttentionGrads<'a> {
@@ -350,7 +351,10 @@ impl Backward<'_> {
             }
         }
         if job.draws {
-            job.draw(part, head, queries.clone(), keys.start, &mut words);
+            let dropout = job.dropout(part, head);
+            let site = Site::new(&dropout);
+            let rows: Vec<RowKey<'_>> = queries.clone().map(|query| site.row(query)).collect();
+            job.draw(&dropout.mask, &rows, keys.start, &mut words);
         }
         let sums = &query[2 * (self.left + self.of_queries)..];
         let slopes = Slopes {

@@ -22,11 +22,12 @@ pub use backward::{AttentionGrads, attention_grad};
 pub use forward::attention;
 
 use super::product::{Kernel, Lanes, Panels, Shared, Tile};
-use super::row::{Place, Site};
-use super::{Isa, keep_bits};
+use super::row::{Place, RowKey, Site};
+use super::{Isa, keep_bits, keep_column};
 use crate::cpu::reference::AttentionFactors;
 use crate::mask::DRAWS;
 use crate::rules::{AttentionRule, Sequence};
+use crate::{Dropout, Mask};
 use std::ops::Range;
 
 /// Keys of a block: the bits of a word.
@@ -175,25 +176,24 @@ impl<'a> Job<'a> {
         last.start <= keys.start && keys.end <= first.end
     }
 
-    /// Draws the bits of a block of 64 keys for each query of `queries` of a head.
-    fn draw(&self, part: &Part, head: usize, queries: Range<usize>, key: usize, to: &mut [u64]) {
-        let mask = self.rule.mask(part.sequence.number, head);
-        let threshold = mask.rate.threshold();
-        if threshold == 0 {
+    /// Returns the dropout of the scores of a head, if it draws a mask.
+    fn dropout(&self, part: &Part, head: usize) -> Dropout {
+        Dropout { mask: self.rule.mask(part.sequence.number, head), scale: 1.0 }
+    }
+
+    /// Draws the bits of 64 keys from `key` on for each of some queries of a head.
+    fn draw(&self, mask: &Mask, rows: &[RowKey<'_>], key: usize, to: &mut [u64]) {
+        if mask.rate.threshold() == 0 {
             return to.fill(0);
         }
-        let dropout = crate::Dropout { mask, scale: 1.0 };
-        let site = Site::new(&dropout);
-        let Place { group, lane } = Place::new(&mask, key);
-        for (query, bits) in queries.zip(to) {
-            let row = site.row(query);
-            if lane == 0 {
-                keep_bits(self.isa, &row, group, std::slice::from_mut(bits));
-            } else {
-                let mut words = [0; 2];
-                keep_bits(self.isa, &row, group, &mut words);
-                *bits = words[0] >> lane | words[1] << (64 - lane);
-            }
+        let Place { group, lane } = Place::new(mask, key);
+        if lane == 0 {
+            return keep_column(self.isa, rows, group, to);
+        }
+        for (row, bits) in rows.iter().zip(to) {
+            let mut words = [0; 2];
+            keep_bits(self.isa, row, group, &mut words);
+            *bits = words[0] >> lane | words[1] << (64 - lane);
         }
     }
 }

@@ -179,7 +179,11 @@ impl Vector for __m256 {
 
     #[inline(always)]
     unsafe fn store_part(self, to: *mut f32, count: usize) {
-        unsafe { _mm256_maskstore_ps(to, first_lanes(count), self) }
+        // A masked store takes many times as long on AMD's processors, whatever its mask.
+        match count {
+            8.. => unsafe { self.store(to) },
+            _ => unsafe { _mm256_maskstore_ps(to, first_lanes(count), self) },
+        }
     }
 
     #[inline(always)]
@@ -278,7 +282,10 @@ impl Vector for __m512 {
 
     #[inline(always)]
     unsafe fn store_part(self, to: *mut f32, count: usize) {
-        unsafe { _mm512_mask_storeu_ps(to, ((1u32 << count) - 1) as u16, self) }
+        match count {
+            16.. => unsafe { self.store(to) },
+            _ => unsafe { _mm512_mask_storeu_ps(to, ((1u32 << count) - 1) as u16, self) },
+        }
     }
 
     #[inline(always)]
