@@ -9,6 +9,7 @@
 
 mod args;
 mod arrays;
+mod attention;
 mod axes;
 pub mod bench;
 mod convert;
@@ -83,6 +84,8 @@ enum Noun {
     Dropout(dropout::Args),
     /// Run a layer on .npy files: Y = R + M·s·act(X·W + b), and its backward pass
     Linear(linear::Args),
+    /// Run attention on .npy files: O = (M·s·softmax(Q·Kᵀ/√D + A))·V, and its backward pass
+    Attention(attention::Args),
 }
 
 /// Runs the command that the process's arguments name, and returns its exit status.
@@ -111,5 +114,6 @@ fn run(cli: &Cli) -> Result<(), Failure> {
         Noun::Mask(args) => mask::run(args, &cli.common),
         Noun::Dropout(args) => dropout::run(args, &cli.common),
         Noun::Linear(args) => linear::run(args, &cli.common),
+        Noun::Attention(args) => attention::run(args, &cli.common),
     }
 }

@@ -1,6 +1,9 @@
-//! The command line as a user meets it: the commands `mask`, `dropout`, `linear` and `devices`, on
+//! The command line as a user meets it: the commands `mask`, `dropout`, `linear`,
+//! `attention` and `devices`, on
 //! the CPU and on the GPU under test.
 
+#[path = "cli_kernels/attention.rs"]
+mod attention;
 mod cli;
 #[path = "../../../tests/common/mod.rs"]
 mod common;

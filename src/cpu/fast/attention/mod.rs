@@ -22,7 +22,7 @@ pub use backward::{AttentionGrads, attention_grad};
 pub use forward::attention;
 
 use super::product::{Kernel, Lanes, Panels, Shared, Tile};
-use super::row::{Place, RowKey, Site};
+use super::row::{Place, RowKey};
 use super::{Isa, keep_bits, keep_column};
 use crate::cpu::reference::AttentionFactors;
 use crate::mask::DRAWS;
