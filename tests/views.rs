@@ -10,11 +10,12 @@ use common::raw::Raw;
 use common::{noise, same_bits};
 use places::{Place, everywhere, run, tensor};
 use wgpu_dropout::call::{
-    Activation, ActivationGrad, AdamW, AdamWRule, AlphaDropoutCall, BatchLoss, BatchNorm,
-    BatchNormGrad, BatchStatistics, DropoutBits, DropoutBroadcast, DropoutCall, Features, Filter,
-    Gather, GaussianDropoutCall, GradInput, GradWeight, GradWeightSgd, Image, LayerNorm,
-    LinearActivation, LinearForward, MaskBits, Moments, Patches, PatchesGrad, Pool, PoolCall,
-    PoolGrad, Pooling, Sgd, SgdRule, SoftmaxCrossEntropy, SparsityGrad, SquaredError, Subnetworks,
+    Activation, ActivationGrad, AdamW, AdamWRule, AlphaDropoutCall, Attention, AttentionGrad,
+    AttentionRule, BatchLoss, BatchNorm, BatchNormGrad, BatchStatistics, DropoutBits,
+    DropoutBroadcast, DropoutCall, Features, Filter, Gather, GaussianDropoutCall, GradInput,
+    GradWeight, GradWeightSgd, Image, LayerNorm, LinearActivation, LinearForward, MaskBits,
+    Moments, Patches, PatchesGrad, Pool, PoolCall, PoolGrad, Pooling, Reach, Sgd, SgdRule,
+    SoftmaxCrossEntropy, SparsityGrad, SquaredError, Subnetworks,
 };
 use wgpu_dropout::gpu::{Kernels, View};
 use wgpu_dropout::{AlphaDropout, AxisMap, Dropout, Error, GaussianDropout, Key, Mask, Mode, Rate};
@@ -743,4 +744,62 @@ fn the_page_on_embedding_lists_the_tensors_without_gaps() {
     listed.sort();
     assert!(required.len() > 30, "{required:?}");
     assert_eq!(listed, required);
+}
+
+/// Queries, keys and values are often columns of one matrix.
+#[test]
+fn attention_takes_tensors_wherever_they_lie() {
+    let Some(raw) = Raw::open() else { return };
+    let kernels = Kernels::new(&raw.device).unwrap();
+    for (heads, key_heads, queries, keys, width) in [(4, 2, 10, 37, 8), (2, 2, 6, 12, 5)] {
+        let rule = AttentionRule {
+            key_heads,
+            reach: Reach::Window(30),
+            dropout: site(),
+            ..AttentionRule::whole(2, heads, queries)
+        };
+        let (q, k) = ((2 * queries, heads * width), (2 * keys, key_heads * width));
+        let of = |seed, (rows, cols)| tensor(seed, rows, cols);
+        let nan = |(rows, cols)| (rows, cols, vec![f32::NAN; rows * cols]);
+        let bias = (heads * queries, keys);
+        let statistics = (2 * queries, heads);
+        let forward = [of(1, q), of(2, k), of(3, k), of(4, bias), nan(q), nan(statistics)];
+        everywhere(&raw, "attention", &forward, true, |t| {
+            kernels.prepare(&Attention {
+                query: t[0],
+                key: t[1],
+                value: t[2],
+                bias: Some(t[3]),
+                output: t[4],
+                logsumexp: t[5],
+                rule,
+            })
+        });
+        let tensors = [
+            of(1, q),
+            of(2, k),
+            of(3, k),
+            of(4, q),
+            of(5, statistics),
+            of(6, q),
+            nan(q),
+            nan(k),
+            nan(k),
+        ];
+        everywhere(&raw, "attention_grad", &tensors, true, |t| {
+            kernels.prepare(&AttentionGrad {
+                query: t[0],
+                key: t[1],
+                value: t[2],
+                bias: None,
+                output: t[3],
+                logsumexp: t[4],
+                grad_output: t[5],
+                grad_query: t[6],
+                grad_key: t[7],
+                grad_value: t[8],
+                rule,
+            })
+        });
+    }
 }

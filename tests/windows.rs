@@ -8,6 +8,8 @@
 
 // The oracle and the data sets belong to the feature `cli`.
 
+#[path = "windows/attention.rs"]
+mod attention;
 mod common;
 #[path = "windows/forms.rs"]
 mod forms;

@@ -8,7 +8,8 @@
 use super::grad_input::GradInputOwn;
 use super::grad_weight::GradWeightOwn;
 use crate::plan::{
-    Binding, FIRST, ForwardOwn, LAST, Params, Plan, Planner, Stem, Variant, View, Window, Work, own,
+    Binding, FIRST, ForwardOwn, LAST, Params, Plan, Planner, Stem, Variant, View, Window, Work,
+    own, sum_part, windows, windows_or_one,
 };
 use crate::rules::{AttentionRule, Dropped, Reach, Sequence, score_factor};
 use crate::{Dropout, Result};
@@ -77,7 +78,7 @@ pub(super) fn forward<'a>(
 ) -> Result<Plan<'a>> {
     let mut plan = Vec::new();
     each_head(tensors, rule, |part| {
-        for block in blocks(planner, &part, 1) {
+        for block in blocks(planner, &part, &[output], 1)? {
             let [scores, _] = block.scratch(planner);
             block.products(planner, &mut plan, [(tensors.query, tensors.key, scores)])?;
             block.rows(planner, &mut plan, Stem::AttentionWeights, [Some(scores), None])?;
@@ -99,12 +100,13 @@ pub(super) fn backward<'a>(
     each_head(tensors, rule, |part| {
         // The first head of a group begins the sums over keys, with no terms.
         if part.head.is_multiple_of(rule.heads / rule.key_heads) {
-            let [scores, _] = part.scratch(planner);
+            let none = Block { queries: 0..0, keys: part.keys.clone(), ..part };
+            let [scores, _] = none.scratch(planner);
             for to in [grads.key, grads.value] {
-                part.add(planner, &mut plan, scores, (grads.output, 0..0), (to, FIRST))?;
+                none.add(planner, &mut plan, scores, (grads.output, 0..0), (to, FIRST))?;
             }
         }
-        for block in blocks(planner, &part, 2) {
+        for block in blocks(planner, &part, &[grads.output, grads.query], 2)? {
             let [scores, slopes] = block.scratch(planner);
             block.products(
                 planner,
@@ -145,18 +147,28 @@ fn each_head<'a>(
     Ok(())
 }
 
-/// Cuts the queries of a head into blocks, of which each has `matrices` matrices of scores.
+/// Cuts the queries of a head into blocks, of which each has `matrices` matrices of scores. A
+/// binding holds those, and a block's rows of each tensor of queries; `more` are those that not
+/// both passes have.
 fn blocks<'a, 'r, 's>(
     planner: &Planner,
     part: &'s Block<'a, 'r>,
+    more: &[View<'a>],
     matrices: usize,
-) -> impl Iterator<Item = Block<'a, 'r>> + 's {
-    let all = part.keys.len();
-    let binding = usize::try_from(planner.binding).unwrap_or(usize::MAX) / 2;
-    let bytes = (BLOCK[usize::from(planner.wide)] / matrices).min(binding);
+) -> Result<impl Iterator<Item = Block<'a, 'r>> + use<'a, 'r, 's>> {
+    let (all, tensors) = (part.keys.len(), part.tensors);
+    let mut strides = vec![
+        ("scores", all.next_multiple_of(8)),
+        ("query", tensors.query.stride),
+        ("logsumexp", tensors.logsumexp.stride),
+    ];
+    strides.extend(tensors.bias.map(|bias| ("bias", bias.stride)));
+    strides.extend(more.iter().map(|view| ("output", view.stride)));
+    let bytes = BLOCK[usize::from(planner.wide)] / matrices;
     let rows = (bytes / (4 * all.next_multiple_of(8)).max(1)).max(64) / 64 * 64;
     let rows = rows.min(planner.rows_per_budget(all.max(1), part.width));
-    part.queries.clone().step_by(rows).map(move |from| {
+    let rows = planner.common_rows(rows, &strides, 4)?;
+    Ok(part.queries.clone().step_by(rows).map(move |from| {
         let queries = from..part.queries.end.min(from + rows);
         let [first, last] = [queries.start, queries.end - 1]
             .map(|query| part.rule.keys_of(query - part.first[0], all));
@@ -165,7 +177,7 @@ fn blocks<'a, 'r, 's>(
         let end = last.end.max(start);
         let keys = part.first[1] + start..part.first[1] + end;
         Block { queries, keys, ..*part }
-    })
+    }))
 }
 
 impl<'a> Block<'a, '_> {
@@ -188,17 +200,20 @@ impl<'a> Block<'a, '_> {
         [place(0), place(1)]
     }
 
-    /// The rows of a head of a tensor of queries or keys.
+    /// The rows of a head of a tensor of queries or keys, as many as a binding holds.
     fn rows_of(
         &self,
         planner: &Planner,
         (view, rows): (View<'a>, Range<usize>),
         head: usize,
-    ) -> Result<Window<'a>> {
-        let view = head_of(view, head, self.width);
-        let bytes = (rows.len() * view.stride * 4) as u64;
-        planner.check_binding(format_args!("the rows of a sequence in an attention"), bytes)?;
-        Ok(planner.window(view, 4, rows.start, rows.len()))
+    ) -> Window<'a> {
+        planner.window(head_of(view, head, self.width), 4, rows.start, rows.len())
+    }
+
+    /// Most keys that a binding holds of a tensor.
+    fn most_keys(&self, planner: &Planner, view: View<'a>) -> Result<usize> {
+        let most = planner.common_rows(self.keys.len(), &[("key", view.stride)], 4)?;
+        Ok(sum_part(self.keys.len(), most.min(planner.terms_per_dispatch())))
     }
 
     fn key_head(&self) -> usize {
@@ -213,17 +228,18 @@ impl<'a> Block<'a, '_> {
         products: [(View<'a>, View<'a>, Window<'a>); N],
     ) -> Result<()> {
         for (left, right, to) in products {
-            let left = self.rows_of(planner, (left, self.queries.clone()), self.head)?;
-            let right = self.rows_of(planner, (right, self.keys.clone()), self.key_head())?;
-            let tensors = &[right, left, left, to, left];
-            let work = Work {
-                variant: Variant::new(Stem::GradInput).with("GATE", "none"),
-                tensors,
-                params: Params::of(self.queries.len(), self.keys.len()),
-                own: GradInputOwn { inner: self.width as u32, ..GradInputOwn::default() },
-                loops: 0,
-            };
-            if !self.keys.is_empty() {
+            let left = self.rows_of(planner, (left, self.queries.clone()), self.head);
+            for (from, count) in windows(self.keys.len(), self.most_keys(planner, right)?) {
+                let keys = self.keys.start + from..self.keys.start + from + count;
+                let right = self.rows_of(planner, (right, keys), self.key_head());
+                let tensors = &[right, left, left, to.after_col(from), left];
+                let work = Work {
+                    variant: Variant::new(Stem::GradInput).with("GATE", "none"),
+                    tensors,
+                    params: Params::of(self.queries.len(), count),
+                    own: GradInputOwn { inner: self.width as u32, ..GradInputOwn::default() },
+                    loops: 0,
+                };
                 plan.extend(planner.product(work, tensors)?);
             }
         }
@@ -259,8 +275,6 @@ impl<'a> Block<'a, '_> {
             Some(bias) => {
                 let all = self.tensors.query.rows;
                 let row = rule.bias_row(self.index, self.head, bias.rows, all) + query;
-                let bytes = (rows * bias.stride * 4) as u64;
-                planner.check_binding(format_args!("the rows of an attention's bias"), bytes)?;
                 Some(planner.window(bias, 4, row, rows).after_col(key))
             }
         };
@@ -297,16 +311,25 @@ impl<'a> Block<'a, '_> {
         of: View<'a>,
         to: View<'a>,
     ) -> Result<()> {
-        let of = self.rows_of(planner, (of, self.keys.clone()), self.key_head())?;
-        let to = self.rows_of(planner, (to, self.queries.clone()), self.head)?;
-        let work = Work {
-            variant: Variant::new(Stem::LinearForward),
-            tensors: &[scores, of, of, to],
-            params: Params::of(self.queries.len(), self.width).with_dropout(&Dropout::NONE, 0, 0),
-            own: ForwardOwn { inner: self.keys.len() as u32, terms: 0, flags: FIRST | LAST },
-            loops: 0,
-        };
-        plan.extend(planner.product(work, &[scores, of, to])?);
+        let to = self.rows_of(planner, (to, self.queries.clone()), self.head);
+        let all = self.keys.len();
+        let most = self.most_keys(planner, of)?;
+        for (from, count) in windows_or_one(all, most) {
+            let keys = self.keys.start + from..self.keys.start + from + count;
+            let of = self.rows_of(planner, (of, keys), self.key_head());
+            let mut flags = if from == 0 { FIRST } else { 0 };
+            flags |= if from + count == all { LAST } else { 0 };
+            let params = Params::of(self.queries.len(), self.width);
+            let scores = scores.after_col(from);
+            let work = Work {
+                variant: Variant::new(Stem::LinearForward).with_if("PART", count < all),
+                tensors: &[scores, of, of, to],
+                params: params.with_dropout(&Dropout::NONE, 0, 0),
+                own: ForwardOwn { inner: count as u32, terms: 0, flags },
+                loops: 0,
+            };
+            plan.extend(planner.product(work, &[scores, of, to])?);
+        }
         Ok(())
     }
 
@@ -320,21 +343,23 @@ impl<'a> Block<'a, '_> {
         (to, flags): (View<'a>, u32),
     ) -> Result<()> {
         let terms = rows.len();
-        let of = self.rows_of(planner, (of, rows), self.head)?;
-        let to = self.rows_of(planner, (to, self.keys.clone()), self.key_head())?;
+        let of = self.rows_of(planner, (of, rows), self.head);
         // There is no gradient of a bias: its place, behind the scores, is never touched.
         let [_, behind] = self.scratch(planner);
         let end = 2 * behind.binding.offset;
         let nothing = Window { binding: Binding { buffer: None, offset: end, size: 32 }, ..behind };
-        let variant = Variant::new(Stem::GradWeight).with("GATE", "none").with("PART", "yes");
-        let work = Work {
-            variant,
-            tensors: &[scores, of, of, to, nothing],
-            params: Params::of(self.keys.len(), self.width),
-            own: GradWeightOwn { inner: terms as u32, terms: 0, flags, bias_row: u32::MAX },
-            loops: 0,
-        };
-        if !self.keys.is_empty() {
+        for (from, count) in windows(self.keys.len(), self.most_keys(planner, to)?) {
+            let keys = self.keys.start + from..self.keys.start + from + count;
+            let to = self.rows_of(planner, (to, keys), self.key_head());
+            let scores = scores.after_col(from);
+            let variant = Variant::new(Stem::GradWeight).with("GATE", "none").with("PART", "yes");
+            let work = Work {
+                variant,
+                tensors: &[scores, of, of, to, nothing],
+                params: Params::of(count, self.width),
+                own: GradWeightOwn { inner: terms as u32, terms: 0, flags, bias_row: u32::MAX },
+                loops: 0,
+            };
             plan.extend(planner.product(work, &[scores, of, to])?);
         }
         Ok(())

@@ -45,6 +45,8 @@ pub(super) fn against_oracle<B: Subject + Send>(
     done(over(forms, seed, "softmax_cross_entropy, squared_error, batch_loss", accuracy, losses)?);
     done(over(forms, seed, "subnetworks, moments", accuracy, super::ensemble::ensembles)?);
     let normalizations = super::normalization::normalizations;
+    let attentions = super::attention::attentions;
+    done(over(forms, seed, "attention, attention_grad", &bound, attentions)?);
     done(over(forms, seed, "batch normalization, adamw", &bound, normalizations)?);
     done(over(
         forms,

@@ -23,6 +23,7 @@
 //! ```
 
 mod activation;
+mod attention;
 mod battery;
 mod check;
 mod convolution;

@@ -5,10 +5,11 @@ use super::site;
 use crate::common::{Form, noise, with_gpu};
 use rand::{SeedableRng, rngs::StdRng};
 use wgpu_dropout::call::{
-    Activation, ActivationGrad, AdamW, AdamWRule, AlphaDropoutCall, BatchNorm, BatchNormGrad,
-    BatchStatistics, DropoutBits, DropoutBroadcast, DropoutCall, Features, Filter, Gather,
-    GradInput, GradWeight, GradWeightSgd, Image, LayerNorm, LinearActivation, LinearForward,
-    Moments, PatchesGrad, Pool, PoolGrad, Pooling, Sgd, SgdRule, SparsityGrad, Subnetworks,
+    Activation, ActivationGrad, AdamW, AdamWRule, AlphaDropoutCall, Attention, AttentionGrad,
+    AttentionRule, BatchNorm, BatchNormGrad, BatchStatistics, DropoutBits, DropoutBroadcast,
+    DropoutCall, Features, Filter, Gather, GradInput, GradWeight, GradWeightSgd, Image, LayerNorm,
+    LinearActivation, LinearForward, Moments, PatchesGrad, Pool, PoolGrad, Pooling, Sgd, SgdRule,
+    SparsityGrad, Subnetworks,
 };
 use wgpu_dropout::{AlphaDropout, AxisMap, Backend, Cpu, Dropout, Error, Result};
 
@@ -36,7 +37,7 @@ const BETWEEN: Ends = Ends {
 };
 
 /// Every field, its name in messages, and its range.
-const FIELDS: [(&str, &str, Ends); 40] = [
+const FIELDS: [(&str, &str, Ends); 42] = [
     ("dropout.scale", "scale", FINITE),
     ("dropout_bits.scale", "scale", FINITE),
     ("dropout_broadcast.scale", "scale", FINITE),
@@ -59,6 +60,8 @@ const FIELDS: [(&str, &str, Ends); 40] = [
     ("batch_norm_grad.epsilon", "ε", POSITIVE),
     ("batch_norm_grad.through", "scale", FINITE),
     ("batch_statistics.momentum", "momentum", UNIT),
+    ("attention.scale", "scale", FINITE),
+    ("attention_grad.scale", "scale", FINITE),
     ("layer_norm.epsilon", "ε", POSITIVE),
     ("sparsity_grad.target", "target", BETWEEN),
     ("sparsity_grad.weight", "weight", NOT_NEGATIVE),
@@ -219,6 +222,36 @@ fn call<B: Backend>(backend: &mut B, name: &str, value: f32) -> Result<()> {
             let mut running = backend.zeros(2, 4)?;
             let (statistics, momentum) = (&mut two, value);
             backend.run(BatchStatistics { x: &x, statistics, running: &mut running, momentum })
+        }
+        "attention" => {
+            let rule = AttentionRule { dropout, ..AttentionRule::whole(2, 2, 3) };
+            let mut logsumexp = backend.zeros(6, 2)?;
+            backend.run(Attention {
+                query: &x,
+                key: &r,
+                value: &r,
+                bias: None,
+                output: &mut y,
+                logsumexp: &mut logsumexp,
+                rule,
+            })
+        }
+        "attention_grad" => {
+            let rule = AttentionRule { dropout, ..AttentionRule::whole(2, 2, 3) };
+            let logsumexp = backend.zeros(6, 2)?;
+            backend.run(AttentionGrad {
+                query: &x,
+                key: &r,
+                value: &r,
+                bias: None,
+                output: &x,
+                logsumexp: &logsumexp,
+                grad_output: &r,
+                grad_query: &mut y,
+                grad_key: &mut first,
+                grad_value: &mut second,
+                rule,
+            })
         }
         "layer_norm" => {
             let mut statistics = backend.zeros(6, 2)?;
