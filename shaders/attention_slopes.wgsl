@@ -1,5 +1,5 @@
-// attention_slopes: turns blocks of attention scores and of dO V' into the factors of the gradients,
-// in place.
+// attention_slopes: turns blocks of attention scores and of dO V' into the factors of the
+// gradients, in place.
 //
 //     P = exp(factor * scores + bias - logsumexp)         for the keys that a query meets, else 0
 //     dP = M * s * grads        delta[q] = sum over k of P[q, k] * dP[q, k]
@@ -61,9 +61,8 @@ fn scaled(v: vec4<f32>, keep: u32) -> vec4<f32> {
 
 // Returns bits of the keys of which a weight is not dropped.
 fn signs(v: vec4<f32>) -> u32 {
-    let bits = select(
-        vec4<u32>(0u), vec4<u32>(1u, 2u, 4u, 8u), (bitcast<vec4<u32>>(v) >> vec4<u32>(31u)) == vec4<u32>(0u)
-    );
+    let positive = (bitcast<vec4<u32>>(v) >> vec4<u32>(31u)) == vec4<u32>(0u);
+    let bits = select(vec4<u32>(0u), vec4<u32>(1u, 2u, 4u, 8u), positive);
     return bits.x | bits.y | bits.z | bits.w;
 }
 

@@ -7,8 +7,8 @@
 // Shapes: scores [rows, cols], a block of queries of one head by the keys that some of them meet;
 // logsumexp [rows], one number every `b_stride`; bias [rows, cols].
 // Query q, counted in its sequence from `query`, meets the keys from q + lower to q + upper,
-// exclusive, counted from the block's first. If it meets none, its weights are 0 and its logsumexp is
-// minus infinity. Under `DROPPED scores` a dropped score counts as one that is not met, and s is 1.
+// exclusive, counted from the block's first. If it meets none, its weights are 0 and its logsumexp
+// is minus infinity. Under `DROPPED scores` a dropped score counts as one that is not met, and s is 1.
 // Order: eight partial sums, of the keys 0, 1, ... 7 modulo 8, are added at the end.
 // Threads: one takes one row: its largest score, its exponentials and their sum, its weights.
 // Source: Vaswani et al., "Attention is all you need" (2017), equation 1 and section 5.4.
@@ -105,13 +105,13 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     }
     let sum = sums.low.x + sums.low.y + sums.low.z + sums.low.w
         + sums.high.x + sums.high.y + sums.high.z + sums.high.w;
-    let met = sum != 0.0;
+    let none = sum == 0.0;
     logsumexp[p.b_start + row * p.b_stride] =
-        select(0xff800000u, bitcast<u32>(largest + log(sum)), met);
+        select(bitcast<u32>(largest + log(sum)), 0xff800000u, none);
     // if DROPPED scores
-    let factor = select(0.0, 1.0 / sum, met);
+    let factor = select(1.0 / sum, 0.0, none);
     // else
-    let factor = select(0.0, p.scale / sum, met);
+    let factor = select(p.scale / sum, 0.0, none);
     // end
     for (var col = 0u; col < p.cols; col += 8u) {
         let left = p.cols - col;

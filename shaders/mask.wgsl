@@ -38,6 +38,10 @@ struct Params {
     e_stride: u32,
     f_start: u32,
     f_stride: u32,
+    g_start: u32,
+    g_stride: u32,
+    h_start: u32,
+    h_stride: u32,
     // if OWN yes
     @align(16) own: Own,
     // end

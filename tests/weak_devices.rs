@@ -121,7 +121,8 @@ fn the_least_device_is_enough_for_everything() {
     for variant in variants().filter(|variant| variant.features().is_empty() && !variant.state) {
         // Forms that bind more tensors than such a device allows have another form for it.
         let few = variant.tensors() <= 4;
-        if variant.tile().is_some_and(|tile| tile != Tile::Register) || !few {
+        let fused = variant.stem.is_fused_attention();
+        if variant.tile().is_some_and(|tile| tile != Tile::Register) || !few || fused {
             continue;
         }
         without_errors(&device, || {

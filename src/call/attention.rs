@@ -1,7 +1,7 @@
 //! The call of `attention`.
 
 use super::unfused::{self, Tensors};
-use super::{Call, DevicePlace, HostPlace, Place};
+use super::{Call, DevicePlace, HostPlace, Place, fused};
 use crate::cpu::reference::AttentionFactors;
 use crate::cpu::{fast, fast::Isa, reference};
 use crate::plan::{Plan, Planner, Stem, check_tensors, read, write};
@@ -108,7 +108,10 @@ impl<P: Place> Call<P> for Attention<'_, P> {
         operands.extend(bias.map(|bias| read("bias", bias)));
         check_tensors(Stem::AttentionWeights, &operands)?;
         let tensors = Tensors { query, key, value, bias, logsumexp };
-        unfused::forward(planner, tensors, output, &self.rule)
+        match fused::forward(planner, tensors, output, &self.rule)? {
+            Some(plan) => Ok(plan),
+            None => unfused::forward(planner, tensors, output, &self.rule),
+        }
     }
 
     fn compute(mut self, isa: Option<Isa>)

@@ -2,7 +2,7 @@
 
 use super::attention::check_attention;
 use super::unfused::{self, Grads, Tensors};
-use super::{Call, DevicePlace, HostPlace, Place};
+use super::{Call, DevicePlace, HostPlace, Place, fused};
 use crate::cpu::reference::{AttentionFactors, AttentionResults};
 use crate::cpu::{fast, fast::Isa, reference};
 use crate::plan::{Plan, Planner, Stem, check_tensors, read, write};
@@ -75,7 +75,8 @@ impl<P: Place> Call<P> for AttentionGrad<'_, P> {
         let [output, logsumexp] = [&self.output, &self.logsumexp].map(P::read);
         let bias = self.bias.as_ref().map(P::read);
         let grads = Grads {
-            output: P::read(&self.grad_output),
+            output,
+            grad_output: P::read(&self.grad_output),
             query: P::written(&self.grad_query),
             key: P::written(&self.grad_key),
             value: P::written(&self.grad_value),
@@ -86,7 +87,7 @@ impl<P: Place> Call<P> for AttentionGrad<'_, P> {
             read("value", value),
             read("output", output),
             read("logsumexp", logsumexp),
-            read("grad_output", grads.output),
+            read("grad_output", grads.grad_output),
             write("grad_query", grads.query),
             write("grad_key", grads.key),
             write("grad_value", grads.value),
@@ -94,7 +95,10 @@ impl<P: Place> Call<P> for AttentionGrad<'_, P> {
         operands.extend(bias.map(|bias| read("bias", bias)));
         check_tensors(Stem::AttentionSlopes, &operands)?;
         let tensors = Tensors { query, key, value, bias, logsumexp };
-        unfused::backward(planner, tensors, grads, &self.rule)
+        match fused::backward(planner, tensors, grads, &self.rule)? {
+            Some(plan) => Ok(plan),
+            None => unfused::backward(planner, tensors, grads, &self.rule),
+        }
     }
 
     fn compute(mut self, isa: Option<Isa>)

@@ -10,6 +10,7 @@
 //! its [`Dropout`]. Every call is checked before a device sees it: a shape that
 //! does not fit is an [`Error::Shape`](crate::Error::Shape) that names both sizes.
 
+mod fused;
 mod place;
 mod unfused;
 

@@ -11,7 +11,7 @@ use crate::plan::{
     Binding, FIRST, ForwardOwn, LAST, Params, Plan, Planner, Stem, Variant, View, Window, Work,
     own, sum_part, windows, windows_or_one,
 };
-use crate::rules::{AttentionRule, Dropped, Reach, Sequence, score_factor};
+use crate::rules::{AttentionRule, Dropped, Sequence, score_factor};
 use crate::{Dropout, Result};
 use std::ops::Range;
 
@@ -28,9 +28,6 @@ own! {
 /// Bytes of a block of scores: on an adapter that runs on a CPU, as many as its caches hold.
 const BLOCK: [usize; 2] = [64 << 20, 2 << 20];
 
-/// Most rows that a clamped position is away from any other.
-const FAR: i128 = 1 << 30;
-
 /// The tensors of an attention, as the planner takes them.
 #[derive(Clone, Copy)]
 pub(super) struct Tensors<'a> {
@@ -44,7 +41,9 @@ pub(super) struct Tensors<'a> {
 /// The gradients of an attention, and that of its output.
 #[derive(Clone, Copy)]
 pub(super) struct Grads<'a> {
+    /// `O`, which only the fused kernel reads.
     pub output: View<'a>,
+    pub grad_output: View<'a>,
     pub query: View<'a>,
     pub key: View<'a>,
     pub value: View<'a>,
@@ -103,21 +102,21 @@ pub(super) fn backward<'a>(
             let none = Block { queries: 0..0, keys: part.keys.clone(), ..part };
             let [scores, _] = none.scratch(planner);
             for to in [grads.key, grads.value] {
-                none.add(planner, &mut plan, scores, (grads.output, 0..0), (to, FIRST))?;
+                none.add(planner, &mut plan, scores, (grads.grad_output, 0..0), (to, FIRST))?;
             }
         }
-        for block in blocks(planner, &part, &[grads.output, grads.query], 2)? {
+        for block in blocks(planner, &part, &[grads.grad_output, grads.query], 2)? {
             let [scores, slopes] = block.scratch(planner);
             block.products(
                 planner,
                 &mut plan,
-                [(tensors.query, tensors.key, scores), (grads.output, tensors.value, slopes)],
+                [(tensors.query, tensors.key, scores), (grads.grad_output, tensors.value, slopes)],
             )?;
             let both = [Some(scores), Some(slopes)];
             block.rows(planner, &mut plan, Stem::AttentionSlopes, both)?;
             let rows = block.queries.clone();
             for (from, of, to) in
-                [(slopes, grads.output, grads.value), (scores, tensors.query, grads.key)]
+                [(slopes, grads.grad_output, grads.value), (scores, tensors.query, grads.key)]
             {
                 block.add(planner, &mut plan, from, (of, rows.clone()), (to, 0))?;
             }
@@ -259,14 +258,7 @@ impl<'a> Block<'a, '_> {
         let [query, key] = [self.queries.start - self.first[0], self.keys.start - self.first[1]];
         let mask = rule.mask(self.number, self.head);
         let dropout = Dropout { mask, ..rule.dropout };
-        // Positions of the first query of the sequence and of the first key of the block.
-        let (at, from) = (i128::from(rule.place.query), i128::from(rule.place.key) + key as i128);
-        let word = |distance: i128| distance.clamp(-FAR, FAR) as i32 as u32;
-        let [lower, upper] = match rule.reach {
-            Reach::All => [-FAR, FAR],
-            Reach::Causal => [-FAR, at - from + 1],
-            Reach::Window(length) => [at - from + 1 - length as i128, at - from + 1],
-        };
+        let [lower, upper] = rule.distances(0, key);
         let view = self.tensors.logsumexp;
         let logsumexp = View { offset: view.offset + 4 * self.head as u64, cols: 1, ..view };
         let logsumexp = planner.window(logsumexp, 4, self.queries.start, rows);
@@ -290,12 +282,7 @@ impl<'a> Block<'a, '_> {
             variant: Variant { width: planner.width(&wide, true), ..variant },
             tensors: &tensors,
             params: Params::of(rows, cols).with_dropout(&dropout, query, key),
-            own: ScoresOwn {
-                query: query as u32,
-                lower: word(lower),
-                upper: word(upper),
-                factor: score_factor(self.width),
-            },
+            own: ScoresOwn { query: query as u32, lower, upper, factor: score_factor(self.width) },
             loops: 3 * (1 + 4 * strips),
         };
         plan.extend(planner.dispatch(work, (rows as u64).div_ceil(64))?);

@@ -80,6 +80,9 @@ pub struct Planner {
     /// CPU: blocks of a matrix, and eight numbers as four 64-bit integers if the rows allow it and
     /// [`int64`](Self::int64) is set. If false, neighboring threads move neighboring quads.
     pub wide: bool,
+    /// True if attention runs in its fused kernels, for which the device must offer 128 threads a
+    /// workgroup and 16 KiB of workgroup memory.
+    pub fused: bool,
     /// True if rate, scale, step and seed are read from a buffer. Only
     /// [`Kernels::reading`](crate::gpu::Kernels::reading) sets it.
     pub state: bool,
@@ -181,6 +184,12 @@ impl Planner {
             int64: features.contains(wgpu::Features::SHADER_INT64),
             half: features.contains(wgpu::Features::SHADER_F16) && buffers >= HALF_BUFFERS,
             wide: info.device_type == wgpu::DeviceType::Cpu,
+            fused: info.device_type != wgpu::DeviceType::Cpu
+                && limits
+                    .max_compute_invocations_per_workgroup
+                    .min(limits.max_compute_workgroup_size_x)
+                    >= 128
+                && limits.max_compute_workgroup_storage_size >= 16 << 10,
             state: false,
         }
     }

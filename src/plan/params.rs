@@ -8,8 +8,8 @@ use super::Window;
 use crate::{Dropout, Mask};
 use bytemuck::Zeroable;
 
-/// Most tensors of a kernel: bindings 0 to 5, which the shaders call `a` to `f`.
-pub const TENSORS: usize = 6;
+/// Most tensors of a kernel: bindings 0 to 7, which the shaders call `a` to `h`.
+pub const TENSORS: usize = 8;
 
 /// Most words of a kernel's own.
 const WORDS: usize = 12;
@@ -61,7 +61,7 @@ pub struct Params {
 
 impl Params {
     /// Names of the head's fields in the shader, in order.
-    pub const HEAD: [&'static str; 24] = [
+    pub const HEAD: [&'static str; 28] = [
         "rows",
         "cols",
         "grid",
@@ -86,6 +86,10 @@ impl Params {
         "e_stride",
         "f_start",
         "f_stride",
+        "g_start",
+        "g_stride",
+        "h_start",
+        "h_stride",
     ];
 
     /// Parameters of a `rows × cols` output, without a mask.

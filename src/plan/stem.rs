@@ -35,6 +35,8 @@ stems! {
     ActivationGrad = "activation_grad",
     Adamw = "adamw",
     AlphaDropout = "alpha_dropout",
+    Attention = "attention",
+    AttentionGrad = "attention_grad",
     AttentionSlopes = "attention_slopes",
     AttentionWeights = "attention_weights",
     BatchLoss = "batch_loss",

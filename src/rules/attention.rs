@@ -190,6 +190,21 @@ impl AttentionRule<'_> {
         }
     }
 
+    /// Returns how far, from a query's number, the first key lies that it meets, and the one after
+    /// its last: numbers counted from query `query` and key `key` of a sequence, in two's
+    /// complement, clamped to what no tensor reaches.
+    pub(crate) fn distances(&self, query: usize, key: usize) -> [u32; 2] {
+        const FAR: i128 = 1 << 30;
+        let from = |first: u64, more: usize| i128::from(first) + more as i128;
+        let next = from(self.place.query, query) - from(self.place.key, key) + 1;
+        let [lower, upper] = match self.reach {
+            Reach::All => [-FAR, FAR],
+            Reach::Causal => [-FAR, next],
+            Reach::Window(length) => [next - length as i128, next],
+        };
+        [lower, upper].map(|distance| distance.clamp(-FAR, FAR) as i32 as u32)
+    }
+
     /// Returns the scale of kept values.
     pub(crate) fn scale(&self) -> f32 {
         match self.dropped {

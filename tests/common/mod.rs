@@ -112,6 +112,8 @@ pub enum Form {
     Limbs,
     /// A device of wgpu's downlevel limits: four storage buffers and no features.
     Downlevel,
+    /// Attention in its fused kernels, as on real GPUs.
+    Fused,
 }
 
 /// Opens the adapter under test as a device with wgpu's `downlevel_defaults` and no features.
@@ -136,13 +138,14 @@ pub fn downlevel() -> Option<Gpu> {
 /// Lends the GPU of a form, which all tests of a file share in turn, so that each kernel is
 /// compiled once. A test that panics drops it, and the next one opens another.
 pub fn lend(form: Form, run: impl FnOnce(Gpu) -> Gpu) {
-    static SLOTS: [Mutex<Option<Gpu>>; 3 + Tile::ALL.len()] =
-        [const { Mutex::new(None) }; 3 + Tile::ALL.len()];
+    static SLOTS: [Mutex<Option<Gpu>>; 4 + Tile::ALL.len()] =
+        [const { Mutex::new(None) }; 4 + Tile::ALL.len()];
     let (slot, change): (usize, &dyn Fn(Planner) -> Planner) = match form {
         Form::Usual => (0, &|planner| planner),
         Form::Limbs => (1, &|planner| Planner { int64: false, ..planner }),
         Form::Downlevel => (2, &|planner| planner),
-        Form::Tile(tile) => (3 + tile as usize, &move |planner| Planner {
+        Form::Fused => (3, &|planner| Planner { fused: true, ..planner }),
+        Form::Tile(tile) => (4 + tile as usize, &move |planner| Planner {
             tiles: Tiles::all(tile),
             wide: !tile.is_shared(),
             ..planner

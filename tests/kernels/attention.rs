@@ -260,7 +260,7 @@ fn both_passes_equal_the_oracle() {
             assert!(case.check(&values, &got, &wrong).is_err(), "{what}");
         }
     }
-    on_backends!(check, [Form::Usual, Form::Limbs, Form::Downlevel]);
+    on_backends!(check, [Form::Usual, Form::Fused, Form::Limbs, Form::Downlevel]);
 }
 
 #[test]
@@ -274,8 +274,8 @@ fn a_gradient_from_an_output_without_dropout_is_wrong() {
         let error = case.check(&values, &got, &case.rule).unwrap_err().to_string();
         assert!(error.starts_with("dQ"), "{error}");
     }
-    check(&mut wgpu_dropout::Cpu::reference());
-    check(&mut wgpu_dropout::Cpu::new());
+    // Devices without the fused kernels do not read the output.
+    on_backends!(check, [Form::Fused]);
 }
 
 /// The slope of `Σ dO·O` along one number, by central differences of the oracle with the mask held.
@@ -388,7 +388,7 @@ fn every_bit_of_the_mask_stands_in_the_output_and_in_the_gradient_of_the_values(
             }
         }
     }
-    on_backends!(check, [Form::Usual, Form::Limbs, Form::Downlevel]);
+    on_backends!(check, [Form::Usual, Form::Fused, Form::Limbs, Form::Downlevel]);
 }
 
 #[test]
@@ -470,7 +470,7 @@ fn a_pack_in_any_order_and_a_padded_batch_give_the_same() {
         });
         assert!(same_bits("", &a[0], &b[0]).is_err());
     }
-    on_backends!(check);
+    on_backends!(check, [Form::Usual, Form::Fused]);
 }
 
 #[test]
@@ -496,7 +496,9 @@ fn equal_calls_give_equal_bits_on_any_number_of_threads() {
             }
         }
     };
-    crate::common::with_gpu(Form::Usual, again);
+    for form in [Form::Usual, Form::Fused] {
+        crate::common::with_gpu(form, again);
+    }
 }
 
 #[test]
@@ -530,7 +532,7 @@ fn a_query_without_a_key_has_no_output_and_adds_nothing() {
         let got = case.run(backend, &values, None).unwrap();
         assert!(got[0][5 * 8].is_nan(), "{name}");
     }
-    on_backends!(check);
+    on_backends!(check, [Form::Usual, Form::Fused]);
 }
 
 #[test]
@@ -565,5 +567,5 @@ fn shapes_that_do_not_fit_are_refused() {
         let error = refused(backend, &|case| case.rule.dropout.scale = f32::NAN);
         assert!(matches!(error, Error::Invalid { .. }), "{error}");
     }
-    on_backends!(check);
+    on_backends!(check, [Form::Usual, Form::Fused]);
 }
