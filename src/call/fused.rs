@@ -54,11 +54,11 @@ enum Rows {
 
 /// The tensor that a dispatch writes.
 #[derive(Clone, Copy)]
-enum Target<'a> {
+enum Target<'t, 'a> {
     /// The output of the forward pass.
     Output(View<'a>),
     /// A gradient, by its name in the shader.
-    Grad(&'static str, Grads<'a>),
+    Grad(&'static str, &'t Grads<'a>),
 }
 
 /// Plans the forward pass, if the fused kernel can run it.
@@ -84,7 +84,7 @@ pub(super) fn backward<'a>(
     let fused = Fused { planner, tensors, rule };
     let mut plan = Vec::new();
     for target in ["query", "key", "value"] {
-        if !fused.add(&mut plan, Target::Grad(target, grads))? {
+        if !fused.add(&mut plan, Target::Grad(target, &grads))? {
             return Ok(None);
         }
     }
@@ -103,7 +103,7 @@ impl<'a> Fused<'_, 'a, '_> {
     }
 
     /// Adds the dispatches that compute a target; false if the device cannot run them.
-    fn add(&self, plan: &mut Plan<'a>, target: Target<'a>) -> Result<bool> {
+    fn add(&self, plan: &mut Plan<'a>, target: Target<'_, 'a>) -> Result<bool> {
         let Self { planner, tensors, rule } = self;
         let width = self.width();
         let variant = match target {
@@ -141,7 +141,7 @@ impl<'a> Fused<'_, 'a, '_> {
     }
 
     /// The tensors of a kernel, in the order of its bindings, and the rows of each.
-    fn views(&self, target: Target<'a>) -> Vec<(View<'a>, Rows)> {
+    fn views(&self, target: Target<'_, 'a>) -> Vec<(View<'a>, Rows)> {
         use Rows::{Bias, Keys, Queries};
         let Tensors { query, key, value, bias, logsumexp } = self.tensors;
         let (query, key, value) = ((query, Queries), (key, Keys), (value, Keys));
@@ -219,7 +219,7 @@ impl<'a> Fused<'_, 'a, '_> {
         &self,
         plan: &mut Plan<'a>,
         piece: &Piece,
-        (variant, target): (Variant, Target<'a>),
+        (variant, target): (Variant, Target<'_, 'a>),
         first: usize,
     ) -> Result<()> {
         let Self { planner, rule, .. } = self;
@@ -302,7 +302,7 @@ impl<'a> Fused<'_, 'a, '_> {
     }
 
     /// Returns true if a kernel loads the tensor of a binding number by number.
-    fn is_number_by_number(&self, target: Target<'a>, at: usize) -> bool {
+    fn is_number_by_number(&self, target: Target<'_, 'a>, at: usize) -> bool {
         match target {
             Target::Output(_) => at >= 4,
             Target::Grad(..) => at == 3 || at == 7,

@@ -184,14 +184,16 @@ impl Planner {
             int64: features.contains(wgpu::Features::SHADER_INT64),
             half: features.contains(wgpu::Features::SHADER_F16) && buffers >= HALF_BUFFERS,
             wide: info.device_type == wgpu::DeviceType::Cpu,
-            fused: info.device_type != wgpu::DeviceType::Cpu
-                && limits
-                    .max_compute_invocations_per_workgroup
-                    .min(limits.max_compute_workgroup_size_x)
-                    >= 128
-                && limits.max_compute_workgroup_storage_size >= 16 << 10,
+            fused: info.device_type != wgpu::DeviceType::Cpu && Self::can_fuse(limits),
             state: false,
         }
+    }
+
+    /// Returns true if a device of these limits can run the fused kernels of attention.
+    pub(crate) fn can_fuse(limits: &wgpu::Limits) -> bool {
+        let threads = limits.max_compute_invocations_per_workgroup;
+        threads.min(limits.max_compute_workgroup_size_x) >= 128
+            && limits.max_compute_workgroup_storage_size >= 16 << 10
     }
 
     /// Returns true if f32 tensors are loaded eight numbers at a time when their rows allow it.

@@ -14,6 +14,9 @@ pub(super) struct Form<B> {
     pub backend: B,
     /// True if it simulates a weak device: small bindings, narrow grids, short dispatches.
     pub weak: bool,
+    /// True if attention is checked in this form. Its products are those of other checks, and its
+    /// own kernels do not depend on their tile.
+    pub attention: bool,
 }
 
 /// A backend that the suite checks.
@@ -62,6 +65,7 @@ pub(super) fn submit(gpu: &Gpu, calls: &[Prepared]) {
 pub(super) fn of_gpu(gpu: &Gpu, options: &Options) -> Result<Vec<Form<Gpu>>> {
     let base = kernels(gpu, options)?;
     let own = *base.planner();
+    let can_fuse = Planner::can_fuse(&gpu.device().limits());
     let mut forms = Vec::new();
     // If classes of shapes have different tiles, the device's own choice is another form.
     if own.tiles.only().is_none() {
@@ -70,6 +74,7 @@ pub(super) fn of_gpu(gpu: &Gpu, options: &Options) -> Result<Vec<Form<Gpu>>> {
             name: format!("own tiles, {}", philox(own.int64)),
             backend: gpu.with_kernels(kernels),
             weak: false,
+            attention: true,
         });
     }
     for weak in [false, true] {
@@ -93,6 +98,7 @@ pub(super) fn of_gpu(gpu: &Gpu, options: &Options) -> Result<Vec<Form<Gpu>>> {
                         tiles: Tiles::all(tile),
                         int64,
                         wide: !tile.is_shared(),
+                        fused: tile.is_shared() && can_fuse,
                         ..planner
                     };
                     if weak {
@@ -110,7 +116,8 @@ pub(super) fn of_gpu(gpu: &Gpu, options: &Options) -> Result<Vec<Form<Gpu>>> {
                     philox(int64),
                     if weak { ", in parts" } else { "" }
                 );
-                forms.push(Form { name, backend: gpu.with_kernels(kernels), weak });
+                let attention = !weak && (tile == Tile::Workgroup || own.tiles == Tiles::all(tile));
+                forms.push(Form { name, backend: gpu.with_kernels(kernels), weak, attention });
             }
         }
     }
@@ -127,6 +134,7 @@ pub(super) fn on_matrices(gpu: &Gpu) -> Option<Form<Gpu>> {
         name: format!("{} tile", Tile::Matrix),
         backend: gpu.with_kernels(kernels),
         weak: false,
+        attention: false,
     })
 }
 
@@ -138,5 +146,5 @@ fn philox(int64: bool) -> &'static str {
 pub(super) fn of_cpu() -> Vec<Form<Cpu>> {
     let fast = Isa::available().into_iter().rev().map(|isa| (isa.to_string(), Cpu::with_isa(isa)));
     let all = fast.chain([("reference".to_owned(), Cpu::reference())]);
-    all.map(|(name, backend)| Form { name, backend, weak: false }).collect()
+    all.map(|(name, backend)| Form { name, backend, weak: false, attention: true }).collect()
 }

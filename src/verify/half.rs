@@ -198,6 +198,7 @@ mod tests {
             let mut form = Form {
                 name: format!("wide {wide}"),
                 backend: gpu.with_kernels(kernels),
+                attention: false,
                 weak: false,
             };
             let mut tally = Tally::new("");

@@ -119,7 +119,8 @@ pub fn gpu(gpu: &Gpu, options: &Options, on_check: Progress<'_>) -> Result<Repor
     };
     let mut run = Run { checks: Vec::new(), on_check };
     run.done(vectors::philox(&mut forms, 10)?);
-    let mut seven = Form { name: "7 rounds".to_owned(), backend: rounds(7)?, weak: false };
+    let mut seven =
+        Form { name: "7 rounds".to_owned(), backend: rounds(7)?, weak: false, attention: false };
     run.done(vectors::philox(std::slice::from_mut(&mut seven), 7)?);
     if run.contract(&mut forms, options)? {
         run.numbers(&mut forms, options.seed, options.layers)?;

@@ -31,6 +31,10 @@ pub(super) fn variants(forms: &[Form<Gpu>]) -> Check {
                 let size = match (variant.stem, variant.division) {
                     (Stem::LinearForward, Division::Tile(_)) if part => true,
                     (Stem::GradInput, Division::Tile(_)) if !part => true,
+                    (Stem::Attention | Stem::AttentionGrad, _) => form.attention && planner.fused,
+                    (Stem::AttentionWeights | Stem::AttentionSlopes, _) => {
+                        form.attention && !planner.fused
+                    }
                     (Stem::GradWeightSgd, _) => true,
                     (Stem::GradWeight | Stem::LinearActivation, _) => form.weak == part,
                     (_, Division::Tile(_) | Division::Join) => !form.weak,

@@ -7,12 +7,14 @@ use wgpu_dropout::Cpu;
 use wgpu_dropout::gpu::{AdapterChoice, Gpu};
 use wgpu_dropout::{Key, Result};
 use wgpu_dropout_cli::bench::work::{Bound, Entry, Timed, Work};
-use wgpu_dropout_cli::bench::{elementwise, forms, layer, step, update};
+use wgpu_dropout_cli::bench::{attention, elementwise, forms, layer, step, update};
 
 /// Number of elements of the elementwise kernels.
 const ELEMENTS: usize = 1 << 20;
 /// Batch, inputs and outputs of the layer.
 const LAYER: [usize; 3] = [128, 512, 512];
+/// Heads, queries and numbers of a head of the attention.
+const HEADS: [usize; 3] = [4, 512, 64];
 /// Number of calls between two waits.
 const BATCH: u64 = 64;
 
@@ -39,6 +41,9 @@ fn on<B: Timed>(criterion: &mut Criterion, mut backend: B) -> Result<()> {
     let mut layer = layer::Layer::new(&mut backend, LAYER, key)?;
     time(criterion, &device, &mut layer, &layer::entries(LAYER), 0);
     drop(layer);
+    let mut heads = attention::Heads::new(&mut backend, HEADS, key)?;
+    time(criterion, &device, &mut heads, &attention::entries(HEADS), 1);
+    drop(heads);
     let mut step = step::Step::new(backend, &network, key.seed)?;
     time(criterion, &device, &mut step, &step::entries(&network), 0);
     Ok(())

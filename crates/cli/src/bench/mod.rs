@@ -4,11 +4,12 @@
 //! | part | modules |
 //! |---|---|
 //! | command line and selection of measurements | `options`, `plan` |
-//! | kernels and their tensors | `work`: `elementwise`, `forms`, `isa`, `half`, `update`, `layer`, `step`, `peak` |
+//! | kernels and their tensors | `work`: `elementwise`, `forms`, `isa`, `half`, `update`, `layer`, `attention`, `step`, `peak` |
 //! | timing | `measure`, `statistics` |
 //! | omitted measurements | `limits` |
 //! | output | `row` (and JSON), `table`, `page`: `lines`, `roofline`, `bars` |
 
+pub mod attention;
 pub mod bars;
 pub mod elementwise;
 pub mod forms;
@@ -44,6 +45,7 @@ use crate::failure::Failure;
 use crate::machine::{Machine, Place};
 use crate::progress::Bar;
 use crate::{engine, output, outputs};
+use attention::Heads;
 use elementwise::Elementwise;
 use forms::Forms;
 use isa::Isas;
@@ -217,6 +219,9 @@ fn compare<B: Timed>(
         }
         Race::Forms(elements) => {
             time(&mut Forms::new(backend, *elements, plan.key)?, &entries, place, plan, rows)
+        }
+        Race::Attention(shape) => {
+            time(&mut Heads::new(backend, *shape, plan.key)?, &entries, place, plan, rows)
         }
         Race::Update(elements) => {
             time(&mut Update::new(backend, *elements)?, &entries, place, plan, rows)

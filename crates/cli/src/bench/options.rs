@@ -28,6 +28,9 @@ pub struct Args {
     /// Shape of the layer: batch, inputs and outputs
     #[arg(long, value_name = "BxIxO", value_parser = shape)]
     shape: Option<[usize; 3]>,
+    /// Shape of the attention: heads, queries (and as many keys) and numbers of a head
+    #[arg(long, value_name = "HxSxD", value_parser = shape)]
+    attention: Option<[usize; 3]>,
     /// Network of the training step: batch and widths, from the inputs to the classes
     #[arg(long, value_name = "BxIx...xC", value_parser = network)]
     network: Option<Widths>,
@@ -51,6 +54,9 @@ impl Args {
         }
         if let Some(shape) = self.shape {
             plan.layers = vec![shape];
+        }
+        if let Some(shape) = self.attention {
+            plan.attentions = vec![shape];
         }
         if let Some(Widths { batch, widths }) = &self.network {
             let steps = plan.networks.first().map_or(1, |network| network.steps);

@@ -3,7 +3,7 @@
 use super::measure::Effort;
 use super::step::{self, Network};
 use super::work::Entry;
-use super::{elementwise, forms, half, isa, layer, update};
+use super::{attention, elementwise, forms, half, isa, layer, update};
 use std::time::Duration;
 use wgpu_dropout::Key;
 
@@ -18,6 +18,8 @@ pub enum Group {
     Update,
     /// A layer, forward and backward
     Layer,
+    /// Attention without dropout, with it, causal, and its backward pass
+    Attention,
     /// Time that dropout adds to a layer, over a range of inner sizes
     Cost,
     /// A whole training step
@@ -35,6 +37,8 @@ pub enum Race {
     Isas(usize),
     /// Other forms of dropout, against `copy`.
     Forms(usize),
+    /// Attention of `[heads, queries, numbers of a head]`, against a plain product.
+    Attention([usize; 3]),
     /// `dropout` on tensors stored as f16, against a copy of such tensors, on a GPU with f16.
     Half(usize),
     /// `sgd` and `softmax_cross_entropy`, against `copy`.
@@ -58,6 +62,7 @@ impl Race {
             Self::Elementwise(elements) => elementwise::entries(*elements),
             Self::Isas(elements) => isa::entries(*elements),
             Self::Forms(elements) => forms::entries(*elements),
+            Self::Attention(shape) => attention::entries(*shape),
             Self::Half(elements) => half::entries(*elements),
             Self::Update(elements) => update::entries(*elements),
             Self::Layer(shape) => layer::entries(*shape),
@@ -75,6 +80,9 @@ impl Race {
             Self::Elementwise(_) => "dropout",
             Self::Isas(_) => "instruction sets",
             Self::Forms(_) => "forms of dropout",
+            Self::Attention([heads, queries, width]) => {
+                return format!("attention {heads}×{queries}×{width}");
+            }
             Self::Half(_) => "dropout of f16",
             Self::Update(_) => "update",
             Self::Layer(_) => "layer",
@@ -108,6 +116,8 @@ pub struct Plan {
     pub updates: Vec<usize>,
     /// Batch, inputs and outputs of each layer.
     pub layers: Vec<[usize; 3]>,
+    /// Heads, queries and numbers of a head of each attention.
+    pub attentions: Vec<[usize; 3]>,
     /// Batch, inputs and outputs of each layer that is timed both without and with dropout.
     pub costs: Vec<[usize; 3]>,
     /// Networks to train.
@@ -146,6 +156,7 @@ impl Plan {
             forms: vec![if quick { 1 << 20 } else { 1 << 24 }],
             updates: vec![if quick { 1 << 20 } else { 1 << 24 }],
             layers: [layer].into_iter().chain(large.then_some([4096; 3])).collect(),
+            attentions: vec![if quick { [2, 256, 64] } else { [8, 2048, 64] }],
             costs: inner.map(|inputs| [batch, inputs, outputs]).collect(),
             networks: [small].into_iter().chain(large.then(|| network(512, 8192))).collect(),
             effort: Effort::new(extent),
@@ -168,6 +179,9 @@ impl Plan {
         if without(Group::Layer) {
             self.layers.clear();
         }
+        if without(Group::Attention) {
+            self.attentions.clear();
+        }
         if without(Group::Cost) {
             self.costs.clear();
         }
@@ -183,6 +197,7 @@ impl Plan {
         let layers =
             self.layers.iter().flat_map(|&shape| [Race::Layer(shape), Race::HalfLayer(shape)]);
         let products: Vec<Race> = layers
+            .chain(self.attentions.iter().copied().map(Race::Attention))
             .chain(self.costs.iter().copied().map(Race::Cost))
             .chain(self.networks.iter().cloned().map(Race::Step))
             .collect();

@@ -124,6 +124,7 @@ fn bench_plan(quick: bool) -> Plan {
         layers: vec![layer],
         forms: Vec::new(),
         updates: Vec::new(),
+        attentions: Vec::new(),
         costs: Vec::new(),
         networks: Vec::new(),
         effort: Effort {
