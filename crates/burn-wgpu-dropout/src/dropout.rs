@@ -53,7 +53,9 @@ impl TryFrom<Stored> for DropoutConfig {
     type Error = Error;
 
     fn try_from(Stored { keep, seed, layer }: Stored) -> Result<Self> {
-        Ok(Self { rate: Rate::keep(keep)?, seed, layer })
+        let config = Self { rate: Rate::keep(keep)?, seed, layer };
+        config.check()?;
+        Ok(config)
     }
 }
 
@@ -69,12 +71,31 @@ impl DropoutConfig {
     }
 
     /// Returns the configuration with another layer.
+    ///
+    /// # Panics
+    /// If the layer is 2^31 or more. Those layers draw the masks of prediction.
     pub fn with_layer(self, layer: u32) -> Self {
-        Self { layer, ..self }
+        let config = Self { layer, ..self };
+        config.check().unwrap_or_else(|error| panic!("{error}"));
+        config
+    }
+
+    /// Refuses a layer whose masks are those of prediction.
+    fn check(&self) -> Result<()> {
+        match self.layer & PREDICTION {
+            0 => Ok(()),
+            _ => Err(Error::Invalid {
+                what: format!("layer {}: must be below 2147483648", self.layer),
+            }),
+        }
     }
 
     /// Creates the module, at step 0.
+    ///
+    /// # Panics
+    /// If the layer is 2^31 or more.
     pub fn init(&self, device: &Device) -> Dropout {
+        self.check().unwrap_or_else(|error| panic!("{error}"));
         let Self { rate, seed, layer } = *self;
         Dropout {
             rate,

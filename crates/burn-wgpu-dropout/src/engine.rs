@@ -66,23 +66,26 @@ fn id(device: &Device) -> Option<DeviceId> {
     }
 }
 
+/// Says how a device is registered.
+fn unregistered(device: &dyn std::fmt::Debug) -> String {
+    format!(
+        "{device:?} is not registered: let device = burn_wgpu_dropout::open(Device::wgpu_options())?; before its first tensor, or adopt(&device, &setup)?; after Device::wgpu_options().init_with_setup()"
+    )
+}
+
 impl Engine {
-    /// Returns the engine of one of Burn's devices.
-    pub fn on(device: &Device) -> Result<Arc<Self>> {
-        let engine = id(device).and_then(Self::known);
-        engine.ok_or_else(|| {
-            let what = format!(
-                "{device:?} is unknown to burn-wgpu-dropout: open it with `open`, or `adopt` it"
-            );
-            Error::Adapter { what }
-        })
+    /// Returns the engine of one of Burn's wgpu devices, and `None` for a device of another backend.
+    ///
+    /// # Errors
+    /// [`Error::Adapter`] for a wgpu device that is not registered.
+    pub fn on(device: &Device) -> Result<Option<Arc<Self>>> {
+        let Some(id) = id(device) else { return Ok(None) };
+        Self::known(id).map(Some).ok_or_else(|| Error::Adapter { what: unregistered(device) })
     }
 
     /// Returns the engine of a tensor's device.
     pub fn of(tensor: &CubeTensor) -> Result<Arc<Self>> {
-        let unknown = || Error::Adapter {
-            what: format!("{:?} is unknown to burn-wgpu-dropout", tensor.device),
-        };
+        let unknown = || Error::Adapter { what: unregistered(&tensor.device) };
         Self::known(tensor.device.to_id()).ok_or_else(unknown)
     }
 

@@ -6,6 +6,7 @@ mod autodiff;
 mod dropout;
 mod engine;
 pub mod functional;
+mod host;
 mod linear;
 mod ops;
 mod steps;
