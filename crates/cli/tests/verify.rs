@@ -79,7 +79,7 @@ fn the_gpu_passes(line: &str) {
     for (name, count) in [
         ("Random123", 2),
         ("variants", 1),
-        ("oracle", 12),
+        ("oracle", 13),
         ("statistics", 2),
         ("control", 2),
         ("invariance", 1),
