@@ -7,8 +7,8 @@ use super::site;
 use crate::common::{adapter, noise, skipped};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use wgpu_dropout::Backend;
 use wgpu_dropout::call::{
@@ -87,7 +87,10 @@ fn lost<T>(what: &str, call: impl FnOnce() -> Result<T>) {
 }
 
 /// Runs a test with the adapter under test on devices with and without a handler of their owner's.
+/// The tests take turns, since each call is timed, and others that compile meanwhile delay it.
 fn on_owned_devices(run: impl Fn(&wgpu::Adapter, Owned)) {
+    static TURN: Mutex<()> = Mutex::new(());
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     let Some(choice) = adapter() else { return };
     let Ok((info, ..)) = wgpu_dropout::gpu::open(&choice) else { return skipped("no adapter") };
     let mut adapters = wgpu_dropout::gpu::adapters().unwrap().into_iter();
