@@ -37,7 +37,7 @@ mod stream;
 
 pub use activation::{activation_grad, linear_activation};
 pub use adamw::adamw;
-pub use attention::{AttentionGrads, attention, attention_grad};
+pub(crate) use attention::{AttentionGrads, attention, attention_grad};
 pub use batch_norm::batch_norm;
 pub use convolution::{patches, patches_grad, pool, pool_grad};
 pub use drawn::{alpha_dropout, gaussian_dropout};
