@@ -4,7 +4,7 @@
 use burn::backend::wgpu::{AutoCompiler, CubeTensor, WgpuResource, WgpuSetup};
 use burn::backend::{DeviceId, DispatchDevice};
 use burn::cubecl::wgpu::WgpuServer;
-use burn::tensor::wgpu::WgpuOptions;
+use burn::tensor::wgpu::{WgpuInitError, WgpuOptions};
 use burn::tensor::{DType, Device};
 use std::any::Any;
 use std::collections::HashMap;
@@ -27,11 +27,10 @@ static ENGINES: LazyLock<RwLock<HashMap<DeviceId, Arc<Engine>>>> = LazyLock::new
 /// policy if needed. Must be called before the first tensor is created on the device.
 ///
 /// # Errors
-/// [`Error::Adapter`] if Burn cannot open the device (if it is already open, [`adopt`] it), or if
-/// its limits are below those that the kernels need.
+/// [`Error::Adapter`] if Burn cannot open the device, for instance because it is in use already, or
+/// if its limits are below those that the kernels need.
 pub fn open(options: WgpuOptions) -> Result<Device> {
-    let (device, setup) =
-        options.init_with_setup().map_err(|error| Error::Adapter { what: error.to_string() })?;
+    let (device, setup) = options.init_with_setup().map_err(unopened)?;
     adopt(&device, &setup)?;
     Ok(device)
 }
@@ -66,11 +65,22 @@ fn id(device: &Device) -> Option<DeviceId> {
     }
 }
 
+/// The line that registers a device, and its place.
+const OPEN: &str = "let device = burn_wgpu_dropout::open(Device::wgpu_options())?; once, before the first tensor on the device";
+
 /// Says how a device is registered.
 fn unregistered(device: &dyn std::fmt::Debug) -> String {
     format!(
-        "{device:?} is not registered: let device = burn_wgpu_dropout::open(Device::wgpu_options())?; before its first tensor, or adopt(&device, &setup)?; after Device::wgpu_options().init_with_setup()"
+        "{device:?} is not registered: {OPEN}; or adopt(&device, &setup)?; after Device::wgpu_options().init_with_setup()"
     )
+}
+
+/// Says why Burn cannot open a device. A device that is in use cannot be registered any longer: Burn
+/// opens it on first use and keeps its wgpu objects to itself.
+fn unopened(error: WgpuInitError) -> Error {
+    let what = format!("Burn cannot open the device: {error}");
+    let in_use = matches!(error, WgpuInitError::Registration { .. });
+    Error::Adapter { what: if in_use { format!("{what} It is in use: {OPEN}") } else { what } }
 }
 
 impl Engine {

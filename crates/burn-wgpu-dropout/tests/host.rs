@@ -91,12 +91,47 @@ fn what_does_not_fit_is_said_on_every_backend() {
         let error = linear_relu_dropout(x, w, Some(b), site(0.5, 0)).unwrap_err();
         assert_eq!(shape(error), "b has 4 elements, W is 8×5: b must have 5");
     }
+}
+
+#[test]
+fn a_type_without_kernels_is_an_error_with_the_line_to_type() {
     for device in devices() {
-        let x = Tensor::<2>::ones([4, 8], device).cast(DType::BF16);
-        match dropout(x, site(0.5, 0)) {
-            Err(Error::Invalid { what }) => assert!(what.contains("x.cast(DType::F32)"), "{what}"),
-            other => panic!("{:?}", other.is_ok()),
+        for dtype in [DType::BF16, DType::F64] {
+            let x = Tensor::<2>::empty([4, 8], (device, dtype));
+            match dropout(x, site(0.5, 0)) {
+                Err(Error::Invalid { what }) => {
+                    assert!(what.contains(&format!("{dtype:?}")), "{what}");
+                    assert!(what.contains("x.cast(DType::F32)"), "{what}");
+                }
+                other => panic!("{dtype:?}: {:?}", other.map(drop)),
+            }
         }
+        // The control: the cast is accepted.
+        let x = Tensor::<2>::ones([4, 8], device);
+        assert!(dropout(x.cast(DType::F32), site(0.5, 0)).is_ok());
+    }
+}
+
+#[test]
+fn weights_on_the_plain_device_are_constants() {
+    for device in devices().iter().cloned().chain([Device::flex()]) {
+        let run = |weights: &Device| {
+            let x = tensor(&numbers(4 * 8, 1), [4, 8], &device.clone().autodiff()).require_grad();
+            let w = tensor(&numbers(8 * 5, 2), [8, 5], weights);
+            let b = tensor(&numbers(5, 3), [5], weights);
+            let w = if weights.is_autodiff() { w.require_grad() } else { w };
+            let y = linear_relu_dropout(x.clone(), w.clone(), Some(b), site(0.5, 2)).unwrap();
+            let gradients = y.clone().sum().backward();
+            let of_w = weights.is_autodiff().then(|| w.grad(&gradients)).flatten();
+            (values(y.inner()), values(x.grad(&gradients).unwrap()), of_w.map(values))
+        };
+        let (y, of_x, of_w) = run(&device);
+        assert_eq!(of_w, None);
+        assert!(of_x.iter().any(|dx| *dx != 0.0));
+        // The control: on the autodiff device they get a gradient, and the rest is the same.
+        let (same_y, same_of_x, of_w) = run(&device.clone().autodiff());
+        assert!(of_w.is_some_and(|of_w| of_w.iter().any(|dw| *dw != 0.0)));
+        assert_eq!((bits(&y), bits(&of_x)), (bits(&same_y), bits(&same_of_x)));
     }
 }
 
