@@ -3,22 +3,18 @@
 //! sets no handler, so that an error which reached wgpu's own would panic; or it sets one, which
 //! hears of nothing.
 
+mod networks;
+
 use super::site;
-use crate::common::{adapter, noise, skipped};
+use crate::common::{adapter, skipped};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use wgpu_dropout::Backend;
-use wgpu_dropout::call::{
-    Attention, AttentionRule, DropoutCall, Filter, GradInput, Image, LinearForward, Pool, Pooling,
-};
+use wgpu_dropout::call::{Attention, AttentionRule, DropoutCall, GradInput, LinearForward};
 use wgpu_dropout::gpu::{Gpu, GpuTensor, Kernels, Planner, State, View};
-use wgpu_dropout::mlp::{
-    Architecture, ConvNet, Front, Interchange, Mlp, Resident, Sharing, Source, Stage, Training,
-};
-use wgpu_dropout::{Dropout, Error, Mode, Rate, Result};
+use wgpu_dropout::{Dropout, Error, Result};
 
 /// A device of an engine, and the number of errors that its own handler heard of, if it has one.
 struct Owned {
@@ -100,19 +96,6 @@ fn on_owned_devices(run: impl Fn(&wgpu::Adapter, Owned)) {
         let heard = owned.heard.clone();
         run(&adapter, owned);
         assert_eq!(heard.load(Ordering::Relaxed), 0, "the owner's handler heard of errors");
-    }
-}
-
-fn network() -> Architecture {
-    let rate = Rate::drop(0.5).unwrap();
-    Architecture {
-        inputs: 6,
-        hidden: vec![5],
-        classes: 3,
-        mode: Mode::Inverted,
-        rate,
-        input_rate: rate,
-        seed: 1,
     }
 }
 
@@ -213,81 +196,6 @@ fn a_backend_on_a_lost_device_says_so() {
         lost("Gpu::read_async", || pollster::block_on(gpu.read_async(&y)));
         lost("Gpu::read_all_async", || pollster::block_on(gpu.read_all_async(&[&x, &y])));
         lost("Gpu::read_mask", || gpu.read_mask(site().mask, 4, 4));
-    });
-}
-
-#[test]
-fn a_network_on_a_lost_device_says_so() {
-    on_owned_devices(|_, owned| {
-        let mut net = Mlp::new(owned.gpu(), network()).unwrap();
-        let (x, labels, training) = (noise(1, 4 * 6), [0, 1, 2, 0], Training::default());
-        let data = Resident::new(net.backend_mut(), Source::Floats(&x), 6, 1.0, &labels).unwrap();
-        net.train_step(&x, &labels, &training).unwrap();
-        net.predict(&x).unwrap();
-        owned.device.destroy();
-        lost("Mlp::train_step", || net.train_step(&x, &labels, &training));
-        lost("Mlp::train_epoch", || net.train_epoch(&data, &training));
-        lost("Mlp::predict", || net.predict(&x));
-        lost("Mlp::predict_on", || net.predict_on(&data));
-        lost("Mlp::evaluate", || net.evaluate(&data));
-        lost("Mlp::predict_monte_carlo", || net.predict_monte_carlo(&data, 3, Sharing::PerRow));
-        lost("Mlp::predict_ensemble", || net.predict_ensemble(&data));
-        lost("Mlp::parameters", || net.parameters(0));
-        lost("Mlp::set_parameters", || net.set_parameters(0, &[1.0; 30], &[0.0; 5]));
-        lost("Mlp::to_bytes", || net.to_bytes());
-        lost("Mlp::save", || net.save(Path::new("/nowhere/lost.net")));
-        lost("Mlp::exported", || net.exported(&Interchange::default()));
-        lost("Mlp::gradients", || net.gradients(&x, &labels, 0, 4, &training));
-        lost("Mlp::train_step_async", || {
-            pollster::block_on(net.train_step_async(&x, &labels, &training))
-        });
-        lost("Mlp::train_epoch_async", || {
-            pollster::block_on(net.train_epoch_async(&data, &training))
-        });
-        lost("Mlp::evaluate_async", || pollster::block_on(net.evaluate_async(&data)));
-        lost("Mlp::predict_async", || pollster::block_on(net.predict_async(&x)));
-        lost("Mlp::predict_on_async", || pollster::block_on(net.predict_on_async(&data)));
-        lost("Mlp::predict_ensemble_async", || {
-            pollster::block_on(net.predict_ensemble_async(&data))
-        });
-        lost("Mlp::parameters_async", || pollster::block_on(net.parameters_async(0)));
-        lost("Resident::new", || {
-            Resident::new(net.backend_mut(), Source::Floats(&x), 6, 1.0, &labels)
-        });
-        lost("Mlp::new", || {
-            let gpu = Gpu::on(owned.device.clone(), owned.queue.clone())?;
-            Mlp::new(gpu, network())
-        });
-    });
-}
-
-#[test]
-fn a_convolutional_network_on_a_lost_device_says_so() {
-    on_owned_devices(|_, owned| {
-        let front = Front {
-            image: Image { height: 8, width: 8, channels: 1 },
-            stages: vec![
-                Stage::Convolution { channels: 2, filter: Filter { side: 3, padding: 1 } },
-                Stage::Pool(Pool { pooling: Pooling::Max, height: 2, width: 2 }),
-            ],
-        };
-        let head = Architecture { inputs: 32, ..network() };
-        let mut net = ConvNet::new(owned.gpu(), &front, head.clone()).unwrap();
-        let (x, labels, training) = (noise(1, 4 * 64), [0, 1, 2, 0], Training::default());
-        let data = Resident::new(net.backend_mut(), Source::Floats(&x), 64, 1.0, &labels).unwrap();
-        net.train_step(&x, &labels, &training).unwrap();
-        owned.device.destroy();
-        lost("ConvNet::train_step", || net.train_step(&x, &labels, &training));
-        lost("ConvNet::train_epoch", || net.train_epoch(&data, &training));
-        lost("ConvNet::evaluate", || net.evaluate(&data));
-        lost("ConvNet::predict", || net.predict(&x));
-        lost("ConvNet::predict_on", || net.predict_on(&data));
-        lost("ConvNet::filters", || net.filters(0));
-        lost("ConvNet::parameters", || net.parameters(0));
-        lost("ConvNet::new", || {
-            let gpu = Gpu::on(owned.device.clone(), owned.queue.clone())?;
-            ConvNet::new(gpu, &front, head.clone())
-        });
     });
 }
 
