@@ -66,17 +66,19 @@ fn id(device: &Device) -> Option<DeviceId> {
 }
 
 /// The line that registers a device, and its place.
-const OPEN: &str = "let device = burn_wgpu_dropout::open(Device::wgpu_options())?; once, before the first tensor on the device";
+const OPEN: &str = "let device = burn_wgpu_dropout::open(Device::wgpu_options())?; \
+    once, before the first tensor on the device";
 
 /// Says how a device is registered.
 fn unregistered(device: &dyn std::fmt::Debug) -> String {
     format!(
-        "{device:?} is not registered: {OPEN}; or adopt(&device, &setup)?; after Device::wgpu_options().init_with_setup()"
+        "{device:?} is not registered: {OPEN}; or adopt(&device, &setup)?; \
+         after Device::wgpu_options().init_with_setup()"
     )
 }
 
-/// Says why Burn cannot open a device. A device that is in use cannot be registered any longer: Burn
-/// opens it on first use and keeps its wgpu objects to itself.
+/// Says why Burn cannot open a device. A device that is in use cannot be registered any longer:
+/// Burn opens it on first use and keeps its wgpu objects to itself.
 fn unopened(error: WgpuInitError) -> Error {
     let what = format!("Burn cannot open the device: {error}");
     let in_use = matches!(error, WgpuInitError::Registration { .. });
@@ -84,7 +86,7 @@ fn unopened(error: WgpuInitError) -> Error {
 }
 
 impl Engine {
-    /// Returns the engine of one of Burn's wgpu devices, and `None` for a device of another backend.
+    /// Returns the engine of one of Burn's wgpu devices, and `None` for one of another backend.
     ///
     /// # Errors
     /// [`Error::Adapter`] for a wgpu device that is not registered.

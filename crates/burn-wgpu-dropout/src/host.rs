@@ -1,5 +1,5 @@
-//! The operations on backends other than wgpu's, such as Burn's CPU backends: masks drawn by the CPU
-//! path of wgpu-dropout, applied by Burn's own operations.
+//! The operations on backends other than wgpu's, such as Burn's CPU backends: masks drawn by the
+//! CPU path of wgpu-dropout, applied by Burn's own operations.
 
 use burn::tensor::activation::relu;
 use burn::tensor::{Bool, Tensor, TensorData};
